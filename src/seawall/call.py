@@ -1,0 +1,493 @@
+"""
+One call through the layers. This file, and no other, says in which order they stand:
+
+1. the deadline is above all: no combination of queueing, backoff and Retry-After may outlive it;
+2. retry is above the breaker, the bulkhead and the choice of an address: each attempt picks anew, and a sleeper holds
+   no permit;
+3. the breaker is above the bulkhead: an open one costs no queueing. It is asked again after the queue, for it may
+   have opened meanwhile, and sees attempts, not calls;
+4. the bulkhead is above the exchange: a permit is one attempt in flight, until its body is closed;
+5. the exchange is at the bottom: our wire, or any httpx transport. It is passed in, and its responses are opaque here.
+
+Rules: an admission and a permit are given back exactly once, whatever is cancelled, whenever. `CancelledError` is no
+outcome: it is never retried, and counts for the breaker only where it was our own deadline that struck.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from contextvars import ContextVar
+from random import Random
+from typing import Protocol, TypeVar
+
+from .clock import Clock
+from .errors import BreakerOpen, ClientClosed, DeadlineExceeded, SeawallError
+from .events import Attempt, CallEnded, Events, History, Phase, Progress, RetryScheduled
+from .origin import Origin
+from .policy.breaker import BreakerState
+from .policy.budget import BudgetState
+from .policy.bulkhead import BulkheadState
+from .policy.deadline import Pace, earliest, inherited
+from .policy.origins import Origins, OriginState
+from .policy.outcome import Outcome, is_failure, is_safe
+from .policy.retry import Retries
+from .settings import UNSET, Budget, Policy, Retry
+
+__all__ = ["CURRENT", "Call", "Exchange", "Layers"]
+
+R = TypeVar("R")
+
+
+class Exchange(Protocol[R]):
+    """
+    What a call does at its bottom. Its responses `R` are opaque here, its errors already of httpx's classes.
+
+    Attributes:
+        timeouts: connect, read, write, pool; s, None or missing: none.
+        has_key: The request carries an Idempotency-Key.
+        options: Settings of this one call.
+    """
+
+    origin: Origin
+    method: str
+    timeouts: Mapping[str, float | None]
+    has_key: bool
+    options: Policy | None
+
+    def is_replayable(self) -> bool:
+        """Whether the request's body can be sent from its beginning."""
+
+    async def send(self, progress: Progress) -> R:
+        """Up to the response's headers."""
+
+    async def read(self, response: R, received: Callable[[int], None]) -> None:
+        """The response's body into memory; *received* is told of each part's size."""
+
+    def own(self, response: R, release: Callable[[], None]) -> None:
+        """Have *release* called once, when the response's body is closed."""
+
+    async def discard(self, response: R) -> None:
+        """Drain what little is left, or close."""
+
+    def abandon(self, response: R) -> None:
+        """Close now, without waiting."""
+
+    def outcome(self, response: R, progress: Progress) -> Outcome:
+        """What the response means."""
+
+    def failure(self, error: Exception, progress: Progress) -> Outcome | None:
+        """What an error means; None: it's none of the transport's, and is raised as it is."""
+
+    def adopt(self, error: SeawallError) -> Exception:
+        """The same error, of httpx's class too."""
+
+    def attach(self, response: R, history: History) -> None:
+        """Show the history on the response."""
+
+
+class Call:
+    """What a user asked for. Its hops (redirects, steps of an authentication) share it."""
+
+    __slots__ = ("attempts", "hard_at", "is_buffered", "is_over", "is_timed", "owner", "soft_at", "started_at")
+
+    def __init__(self, owner: Layers, now: float, *, is_buffered: bool) -> None:
+        self.owner = owner
+        self.started_at = now
+        self.is_buffered = is_buffered  # the body is read at once: it belongs to the attempt
+        self.is_over = False
+        self.is_timed = False
+        self.hard_at: float | None = None  # somebody's wish
+        self.soft_at: float | None = None  # derived from the timeouts; a body that comes in may pass it
+        self.attempts: list[Attempt] = []
+
+    def set_deadline(self, policy: Policy, timeouts: Mapping[str, float | None]) -> None:
+        """Fix the deadline, at the first hop and once."""
+        self.is_timed = True
+        self.hard_at = inherited()
+        if policy.deadline is UNSET:
+            connect, read = timeouts.get("connect"), timeouts.get("read")
+            if connect is not None and read is not None:
+                attempts = policy.retry.max_attempts if isinstance(policy.retry, Retry) else 1
+                self.soft_at = self.started_at + (connect + read) * attempts
+        elif policy.deadline is not None:
+            self.hard_at = earliest(self.hard_at, self.started_at + policy.deadline)
+
+    @property
+    def deadline_at(self) -> float | None:
+        return earliest(self.hard_at, self.soft_at)
+
+
+CURRENT: ContextVar[Call | None] = ContextVar("seawall_call", default=None)
+
+
+class _Hop:
+    """A call's passage through the layers to one origin: constants of it, and what was last seen."""
+
+    __slots__ = ("call", "last_error", "policy", "progress", "state", "timer")
+
+    def __init__(self, call: Call, state: OriginState, policy: Policy, timer: asyncio.Timeout) -> None:
+        self.call = call
+        self.state = state
+        self.policy = policy
+        self.timer = timer
+        self.progress: Progress | None = None
+        self.last_error: Exception | None = None
+
+
+class Layers:
+    """
+    The state of all layers, shared by the transports of one client.
+
+    Args:
+        base: The client's policy; *per_host* lies over it.
+        max_connections: The client-wide cap; None: none.
+    """
+
+    close_timeout = 1.0  # s
+
+    def __init__(
+        self,
+        base: Policy,
+        per_host: Mapping[str, Policy],
+        *,
+        max_connections: int | None,
+        events: Events,
+        clock: Clock,
+        rng: Random,
+    ) -> None:
+        self._clock = clock
+        self._rng = rng
+        self._events = events
+        self._base = base
+        self.origins = Origins(base, per_host, rng=rng, events=events, now=clock.now)
+        self.slots = BulkheadState("client", max_connections or 2**62, setting="Limits.max_connections")
+        self._budget: BudgetState | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._hops: set[_Hop] = set()
+        self._drained: asyncio.Future[None] | None = None
+        self._is_closed = False
+
+    # What a client asks
+
+    def begin(self, *, is_buffered: bool) -> Call:
+        """A new call of this task; the caller puts it into `CURRENT`."""
+        self._check_loop()
+        return Call(self, self._clock.now(), is_buffered=is_buffered)
+
+    @property
+    def calls(self) -> int:
+        return len(self._hops)
+
+    def budget(self, now: float) -> float:
+        """Tokens that all origins share."""
+        return float("inf") if self._budget is None else self._budget.balance(now)
+
+    async def aclose(self) -> None:
+        """
+        End every call with ClientClosed; takes at most `close_timeout` s.
+
+        **Cancellation:** calls end all the same.
+        """
+        self._is_closed = True
+        task = asyncio.current_task()
+        now = self._clock.now()
+        for hop in self._hops:
+            if not hop.timer.expired():
+                hop.timer.reschedule(now)
+        if self._hops and task is not None:
+            self._drained = asyncio.get_running_loop().create_future()
+            await asyncio.wait([self._drained], timeout=self.close_timeout)
+
+    # The way of a request, top-down
+
+    async def run(self, exchange: Exchange[R]) -> R:
+        """
+        One hop of a call through the layers.
+
+        Returns:
+            The response of the last attempt, its history attached.
+        Raises:
+            DeadlineExceeded, ClientClosed, or the error of the last attempt, with ``attempts``.
+        """
+        self._check_loop()
+        call = CURRENT.get()
+        if call is None or call.owner is not self or call.is_over:
+            call = Call(self, self._clock.now(), is_buffered=False)
+        state = self.origins[exchange.origin]
+        policy = state.policy if exchange.options is None else exchange.options.over(state.policy)
+        if not call.is_timed:
+            call.set_deadline(policy, exchange.timeouts)
+        if self._is_closed:
+            raise exchange.adopt(self._closed(exchange.origin))
+        deadline_at = call.deadline_at
+        timer = asyncio.timeout_at(deadline_at)
+        hop = _Hop(call, state, policy, timer)
+        if deadline_at is not None and deadline_at <= self._clock.now():
+            raise exchange.adopt(self._exceeded(hop))
+        try:
+            async with timer:
+                self._hops.add(hop)
+                try:
+                    return await self._attempts(hop, exchange)
+                finally:
+                    self._hops.discard(hop)
+                    if self._drained is not None and not self._hops and not self._drained.done():
+                        self._drained.set_result(None)
+        except TimeoutError as expiry:
+            if not timer.expired():
+                raise
+            error = self._closed(exchange.origin) if self._is_closed else self._exceeded(hop)
+            raise exchange.adopt(error) from (hop.last_error or expiry)
+
+    async def _attempts(self, hop: _Hop, exchange: Exchange[R]) -> R:
+        """Retry: attempts until one is good, or not worth or safe to be followed by another."""
+        settings = hop.policy.retry
+        started_at = self._clock.now()
+        retries: Retries | None = None
+        delay = 0.0
+        self._deposit(hop, started_at)
+        while True:
+            attempt = await self._attempt(hop, exchange, delay)
+            outcome, response, release = attempt
+            wait: float | None = None
+            note = ""
+            try:
+                if isinstance(settings, Retry) and not _is_good(outcome, settings):
+                    if retries is None:
+                        retries = self._retries(hop, exchange, settings, started_at)
+                    wait = await retries.after(outcome, response, self._clock.now())
+                    note = retries.note
+                if wait is not None and response is not None:
+                    await exchange.discard(response)
+            except BaseException:
+                if response is not None:
+                    exchange.abandon(response)
+                if release is not None:
+                    release()
+                raise
+            if wait is None:
+                return self._end(hop, exchange, outcome, response, release, note)
+            if release is not None:
+                release()
+            del response
+            hop.last_error, hop.progress = outcome.error or hop.last_error, None
+            if not hop.timer.expired():
+                hop.timer.reschedule(hop.call.deadline_at)  # the body of this attempt may have pushed it ahead
+            self._events.emit(RetryScheduled(exchange.origin, len(hop.call.attempts) + 1, wait, outcome.name))
+            await self._clock.sleep(wait)
+            delay = wait
+
+    async def _attempt(
+        self, hop: _Hop, exchange: Exchange[R], delay: float
+    ) -> tuple[Outcome, R | None, Callable[[], None] | None]:
+        """
+        Breaker, bulkhead, exchange: one attempt, and what came of it.
+
+        Returns:
+            The outcome, the response if there is one, and what gives the permit back where a body still holds it.
+        """
+        breaker, bulkhead = hop.state.breaker, hop.state.bulkhead
+        if hop.policy.breaker is None:
+            breaker = None
+        if hop.policy.bulkhead is None:
+            bulkhead = None
+        progress = hop.progress = Progress(self._clock.now)
+        generation: int | None = None
+        response: R | None = None
+        outcome: Outcome | None = None
+        has_permit = False
+        name, detail = "cancelled", ""
+        try:
+            if breaker is not None:
+                generation = self._enter(breaker, exchange)
+            if bulkhead is not None:
+                if not bulkhead.try_acquire():
+                    await self._queue(hop, bulkhead, breaker, exchange, progress)
+                has_permit = True
+                if breaker is not None and generation is not None and not breaker.is_valid(generation):
+                    generation = None
+                    generation = self._enter(breaker, exchange)
+            response = await exchange.send(progress)
+            if hop.call.is_buffered:
+                await exchange.read(response, self._received(hop))
+            outcome = exchange.outcome(response, progress)
+            name = outcome.name
+        except SeawallError as error:
+            outcome = exchange.failure(exchange.adopt(error), progress)
+            name, detail = type(error).__name__, str(error)
+        except Exception as error:
+            outcome = exchange.failure(error, progress)
+            name, detail = type(error).__name__, str(error)
+            if outcome is None:
+                raise
+        finally:
+            attempts = hop.call.attempts
+            attempt = progress.end(exchange.origin, len(attempts) + 1, delay, name, detail)
+            attempts.append(attempt)
+            if breaker is not None and generation is not None:
+                self._leave(hop, breaker, generation, outcome, progress)
+            if has_permit and bulkhead is not None and (outcome is None or response is None or hop.call.is_buffered):
+                bulkhead.release()
+                has_permit = False
+            self._events.emit(attempt)
+        assert outcome is not None  # an error that is none of the transport's was raised
+        if outcome.error is not None:
+            response = None
+        return outcome, response, bulkhead.release if has_permit and bulkhead is not None else None
+
+    # Parts of it
+
+    def _deposit(self, hop: _Hop, now: float) -> None:
+        budget = hop.policy.budget
+        if not isinstance(budget, Budget) or hop.state.budget is None:
+            return
+        if self._budget is None:
+            shared = self._base.budget if isinstance(self._base.budget, Budget) else budget
+            self._budget = BudgetState(
+                ratio=shared.ratio, rate=shared.client_rate, max_balance=shared.max_client_balance, now=now
+            )
+        hop.state.budget.deposit(now)
+        self._budget.deposit(now)
+
+    def _retries(self, hop: _Hop, exchange: Exchange[R], settings: Retry, started_at: float) -> Retries:
+        is_idempotent = exchange.has_key or exchange.method in settings.methods
+
+        def safe(outcome: Outcome) -> bool:
+            return is_safe(outcome, settings, is_idempotent=is_idempotent, is_replayable=exchange.is_replayable())
+
+        def afford(delay: float) -> str:
+            now = self._clock.now()
+            deadline_at, breaker, budget = hop.call.deadline_at, hop.state.breaker, hop.state.budget
+            if deadline_at is not None and delay >= deadline_at - now:
+                return f"a retry after {delay:.3g} s could not finish before the deadline"
+            if breaker is not None and breaker.state == "open" and breaker.retry_after(now) > delay:
+                return "the breaker opened"
+            if budget is not None and self._budget is not None and hop.policy.budget is not None:
+                if not (budget.can_withdraw(now) and self._budget.can_withdraw(now)):
+                    return "the retry budget is empty"
+                budget.withdraw(now)
+                self._budget.withdraw(now)
+            return ""
+
+        return Retries(settings, started_at=started_at, rng=self._rng, is_safe=safe, afford=afford)
+
+    def _enter(self, breaker: BreakerState, exchange: Exchange[R]) -> int:
+        now = self._clock.now()
+        generation = breaker.try_acquire(now)
+        if generation is None:
+            retry_after = breaker.retry_after(now)
+            raise BreakerOpen(
+                f"{exchange.origin}: breaker {breaker.state}: too many attempts failed; "
+                f"next probe in {retry_after:.1f} s (Breaker.failure_rate, Breaker.open_for)",
+                origin=exchange.origin,
+                retry_after=retry_after,
+            )
+        return generation
+
+    def _leave(
+        self, hop: _Hop, breaker: BreakerState, generation: int, outcome: Outcome | None, progress: Progress
+    ) -> None:
+        if outcome is not None:
+            now = self._clock.now()
+            if progress.phase > Phase.QUEUED or outcome.error is None:
+                breaker.record(generation, now, is_failure=is_failure(outcome))
+                return
+        elif hop.timer.expired() and not self._is_closed and progress.phase >= Phase.CONNECTING:
+            breaker.record(generation, self._clock.now(), is_failure=True)
+            return
+        breaker.release(generation)
+
+    async def _queue(
+        self,
+        hop: _Hop,
+        bulkhead: BulkheadState,
+        breaker: BreakerState | None,
+        exchange: Exchange[R],
+        progress: Progress,
+    ) -> None:
+        """Wait for a permit: for the pool timeout, or less where a standing queue waits for a failing origin."""
+        now = self._clock.now()
+        timeout = exchange.timeouts.get("pool")
+        is_standing = timeout is not None and bulkhead.standing_for(now) >= timeout
+        if timeout is not None and is_standing and breaker is not None and breaker.failure_share(now) >= 0.1:
+            timeout = min(timeout, hop.state.shed_after)
+        await bulkhead.acquire(timeout)
+        progress.waited = self._clock.now() - now
+
+    def _received(self, hop: _Hop) -> Callable[[int], None]:
+        """Where the deadline is only derived, a body that comes in pushes it ahead."""
+        call, timer = hop.call, hop.timer
+        if call.soft_at is None:
+            return lambda size: None
+        pace = Pace(call.soft_at)
+
+        def received(size: int) -> None:
+            if not timer.expired():
+                timer.reschedule(earliest(call.hard_at, pace.received(size, self._clock.now())))
+
+        return received
+
+    def _end(
+        self,
+        hop: _Hop,
+        exchange: Exchange[R],
+        outcome: Outcome,
+        response: R | None,
+        release: Callable[[], None] | None,
+        note: str,
+    ) -> R:
+        history = History(hop.call.attempts)
+        history.note = note
+        self._events.emit(CallEnded(exchange.origin, len(history), outcome.name, note))
+        if outcome.error is not None:
+            outcome.error.attempts = history  # type: ignore[attr-defined]
+            if note:
+                outcome.error.add_note(f"seawall: {len(history)} attempts; {note}")
+            raise outcome.error from (outcome.error.__cause__ or hop.last_error)
+        assert response is not None
+        exchange.attach(response, history)
+        if release is not None:
+            exchange.own(response, release)
+        return response
+
+    def _exceeded(self, hop: _Hop) -> DeadlineExceeded:
+        call, now = hop.call, self._clock.now()
+        elapsed = now - call.started_at
+        deadline_at = call.deadline_at
+        timeout = (deadline_at if deadline_at is not None else now) - call.started_at
+        where = "backing off" if hop.progress is None else hop.progress.phase.name.lower()
+        address = "" if hop.progress is None or hop.progress.address is None else f" with {hop.progress.address}"
+        kind = "deadline" if call.hard_at is not None and call.hard_at == deadline_at else "deadline from the timeouts"
+        error = DeadlineExceeded(
+            f"{hop.state.origin}: {kind} of {timeout:.3g} s exceeded after {elapsed:.3g} s, "
+            f"attempt {max(1, len(call.attempts))}, {where}{address}; raise deadline=, or ask for less",
+            origin=hop.state.origin,
+            elapsed=elapsed,
+            timeout=timeout,
+        )
+        error.attempts = History(call.attempts)
+        return error
+
+    def _closed(self, origin: Origin) -> ClientClosed:
+        return ClientClosed(f"{origin}: the client was closed", origin=origin)
+
+    def _check_loop(self) -> None:
+        try:
+            loop = asyncio.get_running_loop()
+        except RuntimeError:
+            raise RuntimeError(
+                "seawall runs on asyncio, and no asyncio event loop is running here (under trio, use httpx itself)"
+            ) from None
+        if self._loop is not loop:
+            if self._loop is not None:
+                raise RuntimeError(
+                    "this seawall client belongs to another event loop: make one client per loop "
+                    "(with asyncio.run, make it inside)"
+                )
+            self._loop = loop
+
+
+def _is_good(outcome: Outcome, settings: Retry) -> bool:
+    """Nothing to decide: tenacity need not be asked. With a predicate of the user's, it always is."""
+    return settings.retry is None and outcome.error is None and outcome.status not in settings.statuses

@@ -1,0 +1,125 @@
+"""`Client`: httpx's front, on our transport. It settles what belongs to a call as a whole, and nothing else."""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+import time
+from collections.abc import Callable, Iterable, Mapping
+from random import Random
+from typing import Any
+
+import httpx
+
+from .call import CURRENT
+from .clock import Clock
+from .events import Listener
+from .settings import DNS, UNSET, Breaker, Budget, Bulkhead, Policy, Retry, Unset
+from .stats import Stats
+from .transport import LIMITS, Proxied, ResolverTypes, Shared, Transport
+
+__all__ = ["Client"]
+
+
+class Client(httpx.AsyncClient):
+    """
+    A drop-in for ``httpx.AsyncClient``: all that it takes, and the settings of the layers.
+
+    asyncio only, one event loop, and made to be kept: use one for the life of a service.
+
+    Args:
+        deadline: s of wall clock for a whole call, redirects and authentication included; None: none. Left out: derived
+            from the request's timeouts, (connect + read) x max_attempts, up to the response's headers.
+        retry, bulkhead, breaker, budget: The layers; None switches one off.
+        per_host: Policies by name or ``*.suffix``, over the client's.
+        dns, resolver: How names become addresses; see `DNS` and `Transport`.
+        listeners: Called with each event; see `seawall.events`.
+        clock, rng, wall: Time and chance, for tests.
+        arguments: Those of ``httpx.AsyncClient``. A *transport* and *mounts* go under the layers; a `Transport` is
+            taken as it is, with its own layers.
+    Raises:
+        TypeError, ValueError: A setting that can't be; the message names it and its range.
+    """
+
+    def __init__(
+        self,
+        *,
+        deadline: float | Unset | None = UNSET,
+        retry: Retry | None = Retry(),
+        bulkhead: Bulkhead | None = Bulkhead(),
+        breaker: Breaker | None = Breaker(),
+        budget: Budget | None = Budget(),
+        per_host: Mapping[str, Policy] | None = None,
+        dns: DNS = DNS(),
+        resolver: ResolverTypes = None,
+        listeners: Iterable[Listener] = (),
+        clock: Clock | None = None,
+        rng: Random | None = None,
+        wall: Callable[[], float] = time.time,
+        **arguments: Any,
+    ) -> None:
+        _check_names(arguments)
+        arguments.setdefault("limits", LIMITS)
+        transport = arguments.get("transport")
+        if isinstance(transport, Transport):
+            self._shared = transport.shared
+        else:
+            self._shared = Shared(
+                **{name: arguments[name] for name in ("verify", "cert", "trust_env", "limits") if name in arguments},
+                policy=Policy(deadline=deadline, retry=retry, bulkhead=bulkhead, breaker=breaker, budget=budget),
+                per_host=per_host or {},
+                dns=dns,
+                resolver=resolver,
+                listeners=tuple(listeners),
+                clock=clock or Clock(),
+                rng=rng or Random(),
+                wall=wall,
+            )
+        super().__init__(**arguments)
+        for pattern, mounted in self._mounts.items():
+            if mounted is not None and not isinstance(mounted, Transport | Proxied):
+                self._mounts[pattern] = Transport(mounted, _shared=self._shared)
+
+    def stats(self) -> Stats:
+        """A frozen snapshot of permits, queues, breakers, budgets, connections and names."""
+        return self._shared.stats()
+
+    async def send(self, request: httpx.Request, *, stream: bool = False, **arguments: Any) -> httpx.Response:
+        """
+        As in httpx. All hops of the call share one deadline and one history.
+
+        Unless *stream*, the body belongs to the attempt: one that is cut in the middle is retried.
+        """
+        call = self._shared.layers.begin(is_buffered=not stream)
+        token = CURRENT.set(call)
+        try:
+            return await super().send(request, stream=stream, **arguments)
+        finally:
+            call.is_over = True
+            CURRENT.reset(token)
+
+    # httpx's private hooks for what is at the bottom; httpx-aiohttp and others build on them too.
+
+    def _init_transport(  # type: ignore[override]
+        self, transport: httpx.AsyncBaseTransport | None = None, **arguments: Any
+    ) -> Transport:
+        if isinstance(transport, Transport):
+            return transport
+        if transport is not None:
+            return Transport(transport, _shared=self._shared)
+        return Transport(_shared=self._shared, **arguments)
+
+    def _init_proxy_transport(self, proxy: httpx.Proxy, **arguments: Any) -> Proxied:  # type: ignore[override]
+        return Proxied(self._shared, proxy=proxy, **arguments)
+
+
+HTTPX_ARGUMENTS = list(inspect.signature(httpx.AsyncClient).parameters)
+OUR_ARGUMENTS = [name for name in inspect.signature(Client).parameters if name != "arguments"]
+
+
+def _check_names(arguments: Mapping[str, object]) -> None:
+    for name in arguments:
+        if name not in HTTPX_ARGUMENTS:
+            close = difflib.get_close_matches(name, [*HTTPX_ARGUMENTS, *OUR_ARGUMENTS], n=1)
+            hint = f"; did you mean {close[0]!r}?" if close else "; see help(seawall.Client)"
+            raise TypeError(f"seawall.Client has no setting {name!r}{hint}")

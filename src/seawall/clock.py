@@ -1,0 +1,26 @@
+"""Time, as everything here sees it: the event loop's. The only module that asks the loop for it."""
+
+from __future__ import annotations
+
+import asyncio
+
+__all__ = ["Clock"]
+
+
+class Clock:
+    """
+    Monotonic seconds and sleeping.
+
+    It is the loop's clock and not ``time.monotonic``, so a loop with virtual time (see
+    ``seawall.testing.VirtualLoop``) makes every timeout, delay and TTL of a client virtual at once.
+    """
+
+    __slots__ = ()
+
+    def now(self) -> float:
+        """The instant, s; comparable only with other instants of the same event loop."""
+        return asyncio.get_running_loop().time()
+
+    async def sleep(self, delay: float) -> None:
+        """Wait *delay* s. **Cancellation:** ends the wait; nothing is left behind."""
+        await asyncio.sleep(delay)

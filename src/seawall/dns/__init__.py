@@ -1,0 +1,1 @@
+"""Names to addresses. Knows neither httpx nor the wire."""

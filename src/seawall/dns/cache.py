@@ -1,0 +1,92 @@
+"""
+What is known of names, and until when. A pure state machine: no I/O, the time is an argument.
+
+Rules (RFC 8767, RFC 2308): an entry is fresh until `expires_at`; a positive one may serve as stale until `stale_at`,
+and only where DNS failed; "no such name" replaces what was known, so nothing stale outlives it; a failure replaces
+nothing.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from dataclasses import dataclass
+
+from ..errors import NoAddress, ResolveError
+from ..settings import DNS
+from .resolver import Answer
+
+__all__ = ["Cache", "Entry"]
+
+REFRESH_AT = 0.8  # of the TTL
+REFRESH_MIN_TTL = 5.0  # s; below it, refreshing ahead doubles the queries for nothing
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """
+    What one lookup found.
+
+    Attributes:
+        answer: The addresses, or what to raise: NameNotFound or NoAddress.
+        refresh_at: From here on, a hit is a reason to look up again.
+    """
+
+    answer: Answer | ResolveError
+    refresh_at: float
+    expires_at: float
+
+
+class Cache:
+    """(host, family) → what is known; least recently used goes first."""
+
+    def __init__(self, settings: DNS) -> None:
+        self._settings = settings
+        self._entries: OrderedDict[tuple[str, int], Entry] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def fresh(self, host: str, family: int, now: float) -> Entry | None:
+        entry = self._entries.get((host, family))
+        if entry is None or now >= entry.expires_at:
+            return None
+        self._entries.move_to_end((host, family))
+        return entry
+
+    def stale(self, host: str, family: int, now: float, *, is_secure: bool) -> Answer | None:
+        """An answer whose time is over, where it may still serve because DNS fails."""
+        entry = self._entries.get((host, family))
+        if entry is None or not isinstance(entry.answer, Answer):
+            return None
+        limit = self._settings.stale_ttl if is_secure else self._settings.stale_ttl_plain
+        if now >= entry.expires_at + limit:
+            return None
+        return entry.answer._replace(source="stale")
+
+    def store(self, host: str, family: int, answer: Answer | ResolveError, now: float) -> Entry:
+        """Keep an answer for its TTL, clamped; a negative one for `negative_ttl`."""
+        settings = self._settings
+        if isinstance(answer, Answer):
+            ttl = settings.min_ttl if answer.ttl is None else answer.ttl
+            ttl = min(max(ttl, settings.min_ttl), settings.max_ttl)
+        else:
+            ttl = settings.negative_ttl
+        ahead = ttl * REFRESH_AT if isinstance(answer, Answer) and ttl >= REFRESH_MIN_TTL else ttl
+        entry = Entry(answer, now + ahead, now + ttl)
+        self._entries[host, family] = entry
+        self._entries.move_to_end((host, family))
+        while len(self._entries) > settings.max_entries:
+            self._entries.popitem(last=False)
+        return entry
+
+    def align(self, host: str, families: tuple[int, ...], now: float) -> None:
+        """
+        Where one family has addresses, "none" of the other is as good for as long.
+
+        Else a host with IPv4 only would be asked for AAAA every `negative_ttl`.
+        """
+        entries = [self._entries.get((host, family)) for family in families]
+        until = max((e.expires_at for e in entries if e is not None and isinstance(e.answer, Answer)), default=now)
+        for family, entry in zip(families, entries, strict=True):
+            if entry is not None and isinstance(entry.answer, NoAddress) and entry.expires_at < until:
+                self._entries[host, family] = Entry(entry.answer, until, until)

@@ -1,0 +1,270 @@
+"""
+The resolver that the wire talks to: cache, single-flight, both families, stale answers, fallback.
+
+Rules: a hit takes no await. A lookup belongs to nobody who waits for it: it is a task of its own, in a context of its
+own, and cancelling any waiter, the first included, disturbs no other. Each waiter has its own time limit.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import socket
+from collections import OrderedDict
+from collections.abc import Callable
+
+from ..errors import NameNotFound, NoAddress, ResolveError, ResolverFailure, ResolveTimeout
+from ..origin import Address, Origin
+from ..settings import DNS
+from ..stats import NameStats
+from .cache import Cache, Entry
+from .resolver import Answer, Resolver, check_name, literal
+from .system import SystemResolver
+
+__all__ = ["CachingResolver"]
+
+SYSTEM_TTL = 10.0  # s; getaddrinfo gives none: aiohttp's figure
+SYSTEM = -1  # in place of a family: the system's resolver, which answers for all
+FAMILIES = (socket.AF_INET6, socket.AF_INET)  # in the order of preference (RFC 8305 section 3)
+
+
+class CachingResolver:
+    """
+    Origin → addresses.
+
+    Args:
+        upstream: Who is asked.
+        families: Asked apart, each with its own cache entry; (0,) for a resolver that answers both at once.
+        fallback: Who is asked where *upstream* fails or takes longer than ``DNS.fallback_after``.
+    """
+
+    def __init__(
+        self,
+        upstream: Resolver,
+        settings: DNS,
+        *,
+        now: Callable[[], float],
+        families: tuple[int, ...] = FAMILIES,
+        fallback: SystemResolver | None = None,
+    ) -> None:
+        self._upstream = upstream
+        self._settings = settings
+        self._now = now
+        self._families = families
+        self._fallback = fallback
+        self._cache = Cache(settings)
+        self._lookups: dict[tuple[str, int], asyncio.Task[Answer]] = {}
+        self._stats: OrderedDict[str, list[int]] = OrderedDict()
+
+    def stats(self) -> dict[str, NameStats]:
+        return {name: NameStats(*counts) for name, counts in self._stats.items()}
+
+    def cached(self, origin: Origin) -> Answer | None:
+        """
+        Addresses that are known and fresh, else None.
+
+        Raises:
+            NameNotFound, NoAddress: It is known and fresh that there are none.
+        """
+        host = _key(origin)
+        now = self._now()
+        entries: list[Entry] = []
+        for family in self._families:
+            entry = self._cache.fresh(host, family, now)
+            if entry is None:
+                return None
+            entries.append(entry)
+        self._count(host, 0)
+        for family, entry in zip(self._families, entries, strict=True):
+            if now >= entry.refresh_at:
+                self._lookup(host, origin.port, family)
+        return _merge(host, [entry.answer for entry in entries])
+
+    async def resolve(self, origin: Origin) -> Answer:
+        """
+        Addresses of an origin's host, IPv6 first; never none.
+
+        **Cancellation:** the lookup goes on for others, and fills the cache.
+
+        Raises:
+            NameNotFound, NoAddress, ResolverFailure, ResolveTimeout: There are none, and nothing stale may serve.
+        """
+        if found := literal(origin.host) or self.cached(origin):
+            return found
+        host, now, settings = _key(origin), self._now(), self._settings
+        check_name(host)
+        self._count(host, 2)
+        search = self._search(host, origin.port)
+        give_up_at = now + settings.timeout
+        stale = self._stale(origin)
+        if stale is not None:
+            await search.wait(now + settings.stale_wait)
+            if not search.is_decided:
+                self._count(host, 1)
+                return stale
+        if self._fallback is not None:
+            await search.wait(min(now + settings.fallback_after, give_up_at))
+            if not search.is_decided and not self._fallback.is_saturated:
+                search.lookups.append(self._lookup(host, origin.port, SYSTEM))
+        await search.wait(give_up_at)
+        if not search.is_decided and not search.is_done:
+            raise ResolveTimeout(
+                f"{host}: no answer from DNS within {settings.timeout:g} s (DNS.timeout)",
+                origin=origin,
+                elapsed=settings.timeout,
+            )
+        return _merge(host, search.results())
+
+    async def aclose(self) -> None:
+        lookups = list(self._lookups.values())
+        for task in lookups:
+            task.cancel()
+        if lookups:
+            await asyncio.wait(lookups)
+        await self._upstream.aclose()
+        if self._fallback is not None:
+            await self._fallback.aclose()
+
+    def _search(self, host: str, port: int) -> _Search:
+        """What is known of each family, and a lookup for each of which nothing is."""
+        now = self._now()
+        entries = {family: self._cache.fresh(host, family, now) for family in self._families}
+        known = [entry.answer for entry in entries.values() if entry is not None]
+        lookups = [self._lookup(host, port, family) for family, entry in entries.items() if entry is None]
+        return _Search(known, lookups, self._now, self._settings.resolution_delay)
+
+    def _lookup(self, host: str, port: int, family: int) -> asyncio.Task[Answer]:
+        """The lookup under way, or a new one."""
+        task = self._lookups.get((host, family))
+        if task is None:
+            task = asyncio.get_running_loop().create_task(
+                self._ask(host, port, family), context=contextvars.Context(), name=f"seawall dns {host}"
+            )
+            self._lookups[host, family] = task
+            task.add_done_callback(lambda done: self._finished(host, family, done))
+        return task
+
+    async def _ask(self, host: str, port: int, family: int) -> Answer:
+        async with asyncio.timeout(self._settings.timeout):
+            if family == SYSTEM:
+                assert self._fallback is not None
+                return await self._fallback.resolve(host, port)
+            answer = await self._upstream.resolve(host, port, family=family)
+            return answer._replace(ttl=SYSTEM_TTL) if answer.ttl is None else answer
+
+    def _finished(self, host: str, family: int, task: asyncio.Task[Answer]) -> None:
+        del self._lookups[host, family]
+        if task.cancelled():
+            return
+        found, now = _result(task), self._now()
+        if family == SYSTEM:
+            if isinstance(found, Answer):
+                # One family at a time is what the cache holds; the system's answer stands for all of them.
+                for each in self._families:
+                    mine = tuple(a for a in found.addresses if each in (0, _family(a)))
+                    part = Answer(mine, SYSTEM_TTL, "system") if mine else NoAddress(f"{host}: no such address")
+                    self._cache.store(host, each, part, now)
+        elif isinstance(found, Answer | NameNotFound | NoAddress):
+            self._cache.store(host, family, found, now)
+        self._cache.align(host, self._families, now)
+
+    def _stale(self, origin: Origin) -> Answer | None:
+        now, host = self._now(), _key(origin)
+        found = [self._cache.stale(host, family, now, is_secure=origin.is_secure) for family in self._families]
+        addresses = tuple(address for answer in found if answer is not None for address in answer.addresses)
+        return Answer(addresses, None, "stale") if addresses else None
+
+    def _count(self, host: str, column: int) -> None:
+        counts = self._stats.get(host)
+        if counts is None:
+            while len(self._stats) >= self._settings.max_entries:
+                self._stats.popitem(last=False)
+            counts = self._stats[host] = [0, 0, 0]
+        counts[column] += 1
+
+
+def _key(origin: Origin) -> str:
+    return origin.host.lower()
+
+
+def _family(address: Address) -> int:
+    return socket.AF_INET6 if ":" in address.ip else socket.AF_INET
+
+
+class _Search:
+    """One waiter's view of a name: what was known, and the lookups that may add to it."""
+
+    def __init__(
+        self,
+        known: list[Answer | ResolveError],
+        lookups: list[asyncio.Task[Answer]],
+        now: Callable[[], float],
+        resolution_delay: float,
+    ) -> None:
+        self.known = known
+        self.lookups = lookups
+        self._now = now
+        self._resolution_delay = resolution_delay
+
+    def results(self) -> list[Answer | ResolveError]:
+        return self.known + [_result(task) for task in self.lookups if task.done()]
+
+    @property
+    def is_found(self) -> bool:
+        return any(isinstance(result, Answer) for result in self.results())
+
+    @property
+    def is_done(self) -> bool:
+        return all(task.done() for task in self.lookups)
+
+    @property
+    def is_decided(self) -> bool:
+        """Found; or denied: no such name, or no address in any family. Else nobody knows yet."""
+        results = self.results()
+        if any(isinstance(result, Answer | NameNotFound) for result in results):
+            return True
+        return self.is_done and all(isinstance(result, NoAddress) for result in results)
+
+    async def wait(self, until: float) -> None:
+        """Until it is decided, and the other family had the resolution delay; or all are done; or *until*."""
+        while pending := [task for task in self.lookups if not task.done()]:
+            limit = until - self._now()
+            if self.is_found:
+                await asyncio.wait(pending, timeout=max(0.0, min(limit, self._resolution_delay)))
+                return
+            if self.is_decided or limit <= 0:
+                return
+            await asyncio.wait(pending, timeout=limit, return_when=asyncio.FIRST_COMPLETED)
+
+
+def _result(task: asyncio.Task[Answer]) -> Answer | ResolveError:
+    """What a finished lookup found; whatever a resolver raised that isn't of ours is its failure."""
+    if task.cancelled():
+        return ResolverFailure("the lookup was cancelled")
+    error = task.exception()
+    if error is None:
+        return task.result()
+    if isinstance(error, ResolveError):
+        return error
+    if isinstance(error, TimeoutError):
+        return ResolveTimeout("no answer from DNS in time (DNS.timeout)")
+    failure = ResolverFailure(f"the resolver failed: {error!r}")
+    failure.__cause__ = error
+    return failure
+
+
+def _merge(host: str, results: list[Answer | ResolveError]) -> Answer:
+    """The addresses of all families; where there are none, the failure that says most."""
+    answers = [result for result in results if isinstance(result, Answer)]
+    if answers:
+        addresses = tuple(dict.fromkeys(address for answer in answers for address in answer.addresses))
+        return Answer(addresses, None, answers[0].source)
+    for kind in (NameNotFound, ResolverFailure, ResolveTimeout, NoAddress):
+        for result in results:
+            if isinstance(result, kind):
+                raise type(result)(f"{host}: {_without(host, str(result))}") from result
+    raise NoAddress(f"{host}: no address")
+
+
+def _without(host: str, message: str) -> str:
+    return message.removeprefix(f"{host}: ")

@@ -1,0 +1,120 @@
+"""
+aiodns: the only file that imports it.
+
+What is peculiar about c-ares, and what is done about it:
+
+- Its timeout is a hint: after three answers it becomes 5 x the mean round trip. The caller sets the time limit; here
+  five tries keep asking until it strikes, and a channel that timed out is not used again.
+- It has a cache of its own (on since 1.31) that can't be switched off and rounds TTLs up. So no channel is asked for
+  the same name and family twice: a repeated question goes to a new channel. Making one costs 0.1 ms.
+- EDNS brings DNS cookies, and those false timeouts: ``flags=0``.
+- A query can't be cancelled: cancelling one who waits for it leaves it running, unheard.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+from collections.abc import Sequence
+
+import aiodns
+
+from ..errors import NameNotFound, NoAddress, ResolveError, ResolverFailure, ResolveTimeout
+from ..origin import Address
+from .resolver import Answer
+
+__all__ = ["CaresResolver"]
+
+AI_NOSORT = 1 << 7  # RFC 6724 sorting costs 11 µs an address, and dialling does its own
+TRY_TIMEOUT = 1.0
+TRIES = 5
+
+ETIMEOUT = 12
+
+# https://c-ares.org/docs/ares_strerror.html
+ERRORS: dict[int, type[ResolveError]] = {
+    1: NoAddress,  # ENODATA
+    4: NameNotFound,  # ENOTFOUND
+    8: NameNotFound,  # EBADNAME
+    ETIMEOUT: ResolveTimeout,
+}
+
+
+class _Channel:
+    """An aiodns resolver, what it was asked, and how many answers it owes."""
+
+    __slots__ = ("asked", "is_retired", "pending", "pid", "resolver")
+
+    def __init__(self, nameservers: Sequence[str] | None) -> None:
+        self.resolver = aiodns.DNSResolver(nameservers, timeout=TRY_TIMEOUT, tries=TRIES, flags=0)
+        self.asked: set[tuple[str, int]] = set()
+        self.pending = 0
+        self.is_retired = False
+        self.pid = os.getpid()  # c-ares' thread does not survive a fork
+
+
+class CaresResolver:
+    """`Resolver` that asks DNS servers (and /etc/hosts) through c-ares, without a thread per lookup."""
+
+    def __init__(self, nameservers: Sequence[str] | None = None) -> None:
+        self._nameservers = nameservers
+        self._channel: _Channel | None = None
+        self._channels: set[_Channel] = set()
+
+    async def resolve(self, host: str, port: int, *, family: int = 0) -> Answer:
+        """
+        As `Resolver.resolve`; the TTL is the minimum over the CNAME chain.
+
+        **Cancellation:** the query ends unheard; those of others go on.
+        """
+        channel = await self._channel_for(host, family)
+        channel.pending += 1
+        try:
+            result = await channel.resolver.getaddrinfo(
+                host, family=socket.AddressFamily(family), type=socket.SOCK_STREAM, flags=AI_NOSORT
+            )
+        except aiodns.error.DNSError as error:
+            code, text = error.args
+            channel.is_retired |= code == ETIMEOUT
+            raise ERRORS.get(code, ResolverFailure)(f"{host}: DNS: {text}") from error
+        except asyncio.CancelledError:
+            channel.is_retired = True  # it may be what was too slow
+            raise
+        finally:
+            channel.pending -= 1
+            await self._close_if_done(channel)
+        addresses = dict.fromkeys(Address(_text(node.addr[0])) for node in result.nodes)
+        if not addresses:
+            raise NoAddress(f"{host}: DNS: the answer has no address")
+        ttl = min([node.ttl for node in result.nodes] + [cname.ttl for cname in result.cnames])
+        return Answer(tuple(addresses), float(ttl), "dns")
+
+    async def aclose(self) -> None:
+        self._channel = None
+        while self._channels:
+            await self._channels.pop().resolver.close()
+
+    async def _channel_for(self, host: str, family: int) -> _Channel:
+        channel = self._channel
+        if channel is not None and channel.pid != os.getpid():
+            self._channels.discard(channel)
+            channel = None
+        elif channel is not None and (host, family) in channel.asked:
+            channel.is_retired = True
+            await self._close_if_done(channel)
+        if channel is None or channel.is_retired:
+            channel = self._channel = _Channel(self._nameservers)
+            self._channels.add(channel)
+        channel.asked.add((host, family))
+        return channel
+
+    async def _close_if_done(self, channel: _Channel) -> None:
+        """aiodns closes without suspending: nothing can come between."""
+        if channel.is_retired and not channel.pending and channel in self._channels:
+            self._channels.discard(channel)
+            await channel.resolver.close()
+
+
+def _text(address: bytes | str) -> str:
+    return address.decode() if isinstance(address, bytes) else address

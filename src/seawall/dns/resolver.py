@@ -1,0 +1,84 @@
+"""What a resolver is and what it answers."""
+
+from __future__ import annotations
+
+import ipaddress
+import math
+from typing import NamedTuple, Protocol, runtime_checkable
+
+from ..errors import NameNotFound
+from ..origin import Address
+
+__all__ = ["Answer", "Resolver", "check_name", "literal"]
+
+
+class Answer(NamedTuple):
+    """
+    Addresses of a name, never empty.
+
+    Attributes:
+        ttl: s that they may be kept; None: as long as the setting for such answers says.
+        source: "dns", "system", "literal", "stale", or what a resolver of the user's calls itself.
+    """
+
+    addresses: tuple[Address, ...]
+    ttl: float | None
+    source: str
+
+
+@runtime_checkable
+class Resolver(Protocol):
+    """
+    Service discovery: anything with these two methods can be a client's ``resolver=``.
+
+    The caller sets the time limit and caches; an implementation does neither.
+    """
+
+    async def resolve(self, host: str, port: int, *, family: int = 0) -> Answer:
+        """
+        Addresses of *host*.
+
+        Args:
+            family: socket.AF_INET, socket.AF_INET6, or 0 for both.
+        Raises:
+            NameNotFound, NoAddress, ResolverFailure: There are none.
+        """
+
+    async def aclose(self) -> None:
+        """Give back what it holds."""
+
+
+def literal(host: str) -> Answer | None:
+    """The answer for a host that is an IP address already (a zone id included), else None."""
+    address, _, zone = host.partition("%")
+    try:
+        ipaddress.ip_address(address)
+    except ValueError:
+        return None
+    if "%" in host and not zone:
+        return None
+    return Answer((Address(host),), math.inf, "literal")
+
+
+def check_name(host: str) -> None:
+    """
+    Refuse what no name server could know, before c-ares cuts it short or sends it.
+
+    Raises:
+        NameNotFound: Empty, with NUL or white space, a label over 63 or a name over 253 octets, an empty label.
+    Source: RFC 1035 section 2.3.4.
+    """
+    name = host.removesuffix(".")
+    why = ""
+    if not name:
+        why = "it is empty"
+    elif not name.isascii():
+        why = "it is not in ASCII (IDNA) form"
+    elif any(ord(character) <= 32 or ord(character) == 127 for character in name):
+        why = "it has white space or control characters"
+    elif len(name) > 253:
+        why = f"it has {len(name)} octets, more than 253"
+    elif not all(0 < len(label) <= 63 for label in name.split(".")):
+        why = "a label is empty or has more than 63 octets"
+    if why:
+        raise NameNotFound(f"{host!r} can't be a host name: {why}")

@@ -1,0 +1,82 @@
+"""
+The operating system's resolver, in a few threads of its own.
+
+It knows what c-ares doesn't (mDNS, VPNs, containers' tricks), but blocks a thread as long as it likes. So it never uses
+the loop's executor, where twelve dead names would hold up everything else, and is skipped where its own is saturated.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from concurrent.futures import ThreadPoolExecutor
+
+from ..errors import NameNotFound, NoAddress, ResolveError, ResolverFailure
+from ..origin import Address
+from .resolver import Answer
+
+__all__ = ["SystemResolver"]
+
+THREADS = 4
+MAX_WAITING = 64
+
+
+class SystemResolver:
+    """`Resolver` through ``getaddrinfo``. It gives no TTL."""
+
+    def __init__(self) -> None:
+        self._executor: ThreadPoolExecutor | None = None
+        self._running = 0
+
+    @property
+    def is_saturated(self) -> bool:
+        return self._running >= THREADS
+
+    async def resolve(self, host: str, port: int, *, family: int = 0) -> Answer:
+        """
+        As `Resolver.resolve`.
+
+        **Cancellation:** a lookup that has begun keeps its thread until the system gives up.
+
+        Raises:
+            ResolverFailure: *MAX_WAITING* lookups are waiting already.
+        """
+        if self._running >= THREADS + MAX_WAITING:
+            raise ResolverFailure(f"{host}: system resolver: {self._running} lookups are under way or waiting")
+        if self._executor is None:
+            self._executor = ThreadPoolExecutor(THREADS, thread_name_prefix="seawall-dns")
+        self._running += 1
+        lookup = self._executor.submit(socket.getaddrinfo, host, port, family, socket.SOCK_STREAM)
+        loop = asyncio.get_running_loop()
+        lookup.add_done_callback(lambda _: None if loop.is_closed() else loop.call_soon_threadsafe(self._done))
+        try:
+            found = await asyncio.wrap_future(lookup)
+        except socket.gaierror as error:
+            raise _kind(error)(f"{host}: system resolver: {error.strerror}") from error
+        except (OSError, UnicodeError) as error:
+            raise ResolverFailure(f"{host}: system resolver: {error}") from error
+        addresses = tuple(dict.fromkeys(Address(_scoped(sockaddr)) for *_, sockaddr in found))
+        if not addresses:
+            raise NoAddress(f"{host}: system resolver: no address")
+        return Answer(addresses, None, "system")
+
+    async def aclose(self) -> None:
+        """Start no more lookups; those that block are left to end by themselves."""
+        if self._executor is not None:
+            self._executor.shutdown(wait=False, cancel_futures=True)
+            self._executor = None
+
+    def _done(self) -> None:
+        self._running -= 1
+
+
+def _kind(error: socket.gaierror) -> type[ResolveError]:
+    if error.errno == socket.EAI_NONAME:
+        return NameNotFound
+    if error.errno == getattr(socket, "EAI_NODATA", None):
+        return NoAddress
+    return ResolverFailure
+
+
+def _scoped(sockaddr: tuple[str, int] | tuple[str, int, int, int] | tuple[int, bytes]) -> str:
+    return str(sockaddr[0])

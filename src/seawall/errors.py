@@ -1,0 +1,226 @@
+"""
+What can go wrong, on the axis "was anything sent?".
+
+::
+
+    SeawallError (never raised itself; "+" is the httpx class that callers can catch as well)
+    ├─ Unsent (nothing was sent: safe to repeat)
+    │  ├─ BulkheadFull + PoolTimeout
+    │  ├─ BreakerOpen + ConnectError
+    │  ├─ UnsupportedScheme + UnsupportedProtocol
+    │  ├─ InvalidRequest + LocalProtocolError
+    │  ├─ ResolveError + ConnectError
+    │  │  ├─ NameNotFound          the name does not exist
+    │  │  ├─ NoAddress             the name exists, but has no address
+    │  │  ├─ AddressRefused        the name has an address that must not be dialled
+    │  │  ├─ ResolverFailure       no DNS server gave a usable answer
+    │  │  └─ ResolveTimeout + ConnectTimeout
+    │  └─ DialError + ConnectError
+    │     ├─ DialTimeout + ConnectTimeout
+    │     └─ TLSError
+    │        ├─ CertificateError   expired, self-signed, unknown issuer, ...
+    │        ├─ HostnameMismatch   a good certificate, of another name
+    │        ├─ HandshakeError     the peer broke off, or does not speak TLS
+    │        └─ HandshakeTimeout + ConnectTimeout
+    ├─ DeadlineExceeded + TimeoutException
+    ├─ ClientClosed + TransportError (and RuntimeError, as httpx raises after aclose())
+    └─ WireError (something was sent: only what is idempotent is repeated)
+       ├─ ReadTimeout + ReadTimeout
+       ├─ WriteTimeout + WriteTimeout
+       ├─ ConnectionLost + ReadError
+       ├─ SendFailed + WriteError
+       └─ BadAnswer + RemoteProtocolError
+
+This module knows no httpx: ``transport.py`` holds the table behind the "+".
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .events import Attempt
+    from .origin import Origin
+
+__all__ = [
+    "AddressRefused",
+    "BadAnswer",
+    "BreakerOpen",
+    "BulkheadFull",
+    "CertificateError",
+    "ClientClosed",
+    "ConnectionLost",
+    "DeadlineExceeded",
+    "DialError",
+    "DialTimeout",
+    "HandshakeError",
+    "HandshakeTimeout",
+    "HostnameMismatch",
+    "InvalidRequest",
+    "NameNotFound",
+    "NoAddress",
+    "ReadTimeout",
+    "ResolveError",
+    "ResolveTimeout",
+    "ResolverFailure",
+    "SeawallError",
+    "SendFailed",
+    "TLSError",
+    "Unsent",
+    "UnsupportedScheme",
+    "WireError",
+    "WriteTimeout",
+]
+
+
+class SeawallError(Exception):
+    """
+    The root. Facts are attributes, set by keyword; the message repeats them for people.
+
+    Attributes:
+        attempts: Every attempt of the call, in order; empty where none was made.
+        origin: Whom the request was for, where that is known.
+        elapsed: How long it took to fail, s, where that was measured.
+    """
+
+    attempts: tuple[Attempt, ...] = ()
+    origin: Origin | None = None
+    elapsed: float | None = None
+
+    def __init__(self, message: str, **facts: object) -> None:
+        super().__init__(message)
+        self.__dict__.update(facts)
+
+
+class Unsent(SeawallError):
+    """No byte of the request left: any method may be repeated."""
+
+
+class BulkheadFull(Unsent):
+    """
+    No permit in time: as many attempts are in flight as the setting allows.
+
+    Attributes:
+        max_concurrent: Permits that there are.
+        waiting: How many others were waiting.
+    """
+
+    max_concurrent: int
+    waiting: int
+
+
+class BreakerOpen(Unsent):
+    """
+    The origin failed too often lately; nobody asks it for a while.
+
+    Attributes:
+        retry_after: s until the breaker lets a probe through.
+    """
+
+    retry_after: float
+
+
+class UnsupportedScheme(Unsent):
+    """A URL that is neither http nor https, or has no host."""
+
+
+class InvalidRequest(Unsent):
+    """A request that HTTP can't express: illegal bytes in a header, a wrong content-length."""
+
+
+class ResolveError(Unsent):
+    """The host's name gave no address."""
+
+
+class NameNotFound(ResolveError):
+    """NXDOMAIN, or a name that can't exist."""
+
+
+class NoAddress(ResolveError):
+    """NODATA: the name exists and has neither A nor AAAA."""
+
+
+class AddressRefused(ResolveError):
+    """An address that must not be dialled."""
+
+
+class ResolverFailure(ResolveError):
+    """SERVFAIL, REFUSED, garbage, or no DNS server that can be reached."""
+
+
+class ResolveTimeout(ResolveError):
+    """No DNS server answered in time."""
+
+
+class DialError(Unsent):
+    """None of the host's addresses took a connection. Several causes come as an ExceptionGroup."""
+
+
+class DialTimeout(DialError):
+    """No address answered within the connect timeout."""
+
+
+class TLSError(DialError):
+    """A connection, but no TLS on it."""
+
+
+class CertificateError(TLSError):
+    """The certificate is not to be trusted. Never retried: it won't get better."""
+
+
+class HostnameMismatch(CertificateError):
+    """The certificate is good, but for another name."""
+
+
+class HandshakeError(TLSError):
+    """The peer broke off the handshake, or does not speak TLS."""
+
+
+class HandshakeTimeout(TLSError):
+    """The handshake was not done within the connect timeout."""
+
+
+class DeadlineExceeded(SeawallError):
+    """
+    The call as a whole took too long, whatever it was doing.
+
+    Attributes:
+        timeout: What it had, s.
+    """
+
+    timeout: float
+
+
+class ClientClosed(SeawallError, RuntimeError):
+    """``aclose()`` came while the call was under way, or before it."""
+
+
+class WireError(SeawallError):
+    """
+    At least a byte was sent: the server may have acted on it.
+
+    Attributes:
+        is_stale: On a connection from the pool, before a byte of the answer: the server had most likely closed it.
+    """
+
+    is_stale: bool = False
+
+
+class ReadTimeout(WireError):
+    """The server sent nothing for the read timeout."""
+
+
+class WriteTimeout(WireError):
+    """The server took nothing for the write timeout."""
+
+
+class ConnectionLost(WireError):
+    """Reset or closed while an answer was awaited."""
+
+
+class SendFailed(WireError):
+    """Reset while the request was being sent."""
+
+
+class BadAnswer(WireError):
+    """Not HTTP, or cut short."""

@@ -1,0 +1,172 @@
+"""
+What happened: frozen records, and whom they are told to.
+
+Records hold origins, addresses, numbers and the text of errors; never a URL's userinfo, never headers.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable
+from enum import IntEnum
+from typing import NamedTuple, TypeAlias
+
+from .origin import Address, Origin
+
+__all__ = [
+    "Attempt",
+    "BreakerMoved",
+    "CallEnded",
+    "Event",
+    "Events",
+    "History",
+    "Listener",
+    "Phase",
+    "Progress",
+    "RetryScheduled",
+]
+
+logger = logging.getLogger("seawall")
+
+
+class Phase(IntEnum):
+    """How far an attempt got. From SENDING on, the server may have seen something of it."""
+
+    QUEUED = 0
+    RESOLVING = 1
+    CONNECTING = 2
+    TLS = 3
+    SENDING = 4
+    SENT = 5
+    HEADERS = 6
+    BODY = 7
+
+
+class Attempt(NamedTuple):
+    """
+    One request on the wire.
+
+    Attributes:
+        number: From 1, over all hops of the call.
+        delay: Backoff before it, s.
+        duration: From its start (queueing included) to its end, s.
+        phase: The last one reached.
+        outcome: A status ("503") or the class of an error ("ReadTimeout").
+        detail: The error's text; empty where there was none.
+        is_reused: On a connection that was there already.
+        marks: When each phase was reached, s since the attempt's start.
+    """
+
+    origin: Origin
+    number: int
+    delay: float
+    duration: float
+    phase: Phase
+    outcome: str
+    detail: str
+    address: Address | None
+    is_reused: bool
+    marks: tuple[tuple[Phase, float], ...]
+
+
+class History(tuple[Attempt, ...]):
+    """
+    The attempts of a call, in order: ``response.extensions["seawall"]`` and ``error.attempts``.
+
+    Attributes:
+        note: Why no further attempt was made, where one might have been; else empty.
+    """
+
+    note: str = ""
+
+    @property
+    def attempts(self) -> tuple[Attempt, ...]:
+        return tuple(self)
+
+
+class RetryScheduled(NamedTuple):
+    """A verdict: again, *delay* s from now; *reason* is the outcome that led to it."""
+
+    origin: Origin
+    number: int
+    delay: float
+    reason: str
+
+
+class CallEnded(NamedTuple):
+    """A verdict: no more; *outcome* is a status or the class of an error, *note* says why not again."""
+
+    origin: Origin
+    attempts: int
+    outcome: str
+    note: str
+
+
+class BreakerMoved(NamedTuple):
+    """A breaker's state changed: closed, open, half-open."""
+
+    origin: Origin
+    previous: str
+    state: str
+    reason: str
+
+
+Event: TypeAlias = Attempt | RetryScheduled | CallEnded | BreakerMoved
+Listener: TypeAlias = Callable[[Event], None]
+
+
+class Progress:
+    """An attempt under way. The exchange tells it where it is; nobody else writes to it."""
+
+    __slots__ = ("_now", "address", "is_reused", "marks", "phase", "started_at", "waited")
+
+    def __init__(self, now: Callable[[], float]) -> None:
+        self._now = now
+        self.started_at = now()
+        self.phase = Phase.QUEUED
+        self.address: Address | None = None
+        self.is_reused = False
+        self.waited = 0.0  # s of the pool timeout that the bulkhead's queue took
+        self.marks: list[tuple[Phase, float]] = []
+
+    def reached(self, phase: Phase) -> None:
+        """Forward only; a phase is marked once."""
+        if phase > self.phase:
+            self.phase = phase
+            self.marks.append((phase, self._now() - self.started_at))
+
+    def end(self, origin: Origin, number: int, delay: float, outcome: str, detail: str) -> Attempt:
+        duration = self._now() - self.started_at
+        return Attempt(
+            origin,
+            number,
+            delay,
+            duration,
+            self.phase,
+            outcome,
+            detail,
+            self.address,
+            self.is_reused,
+            tuple(self.marks),
+        )
+
+
+class Events:
+    """Tells the log and the listeners. A listener that raises is logged and breaks no call."""
+
+    def __init__(self, listeners: Iterable[Listener] = ()) -> None:
+        self._listeners = tuple(listeners)
+
+    def emit(self, event: Event) -> None:
+        if logger.isEnabledFor(logging.DEBUG):
+            logger.debug("%r", event)
+        match event:
+            case RetryScheduled(origin, number, delay, reason):
+                logger.info("%s: attempt %d in %.3f s, after %s", origin, number, delay, reason)
+            case BreakerMoved(origin, previous, state, reason):
+                logger.warning("%s: breaker %s, was %s: %s", origin, state, previous, reason)
+        for listener in self._listeners:
+            try:
+                listener(event)
+            except Exception:
+                logger.exception("listener %r raised on %r", listener, event)

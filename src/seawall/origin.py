@@ -1,0 +1,41 @@
+"""Where a request goes: an origin (scheme, host, port), and the addresses that its host has."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+__all__ = ["Address", "Origin"]
+
+
+class Origin(NamedTuple):
+    """
+    Scheme, host and port: what a bulkhead, a breaker, a budget and a pool are kept for.
+
+    A tuple, so that looking one up in a dict hashes in C.
+
+    Source: RFC 6454 section 4.
+    """
+
+    scheme: str
+    host: str
+    port: int
+
+    @property
+    def is_secure(self) -> bool:
+        return self.scheme == "https"
+
+    def __str__(self) -> str:
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{self.scheme}://{host}:{self.port}"
+
+
+class Address(NamedTuple):
+    """An IP address as text; *port* only where discovery named one (else the origin's is dialled)."""
+
+    ip: str
+    port: int | None = None
+
+    def __str__(self) -> str:
+        if self.port is None:
+            return self.ip
+        return f"[{self.ip}]:{self.port}" if ":" in self.ip else f"{self.ip}:{self.port}"

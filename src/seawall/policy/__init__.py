@@ -1,0 +1,1 @@
+"""When and whether. No I/O and no httpx; time and chance are arguments."""

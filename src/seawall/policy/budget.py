@@ -1,0 +1,43 @@
+"""
+The shared allowance of retries: what keeps an outage from being made worse by those who wait for its end.
+
+At 100 % failure, n calls in t seconds make at most ``1.1 n + t + 30`` attempts to one origin.
+"""
+
+from __future__ import annotations
+
+__all__ = ["BudgetState"]
+
+
+class BudgetState:
+    """
+    A token bucket, full at first: `deposit` at a first attempt, `withdraw` before a retry.
+
+    Source: Finagle's RetryBudget; AWS SDKs' retry quota.
+    """
+
+    __slots__ = ("_balance", "_max", "_rate", "_ratio", "_updated_at")
+
+    def __init__(self, *, ratio: float, rate: float, max_balance: float, now: float) -> None:
+        self._ratio = ratio
+        self._rate = rate
+        self._max = max_balance
+        self._balance = max_balance
+        self._updated_at = now
+
+    def balance(self, now: float) -> float:
+        """Tokens at *now*; 0 <= balance <= max."""
+        if now > self._updated_at:
+            self._balance = min(self._max, self._balance + (now - self._updated_at) * self._rate)
+            self._updated_at = now
+        return self._balance
+
+    def deposit(self, now: float) -> None:
+        self._balance = min(self._max, self.balance(now) + self._ratio)
+
+    def can_withdraw(self, now: float) -> bool:
+        return self.balance(now) >= 1.0
+
+    def withdraw(self, now: float) -> None:
+        """One token. Ask `can_withdraw` first: with two buckets, both are asked before either is charged."""
+        self._balance = self.balance(now) - 1.0

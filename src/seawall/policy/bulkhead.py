@@ -1,0 +1,124 @@
+"""
+The bulkhead of one origin: permits, and the queue for them.
+
+Rules: first in, first out. A permit is handed over at release, so nobody overtakes a waiter. Whoever is cancelled after
+the hand-over passes the permit on. A permit belongs to nobody: it may be released by another task than took it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from typing import NamedTuple
+
+from ..errors import BulkheadFull
+
+__all__ = ["BulkheadState", "BulkheadStatistics"]
+
+
+class BulkheadStatistics(NamedTuple):
+    max_concurrent: int
+    in_flight: int
+    waiting: int
+
+
+class BulkheadState:
+    """What lives of `seawall.Bulkhead`, and of a client's connection cap."""
+
+    __slots__ = ("_in_flight", "_max", "_max_waiting", "_name", "_setting", "_standing_since", "_waiters", "_waiting")
+
+    def __init__(self, name: str, max_concurrent: int, *, setting: str, max_waiting: int | None = None) -> None:
+        self._name = name
+        self._setting = setting
+        self._max = max_concurrent
+        self._max_waiting = max_waiting
+        self._in_flight = 0
+        self._waiters: deque[asyncio.Future[None]] = deque()  # cancelled ones are skipped when their turn comes
+        self._waiting = 0
+        self._standing_since = 0.0
+
+    def __repr__(self) -> str:
+        return f"<BulkheadState {self._name} permits {self._in_flight}/{self._max} waiting {self._waiting}>"
+
+    def statistics(self) -> BulkheadStatistics:
+        return BulkheadStatistics(self._max, self._in_flight, self._waiting)
+
+    @property
+    def is_idle(self) -> bool:
+        return not self._in_flight and not self._waiting
+
+    @property
+    def has_waiters(self) -> bool:
+        return self._waiting > 0
+
+    def standing_for(self, now: float) -> float:
+        """s for which the queue has not been empty."""
+        return now - self._standing_since if self._waiting else 0.0
+
+    def try_acquire(self) -> bool:
+        """A permit without waiting, where there is one and nobody waits for it."""
+        if self._in_flight < self._max and not self._waiting:
+            self._in_flight += 1
+            return True
+        return False
+
+    async def acquire(self, timeout: float | None) -> None:
+        """
+        A permit, within *timeout* s (None: however long it takes).
+
+        **Cancellation:** leaves the queue; a permit that was handed over meanwhile goes to the next.
+        **Fairness:** FIFO.
+
+        Raises:
+            BulkheadFull: None in time, or *max_waiting* others wait.
+        """
+        if self.try_acquire():
+            return
+        if self._max_waiting is not None and self._waiting >= self._max_waiting:
+            raise self._full("the queue is full")
+        loop = asyncio.get_running_loop()
+        waiter: asyncio.Future[None] = loop.create_future()
+        if not self._waiting:
+            self._standing_since = loop.time()
+        self._waiters.append(waiter)
+        self._waiting += 1
+        timer = None if timeout is None else loop.call_later(timeout, self._expire, waiter, timeout)
+        try:
+            await waiter
+        except asyncio.CancelledError:
+            if waiter.done() and not waiter.cancelled() and waiter.exception() is None:
+                self.release()  # granted, and cancelled before it could be used
+            else:
+                self._leave()
+            raise
+        finally:
+            if timer is not None:
+                timer.cancel()
+
+    def release(self) -> None:
+        """Give a permit back: to the longest waiter, if there is one."""
+        while self._waiters:
+            waiter = self._waiters.popleft()
+            if not waiter.done():
+                self._waiting -= 1
+                waiter.set_result(None)
+                return
+        self._in_flight -= 1
+
+    def _expire(self, waiter: asyncio.Future[None], timeout: float) -> None:
+        if not waiter.done():
+            self._leave()
+            waiter.set_exception(self._full(f"no permit within {timeout:g} s"))
+
+    def _leave(self) -> None:
+        self._waiting -= 1
+        if self._waiting == 0:
+            self._waiters.clear()
+
+    def _full(self, why: str) -> BulkheadFull:
+        return BulkheadFull(
+            f"{self._name}: {why}: {self._in_flight} of {self._max} permits in use, {self._waiting} waiting; "
+            f"raise {self._setting}, or send less",
+            max_concurrent=self._max,
+            waiting=self._waiting,
+        )

@@ -1,0 +1,11 @@
+"""
+The border to httpx: its request goes in; its response, or an error of its classes, comes out.
+
+Rules: nothing here decides; `call.py` does. httpx is known here and in `client.py` only. Private names of httpx and
+httpcore are held against the installed versions by tests/unit/test_contracts.py.
+"""
+
+from .shared import LIMITS, ResolverTypes, Shared
+from .transport import Proxied, Transport
+
+__all__ = ["LIMITS", "Proxied", "ResolverTypes", "Shared", "Transport"]

@@ -1,0 +1,68 @@
+"""Our errors, of httpx's classes too: the table, one line each."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+import httpx
+
+from .. import errors
+from ..errors import SeawallError
+
+__all__ = ["HTTPX", "as_httpx"]
+
+HTTPX: Final[Mapping[type[SeawallError], type[httpx.TransportError]]] = {
+    errors.BulkheadFull: httpx.PoolTimeout,
+    errors.BreakerOpen: httpx.ConnectError,
+    errors.UnsupportedScheme: httpx.UnsupportedProtocol,
+    errors.InvalidRequest: httpx.LocalProtocolError,
+    errors.NameNotFound: httpx.ConnectError,
+    errors.NoAddress: httpx.ConnectError,
+    errors.AddressRefused: httpx.ConnectError,
+    errors.ResolverFailure: httpx.ConnectError,
+    errors.ResolveTimeout: httpx.ConnectTimeout,
+    errors.DialError: httpx.ConnectError,
+    errors.DialTimeout: httpx.ConnectTimeout,
+    errors.CertificateError: httpx.ConnectError,
+    errors.HostnameMismatch: httpx.ConnectError,
+    errors.HandshakeError: httpx.ConnectError,
+    errors.HandshakeTimeout: httpx.ConnectTimeout,
+    errors.DeadlineExceeded: httpx.TimeoutException,
+    errors.ClientClosed: httpx.TransportError,
+    errors.ReadTimeout: httpx.ReadTimeout,
+    errors.WriteTimeout: httpx.WriteTimeout,
+    errors.ConnectionLost: httpx.ReadError,
+    errors.SendFailed: httpx.WriteError,
+    errors.BadAnswer: httpx.RemoteProtocolError,
+}
+
+
+@functools.cache
+def _both(neutral: type[SeawallError]) -> type[SeawallError]:
+    """The class that is *neutral* and its httpx class, under the neutral name."""
+    theirs = next(HTTPX[cls] for cls in neutral.__mro__ if cls in HTTPX)
+    names = {"__module__": neutral.__module__, "__doc__": neutral.__doc__, "__reduce__": _reduce, "_neutral": neutral}
+    return type(neutral.__name__, (neutral, theirs), names)
+
+
+def _reduce(error: Any) -> tuple[Callable[..., Any], tuple[Any, ...]]:
+    facts = {name: value for name, value in error.__dict__.items() if name != "_request"}
+    return _restore, (error._neutral, error.args, facts)
+
+
+def _restore(neutral: type[SeawallError], args: tuple[str], facts: dict[str, Any]) -> Exception:
+    return as_httpx(neutral(*args, **facts), None)
+
+
+def as_httpx(error: SeawallError, request: httpx.Request | None) -> Exception:
+    """
+    *error*, from now on an instance of its httpx class too.
+
+    The object stays the same, so its traceback, cause and notes do.
+    """
+    if not isinstance(error, httpx.TransportError):
+        error.__class__ = _both(type(error))  # type: ignore[arg-type]
+    error._request = request  # type: ignore[attr-defined]
+    return error

@@ -1,0 +1,261 @@
+"""
+`call.Exchange`, twice: over our wire, and over a transport of httpx's or the user's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from typing import Any, Final
+
+import httpcore
+import httpx
+
+from ..errors import SeawallError, UnsupportedScheme
+from ..events import History, Phase, Progress
+from ..origin import Origin
+from ..policy.outcome import Outcome
+from ..policy.retry import parse_retry_after
+from ..settings import Policy
+from ..wire.body import OwningBody
+from ..wire.exchange import Answered, Wire
+from ..wire.http11 import Head, Message
+from ..wire.pool import Slots
+from .adopt import as_httpx
+from .patched import WirePool, WireTransport, is_instrumented
+
+__all__ = ["Exchange", "OverTransport", "OverWire"]
+
+UNSENT: Final = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError)
+"""Of httpx's own transports, these mean that nothing of the request reached its server."""
+
+DRAIN_MAX: Final = 64 * 1024  # B of a discarded response that are read to keep its connection
+DRAIN_TIMEOUT: Final = 0.05  # s
+
+
+class _OneShot(httpx.AsyncByteStream):
+    """A request body that can't be sent twice: notes whether it was begun."""
+
+    def __init__(self, stream: httpx.AsyncByteStream) -> None:
+        self._stream = stream
+        self.is_begun = False
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        self.is_begun = True
+        async for part in self._stream:
+            yield part
+
+    async def aclose(self) -> None:
+        await self._stream.aclose()
+
+
+class _Body(OwningBody, httpx.AsyncByteStream):
+    """An owning body, as httpx wants it."""
+
+
+class _Answer(httpx.AsyncByteStream):
+    """Our wire's answer, as httpx wants a stream; its errors are of httpx's classes."""
+
+    def __init__(self, answered: Answered, request: httpx.Request) -> None:
+        self._answered = answered
+        self._request = request
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        try:
+            async for part in self._answered:
+                yield part
+        except SeawallError as error:
+            raise as_httpx(error, self._request) from error.__cause__
+
+    async def aclose(self) -> None:
+        await self._answered.aclose()
+
+
+class Exchange:
+    """`call.Exchange` for one httpx request. Subclasses say how it is sent."""
+
+    def __init__(self, request: httpx.Request, *, wall: Callable[[], float]) -> None:
+        self.request = request
+        self._wall = wall
+        url = request.url
+        host = url.raw_host.decode("ascii")
+        self.origin = Origin(url.scheme, host, url.port or (443 if url.scheme == "https" else 80))
+        self.method = request.method
+        self.timeouts: Mapping[str, float | None] = request.extensions.get("timeout", {})
+        self.has_key = "idempotency-key" in request.headers
+        options = request.extensions.get("seawall")
+        if options is not None and not isinstance(options, Policy):
+            raise TypeError(f'extensions["seawall"] must come from seawall.options(...), not {options!r}')
+        self.options: Policy | None = options
+        if not isinstance(request.stream, httpx.ByteStream | _OneShot):
+            assert isinstance(request.stream, httpx.AsyncByteStream)
+            request.stream = _OneShot(request.stream)
+
+    def is_replayable(self) -> bool:
+        stream = self.request.stream
+        return not (isinstance(stream, _OneShot) and stream.is_begun)
+
+    async def send(self, progress: Progress) -> httpx.Response:
+        raise NotImplementedError
+
+    async def read(self, response: httpx.Response, received: Callable[[int], None]) -> None:
+        """Into memory as it came off the wire: httpx decodes it later."""
+        stream = response.stream
+        if isinstance(stream, httpx.ByteStream) or response.is_stream_consumed or _is_upgraded(self, response):
+            return
+        assert isinstance(stream, httpx.AsyncByteStream)
+        parts: list[bytes] = []
+        try:
+            async for part in stream:
+                parts.append(part)
+                received(len(part))
+        except BaseException:
+            self.abandon(response)
+            await stream.aclose()
+            raise
+        await stream.aclose()
+        response.stream = httpx.ByteStream(b"".join(parts))
+
+    def own(self, response: httpx.Response, release: Callable[[], None]) -> None:
+        stream = response.stream
+        if isinstance(stream, httpx.ByteStream) or response.is_closed:
+            release()
+            return
+        assert isinstance(stream, httpx.AsyncByteStream)
+        response.stream = _Body(stream, release, self._closer(stream))
+
+    async def discard(self, response: httpx.Response) -> None:
+        """At most 64 kB and 50 ms are read to keep the connection; else it is closed."""
+        stream = response.stream
+        if isinstance(stream, httpx.ByteStream) or response.is_stream_consumed:
+            return
+        assert isinstance(stream, httpx.AsyncByteStream)
+        size = 0
+        timer = asyncio.timeout(DRAIN_TIMEOUT)
+        try:
+            async with timer:
+                async for part in stream:
+                    size += len(part)
+                    if size > DRAIN_MAX:
+                        self.abandon(response)
+                        break
+        except (httpx.TransportError, TimeoutError):
+            self.abandon(response)
+        await stream.aclose()
+
+    def abandon(self, response: httpx.Response) -> None:
+        self._closer(response.stream)()
+
+    def _closer(self, stream: object) -> Callable[[], None]:
+        """What closes *stream* without waiting; nothing does, for a stream that isn't ours."""
+        return stream.abandon if isinstance(stream, _Body) else _nothing
+
+    def outcome(self, response: httpx.Response, progress: Progress) -> Outcome:
+        retry_after = parse_retry_after(response.headers.get("retry-after"), wall=self._wall)
+        return Outcome(progress.phase, status=response.status_code, retry_after=retry_after)
+
+    def failure(self, error: Exception, progress: Progress) -> Outcome | None:
+        if isinstance(error, SeawallError):
+            return Outcome(progress.phase, error=error, is_stale=getattr(error, "is_stale", False))
+        if not isinstance(error, httpx.TransportError) or isinstance(
+            error, httpx.UnsupportedProtocol | httpx.LocalProtocolError
+        ):
+            return None
+        return Outcome(self._failed_at(error, progress), error=error)
+
+    def _failed_at(self, error: httpx.TransportError, progress: Progress) -> Phase:
+        return max(progress.phase, Phase.SENDING)
+
+    def adopt(self, error: SeawallError) -> Exception:
+        return as_httpx(error, self.request)
+
+    def attach(self, response: httpx.Response, history: History) -> None:
+        response.extensions = {**response.extensions, "seawall": history}
+
+
+class OverWire(Exchange):
+    """Over our own wire."""
+
+    def __init__(self, request: httpx.Request, wire: Wire, *, wall: Callable[[], float]) -> None:
+        super().__init__(request, wall=wall)
+        if self.origin.scheme not in ("http", "https") or not self.origin.host:
+            url = request.url.copy_with(username=None, password=None)
+            error = UnsupportedScheme(f"the URL must begin with http:// or https:// and a host: {str(url)!r}")
+            raise as_httpx(error, request)
+        self._wire = wire
+        self._answered: Answered | None = None
+
+    async def send(self, progress: Progress) -> httpx.Response:
+        async def answer(request: httpcore.Request) -> httpcore.Response:
+            head, stream = await self._ask(request.url.target, request.headers, request.stream, progress)
+            return httpcore.Response(head.status, headers=head.headers, content=stream, extensions=head.extensions)
+
+        request = self.request
+        if is_instrumented(httpx.AsyncHTTPTransport) or is_instrumented(httpcore.AsyncConnectionPool):
+            return await WireTransport(WirePool(answer)).handle_async_request(request)
+        head, stream = await self._ask(request.url.raw_path, request.headers.raw, request.stream, progress)
+        return httpx.Response(head.status, headers=head.headers, stream=stream, extensions=head.extensions)
+
+    async def _ask(
+        self, target: bytes, headers: list[tuple[bytes, bytes]], body: Any, progress: Progress
+    ) -> tuple[Head, _Answer]:
+        message = Message(self.origin, self.method.encode(), target, headers, body, self.request.extensions)
+        self._answered = await self._wire.send(message, progress)
+        return self._answered.head, _Answer(self._answered, self.request)
+
+    def _closer(self, stream: object) -> Callable[[], None]:
+        return _nothing if self._answered is None else self._answered.abandon
+
+
+class OverTransport(Exchange):
+    """
+    Over a transport of httpx or of the user's. It takes a slot of the client-wide cap, until its body is closed.
+
+    Whether anything was sent is told by the class of the error, and only for httpx's own transports: others have been
+    seen to call a lost connection a ConnectTimeout.
+    """
+
+    def __init__(
+        self,
+        request: httpx.Request,
+        send: Callable[[httpx.Request], Awaitable[httpx.Response]],
+        slots: Slots,
+        *,
+        is_trusted: bool,
+        wall: Callable[[], float],
+    ) -> None:
+        super().__init__(request, wall=wall)
+        self._send = send
+        self._slots = slots
+        self._is_trusted = is_trusted
+
+    async def send(self, progress: Progress) -> httpx.Response:
+        slots = self._slots
+        pool_timeout = self.timeouts.get("pool")
+        if not slots.try_acquire():
+            await slots.acquire(None if pool_timeout is None else max(0.0, pool_timeout - progress.waited))
+        response: httpx.Response | None = None
+        try:
+            progress.reached(Phase.CONNECTING)
+            response = await self._send(self.request)
+            progress.reached(Phase.HEADERS)
+            if not isinstance(response.stream, httpx.AsyncByteStream):
+                raise TypeError(f"{self._send!r} must return a response with an async stream, not {response.stream!r}")
+        except BaseException:
+            slots.release()
+            raise
+        super().own(response, slots.release)
+        return response
+
+    def _failed_at(self, error: httpx.TransportError, progress: Progress) -> Phase:
+        if self._is_trusted and isinstance(error, UNSENT) and progress.phase <= Phase.CONNECTING:
+            return Phase.CONNECTING
+        return super()._failed_at(error, progress)
+
+
+def _is_upgraded(exchange: Exchange, response: httpx.Response) -> bool:
+    return response.status_code == 101 or (exchange.method == "CONNECT" and response.status_code < 300)
+
+
+def _nothing() -> None:
+    pass

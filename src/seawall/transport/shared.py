@@ -1,0 +1,161 @@
+"""What the transports of one client share."""
+
+from __future__ import annotations
+
+import functools
+import ssl
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from random import Random
+from typing import Any, Final, Literal
+
+import httpx
+
+from ..call import Layers
+from ..clock import Clock
+from ..dns.caching import CachingResolver
+from ..dns.cares import CaresResolver
+from ..dns.resolver import Resolver
+from ..dns.system import SystemResolver
+from ..events import Events, Listener
+from ..settings import DNS, Policy, check_patterns
+from ..stats import OriginStats, Stats
+from ..wire.dial import Dialler
+from ..wire.exchange import Wire
+from ..wire.pool import Pool
+from .exchange import OverTransport
+
+__all__ = ["LIMITS", "ResolverTypes", "Shared", "uncapped"]
+
+LIMITS: Final = httpx.Limits(max_connections=1000, max_keepalive_connections=1000, keepalive_expiry=15.0)
+"""httpx's 100 let two slow hosts starve the rest; its 20 idle and 5 s churn at 50 in flight."""
+
+
+ResolverTypes = Resolver | Literal["auto", "cares", "system"] | None
+
+
+class Shared:
+    """
+    What the transports of one client share: the layers, and our wire.
+
+    Args:
+        See `Transport`.
+    """
+
+    def __init__(
+        self,
+        *,
+        verify: ssl.SSLContext | str | bool = True,
+        cert: Any = None,
+        trust_env: bool = True,
+        limits: httpx.Limits = LIMITS,
+        policy: Policy,
+        per_host: Mapping[str, Policy],
+        dns: DNS,
+        resolver: ResolverTypes,
+        listeners: Iterable[Listener],
+        clock: Clock,
+        rng: Random,
+        wall: Callable[[], float],
+    ) -> None:
+        for listener in listeners:
+            if not callable(listener):
+                raise TypeError(f"listeners must be callables that take an event, not {listener!r}")
+        if limits.max_connections is not None and limits.max_connections < 1:
+            raise ValueError(f"Limits.max_connections must be >= 1 or None, not {limits.max_connections!r}")
+        self.limits = limits
+        self.wall = wall
+        self._clock = clock
+        self._tls: ssl.SSLContext | None = None
+        self._make_tls = functools.partial(httpx.create_ssl_context, verify=verify, cert=cert, trust_env=trust_env)
+        if verify is not True or cert is not None:
+            self.tls()  # a bad path is to fail here, as in httpx; the default context is made at first need: 25 ms
+        self.layers = Layers(
+            policy,
+            check_patterns(per_host),
+            max_connections=limits.max_connections,
+            events=Events(listeners),
+            clock=clock,
+            rng=rng,
+        )
+        pool = Pool(
+            self.layers.slots,
+            max_idle=limits.max_keepalive_connections,
+            expiry=limits.keepalive_expiry,
+            now=clock.now,
+        )
+        names = _names(dns, resolver, clock.now)
+        self.wire = Wire(pool, Dialler(now=clock.now, tls=self.tls), names, now=clock.now)
+        self._stock: httpx.AsyncHTTPTransport | None = None
+
+    async def over(
+        self,
+        send: Callable[[httpx.Request], Awaitable[httpx.Response]],
+        request: httpx.Request,
+        *,
+        is_trusted: bool,
+    ) -> httpx.Response:
+        """One hop through the layers, with another transport's *send* at the bottom."""
+        exchange = OverTransport(request, send, self.layers.slots, is_trusted=is_trusted, wall=self.wall)
+        return await self.layers.run(exchange)
+
+    def tls(self) -> ssl.SSLContext:
+        if self._tls is None:
+            self._tls = self._make_tls()
+            self._tls.set_alpn_protocols(["http/1.1"])
+        return self._tls
+
+    def stock(self) -> httpx.AsyncHTTPTransport:
+        """httpx's own transport, for a mock to take its place; without a cap, for ours binds."""
+        if self._stock is None:
+            self._stock = httpx.AsyncHTTPTransport(verify=self.tls(), limits=httpx.Limits())
+        return self._stock
+
+    def stats(self) -> Stats:
+        now = self._clock.now()
+        pool = self.wire.pool
+        origins = {}
+        for state in self.layers.origins:
+            permits = state.bulkhead.statistics() if state.bulkhead is not None else None
+            origins[state.origin] = OriginStats(
+                in_flight=permits.in_flight if permits else 0,
+                waiting=permits.waiting if permits else 0,
+                breaker=state.breaker.state if state.breaker is not None else "off",
+                budget=state.budget.balance(now) if state.budget is not None else float("inf"),
+                idle=pool.idle(state.origin),
+            )
+        return Stats(self.layers.calls, pool.open, self.layers.budget(now), origins, self.wire.names.stats())
+
+    async def aclose(self) -> None:
+        try:
+            await self.layers.aclose()
+        finally:
+            await self.wire.aclose()
+            if self._stock is not None:
+                await self._stock.aclose()
+
+
+def _names(dns: DNS, resolver: ResolverTypes, now: Callable[[], float]) -> CachingResolver:
+    if not isinstance(dns, DNS):
+        raise TypeError(f"dns must be a seawall.DNS, not {dns!r}")
+    if resolver is None or resolver == "auto":
+        fallback = None if dns.nameservers else SystemResolver()
+        return CachingResolver(CaresResolver(dns.nameservers), dns, now=now, fallback=fallback)
+    if resolver == "cares":
+        return CachingResolver(CaresResolver(dns.nameservers), dns, now=now)
+    if resolver == "system":
+        if dns.nameservers:
+            raise ValueError("DNS.nameservers can't be used with resolver=\"system\", which asks the system's")
+        return CachingResolver(SystemResolver(), dns, now=now, families=(0,))
+    if isinstance(resolver, type) or not isinstance(resolver, Resolver):
+        raise TypeError(
+            'resolver must be "auto", "cares", "system" or an object with resolve() and aclose() '
+            f"(see seawall.Resolver), not {resolver!r}"
+        )
+    return CachingResolver(resolver, dns, now=now, families=(0,))
+
+
+def uncapped(limits: httpx.Limits) -> httpx.Limits:
+    """Without a cap: ours binds, and httpcore's wedges when calls are cancelled."""
+    return httpx.Limits(
+        max_keepalive_connections=limits.max_keepalive_connections, keepalive_expiry=limits.keepalive_expiry
+    )

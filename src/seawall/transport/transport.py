@@ -1,0 +1,172 @@
+"""The two transports: `Transport`, and what stands in for httpx's own where a proxy is used."""
+
+from __future__ import annotations
+
+import ssl
+import time
+from collections.abc import Callable, Iterable, Mapping
+from random import Random
+from types import TracebackType
+from typing import Any, Self
+
+import httpcore
+import httpx
+
+from ..clock import Clock
+from ..events import Listener
+from ..settings import DNS, UNSET, Breaker, Budget, Bulkhead, Policy, Retry, Unset
+from ..stats import Stats
+from .exchange import OverWire
+from .patched import is_mocked
+from .shared import LIMITS, ResolverTypes, Shared, uncapped
+
+__all__ = ["Proxied", "Transport"]
+
+
+class Transport(httpx.AsyncBaseTransport):
+    """
+    All layers, as an httpx transport: ``httpx.AsyncClient(transport=seawall.Transport())``.
+
+    A plain httpx client calls it for each redirect and each step of an authentication, and reads bodies after it has
+    returned: then each hop is a call of its own, and a body cut in the middle is not retried. `Client` does both.
+
+    Args:
+        inner: The transport at the bottom in place of our wire, such as ``httpx.ASGITransport(app)``.
+        verify, cert, trust_env, http1, http2, limits, proxy, uds, local_address, socket_options: As in
+            ``httpx.AsyncHTTPTransport``, which serves http2, proxy, uds, local_address and socket_options.
+        deadline, retry, bulkhead, breaker, budget: See `Policy`.
+        per_host: Policies by name or ``*.suffix``.
+        dns: See `DNS`.
+        resolver: "auto" (None): DNS servers, the system's resolver where they fail; "cares": DNS servers only;
+            "system": the system's only; or a `Resolver`.
+        listeners: Called with each event.
+        clock, rng, wall: Time and chance, for tests.
+    """
+
+    def __init__(
+        self,
+        inner: httpx.AsyncBaseTransport | None = None,
+        *,
+        verify: ssl.SSLContext | str | bool = True,
+        cert: Any = None,
+        trust_env: bool = True,
+        http1: bool = True,
+        http2: bool = False,
+        limits: httpx.Limits = LIMITS,
+        proxy: Any = None,
+        uds: str | None = None,
+        local_address: str | None = None,
+        socket_options: Iterable[Any] | None = None,
+        deadline: float | Unset | None = UNSET,
+        retry: Retry | None = Retry(),
+        bulkhead: Bulkhead | None = Bulkhead(),
+        breaker: Breaker | None = Breaker(),
+        budget: Budget | None = Budget(),
+        per_host: Mapping[str, Policy] | None = None,
+        dns: DNS = DNS(),
+        resolver: ResolverTypes = None,
+        listeners: Iterable[Listener] = (),
+        clock: Clock | None = None,
+        rng: Random | None = None,
+        wall: Callable[[], float] = time.time,
+        _shared: Shared | None = None,
+    ) -> None:
+        if inner is not None and not isinstance(inner, httpx.AsyncBaseTransport):
+            raise TypeError(f"inner must be an httpx.AsyncBaseTransport, not {inner!r}")
+        stock = {"proxy": proxy, "uds": uds, "local_address": local_address, "socket_options": socket_options}
+        used = [name for name, value in stock.items() if value is not None] + (["http2"] if http2 else [])
+        if inner is not None and used:
+            raise ValueError(f"{', '.join(used)}: give these to the inner transport, or leave that out")
+        self.shared = _shared or Shared(
+            verify=verify,
+            cert=cert,
+            trust_env=trust_env,
+            limits=limits,
+            policy=Policy(deadline=deadline, retry=retry, bulkhead=bulkhead, breaker=breaker, budget=budget),
+            per_host=per_host or {},
+            dns=dns,
+            resolver=resolver,
+            listeners=tuple(listeners),
+            clock=clock or Clock(),
+            rng=rng or Random(),
+            wall=wall,
+        )
+        if used or not http1:
+            inner = httpx.AsyncHTTPTransport(
+                verify=verify,
+                cert=cert,
+                trust_env=trust_env,
+                http1=http1,
+                http2=http2,
+                limits=uncapped(limits),
+                **stock,
+            )
+        self._inner = inner
+
+    def __repr__(self) -> str:
+        return f"<seawall.Transport over {self._inner or 'its own wire'}>"
+
+    def stats(self) -> Stats:
+        """A frozen snapshot of permits, queues, breakers, budgets, connections and names."""
+        return self.shared.stats()
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        """
+        One hop of a call, through all layers.
+
+        **Cancellation:** permits, connections and probes are given back.
+
+        Raises:
+            httpx.TransportError: All of `seawall.errors` are one; ``attempts`` shows what was tried.
+        """
+        shared, inner = self.shared, self._inner
+        if inner is None and (is_mocked(httpx.AsyncHTTPTransport) or is_mocked(httpcore.AsyncConnectionPool)):
+            inner = shared.stock()
+        if inner is None:
+            return await shared.layers.run(OverWire(request, shared.wire, wall=shared.wall))
+        return await shared.over(inner.handle_async_request, request, is_trusted=_is_trusted(inner))
+
+    async def __aenter__(self) -> Self:
+        if self._inner is not None:
+            await self._inner.__aenter__()
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None = None,
+        exc_value: BaseException | None = None,
+        traceback: TracebackType | None = None,
+    ) -> None:
+        try:
+            await self.shared.aclose()
+        finally:
+            if self._inner is not None:
+                await self._inner.__aexit__(exc_type, exc_value, traceback)
+
+    async def aclose(self) -> None:
+        """
+        Close all; takes at most 1 s.
+
+        Calls under way end with ClientClosed; so do later ones.
+        """
+        try:
+            await self.shared.aclose()
+        finally:
+            if self._inner is not None:
+                await self._inner.aclose()
+
+
+class Proxied(httpx.AsyncHTTPTransport):
+    """httpx's transport through a proxy, under the layers of a client."""
+
+    def __init__(self, shared: Shared, *, limits: httpx.Limits, **arguments: Any) -> None:
+        super().__init__(limits=uncapped(limits), **arguments)
+        self._shared = shared
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        return await self._shared.over(super().handle_async_request, request, is_trusted=True)
+
+
+def _is_trusted(inner: httpx.AsyncBaseTransport) -> bool:
+    """One of httpx's own: its error classes say whether anything was sent."""
+    return isinstance(inner, httpx.AsyncHTTPTransport | httpx.MockTransport | httpx.ASGITransport)

@@ -1,0 +1,1 @@
+"""Bytes: dialling, connections, the pool. Knows neither httpx nor the policies."""

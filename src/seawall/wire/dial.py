@@ -1,0 +1,205 @@
+"""
+Addresses to one connected stream: RFC 8305, then TLS.
+
+Rules: an attempt starts 250 ms after the one before, or at once when that fails; the first to connect wins and the
+others are closed. An address that failed lately is tried last, but never left out: where all are bad, all are dialled.
+TLS is made on the winner only.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import ssl
+from collections import OrderedDict
+from collections.abc import Callable
+
+import anyio
+
+from ..errors import CertificateError, DialError, HandshakeError, HostnameMismatch
+from ..events import Phase, Progress
+from ..origin import Address, Origin
+from .stream import Stream
+
+__all__ = ["Dialler", "interleave"]
+
+ATTEMPT_DELAY = 0.25  # s; RFC 8305 section 5
+MAX_ADDRESSES = 8  # per dial: beyond, a name with hundreds of dead addresses would be a port scan
+BAD_FOR = 30.0  # s
+MAX_BAD = 1024
+
+# X509_V_ERR_HOSTNAME_MISMATCH, X509_V_ERR_EMAIL_MISMATCH, X509_V_ERR_IP_ADDRESS_MISMATCH
+MISMATCHES = (62, 63, 64)
+
+
+class Dialler:
+    """Dials, and remembers which addresses failed."""
+
+    def __init__(self, *, now: Callable[[], float], tls: Callable[[], ssl.SSLContext]) -> None:
+        self._now = now
+        self._tls = tls
+        self._bad: OrderedDict[tuple[str, int], float] = OrderedDict()
+
+    async def dial(
+        self, origin: Origin, addresses: tuple[Address, ...], progress: Progress, *, server_hostname: str | None = None
+    ) -> Stream:
+        """
+        One connected stream; the caller sets the time limit.
+
+        Args:
+            server_hostname: For SNI and the certificate's check, in place of the origin's host.
+        **Cancellation:** all sockets are closed.
+
+        Raises:
+            DialError: No address took a connection.
+            TLSError: The one that did spoke no TLS, or had a bad certificate.
+        """
+        progress.reached(Phase.CONNECTING)
+        ordered = self._order(origin, addresses)[:MAX_ADDRESSES]
+        sock, address = await self._connect_any(origin, ordered)
+        progress.address = address
+        tls = None
+        if origin.is_secure:
+            progress.reached(Phase.TLS)
+            tls = self._tls()
+        loop = asyncio.get_running_loop()
+        try:
+            _, stream = await loop.create_connection(
+                Stream, sock=sock, ssl=tls, server_hostname=(server_hostname or origin.host) if tls else None
+            )
+        except (OSError, ssl.CertificateError) as error:
+            sock.close()
+            if not isinstance(error, ssl.SSLCertVerificationError):
+                self.mark_bad(origin, address)
+            raise _tls_error(origin, address, error) from error
+        except BaseException:
+            sock.close()
+            raise
+        return stream
+
+    def mark_bad(self, origin: Origin, address: Address) -> None:
+        """Try *address* last for a while: it refused, hung, or broke off."""
+        key = (address.ip, address.port or origin.port)
+        self._bad[key] = self._now() + BAD_FOR
+        self._bad.move_to_end(key)
+        while len(self._bad) > MAX_BAD:
+            self._bad.popitem(last=False)
+
+    def _order(self, origin: Origin, addresses: tuple[Address, ...]) -> list[Address]:
+        now = self._now()
+        ordered = interleave(addresses)
+        if not self._bad:
+            return ordered
+        return sorted(ordered, key=lambda a: self._bad.get((a.ip, a.port or origin.port), 0.0) > now)
+
+    async def _connect_any(self, origin: Origin, addresses: list[Address]) -> tuple[socket.socket, Address]:
+        if len(addresses) == 1:
+            try:
+                return await self._connect(origin, addresses[0]), addresses[0]
+            except OSError as error:
+                raise _dial_error(origin, [error], addresses) from error
+        return await self._race(origin, addresses)
+
+    async def _race(self, origin: Origin, addresses: list[Address]) -> tuple[socket.socket, Address]:
+        winner: tuple[socket.socket, Address] | None = None
+        errors: list[OSError] = []
+
+        async def attempt(address: Address, failed: asyncio.Event) -> None:
+            nonlocal winner
+            try:
+                sock = await self._connect(origin, address)
+            except OSError as error:
+                errors.append(error)
+                failed.set()
+                return
+            if winner is None:
+                winner = (sock, address)
+                racers.cancel_scope.cancel()
+            else:
+                sock.close()
+
+        try:
+            async with anyio.create_task_group() as racers:
+                for address in addresses:
+                    failed = asyncio.Event()
+                    racers.start_soon(attempt, address, failed)
+                    if address is not addresses[-1]:
+                        with anyio.move_on_after(ATTEMPT_DELAY):
+                            await failed.wait()
+        except BaseException:
+            if winner is not None:
+                winner[0].close()
+            raise
+        if winner is None:
+            cause: BaseException = errors[0] if len(errors) == 1 else ExceptionGroup("all addresses failed", errors)
+            raise _dial_error(origin, errors, addresses) from cause
+        return winner
+
+    async def _connect(self, origin: Origin, address: Address) -> socket.socket:
+        """
+        A connected socket.
+
+        Raises:
+            OSError: Refused, unreachable, or no socket to be had; the address is marked.
+        """
+        host, _, zone = address.ip.partition("%")
+        port = address.port or origin.port
+        target: tuple[str, int] | tuple[str, int, int, int] = (host, port)
+        family = socket.AF_INET
+        if ":" in host:
+            family = socket.AF_INET6
+            target = (host, port, 0, _scope(zone))
+        sock = socket.socket(family, socket.SOCK_STREAM | getattr(socket, "SOCK_CLOEXEC", 0))
+        try:
+            sock.setblocking(False)
+            await asyncio.get_running_loop().sock_connect(sock, target)
+        except asyncio.CancelledError:
+            # Lost a race, or its time was over: where others were faster, it is to be tried last.
+            sock.close()
+            self.mark_bad(origin, address)
+            raise
+        except BaseException as error:
+            sock.close()
+            if isinstance(error, OSError):
+                self.mark_bad(origin, address)
+            raise
+        return sock
+
+
+def interleave(addresses: tuple[Address, ...]) -> list[Address]:
+    """Families in turn, each in its order, IPv6 first. Source: RFC 8305 section 4, First Address Family Count 1."""
+    six = [address for address in addresses if ":" in address.ip]
+    four = [address for address in addresses if ":" not in address.ip]
+    if not six or not four:
+        return list(addresses)
+    both = [address for pair in zip(six, four, strict=False) for address in pair]
+    return both + six[len(four) :] + four[len(six) :]
+
+
+def _scope(zone: str) -> int:
+    if not zone:
+        return 0
+    return int(zone) if zone.isdigit() else socket.if_nametoindex(zone)
+
+
+def _dial_error(origin: Origin, errors: list[OSError], addresses: list[Address]) -> DialError:
+    texts = ", ".join(dict.fromkeys(_reason(error) for error in errors))
+    tried = ", ".join(str(address) for address in addresses)
+    return DialError(f"{origin}: can't connect: {texts} (tried {tried})", origin=origin)
+
+
+def _reason(error: OSError) -> str:
+    return os.strerror(error.errno).lower() if error.errno else str(error)
+
+
+def _tls_error(origin: Origin, address: Address, error: Exception) -> DialError:
+    where = f"{origin} at {address}"
+    if isinstance(error, ssl.SSLCertVerificationError):
+        if error.verify_code in MISMATCHES:
+            return HostnameMismatch(f"{where}: the certificate is not for {origin.host}: {error.verify_message}")
+        return CertificateError(f"{where}: the certificate can't be trusted: {error.verify_message}")
+    if origin.is_secure:
+        reason = error.reason if isinstance(error, ssl.SSLError) and error.reason else str(error)
+        return HandshakeError(f"{where}: TLS handshake failed: {reason or 'the peer closed the connection'}")
+    return DialError(f"{where}: the connection broke at once: {error}", origin=origin)

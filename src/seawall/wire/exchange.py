@@ -1,0 +1,137 @@
+"""
+One attempt on the wire: an idle connection, or name → addresses → slot → dial → TLS; then send, and read.
+
+Rules: a name is resolved before a slot of the client-wide cap is asked for: two hundred dead names must not hold up a
+healthy host. The connect timeout covers resolving, dialling and TLS together. A connection is given back or closed
+exactly once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Mapping
+
+from ..dns.caching import CachingResolver
+from ..errors import DialTimeout, HandshakeTimeout, ResolveTimeout, SeawallError
+from ..events import Phase, Progress
+from ..origin import Origin
+from .dial import Dialler
+from .http11 import Connection, Head, Message
+from .pool import Pool
+
+__all__ = ["Answered", "Wire"]
+
+TIMEOUTS = {Phase.CONNECTING: DialTimeout, Phase.TLS: HandshakeTimeout}
+
+
+class Answered:
+    """A response whose head is there and whose body is on the wire."""
+
+    def __init__(self, head: Head, connection: Connection, progress: Progress, pool: Pool) -> None:
+        self.head = head
+        self._connection: Connection | None = connection
+        self._progress = progress
+        self._pool = pool
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        """The body's parts. Raises WireError; the connection is closed then, and on cancellation."""
+        connection = self._connection
+        if connection is None:
+            return
+        try:
+            async for part in connection.body(self._progress):
+                yield part
+        except BaseException:
+            self.abandon()
+            raise
+
+    async def aclose(self) -> None:
+        """Back to the pool if all was read, else closed. May be called again."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            await connection.finish()
+            self._pool.keep(connection)
+
+    def abandon(self) -> None:
+        """Close the connection, now."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.close()
+
+
+class Wire:
+    """Our own exchange with a server, over the parts that it is given."""
+
+    def __init__(self, pool: Pool, dialler: Dialler, names: CachingResolver, *, now: Callable[[], float]) -> None:
+        self.pool = pool
+        self.names = names
+        self._dialler = dialler
+        self._now = now
+
+    async def send(self, message: Message, progress: Progress) -> Answered:
+        """
+        Up to the response's head.
+
+        **Cancellation:** the connection is closed, its slot given back.
+
+        Raises:
+            Unsent, WireError: By how far it got.
+        """
+        timeouts = message.extensions.get("timeout", {})
+        connection = self.pool.take(message.origin)
+        progress.is_reused = connection is not None
+        if connection is None:
+            connection = await self._open(message, progress, timeouts)
+        progress.address = connection.address
+        try:
+            head = await connection.send(message, progress)
+        except SeawallError:
+            if not progress.is_reused and connection.address is not None and progress.phase >= Phase.SENDING:
+                # It took the connection and then broke it, or said nothing: a retry dials another first.
+                self._dialler.mark_bad(message.origin, connection.address)
+            raise
+        return Answered(head, connection, progress, self.pool)
+
+    async def aclose(self) -> None:
+        self.pool.close()
+        await self.names.aclose()
+
+    async def _open(self, message: Message, progress: Progress, timeouts: Mapping[str, float | None]) -> Connection:
+        origin, pool = message.origin, self.pool
+        started_at = self._now()
+        limit = timeouts.get("connect")
+        progress.reached(Phase.RESOLVING)
+        timer = asyncio.timeout(limit)
+        try:
+            async with timer:
+                answer = await self.names.resolve(origin)
+                connect_left = None if limit is None else limit - (self._now() - started_at)
+        except TimeoutError as error:
+            if not timer.expired():
+                raise
+            raise self._late(origin, progress, started_at, limit) from error
+        pool_timeout = timeouts.get("pool")
+        await pool.reserve(None if pool_timeout is None else max(0.0, pool_timeout - progress.waited))
+        timer = asyncio.timeout(connect_left)
+        try:
+            async with timer:
+                stream = await self._dialler.dial(
+                    origin, answer.addresses, progress, server_hostname=message.extensions.get("sni_hostname")
+                )
+        except BaseException as error:
+            pool.cancel()
+            if isinstance(error, TimeoutError) and timer.expired():
+                raise self._late(origin, progress, started_at, limit) from error
+            raise
+        connection = Connection(origin, stream, progress)
+        pool.add(connection)
+        return connection
+
+    def _late(self, origin: Origin, progress: Progress, started_at: float, limit: float | None) -> SeawallError:
+        kind = TIMEOUTS.get(progress.phase, ResolveTimeout)
+        address = f" at {progress.address}" if progress.address is not None else ""
+        return kind(
+            f"{origin}{address}: {progress.phase.name.lower()} took longer than the connect timeout of {limit:g} s",
+            origin=origin,
+            elapsed=self._now() - started_at,
+        )

@@ -1,0 +1,141 @@
+"""
+The open connections of a client: idle ones by origin, and the client-wide cap.
+
+Rules: everything costs the same whatever the number of connections or origins. The last one in is the first one out, so
+the surplus of a burst expires. A slot of the cap is one open connection; where the cap binds, idle connections are
+given up before anyone waits.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import Protocol
+
+from ..origin import Origin
+from .http11 import Connection
+
+__all__ = ["Pool", "Slots"]
+
+
+class Slots(Protocol):
+    """The cap: FIFO, cancel-safe. A bulkhead is one."""
+
+    def try_acquire(self) -> bool: ...
+
+    async def acquire(self, timeout: float | None) -> None: ...
+
+    def release(self) -> None: ...
+
+    @property
+    def has_waiters(self) -> bool: ...
+
+
+class Pool:
+    """
+    Args:
+        max_idle: Idle connections kept, all origins together; None: any number.
+        expiry: s that an idle connection is kept; None: as long as the server does.
+    """
+
+    def __init__(self, slots: Slots, *, max_idle: int | None, expiry: float | None, now: Callable[[], float]) -> None:
+        self._slots = slots
+        self._max_idle = max_idle
+        self._expiry = expiry
+        self._now = now
+        self._idle: dict[Origin, dict[Connection, None]] = {}
+        self._by_age: OrderedDict[Connection, float] = OrderedDict()  # idle connection → expires at; oldest first
+        self._open: set[Connection] = set()
+        self._timer: asyncio.TimerHandle | None = None
+
+    @property
+    def open(self) -> int:
+        return len(self._open)
+
+    def idle(self, origin: Origin) -> int:
+        return len(self._idle.get(origin, ()))
+
+    def take(self, origin: Origin) -> Connection | None:
+        """The connection of *origin* that was used last, if it may be used again."""
+        while idle := self._idle.get(origin):
+            connection = next(reversed(idle))
+            self._forget(connection)
+            if connection.is_usable:
+                return connection
+            connection.close()
+        return None
+
+    async def reserve(self, timeout: float | None) -> None:
+        """
+        A slot for a connection to be opened; `add` or `cancel` ends it.
+
+        Raises:
+            BulkheadFull: None became free within *timeout* s.
+        """
+        if not self._slots.try_acquire():
+            if self._by_age:
+                self._close_oldest()
+            await self._slots.acquire(timeout)
+
+    def cancel(self) -> None:
+        """No connection was opened after all."""
+        self._slots.release()
+
+    def add(self, connection: Connection) -> None:
+        """A connection was opened in a reserved slot, which is free again once it is closed, whoever closes it."""
+        self._open.add(connection)
+
+        def closed() -> None:
+            self._forget(connection)
+            self._open.discard(connection)
+            self._slots.release()
+
+        connection.on_closed(closed)
+
+    def keep(self, connection: Connection) -> None:
+        """Its exchange is over: keep it for another, or close it."""
+        if not connection.is_usable or self._slots.has_waiters or self._max_idle == 0:
+            connection.close()
+            return
+        while self._max_idle is not None and len(self._by_age) >= self._max_idle:
+            self._close_oldest()
+        self._idle.setdefault(connection.origin, {})[connection] = None
+        if self._expiry is not None:
+            self._by_age[connection] = self._now() + self._expiry
+            self._start_timer()
+        else:
+            self._by_age[connection] = float("inf")
+
+    def close(self) -> None:
+        """Close every connection, in use or not."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        for connection in list(self._open):
+            connection.close()
+
+    def _forget(self, connection: Connection) -> None:
+        if self._by_age.pop(connection, None) is None:
+            return
+        idle = self._idle[connection.origin]
+        del idle[connection]
+        if not idle:
+            del self._idle[connection.origin]
+
+    def _close_oldest(self) -> None:
+        connection = next(iter(self._by_age))
+        self._forget(connection)
+        connection.close()
+
+    def _start_timer(self) -> None:
+        if self._timer is None and self._by_age:
+            expires_at = next(iter(self._by_age.values()))
+            self._timer = asyncio.get_running_loop().call_at(expires_at, self._expire)
+
+    def _expire(self) -> None:
+        self._timer = None
+        now = self._now()
+        while self._by_age and next(iter(self._by_age.values())) <= now:
+            self._close_oldest()
+        self._start_timer()
