@@ -121,8 +121,8 @@ class DNSServer:
             owner = entry.cname
             entry = self.zone.get(owner)
         addresses = () if entry is None else entry.a if kind == "A" else entry.aaaa if kind == "AAAA" else ()
-        if addresses and entry is not None:
-            reply.answer.append(dns.rrset.from_text(f"{owner}.", entry.ttl, "IN", kind, *addresses))
+        for address in addresses:  # a set of its own each, for dnspython shuffles what is in one
+            reply.answer.append(dns.rrset.from_text(f"{owner}.", entry.ttl if entry else 0, "IN", kind, address))
         return reply.to_wire()
 
     def _send(self, reply: bytes, addr: tuple[str, int]) -> None:

@@ -1,0 +1,157 @@
+"""Cancelled anywhere: no permit, connection, task, timer or file descriptor is left, and the client still works."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+
+import pytest
+
+import seawall
+from seawall.testing import Request
+from seawall.testing.dns import Name
+
+pytestmark = pytest.mark.anyio
+
+
+async def ok(request: Request) -> None:
+    await request.reply(body=b"x" * 100_000)
+
+
+async def settle() -> None:
+    """Sockets are closed in the loop's next rounds."""
+    for _ in range(20):
+        await asyncio.sleep(0)
+
+
+def assert_clean(client: seawall.Client) -> None:
+    stats = client.stats()
+    assert stats.calls == 0
+    assert [(o.in_flight, o.waiting) for o in stats.origins.values()] == [(0, 0)] * len(stats.origins)
+    assert stats.connections == sum(origin.idle for origin in stats.origins.values())
+
+
+async def test_at_every_step_of_a_call(client, dns, serve):
+    """A call is cancelled after k rounds of the loop, for each k until it finishes by itself."""
+    server = await serve(ok)
+    for rounds in range(10_000):
+        dns.zone[f"n{rounds}.test"] = Name(a=("127.0.0.1",))
+        call = asyncio.create_task(client.get(f"http://n{rounds}.test:{server.port}"))
+        for _ in range(rounds):
+            await asyncio.sleep(0)
+        if call.done():
+            assert (await call).status_code == 200
+            break
+        call.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await call
+        assert_clean(client)
+    assert rounds > 5
+    await client.aclose()
+    assert client.stats().connections == 0
+
+
+async def test_at_every_step_of_a_call_on_an_idle_connection(client, serve):
+    """The same where the connection is there already: it is closed, or good for another request."""
+    server = await serve(ok)
+    for rounds in range(10_000):
+        assert len((await client.get(server.url)).content) == 100_000
+        call = asyncio.create_task(client.get(server.url))
+        for _ in range(rounds):
+            await asyncio.sleep(0)
+        if call.done():
+            break
+        call.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await call
+        assert_clean(client)
+    assert rounds > 3
+
+
+async def test_at_every_step_of_a_stream(client, serve):
+    """The same, between the headers and the end of a body that is read as it comes."""
+    server = await serve(ok)
+
+    async def stream() -> int:
+        async with client.stream("GET", server.url) as response:
+            return sum([len(part) async for part in response.aiter_raw()])
+
+    for rounds in range(10_000):
+        call = asyncio.create_task(stream())
+        for _ in range(rounds):
+            await asyncio.sleep(0)
+        if call.done():
+            assert await call == 100_000
+            break
+        call.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await call
+        assert_clean(client)
+    assert rounds > 3
+
+
+async def test_a_thousand_calls_at_random_instants(dns, serve):
+    """Five kinds of upstream, 1,000 calls, each cancelled within 30 ms; then everything is as before."""
+
+    async def moody(request: Request) -> None:
+        match request.target:
+            case "/ok":
+                await request.reply(body=b"x" * 50_000)
+            case "/busy":
+                await request.reply(503)
+            case "/reset":
+                request.reset()
+            case "/cut":
+                await request.send(b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nhalf")
+                request.close()
+            case "/hang":
+                await request.hang()
+
+    rng = random.Random(7)
+    server = await serve(moody)
+    warm = seawall.Client(dns=seawall.DNS(nameservers=(dns.address,)))
+    await warm.get(f"http://good.test:{server.port}/ok")
+    await warm.aclose()
+    await settle()
+    descriptors, tasks = len(os.listdir("/proc/self/fd")), len(asyncio.all_tasks())
+
+    client = seawall.Client(
+        dns=seawall.DNS(nameservers=(dns.address,)),
+        bulkhead=seawall.Bulkhead(max_concurrent=10),
+        breaker=None,
+    )
+
+    async def call(number: int) -> None:
+        target = rng.choice(["ok", "busy", "reset", "cut", "hang"])
+        try:
+            async with asyncio.timeout(rng.uniform(0, 0.03)):
+                await client.get(f"http://good.test:{server.port}/{target}")
+        except (TimeoutError, seawall.SeawallError):
+            pass
+
+    for _ in range(10):
+        await asyncio.gather(*(call(number) for number in range(100)))
+    assert_clean(client)
+    good = await asyncio.gather(*(client.get(f"http://good.test:{server.port}/ok") for _ in range(20)))
+    assert [response.status_code for response in good] == [200] * 20
+    await client.aclose()
+    async with asyncio.timeout(5):
+        while server.open or len(os.listdir("/proc/self/fd")) > descriptors:
+            await asyncio.sleep(0.01)  # c-ares closes its channels in a thread of its own
+    assert len(asyncio.all_tasks()) == tasks
+
+
+async def test_dropped_response_gives_its_permit_back(client, serve):
+    """Whoever forgets to close a streamed response gets a warning; the permit comes back all the same."""
+    import gc
+
+    server = await serve(ok)
+    request = client.build_request("GET", server.url)
+    response = await client.send(request, stream=True)
+    assert [origin.in_flight for origin in client.stats().origins.values()] == [1]
+    with pytest.warns(ResourceWarning, match="dropped without being closed"):
+        del response
+        gc.collect()
+    await settle()
+    assert_clean(client)

@@ -1,0 +1,314 @@
+"""From a name to a connection: DNS over a real server on loopback, dialling over real sockets."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+
+import httpx
+import pytest
+
+import seawall
+from seawall.testing import Request
+from seawall.testing.dns import DNSServer, Name
+
+pytestmark = pytest.mark.anyio
+
+
+class Shifted(seawall.Clock):
+    """The loop's clock, put forward by hand: TTLs end without anybody waiting."""
+
+    __slots__ = ("ahead",)
+
+    def __init__(self) -> None:
+        self.ahead = 0.0
+
+    def now(self) -> float:
+        return super().now() + self.ahead
+
+
+async def ok(request: Request) -> None:
+    await request.reply()
+
+
+def settings(dns: DNSServer, **more) -> seawall.DNS:
+    return seawall.DNS(nameservers=(dns.address,), **more)
+
+
+@pytest.fixture
+def clock() -> Shifted:
+    return Shifted()
+
+
+@pytest.fixture
+async def client(stack, dns, clock) -> seawall.Client:
+    """With a clock that can be put forward, and no connection kept: each call dials."""
+    limits = httpx.Limits(max_keepalive_connections=0)
+    return await stack.enter_async_context(
+        seawall.Client(dns=settings(dns), clock=clock, limits=limits, deadline=None, retry=None)
+    )
+
+
+async def test_ttl_means_what_it_says(client, dns, serve, clock):
+    """A TTL of 1 s is asked for again after 1 s, and not before; c-ares' own cache answers nothing."""
+    server = await serve(ok)
+    dns.zone["one.test"] = Name(a=("127.0.0.1",), ttl=1)
+    url = f"http://one.test:{server.port}"
+    for ahead, asked in ((0.0, 1), (0.9, 1), (1.1, 2), (1.9, 2), (2.2, 3), (3.3, 4)):
+        clock.ahead = ahead
+        await client.get(url)
+        assert dns.queries["one.test", "A"] == asked
+
+
+async def test_ttl_is_the_minimum_over_the_chain(client, dns, serve, clock):
+    """An alias of 2 s to a record of 300 s is good for 2 s."""
+    server = await serve(ok)
+    dns.zone["alias.test"] = Name(cname="real.test", ttl=2)
+    dns.zone["real.test"] = Name(a=("127.0.0.1",), ttl=300)
+    for ahead, asked in ((0.0, 1), (1.8, 1), (2.2, 2)):
+        clock.ahead = ahead
+        await client.get(f"http://alias.test:{server.port}")
+        assert dns.queries["alias.test", "A"] == asked
+
+
+async def test_missing_family_is_not_asked_for_again_before_the_other(client, dns, serve, clock):
+    """A host with IPv4 only is asked for AAAA as often as for A."""
+    server = await serve(ok)
+    for clock.ahead in (0.0, 6.0, 30.0, 59.0):
+        await client.get(f"http://good.test:{server.port}")
+    assert (dns.queries["good.test", "A"], dns.queries["good.test", "AAAA"]) == (2, 1)  # A ahead of time, at 80 %
+
+
+async def test_one_lookup_for_many_and_none_is_lost_with_its_first_waiter(client, dns, serve):
+    """300 calls at once ask once per family; cancelling the first disturbs no other."""
+    server = await serve(ok)
+    dns.zone["slow.test"] = Name(a=("127.0.0.1",), delay=0.1)
+    calls = [asyncio.create_task(client.get(f"http://slow.test:{server.port}")) for _ in range(300)]
+    await asyncio.sleep(0.02)
+    calls[0].cancel()
+    results = await asyncio.gather(*calls, return_exceptions=True)
+    assert isinstance(results[0], asyncio.CancelledError)
+    assert [result.status_code for result in results[1:]] == [200] * 299
+    assert (dns.queries["slow.test", "A"], dns.queries["slow.test", "AAAA"]) == (1, 1)
+
+
+async def test_name_that_does_not_exist(client, dns, clock):
+    """NXDOMAIN: a ConnectError that says so, at once, not retried, and remembered for 5 s."""
+    for clock.ahead, asked in ((0.0, 1), (4.5, 1), (5.5, 2)):
+        with pytest.raises(httpx.ConnectError, match=r"nowhere\.test") as caught:
+            await client.get("http://nowhere.test", extensions=seawall.options(retry=seawall.Retry()))
+        assert isinstance(caught.value, seawall.NameNotFound)
+        assert len(caught.value.attempts) == 1
+        assert dns.queries["nowhere.test", "AAAA"] == asked  # it is sent first, so it is counted before any answer
+
+
+async def test_name_without_address(client, dns):
+    """NODATA is told apart from NXDOMAIN."""
+    dns.zone["empty.test"] = Name()
+    with pytest.raises(httpx.ConnectError) as caught:
+        await client.get("http://empty.test")
+    assert isinstance(caught.value, seawall.NoAddress)
+
+
+async def test_server_failure(client, dns):
+    """SERVFAIL is the resolver's failure."""
+    dns.zone["broken.test"] = Name(rcode="SERVFAIL")
+    with pytest.raises(httpx.ConnectError) as caught:
+        await client.get("http://broken.test")
+    assert isinstance(caught.value, seawall.ResolverFailure)
+
+
+async def test_silent_server(stack, dns):
+    """No answer ends after DNS.timeout, not after c-ares' idea of it, and is a ConnectTimeout."""
+    dns.zone["silent.test"] = Name(drop=-1)
+    client = await stack.enter_async_context(seawall.Client(dns=settings(dns, timeout=0.3), retry=None))
+    with pytest.raises(httpx.ConnectTimeout) as caught:
+        await client.get("http://silent.test")
+    assert isinstance(caught.value, seawall.ResolveTimeout)
+    assert "DNS.timeout" in str(caught.value)
+
+
+async def test_connect_timeout_covers_resolving(client, dns):
+    """As in httpx, where DNS is part of connecting."""
+    dns.zone["silent.test"] = Name(drop=-1)
+    loop = asyncio.get_running_loop()
+    started_at = loop.time()
+    with pytest.raises(httpx.ConnectTimeout):
+        await client.get("http://silent.test", timeout=httpx.Timeout(5, connect=0.1))
+    assert loop.time() - started_at < 1.0
+
+
+async def test_slow_family_is_not_waited_for(client, dns, serve):
+    """A is there, AAAA never answers: 50 ms, then go."""
+    server = await serve(ok)
+
+    class OneFamily(dict):
+        pass
+
+    original = dns._answer
+    dns._answer = lambda query, name, kind, entry: b"" if kind == "AAAA" else original(query, name, kind, entry)
+    response = await client.get(f"http://good.test:{server.port}")
+    (attempt,) = response.extensions["seawall"]
+    marks = dict(attempt.marks)
+    assert 0.05 <= marks[seawall.Phase.CONNECTING] - marks[seawall.Phase.RESOLVING] < 0.5
+
+
+async def test_lost_queries_are_sent_again(client, dns, serve):
+    """The first datagram of each family is lost; the call doesn't notice but for half a second."""
+    server = await serve(ok)
+    dns.zone["lossy.test"] = Name(a=("127.0.0.1",), drop=2)
+    assert (await client.get(f"http://lossy.test:{server.port}")).status_code == 200
+
+
+async def test_stale_answer_serves_while_dns_is_down(client, dns, serve, clock):
+    """After the TTL, with DNS silent: the old address for up to 60 s without TLS, and then no more."""
+    server = await serve(ok)
+    dns.zone["stale.test"] = Name(a=("127.0.0.1",), ttl=1)
+    url = f"http://stale.test:{server.port}"
+    await client.get(url)
+    dns.zone["stale.test"].drop = -1
+    clock.ahead = 30.0
+    assert (await client.get(url)).status_code == 200
+    assert client.stats().names["stale.test"].stale == 1
+    clock.ahead = 62.0
+    with pytest.raises(seawall.ResolveTimeout):
+        await client.get(url)
+
+
+async def test_stale_answer_never_outlives_its_denial(client, dns, serve, clock):
+    """Once DNS says that the name is gone, it is gone, though an old address is known."""
+    server = await serve(ok)
+    dns.zone["gone.test"] = Name(a=("127.0.0.1",), ttl=1)
+    url = f"http://gone.test:{server.port}"
+    await client.get(url)
+    del dns.zone["gone.test"]
+    clock.ahead = 2.0
+    with pytest.raises(seawall.NameNotFound):
+        await client.get(url)
+    dns.zone["gone.test"] = Name(drop=-1)
+    clock.ahead = 10.0
+    with pytest.raises(seawall.ResolveTimeout):
+        await client.get(url)
+
+
+async def test_localhost_and_literals_need_no_server(client, dns, serve):
+    """/etc/hosts and addresses are known without asking."""
+    server = await serve(ok)
+    assert (await client.get(f"http://localhost:{server.port}")).status_code == 200
+    assert (await client.get(server.url)).status_code == 200
+    assert not dns.queries
+
+
+async def test_system_resolver(stack, serve, monkeypatch):
+    """resolver="system" asks getaddrinfo, in threads of its own."""
+    server = await serve(ok)
+    client = await stack.enter_async_context(seawall.Client(resolver="system"))
+    assert (await client.get(f"http://localhost:{server.port}")).status_code == 200
+
+
+async def test_system_resolver_is_the_fallback(stack, serve, monkeypatch):
+    """Where no DNS server helps, the system's answer is used: at "auto", the default."""
+    server = await serve(ok)
+    asked = []
+
+    def getaddrinfo(host, port, family=0, *rest, **more):
+        asked.append(host)
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", port))]
+
+    class Dead:
+        async def resolve(self, host, port, *, family=0):
+            raise seawall.ResolverFailure("no server")
+
+        async def aclose(self):
+            pass
+
+    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
+    monkeypatch.setattr("seawall.transport.shared.CaresResolver", lambda nameservers: Dead())
+    client = await stack.enter_async_context(seawall.Client())
+    for _ in range(2):
+        assert (await client.get(f"http://vpn.test:{server.port}")).status_code == 200
+    assert asked == ["vpn.test"]
+
+
+async def test_resolver_of_ones_own(stack, serve):
+    """Service discovery: any object with resolve() and aclose(); its port is dialled where it names one."""
+    server = await serve(ok)
+
+    class Discovery:
+        closed = False
+
+        async def resolve(self, host, port, *, family=0):
+            return seawall.Answer((seawall.Address("127.0.0.1", server.port),), 30.0, "discovery")
+
+        async def aclose(self):
+            self.closed = True
+
+    discovery = Discovery()
+    async with seawall.Client(resolver=discovery) as client:
+        response = await client.get("http://orders.service/")
+    assert response.status_code == 200
+    assert server.requests[0].headers["host"] == "orders.service"
+    assert discovery.closed
+
+
+@pytest.mark.parametrize(
+    "host", ["a" * 64 + ".test", ".".join(["abcdefg"] * 40), "a..b", "a b"], ids=["label", "name", "empty", "space"]
+)
+async def test_names_that_cannot_be(client, dns, host):
+    """Refused before anybody is asked; where httpx refuses the URL itself, that stands."""
+    with pytest.raises((httpx.ConnectError, httpx.InvalidURL)):
+        await client.get(f"http://{host}/")
+    assert not dns.queries
+
+
+async def test_dead_address_costs_nothing(client, dns, serve):
+    """Two addresses, one refuses: the other is dialled at once, and first from then on."""
+    server = await serve(ok, host="127.0.0.2")
+    dns.zone["two.test"] = Name(a=("127.0.0.3", "127.0.0.2"))
+    for _ in range(3):
+        response = await client.get(f"http://two.test:{server.port}")
+        assert response.extensions["seawall"][0].address == seawall.Address("127.0.0.2")
+    assert len(server.requests) == 3
+
+
+async def test_silent_address_costs_a_quarter_of_a_second(client, dns, serve):
+    """RFC 8305: the next attempt starts after 250 ms, and the loser leaves nothing behind."""
+    server = await serve(ok, host="127.0.0.2")
+    with socket.create_server(("127.0.0.3", server.port), backlog=0) as full:
+        waiting = [socket.socket() for _ in range(4)]
+        for sock in waiting:
+            sock.setblocking(False)
+            sock.connect_ex(full.getsockname())
+        dns.zone["two.test"] = Name(a=("127.0.0.3", "127.0.0.2"))
+        response = await client.get(f"http://two.test:{server.port}")
+        for sock in waiting:
+            sock.close()
+    assert response.status_code == 200
+    (attempt,) = response.extensions["seawall"]
+    assert 0.2 < attempt.duration < 2.0
+
+
+async def test_all_addresses_dead(client, dns):
+    """Every cause is kept."""
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        port = sock.getsockname()[1]
+    dns.zone["two.test"] = Name(a=("127.0.0.3", "127.0.0.2"))
+    with pytest.raises(httpx.ConnectError, match=r"127\.0\.0\.3, 127\.0\.0\.2") as caught:
+        await client.get(f"http://two.test:{port}")
+    assert isinstance(caught.value.__cause__, ExceptionGroup)
+    assert len(caught.value.__cause__.exceptions) == 2
+
+
+async def test_retry_dials_the_other_address(stack, dns, serve):
+    """One address takes connections and breaks them; the retry goes to the other."""
+
+    async def reset(request: Request) -> None:
+        request.reset()
+
+    bad = await serve(reset, host="127.0.0.3")
+    good = await serve(ok, host="127.0.0.2", port=bad.port)
+    dns.zone["two.test"] = Name(a=("127.0.0.3", "127.0.0.2"))
+    client = await stack.enter_async_context(seawall.Client(dns=settings(dns)))
+    response = await client.get(f"http://two.test:{good.port}")
+    assert [attempt.address.ip for attempt in response.extensions["seawall"]] == ["127.0.0.3", "127.0.0.2"]

@@ -1,0 +1,136 @@
+"""Real TLS, certificates made by trustme."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+
+import httpx
+import pytest
+import trustme
+
+import seawall
+from seawall.testing import Request
+from seawall.testing.dns import Name
+
+pytestmark = pytest.mark.anyio
+
+
+async def ok(request: Request) -> None:
+    await request.reply()
+
+
+@pytest.fixture(scope="module")
+def authority() -> trustme.CA:
+    return trustme.CA()
+
+
+def server_context(authority: trustme.CA, *names: str) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert(*names).configure_cert(context)
+    return context
+
+
+@pytest.fixture
+async def client(stack, dns, authority) -> seawall.Client:
+    context = ssl.create_default_context()
+    authority.configure_trust(context)
+    dns.zone["other.test"] = Name(a=("127.0.0.1",))
+    return await stack.enter_async_context(
+        seawall.Client(verify=context, dns=seawall.DNS(nameservers=(dns.address,)))
+    )
+
+
+async def test_sni_host_and_certificate_are_the_names(client, serve, authority):
+    """An address is dialled; the name is what is sent, and what is checked."""
+    names = []
+    tls = server_context(authority, "good.test")
+    tls.sni_callback = lambda sock, name, context: names.append(name)
+    server = await serve(ok, tls=tls)
+    response = await client.get(f"https://good.test:{server.port}")
+    assert response.status_code == 200
+    assert names == ["good.test"]
+    assert server.requests[0].headers["host"] == f"good.test:{server.port}"
+    assert response.extensions["network_stream"].get_extra_info("ssl_object").version() == "TLSv1.3"
+
+
+async def test_certificate_of_another_name(client, serve, authority):
+    """A ConnectError that says which name, made once: it won't get better."""
+    server = await serve(ok, tls=server_context(authority, "good.test"))
+    with pytest.raises(httpx.ConnectError, match=r"not for other\.test") as caught:
+        await client.get(f"https://other.test:{server.port}")
+    assert isinstance(caught.value, seawall.HostnameMismatch)
+    assert len(caught.value.attempts) == 1
+    assert server.requests == []
+
+
+async def test_certificate_of_an_unknown_authority(client, serve):
+    """Told apart from the wrong name, and not retried either."""
+    server = await serve(ok, tls=server_context(trustme.CA(), "good.test"))
+    with pytest.raises(httpx.ConnectError, match="can't be trusted") as caught:
+        await client.post(f"https://good.test:{server.port}")
+    assert type(caught.value).__name__ == "CertificateError"
+    assert len(caught.value.attempts) == 1
+
+
+async def test_sni_hostname_extension(client, serve, authority):
+    """httpx's extension: another name for SNI and the check."""
+    server = await serve(ok, tls=server_context(authority, "good.test"))
+    response = await client.get(f"https://127.0.0.1:{server.port}", extensions={"sni_hostname": "good.test"})
+    assert response.status_code == 200
+
+
+async def test_verify_false(stack, serve, authority):
+    """As in httpx."""
+    server = await serve(ok, tls=server_context(authority, "good.test"))
+    client = await stack.enter_async_context(seawall.Client(verify=False))
+    assert (await client.get(server.url)).status_code == 200
+
+
+async def test_plaintext_server(client, serve):
+    """A server that speaks no TLS: a handshake error, and nothing was sent."""
+
+    async def plain(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+        writer.close()
+
+    async with await asyncio.start_server(plain, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        with pytest.raises(httpx.ConnectError) as caught:
+            await client.get(f"https://good.test:{port}")
+    assert isinstance(caught.value, seawall.HandshakeError)
+    assert caught.value.attempts[0].phase is seawall.Phase.TLS
+
+
+async def test_handshake_that_hangs(client):
+    """It is part of connecting, once: the connect timeout ends it."""
+    held = []
+
+    def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        held.append(writer)
+
+    async with await asyncio.start_server(accept, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        with pytest.raises(httpx.ConnectTimeout) as caught:
+            await client.get(
+                f"https://good.test:{port}",
+                timeout=httpx.Timeout(5, connect=0.1),
+                extensions=seawall.options(retry=None),
+            )
+        for writer in held:
+            writer.transport.abort()
+    assert isinstance(caught.value, seawall.HandshakeTimeout)
+    assert caught.value.elapsed < 1.0
+
+
+async def test_body_cut_in_the_middle_of_tls(client, serve, authority):
+    """The connection is dropped without a close_notify: an error, and a retry."""
+    answers = [b"HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nhalf", b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nwhole"]
+
+    async def cut(request: Request) -> None:
+        await request.send(answers[len(server.requests) - 1])
+        request.is_over = True
+        request.writer.transport.abort() if len(server.requests) == 1 else request.writer.close()
+
+    server = await serve(cut, tls=server_context(authority, "good.test"))
+    assert (await client.get(f"https://good.test:{server.port}")).text == "whole"
