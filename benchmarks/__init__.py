@@ -1,0 +1,1 @@
+"""Measurements. ``python -m benchmarks`` lists them; each prints what, where, how many, medians and ratios."""

@@ -36,9 +36,7 @@ async def client(stack, dns, authority) -> seawall.Client:
     context = ssl.create_default_context()
     authority.configure_trust(context)
     dns.zone["other.test"] = Name(a=("127.0.0.1",))
-    return await stack.enter_async_context(
-        seawall.Client(verify=context, dns=seawall.DNS(nameservers=(dns.address,)))
-    )
+    return await stack.enter_async_context(seawall.Client(verify=context, dns=seawall.DNS(nameservers=(dns.address,))))
 
 
 async def test_sni_host_and_certificate_are_the_names(client, serve, authority):
@@ -125,7 +123,10 @@ async def test_handshake_that_hangs(client):
 
 async def test_body_cut_in_the_middle_of_tls(client, serve, authority):
     """The connection is dropped without a close_notify: an error, and a retry."""
-    answers = [b"HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nhalf", b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nwhole"]
+    answers = [
+        b"HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nhalf",
+        b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nwhole",
+    ]
 
     async def cut(request: Request) -> None:
         await request.send(answers[len(server.requests) - 1])

@@ -1,0 +1,56 @@
+"""``seawall demo`` and ``seawall get``."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from .. import __version__
+from . import demo as demo_command
+from . import get as get_command
+
+__all__ = ["app"]
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="httpx.AsyncClient that keeps working when the network doesn't.",
+)
+
+
+def _version(is_asked: bool) -> None:
+    if is_asked:
+        typer.echo(f"seawall {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="And exit.")] = False,
+) -> None:
+    """httpx.AsyncClient that keeps working when the network doesn't."""
+
+
+@app.command()
+def demo(
+    seconds: Annotated[float, typer.Option(min=1, max=600, help="How long each client is under load.")] = 10.0,
+    rate: Annotated[float, typer.Option(min=10, max=1000, help="Calls a second, over all hosts.")] = 150.0,
+    json: Annotated[Path | None, typer.Option(help="Write the figures to this file too.")] = None,
+) -> None:
+    """The same load through bare httpx and through seawall, to hosts that misbehave; everything on loopback."""
+    raise typer.Exit(demo_command.run(seconds=seconds, rate=rate, path=json))
+
+
+@app.command()
+def get(
+    urls: Annotated[list[str], typer.Argument(metavar="URL...", help="With http:// or https://.")],
+    deadline: Annotated[float | None, typer.Option(min=0.001, help="s for each call as a whole.")] = None,
+    method: Annotated[str, typer.Option("--method", "-X")] = "GET",
+    insecure: Annotated[bool, typer.Option("--insecure", "-k", help="Don't check certificates.")] = False,
+) -> None:
+    """Fetch URLs and show each attempt: where the time went, whom it asked, what came of it."""
+    raise typer.Exit(asyncio.run(get_command.run(urls, deadline=deadline, method=method, verify=not insecure)))

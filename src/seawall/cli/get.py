@@ -1,0 +1,89 @@
+"""``seawall get``: each attempt as a line."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import httpx
+from rich.console import Console
+from rich.markup import escape
+
+from .. import Client
+from ..events import Attempt, Phase
+from ..settings import UNSET
+
+__all__ = ["run"]
+
+COLUMNS = ("resolve", "connect", "TLS", "first byte", "body")
+
+
+async def run(urls: Sequence[str], *, deadline: float | None, method: str, verify: bool) -> int:
+    """Exit status: 0 if every call ended with a status below 400."""
+    console = Console(highlight=False, soft_wrap=True)
+    worst = 0
+    async with Client(
+        deadline=UNSET if deadline is None else deadline, follow_redirects=True, verify=verify, http2=False
+    ) as client:
+        for url in urls:
+            worst = max(worst, await _fetch(console, client, method, url))
+    return worst
+
+
+async def _fetch(console: Console, client: Client, method: str, url: str) -> int:
+    console.print(f"[bold]{escape(method)} {escape(url)}[/]")
+    try:
+        response = await client.request(method, url)
+    except (httpx.HTTPError, httpx.InvalidURL) as error:
+        _print(console, getattr(error, "attempts", ()))
+        console.print(f"  [red]{type(error).__name__}[/]: {escape(str(error))}")
+        for note in getattr(error, "__notes__", ()):
+            console.print(f"  {escape(note)}")
+        return 1
+    attempts = response.extensions["seawall"]
+    _print(console, attempts)
+    size = len(response.content)
+    is_good = response.status_code < 400
+    colour = "green" if is_good else "red"
+    kind = response.headers.get("content-type", "no content type")
+    console.print(f"  [{colour}]{response.status_code} {response.reason_phrase}[/], {size} bytes, {escape(kind)}")
+    if attempts.note:
+        console.print(f"  {escape(attempts.note)}")
+    return 0 if is_good else 1
+
+
+def _print(console: Console, attempts: Sequence[Attempt]) -> None:
+    if not attempts:
+        return
+    head = "".join(f"{name:>12}" for name in COLUMNS)
+    console.print(f"  [dim]{'attempt':<8}{head}{'in all':>12}  address -> outcome[/]")
+    for attempt in attempts:
+        parts = "".join(f"{part:>12}" for part in _parts(attempt))
+        whom = str(attempt.address or attempt.origin.host) + (", kept alive" if attempt.is_reused else "")
+        colour = "green" if attempt.outcome < "400" and attempt.outcome.isdigit() else "yellow"
+        outcome = f"[{colour}]{attempt.outcome}[/]"
+        after = f" after a delay of {_ms(attempt.delay)}" if attempt.delay else ""
+        console.print(f"  {attempt.number:<8}{parts}{_ms(attempt.duration):>12}  {whom} -> {outcome}{after}")
+
+
+def _parts(attempt: Attempt) -> list[str]:
+    """How long each stage took; "-" where it was not reached, or not needed."""
+    marks = dict(attempt.marks)
+    stages = [
+        (Phase.RESOLVING, (Phase.CONNECTING,)),
+        (Phase.CONNECTING, (Phase.TLS, Phase.SENDING)),
+        (Phase.TLS, (Phase.SENDING,)),
+        (Phase.SENDING, (Phase.HEADERS,)),
+        (Phase.HEADERS, ()),
+    ]
+    parts = []
+    for begin, ends in stages:
+        if begin not in marks:
+            parts.append("-")
+            continue
+        end = next((marks[phase] for phase in ends if phase in marks), attempt.duration)
+        parts.append(_ms(end - marks[begin]))
+    return parts
+
+
+def _ms(seconds: float) -> str:
+    return f"{seconds * 1e3:.1f} ms"
