@@ -60,21 +60,27 @@ class Client(httpx.AsyncClient):
     ) -> None:
         _check_names(arguments)
         arguments.setdefault("limits", LIMITS)
+        settings: dict[str, Any] = {
+            "deadline": deadline,
+            "retry": retry,
+            "bulkhead": bulkhead,
+            "breaker": breaker,
+            "budget": budget,
+            "per_host": per_host,
+            "dns": dns,
+            "resolver": resolver,
+            "listeners": listeners,
+            "clock": clock,
+            "rng": rng,
+            "wall": wall,
+        }
         transport = arguments.get("transport")
         if isinstance(transport, Transport):
+            _check_unused(settings)
             self._shared = transport.shared
         else:
-            self._shared = Shared(
-                **{name: arguments[name] for name in ("verify", "cert", "trust_env", "limits") if name in arguments},
-                policy=Policy(deadline=deadline, retry=retry, bulkhead=bulkhead, breaker=breaker, budget=budget),
-                per_host=per_host or {},
-                dns=dns,
-                resolver=resolver,
-                listeners=tuple(listeners),
-                clock=clock or Clock(),
-                rng=rng or Random(),
-                wall=wall,
-            )
+            tls = {name: arguments[name] for name in ("verify", "cert", "trust_env") if name in arguments}
+            self._shared = Shared(tls=tls, limits=arguments["limits"], **settings)
         super().__init__(**arguments)
         for pattern, mounted in self._mounts.items():
             if mounted is not None and not isinstance(mounted, Transport | Proxied):
@@ -114,12 +120,20 @@ class Client(httpx.AsyncClient):
 
 
 HTTPX_ARGUMENTS = list(inspect.signature(httpx.AsyncClient).parameters)
-OUR_ARGUMENTS = [name for name in inspect.signature(Client).parameters if name != "arguments"]
+OUR_DEFAULTS = {
+    name: each.default for name, each in inspect.signature(Client).parameters.items() if name != "arguments"
+}
 
 
 def _check_names(arguments: Mapping[str, object]) -> None:
     for name in arguments:
         if name not in HTTPX_ARGUMENTS:
-            close = difflib.get_close_matches(name, [*HTTPX_ARGUMENTS, *OUR_ARGUMENTS], n=1)
+            close = difflib.get_close_matches(name, [*HTTPX_ARGUMENTS, *OUR_DEFAULTS], n=1)
             hint = f"; did you mean {close[0]!r}?" if close else "; see help(seawall.Client)"
             raise TypeError(f"seawall.Client has no setting {name!r}{hint}")
+
+
+def _check_unused(settings: Mapping[str, object]) -> None:
+    given = [name for name, value in settings.items() if value is not OUR_DEFAULTS[name]]
+    if given:
+        raise ValueError(f"{', '.join(given)}: give it to the seawall.Transport, whose layers this client uses")

@@ -17,7 +17,7 @@ from ..dns.cares import CaresResolver
 from ..dns.resolver import Resolver
 from ..dns.system import SystemResolver
 from ..events import Events, Listener
-from ..settings import DNS, Policy, check_patterns
+from ..settings import DNS, Breaker, Budget, Bulkhead, Policy, Retry, Unset, check_patterns
 from ..stats import OriginStats, Stats
 from ..wire.dial import Dialler
 from ..wire.exchange import Wire
@@ -38,25 +38,29 @@ class Shared:
     What the transports of one client share: the layers, and our wire.
 
     Args:
-        See `Transport`.
+        tls: httpx's verify, cert and trust_env, as far as they are given.
+        others: See `Transport`.
     """
 
     def __init__(
         self,
         *,
-        verify: ssl.SSLContext | str | bool = True,
-        cert: Any = None,
-        trust_env: bool = True,
-        limits: httpx.Limits = LIMITS,
-        policy: Policy,
-        per_host: Mapping[str, Policy],
+        tls: Mapping[str, Any],
+        limits: httpx.Limits,
+        deadline: float | Unset | None,
+        retry: Retry | None,
+        bulkhead: Bulkhead | None,
+        breaker: Breaker | None,
+        budget: Budget | None,
+        per_host: Mapping[str, Policy] | None,
         dns: DNS,
         resolver: ResolverTypes,
         listeners: Iterable[Listener],
-        clock: Clock,
-        rng: Random,
+        clock: Clock | None,
+        rng: Random | None,
         wall: Callable[[], float],
     ) -> None:
+        listeners, clock, rng = tuple(listeners), clock or Clock(), rng or Random()
         for listener in listeners:
             if not callable(listener):
                 raise TypeError(f"listeners must be callables that take an event, not {listener!r}")
@@ -66,12 +70,12 @@ class Shared:
         self.wall = wall
         self._clock = clock
         self._tls: ssl.SSLContext | None = None
-        self._make_tls = functools.partial(httpx.create_ssl_context, verify=verify, cert=cert, trust_env=trust_env)
-        if verify is not True or cert is not None:
+        self._make_tls = functools.partial(httpx.create_ssl_context, **tls)
+        if tls.get("verify", True) is not True or tls.get("cert") is not None:
             self.tls()  # a bad path is to fail here, as in httpx; the default context is made at first need: 25 ms
         self.layers = Layers(
-            policy,
-            check_patterns(per_host),
+            Policy(deadline=deadline, retry=retry, bulkhead=bulkhead, breaker=breaker, budget=budget),
+            check_patterns(per_host or {}),
             max_connections=limits.max_connections,
             events=Events(listeners),
             clock=clock,

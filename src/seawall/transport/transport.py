@@ -78,17 +78,19 @@ class Transport(httpx.AsyncBaseTransport):
         if inner is not None and used:
             raise ValueError(f"{', '.join(used)}: give these to the inner transport, or leave that out")
         self.shared = _shared or Shared(
-            verify=verify,
-            cert=cert,
-            trust_env=trust_env,
+            tls={"verify": verify, "cert": cert, "trust_env": trust_env},
             limits=limits,
-            policy=Policy(deadline=deadline, retry=retry, bulkhead=bulkhead, breaker=breaker, budget=budget),
-            per_host=per_host or {},
+            deadline=deadline,
+            retry=retry,
+            bulkhead=bulkhead,
+            breaker=breaker,
+            budget=budget,
+            per_host=per_host,
             dns=dns,
             resolver=resolver,
-            listeners=tuple(listeners),
-            clock=clock or Clock(),
-            rng=rng or Random(),
+            listeners=listeners,
+            clock=clock,
+            rng=rng,
             wall=wall,
         )
         if used or not http1:

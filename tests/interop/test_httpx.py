@@ -1,0 +1,203 @@
+"""What httpx.AsyncClient does, seawall.Client does; what our wire doesn't do yet goes through httpx's transport."""
+
+from __future__ import annotations
+
+import asyncio
+import pickle
+
+import httpcore
+import httpx
+import pytest
+import trio
+
+import seawall
+from seawall.testing import Request
+
+pytestmark = pytest.mark.anyio
+
+
+async def ok(request: Request) -> None:
+    await request.reply(body=f"{request.method} {request.target}".encode())
+
+
+async def test_plain_client_over_our_transport(serve):
+    """httpx.AsyncClient(transport=seawall.Transport()): layers for each hop, bodies read afterwards."""
+    server = await serve(ok)
+    transport = seawall.Transport()
+    async with httpx.AsyncClient(transport=transport) as client:
+        response = await client.get(server.url)
+        assert response.text == "GET /"
+        assert len(response.extensions["seawall"]) == 1
+        assert [state.in_flight for state in transport.stats().origins.values()] == [0]
+
+
+async def test_transport_of_ones_own_with_its_layers(serve):
+    """A seawall.Transport given to a Client is taken as it is."""
+    server = await serve(ok)
+    transport = seawall.Transport(retry=None)
+    async with seawall.Client(transport=transport) as client:
+        await client.get(server.url)
+        assert client.stats().origins == transport.stats().origins != {}
+
+
+async def test_layers_beside_a_transport_that_has_its_own():
+    """They would be ignored: that is refused."""
+    with pytest.raises(ValueError, match="retry.*give it to the seawall.Transport"):
+        seawall.Client(transport=seawall.Transport(), retry=None)
+
+
+async def test_proxy(serve):
+    """Through httpx's own transport, whose pool tools look at, under our layers and our cap."""
+    proxy = await serve(ok)
+    async with seawall.Client(proxy=proxy.url) as client:
+        transport = client._transport_for_url(httpx.URL("http://far.test/"))
+        assert isinstance(transport, httpx.AsyncHTTPTransport)
+        assert isinstance(transport._pool, httpcore.AsyncHTTPProxy)
+        response = await client.get("http://far.test/path")
+        assert response.text == "GET http://far.test/path"
+        assert [str(origin) for origin in client.stats().origins] == ["http://far.test:80"]
+
+
+async def test_proxy_from_the_environment(serve, monkeypatch):
+    """HTTP_PROXY counts, NO_PROXY too; with trust_env=False neither."""
+    proxy, direct = await serve(ok), await serve(ok)
+    monkeypatch.setenv("HTTP_PROXY", proxy.url)
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    async with seawall.Client() as client:
+        assert (await client.get("http://far.test/")).text == "GET http://far.test/"
+        assert (await client.get(direct.url)).text == "GET /"
+
+
+async def test_dead_proxy_is_retried_for_any_method(monkeypatch):
+    """Nothing reached the origin."""
+    async with seawall.Client(proxy="http://127.0.0.1:1", retry=seawall.Retry(backoff=0)) as client:
+        with pytest.raises(httpx.ConnectError) as caught:
+            await client.post("http://far.test/")
+    assert len(caught.value.attempts) == 3
+
+
+async def test_mounts(serve):
+    """Transports for some URLs, under the same layers."""
+    server = await serve(ok)
+    mock = httpx.MockTransport(lambda request: httpx.Response(200, text="mounted"))
+    async with seawall.Client(mounts={"all://special.test": mock}) as client:
+        assert (await client.get("http://special.test/")).text == "mounted"
+        assert (await client.get(server.url)).text == "GET /"
+        assert len(client.stats().origins) == 2
+
+
+async def test_unix_socket(tmp_path):
+    """uds=, as in httpx.AsyncHTTPTransport."""
+
+    async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nunix")
+        await writer.drain()
+        writer.close()
+
+    path = str(tmp_path / "socket")
+    async with await asyncio.start_unix_server(handle, path):
+        async with httpx.AsyncClient(transport=seawall.Transport(uds=path)) as client:
+            assert (await client.get("http://docker/")).text == "unix"
+
+
+async def test_http2_falls_back_to_http1(serve):
+    """http2=True goes through httpx's transport for now."""
+    server = await serve(ok)
+    async with seawall.Client(http2=True) as client:
+        assert (await client.get(server.url)).http_version == "HTTP/1.1"
+
+
+async def test_auth_cookies_hooks_and_base_url(serve):
+    """The front is httpx's."""
+    seen = []
+
+    async def hook(request: httpx.Request) -> None:
+        seen.append(request.url.path)
+
+    async def handler(request: Request) -> None:
+        await request.reply(200, set_cookie="a=b") if "authorization" in request.headers else await request.reply(401)
+
+    server = await serve(handler)
+    async with seawall.Client(base_url=server.url, auth=("me", "secret"), event_hooks={"request": [hook]}) as client:
+        assert (await client.get("/x")).status_code == 200
+        await client.get("/y")
+    assert seen == ["/x", "/y"]
+    assert server.requests[1].headers["cookie"] == "a=b"
+
+
+async def test_digest_auth_is_one_call(serve):
+    """Both steps share a history and a deadline."""
+
+    async def handler(request: Request) -> None:
+        if "authorization" in request.headers:
+            await request.reply(200)
+        else:
+            await request.reply(401, www_authenticate='Digest realm="r", nonce="n", qop="auth"')
+
+    server = await serve(handler)
+    async with seawall.Client() as client:
+        response = await client.get(server.url, auth=httpx.DigestAuth("me", "secret"))
+    assert [attempt.outcome for attempt in response.extensions["seawall"]] == ["401", "200"]
+
+
+@pytest.mark.parametrize("url", ["ftp://host/", "host/", "http://"])
+async def test_urls_that_cannot_be_fetched(url):
+    """httpx's UnsupportedProtocol, with a message that says what is wrong."""
+    async with seawall.Client() as client:
+        with pytest.raises(httpx.UnsupportedProtocol, match="http:// or https://"):
+            await client.get(url)
+
+
+async def test_header_that_http_cannot_carry(serve):
+    """Nothing is sent, nothing is retried, and the client goes on working."""
+    server = await serve(ok)
+    async with seawall.Client() as client:
+        with pytest.raises(httpx.LocalProtocolError) as caught:
+            await client.get(server.url, headers={"x": "a\r\nb: c"})
+        assert isinstance(caught.value, seawall.InvalidRequest)
+        assert len(caught.value.attempts) == 1
+        assert (await client.get(server.url)).status_code == 200
+    assert len(server.requests) == 1
+
+
+async def test_errors_pickle(serve):
+    """With their class, their facts and their history."""
+    async with seawall.Client(retry=None) as client:
+        with pytest.raises(httpx.ConnectError) as caught:
+            await client.get("http://127.0.0.1:1/")
+    copy = pickle.loads(pickle.dumps(caught.value))
+    assert isinstance(copy, seawall.DialError)
+    assert isinstance(copy, httpx.ConnectError)
+    assert (str(copy), copy.attempts) == (str(caught.value), caught.value.attempts)
+
+
+def test_under_trio():
+    """asyncio only, and it says so."""
+
+    async def main() -> None:
+        await seawall.Client().get("http://127.0.0.1/")
+
+    with pytest.raises(RuntimeError, match="asyncio"):
+        trio.run(main)
+
+
+def test_in_a_second_event_loop():
+    """A clear error, not a dead connection."""
+    transport = httpx.MockTransport(lambda request: httpx.Response(200))
+    client = seawall.Client(transport=transport)
+
+    async def main() -> None:
+        await client.get("http://host/")
+
+    asyncio.run(main())
+    with pytest.raises(RuntimeError, match="another event loop"):
+        asyncio.run(main())
+
+
+async def test_after_aclose():
+    """As httpx says it; over the bare transport, ClientClosed."""
+    transport = seawall.Transport()
+    await transport.aclose()
+    with pytest.raises(seawall.ClientClosed):
+        await transport.handle_async_request(httpx.Request("GET", "http://127.0.0.1/"))

@@ -1,0 +1,193 @@
+"""The tools that people test httpx code with see a seawall client as they see httpx's."""
+
+from __future__ import annotations
+
+import functools
+import subprocess
+import sys
+import textwrap
+
+import httpcore
+import httpx
+import pytest
+import respx
+import vcr
+
+import seawall
+from seawall.testing import Request
+
+pytestmark = pytest.mark.anyio
+FAST = seawall.Retry(backoff=0, throttled_backoff=0)
+
+
+async def ok(request: Request) -> None:
+    await request.reply(body=b"real")
+
+
+@respx.mock
+async def test_respx_sees_each_attempt():
+    """A mocked 503 is retried, and the route counts two calls."""
+    route = respx.get("http://api.test/").mock(side_effect=[httpx.Response(503), httpx.Response(200, text="mocked")])
+    async with seawall.Client(retry=FAST) as client:
+        response = await client.get("http://api.test/")
+    assert (response.text, route.call_count) == ("mocked", 2)
+
+
+@respx.mock
+async def test_respx_side_effects_are_transport_failures():
+    """A mocked ConnectError is one in which nothing was sent: retried even for a POST. A ReadError isn't."""
+    refused = respx.post("http://api.test/a").mock(side_effect=[httpx.ConnectError, httpx.Response(200)])
+    lost = respx.post("http://api.test/b").mock(side_effect=[httpx.ReadError, httpx.Response(200)])
+    async with seawall.Client(retry=FAST) as client:
+        assert (await client.post("http://api.test/a")).status_code == 200
+        with pytest.raises(httpx.ReadError) as caught:
+            await client.post("http://api.test/b")
+    assert (refused.call_count, lost.call_count) == (2, 1)
+    assert [attempt.outcome for attempt in caught.value.attempts] == ["ReadError"]
+
+
+async def test_respx_where_nothing_matches():
+    """Its assertion comes through as it is: not retried, no failure of the origin's."""
+    with respx.mock:
+        async with seawall.Client() as client:
+            with pytest.raises(AssertionError):
+                await client.get("http://api.test/")
+            assert client.stats().calls == 0
+
+
+def test_respx_before_seawall_is_imported():
+    """What is httpx's own is told by its module, not by what it was at our import."""
+    code = """
+        import asyncio, httpx, respx
+        with respx.mock:
+            import seawall
+            route = respx.get("http://api.test/").respond(200)
+            async def main():
+                async with seawall.Client() as client:
+                    await client.get("http://api.test/")
+            asyncio.run(main())
+            assert route.called
+    """
+    subprocess.run([sys.executable, "-c", textwrap.dedent(code)], check=True)
+
+
+async def test_pytest_httpx_sees_each_attempt(httpx_mock):
+    """The same with the other mock library."""
+    httpx_mock.add_response(status_code=503)
+    httpx_mock.add_response(text="mocked")
+    async with seawall.Client(retry=FAST) as client:
+        response = await client.get("http://api.test/")
+    assert (response.text, len(httpx_mock.get_requests())) == ("mocked", 2)
+
+
+async def test_after_a_mock_the_wire_is_used_again(client, serve):
+    """A patch may come and go."""
+    server = await serve(ok)
+    with respx.mock:
+        respx.get(server.url).respond(text="mocked")
+        assert (await client.get(server.url)).text == "mocked"
+    assert (await client.get(server.url)).text == "real"
+
+
+async def test_vcr_records_our_wire_and_plays_it_back(client, serve, tmp_path):
+    """It wraps httpx's transport: the recording goes over our wire, the play-back over none."""
+    server = await serve(ok)
+    for _ in range(2):
+        with vcr.use_cassette(str(tmp_path / "cassette.yaml")):
+            response = await client.get(server.url)
+        assert response.text == "real"
+    assert len(server.requests) == 1
+    assert client.stats().connections == 1
+
+
+async def test_opentelemetry_gets_a_span_an_attempt(client, serve):
+    """Its class-level instrumentation sees every attempt, and they go over our wire."""
+    from opentelemetry.instrumentation.httpx import HTTPXClientInstrumentor
+    from opentelemetry.sdk.trace import TracerProvider
+    from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+    from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+
+    answers = [503, 200]
+
+    async def handler(request: Request) -> None:
+        await request.reply(answers[len(server.requests) - 1])
+
+    server = await serve(handler)
+    exporter = InMemorySpanExporter()
+    provider = TracerProvider()
+    provider.add_span_processor(SimpleSpanProcessor(exporter))
+    instrumentor = HTTPXClientInstrumentor()
+    instrumentor.instrument(tracer_provider=provider)
+    try:
+        response = await client.get(server.url, extensions=seawall.options(retry=FAST))
+    finally:
+        instrumentor.uninstrument()
+    assert response.status_code == 200
+    assert len(exporter.get_finished_spans()) == 2
+    assert "traceparent" in server.requests[1].headers
+    assert client.stats().connections == 1
+
+
+async def test_instrumented_httpcore_runs_over_our_wire(client, serve, monkeypatch):
+    """A wrapper around httpcore's pool is called, and its original ends in our wire; streams too."""
+    original = httpcore.AsyncConnectionPool.handle_async_request
+    seen = []
+
+    @functools.wraps(original)
+    async def wrapper(self, request):
+        seen.append(bytes(request.url))
+        return await original(self, request)
+
+    monkeypatch.setattr(httpcore.AsyncConnectionPool, "handle_async_request", wrapper)
+    server = await serve(ok)
+    assert (await client.get(server.url)).text == "real"
+    async with client.stream("GET", server.url) as response:
+        assert await response.aread() == b"real"
+    assert len(seen) == 2
+    assert [state.in_flight for state in client.stats().origins.values()] == [0]
+    assert server.connections == client.stats().connections == 1
+
+
+async def test_mock_transport_works_under_the_layers():
+    """httpx's own mock: its answers are retried, its errors too."""
+    answers = [httpx.Response(503), httpx.ReadTimeout("slow"), httpx.Response(200, text="good")]
+
+    def handler(request: httpx.Request) -> httpx.Response:
+        answer = answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    async with seawall.Client(transport=httpx.MockTransport(handler), retry=FAST) as client:
+        response = await client.get("http://api.test/")
+    assert response.text == "good"
+    assert [attempt.outcome for attempt in response.extensions["seawall"]] == ["503", "ReadTimeout", "200"]
+
+
+async def test_asgi_transport_works_under_the_layers():
+    """An application in the same process."""
+
+    async def application(scope, receive, send):
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b"hello"})
+
+    transport = seawall.Transport(inner=httpx.ASGITransport(application))
+    async with httpx.AsyncClient(transport=transport) as client:
+        assert (await client.get("http://app/")).text == "hello"
+
+
+async def test_foreign_transport_is_not_believed():
+    """Some call a lost connection ConnectTimeout: over a transport that isn't httpx's, a POST is sent once."""
+
+    class Foreign(httpx.AsyncBaseTransport):
+        calls = 0
+
+        async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+            self.calls += 1
+            raise httpx.ConnectTimeout("connection lost")
+
+    foreign = Foreign()
+    async with seawall.Client(transport=foreign, retry=FAST) as client:
+        with pytest.raises(httpx.ConnectTimeout):
+            await client.post("http://api.test/")
+    assert foreign.calls == 1
