@@ -79,7 +79,9 @@ class Client(httpx.AsyncClient):
             _check_unused(settings)
             self._shared = transport.shared
         else:
-            tls = {name: arguments[name] for name in ("verify", "cert", "trust_env") if name in arguments}
+            tls: dict[str, Any] = {
+                name: arguments[name] for name in ("verify", "cert", "trust_env") if name in arguments
+            }
             self._shared = Shared(tls=tls, limits=arguments["limits"], **settings)
         super().__init__(**arguments)
         for pattern, mounted in self._mounts.items():

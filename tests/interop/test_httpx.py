@@ -42,7 +42,7 @@ async def test_transport_of_ones_own_with_its_layers(serve):
 
 async def test_layers_beside_a_transport_that_has_its_own():
     """They would be ignored: that is refused."""
-    with pytest.raises(ValueError, match="retry.*give it to the seawall.Transport"):
+    with pytest.raises(ValueError, match=r"retry.*give it to the seawall\.Transport"):
         seawall.Client(transport=seawall.Transport(), retry=None)
 
 
@@ -96,9 +96,9 @@ async def test_unix_socket(tmp_path):
         writer.close()
 
     path = str(tmp_path / "socket")
-    async with await asyncio.start_unix_server(handle, path):
-        async with httpx.AsyncClient(transport=seawall.Transport(uds=path)) as client:
-            assert (await client.get("http://docker/")).text == "unix"
+    transport = seawall.Transport(uds=path)
+    async with await asyncio.start_unix_server(handle, path), httpx.AsyncClient(transport=transport) as client:
+        assert (await client.get("http://docker/")).text == "unix"
 
 
 async def test_http2_falls_back_to_http1(serve):

@@ -1,0 +1,93 @@
+"""Permits and the queue for them."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from seawall.errors import BulkheadFull
+from seawall.policy.bulkhead import BulkheadState
+from seawall.testing import VirtualLoop
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture
+def anyio_backend():
+    return "asyncio", {"loop_factory": VirtualLoop}
+
+
+def make(permits: int, **more) -> BulkheadState:
+    return BulkheadState("https://a:443", permits, setting="Bulkhead.max_concurrent", **more)
+
+
+async def test_first_in_first_out():
+    """Permits go to waiters in the order they came, and nobody overtakes."""
+    bulkhead, order = make(1), []
+    await bulkhead.acquire(None)
+
+    async def wait(name: str) -> None:
+        await bulkhead.acquire(None)
+        order.append(name)
+
+    waiters = [asyncio.create_task(wait(name)) for name in "abc"]
+    await asyncio.sleep(0)
+    for _ in range(3):
+        bulkhead.release()
+        assert not bulkhead.try_acquire()
+        await asyncio.sleep(0)
+    await asyncio.gather(*waiters)
+    assert order == ["a", "b", "c"]
+    bulkhead.release()
+    assert bulkhead.is_idle
+
+
+async def test_wait_ends_after_its_time():
+    """At the exact instant, with an error that says how full it is; the queue is as before."""
+    bulkhead = make(1)
+    await bulkhead.acquire(None)
+    with pytest.raises(BulkheadFull, match=r"no permit within 5 s: 1 of 1 permits in use, 0 waiting"):
+        await bulkhead.acquire(5.0)
+    assert asyncio.get_running_loop().time() == 5.0
+    assert repr(bulkhead) == "<BulkheadState https://a:443 permits 1/1 waiting 0>"
+
+
+async def test_full_queue_refuses_at_once():
+    """max_waiting=0 is a bulkhead without a queue."""
+    bulkhead = make(1, max_waiting=0)
+    await bulkhead.acquire(None)
+    with pytest.raises(BulkheadFull, match="the queue is full"):
+        await bulkhead.acquire(5.0)
+    assert asyncio.get_running_loop().time() == 0.0
+
+
+async def test_whoever_is_cancelled_after_the_hand_over_passes_it_on():
+    """The classic lost wake-up."""
+    bulkhead = make(1)
+    await bulkhead.acquire(None)
+    first, second = (asyncio.create_task(bulkhead.acquire(None)) for _ in range(2))
+    await asyncio.sleep(0)
+    bulkhead.release()  # handed to the first, which has not run yet
+    first.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await first
+    await asyncio.wait_for(second, 1)
+    bulkhead.release()
+    assert bulkhead.is_idle
+
+
+async def test_cancelled_waiters_are_skipped():
+    """Whoever left the queue gets nothing."""
+    bulkhead = make(1)
+    await bulkhead.acquire(None)
+    waiters = [asyncio.create_task(bulkhead.acquire(None)) for _ in range(3)]
+    await asyncio.sleep(0)
+    waiters[0].cancel()
+    waiters[1].cancel()
+    await asyncio.sleep(0)
+    assert bulkhead.statistics().waiting == 1
+    bulkhead.release()
+    await waiters[2]
+    bulkhead.release()
+    assert bulkhead.is_idle

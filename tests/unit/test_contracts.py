@@ -1,0 +1,64 @@
+"""What this code takes for granted of others, and of itself."""
+
+from __future__ import annotations
+
+import inspect
+
+import httpcore
+import httpx
+import pytest
+
+import seawall
+from seawall import errors
+from seawall.transport.adopt import HTTPX
+from seawall.transport.patched import is_instrumented, is_mocked
+
+
+def test_private_names_of_httpx():
+    """Those that Client and its transports stand on."""
+    parameters = inspect.signature(httpx.AsyncClient._init_transport).parameters
+    assert {"verify", "cert", "trust_env", "http1", "http2", "limits", "transport"} <= set(parameters)
+    assert "proxy" in inspect.signature(httpx.AsyncClient._init_proxy_transport).parameters
+    client = httpx.AsyncClient()
+    assert client._mounts == {}
+    assert isinstance(client._transport, httpx.AsyncHTTPTransport)
+    assert isinstance(client._transport._pool, httpcore.AsyncConnectionPool)
+    assert httpx.RequestError("x")._request is None
+
+
+def test_private_names_of_httpcore():
+    """The one that shows bytes after an answer."""
+    connection = httpcore.AsyncHTTP11Connection(httpcore.Origin(b"http", b"a", 80), httpcore.AsyncMockStream([]))
+    assert connection._h11_state.trailing_data == (b"", False)
+
+
+def test_nobody_has_patched_anything():
+    """What is httpx's and httpcore's own is told as such."""
+    for owner in (httpx.AsyncHTTPTransport, httpcore.AsyncConnectionPool):
+        assert not is_mocked(owner)
+        assert not is_instrumented(owner)
+
+
+def test_every_error_has_its_httpx_class():
+    """Each leaf of the tree, by its own line in the table or its parent's."""
+    concrete = [getattr(errors, name) for name in errors.__all__]
+    roots = {errors.SeawallError, errors.Unsent, errors.ResolveError, errors.TLSError, errors.WireError}
+    for error in set(concrete) - roots:
+        assert any(base in HTTPX for base in error.__mro__), error
+
+
+def test_public_names():
+    """All there, all documented but the two aliases and the sentinel."""
+    for name in set(seawall.__all__) - {"UNSET", "Event", "Listener"}:
+        assert getattr(seawall, name).__doc__.strip(), name
+
+
+@pytest.mark.parametrize("kind", [seawall.Client, seawall.Transport])
+def test_every_argument_of_httpx_is_taken(kind):
+    """A drop-in takes what httpx takes."""
+    stock = {seawall.Client: httpx.AsyncClient, seawall.Transport: httpx.AsyncHTTPTransport}[kind]
+    ours = inspect.signature(kind).parameters
+    if "arguments" not in ours:
+        assert set(inspect.signature(stock).parameters) - set(ours) == {"retries"}
+    else:
+        kind(**{name: each.default for name, each in inspect.signature(stock).parameters.items()})

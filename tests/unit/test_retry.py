@@ -1,0 +1,64 @@
+"""Delays and Retry-After, without a clock."""
+
+from __future__ import annotations
+
+from random import Random
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from seawall.policy.retry import backoff, parse_retry_after
+
+NOW = 1_700_000_000.0  # Tue, 14 Nov 2023 22:13:20 GMT
+
+
+@given(st.integers(1, 10**6), st.floats(0, 100), st.floats(0, 1000), st.integers())
+def test_backoff_is_within_its_bounds(attempt, base, more, seed):
+    """0 <= delay <= cap, finite for every attempt."""
+    cap = base + more
+    assert 0 <= backoff(attempt, base=base, cap=cap, rng=Random(seed)) <= cap
+
+
+def test_backoff_doubles():
+    """The bound of the n-th is base x 2^(n-1), up to the cap: here at its top, by a fixed chance."""
+
+    class Top(Random):
+        def uniform(self, low: float, high: float) -> float:
+            return high
+
+    assert [backoff(n, base=0.1, cap=1.0, rng=Top()) for n in range(1, 7)] == [0.1, 0.2, 0.4, 0.8, 1.0, 1.0]
+    with pytest.raises(ValueError, match="attempt"):
+        backoff(0, base=1, cap=1, rng=Top())
+
+
+@pytest.mark.parametrize(
+    ("value", "seconds"),
+    [
+        (None, None),
+        ("0", 0),
+        ("120", 120),
+        ("\t42 ", 42),
+        ("Tue, 14 Nov 2023 22:13:50 GMT", 30),
+        ("Tuesday, 14-Nov-23 22:13:50 GMT", 30),
+        ("Tue Nov 14 22:13:50 2023", 30),
+        ("Tue, 14 Nov 2023 22:13:00 GMT", 0),
+        ("-1", None),
+        ("+1", None),
+        ("1.5", None),
+        ("²", None),
+        ("soon", None),
+        ("", None),
+        ("9" * 30, float("inf")),
+    ],
+)
+def test_retry_after(value, seconds):
+    """Seconds, the three forms of a date, the past; garbage is ignored. RFC 9110 sections 10.2.3 and 5.6.7."""
+    assert parse_retry_after(value, wall=lambda: NOW) == seconds
+
+
+@given(st.text())
+def test_retry_after_survives_anything(value):
+    """Whatever a server writes there."""
+    seconds = parse_retry_after(value, wall=lambda: NOW)
+    assert seconds is None or seconds >= 0

@@ -1,0 +1,100 @@
+"""Bad settings are refused when they are made, with the setting's name and its range."""
+
+from __future__ import annotations
+
+import math
+
+import httpx
+import pytest
+
+import seawall
+from seawall.settings import policy_for
+
+
+@pytest.mark.parametrize(
+    ("make", "error", "message"),
+    [
+        (lambda: seawall.Retry(max_attempts=0), ValueError, r"Retry\.max_attempts must be >= 1, not 0"),
+        (lambda: seawall.Retry(max_attempts=True), TypeError, r"Retry\.max_attempts"),
+        (lambda: seawall.Retry(max_attempts=2.5), TypeError, r"Retry\.max_attempts must be a whole number >= 1"),
+        (lambda: seawall.Retry(backoff=-1), ValueError, r"Retry\.backoff must be finite and >= 0, not -1"),
+        (lambda: seawall.Retry(backoff=math.nan), ValueError, r"Retry\.backoff"),
+        (lambda: seawall.Retry(backoff="1"), TypeError, r"Retry\.backoff must be a number >= 0"),
+        (lambda: seawall.Retry(backoff=2, max_backoff=1), ValueError, r"Retry\.max_backoff must be finite and >= 2"),
+        (lambda: seawall.Retry(statuses={99}), ValueError, r"Retry\.statuses must hold whole numbers from 100 to 599"),
+        (lambda: seawall.Retry(methods="GET"), TypeError, r"Retry\.methods must be a set"),
+        (lambda: seawall.Retry(wait=3), TypeError, r"Retry\.wait must be a tenacity strategy"),
+        (lambda: seawall.Bulkhead(max_concurrent=0), ValueError, r"Bulkhead\.max_concurrent must be >= 1"),
+        (lambda: seawall.Bulkhead(max_waiting=-1), ValueError, r"Bulkhead\.max_waiting must be >= 0"),
+        (
+            lambda: seawall.Breaker(failure_rate=1.5),
+            ValueError,
+            r"Breaker\.failure_rate must be finite and > 0 and <= 1",
+        ),
+        (lambda: seawall.Breaker(window=0), ValueError, r"Breaker\.window must be finite and > 0"),
+        (lambda: seawall.Budget(ratio=2), ValueError, r"Budget\.ratio must be finite and >= 0 and <= 1"),
+        (lambda: seawall.DNS(timeout=math.inf), ValueError, r"DNS\.timeout must be finite and > 0"),
+        (lambda: seawall.DNS(max_ttl=0.5), ValueError, r"DNS\.max_ttl must be finite and >= 1"),
+        (lambda: seawall.DNS(nameservers=("ns.example.com",)), ValueError, r"DNS\.nameservers must hold IP addresses"),
+        (lambda: seawall.DNS(nameservers=("127.0.0.1:99999",)), ValueError, r"DNS\.nameservers"),
+        (lambda: seawall.DNS(nameservers="127.0.0.1"), TypeError, r"DNS\.nameservers must be a list"),
+        (lambda: seawall.DNS(nameservers=()), ValueError, r"DNS\.nameservers must name at least one"),
+        (lambda: seawall.Policy(deadline=0), ValueError, r"deadline must be finite and > 0"),
+        (lambda: seawall.Policy(retry=3), TypeError, r"retry must be a seawall\.Retry or None"),
+        (lambda: seawall.Client(deadline=-1), ValueError, r"deadline must be finite and > 0"),
+        (lambda: seawall.Client(retries=3), TypeError, r"no setting 'retries'; did you mean 'retry'\?"),
+        (lambda: seawall.Client(bulkhead=64), TypeError, r"bulkhead must be a seawall\.Bulkhead or None"),
+        (lambda: seawall.Client(resolver="google"), TypeError, r'resolver must be "auto", "cares", "system"'),
+        (lambda: seawall.Client(resolver=object()), TypeError, r"resolve\(\) and aclose\(\)"),
+        (lambda: seawall.Client(dns=2.0), TypeError, r"dns must be a seawall\.DNS"),
+        (lambda: seawall.Client(listeners=[3]), TypeError, r"listeners must be callables"),
+        (lambda: seawall.Client(per_host={"https://a.test": seawall.Policy()}), ValueError, r"no host can match"),
+        (lambda: seawall.Client(per_host={"a.test:80": seawall.Policy()}), ValueError, r"no host can match"),
+        (lambda: seawall.Client(per_host={"a.*.test": seawall.Policy()}), ValueError, r"no host can match"),
+        (lambda: seawall.Client(per_host={"a.test": 3}), TypeError, r"per_host\['a\.test'\] must be a seawall\.Policy"),
+        (lambda: seawall.Client(limits=httpx.Limits(max_connections=0)), ValueError, r"Limits\.max_connections"),
+        (lambda: seawall.Transport(inner=3), TypeError, r"inner must be an httpx\.AsyncBaseTransport"),
+        (
+            lambda: seawall.Transport(inner=httpx.MockTransport(lambda request: httpx.Response(200)), http2=True),
+            ValueError,
+            r"http2: give these to the inner transport",
+        ),
+    ],
+)
+def test_bad_settings(make, error, message):
+    """Each is an error of the right kind, naming what to change."""
+    with pytest.raises(error, match=message):
+        make()
+
+
+def test_settings_are_values():
+    """Frozen, comparable, and with a repr that shows them."""
+    assert seawall.Retry() == seawall.Retry(max_attempts=3)
+    with pytest.raises(AttributeError):
+        seawall.Retry().max_attempts = 4  # type: ignore[misc]
+    assert "max_concurrent=64" in repr(seawall.Bulkhead())
+
+
+def test_policy_of_a_host():
+    """Its name before the longest suffix; what is left out comes from the client; None stays "off"."""
+    base = seawall.Policy(deadline=10.0, retry=seawall.Retry(), bulkhead=seawall.Bulkhead())
+    per_host = {
+        "*.test": seawall.Policy(deadline=1.0),
+        "*.a.test": seawall.Policy(deadline=2.0, retry=None),
+        "b.a.test": seawall.Policy(deadline=3.0),
+    }
+    assert policy_for("b.a.test", per_host, base).deadline == 3.0
+    assert policy_for("c.a.test", per_host, base) == seawall.Policy(
+        deadline=2.0, retry=None, bulkhead=seawall.Bulkhead()
+    )
+    assert policy_for("x.y.test.", per_host, base).deadline == 1.0
+    assert policy_for("test", per_host, base) is base
+    assert policy_for("other.example", per_host, base) is base
+
+
+def test_deadline_outside_of_a_loop_or_range():
+    """It needs a loop's clock, and a length."""
+    with pytest.raises(ValueError, match="finite and > 0"), seawall.deadline(-1):
+        pass
+    with pytest.raises(RuntimeError), seawall.deadline(1):
+        pass
