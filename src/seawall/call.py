@@ -390,7 +390,7 @@ class Layers:
     ) -> None:
         if outcome is not None:
             now = self._clock.now()
-            if progress.phase > Phase.QUEUED or outcome.error is None:
+            if outcome.phase > Phase.QUEUED:
                 breaker.record(generation, now, is_failure=is_failure(outcome))
                 return
         elif hop.timer.expired() and not self._is_closed and progress.phase >= Phase.CONNECTING:

@@ -89,6 +89,18 @@ async def test_after_a_mock_the_wire_is_used_again(client, serve):
     assert (await client.get(server.url)).text == "real"
 
 
+async def test_what_a_mock_lets_through_goes_over_our_wire(client, serve):
+    """respx's pass-through, with a name that only our DNS server knows."""
+    server = await serve(ok)
+    with respx.mock:
+        respx.route().pass_through()
+        response = await client.get(f"http://good.test:{server.port}")
+        assert response.text == "real"
+        async with client.stream("GET", f"http://good.test:{server.port}") as streamed:
+            assert await streamed.aread() == b"real"
+    assert client.stats().connections == server.connections == 1
+
+
 async def test_vcr_records_our_wire_and_plays_it_back(client, serve, tmp_path):
     """It wraps httpx's transport: the recording goes over our wire, the play-back over none."""
     server = await serve(ok)

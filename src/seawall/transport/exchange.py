@@ -22,7 +22,7 @@ from ..wire.exchange import Answered, Wire
 from ..wire.http11 import Head, Message
 from ..wire.pool import Slots
 from .adopt import as_httpx
-from .patched import WirePool, WireTransport, is_instrumented
+from .patched import WirePool, WireTransport, is_patched
 
 __all__ = ["Exchange", "OverTransport", "OverWire"]
 
@@ -72,7 +72,14 @@ class _Answer(httpx.AsyncByteStream):
 
 
 class Exchange:
-    """`call.Exchange` for one httpx request. Subclasses say how it is sent."""
+    """
+    `call.Exchange` for one httpx request. Subclasses say how it is sent.
+
+    Attributes:
+        is_trusted: Whether the class of an httpx error tells if anything was sent.
+    """
+
+    is_trusted = True
 
     def __init__(self, request: httpx.Request, *, wall: Callable[[], float]) -> None:
         self.request = request
@@ -152,7 +159,8 @@ class Exchange:
 
     def outcome(self, response: httpx.Response, progress: Progress) -> Outcome:
         retry_after = parse_retry_after(response.headers.get("retry-after"), wall=self._wall)
-        return Outcome(progress.phase, status=response.status_code, retry_after=retry_after)
+        phase = max(progress.phase, Phase.HEADERS)
+        return Outcome(phase, status=response.status_code, retry_after=retry_after)
 
     def failure(self, error: Exception, progress: Progress) -> Outcome | None:
         if isinstance(error, SeawallError):
@@ -164,6 +172,9 @@ class Exchange:
         return Outcome(self._failed_at(error, progress), error=error)
 
     def _failed_at(self, error: httpx.TransportError, progress: Progress) -> Phase:
+        """Our own errors know; of others, only the class tells, and only where it is to be believed."""
+        if self.is_trusted and isinstance(error, UNSENT) and progress.phase <= Phase.CONNECTING:
+            return Phase.CONNECTING
         return max(progress.phase, Phase.SENDING)
 
     def adopt(self, error: SeawallError) -> Exception:
@@ -191,7 +202,7 @@ class OverWire(Exchange):
             return httpcore.Response(head.status, headers=head.headers, content=stream, extensions=head.extensions)
 
         request = self.request
-        if is_instrumented(httpx.AsyncHTTPTransport) or is_instrumented(httpcore.AsyncConnectionPool):
+        if is_patched(httpx.AsyncHTTPTransport) or is_patched(httpcore.AsyncConnectionPool):
             return await WireTransport(WirePool(answer)).handle_async_request(request)
         head, stream = await self._ask(request.url.raw_path, request.headers.raw, request.stream, progress)
         return httpx.Response(head.status, headers=head.headers, stream=stream, extensions=head.extensions)
@@ -227,7 +238,7 @@ class OverTransport(Exchange):
         super().__init__(request, wall=wall)
         self._send = send
         self._slots = slots
-        self._is_trusted = is_trusted
+        self.is_trusted = is_trusted
 
     async def send(self, progress: Progress) -> httpx.Response:
         slots = self._slots
@@ -246,11 +257,6 @@ class OverTransport(Exchange):
             raise
         super().own(response, slots.release)
         return response
-
-    def _failed_at(self, error: httpx.TransportError, progress: Progress) -> Phase:
-        if self._is_trusted and isinstance(error, UNSENT) and progress.phase <= Phase.CONNECTING:
-            return Phase.CONNECTING
-        return super()._failed_at(error, progress)
 
 
 def _is_upgraded(exchange: Exchange, response: httpx.Response) -> bool:

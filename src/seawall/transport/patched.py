@@ -1,9 +1,11 @@
 """
-Tools that patch httpx: mocks take an entry point's place, instrumentation wraps it.
+Tools that patch httpx or httpcore: mocks take an entry point's place, instrumentation wraps it.
 
-Rules: a mock (from another module, wrapping nothing) gets the attempt through the stock transport, as it would with
-httpx. Instrumentation (``__wrapped__``) gets it on a stock transport whose pool is our wire: what production sends
-never goes another way because somebody watches. Looked up at each attempt: a patch may come and go.
+Rules: wherever either is patched, the attempt passes both, as it would with httpx: it is sent by httpx's stock
+transport, whose pool is httpcore's, whose connection is our wire. So a mock answers as it does for httpx, and what a
+tool lets through (production traffic that is watched, a pass-through route) goes the way that it goes without the tool.
+What is whose is told by ``__module__`` and ``__wrapped__`` at each attempt: a patch may come and go, and seawall may be
+imported after it.
 """
 
 from __future__ import annotations
@@ -13,12 +15,12 @@ from collections.abc import Awaitable, Callable
 import httpcore
 import httpx
 
-__all__ = ["WirePool", "WireTransport", "is_instrumented", "is_mocked"]
+__all__ = ["WirePool", "WireTransport", "is_patched"]
 
 
 class WirePool(httpcore.AsyncConnectionPool):
     """
-    Our wire in the place of httpcore's pool, for one attempt whose way is instrumented.
+    Our wire in the place of httpcore's pool, for one attempt; that pool's own code runs only where it is patched.
 
     Args:
         answer: Our wire, with httpcore's types.
@@ -29,7 +31,7 @@ class WirePool(httpcore.AsyncConnectionPool):
         self._answer = answer
 
     async def handle_async_request(self, request: httpcore.Request) -> httpcore.Response:
-        if is_instrumented(httpcore.AsyncConnectionPool):
+        if is_patched(httpcore.AsyncConnectionPool):
             return await super().handle_async_request(request)
         return await self._answer(request)
 
@@ -38,7 +40,7 @@ class WirePool(httpcore.AsyncConnectionPool):
 
 
 class _WireConnection(httpcore.AsyncConnectionInterface):
-    """What httpcore's own pool uses for its one request, where that pool is instrumented."""
+    """What httpcore's own pool gets for its one request."""
 
     def __init__(
         self, answer: Callable[[httpcore.Request], Awaitable[httpcore.Response]], origin: httpcore.Origin
@@ -78,17 +80,8 @@ class WireTransport(httpx.AsyncHTTPTransport):
         self._pool = pool
 
 
-def _is_patched(owner: type) -> bool:
+def is_patched(owner: type) -> bool:
+    """Whether *owner*'s entry point is replaced (by one of another module) or wrapped."""
     function = owner.handle_async_request  # type: ignore[attr-defined]
     module = getattr(function, "__module__", None) or ""
     return hasattr(function, "__wrapped__") or module.partition(".")[0] != owner.__module__.partition(".")[0]
-
-
-def is_instrumented(owner: type) -> bool:
-    """Wrapped by a tool that calls the original (OpenTelemetry, VCR, ...)."""
-    return _is_patched(owner) and hasattr(owner.handle_async_request, "__wrapped__")  # type: ignore[attr-defined]
-
-
-def is_mocked(owner: type) -> bool:
-    """Replaced (respx, pytest-httpx, ...): from another module, and it wraps nothing."""
-    return _is_patched(owner) and not hasattr(owner.handle_async_request, "__wrapped__")  # type: ignore[attr-defined]

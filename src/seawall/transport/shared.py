@@ -89,7 +89,6 @@ class Shared:
         )
         names = _names(dns, resolver, clock.now)
         self.wire = Wire(pool, Dialler(now=clock.now, tls=self.tls), names, now=clock.now)
-        self._stock: httpx.AsyncHTTPTransport | None = None
 
     async def over(
         self,
@@ -107,12 +106,6 @@ class Shared:
             self._tls = self._make_tls()
             self._tls.set_alpn_protocols(["http/1.1"])
         return self._tls
-
-    def stock(self) -> httpx.AsyncHTTPTransport:
-        """httpx's own transport, for a mock to take its place; without a cap, for ours binds."""
-        if self._stock is None:
-            self._stock = httpx.AsyncHTTPTransport(verify=self.tls(), limits=httpx.Limits())
-        return self._stock
 
     def stats(self) -> Stats:
         now = self._clock.now()
@@ -134,8 +127,6 @@ class Shared:
             await self.layers.aclose()
         finally:
             await self.wire.aclose()
-            if self._stock is not None:
-                await self._stock.aclose()
 
 
 def _names(dns: DNS, resolver: ResolverTypes, now: Callable[[], float]) -> CachingResolver:

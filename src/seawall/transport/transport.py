@@ -9,7 +9,6 @@ from random import Random
 from types import TracebackType
 from typing import Any, Self
 
-import httpcore
 import httpx
 
 from ..clock import Clock
@@ -17,7 +16,6 @@ from ..events import Listener
 from ..settings import DNS, UNSET, Breaker, Budget, Bulkhead, Policy, Retry, Unset
 from ..stats import Stats
 from .exchange import OverWire
-from .patched import is_mocked
 from .shared import LIMITS, ResolverTypes, Shared, uncapped
 
 __all__ = ["Proxied", "Transport"]
@@ -122,8 +120,6 @@ class Transport(httpx.AsyncBaseTransport):
             httpx.TransportError: All of `seawall.errors` are one; ``attempts`` shows what was tried.
         """
         shared, inner = self.shared, self._inner
-        if inner is None and (is_mocked(httpx.AsyncHTTPTransport) or is_mocked(httpcore.AsyncConnectionPool)):
-            inner = shared.stock()
         if inner is None:
             return await shared.layers.run(OverWire(request, shared.wire, wall=shared.wall))
         return await shared.over(inner.handle_async_request, request, is_trusted=_is_trusted(inner))

@@ -1,0 +1,65 @@
+"""Every example in README and docs runs, and what docs repeat of the code is the code's."""
+
+from __future__ import annotations
+
+import ast
+import contextlib
+import re
+import textwrap
+import types
+from pathlib import Path
+
+import httpx
+import pytest
+import respx
+
+from tests.docs.tables import PAGES, filled
+
+ROOT = Path(__file__).parents[2]
+SOURCES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+EXAMPLES = [
+    pytest.param(textwrap.dedent(code), id=f"{path.relative_to(ROOT)}:{text[: match.start()].count(chr(10)) + 1}")
+    for path in SOURCES
+    for text in [path.read_text()]
+    for match in re.finditer(r"```python\n(.*?)```", text, re.S)
+    for code in [match[1]]
+]
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("code", EXAMPLES)
+async def test_example(code):
+    """As it stands, its top-level awaits included; https://*.example.com answers 200 with some JSON."""
+    compiled = compile(code, "example", "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
+    mock = respx.mock(assert_all_called=False)
+    mock.route(host__regex=r".*\.example\.com").mock(return_value=httpx.Response(200, json={"ok": True}))
+    mock.route(host__regex=r".*\.test").pass_through()
+    with contextlib.nullcontext() if "respx.mock" in code else mock:
+        result = types.FunctionType(compiled, {"__name__": "example"})()
+        if result is not None:
+            await result
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
+def test_tables(path):
+    """Written by ``python -m tests.docs.tables``."""
+    mark, make = PAGES[path]
+    assert path.read_text() == filled(path.read_text(), mark, make())
+
+
+def test_links():
+    """Each relative link leads to a file."""
+    for path in SOURCES:
+        for target in re.findall(r"\]\((?!https?:)([^)#]+)", path.read_text()):
+            assert (path.parent / target).exists(), f"{path.name}: {target}"
+
+
+def test_readme_is_short_and_has_both_commands():
+    """At most 150 lines; one command runs the demo, one the tests, and CI runs the second."""
+    text = (ROOT / "README.md").read_text()
+    assert len(text.splitlines()) <= 150
+    begin = "python3 -m venv .venv && .venv/bin/pip install -q -e"
+    assert f"{begin} '.[cli]' && .venv/bin/seawall demo\n" in text
+    test_command = f"{begin} '.[dev]' && .venv/bin/pytest -q\n"
+    assert test_command in text
+    assert test_command in (ROOT / ".ci/run").read_text()
