@@ -443,7 +443,7 @@ class Layers:
         if outcome.error is not None:
             outcome.error.attempts = history  # type: ignore[attr-defined]
             if note:
-                outcome.error.add_note(f"seawall: {len(history)} attempts; {note}")
+                outcome.error.add_note(f"seawall: no further attempt: {note} (attempts: {len(history)})")
             raise outcome.error from (outcome.error.__cause__ or hop.last_error)
         assert response is not None
         exchange.attach(response, history)

@@ -23,7 +23,7 @@ from ..errors import (
 from ..events import Phase
 from ..settings import Retry
 
-__all__ = ["Outcome", "is_failure", "is_safe", "is_worth_retrying"]
+__all__ = ["Outcome", "is_failure", "is_final", "is_safe", "is_worth_retrying"]
 
 LOCAL = (BulkheadFull, BreakerOpen, ClientClosed, InvalidRequest, UnsupportedScheme)
 """We said no ourselves: says nothing of the origin's health, and asking again at once would not help."""
@@ -60,13 +60,18 @@ def is_failure(outcome: Outcome) -> bool:
     return outcome.status is not None and 500 <= outcome.status <= 599 and outcome.status != 501
 
 
+def is_final(outcome: Outcome) -> bool:
+    """Whether a second attempt is bound to end the same, so that nothing may ask for one."""
+    return isinstance(outcome.error, FINAL)
+
+
 def is_safe(outcome: Outcome, settings: Retry, *, is_idempotent: bool, is_replayable: bool) -> bool:
     """
     Whether a second attempt can't do harm.
 
     Source: RFC 9110 section 9.2.2: what isn't idempotent is repeated only where the first was never applied.
     """
-    if isinstance(outcome.error, FINAL) or not is_replayable:
+    if not is_replayable:
         return False
     if is_idempotent or outcome.phase < Phase.SENDING:
         return True

@@ -18,7 +18,7 @@ from typing import Any
 from tenacity import AsyncRetrying, DoSleep, RetryCallState
 
 from ..settings import Retry
-from .outcome import Outcome, is_worth_retrying
+from .outcome import Outcome, is_final, is_worth_retrying
 
 __all__ = ["Retries", "backoff", "parse_retry_after"]
 
@@ -134,6 +134,8 @@ class Retries:
         return float(action)
 
     async def _retry(self, state: RetryCallState) -> bool:
+        if is_final(self._outcome):
+            return False
         if self._settings.retry is None:
             is_wanted = is_worth_retrying(self._outcome, self._settings)
         else:
