@@ -17,122 +17,25 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
-from contextvars import ContextVar
 from random import Random
-from typing import Protocol, TypeVar
+from typing import TypeVar
 
 from .clock import Clock
-from .errors import BreakerOpen, ClientClosed, DeadlineExceeded, SeawallError
-from .events import Attempt, CallEnded, Events, History, Phase, Progress, RetryScheduled
+from .errors import ClientClosed, DeadlineExceeded, SeawallError
+from .events import CallEnded, Events, Phase, Progress, RetryScheduled
+from .exchange import Exchange
+from .hop import CURRENT, Call, Hop
 from .origin import Origin
-from .policy.breaker import BreakerState
-from .policy.budget import BudgetState
 from .policy.bulkhead import BulkheadState
-from .policy.deadline import Pace, earliest, inherited
-from .policy.origins import Origins, OriginState
+from .policy.deadline import Pace, earliest
+from .policy.origins import Origins
 from .policy.outcome import Outcome, is_failure, is_safe
 from .policy.retry import Retries
-from .settings import UNSET, Budget, Policy, Retry
+from .settings import Policy, Retry
 
-__all__ = ["CURRENT", "Call", "Exchange", "Layers"]
+__all__ = ["Layers"]
 
 R = TypeVar("R")
-
-
-class Exchange(Protocol[R]):
-    """
-    What a call does at its bottom. Its responses `R` are opaque here, its errors already of httpx's classes.
-
-    Attributes:
-        timeouts: connect, read, write, pool; s, None or missing: none.
-        has_key: The request carries an Idempotency-Key.
-        options: Settings of this one call.
-    """
-
-    origin: Origin
-    method: str
-    timeouts: Mapping[str, float | None]
-    has_key: bool
-    options: Policy | None
-
-    def is_replayable(self) -> bool:
-        """Whether the request's body can be sent from its beginning."""
-
-    async def send(self, progress: Progress) -> R:
-        """Up to the response's headers."""
-
-    async def read(self, response: R, received: Callable[[int], None]) -> None:
-        """The response's body into memory; *received* is told of each part's size."""
-
-    def own(self, response: R, release: Callable[[], None]) -> None:
-        """Have *release* called once, when the response's body is closed."""
-
-    async def discard(self, response: R) -> None:
-        """Drain what little is left, or close."""
-
-    def abandon(self, response: R) -> None:
-        """Close now, without waiting."""
-
-    def outcome(self, response: R, progress: Progress) -> Outcome:
-        """What the response means."""
-
-    def failure(self, error: Exception, progress: Progress) -> Outcome | None:
-        """What an error means; None: it's none of the transport's, and is raised as it is."""
-
-    def adopt(self, error: SeawallError) -> Exception:
-        """The same error, of httpx's class too."""
-
-    def attach(self, response: R, history: History) -> None:
-        """Show the history on the response."""
-
-
-class Call:
-    """What a user asked for. Its hops (redirects, steps of an authentication) share it."""
-
-    __slots__ = ("attempts", "hard_at", "is_buffered", "is_over", "is_timed", "owner", "soft_at", "started_at")
-
-    def __init__(self, owner: Layers, now: float, *, is_buffered: bool) -> None:
-        self.owner = owner
-        self.started_at = now
-        self.is_buffered = is_buffered  # the body is read at once: it belongs to the attempt
-        self.is_over = False
-        self.is_timed = False
-        self.hard_at: float | None = None  # somebody's wish
-        self.soft_at: float | None = None  # derived from the timeouts; a body that comes in may pass it
-        self.attempts: list[Attempt] = []
-
-    def set_deadline(self, policy: Policy, timeouts: Mapping[str, float | None]) -> None:
-        """Fix the deadline, at the first hop and once."""
-        self.is_timed = True
-        self.hard_at = inherited()
-        if policy.deadline is UNSET:
-            connect, read = timeouts.get("connect"), timeouts.get("read")
-            if connect is not None and read is not None:
-                attempts = policy.retry.max_attempts if isinstance(policy.retry, Retry) else 1
-                self.soft_at = self.started_at + (connect + read) * attempts
-        elif policy.deadline is not None:
-            self.hard_at = earliest(self.hard_at, self.started_at + policy.deadline)
-
-    @property
-    def deadline_at(self) -> float | None:
-        return earliest(self.hard_at, self.soft_at)
-
-
-CURRENT: ContextVar[Call | None] = ContextVar("seawall_call", default=None)
-
-
-class _Hop:
-    """A call's passage through the layers to one origin: constants of it, and what was last seen."""
-
-    __slots__ = ("call", "last_error", "policy", "progress", "state", "timer")
-
-    def __init__(self, call: Call, state: OriginState, policy: Policy, timer: asyncio.Timeout) -> None:
-        self.call = call
-        self.state = state
-        self.policy = policy
-        self.timer = timer
-        self.progress: Progress | None = None
-        self.last_error: Exception | None = None
 
 
 class Layers:
@@ -159,12 +62,10 @@ class Layers:
         self._clock = clock
         self._rng = rng
         self._events = events
-        self._base = base
         self.origins = Origins(base, per_host, rng=rng, events=events, now=clock.now)
         self.slots = BulkheadState("client", max_connections or 2**62, setting="Limits.max_connections")
-        self._budget: BudgetState | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._hops: set[_Hop] = set()
+        self._hops: set[Hop] = set()
         self._drained: asyncio.Future[None] | None = None
         self._is_closed = False
 
@@ -179,10 +80,6 @@ class Layers:
     def calls(self) -> int:
         return len(self._hops)
 
-    def budget(self, now: float) -> float:
-        """Tokens that all origins share."""
-        return float("inf") if self._budget is None else self._budget.balance(now)
-
     async def aclose(self) -> None:
         """
         End every call with ClientClosed; takes at most `close_timeout` s.
@@ -190,12 +87,10 @@ class Layers:
         **Cancellation:** calls end all the same.
         """
         self._is_closed = True
-        task = asyncio.current_task()
-        now = self._clock.now()
         for hop in self._hops:
             if not hop.timer.expired():
-                hop.timer.reschedule(now)
-        if self._hops and task is not None:
+                hop.timer.reschedule(0.0)  # long past
+        if self._hops:
             self._drained = asyncio.get_running_loop().create_future()
             await asyncio.wait([self._drained], timeout=self.close_timeout)
 
@@ -222,7 +117,7 @@ class Layers:
             raise exchange.adopt(self._closed(exchange.origin))
         deadline_at = call.deadline_at
         timer = asyncio.timeout_at(deadline_at)
-        hop = _Hop(call, state, policy, timer)
+        hop = Hop(call, state, policy, timer)
         if deadline_at is not None and deadline_at <= self._clock.now():
             raise exchange.adopt(self._exceeded(hop))
         try:
@@ -240,13 +135,13 @@ class Layers:
             error = self._closed(exchange.origin) if self._is_closed else self._exceeded(hop)
             raise exchange.adopt(error) from (hop.last_error or expiry)
 
-    async def _attempts(self, hop: _Hop, exchange: Exchange[R]) -> R:
+    async def _attempts(self, hop: Hop, exchange: Exchange[R]) -> R:
         """Retry: attempts until one is good, or not worth or safe to be followed by another."""
         settings = hop.policy.retry
         started_at = self._clock.now()
         retries: Retries | None = None
         delay = 0.0
-        self._deposit(hop, started_at)
+        self.origins.deposit(hop.state, started_at)
         while True:
             attempt = await self._attempt(hop, exchange, delay)
             outcome, response, release = attempt
@@ -279,7 +174,7 @@ class Layers:
             delay = wait
 
     async def _attempt(
-        self, hop: _Hop, exchange: Exchange[R], delay: float
+        self, hop: Hop, exchange: Exchange[R], delay: float
     ) -> tuple[Outcome, R | None, Callable[[], None] | None]:
         """
         Breaker, bulkhead, exchange: one attempt, and what came of it.
@@ -287,11 +182,7 @@ class Layers:
         Returns:
             The outcome, the response if there is one, and what gives the permit back where a body still holds it.
         """
-        breaker, bulkhead = hop.state.breaker, hop.state.bulkhead
-        if hop.policy.breaker is None:
-            breaker = None
-        if hop.policy.bulkhead is None:
-            bulkhead = None
+        state = hop.state
         progress = hop.progress = Progress(self._clock.now)
         generation: int | None = None
         response: R | None = None
@@ -299,15 +190,11 @@ class Layers:
         has_permit = False
         name, detail = "cancelled", ""
         try:
-            if breaker is not None:
-                generation = self._enter(breaker, exchange)
-            if bulkhead is not None:
-                if not bulkhead.try_acquire():
-                    await self._queue(hop, bulkhead, breaker, exchange, progress)
-                has_permit = True
-                if breaker is not None and generation is not None and not breaker.is_valid(generation):
-                    generation = None
-                    generation = self._enter(breaker, exchange)
+            generation = state.enter(self._clock.now())
+            if not state.try_acquire():
+                progress.waited = await state.acquire(exchange.timeouts.get("pool"))
+            has_permit = True
+            generation = state.enter_again(generation, self._clock.now())
             response = await exchange.send(progress)
             if hop.call.is_buffered:
                 await exchange.read(response, self._received(hop))
@@ -325,97 +212,41 @@ class Layers:
             attempts = hop.call.attempts
             attempt = progress.end(exchange.origin, len(attempts) + 1, delay, name, detail)
             attempts.append(attempt)
-            if breaker is not None and generation is not None:
-                self._leave(hop, breaker, generation, outcome, progress)
-            if has_permit and bulkhead is not None and (outcome is None or response is None or hop.call.is_buffered):
-                bulkhead.release()
+            if outcome is not None:
+                failed = is_failure(outcome)
+            else:
+                # Cancelled: by our own deadline, while the server was to do something, or by somebody else.
+                is_late = hop.timer.expired() and not self._is_closed and progress.phase >= Phase.CONNECTING
+                failed = True if is_late else None
+            state.leave(generation, self._clock.now(), is_failure=failed)
+            if has_permit and (outcome is None or response is None or hop.call.is_buffered):
+                state.release()
                 has_permit = False
             self._events.emit(attempt)
         assert outcome is not None  # an error that is none of the transport's was raised
         if outcome.error is not None:
             response = None
-        return outcome, response, bulkhead.release if has_permit and bulkhead is not None else None
+        return outcome, response, state.release if has_permit else None
 
     # Parts of it
 
-    def _deposit(self, hop: _Hop, now: float) -> None:
-        budget = hop.policy.budget
-        if not isinstance(budget, Budget) or hop.state.budget is None:
-            return
-        if self._budget is None:
-            shared = self._base.budget if isinstance(self._base.budget, Budget) else budget
-            self._budget = BudgetState(
-                ratio=shared.ratio, rate=shared.client_rate, max_balance=shared.max_client_balance, now=now
-            )
-        hop.state.budget.deposit(now)
-        self._budget.deposit(now)
-
-    def _retries(self, hop: _Hop, exchange: Exchange[R], settings: Retry, started_at: float) -> Retries:
+    def _retries(self, hop: Hop, exchange: Exchange[R], settings: Retry, started_at: float) -> Retries:
         is_idempotent = exchange.has_key or exchange.method in settings.methods
 
         def safe(outcome: Outcome) -> bool:
             return is_safe(outcome, settings, is_idempotent=is_idempotent, is_replayable=exchange.is_replayable())
 
         def afford(delay: float) -> str:
-            now = self._clock.now()
-            deadline_at, breaker, budget = hop.call.deadline_at, hop.state.breaker, hop.state.budget
+            now, deadline_at = self._clock.now(), hop.call.deadline_at
             if deadline_at is not None and delay >= deadline_at - now:
                 return f"a retry after {delay:.3g} s could not finish before the deadline"
-            if breaker is not None and breaker.state == "open" and breaker.retry_after(now) > delay:
+            if hop.state.is_shut(now + delay):
                 return "the breaker opened"
-            if budget is not None and self._budget is not None and hop.policy.budget is not None:
-                if not (budget.can_withdraw(now) and self._budget.can_withdraw(now)):
-                    return "the retry budget is empty"
-                budget.withdraw(now)
-                self._budget.withdraw(now)
-            return ""
+            return "" if self.origins.withdraw(hop.state, now) else "the retry budget is empty"
 
         return Retries(settings, started_at=started_at, rng=self._rng, is_safe=safe, afford=afford)
 
-    def _enter(self, breaker: BreakerState, exchange: Exchange[R]) -> int:
-        now = self._clock.now()
-        generation = breaker.try_acquire(now)
-        if generation is None:
-            retry_after = breaker.retry_after(now)
-            raise BreakerOpen(
-                f"{exchange.origin}: breaker {breaker.state}: too many attempts failed; "
-                f"next probe in {retry_after:.1f} s (Breaker.failure_rate, Breaker.open_for)",
-                origin=exchange.origin,
-                retry_after=retry_after,
-            )
-        return generation
-
-    def _leave(
-        self, hop: _Hop, breaker: BreakerState, generation: int, outcome: Outcome | None, progress: Progress
-    ) -> None:
-        if outcome is not None:
-            now = self._clock.now()
-            if outcome.phase > Phase.QUEUED:
-                breaker.record(generation, now, is_failure=is_failure(outcome))
-                return
-        elif hop.timer.expired() and not self._is_closed and progress.phase >= Phase.CONNECTING:
-            breaker.record(generation, self._clock.now(), is_failure=True)
-            return
-        breaker.release(generation)
-
-    async def _queue(
-        self,
-        hop: _Hop,
-        bulkhead: BulkheadState,
-        breaker: BreakerState | None,
-        exchange: Exchange[R],
-        progress: Progress,
-    ) -> None:
-        """Wait for a permit: for the pool timeout, or less where a standing queue waits for a failing origin."""
-        now = self._clock.now()
-        timeout = exchange.timeouts.get("pool")
-        is_standing = timeout is not None and bulkhead.standing_for(now) >= timeout
-        if timeout is not None and is_standing and breaker is not None and breaker.failure_share(now) >= 0.1:
-            timeout = min(timeout, hop.state.shed_after)
-        await bulkhead.acquire(timeout)
-        progress.waited = self._clock.now() - now
-
-    def _received(self, hop: _Hop) -> Callable[[int], None]:
+    def _received(self, hop: Hop) -> Callable[[int], None]:
         """Where the deadline is only derived, a body that comes in pushes it ahead."""
         call, timer = hop.call, hop.timer
         if call.soft_at is None:
@@ -430,15 +261,14 @@ class Layers:
 
     def _end(
         self,
-        hop: _Hop,
+        hop: Hop,
         exchange: Exchange[R],
         outcome: Outcome,
         response: R | None,
         release: Callable[[], None] | None,
         note: str,
     ) -> R:
-        history = History(hop.call.attempts)
-        history.note = note
+        history = hop.history(note)
         self._events.emit(CallEnded(exchange.origin, len(history), outcome.name, note))
         if outcome.error is not None:
             outcome.error.attempts = history  # type: ignore[attr-defined]
@@ -451,7 +281,7 @@ class Layers:
             exchange.own(response, release)
         return response
 
-    def _exceeded(self, hop: _Hop) -> DeadlineExceeded:
+    def _exceeded(self, hop: Hop) -> DeadlineExceeded:
         call, now = hop.call, self._clock.now()
         elapsed = now - call.started_at
         deadline_at = call.deadline_at
@@ -466,7 +296,7 @@ class Layers:
             elapsed=elapsed,
             timeout=timeout,
         )
-        error.attempts = History(call.attempts)
+        error.attempts = hop.history()
         return error
 
     def _closed(self, origin: Origin) -> ClientClosed:

@@ -11,9 +11,9 @@ from typing import Any
 
 import httpx
 
-from .call import CURRENT
 from .clock import Clock
 from .events import Listener
+from .hop import CURRENT
 from .settings import DNS, UNSET, Breaker, Budget, Bulkhead, Policy, Retry, Unset
 from .stats import Stats
 from .transport import LIMITS, Proxied, ResolverTypes, Shared, Transport

@@ -10,12 +10,12 @@ from __future__ import annotations
 import ipaddress
 import math
 import re
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field, fields
 from enum import Enum
 from typing import Any, Final, TypeAlias
 
-__all__ = ["DNS", "UNSET", "Breaker", "Budget", "Bulkhead", "Policy", "Retry", "Unset", "options", "policy_for"]
+__all__ = ["DNS", "UNSET", "Breaker", "Budget", "Bulkhead", "Policy", "Retry", "Unset", "options"]
 
 
 class Unset(Enum):
@@ -300,47 +300,3 @@ def options(*, deadline: float | Unset | None = UNSET, retry: Retry | Unset | No
     Only what belongs to a call can be set here; bulkhead, breaker and budget are shared by an origin's calls.
     """
     return {"seawall": Policy(deadline=deadline, retry=retry)}
-
-
-_LABEL = r"[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?"
-_PATTERN = re.compile(rf"(\*\.)?{_LABEL}(\.{_LABEL})*\.?")
-
-
-def check_patterns(per_host: Mapping[str, Policy]) -> dict[str, Policy]:
-    """
-    *per_host* with lower-case keys.
-
-    Raises:
-        ValueError: A key that no host can match: a URL, a port, a wildcard that isn't the first label.
-        TypeError: A value that is no Policy.
-    """
-    checked = {}
-    for pattern, policy in per_host.items():
-        name = pattern.lower()
-        if not _PATTERN.fullmatch(name) and not _is_literal(name):
-            raise ValueError(
-                f"per_host: no host can match {pattern!r}; use a name such as api.example.com, "
-                "or *.example.com for all names below it, without scheme, port or path"
-            )
-        if not isinstance(policy, Policy):
-            raise TypeError(f"per_host[{pattern!r}] must be a seawall.Policy, not {policy!r}")
-        checked[name.rstrip(".")] = policy
-    return checked
-
-
-def _is_literal(name: str) -> bool:
-    try:
-        ipaddress.ip_address(name)
-    except ValueError:
-        return False
-    return True
-
-
-def policy_for(host: str, per_host: Mapping[str, Policy], base: Policy) -> Policy:
-    """The policy of *host*: its own name's before the longest ``*.suffix``'s, over *base*."""
-    name = host.rstrip(".")
-    found = per_host.get(name)
-    while found is None and "." in name:
-        name = name.partition(".")[2]
-        found = per_host.get(f"*.{name}")
-    return base if found is None else found.over(base)

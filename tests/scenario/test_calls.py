@@ -230,6 +230,24 @@ async def test_rejections_of_our_own_trip_no_breaker():
     assert (state.breaker, state.in_flight) == ("closed", 0)
 
 
+async def test_rejections_of_our_own_close_no_breaker():
+    """A probe that found no permit says nothing: half-open it stays, and its place is free again."""
+    settings = {"bulkhead": seawall.Bulkhead(max_concurrent=1, max_waiting=0), "retry": None}
+    script = Script(*[answers(500)] * 20, 5.0)
+    async with client(script, **settings) as c:
+        for _ in range(20):
+            await c.get(URL)
+        await asyncio.sleep(6)
+        first = asyncio.create_task(c.get(URL))
+        await asyncio.sleep(0)
+        for _ in range(10):
+            with pytest.raises(seawall.BulkheadFull):
+                await c.get(URL)
+        (state,) = c.stats().origins.values()
+        assert state.breaker == "half-open"
+        await first
+
+
 async def test_hanging_upstream_trips_the_breaker_through_deadlines():
     """A call that its own deadline ended while the server was silent is a failure of the server's."""
     async with client(Script(1000.0), retry=None, deadline=1.0) as c:

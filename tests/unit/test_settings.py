@@ -8,7 +8,7 @@ import httpx
 import pytest
 
 import seawall
-from seawall.settings import policy_for
+from seawall.policy.per_host import policy_for
 
 
 @pytest.mark.parametrize(

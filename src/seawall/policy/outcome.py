@@ -53,10 +53,17 @@ class Outcome:
         return str(self.status) if self.error is None else type(self.error).__name__
 
 
-def is_failure(outcome: Outcome) -> bool:
-    """Whether the breaker counts it against the origin: transport failures, and 5xx but 501 (a fact, no fault)."""
+def is_failure(outcome: Outcome) -> bool | None:
+    """
+    Whether the breaker counts it against the origin: transport failures, and 5xx but 501 (a fact, no fault).
+
+    Returns:
+        None where it says nothing of the origin: we refused, or its name has no address.
+    """
+    if isinstance(outcome.error, (*LOCAL, NameNotFound, NoAddress, AddressRefused)):
+        return None
     if outcome.error is not None:
-        return not isinstance(outcome.error, (*LOCAL, NameNotFound, NoAddress, AddressRefused))
+        return True
     return outcome.status is not None and 500 <= outcome.status <= 599 and outcome.status != 501
 
 

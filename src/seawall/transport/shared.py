@@ -17,7 +17,8 @@ from ..dns.cares import CaresResolver
 from ..dns.resolver import Resolver
 from ..dns.system import SystemResolver
 from ..events import Events, Listener
-from ..settings import DNS, Breaker, Budget, Bulkhead, Policy, Retry, Unset, check_patterns
+from ..policy.per_host import check_patterns
+from ..settings import DNS, Breaker, Budget, Bulkhead, Policy, Retry, Unset
 from ..stats import OriginStats, Stats
 from ..wire.dial import Dialler
 from ..wire.exchange import Wire
@@ -120,7 +121,7 @@ class Shared:
                 budget=state.budget.balance(now) if state.budget is not None else float("inf"),
                 idle=pool.idle(state.origin),
             )
-        return Stats(self.layers.calls, pool.open, self.layers.budget(now), origins, self.wire.names.stats())
+        return Stats(self.layers.calls, pool.open, self.layers.origins.balance(now), origins, self.wire.names.stats())
 
     async def aclose(self) -> None:
         try:
