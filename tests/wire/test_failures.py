@@ -298,3 +298,28 @@ async def test_timeouts_are_of_httpx_class_too(client, serve):
         body, timeout = b"x" * 50_000_000, httpx.Timeout(5, write=0.1)
         with pytest.raises(httpx.WriteTimeout):
             await client.post(f"http://127.0.0.1:{silent.getsockname()[1]}", content=body, timeout=timeout)
+
+
+async def test_client_wide_cap(stack, serve):
+    """Two connections at most, five origins, 100 calls: all good; idle connections give way."""
+    servers = [await serve(ok) for _ in range(5)]
+    client = await stack.enter_async_context(seawall.Client(limits=httpx.Limits(max_connections=2), deadline=None))
+    calls = [client.get(server.url, timeout=30) for _ in range(20) for server in servers]
+    responses = await asyncio.gather(*calls)
+    assert {response.status_code for response in responses} == {200}
+    assert client.stats().connections <= 2
+    assert max(server.peak for server in servers) <= 2
+
+
+async def test_cap_that_is_used_up(stack, serve):
+    """A hanging origin holds the only slot: another waits for the pool timeout, and is told which setting it is."""
+    hanging, healthy = await serve(hang), await serve(ok)
+    client = await stack.enter_async_context(seawall.Client(limits=httpx.Limits(max_connections=1)))
+    lost = asyncio.create_task(client.get(hanging.url))
+    while not hanging.requests:
+        await asyncio.sleep(0)
+    with pytest.raises(httpx.PoolTimeout, match=r"Limits\.max_connections"):
+        await client.get(healthy.url, timeout=httpx.Timeout(5, pool=0.05))
+    lost.cancel()
+    await asyncio.gather(lost, return_exceptions=True)
+    assert (await client.get(healthy.url)).status_code == 200
