@@ -11,7 +11,7 @@ import pytest
 import trio
 
 import seawall
-from seawall.testing import Request
+from seawall.testing import Request, Server
 
 pytestmark = pytest.mark.anyio
 
@@ -149,6 +149,14 @@ async def test_urls_that_cannot_be_fetched(url):
             await client.get(url)
 
 
+@pytest.mark.parametrize("port", [0, 99999])
+async def test_ports_that_cannot_be(port):
+    """Not taken for the default, and no OverflowError of the socket's."""
+    async with seawall.Client() as client:
+        with pytest.raises(httpx.ConnectError, match=r"port must be from 1 to 65535"):
+            await client.get(f"http://127.0.0.1:{port}/")
+
+
 async def test_header_that_http_cannot_carry(serve):
     """Nothing is sent, nothing is retried, and the client goes on working."""
     server = await serve(ok)
@@ -180,6 +188,30 @@ def test_under_trio():
 
     with pytest.raises(RuntimeError, match="asyncio"):
         trio.run(main)
+
+
+def test_under_uvloop():
+    """The other event loop that people use: names, TLS-free sockets, reuse, a cut body, closing."""
+    uvloop = pytest.importorskip("uvloop")
+
+    async def handler(request: Request) -> None:
+        if request.target == "/cut" and len(server.requests) < 3:
+            await request.send(b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nhalf")
+            request.close()
+        else:
+            await request.reply(body=b"whole")
+
+    async def main() -> None:
+        nonlocal server
+        async with Server(handler) as server, seawall.Client() as client:
+            url = f"http://localhost:{server.port}"
+            bodies = [(await client.get(url + path)).text for path in ("/", "/", "/cut")]
+            assert bodies == ["whole"] * 3
+            assert client.stats().connections == 1
+
+    server = Server(handler)
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(main())
 
 
 def test_in_a_second_event_loop():

@@ -186,7 +186,7 @@ async def _read(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, numb
     if "content-length" in headers:
         body = await reader.readexactly(int(headers["content-length"]))
     elif headers.get("transfer-encoding") == "chunked":
-        while size := int(await reader.readline(), 16):
+        while size := int(await reader.readuntil(b"\n"), 16):
             body += (await reader.readexactly(size + 2))[:-2]
         await reader.readline()
     return Request(method, target, headers, body, number, writer)

@@ -11,7 +11,7 @@ from typing import Any, Final
 import httpcore
 import httpx
 
-from ..errors import SeawallError, UnsupportedScheme
+from ..errors import DialError, SeawallError, UnsupportedScheme
 from ..events import History, Phase, Progress
 from ..origin import Origin
 from ..policy.outcome import Outcome
@@ -86,7 +86,8 @@ class Exchange:
         self._wall = wall
         url = request.url
         host = url.raw_host.decode("ascii")
-        self.origin = Origin(url.scheme, host, url.port or (443 if url.scheme == "https" else 80))
+        port = (443 if url.scheme == "https" else 80) if url.port is None else url.port
+        self.origin = Origin(url.scheme, host, port)
         self.method = request.method
         self.timeouts: Mapping[str, float | None] = request.extensions.get("timeout", {})
         self.has_key = "idempotency-key" in request.headers
@@ -193,6 +194,8 @@ class OverWire(Exchange):
             url = request.url.copy_with(username=None, password=None)
             error = UnsupportedScheme(f"the URL must begin with http:// or https:// and a host: {str(url)!r}")
             raise as_httpx(error, request)
+        if not 1 <= self.origin.port <= 65535:
+            raise as_httpx(DialError(f"{self.origin}: the port must be from 1 to 65535", origin=self.origin), request)
         self._wire = wire
         self._answered: Answered | None = None
 

@@ -66,7 +66,10 @@ class Dialler:
         loop = asyncio.get_running_loop()
         try:
             _, stream = await loop.create_connection(
-                Stream, sock=sock, ssl=tls, server_hostname=(server_hostname or origin.host) if tls else None
+                Stream,
+                sock=sock,
+                ssl=tls,
+                server_hostname=server_hostname or origin.host.removesuffix(".") if tls else None,
             )
         except (OSError, ssl.CertificateError) as error:
             sock.close()

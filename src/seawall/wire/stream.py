@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import httpcore
 
@@ -49,8 +49,7 @@ class Stream(asyncio.Protocol, httpcore.AsyncNetworkStream):
     # asyncio's side
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        self._transport = cast("asyncio.Transport", transport)  # uvloop's is no subclass
 
     def data_received(self, data: bytes) -> None:
         self.has_received = True
@@ -88,8 +87,6 @@ class Stream(asyncio.Protocol, httpcore.AsyncNetworkStream):
         while not self._buffer:
             if self._error is not None:
                 raise httpcore.ReadError(str(self._error)) from self._error
-            if self._is_closed and not self._is_eof:
-                raise httpcore.ReadError("the connection was closed")
             if self._is_eof:
                 return b""
             self._reader = self._loop.create_future()
@@ -138,8 +135,7 @@ class Stream(asyncio.Protocol, httpcore.AsyncNetworkStream):
             )
         except (ssl.SSLError, OSError) as error:
             raise httpcore.ConnectError(str(error)) from error
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        self._transport = cast("asyncio.Transport", transport)
         return self
 
     def get_extra_info(self, info: str) -> Any:
@@ -169,6 +165,8 @@ class Stream(asyncio.Protocol, httpcore.AsyncNetworkStream):
         """
         if self._transport is not None and not self._is_closed:
             self._transport.abort()
+            self._error = self._error or ConnectionAbortedError("closed on this side")
+            self._buffer.clear()
         self._closed()
         self._wake(self._reader)
         self._wake(self._writer)
