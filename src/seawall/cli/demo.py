@@ -30,6 +30,7 @@ HOSTS = {
     "silent-dns": "its name server never answers",
 }
 BASELINE_SECONDS = 3.0
+NOISE = 0.01  # s; a p99 below it says more about the machine's other users than about the client
 Result = dict[str, Any]
 
 
@@ -62,7 +63,7 @@ def run(*, seconds: float, rate: float, path: Path | None) -> int:
         baseline = load("seawall", "seawall, nobody in trouble", ["healthy"], BASELINE_SECONDS)
         ours = load("seawall", "seawall", list(HOSTS), seconds)
         console.print(_table("seawall", ours), "")
-    limit = 2 * baseline["hosts"]["healthy"]["p99"]
+    limit = max(2 * baseline["hosts"]["healthy"]["p99"], NOISE)
     healthy = ours["hosts"]["healthy"]
     is_good = _share(healthy) >= 0.999 and healthy["p99"] <= limit
     for sentence in _sentences(bare, ours, baseline):
@@ -70,7 +71,7 @@ def run(*, seconds: float, rate: float, path: Path | None) -> int:
     if not is_good:
         console.print(
             f"\n[red]seawall did not keep the healthy host whole: {_share(healthy):.2%} ok (99.9 % asked), "
-            f"p99 {_ms(healthy['p99'])} (at most {_ms(limit)}, twice its baseline).[/]"
+            f"p99 {_ms(healthy['p99'])} (at most {_ms(limit)} asked).[/]"
         )
     if path is not None:
         path.write_text(json.dumps({"httpx": bare, "seawall": ours, "baseline": baseline, "ok": is_good}, indent=1))
@@ -158,11 +159,11 @@ def _sentences(bare: Result, ours: Result, baseline: Result) -> list[str]:
     theirs, mine = bare["hosts"]["healthy"], ours["hosts"]["healthy"]
     flaky, before = ours["hosts"]["flaky"], bare["hosts"]["flaky"]
     return [
-        "Through httpx, the hosts that hang took the connections that all hosts share: of the\n"
+        "Through httpx, the hosts that hang took the connections that all hosts share: of the "
         f"calls to the healthy host {1 - _share(theirs):.0%} failed, and its p99 was {_ms(theirs['p99'])}.",
-        f"Through seawall each host has permits of its own: {_share(mine):.2%} of them were good, with\n"
+        f"Through seawall each host has permits of its own: {_share(mine):.2%} of them were good, with "
         f"a p99 of {_ms(mine['p99'])}; it is {_ms(baseline['hosts']['healthy']['p99'])} when nobody is in trouble.",
-        f"Retries, where safe and within a budget, made {_share(flaky):.1%} of the flaky host's calls good\n"
+        f"Retries, where safe and within a budget, made {_share(flaky):.1%} of the flaky host's calls good "
         f"({_share(before):.1%} through httpx) at {flaky['attempts'] / max(1, flaky['calls']):.2f} attempts a call; "
         "breakers left alone what was beyond help.",
     ]
