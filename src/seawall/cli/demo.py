@@ -132,7 +132,13 @@ def _view(title: str, line: Result, seconds: float) -> RenderableType:
 
 def _table(title: str, result: Result) -> Table:
     table = Table(
-        title=title, box=SIMPLE_HEAD, padding=(0, 1), title_justify="left", title_style="bold", header_style="bold"
+        title=title,
+        box=SIMPLE_HEAD,
+        padding=(0, 1, 0, 0),
+        pad_edge=False,
+        title_justify="left",
+        title_style="bold",
+        header_style="bold",
     )
     for name in ("host", "calls", "ok", "p50", "p99", "attempts\n/call", "failed most with"):
         table.add_column(name, justify="left" if name in ("host", "failed most with") else "right", no_wrap=True)
@@ -174,4 +180,6 @@ def _share(row: Result) -> float:
 
 
 def _ms(seconds: float) -> str:
-    return f"{seconds:.2f} s" if seconds >= 1 else f"{seconds * 1e3:.1f} ms"
+    if seconds >= 1:
+        return f"{seconds:.2f} s"
+    return f"{seconds * 1e3:.0f} ms" if seconds >= 0.1 else f"{seconds * 1e3:.1f} ms"
