@@ -91,7 +91,7 @@ class Layers:
             if not hop.timer.expired():
                 hop.timer.reschedule(0.0)  # long past
         if self._hops:
-            self._drained = asyncio.get_running_loop().create_future()
+            self._drained = self._drained or asyncio.get_running_loop().create_future()
             await asyncio.wait([self._drained], timeout=self.close_timeout)
 
     # The way of a request, top-down
@@ -133,6 +133,7 @@ class Layers:
             if not timer.expired():
                 raise
             error = self._closed(exchange.origin) if self._is_closed else self._exceeded(hop)
+            self._events.emit(CallEnded(exchange.origin, len(call.attempts), type(error).__name__, ""))
             raise exchange.adopt(error) from (hop.last_error or expiry)
 
     async def _attempts(self, hop: Hop, exchange: Exchange[R]) -> R:
@@ -274,7 +275,8 @@ class Layers:
             outcome.error.attempts = history  # type: ignore[attr-defined]
             if note:
                 outcome.error.add_note(f"seawall: no further attempt: {note} (attempts: {len(history)})")
-            raise outcome.error from (outcome.error.__cause__ or hop.last_error)
+            earlier = hop.last_error if hop.last_error is not outcome.error else None
+            raise outcome.error from (outcome.error.__cause__ or earlier)
         assert response is not None
         exchange.attach(response, history)
         if release is not None:
@@ -285,7 +287,7 @@ class Layers:
         call, now = hop.call, self._clock.now()
         elapsed = now - call.started_at
         deadline_at = call.deadline_at
-        timeout = (deadline_at if deadline_at is not None else now) - call.started_at
+        timeout = max(0.0, (now if deadline_at is None else deadline_at) - call.started_at)
         where = "backing off" if hop.progress is None else hop.progress.phase.name.lower()
         address = "" if hop.progress is None or hop.progress.address is None else f" with {hop.progress.address}"
         kind = "deadline" if call.hard_at is not None and call.hard_at == deadline_at else "deadline from the timeouts"

@@ -94,7 +94,7 @@ class RetryScheduled(NamedTuple):
 
 
 class CallEnded(NamedTuple):
-    """A verdict: no more; *outcome* is a status or the class of an error, *note* says why not again."""
+    """A verdict, once per hop: no more; *outcome* is a status or the class of an error, *note* says why not again."""
 
     origin: Origin
     attempts: int

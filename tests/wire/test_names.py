@@ -252,6 +252,34 @@ async def test_resolver_of_ones_own(stack, serve):
 
 
 @pytest.mark.parametrize(
+    ("answer", "error"),
+    [
+        (seawall.Answer((), 1.0, "mine"), seawall.NoAddress),
+        (seawall.Answer((seawall.Address("localhost"),), 1.0, "mine"), seawall.ResolverFailure),
+        (["127.0.0.1"], seawall.ResolverFailure),
+        (KeyError("bug"), seawall.ResolverFailure),
+    ],
+    ids=["nothing", "a name", "a list", "an exception"],
+)
+async def test_resolver_of_ones_own_that_is_wrong(stack, answer, error):
+    """Its mistakes are the resolver's failure, and a ConnectError."""
+
+    class Wrong:
+        async def resolve(self, host, port, *, family=0):
+            if isinstance(answer, Exception):
+                raise answer
+            return answer
+
+        async def aclose(self):
+            pass
+
+    client = await stack.enter_async_context(seawall.Client(resolver=Wrong(), retry=None))
+    with pytest.raises(httpx.ConnectError) as caught:
+        await client.get("http://orders.service/")
+    assert isinstance(caught.value, error)
+
+
+@pytest.mark.parametrize(
     "host", ["a" * 64 + ".test", ".".join(["abcdefg"] * 40), "a..b", "a b"], ids=["label", "name", "empty", "space"]
 )
 async def test_names_that_cannot_be(client, dns, host):

@@ -150,6 +150,11 @@ class CachingResolver:
                 assert self._fallback is not None
                 return await self._fallback.resolve(host, port)
             answer = await self._upstream.resolve(host, port, family=family)
+            if not answer.addresses:
+                raise NoAddress(f"{host}: the resolver gave no address")
+            for address in answer.addresses:
+                if literal(address.ip) is None:
+                    raise ResolverFailure(f"{host}: the resolver gave {address.ip!r}, which is no IP address")
             return answer._replace(ttl=SYSTEM_TTL) if answer.ttl is None else answer
 
     def _finished(self, host: str, family: int, task: asyncio.Task[Answer]) -> None:
