@@ -323,3 +323,63 @@ async def test_cap_that_is_used_up(stack, serve):
     lost.cancel()
     await asyncio.gather(lost, return_exceptions=True)
     assert (await client.get(healthy.url)).status_code == 200
+
+
+async def stale(request: Request) -> None:
+    """Good on a connection's first request; closes at its second."""
+    if request.writer.__dict__.setdefault("seen", 0):
+        request.close()
+    else:
+        request.writer.seen = 1
+        await request.reply()
+
+
+async def test_stale_connection_is_no_failure(client, serve):
+    """The server closed an idle connection just as it was used: sent again at once, without a delay."""
+    server = await serve(stale)
+    await client.get(server.url)
+    response = await client.get(server.url)
+    assert [(a.outcome, a.is_reused, a.delay) for a in response.extensions["seawall"]] == [
+        ("BadAnswer", True, 0.0),
+        ("200", False, 0.0),
+    ]
+
+
+async def test_stale_connection_is_the_posts_risk(client, serve):
+    """It may have been read: a POST is not sent again."""
+    server = await serve(stale)
+    await client.get(server.url)
+    with pytest.raises(httpx.RemoteProtocolError) as caught:
+        await client.post(server.url)
+    assert caught.value.is_stale
+    assert len(server.requests) == 2
+
+
+async def test_closing_twice_at_once(serve):
+    """Both are done at once, whichever came first."""
+    server = await serve(hang)
+    client = seawall.Client()
+    call = asyncio.create_task(client.get(server.url))
+    while not server.requests:
+        await asyncio.sleep(0)
+    async with asyncio.timeout(0.9):
+        await asyncio.gather(client.aclose(), client.aclose())
+    with pytest.raises(seawall.ClientClosed):
+        await call
+
+
+async def test_stream_left_open_when_the_client_closes(serve):
+    """Its reader gets an error that says so, and its permit is back."""
+
+    async def endless(request: Request) -> None:
+        await request.send(b"HTTP/1.1 200 OK\r\ncontent-length: 1000000\r\n\r\n" + LONG)
+        await request.hang()
+
+    server = await serve(endless)
+    client = seawall.Client()
+    async with client.stream("GET", server.url) as response:
+        await client.aclose()
+        with pytest.raises(httpx.ReadError, match="closed on this side"):
+            await response.aread()
+    assert client.stats().connections == 0
+    assert [state.in_flight for state in client.stats().origins.values()] == [0]

@@ -1,0 +1,99 @@
+"""The same request through httpx.AsyncClient and seawall.Client, against the same server: the same result."""
+
+from __future__ import annotations
+
+import gzip
+from collections.abc import AsyncIterator
+
+import httpx
+import pytest
+
+import seawall
+from seawall.testing import Request
+
+pytestmark = pytest.mark.anyio
+
+OK = b"HTTP/1.1 200 OK\r\n"
+ZIPPED = gzip.compress(b"zip" * 100)
+RAW = {
+    "/204": b"HTTP/1.1 204 No Content\r\n\r\n",
+    "/304": b"HTTP/1.1 304 Not Modified\r\ncontent-length: 10\r\n\r\n",
+    "/until-close": OK + b"\r\nuntil close",
+    "/1.0": b"HTTP/1.0 200 OK\r\n\r\nold",
+    "/chunked": OK + b"transfer-encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\ntrailer: x\r\n\r\n",
+    "/gzip": OK + b"content-encoding: gzip\r\ncontent-length: %d\r\n\r\n" % len(ZIPPED) + ZIPPED,
+    "/bad-gzip": OK + b"content-encoding: gzip\r\ncontent-length: 4\r\n\r\nabcd",
+    "/103": b"HTTP/1.1 103 Early Hints\r\nlink: x\r\n\r\n" * 3 + OK + b"content-length: 2\r\n\r\nok",
+    "/headers": b"HTTP/1.1 200 Fine Thanks\r\nX-Case: A\r\nx-case: b\r\nset-cookie: a=1\r\ncontent-length: 0\r\n\r\n",
+    "/both-lengths": OK + b"content-length: 3\r\ntransfer-encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n",
+    "/no-colon": OK + b"foo\r\n\r\n",
+    "/huge-header": OK + b"foo: " + b"x" * 200_000 + b"\r\n\r\n",
+    "/negative": OK + b"content-length: -1\r\n\r\n",
+    "/not-http": b"SSH-2.0-OpenSSH\r\n\r\n",
+}
+CLOSING = {"/until-close", "/1.0", "/bad-gzip", "/no-colon", "/huge-header", "/negative", "/not-http"}
+
+
+async def handler(request: Request) -> None:
+    if request.target in RAW:
+        await request.send(RAW[request.target])
+        if request.target in CLOSING:
+            request.close()
+    elif request.target == "/307":
+        await request.reply(307, location="/echo")
+    else:
+        seen = (request.method, request.target, sorted(request.headers.items()), request.body)
+        await request.reply(body=repr(seen).encode())
+
+
+async def parts() -> AsyncIterator[bytes]:
+    yield b"ab"
+    yield b"cd"
+
+
+CASES = [
+    *[("GET", path, {}) for path in RAW],
+    ("HEAD", "/x", {}),
+    ("OPTIONS", "/x", {}),
+    ("PURGE", "/x", {}),
+    ("GET", "/x?a=1", {"params": {"b": "2"}, "headers": {"X-Mixed": "y"}}),
+    ("GET", "/307", {}),
+    ("POST", "/307", {"content": b"abc", "follow_redirects": True}),
+    ("POST", "/307", {"content": parts, "follow_redirects": True}),
+    ("PUT", "/x", {"content": parts}),
+    ("POST", "/x", {"data": {"a": "b"}}),
+    ("POST", "/x", {"json": {"a": 1}}),
+    ("POST", "/x", {"files": {"f": ("n", b"data")}, "headers": {"content-type": "multipart/form-data; boundary=b"}}),
+    ("POST", "/x", {"content": b"zz", "headers": {"Expect": "100-continue"}}),
+]
+
+
+async def observe(client: httpx.AsyncClient, url: str, method: str, arguments: dict) -> object:
+    """Everything of the response that an application can see, or the httpx class of the error."""
+    content = arguments.get("content")
+    if callable(content):
+        arguments = arguments | {"content": content()}
+    try:
+        async with client:
+            response = await client.request(method, url, timeout=2, **arguments)
+    except Exception as error:
+        assert not isinstance(error, httpx.RequestError) or error.request is not None
+        return next(cls for cls in type(error).__mro__ if not cls.__module__.startswith("seawall"))
+    return {
+        "status": (response.status_code, response.reason_phrase, response.http_version),
+        "headers": response.headers.raw,
+        "body": (response.content, response.text, response.encoding, response.num_bytes_downloaded),
+        "state": (response.is_closed, response.is_stream_consumed, response.elapsed.total_seconds() > 0),
+        "redirect": ([each.status_code for each in response.history], response.url, response.next_request is None),
+        "extensions": set(response.extensions) - {"seawall"},
+        "cookies": dict(client.cookies),
+    }
+
+
+@pytest.mark.parametrize(("method", "path", "arguments"), CASES, ids=lambda value: str(value)[:40])
+async def test_same_as_httpx(serve, method, path, arguments):
+    """Status, headers, body, history, state, cookies; or the class of the error."""
+    server = await serve(handler)
+    theirs = await observe(httpx.AsyncClient(), server.url + path, method, arguments)
+    ours = await observe(seawall.Client(retry=seawall.Retry(backoff=0)), server.url + path, method, arguments)
+    assert ours == theirs
