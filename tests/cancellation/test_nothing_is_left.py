@@ -6,8 +6,11 @@ import asyncio
 import gc
 import os
 import random
+import ssl
 
+import httpx
 import pytest
+import trustme
 
 import seawall
 from seawall.testing import Request
@@ -51,6 +54,35 @@ async def test_at_every_step_of_a_call(client, dns, serve):
     assert rounds > 5
     await client.aclose()
     assert client.stats().connections == 0
+
+
+async def test_at_every_step_of_a_call_with_tls_and_a_dead_address(stack, dns, serve):
+    """The same through a race of two addresses and a handshake, with two slots for connections."""
+    authority, context = trustme.CA(), ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("good.test").configure_cert(context)
+    trusting = ssl.create_default_context()
+    authority.configure_trust(trusting)
+    server = await serve(ok, tls=context, host="127.0.0.2")
+    dns.zone["good.test"] = Name(a=("127.0.0.3", "127.0.0.2"))
+    client = await stack.enter_async_context(
+        seawall.Client(
+            verify=trusting,
+            dns=seawall.DNS(nameservers=(dns.address,)),
+            limits=httpx.Limits(max_connections=2, max_keepalive_connections=0),
+        )
+    )
+    for rounds in range(10_000):
+        call = asyncio.create_task(client.get(f"https://good.test:{server.port}"))
+        for _ in range(rounds):
+            await asyncio.sleep(0)
+        if call.done():
+            assert (await call).status_code == 200
+            break
+        call.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await call
+        assert_clean(client)
+    assert rounds > 10
 
 
 async def test_at_every_step_of_a_call_on_an_idle_connection(client, serve):

@@ -59,24 +59,20 @@ class Dialler:
         ordered = self._order(origin, addresses)[:MAX_ADDRESSES]
         sock, address = await self._connect_any(origin, ordered)
         progress.address = address
-        tls = None
-        if origin.is_secure:
-            progress.reached(Phase.TLS)
-            tls = self._tls()
-        loop = asyncio.get_running_loop()
+        stream = Stream(is_secure=origin.is_secure)
         try:
-            _, stream = await loop.create_connection(
-                Stream,
-                sock=sock,
-                ssl=tls,
-                server_hostname=server_hostname or origin.host.removesuffix(".") if tls else None,
-            )
+            await asyncio.get_running_loop().create_connection(lambda: stream, sock=sock)
+            if origin.is_secure:
+                progress.reached(Phase.TLS)
+                await stream.handshake(self._tls(), server_hostname or origin.host.removesuffix("."))
         except (OSError, ssl.CertificateError) as error:
+            stream.close()
             sock.close()
             if not isinstance(error, ssl.SSLCertVerificationError):
                 self.mark_bad(origin, address)
             raise _tls_error(origin, address, error) from error
         except BaseException:
+            stream.close()
             sock.close()
             raise
         return stream

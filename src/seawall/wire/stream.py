@@ -22,7 +22,9 @@ LOW_WATER = 64 * 1024
 
 class Stream(asyncio.Protocol, httpcore.AsyncNetworkStream):
     """
-    Made by ``loop.create_connection``.
+    Made by ``loop.create_connection``, and then `handshake` where TLS is wanted.
+
+    In two steps, for asyncio's one-step way forgets a socket whose connecting is cancelled at the wrong instant.
 
     Attributes:
         on_write, on_read: Called before each write and read: how the wire knows what phase it is in.
@@ -30,7 +32,8 @@ class Stream(asyncio.Protocol, httpcore.AsyncNetworkStream):
         on_closed: Called once, when the connection is gone, whoever ended it.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, is_secure: bool = False) -> None:
+        self._is_secure = is_secure
         self._transport: asyncio.Transport | None = None
         self._loop = asyncio.get_running_loop()
         self._buffer = bytearray()
@@ -50,6 +53,8 @@ class Stream(asyncio.Protocol, httpcore.AsyncNetworkStream):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)  # uvloop's is no subclass
+        if self._is_secure:
+            self._transport.pause_reading()  # what comes before the handshake is the handshake's
 
     def data_received(self, data: bytes) -> None:
         self.has_received = True
@@ -128,14 +133,15 @@ class Stream(asyncio.Protocol, httpcore.AsyncNetworkStream):
         self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
     ) -> httpcore.AsyncNetworkStream:
         """TLS over this connection, for those who got it as ``network_stream``."""
-        assert self._transport is not None
         try:
-            transport = await self._loop.start_tls(
-                self._transport, self, ssl_context, server_hostname=server_hostname, ssl_handshake_timeout=timeout
-            )
-        except (ssl.SSLError, OSError) as error:
+            async with asyncio.timeout(timeout):
+                await self.handshake(ssl_context, server_hostname)
+        except TimeoutError as error:
+            self.close()
+            raise httpcore.ConnectTimeout(f"no TLS within {timeout:g} s") from error
+        except OSError as error:
+            self.close()
             raise httpcore.ConnectError(str(error)) from error
-        self._transport = cast("asyncio.Transport", transport)
         return self
 
     def get_extra_info(self, info: str) -> Any:
@@ -147,6 +153,17 @@ class Stream(asyncio.Protocol, httpcore.AsyncNetworkStream):
         return self._transport.get_extra_info(names.get(info, info))
 
     # Ours
+
+    async def handshake(self, context: ssl.SSLContext, server_hostname: str | None) -> None:
+        """
+        TLS on it; the caller sets the time limit and closes it on any failure.
+
+        Raises:
+            OSError: ssl.SSLError among them.
+        """
+        assert self._transport is not None
+        transport = await self._loop.start_tls(self._transport, self, context, server_hostname=server_hostname)
+        self._transport = cast("asyncio.Transport", transport)
 
     @property
     def is_spoilt(self) -> bool:
