@@ -126,6 +126,27 @@ async def test_auth_cookies_hooks_and_base_url(serve):
     assert server.requests[1].headers["cookie"] == "a=b"
 
 
+async def test_upgraded_connection(serve):
+    """101 hands the stream over, as httpx-ws needs it; the permit and the connection go with the response."""
+
+    async def upgrade(request: Request) -> None:
+        await request.send(b"HTTP/1.1 101 Switching Protocols\r\nupgrade: echo\r\nconnection: upgrade\r\n\r\nhello")
+        await request.hang()
+
+    server = await serve(upgrade)
+    async with seawall.Client() as client:
+        async with client.stream("GET", server.url, headers={"upgrade": "echo", "connection": "upgrade"}) as response:
+            network = response.extensions["network_stream"]
+            assert response.status_code == 101
+            assert await network.read(100, timeout=1) == b"hello"
+            await network.write(b"ping", timeout=1)
+            with pytest.raises(httpcore.ReadTimeout):
+                await network.read(100, timeout=0.01)
+            assert [state.in_flight for state in client.stats().origins.values()] == [1]
+        assert [state.in_flight for state in client.stats().origins.values()] == [0]
+        assert client.stats().connections == 0
+
+
 async def test_digest_auth_is_one_call(serve):
     """Both steps share a history and a deadline."""
 
