@@ -7,6 +7,8 @@ import gc
 import os
 import random
 import ssl
+from collections.abc import Callable, Coroutine
+from typing import Any
 
 import httpx
 import pytest
@@ -36,22 +38,39 @@ def assert_clean(client: seawall.Client) -> None:
     assert stats.connections == sum(origin.idle for origin in stats.origins.values())
 
 
-async def test_at_every_step_of_a_call(client, dns, serve):
-    """A call is cancelled after k rounds of the loop, for each k until it finishes by itself."""
-    server = await serve(ok)
+async def cancel_everywhere(
+    client: seawall.Client, start: Callable[[int], Coroutine[Any, Any, Any]], *, warm: bool = False
+) -> int:
+    """
+    Cancel ``start(k)`` after k rounds of the loop, for each k until it finishes by itself; returns that k.
+
+    With *warm*, it is run once to its end before each, so that there is an idle connection.
+    """
     for rounds in range(10_000):
-        dns.zone[f"n{rounds}.test"] = Name(a=("127.0.0.1",))
-        call = asyncio.create_task(client.get(f"http://n{rounds}.test:{server.port}"))
+        if warm:
+            await start(rounds)
+        call = asyncio.create_task(start(rounds))
         for _ in range(rounds):
             await asyncio.sleep(0)
         if call.done():
-            assert (await call).status_code == 200
-            break
+            await call
+            return rounds
         call.cancel()
         with pytest.raises(asyncio.CancelledError):
             await call
         assert_clean(client)
-    assert rounds > 5
+    raise AssertionError("it never finished")
+
+
+async def test_at_every_step_of_a_call(client, dns, serve):
+    """DNS, dialling, sending, the body."""
+    server = await serve(ok)
+
+    async def call(rounds: int) -> None:
+        dns.zone[f"n{rounds}.test"] = Name(a=("127.0.0.1",))
+        assert (await client.get(f"http://n{rounds}.test:{server.port}")).status_code == 200
+
+    assert await cancel_everywhere(client, call) > 5
     await client.aclose()
     assert client.stats().connections == 0
 
@@ -71,57 +90,32 @@ async def test_at_every_step_of_a_call_with_tls_and_a_dead_address(stack, dns, s
             limits=httpx.Limits(max_connections=2, max_keepalive_connections=0),
         )
     )
-    for rounds in range(10_000):
-        call = asyncio.create_task(client.get(f"https://good.test:{server.port}"))
-        for _ in range(rounds):
-            await asyncio.sleep(0)
-        if call.done():
-            assert (await call).status_code == 200
-            break
-        call.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await call
-        assert_clean(client)
-    assert rounds > 10
+
+    async def call(rounds: int) -> None:
+        assert (await client.get(f"https://good.test:{server.port}")).status_code == 200
+
+    assert await cancel_everywhere(client, call) > 10
 
 
 async def test_at_every_step_of_a_call_on_an_idle_connection(client, serve):
     """The same where the connection is there already: it is closed, or good for another request."""
     server = await serve(ok)
-    for rounds in range(10_000):
+
+    async def call(rounds: int) -> None:
         assert len((await client.get(server.url)).content) == 100_000
-        call = asyncio.create_task(client.get(server.url))
-        for _ in range(rounds):
-            await asyncio.sleep(0)
-        if call.done():
-            break
-        call.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await call
-        assert_clean(client)
-    assert rounds > 3
+
+    assert await cancel_everywhere(client, call, warm=True) > 3
 
 
 async def test_at_every_step_of_a_stream(client, serve):
     """The same, between the headers and the end of a body that is read as it comes."""
     server = await serve(ok)
 
-    async def stream() -> int:
+    async def stream(rounds: int) -> None:
         async with client.stream("GET", server.url) as response:
-            return sum([len(part) async for part in response.aiter_raw()])
+            assert sum([len(part) async for part in response.aiter_raw()]) == 100_000
 
-    for rounds in range(10_000):
-        call = asyncio.create_task(stream())
-        for _ in range(rounds):
-            await asyncio.sleep(0)
-        if call.done():
-            assert await call == 100_000
-            break
-        call.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await call
-        assert_clean(client)
-    assert rounds > 3
+    assert await cancel_everywhere(client, stream) > 3
 
 
 async def test_a_thousand_calls_at_random_instants(dns, serve):
