@@ -14,6 +14,11 @@ from seawall import errors
 from seawall.transport import LIMITS
 
 DOCS = Path(__file__).parents[2] / "docs"
+SAID_HERE = {
+    "UNSET": "In a `Policy`: from the client.",
+    "Event": "What a listener is called with: `Attempt`, `RetryScheduled`, `CallEnded` or `BreakerMoved`.",
+    "Listener": "A function of an `Event`.",
+}
 SETTINGS = [seawall.Retry, seawall.Bulkhead, seawall.Breaker, seawall.Budget, seawall.DNS]
 
 
@@ -47,6 +52,15 @@ def defaults() -> str:
     return "".join(parts)
 
 
+def names() -> str:
+    """A line for each public name: the first of its docstring."""
+    words = {
+        name: inspect.cleandoc(getattr(seawall, name).__doc__ or "").partition("\n")[0] for name in seawall.__all__
+    }
+    rows = [f"| `{name}` | {first} |\n" for name, first in (words | SAID_HERE).items()]
+    return "| name | |\n|---|---|\n" + "".join(rows)
+
+
 def arguments(settings: type) -> dict[str, str]:
     """The Args section of a docstring: name → words."""
     section = inspect.cleandoc(settings.__doc__ or "").split("Args:\n", 1)[1]
@@ -66,7 +80,11 @@ def filled(page: str, mark: str, text: str) -> str:
     return re.sub(between, lambda found: found[1] + "\n" + text + "\n" + found[2], page, flags=re.DOTALL)
 
 
-PAGES = {DOCS / "reference/errors.md": ("errors", error_tree), DOCS / "reference/defaults.md": ("defaults", defaults)}
+PAGES = {
+    DOCS / "reference/api.md": ("api", names),
+    DOCS / "reference/errors.md": ("errors", error_tree),
+    DOCS / "reference/defaults.md": ("defaults", defaults),
+}
 
 
 def main() -> None:

@@ -1,0 +1,62 @@
+"""How the public API is used, for mypy: read, never run."""
+
+from __future__ import annotations
+
+from typing import assert_type
+
+import httpx
+import tenacity
+
+import seawall
+
+
+async def client_is_httpx() -> None:
+    client = seawall.Client(
+        base_url="https://api.example.com",
+        timeout=httpx.Timeout(5.0),
+        deadline=None,
+        retry=seawall.Retry(max_attempts=2, wait=tenacity.wait_fixed(1), stop=tenacity.stop_after_delay(3)),
+        bulkhead=None,
+        breaker=seawall.Breaker(),
+        budget=None,
+        per_host={"*.internal": seawall.Policy(retry=None)},
+        dns=seawall.DNS(nameservers=("127.0.0.1:53",)),
+        resolver="system",
+        listeners=[listener],
+    )
+    as_httpx: httpx.AsyncClient = client
+    assert_type(await client.get("/"), httpx.Response)
+    async with client.stream("GET", "/") as response:
+        assert_type(response, httpx.Response)
+    await as_httpx.get("/", extensions=seawall.options(deadline=1.0, retry=None))
+    assert_type(client.stats().origins[seawall.Origin("https", "a", 443)].in_flight, int)
+
+
+async def transport_is_httpx() -> None:
+    inner = httpx.ASGITransport(lambda *_: None)  # type: ignore[arg-type]
+    async with httpx.AsyncClient(transport=seawall.Transport(inner)) as client:
+        await client.get("https://api.example.com/")
+
+
+def listener(event: seawall.Event) -> None:
+    if isinstance(event, seawall.Attempt):
+        assert_type(event.phase, seawall.Phase)
+        assert_type(event.address, seawall.Address | None)
+
+
+class Discovery:
+    async def resolve(self, host: str, port: int, *, family: int = 0) -> seawall.Answer:
+        return seawall.Answer((seawall.Address("127.0.0.1"),), 1.0, "mine")
+
+    async def aclose(self) -> None: ...
+
+
+def resolver_is_a_protocol() -> seawall.Resolver:
+    return Discovery()
+
+
+def errors_have_facts(error: seawall.BreakerOpen | seawall.DeadlineExceeded) -> float:
+    assert_type(error.attempts, tuple[seawall.Attempt, ...])
+    with seawall.deadline(2.0) as instant:
+        assert_type(instant, float)
+    return error.retry_after if isinstance(error, seawall.BreakerOpen) else error.timeout
