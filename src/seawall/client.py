@@ -16,7 +16,7 @@ from .events import Listener
 from .hop import CURRENT
 from .settings import DNS, UNSET, Breaker, Budget, Bulkhead, Policy, Retry, Unset
 from .stats import Stats
-from .transport import LIMITS, Proxied, ResolverTypes, Shared, Transport
+from .transport import LIMITS, Proxied, ResolverTypes, Shared, Transport, check_timeouts
 
 __all__ = ["Client"]
 
@@ -84,6 +84,7 @@ class Client(httpx.AsyncClient):
             }
             self._shared = Shared(tls=tls, limits=arguments["limits"], **settings)
         super().__init__(**arguments)
+        check_timeouts(self.timeout.as_dict())
         for pattern, mounted in self._mounts.items():
             if mounted is not None and not isinstance(mounted, Transport | Proxied):
                 self._mounts[pattern] = Transport(mounted, _shared=self._shared)

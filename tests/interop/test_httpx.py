@@ -170,6 +170,12 @@ async def test_urls_that_cannot_be_fetched(url):
             await client.get(url)
 
 
+async def test_timeout_of_a_request_that_cannot_be(client):
+    """Refused before anything is sent."""
+    with pytest.raises(ValueError, match="timeout: connect must be >= 0"):
+        await client.get("http://127.0.0.1:1/", timeout=-1)
+
+
 @pytest.mark.parametrize("port", [0, 99999])
 async def test_ports_that_cannot_be(port):
     """Not taken for the default, and no OverflowError of the socket's."""

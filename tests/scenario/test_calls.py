@@ -287,6 +287,32 @@ async def test_burst_drains():
     assert now() == pytest.approx(0.3 * 16)
 
 
+@pytest.mark.parametrize(("status", "waited"), [(500, 0.1), (200, 5.0)])
+async def test_standing_queue_before_a_failing_origin_is_shed(status, waited):
+    """A queue that stood for the pool timeout: newcomers get 0.1 s if attempts fail, and their 5 s if they don't."""
+
+    async def slow(request: httpx.Request) -> httpx.Response:
+        await asyncio.sleep(3.0)
+        return httpx.Response(status)
+
+    settings = {
+        "bulkhead": seawall.Bulkhead(max_concurrent=1),
+        "breaker": seawall.Breaker(min_calls=1000),
+        "retry": None,
+        "deadline": None,
+    }
+    async with client(slow, **settings) as c:
+        queue = []
+        for _ in range(13):  # one every half second: it never drains
+            queue.append(asyncio.create_task(c.get(URL)))
+            await asyncio.sleep(0.5)
+        began_at = now()
+        with pytest.raises(seawall.BulkheadFull):
+            await c.get(URL)
+        assert round(now() - began_at, 6) == waited
+        await asyncio.gather(*queue, return_exceptions=True)
+
+
 async def test_tenacity_strategies_are_accepted():
     """wait, stop and retry as tenacity writes them; they see httpx's responses."""
     settings = seawall.Retry(

@@ -53,6 +53,14 @@ from seawall.policy.per_host import policy_for
         (lambda: seawall.Client(per_host={"a.*.test": seawall.Policy()}), ValueError, r"no host can match"),
         (lambda: seawall.Client(per_host={"a.test": 3}), TypeError, r"per_host\['a\.test'\] must be a seawall\.Policy"),
         (lambda: seawall.Client(limits=httpx.Limits(max_connections=0)), ValueError, r"Limits\.max_connections"),
+        (
+            lambda: seawall.Client(limits=httpx.Limits(max_keepalive_connections=-1)),
+            ValueError,
+            r"keepalive_connections",
+        ),
+        (lambda: seawall.Client(limits=httpx.Limits(keepalive_expiry=math.nan)), ValueError, r"keepalive_expiry"),
+        (lambda: seawall.Client(timeout=-1), ValueError, r"timeout: connect must be >= 0 s or None, not -1"),
+        (lambda: seawall.Client(timeout=httpx.Timeout(5, read=math.nan)), ValueError, r"timeout: read must be >= 0"),
         (lambda: seawall.Transport(inner=3), TypeError, r"inner must be an httpx\.AsyncBaseTransport"),
         (
             lambda: seawall.Transport(inner=httpx.MockTransport(lambda request: httpx.Response(200)), http2=True),

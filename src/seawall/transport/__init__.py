@@ -5,7 +5,8 @@ Rules: nothing here decides; `call.py` does. httpx is known here and in `client.
 httpcore are held against the installed versions by tests/unit/test_contracts.py.
 """
 
+from .exchange import check_timeouts
 from .shared import LIMITS, ResolverTypes, Shared
 from .transport import Proxied, Transport
 
-__all__ = ["LIMITS", "Proxied", "ResolverTypes", "Shared", "Transport"]
+__all__ = ["LIMITS", "Proxied", "ResolverTypes", "Shared", "Transport", "check_timeouts"]

@@ -24,7 +24,7 @@ from ..wire.pool import Slots
 from .adopt import as_httpx
 from .patched import WirePool, WireTransport, is_patched
 
-__all__ = ["Exchange", "OverTransport", "OverWire"]
+__all__ = ["Exchange", "OverTransport", "OverWire", "check_timeouts"]
 
 UNSENT: Final = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError)
 """Of httpx's own transports, these mean that nothing of the request reached its server."""
@@ -90,6 +90,7 @@ class Exchange:
         self.origin = Origin(url.scheme, host, port)
         self.method = request.method
         self.timeouts: Mapping[str, float | None] = request.extensions.get("timeout", {})
+        check_timeouts(self.timeouts)
         self.has_key = "idempotency-key" in request.headers
         options = request.extensions.get("seawall")
         if options is not None and not isinstance(options, Policy):
@@ -260,6 +261,18 @@ class OverTransport(Exchange):
             raise
         super().own(response, slots.release)
         return response
+
+
+def check_timeouts(timeouts: Mapping[str, float | None]) -> None:
+    """
+    httpx takes any number as a timeout.
+
+    Raises:
+        ValueError: One is negative or NaN.
+    """
+    for name, value in timeouts.items():
+        if value is not None and not value >= 0:
+            raise ValueError(f"timeout: {name} must be >= 0 s or None, not {value!r}")
 
 
 def _is_upgraded(exchange: Exchange, response: httpx.Response) -> bool:

@@ -65,8 +65,7 @@ class Shared:
         for listener in listeners:
             if not callable(listener):
                 raise TypeError(f"listeners must be callables that take an event, not {listener!r}")
-        if limits.max_connections is not None and limits.max_connections < 1:
-            raise ValueError(f"Limits.max_connections must be >= 1 or None, not {limits.max_connections!r}")
+        _check_limits(limits)
         self.limits = limits
         self.wall = wall
         self._clock = clock
@@ -148,6 +147,14 @@ def _names(dns: DNS, resolver: ResolverTypes, now: Callable[[], float]) -> Cachi
             f"(see seawall.Resolver), not {resolver!r}"
         )
     return CachingResolver(resolver, dns, now=now, families=(0,))
+
+
+def _check_limits(limits: httpx.Limits) -> None:
+    """httpx takes anything here, and fails later or never."""
+    for name, low in (("max_connections", 1), ("max_keepalive_connections", 0), ("keepalive_expiry", 0)):
+        value = getattr(limits, name)
+        if value is not None and not value >= low:
+            raise ValueError(f"Limits.{name} must be >= {low} or None, not {value!r}")
 
 
 def uncapped(limits: httpx.Limits) -> httpx.Limits:
