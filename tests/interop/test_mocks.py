@@ -101,6 +101,15 @@ async def test_what_a_mock_lets_through_goes_over_our_wire(client, serve):
     assert client.stats().connections == server.connections == 1
 
 
+@pytest.mark.httpx_mock(should_mock=lambda request: request.url.host != "127.0.0.1")
+async def test_hosts_that_pytest_httpx_leaves_alone_go_over_our_wire(client, serve, httpx_mock):
+    """A mock for some hosts, the wire for others."""
+    httpx_mock.add_response(text="mocked")
+    server = await serve(ok)
+    assert [(await client.get(url)).text for url in ("http://api.test/", server.url)] == ["mocked", "real"]
+    assert client.stats().connections == 1
+
+
 async def test_vcr_records_our_wire_and_plays_it_back(client, serve, tmp_path):
     """It wraps httpx's transport: the recording goes over our wire, the play-back over none."""
     server = await serve(ok)
