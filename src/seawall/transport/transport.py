@@ -72,7 +72,8 @@ class Transport(httpx.AsyncBaseTransport):
         if inner is not None and not isinstance(inner, httpx.AsyncBaseTransport):
             raise TypeError(f"inner must be an httpx.AsyncBaseTransport, not {inner!r}")
         stock = {"proxy": proxy, "uds": uds, "local_address": local_address, "socket_options": socket_options}
-        used = [name for name, value in stock.items() if value is not None] + (["http2"] if http2 else [])
+        used = [name for name, value in stock.items() if value is not None]
+        used += [name for name, is_used in {"http1": not http1, "http2": http2}.items() if is_used]
         if inner is not None and used:
             raise ValueError(f"{', '.join(used)}: give these to the inner transport, or leave that out")
         self.shared = _shared or Shared(
@@ -91,7 +92,7 @@ class Transport(httpx.AsyncBaseTransport):
             rng=rng,
             wall=wall,
         )
-        if used or not http1:
+        if used:
             inner = httpx.AsyncHTTPTransport(
                 verify=verify,
                 cert=cert,
