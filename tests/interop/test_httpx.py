@@ -254,6 +254,18 @@ def test_in_a_second_event_loop():
         asyncio.run(main())
 
 
+def test_statistics_outside_of_the_loop():
+    """A dashboard may ask from anywhere, before, after, and from another thread."""
+    client = seawall.Client(transport=httpx.MockTransport(lambda request: httpx.Response(200)))
+    assert client.stats().origins == {}
+
+    async def main() -> None:
+        await client.get("http://host/")
+
+    asyncio.run(main())
+    assert [state.budget for state in client.stats().origins.values()] == [30.0]
+
+
 async def test_after_aclose():
     """As httpx says it; over the bare transport, ClientClosed."""
     transport = seawall.Transport()

@@ -104,11 +104,15 @@ class Shared:
     def tls(self) -> ssl.SSLContext:
         if self._tls is None:
             self._tls = self._make_tls()
-            self._tls.set_alpn_protocols(["http/1.1"])
+        self._tls.set_alpn_protocols(["http/1.1"])  # each time: who shares the context with us may have set h2
         return self._tls
 
     def stats(self) -> Stats:
-        now = self._clock.now()
+        """May be asked for outside of the event loop too; budgets are then as of their last use."""
+        try:
+            now = self._clock.now()
+        except RuntimeError:
+            now = float("-inf")
         pool = self.wire.pool
         origins = {}
         for state in self.layers.origins:
