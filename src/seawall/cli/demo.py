@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from rich.box import SIMPLE_HEAD
-from rich.console import Console, Group, RenderableType
+from rich.console import Console
 from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.table import Table
@@ -114,20 +114,21 @@ def _load(
     return last
 
 
-def _view(title: str, line: Result, seconds: float) -> RenderableType:
+def _view(title: str, line: Result, seconds: float) -> Table:
     """What is shown while a load runs."""
-    rows: list[RenderableType] = [
-        Text(f"{title}: {line['at']:.0f} of {seconds:g} s, then up to {PATIENCE:g} s for the last calls to end"),
-        ProgressBar(total=seconds, completed=line["at"], width=60),
-    ]
+    view = Table.grid()
+    view.add_row(
+        Text(f"{title}: {line['at']:.0f} of {seconds:g} s, and up to {PATIENCE:g} s for the last calls to end")
+    )
+    view.add_row(ProgressBar(total=seconds, completed=line["at"], width=60))
     for host, (started, ok, ended) in line["progress"].items():
         failed, waiting = ended - ok, started - ended
-        rows.append(
+        view.add_row(
             Text.assemble(
                 f"  {host:14}", (f"{ok:6} ok", "green"), (f"{failed:6} failed", "red"), f"{waiting:6} under way"
             )
         )
-    return Group(*rows)
+    return view
 
 
 def _table(title: str, result: Result) -> Table:

@@ -1,0 +1,77 @@
+"""The command, as a user runs it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+
+import pytest
+
+from seawall.testing import Request
+
+pytestmark = pytest.mark.anyio
+
+
+async def run(*arguments: str) -> tuple[int, str]:
+    """``seawall ...``: its exit status and what it printed."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-c",
+        "import seawall.cli; seawall.cli.main()",
+        *arguments,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )
+    output, _ = await process.communicate()
+    assert process.returncode is not None
+    return process.returncode, output.decode()
+
+
+async def test_get_shows_each_attempt(serve):
+    """A line each, the parts that were needed, and status 0."""
+    answers = [408, 200]
+
+    async def flaky(request: Request) -> None:
+        await request.reply(answers.pop(0))
+
+    server = await serve(flaky)
+    status, output = await run("get", f"{server.url}/")
+    lines = [line for line in output.splitlines() if "->" in line][1:]
+    assert status == 0, output
+    assert [line.split("-> ")[1].split()[0] for line in lines] == ["408", "200"]
+    assert "first byte" in output
+    assert "kept alive" in lines[1]
+
+
+@pytest.mark.parametrize(
+    ("target", "said"), [("/missing", "404"), ("http://127.0.0.1:1/", "DialError"), ("nonsense", "http:// or https://")]
+)
+async def test_get_fails_with_what_it_says(serve, target, said):
+    """Status 1 if any URL did not end below 400."""
+
+    async def handler(request: Request) -> None:
+        await request.reply(404 if request.target == "/missing" else 200)
+
+    server = await serve(handler)
+    url = target if not target.startswith("/") else server.url + target
+    status, output = await run("get", f"{server.url}/", url)
+    assert (status, said in output, "Traceback" in output) == (1, True, False)
+
+
+async def test_bad_options():
+    """Status 2, and which option it is."""
+    status, output = await run("demo", "--rate", "-5")
+    assert (status, "--rate" in output) == (2, True)
+
+
+async def test_demo(tmp_path):
+    """Short: every call to the healthy host is good under seawall, and the exit status says what the figures say."""
+    path = tmp_path / "figures.json"
+    status, output = await run("demo", "--seconds", "1", "--rate", "40", "--json", str(path))
+    figures = json.loads(path.read_text())
+    healthy = figures["seawall"]["hosts"]["healthy"]
+    assert healthy["ok"] == healthy["calls"] > 0, output
+    assert status == (0 if figures["ok"] else 1)
+    assert set(figures["httpx"]["hosts"]) | {"silent-dns"} == set(figures["seawall"]["hosts"])
+    assert output.count("event loop: p99") == 2
