@@ -197,6 +197,20 @@ async def test_asgi_transport_works_under_the_layers():
         assert (await client.get("http://app/")).text == "hello"
 
 
+async def test_errors_of_an_asgi_application_are_its_own():
+    """Its own call was refused, and it let that through: it has seen the POST, which is not sent again."""
+    seen = []
+
+    async def application(scope, receive, send):
+        seen.append(scope["method"])
+        raise httpx.ConnectError("the database's API is down")
+
+    async with seawall.Client(transport=httpx.ASGITransport(application), retry=FAST) as client:
+        with pytest.raises(httpx.ConnectError):
+            await client.post("http://app/")
+    assert seen == ["POST"]
+
+
 async def test_foreign_transport_is_not_believed():
     """Some call a lost connection ConnectTimeout: over a transport that isn't httpx's, a POST is sent once."""
 

@@ -167,5 +167,9 @@ class Proxied(httpx.AsyncHTTPTransport):
 
 
 def _is_trusted(inner: httpx.AsyncBaseTransport) -> bool:
-    """One of httpx's own: its error classes say whether anything was sent."""
-    return isinstance(inner, httpx.AsyncHTTPTransport | httpx.MockTransport | httpx.ASGITransport)
+    """
+    One of httpx's own: its error classes say whether anything was sent.
+
+    Not ASGITransport: what comes out of it may be the ConnectError of a call that the application made.
+    """
+    return isinstance(inner, httpx.AsyncHTTPTransport | httpx.MockTransport)
