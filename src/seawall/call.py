@@ -196,9 +196,11 @@ class Layers:
                 progress.waited = await state.acquire(exchange.timeouts.get("pool"))
             has_permit = True
             generation = state.enter_again(generation, self._clock.now())
+            sent, received = self._pace(hop)
+            exchange.watch(sent)
             response = await exchange.send(progress)
             if hop.call.is_buffered:
-                await exchange.read(response, self._received(hop))
+                await exchange.read(response, received)
             outcome = exchange.outcome(response, progress)
             name = outcome.name
         except SeawallError as error:
@@ -247,18 +249,20 @@ class Layers:
 
         return Retries(settings, started_at=started_at, rng=self._rng, is_safe=safe, afford=afford)
 
-    def _received(self, hop: Hop) -> Callable[[int], None]:
-        """Where the deadline is only derived, a body that comes in pushes it ahead."""
-        call, timer = hop.call, hop.timer
-        if call.soft_at is None:
-            return lambda size: None
-        pace = Pace(call.soft_at)
+    def _pace(self, hop: Hop) -> tuple[Callable[[], None], Callable[[int], None]]:
+        """What is told of body parts sent and received: where the deadline is only derived, they push it ahead."""
+        call, timer, now = hop.call, hop.timer, self._clock.now
+        pace = None if call.soft_at is None else Pace(call.soft_at)
+
+        def sent() -> None:
+            if pace is not None and not timer.expired():
+                timer.reschedule(earliest(call.hard_at, pace.sent(now())))
 
         def received(size: int) -> None:
-            if not timer.expired():
-                timer.reschedule(earliest(call.hard_at, pace.received(size, self._clock.now())))
+            if pace is not None and not timer.expired():
+                timer.reschedule(earliest(call.hard_at, pace.received(size, now())))
 
-        return received
+        return sent, received
 
     def _end(
         self,

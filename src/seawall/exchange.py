@@ -35,6 +35,9 @@ class Exchange(Protocol[R]):
     def is_replayable(self) -> bool:
         """Whether the request's body can be sent from its beginning."""
 
+    def watch(self, sent: Callable[[], None]) -> None:
+        """Have *sent* called for each part of a request body that is streamed."""
+
     async def send(self, progress: Progress) -> R:
         """Up to the response's headers."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import pickle
 
 import httpcore
@@ -184,6 +185,41 @@ async def test_ports_that_cannot_be(port):
             await client.get(f"http://127.0.0.1:{port}/")
 
 
+async def test_header_that_http_cannot_carry_stays_secret(serve, caplog):
+    """A token with a newline at its end is a common mistake: it is in no log, event or message."""
+    events = []
+    server = await serve(ok)
+    async with seawall.Client(listeners=[events.append]) as client:
+        with caplog.at_level(logging.DEBUG, "seawall"), pytest.raises(httpx.LocalProtocolError) as caught:
+            await client.get(server.url, headers={"authorization": "Bearer s3cret\n"})
+    told = "".join(record.getMessage() for record in caplog.records if record.name == "seawall")
+    assert "s3cret" not in told + repr(events) + str(caught.value)
+
+
+@pytest.mark.parametrize("url", ["ws://127.0.0.1:{port}/", "http://127.1:{port}/", "http://0x7f.0.0.1:{port}/"])
+async def test_urls_that_httpx_takes(serve, url):
+    """A WebSocket's handshake is a request; numeric hosts are what the system takes them for."""
+    server = await serve(ok)
+    async with seawall.Client() as client:
+        assert (await client.get(url.format(port=server.port))).status_code == 200
+
+
+async def test_request_keeps_its_stream(serve):
+    """What the application built is what it has afterwards: readable, and to be sent again."""
+    server = await serve(ok)
+    async with seawall.Client() as client:
+        response = await client.post(server.url, files={"f": ("name", b"data")})
+    assert b"data" in response.request.read()
+
+
+def test_certificates_of_the_environment(monkeypatch):
+    """A bad SSL_CERT_FILE is found when the client is made, as in httpx."""
+    monkeypatch.setenv("SSL_CERT_FILE", "/nonexistent")
+    with pytest.raises(FileNotFoundError):
+        seawall.Client()
+    seawall.Client(trust_env=False)
+
+
 async def test_header_that_http_cannot_carry(serve):
     """Nothing is sent, nothing is retried, and the client goes on working."""
     server = await serve(ok)
@@ -205,6 +241,7 @@ async def test_errors_pickle(serve):
     assert isinstance(copy, seawall.DialError)
     assert isinstance(copy, httpx.ConnectError)
     assert (str(copy), copy.attempts) == (str(caught.value), caught.value.attempts)
+    assert copy.request.url == "http://127.0.0.1:1/"
 
 
 def test_under_trio():

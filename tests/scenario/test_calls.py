@@ -159,6 +159,25 @@ async def test_healthy_download_may_pass_the_derived_deadline():
     assert now() == 60.0
 
 
+async def test_healthy_upload_may_pass_the_derived_deadline():
+    """60 parts, one a second: the time that the caller takes to make them is not the server's."""
+
+    async def handler(request: httpx.Request) -> httpx.Response:
+        return httpx.Response(200, content=await request.aread())
+
+    async def parts() -> AsyncIterator[bytes]:
+        for _ in range(60):
+            await asyncio.sleep(1.0)
+            yield b"x"
+
+    async with client(handler) as c:
+        assert len((await c.put(URL, content=parts())).content) == 60
+        assert now() == 60.0
+        with pytest.raises(seawall.DeadlineExceeded):
+            await c.put(URL, content=parts(), extensions=seawall.options(deadline=20.0))
+        assert now() == 80.0
+
+
 async def test_drip_may_not():
     """A byte a second ends with the derived deadline, and the second that a KiB buys."""
     script = Script(httpx.Response(200, stream=Body(size=1, every=1.0, times=3600)))

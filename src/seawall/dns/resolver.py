@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ipaddress
 import math
+import re
+import socket
 from typing import NamedTuple, Protocol, runtime_checkable
 
 from ..errors import NameNotFound
@@ -54,10 +56,20 @@ def literal(host: str) -> Answer | None:
     try:
         ipaddress.ip_address(address)
     except ValueError:
-        return None
+        return _numeric(host)
     if "%" in host and not zone:
         return None
     return Answer((Address(host),), math.inf, "literal")
+
+
+def _numeric(host: str) -> Answer | None:
+    """127.1, 0x7f.0.0.1, 2130706433: what the system's resolver takes for an IPv4 address, written out."""
+    if not re.fullmatch(r"[0-9][0-9a-fA-FxX.]*", host):
+        return None
+    try:
+        return Answer((Address(socket.inet_ntoa(socket.inet_aton(host))),), math.inf, "literal")
+    except OSError:
+        return None
 
 
 def check_name(host: str) -> None:

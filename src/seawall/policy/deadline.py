@@ -71,6 +71,11 @@ class Pace:
     def __init__(self, deadline_at: float) -> None:
         self._until = deadline_at
 
+    def sent(self, now: float) -> float:
+        """The instant by which something more has to happen, now that a part of the request's body was taken."""
+        self._until = max(self._until, now + self.max_saved)
+        return self._until
+
     def received(self, size: int, now: float) -> float:
         """The instant at which the body has to have brought more than these *size* bytes."""
         self._until = max(self._until, min(max(self._until, now) + size / self.rate, now + self.max_saved))

@@ -49,11 +49,13 @@ def _both(neutral: type[SeawallError]) -> type[SeawallError]:
 
 def _reduce(error: Any) -> tuple[Callable[..., Any], tuple[Any, ...]]:
     facts = {name: value for name, value in error.__dict__.items() if name != "_request"}
-    return _restore, (error._neutral, error.args, facts)
+    return _restore, (error._neutral, error.args, facts, error._request)
 
 
-def _restore(neutral: type[SeawallError], args: tuple[str], facts: dict[str, Any]) -> Exception:
-    return as_httpx(neutral(*args, **facts), None)
+def _restore(
+    neutral: type[SeawallError], args: tuple[str], facts: dict[str, Any], request: httpx.Request | None
+) -> Exception:
+    return as_httpx(neutral(*args, **facts), request)
 
 
 def as_httpx(error: SeawallError, request: httpx.Request | None) -> Exception:

@@ -29,6 +29,8 @@ __all__ = ["Exchange", "OverTransport", "OverWire", "check_timeouts"]
 UNSENT: Final = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError)
 """Of httpx's own transports, these mean that nothing of the request reached its server."""
 
+WEBSOCKET: Final = {"ws": "http", "wss": "https"}  # as httpcore takes them: a handshake is a request
+
 DRAIN_MAX: Final = 64 * 1024  # B of a discarded response that are read to keep its connection
 DRAIN_TIMEOUT: Final = 0.05  # s
 
@@ -37,16 +39,18 @@ class _OneShot(httpx.AsyncByteStream):
     """A request body that can't be sent twice: notes whether it was begun."""
 
     def __init__(self, stream: httpx.AsyncByteStream) -> None:
-        self._stream = stream
+        self.original = stream
         self.is_begun = False
+        self.sent: Callable[[], None] = _nothing
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         self.is_begun = True
-        async for part in self._stream:
+        async for part in self.original:
+            self.sent()
             yield part
 
     async def aclose(self) -> None:
-        await self._stream.aclose()
+        await self.original.aclose()
 
 
 class _Body(OwningBody, httpx.AsyncByteStream):
@@ -86,8 +90,9 @@ class Exchange:
         self._wall = wall
         url = request.url
         host = url.raw_host.decode("ascii")
-        port = (443 if url.scheme == "https" else 80) if url.port is None else url.port
-        self.origin = Origin(url.scheme, host, port)
+        scheme = WEBSOCKET.get(url.scheme, url.scheme)
+        port = (443 if scheme == "https" else 80) if url.port is None else url.port
+        self.origin = Origin(scheme, host, port)
         self.method = request.method
         self.timeouts: Mapping[str, float | None] = request.extensions.get("timeout", {})
         check_timeouts(self.timeouts)
@@ -99,6 +104,16 @@ class Exchange:
         if not isinstance(request.stream, httpx.ByteStream | _OneShot):
             assert isinstance(request.stream, httpx.AsyncByteStream)
             request.stream = _OneShot(request.stream)
+
+    def restore(self) -> None:
+        """Give the request its own stream back: applications look at it, and send it again."""
+        if isinstance(self.request.stream, _OneShot):
+            self.request.stream = self.request.stream.original
+
+    def watch(self, sent: Callable[[], None]) -> None:
+        """Have *sent* called for each part of a streamed request body."""
+        if isinstance(self.request.stream, _OneShot):
+            self.request.stream.sent = sent
 
     def is_replayable(self) -> bool:
         stream = self.request.stream

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import os
 import ssl
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from random import Random
@@ -23,7 +24,7 @@ from ..stats import OriginStats, Stats
 from ..wire.dial import Dialler
 from ..wire.exchange import Wire
 from ..wire.pool import Pool
-from .exchange import OverTransport
+from .exchange import Exchange, OverTransport
 
 __all__ = ["LIMITS", "ResolverTypes", "Shared", "uncapped"]
 
@@ -71,7 +72,10 @@ class Shared:
         self._clock = clock
         self._tls: ssl.SSLContext | None = None
         self._make_tls = functools.partial(httpx.create_ssl_context, **tls)
-        if tls.get("verify", True) is not True or tls.get("cert") is not None:
+        is_default = tls.get("verify", True) is True and tls.get("cert") is None
+        if tls.get("trust_env", True) and ("SSL_CERT_FILE" in os.environ or "SSL_CERT_DIR" in os.environ):
+            is_default = False
+        if not is_default:
             self.tls()  # a bad path is to fail here, as in httpx; the default context is made at first need: 25 ms
         self.layers = Layers(
             Policy(deadline=deadline, retry=retry, bulkhead=bulkhead, breaker=breaker, budget=budget),
@@ -98,8 +102,14 @@ class Shared:
         is_trusted: bool,
     ) -> httpx.Response:
         """One hop through the layers, with another transport's *send* at the bottom."""
-        exchange = OverTransport(request, send, self.layers.slots, is_trusted=is_trusted, wall=self.wall)
-        return await self.layers.run(exchange)
+        return await self.run(OverTransport(request, send, self.layers.slots, is_trusted=is_trusted, wall=self.wall))
+
+    async def run(self, exchange: Exchange) -> httpx.Response:
+        """One hop through the layers."""
+        try:
+            return await self.layers.run(exchange)
+        finally:
+            exchange.restore()
 
     def tls(self) -> ssl.SSLContext:
         if self._tls is None:

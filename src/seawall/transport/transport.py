@@ -122,7 +122,7 @@ class Transport(httpx.AsyncBaseTransport):
         """
         shared, inner = self.shared, self._inner
         if inner is None:
-            return await shared.layers.run(OverWire(request, shared.wire, wall=shared.wall))
+            return await shared.run(OverWire(request, shared.wire, wall=shared.wall))
         return await shared.over(inner.handle_async_request, request, is_trusted=_is_trusted(inner))
 
     async def __aenter__(self) -> Self:

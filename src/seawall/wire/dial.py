@@ -55,6 +55,7 @@ class Dialler:
             DialError: No address took a connection.
             TLSError: The one that did spoke no TLS, or had a bad certificate.
         """
+        tls = self._tls() if origin.is_secure else None
         progress.reached(Phase.CONNECTING)
         ordered = self._order(origin, addresses)[:MAX_ADDRESSES]
         sock, address = await self._connect_any(origin, ordered)
@@ -62,9 +63,9 @@ class Dialler:
         stream = Stream(is_secure=origin.is_secure)
         try:
             await asyncio.get_running_loop().create_connection(lambda: stream, sock=sock)
-            if origin.is_secure:
+            if tls is not None:
                 progress.reached(Phase.TLS)
-                await stream.handshake(self._tls(), server_hostname or origin.host.removesuffix("."))
+                await stream.handshake(tls, server_hostname or origin.host.removesuffix("."))
         except (OSError, ssl.CertificateError) as error:
             stream.close()
             sock.close()

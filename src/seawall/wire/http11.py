@@ -154,7 +154,11 @@ class Connection:
         try:
             yield
         except httpcore.LocalProtocolError as error:
-            raise InvalidRequest(f"{self.origin}: {error}", origin=self.origin) from error
+            # Its text quotes the header, which may be somebody's credentials: it stays in the cause, out of logs.
+            raise InvalidRequest(
+                f"{self.origin}: HTTP/1.1 can't carry this request: look for illegal bytes in its headers",
+                origin=self.origin,
+            ) from error
         except tuple(ERRORS) as error:
             kind = next(ours for theirs, ours in ERRORS.items() if isinstance(error, theirs))
             is_stale = progress.is_reused and not self._stream.has_received
