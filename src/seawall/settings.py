@@ -10,10 +10,10 @@ from __future__ import annotations
 import ipaddress
 import math
 import re
-from collections.abc import Callable, Collection
-from dataclasses import dataclass, field, fields
+from collections.abc import Callable, Collection, Iterable
+from dataclasses import dataclass, fields
 from enum import Enum
-from typing import Any, Final, TypeAlias
+from typing import Any, ClassVar, Final, TypeAlias
 
 __all__ = ["DNS", "UNSET", "Breaker", "Budget", "Bulkhead", "Policy", "Retry", "Unset", "options"]
 
@@ -45,8 +45,14 @@ def _count(owner: str, name: str, value: object, *, low: int) -> None:
         raise ValueError(f"{owner}.{name} must be >= {low}, not {value!r}")
 
 
+def _set(owner: str, name: str, value: object) -> frozenset[Any]:
+    if isinstance(value, str | bytes) or not isinstance(value, Iterable):
+        raise TypeError(f"{owner}.{name} must be a set, such as {{...}}, not {value!r}")
+    return frozenset(value)
+
+
 def _callable(owner: str, name: str, value: object) -> None:
-    if value is not None and not callable(value):
+    if value is not None and (isinstance(value, type) or not callable(value)):
         raise TypeError(f"{owner}.{name} must be a tenacity strategy or None, not {value!r}")
 
 
@@ -94,13 +100,16 @@ class Retry:
         for name in ("wait", "stop", "retry"):
             _callable("Retry", name, getattr(self, name))
         for name in ("statuses", "rejected_statuses"):
-            for status in getattr(self, name):
+            statuses = _set("Retry", name, getattr(self, name))
+            for status in statuses:
                 if isinstance(status, bool) or not isinstance(status, int) or not 100 <= status <= 599:
                     raise ValueError(f"Retry.{name} must hold whole numbers from 100 to 599, not {status!r}")
-            object.__setattr__(self, name, frozenset(getattr(self, name)))
-        if isinstance(self.methods, str):
-            raise TypeError(f"Retry.methods must be a set of names such as {{'GET'}}, not {self.methods!r}")
-        object.__setattr__(self, "methods", frozenset(method.upper() for method in self.methods))
+            object.__setattr__(self, name, statuses)
+        methods = _set("Retry", "methods", self.methods)
+        for method in methods:
+            if not isinstance(method, str) or not re.fullmatch(r"[A-Za-z-]+", method):
+                raise ValueError(f"Retry.methods must hold names such as 'GET', not {method!r}")
+        object.__setattr__(self, "methods", frozenset(method.upper() for method in methods))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -219,7 +228,6 @@ class DNS:
 
     def __post_init__(self) -> None:
         _number("DNS", "timeout", self.timeout, low=0, above=True)
-        _number("DNS", "max_ttl", self.max_ttl, low=self.min_ttl)
         for name in (
             "min_ttl",
             "negative_ttl",
@@ -230,20 +238,21 @@ class DNS:
             "resolution_delay",
         ):
             _number("DNS", name, getattr(self, name), low=0)
+        _number("DNS", "max_ttl", self.max_ttl, low=self.min_ttl)
         _count("DNS", "max_entries", self.max_entries, low=1)
         if self.nameservers is not None:
-            if isinstance(self.nameservers, str):
+            if isinstance(self.nameservers, str) or not isinstance(self.nameservers, Iterable):
                 raise TypeError(f"DNS.nameservers must be a list of strings, not {self.nameservers!r}")
+            object.__setattr__(self, "nameservers", tuple(self.nameservers))
             if not self.nameservers:
                 raise ValueError("DNS.nameservers must name at least one server; None means the system's")
             for server in self.nameservers:
                 _nameserver(server)
-            object.__setattr__(self, "nameservers", tuple(self.nameservers))
 
 
-def _nameserver(server: str) -> None:
-    host, port = server, "53"
-    if match := re.fullmatch(r"\[(.+)\]:(\d+)|([^:]+):(\d+)", server):
+def _nameserver(server: object) -> None:
+    host, port = str(server), "53"
+    if match := re.fullmatch(r"\[(.+)\]:([0-9]+)|([^:]+):([0-9]+)", host):
         host, port = (match[1], match[2]) if match[1] else (match[3], match[4])
     try:
         ipaddress.ip_address(host)
@@ -271,12 +280,7 @@ class Policy:
     bulkhead: Bulkhead | Unset | None = UNSET
     breaker: Breaker | Unset | None = UNSET
     budget: Budget | Unset | None = UNSET
-    _types: dict[str, type] = field(
-        default_factory=lambda: {"retry": Retry, "bulkhead": Bulkhead, "breaker": Breaker, "budget": Budget},
-        init=False,
-        repr=False,
-        compare=False,
-    )
+    _types: ClassVar[dict[str, type]] = {"retry": Retry, "bulkhead": Bulkhead, "breaker": Breaker, "budget": Budget}
 
     def __post_init__(self) -> None:
         if self.deadline is not UNSET and self.deadline is not None:
@@ -288,7 +292,7 @@ class Policy:
 
     def over(self, base: Policy) -> Policy:
         """This policy, with what it leaves out taken from *base*."""
-        names = [f.name for f in fields(self) if f.init]
+        names = [each.name for each in fields(self)]
         mine = {name: getattr(self, name) for name in names}
         return Policy(**{name: getattr(base, name) if value is UNSET else value for name, value in mine.items()})
 

@@ -6,9 +6,10 @@ import math
 
 import httpx
 import pytest
+import tenacity
 
 import seawall
-from seawall.policy.per_host import policy_for
+from seawall.policy.per_host import check_patterns, policy_for
 
 
 @pytest.mark.parametrize(
@@ -23,6 +24,17 @@ from seawall.policy.per_host import policy_for
         (lambda: seawall.Retry(backoff=2, max_backoff=1), ValueError, r"Retry\.max_backoff must be finite and >= 2"),
         (lambda: seawall.Retry(statuses={99}), ValueError, r"Retry\.statuses must hold whole numbers from 100 to 599"),
         (lambda: seawall.Retry(methods="GET"), TypeError, r"Retry\.methods must be a set"),
+        (lambda: seawall.Retry(statuses=500), TypeError, r"Retry\.statuses must be a set"),
+        (lambda: seawall.Retry(methods=["G ET"]), ValueError, r"Retry\.methods must hold names"),
+        (lambda: seawall.Retry(wait=tenacity.wait_fixed), TypeError, r"Retry\.wait must be a tenacity strategy"),
+        (lambda: seawall.DNS(min_ttl="x"), TypeError, r"DNS\.min_ttl must be a number"),
+        (lambda: seawall.DNS(nameservers=[5]), ValueError, r"DNS\.nameservers must hold IP addresses"),
+        (lambda: seawall.Client(retry=seawall.UNSET), TypeError, r"retry: UNSET means"),
+        (
+            lambda: seawall.Client(per_host={"A.test": seawall.Policy(), "a.test": seawall.Policy()}),
+            ValueError,
+            r"there twice",
+        ),
         (lambda: seawall.Retry(wait=3), TypeError, r"Retry\.wait must be a tenacity strategy"),
         (lambda: seawall.Bulkhead(max_concurrent=0), ValueError, r"Bulkhead\.max_concurrent must be >= 1"),
         (lambda: seawall.Bulkhead(max_waiting=-1), ValueError, r"Bulkhead\.max_waiting must be >= 0"),
@@ -81,6 +93,19 @@ def test_settings_are_values():
     with pytest.raises(AttributeError):
         seawall.Retry().max_attempts = 4  # type: ignore[misc]
     assert "max_concurrent=64" in repr(seawall.Bulkhead())
+
+
+def test_settings_take_any_collection():
+    """A generator is read once, and kept."""
+    assert seawall.Retry(statuses=(status for status in (500, 502))).statuses == {500, 502}
+    assert seawall.DNS(nameservers=(each for each in ["127.0.0.1:53"])).nameservers == ("127.0.0.1:53",)
+
+
+def test_patterns_are_spelt_as_hosts_are():
+    """IDNA, lower case, addresses in their shortest form."""
+    policy = seawall.Policy(deadline=1.0)
+    checked = check_patterns({"Bücher.example": policy, "0:0:0:0:0:0:0:1": policy, "*.API.test.": policy})
+    assert list(checked) == ["xn--bcher-kva.example", "::1", "*.api.test"]
 
 
 def test_policy_of_a_host():

@@ -11,7 +11,7 @@ from ..settings import Policy
 __all__ = ["check_patterns", "policy_for"]
 
 _LABEL = r"[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?"
-_PATTERN = re.compile(rf"(\*\.)?{_LABEL}(\.{_LABEL})*\.?")
+_PATTERN = re.compile(rf"(\*\.)?{_LABEL}(\.{_LABEL})*")
 
 
 def check_patterns(per_host: Mapping[str, Policy]) -> dict[str, Policy]:
@@ -22,26 +22,34 @@ def check_patterns(per_host: Mapping[str, Policy]) -> dict[str, Policy]:
         ValueError: A key that no host can match: a URL, a port, a wildcard that isn't the first label.
         TypeError: A value that is no Policy.
     """
-    checked = {}
+    checked: dict[str, Policy] = {}
     for pattern, policy in per_host.items():
-        name = pattern.lower()
-        if not _PATTERN.fullmatch(name) and not _is_literal(name):
-            raise ValueError(
-                f"per_host: no host can match {pattern!r}; use a name such as api.example.com, "
-                "or *.example.com for all names below it, without scheme, port or path"
-            )
+        name = _canonical(pattern)
         if not isinstance(policy, Policy):
             raise TypeError(f"per_host[{pattern!r}] must be a seawall.Policy, not {policy!r}")
-        checked[name.rstrip(".")] = policy
+        if name in checked:
+            raise ValueError(f"per_host: {pattern!r} is there twice, in two spellings")
+        checked[name] = policy
     return checked
 
 
-def _is_literal(name: str) -> bool:
+def _canonical(pattern: str) -> str:
+    """As hosts of requests are spelt: lower case, IDNA, an address in its shortest form."""
     try:
-        ipaddress.ip_address(name)
+        return str(ipaddress.ip_address(pattern))
     except ValueError:
-        return False
-    return True
+        pass
+    star, name = ("*.", pattern[2:]) if pattern.startswith("*.") else ("", pattern)
+    try:
+        name = star + name.encode("idna").decode().lower().rstrip(".")
+    except UnicodeError:
+        name = ""
+    if not _PATTERN.fullmatch(name):
+        raise ValueError(
+            f"per_host: no host can match {pattern!r}; use a name such as api.example.com, "
+            "or *.example.com for all names below it, without scheme, port or path"
+        )
+    return name
 
 
 def policy_for(host: str, per_host: Mapping[str, Policy], base: Policy) -> Policy:

@@ -66,6 +66,9 @@ class Shared:
         for listener in listeners:
             if not callable(listener):
                 raise TypeError(f"listeners must be callables that take an event, not {listener!r}")
+        for name, layer in {"retry": retry, "bulkhead": bulkhead, "breaker": breaker, "budget": budget}.items():
+            if isinstance(layer, Unset):
+                raise TypeError(f'{name}: UNSET means "from the client", and this is the client; None means off')
         _check_limits(limits)
         self.limits = limits
         self.wall = wall
