@@ -59,10 +59,30 @@ async def test_get_fails_with_what_it_says(serve, target, said):
     assert (status, said in output, "Traceback" in output) == (1, True, False)
 
 
-async def test_bad_options():
-    """Status 2, and which option it is."""
-    status, output = await run("demo", "--rate", "-5")
-    assert (status, "--rate" in output) == (2, True)
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["demo", "--rate", "-5"], "--rate"),
+        (["demo", "--json", "/nonexistent/file"], "--json"),
+        (["get", "--deadline", "inf", "http://127.0.0.1/"], "--deadline"),
+    ],
+)
+async def test_bad_options(arguments, said):
+    """Status 2, at once, and which option it is."""
+    status, output = await run(*arguments)
+    assert (status, said in output, "Traceback" in output) == (2, True, False)
+
+
+async def test_get_is_not_fooled_by_servers(serve):
+    """Markup and control characters of a server's are text."""
+
+    async def evil(request: Request) -> None:
+        head = b"HTTP/1.1 200 [/bold] hi\r\ncontent-type: text/\x9b31mred\r\ncontent-length: 0\r\n\r\n"
+        await request.send(head)
+
+    server = await serve(evil)
+    status, output = await run("get", f"{server.url}/")
+    assert (status, "[/bold] hi" in output, "\x9b" in output) == (0, True, False)
 
 
 async def test_demo(tmp_path):

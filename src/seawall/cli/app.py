@@ -48,7 +48,7 @@ def demo(
 @app.command()
 def get(
     urls: Annotated[list[str], typer.Argument(metavar="URL...", help="With http:// or https://.")],
-    deadline: Annotated[float | None, typer.Option(min=0.001, help="s for each call as a whole.")] = None,
+    deadline: Annotated[float | None, typer.Option(min=0.001, max=86400, help="s for each call as a whole.")] = None,
     method: Annotated[str, typer.Option("--method", "-X")] = "GET",
     insecure: Annotated[bool, typer.Option("--insecure", "-k", help="Don't check certificates.")] = False,
 ) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import anyio
+import anyio.lowlevel
 import httpx
 from rich.console import Console
 from rich.markup import escape
@@ -14,13 +16,14 @@ from ..settings import UNSET
 
 __all__ = ["run"]
 
-COLUMNS = ("resolve", "connect", "TLS", "first byte", "body")
+COLUMNS = {"resolve": 9, "connect": 9, "TLS": 8, "first byte": 12, "body": 9, "in all": 9}  # name → width
 
 
 async def run(urls: Sequence[str], *, deadline: float | None, method: str, verify: bool) -> int:
     """Exit status: 0 if every call ended with a status below 400."""
     console = Console(highlight=False, soft_wrap=True)
     worst = 0
+    await anyio.lowlevel.checkpoint()  # loads its backend, which else the first connect would be charged with
     async with Client(
         deadline=UNSET if deadline is None else deadline, follow_redirects=True, verify=verify, http2=False
     ) as client:
@@ -45,7 +48,9 @@ async def _fetch(console: Console, client: Client, method: str, url: str) -> int
     is_good = response.status_code < 400
     colour = "green" if is_good else "red"
     kind = response.headers.get("content-type", "no content type")
-    console.print(f"  [{colour}]{response.status_code} {response.reason_phrase}[/], {size} bytes, {escape(kind)}")
+    console.print(
+        f"  [{colour}]{response.status_code} {_plain(response.reason_phrase)}[/], {size} bytes, {_plain(kind)}"
+    )
     if attempts.note:
         console.print(f"  {escape(attempts.note)}")
     return 0 if is_good else 1
@@ -54,15 +59,23 @@ async def _fetch(console: Console, client: Client, method: str, url: str) -> int
 def _print(console: Console, attempts: Sequence[Attempt]) -> None:
     if not attempts:
         return
-    head = "".join(f"{name:>12}" for name in COLUMNS)
-    console.print(f"  [dim]{'attempt':<8}{head}{'in all':>12}  address -> outcome[/]")
+    head = "".join(f"{name:>{width}}" for name, width in COLUMNS.items())
+    console.print(f"  [dim]#{head}  address -> outcome (times in ms)[/]")
     for attempt in attempts:
-        parts = "".join(f"{part:>12}" for part in _parts(attempt))
+        parts = "".join(
+            f"{part:>{width}}"
+            for part, width in zip([*_parts(attempt), _ms(attempt.duration)], COLUMNS.values(), strict=True)
+        )
         whom = str(attempt.address or attempt.origin.host) + (", kept alive" if attempt.is_reused else "")
         colour = "green" if attempt.outcome < "400" and attempt.outcome.isdigit() else "yellow"
-        outcome = f"[{colour}]{attempt.outcome}[/]"
-        after = f" after a delay of {_ms(attempt.delay)}" if attempt.delay else ""
-        console.print(f"  {attempt.number:<8}{parts}{_ms(attempt.duration):>12}  {whom} -> {outcome}{after}")
+        if attempt.delay:
+            console.print(f"  [dim]after {_ms(attempt.delay)} ms[/]")
+        console.print(f"  {attempt.number}{parts}  {whom} -> [{colour}]{attempt.outcome}[/]")
+
+
+def _plain(text: str) -> str:
+    """What a server wrote, without its power over a terminal."""
+    return escape("".join(character if character.isprintable() else "?" for character in text))
 
 
 def _parts(attempt: Attempt) -> list[str]:
@@ -86,4 +99,4 @@ def _parts(attempt: Attempt) -> list[str]:
 
 
 def _ms(seconds: float) -> str:
-    return f"{seconds * 1e3:.1f} ms"
+    return f"{seconds * 1e3:.1f}"
