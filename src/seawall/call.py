@@ -168,8 +168,7 @@ class Layers:
                 release()
             del response
             hop.last_error, hop.progress = outcome.error or hop.last_error, None
-            if not hop.timer.expired():
-                hop.timer.reschedule(hop.call.deadline_at)  # the body of this attempt may have pushed it ahead
+            self._reschedule(hop, hop.call.deadline_at)  # the body of this attempt may have pushed it ahead
             self._events.emit(RetryScheduled(exchange.origin, len(hop.call.attempts) + 1, wait, outcome.name))
             await self._clock.sleep(wait)
             delay = wait
@@ -183,6 +182,8 @@ class Layers:
         Returns:
             The outcome, the response if there is one, and what gives the permit back where a body still holds it.
         """
+        if self._is_closed:
+            raise exchange.adopt(self._closed(exchange.origin))
         state = hop.state
         progress = hop.progress = Progress(self._clock.now)
         generation: int | None = None
@@ -251,18 +252,23 @@ class Layers:
 
     def _pace(self, hop: Hop) -> tuple[Callable[[], None], Callable[[int], None]]:
         """What is told of body parts sent and received: where the deadline is only derived, they push it ahead."""
-        call, timer, now = hop.call, hop.timer, self._clock.now
+        call, now = hop.call, self._clock.now
         pace = None if call.soft_at is None else Pace(call.soft_at)
 
         def sent() -> None:
-            if pace is not None and not timer.expired():
-                timer.reschedule(earliest(call.hard_at, pace.sent(now())))
+            if pace is not None:
+                self._reschedule(hop, earliest(call.hard_at, pace.sent(now())))
 
         def received(size: int) -> None:
-            if pace is not None and not timer.expired():
-                timer.reschedule(earliest(call.hard_at, pace.received(size, now())))
+            if pace is not None:
+                self._reschedule(hop, earliest(call.hard_at, pace.received(size, now())))
 
         return sent, received
+
+    def _reschedule(self, hop: Hop, when: float | None) -> None:
+        """Never once it struck, nor once the client closes: that instant is past, and stays."""
+        if not hop.timer.expired() and not self._is_closed:
+            hop.timer.reschedule(when)
 
     def _end(
         self,

@@ -211,6 +211,19 @@ async def test_errors_of_an_asgi_application_are_its_own():
     assert seen == ["POST"]
 
 
+async def test_another_seawall_below_is_not_believed(serve):
+    """Its errors say what it did, not what was sent through it by us: the server sees the POST once."""
+
+    async def reset(request: Request) -> None:
+        request.reset()
+
+    server = await serve(reset)
+    async with seawall.Client(transport=seawall.Transport(seawall.Transport(), retry=FAST)) as client:
+        with pytest.raises(httpx.TransportError):
+            await client.post(server.url)
+    assert len(server.requests) == 1
+
+
 async def test_foreign_transport_is_not_believed():
     """Some call a lost connection ConnectTimeout: over a transport that isn't httpx's, a POST is sent once."""
 

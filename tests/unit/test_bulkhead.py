@@ -91,3 +91,18 @@ async def test_cancelled_waiters_are_skipped():
     await waiters[2]
     bulkhead.release()
     assert bulkhead.is_idle
+
+
+async def test_whoever_is_cancelled_as_the_wait_expires_leaves_once():
+    """Else the count of waiters goes below zero, and nobody gets a permit ever again."""
+    bulkhead = make(1)
+    await bulkhead.acquire(None)
+    loop = asyncio.get_running_loop()
+    waiter = asyncio.create_task(bulkhead.acquire(5.0))
+    await asyncio.sleep(0)
+    loop.call_at(5.0, waiter.cancel)  # in the same round as the expiry, after it
+    with pytest.raises(asyncio.CancelledError):
+        await waiter
+    assert bulkhead.statistics().waiting == 0
+    bulkhead.release()
+    assert bulkhead.try_acquire()

@@ -201,6 +201,23 @@ async def test_stale_answer_never_outlives_its_denial(client, dns, serve, clock)
         await client.get(url)
 
 
+async def test_denial_of_one_family_ends_both(client, dns, serve, clock):
+    """NXDOMAIN for A, silence for AAAA: the old AAAA is not stale, it is gone."""
+    dns.zone["gone.test"] = Name(a=("127.0.0.1",), aaaa=("::1",), ttl=1)
+    server = await serve(ok)
+    await client.get(f"http://gone.test:{server.port}")
+    await settled(client)
+    original = dns._answer
+    del dns.zone["gone.test"]
+    dns._answer = lambda query, name, kind, entry: b"" if kind == "AAAA" else original(query, name, kind, entry)
+    clock.ahead = 2.0
+    with pytest.raises(seawall.NameNotFound):
+        await client.get(f"http://gone.test:{server.port}")
+    clock.ahead = 4.0
+    with pytest.raises(seawall.NameNotFound):
+        await client.get(f"http://gone.test:{server.port}")
+
+
 async def test_localhost_and_literals_need_no_server(client, dns, serve):
     """/etc/hosts and addresses are known without asking."""
     server = await serve(ok)

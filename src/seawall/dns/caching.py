@@ -169,7 +169,10 @@ class CachingResolver:
                     mine = tuple(a for a in found.addresses if each in (0, _family(a)))
                     part = Answer(mine, SYSTEM_TTL, "system") if mine else NoAddress(f"{host}: no such address")
                     self._cache.store(host, each, part, now)
-        elif isinstance(found, Answer | NameNotFound | NoAddress):
+        elif isinstance(found, NameNotFound):
+            for each in self._families:  # the name is gone, so no address of any family may outlive it
+                self._cache.store(host, each, found, now)
+        elif isinstance(found, Answer | NoAddress):
             self._cache.store(host, family, found, now)
         self._cache.align(host, self._families, now)
 

@@ -86,11 +86,11 @@ class BulkheadState:
         try:
             await waiter
         except asyncio.CancelledError:
-            if waiter.done() and not waiter.cancelled() and waiter.exception() is None:
-                self.release()  # granted, and cancelled before it could be used
-            else:
+            if waiter.cancelled():
                 self._leave()
-            raise
+            elif waiter.exception() is None:
+                self.release()  # granted, and cancelled before it could be used
+            raise  # (one that expired has left already)
         finally:
             if timer is not None:
                 timer.cancel()

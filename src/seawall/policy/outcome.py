@@ -58,9 +58,11 @@ def is_failure(outcome: Outcome) -> bool | None:
     Whether the breaker counts it against the origin: transport failures, and 5xx but 501 (a fact, no fault).
 
     Returns:
-        None where it says nothing of the origin: we refused, or its name has no address.
+        None where it says nothing of the origin: we refused, its name has no address, or an idle connection was gone.
     """
     if isinstance(outcome.error, (*LOCAL, NameNotFound, NoAddress, AddressRefused)):
+        return None
+    if outcome.is_stale:
         return None
     if outcome.error is not None:
         return True

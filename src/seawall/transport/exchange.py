@@ -20,7 +20,7 @@ from ..settings import Policy
 from ..wire.body import OwningBody
 from ..wire.exchange import Answered, Wire
 from ..wire.http11 import Head, Message
-from ..wire.pool import Slots
+from ..wire.pool import Pool
 from .adopt import as_httpx
 from .patched import WirePool, WireTransport, is_patched
 
@@ -249,21 +249,19 @@ class OverTransport(Exchange):
         self,
         request: httpx.Request,
         send: Callable[[httpx.Request], Awaitable[httpx.Response]],
-        slots: Slots,
+        pool: Pool,
         *,
         is_trusted: bool,
         wall: Callable[[], float],
     ) -> None:
         super().__init__(request, wall=wall)
         self._send = send
-        self._slots = slots
+        self._pool = pool
         self.is_trusted = is_trusted
 
     async def send(self, progress: Progress) -> httpx.Response:
-        slots = self._slots
-        pool_timeout = self.timeouts.get("pool")
-        if not slots.try_acquire():
-            await slots.acquire(None if pool_timeout is None else max(0.0, pool_timeout - progress.waited))
+        pool, pool_timeout = self._pool, self.timeouts.get("pool")
+        await pool.reserve(None if pool_timeout is None else max(0.0, pool_timeout - progress.waited))
         response: httpx.Response | None = None
         try:
             progress.reached(Phase.CONNECTING)
@@ -271,10 +269,15 @@ class OverTransport(Exchange):
             progress.reached(Phase.HEADERS)
             if not isinstance(response.stream, httpx.AsyncByteStream):
                 raise TypeError(f"{self._send!r} must return a response with an async stream, not {response.stream!r}")
-        except BaseException:
-            slots.release()
+        except SeawallError:
+            # Another seawall's, or one that an application below let through: it says nothing of OUR request.
+            progress.reached(Phase.SENDING)
+            pool.cancel()
             raise
-        super().own(response, slots.release)
+        except BaseException:
+            pool.cancel()
+            raise
+        super().own(response, pool.cancel)
         return response
 
 

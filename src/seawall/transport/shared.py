@@ -105,7 +105,7 @@ class Shared:
         is_trusted: bool,
     ) -> httpx.Response:
         """One hop through the layers, with another transport's *send* at the bottom."""
-        return await self.run(OverTransport(request, send, self.layers.slots, is_trusted=is_trusted, wall=self.wall))
+        return await self.run(OverTransport(request, send, self.wire.pool, is_trusted=is_trusted, wall=self.wall))
 
     async def run(self, exchange: Exchange) -> httpx.Response:
         """One hop through the layers."""
