@@ -278,6 +278,29 @@ async def test_resolver_of_ones_own(stack, serve):
     assert discovery.closed
 
 
+async def test_resolver_of_ones_own_is_asked_for_each_port(stack, serve):
+    """It may answer with ports: two services of one name are two answers."""
+
+    async def first(request: Request) -> None:
+        await request.reply(body=b"first")
+
+    async def second(request: Request) -> None:
+        await request.reply(body=b"second")
+
+    ports = {80: (await serve(first)).port, 81: (await serve(second)).port}
+
+    class Discovery:
+        async def resolve(self, host, port, *, family=0):
+            return seawall.Answer((seawall.Address("127.0.0.1", ports[port]),), 30.0, "mine")
+
+        async def aclose(self):
+            pass
+
+    client = await stack.enter_async_context(seawall.Client(resolver=Discovery()))
+    bodies = [(await client.get(f"http://svc:{port}/")).text for port in (80, 81, 80)]
+    assert bodies == ["first", "second", "first"]
+
+
 @pytest.mark.parametrize(
     ("answer", "error"),
     [

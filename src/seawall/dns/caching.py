@@ -69,15 +69,16 @@ class CachingResolver:
         host = _key(origin)
         now = self._now()
         entries: list[Entry] = []
-        for family in self._families:
-            entry = self._cache.fresh(host, family, now)
+        slots = self._slots(origin.port)
+        for slot in slots:
+            entry = self._cache.fresh(host, slot, now)
             if entry is None:
                 return None
             entries.append(entry)
         self._count(host, 0)
-        for family, entry in zip(self._families, entries, strict=True):
+        for slot, entry in zip(slots, entries, strict=True):
             if now >= entry.refresh_at:
-                self._lookup(host, origin.port, family)
+                self._lookup(host, origin.port, slot)
         return _merge(host, [entry.answer for entry in entries])
 
     async def resolve(self, origin: Origin) -> Answer:
@@ -128,28 +129,28 @@ class CachingResolver:
     def _search(self, host: str, port: int) -> _Search:
         """What is known of each family, and a lookup for each of which nothing is."""
         now = self._now()
-        entries = {family: self._cache.fresh(host, family, now) for family in self._families}
+        entries = {slot: self._cache.fresh(host, slot, now) for slot in self._slots(port)}
         known = [entry.answer for entry in entries.values() if entry is not None]
-        lookups = [self._lookup(host, port, family) for family, entry in entries.items() if entry is None]
+        lookups = [self._lookup(host, port, slot) for slot, entry in entries.items() if entry is None]
         return _Search(known, lookups, self._now, self._settings.resolution_delay)
 
-    def _lookup(self, host: str, port: int, family: int) -> asyncio.Task[Answer]:
+    def _lookup(self, host: str, port: int, slot: int) -> asyncio.Task[Answer]:
         """The lookup under way, or a new one."""
-        task = self._lookups.get((host, family))
+        task = self._lookups.get((host, slot))
         if task is None:
             task = asyncio.get_running_loop().create_task(
-                self._ask(host, port, family), context=contextvars.Context(), name=f"seawall dns {host}"
+                self._ask(host, port, slot), context=contextvars.Context(), name=f"seawall dns {host}"
             )
-            self._lookups[host, family] = task
-            task.add_done_callback(lambda done: self._finished(host, family, done))
+            self._lookups[host, slot] = task
+            task.add_done_callback(lambda done: self._finished(host, port, slot, done))
         return task
 
-    async def _ask(self, host: str, port: int, family: int) -> Answer:
+    async def _ask(self, host: str, port: int, slot: int) -> Answer:
         async with asyncio.timeout(self._settings.timeout):
-            if family == SYSTEM:
+            if slot == SYSTEM:
                 assert self._fallback is not None
                 return await self._fallback.resolve(host, port)
-            answer = await self._upstream.resolve(host, port, family=family)
+            answer = await self._upstream.resolve(host, port, family=slot if slot in self._families else 0)
             if not answer.addresses:
                 raise NoAddress(f"{host}: the resolver gave no address")
             for address in answer.addresses:
@@ -157,28 +158,33 @@ class CachingResolver:
                     raise ResolverFailure(f"{host}: the resolver gave {address.ip!r}, which is no IP address")
             return answer._replace(ttl=SYSTEM_TTL) if answer.ttl is None else answer
 
-    def _finished(self, host: str, family: int, task: asyncio.Task[Answer]) -> None:
-        del self._lookups[host, family]
+    def _finished(self, host: str, port: int, slot: int, task: asyncio.Task[Answer]) -> None:
+        del self._lookups[host, slot]
         if task.cancelled():
             return
-        found, now = _result(task), self._now()
-        if family == SYSTEM:
+        found, now, slots = _result(task), self._now(), self._slots(port)
+        if slot == SYSTEM:
             if isinstance(found, Answer):
                 # One family at a time is what the cache holds; the system's answer stands for all of them.
-                for each in self._families:
-                    mine = tuple(a for a in found.addresses if each in (0, _family(a)))
+                for each in slots:
+                    mine = tuple(address for address in found.addresses if each == _family(address))
                     part = Answer(mine, SYSTEM_TTL, "system") if mine else NoAddress(f"{host}: no such address")
                     self._cache.store(host, each, part, now)
         elif isinstance(found, NameNotFound):
-            for each in self._families:  # the name is gone, so no address of any family may outlive it
+            for each in slots:  # the name is gone, so no address of any family may outlive it
                 self._cache.store(host, each, found, now)
         elif isinstance(found, Answer | NoAddress):
-            self._cache.store(host, family, found, now)
-        self._cache.align(host, self._families, now)
+            self._cache.store(host, slot, found, now)
+        self._cache.align(host, slots, now)
+
+    def _slots(self, port: int) -> tuple[int, ...]:
+        """What is kept apart under a name: families, or ports where a resolver may answer with some."""
+        return (port,) if self._families == (0,) else self._families
 
     def _stale(self, origin: Origin) -> Answer | None:
         now, host = self._now(), _key(origin)
-        found = [self._cache.stale(host, family, now, is_secure=origin.is_secure) for family in self._families]
+        slots = self._slots(origin.port)
+        found = [self._cache.stale(host, slot, now, is_secure=origin.is_secure) for slot in slots]
         addresses = tuple(address for answer in found if answer is not None for address in answer.addresses)
         return Answer(addresses, None, "stale") if addresses else None
 

@@ -30,6 +30,7 @@ AI_NOSORT = 1 << 7  # RFC 6724 sorting costs 11 µs an address, and dialling doe
 TRY_TIMEOUT = 0.5  # s, then doubling: a lost datagram is to cost no more than a slow server
 TRIES = 5
 
+MAX_ASKED = 1024  # names that one channel is asked, and keeps
 ETIMEOUT = 12
 
 # https://c-ares.org/docs/ares_strerror.html
@@ -100,7 +101,7 @@ class CaresResolver:
         if channel is not None and channel.pid != os.getpid():
             self._channels.discard(channel)
             channel = None
-        elif channel is not None and (host, family) in channel.asked:
+        elif channel is not None and ((host, family) in channel.asked or len(channel.asked) >= MAX_ASKED):
             channel.is_retired = True
             await self._close_if_done(channel)
         if channel is None or channel.is_retired:

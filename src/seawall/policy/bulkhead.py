@@ -112,8 +112,8 @@ class BulkheadState:
 
     def _leave(self) -> None:
         self._waiting -= 1
-        if self._waiting == 0:
-            self._waiters.clear()
+        if len(self._waiters) > 2 * self._waiting + 16:  # most of it has left
+            self._waiters = deque(waiter for waiter in self._waiters if not waiter.done())
 
     def _full(self, why: str) -> BulkheadFull:
         return BulkheadFull(

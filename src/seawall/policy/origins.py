@@ -22,6 +22,7 @@ from .per_host import policy_for
 
 __all__ = ["OriginState", "Origins"]
 
+MAX_LOOKED_AT = 8  # states per new origin, in search of room: the cost must not grow with the number of busy ones
 SHED_SHARE = 0.1  # of the recent attempts failed: from here on, a standing queue is shed
 
 
@@ -151,12 +152,14 @@ class Origins:
         return True
 
     def _make_room(self) -> None:
-        if len(self._states) < self.max_origins:
-            return
-        for origin, state in self._states.items():
+        for _ in range(MAX_LOOKED_AT):
+            if len(self._states) < self.max_origins:
+                return
+            origin, state = next(iter(self._states.items()))
             if state.bulkhead is None or state.bulkhead.is_idle:
                 del self._states[origin]
-                return
+            else:
+                self._states.move_to_end(origin)
 
     def _new(self, origin: Origin) -> OriginState:
         policy = policy_for(origin.host, self._per_host, self._base)
