@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import anyio
 import anyio.lowlevel
 import httpx
 from rich.console import Console
@@ -24,9 +23,8 @@ async def run(urls: Sequence[str], *, deadline: float | None, method: str, verif
     console = Console(highlight=False, soft_wrap=True)
     worst = 0
     await anyio.lowlevel.checkpoint()  # loads its backend, which else the first connect would be charged with
-    async with Client(
-        deadline=UNSET if deadline is None else deadline, follow_redirects=True, verify=verify, http2=False
-    ) as client:
+    limit = UNSET if deadline is None else deadline
+    async with Client(deadline=limit, follow_redirects=True, verify=verify) as client:
         for url in urls:
             worst = max(worst, await _fetch(console, client, method, url))
     return worst
