@@ -8,12 +8,13 @@ A bad value raises ValueError (TypeError for a wrong type) that names the settin
 from __future__ import annotations
 
 import ipaddress
-import math
 import re
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, fields
 from enum import Enum
 from typing import Any, ClassVar, Final, TypeAlias
+
+from .check import count, number
 
 __all__ = ["DNS", "UNSET", "Breaker", "Budget", "Bulkhead", "Policy", "Retry", "Unset", "options"]
 
@@ -27,22 +28,6 @@ class Unset(Enum):
 
 UNSET: Final = Unset.UNSET
 Strategy: TypeAlias = Callable[[Any], Any]  # tenacity's: a function of its RetryCallState
-
-
-def _number(owner: str, name: str, value: object, *, low: float, high: float = math.inf, above: bool = False) -> None:
-    """Refuse what is not a finite number in [low, high], or (low, high] where *above*."""
-    span = f"{'>' if above else '>='} {low:g}" + (f" and <= {high:g}" if high != math.inf else "")
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise TypeError(f"{owner}.{name} must be a number {span}, not {value!r}")
-    if not math.isfinite(value) or value < low or value > high or (above and value == low):
-        raise ValueError(f"{owner}.{name} must be finite and {span}, not {value!r}")
-
-
-def _count(owner: str, name: str, value: object, *, low: int) -> None:
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise TypeError(f"{owner}.{name} must be a whole number >= {low}, not {value!r}")
-    if value < low:
-        raise ValueError(f"{owner}.{name} must be >= {low}, not {value!r}")
 
 
 def _set(owner: str, name: str, value: object) -> frozenset[Any]:
@@ -92,11 +77,11 @@ class Retry:
     retry: Strategy | None = None
 
     def __post_init__(self) -> None:
-        _count("Retry", "max_attempts", self.max_attempts, low=1)
-        _number("Retry", "backoff", self.backoff, low=0)
-        _number("Retry", "max_backoff", self.max_backoff, low=self.backoff)
-        _number("Retry", "throttled_backoff", self.throttled_backoff, low=0)
-        _number("Retry", "max_retry_after", self.max_retry_after, low=0)
+        count("Retry", "max_attempts", self.max_attempts, low=1)
+        number("Retry", "backoff", self.backoff, low=0)
+        number("Retry", "max_backoff", self.max_backoff, low=self.backoff)
+        number("Retry", "throttled_backoff", self.throttled_backoff, low=0)
+        number("Retry", "max_retry_after", self.max_retry_after, low=0)
         for name in ("wait", "stop", "retry"):
             _callable("Retry", name, getattr(self, name))
         for name in ("statuses", "rejected_statuses"):
@@ -131,10 +116,10 @@ class Bulkhead:
     shed_after: float = 0.1
 
     def __post_init__(self) -> None:
-        _count("Bulkhead", "max_concurrent", self.max_concurrent, low=1)
+        count("Bulkhead", "max_concurrent", self.max_concurrent, low=1)
         if self.max_waiting is not None:
-            _count("Bulkhead", "max_waiting", self.max_waiting, low=0)
-        _number("Bulkhead", "shed_after", self.shed_after, low=0, above=True)
+            count("Bulkhead", "max_waiting", self.max_waiting, low=0)
+        number("Bulkhead", "shed_after", self.shed_after, low=0, above=True)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -161,12 +146,12 @@ class Breaker:
     probes: int = 3
 
     def __post_init__(self) -> None:
-        _count("Breaker", "min_calls", self.min_calls, low=1)
-        _number("Breaker", "failure_rate", self.failure_rate, low=0, high=1, above=True)
-        _number("Breaker", "window", self.window, low=0, above=True)
-        _number("Breaker", "open_for", self.open_for, low=0, above=True)
-        _number("Breaker", "max_open_for", self.max_open_for, low=self.open_for)
-        _count("Breaker", "probes", self.probes, low=1)
+        count("Breaker", "min_calls", self.min_calls, low=1)
+        number("Breaker", "failure_rate", self.failure_rate, low=0, high=1, above=True)
+        number("Breaker", "window", self.window, low=0, above=True)
+        number("Breaker", "open_for", self.open_for, low=0, above=True)
+        number("Breaker", "max_open_for", self.max_open_for, low=self.open_for)
+        count("Breaker", "probes", self.probes, low=1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -189,9 +174,9 @@ class Budget:
     max_client_balance: float = 100.0
 
     def __post_init__(self) -> None:
-        _number("Budget", "ratio", self.ratio, low=0, high=1)
+        number("Budget", "ratio", self.ratio, low=0, high=1)
         for name in ("rate", "max_balance", "client_rate", "max_client_balance"):
-            _number("Budget", name, getattr(self, name), low=0)
+            number("Budget", name, getattr(self, name), low=0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -227,7 +212,7 @@ class DNS:
     max_entries: int = 1024
 
     def __post_init__(self) -> None:
-        _number("DNS", "timeout", self.timeout, low=0, above=True)
+        number("DNS", "timeout", self.timeout, low=0, above=True)
         for name in (
             "min_ttl",
             "negative_ttl",
@@ -237,9 +222,9 @@ class DNS:
             "fallback_after",
             "resolution_delay",
         ):
-            _number("DNS", name, getattr(self, name), low=0)
-        _number("DNS", "max_ttl", self.max_ttl, low=self.min_ttl)
-        _count("DNS", "max_entries", self.max_entries, low=1)
+            number("DNS", name, getattr(self, name), low=0)
+        number("DNS", "max_ttl", self.max_ttl, low=self.min_ttl)
+        count("DNS", "max_entries", self.max_entries, low=1)
         if self.nameservers is not None:
             if isinstance(self.nameservers, str) or not isinstance(self.nameservers, Iterable):
                 raise TypeError(f"DNS.nameservers must be a list of strings, not {self.nameservers!r}")
@@ -284,7 +269,7 @@ class Policy:
 
     def __post_init__(self) -> None:
         if self.deadline is not UNSET and self.deadline is not None:
-            _number("Policy", "deadline", self.deadline, low=0, above=True)
+            number("Policy", "deadline", self.deadline, low=0, above=True)
         for name, expected in self._types.items():
             value = getattr(self, name)
             if value is not UNSET and value is not None and not isinstance(value, expected):
