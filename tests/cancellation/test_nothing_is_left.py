@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import os
+import itertools
 import random
 import ssl
-from collections.abc import Callable, Coroutine
-from typing import Any
 
 import httpx
 import pytest
@@ -16,7 +14,9 @@ import trustme
 
 import seawall
 from seawall.testing import Request
+from seawall.testing.cancel import cancel_everywhere
 from seawall.testing.dns import Name
+from seawall.testing.leaks import held, no_leaks
 
 pytestmark = pytest.mark.anyio
 
@@ -32,45 +32,21 @@ async def settle() -> None:
 
 
 def assert_clean(client: seawall.Client) -> None:
-    stats = client.stats()
-    assert stats.calls == 0
-    assert [(o.in_flight, o.waiting) for o in stats.origins.values()] == [(0, 0)] * len(stats.origins)
-    assert stats.connections == sum(origin.idle for origin in stats.origins.values())
-
-
-async def cancel_everywhere(
-    client: seawall.Client, start: Callable[[int], Coroutine[Any, Any, Any]], *, warm: bool = False
-) -> int:
-    """
-    Cancel ``start(k)`` after k rounds of the loop, for each k until it finishes by itself; returns that k.
-
-    With *warm*, it is run once to its end before each, so that there is an idle connection.
-    """
-    for rounds in range(10_000):
-        if warm:
-            await start(rounds)
-        call = asyncio.create_task(start(rounds))
-        for _ in range(rounds):
-            await asyncio.sleep(0)
-        if call.done():
-            await call
-            return rounds
-        call.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await call
-        assert_clean(client)
-    raise AssertionError("it never finished")
+    assert held(client.stats()) == []
 
 
 async def test_at_every_step_of_a_call(client, dns, serve):
     """DNS, dialling, sending, the body."""
     server = await serve(ok)
 
-    async def call(rounds: int) -> None:
-        dns.zone[f"n{rounds}.test"] = Name(a=("127.0.0.1",))
-        assert (await client.get(f"http://n{rounds}.test:{server.port}")).status_code == 200
+    numbers = itertools.count()
 
-    assert await cancel_everywhere(client, call) > 5
+    async def call() -> None:
+        name = f"n{next(numbers)}.test"
+        dns.zone[name] = Name(a=("127.0.0.1",))
+        assert (await client.get(f"http://{name}:{server.port}")).status_code == 200
+
+    assert await cancel_everywhere(call, after=lambda: assert_clean(client)) > 5
     await client.aclose()
     assert client.stats().connections == 0
 
@@ -91,31 +67,31 @@ async def test_at_every_step_of_a_call_with_tls_and_a_dead_address(stack, dns, s
         )
     )
 
-    async def call(rounds: int) -> None:
+    async def call() -> None:
         assert (await client.get(f"https://good.test:{server.port}")).status_code == 200
 
-    assert await cancel_everywhere(client, call) > 10
+    assert await cancel_everywhere(call, after=lambda: assert_clean(client)) > 10
 
 
 async def test_at_every_step_of_a_call_on_an_idle_connection(client, serve):
     """The same where the connection is there already: it is closed, or good for another request."""
     server = await serve(ok)
 
-    async def call(rounds: int) -> None:
+    async def call() -> None:
         assert len((await client.get(server.url)).content) == 100_000
 
-    assert await cancel_everywhere(client, call, warm=True) > 3
+    assert await cancel_everywhere(call, before=call, after=lambda: assert_clean(client)) > 3
 
 
 async def test_at_every_step_of_a_stream(client, serve):
     """The same, between the headers and the end of a body that is read as it comes."""
     server = await serve(ok)
 
-    async def stream(rounds: int) -> None:
+    async def stream() -> None:
         async with client.stream("GET", server.url) as response:
             assert sum([len(part) async for part in response.aiter_raw()]) == 100_000
 
-    assert await cancel_everywhere(client, stream) > 3
+    assert await cancel_everywhere(stream, after=lambda: assert_clean(client)) > 3
 
 
 async def test_a_thousand_calls_at_random_instants(dns, serve):
@@ -137,12 +113,6 @@ async def test_a_thousand_calls_at_random_instants(dns, serve):
 
     rng = random.Random(7)
     server = await serve(moody)
-    warm = seawall.Client(dns=seawall.DNS(nameservers=(dns.address,)))
-    await warm.get(f"http://good.test:{server.port}/ok")
-    await warm.aclose()
-    await settle()
-    descriptors, tasks = len(os.listdir("/proc/self/fd")), len(asyncio.all_tasks())
-
     client = seawall.Client(
         dns=seawall.DNS(nameservers=(dns.address,)),
         bulkhead=seawall.Bulkhead(max_concurrent=10),
@@ -157,19 +127,14 @@ async def test_a_thousand_calls_at_random_instants(dns, serve):
         except (TimeoutError, seawall.SeawallError):
             pass
 
-    for _ in range(10):
-        await asyncio.gather(*(call(number) for number in range(100)))
-    assert_clean(client)
-    good = await asyncio.gather(*(client.get(f"http://good.test:{server.port}/ok") for _ in range(20)))
-    assert [response.status_code for response in good] == [200] * 20
-    await client.aclose()
-    for _ in range(500):  # c-ares closes its channels in a thread of its own
-        if not server.open and len(os.listdir("/proc/self/fd")) <= descriptors:
-            break
-        await asyncio.sleep(0.01)
+    async with no_leaks(client, grace=5.0):  # c-ares closes its channels in a thread of its own
+        for _ in range(10):
+            await asyncio.gather(*(call(number) for number in range(100)))
+        assert_clean(client)
+        good = await asyncio.gather(*(client.get(f"http://good.test:{server.port}/ok") for _ in range(20)))
+        assert [response.status_code for response in good] == [200] * 20
+        await client.aclose()
     assert server.open == 0
-    assert len(os.listdir("/proc/self/fd")) <= descriptors
-    assert len(asyncio.all_tasks()) == tasks
 
 
 async def test_dropped_response_gives_its_permit_back(client, serve):

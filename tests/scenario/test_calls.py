@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable
-from random import Random
+import time
+from collections import Counter
+from collections.abc import AsyncIterator
 
 import httpx
 import pytest
 import tenacity
 
 import seawall
-from seawall.testing import VirtualLoop
+from seawall.testing.chance import FixedRandom
+from seawall.testing.clock import VIRTUAL
+from seawall.testing.wire import Body, ScriptedWire
 
 pytestmark = pytest.mark.anyio
 
@@ -21,63 +24,39 @@ URL = "http://api.test/"
 
 @pytest.fixture
 def anyio_backend():
-    return "asyncio", {"loop_factory": VirtualLoop}
-
-
-class Top(Random):
-    """Chance at its worst: every delay is its upper bound."""
-
-    def uniform(self, low: float, high: float) -> float:
-        return high
-
-
-class Script:
-    """The n-th request gets the n-th step, the last repeats; notes the instant of each."""
-
-    def __init__(self, *steps: object) -> None:
-        self.steps = list(steps)
-        self.instants: list[float] = []
-
-    async def __call__(self, request: httpx.Request) -> httpx.Response:
-        self.instants.append(now())
-        step = self.steps[min(len(self.instants), len(self.steps)) - 1]
-        if isinstance(step, Exception):
-            raise step
-        if isinstance(step, float):
-            await asyncio.sleep(step)
-            return httpx.Response(200)
-        return step() if callable(step) else step
+    return VIRTUAL
 
 
 def now() -> float:
     return round(asyncio.get_running_loop().time(), 9)
 
 
-def client(script: Callable, **settings) -> seawall.Client:
-    settings.setdefault("rng", Top())
-    return seawall.Client(transport=httpx.MockTransport(script), **settings)
+def client(wire: httpx.AsyncBaseTransport, **settings) -> seawall.Client:
+    """Each delay of a retry is its upper bound."""
+    settings.setdefault("rng", FixedRandom())
+    return seawall.Client(transport=wire, **settings)
 
 
-def answers(status: int, **headers: str) -> Callable[[], httpx.Response]:
-    return lambda: httpx.Response(status, headers={name.replace("_", "-"): value for name, value in headers.items()})
+def later(status: int, retry_after: str) -> httpx.Response:
+    return httpx.Response(status, headers={"retry-after": retry_after})
 
 
 async def test_backoff_at_its_bounds():
     """100 ms, then 200 ms; the last answer is returned."""
-    script = Script(answers(500))
-    async with client(script) as c:
+    wire = ScriptedWire(500)
+    async with client(wire) as c:
         response = await c.get(URL)
     assert response.status_code == 500
-    assert script.instants == [0.0, 0.1, 0.3]
+    assert wire.instants == [0.0, 0.1, 0.3]
     assert response.extensions["seawall"].note == "max_attempts=3 reached"
 
 
 async def test_throttled_backoff():
     """After 429 and 503, from 1 s on."""
-    script = Script(answers(503), answers(429), answers(200))
-    async with client(script) as c:
+    wire = ScriptedWire(503, 429, 200)
+    async with client(wire) as c:
         await c.get(URL)
-    assert script.instants == [0.0, 1.0, 3.0]
+    assert wire.instants == [0.0, 1.0, 3.0]
 
 
 @pytest.mark.parametrize(
@@ -86,26 +65,26 @@ async def test_throttled_backoff():
 )
 async def test_retry_after_is_waited_for(value, second):
     """Seconds or a date, with up to 10 % on top; garbage is ignored."""
-    script = Script(answers(503, retry_after=value), answers(200))
-    async with client(script, wall=lambda: 0.0) as c:
+    wire = ScriptedWire(later(503, value), 200)
+    async with client(wire, wall=lambda: 0.0) as c:
         await c.get(URL)
-    assert script.instants == [0.0, second]
+    assert wire.instants == [0.0, second]
 
 
 @pytest.mark.parametrize("value", ["31", "86400"])
 async def test_retry_after_that_is_too_long(value):
     """The answer comes back at once, saying why."""
-    script = Script(answers(503, retry_after=value))
-    async with client(script) as c:
+    wire = ScriptedWire(later(503, value))
+    async with client(wire) as c:
         response = await c.get(URL)
-    assert (response.status_code, script.instants, now()) == (503, [0.0], 0.0)
+    assert (response.status_code, wire.instants, now()) == (503, [0.0], 0.0)
     assert "Retry-After" in response.extensions["seawall"].note
 
 
 async def test_retry_that_cannot_finish_is_not_begun():
     """Retry-After of 20 s and a deadline of 10: the answer now."""
-    script = Script(answers(503, retry_after="20"))
-    async with client(script, deadline=10.0) as c:
+    wire = ScriptedWire(later(503, "20"))
+    async with client(wire, deadline=10.0) as c:
         response = await c.get(URL)
     assert (response.status_code, now()) == (503, 0.0)
     assert "deadline" in response.extensions["seawall"].note
@@ -113,8 +92,8 @@ async def test_retry_that_cannot_finish_is_not_begun():
 
 async def test_deadline_ends_an_attempt():
     """At the instant, not later; the error says where it was, and holds the attempts."""
-    script = Script(answers(500), 60.0)
-    async with client(script, deadline=2.0) as c:
+    wire = ScriptedWire(500, 60.0)
+    async with client(wire, deadline=2.0) as c:
         with pytest.raises(seawall.DeadlineExceeded, match="deadline of 2 s exceeded after 2 s") as caught:
             await c.get(URL)
         assert now() == 2.0
@@ -124,7 +103,7 @@ async def test_deadline_ends_an_attempt():
 
 async def test_deadline_from_the_timeouts():
     """(connect + read) x max_attempts where nobody set one: 30 s at httpx's 5 s each."""
-    async with client(Script(100.0)) as c:
+    async with client(ScriptedWire(100.0)) as c:
         with pytest.raises(seawall.DeadlineExceeded, match="deadline from the timeouts of 30 s"):
             await c.get(URL)
         assert now() == 30.0
@@ -135,26 +114,15 @@ async def test_deadline_from_the_timeouts():
 
 async def test_no_deadline_where_a_timeout_is_off():
     """timeout=None means: as long as it takes."""
-    async with client(Script(1000.0)) as c:
+    async with client(ScriptedWire(1000.0)) as c:
         assert (await c.get(URL, timeout=None)).status_code == 200
     assert now() == 1000.0
 
 
-class Body(httpx.AsyncByteStream):
-    def __init__(self, *, size: int, every: float, times: int) -> None:
-        self._plan = (size, every, times)
-
-    async def __aiter__(self) -> AsyncIterator[bytes]:
-        size, every, times = self._plan
-        for _ in range(times):
-            await asyncio.sleep(every)
-            yield b"x" * size
-
-
 async def test_healthy_download_may_pass_the_derived_deadline():
     """60 s at 100 kB/s: nobody set a deadline, and it comes in."""
-    script = Script(httpx.Response(200, stream=Body(size=100_000, every=1.0, times=60)))
-    async with client(script) as c:
+    wire = ScriptedWire(Body(*[1.0, b"x" * 100_000] * 60))
+    async with client(wire) as c:
         assert len((await c.get(URL)).content) == 6_000_000
     assert now() == 60.0
 
@@ -162,15 +130,13 @@ async def test_healthy_download_may_pass_the_derived_deadline():
 async def test_healthy_upload_may_pass_the_derived_deadline():
     """60 parts, one a second: the time that the caller takes to make them is not the server's."""
 
-    async def handler(request: httpx.Request) -> httpx.Response:
-        return httpx.Response(200, content=await request.aread())
-
     async def parts() -> AsyncIterator[bytes]:
         for _ in range(60):
             await asyncio.sleep(1.0)
             yield b"x"
 
-    async with client(handler) as c:
+    wire = ScriptedWire(lambda request: httpx.Response(200, content=request.content))
+    async with client(wire) as c:
         assert len((await c.put(URL, content=parts())).content) == 60
         assert now() == 60.0
         with pytest.raises(seawall.DeadlineExceeded):
@@ -180,8 +146,8 @@ async def test_healthy_upload_may_pass_the_derived_deadline():
 
 async def test_drip_may_not():
     """A byte a second ends with the derived deadline, and the second that a KiB buys."""
-    script = Script(httpx.Response(200, stream=Body(size=1, every=1.0, times=3600)))
-    async with client(script) as c:
+    wire = ScriptedWire(Body(*[1.0, b"x"] * 3600))
+    async with client(wire) as c:
         with pytest.raises(seawall.DeadlineExceeded):
             await c.get(URL)
         assert 30.0 <= now() < 31.0
@@ -189,8 +155,8 @@ async def test_drip_may_not():
 
 async def test_explicit_deadline_holds_for_healthy_downloads_too():
     """Whoever sets one means it."""
-    script = Script(httpx.Response(200, stream=Body(size=100_000, every=1.0, times=60)))
-    async with client(script, deadline=20.0) as c:
+    wire = ScriptedWire(Body(*[1.0, b"x" * 100_000] * 60))
+    async with client(wire, deadline=20.0) as c:
         with pytest.raises(seawall.DeadlineExceeded):
             await c.get(URL)
         assert now() == 20.0
@@ -198,32 +164,32 @@ async def test_explicit_deadline_holds_for_healthy_downloads_too():
 
 async def test_stream_is_bounded_up_to_its_headers():
     """A streamed body takes the time that its reader gives it."""
-    script = Script(httpx.Response(200, stream=Body(size=10, every=1.0, times=60)))
-    async with client(script, deadline=2.0) as c, c.stream("GET", URL) as response:
+    wire = ScriptedWire(Body(*[1.0, b"x" * 10] * 60))
+    async with client(wire, deadline=2.0) as c, c.stream("GET", URL) as response:
         assert len(await response.aread()) == 600
     assert now() == 60.0
 
 
 async def test_budget_bounds_retries():
     """At 100 % failure: attempts <= 1.1 x calls + 1/s x time + 30; then the real answer, with a note."""
-    script = Script(answers(500))
-    async with client(script, breaker=None, retry=seawall.Retry(backoff=0)) as c:
+    wire = ScriptedWire(500)
+    async with client(wire, breaker=None, retry=seawall.Retry(backoff=0)) as c:
         responses = [await c.get(URL) for _ in range(200)]
-    assert 1.1 * 200 + 30 - 2 <= len(script.instants) <= 1.1 * 200 + 30
+    assert 1.1 * 200 + 30 - 2 <= len(wire.instants) <= 1.1 * 200 + 30
     assert responses[-1].status_code == 500
     assert responses[-1].extensions["seawall"].note == "the retry budget is empty"
 
 
 async def test_breaker_opens_and_closes(caplog):
     """20 failures open it; for 5 s (here 5.5) nobody is asked; three good probes close it."""
-    script = Script(*[answers(500)] * 20, answers(200))
+    wire = ScriptedWire(*[500] * 20, 200)
     moves = []
 
     def listener(event: seawall.Event) -> None:
         if isinstance(event, seawall.BreakerMoved):
             moves.append((now(), event.state))
 
-    async with client(script, retry=None, listeners=[listener]) as c:
+    async with client(wire, retry=None, listeners=[listener]) as c:
         for _ in range(20):
             await c.get(URL)
         with caplog.at_level(logging.WARNING, "seawall"), pytest.raises(httpx.ConnectError, match="next probe in 5"):
@@ -232,13 +198,13 @@ async def test_breaker_opens_and_closes(caplog):
         for _ in range(4):
             assert (await c.get(URL)).status_code == 200
     assert moves == [(0.0, "open"), (5.5, "half-open"), (5.5, "closed")]
-    assert len(script.instants) == 24
+    assert len(wire.instants) == 24
 
 
 async def test_rejections_of_our_own_trip_no_breaker():
     """A full bulkhead says nothing of the origin."""
     settings = {"bulkhead": seawall.Bulkhead(max_concurrent=1, max_waiting=0), "retry": None}
-    async with client(Script(5.0), **settings) as c:
+    async with client(ScriptedWire(5.0), **settings) as c:
         first = asyncio.create_task(c.get(URL))
         await asyncio.sleep(0)
         for _ in range(50):
@@ -252,8 +218,8 @@ async def test_rejections_of_our_own_trip_no_breaker():
 async def test_rejections_of_our_own_close_no_breaker():
     """A probe that found no permit says nothing: half-open it stays, and its place is free again."""
     settings = {"bulkhead": seawall.Bulkhead(max_concurrent=1, max_waiting=0), "retry": None}
-    script = Script(*[answers(500)] * 20, 5.0)
-    async with client(script, **settings) as c:
+    wire = ScriptedWire(*[500] * 20, 5.0)
+    async with client(wire, **settings) as c:
         for _ in range(20):
             await c.get(URL)
         await asyncio.sleep(6)
@@ -269,7 +235,7 @@ async def test_rejections_of_our_own_close_no_breaker():
 
 async def test_hanging_upstream_trips_the_breaker_through_deadlines():
     """A call that its own deadline ended while the server was silent is a failure of the server's."""
-    async with client(Script(1000.0), retry=None, deadline=1.0) as c:
+    async with client(ScriptedWire(1000.0), retry=None, deadline=1.0) as c:
         results = await asyncio.gather(*(c.get(URL) for _ in range(20)), return_exceptions=True)
         assert {type(result).__name__ for result in results} == {"DeadlineExceeded"}
         with pytest.raises(seawall.BreakerOpen):
@@ -278,7 +244,7 @@ async def test_hanging_upstream_trips_the_breaker_through_deadlines():
 
 async def test_cancelled_calls_trip_no_breaker():
     """Whoever loses interest says nothing of the server."""
-    async with client(Script(1000.0), retry=None) as c:
+    async with client(ScriptedWire(1000.0), retry=None) as c:
         for _ in range(30):
             with pytest.raises(TimeoutError):
                 async with asyncio.timeout(0.1):
@@ -289,38 +255,62 @@ async def test_cancelled_calls_trip_no_breaker():
 
 async def test_sleeper_holds_no_permit():
     """While one call backs off, another uses the only permit."""
-    script = Script(answers(503, retry_after="10"), answers(200))
-    async with client(script, bulkhead=seawall.Bulkhead(max_concurrent=1)) as c:
+    wire = ScriptedWire(later(503, "10"), 200)
+    async with client(wire, bulkhead=seawall.Bulkhead(max_concurrent=1)) as c:
         backing_off = asyncio.create_task(c.get(URL))
         await asyncio.sleep(1)
         assert (await c.get(URL)).status_code == 200
         await backing_off
-    assert script.instants == [0.0, 1.0, 11.0]
+    assert wire.instants == [0.0, 1.0, 11.0]
 
 
 async def test_burst_drains():
     """1,000 calls at once to a host that answers within 0.3 s: all good."""
-    async with client(Script(0.3)) as c:
+    async with client(ScriptedWire(0.3)) as c:
         responses = await asyncio.gather(*(c.get(URL) for _ in range(1000)))
     assert {response.status_code for response in responses} == {200}
     assert now() == pytest.approx(0.3 * 16)
 
 
+async def test_an_hour_of_an_upstream_that_was_down_for_twenty_minutes():
+    """A call every 10 s: when the breaker opens, probes, doubles its pause and closes, to the instant; in no time."""
+    moves: list[tuple[float, str]] = []
+
+    def upstream(request: httpx.Request) -> object:
+        return httpx.ConnectError if 1200.0 <= now() < 2400.0 else 200
+
+    def listener(event: seawall.Event) -> None:
+        if isinstance(event, seawall.BreakerMoved):
+            moves.append((now(), event.state))
+
+    breaker = seawall.Breaker(window=60.0, min_calls=3, open_for=60.0, max_open_for=600.0, probes=1)
+    outcomes: Counter[str] = Counter()
+    wire, began_at = ScriptedWire(upstream), time.perf_counter()
+    async with client(wire, breaker=breaker, listeners=[listener], retry=None, rng=FixedRandom(0.5)) as c:
+        for number in range(360):
+            await asyncio.sleep(number * 10.0 - now())
+            try:
+                outcomes[str((await c.get(URL)).status_code)] += 1
+            except httpx.ConnectError as error:
+                outcomes[type(error).__name__] += 1
+    probes = [1280.0, 1340.0, 1400.0, 1520.0, 1760.0, 2240.0]  # 60 s apart; from the fourth opening, doubled
+    failed = [(at, state) for at in probes for state in ("half-open", "open")]
+    assert moves == [(1220.0, "open"), *failed, (2840.0, "half-open"), (2840.0, "closed")]
+    assert outcomes == {"200": 120 + 76, "ConnectError": 3 + 6, "BreakerOpen": 155}
+    assert wire.instants == [n * 10.0 for n in range(123)] + probes + [2840.0 + n * 10.0 for n in range(76)]
+    assert time.perf_counter() - began_at < 10.0  # 0.1 s
+
+
 @pytest.mark.parametrize(("status", "waited"), [(500, 0.1), (200, 5.0)])
 async def test_standing_queue_before_a_failing_origin_is_shed(status, waited):
     """A queue that stood for the pool timeout: newcomers get 0.1 s if attempts fail, and their 5 s if they don't."""
-
-    async def slow(request: httpx.Request) -> httpx.Response:
-        await asyncio.sleep(3.0)
-        return httpx.Response(status)
-
     settings = {
         "bulkhead": seawall.Bulkhead(max_concurrent=1),
         "breaker": seawall.Breaker(min_calls=1000),
         "retry": None,
         "deadline": None,
     }
-    async with client(slow, **settings) as c:
+    async with client(ScriptedWire((3.0, status)), **settings) as c:
         queue = []
         for _ in range(13):  # one every half second: it never drains
             queue.append(asyncio.create_task(c.get(URL)))
@@ -340,43 +330,43 @@ async def test_tenacity_strategies_are_accepted():
         stop=tenacity.stop_after_delay(7),
         retry=tenacity.retry_if_result(lambda response: response.status_code == 418),
     )
-    script = Script(answers(418))
-    async with client(script, retry=settings) as c:
+    wire = ScriptedWire(418)
+    async with client(wire, retry=settings) as c:
         response = await c.get(URL)
-        assert script.instants == [0.0, 3.0, 6.0, 9.0]
+        assert wire.instants == [0.0, 3.0, 6.0, 9.0]
         assert response.extensions["seawall"].note == "Retry.stop said so"
-        script.steps = [answers(503)]
+        wire.script(503)
         await c.get(URL)
-        assert len(script.instants) == 5
+        assert len(wire.instants) == 5
 
 
 async def test_tenacity_predicate_cannot_make_it_unsafe():
     """It asks for a retry of a POST that was sent; it isn't given one."""
-    script = Script(answers(500))
-    async with client(script, retry=seawall.Retry(retry=tenacity.retry_always)) as c:
+    wire = ScriptedWire(500)
+    async with client(wire, retry=seawall.Retry(retry=tenacity.retry_always)) as c:
         response = await c.post(URL)
-    assert len(script.instants) == 1
+    assert len(wire.instants) == 1
     assert response.extensions["seawall"].note == "not safe to repeat"
 
 
 async def test_tenacity_predicate_never_retries_a_cancellation():
     """retry_if_not_exception_type would, in tenacity itself."""
     settings = seawall.Retry(retry=tenacity.retry_if_not_exception_type(ValueError))
-    script = Script(1000.0)
-    async with client(script, retry=settings) as c:
+    wire = ScriptedWire(1000.0)
+    async with client(wire, retry=settings) as c:
         call = asyncio.create_task(c.get(URL))
         await asyncio.sleep(1)
         call.cancel()
         with pytest.raises(asyncio.CancelledError):
             await call
-    assert script.instants == [0.0]
+    assert wire.instants == [0.0]
 
 
 async def test_one_settings_object_serves_many_calls_at_once():
     """tenacity's own objects are not task-safe when shared; each call gets its own."""
     settings = seawall.Retry(wait=tenacity.wait_fixed(1), max_attempts=3)
-    script = Script(answers(500))
-    async with client(script, retry=settings, breaker=None) as c:
+    wire = ScriptedWire(500)
+    async with client(wire, retry=settings, breaker=None) as c:
         responses = await asyncio.gather(*(c.get(URL) for _ in range(10)))
     assert [len(response.extensions["seawall"]) for response in responses] == [3] * 10
     assert now() == 2.0
@@ -385,9 +375,9 @@ async def test_one_settings_object_serves_many_calls_at_once():
 async def test_history_events_and_log(caplog):
     """Each attempt and verdict is told to listeners; a retry is one line at INFO."""
     events: list[seawall.Event] = []
-    script = Script(httpx.ReadTimeout("slow"), answers(200))
+    wire = ScriptedWire(httpx.ReadTimeout("slow"), 200)
     with caplog.at_level(logging.INFO, "seawall"):
-        async with client(script, listeners=[events.append]) as c:
+        async with client(wire, listeners=[events.append]) as c:
             response = await c.get(URL)
     history = response.extensions["seawall"]
     assert [(a.number, a.outcome, a.delay) for a in history] == [(1, "ReadTimeout", 0.0), (2, "200", 0.1)]
@@ -401,7 +391,7 @@ async def test_listener_that_raises_breaks_nothing(caplog):
     def broken(event: seawall.Event) -> None:
         raise RuntimeError("bug")
 
-    async with client(Script(answers(200)), listeners=[broken]) as c:
+    async with client(ScriptedWire(200), listeners=[broken]) as c:
         assert (await c.get(URL)).status_code == 200
     assert "bug" in caplog.text
 
@@ -409,20 +399,20 @@ async def test_listener_that_raises_breaks_nothing(caplog):
 async def test_policy_of_a_host():
     """per_host lies over the client's."""
     per_host = {"*.test": seawall.Policy(retry=None, deadline=1.0)}
-    script = Script(answers(500))
-    async with client(script, per_host=per_host) as c:
+    wire = ScriptedWire(500)
+    async with client(wire, per_host=per_host) as c:
         await c.get(URL)
-        assert len(script.instants) == 1
+        assert len(wire.instants) == 1
         await c.get("http://api.example/")
-        assert len(script.instants) == 4
+        assert len(wire.instants) == 4
 
 
 async def test_secrets_stay_out_of_events_and_errors(caplog):
     """No userinfo, no Authorization, no cookies."""
-    script = Script(httpx.ReadTimeout("slow"))
+    wire = ScriptedWire(httpx.ReadTimeout("slow"))
     events: list[seawall.Event] = []
     with caplog.at_level(logging.DEBUG, "seawall"):
-        async with client(script, listeners=[events.append], cookies={"session": "s3cret"}) as c:
+        async with client(wire, listeners=[events.append], cookies={"session": "s3cret"}) as c:
             with pytest.raises(httpx.ReadTimeout) as caught:
                 await c.get("http://me:s3cret@api.test/", headers={"authorization": "s3cret"})
     told = "".join(record.getMessage() for record in caplog.records if record.name == "seawall")

@@ -8,14 +8,14 @@ import pytest
 
 from seawall.errors import BulkheadFull
 from seawall.policy.bulkhead import BulkheadState
-from seawall.testing import VirtualLoop
+from seawall.testing.clock import VIRTUAL
 
 pytestmark = pytest.mark.anyio
 
 
 @pytest.fixture
 def anyio_backend():
-    return "asyncio", {"loop_factory": VirtualLoop}
+    return VIRTUAL
 
 
 def make(permits: int, **more) -> BulkheadState:

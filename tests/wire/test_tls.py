@@ -130,8 +130,7 @@ async def test_body_cut_in_the_middle_of_tls(client, serve, authority):
 
     async def cut(request: Request) -> None:
         await request.send(answers[len(server.requests) - 1])
-        request.is_over = True
-        request.writer.transport.abort() if len(server.requests) == 1 else request.writer.close()
+        request.abort() if len(server.requests) == 1 else request.close()
 
     server = await serve(cut, tls=server_context(authority, "good.test"))
     assert (await client.get(f"https://good.test:{server.port}")).text == "whole"

@@ -12,7 +12,7 @@ import sys
 from contextlib import AsyncExitStack
 
 from ..testing.dns import DNSServer, Name
-from ..testing.server import Request, Server
+from ..testing.http.server import Request, Server
 
 __all__: list[str] = []
 

@@ -1,10 +1,97 @@
 """
-What seawall is tested with, for your tests too: time that takes none, a server that misbehaves, a DNS server.
+What seawall is tested with, for your tests too, of any client: servers that fail as they are told, and time that takes
+none.
 
-`DNSServer` needs dnspython (in the extras ``cli`` and ``dev``), and is imported from `seawall.testing.dns`.
+What needs the extra ``testing`` says so when it is used: certificates (trustme, cryptography), `DNSServer` (dnspython),
+HTTP/2 (h2).
 """
 
-from .clock import VirtualLoop
-from .server import Request, Server
+from __future__ import annotations
 
-__all__ = ["Request", "Server", "VirtualLoop"]
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .cancel import cancel_everywhere
+    from .chance import FixedRandom
+    from .chaos import Chaos, ChaosTransport
+    from .clock import VIRTUAL, Deadlock, VirtualLoop, VirtualTimeError, run
+    from .dns import DNSServer, Name
+    from .http.fault_server import FaultServer, UnusedScript
+    from .http.process import FaultProcess
+    from .http.request import Request
+    from .http.scripts import Received
+    from .http.server import Server
+    from .leaks import Leaked, no_leaks
+    from .network import Network
+    from .resolver import FakeResolver
+    from .shortage import blocked_loop, no_file_descriptors
+    from .wire import Body, ScriptedWire
+
+_HOMES = {
+    "Body": "wire",
+    "Chaos": "chaos",
+    "ChaosTransport": "chaos",
+    "DNSServer": "dns",
+    "Deadlock": "clock",
+    "FakeResolver": "resolver",
+    "FaultProcess": "http.process",
+    "FaultServer": "http.fault_server",
+    "FixedRandom": "chance",
+    "Leaked": "leaks",
+    "Name": "dns",
+    "Network": "network",
+    "Received": "http.scripts",
+    "Request": "http.request",
+    "ScriptedWire": "wire",
+    "Server": "http.server",
+    "UnusedScript": "http.fault_server",
+    "VIRTUAL": "clock",
+    "VirtualLoop": "clock",
+    "VirtualTimeError": "clock",
+    "blocked_loop": "shortage",
+    "cancel_everywhere": "cancel",
+    "no_file_descriptors": "shortage",
+    "no_leaks": "leaks",
+    "run": "clock",
+}
+
+__all__ = [
+    "VIRTUAL",
+    "Body",
+    "Chaos",
+    "ChaosTransport",
+    "DNSServer",
+    "Deadlock",
+    "FakeResolver",
+    "FaultProcess",
+    "FaultServer",
+    "FixedRandom",
+    "Leaked",
+    "Name",
+    "Network",
+    "Received",
+    "Request",
+    "ScriptedWire",
+    "Server",
+    "UnusedScript",
+    "VirtualLoop",
+    "VirtualTimeError",
+    "blocked_loop",
+    "cancel_everywhere",
+    "no_file_descriptors",
+    "no_leaks",
+    "run",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """Each when it is first asked for: a test of one part needs not the packages of another."""
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    try:
+        return getattr(importlib.import_module(f".{_HOMES[name]}", __name__), name)
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] == "seawall":
+            raise
+        raise ImportError(f"seawall.testing.{name} needs {error.name}: pip install 'seawall[testing]'") from error

@@ -1,0 +1,67 @@
+"""A cancellation at every point where one can strike."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from .whereabouts import whereabouts
+
+__all__ = ["cancel_everywhere"]
+
+
+async def cancel_everywhere(
+    start: Callable[[], Coroutine[Any, Any, Any]],
+    *,
+    before: Callable[[], Any] | None = None,
+    after: Callable[[], Any] | None = None,
+    max_points: int = 10_000,
+) -> int:
+    """
+    Cancel ``start()`` after 0, 1, 2, ... rounds of the event loop, until it ends before its cancellation.
+
+    Nothing of it may be left after any of these: assert that in *after*. On a `VirtualLoop` the points are the same
+    whenever it runs; with sockets, roughly. A round in which it waits is a point like any other; a wait of seconds on
+    a real clock has hundreds of thousands of them, so give it no cause to wait.
+
+    Args:
+        before: Called before each, such as a call that leaves an idle connection; may be async.
+        after: Called after each that was cancelled; may be async.
+
+    Returns:
+        How many points there were. Assert a lower bound: 0 means that nothing was tried.
+
+    Raises:
+        AssertionError: It went on although it was cancelled, or it didn't end within *max_points*.
+        Exception: What ``start()`` raises when left alone, and what *before* and *after* raise.
+
+    **Cancellation:** ends the ``start()`` under way too.
+    """
+    if isinstance(max_points, bool) or not isinstance(max_points, int) or max_points < 1:
+        raise ValueError(f"max_points must be a whole number >= 1, not {max_points!r}")
+    for point in range(max_points):
+        await _call(before)
+        task = asyncio.create_task(start())
+        try:
+            for _ in range(point):
+                await asyncio.sleep(0)
+            if task.done():
+                await task
+                return point
+            place = whereabouts(task)
+        finally:
+            task.cancel()
+        await asyncio.wait([task])
+        if not task.cancelled():
+            how = "returned" if task.exception() is None else f"raised {task.exception()!r}"
+            raise AssertionError(f"cancelled at point {point}, {place}, it {how}") from task.exception()
+        await _call(after)
+    raise AssertionError(f"it did not end within {max_points} rounds of the event loop")
+
+
+async def _call(function: Callable[[], Any] | None) -> None:
+    result = function() if function else None
+    if inspect.isawaitable(result):
+        await result

@@ -1,0 +1,1 @@
+"""A server of one function, and one of all faults."""

@@ -1,0 +1,320 @@
+"""
+One HTTP/1.1 connection, the server's side, down to how it ends.
+
+Rules: bytes are written as they are given, never mended. FIN is a half-close, and what the client still sends is read
+and dropped, for a socket that is closed with unread bytes sends RST. A client that goes ends what is being done for it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import socket
+import struct
+import sys
+from collections.abc import Awaitable, Callable
+from http import HTTPStatus
+
+from .request import Gone, Request
+
+__all__ = ["Connection", "head", "rst"]
+
+MAX_HEAD = 2**20
+MAX_BUFFER = 2**18
+REASONS = {status.value: status.phrase for status in HTTPStatus}
+SIOCOUTQ = 0x5411  # Linux: bytes that the peer has not acknowledged
+TCP_ESTABLISHED = 1  # Linux: first byte of TCP_INFO
+
+Serve = Callable[[Request], Awaitable[None]]
+
+
+class Connection(asyncio.Protocol):
+    """
+    Reads requests and hands each, once its head is there, to *serve*.
+
+    Args:
+        number: Its number at this server, from 1.
+    """
+
+    protocol = "http/1.1"
+
+    def __init__(self, number: int, serve: Serve) -> None:
+        self.number = number
+        self.next: Serve | None = None  # in place of *serve*, for the next request
+        self._serve = serve
+        self._transport: asyncio.Transport
+        self._buffer = bytearray()
+        self._loop = asyncio.get_running_loop()
+        self._news: asyncio.Future[None] | None = None
+        self._writable: asyncio.Future[None] | None = None
+        self._lost: asyncio.Future[None] = self._loop.create_future()
+        self._task: asyncio.Task[None] | None = None
+        self._is_serving = False
+        self._is_over = False
+        self._is_paused = False
+        self._has_ended = False
+
+    # asyncio's
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = transport  # type: ignore[assignment]
+        self.is_secure = transport.get_extra_info("ssl_object") is not None
+        self.socket: socket.socket = transport.get_extra_info("socket")
+
+    def data_received(self, data: bytes) -> None:
+        if self._is_over:
+            return
+        self._buffer += data
+        if len(self._buffer) > MAX_BUFFER and self._news is None:
+            self.pause()
+        self._wake()
+
+    def eof_received(self) -> bool:
+        self._has_ended = True
+        self._wake()
+        if self._is_over:
+            self._transport.close()
+        elif self._is_serving and self._task is not None:
+            self._task.cancel()
+        return True
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._has_ended = True
+        if not self._lost.done():
+            self._lost.set_result(None)
+        self._wake()
+        self.resume_writing()
+        if self._is_serving and not self._is_over and self._task is not None:
+            self._task.cancel()
+
+    def pause_writing(self) -> None:
+        self._writable = self._loop.create_future()
+
+    def resume_writing(self) -> None:
+        if self._writable is not None and not self._writable.done():
+            self._writable.set_result(None)
+        self._writable = None
+
+    # The way of a connection
+
+    async def run(self) -> None:
+        """All its requests, until one side ends it; whoever called closes the transport."""
+        self._task = asyncio.current_task()
+        number = 0
+        try:
+            while not self._is_over:
+                request = await self._request(number := number + 1)
+                serve, self.next = self.next or self._serve, None
+                self._is_serving = True
+                await serve(request)
+                self._is_serving = False
+                if not self._is_over and not request.is_complete:
+                    await request.read()
+                if not self._is_over and not _stays_open(request):
+                    self.close()
+            await asyncio.shield(self._lost)
+        except Gone:
+            pass
+        finally:
+            self._is_over = True
+
+    async def _request(self, number: int) -> Request:
+        while (end := self._buffer.find(b"\r\n\r\n")) < 0:
+            if len(self._buffer) > MAX_HEAD:
+                self._transport.write(b"HTTP/1.1 431 X\r\ncontent-length: 0\r\nconnection: close\r\n\r\n")
+                self.close()
+                raise Gone
+            await self._more()
+        lines = self._buffer[:end].decode("latin-1").split("\r\n")
+        del self._buffer[: end + 4]
+        method, target, version = (*lines[0].split(" ", 2), "", "")[:3]
+        fields = []
+        for line in lines[1:]:
+            name, _, value = line.partition(":")
+            fields.append((name, value.strip()))
+        request = Request(
+            self,
+            method=method,
+            target=target,
+            version=version,
+            fields=fields,
+            connection=self.number,
+            number=number,
+        )
+        request.is_complete = not ("content-length" in request.headers or "transfer-encoding" in request.headers)
+        return request
+
+    # What a request needs
+
+    async def read(self, request: Request, limit: int | None = None) -> bool:
+        """More of its body, all of it if there is no *limit*; returns whether that is all."""
+        if request.headers.get("expect", "").lower() == "100-continue" and not request.body and not self._buffer:
+            self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        if "chunked" in request.headers.get("transfer-encoding", ""):
+            return await self._read_chunks(request, limit)
+        length = int(request.headers.get("content-length") or 0)
+        parts = [request.body]
+        have = len(request.body)
+        while have < length and (limit is None or have < limit):
+            if not self._buffer:
+                await self._more()
+            part = bytes(self._buffer[: length - have])
+            del self._buffer[: len(part)]
+            parts.append(part)
+            have += len(part)
+        request.body = b"".join(parts)
+        return have == length
+
+    async def _read_chunks(self, request: Request, limit: int | None) -> bool:
+        parts = [request.body]
+        have = len(request.body)
+        try:
+            while limit is None or have < limit:
+                size = int((await self._line()).partition(b";")[0], 16)
+                if size == 0:
+                    while await self._line():
+                        pass
+                    return True
+                while len(self._buffer) < size + 2:
+                    await self._more()
+                parts.append(bytes(self._buffer[:size]))
+                del self._buffer[: size + 2]
+                have += size
+            return False
+        except ValueError:
+            raise Gone from None  # what it sends is no chunk
+        finally:
+            request.body = b"".join(parts)
+
+    async def _line(self) -> bytes:
+        while (end := self._buffer.find(b"\r\n")) < 0:
+            await self._more()
+        line = bytes(self._buffer[:end])
+        del self._buffer[: end + 2]
+        return line
+
+    async def answer(self, request: Request, status: int, headers: list[tuple[str, str]], body: bytes) -> None:
+        await self.send(request, head(status, headers) + body)
+
+    async def begin(self, request: Request, status: int, headers: list[tuple[str, str]]) -> None:
+        await self.send(request, head(status, headers))
+
+    async def send(self, request: Request, data: bytes) -> None:
+        self._transport.write(data)
+        if self._writable is not None:
+            await self._writable
+        if self._lost.done():
+            raise Gone
+
+    async def flushed(self) -> None:
+        """Until the client's system has all that was sent, for what comes next may undo it (at most 1 s)."""
+        for _ in range(1000):
+            if not self._transport.get_write_buffer_size() and not _unacknowledged(self.socket):
+                return
+            await asyncio.sleep(0.001)
+
+    def close(self) -> None:
+        if not self._is_over:
+            self._is_over = True
+            self.resume()
+            with contextlib.suppress(OSError):
+                self._transport.write_eof()
+            if self._has_ended:
+                self._transport.close()
+
+    def abort(self) -> None:
+        self._is_over = True
+        self._transport.abort()
+
+    def reset(self) -> None:
+        self._is_over = True
+        rst(self.socket)
+        self._transport.abort()
+
+    async def is_idle(self, after: float) -> bool:
+        """Whether nothing comes from the client for *after* s."""
+        if self._buffer:
+            return False
+        try:
+            async with asyncio.timeout(after):
+                await self._more()
+        except TimeoutError:
+            return True
+        return False
+
+    async def gone(self) -> None:
+        """Until the client has ended it: for when nothing is read, so that nobody says so (Linux; else: for ever)."""
+        while not _has_ended(self.socket):  # noqa: ASYNC110  # nothing says so
+            await asyncio.sleep(0.02)
+        self.abort()
+
+    def half_close(self) -> None:
+        """FIN, and go on as if nothing were."""
+        self._transport.write_eof()
+
+    def inject(self, data: bytes) -> None:
+        """*data* as it is, past the TLS."""
+        os.write(self.socket.fileno(), data)
+
+    def pause(self) -> None:
+        """Take nothing more from the client."""
+        if not self._is_paused and not self._transport.is_closing():
+            self._is_paused = True
+            self._transport.pause_reading()
+
+    def resume(self) -> None:
+        if self._is_paused and not self._transport.is_closing():
+            self._is_paused = False
+            self._transport.resume_reading()
+
+    async def _more(self) -> None:
+        """
+        Until something new is in the buffer.
+
+        Raises:
+            Gone: Nothing will be.
+        """
+        if self._has_ended:
+            raise Gone
+        self._news = self._loop.create_future()
+        self.resume()
+        before = len(self._buffer)
+        await self._news
+        if len(self._buffer) == before:
+            raise Gone
+
+    def _wake(self) -> None:
+        if self._news is not None and not self._news.done():
+            self._news.set_result(None)
+        self._news = None
+
+
+def head(status: int, headers: list[tuple[str, str]]) -> bytes:
+    """Status line and headers, as they are given."""
+    lines = [f"HTTP/1.1 {status} {REASONS.get(status, 'X')}", *(f"{name}: {value}" for name, value in headers)]
+    return ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1")
+
+
+def rst(sock: socket.socket) -> None:
+    """Have *sock*'s end be a RST."""
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+
+
+def _stays_open(request: Request) -> bool:
+    asked = request.headers.get("connection", "").lower()
+    return "close" not in asked and (request.version != "HTTP/1.0" or "keep-alive" in asked)
+
+
+def _has_ended(sock: socket.socket) -> bool:
+    if sys.platform != "linux" or sock.fileno() < 0:
+        return False
+    return sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0] != TCP_ESTABLISHED
+
+
+def _unacknowledged(sock: socket.socket) -> int:
+    if sys.platform != "linux" or sock.fileno() < 0:
+        return 0
+    import fcntl
+
+    return int(struct.unpack("i", fcntl.ioctl(sock.fileno(), SIOCOUTQ, b"\0\0\0\0"))[0])

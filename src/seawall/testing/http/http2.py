@@ -1,0 +1,232 @@
+"""
+One HTTP/2 connection, the server's side, over the h2 library.
+
+Rules: each stream is answered in a task of its own. What h2 refuses to send, for it would break the protocol, is sent
+as bytes of our own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import struct
+from collections.abc import Awaitable, Callable
+
+import h2.config
+import h2.connection
+import h2.errors
+import h2.events
+import h2.exceptions
+import h2.settings
+
+from .connection import rst
+from .request import Gone, Request
+
+__all__ = ["H2Connection"]
+
+Settings = dict[h2.settings.SettingCodes | int, int]
+
+
+class H2Connection(asyncio.Protocol):
+    """
+    Reads requests and hands each, once its headers are there, to *serve*.
+
+    Args:
+        number: Its number at this server, from 1.
+        settings: Over the library's, in the first SETTINGS frame; None: no such frame is sent.
+        later: Settings that follow when the first request has come.
+        opens_windows: Sends WINDOW_UPDATE for what it has read.
+    """
+
+    protocol = "h2"
+
+    def __init__(
+        self,
+        number: int,
+        serve: Callable[[Request], Awaitable[None]],
+        *,
+        settings: Settings | None,
+        later: Settings | None = None,
+        opens_windows: bool = True,
+    ) -> None:
+        self.number = number
+        self.is_silent = False
+        self.http2 = h2.connection.H2Connection(h2.config.H2Configuration(client_side=False, header_encoding="utf-8"))
+        self._serve = serve
+        self._settings = settings
+        self._later = later
+        self._opens_windows = opens_windows
+        self._transport: asyncio.Transport
+        self._lost: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._tasks: dict[int, asyncio.Task[None]] = {}
+        self._requests: dict[int, Request] = {}
+        self._news = asyncio.Event()
+        self._failure: Exception | None = None
+
+    # asyncio's
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = transport  # type: ignore[assignment]
+        self.socket = transport.get_extra_info("socket")
+        if self._settings is not None:
+            values = {**self.http2.local_settings, **self._settings}
+            self.http2.local_settings = h2.settings.Settings(
+                client=False, initial_values={h2.settings.SettingCodes(code): value for code, value in values.items()}
+            )
+        self.http2.initiate_connection()
+        if self._settings is None:
+            self.http2.clear_outbound_data_buffer()
+        self.flush()
+
+    def data_received(self, data: bytes) -> None:
+        if self.is_silent:
+            return
+        try:
+            events = self.http2.receive_data(data)
+        except h2.exceptions.ProtocolError:
+            self.close()  # after the GOAWAY that the library wants to send
+            events = []
+        for event in events:
+            self._handle(event)
+        self.flush()
+        self._wake()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if not self._lost.done():
+            self._lost.set_result(None)
+        for task in self._tasks.values():
+            task.cancel()
+        self._wake()
+
+    # The way of a connection
+
+    async def run(self) -> None:
+        """All its requests, until one side ends it; whoever called closes the transport."""
+        try:
+            await asyncio.shield(self._lost)
+        finally:
+            for task in self._tasks.values():
+                task.cancel()
+            if self._tasks:
+                await asyncio.wait(list(self._tasks.values()))
+        if self._failure is not None:
+            raise self._failure
+
+    def _handle(self, event: h2.events.Event) -> None:
+        if isinstance(event, h2.events.RequestReceived):
+            self._begin(event)
+        elif isinstance(event, h2.events.DataReceived) and event.stream_id in self._requests:
+            self._requests[event.stream_id].body += event.data
+            if self._opens_windows and event.flow_controlled_length:
+                with contextlib.suppress(h2.exceptions.ProtocolError):
+                    self.http2.acknowledge_received_data(event.flow_controlled_length, event.stream_id)
+        elif isinstance(event, h2.events.StreamEnded) and event.stream_id in self._requests:
+            self._requests[event.stream_id].is_complete = True
+        elif isinstance(event, h2.events.StreamReset) and event.stream_id in self._tasks:
+            self._tasks[event.stream_id].cancel()
+
+    def _begin(self, event: h2.events.RequestReceived) -> None:
+        fields = [(str(name), str(value)) for name, value in event.headers or []]
+        pseudo = dict(fields)
+        stream = event.stream_id
+        assert stream is not None
+        request = Request(
+            self,
+            method=pseudo.get(":method", ""),
+            target=pseudo.get(":path", ""),
+            version="HTTP/2",
+            fields=[(name, value) for name, value in fields if not name.startswith(":")],
+            connection=self.number,
+            number=(stream + 1) // 2,
+            stream=stream,
+        )
+        self._requests[stream] = request
+        task = asyncio.get_running_loop().create_task(self._answer(request))
+        self._tasks[stream] = task
+        if self._later is not None:
+            self.http2.update_settings(self._later)
+            self._later = None
+
+    async def _answer(self, request: Request) -> None:
+        try:
+            await self._serve(request)
+        except (Gone, h2.exceptions.ProtocolError):
+            pass  # the client reset the stream, or left
+        except Exception as failure:  # noqa: BLE001
+            self._failure = failure
+            self._transport.abort()
+        finally:
+            self._tasks.pop(request.stream, None)
+            self._requests.pop(request.stream, None)
+
+    # What a request needs
+
+    async def read(self, request: Request, limit: int | None = None) -> bool:
+        while not request.is_complete and (limit is None or len(request.body) < limit):
+            await self._more()
+        return request.is_complete
+
+    async def answer(self, request: Request, status: int, headers: list[tuple[str, str]], body: bytes) -> None:
+        self._headers(request, status, headers, is_end=not body)
+        if body:
+            await self.send(request, body)
+            self.http2.end_stream(request.stream)
+        self.flush()
+
+    async def begin(self, request: Request, status: int, headers: list[tuple[str, str]]) -> None:
+        self._headers(request, status, headers, is_end=False)
+        self.flush()
+
+    async def send(self, request: Request, data: bytes) -> None:
+        while data:
+            size = min(self.http2.local_flow_control_window(request.stream), self.http2.max_outbound_frame_size)
+            if size <= 0:
+                await self._more()
+                continue
+            self.http2.send_data(request.stream, data[:size])
+            data = data[size:]
+            self.flush()
+
+    async def flushed(self) -> None:
+        self.flush()
+        await asyncio.sleep(0)
+
+    def close(self) -> None:
+        self.flush()
+        self._transport.close()
+
+    def abort(self) -> None:
+        self.flush()
+        self._transport.abort()
+
+    def reset(self) -> None:
+        rst(self.socket)
+        self._transport.abort()
+
+    # What HTTP/2's own faults need
+
+    def flush(self) -> None:
+        """Send what the library has to say."""
+        data = self.http2.data_to_send()
+        if data and not self.is_silent and not self._transport.is_closing():
+            self._transport.write(data)
+
+    def frame(self, kind: int, flags: int, stream: int, payload: bytes) -> None:
+        """A frame past the library, which would refuse it. Source: RFC 9113 section 4.1."""
+        self._transport.write(struct.pack(">I", len(payload))[1:] + struct.pack(">BBI", kind, flags, stream) + payload)
+
+    def _headers(self, request: Request, status: int, headers: list[tuple[str, str]], *, is_end: bool) -> None:
+        fields = [(":status", str(status)), *((name.lower(), value) for name, value in headers)]
+        self.http2.send_headers(request.stream, fields, end_stream=is_end)
+
+    async def _more(self) -> None:
+        if self._lost.done():
+            raise Gone
+        news = self._news
+        await news.wait()
+        if self._lost.done():
+            raise Gone
+
+    def _wake(self) -> None:
+        self._news.set()
+        self._news = asyncio.Event()

@@ -1,0 +1,203 @@
+"""
+A port that listens, and what its connections meet before a request can be read.
+
+Rules: the n-th connection gets the n-th step of the port's script, the last one repeats. Connections are accepted by
+hand, for most faults here must strike a socket before any transport reads from it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import ssl
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Any
+
+from ..service import bound
+from .connection import Connection, Serve, rst
+from .secure import Secure
+
+if TYPE_CHECKING:  # it needs the extra "testing", this doesn't
+    from .certificates import Certificates
+
+__all__ = ["Incoming", "Port"]
+
+BACKLOG = 4096
+FILLERS = 4  # Linux queues backlog + 1 connections, and answers no SYN beyond
+
+
+class Incoming:
+    """
+    A connection that was just accepted: a raw socket, to be served or mistreated.
+
+    Attributes:
+        number: Of the connection at its server, from 1.
+    """
+
+    def __init__(self, port: Port, sock: socket.socket, number: int) -> None:
+        self.port = port
+        self.sock = sock
+        self.number = number
+        self._loop = asyncio.get_running_loop()
+
+    async def serve(self, tls: ssl.SSLContext | None = None, protocol: Callable[..., Any] = Connection) -> None:
+        """Requests over *protocol*, until one side ends it."""
+        connection = protocol(self.number, self.port.serve)
+        outer = connection if tls is None else Secure(tls, connection)
+        transport, _ = await self._loop.connect_accepted_socket(lambda: outer, self.sock)
+        try:
+            await connection.run()
+        finally:
+            transport.abort()
+
+    async def receive(self, size: int = 65536) -> bytes:
+        """What the client sent; empty: it has ended."""
+        return await self._loop.sock_recv(self.sock, size)
+
+    async def send(self, data: bytes) -> None:
+        await self._loop.sock_sendall(self.sock, data)
+
+    async def drain(self) -> None:
+        """Read and drop, until the client ends it."""
+        while await self.receive():
+            pass
+
+    async def close(self) -> None:
+        """FIN; what the client sends is read and dropped until it ends too, or unread bytes would make it a RST."""
+        self.sock.shutdown(socket.SHUT_WR)
+        await self.drain()
+
+    def reset(self) -> None:
+        """RST."""
+        rst(self.sock)
+
+
+class Port:
+    """
+    One listening port.
+
+    Args:
+        script: What the n-th connection meets; the last repeats.
+        serve: What is done with requests.
+    Attributes:
+        open, peak, connections: How many are open now, most that were at once, and all that were accepted.
+        failures: Exceptions out of handlers, which a test should hear of.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        script: tuple[Callable[[Incoming], Awaitable[Any]], ...],
+        serve: Serve,
+        *,
+        host: str,
+        port: int = 0,
+        is_secure: bool = False,
+        count: Callable[[], int] | None = None,
+        certificates: Callable[[], Certificates] | None = None,
+    ) -> None:
+        self.name = name
+        self.serve = serve
+        self.host = host
+        self.is_secure = is_secure
+        self.open = self.peak = self.connections = 0
+        self.failures: list[Exception] = []
+        self._script = script
+        self._certificates = certificates
+        self._count = count or (lambda: self.connections)
+        self._loop = asyncio.get_running_loop()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._fillers: list[socket.socket] = []
+        self._is_listening = False
+        self._sock = bound(socket.SOCK_STREAM, host, port)
+        self.port: int = self._sock.getsockname()[1]
+
+    def __repr__(self) -> str:
+        return f"<Port {self.name} {self.host}:{self.port} open {self.open} peak {self.peak}>"
+
+    @property
+    def url(self) -> str:
+        """By address; over TLS by the name ``localhost``, for which the certificates are."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"https://localhost:{self.port}" if self.is_secure else f"http://{host}:{self.port}"
+
+    @property
+    def certificates(self) -> Certificates:
+        """What its TLS is made with."""
+        assert self._certificates is not None
+        return self._certificates()
+
+    def listen(self) -> None:
+        """Accept; on a port that refused or swallowed connections too: from now on it is a good one."""
+        if self._is_listening:
+            return
+        self._sock.listen(BACKLOG)
+        self._loop.add_reader(self._sock, self._accept)
+        self._is_listening = True
+        for filler in self._fillers:
+            filler.close()
+        self._fillers.clear()
+
+    def swallow(self) -> None:
+        """A blackhole: the queue of connections is full and nobody takes from it, so the system drops further SYNs."""
+        self._sock.listen(0)
+        for _ in range(FILLERS):
+            filler = socket.socket(self._sock.family)
+            filler.setblocking(False)
+            filler.connect_ex((self.host, self.port))
+            self._fillers.append(filler)
+
+    async def aclose(self) -> None:
+        """Nothing listens, no connection is open, no task runs."""
+        if self._is_listening:
+            self._loop.remove_reader(self._sock)
+        self._sock.close()
+        for filler in self._fillers:
+            filler.close()
+        for task in self._tasks:
+            task.cancel()
+        if self._tasks:
+            await asyncio.wait(list(self._tasks))
+
+    def drop_connections(self) -> None:
+        """RST for all that are open."""
+        for task in self._tasks:
+            task.cancel("reset")
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                sock, _ = self._sock.accept()
+            except (BlockingIOError, ConnectionAbortedError):
+                return
+            except OSError:  # out of file descriptors: not in a tight loop
+                self._loop.remove_reader(self._sock)
+                self._loop.call_later(0.05, self._resume)
+                return
+            sock.setblocking(False)
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            self.connections += 1
+            self.open += 1
+            self.peak = max(self.peak, self.open)
+            step = self._script[min(self.connections, len(self._script)) - 1]
+            task = self._loop.create_task(self._meet(step, Incoming(self, sock, self._count())))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+    def _resume(self) -> None:
+        if self._sock.fileno() >= 0:
+            self._loop.add_reader(self._sock, self._accept)
+
+    async def _meet(self, step: Callable[[Incoming], Awaitable[Any]], incoming: Incoming) -> None:
+        try:
+            await step(incoming)
+        except OSError:
+            pass  # the client broke it off
+        except asyncio.CancelledError as reason:
+            if reason.args == ("reset",) and incoming.sock.fileno() >= 0:
+                incoming.reset()
+        except Exception as failure:  # noqa: BLE001
+            self.failures.append(failure)
+        finally:
+            self.open -= 1
+            incoming.sock.close()

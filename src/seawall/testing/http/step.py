@@ -1,0 +1,233 @@
+"""
+What is done to one request or one connection, as a value.
+
+Rules: a step is the same in Python, ``status(503, retry_after=1)``, and in a URL, ``503:1``, and each can be made of
+the other. Its text is ``name[:argument…]``, arguments percent-encoded; steps of a script are separated by commas.
+Before a ``+`` stand steps that answer nothing, as in ``delay:0.3+reset:body``; where all of a step's parts are such, a
+good answer follows. A step that can't be is refused when it is made, never when it is to be done.
+"""
+
+from __future__ import annotations
+
+import difflib
+import functools
+import inspect
+import math
+from collections.abc import Awaitable, Callable, Iterable, Iterator
+from dataclasses import dataclass
+from types import ModuleType
+from typing import (
+    Annotated,
+    Any,
+    Concatenate,
+    Generic,
+    Literal,
+    NamedTuple,
+    ParamSpec,
+    get_args,
+    get_origin,
+    get_type_hints,
+)
+from urllib.parse import quote, unquote
+
+__all__ = ["BadStep", "Between", "Kind", "Level", "Registry", "Step", "Where", "step"]
+
+Level = Literal["reply", "connection"]
+Where = Literal["request", "start", "status", "headers", "body", "chunk"]
+"""Inside the request's body, before a byte of the answer, inside its status line, headers, body, or a chunk of that."""
+
+
+class Between(NamedTuple):
+    """Bounds of a number, both allowed: ``Annotated[int, Between(200, 999)]``."""
+
+    low: float
+    high: float
+
+
+ANY = Between(0, 1e10)  # 10 GB, or 300 years
+
+P = ParamSpec("P")
+
+
+class BadStep(ValueError):
+    """A step that doesn't exist, or can't have these arguments; says which could be meant."""
+
+
+class Kind(Generic[P]):
+    """
+    All steps of one name: calling it makes a `Step`.
+
+    Attributes:
+        level: What it acts on: a request, or a connection from its first byte.
+        protocols: Where it can be had: "http/1.1", "h2".
+        is_prefix: It answers nothing, and another step may follow after a ``+``. Its function returns whether that is
+            to be done; if not, a good answer follows.
+        reads_body: The request's body is read before.
+    """
+
+    def __init__(
+        self,
+        run: Callable[Concatenate[Any, P], Awaitable[bool | None]],
+        *,
+        level: Level,
+        protocols: tuple[str, ...],
+        reads_body: bool,
+    ) -> None:
+        self.run = run
+        self.name = run.__name__.rstrip("_")
+        self.level = level
+        self.protocols = protocols
+        self.reads_body = reads_body
+        self.does = inspect.cleandoc(run.__doc__ or "").partition("\n")[0]
+        hints = get_type_hints(run, include_extras=True)
+        self.is_prefix = hints["return"] is bool
+        self._parameters = list(inspect.signature(run).parameters.values())[1:]
+        self._types = [hints[parameter.name] for parameter in self._parameters]
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Step:
+        return self._made(args, kwargs)
+
+    def __repr__(self) -> str:
+        return f"<step {self.form}>"
+
+    @property
+    def form(self) -> str:
+        """As written in a URL: ``hang[:where]``."""
+        begin = "" if self.name == "status" else self.name
+        parts = [
+            f":{parameter.name}" if parameter.default is parameter.empty else f"[:{parameter.name}]"
+            for parameter in self._parameters
+        ]
+        return (begin + "".join(parts)).removeprefix(":")
+
+    @property
+    def choices(self) -> dict[str, tuple[str, ...]]:
+        """Of each argument that is one of a few words: these."""
+        return {
+            parameter.name: get_args(kind)
+            for parameter, kind in zip(self._parameters, self._types, strict=True)
+            if get_origin(kind) is Literal
+        }
+
+    def parse(self, arguments: list[str]) -> Step:
+        """The step of *arguments* as in a URL."""
+        return self._made(tuple(arguments), {})
+
+    def text(self, values: tuple[Any, ...]) -> str:
+        """*values* as in a URL, without those at the end that are the default."""
+        shown = list(values)
+        for parameter in reversed(self._parameters[: len(shown)]):
+            if parameter.default is parameter.empty or shown[-1] != parameter.default:
+                break
+            shown.pop()
+        words = [quote(f"{value:g}" if isinstance(value, float) else str(value), safe="/ ") for value in shown]
+        return ":".join(words if self.name == "status" else [self.name, *words])
+
+    def _made(self, args: tuple[object, ...], kwargs: dict[str, object]) -> Step:
+        names = [parameter.name for parameter in self._parameters]
+        excess = [*args[len(names) :], *(name for name in kwargs if name not in names[len(args) :])]
+        if excess:
+            raise BadStep(f"{self.name} takes {self.form}, not {excess[0]!r}")
+        values = []
+        for index, parameter in enumerate(self._parameters):
+            value = args[index] if index < len(args) else kwargs.get(parameter.name, parameter.default)
+            if value is parameter.empty:
+                raise BadStep(f"{self.name}: {parameter.name} is missing; it takes {self.form}")
+            values.append(self._checked(index, value))
+        return Step(((self, tuple(values)),))
+
+    def _checked(self, index: int, value: Any) -> Any:
+        """*value*, of the type that the function says."""
+        name, kind = self._parameters[index].name, self._types[index]
+        if get_origin(kind) is Literal:
+            if value not in get_args(kind):
+                raise BadStep(f"{self.name}: {name} must be one of {', '.join(get_args(kind))}, not {value!r}")
+            return value
+        if kind is str:
+            return f"{value:g}" if isinstance(value, float) else str(value)
+        kind, (low, high) = get_args(kind) if get_origin(kind) is Annotated else (kind, ANY)
+        try:
+            number = kind(value)
+        except (TypeError, ValueError):
+            number = math.nan
+        if not low <= number <= high:
+            what = "a whole number" if kind is int else "a number"
+            raise BadStep(f"{self.name}: {name} must be {what} from {low:g} to {high:g}, not {value!r}")
+        return number
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One or more parts, done one after another; ``str(step)`` is its text."""
+
+    parts: tuple[tuple[Kind[Any], tuple[Any, ...]], ...]
+
+    def __add__(self, other: Step) -> Step:
+        last = self.parts[-1][0]
+        if not last.is_prefix:
+            raise BadStep(f"{last.name} is an answer already: nothing can follow it after a +")
+        if other.level != self.level:
+            raise BadStep(f"{other} acts on a {other.level}, {self} on a {self.level}")
+        return Step(self.parts + other.parts)
+
+    def __str__(self) -> str:
+        return "+".join(kind.text(values) for kind, values in self.parts)
+
+    @property
+    def level(self) -> Level:
+        return self.parts[0][0].level
+
+    @property
+    def reads_body(self) -> bool:
+        return self.parts[-1][0].reads_body
+
+    def runs_over(self, protocol: str) -> bool:
+        return all(protocol in kind.protocols for kind, _ in self.parts)
+
+
+def step(
+    *, level: Level = "reply", protocols: tuple[str, ...] = ("http/1.1",), reads_body: bool = True
+) -> Callable[[Callable[Concatenate[Any, P], Awaitable[bool | None]]], Kind[P]]:
+    """Decorator: a function that does something makes a `Kind` of that name (less a final ``_``)."""
+    return functools.partial(Kind, level=level, protocols=protocols, reads_body=reads_body)
+
+
+class Registry:
+    """Kinds by name: those of *modules*."""
+
+    def __init__(self, modules: Iterable[ModuleType]) -> None:
+        found = (value for module in modules for value in vars(module).values() if isinstance(value, Kind))
+        self._kinds: dict[str, Kind[Any]] = {kind.name: kind for kind in found}
+
+    def __iter__(self) -> Iterator[Kind[Any]]:
+        return iter(self._kinds.values())
+
+    def parse(self, text: str, *, level: Level) -> tuple[Step, ...]:
+        """
+        The steps of a script.
+
+        Raises:
+            BadStep: There is none, or one can't be; says why, and which names are near.
+        """
+        return tuple(self._one(each.strip(), level) for each in text.split(","))
+
+    def _one(self, text: str, level: Level) -> Step:
+        whole: Step | None = None
+        for part in text.split("+"):
+            name, *arguments = (unquote(word) for word in part.split(":"))
+            if name.isdecimal():
+                name, arguments = "status", [name, *arguments]
+            step = self._kind(name, level).parse(arguments)
+            whole = step if whole is None else whole + step
+        assert whole is not None
+        return whole
+
+    def _kind(self, name: str, level: Level) -> Kind[Any]:
+        kind = self._kinds.get(name)
+        names = [each.name for each in self if each.level == level]
+        if kind is not None and kind.level == level:
+            return kind
+        near = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
+        other = "" if kind is None else f" (it acts on a {kind.level}, this on a {level})"
+        hint = f"; near: {', '.join(near)}" if near else ""
+        raise BadStep(f"unknown step {name!r}{other}{hint}; all: {', '.join(names)}")

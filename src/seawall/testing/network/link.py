@@ -1,0 +1,243 @@
+"""
+A TCP proxy on a port of its own before one upstream, and what is wrong there.
+
+Rules: toxics may change any time, and that holds for connections that are open too. A toxic draws once per connection
+whether it strikes there.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import difflib
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from random import Random
+from typing import Any, Literal, TypeAlias
+
+from ...check import number
+from ..service import bound
+from .flow import End, Toxic
+from .relay import Relay
+
+__all__ = ["Direction", "Dose", "Link"]
+
+BACKLOG = 4096
+Direction: TypeAlias = Literal["down", "up", "both"]
+DIRECTIONS = ("down", "up", "both")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Dose:
+    """
+    A toxic on a link.
+
+    Args:
+        toxicity: Probability that it strikes a connection, from 0 to 1.
+        direction: "down": from server to client; "up": from client to server; or "both".
+    """
+
+    toxic: Toxic
+    toxicity: float = 1.0
+    direction: Direction = "down"
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.toxic, Toxic):
+            raise TypeError(f"toxic must be one of seawall.testing.toxic, such as Latency(0.1), not {self.toxic!r}")
+        number("Dose", "toxicity", self.toxicity, low=0, high=1)
+        if self.direction not in DIRECTIONS:
+            close = difflib.get_close_matches(str(self.direction), DIRECTIONS, n=1)
+            hint = f"; did you mean {close[0]!r}?" if close else ""
+            raise ValueError(f"direction must be 'down', 'up' or 'both', not {self.direction!r}{hint}")
+
+
+class Link:
+    """
+    A TCP proxy with toxics; made by `Network.link`.
+
+    A client's connection is accepted before the upstream is dialled. If nobody answers there, it is reset. FIN and RST
+    are passed on. Bounded memory: a side that isn't read from pauses the other.
+
+    Attributes:
+        address, url: Where it listens: "127.0.0.1:40001", and that as a URL, https where the upstream's was.
+        upstream: (host, port).
+        doses: What was added, in order.
+        open: Connections that are open now, on either side.
+        peak: Most that were at once, at any time.
+        connections: All that were accepted.
+    """
+
+    def __init__(
+        self,
+        upstream: tuple[str, int],
+        *,
+        scheme: str,
+        host: str,
+        port: int,
+        name: str,
+        rng: Random,
+        run: Callable[[Callable[[], Any]], Any],
+        loop: asyncio.AbstractEventLoop,
+    ) -> None:
+        self._host = host
+        self._rng = rng
+        self._run = run
+        self._loop = loop  # not asked for: a synchronous fixture of pytest has none running
+        self._place = bound(socket.SOCK_STREAM, host, port)  # keeps the port while the link is down
+        self._listener: socket.socket | None = None
+        self._relays: dict[Relay, asyncio.Task[None]] = {}
+        self._past = [0, 0]
+        self.upstream = upstream
+        self.port: int = self._place.getsockname()[1]
+        self.address = f"[{host}]:{self.port}" if ":" in host else f"{host}:{self.port}"
+        self.url = f"{scheme}://{self.address}"
+        self.name = name or self.address
+        self.doses: list[Dose] = []
+        self.peak = 0
+        self.connections = 0
+        self._listen()
+
+    def __repr__(self) -> str:
+        host, port = self.upstream
+        state = f"open {self.open} peak {self.peak}" if self._listener is not None else "down"
+        return f"<Link {self.name} to {host}:{port} {state}>"
+
+    @property
+    def open(self) -> int:
+        return len(self._relays)
+
+    @property
+    def bytes_up(self) -> int:
+        """Passed on to the server."""
+        return self._past[0] + sum(relay.server.sent for relay in list(self._relays))
+
+    @property
+    def bytes_down(self) -> int:
+        """Passed on to the clients."""
+        return self._past[1] + sum(relay.client.sent for relay in list(self._relays))
+
+    def add(self, toxic: Toxic, *, toxicity: float = 1.0, direction: Direction = "down") -> Dose:
+        """
+        Make it worse from now on, for open connections too; returns what `remove` takes.
+
+        Args:
+            toxicity: Probability that it strikes a connection, from 0 to 1.
+            direction: "down": from server to client; "up": from client to server; or "both".
+        """
+        dose = Dose(toxic, toxicity, direction)
+        self._run(partial(self._add, dose))
+        return dose
+
+    def remove(self, dose: Dose) -> None:
+        """
+        Take it away; what it holds back goes on at once.
+
+        Raises:
+            ValueError: It isn't on this link, or not any more.
+        """
+        if dose not in self.doses:
+            raise ValueError(f"dose must be what add() returned, and not removed yet, not {dose!r}")
+        self._run(partial(self._remove, dose))
+
+    def clear(self) -> None:
+        """Take all toxics away."""
+        for dose in list(self.doses):
+            self.remove(dose)
+
+    @contextmanager
+    def toxic(self, toxic: Toxic, *, toxicity: float = 1.0, direction: Direction = "down") -> Iterator[Dose]:
+        """`add` for a block."""
+        dose = self.add(toxic, toxicity=toxicity, direction=direction)
+        try:
+            yield dose
+        finally:
+            if dose in self.doses:
+                self.remove(dose)
+
+    def down(self) -> None:
+        """Refuse new connections and close those that are open, until `up`; the port stays ours."""
+
+        def down() -> None:
+            self._stop()
+            self._end(End.CLOSE)
+
+        self._run(down)
+
+    def up(self) -> None:
+        self._run(self._listen)
+
+    def close_connections(self) -> None:
+        """FIN on all that are open, to both sides."""
+        self._run(partial(self._end, End.CLOSE))
+
+    def reset_connections(self) -> None:
+        """RST on all that are open, to both sides."""
+        self._run(partial(self._end, End.RESET))
+
+    # in the network's loop
+
+    def _listen(self) -> None:
+        if self._listener is None:
+            self._listener = bound(socket.SOCK_STREAM, self._host, self.port)
+            self._listener.listen(BACKLOG)
+            self._loop.add_reader(self._listener, self._accept, self._listener)
+
+    def _stop(self) -> None:
+        if self._listener is not None:
+            self._loop.remove_reader(self._listener)
+            self._listener.close()
+            self._listener = None
+
+    def _accept(self, listener: socket.socket) -> None:
+        try:
+            sock, _ = listener.accept()
+        except OSError:  # gone again, or no descriptor left
+            return
+        sock.setblocking(False)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # else small slices wait for ACKs, and are joined
+        relay = Relay()
+        self._relays[relay] = self._loop.create_task(relay.run(sock, *self.upstream))
+        self._relays[relay].add_done_callback(lambda _: self._forget(relay))
+        self.connections += 1
+        self.peak = max(self.peak, self.open)
+        for dose in self.doses:
+            self._strike(relay, dose)
+
+    def _forget(self, relay: Relay) -> None:
+        del self._relays[relay]
+        self._past[0] += relay.server.sent
+        self._past[1] += relay.client.sent
+
+    def _strike(self, relay: Relay, dose: Dose) -> None:
+        if self._rng.random() >= dose.toxicity:
+            return
+        for side, direction in ((relay.client, "up"), (relay.server, "down")):
+            if dose.direction in (direction, "both"):
+                side.flow.add(dose, dose.toxic, self._rng, self._loop.time())
+                side.move()
+
+    def _add(self, dose: Dose) -> None:
+        self.doses.append(dose)
+        for relay in list(self._relays):
+            self._strike(relay, dose)
+
+    def _remove(self, dose: Dose) -> None:
+        self.doses.remove(dose)
+        for relay in list(self._relays):
+            for side in relay.sides:
+                side.flow.remove(dose, self._loop.time())
+                side.move()
+
+    def _end(self, how: End) -> None:
+        for relay in list(self._relays):
+            relay.end(how)
+
+    async def aclose(self) -> None:
+        self._stop()
+        self._place.close()
+        for relay in list(self._relays):
+            relay.abort()
+        if self._relays:
+            await asyncio.wait(list(self._relays.values()))

@@ -1,0 +1,156 @@
+"""What runs in the caller's event loop, or in a thread of its own: one class for all servers of the fault kit."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import os
+import socket
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from types import TracebackType
+from typing import Self, TypeVar
+
+__all__ = ["Service", "bound"]
+
+T = TypeVar("T")
+
+
+class Service:
+    """
+    Base of the servers: ``async with`` runs it in the loop that is there, ``with`` in a thread of its own.
+
+    With a thread, tests of blocking clients need no event loop. The thread is a daemon: nothing listens on after the
+    process, even if the test dies. A subclass has `_open` and `_close`, both run in the loop, and reaches the loop
+    from its public methods through `_run`.
+    """
+
+    _loop: asyncio.AbstractEventLoop | None = None
+    _thread: threading.Thread | None = None
+
+    async def _open(self) -> None:
+        """Bind and listen; what it raises comes out of the ``with``."""
+        raise NotImplementedError
+
+    async def _close(self) -> None:
+        """Give back every socket and end every task; called once after `_open`, even when that failed."""
+        raise NotImplementedError
+
+    def _check(self) -> None:
+        """Raise what a test should hear of at the end of a block that went well."""
+
+    def _run(self, function: Callable[[], T]) -> T:
+        """*function* in the loop's thread, waited for; for what must not run beside the server."""
+        loop = self._loop
+        if loop is None:
+            raise RuntimeError(f"{type(self).__name__} is not running: enter it with `async with` or `with`")
+        if self._thread is None or self._thread is threading.current_thread():
+            return function()
+
+        async def inside() -> T:
+            return function()
+
+        return asyncio.run_coroutine_threadsafe(inside(), loop).result(timeout=10)
+
+    # in the caller's loop
+
+    async def __aenter__(self) -> Self:
+        self._begin()
+        self._loop = asyncio.get_running_loop()
+        try:
+            await self._open()
+        except BaseException:
+            await self._end()
+            raise
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None = None,
+        exc_value: BaseException | None = None,
+        traceback: TracebackType | None = None,
+    ) -> None:
+        await self._end()
+        if exc_type is None:
+            self._check()
+
+    # in a thread of its own
+
+    def __enter__(self) -> Self:
+        self._begin()
+        opened = threading.Event()
+        failures: list[BaseException] = []
+        self._thread = threading.Thread(
+            target=lambda: asyncio.run(self._live(opened, failures)), name=type(self).__name__, daemon=True
+        )
+        self._thread.start()
+        opened.wait()
+        if failures:
+            self._thread.join()
+            self._thread = None
+            raise failures[0]
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None = None,
+        exc_value: BaseException | None = None,
+        traceback: TracebackType | None = None,
+    ) -> None:
+        thread, loop = self._thread, self._loop
+        assert thread is not None
+        if loop is not None:
+            with suppress(RuntimeError):  # it is closed already
+                loop.call_soon_threadsafe(self._stopping.set)
+        thread.join(timeout=10)
+        self._thread = None
+        if exc_type is None:
+            self._check()
+
+    async def _live(self, opened: threading.Event, failures: list[BaseException]) -> None:
+        self._loop, self._stopping = asyncio.get_running_loop(), asyncio.Event()
+        try:
+            await self._open()
+            opened.set()
+            await self._stopping.wait()
+        except BaseException as failure:  # noqa: BLE001
+            failures.append(failure)
+        finally:
+            await self._end()
+            opened.set()
+
+    def _begin(self) -> None:
+        if self._loop is not None:
+            raise RuntimeError(f"{type(self).__name__} is running already")
+
+    async def _end(self) -> None:
+        try:
+            await self._close()
+        finally:
+            self._loop = None
+
+
+def bound(kind: socket.SocketKind, host: str, port: int) -> socket.socket:
+    """
+    A non-blocking socket bound to *host* and *port* (0: any free one).
+
+    Raises:
+        OSError: The port is in use, or *host* is none of this machine's addresses; says which.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    sock = socket.socket(family, kind, socket.IPPROTO_TCP if kind == socket.SOCK_STREAM else 0)  # so: TCP_NODELAY
+    try:
+        if kind == socket.SOCK_STREAM and os.name == "posix":
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.setblocking(False)
+        sock.bind((host, port))
+    except OSError as error:
+        sock.close()
+        if error.errno == errno.EADDRINUSE:
+            raise OSError(error.errno, f"{host}:{port} is in use; give another port, or 0 for any free one") from error
+        raise OSError(error.errno, f"can't listen on {host}:{port}: {error.strerror}") from error
+    except (OverflowError, TypeError):
+        sock.close()
+        raise ValueError(f"port must be a whole number from 0 to 65535, not {port!r}") from None
+    return sock

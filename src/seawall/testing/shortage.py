@@ -1,0 +1,42 @@
+"""What a process can run out of: file descriptors, and turns of its event loop."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+__all__ = ["blocked_loop", "no_file_descriptors"]
+
+
+@contextmanager
+def no_file_descriptors() -> Iterator[None]:
+    """
+    ``with no_file_descriptors():`` nothing can be opened, no connection made: EMFILE. Linux and macOS.
+
+    What is open stays so. Import what you need before: a module is a file too.
+    """
+    import resource
+
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    held: list[int] = []
+    highest = max(map(int, os.listdir("/dev/fd")))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (highest + 1, before[1]))
+    try:
+        while True:  # those that are free below the highest one
+            try:
+                held.append(os.dup(0))
+            except OSError:
+                break
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
+        for descriptor in held:
+            os.close(descriptor)
+
+
+def blocked_loop(seconds: float) -> None:
+    """Keep the running loop from doing anything for so long, as a handler that computes or calls blocking code does."""
+    asyncio.get_running_loop().call_soon(time.sleep, seconds)

@@ -1,0 +1,138 @@
+"""Steps of a port: what a connection meets before a request can be read from it."""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+from contextlib import suppress
+from typing import Literal
+
+from ..http.port import Incoming
+from ..http.step import step
+
+__all__ = [
+    "accept_408",
+    "accept_answer",
+    "accept_close",
+    "accept_garbage",
+    "accept_hang",
+    "accept_reset",
+    "blackhole",
+    "proxy",
+    "refuse",
+    "serve",
+]
+
+ProxyFault = Literal["none", "403", "407", "502", "close", "reset", "hang", "long", "garbage"]
+
+
+@step(level="connection")
+async def serve(incoming: Incoming) -> None:
+    """Requests are read, and answered by their steps."""
+    await incoming.serve()
+
+
+@step(level="connection")
+async def refuse(incoming: Incoming) -> None:
+    """Nothing listens: RST to the SYN. Of a port as a whole, until it is healed."""
+    raise AssertionError("unreachable: nothing is accepted")
+
+
+@step(level="connection")
+async def blackhole(incoming: Incoming) -> None:
+    """SYNs stay without an answer: the queue of connections is full. Of a port as a whole, until it is healed."""
+    raise AssertionError("unreachable: nothing is accepted")
+
+
+@step(level="connection")
+async def accept_reset(incoming: Incoming) -> None:
+    """RST at once."""
+    incoming.reset()
+
+
+@step(level="connection")
+async def accept_close(incoming: Incoming) -> None:
+    """FIN at once."""
+    await incoming.close()
+
+
+@step(level="connection")
+async def accept_hang(incoming: Incoming) -> None:
+    """Reads, and never says anything."""
+    await incoming.drain()
+
+
+@step(level="connection")
+async def accept_garbage(incoming: Incoming, text: str = "foo bar") -> None:
+    """Says something that is no HTTP before any request, then FIN."""
+    await incoming.send(text.encode())
+    await incoming.close()
+
+
+@step(level="connection")
+async def accept_408(incoming: Incoming) -> None:
+    """408 before any request, then FIN: what servers tell idle connections."""
+    await incoming.send(b"HTTP/1.1 408 Request Timeout\r\ncontent-length: 0\r\nconnection: close\r\n\r\n")
+    await incoming.close()
+
+
+@step(level="connection")
+async def accept_answer(incoming: Incoming, size: int = 2**20) -> None:
+    """A good answer of 3 bytes before any request, then so many more than its length says, then FIN."""
+    await incoming.send(b"HTTP/1.1 200 OK\r\ncontent-length: 3\r\nconnection: keep-alive\r\n\r\n")
+    await incoming.send(b"a" * (3 + size))
+    await incoming.close()
+
+
+@step(level="connection")
+async def proxy(incoming: Incoming, fault: ProxyFault = "none") -> None:
+    """A CONNECT proxy, to loopback only: works, refuses, wants credentials, breaks off, or never ends its headers."""
+    request = b""
+    while b"\r\n\r\n" not in request:
+        data = await incoming.receive()
+        if not data:
+            return
+        request += data
+    if fault in ("403", "407", "502"):
+        extra = b'proxy-authenticate: Basic realm="faults"\r\n' if fault == "407" else b""
+        await incoming.send(b"HTTP/1.1 %s X\r\n%scontent-length: 0\r\n\r\n" % (fault.encode(), extra))
+        await incoming.close()
+    elif fault == "garbage":
+        await incoming.send(b"garbage\r\n\r\n")
+        await incoming.close()
+    elif fault == "close":
+        await incoming.close()
+    elif fault == "reset":
+        incoming.reset()
+    elif fault == "hang":
+        await incoming.drain()
+    elif fault == "long":
+        await incoming.send(b"HTTP/1.1 200 OK\r\n")
+        while True:
+            await incoming.send(b"x-long: " + b"x" * 10_000 + b"\r\n")
+    else:
+        await _tunnel(incoming, request)
+
+
+async def _tunnel(incoming: Incoming, request: bytes) -> None:
+    host, _, port = request.split(b" ", 2)[1].decode("latin-1").rpartition(":")
+    if host != "localhost" and not ipaddress.ip_address(host.strip("[]")).is_loopback:
+        await incoming.send(b"HTTP/1.1 403 Not loopback\r\ncontent-length: 0\r\n\r\n")
+        return
+    reader, writer = await asyncio.open_connection(host.strip("[]"), int(port))
+
+    async def back() -> None:
+        while data := await reader.read(65536):
+            await incoming.send(data)
+
+    await incoming.send(b"HTTP/1.1 200 Connected\r\n\r\n")
+    answers = asyncio.ensure_future(back())
+    try:
+        while data := await incoming.receive():
+            writer.write(data)
+            await writer.drain()
+    finally:
+        answers.cancel()
+        with suppress(asyncio.CancelledError, OSError):
+            await answers
+        writer.transport.abort()

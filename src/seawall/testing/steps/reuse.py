@@ -1,0 +1,92 @@
+"""Good answers on connections that are not to be used again, whatever they say."""
+
+from __future__ import annotations
+
+import socket
+from typing import Literal
+
+from ..http.connection import head
+from ..http.request import Request
+from ..http.step import step
+from ..http.turn import Turn
+
+__all__ = ["half_close", "idle", "keep_alive", "lie", "next_", "shut_input"]
+
+
+@step()
+async def idle(turn: Turn, end: Literal["close", "reset", "408"] = "close", after: float = 0.0) -> None:
+    """A good answer; FIN, RST, or 408 and FIN once the connection was idle for so long."""
+    await turn.reply()
+    await _end_when_idle(turn, end, after)
+
+
+@step()
+async def keep_alive(turn: Turn, timeout: float = 5.0, max_requests: int = 100) -> None:
+    """A good answer that says how long the connection is kept, and for how many more requests; and it is."""
+    await turn.reply(200, {"keep-alive": f"timeout={timeout:g}, max={max_requests}"})
+    if max_requests:
+        await _end_when_idle(turn, "close", timeout)
+    else:
+        turn.request.close()
+
+
+@step()
+async def lie(turn: Turn, said: Literal["keep_alive", "close"] = "keep_alive") -> None:
+    """Says that the connection is kept, and closes it; or says that it is closed, and keeps it."""
+    if said == "close":
+        await turn.reply(200, {"connection": "close"})
+    else:
+        await turn.reply(200, {"connection": "keep-alive", "keep-alive": "timeout=60, max=100"})
+        turn.request.close()
+
+
+@step()
+async def next_(turn: Turn, fault: Literal["close", "reset", "hang", "garbage"] = "close") -> None:
+    """A good answer; the next request on the connection gets FIN, RST, nothing, or garbage."""
+
+    async def strike(request: Request) -> None:
+        await request.read()
+        if fault == "hang":
+            await request.hang()
+        if fault == "garbage":
+            await request.send(b"garbage\r\n\r\n")
+        if fault == "reset":
+            request.reset()
+        else:
+            request.close()
+
+    turn.connection.next = strike
+    await turn.reply()
+
+
+@step()
+async def half_close(turn: Turn) -> None:
+    """A good answer, then FIN, but reads on: half open."""
+
+    async def ignore(request: Request) -> None:
+        await request.hang()
+
+    turn.connection.next = ignore
+    await turn.reply()
+    turn.connection.half_close()
+
+
+@step()
+async def shut_input(turn: Turn) -> None:
+    """A good answer, then the server's side no longer receives."""
+    await turn.reply()
+    turn.connection.pause()
+    turn.connection.socket.shutdown(socket.SHUT_RD)
+    await turn.connection.gone()
+
+
+async def _end_when_idle(turn: Turn, end: str, after: float) -> None:
+    if after and not await turn.connection.is_idle(after):
+        return
+    if end == "408":
+        await turn.write(head(408, [("content-length", "0"), ("connection", "close")]))
+    await turn.request.wire.flushed()
+    if end == "reset":
+        turn.request.reset()
+    else:
+        turn.request.close()

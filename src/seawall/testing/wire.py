@@ -1,0 +1,210 @@
+"""A transport that answers as you say, without a network."""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+import math
+from collections.abc import AsyncIterator, Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import anyio
+import httpx
+
+__all__ = ["Body", "ScriptedWire", "Sent", "WireStep"]
+
+
+class Body(httpx.AsyncByteStream):
+    """
+    A body in parts: bytes come, a number of seconds passes (math.inf: for ever), an exception or its class is raised.
+
+    ``Body(b"half", httpx.ReadError)`` is cut after 4 bytes; ``Body(*[1.0, b"x" * 1000] * 60)`` takes a minute. It can
+    be read any number of times.
+    """
+
+    def __init__(self, *parts: bytes | float | Exception | type[Exception]) -> None:
+        for part in parts:
+            if not isinstance(part, bytes) and not _is_error(part):
+                _check_delay("Body", part)
+        self._parts = parts
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        for part in self._parts:
+            if isinstance(part, bytes):
+                yield part
+            elif isinstance(part, int | float):
+                await _pass(part)
+            else:
+                raise _error(part)
+
+
+WireStep = (
+    int
+    | float
+    | httpx.Response
+    | Body
+    | Exception
+    | type[Exception]
+    | Callable[[httpx.Request], Any]
+    | tuple[float, "WireStep"]
+)
+"""
+What happens to one attempt.
+
+- An int: an answer with that status and no body.
+- A float: so many seconds pass, then 200; math.inf: it hangs for ever. No timeout of httpx ends it, as none of a
+  transport is at work; say it: ``(5.0, httpx.ReadTimeout)``.
+- A ``httpx.Response``: a copy of it, whenever it is the turn's.
+- A `Body`: 200 with that body.
+- An exception or its class: it is raised; httpx's say whether anything was sent.
+- A function of the request, which may be async: what it returns is the step.
+- A tuple (delay, step): so many seconds pass, then the step.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """
+    One attempt.
+
+    Attributes:
+        at: When it was there with all its body, s on the loop's clock.
+        length, sha256: Of the body.
+    """
+
+    at: float
+    method: str
+    url: httpx.URL
+    headers: httpx.Headers
+    length: int
+    sha256: str
+
+
+class ScriptedWire(httpx.MockTransport):
+    """
+    For the bottom of a client: ``seawall.Client(transport=ScriptedWire(503, (0.5, httpx.ReadTimeout), 200))``.
+
+    The n-th attempt gets the n-th step, the last repeats; without any, all are answered with 200. It is an
+    ``httpx.MockTransport``, which a client believes: ConnectError, ConnectTimeout and PoolTimeout were not sent, so
+    they are safe to repeat; all others were.
+
+    Args:
+        per_host: Scripts of hosts of their own, which take no turn of the others'.
+    Attributes:
+        attempts: All of them, in order.
+    """
+
+    def __init__(self, *steps: WireStep, per_host: Mapping[str, list[WireStep]] | None = None) -> None:
+        super().__init__(self._answer)
+        self.attempts: list[Sent] = []
+        self._scripts: dict[str | None, tuple[WireStep, ...]] = {}
+        self._turns: dict[str | None, int] = {}
+        self.script(*steps or (200,))
+        for host, theirs in (per_host or {}).items():
+            if not isinstance(theirs, list):
+                raise TypeError(f"per_host[{host!r}] must be a list of steps, not {theirs!r}")
+            self.script(*theirs, host=host)
+
+    @property
+    def instants(self) -> list[float]:
+        """When each attempt was there, rounded to ns: what a test compares."""
+        return [round(attempt.at, 9) for attempt in self.attempts]
+
+    def script(self, *steps: WireStep, host: str | None = None) -> None:
+        """
+        From now on these steps, from the first.
+
+        Args:
+            host: For it only; None: for all that have no script of their own.
+        Raises:
+            TypeError, ValueError: One is none, or there is none.
+        """
+        if not steps:
+            raise ValueError("give at least one step; the last repeats")
+        for step in steps:
+            _check(step)
+        self._scripts[host], self._turns[host] = steps, 0
+
+    async def _answer(self, request: httpx.Request) -> httpx.Response:
+        """The body of *request* was read before."""
+        self.attempts.append(
+            Sent(
+                anyio.current_time(),
+                request.method,
+                request.url,
+                request.headers.copy(),
+                len(request.content),
+                hashlib.sha256(request.content).hexdigest(),
+            )
+        )
+        host = request.url.host if request.url.host in self._scripts else None
+        steps, turn = self._scripts[host], self._turns[host]
+        self._turns[host] = turn + 1
+        return await _take(steps[min(turn, len(steps) - 1)], request)
+
+
+async def _take(step: Any, request: httpx.Request) -> httpx.Response:
+    if isinstance(step, tuple):
+        await _pass(step[0])
+        return await _take(step[1], request)
+    if isinstance(step, float):
+        await _pass(step)
+        step = 200
+    if isinstance(step, int):
+        return httpx.Response(step)
+    if isinstance(step, httpx.Response):
+        return httpx.Response(
+            step.status_code, headers=step.headers, stream=step.stream, extensions=dict(step.extensions)
+        )
+    if isinstance(step, Body):
+        return httpx.Response(200, stream=step)
+    if _is_error(step):
+        raise _error(step, request)
+    made = step(request)
+    if inspect.isawaitable(made):
+        made = await made
+    _check(made)
+    return made if isinstance(made, httpx.Response) else await _take(made, request)
+
+
+async def _pass(delay: float) -> None:
+    await (anyio.sleep_forever() if delay == math.inf else anyio.sleep(delay))
+
+
+def _error(error: Exception | type[Exception], request: httpx.Request | None = None) -> Exception:
+    """An instance is raised more than once: without the traceback of the time before."""
+    if isinstance(error, Exception):
+        return error.with_traceback(None)
+    says = "ScriptedWire was told so"
+    return error(says, request=request) if issubclass(error, httpx.RequestError) else error(says)
+
+
+def _is_error(value: object) -> bool:
+    return isinstance(value, Exception) or (isinstance(value, type) and issubclass(value, Exception))
+
+
+def _check_delay(owner: str, value: object) -> None:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise TypeError(f"{owner}: {value!r} is neither bytes, nor seconds, nor an exception")
+    if not value >= 0:
+        raise ValueError(f"{owner}: a delay must be >= 0 s, not {value!r}")
+
+
+def _check(step: object) -> None:
+    """Refuse what is no step, before a request finds it."""
+    if isinstance(step, tuple):
+        if len(step) != 2:
+            raise TypeError(f"a tuple must be (delay, step), not {step!r}")
+        _check_delay("(delay, step)", step[0])
+        _check(step[1])
+    elif isinstance(step, float):
+        _check_delay("a step", step)
+    elif isinstance(step, int) and not isinstance(step, bool):
+        if not 200 <= step <= 599:
+            raise ValueError(f"a status must be from 200 to 599, not {step}; for seconds, write {float(step)}")
+    elif isinstance(step, bool) or not (isinstance(step, httpx.Response | Body) or _is_error(step) or callable(step)):
+        raise TypeError(
+            f"{step!r} is no step: give a status, seconds as a float, a Body, an httpx.Response, an exception, a "
+            "function of the request, or (delay, step)"
+        )

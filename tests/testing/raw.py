@@ -1,0 +1,79 @@
+"""A client that is nothing but a socket, and says what it saw: the bytes, and how the connection ended."""
+
+from __future__ import annotations
+
+import socket
+import ssl
+from dataclasses import dataclass
+
+SILENCE = 0.15  # s without a byte
+
+
+@dataclass
+class Seen:
+    """
+    What a client sees.
+
+    Attributes:
+        pieces: In how many reads it came.
+        end: "FIN", "RST" or "silence".
+    """
+
+    data: bytes
+    pieces: int
+    end: str
+
+    @property
+    def status(self) -> int:
+        return int(self.data.split(b" ", 2)[1])
+
+    @property
+    def head(self) -> bytes:
+        return self.data.partition(b"\r\n\r\n")[0].lower() + b"\r\n"
+
+    @property
+    def body(self) -> bytes:
+        return self.data.partition(b"\r\n\r\n")[2]
+
+
+def connect(port: int, *, timeout: float = 2.0) -> socket.socket:
+    return socket.create_connection(("127.0.0.1", port), timeout)
+
+
+def request(target: str, *, method: str = "GET", body: bytes | None = None, **headers: str) -> bytes:
+    fields = {"host": "test"} | {name.replace("_", "-"): value for name, value in headers.items()}
+    if body is not None:
+        fields.setdefault("content-length", str(len(body)))
+    lines = "".join(f"{name}: {value}\r\n" for name, value in fields.items())
+    return f"{method} {target} HTTP/1.1\r\n{lines}\r\n".encode() + (body or b"")
+
+
+def see(sock: socket.socket, *, limit: int = 10**7, silence: float = SILENCE) -> Seen:
+    """Read until the end, or until nothing comes for a while."""
+    parts = []
+    size = 0
+    sock.settimeout(silence)
+    end = "silence"
+    try:
+        while size < limit:
+            part = sock.recv(65536)
+            if not part:
+                end = "FIN"
+                break
+            parts.append(part)
+            size += len(part)
+    except TimeoutError:
+        pass
+    except ConnectionResetError:
+        end = "RST"
+    except ssl.SSLEOFError:
+        end = "FIN without close_notify"
+    return Seen(b"".join(parts), len(parts), end)
+
+
+def ask(port: int, target: str, **arguments: object) -> Seen:
+    """One request on a connection of its own."""
+    limits = {name: arguments.pop(name) for name in ("limit", "silence") if name in arguments}
+    with connect(port) as sock:
+        sock.sendall(request(target, **arguments))  # type: ignore[arg-type]
+        return see(sock, **limits)  # type: ignore[arg-type]

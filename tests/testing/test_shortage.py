@@ -1,0 +1,51 @@
+"""What a process can run out of."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import os
+import socket
+
+import pytest
+
+from seawall.testing import blocked_loop, no_file_descriptors
+from seawall.testing.network import Bandwidth, Latency, SlowClose
+from seawall.testing.network.toxic import parse
+
+
+def test_no_file_descriptors():
+    """EMFILE for whatever is opened inside, and nothing of it afterwards."""
+    before = os.listdir("/proc/self/fd")
+    with no_file_descriptors():
+        for _ in range(2):
+            with pytest.raises(OSError, match="Too many open files") as caught:
+                socket.socket()
+            assert caught.value.errno == errno.EMFILE
+    socket.socket().close()
+    assert os.listdir("/proc/self/fd") == before
+
+
+@pytest.mark.anyio
+async def test_blocked_loop():
+    """Timers are late by as long."""
+    loop = asyncio.get_running_loop()
+    started_at = loop.time()
+    blocked_loop(0.1)
+    await asyncio.sleep(0.001)
+    assert loop.time() - started_at >= 0.1
+
+
+def test_toxics_as_text():
+    """As ``/ctl/network`` takes them."""
+    assert parse("Latency:0.1:0.02") == Latency(0.1, 0.02)
+    assert parse("bandwidth:1000") == Bandwidth(1000)
+    assert parse(" SlowClose:1") == SlowClose(1)
+    for text, words in {
+        "latncy:1": "unknown toxic 'latncy'; there are Bandwidth, Latency",
+        "Latency:1:2:3": "no more than 2 settings",
+        "Latency:x": "could not convert",
+        "Latency:-1": "delay must be finite and >= 0",
+    }.items():
+        with pytest.raises(ValueError, match=words):
+            parse(text)
