@@ -1,4 +1,4 @@
-"""``seawall demo`` and ``seawall get``."""
+"""``seawall demo``, ``seawall get`` and ``seawall faults``."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import typer
 
 from .. import __version__
 from . import demo as demo_command
+from . import faults as faults_command
 from . import get as get_command
 
 __all__ = ["app"]
@@ -54,3 +55,19 @@ def get(
 ) -> None:
     """Fetch URLs and show each attempt: where the time went, whom it asked, what came of it."""
     raise typer.Exit(asyncio.run(get_command.run(urls, deadline=deadline, method=method, verify=not insecure)))
+
+
+@app.command()
+def faults(
+    port: Annotated[int, typer.Option(min=0, max=65000, help="The first; others follow. 0: any free ones.")] = 5500,
+    host: Annotated[str, typer.Option(help="Whoever reaches it can use up this machine.")] = "127.0.0.1",
+    ca: Annotated[Path | None, typer.Option(help="Write the authority of the good certificates to this file.")] = None,
+    list_: Annotated[bool, typer.Option("--list", help="Print every step, and exit.")] = False,
+) -> None:
+    """Servers that fail as they are told, on loopback: HTTP, TLS, HTTP/2, DNS, a network; for any client."""
+    if list_:
+        raise typer.Exit(faults_command.print_steps())
+    try:
+        raise typer.Exit(asyncio.run(faults_command.run(host=host, port=port, ca=ca)))
+    except OSError as error:
+        raise typer.BadParameter(str(error)) from None
