@@ -5,7 +5,10 @@ from __future__ import annotations
 import importlib
 import sys
 
-NAMES = {"overhead": "CPU per request of httpx, aiohttp and seawall, at 1, 50 and 500 in flight"}
+NAMES = {
+    "faults": "every fault of the kit against httpx, aiohttp and seawall",
+    "overhead": "CPU per request of httpx, aiohttp and seawall, at 1, 50 and 500 in flight",
+}
 
 
 def main() -> int:

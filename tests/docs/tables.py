@@ -10,7 +10,12 @@ from pathlib import Path
 import httpx
 
 import seawall
+import seawall.testing
 from seawall import errors
+from seawall.testing.dns import DNS_FAULTS
+from seawall.testing.http.vocabulary import FAULTS, HAMMS, OKHTTP
+from seawall.testing.network import toxic
+from seawall.testing.steps import MALFORMED, ODD, STEPS
 from seawall.transport import LIMITS
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -61,6 +66,75 @@ def names() -> str:
     return "| name | |\n|---|---|\n" + "".join(rows)
 
 
+def testing_names() -> str:
+    """The same of `seawall.testing`."""
+    words = {name: first_line(getattr(seawall.testing, name)) for name in seawall.testing.__all__}
+    words["VIRTUAL"] = "What a fixture `anyio_backend` returns to run tests on a `VirtualLoop`."
+    return table("| name | |", *(f"| `{name}` | {first} |" for name, first in words.items()))
+
+
+def vocabulary() -> str:
+    """A row for each way to fail."""
+    rows = (
+        f"| {fault.phase} | {fault.fault} | {' '.join(f'`{how}`' for how in fault.how.split())} | {fault.sees} "
+        f"| {fault.safe} | {fault.who} |"
+        for fault in FAULTS
+    )
+    return table("| phase | fault | how | a client sees | GET/POST again? | who tests it |", *rows)
+
+
+def steps(level: str) -> str:
+    """A row for each step."""
+    return table("| step | |", *(f"| `{kind.form}` | {kind.does} |" for kind in STEPS if kind.level == level))
+
+
+def choices() -> str:
+    """Arguments that are one of a few words."""
+    rows = []
+    for kind in STEPS:
+        for name, words in kind.choices.items():
+            answers = {"odd": ODD, "malformed": MALFORMED}.get(kind.name)
+            shown = (f"`{word}`" + (f" ({answers[word][0]})" if answers else "") for word in words)
+            rows.append(f"| `{kind.name}` | {name} | {', '.join(shown)} |")
+    return table("| step | argument | one of |", *rows)
+
+
+def labels() -> str:
+    """A row for each fault of a name."""
+    return table(
+        "| label | simulates | a resolver sees |", *(f"| `{f.form}` | {f.does} | {f.sees} |" for f in DNS_FAULTS)
+    )
+
+
+def toxics() -> str:
+    """A row for each toxic, its settings in order."""
+    kinds = [getattr(toxic, name) for name in toxic.__all__ if name[0].isupper()]
+    forms = {kind: ", ".join(each.name for each in fields(kind)) for kind in kinds}
+    return table(
+        "| toxic | |", *(f"| `{kind.__name__}({form})` | {first_line(kind)} |" for kind, form in forms.items())
+    )
+
+
+def hamms() -> str:
+    """hamms' ports, and ours."""
+    return table("| hamms | does | here |", *(f"| {port} | {does} | `{here}` |" for port, does, here in HAMMS))
+
+
+def okhttp() -> str:
+    """OkHttp's policies, and ours."""
+    return table("| OkHttp | here |", *(f"| {name} | `{here}` |" for name, here in OKHTTP))
+
+
+def table(head: str, *rows: str) -> str:
+    return "\n".join([head, "|---" * (head.count("|") - 1) + "|", *rows]) + "\n"
+
+
+def first_line(thing: object) -> str:
+    """The first sentence of its docstring."""
+    first = re.sub(r"\s+", " ", inspect.cleandoc(thing.__doc__ or "").partition("\n\n")[0])
+    return first.partition(". ")[0].replace("``", "`")
+
+
 def arguments(settings: type) -> dict[str, str]:
     """The Args section of a docstring: name → words."""
     section = inspect.cleandoc(settings.__doc__ or "").split("Args:\n", 1)[1]
@@ -81,15 +155,33 @@ def filled(page: str, mark: str, text: str) -> str:
 
 
 PAGES = {
-    DOCS / "reference/api.md": ("api", names),
-    DOCS / "reference/errors.md": ("errors", error_tree),
-    DOCS / "reference/defaults.md": ("defaults", defaults),
+    DOCS / "reference/api.md": {"api": names, "testing": testing_names},
+    DOCS / "reference/errors.md": {"errors": error_tree},
+    DOCS / "reference/defaults.md": {"defaults": defaults},
+    DOCS / "reference/faults.md": {
+        "vocabulary": vocabulary,
+        "steps": lambda: steps("reply"),
+        "choices": choices,
+        "ports": lambda: steps("connection"),
+        "labels": labels,
+        "toxics": toxics,
+        "hamms": hamms,
+        "okhttp": okhttp,
+    },
 }
 
 
+def written(path: Path) -> str:
+    """The page as the code has it."""
+    page = path.read_text()
+    for mark, make in PAGES[path].items():
+        page = filled(page, mark, make())
+    return page
+
+
 def main() -> None:
-    for path, (mark, make) in PAGES.items():
-        path.write_text(filled(path.read_text(), mark, make()))
+    for path in PAGES:
+        path.write_text(written(path))
 
 
 if __name__ == "__main__":

@@ -5,6 +5,8 @@ from __future__ import annotations
 import ast
 import contextlib
 import re
+import subprocess
+import sys
 import textwrap
 import types
 from pathlib import Path
@@ -13,7 +15,7 @@ import httpx
 import pytest
 import respx
 
-from tests.docs.tables import PAGES, filled
+from tests.docs.tables import PAGES, written
 
 ROOT = Path(__file__).parents[2]
 SOURCES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -26,14 +28,28 @@ EXAMPLES = [
 ]
 
 
+def is_test(example) -> bool:
+    return "\ndef test_" in example.values[0]
+
+
+@pytest.mark.parametrize("code", [example for example in EXAMPLES if is_test(example)])
+def test_example_of_a_test(tmp_path, code):
+    """In a run of pytest of its own, where it passes."""
+    (tmp_path / "test_example.py").write_text(code)
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
+    assert done.returncode == 0, done.stdout
+    assert "passed" in done.stdout
+
+
 @pytest.mark.anyio
-@pytest.mark.parametrize("code", EXAMPLES)
+@pytest.mark.parametrize("code", [example for example in EXAMPLES if not is_test(example)])
 async def test_example(code):
     """As it stands, its top-level awaits included; https://*.example.com answers 200 with some JSON."""
     compiled = compile(code, "example", "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
     mock = respx.mock(assert_all_called=False)
     mock.route(host__regex=r".*\.example\.com").mock(return_value=httpx.Response(200, json={"ok": True}))
-    mock.route(host__regex=r".*\.test").pass_through()
+    mock.route(host__regex=r".*\.test|127\.0\.0\.1").pass_through()
     with contextlib.nullcontext() if "respx.mock" in code else mock:
         result = types.FunctionType(compiled, {"__name__": "example"})()
         if result is not None:
@@ -43,8 +59,7 @@ async def test_example(code):
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
 def test_tables(path):
     """Written by ``python -m tests.docs.tables``."""
-    mark, make = PAGES[path]
-    assert path.read_text() == filled(path.read_text(), mark, make())
+    assert path.read_text() == written(path)
 
 
 def test_links():

@@ -20,7 +20,9 @@ async def cancel_everywhere(
     max_points: int = 10_000,
 ) -> int:
     """
-    Cancel ``start()`` after 0, 1, 2, ... rounds of the event loop, until it ends before its cancellation.
+    Cancel a coroutine at each of its awaits.
+
+    ``start()`` is cancelled after 0, 1, 2, ... rounds of the event loop, until it ends before its cancellation.
 
     Nothing of it may be left after any of these: assert that in *after*. On a `VirtualLoop` the points are the same
     whenever it runs; with sockets, roughly. A round in which it waits is a point like any other; a wait of seconds on

@@ -133,7 +133,9 @@ def plan(chaos: Chaos, rng: Random) -> Plan:
 
 class ChaosTransport(httpx.AsyncBaseTransport):
     """
-    *inner*, with faults, such as ``ChaosTransport(httpx.AsyncHTTPTransport(), Chaos(error_rate=0.01))``: for any
+    An httpx transport that injects faults into another.
+
+    Such as ``ChaosTransport(httpx.AsyncHTTPTransport(), Chaos(error_rate=0.01))``: for any
     ``httpx.AsyncClient``, or as the innermost layer of a ``seawall.Client(transport=...)``.
 
     Errors say "injected by ChaosTransport" and carry the request.
@@ -142,10 +144,13 @@ class ChaosTransport(httpx.AsyncBaseTransport):
         is_enabled: Whether faults strike at all; or a function of the request. Where not, nothing is drawn.
         rng: Chance; ``Random(seed)`` for faults that can be repeated.
     Attributes:
+        is_faithful: Its errors say whether anything was sent as *inner*'s do, so seawall believes them as far.
         chaos, is_enabled: May be changed any time.
         requests: How many came.
         injected: How often each fault was decided on: "latency", "cut", names of errors, statuses as text.
     """
+
+    is_faithful = True
 
     def __init__(
         self,

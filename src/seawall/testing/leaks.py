@@ -37,7 +37,12 @@ KEPT = ("asyncio_", "AnyIO worker thread")  # names of threads that are kept for
 
 
 class Leaked(AssertionError):
-    """Attributes: `things`, what is left, a line each."""
+    """
+    A block left something behind.
+
+    Attributes:
+        things: What, a line each.
+    """
 
     def __init__(self, things: list[str]) -> None:
         super().__init__("left behind:" + "".join(f"\n  {thing}" for thing in things))
@@ -55,6 +60,8 @@ W = TypeVar("W", bound=Watched)
 
 def no_leaks(*clients: Watched, grace: float = 2.0) -> LeakCheck:
     """
+    Checks what a block leaves behind.
+
     ``async with no_leaks(client):`` raises `Leaked` at the end of a block that left something; ``with`` does for code
     without an event loop, where tasks are not seen.
 

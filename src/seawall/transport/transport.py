@@ -168,8 +168,10 @@ class Proxied(httpx.AsyncHTTPTransport):
 
 def _is_trusted(inner: httpx.AsyncBaseTransport) -> bool:
     """
-    One of httpx's own: its error classes say whether anything was sent.
+    One of httpx's own, or a wrapper that says to keep to its meaning: its error classes say whether anything was sent.
 
     Not ASGITransport: what comes out of it may be the ConnectError of a call that the application made.
     """
+    while getattr(inner, "is_faithful", False):
+        inner = inner.inner  # type: ignore[attr-defined]
     return isinstance(inner, httpx.AsyncHTTPTransport | httpx.MockTransport)

@@ -39,6 +39,8 @@ RECEIVE_BUFFER = 4 << 20  # bytes; some 5,000 queries, where the kernel allows i
 
 class DNSServer(Service):
     """
+    A DNS server, over UDP and TCP, that fails as its zone or the asked name says.
+
     ``async with DNSServer({"api.test": Name(a=("127.0.0.1",))}) as server``, then
     ``seawall.DNS(nameservers=[server.address])``; ``with`` runs it in a thread. UDP and TCP have the same port.
 

@@ -37,9 +37,9 @@ class UnusedScript(AssertionError):
 
 class FaultServer(Service):
     """
-    ``async with FaultServer() as server``, in the running loop; ``with FaultServer() as server``, in a thread.
+    A server of all faults.
 
-    ::
+    ``async with FaultServer() as server`` runs it in the loop that is there, ``with`` in a thread of its own::
 
         url = server.script("order", status(503, retry_after=1), reset("headers"), ok())
         ...  # any client, any language

@@ -25,7 +25,9 @@ __all__ = ["FaultProcess"]
 
 class FaultProcess:
     """
-    ``with FaultProcess() as server``: as `FaultServer`, but steps are steps or texts, no functions.
+    A `FaultServer` in a process of its own.
+
+    ``with FaultProcess() as server``; steps are steps or texts, no functions.
 
     Attributes:
         url: The plain port's.

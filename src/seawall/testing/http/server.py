@@ -18,7 +18,9 @@ Handler = Callable[[Request], Coroutine[Any, Any, None]]
 
 class Server(Service):
     """
-    ``async with Server(handler) as server``: real sockets on a port of its own; ``with`` for tests without a loop.
+    A server that is one async function of a `Request`.
+
+    ``async with Server(handler) as server``, or ``with`` for tests without a loop.
 
     Attributes:
         requests: All of them, in order, with their bodies. Tests count here, never in the client.

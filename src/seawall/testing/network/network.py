@@ -21,6 +21,8 @@ __all__ = ["Network"]
 
 class Network(Service):
     """
+    TCP proxies with toxics.
+
     ``async with Network() as network``, or ``with`` to run it in a thread; then `link` as often as you like.
 
     The event loop must have ``add_reader``: on Windows, a SelectorEventLoop.

@@ -1,0 +1,223 @@
+"""Every fault of the kit against seawall, bare httpx and aiohttp: what each makes of it, and of the next request."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+from collections import Counter
+from dataclasses import asdict, dataclass, field
+from importlib.metadata import version
+from pathlib import Path
+
+from seawall.testing import DNSServer, FaultProcess, Network
+from seawall.testing.http.vocabulary import FAULTS
+from seawall.testing.network import toxic
+from seawall.testing.steps import MALFORMED, ODD
+
+CLIENTS = ("httpx", "aiohttp", "seawall")
+TIMEOUT = 1.0  # s, each of connect, read, write and pool
+DEADLINE = 3.0  # s, of a call, where a client has one
+SLACK = 0.35  # s beyond the deadline: the machine is shared
+GUARD = 8.0  # s until a cell is given up
+UPLOAD = 8 * 2**20  # bytes, for what strikes a request's body
+TOXICS = {
+    "Latency": "Latency:0.3",
+    "Bandwidth": "Bandwidth:20",
+    "Slicer": "Slicer:1:0.2",
+    "Limit": "Limit:20",
+    "Timeout": "Timeout",
+    "Reset": "Reset",
+    "SlowClose": "SlowClose:1",
+}
+UNDECODABLE = ("encoded:gzip_bad", "encoded:gzip_truncated", "encoded:mislabelled")
+HEAVY = ("bomb", "endless_headers", "huge_header", "many_headers", "proxy:long")  # one at a time, at the end
+
+
+@dataclass
+class Cell:
+    """One fault for one client, and what came of it."""
+
+    how: str
+    phase: str
+    fault: str
+    safe: str
+    method: str
+    client: str
+    url: str = ""
+    good_url: str = ""
+    good_key: str = ""
+    key: str = ""
+    size: int = 0
+    http2: bool = False
+    proxy: str = ""
+    dns: str = ""
+    skipped: str = ""
+    outcome: str = ""
+    seconds: float = 0.0
+    requests: int = 0
+    attempts: int | None = None
+    is_next_good: bool = False
+    detail: str = ""
+    wrong: list[str] = field(default_factory=list)
+
+
+def cells(client: str) -> list[Cell]:
+    """All of the vocabulary that a server, a name or a network can do, for one client."""
+    found: dict[tuple[str, str], Cell] = {}
+    for fault in FAULTS:
+        for how in fault.how.split():
+            if how.startswith("py:") or how == "net:Link.down":
+                continue
+            for method in _methods(how):
+                cell = Cell(how, fault.phase, fault.fault, fault.safe, method, client)
+                found.setdefault((how, method), cell)
+    for kind, answers, safe in (("odd", ODD, "-"), ("malformed", MALFORMED, "I/N")):
+        for name, (fault_name, _) in answers.items():
+            cell = Cell(f"{kind}:{name}", "parse", fault_name, safe, "GET", client)
+            found.setdefault((cell.how, "GET"), cell)
+    return list(found.values())
+
+
+def _methods(how: str) -> tuple[str, ...]:
+    if how.startswith(("dns:", "net:", "port:proxy")):
+        return ("GET",)
+    if ":request" in how or how.startswith(("early", "no_continue", "refuse_continue", "port:h2_no_window")):
+        return ("POST",)
+    return ("GET", "POST")
+
+
+def place(cell: Cell, index: int, server: FaultProcess, network: Network, dns: DNSServer) -> None:
+    """Its URL, on a port of its own where it needs one; and that of the good request that follows."""
+    cell.key = f"{cell.client}-{index}"
+    cell.good_key = f"{cell.key}-next"
+    kind, _, rest = cell.how.partition(":")
+    base, query = server.url, f"?key={cell.key}"
+    if cell.method == "POST":
+        cell.size = UPLOAD if ":request" in cell.how or cell.how.startswith(("early", "port:h2_no_window")) else 1000
+    cell.http2 = "h2" in cell.how
+    if cell.http2 and cell.client == "aiohttp":
+        cell.skipped = "has no HTTP/2"
+    if kind == "port" and rest.startswith("proxy"):
+        cell.proxy = server.listen(rest, name=cell.key).replace("https:", "http:")
+        cell.url = f"{server.ports['tls']}/x/ok{query}"
+    elif kind == "port":
+        base = server.listen(rest, name=cell.key)
+        cell.url = f"{base}/x/ok{query}"
+        base = server.url if not cell.http2 else server.ports["h2"]
+    elif kind == "dns":
+        if cell.client == "httpx":
+            cell.skipped = "can't be pointed at a DNS server"
+        cell.dns = dns.address
+        port = server.url.rpartition(":")[2]
+        base = f"http://good.test:{port}"
+        cell.url = f"http://u{index}.{rest}.test:{port}/x/ok{query}"
+    elif kind == "net":
+        link = network.link(server.url)
+        link.add(toxic.parse(TOXICS[rest]))
+        cell.url = f"{link.url}/x/ok{query}"
+    else:
+        if cell.http2:
+            base = server.ports["h2"]
+        elif cell.how.startswith(("tls_", "truncate")):
+            base = server.ports["tls"]
+        cell.url = f"{base}/x/{cell.how}{query}"
+    cell.good_url = f"{base}/x/ok?key={cell.good_key}"
+
+
+def judge(cell: Cell) -> None:
+    """What is wrong with it, in words."""
+    if cell.skipped:
+        return
+    get, _, post = cell.safe.partition("/")
+    safe = (post or get) if cell.method == "POST" else get
+    if cell.outcome == "gave up" or (cell.client == "seawall" and cell.seconds > DEADLINE + SLACK):
+        cell.wrong.append("hangs")
+    if not cell.is_next_good:
+        cell.wrong.append("spoils the next request")
+    if cell.method == "POST" and safe in ("N", "I") and cell.requests > 1:
+        cell.wrong.append("sends a POST again")
+    if safe == "N" and cell.phase in ("dns", "tls") and (cell.attempts or 0) > 1:
+        cell.wrong.append("tries again in vain")
+    if cell.outcome.startswith("2") and (cell.how.startswith("malformed:") or cell.how in UNDECODABLE):
+        cell.wrong.append("takes it for good")
+    if cell.detail.startswith("foreign"):
+        cell.wrong.append("raises no error of its own")
+    if safe == "-" and cell.phase in ("parse", "reuse", "none", "body") and not cell.outcome.startswith(("2", "3")):
+        cell.wrong.append("fails where nothing need fail")
+
+
+def run(client: str, jobs: list[Cell], authority: Path) -> list[Cell]:
+    """In a process of its own, so that what one client leaves behind is no other's."""
+    command = [sys.executable, "-m", "benchmarks.fault_client", client, str(authority)]
+    limits = {"timeout": TIMEOUT, "deadline": DEADLINE, "guard": GUARD}
+    payload = json.dumps({"cells": [asdict(cell) for cell in jobs], "heavy": HEAVY} | limits)
+    done = subprocess.run(command, input=payload, check=True, stdout=subprocess.PIPE, text=True)
+    return [Cell(**each) for each in json.loads(done.stdout)]
+
+
+def main(arguments: list[str]) -> int:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks faults", description=__doc__)
+    parser.add_argument("--json", metavar="FILE")
+    parser.add_argument("--only", metavar="TEXT", default="", help="faults whose step contains this")
+    options = parser.parse_args(arguments)
+    results: list[Cell] = []
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        FaultProcess() as server,
+        Network() as network,
+        DNSServer() as dns,
+    ):
+        dns.zone["good.test"] = dns.base
+        authority = Path(folder) / "ca.pem"
+        authority.write_text(server.ca())
+        for name in ("tls", "h2"):
+            server.listen(name, name=name)
+        for client in CLIENTS:
+            jobs = [cell for cell in cells(client) if options.only in cell.how]
+            for index, cell in enumerate(jobs):
+                place(cell, index, server, network, dns)
+            done = run(client, jobs, authority)
+            conns = server.conns()
+            for cell in done:
+                received = server.attempts(cell.key)
+                port = conns.get(cell.key)
+                cell.requests = len(received)
+                cell.attempts = cell.requests if received or port is None else int(port["connections"])
+                judge(cell)
+            results += done
+    report(results)
+    if options.json:
+        Path(options.json).write_text(json.dumps([asdict(cell) for cell in results], indent=1) + "\n")
+    hangs = [cell for cell in results if cell.client == "seawall" and "hangs" in cell.wrong]
+    return 1 if hangs else 0
+
+
+def report(results: list[Cell]) -> None:
+    """A row for each fault, and the sums."""
+    print("; ".join(f"{name} {version(name)}" for name in CLIENTS), end="; ")
+    print(f"timeouts {TIMEOUT:g} s each, seawall's deadline {DEADLINE:g} s, else defaults; one client per cell")
+    print("a cell: outcome, seconds, attempts seen by the server; ! what is wrong with it\n")
+    print(f"{'fault':34} {'':5}" + "".join(f"{client:32}" for client in CLIENTS))
+    by_row: dict[tuple[str, str], dict[str, Cell]] = {}
+    for cell in results:
+        by_row.setdefault((cell.how, cell.method), {})[cell.client] = cell
+    for (how, method), row in by_row.items():
+        print(f"{how:34} {method:5}" + "".join(f"{_shown(row[client]):32}" for client in CLIENTS if client in row))
+    print()
+    for client in CLIENTS:
+        mine = [cell for cell in results if cell.client == client and not cell.skipped]
+        wrong = Counter(reason for cell in mine for reason in cell.wrong)
+        print(f"{client:8} {len(mine)} cells, {sum(bool(cell.wrong) for cell in mine)} wrong: {dict(wrong)}")
+    print("\nseawall, wrong:")
+    for cell in results:
+        if cell.client == "seawall" and cell.wrong:
+            print(f"  {cell.how} {cell.method}: {', '.join(cell.wrong)} ({cell.outcome}: {cell.detail})")
+
+
+def _shown(cell: Cell) -> str:
+    if cell.skipped:
+        return "not run"
+    return f"{cell.outcome[:20]} {cell.seconds:.2f} {cell.attempts}{' !' if cell.wrong else ''}"
