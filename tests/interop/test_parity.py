@@ -25,7 +25,6 @@ RAW = {
     "/bad-gzip": OK + b"content-encoding: gzip\r\ncontent-length: 4\r\n\r\nabcd",
     "/103": b"HTTP/1.1 103 Early Hints\r\nlink: x\r\n\r\n" * 3 + OK + b"content-length: 2\r\n\r\nok",
     "/headers": b"HTTP/1.1 200 Fine Thanks\r\nX-Case: A\r\nx-case: b\r\nset-cookie: a=1\r\ncontent-length: 0\r\n\r\n",
-    "/both-lengths": OK + b"content-length: 3\r\ntransfer-encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n",
     "/no-colon": OK + b"foo\r\n\r\n",
     "/huge-header": OK + b"foo: " + b"x" * 200_000 + b"\r\n\r\n",
     "/negative": OK + b"content-length: -1\r\n\r\n",

@@ -26,12 +26,6 @@ def test_private_names_of_httpx():
     assert httpx.RequestError("x")._request is None
 
 
-def test_private_names_of_httpcore():
-    """The one that shows bytes after an answer."""
-    connection = httpcore.AsyncHTTP11Connection(httpcore.Origin(b"http", b"a", 80), httpcore.AsyncMockStream([]))
-    assert connection._h11_state.trailing_data == (b"", False)
-
-
 def test_nobody_has_patched_anything():
     """What is httpx's and httpcore's own is told as such."""
     assert not is_patched(httpx.AsyncHTTPTransport)

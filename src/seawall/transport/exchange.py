@@ -19,7 +19,7 @@ from ..policy.retry import parse_retry_after
 from ..settings import Policy
 from ..wire.body import OwningBody
 from ..wire.exchange import Answered, Wire
-from ..wire.http11 import Head, Message
+from ..wire.message import Message
 from ..wire.pool import Pool
 from .adopt import as_httpx
 from .patched import WirePool, WireTransport, is_patched
@@ -214,24 +214,44 @@ class OverWire(Exchange):
             raise as_httpx(DialError(f"{self.origin}: the port must be from 1 to 65535", origin=self.origin), request)
         self._wire = wire
         self._answered: Answered | None = None
+        self._is_adapted = False
 
     async def send(self, progress: Progress) -> httpx.Response:
         async def answer(request: httpcore.Request) -> httpcore.Response:
-            head, stream = await self._ask(request.url.target, request.headers, request.stream, progress)
-            return httpcore.Response(head.status, headers=head.headers, content=stream, extensions=head.extensions)
+            self._is_adapted = True  # a tool may have another body for this answer
+            answered = await self._ask(request.url.target, request.headers, None, request.stream, progress)
+            head, stream = answered.head, _Answer(answered, self.request)
+            return httpcore.Response(head.status, headers=head.headers, content=stream, extensions=answered.extensions)
 
         request = self.request
         if is_patched(httpx.AsyncHTTPTransport) or is_patched(httpcore.AsyncConnectionPool):
             return await WireTransport(WirePool(answer)).handle_async_request(request)
-        head, stream = await self._ask(request.url.raw_path, request.headers.raw, request.stream, progress)
-        return httpx.Response(head.status, headers=head.headers, stream=stream, extensions=head.extensions)
+        answered = await self._ask(
+            request.url.raw_path, request.headers.raw, _content(request), request.stream, progress
+        )
+        stream = _Answer(answered, request)
+        head = answered.head
+        return httpx.Response(head.status, headers=head.headers, stream=stream, extensions=answered.extensions)
 
     async def _ask(
-        self, target: bytes, headers: list[tuple[bytes, bytes]], body: Any, progress: Progress
-    ) -> tuple[Head, _Answer]:
-        message = Message(self.origin, self.method.encode(), target, headers, body, self.request.extensions)
-        self._answered = await self._wire.send(message, progress)
-        return self._answered.head, _Answer(self._answered, self.request)
+        self,
+        target: bytes,
+        headers: list[tuple[bytes, bytes]],
+        content: bytes | None,
+        body: Any,
+        progress: Progress,
+    ) -> Answered:
+        message = Message(self.origin, self.method.encode(), target, headers, content, body, self.request.extensions)
+        self._answered = answered = await self._wire.send(message, progress)
+        return answered
+
+    async def read(self, response: httpx.Response, received: Callable[[int], None]) -> None:
+        """At once, where all of it is there already, as it is of most answers."""
+        whole = None if self._answered is None or self._is_adapted else self._answered.take()
+        if whole is None:
+            await super().read(response, received)
+        else:
+            response.stream = httpx.ByteStream(whole)
 
     def _closer(self, stream: object) -> Callable[[], None]:
         return _nothing if self._answered is None else self._answered.abandon
@@ -291,6 +311,16 @@ def check_timeouts(timeouts: Mapping[str, float | None]) -> None:
     for name, value in timeouts.items():
         if value is not None and not value >= 0:
             raise ValueError(f"timeout: {name} must be >= 0 s or None, not {value!r}")
+
+
+def _content(request: httpx.Request) -> bytes | None:
+    """The body, where it is in memory."""
+    if isinstance(request.stream, httpx.ByteStream):
+        try:
+            return request.content
+        except httpx.RequestNotRead:  # made with stream=, as httpx's redirects are
+            return None
+    return None
 
 
 def _is_upgraded(exchange: Exchange, response: httpx.Response) -> bool:

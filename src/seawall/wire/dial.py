@@ -20,7 +20,7 @@ import anyio
 from ..errors import CertificateError, DialError, HandshakeError, HostnameMismatch
 from ..events import Phase, Progress
 from ..origin import Address, Origin
-from .stream import Stream
+from .http11 import Connection
 
 __all__ = ["Dialler", "interleave"]
 
@@ -43,9 +43,9 @@ class Dialler:
 
     async def dial(
         self, origin: Origin, addresses: tuple[Address, ...], progress: Progress, *, server_hostname: str | None = None
-    ) -> Stream:
+    ) -> Connection:
         """
-        One connected stream; the caller sets the time limit.
+        One connection; the caller sets the time limit.
 
         Args:
             server_hostname: For SNI and the certificate's check, in place of the origin's host.
@@ -60,7 +60,7 @@ class Dialler:
         ordered = self._order(origin, addresses)[:MAX_ADDRESSES]
         sock, address = await self._connect_any(origin, ordered)
         progress.address = address
-        stream = Stream(is_secure=origin.is_secure)
+        stream = Connection(origin, is_secure=origin.is_secure)
         try:
             await asyncio.get_running_loop().create_connection(lambda: stream, sock=sock)
             if tls is not None:

@@ -10,14 +10,18 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping
+from typing import Any
 
 from ..dns.caching import CachingResolver
 from ..errors import DialTimeout, HandshakeTimeout, ResolveTimeout, SeawallError
 from ..events import Phase, Progress
 from ..origin import Origin
+from .answer import Head
 from .dial import Dialler
-from .http11 import Connection, Head, Message
+from .http11 import Connection
+from .message import Message
 from .pool import Pool
+from .tunnel import Tunnel
 
 __all__ = ["Answered", "Wire"]
 
@@ -33,24 +37,48 @@ class Answered:
         self._progress = progress
         self._pool = pool
 
+    @property
+    def extensions(self) -> dict[str, Any]:
+        """httpx's, of a response."""
+        connection = self._connection
+        assert connection is not None
+        head = self.head
+        return {"http_version": head.version, "reason_phrase": head.reason, "network_stream": Tunnel(connection)}
+
+    def take(self) -> bytes | None:
+        """The whole body, if all of it is there; the connection is then back in the pool."""
+        connection = self._connection
+        if connection is None or connection.is_upgraded:
+            return None
+        whole = connection.whole()
+        if whole is not None:
+            if whole:
+                self._progress.reached(Phase.BODY)
+            self.close()
+        return whole
+
     async def __aiter__(self) -> AsyncIterator[bytes]:
         """The body's parts. Raises WireError; the connection is closed then, and on cancellation."""
         connection = self._connection
         if connection is None:
             return
         try:
-            async for part in connection.body(self._progress):
+            async for part in connection.body():
                 yield part
         except BaseException:
             self.abandon()
             raise
 
-    async def aclose(self) -> None:
+    def close(self) -> None:
         """Back to the pool if all was read, else closed. May be called again."""
         connection, self._connection = self._connection, None
         if connection is not None:
-            await connection.finish()
+            connection.finish()
             self._pool.keep(connection)
+
+    async def aclose(self) -> None:
+        """The same, for who awaits it."""
+        self.close()
 
     def abandon(self) -> None:
         """Close the connection, now."""
@@ -115,7 +143,7 @@ class Wire:
         timer = asyncio.timeout(connect_left)
         try:
             async with timer:
-                stream = await self._dialler.dial(
+                connection = await self._dialler.dial(
                     origin, answer.addresses, progress, server_hostname=message.extensions.get("sni_hostname")
                 )
         except BaseException as error:
@@ -123,7 +151,7 @@ class Wire:
             if isinstance(error, TimeoutError) and timer.expired():
                 raise self._late(origin, progress, started_at, limit) from error
             raise
-        connection = Connection(origin, stream, progress)
+        connection.address = progress.address
         pool.add(connection)
         return connection
 

@@ -1,170 +1,272 @@
 """
-One HTTP/1.1 connection. For now httpcore's, over a stream of ours: the seam that an engine of our own will take.
+One HTTP/1.1 connection: what is sent, and when, and what is waited for.
 
-Rules: httpcore's errors end here. Whether a connection may be used again is decided here. Closing it takes no await.
+Rules: one exchange at a time. An answer that comes before the request is all sent ends the sending, and the connection
+with it. Bytes that nobody asked for make the connection unusable: no request ever gets another's answer. Whether a
+connection may be used again is decided here; closing it takes no await.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Any, Final
+from collections.abc import AsyncIterator
+from typing import Any, Final, NoReturn
 
-import httpcore
-
-from ..errors import BadAnswer, ConnectionLost, InvalidRequest, ReadTimeout, SendFailed, WireError, WriteTimeout
+from ..errors import ReadTimeout, SendFailed, WireError, WriteTimeout
 from ..events import Phase, Progress
-from ..origin import Origin
+from ..origin import Address, Origin
+from .answer import Answer, Head
+from .message import Message
 from .stream import Stream
 
-__all__ = ["Connection", "Head", "Message"]
+__all__ = ["Connection"]
 
-ERRORS: Final[dict[type[Exception], type[WireError]]] = {
-    httpcore.ReadTimeout: ReadTimeout,
-    httpcore.WriteTimeout: WriteTimeout,
-    httpcore.WriteError: SendFailed,
-    httpcore.NetworkError: ConnectionLost,
-    httpcore.RemoteProtocolError: BadAnswer,
-}
+HIGH_WATER: Final = 256 * 1024  # B of body that nobody has taken yet; then reading pauses
+CONTINUE_TIMEOUT: Final = 1.0  # s to wait for 100 Continue; curl's
 
 
-@dataclass(frozen=True, slots=True)
-class Message:
-    """A request, without httpx. *extensions* are httpx's: timeout, trace, sni_hostname."""
-
-    origin: Origin
-    method: bytes
-    target: bytes
-    headers: list[tuple[bytes, bytes]]
-    body: AsyncIterable[bytes]
-    extensions: Mapping[str, Any]
-
-
-@dataclass(frozen=True, slots=True)
-class Head:
-    """A response up to its body."""
-
-    status: int
-    headers: list[tuple[bytes, bytes]]
-    extensions: dict[str, Any]
-
-
-class Connection:
+class Connection(Stream):
     """
-    One request at a time: `send`, then `body`, then `finish`.
+    One request at a time: `send`, then `whole` or `body`, then `finish`.
 
     Attributes:
-        is_fresh: No request was sent on it yet.
+        is_upgraded: It speaks another protocol now (101, CONNECT); its bytes are in `tunnelled`.
+        keep_for: s that the server keeps it idle, by its Keep-Alive header; None: it didn't say.
     """
 
-    def __init__(self, origin: Origin, stream: Stream, progress: Progress) -> None:
+    __slots__ = (
+        "_answer",
+        "_has_ended",
+        "_is_paused",
+        "_is_spoilt",
+        "_is_unfinished",
+        "_progress",
+        "_read_timeout",
+        "address",
+        "is_upgraded",
+        "keep_for",
+        "origin",
+        "tunnelled",
+    )
+
+    def __init__(self, origin: Origin, *, is_secure: bool = False) -> None:
+        super().__init__(is_secure=is_secure)
         self.origin = origin
-        self.address = progress.address
-        self.is_fresh = True
-        self._stream = stream
-        self._is_upgraded = False
-        self._http = httpcore.AsyncHTTP11Connection(
-            origin=httpcore.Origin(origin.scheme.encode(), origin.host.encode(), origin.port), stream=stream
-        )
-        self._response: httpcore.Response | None = None
+        self.address: Address | None = None
+        self.is_upgraded = False
+        self.keep_for: float | None = None
+        self.tunnelled = bytearray()
+        self._answer: Answer | None = None  # of the exchange under way
+        self._has_ended = self._is_paused = self._is_spoilt = self._is_unfinished = False
+        self._progress: Progress
+        self._read_timeout: float | None
 
     def __repr__(self) -> str:
-        return f"<Connection {self.origin} {self._http.info()}>"
+        state = "closed" if self.is_closed else "active" if self._answer is not None else "idle"
+        return f"<Connection {self.origin} at {self.address} {state}>"
 
     @property
     def is_usable(self) -> bool:
         """Idle, open, and without bytes that nobody asked for."""
-        return self._http.is_idle() and not self._stream.is_spoilt
+        return self._answer is None and not (self._is_spoilt or self._has_ended or self.is_closed)
 
-    def on_closed(self, callback: Callable[[], None]) -> None:
-        """*callback* is called once, when the connection is gone; at once if it is."""
-        if self._stream.is_closed:
-            callback()
-        else:
-            self._stream.on_closed = callback
-
-    def close(self) -> None:
-        self._stream.close()
+    # The way of an exchange
 
     async def send(self, message: Message, progress: Progress) -> Head:
         """
-        Send a request, and read the response's head.
+        Send a request, and read the response's head; it may come before the request is all sent.
 
         **Cancellation:** the connection is closed, as after any failure.
 
         Raises:
             WireError: By what failed.
-            InvalidRequest: It can't be written as HTTP/1.1; nothing was sent.
+            InvalidRequest: It can't be written as HTTP/1.1; if that shows before a byte is sent, none is.
         """
-        self._stream.has_received = False
-        self._stream.on_write = lambda: progress.reached(Phase.SENDING)
-        self._stream.on_read = lambda: progress.reached(Phase.SENT) if progress.phase == Phase.SENDING else None
-        request = httpcore.Request(
-            message.method,
-            httpcore.URL(
-                scheme=message.origin.scheme.encode(),
-                host=message.origin.host.encode(),
-                port=message.origin.port,
-                target=message.target,
-            ),
-            headers=message.headers,
-            content=message.body,
-            extensions=dict(message.extensions),
-        )
+        timeouts = message.extensions.get("timeout") or {}
+        self._progress = progress
+        self._read_timeout = timeouts.get("read")
+        self._is_unfinished = False
         try:
-            with self._mapped(progress):
-                self._response = response = await self._http.handle_async_request(request)
+            data = message.written()
+            answer = self._answer = Answer(message.method, asks_upgrade=message.asks_upgrade)
+            assert self._transport is not None
+            if self.is_closed or self._has_ended:
+                self._fail(SendFailed, "the connection was closed")
+            progress.reached(Phase.SENDING)
+            self._transport.write(data)
+            if message.content is None or message.expects:
+                await self._send_body(message, answer, timeouts.get("write"))
+            elif not self._can_write:
+                await self._drain(answer, timeouts.get("write"))
+            progress.reached(Phase.SENT)
+            while not answer.has_head:
+                if answer.failure is not None:
+                    self._fail(*answer.failure)
+                if not await self._wait(self._read_timeout):
+                    self._fail(ReadTimeout, f"nothing came for {self._read_timeout:g} s")
         except BaseException:
             self.close()
             raise
-        self.is_fresh = False
-        self._is_upgraded = response.status == 101 or (message.method == b"CONNECT" and response.status < 300)
-        self._stream.on_read = None
         progress.reached(Phase.HEADERS)
-        return Head(response.status, list(response.headers), dict(response.extensions))
+        return answer.head
 
-    async def body(self, progress: Progress) -> AsyncIterator[bytes]:
-        """The parts of the response's body, as they come."""
-        assert self._response is not None
-        stream = self._response.stream
-        assert isinstance(stream, AsyncIterable)
-        with self._mapped(progress):
-            async for part in stream:
-                progress.reached(Phase.BODY)
+    def whole(self) -> bytes | None:
+        """The response's body, if all of it is there already."""
+        answer = self._answer
+        return answer.take() if answer is not None and answer.is_complete else None
+
+    async def body(self) -> AsyncIterator[bytes]:
+        """The parts of the response's body, as they come. Raises WireError."""
+        answer = self._answer
+        assert answer is not None
+        while True:
+            if answer.size:
+                part = answer.take()
+                self._resume()
+                self._progress.reached(Phase.BODY)
                 yield part
+            elif answer.is_complete:
+                return
+            elif answer.failure is not None:
+                self._fail(*answer.failure)
+            elif not await self._wait(self._read_timeout):
+                self._fail(ReadTimeout, f"nothing came for {self._read_timeout:g} s")
 
-    async def finish(self) -> None:
+    def finish(self) -> None:
         """After the body, or instead of its rest: idle again if all was read, else closed."""
-        response, self._response = self._response, None
-        try:
-            # Bytes after the answer are the answer to nothing: the next request would get them. httpcore shows them
-            # nowhere else (tests/unit/test_contracts.py holds on to the private name).
-            is_clean = not self._is_upgraded and not self._http._h11_state.trailing_data[0]
-            if response is not None and is_clean:
-                await response.aclose()
-            if not is_clean or not self.is_usable:
-                self.close()
-        except BaseException:
+        answer, self._answer = self._answer, None
+        if (
+            answer is None
+            or not (answer.is_complete and answer.is_kept)
+            or answer.is_spoilt
+            or self.is_upgraded
+            or self._is_unfinished
+        ):
             self.close()
-            raise
+        else:
+            self.keep_for = answer.keep_for
 
-    @contextmanager
-    def _mapped(self, progress: Progress) -> Iterator[None]:
-        try:
-            yield
-        except httpcore.LocalProtocolError as error:
-            # Its text quotes the header, which may be somebody's credentials: it stays in the cause, out of logs.
-            raise InvalidRequest(
-                f"{self.origin}: HTTP/1.1 can't carry this request: look for illegal bytes in its headers",
-                origin=self.origin,
-            ) from error
-        except tuple(ERRORS) as error:
-            kind = next(ours for theirs, ours in ERRORS.items() if isinstance(error, theirs))
-            is_stale = progress.is_reused and not self._stream.has_received
-            raise kind(self._text(str(error), progress), origin=self.origin, is_stale=is_stale) from error
+    # Parts of it
 
-    def _text(self, what: str, progress: Progress) -> str:
-        phase = progress.phase.name.lower()
-        kind = "a reused" if progress.is_reused else "a new"
-        return f"{self.origin} at {self.address}: {what} ({phase}, {kind} connection)"
+    async def _send_body(self, message: Message, answer: Answer, timeout: float | None) -> None:
+        """The body in parts, until it ends or the answer comes."""
+        assert self._transport is not None
+        if message.expects:
+            while not (answer.is_continued or answer.has_head or answer.failure):
+                if not await self._wait(CONTINUE_TIMEOUT):
+                    break  # RFC 9110 section 10.1.1: a server need not say it
+        size = 0
+        async for part in message.body if message.content is None else _once(message.content):
+            if answer.has_head or answer.failure is not None:
+                break
+            if not part:
+                continue
+            size += len(part)
+            if not message.is_chunked and (message.length is None or size > message.length):
+                raise message.misframed(size)
+            self._transport.write(message.framed(part))
+            if not self._can_write:
+                await self._drain(answer, timeout)
+        if answer.has_head or answer.failure is not None:
+            self._is_unfinished = True
+        elif message.is_chunked:
+            self._transport.write(message.end)
+        elif size != (message.length or 0):
+            raise message.misframed(size)
+
+    async def _drain(self, answer: Answer, timeout: float | None) -> None:
+        """Until the peer has taken enough, or has answered; the timeout is one without progress."""
+        assert self._transport is not None
+        left = self._transport.get_write_buffer_size()
+        while not (self._can_write or answer.has_head or answer.failure):
+            if not await self._wait(timeout):
+                before, left = left, self._transport.get_write_buffer_size()
+                if left >= before:
+                    self._fail(WriteTimeout, f"nothing was taken for {timeout:g} s")
+        self._is_unfinished = not self._can_write
+
+    def _fail(self, kind: type[WireError], what: str) -> NoReturn:
+        progress = self._progress
+        where = "a reused" if progress.is_reused else "a new"
+        is_late = kind is ReadTimeout or kind is WriteTimeout
+        has_begun = self._answer is not None and self._answer.has_begun
+        raise kind(
+            f"{self.origin} at {self.address}: {what} ({progress.phase.name.lower()}, {where} connection)",
+            origin=self.origin,
+            is_stale=progress.is_reused and not has_begun and not is_late,
+        ) from self.error
+
+    # asyncio's side
+
+    def data_received(self, data: bytes) -> None:
+        answer = self._answer
+        if self.is_upgraded:
+            self._tunnel(data)
+        elif answer is None:
+            self._is_spoilt = True
+            self.close()
+            return
+        else:
+            answer.feed(data)
+            if answer.is_upgraded:
+                self.is_upgraded = True
+                self._tunnel(answer.rest)
+            elif answer.size > HIGH_WATER:
+                self._pause()
+        self._wake()
+
+    def _ended(self) -> None:
+        if not self._has_ended:
+            self._has_ended = True
+            if self._answer is not None:
+                self._answer.end(self.error)
+            self._wake()
+
+    def _pause(self) -> None:
+        if not self._is_paused and self._transport is not None and not self.is_closed:
+            self._is_paused = True
+            self._transport.pause_reading()
+
+    def _resume(self) -> None:
+        if self._is_paused and self._transport is not None and not self.is_closed:
+            self._is_paused = False
+            self._transport.resume_reading()
+
+    # An upgraded connection
+
+    def _tunnel(self, data: bytes) -> None:
+        self.tunnelled += data
+        if len(self.tunnelled) > HIGH_WATER:
+            self._pause()
+        self._wake()
+
+    async def receive(self, max_bytes: int, timeout: float | None) -> bytes | None:
+        """Some bytes of the other protocol, ``b""`` at its end, None after *timeout* s."""
+        while not self.tunnelled:
+            if self._has_ended or self.is_closed:
+                return b""
+            if not await self._wait(timeout):
+                return None
+        data = bytes(self.tunnelled[:max_bytes])
+        del self.tunnelled[:max_bytes]
+        self._resume()
+        return data
+
+    async def transmit(self, data: bytes, timeout: float | None) -> bool:
+        """Bytes of the other protocol; False after *timeout* s. Raises OSError where it is closed."""
+        if self.is_closed or self._has_ended or self._transport is None:
+            raise self.error or ConnectionAbortedError("the connection was closed")
+        self._transport.write(data)
+        while not self._can_write:
+            if self.is_closed:
+                raise self.error or ConnectionAbortedError("the connection was closed")
+            if not await self._wait(timeout):
+                return False
+        return True
+
+    def info(self, name: str) -> Any:
+        """asyncio's extra info of the transport."""
+        return None if self._transport is None else self._transport.get_extra_info(name)
+
+
+async def _once(content: bytes) -> AsyncIterator[bytes]:
+    yield content

@@ -91,7 +91,10 @@ class Pool:
             self._open.discard(connection)
             self._slots.release()
 
-        connection.on_closed(closed)
+        if connection.is_closed:
+            closed()
+        else:
+            connection.on_closed = closed
 
     def keep(self, connection: Connection) -> None:
         """Its exchange is over: keep it for another, or close it."""

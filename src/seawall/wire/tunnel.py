@@ -1,0 +1,66 @@
+"""A connection as httpcore's network stream: ``response.extensions["network_stream"]``, as httpx-ws uses it."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from typing import Any
+
+import httpcore
+
+from .http11 import Connection
+
+__all__ = ["Tunnel"]
+
+NAMES = {"client_addr": "sockname", "server_addr": "peername"}
+
+
+class Tunnel(httpcore.AsyncNetworkStream):
+    """
+    Reads and writes past HTTP, after 101 or CONNECT; before that only `get_extra_info` makes sense.
+
+    Raises:
+        httpcore.ReadError, WriteError, ReadTimeout, WriteTimeout: As httpcore's own streams do.
+    """
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
+        data = await self._connection.receive(max_bytes, timeout)
+        if data is None:
+            raise httpcore.ReadTimeout(f"nothing came for {timeout:g} s")
+        if not data and self._connection.error is not None:
+            raise httpcore.ReadError(str(self._connection.error)) from self._connection.error
+        return data
+
+    async def write(self, buffer: bytes, timeout: float | None = None) -> None:
+        if not buffer:
+            return
+        try:
+            if not await self._connection.transmit(buffer, timeout):
+                raise httpcore.WriteTimeout(f"nothing was taken for {timeout:g} s")
+        except OSError as error:
+            raise httpcore.WriteError(str(error)) from error
+
+    async def aclose(self) -> None:
+        self._connection.close()
+
+    async def start_tls(
+        self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
+    ) -> httpcore.AsyncNetworkStream:
+        try:
+            async with asyncio.timeout(timeout):
+                await self._connection.handshake(ssl_context, server_hostname)
+        except TimeoutError as error:
+            self._connection.close()
+            raise httpcore.ConnectTimeout(f"no TLS within {timeout:g} s") from error
+        except OSError as error:
+            self._connection.close()
+            raise httpcore.ConnectError(str(error)) from error
+        return self
+
+    def get_extra_info(self, info: str) -> Any:
+        if info == "is_readable":
+            return not self._connection.is_usable or bool(self._connection.tunnelled)
+        return self._connection.info(NAMES.get(info, info))

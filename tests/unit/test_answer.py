@@ -1,0 +1,175 @@
+"""An answer as its bytes come: whole, byte by byte, in any pieces; and what hostile servers send."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from seawall.errors import BadAnswer, ConnectionLost
+from seawall.testing.steps import MALFORMED, ODD
+from seawall.wire.answer import MAX_GAP, MAX_HEAD, MAX_HEADERS, MAX_INTERIM, Answer
+
+OK = b"HTTP/1.1 200 OK\r\n"
+PLAIN = OK + b"content-length: 5\r\nkeep-alive: timeout=7, max=3\r\n\r\nhello"
+CHUNKED = OK + b"transfer-encoding: chunked\r\n\r\n5;a=b\r\nhello\r\n3\r\nyou\r\n0\r\nx-trailer: 1\r\n\r\n"
+INTERIM = b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nlink: x\r\n\r\n"
+ANSWERS = {
+    "plain": PLAIN,
+    "chunked": CHUNKED,
+    "interim": INTERIM + PLAIN,
+    "no content": b"HTTP/1.1 204 No Content\r\n\r\n",
+    "closed": OK + b"connection: close\r\ncontent-length: 2\r\n\r\nok",
+    "extra": PLAIN + b"garbage",
+    "second": PLAIN + PLAIN,
+    "cut": PLAIN[:-2],
+    **{f"odd {name}": data for name, (_, data) in ODD.items()},
+    **{f"malformed {name}": data for name, (_, data) in MALFORMED.items()},
+}
+
+
+def seen(pieces: list[bytes], method: bytes = b"GET") -> tuple[object, ...]:
+    """All that an exchange would see of it, fed in these pieces and then ended."""
+    answer = Answer(method)
+    body = b""
+    for piece in pieces:
+        answer.feed(piece)
+        body += answer.take() if answer.has_head and answer.failure is None else b""
+    answer.end(None)
+    body += answer.take()
+    if answer.failure is not None:
+        return ("failed", answer.failure[0], answer.has_head)
+    head = answer.head
+    facts = (answer.is_complete, answer.is_kept, answer.is_spoilt, answer.is_continued, answer.keep_for)
+    return (head.status, head.reason, head.version, head.headers, body, *facts)
+
+
+@pytest.mark.parametrize("name", ANSWERS)
+def test_pieces_make_no_difference(name):
+    """Whole, or byte by byte."""
+    data = ANSWERS[name]
+    assert seen([data]) == seen([data[i : i + 1] for i in range(len(data))])
+
+
+@given(st.sampled_from(sorted(ANSWERS)), st.lists(st.integers(1, 200), max_size=6))
+def test_random_pieces_make_no_difference(name, cuts):
+    """Cut anywhere."""
+    data = ANSWERS[name]
+    places = sorted({0, *(cut % (len(data) + 1) for cut in cuts), len(data)})
+    assert seen([data[a:b] for a, b in pairwise(places)]) == seen([data])
+
+
+def test_what_a_plain_answer_says():
+    """Status, reason, headers, body; the connection is kept, for as long as the server says."""
+    headers = [(b"content-length", b"5"), (b"keep-alive", b"timeout=7, max=3")]
+    assert seen([PLAIN]) == (200, b"OK", b"HTTP/1.1", headers, b"hello", True, True, False, False, 7.0)
+    assert seen([CHUNKED])[4] == b"helloyou"
+    assert seen([INTERIM + PLAIN])[8] is True
+
+
+@pytest.mark.parametrize("name", MALFORMED)
+def test_malformed_is_an_error(name):
+    """None is guessed at; each is the server's fault."""
+    assert seen([MALFORMED[name][1]])[:2] == ("failed", BadAnswer)
+
+
+REFUSED = {"lengths_equal"}  # as aiohttp does
+
+
+@pytest.mark.parametrize("name", ODD)
+def test_odd_is_taken(name):
+    """Like httpx and aiohttp, but for two lengths that are the same."""
+    if name in REFUSED:
+        assert seen([ODD[name][1]])[0] == "failed"
+    else:
+        assert seen([ODD[name][1]])[0] in (200, 299, 304)
+
+
+def test_end_of_headers_ends_the_answer_to_head():
+    """Whatever length they say; a body all the same spoils the connection."""
+    head = OK + b"content-length: 5\r\n\r\n"
+    assert seen([head], b"HEAD")[4:7] == (b"", True, True)
+    assert seen([head, b"hello"], b"HEAD")[4:7] == (b"", True, True)
+    for pieces in ([head + b"hello"], [head, b"hello"]):
+        answer = Answer(b"HEAD")
+        for piece in pieces:
+            answer.feed(piece)
+        assert (answer.is_complete, answer.is_spoilt) == (True, True)
+
+
+def test_keep_alive_max_0_is_the_last():
+    """The server says that it closes."""
+    assert seen([OK + b"content-length: 0\r\nkeep-alive: timeout=5, max=0\r\n\r\n"])[6] is False
+
+
+def test_end_of_a_connection():
+    """Ends a body without a length; cuts any other; says so when nothing came; a reset is a reset."""
+    assert seen([OK + b"\r\nwhat"])[4:7] == (b"what", True, False)
+    for data, words in {
+        b"": "without sending a response",
+        OK: "without sending a response",
+        PLAIN[:-1]: "without sending complete",
+    }.items():
+        answer = Answer(b"GET")
+        answer.feed(data) if data else None
+        answer.end(None)
+        assert answer.failure[0] is BadAnswer
+        assert words in answer.failure[1]
+    for data in (b"", OK + b"\r\nwhat"):
+        answer = Answer(b"GET")
+        answer.feed(data) if data else None
+        answer.end(ConnectionResetError("reset"))
+        assert answer.failure == (ConnectionLost, "reset")
+
+
+def endless(name: str) -> tuple[bytes, bytes]:
+    """How it begins, and what then comes for ever."""
+    return {
+        "header": (OK, b"x" * 1000),
+        "headers": (OK, b"x-a: b\r\n" * 100),
+        "value": (OK + b"x: ", b"x" * 1000),
+        "interim": (b"", b"HTTP/1.1 103 X\r\n\r\n"),
+        "extension": (OK + b"transfer-encoding: chunked\r\n\r\n1;", b"x" * 1000),
+        "trailers": (OK + b"transfer-encoding: chunked\r\n\r\n0\r\n", b"x: y\r\n" * 100),
+        "reason": (b"HTTP/1.1 200 ", b"x" * 1000),
+    }[name]
+
+
+@pytest.mark.parametrize("name", ["header", "headers", "value", "interim", "extension", "trailers", "reason"])
+def test_endless_answers_are_bounded(name):
+    """Each ends in an error before it takes much memory."""
+    begin, more = endless(name)
+    answer = Answer(b"GET")
+    answer.feed(begin) if begin else None
+    size = 0
+    while answer.failure is None:
+        answer.feed(more)
+        size += len(more)
+        assert size < 2 * MAX_HEAD
+    assert answer.failure[0] is BadAnswer
+
+
+def test_bounds_are_those_that_are_said():
+    """What is just within them is good."""
+    for data in (
+        OK + b"x: " + b"x" * (MAX_HEAD - 100) + b"\r\ncontent-length: 0\r\n\r\n",
+        OK + b"x: y\r\n" * (MAX_HEADERS - 1) + b"content-length: 0\r\n\r\n",
+        b"HTTP/1.1 103 X\r\n\r\n" * MAX_INTERIM + PLAIN,
+        OK + b"transfer-encoding: chunked\r\n\r\n1;" + b"x" * (MAX_GAP - 100) + b"\r\nx\r\n0\r\n\r\n",
+    ):
+        assert seen([data])[0] == 200
+    assert seen([OK + b"x: y\r\n" * MAX_HEADERS + b"content-length: 0\r\n\r\n"])[0] == "failed"
+
+
+def test_upgrade():
+    """101 that was asked for hands over what follows; one that wasn't is an error. CONNECT likewise."""
+    data = b"HTTP/1.1 101 X\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\nframes"
+    answer = Answer(b"GET", asks_upgrade=True)
+    answer.feed(data)
+    assert (answer.is_upgraded, answer.has_head, answer.rest) == (True, True, b"frames")
+    assert seen([data])[0] == "failed"
+    answer = Answer(b"CONNECT")
+    answer.feed(OK + b"\r\nhello")
+    assert (answer.is_upgraded, answer.rest) == (True, b"hello")

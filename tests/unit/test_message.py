@@ -1,0 +1,69 @@
+"""A request as bytes."""
+
+from __future__ import annotations
+
+import pytest
+
+from seawall.errors import InvalidRequest
+from seawall.origin import Origin
+from seawall.wire.message import Message
+
+ORIGIN = Origin("http", "a", 80)
+
+
+def message(*headers: tuple[bytes, bytes], content: bytes | None = b"", **given) -> Message:
+    fields = {"method": b"GET", "target": b"/"} | given
+    return Message(ORIGIN, fields["method"], fields["target"], list(headers), content, None, {})
+
+
+def test_head_and_body_go_out_together():
+    """In one write; a body in chunks where the headers say so; held back where 100 Continue is asked for."""
+    assert message((b"Host", b"a")).written() == b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
+    assert message((b"Content-Length", b"2"), content=b"ok").written().endswith(b"\r\n\r\nok")
+    chunked = message((b"transfer-encoding", b"chunked"), content=b"ok").written()
+    assert chunked.endswith(b"\r\n\r\n2\r\nok\r\n0\r\n\r\n")
+    held = message((b"expect", b"100-continue"), (b"content-length", b"2"), content=b"ok")
+    assert held.written().endswith(b"\r\n\r\n")
+    assert held.expects
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"headers": [(b"x", b"a\r\nb: c")]},
+        {"headers": [(b"x", b"a\nb")]},
+        {"headers": [(b"x", b"a\rb")]},
+        {"headers": [(b"x", b"a\0b")]},
+        {"headers": [(b"x y", b"a")]},
+        {"headers": [(b"x: y", b"a")]},
+        {"headers": [(b"", b"a")]},
+        {"headers": [(b"x\r\nb", b"a")]},
+        {"method": b"GE T"},
+        {"method": b"GET\r\nx: y\r\n"},
+        {"target": b"/ HTTP/1.1\r\nx: y\r\n"},
+        {"target": b"/a b"},
+        {"target": b""},
+    ],
+    ids=str,
+)
+def test_injection_is_refused(given):
+    """Nothing that could be read as another header, line or request; the error doesn't quote it."""
+    headers = given.pop("headers", [])
+    with pytest.raises(InvalidRequest, match="illegal bytes") as caught:
+        message(*headers, **given).written()
+    assert "b: c" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("headers", "content"),
+    [
+        ([], b"ok"),
+        ([(b"content-length", b"1")], b"ok"),
+        ([(b"content-length", b"3")], b"ok"),
+        ([(b"content-length", b"x")], b"ok"),
+    ],
+)
+def test_misframed_body_is_refused(headers, content):
+    """Before a byte is sent; it would be the beginning of the next request, or keep the server waiting."""
+    with pytest.raises(InvalidRequest, match="the request's body has 2 bytes"):
+        message(*headers, content=content).written()
