@@ -10,10 +10,12 @@ from random import Random
 from typing import Any
 
 import httpx
+from httpx import USE_CLIENT_DEFAULT
 
 from .clock import Clock
 from .events import Listener
 from .hop import CURRENT
+from .plain import Prepared, is_untouched, is_whole, settle
 from .settings import DNS, UNSET, Breaker, Budget, Bulkhead, Policy, Retry, Unset
 from .stats import Stats
 from .transport import LIMITS, Proxied, ResolverTypes, Shared, Transport, check_timeouts
@@ -84,6 +86,10 @@ class Client(httpx.AsyncClient):
             }
             self._shared = Shared(tls=tls, limits=arguments["limits"], **settings)
         super().__init__(**arguments)
+        self._prepared = Prepared()
+        self._plain_transport = self._transport
+        self._plain_encoding = arguments.get("default_encoding", "utf-8")
+        self._has_sent = False
         check_timeouts(self.timeout.as_dict())
         for pattern, mounted in self._mounts.items():
             if mounted is not None and not isinstance(mounted, Transport | Proxied):
@@ -102,10 +108,42 @@ class Client(httpx.AsyncClient):
         call = self._shared.layers.begin(is_buffered=not stream)
         token = CURRENT.set(call)
         try:
+            if not stream and self._is_plain(request, arguments):
+                started_at = time.perf_counter()
+                response = await self._plain_transport.handle_async_request(request)
+                if is_whole(response):
+                    settle(response, request, started_at=started_at, default_encoding=self._plain_encoding)
+                    return response
+                call.ready = response
+            self._has_sent = True
             return await super().send(request, stream=stream, **arguments)
         finally:
             call.is_over = True
             CURRENT.reset(token)
+
+    def build_request(self, method: str, url: httpx.URL | str, **arguments: Any) -> httpx.Request:
+        """As in httpx."""
+
+        def build() -> httpx.Request:
+            return super(Client, self).build_request(method, url, **arguments)
+
+        if any(given is not None and given is not USE_CLIENT_DEFAULT for given in arguments.values()):
+            return build()
+        return self._prepared.request(self, method, url, build)
+
+    def _is_plain(self, request: httpx.Request, arguments: Mapping[str, object]) -> bool:
+        """Whether httpx would do no more for it than `settle` does."""
+        hooks = self.event_hooks
+        return (
+            self._has_sent  # the first is httpx's, which notes that the client is open
+            and all(given is USE_CLIENT_DEFAULT for given in arguments.values())
+            and self.auth is None
+            and not (hooks["request"] or hooks["response"] or self._mounts or self.is_closed)
+            and self._transport is self._plain_transport
+            and "timeout" in request.extensions
+            and not request.url.userinfo
+            and is_untouched()
+        )
 
     # httpx's private hooks for what is at the bottom; httpx-aiohttp and others build on them too.
 

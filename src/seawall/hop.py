@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 from contextvars import ContextVar
+from typing import Any
 
 from .events import Attempt, History, Progress
 from .policy.deadline import earliest, inherited
@@ -17,7 +18,7 @@ __all__ = ["CURRENT", "Call", "Hop"]
 class Call:
     """What a user asked for. Its hops (redirects, steps of an authentication) share it."""
 
-    __slots__ = ("attempts", "hard_at", "is_buffered", "is_over", "is_timed", "owner", "soft_at", "started_at")
+    __slots__ = ("attempts", "hard_at", "is_buffered", "is_over", "is_timed", "owner", "ready", "soft_at", "started_at")
 
     def __init__(self, owner: object, now: float, *, is_buffered: bool) -> None:
         self.owner = owner
@@ -28,6 +29,7 @@ class Call:
         self.hard_at: float | None = None  # somebody's wish
         self.soft_at: float | None = None  # derived from the timeouts; a body that comes in may pass it
         self.attempts: list[Attempt] = []
+        self.ready: Any = None  # a response that httpx has still to be given
 
     def set_deadline(self, policy: Policy, timeouts: Mapping[str, float | None]) -> None:
         """Fix the deadline, at the first hop and once."""

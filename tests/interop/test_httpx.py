@@ -309,3 +309,63 @@ async def test_after_aclose():
     await transport.aclose()
     with pytest.raises(seawall.ClientClosed):
         await transport.handle_async_request(httpx.Request("GET", "http://127.0.0.1/"))
+
+
+async def test_short_way_sees_what_changes(serve):
+    """Headers, timeouts, cookies, parameters and hooks that are set between two requests of one URL are heeded."""
+    server = await serve(ok)
+    async with seawall.Client() as client:
+        for _ in range(3):
+            await client.get(server.url)
+        client.headers["x-new"] = "1"
+        assert (await client.get(server.url)).request.headers["x-new"] == "1"
+        client.timeout = 7.0
+        assert (await client.get(server.url)).request.extensions["timeout"]["read"] == 7.0
+        client.cookies.set("a", "b")
+        assert (await client.get(server.url)).request.headers["cookie"] == "a=b"
+        client.cookies.clear()
+        client.params = {"p": "1"}
+        assert (await client.get(server.url)).request.url.query == b"p=1"
+        client.params = {}
+        hooked = []
+
+        async def hook(response: httpx.Response) -> None:
+            hooked.append(response)
+
+        client.event_hooks = {"response": [hook]}
+        await client.get(server.url)
+        client.event_hooks = {}
+        client.auth = ("user", "secret")
+        assert "authorization" in (await client.get(server.url)).request.headers
+        client.auth = None
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(client, "_transport", httpx.MockTransport(lambda request: httpx.Response(299)))
+            assert (await client.get(server.url)).status_code == 299
+        request = (await client.get(server.url)).request
+        request.headers["x-mine"] = "2"
+        request.extensions["timeout"]["read"] = 1.0
+        assert "x-mine" not in (await client.get(server.url)).request.headers
+        assert (await client.get(server.url)).request.extensions["timeout"]["read"] == 7.0
+    assert len(hooked) == 1
+
+
+async def test_short_way_ends_where_an_answer_is_not_plain(serve):
+    """A redirect is followed, a cookie is kept, by a client that was on the short way before."""
+
+    async def handler(request: Request) -> None:
+        if request.target == "/redirect":
+            await request.reply(302, location="/")
+        else:
+            await request.reply(set_cookie="a=b" if request.target == "/cookie" else "")
+
+    server = await serve(handler)
+    async with seawall.Client(follow_redirects=True) as client:
+        for _ in range(3):
+            await client.get(server.url + "/x?")
+        response = await client.get(server.url + "/redirect")
+        assert ([each.status_code for each in response.history], response.url.path) == ([302], "/")
+        response = await client.get(server.url + "/redirect", follow_redirects=False)
+        assert response.next_request is not None
+        assert len(server.requests) == 6
+        await client.get(server.url + "/cookie")
+        assert client.cookies["a"] == "b"

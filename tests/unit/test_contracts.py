@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 import seawall
-from seawall import errors
+from seawall import errors, plain
 from seawall.transport.adopt import HTTPX
 from seawall.transport.patched import is_patched
 
@@ -24,6 +24,23 @@ def test_private_names_of_httpx():
     assert isinstance(client._transport, httpx.AsyncHTTPTransport)
     assert isinstance(client._transport._pool, httpcore.AsyncConnectionPool)
     assert httpx.RequestError("x")._request is None
+
+
+def test_private_names_that_the_short_way_needs():
+    """httpx's steps that it leaves out are methods of these names, its own; a response is read by these attributes."""
+    assert [name for name, method in plain.ORIGINALS if method is None] == []
+    assert plain.is_untouched()
+    response = httpx.Response(200, stream=httpx.ByteStream(b"ok"))
+    response.read()
+    assert (response._content, response._num_bytes_downloaded) == (b"ok", 2)
+    assert (response.is_closed, response.is_stream_consumed) == (True, True)
+
+
+@pytest.mark.parametrize("name", [name for name, _ in plain.ORIGINALS])
+def test_patch_switches_the_short_way_off(monkeypatch, name):
+    """Whatever step is patched, at any time."""
+    monkeypatch.setattr(httpx.AsyncClient, name, lambda *args, **kwargs: None)
+    assert not plain.is_untouched()
 
 
 def test_nobody_has_patched_anything():

@@ -13,6 +13,7 @@ import httpx
 
 from ..clock import Clock
 from ..events import Listener
+from ..hop import CURRENT
 from ..settings import DNS, UNSET, Breaker, Budget, Bulkhead, Policy, Retry, Unset
 from ..stats import Stats
 from .exchange import OverWire
@@ -121,6 +122,11 @@ class Transport(httpx.AsyncBaseTransport):
             httpx.TransportError: All of `seawall.errors` are one; ``attempts`` shows what was tried.
         """
         shared, inner = self.shared, self._inner
+        call = CURRENT.get()
+        if call is not None and call.ready is not None:
+            response: httpx.Response = call.ready
+            call.ready = None
+            return response
         if inner is None:
             return await shared.run(OverWire(request, shared.wire, wall=shared.wall))
         return await shared.over(inner.handle_async_request, request, is_trusted=_is_trusted(inner))

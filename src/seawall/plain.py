@@ -1,0 +1,124 @@
+"""
+The short way of a plain call: no body to build, no cookies, authentication, hooks, mounts or stream.
+
+Rules: what a user can see is exactly what httpx's long way gives, which makes the first request of each URL, and takes
+over wherever an answer is not plain (a redirect, a cookie). A patched method of ``httpx.AsyncClient`` switches the
+short way off. httpx's private names that it needs stand here, and tests/unit/test_contracts.py holds on to them.
+"""
+
+from __future__ import annotations
+
+import datetime
+import logging
+import time
+from collections.abc import Callable
+from types import FunctionType
+from typing import Any, Final, cast
+
+import httpx
+
+__all__ = ["Prepared", "Template", "is_untouched", "is_whole", "settle"]
+
+logger = logging.getLogger("httpx")
+
+METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS", "DELETE"})  # without a body they have no content-length
+EMPTY: Final = httpx.ByteStream(b"")
+MAX_PREPARED: Final = 1024
+STEPS: Final = ("send", "build_request", "_send_handling_auth", "_send_handling_redirects", "_send_single_request")
+STEPS_TOO: Final = ("_transport_for_url", "_merge_headers", "_merge_cookies", "_set_timeout", "request")
+
+
+class Template:
+    """A request that httpx built, and what of the client it was built from."""
+
+    __slots__ = ("headers", "raw", "timeout", "timeouts", "url")
+
+    def __init__(self, request: httpx.Request, client: httpx.AsyncClient) -> None:
+        self.url = request.url
+        self.headers = request.headers.copy()
+        self.raw = client.headers.raw
+        self.timeout = client.timeout
+        self.timeouts = self.timeout.as_dict()
+
+    def request(self, method: str) -> httpx.Request:
+        """One like it."""
+        extensions = {"timeout": self.timeouts.copy()}
+        request = httpx.Request(method, self.url, headers=self.headers, stream=EMPTY, extensions=extensions)
+        request.read()
+        return request
+
+
+class Prepared:
+    """Templates by method and URL: bounded, the oldest goes first."""
+
+    def __init__(self) -> None:
+        self._templates: dict[tuple[str, str], Template] = {}
+
+    def request(
+        self, client: httpx.AsyncClient, method: str, url: object, build: Callable[[], httpx.Request]
+    ) -> httpx.Request:
+        """As *build* would make it; by it, where there is no template that still fits."""
+        if type(url) is not str or method not in METHODS or client.params or client.cookies:
+            return build()
+        key = (method, url)
+        template = self._templates.get(key)
+        if template is not None and template.timeout is client.timeout and template.raw == client.headers.raw:
+            return template.request(method)
+        request = build()
+        if request.extensions.keys() == {"timeout"}:
+            if len(self._templates) >= MAX_PREPARED:
+                del self._templates[next(iter(self._templates))]
+            self._templates[key] = Template(request, client)
+        return request
+
+
+def is_untouched() -> bool:
+    """Whether every method of ``httpx.AsyncClient`` that the short way leaves out is httpx's own."""
+    return all(getattr(httpx.AsyncClient, name) is method for name, method in ORIGINALS)
+
+
+def _originals() -> tuple[tuple[str, Any], ...]:
+    """None of a name that was patched before seawall came: it never is the same."""
+    found = []
+    for name in (*STEPS, *STEPS_TOO):
+        method = getattr(httpx.AsyncClient, name)
+        is_own = isinstance(method, FunctionType) and method.__module__ == "httpx._client"
+        found.append((name, method if is_own and not hasattr(method, "__wrapped__") else None))
+    return tuple(found)
+
+
+ORIGINALS: Final = _originals()
+
+
+def is_whole(response: httpx.Response) -> bool:
+    """Whether nothing is left to do for it but what `settle` does."""
+    headers = response.headers
+    return (
+        isinstance(response.stream, httpx.ByteStream)
+        and "set-cookie" not in headers
+        and not response.has_redirect_location
+    )
+
+
+def settle(response: httpx.Response, request: httpx.Request, *, started_at: float, default_encoding: Any) -> None:
+    """What httpx does between a transport's answer and the caller, for one that `is_whole`."""
+    response.request = request
+    response.history = []
+    response.default_encoding = default_encoding
+    if logger.isEnabledFor(logging.INFO):
+        logger.info(
+            'HTTP Request: %s %s "%s %d %s"',
+            request.method,
+            request.url,
+            response.http_version,
+            response.status_code,
+            response.reason_phrase,
+        )
+    if "content-encoding" in response.headers:
+        response.read()
+    else:
+        content = b"".join(cast("httpx.ByteStream", response.stream))
+        response._content = content
+        response._num_bytes_downloaded = len(content)
+        response.is_stream_consumed = response.is_closed = True
+    response.elapsed = datetime.timedelta(seconds=time.perf_counter() - started_at)
