@@ -226,7 +226,8 @@ class Layers:
             if has_permit and (outcome is None or response is None or hop.call.is_buffered):
                 state.release()
                 has_permit = False
-            self._events.emit(attempt)
+            if not self._events.is_silent:
+                self._events.emit(attempt)
         assert outcome is not None  # an error that is none of the transport's was raised
         if outcome.error is not None:
             response = None
@@ -280,7 +281,8 @@ class Layers:
         note: str,
     ) -> R:
         history = hop.history(note)
-        self._events.emit(CallEnded(exchange.origin, len(history), outcome.name, note))
+        if not self._events.is_silent:
+            self._events.emit(CallEnded(exchange.origin, len(history), outcome.name, note))
         if outcome.error is not None:
             outcome.error.attempts = history  # type: ignore[attr-defined]
             if note:

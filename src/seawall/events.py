@@ -157,6 +157,11 @@ class Events:
     def __init__(self, listeners: Iterable[Listener] = ()) -> None:
         self._listeners = tuple(listeners)
 
+    @property
+    def is_silent(self) -> bool:
+        """Nobody listens, and nothing is logged of what is not a retry or a breaker's move."""
+        return not self._listeners and not logger.isEnabledFor(logging.DEBUG)
+
     def emit(self, event: Event) -> None:
         if logger.isEnabledFor(logging.DEBUG):
             logger.debug("%r", event)

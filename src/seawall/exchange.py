@@ -22,15 +22,17 @@ class Exchange(Protocol[R]):
 
     Attributes:
         timeouts: connect, read, write, pool; s, None or missing: none.
-        has_key: The request carries an Idempotency-Key.
         options: Settings of this one call.
     """
 
     origin: Origin
     method: str
     timeouts: Mapping[str, float | None]
-    has_key: bool
     options: Policy | None
+
+    @property
+    def has_key(self) -> bool:
+        """The request carries an Idempotency-Key."""
 
     def is_replayable(self) -> bool:
         """Whether the request's body can be sent from its beginning."""

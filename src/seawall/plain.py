@@ -24,8 +24,14 @@ logger = logging.getLogger("httpx")
 METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS", "DELETE"})  # without a body they have no content-length
 EMPTY: Final = httpx.ByteStream(b"")
 MAX_PREPARED: Final = 1024
-STEPS: Final = ("send", "build_request", "_send_handling_auth", "_send_handling_redirects", "_send_single_request")
-STEPS_TOO: Final = ("_transport_for_url", "_merge_headers", "_merge_cookies", "_set_timeout", "request")
+NAMES: Final = (
+    "send",
+    "request",
+    "_send_handling_auth",
+    "_send_handling_redirects",
+    "_send_single_request",
+    "_transport_for_url",
+)
 
 
 class Template:
@@ -74,20 +80,17 @@ class Prepared:
 
 def is_untouched() -> bool:
     """Whether every method of ``httpx.AsyncClient`` that the short way leaves out is httpx's own."""
-    return all(getattr(httpx.AsyncClient, name) is method for name, method in ORIGINALS)
+    return tuple(map(vars(httpx.AsyncClient).get, NAMES)) == METHODS_OF_HTTPX
 
 
-def _originals() -> tuple[tuple[str, Any], ...]:
-    """None of a name that was patched before seawall came: it never is the same."""
-    found = []
-    for name in (*STEPS, *STEPS_TOO):
-        method = getattr(httpx.AsyncClient, name)
-        is_own = isinstance(method, FunctionType) and method.__module__ == "httpx._client"
-        found.append((name, method if is_own and not hasattr(method, "__wrapped__") else None))
-    return tuple(found)
+def _own(name: str) -> object:
+    """httpx's method; of a name that was patched before seawall came, what is never equal to anything."""
+    method = vars(httpx.AsyncClient).get(name)
+    is_own = isinstance(method, FunctionType) and method.__module__ == "httpx._client"
+    return method if is_own and not hasattr(method, "__wrapped__") else object()
 
 
-ORIGINALS: Final = _originals()
+METHODS_OF_HTTPX: Final = tuple(map(_own, NAMES))
 
 
 def is_whole(response: httpx.Response) -> bool:

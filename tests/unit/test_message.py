@@ -24,7 +24,7 @@ def test_head_and_body_go_out_together():
     assert chunked.endswith(b"\r\n\r\n2\r\nok\r\n0\r\n\r\n")
     held = message((b"expect", b"100-continue"), (b"content-length", b"2"), content=b"ok")
     assert held.written().endswith(b"\r\n\r\n")
-    assert held.expects
+    assert held.framed.expects
 
 
 @pytest.mark.parametrize(

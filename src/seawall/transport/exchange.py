@@ -22,7 +22,7 @@ from ..wire.exchange import Answered, Wire
 from ..wire.message import Message
 from ..wire.pool import Pool
 from .adopt import as_httpx
-from .patched import WirePool, WireTransport, is_patched
+from .patched import WirePool, WireTransport, is_any_patched
 
 __all__ = ["Exchange", "OverTransport", "OverWire", "check_timeouts"]
 
@@ -96,7 +96,6 @@ class Exchange:
         self.method = request.method
         self.timeouts: Mapping[str, float | None] = request.extensions.get("timeout", {})
         check_timeouts(self.timeouts)
-        self.has_key = "idempotency-key" in request.headers
         options = request.extensions.get("seawall")
         if options is not None and not isinstance(options, Policy):
             raise TypeError(f'extensions["seawall"] must come from seawall.options(...), not {options!r}')
@@ -104,6 +103,10 @@ class Exchange:
         if not isinstance(request.stream, httpx.ByteStream | _OneShot):
             assert isinstance(request.stream, httpx.AsyncByteStream)
             request.stream = _OneShot(request.stream)
+
+    @property
+    def has_key(self) -> bool:
+        return "idempotency-key" in self.request.headers
 
     def restore(self) -> None:
         """Give the request its own stream back: applications look at it, and send it again."""
@@ -175,8 +178,10 @@ class Exchange:
         return stream.abandon if isinstance(stream, _Body) else _nothing
 
     def outcome(self, response: httpx.Response, progress: Progress) -> Outcome:
-        retry_after = parse_retry_after(response.headers.get("retry-after"), wall=self._wall)
         phase = max(progress.phase, Phase.HEADERS)
+        if response.status_code < 300:
+            return Outcome(phase, status=response.status_code)
+        retry_after = parse_retry_after(response.headers.get("retry-after"), wall=self._wall)
         return Outcome(phase, status=response.status_code, retry_after=retry_after)
 
     def failure(self, error: Exception, progress: Progress) -> Outcome | None:
@@ -214,24 +219,35 @@ class OverWire(Exchange):
             raise as_httpx(DialError(f"{self.origin}: the port must be from 1 to 65535", origin=self.origin), request)
         self._wire = wire
         self._answered: Answered | None = None
-        self._is_adapted = False
+        self._direct: Answered | None = None  # what no tool has had in its hands
 
     async def send(self, progress: Progress) -> httpx.Response:
+        request = self.request
+        if is_any_patched():
+            return await self._send_patched(progress)
+        raw = request.headers.raw
+        answered = await self._ask(request.url.raw_path, raw, _content(request), request.stream, progress)
+        self._direct, head, extensions = answered, answered.head, answered.extensions
+        stream = _Answer(answered, request)
+        return httpx.Response(head.status, headers=head.headers, stream=stream, extensions=extensions)
+
+    async def read(self, response: httpx.Response, received: Callable[[int], None]) -> None:
+        """At once, where all of it is there already, as it is of most answers."""
+        whole = None if self._direct is None else self._direct.take()
+        if whole is None:
+            await super().read(response, received)
+        else:
+            response.stream = httpx.ByteStream(whole)
+
+    async def _send_patched(self, progress: Progress) -> httpx.Response:
+        """By way of what a tool has patched; it may have another body for our answer."""
+
         async def answer(request: httpcore.Request) -> httpcore.Response:
-            self._is_adapted = True  # a tool may have another body for this answer
             answered = await self._ask(request.url.target, request.headers, None, request.stream, progress)
             head, stream = answered.head, _Answer(answered, self.request)
             return httpcore.Response(head.status, headers=head.headers, content=stream, extensions=answered.extensions)
 
-        request = self.request
-        if is_patched(httpx.AsyncHTTPTransport) or is_patched(httpcore.AsyncConnectionPool):
-            return await WireTransport(WirePool(answer)).handle_async_request(request)
-        answered = await self._ask(
-            request.url.raw_path, request.headers.raw, _content(request), request.stream, progress
-        )
-        stream = _Answer(answered, request)
-        head = answered.head
-        return httpx.Response(head.status, headers=head.headers, stream=stream, extensions=answered.extensions)
+        return await WireTransport(WirePool(answer)).handle_async_request(self.request)
 
     async def _ask(
         self,
@@ -245,13 +261,8 @@ class OverWire(Exchange):
         self._answered = answered = await self._wire.send(message, progress)
         return answered
 
-    async def read(self, response: httpx.Response, received: Callable[[int], None]) -> None:
-        """At once, where all of it is there already, as it is of most answers."""
-        whole = None if self._answered is None or self._is_adapted else self._answered.take()
-        if whole is None:
-            await super().read(response, received)
-        else:
-            response.stream = httpx.ByteStream(whole)
+    def attach(self, response: httpx.Response, history: History) -> None:
+        response.extensions["seawall"] = history  # the dict is ours
 
     def _closer(self, stream: object) -> Callable[[], None]:
         return _nothing if self._answered is None else self._answered.abandon

@@ -15,7 +15,7 @@ from collections.abc import Awaitable, Callable
 import httpcore
 import httpx
 
-__all__ = ["WirePool", "WireTransport", "is_patched"]
+__all__ = ["WirePool", "WireTransport", "is_any_patched", "is_patched"]
 
 
 class WirePool(httpcore.AsyncConnectionPool):
@@ -85,3 +85,15 @@ def is_patched(owner: type) -> bool:
     function = owner.handle_async_request  # type: ignore[attr-defined]
     module = getattr(function, "__module__", None) or ""
     return hasattr(function, "__wrapped__") or module.partition(".")[0] != owner.__module__.partition(".")[0]
+
+
+def is_any_patched() -> bool:
+    """Whether httpx's transport is, or httpcore's pool. The answer for the functions that were seen last is kept."""
+    functions = httpx.AsyncHTTPTransport.handle_async_request, httpcore.AsyncConnectionPool.handle_async_request
+    if functions not in _KNOWN:
+        _KNOWN.clear()
+        _KNOWN[functions] = is_patched(httpx.AsyncHTTPTransport) or is_patched(httpcore.AsyncConnectionPool)
+    return _KNOWN[functions]
+
+
+_KNOWN: dict[object, bool] = {}

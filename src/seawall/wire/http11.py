@@ -79,21 +79,21 @@ class Connection(Stream):
 
         Raises:
             WireError: By what failed.
-            InvalidRequest: It can't be written as HTTP/1.1; if that shows before a byte is sent, none is.
+            InvalidRequest: The body has another length than the headers say.
         """
         timeouts = message.extensions.get("timeout") or {}
         self._progress = progress
         self._read_timeout = timeouts.get("read")
         self._is_unfinished = False
         try:
-            data = message.written()
-            answer = self._answer = Answer(message.method, asks_upgrade=message.asks_upgrade)
+            framed = message.framed
+            answer = self._answer = Answer(message.method, asks_upgrade=framed.asks_upgrade)
             assert self._transport is not None
             if self.is_closed or self._has_ended:
                 self._fail(SendFailed, "the connection was closed")
             progress.reached(Phase.SENDING)
-            self._transport.write(data)
-            if message.content is None or message.expects:
+            self._transport.write(message.written())
+            if message.content is None or framed.expects:
                 await self._send_body(message, answer, timeouts.get("write"))
             elif not self._can_write:
                 await self._drain(answer, timeouts.get("write"))
@@ -150,7 +150,8 @@ class Connection(Stream):
     async def _send_body(self, message: Message, answer: Answer, timeout: float | None) -> None:
         """The body in parts, until it ends or the answer comes."""
         assert self._transport is not None
-        if message.expects:
+        framed = message.framed
+        if framed.expects:
             while not (answer.is_continued or answer.has_head or answer.failure):
                 if not await self._wait(CONTINUE_TIMEOUT):
                     break  # RFC 9110 section 10.1.1: a server need not say it
@@ -161,16 +162,16 @@ class Connection(Stream):
             if not part:
                 continue
             size += len(part)
-            if not message.is_chunked and (message.length is None or size > message.length):
+            if not framed.is_chunked and (framed.length is None or size > framed.length):
                 raise message.misframed(size)
-            self._transport.write(message.framed(part))
+            self._transport.write(message.part(part))
             if not self._can_write:
                 await self._drain(answer, timeout)
         if answer.has_head or answer.failure is not None:
             self._is_unfinished = True
-        elif message.is_chunked:
+        elif framed.is_chunked:
             self._transport.write(message.end)
-        elif size != (message.length or 0):
+        elif size != (framed.length or 0):
             raise message.misframed(size)
 
     async def _drain(self, answer: Answer, timeout: float | None) -> None:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import AsyncIterable, Mapping
-from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from ..errors import InvalidRequest
 from ..origin import Origin
@@ -19,85 +19,106 @@ HEAD: Final = re.compile(
 """With as many lines as there are headers, it can't be taken for anything else. Source: RFC 9112 sections 3 and 5."""
 
 
-@dataclass(slots=True)
+class Framed(NamedTuple):
+    """
+    A head as bytes, and what its headers say.
+
+    Attributes:
+        length: Content-Length; None: there is none, or it is no number.
+    """
+
+    head: bytes
+    length: int | None
+    is_chunked: bool
+    expects: bool
+    asks_upgrade: bool
+
+
+@functools.lru_cache(256)
+def framed(method: bytes, target: bytes, headers: tuple[tuple[bytes, bytes], ...]) -> Framed | None:
+    """The head of a request; None: HTTP/1.1 can't carry it. Kept for the next, which is most often the same."""
+    parts = [method, b" ", target, b" HTTP/1.1\r\n"]
+    length: int | None = None
+    is_chunked = expects = asks_upgrade = False
+    is_good = True
+    for name, value in headers:
+        parts += (name, b": ", value, b"\r\n")
+        is_good = is_good and b":" not in name
+        match name.lower():
+            case b"content-length":
+                length = int(value) if value.isdigit() else None
+            case b"transfer-encoding":
+                is_chunked = True
+            case b"expect":
+                expects = True
+            case b"upgrade":
+                asks_upgrade = True
+    parts.append(b"\r\n")
+    head = b"".join(parts)
+    if not is_good or head.count(b"\n") != len(headers) + 2 or not HEAD.fullmatch(head):
+        return None
+    return Framed(head, length, is_chunked, expects, asks_upgrade)
+
+
 class Message:
     """
     A request, without httpx. *extensions* are httpx's: timeout, trace, sni_hostname.
 
-    Attributes:
+    Args:
         content: The body, where it is there already; else it is read from *body*.
-        length, is_chunked, expects, asks_upgrade: What its headers say; known once it is `written`.
+    Raises:
+        InvalidRequest: HTTP/1.1 can't carry it.
     """
 
-    origin: Origin
-    method: bytes
-    target: bytes
-    headers: list[tuple[bytes, bytes]]
-    content: bytes | None
-    body: AsyncIterable[bytes]
-    extensions: Mapping[str, Any]
-    length: int | None = None
-    is_chunked: bool = False
-    expects: bool = False
-    asks_upgrade: bool = False
+    __slots__ = ("body", "content", "extensions", "framed", "method", "origin")
 
-    def written(self) -> bytes:
-        """
-        What goes out first: the head, and the body where it is there and wanted at once.
-
-        Raises:
-            InvalidRequest: HTTP/1.1 can't carry it.
-        """
-        is_good = True
-        parts = [self.method, b" ", self.target, b" HTTP/1.1\r\n"]
-        for name, value in self.headers:
-            parts += (name, b": ", value, b"\r\n")
-            is_good = is_good and b":" not in name
-            if len(name) in NOTED:
-                self._note(name.lower(), value)
-        parts.append(b"\r\n")
-        data = b"".join(parts)
-        if not is_good or data.count(b"\n") != len(self.headers) + 2 or not HEAD.fullmatch(data):
+    def __init__(
+        self,
+        origin: Origin,
+        method: bytes,
+        target: bytes,
+        headers: list[tuple[bytes, bytes]],
+        content: bytes | None,
+        body: AsyncIterable[bytes],
+        extensions: Mapping[str, Any],
+    ) -> None:
+        self.origin = origin
+        self.method = method
+        self.content = content
+        self.body = body
+        self.extensions = extensions
+        found = framed(method, target, tuple(headers))
+        if found is None:
             # The text doesn't quote it: a header may be somebody's credentials.
             raise InvalidRequest(
-                f"{self.origin}: HTTP/1.1 can't carry this request: look for illegal bytes in its headers, method or "
-                "target",
-                origin=self.origin,
+                f"{origin}: HTTP/1.1 can't carry this request: look for illegal bytes in its headers, method or target",
+                origin=origin,
             )
-        content = self.content
-        if content is not None:
-            if not self.is_chunked and (self.length or 0) != len(content):
-                raise self.misframed(len(content))
-            if content and not self.expects:
-                return data + (self.framed(content) + self.end if self.is_chunked else content)
-        return data
+        self.framed = found
+        if content is not None and not found.is_chunked and (found.length or 0) != len(content):
+            raise self.misframed(len(content))
 
-    def framed(self, part: bytes) -> bytes:
-        """*part* of the body as it goes over the wire."""
-        return b"%x\r\n%b\r\n" % (len(part), part) if self.is_chunked else part
+    def written(self) -> bytes:
+        """What goes out first: the head, and the body where it is there and wanted at once."""
+        content = self.content
+        if not content or self.framed.expects:
+            return self.framed.head
+        return self.framed.head + (self.part(content) + self.end if self.framed.is_chunked else content)
+
+    def part(self, data: bytes) -> bytes:
+        """Some of the body as it goes over the wire."""
+        return b"%x\r\n%b\r\n" % (len(data), data) if self.framed.is_chunked else data
 
     @property
     def end(self) -> bytes:
         """What ends the body."""
-        return b"0\r\n\r\n" if self.is_chunked else b""
+        return b"0\r\n\r\n" if self.framed.is_chunked else b""
 
     def misframed(self, size: int) -> InvalidRequest:
-        """The error of a body that has other *size* than the headers say."""
-        said = "no content-length or transfer-encoding" if self.length is None else f"content-length {self.length}"
+        """The error of a body that has another *size* than the headers say."""
+        length = self.framed.length
+        said = "no content-length or transfer-encoding" if length is None else f"content-length {length}"
         return InvalidRequest(
             f"{self.origin}: the request's body has {size} bytes so far, but its headers have {said}",
             origin=self.origin,
         )
-
-    def _note(self, name: bytes, value: bytes) -> None:
-        if name == b"content-length":
-            self.length = int(value) if value.isdigit() else None
-        elif name == b"transfer-encoding":
-            self.is_chunked = True
-        elif name == b"expect":
-            self.expects = True
-        elif name == b"upgrade":
-            self.asks_upgrade = True
-
-
-NOTED: Final = frozenset(map(len, (b"content-length", b"transfer-encoding", b"expect", b"upgrade")))
