@@ -15,6 +15,7 @@ import pytest
 from seawall.testing import FaultServer
 from seawall.testing.steps import STEPS
 from tests.testing.raw import Seen, connect, see
+from tests.testing.test_steps import wait
 
 MAX_STREAMS = h2.settings.SettingCodes.MAX_CONCURRENT_STREAMS
 COVERED = {"h2", "h2_streams", "h2_lower", "h2_no_settings", "h2_no_window", "h2_hang", "h2_silent", "h2_bad_frame"}
@@ -253,6 +254,52 @@ def test_over_tls(server):
         assert tls.selected_alpn_protocol() is None
         tls.sendall(b"GET / HTTP/1.1\r\n\r\n")
         assert see(tls).end == "FIN"
+
+
+@pytest.mark.parametrize("step", ["h2", "h2_hang", "h2:clear"])
+def test_connection_ends_with_its_client(server, step):
+    """Over TLS as without."""
+    port = server.listen(step)
+    context = server.client_context()
+    context.set_alpn_protocols(["h2"])
+    for _ in range(3):
+        with connect(port.port) as sock:
+            if "clear" in step:
+                Peer(sock).ask("/x/ok")
+            else:
+                with context.wrap_socket(sock, server_hostname="localhost") as tls:
+                    Peer(tls).ask("/x/ok")
+    assert wait(lambda: (port.connections, port.open) == (3, 0))
+
+
+def test_streams_before_the_limit_is_known(server):
+    """Are refused, and the connection lives."""
+    port = server.listen("h2_streams:1:clear")
+    with peer(server, port.name) as client:
+        client.ask("/x/delay:0.05")
+        client.ask("/x/ok")
+        events = client.events()
+        assert [e.error_code for e in events if isinstance(e, h2.events.StreamReset)] == [7]
+        assert status(events) == ["200"]
+
+
+def test_body_after_the_answer_keeps_the_window(server):
+    """However often: what nobody reads is acknowledged."""
+    with peer(server) as client:
+        for _ in range(5):
+            client.ask("/x/okk", body=b"x" * 16_000)
+            assert status(client.events()) == ["400"]
+
+
+def test_header_of_any_bytes(server):
+    """ISO 8859-1, as in HTTP/1.1."""
+    with peer(server) as client:
+        stream = client.http2.get_next_available_stream_id()
+        fields = [(b":method", b"GET"), (b":path", b"/x/ok?key=bytes"), (b":scheme", b"http"), (b":authority", b"t")]
+        client.http2.send_headers(stream, [*fields, (b"x-a", b"caf\xe9")], end_stream=True)
+        client.flush()
+        assert status(client.events()) == ["200"]
+    assert ("x-a", "café") in server.attempts("bytes")[0].headers
 
 
 def test_each_step_has_a_test():

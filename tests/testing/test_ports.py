@@ -7,6 +7,7 @@ import os
 import socket
 import ssl
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -313,6 +314,50 @@ def test_proxy_that_works(server):
     with connect(port.port) as sock:
         sock.sendall(b"CONNECT 192.0.2.1:80 HTTP/1.1\r\n\r\n")
         assert see(sock).status == 403
+
+
+@pytest.mark.parametrize(("step", "end"), [("close", "FIN"), ("reset", "RST"), ("close:body", "FIN")])
+def test_proxy_passes_ends_on(server, step, end):
+    """What the target does, the client sees."""
+    port = server.listen("proxy")
+    with connect(port.port) as sock:
+        sock.sendall(f"CONNECT 127.0.0.1:{server.port} HTTP/1.1\r\n\r\n".encode())
+        see(sock, silence=0.05)
+        sock.sendall(request(f"/x/{step}"))
+        assert see(sock).end == end
+
+
+@pytest.mark.parametrize(
+    ("head", "status"),
+    [("CONNECT example.com:443 HTTP/1.1", 403), ("garbage", 400), ("CONNECT 127.0.0.1:1 HTTP/1.1", 502)],
+)
+def test_proxy_refuses(server, head, status):
+    """Names and addresses beyond loopback, what is no CONNECT, and where nobody listens."""
+    with connect(server.listen("proxy").port) as sock:
+        sock.sendall(f"{head}\r\n\r\n".encode())
+        seen = see(sock)
+        assert (seen.status, seen.end) == (status, "FIN")
+
+
+def test_authority_is_one(server):
+    """However many threads ask for it at once."""
+    with FaultServer() as other, ThreadPoolExecutor(8) as pool:
+        assert len(set(pool.map(lambda _: other.certificates.pem(), range(8)))) == 1
+
+
+def test_connections_are_numbered_for_ever(server):
+    """Through a reset, and without those that fill a blackhole."""
+    with FaultServer() as other:
+        other.listen("blackhole")
+        other.heal("blackhole")
+        numbers = []
+        for _ in range(2):
+            with connect(other.ports["blackhole"].port) as sock:
+                sock.sendall(request("/x/ok?key=k"))
+                assert is_good(see(sock))
+            numbers.append(other.attempts("k")[0].connection)
+            other.reset()
+        assert numbers == [1, 2]
 
 
 def test_proxy_without_an_end(server):

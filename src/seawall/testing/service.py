@@ -28,6 +28,8 @@ class Service:
 
     _loop: asyncio.AbstractEventLoop | None = None
     _thread: threading.Thread | None = None
+    _thread_id = 0
+    _has_run = False
 
     async def _open(self) -> None:
         """Bind and listen; what it raises comes out of the ``with``."""
@@ -44,8 +46,10 @@ class Service:
         """*function* in the loop's thread, waited for; for what must not run beside the server."""
         loop = self._loop
         if loop is None:
-            raise RuntimeError(f"{type(self).__name__} is not running: enter it with `async with` or `with`")
-        if self._thread is None or self._thread is threading.current_thread():
+            if not self._has_run:
+                raise RuntimeError(f"{type(self).__name__} is not running: enter it with `async with` or `with`")
+            return function()  # it is over: nothing runs beside
+        if self._thread_id == threading.get_ident():
             return function()
 
         async def inside() -> T:
@@ -57,7 +61,7 @@ class Service:
 
     async def __aenter__(self) -> Self:
         self._begin()
-        self._loop = asyncio.get_running_loop()
+        self._loop, self._thread_id = asyncio.get_running_loop(), threading.get_ident()
         try:
             await self._open()
         except BaseException:
@@ -110,6 +114,7 @@ class Service:
 
     async def _live(self, opened: threading.Event, failures: list[BaseException]) -> None:
         self._loop, self._stopping = asyncio.get_running_loop(), asyncio.Event()
+        self._thread_id = threading.get_ident()
         try:
             await self._open()
             opened.set()
@@ -121,14 +126,14 @@ class Service:
             opened.set()
 
     def _begin(self) -> None:
-        if self._loop is not None:
+        if self._loop is not None or self._thread is not None:
             raise RuntimeError(f"{type(self).__name__} is running already")
 
     async def _end(self) -> None:
         try:
             await self._close()
         finally:
-            self._loop = None
+            self._loop, self._has_run = None, True
 
 
 def bound(kind: socket.SocketKind, host: str, port: int) -> socket.socket:

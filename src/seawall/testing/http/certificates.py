@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import functools
 import ssl
 import tempfile
+import threading
+import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -34,6 +35,8 @@ class Certificates:
     def __init__(self, names: Iterable[str] = ()) -> None:
         self.authority = trustme.CA()
         self._names = (*LOOPBACK, *names)
+        self._contexts: dict[str, ssl.SSLContext] = {}
+        self._lock = threading.Lock()
 
     def pem(self) -> str:
         """The authority's certificate, for a client's ``verify=``, ``--cacert`` or SSL_CERT_FILE."""
@@ -45,7 +48,13 @@ class Certificates:
         self.authority.configure_trust(context)
         return context
 
-    @functools.cached_property
+    def kept(self, name: str) -> ssl.SSLContext:
+        """The context of that method, made once; "rekeyed" each time."""
+        with self._lock:
+            if name == "rekeyed" or name not in self._contexts:
+                self._contexts[name] = getattr(self, name)()
+            return self._contexts[name]
+
     def good(self) -> ssl.SSLContext:
         return self.context(self.authority.issue_cert(*self._names))
 
@@ -122,7 +131,9 @@ class Certificates:
         context = self.context(self.authority.issue_cert(*self._names))
         if version < ssl.TLSVersion.TLSv1_2:
             context.set_ciphers("ALL:@SECLEVEL=0")
-        context.minimum_version = context.maximum_version = version
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)  # that old ones are is the point
+            context.minimum_version = context.maximum_version = version
         return context
 
     @staticmethod

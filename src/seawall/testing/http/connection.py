@@ -2,7 +2,8 @@
 One HTTP/1.1 connection, the server's side, down to how it ends.
 
 Rules: bytes are written as they are given, never mended. FIN is a half-close, and what the client still sends is read
-and dropped, for a socket that is closed with unread bytes sends RST. A client that goes ends what is being done for it.
+and dropped, for a socket that is closed with unread bytes sends RST. A client that
+goes, or ends its side, ends what is being done for it.
 """
 
 from __future__ import annotations
@@ -17,11 +18,13 @@ from collections.abc import Awaitable, Callable
 from http import HTTPStatus
 
 from .request import Gone, Request
+from .secure import Secure
 
 __all__ = ["Connection", "head", "rst"]
 
 MAX_HEAD = 2**20
 MAX_BUFFER = 2**18
+MAX_BODY = 2**28  # B of a request
 REASONS = {status.value: status.phrase for status in HTTPStatus}
 SIOCOUTQ = 0x5411  # Linux: bytes that the peer has not acknowledged
 TCP_ESTABLISHED = 1  # Linux: first byte of TCP_INFO
@@ -110,16 +113,24 @@ class Connection(asyncio.Protocol):
                 await serve(request)
                 self._is_serving = False
                 if not self._is_over and not request.is_complete:
-                    await request.read()
+                    if _expects(request) and not request.body and not self._buffer:
+                        self.close()  # it was never asked for
+                    else:
+                        await request.read()
                 if not self._is_over and not _stays_open(request):
                     self.close()
             await asyncio.shield(self._lost)
         except Gone:
-            pass
+            if self._is_over:
+                await asyncio.shield(self._lost)
         finally:
             self._is_over = True
 
     async def _request(self, number: int) -> Request:
+        while not self._buffer or self._buffer[0] in b"\r\n":  # RFC 9112 section 2.2: empty lines first
+            del self._buffer[:1]
+            if not self._buffer:
+                await self._more()
         while (end := self._buffer.find(b"\r\n\r\n")) < 0:
             if len(self._buffer) > MAX_HEAD:
                 self._transport.write(b"HTTP/1.1 431 X\r\ncontent-length: 0\r\nconnection: close\r\n\r\n")
@@ -149,17 +160,20 @@ class Connection(asyncio.Protocol):
 
     async def read(self, request: Request, limit: int | None = None) -> bool:
         """More of its body, all of it if there is no *limit*; returns whether that is all."""
-        if request.headers.get("expect", "").lower() == "100-continue" and not request.body and not self._buffer:
+        if _expects(request) and not (request.is_answered or request.body or self._buffer):
             self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-        if "chunked" in request.headers.get("transfer-encoding", ""):
+        if "chunked" in request.headers.get("transfer-encoding", "").lower():
             return await self._read_chunks(request, limit)
-        length = int(request.headers.get("content-length") or 0)
+        said = request.headers.get("content-length") or "0"
+        if not (said.isascii() and said.isdecimal()) or int(said) > MAX_BODY:
+            await self._refuse(400 if not said.isdecimal() else 413)
+        length = int(said)
         parts = [request.body]
         have = len(request.body)
         while have < length and (limit is None or have < limit):
             if not self._buffer:
                 await self._more()
-            part = bytes(self._buffer[: length - have])
+            part = bytes(self._buffer[: (length if limit is None else min(limit, length)) - have])
             del self._buffer[: len(part)]
             parts.append(part)
             have += len(part)
@@ -171,7 +185,10 @@ class Connection(asyncio.Protocol):
         have = len(request.body)
         try:
             while limit is None or have < limit:
-                size = int((await self._line()).partition(b";")[0], 16)
+                said = (await self._line()).partition(b";")[0].strip()
+                size = int(said, 16) if said.isalnum() else -1
+                if not 0 <= size <= MAX_BODY - have:
+                    await self._refuse(400 if size < 0 else 413)
                 if size == 0:
                     while await self._line():
                         pass
@@ -183,7 +200,8 @@ class Connection(asyncio.Protocol):
                 have += size
             return False
         except ValueError:
-            raise Gone from None  # what it sends is no chunk
+            await self._refuse(400)  # no chunk
+            return False
         finally:
             request.body = b"".join(parts)
 
@@ -204,7 +222,7 @@ class Connection(asyncio.Protocol):
         self._transport.write(data)
         if self._writable is not None:
             await self._writable
-        if self._lost.done():
+        if self._lost.done() or self._transport.is_closing():
             raise Gone
 
     async def flushed(self) -> None:
@@ -224,8 +242,18 @@ class Connection(asyncio.Protocol):
                 self._transport.close()
 
     def abort(self) -> None:
-        self._is_over = True
-        self._transport.abort()
+        if isinstance(self._transport, Secure) and not self._is_over:
+            self._is_over = True
+            self.resume()
+            self._transport.truncate()
+        else:
+            self.close()
+
+    async def _refuse(self, status: int) -> None:
+        """The request can't be read."""
+        self._transport.write(head(status, [("content-length", "0"), ("connection", "close")]))
+        self.close()
+        raise Gone
 
     def reset(self) -> None:
         self._is_over = True
@@ -299,6 +327,10 @@ def head(status: int, headers: list[tuple[str, str]]) -> bytes:
 def rst(sock: socket.socket) -> None:
     """Have *sock*'s end be a RST."""
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+
+
+def _expects(request: Request) -> bool:
+    return request.headers.get("expect", "").lower() == "100-continue"
 
 
 def _stays_open(request: Request) -> bool:

@@ -45,7 +45,7 @@ def conns(server: FaultServer) -> dict[str, dict[str, object]]:
 
 async def answer(server: FaultServer, request: Request, url: SplitResult) -> None:
     """One request of ``/ctl``, or the page that explains it all."""
-    body = (await request.read()).decode()
+    body = (await request.read()).decode("utf-8", "replace")
     asked = {name: values[-1] for name, values in parse_qs(url.query).items()}
     text: str | None = None
     data: object = {"done": True}
@@ -53,7 +53,7 @@ async def answer(server: FaultServer, request: Request, url: SplitResult) -> Non
     try:
         match url.path:
             case "/":
-                text = HELP
+                text = HELP + "".join(f"  {path}\n" for path in server.controls)
             case "/ctl/stats" if "key" in asked:
                 data = [asdict(received) for received in server.scripts.attempts(asked["key"])]
             case "/ctl/stats":
@@ -83,6 +83,8 @@ async def answer(server: FaultServer, request: Request, url: SplitResult) -> Non
                 code, text = 404, HELP
     except BadStep:
         raise
+    except ImportError as error:
+        code, text = 501, f"{error}\n"
     except (TypeError, ValueError, OSError) as error:
         code, text = 400, f"{error}\n"
     kind = "application/json" if text is None else "text/plain; charset=utf-8"

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
+import threading
 import time
 from collections.abc import Awaitable, Callable, Iterable
 from random import Random
@@ -81,6 +82,8 @@ class FaultServer(Service):
         self._assert_all_called = assert_all_called
         self.scripts = Scripts(STEPS)
         self._certificates: Certificates | None = None
+        self._lock = threading.Lock()
+        self._connections = 0
 
     # What a test asks
 
@@ -139,11 +142,14 @@ class FaultServer(Service):
     @property
     def certificates(self) -> Certificates:
         """The authority that issued this server's good certificates."""
-        if self._certificates is None:
-            from .certificates import Certificates
-
-            self._certificates = Certificates(self._names)
-        return self._certificates
+        with self._lock:  # the server's thread asks for it, and the test's
+            if self._certificates is None:
+                try:
+                    from .certificates import Certificates
+                except ModuleNotFoundError as error:
+                    raise ImportError(f"certificates need {error.name}: pip install 'seawall[testing]'") from error
+                self._certificates = Certificates(self._names)
+            return self._certificates
 
     def client_context(self) -> ssl.SSLContext:
         """For a client's ``verify=``: it trusts this server's good certificates."""
@@ -156,8 +162,11 @@ class FaultServer(Service):
     # The way of a request
 
     async def _serve(self, request: Request, port: str) -> None:
-        url = urlsplit(request.target)
         try:
+            try:
+                url = urlsplit(request.target)
+            except ValueError as error:
+                raise BadStep(f"{request.target!r} is no path: {error}") from error
             if url.path == "/x" or url.path.startswith("/x/"):
                 await self._perform(request, port, url.path[3:], parse_qs(url.query).get("key", [""])[0])
             else:
@@ -183,19 +192,21 @@ class FaultServer(Service):
         self.scripts.record(received)
         if not step.runs_over(request.wire.protocol):
             raise BadStep(f"{step} can't be had over {request.wire.protocol}")
+        received.note_body(request)
+        request.on_read = received.note_body
         turn = Turn(request, key, number, step, self.url, self._rng, self._wall(), memory)
         try:
             if step.reads_body:
                 await request.read()
             await _parts(turn)
         finally:
-            received.note_body(request)
             if self.on_attempt is not None:
                 self.on_attempt(received)
 
     # Ports
 
     async def _open(self) -> None:
+        self.ports.clear()
         self._listen(("serve",), self._asked, "http")
 
     async def _close(self) -> None:
@@ -246,7 +257,8 @@ class FaultServer(Service):
             port.peak, port.connections = port.open, 0
 
     def _count(self) -> int:
-        return sum(port.connections for port in self.ports.values())
+        self._connections += 1
+        return self._connections
 
     def _port(self, name: str) -> Port:
         if name not in self.ports:

@@ -51,7 +51,7 @@ class H2Connection(asyncio.Protocol):
     ) -> None:
         self.number = number
         self.is_silent = False
-        self.http2 = h2.connection.H2Connection(h2.config.H2Configuration(client_side=False, header_encoding="utf-8"))
+        self.http2 = h2.connection.H2Connection(h2.config.H2Configuration(client_side=False, header_encoding=None))
         self._serve = serve
         self._settings = settings
         self._later = later
@@ -61,6 +61,7 @@ class H2Connection(asyncio.Protocol):
         self._tasks: dict[int, asyncio.Task[None]] = {}
         self._requests: dict[int, Request] = {}
         self._news = asyncio.Event()
+        self._is_paused = False
         self._failure: Exception | None = None
 
     # asyncio's
@@ -74,6 +75,10 @@ class H2Connection(asyncio.Protocol):
                 client=False, initial_values={h2.settings.SettingCodes(code): value for code, value in values.items()}
             )
         self.http2.initiate_connection()
+        # The library would end the connection of a client that opened more streams before it could know the limit.
+        self._max_streams = self.http2.local_settings.max_concurrent_streams
+        self.http2.local_settings[h2.settings.SettingCodes.MAX_CONCURRENT_STREAMS] = 2**31 - 1
+        self.http2.local_settings.acknowledge()
         if self._settings is None:
             self.http2.clear_outbound_data_buffer()
         self.flush()
@@ -89,6 +94,16 @@ class H2Connection(asyncio.Protocol):
         for event in events:
             self._handle(event)
         self.flush()
+        self._wake()
+
+    def eof_received(self) -> bool:
+        return False  # close
+
+    def pause_writing(self) -> None:
+        self._is_paused = True
+
+    def resume_writing(self) -> None:
+        self._is_paused = False
         self._wake()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -115,8 +130,9 @@ class H2Connection(asyncio.Protocol):
     def _handle(self, event: h2.events.Event) -> None:
         if isinstance(event, h2.events.RequestReceived):
             self._begin(event)
-        elif isinstance(event, h2.events.DataReceived) and event.stream_id in self._requests:
-            self._requests[event.stream_id].body += event.data
+        elif isinstance(event, h2.events.DataReceived):
+            if event.stream_id in self._requests:
+                self._requests[event.stream_id].body += event.data
             if self._opens_windows and event.flow_controlled_length:
                 with contextlib.suppress(h2.exceptions.ProtocolError):
                     self.http2.acknowledge_received_data(event.flow_controlled_length, event.stream_id)
@@ -126,10 +142,13 @@ class H2Connection(asyncio.Protocol):
             self._tasks[event.stream_id].cancel()
 
     def _begin(self, event: h2.events.RequestReceived) -> None:
-        fields = [(str(name), str(value)) for name, value in event.headers or []]
+        fields = [(_text(name), _text(value)) for name, value in event.headers or []]
         pseudo = dict(fields)
         stream = event.stream_id
         assert stream is not None
+        if len(self._tasks) >= self._max_streams:
+            self.http2.reset_stream(stream, h2.errors.ErrorCodes.REFUSED_STREAM)
+            return
         request = Request(
             self,
             method=pseudo.get(":method", ""),
@@ -180,7 +199,7 @@ class H2Connection(asyncio.Protocol):
     async def send(self, request: Request, data: bytes) -> None:
         while data:
             size = min(self.http2.local_flow_control_window(request.stream), self.http2.max_outbound_frame_size)
-            if size <= 0:
+            if size <= 0 or self._is_paused:
                 await self._more()
                 continue
             self.http2.send_data(request.stream, data[:size])
@@ -230,3 +249,7 @@ class H2Connection(asyncio.Protocol):
     def _wake(self) -> None:
         self._news.set()
         self._news = asyncio.Event()
+
+
+def _text(value: bytes | str) -> str:
+    return value if isinstance(value, str) else value.decode("latin-1")

@@ -68,8 +68,9 @@ class Incoming:
         await self.drain()
 
     def reset(self) -> None:
-        """RST."""
-        rst(self.sock)
+        """RST, once it is closed."""
+        if self.sock.fileno() >= 0:
+            rst(self.sock)
 
 
 class Port:
@@ -106,7 +107,8 @@ class Port:
         self._certificates = certificates
         self._count = count or (lambda: self.connections)
         self._loop = asyncio.get_running_loop()
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: dict[asyncio.Task[None], Incoming] = {}
+        self._filled: set[int] = set()  # ports of the connections that fill a blackhole
         self._fillers: list[socket.socket] = []
         self._is_listening = False
         self._sock = bound(socket.SOCK_STREAM, host, port)
@@ -145,6 +147,7 @@ class Port:
             filler = socket.socket(self._sock.family)
             filler.setblocking(False)
             filler.connect_ex((self.host, self.port))
+            self._filled.add(filler.getsockname()[1])
             self._fillers.append(filler)
 
     async def aclose(self) -> None:
@@ -161,8 +164,9 @@ class Port:
 
     def drop_connections(self) -> None:
         """RST for all that are open."""
-        for task in self._tasks:
-            task.cancel("reset")
+        for task, incoming in self._tasks.items():
+            incoming.reset()
+            task.cancel()
 
     def _accept(self) -> None:
         while True:
@@ -174,15 +178,24 @@ class Port:
                 self._loop.remove_reader(self._sock)
                 self._loop.call_later(0.05, self._resume)
                 return
+            if sock.getpeername()[1] in self._filled:
+                sock.close()
+                continue
             sock.setblocking(False)
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             self.connections += 1
             self.open += 1
             self.peak = max(self.peak, self.open)
             step = self._script[min(self.connections, len(self._script)) - 1]
-            task = self._loop.create_task(self._meet(step, Incoming(self, sock, self._count())))
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+            incoming = Incoming(self, sock, self._count())
+            task = self._loop.create_task(self._meet(step, incoming))
+            self._tasks[task] = incoming
+            task.add_done_callback(self._over)
+
+    def _over(self, task: asyncio.Task[None]) -> None:
+        """Here, for a task that is cancelled before its first step never comes to a finally."""
+        self.open -= 1
+        self._tasks.pop(task).sock.close()
 
     def _resume(self) -> None:
         if self._sock.fileno() >= 0:
@@ -193,11 +206,5 @@ class Port:
             await step(incoming)
         except OSError:
             pass  # the client broke it off
-        except asyncio.CancelledError as reason:
-            if reason.args == ("reset",) and incoming.sock.fileno() >= 0:
-                incoming.reset()
         except Exception as failure:  # noqa: BLE001
             self.failures.append(failure)
-        finally:
-            self.open -= 1
-            incoming.sock.close()

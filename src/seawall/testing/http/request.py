@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Protocol
 
 __all__ = ["Gone", "Request", "Wire"]
@@ -40,6 +40,8 @@ class Request:
         connection: Number of its connection at this server, from 1.
         number: Number of this request on that connection, from 1.
         is_complete: The whole body was read.
+        is_answered: The head of an answer, no interim one, was sent.
+        on_read: Called when more of the body was read.
     """
 
     def __init__(
@@ -65,6 +67,8 @@ class Request:
         self.number = number
         self.stream = stream
         self.is_complete = False
+        self.is_answered = False
+        self.on_read: Callable[[Request], None] | None = None
 
     def __repr__(self) -> str:
         return f"<Request {self.method} {self.target} number {self.number} of connection {self.connection}>"
@@ -82,7 +86,11 @@ class Request:
             Gone: The client went away before its end.
         """
         if not self.is_complete:
-            self.is_complete = await self._wire.read(self, limit)
+            try:
+                self.is_complete = await self._wire.read(self, limit)
+            finally:
+                if self.on_read is not None:
+                    self.on_read(self)
         return self.body
 
     async def reply(
@@ -94,6 +102,7 @@ class Request:
             body = b""
         elif not any(name.lower() in ("content-length", "transfer-encoding") for name, _ in given):
             given.insert(0, ("content-length", str(len(body))))
+        self.is_answered = True
         await self._wire.answer(self, status, given, b"" if self.method == "HEAD" else body)
 
     async def send(self, data: bytes) -> None:
@@ -102,6 +111,7 @@ class Request:
 
     async def begin(self, status: int = 200, fields: Mapping[str, str] | None = None) -> None:
         """Status line and headers (over HTTP/2: HEADERS) alone."""
+        self.is_answered = True
         await self._wire.begin(self, status, list((fields or {}).items()))
 
     async def hang(self) -> None:

@@ -155,4 +155,4 @@ def _custom(function: Callable[[Request], Coroutine[Any, Any, None]]) -> Step:
 
     run.__name__ = getattr(function, "__name__", "custom")
     run.__doc__ = function.__doc__
-    return Kind(run, level="reply", protocols=("http/1.1", "h2"), reads_body=True)()
+    return Kind(run, level="reply", protocols=("http/1.1", "h2"), reads_body=True, needs=())()

@@ -49,7 +49,8 @@ class Secure(asyncio.Transport, asyncio.Protocol):
                 self._protocol.connection_made(self)
             while data := self._tls.read(PIECE):
                 self._protocol.data_received(data)
-            self._protocol.eof_received()  # by close_notify
+            if not self._protocol.eof_received():  # by close_notify
+                self._raw.close()
         except ssl.SSLWantReadError:
             self._flush()
         except ssl.SSLError as error:
@@ -58,9 +59,7 @@ class Secure(asyncio.Transport, asyncio.Protocol):
             self.write_eof()
 
     def eof_received(self) -> bool:
-        if self._is_ready:
-            self._protocol.eof_received()
-        else:
+        if not self._is_ready or not self._protocol.eof_received():
             self._raw.close()
         return True
 
@@ -95,6 +94,12 @@ class Secure(asyncio.Transport, asyncio.Protocol):
                 pass  # the other side's close_notify isn't there yet
             self._flush()
         self._raw.write_eof()
+
+    def truncate(self) -> None:
+        """FIN without a close_notify."""
+        if not self._has_closed and not self._raw.is_closing():
+            self._has_closed = True
+            self._raw.write_eof()
 
     def can_write_eof(self) -> bool:
         return True

@@ -11,8 +11,10 @@ from __future__ import annotations
 
 import difflib
 import functools
+import importlib.util
 import inspect
 import math
+import re
 from collections.abc import Awaitable, Callable, Iterable, Iterator
 from dataclasses import dataclass
 from types import ModuleType
@@ -63,6 +65,7 @@ class Kind(Generic[P]):
         is_prefix: It answers nothing, and another step may follow after a ``+``. Its function returns whether that is
             to be done; if not, a good answer follows.
         reads_body: The request's body is read before.
+        needs: Packages of the extra ``testing``.
     """
 
     def __init__(
@@ -72,12 +75,14 @@ class Kind(Generic[P]):
         level: Level,
         protocols: tuple[str, ...],
         reads_body: bool,
+        needs: tuple[str, ...],
     ) -> None:
         self.run = run
         self.name = run.__name__.rstrip("_")
         self.level = level
         self.protocols = protocols
         self.reads_body = reads_body
+        self.needs = needs
         self.does = inspect.cleandoc(run.__doc__ or "").partition("\n")[0]
         hints = get_type_hints(run, include_extras=True)
         self.is_prefix = hints["return"] is bool
@@ -120,10 +125,13 @@ class Kind(Generic[P]):
             if parameter.default is parameter.empty or shown[-1] != parameter.default:
                 break
             shown.pop()
-        words = [quote(f"{value:g}" if isinstance(value, float) else str(value), safe="/ ") for value in shown]
+        words = [quote(_shown(value), safe="/ ") for value in shown]
         return ":".join(words if self.name == "status" else [self.name, *words])
 
     def _made(self, args: tuple[object, ...], kwargs: dict[str, object]) -> Step:
+        for package in self.needs:
+            if importlib.util.find_spec(package) is None:
+                raise BadStep(f"{self.name} needs {package}: pip install 'seawall[testing]'")
         names = [parameter.name for parameter in self._parameters]
         excess = [*args[len(names) :], *(name for name in kwargs if name not in names[len(args) :])]
         if excess:
@@ -144,16 +152,26 @@ class Kind(Generic[P]):
                 raise BadStep(f"{self.name}: {name} must be one of {', '.join(get_args(kind))}, not {value!r}")
             return value
         if kind is str:
-            return f"{value:g}" if isinstance(value, float) else str(value)
+            text = f"{value:g}" if isinstance(value, float) else str(value)
+            if not re.fullmatch(r"[^\r\n\u0100-\U0010ffff]*", text):
+                raise BadStep(f"{self.name}: {name} must be text of ISO 8859-1 without line ends, not {value!r}")
+            return text
         kind, (low, high) = get_args(kind) if get_origin(kind) is Annotated else (kind, ANY)
         try:
-            number = kind(value)
-        except (TypeError, ValueError):
+            number = math.nan if isinstance(value, bool) else kind(value)
+            if isinstance(value, float) and number != value:
+                number = math.nan  # half a request
+        except (TypeError, ValueError, OverflowError):
             number = math.nan
         if not low <= number <= high:
             what = "a whole number" if kind is int else "a number"
             raise BadStep(f"{self.name}: {name} must be {what} from {low:g} to {high:g}, not {value!r}")
         return number
+
+
+def _shown(value: object) -> str:
+    """As short as it can be read back."""
+    return repr(value).removesuffix(".0") if isinstance(value, float) else str(value)
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,10 +204,14 @@ class Step:
 
 
 def step(
-    *, level: Level = "reply", protocols: tuple[str, ...] = ("http/1.1",), reads_body: bool = True
+    *,
+    level: Level = "reply",
+    protocols: tuple[str, ...] = ("http/1.1",),
+    reads_body: bool = True,
+    needs: tuple[str, ...] = (),
 ) -> Callable[[Callable[Concatenate[Any, P], Awaitable[bool | None]]], Kind[P]]:
     """Decorator: a function that does something makes a `Kind` of that name (less a final ``_``)."""
-    return functools.partial(Kind, level=level, protocols=protocols, reads_body=reads_body)
+    return functools.partial(Kind, level=level, protocols=protocols, reads_body=reads_body, needs=needs)
 
 
 class Registry:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import importlib.util
 from typing import Final
 
 from ..http.step import Registry
 from . import accept as _accept
 from . import body as _body
+from . import http2 as _http2
 from . import parse as _parse
 from . import reply as _reply
 from . import reuse as _reuse
@@ -15,17 +15,11 @@ from . import status as _status
 from . import tls as _tls
 from .accept import *
 from .body import *
+from .http2 import *
 from .parse import *
 from .reply import *
 from .reuse import *
 from .status import *
 from .tls import *
 
-_MODULES = [_status, _reply, _body, _parse, _reuse, _accept, _tls]
-if importlib.util.find_spec("h2") is not None:  # the extra "http2"
-    from . import http2 as _http2
-    from .http2 import *
-
-    _MODULES.append(_http2)
-
-STEPS: Final = Registry(_MODULES)
+STEPS: Final = Registry([_status, _reply, _body, _parse, _reuse, _accept, _tls, _http2])

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
-from contextlib import suppress
-from typing import Literal
+import re
+import socket
+from typing import Annotated, Literal
 
 from ..http.port import Incoming
-from ..http.step import step
+from ..http.step import Between, step
 
 __all__ = [
     "accept_408",
@@ -23,6 +24,7 @@ __all__ = [
     "serve",
 ]
 
+MAX_HEAD = 2**16
 ProxyFault = Literal["none", "403", "407", "502", "close", "reset", "hang", "long", "garbage"]
 
 
@@ -77,7 +79,7 @@ async def accept_408(incoming: Incoming) -> None:
 
 
 @step(level="connection")
-async def accept_answer(incoming: Incoming, size: int = 2**20) -> None:
+async def accept_answer(incoming: Incoming, size: Annotated[int, Between(0, 1e8)] = 2**20) -> None:
     """A good answer of 3 bytes before any request, then so many more than its length says, then FIN."""
     await incoming.send(b"HTTP/1.1 200 OK\r\ncontent-length: 3\r\nconnection: keep-alive\r\n\r\n")
     await incoming.send(b"a" * (3 + size))
@@ -88,7 +90,7 @@ async def accept_answer(incoming: Incoming, size: int = 2**20) -> None:
 async def proxy(incoming: Incoming, fault: ProxyFault = "none") -> None:
     """A CONNECT proxy, to loopback only: works, refuses, wants credentials, breaks off, or never ends its headers."""
     request = b""
-    while b"\r\n\r\n" not in request:
+    while b"\r\n\r\n" not in request and len(request) < MAX_HEAD:
         data = await incoming.receive()
         if not data:
             return
@@ -115,24 +117,49 @@ async def proxy(incoming: Incoming, fault: ProxyFault = "none") -> None:
 
 
 async def _tunnel(incoming: Incoming, request: bytes) -> None:
-    host, _, port = request.split(b" ", 2)[1].decode("latin-1").rpartition(":")
-    if host != "localhost" and not ipaddress.ip_address(host.strip("[]")).is_loopback:
-        await incoming.send(b"HTTP/1.1 403 Not loopback\r\ncontent-length: 0\r\n\r\n")
+    head, _, rest = request.partition(b"\r\n\r\n")
+    found = re.match(rb"CONNECT (\S+):(\d{1,5}) HTTP/1\.[01]", head)
+    host = found[1].decode("latin-1").strip("[]") if found else ""
+    status = b"400 Bad Request" if found is None else b"" if _is_loopback(host) else b"403 Not loopback"
+    if found is not None and not status:
+        try:
+            reader, writer = await asyncio.open_connection(host, int(found[2]))
+        except (OSError, OverflowError):
+            status = b"502 Bad Gateway"
+    if status:
+        await incoming.send(b"HTTP/1.1 " + status + b"\r\ncontent-length: 0\r\n\r\n")
+        await incoming.close()
         return
-    reader, writer = await asyncio.open_connection(host.strip("[]"), int(port))
+    await incoming.send(b"HTTP/1.1 200 Connected\r\n\r\n")
+    writer.write(rest)
 
     async def back() -> None:
-        while data := await reader.read(65536):
-            await incoming.send(data)
+        try:
+            while data := await reader.read(65536):
+                await incoming.send(data)
+            incoming.sock.shutdown(socket.SHUT_WR)
+        except ConnectionResetError:
+            incoming.reset()
+            raise
 
-    await incoming.send(b"HTTP/1.1 200 Connected\r\n\r\n")
-    answers = asyncio.ensure_future(back())
-    try:
+    async def forth() -> None:
         while data := await incoming.receive():
             writer.write(data)
             await writer.drain()
+        writer.write_eof()
+
+    both = [asyncio.ensure_future(back()), asyncio.ensure_future(forth())]
+    try:
+        await asyncio.wait(both, return_when=asyncio.FIRST_EXCEPTION)
     finally:
-        answers.cancel()
-        with suppress(asyncio.CancelledError, OSError):
-            await answers
+        for each in both:
+            each.cancel()
+        await asyncio.gather(*both, return_exceptions=True)
         writer.transport.abort()
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

@@ -15,6 +15,7 @@ __all__ = ["body_on", "bomb", "cookies", "encoded", "extra", "second_answer", "s
 
 PLAIN = b"0123456789" * 10_000
 PIECE = 2**20
+Size = Annotated[int, Between(0, 1e8)]
 CHUNKED = [("content-type", "text/plain"), ("transfer-encoding", "chunked")]
 
 Coding = Literal[
@@ -54,6 +55,8 @@ async def encoded(turn: Turn, coding: Coding = "gzip") -> None:
 async def bomb(turn: Turn, size: int = 100_000_000) -> None:
     """A small gzip body that decompresses to this size."""
     await turn.write(head(200, [*CHUNKED, ("content-encoding", "gzip")]))
+    if turn.request.method == "HEAD":
+        return
     packer = zlib.compressobj(wbits=31)
     for begin in range(0, size, PIECE):
         await _chunk(turn, packer.compress(bytes(min(PIECE, size - begin))))
@@ -88,6 +91,8 @@ async def body_on(turn: Turn, code: Annotated[int, Between(200, 999)] = 204) -> 
 async def trailers(turn: Turn) -> None:
     """A chunked body with trailer fields after it."""
     await turn.write(head(200, [*CHUNKED, ("trailer", "x-checksum")]))
+    if turn.request.method == "HEAD":
+        return
     await _chunk(turn, b"with trailers")
     await turn.write(b"0\r\nx-checksum: 1\r\n\r\n")
 
@@ -97,6 +102,8 @@ async def sse(turn: Turn, count: int = 3, interval: float = 0.0) -> None:
     """So many server-sent events (0: endless), so many seconds apart."""
     await turn.write(head(200, [("content-type", "text/event-stream"), ("transfer-encoding", "chunked")]))
     number = 0
+    if turn.request.method == "HEAD":
+        return
     while not count or number < count:
         number += 1
         await _chunk(turn, b"id: %d\ndata: event %d\n\n" % (number, number))
@@ -105,7 +112,7 @@ async def sse(turn: Turn, count: int = 3, interval: float = 0.0) -> None:
 
 
 @step()
-async def cookies(turn: Turn, size: int = 63 * 1024) -> None:
+async def cookies(turn: Turn, size: Size = 63 * 1024) -> None:
     """A cookie of this size."""
     await turn.reply(200, {"set-cookie": "big=" + "x" * size})
 

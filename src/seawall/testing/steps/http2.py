@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Annotated, Any, Final, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
-from ..http.http2 import H2Connection
 from ..http.port import Incoming
 from ..http.step import BadStep, Between, step
 from ..http.turn import Turn
+
+if TYPE_CHECKING:  # it needs the extra "http2", the names here do not
+    from ..http.http2 import H2Connection
 
 __all__ = [
     "h2",
@@ -25,6 +27,7 @@ __all__ = [
 ]
 
 H2 = ("h2",)
+PACKAGES = ("h2", "trustme", "cryptography")
 MAX_STREAMS: Final = 0x3  # SETTINGS_MAX_CONCURRENT_STREAMS; section 6.5.2
 INITIAL_WINDOW: Final = 0x4
 REFUSED_STREAM: Final = 0x7  # section 7
@@ -36,49 +39,49 @@ Security = Literal["tls", "clear"]
 Code = Annotated[int, Between(0, 0xFFFFFFFF)]
 
 
-@step(level="connection")
+@step(level="connection", needs=PACKAGES)
 async def h2(incoming: Incoming, over: Security = "tls") -> None:
     """HTTP/2; "clear": without TLS, and without asking first."""
     await _serve(incoming, over, settings={MAX_STREAMS: 100})
 
 
-@step(level="connection")
+@step(level="connection", needs=PACKAGES)
 async def h2_streams(incoming: Incoming, max_streams: Code = 1, over: Security = "tls") -> None:
     """Allows so many streams at a time."""
     await _serve(incoming, over, settings={MAX_STREAMS: max_streams})
 
 
-@step(level="connection")
+@step(level="connection", needs=PACKAGES)
 async def h2_lower(incoming: Incoming, max_streams: Code = 1, over: Security = "tls") -> None:
     """Allows 100 streams at first, and so many once a request has come."""
     await _serve(incoming, over, settings={MAX_STREAMS: 100}, later={MAX_STREAMS: max_streams})
 
 
-@step(level="connection")
+@step(level="connection", needs=PACKAGES)
 async def h2_no_settings(incoming: Incoming, over: Security = "tls") -> None:
     """Answers requests, but never sends the SETTINGS frame that must come first."""
     await _serve(incoming, over, settings=None)
 
 
-@step(level="connection")
+@step(level="connection", needs=PACKAGES)
 async def h2_no_window(incoming: Incoming, over: Security = "tls") -> None:
     """Windows of 0 that never open: no body can be sent to it."""
     await _serve(incoming, over, settings={INITIAL_WINDOW: 0}, opens_windows=False)
 
 
-@step(level="connection")
+@step(level="connection", needs=PACKAGES)
 async def h2_hang(incoming: Incoming, over: Security = "tls") -> None:
     """Takes the connection, TLS included, and never says anything of HTTP/2."""
     await _serve(incoming, over, settings=None, is_silent=True)
 
 
-@step(protocols=H2, reads_body=False)
+@step(protocols=H2, reads_body=False, needs=("h2",))
 async def h2_refused(turn: Turn) -> None:
     """RST_STREAM with REFUSED_STREAM: nothing was done."""
     await _reset_stream(turn, REFUSED_STREAM)
 
 
-@step(protocols=H2)
+@step(protocols=H2, needs=("h2",))
 async def h2_rst(turn: Turn, code: Code = 2, where: Literal["start", "body"] = "start") -> None:
     """RST_STREAM with this error code: 2 INTERNAL_ERROR, 8 CANCEL, 11 ENHANCE_YOUR_CALM, 13 HTTP_1_1_REQUIRED."""
     if where == "body":
@@ -87,7 +90,7 @@ async def h2_rst(turn: Turn, code: Code = 2, where: Literal["start", "body"] = "
     await _reset_stream(turn, code)
 
 
-@step(protocols=H2)
+@step(protocols=H2, needs=("h2",))
 async def h2_goaway(
     turn: Turn, when: Literal["before", "after", "idle"] = "before", code: Code = 0, after: float = 0.0
 ) -> None:
@@ -103,14 +106,14 @@ async def h2_goaway(
         connection.close()
 
 
-@step(protocols=H2)
+@step(protocols=H2, needs=("h2",))
 async def h2_silent(turn: Turn) -> None:
     """From now on the whole connection is silent, PINGs included."""
     _connection(turn).is_silent = True
     await turn.request.hang()
 
 
-@step(protocols=H2)
+@step(protocols=H2, needs=("h2",))
 async def h2_bad_frame(turn: Turn, what: Literal["size", "stream", "type", "hpack"] = "size") -> None:
     """A frame that is too large, of stream 0, of an unknown type (which is to be ignored), or that can't be decoded."""
     connection = _connection(turn)
@@ -128,9 +131,9 @@ async def h2_bad_frame(turn: Turn, what: Literal["size", "stream", "type", "hpac
 
 
 async def _serve(incoming: Incoming, over: Security, *, is_silent: bool = False, **arguments: Any) -> None:
-    context = None
-    if over == "tls":
-        context = incoming.port.certificates.http2()
+    from ..http.http2 import H2Connection
+
+    context = incoming.port.certificates.kept("http2") if over == "tls" else None
 
     def protocol(number: int, serve: Any) -> H2Connection:
         connection = H2Connection(number, serve, **arguments)
@@ -141,6 +144,8 @@ async def _serve(incoming: Incoming, over: Security, *, is_silent: bool = False,
 
 
 def _connection(turn: Turn) -> H2Connection:
+    from ..http.http2 import H2Connection
+
     wire = turn.request.wire
     if not isinstance(wire, H2Connection):
         raise BadStep(f"{turn.step} can be had over HTTP/2 only, and this is {wire.protocol}")

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Final, Literal, get_args
+from typing import Annotated, Final, Literal, get_args
 
-from ..http.step import step
+from ..http.step import Between, step
 from ..http.turn import Turn
 
 __all__ = ["MALFORMED", "ODD", "endless_headers", "huge_header", "malformed", "many_headers", "odd"]
@@ -116,13 +116,13 @@ async def malformed(turn: Turn, what: MalformedName) -> None:
 
 
 @step()
-async def huge_header(turn: Turn, size: int = 1_000_000) -> None:
+async def huge_header(turn: Turn, size: Annotated[int, Between(0, 1e8)] = 1_000_000) -> None:
     """A header of this size."""
     await turn.reply(200, {"x-huge": "x" * size})
 
 
 @step()
-async def many_headers(turn: Turn, count: int = 10_000) -> None:
+async def many_headers(turn: Turn, count: Annotated[int, Between(0, 1e6)] = 10_000) -> None:
     """So many headers."""
     await turn.reply(200, {f"x-{number}": "x" for number in range(count)})
 

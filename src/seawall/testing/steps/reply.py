@@ -39,6 +39,8 @@ async def ok(turn: Turn, size: int = 0) -> None:
         await turn.reply()
         return
     await turn.request.begin(200, {"content-type": "application/octet-stream", "content-length": str(size)})
+    if turn.request.method == "HEAD":
+        return
     for begin in range(0, size, PIECE):
         await turn.request.send(b"x" * min(PIECE, size - begin))
 
@@ -94,6 +96,7 @@ async def reset(turn: Turn, where: Where = "start") -> None:
 async def drip(turn: Turn, where: Where = "start", interval: float = 0.2, size: int = 1000) -> None:
     """From there on one byte at a time, so that no read timeout strikes; "request": reads a body so, by KiB."""
     if where == "request":
+        turn.connection.pause()
         while not turn.request.is_complete:
             await turn.request.read(len(turn.request.body) + 1024)
             turn.connection.pause()
@@ -109,6 +112,8 @@ async def drip(turn: Turn, where: Where = "start", interval: float = 0.2, size: 
     for byte in begin[at:]:
         await turn.write(bytes([byte]))
         await asyncio.sleep(interval)
+    if turn.request.method == "HEAD":
+        return
     for _ in range(size):
         await turn.write(b"1\r\nx\r\n" if where == "chunk" else b"x")
         await asyncio.sleep(interval)
@@ -154,6 +159,7 @@ async def refuse_continue(turn: Turn) -> None:
 async def info(turn: Turn, status: Annotated[int, Between(100, 199)] = 103, count: int = 1) -> bool:
     """Interim answers that nobody asked for, then goes on."""
     for _ in range(count):
+        await asyncio.sleep(0)
         await turn.write(head(status, [("link", "</style.css>; rel=preload")] if status == 103 else []))
     return True
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 from typing import Literal
 
@@ -76,7 +77,8 @@ async def shut_input(turn: Turn) -> None:
     """A good answer, then the server's side no longer receives."""
     await turn.reply()
     turn.connection.pause()
-    turn.connection.socket.shutdown(socket.SHUT_RD)
+    with socket.socket(fileno=os.dup(turn.connection.socket.fileno())) as same:  # uvloop's has no shutdown
+        same.shutdown(socket.SHUT_RD)
     await turn.connection.gone()
 
 

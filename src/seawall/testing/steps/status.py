@@ -10,7 +10,9 @@ import re
 from email.utils import formatdate
 from time import gmtime, strftime
 from typing import Annotated, Final, Literal
+from urllib.parse import quote
 
+from ..http.request import Request
 from ..http.step import Between, step
 from ..http.turn import Turn
 
@@ -27,6 +29,7 @@ __all__ = [
 
 BOTH = ("http/1.1", "h2")
 USER: Final = ("user", "passwd")
+NONCE: Final = "dcd98b7102dd2f0e8b11d0f600bfb0c0"
 TYPES = ("text/morse", "application/json", "text/html", "text/csv")  # hamms' order
 
 Code = Annotated[int, Between(200, 999)]
@@ -70,7 +73,7 @@ async def rate(turn: Turn, count: int, seconds: float = 1.0) -> None:
 async def redirect(turn: Turn, count: int = 1, code: Code = 302) -> None:
     """So many redirects one after another, then a good answer."""
     if count:
-        await turn.reply(code, {"location": f"/x/redirect:{count - 1}:{code}?key={turn.key}"})
+        await turn.reply(code, {"location": f"/x/redirect:{count - 1}:{code}?key={quote(turn.key, safe='')}"})
     else:
         await turn.reply()
 
@@ -84,8 +87,8 @@ async def location(turn: Turn, where: Location, code: Code = 302) -> None:
         "bad": "http://[::1",
         "scheme": "ftp://localhost/",
         "loop": turn.request.target,
-        "origin": f"http://localhost:{port}/x/ok?key={turn.key}",
-        "relative": f"ok?key={turn.key}",
+        "origin": f"http://localhost:{port}/x/ok?key={quote(turn.key, safe='')}",
+        "relative": f"ok?key={quote(turn.key, safe='')}",
     }
     await turn.reply(code, {} if where == "none" else {"location": targets[where]})
 
@@ -95,14 +98,14 @@ async def auth(turn: Turn, scheme: Literal["basic", "bearer", "digest", "hidden"
     """401 without the credentials user and passwd (bearer: any token); "hidden": 404, without a challenge."""
     given = turn.request.headers.get("authorization", "")
     if scheme == "digest":
-        is_good = _is_digest(given, turn.request.method)
+        is_good = _is_digest(given, turn.request)
     elif scheme == "bearer":
         is_good = given.lower().startswith("bearer ")
     else:
         is_good = given == "Basic " + base64.b64encode(":".join(USER).encode()).decode()
     challenge = f'{scheme.capitalize()} realm="faults"'
     if scheme == "digest":
-        challenge += ', nonce="dcd98b7102dd2f0e8b11d0f600bfb0c0", qop="auth", algorithm=MD5'
+        challenge += f', nonce="{NONCE}", qop="auth", algorithm=MD5'
     if is_good:
         await turn.reply()
     elif scheme == "hidden":
@@ -144,7 +147,7 @@ def _retry_after(text: str, wall: float) -> dict[str, str]:
     return {"retry-after": strftime("%A, %d-%b-%y %H:%M:%S GMT" if form == "r" else "%a %b %e %H:%M:%S %Y", gmtime(at))}
 
 
-def _is_digest(given: str, method: str) -> bool:
+def _is_digest(given: str, request: Request) -> bool:
     """Source: RFC 7616 section 3.4."""
     fields = {name: quoted or bare for name, quoted, bare in re.findall(r'(\w+)=(?:"([^"]*)"|([^,\s]+))', given)}
 
@@ -152,7 +155,9 @@ def _is_digest(given: str, method: str) -> bool:
         return hashlib.md5(text.encode(), usedforsecurity=False).hexdigest()
 
     user, password = USER
-    first = md5(f"{user}:{fields.get('realm')}:{password}")
-    second = md5(f"{method}:{fields.get('uri')}")
+    if (fields.get("realm"), fields.get("nonce"), fields.get("uri")) != ("faults", NONCE, request.target):
+        return False
+    first = md5(f"{user}:faults:{password}")
+    second = md5(f"{request.method}:{request.target}")
     middle = ":".join(fields.get(name, "") for name in ("nonce", "nc", "cnonce", "qop"))
     return fields.get("username") == user and fields.get("response") == md5(f"{first}:{middle}:{second}")

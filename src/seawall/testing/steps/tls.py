@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-import warnings
 from typing import Annotated, Literal
 
 from ..http.port import Incoming
@@ -36,25 +35,23 @@ VERSIONS = {
     "1.2": ssl.TLSVersion.TLSv1_2,
     "1.3": ssl.TLSVersion.TLSv1_3,
 }
+CERTIFICATES = ("trustme", "cryptography")
 HANDSHAKE = b"\x16\x03\x03"
 ALERT = b"\x15\x03\x03\x00\x02\x02"
 APPLICATION_DATA = b"\x17\x03\x03"
 
 
-@step(level="connection")
+@step(level="connection", needs=CERTIFICATES)
 async def tls(incoming: Incoming, certificate: Certificate = "good") -> None:
     """TLS with this certificate; "rekeyed": a new key each time, so that no pin fits; "wants_client": the client's."""
     certificates = incoming.port.certificates
-    await incoming.serve(certificates.good if certificate == "good" else getattr(certificates, certificate)())
+    await incoming.serve(certificates.kept(certificate))
 
 
-@step(level="connection")
+@step(level="connection", needs=CERTIFICATES)
 async def tls_version(incoming: Incoming, version: Version = "1.0") -> None:
     """TLS of this version only."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # that old ones are is the point
-        context = incoming.port.certificates.only(VERSIONS[version])
-    await incoming.serve(context)
+    await incoming.serve(incoming.port.certificates.only(VERSIONS[version]))
 
 
 @step(level="connection")
@@ -63,7 +60,7 @@ async def tls_hang(incoming: Incoming) -> None:
     await incoming.drain()
 
 
-@step(level="connection")
+@step(level="connection", needs=CERTIFICATES)
 async def tls_half(incoming: Incoming) -> None:
     """Half of the server's first flight, then nothing."""
     flight = await _first_flight(incoming)
@@ -71,7 +68,7 @@ async def tls_half(incoming: Incoming) -> None:
     await incoming.drain()
 
 
-@step(level="connection")
+@step(level="connection", needs=CERTIFICATES)
 async def tls_drip(incoming: Incoming, interval: float = 0.05) -> None:
     """The server's first flight one byte at a time."""
     for byte in await _first_flight(incoming):
@@ -132,7 +129,7 @@ async def tls_inject(turn: Turn, what: Literal["text", "record"] = "text") -> No
 async def _first_flight(incoming: Incoming) -> bytes:
     """What a good server says to this client's ClientHello."""
     hello, flight = ssl.MemoryBIO(), ssl.MemoryBIO()
-    server = incoming.port.certificates.good.wrap_bio(hello, flight, server_side=True)
+    server = incoming.port.certificates.kept("good").wrap_bio(hello, flight, server_side=True)
     while not flight.pending:
         data = await incoming.receive()
         if not data:
