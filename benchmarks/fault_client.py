@@ -56,7 +56,7 @@ async def aiohttp_client(cell: dict[str, Any], tls: ssl.SSLContext, limits: dict
     import aiohttp
 
     seconds = limits["timeout"]
-    timeout = aiohttp.ClientTimeout(total=None, connect=seconds, sock_connect=seconds, sock_read=seconds)
+    timeout = aiohttp.ClientTimeout(total=limits["deadline"], connect=seconds, sock_connect=seconds, sock_read=seconds)
     resolver = aiohttp.AsyncResolver(nameservers=[cell["dns"]]) if cell["dns"] else None
     connector = aiohttp.TCPConnector(ssl=tls, resolver=resolver)
     async with aiohttp.ClientSession(connector=connector, timeout=timeout) as session:
@@ -87,8 +87,10 @@ async def run(cell: dict[str, Any], client: str, tls: ssl.SSLContext, limits: di
         started_at = time.perf_counter()
         try:
             async with asyncio.timeout(limits["guard"]):
-                status, _ = await ask(cell["method"], cell["url"], body)
+                status, content = await ask(cell["method"], cell["url"], body)
             cell["outcome"] = str(status)
+            if "/x/ok?" in cell["url"] and status == 200:
+                cell["is_right"] = b'"key": "%b"' % cell["key"].encode() in content
         except Exception as error:  # noqa: BLE001
             is_guard = isinstance(error, TimeoutError) and time.perf_counter() - started_at >= limits["guard"]
             cell["outcome"] = "gave up" if is_guard else type(error).__name__
@@ -97,12 +99,11 @@ async def run(cell: dict[str, Any], client: str, tls: ssl.SSLContext, limits: di
         await asyncio.sleep(0.1)  # for what strikes an idle connection
         try:
             async with asyncio.timeout(limits["guard"]):
-                if cell["proxy"]:
-                    cell["is_next_good"] = True  # it would go through the same bad proxy
-                else:
+                if not cell["proxy"]:  # through which it would go too
                     status, content = await ask("GET", cell["good_url"], None)
                     cell["is_next_good"] = status == 200 and json.loads(content).get("key") == cell["good_key"]
         except Exception as error:  # noqa: BLE001
+            cell["is_next_good"] = False
             cell["detail"] += f" | next: {type(error).__name__}: {error}"[:200]
 
 

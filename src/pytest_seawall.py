@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Generator, Iterator
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -21,30 +22,53 @@ if TYPE_CHECKING:
 __all__ = ["dns_server", "fault_server", "network", "no_leaks", "virtual_time"]
 
 
+FAILED = pytest.StashKey[bool]()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Notes that a test failed: then what it left undone is no news."""
+    report = yield
+    if report.failed:
+        item.stash[FAILED] = True
+    return report
+
+
+@contextmanager
+def _entered(request: pytest.FixtureRequest, service: Any) -> Iterator[Any]:
+    """``with service``; it hears of a test that failed, as it would in the test itself."""
+    with ExitStack() as stack:
+        value = stack.enter_context(service)
+        yield value
+        if FAILED in request.node.stash:
+            stack.pop_all()
+            service.__exit__(AssertionError, None, None)
+
+
 @pytest.fixture
-def fault_server() -> Iterator[FaultServer]:
+def fault_server(request: pytest.FixtureRequest) -> Iterator[FaultServer]:
     """A `seawall.testing.FaultServer` in a thread of its own; a script that nothing asked for fails the test."""
     from seawall.testing import FaultServer
 
-    with FaultServer() as server:
+    with _entered(request, FaultServer()) as server:
         yield server
 
 
 @pytest.fixture
-def dns_server() -> Iterator[DNSServer]:
+def dns_server(request: pytest.FixtureRequest) -> Iterator[DNSServer]:
     """A `seawall.testing.DNSServer` in a thread of its own, with an empty zone."""
     from seawall.testing import DNSServer
 
-    with DNSServer() as server:
+    with _entered(request, DNSServer()) as server:
         yield server
 
 
 @pytest.fixture
-def network() -> Iterator[Network]:
+def network(request: pytest.FixtureRequest) -> Iterator[Network]:
     """A `seawall.testing.Network` in a thread of its own."""
     from seawall.testing import Network
 
-    with Network() as network:
+    with _entered(request, Network()) as network:
         yield network
 
 
@@ -59,7 +83,9 @@ def virtual_time() -> Callable[[Coroutine[Any, Any, Any]], Any]:
 @pytest.fixture
 def no_leaks(request: pytest.FixtureRequest) -> Iterator[LeakCheck]:
     """
-    Fails the test if it leaves threads, file descriptors or sockets behind; an async one (anyio's): tasks too.
+    Fails the test if it leaves threads, file descriptors or sockets behind; an async one: tasks too.
+
+    Of an async test, what its own body leaves, for its other fixtures end when its loop no longer runs.
 
     ``no_leaks.watch(client)``: of a seawall client, permits and connections in use as well.
     """
@@ -68,7 +94,7 @@ def no_leaks(request: pytest.FixtureRequest) -> Iterator[LeakCheck]:
     check = no_leaks()
     test = request.node.obj
     if not inspect.iscoroutinefunction(test):
-        with check:
+        with _entered(request, check):
             yield check
         return
 

@@ -14,6 +14,7 @@ from pathlib import Path
 import httpx
 import pytest
 import respx
+from benchmarks.faults import cells
 
 from tests.docs.tables import PAGES, written
 
@@ -78,3 +79,9 @@ def test_readme_is_short_and_has_both_commands():
     test_command = f"{begin} '.[dev]' && .venv/bin/pytest -q\n"
     assert test_command in text
     assert test_command in (ROOT / ".ci/run").read_text()
+
+
+def test_readme_counts_the_faults():
+    """As many as the benchmark puts before clients."""
+    count = len({cell.how for cell in cells("seawall")})
+    assert f"has all {count} faults" in (ROOT / "README.md").read_text()

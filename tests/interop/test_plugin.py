@@ -68,12 +68,20 @@ async def test_leaves_a_task(no_leaks, anyio_backend):
     global task
     task = asyncio.create_task(asyncio.sleep(60), name="forgotten")
 
+def test_fails_itself(fault_server, no_leaks):
+    fault_server.script("forgotten", ok())
+    kept.append(os.dup(1))
+    assert not "its own reason"
+
+kept = []
+
 @pytest.fixture
 def anyio_backend():
     return "asyncio"
 """,
     )
-    assert "1 failed, 5 passed, 2 errors" in said, said
+    assert "2 failed, 5 passed, 2 errors" in said, said
+    assert "ERROR test_it.py::test_fails_itself" not in said
     assert "ERROR test_it.py::test_forgotten" in said
     assert "UnusedScript: a script was set for 'forgotten'" in said
     assert "FAILED test_it.py::test_leaves_a_task" in said

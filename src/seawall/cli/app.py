@@ -69,5 +69,9 @@ def faults(
         raise typer.Exit(faults_command.print_steps())
     try:
         raise typer.Exit(asyncio.run(faults_command.run(host=host, port=port, ca=ca)))
-    except OSError as error:
-        raise typer.BadParameter(str(error)) from None
+    except (OSError, ValueError) as error:
+        text = getattr(error, "strerror", None) or str(error)
+        typer.echo(
+            f"seawall faults: {text} (it takes some 50 ports, from --port on; --port 0 takes any free ones)", err=True
+        )
+        raise typer.Exit(1) from None

@@ -5,18 +5,22 @@ from __future__ import annotations
 import asyncio
 import signal
 import time
+from collections.abc import Iterable
 from contextlib import AsyncExitStack, suppress
+from dataclasses import fields
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
+from rich.table import Table
 
 from ..testing.dns import DNS_FAULTS, DNSServer, Query
 from ..testing.http.fault_server import FaultServer
 from ..testing.http.port import Port
 from ..testing.http.scripts import Received
 from ..testing.http.vocabulary import FAULTS, row
-from ..testing.network import Link, Network, toxic
+from ..testing.network import Dose, Link, Network, toxic
 from ..testing.steps import STEPS
 
 __all__ = ["print_steps", "run"]
@@ -58,7 +62,7 @@ async def run(*, host: str, port: int, ca: Path | None) -> int:
             server.listen(step, port=next(numbers), name=step)
         dns = await stack.enter_async_context(DNSServer(host=host, port=next(numbers), on_query=query))
         network = await stack.enter_async_context(Network(host=host))
-        link = network.link(f"{host}:{server.port}", port=next(numbers), name="proxy")
+        link = network.link((host, server.port), port=next(numbers), name="proxy")
         server.controls["/ctl/network"] = lambda asked, body: _worsen(link, asked, body)
         _explain(console, server, dns.address, link.url, ca)
         loop = asyncio.get_running_loop()
@@ -72,30 +76,58 @@ async def run(*, host: str, port: int, ca: Path | None) -> int:
 
 def print_steps() -> int:
     """Every step: what it simulates, in which phase, and whether a request may be sent again after it."""
-    console = Console(highlight=False, soft_wrap=True)
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        console.width = 200
     for level, title in {
         "reply": "Steps of a request: /x/STEP,STEP,...?key=K",
         "connection": "Steps of a port",
     }.items():
-        console.print(f"\n[bold]{title}[/]")
+        rows = []
         for kind in STEPS:
             if kind.level == level:
-                _line(console, kind.form, "port" if level == "connection" else "", kind.name, kind.does)
-                for name, choices in kind.choices.items():
-                    console.print(f"  [dim]{name}: {escape(', '.join(choices))}[/]")
-    console.print("\n[bold]Labels of a name, such as u1.delay-300.ttl-2.test[/]")
-    for fault in DNS_FAULTS:
-        _line(console, fault.form, "dns", fault.name, fault.does)
-    console.print("\n[bold]Toxics of seawall.testing.network[/]")
-    for name in toxic.__all__:
-        if name[0].isupper():
-            words = (getattr(toxic, name).__doc__ or "").strip().partition("\n")[0]
-            _line(console, name, "net", name, words)
+                choices = (f"{name}: {', '.join(words)}" for name, words in kind.choices.items())
+                does = "\n".join([kind.does, *choices])
+                rows.append((kind.form, "port" if level == "connection" else "", kind.name, does))
+        _print(console, title, rows)
+    _print(
+        console,
+        "Labels of a name, such as u1.delay-300.ttl-2.test",
+        [(fault.form, "dns", fault.name, fault.does) for fault in DNS_FAULTS],
+    )
+    kinds = [getattr(toxic, name) for name in toxic.__all__ if name[0].isupper()]
+    _print(
+        console,
+        "Toxics of seawall.testing.network, and of POST /ctl/network",
+        [
+            (":".join([kind.__name__, *(each.name for each in fields(kind))]), "net", kind.__name__, _first(kind))
+            for kind in kinds
+        ],
+    )
     console.print(
         "\nSafe to send a GET / a POST again? A: always; I: if idempotent or with a key; S: as the server says; "
         "C: as the caller says; N: no; -: no need."
     )
     return 0
+
+
+def _print(console: Console, title: str, rows: Iterable[tuple[str, str, str, str]]) -> None:
+    """Rows of a form, the prefix and name by which the vocabulary has it, and what it does."""
+    console.print(f"\n[bold]{title}[/]")
+    table = Table.grid(padding=(0, 2))
+    table.add_column(overflow="fold")
+    for form, prefix, name, does in rows:
+        fault = row(prefix, name)
+        phase, safe = (fault.phase, fault.safe) if fault else ("", "")
+        if name == "status":
+            phase, safe = "status", "S"
+        table.add_row(f"[bold]{escape(form)}[/]", phase, safe, escape(does))
+    console.print(table)
+
+
+def _first(kind: type) -> str:
+    """Its docstring's first line."""
+    return (kind.__doc__ or "").strip().partition("\n")[0]
 
 
 def _explain(console: Console, server: FaultServer, dns: str, proxy: str, ca: Path | None) -> None:
@@ -111,11 +143,8 @@ def _explain(console: Console, server: FaultServer, dns: str, proxy: str, ca: Pa
     console.print("[bold]ports[/]      each with a fault of its own before the first request:")
     others = [port for port in server.ports.values() if port.name != "http"]
     width = max(len(port.name) for port in others) + 2
-    said = ""
     for port in others:
-        does = _does(port)
-        console.print(f"  {port.port:>5}  {port.name:{width}}[dim]{'' if does == said else escape(does)}[/]")
-        said = does
+        console.print(f"  {port.port:>5}  {port.name:{width}}[dim]{escape(_does(port))}[/]")
     authority = str(ca) if ca else f"<(curl -s {server.url}/ctl/ca.pem)"
     secure = server.ports["tls"].url
     console.print("\n[bold]try[/]")
@@ -127,25 +156,22 @@ def _explain(console: Console, server: FaultServer, dns: str, proxy: str, ca: Pa
 
 
 def _worsen(link: Link, asked: dict[str, str], body: str) -> object:
-    """``/ctl/network``: POST toxics, one a line, which take the place of those that are there."""
-    toxics = [toxic.parse(line) for line in body.splitlines() if line.strip()]
-    link.clear()
-    for each in toxics:
-        link.add(each, direction=asked.get("direction", "down"))  # type: ignore[arg-type]  # it is checked there
-    return {"toxics": [repr(dose.toxic) for dose in link.doses]}
+    """``/ctl/network``: POST toxics, one a line, in place of those that are there; "none" takes them away."""
+    lines = [line.strip() for line in body.splitlines() if line.strip()]
+    if lines:
+        direction: Any = asked.get("direction", "down")
+        doses = [Dose(toxic.parse(line), direction=direction) for line in lines if line != "none"]
+        link.clear()
+        for dose in doses:
+            link.add(dose.toxic, direction=dose.direction)
+    return {"toxics": [f"{dose.toxic!r} {dose.direction}" for dose in link.doses]}
 
 
 def _does(port: Port) -> str:
-    name = port.name.partition(",")[0].partition(":")[0]
-    return next(kind.does for kind in STEPS if kind.name == name)
-
-
-def _line(console: Console, form: str, prefix: str, name: str, does: str) -> None:
-    fault = row(prefix, name)
-    phase, safe = (fault.phase, fault.safe) if fault else ("", "")
-    if name == "status":
-        phase, safe = "status", "S"
-    console.print(f"[bold]{escape(form):38}[/] {phase:8} {safe:6} {escape(does)}")
+    """Its step's words; with arguments, the vocabulary's."""
+    kind = next((kind for kind in STEPS if kind.name == port.name), None)
+    fault = next((fault for fault in FAULTS if f"port:{port.name}" in fault.how.split()), None)
+    return kind.does if kind is not None else f"{fault.fault}: {fault.sees}" if fault is not None else ""
 
 
 def _plain(text: str) -> str:

@@ -94,4 +94,5 @@ def __getattr__(name: str) -> Any:
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] == "seawall":
             raise
-        raise ImportError(f"seawall.testing.{name} needs {error.name}: pip install 'seawall[testing]'") from error
+        package = {"dns": "dnspython"}.get(error.name or "", error.name)
+        raise ImportError(f"seawall.testing.{name} needs {package}: pip install 'seawall[testing]'") from error

@@ -152,6 +152,10 @@ def run(main: Coroutine[Any, Any, T], *, max_time: float = MAX_TIME) -> T:
 
     Raises:
         VirtualTimeError, Deadlock: See `VirtualLoop`.
+        RuntimeError: A loop is running here already.
     """
+    if asyncio._get_running_loop() is not None:
+        main.close()
+        raise RuntimeError("a loop is running here: use a plain `def` test, or anyio_backend = seawall.testing.VIRTUAL")
     with asyncio.Runner(loop_factory=partial(VirtualLoop, max_time=max_time)) as runner:
         return runner.run(main)

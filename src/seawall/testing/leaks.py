@@ -128,6 +128,8 @@ class LeakCheck:
                 pass
 
     async def __aenter__(self) -> Self:
+        if _loop() is None:
+            raise RuntimeError("no_leaks is for asyncio, and no asyncio event loop is running here")
         await _settle()
         self._before = _see()
         return self

@@ -46,9 +46,7 @@ class Service:
         """*function* in the loop's thread, waited for; for what must not run beside the server."""
         loop = self._loop
         if loop is None:
-            if not self._has_run:
-                raise RuntimeError(f"{type(self).__name__} is not running: enter it with `async with` or `with`")
-            return function()  # it is over: nothing runs beside
+            raise RuntimeError(f"{type(self).__name__} is not running: enter it with `async with` or `with`")
         if self._thread_id == threading.get_ident():
             return function()
 
@@ -56,6 +54,10 @@ class Service:
             return function()
 
         return asyncio.run_coroutine_threadsafe(inside(), loop).result(timeout=10)
+
+    def _look(self, function: Callable[[], T]) -> T:
+        """The same for what only looks; once the server has ended nothing runs beside it."""
+        return function() if self._loop is None and self._has_run else self._run(function)
 
     # in the caller's loop
 

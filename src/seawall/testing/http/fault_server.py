@@ -113,7 +113,7 @@ class FaultServer(Service):
 
     def attempts(self, key: str) -> list[Received]:
         """The requests that came with *key*, in order."""
-        return self._run(lambda: self.scripts.attempts(key))
+        return self._look(lambda: self.scripts.attempts(key))
 
     def listen(self, *steps: StepLike, port: int = 0, name: str = "") -> Port:
         """
@@ -157,7 +157,7 @@ class FaultServer(Service):
 
     def stats(self) -> dict[str, object]:
         """Ports with their connections, and requests by key; the same as ``/ctl/stats``."""
-        return self._run(lambda: control.stats(self))
+        return self._look(lambda: control.stats(self))
 
     # The way of a request
 

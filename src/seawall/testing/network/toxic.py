@@ -7,6 +7,7 @@ the chance come with the stage that it works in.
 
 from __future__ import annotations
 
+import difflib
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
@@ -215,9 +216,16 @@ def parse(text: str) -> Toxic:
     name, *words = text.split(":")
     kind = kinds.get(name.strip().lower())
     if kind is None:
-        raise ValueError(f"unknown toxic {name!r}; there are {', '.join(each.__name__ for each in kinds.values())}")
+        near = difflib.get_close_matches(name.lower(), kinds, n=1)
+        hint = f"near: {kinds[near[0]].__name__}; " if near else ""
+        raise ValueError(f"unknown toxic {name!r}; {hint}all: {', '.join(each.__name__ for each in kinds.values())}")
     if len(words) > len(fields(kind)):
         raise ValueError(f"{kind.__name__} has no more than {len(fields(kind))} settings, not {len(words)}")
-    numbers = [int(word) if word.isdecimal() else float(word) for word in words]
+    numbers: list[float] = []
+    for setting, word in zip(fields(kind), words, strict=False):
+        try:
+            numbers.append(int(word) if word.isdecimal() else float(word))
+        except ValueError:
+            raise ValueError(f"{kind.__name__}.{setting.name} must be a number, not {word!r}") from None
     made: Toxic = kind(*numbers)
     return made
