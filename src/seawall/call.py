@@ -192,11 +192,12 @@ class Layers:
         has_permit = False
         name, detail = "cancelled", ""
         try:
-            generation = state.enter(self._clock.now())
+            generation = state.enter(progress.started_at)
             if not state.try_acquire():
                 progress.waited = await state.acquire(exchange.timeouts.get("pool"))
+                has_permit = True
+                generation = state.enter_again(generation, self._clock.now())
             has_permit = True
-            generation = state.enter_again(generation, self._clock.now())
             sent, received = self._pace(hop)
             exchange.watch(sent)
             response = await exchange.send(progress)

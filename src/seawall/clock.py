@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from asyncio import get_running_loop
 
 __all__ = ["Clock"]
 
@@ -19,7 +20,7 @@ class Clock:
 
     def now(self) -> float:
         """The instant, s; comparable only with other instants of the same event loop."""
-        return asyncio.get_running_loop().time()
+        return get_running_loop().time()
 
     async def sleep(self, delay: float) -> None:
         """Wait *delay* s. **Cancellation:** ends the wait; nothing is left behind."""

@@ -12,7 +12,7 @@ import pytest
 import trio
 
 import seawall
-from seawall.testing import Request, Server
+from seawall.testing import FaultServer, Request, Server
 
 pytestmark = pytest.mark.anyio
 
@@ -369,3 +369,51 @@ async def test_short_way_ends_where_an_answer_is_not_plain(serve):
         assert len(server.requests) == 6
         await client.get(server.url + "/cookie")
         assert client.cookies["a"] == "b"
+
+
+TRACED = {
+    "plain": ("GET", "ok", {}),
+    "reused": ("GET", "ok", {}),
+    "body": ("POST", "ok", {"content": b"abc"}),
+    "no answer": ("GET", "close", {}),
+    "cut": ("GET", "close:body", {}),
+    "silent": ("GET", "hang", {}),
+}
+
+
+@pytest.mark.parametrize("case", TRACED)
+async def test_trace_events_are_httpxs(case):
+    """The same names in the same order, failures among them."""
+    method, step, arguments = TRACED[case]
+    seen = []
+    async with FaultServer() as server:
+        for client in (httpx.AsyncClient(timeout=0.3), seawall.Client(timeout=0.3, retry=None)):
+            names = []
+
+            async def trace(name: str, info: dict, names=names) -> None:
+                names.append(name)
+                assert info["exception"] if name.endswith(".failed") else "exception" not in info
+
+            async with client:
+                if case == "reused":
+                    await client.get(f"{server.url}/x/ok")
+                try:
+                    await client.request(method, f"{server.url}/x/{step}", extensions={"trace": trace}, **arguments)
+                except httpx.TransportError as error:
+                    names.append(type(error).__mro__[1].__name__ if "seawall" in type(error).__module__ else "")
+            seen.append([name for name in names if "." in name])
+    assert seen[1] == seen[0]
+    assert len(seen[0]) >= 5
+
+
+async def test_keep_alive_header_is_heeded():
+    """A connection is given up a second before the server does; where it keeps it no longer than that, at once."""
+    async with FaultServer() as server, seawall.Client() as client:
+        for step, idle in {"keep_alive:5": 1, "keep_alive:1": 0, "keep_alive:5:0": 0}.items():
+            await client.get(f"{server.url}/x/{step}")
+            assert [origin.idle for origin in client.stats().origins.values()] == [idle], step
+        await client.get(f"{server.url}/x/keep_alive:2")
+        (state,) = client.stats().origins.values()
+        assert state.idle == 1
+        while client.stats().connections:
+            await asyncio.sleep(0.01)

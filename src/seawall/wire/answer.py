@@ -81,6 +81,10 @@ class Answer:
     )
 
     def __init__(self, method: bytes, *, asks_upgrade: bool = False) -> None:
+        self._parser = _parser(self)
+        self._begin(method, asks_upgrade=asks_upgrade)
+
+    def _begin(self, method: bytes, *, asks_upgrade: bool) -> None:
         self.head = Head()
         self.has_head = self.is_complete = self.is_spoilt = self.is_continued = self.is_upgraded = False
         self.is_kept = True
@@ -94,10 +98,12 @@ class Answer:
         self._asks_upgrade = asks_upgrade
         self._has_framing = self._is_interim = False
         self._head_size = self._unparsed = self._interims = self._gap = 0
-        self._parser = httptools.HttpResponseParser(self)
-        self._parser.set_dangerous_leniencies(  # where aiohttp's client is lenient too
-            lenient_headers=True, lenient_optional_cr_before_lf=True, lenient_spaces_after_chunk_size=True
-        )
+
+    def again(self, method: bytes, *, asks_upgrade: bool) -> None:
+        """For the next exchange of a connection that is kept; a parser that saw the end of its message is too."""
+        if self._is_head:
+            self._parser = _parser(self)  # it still waits for a body
+        self._begin(method, asks_upgrade=asks_upgrade)
 
     @property
     def has_begun(self) -> bool:
@@ -252,3 +258,12 @@ class Answer:
 
 class _TooMuch(Exception):
     """Raised through the parser; its text is what is wrong with the answer."""
+
+
+def _parser(answer: Answer) -> httptools.HttpResponseParser:
+    """Lenient where aiohttp's client is."""
+    parser = httptools.HttpResponseParser(answer)
+    parser.set_dangerous_leniencies(
+        lenient_headers=True, lenient_optional_cr_before_lf=True, lenient_spaces_after_chunk_size=True
+    )
+    return parser

@@ -21,6 +21,7 @@ from ..errors import CertificateError, DialError, HandshakeError, HostnameMismat
 from ..events import Phase, Progress
 from ..origin import Address, Origin
 from .http11 import Connection
+from .trace import Trace
 
 __all__ = ["Dialler", "interleave"]
 
@@ -42,7 +43,13 @@ class Dialler:
         self._bad: OrderedDict[tuple[str, int], float] = OrderedDict()
 
     async def dial(
-        self, origin: Origin, addresses: tuple[Address, ...], progress: Progress, *, server_hostname: str | None = None
+        self,
+        origin: Origin,
+        addresses: tuple[Address, ...],
+        progress: Progress,
+        *,
+        server_hostname: str | None = None,
+        trace: Trace | None = None,
     ) -> Connection:
         """
         One connection; the caller sets the time limit.
@@ -58,14 +65,23 @@ class Dialler:
         tls = self._tls() if origin.is_secure else None
         progress.reached(Phase.CONNECTING)
         ordered = self._order(origin, addresses)[:MAX_ADDRESSES]
-        sock, address = await self._connect_any(origin, ordered)
+        if trace is None:
+            sock, address = await self._connect_any(origin, ordered)
+        else:
+            async with trace.step("connection.connect_tcp", host=origin.host, port=origin.port):
+                sock, address = await self._connect_any(origin, ordered)
         progress.address = address
         stream = Connection(origin, is_secure=origin.is_secure)
         try:
             await asyncio.get_running_loop().create_connection(lambda: stream, sock=sock)
             if tls is not None:
                 progress.reached(Phase.TLS)
-                await stream.handshake(tls, server_hostname or origin.host.removesuffix("."))
+                name = server_hostname or origin.host.removesuffix(".")
+                if trace is None:
+                    await stream.handshake(tls, name)
+                else:
+                    async with trace.step("connection.start_tls", ssl_context=tls, server_hostname=name):
+                        await stream.handshake(tls, name)
         except (OSError, ssl.CertificateError) as error:
             stream.close()
             sock.close()

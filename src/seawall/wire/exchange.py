@@ -21,6 +21,7 @@ from .dial import Dialler
 from .http11 import Connection
 from .message import Message
 from .pool import Pool
+from .trace import Trace
 from .tunnel import Tunnel
 
 __all__ = ["Answered", "Wire"]
@@ -31,11 +32,12 @@ TIMEOUTS = {Phase.CONNECTING: DialTimeout, Phase.TLS: HandshakeTimeout}
 class Answered:
     """A response whose head is there and whose body is on the wire."""
 
-    def __init__(self, head: Head, connection: Connection, progress: Progress, pool: Pool) -> None:
+    def __init__(self, head: Head, connection: Connection, progress: Progress, pool: Pool, trace: Trace | None) -> None:
         self.head = head
         self._connection: Connection | None = connection
         self._progress = progress
         self._pool = pool
+        self._trace = trace
 
     @property
     def extensions(self) -> dict[str, Any]:
@@ -48,7 +50,7 @@ class Answered:
     def take(self) -> bytes | None:
         """The whole body, if all of it is there; the connection is then back in the pool."""
         connection = self._connection
-        if connection is None or connection.is_upgraded:
+        if connection is None or connection.is_upgraded or self._trace is not None:
             return None
         whole = connection.whole()
         if whole is not None:
@@ -63,8 +65,19 @@ class Answered:
         if connection is None:
             return
         try:
-            async for part in connection.body():
-                yield part
+            if self._trace is None:
+                async for part in connection.body():
+                    yield part
+                return
+            async with self._trace.step("http11.receive_response_body", request=self._trace.request):
+                async for part in connection.body():
+                    yield part
+        except Exception:
+            if self._trace is not None:
+                async with self._trace.step("http11.response_closed"):
+                    self.abandon()
+            self.abandon()
+            raise
         except BaseException:
             self.abandon()
             raise
@@ -78,7 +91,11 @@ class Answered:
 
     async def aclose(self) -> None:
         """The same, for who awaits it."""
-        self.close()
+        if self._trace is None or self._connection is None:
+            self.close()
+            return
+        async with self._trace.step("http11.response_closed"):
+            self.close()
 
     def abandon(self) -> None:
         """Close the connection, now."""
@@ -118,7 +135,7 @@ class Wire:
                 # It took the connection and then broke it, or said nothing: a retry dials another first.
                 self._dialler.mark_bad(message.origin, connection.address)
             raise
-        return Answered(head, connection, progress, self.pool)
+        return Answered(head, connection, progress, self.pool, Trace.of(message))
 
     async def aclose(self) -> None:
         self.pool.close()
@@ -144,7 +161,11 @@ class Wire:
         try:
             async with timer:
                 connection = await self._dialler.dial(
-                    origin, answer.addresses, progress, server_hostname=message.extensions.get("sni_hostname")
+                    origin,
+                    answer.addresses,
+                    progress,
+                    server_hostname=message.extensions.get("sni_hostname"),
+                    trace=Trace.of(message),
                 )
         except BaseException as error:
             pool.cancel()

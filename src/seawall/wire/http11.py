@@ -8,7 +8,7 @@ connection may be used again is decided here; closing it takes no await.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from typing import Any, Final, NoReturn
 
 from ..errors import ReadTimeout, SendFailed, WireError, WriteTimeout
@@ -17,10 +17,12 @@ from ..origin import Address, Origin
 from .answer import Answer, Head
 from .message import Message
 from .stream import Stream
+from .trace import Trace
 
 __all__ = ["Connection"]
 
 HIGH_WATER: Final = 256 * 1024  # B of body that nobody has taken yet; then reading pauses
+MARGIN: Final = 1.0  # s that a request takes to reach a server which counts from when it sent its answer
 CONTINUE_TIMEOUT: Final = 1.0  # s to wait for 100 Continue; curl's
 
 
@@ -30,7 +32,7 @@ class Connection(Stream):
 
     Attributes:
         is_upgraded: It speaks another protocol now (101, CONNECT); its bytes are in `tunnelled`.
-        keep_for: s that the server keeps it idle, by its Keep-Alive header; None: it didn't say.
+        keep_for: s that it may be idle and the server, by its Keep-Alive header, still has it; None: it didn't say.
     """
 
     __slots__ = (
@@ -41,6 +43,7 @@ class Connection(Stream):
         "_is_unfinished",
         "_progress",
         "_read_timeout",
+        "_spare",
         "address",
         "is_upgraded",
         "keep_for",
@@ -56,6 +59,7 @@ class Connection(Stream):
         self.keep_for: float | None = None
         self.tunnelled = bytearray()
         self._answer: Answer | None = None  # of the exchange under way
+        self._spare: Answer | None = None  # of the one before
         self._has_ended = self._is_paused = self._is_spoilt = self._is_unfinished = False
         self._progress: Progress
         self._read_timeout: float | None
@@ -85,24 +89,18 @@ class Connection(Stream):
         self._progress = progress
         self._read_timeout = timeouts.get("read")
         self._is_unfinished = False
+        framed = message.framed
         try:
-            framed = message.framed
-            answer = self._answer = Answer(message.method, asks_upgrade=framed.asks_upgrade)
-            assert self._transport is not None
-            if self.is_closed or self._has_ended:
-                self._fail(SendFailed, "the connection was closed")
-            progress.reached(Phase.SENDING)
-            self._transport.write(message.written())
-            if message.content is None or framed.expects:
+            answer = self._answer = self._next_answer(message.method, asks_upgrade=framed.asks_upgrade)
+            trace = Trace.of(message)
+            if trace is not None:
+                return await self._send_traced(trace, message, answer, timeouts)
+            self._write_head(message)
+            if message.content is None or framed.expects or not self._can_write:
                 await self._send_body(message, answer, timeouts.get("write"))
-            elif not self._can_write:
-                await self._drain(answer, timeouts.get("write"))
             progress.reached(Phase.SENT)
-            while not answer.has_head:
-                if answer.failure is not None:
-                    self._fail(*answer.failure)
-                if not await self._wait(self._read_timeout):
-                    self._fail(ReadTimeout, f"nothing came for {self._read_timeout:g} s")
+            if not answer.has_head:
+                await self._receive_head(answer)
         except BaseException:
             self.close()
             raise
@@ -143,14 +141,61 @@ class Connection(Stream):
         ):
             self.close()
         else:
-            self.keep_for = answer.keep_for
+            self.keep_for = None if answer.keep_for is None else max(0.0, answer.keep_for - MARGIN)
+            self._spare = answer
 
     # Parts of it
 
+    def _next_answer(self, method: bytes, *, asks_upgrade: bool) -> Answer:
+        answer, self._spare = self._spare, None
+        if answer is None:
+            return Answer(method, asks_upgrade=asks_upgrade)
+        answer.again(method, asks_upgrade=asks_upgrade)
+        return answer
+
+    async def _send_traced(
+        self, trace: Trace, message: Message, answer: Answer, timeouts: Mapping[str, float | None]
+    ) -> Head:
+        """The same, step by step, for who wants to hear of each."""
+        try:
+            async with trace.step("http11.send_request_headers", request=trace.request):
+                self._write_head(message)
+            async with trace.step("http11.send_request_body", request=trace.request):
+                await self._send_body(message, answer, timeouts.get("write"))
+            self._progress.reached(Phase.SENT)
+            async with trace.step("http11.receive_response_headers", request=trace.request) as returns:
+                await self._receive_head(answer)
+                head = answer.head
+                returns((head.version, head.status, head.reason, head.headers))
+        except Exception:
+            async with trace.step("http11.response_closed"):
+                self.close()
+            raise
+        self._progress.reached(Phase.HEADERS)
+        return head
+
+    def _write_head(self, message: Message) -> None:
+        """And the body, where it is there and wanted at once."""
+        assert self._transport is not None
+        if self.is_closed or self._has_ended:
+            self._fail(SendFailed, "the connection was closed")
+        self._progress.reached(Phase.SENDING)
+        self._transport.write(message.written())
+
+    async def _receive_head(self, answer: Answer) -> None:
+        while not answer.has_head:
+            if answer.failure is not None:
+                self._fail(*answer.failure)
+            if not await self._wait(self._read_timeout):
+                self._fail(ReadTimeout, f"nothing came for {self._read_timeout:g} s")
+
     async def _send_body(self, message: Message, answer: Answer, timeout: float | None) -> None:
-        """The body in parts, until it ends or the answer comes."""
+        """What `written` left of the body, in parts, until it ends or the answer comes."""
         assert self._transport is not None
         framed = message.framed
+        if message.content is not None and not framed.expects:
+            await self._drain(answer, timeout)
+            return
         if framed.expects:
             while not (answer.is_continued or answer.has_head or answer.failure):
                 if not await self._wait(CONTINUE_TIMEOUT):

@@ -70,7 +70,7 @@ class Message:
         InvalidRequest: HTTP/1.1 can't carry it.
     """
 
-    __slots__ = ("body", "content", "extensions", "framed", "method", "origin")
+    __slots__ = ("body", "content", "extensions", "framed", "headers", "method", "origin", "target")
 
     def __init__(
         self,
@@ -84,6 +84,8 @@ class Message:
     ) -> None:
         self.origin = origin
         self.method = method
+        self.target = target
+        self.headers = headers
         self.content = content
         self.body = body
         self.extensions = extensions

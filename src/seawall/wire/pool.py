@@ -46,6 +46,7 @@ class Pool:
         self._now = now
         self._idle: dict[Origin, dict[Connection, None]] = {}
         self._by_age: OrderedDict[Connection, float] = OrderedDict()  # idle connection → expires at; oldest first
+        self._early: dict[Connection, asyncio.TimerHandle] = {}  # those that the server keeps for less than expiry
         self._open: set[Connection] = set()
         self._timer: asyncio.TimerHandle | None = None
 
@@ -98,12 +99,15 @@ class Pool:
 
     def keep(self, connection: Connection) -> None:
         """Its exchange is over: keep it for another, or close it."""
-        if not connection.is_usable or self._slots.has_waiters or self._max_idle == 0:
+        if not connection.is_usable or self._slots.has_waiters or self._max_idle == 0 or connection.keep_for == 0:
             connection.close()
             return
         while self._max_idle is not None and len(self._by_age) >= self._max_idle:
             self._close_oldest()
         self._idle.setdefault(connection.origin, {})[connection] = None
+        keep_for = connection.keep_for
+        if keep_for is not None and (self._expiry is None or keep_for < self._expiry):
+            self._expire_early(connection, keep_for)
         if self._expiry is not None:
             self._by_age[connection] = self._now() + self._expiry
             self._start_timer()
@@ -118,7 +122,19 @@ class Pool:
         for connection in list(self._open):
             connection.close()
 
+    def _expire_early(self, connection: Connection, keep_for: float) -> None:
+        """The server keeps it for less than we would: close it before the server does."""
+
+        def expire() -> None:
+            if self._early.pop(connection, None) is not None:
+                self._forget(connection)
+                connection.close()
+
+        self._early[connection] = asyncio.get_running_loop().call_later(keep_for, expire)
+
     def _forget(self, connection: Connection) -> None:
+        if self._early and (timer := self._early.pop(connection, None)) is not None:
+            timer.cancel()
         if self._by_age.pop(connection, None) is None:
             return
         idle = self._idle[connection.origin]

@@ -1,0 +1,47 @@
+"""httpx's ``extensions["trace"]``: the events that httpcore's own connections emit, from ours."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import httpcore
+
+from .message import Message
+
+__all__ = ["Trace"]
+
+
+class Trace:
+    """
+    Events of one request, told to its callback. A step that fails says ``.failed`` with the exception.
+
+    Args:
+        callback: An async function of a name, such as ``http11.send_request_headers.started``, and a dict.
+    """
+
+    def __init__(self, callback: Callable[[str, dict[str, Any]], Awaitable[None]], message: Message) -> None:
+        self._callback = callback
+        origin = message.origin
+        url = httpcore.URL(
+            scheme=origin.scheme.encode(), host=origin.host.encode(), port=origin.port, target=message.target
+        )
+        self.request = httpcore.Request(message.method, url, headers=message.headers)
+
+    @classmethod
+    def of(cls, message: Message) -> Trace | None:
+        callback = message.extensions.get("trace")
+        return None if callback is None else cls(callback, message)
+
+    @asynccontextmanager
+    async def step(self, name: str, **facts: Any) -> AsyncIterator[Callable[[Any], None]]:
+        """``name.started``, then ``name.complete`` with what the block handed over, or ``name.failed``."""
+        result: list[Any] = [None]
+        await self._callback(f"{name}.started", facts)
+        try:
+            yield lambda value: result.__setitem__(0, value)
+        except Exception as error:
+            await self._callback(f"{name}.failed", {"exception": error})
+            raise
+        await self._callback(f"{name}.complete", {"return_value": result[0]})
