@@ -6,6 +6,7 @@ import importlib
 import sys
 
 NAMES = {
+    "soak": "100,000 calls over all kinds of fault, cancelled at random: what is left",
     "faults": "every fault of the kit against httpx, aiohttp and seawall",
     "overhead": "CPU per request of httpx, aiohttp and seawall, at 1, 50 and 500 in flight",
 }

@@ -17,6 +17,7 @@ from seawall.testing.http.vocabulary import FAULTS, HAMMS, OKHTTP
 from seawall.testing.network import toxic
 from seawall.testing.steps import MALFORMED, ODD, STEPS
 from seawall.transport import LIMITS
+from seawall.wire import answer
 
 DOCS = Path(__file__).parents[2] / "docs"
 SAID_HERE = {
@@ -71,6 +72,17 @@ def testing_names() -> str:
     words = {name: first_line(getattr(seawall.testing, name)) for name in seawall.testing.__all__}
     words["VIRTUAL"] = "What a fixture `anyio_backend` returns to run tests on a `VirtualLoop`."
     return table("| name | |", *(f"| `{name}` | {first} |" for name, first in words.items()))
+
+
+def bounds() -> str:
+    """The wire's limits."""
+    rows = [
+        ("headers of one answer, in all", f"{answer.MAX_HEAD // 1024} KiB", "h11's"),
+        ("number of headers", f"{answer.MAX_HEADERS:,}", "Apache and Tomcat send 100"),
+        ("interim answers (1xx) to one request", str(answer.MAX_INTERIM), "Go bounds their bytes"),
+        ("chunk sizes, extensions and trailers without a byte of body", f"{answer.MAX_GAP // 1024} KiB", "Go's"),
+    ]
+    return table("| bound | default | after |", *(f"| {what} | {value} | {why} |" for what, value, why in rows))
 
 
 def vocabulary() -> str:
@@ -158,6 +170,7 @@ PAGES = {
     DOCS / "reference/api.md": {"api": names, "testing": testing_names},
     DOCS / "reference/errors.md": {"errors": error_tree},
     DOCS / "reference/defaults.md": {"defaults": defaults},
+    DOCS / "reference/wire.md": {"bounds": bounds},
     DOCS / "reference/faults.md": {
         "vocabulary": vocabulary,
         "steps": lambda: steps("reply"),
