@@ -109,6 +109,7 @@ class Layers:
         call = CURRENT.get()
         if call is None or call.owner is not self or call.is_over:
             call = Call(self, self._clock.now(), is_buffered=False)
+        exchange.is_buffered = call.is_buffered
         state = self.origins[exchange.origin]
         policy = state.policy if exchange.options is None else exchange.options.over(state.policy)
         if not call.is_timed:

@@ -23,12 +23,14 @@ class Exchange(Protocol[R]):
     Attributes:
         timeouts: connect, read, write, pool; s, None or missing: none.
         options: Settings of this one call.
+        is_buffered: The response's body is read at once, by `read`: it belongs to the attempt.
     """
 
     origin: Origin
     method: str
     timeouts: Mapping[str, float | None]
     options: Policy | None
+    is_buffered: bool
 
     @property
     def has_key(self) -> bool:

@@ -81,9 +81,11 @@ class Exchange:
 
     Attributes:
         is_trusted: Whether the class of an httpx error tells if anything was sent.
+        is_buffered: The body is read at once; see `call.Exchange`.
     """
 
     is_trusted = True
+    is_buffered = False
 
     def __init__(self, request: httpx.Request, *, wall: Callable[[], float]) -> None:
         self.request = request
@@ -219,7 +221,6 @@ class OverWire(Exchange):
             raise as_httpx(DialError(f"{self.origin}: the port must be from 1 to 65535", origin=self.origin), request)
         self._wire = wire
         self._answered: Answered | None = None
-        self._direct: Answered | None = None  # what no tool has had in its hands
 
     async def send(self, progress: Progress) -> httpx.Response:
         request = self.request
@@ -227,17 +228,10 @@ class OverWire(Exchange):
             return await self._send_patched(progress)
         raw = request.headers.raw
         answered = await self._ask(request.url.raw_path, raw, _content(request), request.stream, progress)
-        self._direct, head, extensions = answered, answered.head, answered.extensions
-        stream = _Answer(answered, request)
+        head, extensions = answered.head, answered.extensions
+        whole = answered.take() if self.is_buffered else None  # most answers are there at once
+        stream = _Answer(answered, request) if whole is None else httpx.ByteStream(whole)
         return httpx.Response(head.status, headers=head.headers, stream=stream, extensions=extensions)
-
-    async def read(self, response: httpx.Response, received: Callable[[int], None]) -> None:
-        """At once, where all of it is there already, as it is of most answers."""
-        whole = None if self._direct is None else self._direct.take()
-        if whole is None:
-            await super().read(response, received)
-        else:
-            response.stream = httpx.ByteStream(whole)
 
     async def _send_patched(self, progress: Progress) -> httpx.Response:
         """By way of what a tool has patched; it may have another body for our answer."""
