@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import datetime
 import difflib
 import inspect
 import time
@@ -108,15 +110,23 @@ class Client(httpx.AsyncClient):
         call = self._shared.layers.begin(is_buffered=not stream)
         token = CURRENT.set(call)
         try:
-            if not stream and self._is_plain(request, arguments):
-                started_at = time.perf_counter()
-                response = await self._plain_transport.handle_async_request(request)
-                if is_whole(response):
-                    settle(response, request, started_at=started_at, default_encoding=self._plain_encoding)
-                    return response
-                call.ready = response
-            self._has_sent = True
-            return await super().send(request, stream=stream, **arguments)
+            if stream or not self._is_plain(request, arguments):
+                self._has_sent = True
+                return await super().send(request, stream=stream, **arguments)
+            started_at = time.perf_counter()
+            try:
+                call.ready = response = await self._plain_transport.handle_async_request(request)
+            except httpx.RequestError as error:
+                error.request = request
+                raise
+            if is_whole(response):
+                settle(response, request, started_at=started_at, default_encoding=self._plain_encoding)
+                return response
+            took = datetime.timedelta(seconds=time.perf_counter() - started_at)
+            last = await super().send(request, stream=stream, **arguments)
+            with contextlib.suppress(RuntimeError):  # it was not closed yet, so has none
+                response.elapsed += took
+            return last
         finally:
             call.is_over = True
             CURRENT.reset(token)
@@ -127,7 +137,10 @@ class Client(httpx.AsyncClient):
         def build() -> httpx.Request:
             return super(Client, self).build_request(method, url, **arguments)
 
-        if any(given is not None and given is not USE_CLIENT_DEFAULT for given in arguments.values()):
+        if any(
+            given is not USE_CLIENT_DEFAULT and (given is not None or name == "timeout")
+            for name, given in arguments.items()
+        ):
             return build()
         return self._prepared.request(self, method, url, build)
 
@@ -142,7 +155,8 @@ class Client(httpx.AsyncClient):
             and self._transport is self._plain_transport
             and "timeout" in request.extensions
             and not request.url.userinfo
-            and is_untouched()
+            and isinstance(request.stream, httpx.AsyncByteStream)
+            and is_untouched(self, Client)
         )
 
     # httpx's private hooks for what is at the bottom; httpx-aiohttp and others build on them too.

@@ -12,6 +12,7 @@ import datetime
 import logging
 import time
 from collections.abc import Callable
+from functools import partial
 from types import FunctionType
 from typing import Any, Final, cast
 
@@ -37,18 +38,16 @@ NAMES: Final = (
 class Template:
     """A request that httpx built, and what of the client it was built from."""
 
-    __slots__ = ("headers", "raw", "timeout", "timeouts", "url")
+    __slots__ = ("headers", "raw", "url")
 
     def __init__(self, request: httpx.Request, client: httpx.AsyncClient) -> None:
         self.url = request.url
         self.headers = request.headers.copy()
         self.raw = client.headers.raw
-        self.timeout = client.timeout
-        self.timeouts = self.timeout.as_dict()
 
-    def request(self, method: str) -> httpx.Request:
+    def request(self, method: str, timeout: httpx.Timeout) -> httpx.Request:
         """One like it."""
-        extensions = {"timeout": self.timeouts.copy()}
+        extensions = {"timeout": timeout.as_dict()}
         request = httpx.Request(method, self.url, headers=self.headers, stream=EMPTY, extensions=extensions)
         request.read()
         return request
@@ -64,12 +63,19 @@ class Prepared:
         self, client: httpx.AsyncClient, method: str, url: object, build: Callable[[], httpx.Request]
     ) -> httpx.Request:
         """As *build* would make it; by it, where there is no template that still fits."""
-        if type(url) is not str or method not in METHODS or client.params or client.cookies:
+        if (
+            type(url) is not str
+            or not url.startswith(("http://", "https://"))  # others depend on the base URL
+            or method not in METHODS
+            or client.params
+            or client.cookies
+            or httpx.AsyncClient.build_request is not BUILD
+        ):
             return build()
         key = (method, url)
         template = self._templates.get(key)
-        if template is not None and template.timeout is client.timeout and template.raw == client.headers.raw:
-            return template.request(method)
+        if template is not None and template.raw == client.headers.raw:
+            return template.request(method, client.timeout)
         request = build()
         if request.extensions.keys() == {"timeout"}:
             if len(self._templates) >= MAX_PREPARED:
@@ -78,9 +84,19 @@ class Prepared:
         return request
 
 
-def is_untouched() -> bool:
-    """Whether every method of ``httpx.AsyncClient`` that the short way leaves out is httpx's own."""
-    return tuple(map(vars(httpx.AsyncClient).get, NAMES)) == METHODS_OF_HTTPX
+def is_untouched(client: httpx.AsyncClient, own: type[httpx.AsyncClient]) -> bool:
+    """
+    Whether every method that the short way leaves out is httpx's own: none is patched, none overridden.
+
+    Args:
+        own: Our class, whose own methods are known.
+    """
+    cls = type(client)
+    return (
+        (cls is own or tuple(map(partial(getattr, cls), NAMES)) == tuple(map(partial(getattr, own), NAMES)))
+        and tuple(map(vars(httpx.AsyncClient).get, NAMES)) == METHODS_OF_HTTPX
+        and client.__dict__.keys().isdisjoint(NAMES)
+    )
 
 
 def _own(name: str) -> object:
@@ -91,6 +107,7 @@ def _own(name: str) -> object:
 
 
 METHODS_OF_HTTPX: Final = tuple(map(_own, NAMES))
+BUILD: Final = httpx.AsyncClient.build_request
 
 
 def is_whole(response: httpx.Response) -> bool:

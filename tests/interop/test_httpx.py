@@ -407,13 +407,64 @@ async def test_trace_events_are_httpxs(case):
 
 
 async def test_keep_alive_header_is_heeded():
-    """A connection is given up a second before the server does; where it keeps it no longer than that, at once."""
+    """A connection is given up before the server does, by a second or half of what it says."""
     async with FaultServer() as server, seawall.Client() as client:
-        for step, idle in {"keep_alive:5": 1, "keep_alive:1": 0, "keep_alive:5:0": 0}.items():
+        for step, idle in {"keep_alive:5": 1, "keep_alive:5:0": 0, "keep_alive:1": 1}.items():
             await client.get(f"{server.url}/x/{step}")
             assert [origin.idle for origin in client.stats().origins.values()] == [idle], step
-        await client.get(f"{server.url}/x/keep_alive:2")
-        (state,) = client.stats().origins.values()
-        assert state.idle == 1
         while client.stats().connections:
             await asyncio.sleep(0.01)
+
+
+async def test_short_way_takes_what_a_call_asks_for(serve):
+    """No timeout at all, a timeout changed in place, another base URL, a stream put in place by a hook."""
+    server = await serve(ok)
+    other = await serve(ok)
+    async with seawall.Client(base_url=server.url) as client:
+        for _ in range(2):
+            assert (await client.get("/a")).request.url.port == server.port
+        client.base_url = other.url
+        assert (await client.get("/a")).request.url.port == other.port
+        for _ in range(2):
+            response = await client.get(server.url, timeout=None)
+            assert response.request.extensions["timeout"]["read"] is None
+        await client.get(server.url)
+        client.timeout.read = 0.25
+        assert (await client.get(server.url)).request.extensions["timeout"]["read"] == 0.25
+
+        async def hook(request: httpx.Request) -> None:
+            request.stream = httpx.ByteStream(b"newbody")
+
+        client.event_hooks = {"request": [hook]}
+        await client.post(server.url, content=b"oldbody")
+        assert server.requests[-1].body == b"newbody"
+        client.event_hooks = {}
+        await client.options(server.url, extensions={"target": b"*"})
+        assert server.requests[-1].target == "*"
+
+
+async def test_short_way_tells_of_its_request(serve):
+    """An error of a user's transport has its request."""
+
+    async def fail(request: httpx.Request) -> httpx.Response:
+        raise httpx.ReadError("broken")
+
+    async with seawall.Client(transport=httpx.MockTransport(fail), retry=None) as client:
+        for _ in range(3):
+            with pytest.raises(httpx.ReadError) as caught:
+                await client.get("http://a.test/fail")
+            assert caught.value.request.url.path == "/fail"
+
+
+async def test_short_way_tells_of_its_time(serve):
+    """Where it ends in the long one after all, too."""
+
+    async def slow(request: Request) -> None:
+        await asyncio.sleep(0.05)
+        await request.reply(set_cookie="a=b")
+
+    server = await serve(slow)
+    async with seawall.Client() as client:
+        for _ in range(3):
+            assert (await client.get(server.url)).elapsed.total_seconds() >= 0.05
+            client.cookies.clear()

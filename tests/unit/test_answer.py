@@ -173,3 +173,43 @@ def test_upgrade():
     answer = Answer(b"CONNECT")
     answer.feed(OK + b"\r\nhello")
     assert (answer.is_upgraded, answer.rest) == (True, b"hello")
+
+
+@pytest.mark.parametrize("header", [b"content-length : 1000", b"transfer-encoding : chunked", b"content-length\t: 5"])
+def test_space_before_a_colon_is_an_error(header):
+    """llhttp takes it for framing, which we would not see."""
+    assert seen([OK + header + b"\r\n\r\n5\r\nhello"])[:2] == ("failed", BadAnswer)
+
+
+def test_interim_answer_with_a_body_is_an_error():
+    """It would be glued to the answer's."""
+    assert seen([b"HTTP/1.1 199 X\r\ncontent-length: 5\r\n\r\nEARLY" + PLAIN])[:2] == ("failed", BadAnswer)
+
+
+@pytest.mark.parametrize("header", [b"", b"content-length: 0\r\n", b"transfer-encoding: chunked\r\n"])
+def test_tunnel_begins_after_the_head(header):
+    """Whatever lengths the answer to CONNECT says, in one piece or byte by byte."""
+    data = b"HTTP/1.1 103 X\r\n\r\n" + OK + header + b"\r\nSSH-2.0-x"
+    for pieces in ([data], [data[i : i + 1] for i in range(len(data))]):
+        answer, rest = Answer(b"CONNECT"), b""
+        for piece in pieces:
+            if answer.is_upgraded:
+                rest += piece
+            else:
+                answer.feed(piece)
+        assert (answer.is_upgraded, answer.failure, answer.rest + rest) == (True, None, b"SSH-2.0-x")
+
+
+@pytest.mark.parametrize(
+    "first", [PLAIN, CHUNKED, INTERIM + PLAIN, b"HTTP/1.1 204 X\r\n\r\n", OK + b"content-length: 9\r\n\r\n"]
+)
+def test_parser_is_used_again(first):
+    """What came before makes no difference to the next answer."""
+    answer = Answer(b"HEAD" if b"content-length: 9" in first else b"GET")
+    answer.feed(first)
+    assert answer.is_complete
+    for method in (b"GET", b"HEAD", b"GET"):
+        answer.again(method, asks_upgrade=False)
+        answer.feed(PLAIN if method == b"GET" else OK + b"content-length: 5\r\n\r\n")
+        assert (answer.is_complete, answer.is_spoilt, answer.failure) == (True, False, None)
+        assert answer.take() == (b"hello" if method == b"GET" else b"")

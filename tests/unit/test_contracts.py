@@ -28,7 +28,9 @@ def test_private_names_of_httpx():
 
 def test_private_names_that_the_short_way_needs():
     """httpx's steps that it leaves out are methods of these names, its own; a response is read by these attributes."""
-    assert plain.is_untouched()
+    client = seawall.Client()
+    assert plain.is_untouched(client, seawall.Client)
+    assert plain.BUILD.__module__ == "httpx._client"
     response = httpx.Response(200, stream=httpx.ByteStream(b"ok"))
     response.read()
     assert (response._content, response._num_bytes_downloaded) == (b"ok", 2)
@@ -38,8 +40,16 @@ def test_private_names_that_the_short_way_needs():
 @pytest.mark.parametrize("name", plain.NAMES)
 def test_patch_switches_the_short_way_off(monkeypatch, name):
     """Whatever step is patched, at any time."""
-    monkeypatch.setattr(httpx.AsyncClient, name, lambda *args, **kwargs: None)
-    assert not plain.is_untouched()
+    client = seawall.Client()
+    with monkeypatch.context() as patch:
+        patch.setattr(httpx.AsyncClient, name, lambda *args, **kwargs: None)
+        assert not plain.is_untouched(client, seawall.Client)
+    with monkeypatch.context() as patch:
+        patch.setattr(client, name, lambda *args, **kwargs: None)
+        assert not plain.is_untouched(client, seawall.Client)
+    subclass = type("Own", (seawall.Client,), {name: lambda *args, **kwargs: None})
+    assert not plain.is_untouched(subclass(), seawall.Client)
+    assert plain.is_untouched(type("Own", (seawall.Client,), {})(), seawall.Client)
 
 
 def test_nobody_has_patched_anything():

@@ -227,7 +227,8 @@ class OverWire(Exchange):
         if is_any_patched():
             return await self._send_patched(progress)
         raw = request.headers.raw
-        answered = await self._ask(request.url.raw_path, raw, _content(request), request.stream, progress)
+        target = request.extensions.get("target") or request.url.raw_path
+        answered = await self._ask(target, raw, _content(request), request.stream, progress)
         head, extensions = answered.head, answered.extensions
         whole = answered.take() if self.is_buffered else None  # most answers are there at once
         stream = _Answer(answered, request) if whole is None else httpx.ByteStream(whole)
@@ -251,8 +252,9 @@ class OverWire(Exchange):
         body: Any,
         progress: Progress,
     ) -> Answered:
-        message = Message(self.origin, self.method.encode(), target, headers, content, body, self.request.extensions)
-        self._answered = answered = await self._wire.send(message, progress)
+        wire, extensions = self._wire, self.request.extensions
+        message = Message(self.origin, self.method.encode(), target, headers, content, body, extensions, wire.heads)
+        self._answered = answered = await wire.send(message, progress)
         return answered
 
     def attach(self, response: httpx.Response, history: History) -> None:
@@ -320,12 +322,7 @@ def check_timeouts(timeouts: Mapping[str, float | None]) -> None:
 
 def _content(request: httpx.Request) -> bytes | None:
     """The body, where it is in memory."""
-    if isinstance(request.stream, httpx.ByteStream):
-        try:
-            return request.content
-        except httpx.RequestNotRead:  # made with stream=, as httpx's redirects are
-            return None
-    return None
+    return b"".join(request.stream) if isinstance(request.stream, httpx.ByteStream) else None
 
 
 def _is_upgraded(exchange: Exchange, response: httpx.Response) -> bool:

@@ -114,13 +114,28 @@ class Answer:
         """What came next."""
         if self.is_complete:
             self.is_spoilt = True
-            return
+        elif self._is_connect and not self.has_head:
+            self._feed_connect(data)
+        else:
+            self._feed(data)
+
+    def _feed_connect(self, data: bytes) -> None:
+        """Head by head: what follows is a tunnel's, whatever lengths the head says (RFC 9110 section 9.3.6)."""
+        data = self.rest + data
+        while not self.has_head and self.failure is None and (end := data.find(b"\r\n\r\n")) >= 0:
+            self._feed(data[: end + 4])
+            data = data[end + 4 :]
+        self.rest = data
+        if not self.has_head and len(data) > MAX_HEAD:
+            self._fail(BadAnswer, f"headers of more than {MAX_HEAD} bytes")
+
+    def _feed(self, data: bytes) -> None:
         had_head, size = self.has_head, self.size
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade as upgrade:
             if self.is_upgraded:
-                self.rest += data[upgrade.args[0] :]
+                self.rest += b"" if self._is_connect else data[upgrade.args[0] :]
             else:
                 self._fail(BadAnswer, "an upgrade that nobody asked for")
         except httptools.HttpParserError as error:
@@ -174,6 +189,8 @@ class Answer:
             raise _TooMuch(f"headers of more than {MAX_HEAD} bytes")
         if len(head.headers) >= MAX_HEADERS:
             raise _TooMuch(f"more than {MAX_HEADERS} headers")
+        if name[-1:] in (b" ", b"\t"):
+            raise _TooMuch("a space before a colon")  # llhttp takes it for framing
         if b"\0" in value:
             raise _TooMuch("NUL in a header")
         head.headers.append((name, value.rstrip(b" \t") if value[-1:] in (b" ", b"\t") else value))
@@ -233,6 +250,8 @@ class Answer:
         return said.get(b"max") != b"0"
 
     def on_body(self, data: bytes) -> None:
+        if self._is_interim:
+            raise _TooMuch("an interim answer with a body")
         if self.is_upgraded:
             self.rest += data
         elif self.is_complete:

@@ -13,13 +13,13 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any
 
 from ..dns.caching import CachingResolver
-from ..errors import DialTimeout, HandshakeTimeout, ResolveTimeout, SeawallError
+from ..errors import DialTimeout, HandshakeTimeout, ResolveTimeout, SeawallError, WireError
 from ..events import Phase, Progress
 from ..origin import Origin
 from .answer import Head
 from .dial import Dialler
 from .http11 import Connection
-from .message import Message
+from .message import Heads, Message
 from .pool import Pool
 from .trace import Trace
 from .tunnel import Tunnel
@@ -110,6 +110,7 @@ class Wire:
     def __init__(self, pool: Pool, dialler: Dialler, names: CachingResolver, *, now: Callable[[], float]) -> None:
         self.pool = pool
         self.names = names
+        self.heads = Heads()
         self._dialler = dialler
         self._now = now
 
@@ -130,7 +131,7 @@ class Wire:
         progress.address = connection.address
         try:
             head = await connection.send(message, progress)
-        except SeawallError:
+        except WireError:
             if not progress.is_reused and connection.address is not None and progress.phase >= Phase.SENDING:
                 # It took the connection and then broke it, or said nothing: a retry dials another first.
                 self._dialler.mark_bad(message.origin, connection.address)
@@ -139,6 +140,7 @@ class Wire:
 
     async def aclose(self) -> None:
         self.pool.close()
+        self.heads.clear()
         await self.names.aclose()
 
     async def _open(self, message: Message, progress: Progress, timeouts: Mapping[str, float | None]) -> Connection:

@@ -21,8 +21,9 @@ from .trace import Trace
 
 __all__ = ["Connection"]
 
+SLICE: Final = 64 * 1024  # B; asyncio's own high-water mark
 HIGH_WATER: Final = 256 * 1024  # B of body that nobody has taken yet; then reading pauses
-MARGIN: Final = 1.0  # s that a request takes to reach a server which counts from when it sent its answer
+MARGIN: Final = 1.0  # s that a request may take to get there; at most half of what the server says
 CONTINUE_TIMEOUT: Final = 1.0  # s to wait for 100 Continue; curl's
 
 
@@ -73,6 +74,10 @@ class Connection(Stream):
         """Idle, open, and without bytes that nobody asked for."""
         return self._answer is None and not (self._is_spoilt or self._has_ended or self.is_closed)
 
+    def has_unseen(self) -> bool:
+        """Whether something came that the loop has not looked at yet: it was busy, and this is no idle connection."""
+        return self._poll is not None and bool(self._poll.poll(0))
+
     # The way of an exchange
 
     async def send(self, message: Message, progress: Progress) -> Head:
@@ -96,7 +101,7 @@ class Connection(Stream):
             if trace is not None:
                 return await self._send_traced(trace, message, answer, timeouts)
             self._write_head(message)
-            if message.content is None or framed.expects or not self._can_write:
+            if message.content is None or framed.expects or not self._can_write or self._is_sliced(message):
                 await self._send_body(message, answer, timeouts.get("write"))
             progress.reached(Phase.SENT)
             if not answer.has_head:
@@ -110,7 +115,10 @@ class Connection(Stream):
     def whole(self) -> bytes | None:
         """The response's body, if all of it is there already."""
         answer = self._answer
-        return answer.take() if answer is not None and answer.is_complete else None
+        if answer is None or not answer.is_complete:
+            return None
+        self._resume()
+        return answer.take()
 
     async def body(self) -> AsyncIterator[bytes]:
         """The parts of the response's body, as they come. Raises WireError."""
@@ -131,7 +139,7 @@ class Connection(Stream):
 
     def finish(self) -> None:
         """After the body, or instead of its rest: idle again if all was read, else closed."""
-        answer, self._answer = self._answer, None
+        answer = self._answer
         if (
             answer is None
             or not (answer.is_complete and answer.is_kept)
@@ -140,8 +148,13 @@ class Connection(Stream):
             or self._is_unfinished
         ):
             self.close()
+            self._answer = None
         else:
-            self.keep_for = None if answer.keep_for is None else max(0.0, answer.keep_for - MARGIN)
+            self._answer = None
+            answer.take()
+            self._resume()
+            said = answer.keep_for
+            self.keep_for = None if said is None else said - min(MARGIN, said / 2)
             self._spare = answer
 
     # Parts of it
@@ -180,7 +193,11 @@ class Connection(Stream):
         if self.is_closed or self._has_ended:
             self._fail(SendFailed, "the connection was closed")
         self._progress.reached(Phase.SENDING)
-        self._transport.write(message.written())
+        self._transport.write(message.written(with_content=not self._is_sliced(message)))
+
+    def _is_sliced(self, message: Message) -> bool:
+        """asyncio's TLS takes all that it is given at once and says of no limit: so it is given slices."""
+        return self._is_secure and message.content is not None and len(message.content) > SLICE
 
     async def _receive_head(self, answer: Answer) -> None:
         while not answer.has_head:
@@ -193,7 +210,7 @@ class Connection(Stream):
         """What `written` left of the body, in parts, until it ends or the answer comes."""
         assert self._transport is not None
         framed = message.framed
-        if message.content is not None and not framed.expects:
+        if message.content is not None and not (framed.expects or self._is_sliced(message)):
             await self._drain(answer, timeout)
             return
         if framed.expects:
@@ -201,7 +218,7 @@ class Connection(Stream):
                 if not await self._wait(CONTINUE_TIMEOUT):
                     break  # RFC 9110 section 10.1.1: a server need not say it
         size = 0
-        async for part in message.body if message.content is None else _once(message.content):
+        async for part in message.body if message.content is None else _slices(message.content):
             if answer.has_head or answer.failure is not None:
                 break
             if not part:
@@ -267,6 +284,11 @@ class Connection(Stream):
                 self._answer.end(self.error)
             self._wake()
 
+    def _closed(self) -> None:
+        if self._answer is not None:
+            self._answer.end(self.error or ConnectionAbortedError("closed on this side"))
+        super()._closed()
+
     def _pause(self) -> None:
         if not self._is_paused and self._transport is not None and not self.is_closed:
             self._is_paused = True
@@ -305,14 +327,21 @@ class Connection(Stream):
         while not self._can_write:
             if self.is_closed:
                 raise self.error or ConnectionAbortedError("the connection was closed")
-            if not await self._wait(timeout):
+            if not await self._wait_writable(timeout):
                 return False
         return True
+
+    def close_softly(self) -> None:
+        """Once what was written is sent, for which it has a second."""
+        if self._transport is not None and not self.is_closed:
+            self._loop.call_later(1.0, self.close)
+            self._transport.close()
 
     def info(self, name: str) -> Any:
         """asyncio's extra info of the transport."""
         return None if self._transport is None else self._transport.get_extra_info(name)
 
 
-async def _once(content: bytes) -> AsyncIterator[bytes]:
-    yield content
+async def _slices(content: bytes) -> AsyncIterator[bytes]:
+    for begin in range(0, len(content), SLICE):
+        yield content[begin : begin + SLICE]

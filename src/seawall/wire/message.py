@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-import functools
 import re
-from collections.abc import AsyncIterable, Mapping
+from collections.abc import AsyncIterable, Callable, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 from ..errors import InvalidRequest
 from ..origin import Origin
 
-__all__ = ["Message"]
+__all__ = ["Heads", "Message"]
+
+MAX_HEADS: Final = 128
+MAX_KEPT: Final = 2048  # B of a head that is kept
 
 HEAD: Final = re.compile(
     rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+ [\x21-\x7e\x80-\xff]+ HTTP/1\.1\r\n"
@@ -34,30 +36,56 @@ class Framed(NamedTuple):
     asks_upgrade: bool
 
 
-@functools.lru_cache(256)
-def framed(method: bytes, target: bytes, headers: tuple[tuple[bytes, bytes], ...]) -> Framed | None:
-    """The head of a request; None: HTTP/1.1 can't carry it. Kept for the next, which is most often the same."""
+class Heads:
+    """The heads of a client's last requests, for the next one's is most often the same. They go with the client."""
+
+    def __init__(self) -> None:
+        self._kept: dict[tuple[bytes, bytes, tuple[tuple[bytes, bytes], ...]], Framed] = {}
+
+    def __call__(self, method: bytes, target: bytes, headers: list[tuple[bytes, bytes]]) -> Framed | None:
+        """See `framed`."""
+        key = (method, target, tuple(headers))
+        found = self._kept.get(key)
+        if found is None:
+            found = framed(*key)
+            if found is not None and len(found.head) <= MAX_KEPT:
+                if len(self._kept) >= MAX_HEADS:
+                    del self._kept[next(iter(self._kept))]
+                self._kept[key] = found
+        return found
+
+    def clear(self) -> None:
+        self._kept.clear()
+
+
+def framed(method: bytes, target: bytes, headers: Sequence[tuple[bytes, bytes]]) -> Framed | None:
+    """The head of a request; None: HTTP/1.1 can't carry it."""
     parts = [method, b" ", target, b" HTTP/1.1\r\n"]
-    length: int | None = None
-    is_chunked = expects = asks_upgrade = False
+    expects = asks_upgrade = False
+    lengths: set[bytes] = set()
+    codings: list[bytes] = []
     is_good = True
     for name, value in headers:
         parts += (name, b": ", value, b"\r\n")
         is_good = is_good and b":" not in name
         match name.lower():
             case b"content-length":
-                length = int(value) if value.isdigit() else None
+                lengths.add(value)
             case b"transfer-encoding":
-                is_chunked = True
+                codings.append(value.lower())
             case b"expect":
                 expects = True
             case b"upgrade":
                 asks_upgrade = True
     parts.append(b"\r\n")
     head = b"".join(parts)
+    # A request that two servers could cut at different places is none (RFC 9112 section 6.3).
+    is_good = is_good and len(lengths) + len(codings) <= 1 and codings in ([], [b"chunked"])
+    is_good = is_good and all(length.isdigit() for length in lengths)
     if not is_good or head.count(b"\n") != len(headers) + 2 or not HEAD.fullmatch(head):
         return None
-    return Framed(head, length, is_chunked, expects, asks_upgrade)
+    length = int(lengths.pop()) if lengths else None
+    return Framed(head, length, bool(codings), expects, asks_upgrade)
 
 
 class Message:
@@ -81,6 +109,7 @@ class Message:
         content: bytes | None,
         body: AsyncIterable[bytes],
         extensions: Mapping[str, Any],
+        heads: Callable[[bytes, bytes, list[tuple[bytes, bytes]]], Framed | None] = framed,
     ) -> None:
         self.origin = origin
         self.method = method
@@ -89,21 +118,22 @@ class Message:
         self.content = content
         self.body = body
         self.extensions = extensions
-        found = framed(method, target, tuple(headers))
+        found = heads(method, target, headers)
         if found is None:
             # The text doesn't quote it: a header may be somebody's credentials.
             raise InvalidRequest(
-                f"{origin}: HTTP/1.1 can't carry this request: look for illegal bytes in its headers, method or target",
+                f"{origin}: HTTP/1.1 can't carry this request: look for illegal bytes in its headers, method or "
+                "target, or for a content-length and a transfer-encoding that don't go together",
                 origin=origin,
             )
         self.framed = found
         if content is not None and not found.is_chunked and (found.length or 0) != len(content):
             raise self.misframed(len(content))
 
-    def written(self) -> bytes:
+    def written(self, *, with_content: bool = True) -> bytes:
         """What goes out first: the head, and the body where it is there and wanted at once."""
         content = self.content
-        if not content or self.framed.expects:
+        if not content or self.framed.expects or not with_content:
             return self.framed.head
         return self.framed.head + (self.part(content) + self.end if self.framed.is_chunked else content)
 

@@ -62,7 +62,7 @@ class Pool:
         while idle := self._idle.get(origin):
             connection = next(reversed(idle))
             self._forget(connection)
-            if connection.is_usable:
+            if connection.is_usable and not connection.has_unseen():
                 return connection
             connection.close()
         return None

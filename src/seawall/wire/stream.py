@@ -9,6 +9,7 @@ is never used. Closing is synchronous throughout: it can't be cancelled.
 from __future__ import annotations
 
 import asyncio
+import select
 import ssl
 from collections.abc import Callable
 from typing import cast
@@ -32,9 +33,11 @@ class Stream(asyncio.Protocol):
         "_expires_at",
         "_is_secure",
         "_loop",
+        "_poll",
         "_timer",
         "_transport",
         "_waiter",
+        "_writer",
         "error",
         "is_closed",
         "on_closed",
@@ -45,6 +48,8 @@ class Stream(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._loop = asyncio.get_running_loop()
         self._waiter: asyncio.Future[bool] | None = None
+        self._writer: asyncio.Future[bool] | None = None
+        self._poll: select.poll | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._expires_at: float | None = None
         self._can_write = True
@@ -56,6 +61,10 @@ class Stream(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)  # uvloop's is no subclass
+        sock = transport.get_extra_info("socket")
+        if hasattr(select, "poll") and sock is not None:
+            self._poll = select.poll()
+            self._poll.register(sock.fileno(), select.POLLIN)
         if self._is_secure:
             self._transport.pause_reading()  # what comes before the handshake is the handshake's
 
@@ -115,6 +124,8 @@ class Stream(asyncio.Protocol):
 
     async def _wait(self, timeout: float | None) -> bool:
         """Until something happened: True; False after *timeout* s."""
+        if self.is_closed:
+            return True
         self._waiter = waiter = self._loop.create_future()
         if timeout is not None:
             self._expires_at = expires_at = self._loop.time() + timeout
@@ -129,6 +140,18 @@ class Stream(asyncio.Protocol):
         finally:
             self._waiter = self._expires_at = None
 
+    async def _wait_writable(self, timeout: float | None) -> bool:
+        """Until more may be written, or it is closed: True; False after *timeout* s. Beside a `_wait`."""
+        self._writer = writer = self._loop.create_future()
+        timer = None if timeout is None else self._loop.call_later(timeout, _expire, writer)
+        try:
+            is_woken: bool = await writer
+            return is_woken
+        finally:
+            self._writer = None
+            if timer is not None:
+                timer.cancel()
+
     def _tick(self) -> None:
         self._timer = None
         if self._expires_at is None or self._waiter is None:
@@ -139,5 +162,11 @@ class Stream(asyncio.Protocol):
             self._waiter.set_result(False)
 
     def _wake(self) -> None:
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(True)
+        for waiter in (self._waiter, self._writer):
+            if waiter is not None and not waiter.done():
+                waiter.set_result(True)
+
+
+def _expire(waiter: asyncio.Future[bool]) -> None:
+    if not waiter.done():
+        waiter.set_result(False)

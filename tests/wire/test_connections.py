@@ -1,0 +1,121 @@
+"""Connections in use by more than one task, idle ones, tunnels, and uploads; on real sockets."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+import httpx
+import pytest
+
+import seawall
+from seawall.testing import FaultServer, Request
+from seawall.testing.steps import early, ok
+
+pytestmark = pytest.mark.anyio
+
+
+async def test_unread_body_does_not_spoil_the_next_call(serve):
+    """A large body that came whole and was never read: the connection reads on."""
+
+    async def handler(request: Request) -> None:
+        await request.reply(body=b"x" * 400_000)
+
+    server = await serve(handler)
+    async with seawall.Client(timeout=2, retry=None) as client:
+        async with client.stream("GET", server.url):
+            await asyncio.sleep(0.1)  # all of it is there
+        assert len((await client.post(server.url)).content) == 400_000
+
+
+@pytest.mark.parametrize("step", ["second_answer:0.02", "idle:close:0.02"])
+def test_loop_that_was_busy_uses_no_spoilt_connection(fault_server, step):
+    """What came while the loop could not look is seen before the connection is used again."""
+
+    async def scenario() -> None:
+        async with seawall.Client(retry=None) as client:
+            await client.get(f"{fault_server.url}/x/{step}")
+            time.sleep(0.1)  # noqa: ASYNC251  # as a handler that computes
+            response = await client.post(f"{fault_server.url}/x/ok?key=mine")
+            assert response.json()["key"] == "mine"
+
+    asyncio.run(scenario())
+
+
+async def test_tunnel_is_read_and_written_at_once(serve):
+    """A reader that waits is not forgotten for a writer that waits too."""
+    let_in = asyncio.Event()
+
+    async def handler(request: Request) -> None:
+        await request.send(b"HTTP/1.1 101 X\r\nconnection: upgrade\r\nupgrade: x\r\n\r\n")
+        request.wire.pause()
+        await let_in.wait()
+        await request.send(b"hello")
+        await request.hang()
+
+    server = await serve(handler)
+    headers = {"connection": "upgrade", "upgrade": "x"}
+    async with seawall.Client() as client, client.stream("GET", server.url, headers=headers) as response:
+        stream = response.extensions["network_stream"]
+        reader = asyncio.create_task(stream.read(100, timeout=5))
+        await asyncio.sleep(0)
+        with pytest.raises(Exception, match="nothing was taken"):
+            await stream.write(b"x" * 30_000_000, timeout=0.1)
+        let_in.set()
+        assert await reader == b"hello"
+
+
+async def test_stream_closed_by_another_task_ends_its_reader(serve):
+    """At once, without a timeout."""
+
+    async def handler(request: Request) -> None:
+        await request.send(b"HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nhalf")
+        await request.hang()
+
+    server = await serve(handler)
+    async with seawall.Client(timeout=None) as client, client.stream("GET", server.url) as response:
+        reader = asyncio.create_task(response.aread())
+        await asyncio.sleep(0.05)
+        await response.aclose()
+        with pytest.raises(httpx.ReadError):
+            await asyncio.wait_for(reader, 5)
+
+
+async def test_early_answer_to_a_large_upload_over_tls():
+    """413 is heard, and the connection, which still has some of the upload, is not used again."""
+    async with FaultServer() as server:
+        port = server.listen("tls")
+        server.script("upload", early(413), ok())
+        async with seawall.Client(verify=server.client_context(), retry=None, timeout=2) as client:
+            response = await client.post(f"{port.url}/x?key=upload", content=b"x" * 20_000_000)
+            assert response.status_code == 413
+            assert (await client.get(f"{port.url}/x/ok")).status_code == 200
+        assert port.connections == 2
+
+
+async def test_slow_upload_over_tls_is_no_read_timeout():
+    """While the server takes it, the write timeout is what counts."""
+    async with FaultServer() as server:
+        port = server.listen("tls")
+        async with seawall.Client(verify=server.client_context(), retry=None) as client:
+            timeout = httpx.Timeout(5, read=0.5)
+            body = b"x" * 8_000_000
+            response = await client.post(f"{port.url}/x/ok?key=up", content=body, timeout=timeout)
+            assert response.status_code == 200
+        assert server.attempts("up")[0].length == len(body)
+
+
+async def test_bad_body_of_ours_is_not_held_against_the_address(serve):
+    """A body of another length than its headers say is the caller's mistake."""
+
+    async def ok_(request: Request) -> None:
+        await request.reply()
+
+    async def parts():
+        yield b"abcdef"
+
+    server = await serve(ok_)
+    async with seawall.Client() as client:
+        with pytest.raises(httpx.LocalProtocolError, match="content-length 3"):
+            await client.post(server.url, content=parts(), headers={"content-length": "3"})
+        assert client._shared.wire._dialler._bad == {}
