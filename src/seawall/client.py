@@ -134,22 +134,16 @@ class Client(httpx.AsyncClient):
     def build_request(self, method: str, url: httpx.URL | str, **arguments: Any) -> httpx.Request:
         """As in httpx."""
 
-        def build() -> httpx.Request:
-            return super(Client, self).build_request(method, url, **arguments)
-
-        if any(
-            given is not USE_CLIENT_DEFAULT and (given is not None or name == "timeout")
-            for name, given in arguments.items()
-        ):
-            return build()
-        return self._prepared.request(self, method, url, build)
+        if not _are_defaults(arguments):
+            return super().build_request(method, url, **arguments)
+        return self._prepared.request(self, method, url, super().build_request)
 
     def _is_plain(self, request: httpx.Request, arguments: Mapping[str, object]) -> bool:
         """Whether httpx would do no more for it than `settle` does."""
         hooks = self.event_hooks
         return (
             self._has_sent  # the first is httpx's, which notes that the client is open
-            and all(given is USE_CLIENT_DEFAULT for given in arguments.values())
+            and _are_defaults(arguments)
             and self.auth is None
             and not (hooks["request"] or hooks["response"] or self._mounts or self.is_closed)
             and self._transport is self._plain_transport
@@ -178,6 +172,17 @@ HTTPX_ARGUMENTS = list(inspect.signature(httpx.AsyncClient).parameters)
 OUR_DEFAULTS = {
     name: each.default for name, each in inspect.signature(Client).parameters.items() if name != "arguments"
 }
+
+
+def _are_defaults(arguments: Mapping[str, object]) -> bool:
+    """Whether a call asks for nothing of its own."""
+    for name, given in arguments.items():
+        if given is not USE_CLIENT_DEFAULT and (given is not None or name in NONE_MEANS):
+            return False
+    return True
+
+
+NONE_MEANS = ("timeout", "auth")  # "off", and not "left out"
 
 
 def _check_names(arguments: Mapping[str, object]) -> None:

@@ -60,7 +60,7 @@ class Prepared:
         self._templates: dict[tuple[str, str], Template] = {}
 
     def request(
-        self, client: httpx.AsyncClient, method: str, url: object, build: Callable[[], httpx.Request]
+        self, client: httpx.AsyncClient, method: str, url: httpx.URL | str, build: Callable[..., httpx.Request]
     ) -> httpx.Request:
         """As *build* would make it; by it, where there is no template that still fits."""
         if (
@@ -71,12 +71,12 @@ class Prepared:
             or client.cookies
             or httpx.AsyncClient.build_request is not BUILD
         ):
-            return build()
+            return build(method, url)
         key = (method, url)
         template = self._templates.get(key)
         if template is not None and template.raw == client.headers.raw:
             return template.request(method, client.timeout)
-        request = build()
+        request = build(method, url)
         if request.extensions.keys() == {"timeout"}:
             if len(self._templates) >= MAX_PREPARED:
                 del self._templates[next(iter(self._templates))]

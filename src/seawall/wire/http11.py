@@ -33,6 +33,7 @@ class Connection(Stream):
 
     Attributes:
         is_upgraded: It speaks another protocol now (101, CONNECT); its bytes are in `tunnelled`.
+        idle_at: Since when it is in the pool.
         keep_for: s that it may be idle and the server, by its Keep-Alive header, still has it; None: it didn't say.
     """
 
@@ -46,6 +47,7 @@ class Connection(Stream):
         "_read_timeout",
         "_spare",
         "address",
+        "idle_at",
         "is_upgraded",
         "keep_for",
         "origin",
@@ -59,6 +61,7 @@ class Connection(Stream):
         self.is_upgraded = False
         self.keep_for: float | None = None
         self.tunnelled = bytearray()
+        self.idle_at = 0.0
         self._answer: Answer | None = None  # of the exchange under way
         self._spare: Answer | None = None  # of the one before
         self._has_ended = self._is_paused = self._is_spoilt = self._is_unfinished = False

@@ -19,6 +19,9 @@ from .http11 import Connection
 __all__ = ["Pool", "Slots"]
 
 
+UNSEEN_AFTER = 0.005  # s idle; a connection that is used again at once needs no system call to be looked at
+
+
 class Slots(Protocol):
     """The cap: FIFO, cancel-safe. A bulkhead is one."""
 
@@ -62,7 +65,8 @@ class Pool:
         while idle := self._idle.get(origin):
             connection = next(reversed(idle))
             self._forget(connection)
-            if connection.is_usable and not connection.has_unseen():
+            is_long_idle = self._now() - connection.idle_at > UNSEEN_AFTER
+            if connection.is_usable and not (is_long_idle and connection.has_unseen()):
                 return connection
             connection.close()
         return None
@@ -102,6 +106,7 @@ class Pool:
         if not connection.is_usable or self._slots.has_waiters or self._max_idle == 0 or connection.keep_for == 0:
             connection.close()
             return
+        connection.idle_at = now = self._now()
         while self._max_idle is not None and len(self._by_age) >= self._max_idle:
             self._close_oldest()
         self._idle.setdefault(connection.origin, {})[connection] = None
@@ -109,7 +114,7 @@ class Pool:
         if keep_for is not None and (self._expiry is None or keep_for < self._expiry):
             self._expire_early(connection, keep_for)
         if self._expiry is not None:
-            self._by_age[connection] = self._now() + self._expiry
+            self._by_age[connection] = now + self._expiry
             self._start_timer()
         else:
             self._by_age[connection] = float("inf")
