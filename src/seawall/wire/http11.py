@@ -240,14 +240,12 @@ class Connection(Stream):
             raise message.misframed(size)
 
     async def _drain(self, answer: Answer, timeout: float | None) -> None:
-        """Until the peer has taken enough, or has answered; the timeout is one without progress."""
-        assert self._transport is not None
-        left = self._transport.get_write_buffer_size()
+        """Until the peer has taken enough, or has answered; as in httpx, one timeout for all that was written."""
+        expires_at = None if timeout is None else self._loop.time() + timeout
         while not (self._can_write or answer.has_head or answer.failure):
-            if not await self._wait(timeout):
-                before, left = left, self._transport.get_write_buffer_size()
-                if left >= before:
-                    self._fail(WriteTimeout, f"nothing was taken for {timeout:g} s")
+            left = None if expires_at is None else expires_at - self._loop.time()
+            if not await self._wait(left):
+                self._fail(WriteTimeout, f"not all was taken within {timeout:g} s")
         self._is_unfinished = not self._can_write
 
     def _fail(self, kind: type[WireError], what: str) -> NoReturn:
