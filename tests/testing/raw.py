@@ -6,7 +6,7 @@ import socket
 import ssl
 from dataclasses import dataclass
 
-SILENCE = 0.15  # s without a byte
+SILENCE = 0.12  # s without a byte
 
 
 @dataclass

@@ -159,7 +159,7 @@ def all_seen(server) -> dict[str, Seen]:
     """Of each step; side by side, for silence takes its time."""
     with ThreadPoolExecutor(16) as pool:
         targets = [f"/x/{step}?key={step.replace('+', '%2B')}" for step in CASES]
-        return dict(zip(CASES, pool.map(lambda target: ask(server.port, target, silence=0.5), targets), strict=True))
+        return dict(zip(CASES, pool.map(lambda target: ask(server.port, target, silence=0.35), targets), strict=True))
 
 
 @pytest.mark.parametrize("step", CASES)
