@@ -22,12 +22,7 @@ async def httpx_client(cell: dict[str, Any], tls: ssl.SSLContext, limits: dict[s
     async with httpx.AsyncClient(
         verify=tls, timeout=limits["timeout"], http2=cell["http2"], proxy=cell["proxy"] or None, trust_env=False
     ) as client:
-
-        async def ask(method: str, url: str, body: bytes | None) -> tuple[int, bytes]:
-            response = await client.request(method, url, content=body, headers=_headers(cell))
-            return response.status_code, response.content
-
-        yield ask
+        yield _asking(client, cell)
 
 
 @asynccontextmanager
@@ -43,12 +38,7 @@ async def seawall_client(cell: dict[str, Any], tls: ssl.SSLContext, limits: dict
         trust_env=False,
         dns=seawall.DNS(nameservers=(cell["dns"],) if cell["dns"] else None),
     ) as client:
-
-        async def ask(method: str, url: str, body: bytes | None) -> tuple[int, bytes]:
-            response = await client.request(method, url, content=body, headers=_headers(cell))
-            return response.status_code, response.content
-
-        yield ask
+        yield _asking(client, cell)
 
 
 @asynccontextmanager
@@ -72,6 +62,16 @@ async def aiohttp_client(cell: dict[str, Any], tls: ssl.SSLContext, limits: dict
 
 
 CLIENTS = {"httpx": httpx_client, "aiohttp": aiohttp_client, "seawall": seawall_client}
+
+
+def _asking(client: Any, cell: dict[str, Any]) -> Ask:
+    """By a client of httpx's API."""
+
+    async def ask(method: str, url: str, body: bytes | None) -> tuple[int, bytes]:
+        response = await client.request(method, url, content=body, headers=_headers(cell))
+        return response.status_code, response.content
+
+    return ask
 
 
 def _headers(cell: dict[str, Any]) -> dict[str, str]:

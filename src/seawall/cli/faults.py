@@ -22,6 +22,7 @@ from ..testing.http.scripts import Received
 from ..testing.http.vocabulary import FAULTS, row
 from ..testing.network import Dose, Link, Network, toxic
 from ..testing.steps import STEPS
+from .text import plain
 
 __all__ = ["print_steps", "run"]
 
@@ -46,12 +47,12 @@ async def run(*, host: str, port: int, ca: Path | None) -> int:
 
     def attempt(received: Received) -> None:
         size = f", {received.length} B" if received.length else ""
-        what = escape(_plain(f"{received.method} {received.target}{size}"))
+        what = plain(f"{received.method} {received.target}{size}")
         where = f"{received.port} connection {received.connection} request {received.request}"
         say(f"{where}: {what} -> [bold]{escape(received.step)}[/]")
 
     def query(asked: Query) -> None:
-        say(f"dns {asked.transport}: {escape(_plain(asked.name))} {asked.kind} -> [bold]{escape(asked.done)}[/]")
+        say(f"dns {asked.transport}: {plain(asked.name)} {asked.kind} -> [bold]{escape(asked.done)}[/]")
 
     stop = asyncio.Event()
     async with AsyncExitStack() as stack:
@@ -172,8 +173,3 @@ def _does(port: Port) -> str:
     kind = next((kind for kind in STEPS if kind.name == port.name), None)
     fault = next((fault for fault in FAULTS if f"port:{port.name}" in fault.how.split()), None)
     return kind.does if kind is not None else f"{fault.fault}: {fault.sees}" if fault is not None else ""
-
-
-def _plain(text: str) -> str:
-    """What a client wrote, without its power over a terminal."""
-    return "".join(character if character.isprintable() else "?" for character in text)

@@ -12,6 +12,7 @@ from rich.markup import escape
 from .. import Client
 from ..events import Attempt, Phase
 from ..settings import UNSET
+from .text import plain
 
 __all__ = ["run"]
 
@@ -46,9 +47,7 @@ async def _fetch(console: Console, client: Client, method: str, url: str) -> int
     is_good = response.status_code < 400
     colour = "green" if is_good else "red"
     kind = response.headers.get("content-type", "no content type")
-    console.print(
-        f"  [{colour}]{response.status_code} {_plain(response.reason_phrase)}[/], {size} bytes, {_plain(kind)}"
-    )
+    console.print(f"  [{colour}]{response.status_code} {plain(response.reason_phrase)}[/], {size} bytes, {plain(kind)}")
     if attempts.note:
         console.print(f"  {escape(attempts.note)}")
     return 0 if is_good else 1
@@ -69,11 +68,6 @@ def _print(console: Console, attempts: Sequence[Attempt]) -> None:
         if attempt.delay:
             console.print(f"  [dim]after {_ms(attempt.delay)} ms[/]")
         console.print(f"  {attempt.number}{parts}  {whom} -> [{colour}]{attempt.outcome}[/]")
-
-
-def _plain(text: str) -> str:
-    """What a server wrote, without its power over a terminal."""
-    return escape("".join(character if character.isprintable() else "?" for character in text))
 
 
 def _parts(attempt: Attempt) -> list[str]:

@@ -72,13 +72,10 @@ class Answered:
             async with self._trace.step("http11.receive_response_body", request=self._trace.request):
                 async for part in connection.body():
                     yield part
-        except Exception:
-            if self._trace is not None:
+        except BaseException as error:
+            if self._trace is not None and isinstance(error, Exception):
                 async with self._trace.step("http11.response_closed"):
                     self.abandon()
-            self.abandon()
-            raise
-        except BaseException:
             self.abandon()
             raise
 
@@ -124,26 +121,29 @@ class Wire:
             Unsent, WireError: By how far it got.
         """
         timeouts = message.extensions.get("timeout", {})
+        trace = Trace.of(message)
         connection = self.pool.take(message.origin)
         progress.is_reused = connection is not None
         if connection is None:
-            connection = await self._open(message, progress, timeouts)
+            connection = await self._open(message, progress, timeouts, trace)
         progress.address = connection.address
         try:
-            head = await connection.send(message, progress)
+            head = await connection.send(message, progress, trace)
         except WireError:
             if not progress.is_reused and connection.address is not None and progress.phase >= Phase.SENDING:
                 # It took the connection and then broke it, or said nothing: a retry dials another first.
                 self._dialler.mark_bad(message.origin, connection.address)
             raise
-        return Answered(head, connection, progress, self.pool, Trace.of(message))
+        return Answered(head, connection, progress, self.pool, trace)
 
     async def aclose(self) -> None:
         self.pool.close()
         self.heads.clear()
         await self.names.aclose()
 
-    async def _open(self, message: Message, progress: Progress, timeouts: Mapping[str, float | None]) -> Connection:
+    async def _open(
+        self, message: Message, progress: Progress, timeouts: Mapping[str, float | None], trace: Trace | None
+    ) -> Connection:
         origin, pool = message.origin, self.pool
         started_at = self._now()
         limit = timeouts.get("connect")
@@ -167,7 +167,7 @@ class Wire:
                     answer.addresses,
                     progress,
                     server_hostname=message.extensions.get("sni_hostname"),
-                    trace=Trace.of(message),
+                    trace=trace,
                 )
         except BaseException as error:
             pool.cancel()

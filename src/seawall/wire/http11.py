@@ -83,7 +83,7 @@ class Connection(Stream):
 
     # The way of an exchange
 
-    async def send(self, message: Message, progress: Progress) -> Head:
+    async def send(self, message: Message, progress: Progress, trace: Trace | None = None) -> Head:
         """
         Send a request, and read the response's head; it may come before the request is all sent.
 
@@ -100,7 +100,6 @@ class Connection(Stream):
         framed = message.framed
         try:
             answer = self._answer = self._next_answer(message.method, asks_upgrade=framed.asks_upgrade)
-            trace = Trace.of(message)
             if trace is not None:
                 return await self._send_traced(trace, message, answer, timeouts)
             self._write_head(message)
@@ -135,10 +134,8 @@ class Connection(Stream):
                 yield part
             elif answer.is_complete:
                 return
-            elif answer.failure is not None:
-                self._fail(*answer.failure)
-            elif not await self._wait(self._read_timeout):
-                self._fail(ReadTimeout, f"nothing came for {self._read_timeout:g} s")
+            else:
+                await self._receive(answer)
 
     def finish(self) -> None:
         """After the body, or instead of its rest: idle again if all was read, else closed."""
@@ -204,10 +201,14 @@ class Connection(Stream):
 
     async def _receive_head(self, answer: Answer) -> None:
         while not answer.has_head:
-            if answer.failure is not None:
-                self._fail(*answer.failure)
-            if not await self._wait(self._read_timeout):
-                self._fail(ReadTimeout, f"nothing came for {self._read_timeout:g} s")
+            await self._receive(answer)
+
+    async def _receive(self, answer: Answer) -> None:
+        """Something more of it. Raises WireError."""
+        if answer.failure is not None:
+            self._fail(*answer.failure)
+        if not await self._wait(self._read_timeout):
+            self._fail(ReadTimeout, f"nothing came for {self._read_timeout:g} s")
 
     async def _send_body(self, message: Message, answer: Answer, timeout: float | None) -> None:
         """What `written` left of the body, in parts, until it ends or the answer comes."""

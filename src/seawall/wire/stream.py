@@ -158,8 +158,8 @@ class Stream(asyncio.Protocol):
             return  # nobody waits: it starts again with who does
         if self._loop.time() < self._expires_at:
             self._timer = self._loop.call_at(self._expires_at, self._tick)
-        elif not self._waiter.done():
-            self._waiter.set_result(False)
+        else:
+            _expire(self._waiter)
 
     def _wake(self) -> None:
         for waiter in (self._waiter, self._writer):

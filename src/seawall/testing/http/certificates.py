@@ -60,13 +60,13 @@ class Certificates:
 
     def http2(self) -> ssl.SSLContext:
         """Good, and speaks HTTP/2 alone."""
-        context = self.context(self.authority.issue_cert(*self._names))
+        context = self.good()
         context.set_alpn_protocols(["h2"])
         return context
 
     def rekeyed(self) -> ssl.SSLContext:
         """Good, but with a key of its own each time: no pin on an earlier one fits."""
-        return self.context(self.authority.issue_cert(*self._names))
+        return self.good()
 
     def wrong_host(self) -> ssl.SSLContext:
         return self.context(self.authority.issue_cert("wrong.example"))
@@ -75,20 +75,16 @@ class Certificates:
         return self.context(trustme.CA().issue_cert(*self._names))
 
     def expired(self) -> ssl.SSLContext:
-        now = datetime.now(UTC)
-        return self.context(
-            self.authority.issue_cert(
-                *self._names, not_before=now - timedelta(days=30), not_after=now - timedelta(days=1)
-            )
-        )
+        return self._dated(-30, -1)
 
     def not_yet_valid(self) -> ssl.SSLContext:
+        return self._dated(1, 30)
+
+    def _dated(self, begin: int, end: int) -> ssl.SSLContext:
+        """Valid from and until so many days from now."""
         now = datetime.now(UTC)
-        return self.context(
-            self.authority.issue_cert(
-                *self._names, not_before=now + timedelta(days=1), not_after=now + timedelta(days=30)
-            )
-        )
+        begins_at, ends_at = now + timedelta(days=begin), now + timedelta(days=end)
+        return self.context(self.authority.issue_cert(*self._names, not_before=begins_at, not_after=ends_at))
 
     def no_intermediate(self) -> ssl.SSLContext:
         """Issued by an intermediate authority whose certificate isn't sent."""
@@ -117,7 +113,7 @@ class Certificates:
 
     def wants_client(self) -> ssl.SSLContext:
         """Good, and asks for a certificate of the client's, issued by the same authority."""
-        context = self.context(self.authority.issue_cert(*self._names))
+        context = self.good()
         context.verify_mode = ssl.CERT_REQUIRED
         self.authority.configure_trust(context)
         return context
@@ -128,7 +124,7 @@ class Certificates:
 
     def only(self, version: ssl.TLSVersion) -> ssl.SSLContext:
         """Good, with this version alone."""
-        context = self.context(self.authority.issue_cert(*self._names))
+        context = self.good()
         if version < ssl.TLSVersion.TLSv1_2:
             context.set_ciphers("ALL:@SECLEVEL=0")
         with warnings.catch_warnings():

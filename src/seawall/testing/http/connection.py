@@ -2,8 +2,8 @@
 One HTTP/1.1 connection, the server's side, down to how it ends.
 
 Rules: bytes are written as they are given, never mended. FIN is a half-close, and what the client still sends is read
-and dropped, for a socket that is closed with unread bytes sends RST. A client that
-goes, or ends its side, ends what is being done for it.
+and dropped, for a socket that is closed with unread bytes sends RST. A client that goes, or ends its side, ends what is
+being done for it.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import struct
 import sys
 from collections.abc import Awaitable, Callable
 from http import HTTPStatus
+from typing import NoReturn
 
 from .request import Gone, Request
 from .secure import Secure
@@ -133,9 +134,7 @@ class Connection(asyncio.Protocol):
                 await self._more()
         while (end := self._buffer.find(b"\r\n\r\n")) < 0:
             if len(self._buffer) > MAX_HEAD:
-                self._transport.write(b"HTTP/1.1 431 X\r\ncontent-length: 0\r\nconnection: close\r\n\r\n")
-                self.close()
-                raise Gone
+                self._refuse(431)
             await self._more()
         lines = self._buffer[:end].decode("latin-1").split("\r\n")
         del self._buffer[: end + 4]
@@ -166,7 +165,7 @@ class Connection(asyncio.Protocol):
             return await self._read_chunks(request, limit)
         said = request.headers.get("content-length") or "0"
         if not (said.isascii() and said.isdecimal()) or int(said) > MAX_BODY:
-            await self._refuse(400 if not said.isdecimal() else 413)
+            self._refuse(400 if not said.isdecimal() else 413)
         length = int(said)
         parts = [request.body]
         have = len(request.body)
@@ -188,7 +187,7 @@ class Connection(asyncio.Protocol):
                 said = (await self._line()).partition(b";")[0].strip()
                 size = int(said, 16) if said.isalnum() else -1
                 if not 0 <= size <= MAX_BODY - have:
-                    await self._refuse(400 if size < 0 else 413)
+                    self._refuse(400 if size < 0 else 413)
                 if size == 0:
                     while await self._line():
                         pass
@@ -200,8 +199,7 @@ class Connection(asyncio.Protocol):
                 have += size
             return False
         except ValueError:
-            await self._refuse(400)  # no chunk
-            return False
+            self._refuse(400)  # no chunk
         finally:
             request.body = b"".join(parts)
 
@@ -249,7 +247,7 @@ class Connection(asyncio.Protocol):
         else:
             self.close()
 
-    async def _refuse(self, status: int) -> None:
+    def _refuse(self, status: int) -> NoReturn:
         """The request can't be read."""
         self._transport.write(head(status, [("content-length", "0"), ("connection", "close")]))
         self.close()

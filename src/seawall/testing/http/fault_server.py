@@ -240,7 +240,7 @@ class FaultServer(Service):
             lambda request: self._serve(request, name),
             host=self.host,
             port=number,
-            is_secure=any("tls" in str(step) or ("h2" in str(step) and "clear" not in str(step)) for step in script),
+            is_secure=any(map(_is_secure, script)),
             count=self._count,
             certificates=lambda: self.certificates,
         )
@@ -290,3 +290,9 @@ def _meeting(step: Step) -> Callable[[Incoming], Awaitable[Any]]:
 
 async def _healed(incoming: Incoming) -> None:
     await incoming.serve()
+
+
+def _is_secure(step: Step) -> bool:
+    """Whether clients are to speak TLS to it."""
+    ((kind, values),) = step.parts
+    return kind.name.startswith("tls") or (kind.name.startswith("h2") and "clear" not in values)

@@ -1,0 +1,12 @@
+"""What strangers wrote, without its power over a terminal."""
+
+from __future__ import annotations
+
+from rich.markup import escape
+
+__all__ = ["plain"]
+
+
+def plain(text: str) -> str:
+    """*text* for `rich.console.Console.print`: no control characters, no markup."""
+    return escape("".join(character if character.isprintable() else "?" for character in text))
