@@ -22,16 +22,16 @@ from typing import TypeVar
 
 from .clock import Clock
 from .errors import ClientClosed, DeadlineExceeded, SeawallError
-from .events import CallEnded, Events, Phase, Progress, RetryScheduled
+from .events import CallEnded, Events, Phase, RetryScheduled
 from .exchange import Exchange
 from .hop import CURRENT, Call, Hop
 from .origin import Origin
 from .policy.bulkhead import BulkheadState
-from .policy.deadline import Pace, earliest
 from .policy.origins import Origins
 from .policy.outcome import Outcome, is_failure, is_safe
 from .policy.retry import Retries
 from .settings import Policy, Retry
+from .timer import Timer, Timers
 
 __all__ = ["Layers"]
 
@@ -65,6 +65,8 @@ class Layers:
         self.origins = Origins(base, per_host, rng=rng, events=events, now=clock.now)
         self.slots = BulkheadState("client", max_connections or 2**62, setting="Limits.max_connections")
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._now = clock.now
+        self._timers = Timers()
         self._hops: set[Hop] = set()
         self._drained: asyncio.Future[None] | None = None
         self._is_closed = False
@@ -74,7 +76,7 @@ class Layers:
     def begin(self, *, is_buffered: bool) -> Call:
         """A new call of this task; the caller puts it into `CURRENT`."""
         self._check_loop()
-        return Call(self, self._clock.now(), is_buffered=is_buffered)
+        return Call(self, self._now(), is_buffered=is_buffered)
 
     @property
     def calls(self) -> int:
@@ -88,8 +90,7 @@ class Layers:
         """
         self._is_closed = True
         for hop in self._hops:
-            if not hop.timer.expired():
-                hop.timer.reschedule(0.0)  # long past
+            hop.timer.reschedule(0.0)  # long past
         if self._hops:
             self._drained = self._drained or asyncio.get_running_loop().create_future()
             await asyncio.wait([self._drained], timeout=self.close_timeout)
@@ -105,10 +106,9 @@ class Layers:
         Raises:
             DeadlineExceeded, ClientClosed, or the error of the last attempt, with ``attempts``.
         """
-        self._check_loop()
         call = CURRENT.get()
         if call is None or call.owner is not self or call.is_over:
-            call = Call(self, self._clock.now(), is_buffered=False)
+            call = self.begin(is_buffered=False)
         exchange.is_buffered = call.is_buffered
         state = self.origins[exchange.origin]
         policy = state.policy if exchange.options is None else exchange.options.over(state.policy)
@@ -116,36 +116,35 @@ class Layers:
             call.set_deadline(policy, exchange.timeouts)
         if self._is_closed:
             raise exchange.adopt(self._closed(exchange.origin))
-        deadline_at = call.deadline_at
-        timer = asyncio.timeout_at(deadline_at)
-        hop = Hop(call, state, policy, timer)
-        if deadline_at is not None and deadline_at <= self._clock.now():
+        deadline_at, now = call.deadline_at, self._now()
+        timer = Timer(self._timers, deadline_at)
+        hop = Hop(call, state, policy, timer, self._now)
+        if deadline_at is not None and deadline_at <= now:
             raise exchange.adopt(self._exceeded(hop))
         try:
-            async with timer:
+            with timer:
                 self._hops.add(hop)
-                try:
-                    return await self._attempts(hop, exchange)
-                finally:
-                    self._hops.discard(hop)
-                    if self._drained is not None and not self._hops and not self._drained.done():
-                        self._drained.set_result(None)
+                return await self._attempts(hop, exchange, now)
         except TimeoutError as expiry:
-            if not timer.expired():
+            if not timer.is_expired:
                 raise
             error = self._closed(exchange.origin) if self._is_closed else self._exceeded(hop)
             self._events.emit(CallEnded(exchange.origin, len(call.attempts), type(error).__name__, ""))
             raise exchange.adopt(error) from (hop.last_error or expiry)
+        finally:
+            self._hops.discard(hop)
+            if self._drained is not None and not self._hops and not self._drained.done():
+                self._drained.set_result(None)
+            exchange.end()
 
-    async def _attempts(self, hop: Hop, exchange: Exchange[R]) -> R:
+    async def _attempts(self, hop: Hop, exchange: Exchange[R], started_at: float) -> R:
         """Retry: attempts until one is good, or not worth or safe to be followed by another."""
         settings = hop.policy.retry
-        started_at = self._clock.now()
         retries: Retries | None = None
-        delay = 0.0
+        now, delay = started_at, 0.0
         self.origins.deposit(hop.state, started_at)
         while True:
-            attempt = await self._attempt(hop, exchange, delay)
+            attempt = await self._attempt(hop, exchange, now, delay)
             outcome, response, release = attempt
             wait: float | None = None
             note = ""
@@ -153,7 +152,7 @@ class Layers:
                 if isinstance(settings, Retry) and not _is_good(outcome, settings):
                     if retries is None:
                         retries = self._retries(hop, exchange, settings, started_at)
-                    wait = await retries.after(outcome, response, self._clock.now())
+                    wait = await retries.after(outcome, response, self._now())
                     note = retries.note
                 if wait is not None and response is not None:
                     await exchange.discard(response)
@@ -169,13 +168,13 @@ class Layers:
                 release()
             del response
             hop.last_error, hop.progress = outcome.error or hop.last_error, None
-            self._reschedule(hop, hop.call.deadline_at)  # the body of this attempt may have pushed it ahead
+            hop.timer.reschedule(hop.call.deadline_at)  # the body of this attempt may have pushed it ahead
             self._events.emit(RetryScheduled(exchange.origin, len(hop.call.attempts) + 1, wait, outcome.name))
             await self._clock.sleep(wait)
-            delay = wait
+            now, delay = self._now(), wait
 
     async def _attempt(
-        self, hop: Hop, exchange: Exchange[R], delay: float
+        self, hop: Hop, exchange: Exchange[R], now: float, delay: float
     ) -> tuple[Outcome, R | None, Callable[[], None] | None]:
         """
         Breaker, bulkhead, exchange: one attempt, and what came of it.
@@ -186,24 +185,22 @@ class Layers:
         if self._is_closed:
             raise exchange.adopt(self._closed(exchange.origin))
         state = hop.state
-        progress = hop.progress = Progress(self._clock.now)
+        progress = hop.begin(now)
         generation: int | None = None
         response: R | None = None
         outcome: Outcome | None = None
         has_permit = False
         name, detail = "cancelled", ""
         try:
-            generation = state.enter(progress.started_at)
+            generation = state.enter(now)
             if not state.try_acquire():
                 progress.waited = await state.acquire(exchange.timeouts.get("pool"))
                 has_permit = True
-                generation = state.enter_again(generation, self._clock.now())
+                generation = state.enter_again(generation, self._now())
             has_permit = True
-            sent, received = self._pace(hop)
-            exchange.watch(sent)
-            response = await exchange.send(progress)
-            if hop.call.is_buffered:
-                await exchange.read(response, received)
+            response = await exchange.send(progress, hop)
+            if hop.call.is_buffered and not exchange.is_whole(response):
+                await exchange.read(response, hop)
             outcome = exchange.outcome(response, progress)
             name = outcome.name
         except SeawallError as error:
@@ -215,16 +212,16 @@ class Layers:
             if outcome is None:
                 raise
         finally:
-            attempts = hop.call.attempts
-            attempt = progress.end(exchange.origin, len(attempts) + 1, delay, name, detail)
+            attempts, now = hop.call.attempts, self._now()
+            attempt = progress.end(now, exchange.origin, len(attempts) + 1, delay, name, detail)
             attempts.append(attempt)
             if outcome is not None:
                 failed = is_failure(outcome)
             else:
                 # Cancelled: by our own deadline, while the server was to do something, or by somebody else.
-                is_late = hop.timer.expired() and not self._is_closed and progress.phase >= Phase.CONNECTING
+                is_late = hop.timer.is_expired and not self._is_closed and progress.phase >= Phase.CONNECTING
                 failed = True if is_late else None
-            state.leave(generation, self._clock.now(), is_failure=failed)
+            state.leave(generation, now, is_failure=failed)
             if has_permit and (outcome is None or response is None or hop.call.is_buffered):
                 state.release()
                 has_permit = False
@@ -244,7 +241,7 @@ class Layers:
             return is_safe(outcome, settings, is_idempotent=is_idempotent, is_replayable=exchange.is_replayable())
 
         def afford(delay: float) -> str:
-            now, deadline_at = self._clock.now(), hop.call.deadline_at
+            now, deadline_at = self._now(), hop.call.deadline_at
             if deadline_at is not None and delay >= deadline_at - now:
                 return f"a retry after {delay:.3g} s could not finish before the deadline"
             if hop.state.is_shut(now + delay):
@@ -252,26 +249,6 @@ class Layers:
             return "" if self.origins.withdraw(hop.state, now) else "the retry budget is empty"
 
         return Retries(settings, started_at=started_at, rng=self._rng, is_safe=safe, afford=afford)
-
-    def _pace(self, hop: Hop) -> tuple[Callable[[], None], Callable[[int], None]]:
-        """What is told of body parts sent and received: where the deadline is only derived, they push it ahead."""
-        call, now = hop.call, self._clock.now
-        pace = None if call.soft_at is None else Pace(call.soft_at)
-
-        def sent() -> None:
-            if pace is not None:
-                self._reschedule(hop, earliest(call.hard_at, pace.sent(now())))
-
-        def received(size: int) -> None:
-            if pace is not None:
-                self._reschedule(hop, earliest(call.hard_at, pace.received(size, now())))
-
-        return sent, received
-
-    def _reschedule(self, hop: Hop, when: float | None) -> None:
-        """Never once it struck, nor once the client closes: that instant is past, and stays."""
-        if not hop.timer.expired() and not self._is_closed:
-            hop.timer.reschedule(when)
 
     def _end(
         self,
@@ -298,7 +275,7 @@ class Layers:
         return response
 
     def _exceeded(self, hop: Hop) -> DeadlineExceeded:
-        call, now = hop.call, self._clock.now()
+        call, now = hop.call, self._now()
         elapsed = now - call.started_at
         deadline_at = call.deadline_at
         timeout = max(0.0, (now if deadline_at is None else deadline_at) - call.started_at)
@@ -331,7 +308,8 @@ class Layers:
                     "this seawall client belongs to another event loop: make one client per loop "
                     "(with asyncio.run, make it inside)"
                 )
-            self._loop = loop
+            self._loop = self._timers.loop = loop
+            self._now = self._clock.on(loop)
 
 
 def _is_good(outcome: Outcome, settings: Retry) -> bool:

@@ -17,7 +17,7 @@ from httpx import USE_CLIENT_DEFAULT
 from .clock import Clock
 from .events import Listener
 from .hop import CURRENT
-from .plain import Prepared, is_untouched, is_whole, settle
+from .plain import Prepared, is_bare, is_untouched, is_whole, settle
 from .settings import DNS, UNSET, Breaker, Budget, Bulkhead, Policy, Retry, Unset
 from .stats import Stats
 from .transport import LIMITS, Proxied, ResolverTypes, Shared, Transport, check_timeouts
@@ -101,7 +101,14 @@ class Client(httpx.AsyncClient):
         """A frozen snapshot of permits, queues, breakers, budgets, connections and names."""
         return self._shared.stats()
 
-    async def send(self, request: httpx.Request, *, stream: bool = False, **arguments: Any) -> httpx.Response:
+    async def send(
+        self,
+        request: httpx.Request,
+        *,
+        stream: bool = False,
+        auth: Any = USE_CLIENT_DEFAULT,
+        follow_redirects: Any = USE_CLIENT_DEFAULT,
+    ) -> httpx.Response:
         """
         As in httpx. All hops of the call share one deadline and one history.
 
@@ -110,20 +117,22 @@ class Client(httpx.AsyncClient):
         call = self._shared.layers.begin(is_buffered=not stream)
         token = CURRENT.set(call)
         try:
-            if stream or not self._is_plain(request, arguments):
+            is_plain = auth is follow_redirects is USE_CLIENT_DEFAULT and not stream and self._is_plain(request)
+            if not is_plain:
                 self._has_sent = True
-                return await super().send(request, stream=stream, **arguments)
+                return await super().send(request, stream=stream, auth=auth, follow_redirects=follow_redirects)
             started_at = time.perf_counter()
             try:
-                call.ready = response = await self._plain_transport.handle_async_request(request)
+                response = await self._plain_transport.handle_async_request(request)
             except httpx.RequestError as error:
                 error.request = request
                 raise
             if is_whole(response):
                 settle(response, request, started_at=started_at, default_encoding=self._plain_encoding)
                 return response
+            call.ready = response
             took = datetime.timedelta(seconds=time.perf_counter() - started_at)
-            last = await super().send(request, stream=stream, **arguments)
+            last = await super().send(request)
             with contextlib.suppress(RuntimeError):  # it was not closed yet, so has none
                 response.elapsed += took
             return last
@@ -131,21 +140,47 @@ class Client(httpx.AsyncClient):
             call.is_over = True
             CURRENT.reset(token)
 
-    def build_request(self, method: str, url: httpx.URL | str, **arguments: Any) -> httpx.Request:
+    def build_request(
+        self,
+        method: str,
+        url: httpx.URL | str,
+        *,
+        content: Any = None,
+        data: Any = None,
+        files: Any = None,
+        json: Any = None,
+        params: Any = None,
+        headers: Any = None,
+        cookies: Any = None,
+        timeout: Any = USE_CLIENT_DEFAULT,
+        extensions: Any = None,
+    ) -> httpx.Request:
         """As in httpx."""
+        if (
+            content is data is files is json is params is headers is cookies is extensions is None
+            and timeout is USE_CLIENT_DEFAULT
+        ):
+            return self._prepared.request(self, method, url, super().build_request)
+        return super().build_request(
+            method,
+            url,
+            content=content,
+            data=data,
+            files=files,
+            json=json,
+            params=params,
+            headers=headers,
+            cookies=cookies,
+            timeout=timeout,
+            extensions=extensions,
+        )
 
-        if not _are_defaults(arguments):
-            return super().build_request(method, url, **arguments)
-        return self._prepared.request(self, method, url, super().build_request)
-
-    def _is_plain(self, request: httpx.Request, arguments: Mapping[str, object]) -> bool:
+    def _is_plain(self, request: httpx.Request) -> bool:
         """Whether httpx would do no more for it than `settle` does."""
-        hooks = self.event_hooks
         return (
             self._has_sent  # the first is httpx's, which notes that the client is open
-            and _are_defaults(arguments)
-            and self.auth is None
-            and not (hooks["request"] or hooks["response"] or self._mounts or self.is_closed)
+            and is_bare(self)
+            and not self.is_closed
             and self._transport is self._plain_transport
             and "timeout" in request.extensions
             and not request.url.userinfo
@@ -172,17 +207,6 @@ HTTPX_ARGUMENTS = list(inspect.signature(httpx.AsyncClient).parameters)
 OUR_DEFAULTS = {
     name: each.default for name, each in inspect.signature(Client).parameters.items() if name != "arguments"
 }
-
-
-def _are_defaults(arguments: Mapping[str, object]) -> bool:
-    """Whether a call asks for nothing of its own."""
-    for name, given in arguments.items():
-        if given is not USE_CLIENT_DEFAULT and (given is not None or name in NONE_MEANS):
-            return False
-    return True
-
-
-NONE_MEANS = ("timeout", "auth")  # "off", and not "left out"
 
 
 def _check_names(arguments: Mapping[str, object]) -> None:

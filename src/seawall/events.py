@@ -118,11 +118,11 @@ Listener: TypeAlias = Callable[[Event], None]
 class Progress:
     """An attempt under way. The exchange tells it where it is; nobody else writes to it."""
 
-    __slots__ = ("_now", "address", "is_reused", "marks", "phase", "started_at", "waited")
+    __slots__ = ("address", "is_reused", "marks", "now", "phase", "started_at", "waited")
 
-    def __init__(self, now: Callable[[], float]) -> None:
-        self._now = now
-        self.started_at = now()
+    def __init__(self, now: Callable[[], float], started_at: float) -> None:
+        self.now = now
+        self.started_at = started_at
         self.phase = Phase.QUEUED
         self.address: Address | None = None
         self.is_reused = False
@@ -133,15 +133,14 @@ class Progress:
         """Forward only; a phase is marked once."""
         if phase > self.phase:
             self.phase = phase
-            self.marks.append((phase, self._now() - self.started_at))
+            self.marks.append((phase, self.now() - self.started_at))
 
-    def end(self, origin: Origin, number: int, delay: float, outcome: str, detail: str) -> Attempt:
-        duration = self._now() - self.started_at
+    def end(self, now: float, origin: Origin, number: int, delay: float, outcome: str, detail: str) -> Attempt:
         return Attempt(
             origin,
             number,
             delay,
-            duration,
+            now - self.started_at,
             self.phase,
             outcome,
             detail,

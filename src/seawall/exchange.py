@@ -11,9 +11,19 @@ from .origin import Origin
 from .policy.outcome import Outcome
 from .settings import Policy
 
-__all__ = ["Exchange"]
+__all__ = ["Exchange", "Pacer"]
 
 R = TypeVar("R")
+
+
+class Pacer(Protocol):
+    """Is told of the parts of a body that is streamed."""
+
+    def sent(self) -> None:
+        """One of the request's."""
+
+    def received(self, size: int) -> None:
+        """One of the response's, *size* bytes long."""
 
 
 class Exchange(Protocol[R]):
@@ -39,14 +49,14 @@ class Exchange(Protocol[R]):
     def is_replayable(self) -> bool:
         """Whether the request's body can be sent from its beginning."""
 
-    def watch(self, sent: Callable[[], None]) -> None:
-        """Have *sent* called for each part of a request body that is streamed."""
+    async def send(self, progress: Progress, pacer: Pacer) -> R:
+        """Up to the response's headers; where the body is read at once and was there with them, up to its end."""
 
-    async def send(self, progress: Progress) -> R:
-        """Up to the response's headers."""
+    def is_whole(self, response: R) -> bool:
+        """Nothing of its body is left to be read."""
 
-    async def read(self, response: R, received: Callable[[int], None]) -> None:
-        """The response's body into memory; *received* is told of each part's size."""
+    async def read(self, response: R, pacer: Pacer) -> None:
+        """The response's body into memory."""
 
     def own(self, response: R, release: Callable[[], None]) -> None:
         """Have *release* called once, when the response's body is closed."""
@@ -65,6 +75,9 @@ class Exchange(Protocol[R]):
 
     def adopt(self, error: SeawallError) -> Exception:
         """The same error, of httpx's class too."""
+
+    def end(self) -> None:
+        """The hop is over, however it ended."""
 
     def attach(self, response: R, history: History) -> None:
         """Show the history on the response."""

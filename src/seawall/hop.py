@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextvars import ContextVar
 from typing import Any
 
 from .events import Attempt, History, Progress
-from .policy.deadline import earliest, inherited
+from .policy.deadline import Pace, earliest, inherited
 from .policy.origins import OriginState
 from .settings import UNSET, Policy, Retry
+from .timer import Timer
 
 __all__ = ["CURRENT", "Call", "Hop"]
 
@@ -49,21 +49,45 @@ class Call:
 
 
 class Hop:
-    """A call's passage through the layers to one origin: constants of it, and what was last seen."""
+    """A call's passage through the layers to one origin: what it goes by, and what was last seen."""
 
-    __slots__ = ("call", "last_error", "policy", "progress", "state", "timer")
+    __slots__ = ("_pace", "call", "last_error", "now", "policy", "progress", "state", "timer")
 
-    def __init__(self, call: Call, state: OriginState, policy: Policy, timer: asyncio.Timeout) -> None:
+    def __init__(self, call: Call, state: OriginState, policy: Policy, timer: Timer, now: Callable[[], float]) -> None:
         self.call = call
         self.state = state
         self.policy = policy
         self.timer = timer
+        self.now = now
         self.progress: Progress | None = None
         self.last_error: Exception | None = None
+        self._pace: Pace | None = None
+
+    def begin(self, started_at: float) -> Progress:
+        """A new attempt."""
+        self._pace = None
+        self.progress = progress = Progress(self.now, started_at)
+        return progress
+
+    def sent(self) -> None:
+        """A part of the request's body was taken: where the deadline is only derived, that pushes it ahead."""
+        if (pace := self._paced()) is not None:
+            self.timer.reschedule(earliest(self.call.hard_at, pace.sent(self.now())))
+
+    def received(self, size: int) -> None:
+        """So did *size* bytes of the response's body."""
+        if (pace := self._paced()) is not None:
+            self.timer.reschedule(earliest(self.call.hard_at, pace.received(size, self.now())))
+
+    def _paced(self) -> Pace | None:
+        if self._pace is None and self.call.soft_at is not None:
+            self._pace = Pace(self.call.soft_at)
+        return self._pace
 
     def history(self, note: str = "") -> History:
         history = History(self.call.attempts)
-        history.note = note
+        if note:
+            history.note = note
         return history
 
 

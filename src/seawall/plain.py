@@ -12,18 +12,20 @@ import datetime
 import logging
 import time
 from collections.abc import Callable
-from functools import partial
+from http.cookiejar import CookieJar
+from operator import attrgetter
 from types import FunctionType
-from typing import Any, Final, cast
+from typing import Any, Final
 
 import httpx
 
-__all__ = ["Prepared", "Template", "is_untouched", "is_whole", "settle"]
+from .transport.private import ask, take_in, triples
+
+__all__ = ["Prepared", "is_bare", "is_untouched", "is_whole", "settle"]
 
 logger = logging.getLogger("httpx")
 
 METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS", "DELETE"})  # without a body they have no content-length
-EMPTY: Final = httpx.ByteStream(b"")
 MAX_PREPARED: Final = 1024
 NAMES: Final = (
     "send",
@@ -38,19 +40,21 @@ NAMES: Final = (
 class Template:
     """A request that httpx built, and what of the client it was built from."""
 
-    __slots__ = ("headers", "raw", "url")
+    __slots__ = ("_base_url", "_headers", "_of_client", "_url")
 
     def __init__(self, request: httpx.Request, client: httpx.AsyncClient) -> None:
-        self.url = request.url
-        self.headers = request.headers.copy()
-        self.raw = client.headers.raw
+        self._url = request.url
+        self._headers = list(triples(request.headers))
+        self._base_url = client.base_url
+        self._of_client = list(triples(client.headers))
+
+    def fits(self, client: httpx.AsyncClient) -> bool:
+        """Whether httpx would build the same now."""
+        return self._base_url is client._base_url and self._of_client == triples(client._headers)
 
     def request(self, method: str, timeout: httpx.Timeout) -> httpx.Request:
         """One like it."""
-        extensions = {"timeout": timeout.as_dict()}
-        request = httpx.Request(method, self.url, headers=self.headers, stream=EMPTY, extensions=extensions)
-        request.read()
-        return request
+        return ask(method, self._url, self._headers.copy(), {"timeout": timeout.as_dict()})
 
 
 class Prepared:
@@ -65,23 +69,33 @@ class Prepared:
         """As *build* would make it; by it, where there is no template that still fits."""
         if (
             type(url) is not str
-            or not url.startswith(("http://", "https://"))  # others depend on the base URL
             or method not in METHODS
-            or client.params
-            or client.cookies
+            or client._params
+            or has_cookies(client)
             or httpx.AsyncClient.build_request is not BUILD
         ):
             return build(method, url)
         key = (method, url)
         template = self._templates.get(key)
-        if template is not None and template.raw == client.headers.raw:
-            return template.request(method, client.timeout)
+        if template is not None and template.fits(client):
+            return template.request(method, client._timeout)
         request = build(method, url)
         if request.extensions.keys() == {"timeout"}:
             if len(self._templates) >= MAX_PREPARED:
                 del self._templates[next(iter(self._templates))]
             self._templates[key] = Template(request, client)
         return request
+
+
+def has_cookies(client: httpx.AsyncClient) -> bool:
+    jar = client._cookies.jar
+    return type(jar) is not CookieJar or bool(jar._cookies)  # type: ignore[attr-defined]
+
+
+def is_bare(client: httpx.AsyncClient) -> bool:
+    """Whether nothing of the client's own is to be done to a request: authentication, hooks, mounts."""
+    hooks = client._event_hooks
+    return not (client._auth or client._mounts or hooks["request"] or hooks["response"])
 
 
 def is_untouched(client: httpx.AsyncClient, own: type[httpx.AsyncClient]) -> bool:
@@ -93,10 +107,13 @@ def is_untouched(client: httpx.AsyncClient, own: type[httpx.AsyncClient]) -> boo
     """
     cls = type(client)
     return (
-        (cls is own or tuple(map(partial(getattr, cls), NAMES)) == tuple(map(partial(getattr, own), NAMES)))
-        and tuple(map(vars(httpx.AsyncClient).get, NAMES)) == METHODS_OF_HTTPX
+        methods_of(httpx.AsyncClient) == METHODS_OF_HTTPX
+        and (cls is own or methods_of(cls) == methods_of(own))
         and client.__dict__.keys().isdisjoint(NAMES)
     )
+
+
+methods_of: Final = attrgetter(*NAMES)
 
 
 def _own(name: str) -> object:
@@ -112,12 +129,12 @@ BUILD: Final = httpx.AsyncClient.build_request
 
 def is_whole(response: httpx.Response) -> bool:
     """Whether nothing is left to do for it but what `settle` does."""
-    headers = response.headers
-    return (
-        isinstance(response.stream, httpx.ByteStream)
-        and "set-cookie" not in headers
-        and not response.has_redirect_location
-    )
+    if type(response.stream) is not httpx.ByteStream:
+        return False
+    for _, name, _ in triples(response.headers):
+        if name == b"set-cookie" or (name == b"location" and response.has_redirect_location):
+            return False
+    return True
 
 
 def settle(response: httpx.Response, request: httpx.Request, *, started_at: float, default_encoding: Any) -> None:
@@ -134,11 +151,10 @@ def settle(response: httpx.Response, request: httpx.Request, *, started_at: floa
             response.status_code,
             response.reason_phrase,
         )
-    if "content-encoding" in response.headers:
-        response.read()
+    for _, name, _ in triples(response.headers):
+        if name == b"content-encoding":
+            response.read()
+            break
     else:
-        content = b"".join(cast("httpx.ByteStream", response.stream))
-        response._content = content
-        response._num_bytes_downloaded = len(content)
-        response.is_stream_consumed = response.is_closed = True
+        take_in(response)
     response.elapsed = datetime.timedelta(seconds=time.perf_counter() - started_at)

@@ -43,7 +43,7 @@ def seen(pieces: list[bytes], method: bytes = b"GET") -> tuple[object, ...]:
         return ("failed", answer.failure[0], answer.has_head)
     head = answer.head
     facts = (answer.is_complete, answer.is_kept, answer.is_spoilt, answer.is_continued, answer.keep_for)
-    return (head.status, head.reason, head.version, head.headers, body, *facts)
+    return (head.status, head.reason, head.version, head.raw, body, *facts)
 
 
 @pytest.mark.parametrize("name", ANSWERS)

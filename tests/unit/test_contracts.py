@@ -10,6 +10,7 @@ import pytest
 
 import seawall
 from seawall import errors, plain
+from seawall.transport import private
 from seawall.transport.adopt import HTTPX
 from seawall.transport.patched import is_patched
 
@@ -27,14 +28,46 @@ def test_private_names_of_httpx():
 
 
 def test_private_names_that_the_short_way_needs():
-    """httpx's steps that it leaves out are methods of these names, its own; a response is read by these attributes."""
-    client = seawall.Client()
+    """httpx's steps that it leaves out are methods of these names, its own; a client is read by these attributes."""
+    client = seawall.Client(base_url="http://a/", headers={"a": "b"})
     assert plain.is_untouched(client, seawall.Client)
     assert plain.BUILD.__module__ == "httpx._client"
-    response = httpx.Response(200, stream=httpx.ByteStream(b"ok"))
-    response.read()
-    assert (response._content, response._num_bytes_downloaded) == (b"ok", 2)
-    assert (response.is_closed, response.is_stream_consumed) == (True, True)
+    assert (client._params, client._auth, client._mounts) == (client.params, client.auth, {})
+    assert (client._base_url, client._timeout, client._headers) == (client.base_url, client.timeout, client.headers)
+    assert client._event_hooks == {"request": [], "response": []}
+    assert not plain.has_cookies(client)
+    client.cookies.set("a", "b")
+    assert plain.has_cookies(client)
+
+
+@pytest.mark.parametrize("name", ["build_request", "send"])
+def test_arguments_are_those_of_httpx(name):
+    """Ours name them all, with the same defaults."""
+    ours, theirs = (inspect.signature(getattr(cls, name)).parameters for cls in (seawall.Client, httpx.AsyncClient))
+    assert {n: (p.kind, p.default) for n, p in ours.items()} == {n: (p.kind, p.default) for n, p in theirs.items()}
+
+
+def test_requests_and_responses_are_as_httpx_makes_them():
+    """Made without its constructors, they have the attributes that it gives them, in value and in number."""
+    url = httpx.URL("http://a:81/b?c=d")
+    theirs = httpx.Request("GET", url, headers={"X": "y"}, extensions={"timeout": {}})
+    ours = private.ask("GET", url, list(private.triples(theirs.headers)), {"timeout": {}})
+    assert vars(ours).keys() == vars(theirs).keys()
+    assert vars(ours.headers) == vars(theirs.headers)
+    assert (ours.content, ours.url, ours.method) == (theirs.content, theirs.url, theirs.method)
+    assert private.origin_of(url) == ("http", "a", 81)
+    assert private.target_of(url).encode() == url.raw_path
+
+    theirs, ours = (
+        httpx.Response(200, headers=[(b"X", b"y")], stream=httpx.ByteStream(b"ok"), extensions={"a": 1}),
+        private.answer(200, [(b"X", b"x", b"y")], httpx.ByteStream(b"ok"), {"a": 1}),
+    )
+    for _ in range(2):
+        assert {**vars(ours), "stream": 0, "headers": 0} == {**vars(theirs), "stream": 0, "headers": 0}
+        assert ours.headers.multi_items() == theirs.headers.multi_items()
+        theirs.read()
+        private.take_in(ours)
+        vars(theirs).pop("_decoder", None)
 
 
 @pytest.mark.parametrize("name", plain.NAMES)

@@ -31,6 +31,7 @@ class BreakerState:
         "_probes_out",
         "_rng",
         "_settings",
+        "_span",
         "_until",
         "generation",
         "state",
@@ -38,6 +39,7 @@ class BreakerState:
 
     def __init__(self, settings: Breaker, *, rng: Random, moved: Callable[[str, str, str], None]) -> None:
         self._settings = settings
+        self._span = settings.window / BUCKETS
         self._rng = rng
         self._moved = moved
         self._buckets: deque[list[float]] = deque()  # [starts at, attempts, failures]
@@ -89,8 +91,9 @@ class BreakerState:
             return
         bucket = self._bucket(now)
         bucket[1] += 1
-        bucket[2] += is_failure
         if is_failure:
+            bucket[2] += 1
+            self._forget(now)
             calls, failures = self._totals()
             if calls >= self._settings.min_calls and failures >= calls * self._settings.failure_rate:
                 self._open(now, f"{failures:.0f} of {calls:.0f} attempts failed in {self._settings.window:g} s")
@@ -123,8 +126,8 @@ class BreakerState:
         self._moved(previous, state, reason)
 
     def _bucket(self, now: float) -> list[float]:
-        self._forget(now)
-        if not self._buckets or now - self._buckets[-1][0] >= self._settings.window / BUCKETS:
+        if not self._buckets or now - self._buckets[-1][0] >= self._span:
+            self._forget(now)
             self._buckets.append([now, 0, 0])
         return self._buckets[-1]
 

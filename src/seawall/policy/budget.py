@@ -33,7 +33,8 @@ class BudgetState:
         return self._balance
 
     def deposit(self, now: float) -> None:
-        self._balance = min(self._max, self.balance(now) + self._ratio)
+        if self._balance < self._max:  # it only falls by a withdrawal
+            self._balance = min(self._max, self.balance(now) + self._ratio)
 
     def can_withdraw(self, now: float) -> bool:
         return self.balance(now) >= 1.0

@@ -7,7 +7,7 @@ frequent, but never unsafe.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from ..errors import (
     AddressRefused,
@@ -32,8 +32,10 @@ FINAL = (*LOCAL, NameNotFound, NoAddress, AddressRefused, CertificateError)
 """Asking again gives the same."""
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
+NEUTRAL = (*LOCAL, NameNotFound, NoAddress, AddressRefused)
+
+
+class Outcome(NamedTuple):
     """
     One attempt's end, without httpx.
 
@@ -60,12 +62,8 @@ def is_failure(outcome: Outcome) -> bool | None:
     Returns:
         None where it says nothing of the origin: we refused, its name has no address, or an idle connection was gone.
     """
-    if isinstance(outcome.error, (*LOCAL, NameNotFound, NoAddress, AddressRefused)):
-        return None
-    if outcome.is_stale:
-        return None
     if outcome.error is not None:
-        return True
+        return None if outcome.is_stale or isinstance(outcome.error, NEUTRAL) else True
     return outcome.status is not None and 500 <= outcome.status <= 599 and outcome.status != 501
 
 

@@ -13,16 +13,18 @@ import httpx
 
 from ..errors import DialError, SeawallError, UnsupportedScheme
 from ..events import History, Phase, Progress
+from ..exchange import Pacer
 from ..origin import Origin
 from ..policy.outcome import Outcome
 from ..policy.retry import parse_retry_after
 from ..settings import Policy
 from ..wire.body import OwningBody
 from ..wire.exchange import Answered, Wire
-from ..wire.message import Message
+from ..wire.message import Message, Triples
 from ..wire.pool import Pool
 from .adopt import as_httpx
 from .patched import WirePool, WireTransport, is_any_patched
+from .private import EMPTY, answer, origin_of, target_of, triples
 
 __all__ = ["Exchange", "OverTransport", "OverWire", "check_timeouts"]
 
@@ -90,10 +92,10 @@ class Exchange:
     def __init__(self, request: httpx.Request, *, wall: Callable[[], float]) -> None:
         self.request = request
         self._wall = wall
-        url = request.url
-        host = url.raw_host.decode("ascii")
-        scheme = WEBSOCKET.get(url.scheme, url.scheme)
-        port = (443 if scheme == "https" else 80) if url.port is None else url.port
+        scheme, host, port = origin_of(request.url)
+        scheme = WEBSOCKET.get(scheme, scheme)
+        if port is None:
+            port = 443 if scheme == "https" else 80
         self.origin = Origin(scheme, host, port)
         self.method = request.method
         self.timeouts: Mapping[str, float | None] = request.extensions.get("timeout", {})
@@ -102,7 +104,7 @@ class Exchange:
         if options is not None and not isinstance(options, Policy):
             raise TypeError(f'extensions["seawall"] must come from seawall.options(...), not {options!r}')
         self.options: Policy | None = options
-        if not isinstance(request.stream, httpx.ByteStream | _OneShot):
+        if type(request.stream) is not httpx.ByteStream and not isinstance(request.stream, httpx.ByteStream | _OneShot):
             assert isinstance(request.stream, httpx.AsyncByteStream)
             request.stream = _OneShot(request.stream)
 
@@ -110,34 +112,37 @@ class Exchange:
     def has_key(self) -> bool:
         return "idempotency-key" in self.request.headers
 
-    def restore(self) -> None:
+    def end(self) -> None:
         """Give the request its own stream back: applications look at it, and send it again."""
         if isinstance(self.request.stream, _OneShot):
             self.request.stream = self.request.stream.original
 
-    def watch(self, sent: Callable[[], None]) -> None:
-        """Have *sent* called for each part of a streamed request body."""
+    def watch(self, pacer: Pacer) -> None:
+        """Have *pacer* told of each part of a streamed request body."""
         if isinstance(self.request.stream, _OneShot):
-            self.request.stream.sent = sent
+            self.request.stream.sent = pacer.sent
 
     def is_replayable(self) -> bool:
         stream = self.request.stream
         return not (isinstance(stream, _OneShot) and stream.is_begun)
 
-    async def send(self, progress: Progress) -> httpx.Response:
+    async def send(self, progress: Progress, pacer: Pacer) -> httpx.Response:
         raise NotImplementedError
 
-    async def read(self, response: httpx.Response, received: Callable[[int], None]) -> None:
+    def is_whole(self, response: httpx.Response) -> bool:
+        return (
+            isinstance(response.stream, httpx.ByteStream) or response.is_stream_consumed or _is_upgraded(self, response)
+        )
+
+    async def read(self, response: httpx.Response, pacer: Pacer) -> None:
         """Into memory as it came off the wire: httpx decodes it later."""
         stream = response.stream
-        if isinstance(stream, httpx.ByteStream) or response.is_stream_consumed or _is_upgraded(self, response):
-            return
         assert isinstance(stream, httpx.AsyncByteStream)
         parts: list[bytes] = []
         try:
             async for part in stream:
                 parts.append(part)
-                received(len(part))
+                pacer.received(len(part))
         except BaseException:
             self.abandon(response)
             await stream.aclose()
@@ -222,40 +227,34 @@ class OverWire(Exchange):
         self._wire = wire
         self._answered: Answered | None = None
 
-    async def send(self, progress: Progress) -> httpx.Response:
-        request = self.request
+    async def send(self, progress: Progress, pacer: Pacer) -> httpx.Response:
+        self.watch(pacer)
         if is_any_patched():
             return await self._send_patched(progress)
-        raw = request.headers.raw
-        target = request.extensions.get("target") or request.url.raw_path
-        answered = await self._ask(target, raw, _content(request), request.stream, progress)
+        request = self.request
+        target = request.extensions.get("target") or target_of(request.url).encode("ascii")
+        message = self._message(target, triples(request.headers), _content(request), request.stream)
+        self._answered = answered = await self._wire.send(message, progress)
         head, extensions = answered.head, answered.extensions
         whole = answered.take() if self.is_buffered else None  # most answers are there at once
         stream = _Answer(answered, request) if whole is None else httpx.ByteStream(whole)
-        return httpx.Response(head.status, headers=head.headers, stream=stream, extensions=extensions)
+        return answer(head.status, head.headers, stream, extensions)
 
     async def _send_patched(self, progress: Progress) -> httpx.Response:
         """By way of what a tool has patched; it may have another body for our answer."""
 
-        async def answer(request: httpcore.Request) -> httpcore.Response:
-            answered = await self._ask(request.url.target, request.headers, None, request.stream, progress)
+        async def ask(request: httpcore.Request) -> httpcore.Response:
+            headers = [(name, name.lower(), value) for name, value in request.headers]
+            message = self._message(request.url.target, headers, None, request.stream)
+            self._answered = answered = await self._wire.send(message, progress)
             head, stream = answered.head, _Answer(answered, self.request)
-            return httpcore.Response(head.status, headers=head.headers, content=stream, extensions=answered.extensions)
+            return httpcore.Response(head.status, headers=head.raw, content=stream, extensions=answered.extensions)
 
-        return await WireTransport(WirePool(answer)).handle_async_request(self.request)
+        return await WireTransport(WirePool(ask)).handle_async_request(self.request)
 
-    async def _ask(
-        self,
-        target: bytes,
-        headers: list[tuple[bytes, bytes]],
-        content: bytes | None,
-        body: Any,
-        progress: Progress,
-    ) -> Answered:
-        wire, extensions = self._wire, self.request.extensions
-        message = Message(self.origin, self.method.encode(), target, headers, content, body, extensions, wire.heads)
-        self._answered = answered = await wire.send(message, progress)
-        return answered
+    def _message(self, target: bytes, headers: Triples, content: bytes | None, body: Any) -> Message:
+        extensions, heads = self.request.extensions, self._wire.heads
+        return Message(self.origin, self.method.encode(), target, headers, content, body, extensions, heads)
 
     def attach(self, response: httpx.Response, history: History) -> None:
         response.extensions["seawall"] = history  # the dict is ours
@@ -286,7 +285,8 @@ class OverTransport(Exchange):
         self._pool = pool
         self.is_trusted = is_trusted
 
-    async def send(self, progress: Progress) -> httpx.Response:
+    async def send(self, progress: Progress, pacer: Pacer) -> httpx.Response:
+        self.watch(pacer)
         pool, pool_timeout = self._pool, self.timeouts.get("pool")
         await pool.reserve(None if pool_timeout is None else max(0.0, pool_timeout - progress.waited))
         response: httpx.Response | None = None
@@ -322,7 +322,10 @@ def check_timeouts(timeouts: Mapping[str, float | None]) -> None:
 
 def _content(request: httpx.Request) -> bytes | None:
     """The body, where it is in memory."""
-    return b"".join(request.stream) if isinstance(request.stream, httpx.ByteStream) else None
+    stream = request.stream
+    if stream is EMPTY:
+        return b""
+    return b"".join(stream) if isinstance(stream, httpx.ByteStream) else None
 
 
 def _is_upgraded(exchange: Exchange, response: httpx.Response) -> bool:

@@ -24,7 +24,7 @@ from ..stats import OriginStats, Stats
 from ..wire.dial import Dialler
 from ..wire.exchange import Wire
 from ..wire.pool import Pool
-from .exchange import Exchange, OverTransport
+from .exchange import OverTransport
 
 __all__ = ["LIMITS", "ResolverTypes", "Shared", "uncapped"]
 
@@ -105,14 +105,8 @@ class Shared:
         is_trusted: bool,
     ) -> httpx.Response:
         """One hop through the layers, with another transport's *send* at the bottom."""
-        return await self.run(OverTransport(request, send, self.wire.pool, is_trusted=is_trusted, wall=self.wall))
-
-    async def run(self, exchange: Exchange) -> httpx.Response:
-        """One hop through the layers."""
-        try:
-            return await self.layers.run(exchange)
-        finally:
-            exchange.restore()
+        exchange = OverTransport(request, send, self.wire.pool, is_trusted=is_trusted, wall=self.wall)
+        return await self.layers.run(exchange)
 
     def tls(self) -> ssl.SSLContext:
         if self._tls is None:

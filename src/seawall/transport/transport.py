@@ -128,7 +128,7 @@ class Transport(httpx.AsyncBaseTransport):
             call.ready = None
             return response
         if inner is None:
-            return await shared.run(OverWire(request, shared.wire, wall=shared.wall))
+            return await shared.layers.run(OverWire(request, shared.wire, wall=shared.wall))
         return await shared.over(inner.handle_async_request, request, is_trusted=_is_trusted(inner))
 
     async def __aenter__(self) -> Self:

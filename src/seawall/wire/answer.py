@@ -26,7 +26,12 @@ KEEP_ALIVE: Final = re.compile(rb"(timeout|max)\s*=\s*(\d{1,9})")
 
 
 class Head:
-    """A response up to its body."""
+    """
+    A response up to its body.
+
+    Attributes:
+        headers: Each name as it is written and in lower case, and its value.
+    """
 
     __slots__ = ("headers", "reason", "status", "version")
 
@@ -34,7 +39,11 @@ class Head:
         self.status = 0
         self.version = b""
         self.reason = b""
-        self.headers: list[tuple[bytes, bytes]] = []
+        self.headers: list[tuple[bytes, bytes, bytes]] = []
+
+    @property
+    def raw(self) -> list[tuple[bytes, bytes]]:
+        return [(name, value) for name, _, value in self.headers]
 
 
 class Answer:
@@ -187,13 +196,12 @@ class Answer:
         self._head_size += len(name) + len(value) + 4
         if self._head_size > MAX_HEAD:
             raise _TooMuch(f"headers of more than {MAX_HEAD} bytes")
-        if len(head.headers) >= MAX_HEADERS:
-            raise _TooMuch(f"more than {MAX_HEADERS} headers")
-        if name[-1:] in (b" ", b"\t"):
-            raise _TooMuch("a space before a colon")  # llhttp takes it for framing
         if b"\0" in value:
             raise _TooMuch("NUL in a header")
-        head.headers.append((name, value.rstrip(b" \t") if value[-1:] in (b" ", b"\t") else value))
+        lower = name.lower()
+        if name.endswith((b" ", b"\t")):
+            raise _TooMuch("a space before a colon")  # llhttp takes it for framing
+        head.headers.append((name, lower, value.rstrip(b" \t")))
 
     def on_headers_complete(self) -> None:
         if self.has_head:
@@ -227,19 +235,18 @@ class Answer:
         self._has_framing = False
         is_kept = True
         codings = 0
-        for name, value in head.headers:
-            match len(name):
-                case 14 if name.lower() == b"content-length":
-                    self._has_framing = True
-                case 17 if name.lower() == b"transfer-encoding":
-                    codings += 1
-                    if value.lower() != b"chunked" or codings > 1:
-                        raise _TooMuch("a transfer-encoding that is not chunked alone")
-                    self._has_framing = True
-                case 10 if name.lower() == b"keep-alive":
-                    is_kept = self._heed(value)
-                case _:
-                    pass
+        if len(head.headers) > MAX_HEADERS:
+            raise _TooMuch(f"more than {MAX_HEADERS} headers")
+        for _, name, value in head.headers:
+            if name == b"content-length":
+                self._has_framing = True
+            elif name == b"transfer-encoding":
+                codings += 1
+                if value.lower() != b"chunked" or codings > 1:
+                    raise _TooMuch("a transfer-encoding that is not chunked alone")
+                self._has_framing = True
+            elif name == b"keep-alive":
+                is_kept = self._heed(value)
         return is_kept
 
     def _heed(self, value: bytes) -> bool:

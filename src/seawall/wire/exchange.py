@@ -32,6 +32,8 @@ TIMEOUTS = {Phase.CONNECTING: DialTimeout, Phase.TLS: HandshakeTimeout}
 class Answered:
     """A response whose head is there and whose body is on the wire."""
 
+    __slots__ = ("_connection", "_pool", "_progress", "_trace", "head")
+
     def __init__(self, head: Head, connection: Connection, progress: Progress, pool: Pool, trace: Trace | None) -> None:
         self.head = head
         self._connection: Connection | None = connection
@@ -84,7 +86,7 @@ class Answered:
         connection, self._connection = self._connection, None
         if connection is not None:
             connection.finish()
-            self._pool.keep(connection)
+            self._pool.keep(connection, self._progress.now())
 
     async def aclose(self) -> None:
         """The same, for who awaits it."""
@@ -120,12 +122,12 @@ class Wire:
         Raises:
             Unsent, WireError: By how far it got.
         """
-        timeouts = message.extensions.get("timeout", {})
-        trace = Trace.of(message)
-        connection = self.pool.take(message.origin)
-        progress.is_reused = connection is not None
+        trace = Trace.of(message) if "trace" in message.extensions else None
+        connection = self.pool.take(message.origin, progress.started_at + progress.waited)
         if connection is None:
-            connection = await self._open(message, progress, timeouts, trace)
+            connection = await self._open(message, progress, message.timeouts, trace)
+        else:
+            progress.is_reused = True
         progress.address = connection.address
         try:
             head = await connection.send(message, progress, trace)

@@ -93,7 +93,7 @@ class Connection(Stream):
             WireError: By what failed.
             InvalidRequest: The body has another length than the headers say.
         """
-        timeouts = message.extensions.get("timeout") or {}
+        timeouts = message.timeouts
         self._progress = progress
         self._read_timeout = timeouts.get("read")
         self._is_unfinished = False
@@ -102,12 +102,13 @@ class Connection(Stream):
             answer = self._answer = self._next_answer(message.method, asks_upgrade=framed.asks_upgrade)
             if trace is not None:
                 return await self._send_traced(trace, message, answer, timeouts)
-            self._write_head(message)
-            if message.content is None or framed.expects or not self._can_write or self._is_sliced(message):
+            is_held = self._write_head(message)
+            if is_held or not self._can_write:
                 await self._send_body(message, answer, timeouts.get("write"))
             progress.reached(Phase.SENT)
-            if not answer.has_head:
-                await self._receive_head(answer)
+            while not answer.has_head:
+                if not (answer.failure is None and await self._wait(self._read_timeout)):
+                    self._failed(answer)
         except BaseException:
             self.close()
             raise
@@ -117,10 +118,7 @@ class Connection(Stream):
     def whole(self) -> bytes | None:
         """The response's body, if all of it is there already."""
         answer = self._answer
-        if answer is None or not answer.is_complete:
-            return None
-        self._resume()
-        return answer.take()
+        return answer.take() if answer is not None and answer.is_complete else None
 
     async def body(self) -> AsyncIterator[bytes]:
         """The parts of the response's body, as they come. Raises WireError."""
@@ -152,7 +150,8 @@ class Connection(Stream):
         else:
             self._answer = None
             answer.take()
-            self._resume()
+            if self._is_paused:
+                self._resume()
             said = answer.keep_for
             self.keep_for = None if said is None else said - min(MARGIN, said / 2)
             self._spare = answer
@@ -179,7 +178,7 @@ class Connection(Stream):
             async with trace.step("http11.receive_response_headers", request=trace.request) as returns:
                 await self._receive_head(answer)
                 head = answer.head
-                returns((head.version, head.status, head.reason, head.headers))
+                returns((head.version, head.status, head.reason, head.raw))
         except Exception:
             async with trace.step("http11.response_closed"):
                 self.close()
@@ -187,13 +186,15 @@ class Connection(Stream):
         self._progress.reached(Phase.HEADERS)
         return head
 
-    def _write_head(self, message: Message) -> None:
-        """And the body, where it is there and wanted at once."""
+    def _write_head(self, message: Message) -> bool:
+        """And the body, where it is there and wanted at once; returns whether some of it is still to be sent."""
         assert self._transport is not None
         if self.is_closed or self._has_ended:
             self._fail(SendFailed, "the connection was closed")
         self._progress.reached(Phase.SENDING)
-        self._transport.write(message.written(with_content=not self._is_sliced(message)))
+        is_held = message.content is None or message.framed.expects or self._is_sliced(message)
+        self._transport.write(message.framed.head if is_held else message.whole)
+        return is_held
 
     def _is_sliced(self, message: Message) -> bool:
         """asyncio's TLS takes all that it is given at once and says of no limit: so it is given slices."""
@@ -205,10 +206,13 @@ class Connection(Stream):
 
     async def _receive(self, answer: Answer) -> None:
         """Something more of it. Raises WireError."""
+        if not (answer.failure is None and await self._wait(self._read_timeout)):
+            self._failed(answer)
+
+    def _failed(self, answer: Answer) -> NoReturn:
         if answer.failure is not None:
             self._fail(*answer.failure)
-        if not await self._wait(self._read_timeout):
-            self._fail(ReadTimeout, f"nothing came for {self._read_timeout:g} s")
+        self._fail(ReadTimeout, f"nothing came for {self._read_timeout:g} s")
 
     async def _send_body(self, message: Message, answer: Answer, timeout: float | None) -> None:
         """What `written` left of the body, in parts, until it ends or the answer comes."""

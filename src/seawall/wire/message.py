@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import AsyncIterable, Callable, Mapping, Sequence
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, TypeAlias
 
 from ..errors import InvalidRequest
 from ..origin import Origin
 
-__all__ = ["Heads", "Message"]
+__all__ = ["Heads", "Message", "Triples"]
+
+Triples: TypeAlias = list[tuple[bytes, bytes, bytes]]
+"""Headers: each name as it is written and in lower case, and its value; as httpx keeps them."""
+
 
 MAX_HEADS: Final = 128
 MAX_KEPT: Final = 2048  # B of a head that is kept
@@ -40,9 +44,9 @@ class Heads:
     """The heads of a client's last requests, for the next one's is most often the same. They go with the client."""
 
     def __init__(self) -> None:
-        self._kept: dict[tuple[bytes, bytes, tuple[tuple[bytes, bytes], ...]], Framed] = {}
+        self._kept: dict[tuple[bytes, bytes, tuple[tuple[bytes, bytes, bytes], ...]], Framed] = {}
 
-    def __call__(self, method: bytes, target: bytes, headers: list[tuple[bytes, bytes]]) -> Framed | None:
+    def __call__(self, method: bytes, target: bytes, headers: Triples) -> Framed | None:
         """See `framed`."""
         key = (method, target, tuple(headers))
         found = self._kept.get(key)
@@ -58,17 +62,17 @@ class Heads:
         self._kept.clear()
 
 
-def framed(method: bytes, target: bytes, headers: Sequence[tuple[bytes, bytes]]) -> Framed | None:
+def framed(method: bytes, target: bytes, headers: Sequence[tuple[bytes, bytes, bytes]]) -> Framed | None:
     """The head of a request; None: HTTP/1.1 can't carry it."""
     parts = [method, b" ", target, b" HTTP/1.1\r\n"]
     expects = asks_upgrade = False
     lengths: set[bytes] = set()
     codings: list[bytes] = []
     is_good = True
-    for name, value in headers:
+    for name, lower, value in headers:
         parts += (name, b": ", value, b"\r\n")
         is_good = is_good and b":" not in name
-        match name.lower():
+        match lower:
             case b"content-length":
                 lengths.add(value)
             case b"transfer-encoding":
@@ -98,18 +102,18 @@ class Message:
         InvalidRequest: HTTP/1.1 can't carry it.
     """
 
-    __slots__ = ("body", "content", "extensions", "framed", "headers", "method", "origin", "target")
+    __slots__ = ("body", "content", "extensions", "framed", "headers", "method", "origin", "target", "timeouts")
 
     def __init__(
         self,
         origin: Origin,
         method: bytes,
         target: bytes,
-        headers: list[tuple[bytes, bytes]],
+        headers: Triples,
         content: bytes | None,
         body: AsyncIterable[bytes],
         extensions: Mapping[str, Any],
-        heads: Callable[[bytes, bytes, list[tuple[bytes, bytes]]], Framed | None] = framed,
+        heads: Callable[[bytes, bytes, Triples], Framed | None] = framed,
     ) -> None:
         self.origin = origin
         self.method = method
@@ -118,6 +122,7 @@ class Message:
         self.content = content
         self.body = body
         self.extensions = extensions
+        self.timeouts: Mapping[str, float | None] = extensions.get("timeout") or {}
         found = heads(method, target, headers)
         if found is None:
             # The text doesn't quote it: a header may be somebody's credentials.
@@ -130,10 +135,11 @@ class Message:
         if content is not None and not found.is_chunked and (found.length or 0) != len(content):
             raise self.misframed(len(content))
 
-    def written(self, *, with_content: bool = True) -> bytes:
-        """What goes out first: the head, and the body where it is there and wanted at once."""
+    @property
+    def whole(self) -> bytes:
+        """Head and body, where that is there."""
         content = self.content
-        if not content or self.framed.expects or not with_content:
+        if not content:
             return self.framed.head
         return self.framed.head + (self.part(content) + self.end if self.framed.is_chunked else content)
 

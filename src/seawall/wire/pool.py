@@ -60,13 +60,12 @@ class Pool:
     def idle(self, origin: Origin) -> int:
         return len(self._idle.get(origin, ()))
 
-    def take(self, origin: Origin) -> Connection | None:
+    def take(self, origin: Origin, now: float) -> Connection | None:
         """The connection of *origin* that was used last, if it may be used again."""
         while idle := self._idle.get(origin):
             connection = next(reversed(idle))
             self._forget(connection)
-            is_long_idle = self._now() - connection.idle_at > UNSEEN_AFTER
-            if connection.is_usable and not (is_long_idle and connection.has_unseen()):
+            if connection.is_usable and not (now - connection.idle_at > UNSEEN_AFTER and connection.has_unseen()):
                 return connection
             connection.close()
         return None
@@ -101,23 +100,28 @@ class Pool:
         else:
             connection.on_closed = closed
 
-    def keep(self, connection: Connection) -> None:
+    def keep(self, connection: Connection, now: float) -> None:
         """Its exchange is over: keep it for another, or close it."""
-        if not connection.is_usable or self._slots.has_waiters or self._max_idle == 0 or connection.keep_for == 0:
+        keep_for, by_age = connection.keep_for, self._by_age
+        if not connection.is_usable or self._slots.has_waiters or self._max_idle == 0 or keep_for == 0:
             connection.close()
             return
-        connection.idle_at = now = self._now()
-        while self._max_idle is not None and len(self._by_age) >= self._max_idle:
+        connection.idle_at = now
+        while self._max_idle is not None and len(by_age) >= self._max_idle:
             self._close_oldest()
-        self._idle.setdefault(connection.origin, {})[connection] = None
-        keep_for = connection.keep_for
+        idle = self._idle.get(connection.origin)
+        if idle is None:
+            self._idle[connection.origin] = {connection: None}
+        else:
+            idle[connection] = None
         if keep_for is not None and (self._expiry is None or keep_for < self._expiry):
             self._expire_early(connection, keep_for)
-        if self._expiry is not None:
-            self._by_age[connection] = now + self._expiry
-            self._start_timer()
+        if self._expiry is None:
+            by_age[connection] = float("inf")
         else:
-            self._by_age[connection] = float("inf")
+            by_age[connection] = now + self._expiry
+            if self._timer is None:
+                self._start_timer()
 
     def close(self) -> None:
         """Close every connection, in use or not."""

@@ -14,6 +14,8 @@ import ssl
 from collections.abc import Callable
 from typing import cast
 
+from ..timer import NOWHERE
+
 __all__ = ["Stream"]
 
 
@@ -122,23 +124,22 @@ class Stream(asyncio.Protocol):
             callback, self.on_closed = self.on_closed, None
             callback()
 
-    async def _wait(self, timeout: float | None) -> bool:
-        """Until something happened: True; False after *timeout* s."""
-        if self.is_closed:
-            return True
+    def _wait(self, timeout: float | None) -> asyncio.Future[bool]:
+        """To be awaited at once: True when something happened, False after *timeout* s."""
         self._waiter = waiter = self._loop.create_future()
-        if timeout is not None:
+        if self.is_closed:
+            waiter.set_result(True)
+            return waiter
+        if timeout is None:
+            self._expires_at = None
+        else:
             self._expires_at = expires_at = self._loop.time() + timeout
             timer = self._timer
             if timer is None or timer.when() > expires_at:
                 if timer is not None:
                     timer.cancel()
-                self._timer = self._loop.call_at(expires_at, self._tick)
-        try:
-            is_woken: bool = await waiter
-            return is_woken
-        finally:
-            self._waiter = self._expires_at = None
+                self._timer = self._loop.call_at(expires_at, self._tick, context=NOWHERE)
+        return waiter
 
     async def _wait_writable(self, timeout: float | None) -> bool:
         """Until more may be written, or it is closed: True; False after *timeout* s. Beside a `_wait`."""
@@ -154,17 +155,18 @@ class Stream(asyncio.Protocol):
 
     def _tick(self) -> None:
         self._timer = None
-        if self._expires_at is None or self._waiter is None:
+        if self._expires_at is None or self._waiter is None or self._waiter.done():
             return  # nobody waits: it starts again with who does
         if self._loop.time() < self._expires_at:
-            self._timer = self._loop.call_at(self._expires_at, self._tick)
+            self._timer = self._loop.call_at(self._expires_at, self._tick, context=NOWHERE)
         else:
             _expire(self._waiter)
 
     def _wake(self) -> None:
-        for waiter in (self._waiter, self._writer):
-            if waiter is not None and not waiter.done():
-                waiter.set_result(True)
+        if (waiter := self._waiter) is not None and not waiter.done():
+            waiter.set_result(True)
+        if (writer := self._writer) is not None and not writer.done():
+            writer.set_result(True)
 
 
 def _expire(waiter: asyncio.Future[bool]) -> None:

@@ -27,7 +27,9 @@ class Trace:
         url = httpcore.URL(
             scheme=origin.scheme.encode(), host=origin.host.encode(), port=origin.port, target=message.target
         )
-        self.request = httpcore.Request(message.method, url, headers=message.headers)
+        self.request = httpcore.Request(
+            message.method, url, headers=[(name, value) for name, _, value in message.headers]
+        )
 
     @classmethod
     def of(cls, message: Message) -> Trace | None:

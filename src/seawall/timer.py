@@ -1,0 +1,122 @@
+"""
+Deadlines of tasks that mostly end in time.
+
+Rules: as `asyncio.timeout` in all but its cost. A timer of the loop's takes several µs to set and to cancel, and stays
+in the loop's heap, with the context it was made in, until it would have struck. So a deadline that is far off is
+noted only, and gets such a timer once it was there for a tick: most are over by then. It strikes at its instant.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from contextvars import Context
+from types import TracebackType
+from typing import Final
+
+__all__ = ["NOWHERE", "Timer", "Timers"]
+
+TICK: Final = 0.05  # s
+NOWHERE: Final = Context()
+"""For handles that outlive a call: they keep their context alive, and all that the caller has hung on it."""
+
+
+class Timers:
+    """The deadlines of one client, which are looked at twice each at most."""
+
+    __slots__ = ("_is_ticking", "_new", "_old", "loop")
+
+    def __init__(self) -> None:
+        self.loop: asyncio.AbstractEventLoop
+        self._new: dict[Timer, None] = {}
+        self._old: dict[Timer, None] = {}  # were new at the last tick
+        self._is_ticking = False
+
+    def note(self, timer: Timer) -> dict[Timer, None]:
+        """Have *timer* armed within two ticks, unless it is gone by then from what this returns."""
+        if not self._is_ticking:
+            self._is_ticking = True
+            self.loop.call_later(TICK, self._tick, context=NOWHERE)
+        self._new[timer] = None
+        return self._new
+
+    def _tick(self) -> None:
+        for timer in list(self._old):
+            timer.arm()
+        self._old, self._new = self._new, {}
+        self._is_ticking = bool(self._old)
+        if self._is_ticking:
+            self.loop.call_later(TICK, self._tick, context=NOWHERE)
+
+
+class Timer:
+    """
+    Cancels the task that is in its ``with`` block at an instant; the block then ends with TimeoutError.
+
+    Attributes:
+        is_expired: It struck.
+    """
+
+    __slots__ = ("_cancelling", "_handle", "_notes", "_task", "_timers", "_when", "is_expired")
+
+    def __init__(self, timers: Timers, when: float | None) -> None:
+        self._timers = timers
+        self._when = when
+        self._handle: asyncio.Handle | None = None
+        self._notes: dict[Timer, None] | None = None
+        self._task: asyncio.Task[object] | None = None
+        self._cancelling = 0
+        self.is_expired = False
+
+    def __enter__(self) -> None:
+        self._task = task = asyncio.current_task()
+        assert task is not None
+        self._cancelling = task.cancelling()
+        self._set()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._disarm()
+        task, self._task = self._task, None
+        is_ours = self.is_expired and task is not None and task.uncancel() <= self._cancelling
+        if is_ours and kind is not None and issubclass(kind, asyncio.CancelledError):
+            raise TimeoutError from error
+
+    def reschedule(self, when: float | None) -> None:
+        """Strike at *when* instead: at once, if that is past; None: never. An instant that has come can't be moved."""
+        if self._task is not None and (self._when is None or self._when > self._timers.loop.time()):
+            self._when = when
+            self._set()
+
+    def _set(self) -> None:
+        when = self._when
+        if when is None or when - self._timers.loop.time() <= 2 * TICK:
+            self.arm()
+        elif self._notes is None:
+            self._disarm()
+            self._notes = self._timers.note(self)
+
+    def arm(self) -> None:
+        """A timer of the loop's own."""
+        self._disarm()
+        loop, when = self._timers.loop, self._when
+        if when is None:
+            return
+        if when <= loop.time():
+            self._handle = loop.call_soon(self._strike, context=NOWHERE)
+        else:
+            self._handle = loop.call_at(when, self._strike, context=NOWHERE)
+
+    def _disarm(self) -> None:
+        if self._notes is not None:
+            self._notes.pop(self, None)
+            self._notes = None
+        if self._handle is not None:
+            self._handle.cancel()
+            self._handle = None
+
+    def _strike(self) -> None:
+        self.is_expired = True
+        self._handle = None
+        if self._task is not None:
+            self._task.cancel()

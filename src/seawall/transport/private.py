@@ -1,0 +1,81 @@
+"""
+httpx's requests and responses, read and made without its constructors: what of httpx's private names the hot path uses.
+
+Rules: what is made here has every attribute that httpx's own has, and no other. tests/unit/test_contracts.py holds the
+installed httpx to each name.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import httpx
+
+from ..wire.message import Triples
+
+__all__ = ["EMPTY", "answer", "ask", "origin_of", "take_in", "target_of", "triples"]
+
+EMPTY: Final = httpx.ByteStream(b"")
+
+
+def triples(headers: httpx.Headers) -> Triples:
+    """Its own list; not to be changed."""
+    return headers._list
+
+
+def origin_of(url: httpx.URL) -> tuple[str, str, int | None]:
+    """Scheme, host in ASCII, port."""
+    parts = url._uri_reference
+    return parts.scheme, parts.host, parts.port
+
+
+def target_of(url: httpx.URL) -> str:
+    """``URL.raw_path``, as a str."""
+    parts = url._uri_reference
+    path = parts.path or "/"
+    return path if parts.query is None else f"{path}?{parts.query}"
+
+
+def _headers(items: Triples) -> httpx.Headers:
+    headers = httpx.Headers.__new__(httpx.Headers)
+    headers._list = items
+    headers._encoding = None
+    return headers
+
+
+def ask(method: str, url: httpx.URL, headers: Triples, extensions: dict[str, Any]) -> httpx.Request:
+    """A request without a body. *method* is in upper case, *headers* are complete; both are the request's own."""
+    request = httpx.Request.__new__(httpx.Request)
+    request.method = method
+    request.url = url
+    request.headers = _headers(headers)
+    request.extensions = extensions
+    request.stream = EMPTY
+    request._content = b""
+    return request
+
+
+def answer(status: int, headers: Triples, stream: httpx.AsyncByteStream, extensions: dict[str, Any]) -> httpx.Response:
+    """A response whose body was not read yet. *headers* and *extensions* are its own."""
+    response = httpx.Response.__new__(httpx.Response)
+    response.status_code = status
+    response.headers = _headers(headers)
+    response._request = None
+    response.next_request = None
+    response.extensions = extensions
+    response.history = []
+    response.is_closed = False
+    response.is_stream_consumed = False
+    response.default_encoding = "utf-8"
+    response.stream = stream
+    response._num_bytes_downloaded = 0
+    return response
+
+
+def take_in(response: httpx.Response) -> None:
+    """Read its body, which is there and has no encoding."""
+    content = response.stream._stream  # type: ignore[union-attr]
+    response._content = content
+    response._num_bytes_downloaded = len(content)
+    response.is_stream_consumed = True
+    response.is_closed = True
