@@ -86,7 +86,8 @@ class Client(httpx.AsyncClient):
             tls: dict[str, Any] = {
                 name: arguments[name] for name in ("verify", "cert", "trust_env") if name in arguments
             }
-            self._shared = Shared(tls=tls, limits=arguments["limits"], **settings)
+            protocols = {"http1": arguments.get("http1", True), "http2": arguments.get("http2", False)}
+            self._shared = Shared(tls=tls, limits=arguments["limits"], **protocols, **settings)
         super().__init__(**arguments)
         self._prepared = Prepared()
         self._plain_transport = self._transport

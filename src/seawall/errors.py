@@ -9,6 +9,7 @@ What can go wrong, on the axis "was anything sent?".
     │  ├─ BreakerOpen + ConnectError
     │  ├─ UnsupportedScheme + UnsupportedProtocol
     │  ├─ InvalidRequest + LocalProtocolError
+    │  ├─ StreamRefused + RemoteProtocolError
     │  ├─ ResolveError + ConnectError
     │  │  ├─ NameNotFound          the name does not exist
     │  │  ├─ NoAddress             the name exists, but has no address
@@ -65,6 +66,7 @@ __all__ = [
     "ResolverFailure",
     "SeawallError",
     "SendFailed",
+    "StreamRefused",
     "TLSError",
     "Unsent",
     "UnsupportedScheme",
@@ -126,6 +128,17 @@ class UnsupportedScheme(Unsent):
 
 class InvalidRequest(Unsent):
     """A request that HTTP can't express: illegal bytes in a header, a wrong content-length."""
+
+
+class StreamRefused(Unsent):
+    """
+    HTTP/2's server says that it did nothing of the request (REFUSED_STREAM, GOAWAY): as good as unsent.
+
+    Attributes:
+        is_stale: The connection was going away, which says nothing of the server.
+    """
+
+    is_stale: bool = False
 
 
 class ResolveError(Unsent):

@@ -135,6 +135,10 @@ class Progress:
             self.phase = phase
             self.marks.append((phase, self.now() - self.started_at))
 
+    def took_back(self) -> None:
+        """The server says that it did nothing of what was sent."""
+        self.phase = min(self.phase, Phase.CONNECTING)
+
     def end(self, now: float, origin: Origin, number: int, delay: float, outcome: str, detail: str) -> Attempt:
         return Attempt(
             origin,

@@ -103,7 +103,7 @@ async def test_unix_socket(tmp_path):
 
 
 async def test_http2_falls_back_to_http1(serve):
-    """http2=True goes through httpx's transport for now."""
+    """As with httpx: without TLS there is nobody to ask."""
     server = await serve(ok)
     async with seawall.Client(http2=True) as client:
         assert (await client.get(server.url)).http_version == "HTTP/1.1"

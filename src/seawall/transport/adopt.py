@@ -18,6 +18,7 @@ HTTPX: Final[Mapping[type[SeawallError], type[httpx.TransportError]]] = {
     errors.BreakerOpen: httpx.ConnectError,
     errors.UnsupportedScheme: httpx.UnsupportedProtocol,
     errors.InvalidRequest: httpx.LocalProtocolError,
+    errors.StreamRefused: httpx.RemoteProtocolError,
     errors.NameNotFound: httpx.ConnectError,
     errors.NoAddress: httpx.ConnectError,
     errors.AddressRefused: httpx.ConnectError,

@@ -48,6 +48,8 @@ class Shared:
         self,
         *,
         tls: Mapping[str, Any],
+        http1: bool,
+        http2: bool,
         limits: httpx.Limits,
         deadline: float | Unset | None,
         retry: Retry | None,
@@ -73,6 +75,9 @@ class Shared:
         self.limits = limits
         self.wall = wall
         self._clock = clock
+        if not (http1 or http2):
+            raise ValueError("http1 and http2 can't both be off")
+        self._alpn = ["h2"] * http2 + ["http/1.1"] * http1
         self._tls: ssl.SSLContext | None = None
         self._make_tls = functools.partial(httpx.create_ssl_context, **tls)
         is_default = tls.get("verify", True) is True and tls.get("cert") is None
@@ -95,7 +100,7 @@ class Shared:
             now=clock.now,
         )
         names = _names(dns, resolver, clock.now)
-        self.wire = Wire(pool, Dialler(now=clock.now, tls=self.tls), names, now=clock.now)
+        self.wire = Wire(pool, Dialler(now=clock.now, tls=self.tls, http1=http1, http2=http2), names, now=clock.now)
 
     async def over(
         self,
@@ -111,7 +116,7 @@ class Shared:
     def tls(self) -> ssl.SSLContext:
         if self._tls is None:
             self._tls = self._make_tls()
-        self._tls.set_alpn_protocols(["http/1.1"])  # each time: who shares the context with us may have set h2
+        self._tls.set_alpn_protocols(self._alpn)  # each time: who shares the context with us may have set others
         return self._tls
 
     def stats(self) -> Stats:

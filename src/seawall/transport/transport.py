@@ -32,7 +32,7 @@ class Transport(httpx.AsyncBaseTransport):
     Args:
         inner: The transport at the bottom in place of our wire, such as ``httpx.ASGITransport(app)``.
         verify, cert, trust_env, http1, http2, limits, proxy, uds, local_address, socket_options: As in
-            ``httpx.AsyncHTTPTransport``, which serves http2, proxy, uds, local_address and socket_options.
+            ``httpx.AsyncHTTPTransport``, which serves proxy, uds, local_address and socket_options.
         deadline, retry, bulkhead, breaker, budget: See `Policy`.
         per_host: Policies by name or ``*.suffix``.
         dns: See `DNS`.
@@ -74,11 +74,13 @@ class Transport(httpx.AsyncBaseTransport):
             raise TypeError(f"inner must be an httpx.AsyncBaseTransport, not {inner!r}")
         stock = {"proxy": proxy, "uds": uds, "local_address": local_address, "socket_options": socket_options}
         used = [name for name, value in stock.items() if value is not None]
-        used += [name for name, is_used in {"http1": not http1, "http2": http2}.items() if is_used]
-        if inner is not None and used:
-            raise ValueError(f"{', '.join(used)}: give these to the inner transport, or leave that out")
+        ours = [name for name, is_used in {"http1": not http1, "http2": http2}.items() if is_used]
+        if inner is not None and (used or ours):
+            raise ValueError(f"{', '.join(used + ours)}: give these to the inner transport, or leave that out")
         self.shared = _shared or Shared(
             tls={"verify": verify, "cert": cert, "trust_env": trust_env},
+            http1=http1,
+            http2=http2,
             limits=limits,
             deadline=deadline,
             retry=retry,

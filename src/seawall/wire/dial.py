@@ -14,6 +14,7 @@ import socket
 import ssl
 from collections import OrderedDict
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import anyio
 
@@ -22,6 +23,9 @@ from ..events import Phase, Progress
 from ..origin import Address, Origin
 from .http11 import Connection
 from .trace import Trace
+
+if TYPE_CHECKING:  # it needs the extra "http2"
+    from .http2 import Multiplexed
 
 __all__ = ["Dialler", "interleave"]
 
@@ -37,9 +41,14 @@ MISMATCHES = (62, 63, 64)
 class Dialler:
     """Dials, and remembers which addresses failed."""
 
-    def __init__(self, *, now: Callable[[], float], tls: Callable[[], ssl.SSLContext]) -> None:
+    def __init__(
+        self, *, now: Callable[[], float], tls: Callable[[], ssl.SSLContext], http1: bool = True, http2: bool = False
+    ) -> None:
         self._now = now
         self._tls = tls
+        self._http1 = http1
+        self._multiplexed = _multiplexed() if http2 else None
+        self._without_http2: OrderedDict[Origin, None] = OrderedDict()  # they were asked, and chose HTTP/1.1
         self._bad: OrderedDict[tuple[str, int], float] = OrderedDict()
 
     async def dial(
@@ -50,7 +59,7 @@ class Dialler:
         *,
         server_hostname: str | None = None,
         trace: Trace | None = None,
-    ) -> Connection:
+    ) -> Connection | Multiplexed:
         """
         One connection; the caller sets the time limit.
 
@@ -71,7 +80,8 @@ class Dialler:
             async with trace.step("connection.connect_tcp", host=origin.host, port=origin.port):
                 sock, address = await self._connect_any(origin, ordered)
         progress.address = address
-        stream = Connection(origin, is_secure=origin.is_secure)
+        kind = self._multiplexed if self._multiplexed and (origin.is_secure or not self._http1) else Connection
+        stream = kind(origin, is_secure=origin.is_secure)
         try:
             await asyncio.get_running_loop().create_connection(lambda: stream, sock=sock)
             if tls is not None:
@@ -92,7 +102,28 @@ class Dialler:
             stream.close()
             sock.close()
             raise
-        return stream
+        return stream if isinstance(stream, Connection) else self._agreed(stream)
+
+    def may_share(self, origin: Origin) -> bool:
+        """Whether a connection to *origin* is likely to speak HTTP/2."""
+        return (
+            self._multiplexed is not None
+            and (origin.is_secure or not self._http1)
+            and origin not in self._without_http2
+        )
+
+    def _agreed(self, stream: Multiplexed) -> Connection | Multiplexed:
+        """HTTP/2, if the server chose it by ALPN (RFC 7301) or nothing else is spoken here."""
+        tls = stream.info("ssl_object")
+        if not self._http1 or (tls is not None and tls.selected_alpn_protocol() == "h2"):
+            stream.begin()
+            return stream
+        self._without_http2[stream.origin] = None
+        if len(self._without_http2) > MAX_BAD:
+            self._without_http2.popitem(last=False)
+        plain = Connection(stream.origin, is_secure=True)
+        plain.take_over(stream)
+        return plain
 
     def mark_bad(self, origin: Origin, address: Address) -> None:
         """Try *address* last for a while: it refused, hung, or broke off."""
@@ -181,6 +212,14 @@ class Dialler:
                 self.mark_bad(origin, address)
             raise
         return sock
+
+
+def _multiplexed() -> type[Multiplexed]:
+    try:
+        from .http2 import Multiplexed
+    except ImportError as error:
+        raise ImportError('http2=True needs the package h2: pip install "seawall[http2]"') from error
+    return Multiplexed
 
 
 def interleave(addresses: tuple[Address, ...]) -> list[Address]:

@@ -9,8 +9,8 @@ exactly once.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping
-from typing import Any
+from collections.abc import AsyncIterator, Callable
+from typing import TYPE_CHECKING, Any
 
 from ..dns.caching import CachingResolver
 from ..errors import DialTimeout, HandshakeTimeout, ResolveTimeout, SeawallError, WireError
@@ -22,7 +22,10 @@ from .http11 import Connection
 from .message import Heads, Message
 from .pool import Pool
 from .trace import Trace
-from .tunnel import Tunnel
+from .tunnel import Facts, Tunnel
+
+if TYPE_CHECKING:  # it needs the extra "http2"
+    from .http2 import Channel
 
 __all__ = ["Answered", "Wire"]
 
@@ -34,9 +37,11 @@ class Answered:
 
     __slots__ = ("_connection", "_pool", "_progress", "_trace", "head")
 
-    def __init__(self, head: Head, connection: Connection, progress: Progress, pool: Pool, trace: Trace | None) -> None:
+    def __init__(
+        self, head: Head, connection: Connection | Channel, progress: Progress, pool: Pool, trace: Trace | None
+    ) -> None:
         self.head = head
-        self._connection: Connection | None = connection
+        self._connection: Connection | Channel | None = connection
         self._progress = progress
         self._pool = pool
         self._trace = trace
@@ -46,8 +51,12 @@ class Answered:
         """httpx's, of a response."""
         connection = self._connection
         assert connection is not None
-        head = self.head
-        return {"http_version": head.version, "reason_phrase": head.reason, "network_stream": Tunnel(connection)}
+        extensions = connection.extensions
+        if isinstance(connection, Connection):
+            extensions["network_stream"] = Tunnel(connection)
+        else:
+            extensions["network_stream"] = Facts(connection.connection)
+        return extensions
 
     def take(self) -> bytes | None:
         """The whole body, if all of it is there; the connection is then back in the pool."""
@@ -71,12 +80,12 @@ class Answered:
                 async for part in connection.body():
                     yield part
                 return
-            async with self._trace.step("http11.receive_response_body", request=self._trace.request):
+            async with self._trace.step(f"{connection.name}.receive_response_body", request=self._trace.request):
                 async for part in connection.body():
                     yield part
         except BaseException as error:
             if self._trace is not None and isinstance(error, Exception):
-                async with self._trace.step("http11.response_closed"):
+                async with self._trace.step(f"{connection.name}.response_closed"):
                     self.abandon()
             self.abandon()
             raise
@@ -86,14 +95,16 @@ class Answered:
         connection, self._connection = self._connection, None
         if connection is not None:
             connection.finish()
-            self._pool.keep(connection, self._progress.now())
+            if isinstance(connection, Connection):
+                self._pool.keep(connection, self._progress.now())
 
     async def aclose(self) -> None:
         """The same, for who awaits it."""
-        if self._trace is None or self._connection is None:
+        connection = self._connection
+        if self._trace is None or connection is None:
             self.close()
             return
-        async with self._trace.step("http11.response_closed"):
+        async with self._trace.step(f"{connection.name}.response_closed"):
             self.close()
 
     def abandon(self) -> None:
@@ -112,6 +123,7 @@ class Wire:
         self.heads = Heads()
         self._dialler = dialler
         self._now = now
+        self._first: dict[Origin, asyncio.Future[None]] = {}  # who dials where HTTP/2 is to be expected
 
     async def send(self, message: Message, progress: Progress) -> Answered:
         """
@@ -125,7 +137,7 @@ class Wire:
         trace = Trace.of(message) if "trace" in message.extensions else None
         connection = self.pool.take(message.origin, progress.started_at + progress.waited)
         if connection is None:
-            connection = await self._open(message, progress, message.timeouts, trace)
+            connection = await self._connect(message, progress, trace)
         else:
             progress.is_reused = True
         progress.address = connection.address
@@ -143,14 +155,34 @@ class Wire:
         self.heads.clear()
         await self.names.aclose()
 
+    async def _connect(self, message: Message, progress: Progress, trace: Trace | None) -> Connection | Channel:
+        """
+        A new connection; or a stream of one that somebody else was just opening.
+
+        Where HTTP/2 is to be expected, one dials and the others wait for what comes of it: they might share it.
+        """
+        origin, started_at = message.origin, self._now()
+        if not self._dialler.may_share(origin):
+            return await self._open(message, progress, trace, started_at)
+        if (other := self._first.get(origin)) is not None:
+            progress.reached(Phase.CONNECTING)
+            await asyncio.wait([other], timeout=message.timeouts.get("connect"))
+            connection = self.pool.take(origin, self._now())
+            return connection or await self._open(message, progress, trace, started_at)
+        first = self._first[origin] = asyncio.get_running_loop().create_future()
+        try:
+            return await self._open(message, progress, trace, started_at)
+        finally:
+            del self._first[origin]
+            first.set_result(None)
+
     async def _open(
-        self, message: Message, progress: Progress, timeouts: Mapping[str, float | None], trace: Trace | None
-    ) -> Connection:
-        origin, pool = message.origin, self.pool
-        started_at = self._now()
+        self, message: Message, progress: Progress, trace: Trace | None, started_at: float
+    ) -> Connection | Channel:
+        origin, pool, timeouts = message.origin, self.pool, message.timeouts
         limit = timeouts.get("connect")
         progress.reached(Phase.RESOLVING)
-        timer = asyncio.timeout(limit)
+        timer = asyncio.timeout(None if limit is None else limit - (self._now() - started_at))
         try:
             async with timer:
                 answer = await self.names.resolve(origin)
@@ -178,7 +210,7 @@ class Wire:
             raise
         connection.address = progress.address
         pool.add(connection)
-        return connection
+        return connection if isinstance(connection, Connection) else connection.channel()
 
     def _late(self, origin: Origin, progress: Progress, started_at: float, limit: float | None) -> SeawallError:
         kind = TIMEOUTS.get(progress.phase, ResolveTimeout)

@@ -15,16 +15,14 @@ from ..errors import ReadTimeout, SendFailed, WireError, WriteTimeout
 from ..events import Phase, Progress
 from ..origin import Address, Origin
 from .answer import Answer, Head
-from .message import Message
+from .message import CONTINUE_TIMEOUT, SLICE, Message, slices
 from .stream import Stream
 from .trace import Trace
 
 __all__ = ["Connection"]
 
-SLICE: Final = 64 * 1024  # B; asyncio's own high-water mark
 HIGH_WATER: Final = 256 * 1024  # B of body that nobody has taken yet; then reading pauses
 MARGIN: Final = 1.0  # s that a request may take to get there; at most half of what the server says
-CONTINUE_TIMEOUT: Final = 1.0  # s to wait for 100 Continue; curl's
 
 
 class Connection(Stream):
@@ -53,6 +51,8 @@ class Connection(Stream):
         "origin",
         "tunnelled",
     )
+
+    name = "http11"
 
     def __init__(self, origin: Origin, *, is_secure: bool = False) -> None:
         super().__init__(is_secure=is_secure)
@@ -114,6 +114,13 @@ class Connection(Stream):
             raise
         progress.reached(Phase.HEADERS)
         return answer.head
+
+    @property
+    def extensions(self) -> dict[str, Any]:
+        """httpx's, of the response whose head is there."""
+        assert self._answer is not None
+        head = self._answer.head
+        return {"http_version": head.version, "reason_phrase": head.reason}
 
     def whole(self) -> bytes | None:
         """The response's body, if all of it is there already."""
@@ -226,23 +233,20 @@ class Connection(Stream):
                 if not await self._wait(CONTINUE_TIMEOUT):
                     break  # RFC 9110 section 10.1.1: a server need not say it
         size = 0
-        async for part in message.body if message.content is None else _slices(message.content):
+        async for part in message.body if message.content is None else slices(message.content):
             if answer.has_head or answer.failure is not None:
                 break
             if not part:
                 continue
-            size += len(part)
-            if not framed.is_chunked and (framed.length is None or size > framed.length):
-                raise message.misframed(size)
+            size = message.counted(size, part)
             self._transport.write(message.part(part))
             if not self._can_write:
                 await self._drain(answer, timeout)
         if answer.has_head or answer.failure is not None:
             self._is_unfinished = True
-        elif framed.is_chunked:
+        else:
+            message.counted(size, None)
             self._transport.write(message.end)
-        elif size != (framed.length or 0):
-            raise message.misframed(size)
 
     async def _drain(self, answer: Answer, timeout: float | None) -> None:
         """Until the peer has taken enough, or has answered; as in httpx, one timeout for all that was written."""
@@ -342,12 +346,3 @@ class Connection(Stream):
         if self._transport is not None and not self.is_closed:
             self._loop.call_later(1.0, self.close)
             self._transport.close()
-
-    def info(self, name: str) -> Any:
-        """asyncio's extra info of the transport."""
-        return None if self._transport is None else self._transport.get_extra_info(name)
-
-
-async def _slices(content: bytes) -> AsyncIterator[bytes]:
-    for begin in range(0, len(content), SLICE):
-        yield content[begin : begin + SLICE]

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Mapping, Sequence
 from typing import Any, Final, NamedTuple, TypeAlias
 
 from ..errors import InvalidRequest
 from ..origin import Origin
 
-__all__ = ["Heads", "Message", "Triples"]
+__all__ = ["CONTINUE_TIMEOUT", "SLICE", "Heads", "Message", "Triples", "slices"]
 
 Triples: TypeAlias = list[tuple[bytes, bytes, bytes]]
 """Headers: each name as it is written and in lower case, and its value; as httpx keeps them."""
 
 
+SLICE: Final = 64 * 1024  # B; asyncio's own high-water mark
+CONTINUE_TIMEOUT: Final = 1.0  # s to wait for 100 Continue; curl's
 MAX_HEADS: Final = 128
 MAX_KEPT: Final = 2048  # B of a head that is kept
 
@@ -152,6 +154,14 @@ class Message:
         """What ends the body."""
         return b"0\r\n\r\n" if self.framed.is_chunked else b""
 
+    def counted(self, size: int, part: bytes | None) -> int:
+        """*size* with another *part*; None: that was all. Raises InvalidRequest where the headers say otherwise."""
+        framed = self.framed
+        size += len(part or b"")
+        if not framed.is_chunked and (size != (framed.length or 0) if part is None else size > (framed.length or 0)):
+            raise self.misframed(size)
+        return size
+
     def misframed(self, size: int) -> InvalidRequest:
         """The error of a body that has another *size* than the headers say."""
         length = self.framed.length
@@ -160,3 +170,9 @@ class Message:
             f"{self.origin}: the request's body has {size} bytes so far, but its headers have {said}",
             origin=self.origin,
         )
+
+
+async def slices(content: bytes) -> AsyncIterator[bytes]:
+    """A body that is there, in parts."""
+    for begin in range(0, len(content), SLICE):
+        yield content[begin : begin + SLICE]

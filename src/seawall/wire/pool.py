@@ -11,10 +11,13 @@ from __future__ import annotations
 import asyncio
 from collections import OrderedDict
 from collections.abc import Callable
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from ..origin import Origin
 from .http11 import Connection
+
+if TYPE_CHECKING:  # it needs the extra "http2"
+    from .http2 import Channel, Multiplexed
 
 __all__ = ["Pool", "Slots"]
 
@@ -47,10 +50,15 @@ class Pool:
         self._max_idle = max_idle
         self._expiry = expiry
         self._now = now
-        self._idle: dict[Origin, dict[Connection, None]] = {}
-        self._by_age: OrderedDict[Connection, float] = OrderedDict()  # idle connection → expires at; oldest first
-        self._early: dict[Connection, asyncio.TimerHandle] = {}  # those that the server keeps for less than expiry
-        self._open: set[Connection] = set()
+        self._idle: dict[Origin, dict[Connection | Multiplexed, None]] = {}
+        self._by_age: OrderedDict[Connection | Multiplexed, float] = (
+            OrderedDict()
+        )  # idle connection → expires at; oldest first
+        self._shared: dict[Origin, dict[Multiplexed, None]] = {}  # those that have streams
+        self._early: dict[
+            Connection | Multiplexed, asyncio.TimerHandle
+        ] = {}  # those that the server keeps for less than expiry
+        self._open: set[Connection | Multiplexed] = set()
         self._timer: asyncio.TimerHandle | None = None
 
     @property
@@ -60,13 +68,16 @@ class Pool:
     def idle(self, origin: Origin) -> int:
         return len(self._idle.get(origin, ()))
 
-    def take(self, origin: Origin, now: float) -> Connection | None:
-        """The connection of *origin* that was used last, if it may be used again."""
+    def take(self, origin: Origin, now: float) -> Connection | Channel | None:
+        """A stream of a connection in use that has room, or the connection of *origin* that was used last."""
+        for shared in self._shared.get(origin, ()) if self._shared else ():
+            if shared.has_room:
+                return shared.channel()
         while idle := self._idle.get(origin):
             connection = next(reversed(idle))
             self._forget(connection)
             if connection.is_usable and not (now - connection.idle_at > UNSEEN_AFTER and connection.has_unseen()):
-                return connection
+                return connection if isinstance(connection, Connection) else self._share(connection)
             connection.close()
         return None
 
@@ -86,12 +97,17 @@ class Pool:
         """No connection was opened after all."""
         self._slots.release()
 
-    def add(self, connection: Connection) -> None:
+    def add(self, connection: Connection | Multiplexed) -> None:
         """A connection was opened in a reserved slot, which is free again once it is closed, whoever closes it."""
         self._open.add(connection)
+        if not isinstance(connection, Connection):
+            self._shared.setdefault(connection.origin, {})[connection] = None
+            connection.on_idle = lambda: self._rest(connection)
 
         def closed() -> None:
             self._forget(connection)
+            if not isinstance(connection, Connection):
+                self._unshare(connection)
             self._open.discard(connection)
             self._slots.release()
 
@@ -100,7 +116,7 @@ class Pool:
         else:
             connection.on_closed = closed
 
-    def keep(self, connection: Connection, now: float) -> None:
+    def keep(self, connection: Connection | Multiplexed, now: float) -> None:
         """Its exchange is over: keep it for another, or close it."""
         keep_for, by_age = connection.keep_for, self._by_age
         if not connection.is_usable or self._slots.has_waiters or self._max_idle == 0 or keep_for == 0:
@@ -131,7 +147,23 @@ class Pool:
         for connection in list(self._open):
             connection.close()
 
-    def _expire_early(self, connection: Connection, keep_for: float) -> None:
+    def _share(self, connection: Multiplexed) -> Channel:
+        """It was idle, and now has a stream again."""
+        self._shared.setdefault(connection.origin, {})[connection] = None
+        return connection.channel()
+
+    def _unshare(self, connection: Multiplexed) -> None:
+        shared = self._shared.get(connection.origin, {})
+        shared.pop(connection, None)
+        if not shared:
+            self._shared.pop(connection.origin, None)
+
+    def _rest(self, connection: Multiplexed) -> None:
+        """Its last stream is over."""
+        self._unshare(connection)
+        self.keep(connection, self._now())
+
+    def _expire_early(self, connection: Connection | Multiplexed, keep_for: float) -> None:
         """The server keeps it for less than we would: close it before the server does."""
 
         def expire() -> None:
@@ -141,7 +173,7 @@ class Pool:
 
         self._early[connection] = asyncio.get_running_loop().call_later(keep_for, expire)
 
-    def _forget(self, connection: Connection) -> None:
+    def _forget(self, connection: Connection | Multiplexed) -> None:
         if self._early and (timer := self._early.pop(connection, None)) is not None:
             timer.cancel()
         if self._by_age.pop(connection, None) is None:

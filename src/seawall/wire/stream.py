@@ -12,14 +12,14 @@ import asyncio
 import select
 import ssl
 from collections.abc import Callable
-from typing import cast
+from typing import Any, cast
 
-from ..timer import NOWHERE
+from .waiting import Waiting, expire
 
 __all__ = ["Stream"]
 
 
-class Stream(asyncio.Protocol):
+class Stream(asyncio.Protocol, Waiting):
     """
     Made by ``loop.create_connection``, and then `handshake` where TLS is wanted.
 
@@ -32,30 +32,21 @@ class Stream(asyncio.Protocol):
 
     __slots__ = (
         "_can_write",
-        "_expires_at",
         "_is_secure",
-        "_loop",
         "_poll",
-        "_timer",
         "_transport",
-        "_waiter",
         "_writer",
         "error",
-        "is_closed",
         "on_closed",
     )
 
     def __init__(self, *, is_secure: bool = False) -> None:
+        super().__init__()
         self._is_secure = is_secure
         self._transport: asyncio.Transport | None = None
-        self._loop = asyncio.get_running_loop()
-        self._waiter: asyncio.Future[bool] | None = None
         self._writer: asyncio.Future[bool] | None = None
         self._poll: select.poll | None = None
-        self._timer: asyncio.TimerHandle | None = None
-        self._expires_at: float | None = None
         self._can_write = True
-        self.is_closed = False
         self.error: Exception | None = None
         self.on_closed: Callable[[], None] | None = None
 
@@ -100,6 +91,19 @@ class Stream(asyncio.Protocol):
         transport = await self._loop.start_tls(self._transport, self, context, server_hostname=server_hostname)
         self._transport = cast("asyncio.Transport", transport)
 
+    def take_over(self, other: Stream) -> None:
+        """The connection that *other* has made, from now on as this one's."""
+        assert other._transport is not None
+        self._transport, self._poll, self._can_write = other._transport, other._poll, other._can_write
+        self._transport.set_protocol(self)
+        if other.is_closed:
+            self.error = other.error
+            self._closed()
+
+    def info(self, name: str) -> Any:
+        """asyncio's extra info of the transport."""
+        return None if self._transport is None else self._transport.get_extra_info(name)
+
     def close(self) -> None:
         """
         Now. What was not sent yet is not going to be.
@@ -117,34 +121,15 @@ class Stream(asyncio.Protocol):
 
     def _closed(self) -> None:
         self.is_closed = True
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        self._stop_timer()
         if self.on_closed is not None:
             callback, self.on_closed = self.on_closed, None
             callback()
 
-    def _wait(self, timeout: float | None) -> asyncio.Future[bool]:
-        """To be awaited at once: True when something happened, False after *timeout* s."""
-        self._waiter = waiter = self._loop.create_future()
-        if self.is_closed:
-            waiter.set_result(True)
-            return waiter
-        if timeout is None:
-            self._expires_at = None
-        else:
-            self._expires_at = expires_at = self._loop.time() + timeout
-            timer = self._timer
-            if timer is None or timer.when() > expires_at:
-                if timer is not None:
-                    timer.cancel()
-                self._timer = self._loop.call_at(expires_at, self._tick, context=NOWHERE)
-        return waiter
-
     async def _wait_writable(self, timeout: float | None) -> bool:
         """Until more may be written, or it is closed: True; False after *timeout* s. Beside a `_wait`."""
         self._writer = writer = self._loop.create_future()
-        timer = None if timeout is None else self._loop.call_later(timeout, _expire, writer)
+        timer = None if timeout is None else self._loop.call_later(timeout, expire, writer)
         try:
             is_woken: bool = await writer
             return is_woken
@@ -153,22 +138,7 @@ class Stream(asyncio.Protocol):
             if timer is not None:
                 timer.cancel()
 
-    def _tick(self) -> None:
-        self._timer = None
-        if self._expires_at is None or self._waiter is None or self._waiter.done():
-            return  # nobody waits: it starts again with who does
-        if self._loop.time() < self._expires_at:
-            self._timer = self._loop.call_at(self._expires_at, self._tick, context=NOWHERE)
-        else:
-            _expire(self._waiter)
-
     def _wake(self) -> None:
-        if (waiter := self._waiter) is not None and not waiter.done():
-            waiter.set_result(True)
+        super()._wake()
         if (writer := self._writer) is not None and not writer.done():
             writer.set_result(True)
-
-
-def _expire(waiter: asyncio.Future[bool]) -> None:
-    if not waiter.done():
-        waiter.set_result(False)

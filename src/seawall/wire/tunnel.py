@@ -9,13 +9,24 @@ from typing import Any
 import httpcore
 
 from .http11 import Connection
+from .stream import Stream
 
-__all__ = ["Tunnel"]
+__all__ = ["Facts", "Tunnel"]
 
 NAMES = {"client_addr": "sockname", "server_addr": "peername"}
 
 
-class Tunnel(httpcore.AsyncNetworkStream):
+class Facts(httpcore.AsyncNetworkStream):
+    """What there is to know of a connection that others share: `get_extra_info`, and nothing else."""
+
+    def __init__(self, connection: Stream) -> None:
+        self._stream = connection
+
+    def get_extra_info(self, info: str) -> Any:
+        return self._stream.info(NAMES.get(info, info))
+
+
+class Tunnel(Facts):
     """
     Reads and writes past HTTP, after 101 or CONNECT; before that only `get_extra_info` makes sense.
 
@@ -24,6 +35,7 @@ class Tunnel(httpcore.AsyncNetworkStream):
     """
 
     def __init__(self, connection: Connection) -> None:
+        super().__init__(connection)
         self._connection = connection
 
     async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
@@ -63,4 +75,4 @@ class Tunnel(httpcore.AsyncNetworkStream):
     def get_extra_info(self, info: str) -> Any:
         if info == "is_readable":
             return not self._connection.is_usable or bool(self._connection.tunnelled)
-        return self._connection.info(NAMES.get(info, info))
+        return super().get_extra_info(info)

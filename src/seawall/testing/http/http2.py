@@ -169,6 +169,8 @@ class H2Connection(asyncio.Protocol):
     async def _answer(self, request: Request) -> None:
         try:
             await self._serve(request)
+            if request.is_answered and not self._lost.done():
+                self._end(request)
         except (Gone, h2.exceptions.ProtocolError):
             pass  # the client reset the stream, or left
         except Exception as failure:  # noqa: BLE001
@@ -189,6 +191,12 @@ class H2Connection(asyncio.Protocol):
         self._headers(request, status, headers, is_end=not body)
         if body:
             await self.send(request, body)
+            self.http2.end_stream(request.stream)
+        self.flush()
+
+    def _end(self, request: Request) -> None:
+        """After a body that was sent part by part."""
+        with contextlib.suppress(h2.exceptions.ProtocolError):  # it has ended, or was reset
             self.http2.end_stream(request.stream)
         self.flush()
 

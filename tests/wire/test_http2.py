@@ -1,0 +1,379 @@
+"""HTTP/2: streams are exchanges of their own, and what the server did nothing of counts as never sent."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+
+import anyio
+import hpack
+import httpx
+import pytest
+from hyperframe.frame import DataFrame, Frame, GoAwayFrame, HeadersFrame, RstStreamFrame, SettingsFrame
+
+import seawall
+from seawall.testing import FaultServer, no_leaks
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture(scope="module")
+def server():
+    with FaultServer() as server:
+        for step in ("h2:clear", "h2", "h2_streams:1:clear", "h2_lower:1:clear", "h2_no_window:clear", "h2_hang:clear"):
+            server.listen(step)
+        server.listen("tls")
+        yield server
+
+
+@pytest.fixture
+def trusted(server) -> ssl.SSLContext:
+    return server.certificates.client_context()
+
+
+@pytest.fixture
+async def client(stack) -> seawall.Client:
+    """Speaks HTTP/2 without TLS, and retries at once."""
+    retry = seawall.Retry(backoff=0)
+    return await stack.enter_async_context(
+        seawall.Client(http1=False, http2=True, retry=retry, breaker=None, timeout=2)
+    )
+
+
+def outcomes(response: httpx.Response) -> list[str]:
+    return [attempt.outcome for attempt in response.extensions["seawall"]]
+
+
+def at(server, port: str, key: str, *steps: str) -> str:
+    """The URL of a script on one of the server's ports."""
+    return str(httpx.URL(server.script(key, *steps)).copy_with(port=server.ports[port].port))
+
+
+async def test_is_chosen_by_alpn(server, trusted):
+    """Where the server has it; else HTTP/1.1, on the connection that was just made."""
+    async with seawall.Client(http2=True, verify=trusted) as client:
+        second = await client.get(f"https://localhost:{server.ports['h2'].port}/x/ok")
+        first = await client.get(f"https://localhost:{server.ports['tls'].port}/x/ok")
+        assert (second.http_version, second.reason_phrase, second.extensions["stream_id"]) == ("HTTP/2", "OK", 1)
+        assert second.extensions["network_stream"].get_extra_info("ssl_object").selected_alpn_protocol() == "h2"
+        assert first.http_version == "HTTP/1.1"
+        assert client.stats().connections == 2
+    async with seawall.Client(verify=trusted) as client:
+        assert (await client.get(f"https://localhost:{server.ports['tls'].port}/x/ok")).http_version == "HTTP/1.1"
+
+
+async def test_one_connection_for_all(server, client, trusted):
+    """Those that come at once wait for the one that dials, and share what it got."""
+    url = server.ports["h2:clear"].url + "/x/ok:100000"
+    responses = await asyncio.gather(*(client.get(url) for _ in range(60)))
+    assert {len(response.content) for response in responses} == {100_000}
+    assert len({response.extensions["stream_id"] for response in responses}) == 60
+    assert client.stats().connections == 1
+    async with seawall.Client(http2=True, verify=trusted) as other:
+        url = f"https://localhost:{server.ports['h2'].port}/x/ok"
+        await asyncio.gather(*(other.get(url) for _ in range(20)))
+        assert other.stats().connections == 1
+        url = f"https://localhost:{server.ports['tls'].port}/x/delay:0.2"
+        await asyncio.gather(*(other.get(url) for _ in range(5)))
+        assert other.stats().connections == 6
+
+
+async def test_bodies_both_ways(server, client):
+    """Larger than any window, in parts or as a whole; a HEAD, an empty one."""
+
+    async def parts() -> AsyncIterator[bytes]:
+        for _ in range(30):
+            yield b"x" * 100_000
+
+    url = at(server, "h2:clear", "up", "ok")
+    await client.post(url, content=b"y" * 3_000_000)
+    await client.post(url, content=parts())
+    await client.put(url, content=b"")
+    assert [each.length for each in server.attempts("up")] == [3_000_000, 3_000_000, 0]
+    url = server.ports["h2:clear"].url
+    assert len((await client.get(url + "/x/ok:5000000")).content) == 5_000_000
+    assert (await client.head(url + "/x/ok:5000000")).headers["content-length"] == "5000000"
+    async with client.stream("GET", url + "/x/ok:5000000") as response:
+        assert sum([len(part) async for part in response.aiter_raw()]) == 5_000_000
+    assert (await client.get(url + "/x/204")).status_code == 204
+
+
+async def test_misframed_body(server, client):
+    """Shorter or longer than its content-length: an error, and the stream is reset."""
+
+    async def parts() -> AsyncIterator[bytes]:
+        yield b"abc"
+
+    url = server.ports["h2:clear"].url + "/x/ok"
+    for length in ("2", "5"):
+        with pytest.raises(seawall.InvalidRequest, match="content-length"):
+            await client.post(url, content=parts(), headers={"content-length": length})
+    assert client.stats().connections == 1
+
+
+@pytest.mark.parametrize("method", ["GET", "POST"])
+@pytest.mark.parametrize("step", ["h2_refused", "h2_goaway", "h2_goaway:before:11"])
+async def test_what_was_refused_is_sent_again(server, client, method, step):
+    """Whatever the method: the server says that it did nothing of it."""
+    url = at(server, "h2:clear", f"{step}-{method}", step, "ok")
+    response = await client.request(method, url, content=b"order" if method == "POST" else None)
+    assert outcomes(response) == ["StreamRefused", "200"]
+    assert response.extensions["seawall"][0].phase < seawall.Phase.SENDING
+
+
+@pytest.mark.parametrize(
+    "step", ["h2_rst", "h2_rst:8", "h2_rst:2:body", "reset:body", "h2_bad_frame", "h2_bad_frame:hpack"]
+)
+async def test_what_may_have_been_done_is_not(server, client, step):
+    """But for what is idempotent; the error is httpx's."""
+    name = step.replace(":", "-")
+    assert outcomes(await client.get(at(server, "h2:clear", f"{name}-get", step, "ok")))[-1] == "200"
+    with pytest.raises((httpx.RemoteProtocolError, httpx.ReadError)) as caught:
+        await client.post(at(server, "h2:clear", f"{name}-post", step, "ok"), content=b"order")
+    assert isinstance(caught.value, seawall.WireError)
+    assert len(caught.value.attempts) == 1
+
+
+async def test_unknown_frames_and_goaway_after_the_answer_are_no_fault(server, client):
+    """The one is ignored; after the other, the next request has a new connection."""
+    assert outcomes(await client.get(at(server, "h2:clear", "unknown", "h2_bad_frame:type"))) == ["200"]
+    assert outcomes(await client.get(at(server, "h2:clear", "away", "h2_goaway:after", "ok"))) == ["200"]
+    assert outcomes(await client.get(at(server, "h2:clear", "away", "ok"))) == ["200"]
+
+
+async def test_limit_of_streams(server, client):
+    """What has no room on one connection gets another; a limit that is lowered loses nothing."""
+    for port in ("h2_streams:1:clear", "h2_lower:1:clear"):
+        url = server.ports[port].url + "/x/delay:0.05"
+        await client.get(url)
+        for response in await asyncio.gather(*(client.get(url) for _ in range(5))):
+            assert response.status_code == 200
+
+
+async def test_window_that_never_opens(server, client):
+    """A WriteTimeout, as over HTTP/1.1; others on the connection go on."""
+    url = server.ports["h2_no_window:clear"].url
+    await client.get(url + "/x/ok")
+    with pytest.raises(httpx.WriteTimeout, match="nothing was taken"):
+        await client.post(url + "/x/ok", content=b"x", timeout=httpx.Timeout(5, write=0.1))
+    assert (await client.get(url + "/x/ok")).status_code == 200
+    assert client.stats().connections == 1
+
+
+async def test_silent_connection_is_not_used_again(server, client):
+    """A read timeout of one stream is its own, unless nothing at all has come meanwhile."""
+    url = server.ports["h2_hang:clear"].url + "/x/ok"
+    with pytest.raises(httpx.ReadTimeout):
+        await client.get(url, timeout=0.1, extensions=seawall.options(retry=None))
+    assert client.stats().connections == 0
+
+
+async def test_each_stream_has_its_own_read_timeout(server, client):
+    """One that waits in vain harms none of its neighbours."""
+    url = server.ports["h2:clear"].url
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(client.get, url + "/x/delay:0.5")
+        with pytest.raises(httpx.ReadTimeout):
+            await client.get(url + "/x/hang", timeout=0.1, extensions=seawall.options(retry=None))
+    assert client.stats().connections == 1
+
+
+async def test_cancelled_streams_are_reset(server, client):
+    """More of them than the server allows at a time: it forgets each when it is told to."""
+    url = server.ports["h2:clear"].url
+    await client.get(url + "/x/ok")
+    for _ in range(3):
+        with anyio.move_on_after(0.05):
+            await asyncio.gather(*(client.get(url + "/x/hang") for _ in range(60)))
+    response = await client.get(url + "/x/ok")
+    assert response.extensions["seawall"][-1].is_reused
+    assert client.stats().connections == 1
+
+
+async def test_unread_bodies_hold_up_nobody(server, client):
+    """Streams that nobody reads fill their own windows; closed, they give back what they held."""
+    url = server.ports["h2:clear"].url
+    for _ in range(3):
+        async with AsyncExitStack() as held:
+            for _ in range(20):
+                await held.enter_async_context(client.stream("GET", url + "/x/ok:4000000"))
+            assert len((await client.get(url + "/x/ok:3000000")).content) == 3_000_000
+    assert client.stats().connections == 1
+
+
+async def test_nothing_is_left(server):
+    """Cancelled at any moment: no permit, no connection, no task."""
+    async with no_leaks(), seawall.Client(http1=False, http2=True, retry=None, breaker=None) as client:
+        url = server.ports["h2:clear"].url + "/x/ok:300000"
+        for turns in range(40):
+            task = asyncio.create_task(client.post(url, content=b"x" * 200_000))
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            task.cancel()
+            await asyncio.wait([task])
+        assert (await client.get(url)).status_code == 200
+        stats = client.stats()
+        assert [origin.in_flight for origin in stats.origins.values()] == [0]
+        assert stats.connections == 1
+
+
+# What no step does: frames by hand
+
+
+class Peer:
+    """The server's side of a connection."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.reader, self.writer = reader, writer
+        self._encoder = hpack.Encoder()
+
+    async def request(self) -> int:
+        """The number of the next stream that is begun."""
+        while True:
+            frame, size = Frame.parse_frame_header(memoryview(await self.reader.readexactly(9)))
+            await self.reader.readexactly(size)
+            if isinstance(frame, HeadersFrame):
+                return frame.stream_id
+
+    def head(self, stream: int, *fields: tuple[str, str], is_end: bool = False) -> HeadersFrame:
+        frame = HeadersFrame(stream, self._encoder.encode([(":status", "200"), *fields]), flags=["END_HEADERS"])
+        if is_end:
+            frame.flags.add("END_STREAM")
+        return frame
+
+    def send(self, *frames: Frame) -> None:
+        self.writer.write(b"".join(frame.serialize() for frame in frames))
+
+
+@pytest.fixture
+async def by_hand(stack):
+    """A server that speaks with *script*, once for each connection; returns its URL."""
+
+    async def start(script) -> str:
+        async def serve(reader, writer) -> None:
+            peer = Peer(reader, writer)
+            await reader.readexactly(24)
+            peer.send(SettingsFrame(0, settings={3: 100}))
+            try:
+                await script(peer)
+                await reader.read()
+            except asyncio.IncompleteReadError:
+                pass
+            finally:
+                writer.close()
+
+        listening = await asyncio.start_server(serve, "127.0.0.1", 0)
+        stack.callback(listening.close)
+        return f"http://127.0.0.1:{listening.sockets[0].getsockname()[1]}/"
+
+    return start
+
+
+@pytest.mark.parametrize("pieces", ["one", "two"])
+async def test_answers_that_goaway_promises(client, by_hand, pieces):
+    """Streams up to its last one are answered still, though it came first; those above it never happened."""
+
+    async def script(peer: Peer) -> None:
+        numbers = [await peer.request() for _ in range(3)]
+        if numbers[-1] != 5:
+            return
+        peer.send(GoAwayFrame(0, last_stream_id=3))
+        if pieces == "two":
+            await asyncio.sleep(0.05)
+        for number in (1, 3):
+            peer.send(peer.head(number), DataFrame(number, b"ok", flags=["END_STREAM"]))
+
+    url = await by_hand(script)
+    results = await asyncio.gather(
+        *(client.post(url, content=b"x", extensions=seawall.options(retry=None)) for _ in range(3)),
+        return_exceptions=True,
+    )
+    assert [result.text for result in results[:2]] == ["ok", "ok"]
+    assert isinstance(results[2], seawall.StreamRefused)
+    assert isinstance(results[2], httpx.RemoteProtocolError)
+    await asyncio.sleep(0)
+    assert client.stats().connections == 0
+
+
+async def test_answer_before_the_request_is_all_sent(client, by_hand):
+    """A 413 while the window is full is a 413; the rest isn't sent, whether the server says so or not."""
+
+    async def script(peer: Peer) -> None:
+        for code in (0, None):
+            number = await peer.request()
+            peer.send(peer.head(number, ("content-length", "2")), DataFrame(number, b"no", flags=["END_STREAM"]))
+            if code is not None:
+                peer.send(RstStreamFrame(number, error_code=code))
+
+    url = await by_hand(script)
+    for _ in range(2):
+        assert (await client.post(url, content=b"x" * 200_000)).text == "no"
+
+
+@pytest.mark.parametrize(
+    "fields", [[(":status", "abc")], [(":status", "")], [("content-length", "10")], [("content-length", "1")]], ids=str
+)
+async def test_answers_that_are_none(client, by_hand, fields):
+    """A status that is none, a body that is shorter or longer than it says: never taken for good."""
+
+    async def script(peer: Peer) -> None:
+        number = await peer.request()
+        block = peer._encoder.encode([(":status", "200"), *fields] if fields[0][0] != ":status" else fields)
+        peer.send(HeadersFrame(number, block, flags=["END_HEADERS"]), DataFrame(number, b"ok", flags=["END_STREAM"]))
+
+    with pytest.raises(seawall.BadAnswer):
+        await client.get(await by_hand(script), extensions=seawall.options(retry=None))
+
+
+async def test_connection_headers_stay_behind(client, by_hand):
+    """HTTP/1.1's own, and those that Connection names; host is :authority. Source: RFC 9113 section 8.2.2."""
+    seen = {}
+
+    async def script(peer: Peer) -> None:
+        decoder = hpack.Decoder()
+        while True:
+            frame, size = Frame.parse_frame_header(memoryview(await peer.reader.readexactly(9)))
+            frame.parse_body(memoryview(await peer.reader.readexactly(size)))
+            if isinstance(frame, HeadersFrame):
+                seen.update(decoder.decode(frame.data))
+                peer.send(peer.head(frame.stream_id, is_end=True))
+                return
+
+    url = await by_hand(script)
+    await client.get(url, headers={"Connection": "X-Hop", "X-Hop": "1", "TE": "gzip", "X-Mine": " a "})
+    host = httpx.URL(url).netloc.decode()
+    assert {name: seen.get(name) for name in (":method", ":path", ":scheme", ":authority", "x-mine")} == {
+        ":method": "GET",
+        ":path": "/",
+        ":scheme": "http",
+        ":authority": host,
+        "x-mine": "a",
+    }
+    assert not seen.keys() & {"connection", "x-hop", "te", "host", "keep-alive"}
+
+
+async def test_trace_events_are_those_of_httpx(server):
+    """Names and order, for a good answer."""
+    seen = {}
+    for kind in (httpx.AsyncClient, seawall.Client):
+        events = seen[kind] = []
+
+        async def note(name, info, events=events) -> None:
+            events.append(name)
+
+        async with kind(http1=False, http2=True) as client:
+            url = server.ports["h2:clear"].url + "/x/ok"
+            await client.get(url)
+            await client.get(url, extensions={"trace": note})
+    assert seen[seawall.Client] == seen[httpx.AsyncClient]
+
+
+async def test_without_the_package(monkeypatch):
+    """The error says what to install."""
+    monkeypatch.setitem(__import__("sys").modules, "seawall.wire.http2", None)
+    with pytest.raises(ImportError, match=r"seawall\[http2\]"):
+        seawall.Client(http2=True)
+    with pytest.raises(ValueError, match="can't both be off"):
+        seawall.Client(http1=False)
