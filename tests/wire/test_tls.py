@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import ssl
 
+import certifi
 import httpx
 import pytest
 import trustme
@@ -12,6 +13,7 @@ import trustme
 import seawall
 from seawall.testing import Request
 from seawall.testing.dns import Name
+from seawall.transport.tls import TLS
 
 pytestmark = pytest.mark.anyio
 
@@ -134,3 +136,52 @@ async def test_body_cut_in_the_middle_of_tls(client, serve, authority):
 
     server = await serve(cut, tls=server_context(authority, "good.test"))
     assert (await client.get(f"https://good.test:{server.port}")).text == "whole"
+
+
+@pytest.fixture
+def trusting(monkeypatch, tmp_path, authority) -> None:
+    """A context of seawall's own, which trusts our authority."""
+    authority.cert_pem.write_to_path(tmp_path / "ca.pem")
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "ca.pem"))
+
+
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3], ids=lambda version: version.name)
+async def test_sessions_are_resumed(trusting, serve, authority, version):
+    """By name: the next connection to the same one need not verify again; another name's has to."""
+    context = server_context(authority, "localhost", "127.0.0.1")
+    context.maximum_version = version
+    server = await serve(ok, tls=context)
+    async with seawall.Client(limits=httpx.Limits(max_keepalive_connections=0)) as client:
+        reused = []
+        for host in ("localhost", "localhost", "127.0.0.1"):
+            response = await client.get(f"https://{host}:{server.port}")
+            reused.append(response.extensions["network_stream"].get_extra_info("ssl_object").session_reused)
+    assert reused == [False, True, False]
+
+
+async def test_a_session_is_no_licence(trusting, serve, authority):
+    """A server that has neither the session's keys nor a good certificate is refused, under the same name."""
+    good = await serve(ok, tls=server_context(authority, "localhost"))
+    bad = await serve(ok, tls=server_context(trustme.CA(), "localhost"))
+    async with seawall.Client() as client:
+        await client.get(f"https://localhost:{good.port}")
+        with pytest.raises(seawall.CertificateError):
+            await client.get(f"https://localhost:{bad.port}")
+
+
+def test_one_context_for_all_clients_of_the_same_settings(monkeypatch):
+    """But never where one was given, nor across protocols, nor after the environment changed."""
+    monkeypatch.delenv("SSL_CERT_FILE", raising=False)
+    monkeypatch.delenv("SSL_CERT_DIR", raising=False)
+    given = ssl.create_default_context()
+    plain, h2 = ["http/1.1"], ["h2", "http/1.1"]
+    assert TLS({}, plain).context() is TLS({"verify": True}, plain).context()
+    assert TLS({}, plain).context() is not TLS({}, h2).context()
+    assert TLS({}, plain).context() is not TLS({"verify": False}, plain).context()
+    assert TLS({"verify": given}, plain).context() is given
+    assert given.sslobject_class is ssl.SSLObject
+    monkeypatch.setenv("SSL_CERT_FILE", certifi.where())
+    assert TLS({}, plain).context() is not TLS({"trust_env": False}, plain).context()
+    monkeypatch.setenv("SSL_CERT_FILE", "/nowhere")
+    with pytest.raises(FileNotFoundError):
+        seawall.Client()

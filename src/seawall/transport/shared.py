@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import functools
-import os
-import ssl
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from random import Random
 from typing import Any, Final, Literal
@@ -25,6 +22,7 @@ from ..wire.dial import Dialler
 from ..wire.exchange import Wire
 from ..wire.pool import Pool
 from .exchange import OverTransport
+from .tls import TLS
 
 __all__ = ["LIMITS", "ResolverTypes", "Shared", "uncapped"]
 
@@ -77,14 +75,7 @@ class Shared:
         self._clock = clock
         if not (http1 or http2):
             raise ValueError("http1 and http2 can't both be off")
-        self._alpn = ["h2"] * http2 + ["http/1.1"] * http1
-        self._tls: ssl.SSLContext | None = None
-        self._make_tls = functools.partial(httpx.create_ssl_context, **tls)
-        is_default = tls.get("verify", True) is True and tls.get("cert") is None
-        if tls.get("trust_env", True) and ("SSL_CERT_FILE" in os.environ or "SSL_CERT_DIR" in os.environ):
-            is_default = False
-        if not is_default:
-            self.tls()  # a bad path is to fail here, as in httpx; the default context is made at first need: 25 ms
+        secure = TLS(tls, ["h2"] * http2 + ["http/1.1"] * http1)
         self.layers = Layers(
             Policy(deadline=deadline, retry=retry, bulkhead=bulkhead, breaker=breaker, budget=budget),
             check_patterns(per_host or {}),
@@ -100,7 +91,8 @@ class Shared:
             now=clock.now,
         )
         names = _names(dns, resolver, clock.now)
-        self.wire = Wire(pool, Dialler(now=clock.now, tls=self.tls, http1=http1, http2=http2), names, now=clock.now)
+        dialler = Dialler(now=clock.now, tls=secure.context, http1=http1, http2=http2)
+        self.wire = Wire(pool, dialler, names, now=clock.now)
 
     async def over(
         self,
@@ -112,12 +104,6 @@ class Shared:
         """One hop through the layers, with another transport's *send* at the bottom."""
         exchange = OverTransport(request, send, self.wire.pool, is_trusted=is_trusted, wall=self.wall)
         return await self.layers.run(exchange)
-
-    def tls(self) -> ssl.SSLContext:
-        if self._tls is None:
-            self._tls = self._make_tls()
-        self._tls.set_alpn_protocols(self._alpn)  # each time: who shares the context with us may have set others
-        return self._tls
 
     def stats(self) -> Stats:
         """May be asked for outside of the event loop too; budgets are then as of their last use."""
