@@ -377,3 +377,12 @@ async def test_without_the_package(monkeypatch):
         seawall.Client(http2=True)
     with pytest.raises(ValueError, match="can't both be off"):
         seawall.Client(http1=False)
+
+
+async def test_context_that_others_offer_http2_with(server, trusted, monkeypatch):
+    """What was chosen isn't what is spoken here: a handshake that failed, and no garbage."""
+    trusted.set_alpn_protocols(["h2"])
+    monkeypatch.setattr(ssl.SSLContext, "set_alpn_protocols", lambda self, names: None)
+    async with seawall.Client(verify=trusted, retry=None) as client:
+        with pytest.raises(seawall.HandshakeError, match="the server chose HTTP/2"):
+            await client.get(f"https://localhost:{server.ports['h2'].port}/x/ok")

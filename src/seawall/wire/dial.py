@@ -71,7 +71,6 @@ class Dialler:
             DialError: No address took a connection.
             TLSError: The one that did spoke no TLS, or had a bad certificate.
         """
-        tls = self._tls() if origin.is_secure else None
         progress.reached(Phase.CONNECTING)
         ordered = self._order(origin, addresses)[:MAX_ADDRESSES]
         if trace is None:
@@ -84,14 +83,16 @@ class Dialler:
         stream = kind(origin, is_secure=origin.is_secure)
         try:
             await asyncio.get_running_loop().create_connection(lambda: stream, sock=sock)
-            if tls is not None:
+            if origin.is_secure:
                 progress.reached(Phase.TLS)
+                tls = self._tls()
                 name = server_hostname or origin.host.removesuffix(".")
                 if trace is None:
                     await stream.handshake(tls, name)
                 else:
                     async with trace.step("connection.start_tls", ssl_context=tls, server_hostname=name):
                         await stream.handshake(tls, name)
+            return self._agreed(stream)
         except (OSError, ssl.CertificateError) as error:
             stream.close()
             sock.close()
@@ -102,7 +103,6 @@ class Dialler:
             stream.close()
             sock.close()
             raise
-        return stream if isinstance(stream, Connection) else self._agreed(stream)
 
     def may_share(self, origin: Origin) -> bool:
         """Whether a connection to *origin* is likely to speak HTTP/2."""
@@ -112,10 +112,15 @@ class Dialler:
             and origin not in self._without_http2
         )
 
-    def _agreed(self, stream: Multiplexed) -> Connection | Multiplexed:
-        """HTTP/2, if the server chose it by ALPN (RFC 7301) or nothing else is spoken here."""
+    def _agreed(self, stream: Connection | Multiplexed) -> Connection | Multiplexed:
+        """As what the server chose by ALPN (RFC 7301), or as HTTP/2 where nothing else is spoken here."""
         tls = stream.info("ssl_object")
-        if not self._http1 or (tls is not None and tls.selected_alpn_protocol() == "h2"):
+        is_chosen = tls is not None and tls.selected_alpn_protocol() == "h2"
+        if isinstance(stream, Connection):
+            if is_chosen:
+                raise ssl.SSLError("the server chose HTTP/2: somebody else offers it with the same ssl.SSLContext")
+            return stream
+        if is_chosen or not self._http1:
             stream.begin()
             return stream
         self._without_http2[stream.origin] = None
@@ -255,6 +260,6 @@ def _tls_error(origin: Origin, address: Address, error: Exception) -> DialError:
             return HostnameMismatch(f"{where}: the certificate is not for {origin.host}: {error.verify_message}")
         return CertificateError(f"{where}: the certificate can't be trusted: {error.verify_message}")
     if origin.is_secure:
-        reason = error.reason if isinstance(error, ssl.SSLError) and error.reason else str(error)
+        reason = getattr(error, "reason", "") or str(error)
         return HandshakeError(f"{where}: TLS handshake failed: {reason or 'the peer closed the connection'}")
     return DialError(f"{where}: the connection broke at once: {error}", origin=origin)

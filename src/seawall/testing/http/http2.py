@@ -79,6 +79,12 @@ class H2Connection(asyncio.Protocol):
         self._max_streams = self.http2.local_settings.max_concurrent_streams
         self.http2.local_settings[h2.settings.SettingCodes.MAX_CONCURRENT_STREAMS] = 2**31 - 1
         self.http2.local_settings.acknowledge()
+        code = h2.settings.SettingCodes.INITIAL_WINDOW_SIZE
+        if self._settings is not None and code in self._settings:
+            # Until it has acknowledged ours, the client may use the usual window (RFC 9113 section 6.5.3).
+            self.http2.local_settings[code] = 65_535
+            self.http2.local_settings.acknowledge()
+            self.http2.local_settings[code] = self._settings[code]
         if self._settings is None:
             self.http2.clear_outbound_data_buffer()
         self.flush()

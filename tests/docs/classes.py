@@ -1,0 +1,117 @@
+"""
+The class of error that each fault of the wire gives, from a real run of httpx and of seawall.
+
+``python -m tests.docs.classes`` writes the table of ``docs/reference/wire.md``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections import defaultdict
+from typing import Any, TypeAlias
+
+import httpx
+from benchmarks.faults import HEAVY, Cell, cells, place
+
+import seawall
+from seawall.testing import FaultProcess
+from tests.docs.tables import DOCS, filled
+
+Result: TypeAlias = type[Exception] | int | str
+NO_END = "no end"
+
+TIMEOUT = 0.4  # s
+GUARD = 3.0  # s; then it is given up
+CONCURRENT = 24
+LEFT_OUT = ("dns:", "net:", "port:proxy", "chance:", "limit:", "rate:", "port:blackhole")
+KINDS = {"httpx": httpx.AsyncClient, "seawall": seawall.Client}
+BARE = {"retry": None, "breaker": None, "deadline": None}
+
+
+def faults() -> list[Cell]:
+    """Those of the wire that one request meets: no names, no proxies, nothing that leaves it to chance or to others."""
+    found = [cell for cell in cells("both") if not cell.how.startswith(LEFT_OUT) and cell.how not in HEAVY]
+    return [cell for cell in found if cell.method == "GET" or "GET" not in _methods(found, cell)]
+
+
+def _methods(found: list[Cell], cell: Cell) -> set[str]:
+    return {each.method for each in found if each.how == cell.how}
+
+
+async def _ask(client: str, cell: Cell, tls: ssl.SSLContext) -> Result:
+    settings: dict[str, Any] = {"verify": tls, "timeout": TIMEOUT, "http2": cell.http2, "trust_env": False}
+    if client == "seawall":
+        settings |= BARE
+    async with KINDS[client](**settings) as made:
+        try:
+            headers = {"expect": "100-continue"} if "continue" in cell.how else {}
+            request = made.request(cell.method, cell.url, content=bytes(cell.size) or None, headers=headers)
+            async with asyncio.timeout(GUARD) as guard:
+                return (await request).status_code
+        except TimeoutError:
+            if not guard.expired():
+                raise
+            return NO_END
+        except Exception as error:
+            return type(error)
+
+
+async def _run(server: FaultProcess, tls: ssl.SSLContext) -> dict[str, dict[str, Result]]:
+    gate = asyncio.Semaphore(CONCURRENT)
+    results: dict[str, dict[str, Result]] = {}
+
+    async def one(client: str, index: int, cell: Cell) -> None:
+        cell.client = client
+        place(cell, index, server, None, None)  # type: ignore[arg-type]
+        async with gate:
+            results.setdefault(cell.how, {})[client] = await _ask(client, cell, tls)
+
+    jobs = [one(client, index, cell) for client in KINDS for index, cell in enumerate(faults())]
+    await asyncio.gather(*jobs)
+    return results
+
+
+def classes() -> dict[str, dict[str, Result]]:
+    """For each fault: what each client raised, or the status that it returned."""
+    with FaultProcess() as server:
+        server.listen("tls", name="tls")
+        server.listen("h2", name="h2")
+        tls = ssl.create_default_context(cadata=server.ca())
+        return asyncio.run(_run(server, tls))
+
+
+def name(result: Result) -> str:
+    return result.__name__ if isinstance(result, type) else str(result)
+
+
+def is_drop_in(ours: Result, theirs: Result) -> bool:
+    """Whether who handles httpx's result handles ours: the same, or a subclass of its error."""
+    if isinstance(ours, type) and isinstance(theirs, type):
+        return issubclass(ours, theirs)
+    return ours == theirs
+
+
+PAGE = DOCS / "reference/wire.md"
+RACING = ("port:accept_reset", "port:accept_reset,serve")
+"""The reset may come before the connection is made, or after."""
+
+
+def table(results: dict[str, dict[str, Result]]) -> str:
+    """The classes, and the faults that give them."""
+    rows: dict[tuple[bool, str, str], list[str]] = defaultdict(list)
+    for how, result in results.items():
+        theirs, ours = result["httpx"], result["seawall"]
+        if how in RACING:
+            rows[True, "ConnectError or ReadError", "DialError or ConnectionLost"].append(how)
+        elif not isinstance(theirs, int) or ours != theirs:
+            rows[is_drop_in(ours, theirs), name(theirs), name(ours)].append(how)
+    lines = ["| httpx | seawall | by |", "|---|---|---|"]
+    for (is_good, theirs, ours), hows in sorted(rows.items()):
+        words = " ".join(f"`{how}`" for how in sorted(hows))
+        lines.append(f"| {theirs} | {ours if is_good else f'**{ours}**'} | {words} |")
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    PAGE.write_text(filled(PAGE.read_text(), "classes", table(classes())))
