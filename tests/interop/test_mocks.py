@@ -149,6 +149,47 @@ async def test_opentelemetry_gets_a_span_an_attempt(client, serve):
     assert client.stats().connections == 1
 
 
+async def test_sentry_gets_a_span_a_call(client, serve, monkeypatch):
+    """It wraps AsyncClient.send, also of clients that were made before; calls then go over our wire as ever."""
+    import sentry_sdk
+    from sentry_sdk.integrations.httpx import HttpxIntegration
+    from sentry_sdk.transport import Transport
+
+    sent = []
+
+    class Kept(Transport):
+        def capture_envelope(self, envelope) -> None:
+            sent.append(envelope)
+
+    server = await serve(ok)
+    for _ in range(2):
+        await client.get(server.url)  # the second one takes the short way
+    for kind in (httpx.AsyncClient, httpx.Client):
+        monkeypatch.setattr(kind, "send", kind.send)  # to have it back: Sentry can't be taken out
+    with sentry_sdk.isolation_scope():
+        sentry_sdk.init(
+            dsn="http://key@127.0.0.1:9/1",
+            transport=Kept,
+            traces_sample_rate=1.0,
+            default_integrations=False,
+            integrations=[HttpxIntegration()],
+        )
+        try:
+            with sentry_sdk.start_transaction(name="test"):
+                response = await client.get(server.url)
+        finally:
+            sentry_sdk.get_client().close()
+            sentry_sdk.init()
+    (transaction,) = [item.payload.json for envelope in sent for item in envelope.items if item.type == "transaction"]
+    assert [(span["op"], span["data"]["http.response.status_code"]) for span in transaction["spans"]] == [
+        ("http.client", 200)
+    ]
+    assert "sentry-trace" in server.requests[-1].headers
+    assert response.extensions["seawall"][0].is_reused
+    assert len(server.requests) == 3
+    assert client.stats().connections == 1
+
+
 async def test_instrumented_httpcore_runs_over_our_wire(client, serve, monkeypatch):
     """A wrapper around httpcore's pool is called, and its original ends in our wire; streams too."""
     original = httpcore.AsyncConnectionPool.handle_async_request
