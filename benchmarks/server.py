@@ -1,13 +1,23 @@
-"""The other side of a benchmark: answers every request with 200 and some JSON, as fast as Python can, in a process of
-its own. ``python -m benchmarks.server`` prints its port and ends with its standard input."""
+"""
+The other side of a benchmark: answers every request with 200 and some JSON, as fast as Python can, in a process of its
+own, on every address of 127.0.0.0/8. ``python -m benchmarks.server`` prints its port and ends with its standard input.
+
+``/stream/N`` answers with N chunks of 64 KiB of zeros; ``/together/N`` when N such requests have come to one address.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import re
 import sys
+
+from .machine import raise_descriptors
 
 BODY = b'{"ok":true,"pad":"' + b"x" * 180 + b'"}'
 ANSWER = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n" % len(BODY) + BODY
+CHUNKED = b"HTTP/1.1 200 OK\r\ncontent-type: application/octet-stream\r\ntransfer-encoding: chunked\r\n\r\n"
+CHUNK = b"10000\r\n" + bytes(0x10000) + b"\r\n"
+together: dict[str, list[asyncio.Transport]] = {}  # who waits, by address
 
 
 class Answering(asyncio.Protocol):
@@ -15,17 +25,50 @@ class Answering(asyncio.Protocol):
         assert isinstance(transport, asyncio.Transport)
         self._transport = transport
         self._tail = b""
+        self._chunks = 0
+        self._address: str = transport.get_extra_info("sockname")[0]
+        if not self._address.startswith("127."):
+            transport.abort()
 
     def data_received(self, data: bytes) -> None:
         data = self._tail + data
         requests = data.count(b"\r\n\r\n")
         self._tail = data[data.rfind(b"\r\n\r\n") + 4 :] if requests else data
-        self._transport.write(ANSWER * requests)
+        if requests and (match := re.match(rb"GET /(stream|together)/(\d+) ", data)):
+            self._special(match[1], int(match[2]))
+        else:
+            self._transport.write(ANSWER * requests)
+
+    def _special(self, name: bytes, count: int) -> None:
+        if name == b"stream":
+            self._chunks = count
+            self._transport.write(CHUNKED)
+            self._stream()
+            return
+        waiting = together.setdefault(self._address, [])
+        waiting.append(self._transport)
+        if len(waiting) == count:
+            for transport in together.pop(self._address):
+                transport.write(ANSWER)
+
+    def pause_writing(self) -> None:
+        self._chunks = -self._chunks
+
+    def resume_writing(self) -> None:
+        self._chunks = -self._chunks
+        self._stream()
+
+    def _stream(self) -> None:
+        """What is left, until the transport says stop."""
+        while self._chunks > 0:
+            self._chunks -= 1
+            self._transport.write(CHUNK if self._chunks else CHUNK + b"0\r\n\r\n")
 
 
 async def serve() -> None:
+    raise_descriptors()
     loop = asyncio.get_running_loop()
-    server = await loop.create_server(Answering, "127.0.0.1", 0, backlog=4096)
+    server = await loop.create_server(Answering, "0.0.0.0", 0, backlog=4096)
     print(server.sockets[0].getsockname()[1], flush=True)
     await loop.run_in_executor(None, sys.stdin.read)
 

@@ -22,7 +22,7 @@ Result: TypeAlias = type[Exception] | int | str
 NO_END = "no end"
 
 TIMEOUT = 0.4  # s
-GUARD = 3.0  # s; then it is given up
+GUARD = 1.5  # s; then it is given up
 CONCURRENT = 24
 LEFT_OUT = ("dns:", "net:", "port:proxy", "chance:", "limit:", "rate:", "port:blackhole")
 KINDS = {"httpx": httpx.AsyncClient, "seawall": seawall.Client}

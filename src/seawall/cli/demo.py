@@ -66,7 +66,7 @@ def run(*, seconds: float, rate: float, path: Path | None) -> int:
 
         bare = load("httpx", "httpx", [host for host in HOSTS if host != "silent-dns"], seconds)
         console.print(_table("bare httpx", bare), "")
-        baseline = load("seawall", "seawall, nobody in trouble", ["healthy"], BASELINE_SECONDS)
+        baseline = load("seawall", "seawall, nobody in trouble", ["healthy"], min(BASELINE_SECONDS, seconds))
         ours = load("seawall", "seawall", list(HOSTS), seconds)
         console.print(_table("seawall", ours), "")
     limit = max(2 * baseline["hosts"]["healthy"]["p99"], NOISE)

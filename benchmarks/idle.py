@@ -1,0 +1,134 @@
+"""Memory of idle keep-alive connections in a client, beyond what as many of bare asyncio take."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import gc
+import json
+import os
+import statistics
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import TypeAlias
+from urllib.parse import urlsplit
+
+from .load import addresses
+from .machine import child, conditions, memory, raise_descriptors, server
+
+EACH = 100  # connections to an address, all opened at once; one address after the other
+KEPT = 600.0  # s
+SPARE = 200  # descriptors for all else
+Ask: TypeAlias = Callable[[str], Awaitable[object]]
+
+
+class Bare(asyncio.Protocol):
+    """Sends a request and hears the answer: the least that a connection can be."""
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        self.answered = asyncio.get_running_loop().create_future()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        transport.write(f"GET {self._path} HTTP/1.1\r\nhost: 127.0.0.1\r\n\r\n".encode())
+
+    def data_received(self, data: bytes) -> None:
+        self.answered.set_result(None)
+
+
+@asynccontextmanager
+async def asyncio_client(limit: int) -> AsyncIterator[Ask]:
+    loop, kept = asyncio.get_running_loop(), []
+
+    async def ask(url: str) -> None:
+        parts = urlsplit(url)
+        transport, protocol = await loop.create_connection(
+            lambda: Bare(parts.path), parts.hostname or "", parts.port or 80
+        )
+        await protocol.answered
+        del protocol.answered
+        kept.append(transport)
+        assert len(kept) <= limit
+
+    yield ask
+
+
+@asynccontextmanager
+async def aiohttp_client(limit: int) -> AsyncIterator[Ask]:
+    import aiohttp
+
+    connector = aiohttp.TCPConnector(limit=limit, keepalive_timeout=KEPT)
+    async with aiohttp.ClientSession(connector=connector) as session:
+
+        async def ask(url: str) -> None:
+            async with session.get(url) as response:
+                await response.read()
+
+        yield ask
+
+
+@asynccontextmanager
+async def seawall_client(limit: int) -> AsyncIterator[Ask]:
+    import httpx
+
+    import seawall
+
+    limits = httpx.Limits(max_connections=limit, max_keepalive_connections=limit, keepalive_expiry=KEPT)
+    bulkhead = seawall.Bulkhead(max_concurrent=EACH)
+    async with seawall.Client(limits=limits, timeout=30, bulkhead=bulkhead) as client:
+        yield client.get
+
+
+CLIENTS = {"asyncio": asyncio_client, "aiohttp": aiohttp_client, "seawall": seawall_client}
+
+
+async def run(client: str, url: str, connections: int) -> dict[str, float]:
+    """Growth of resident memory per connection, bytes, and how many there were."""
+    async with CLIENTS[client](connections + EACH) as ask:
+        urls = addresses(f"{url}together/{EACH}", connections // EACH + 1)
+        await open_all(ask, urls[:1])  # what it takes once
+        before, _ = memory()
+        await open_all(ask, urls[1:])
+        after, _ = memory()
+        opened = len(os.listdir("/dev/fd"))
+    return {"bytes": (after - before) * 2**20 / connections, "opened": opened}
+
+
+async def open_all(ask: Ask, urls: list[str]) -> None:
+    """As many connections to each as it takes for the server to answer any."""
+    for url in urls:
+        await asyncio.gather(*(ask(url) for _ in range(EACH)))
+    await asyncio.sleep(0)
+    gc.collect()
+
+
+def main(arguments: list[str]) -> int:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks idle", description=__doc__)
+    parser.add_argument("--connections", type=int, default=10_000)
+    parser.add_argument("--repeat", type=int, default=3, help="runs of each, interleaved; the median counts")
+    options = parser.parse_args(arguments)
+    print(conditions(("aiohttp", "seawall"), arguments, "idle"))
+    most = raise_descriptors() - SPARE
+    connections = min(options.connections, most) // EACH * EACH
+    if connections < options.connections:
+        print(f"fewer than asked: whole groups of {EACH}, and no more descriptors than {most + SPARE}")
+    runs: dict[str, list[dict[str, float]]] = {client: [] for client in CLIENTS}
+    with server() as port:
+        for _ in range(options.repeat):
+            for client, found in runs.items():
+                url = f"http://127.0.0.1:{port}/"
+                found.append(json.loads(child("benchmarks.idle", client, url, connections, seconds=120)))
+    print(f"{connections} idle connections, {EACH} to an address; medians of {options.repeat}\n")
+    print(f"{'':10}{'in all':>12}{'beyond the socket':>20}{'descriptors':>14}")
+    sizes = {client: statistics.median(each["bytes"] for each in found) for client, found in runs.items()}
+    for client, size in sizes.items():
+        opened = min(each["opened"] for each in runs[client])
+        print(f"{client:10}{size:>10.0f} B{size - sizes['asyncio']:>18.0f} B{opened:>14.0f}")
+    return 0
+
+
+if __name__ == "__main__":
+    raise_descriptors()
+    print(json.dumps(asyncio.run(run(sys.argv[1], sys.argv[2], int(sys.argv[3])))))

@@ -1,0 +1,99 @@
+"""CPU per call that each layer of seawall adds where all goes well: without a wire, and over one."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import random
+import statistics
+import time
+from contextlib import AsyncExitStack
+from typing import Any
+
+import httpx
+
+import seawall
+
+from .machine import CLIENT_CORE, conditions, pin, server
+from .server import BODY
+
+LAYERS = ("deadline", "retry", "bulkhead", "breaker", "budget")
+OFF: dict[str, Any] = dict.fromkeys(LAYERS)
+IN_FLIGHT = 50  # over the wire; without one a call never waits, so one at a time
+
+
+class Answering(httpx.AsyncBaseTransport):
+    """Answers at once."""
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        return httpx.Response(200, content=BODY)
+
+
+def settings() -> dict[str, dict[str, Any]]:
+    """Arguments of `seawall.Client` by name; a layer that is on is as it comes."""
+    found = {"all off": OFF}
+    found |= {layer: {name: None for name in LAYERS if name != layer} for layer in LAYERS}
+    return found | {"all on": {}, "all off, again": OFF}
+
+
+async def measure(
+    url: str, transport: httpx.AsyncBaseTransport | None, repeat: int, calls: int
+) -> dict[str, list[float]]:
+    """µs of CPU per call of each setting, in each of *repeat* rounds; the order within a round is random."""
+    workers = 1 if transport else IN_FLIGHT
+    found: dict[str, list[float]] = {name: [] for name in settings()}
+
+    async def work(client: seawall.Client, count: int) -> float:
+        left = iter(range(count))
+
+        async def worker() -> None:
+            for _ in left:
+                await client.get(url)
+
+        cpu = time.process_time()
+        await asyncio.gather(*(worker() for _ in range(workers)))
+        return (time.process_time() - cpu) / count * 1e6
+
+    async with AsyncExitStack() as stack:
+        clients = {
+            name: await stack.enter_async_context(seawall.Client(transport=transport, **arguments))
+            for name, arguments in settings().items()
+        }
+        for client in clients.values():
+            await work(client, calls)
+        for _ in range(repeat):
+            for name in random.sample(list(clients), len(clients)):
+                found[name].append(await work(clients[name], calls))
+    return found
+
+
+def main(arguments: list[str]) -> int:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks layers", description=__doc__)
+    parser.add_argument("--repeat", type=int, default=200, help="rounds of all settings; the median counts")
+    parser.add_argument("--calls", type=int, default=200, help="of each setting in a round")
+    options = parser.parse_args(arguments)
+    print(conditions(("seawall", "httpx"), arguments, "layers"))
+    with server() as port:
+        pin(CLIENT_CORE)
+        for title, transport in (("without a wire", Answering()), (f"over it, {IN_FLIGHT} in flight", None)):
+            runs = asyncio.run(measure(f"http://127.0.0.1:{port}/", transport, options.repeat, options.calls))
+            print(f"{title}: medians of {options.repeat} x {options.calls} calls\n\n{table(runs)}\n")
+    return 0
+
+
+def table(runs: dict[str, list[float]]) -> str:
+    """Each setting against all off in the same round, so that what slows the machine for a while slows both."""
+    off = runs["all off"]
+    added = {
+        name: [value - base for value, base in zip(values, off, strict=True)]
+        for name, values in runs.items()
+        if name != "all off"
+    }
+    rows = [f"{'on':16}{'CPU/call':>12}{'adds':>12}", f"{'all off':16}{statistics.median(off):>9.1f} µs"]
+    for name, differences in added.items():
+        rows.append(f"{name:16}{statistics.median(runs[name]):>9.1f} µs{statistics.median(differences):>+9.1f} µs")
+    apart = statistics.quantiles(added["all off, again"], n=4)
+    rows.append(
+        f"noise: of the rounds, half have all off and all off again {apart[0]:+.1f} to {apart[2]:+.1f} µs apart"
+    )
+    return "\n".join(rows)

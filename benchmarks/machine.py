@@ -1,0 +1,106 @@
+"""What a measurement needs of the machine: a core for a process, descriptors, and how much memory it has."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+import sys
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+SERVER_CORE, CLIENT_CORE = 0, 1
+
+
+def pin(core: int) -> None:
+    """This process to one core, where the system can."""
+    if hasattr(os, "sched_setaffinity"):
+        cores = sorted(os.sched_getaffinity(0))
+        os.sched_setaffinity(0, {cores[core % len(cores)]})
+
+
+def start(module: str, *arguments: str, core: int, **popen: Any) -> subprocess.Popen[str]:
+    """``python -m MODULE`` on one core, without a proxy, with pipes for input and output."""
+    environment = {name: value for name, value in os.environ.items() if not name.lower().endswith("_proxy")}
+    return subprocess.Popen(
+        [sys.executable, "-m", module, *arguments],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        env=environment,
+        preexec_fn=lambda: pin(core),
+        **popen,
+    )
+
+
+@contextmanager
+def server(*, core: int = SERVER_CORE) -> Iterator[int]:
+    """The server in its own process; yields its port."""
+    with start("benchmarks.server", core=core) as process:
+        assert process.stdout is not None
+        try:
+            yield int(process.stdout.readline())
+        finally:
+            process.communicate("")
+
+
+def child(module: str, *arguments: object, seconds: float) -> str:
+    """
+    What such a process of the client's prints.
+
+    Raises:
+        ValueError: It took longer, or failed; says so in one line.
+    """
+    with start(module, *map(str, arguments), core=CLIENT_CORE, stderr=subprocess.PIPE) as process:
+        try:
+            output, error = process.communicate(timeout=seconds)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            raise ValueError(f"took over {seconds:.0f} s") from None
+    if process.returncode:
+        last = error.strip().splitlines()[-1:] or [f"ended with {process.returncode}"]
+        raise ValueError(last[0][:200])
+    return output
+
+
+def raise_descriptors() -> int:
+    """As many as may be; returns how many."""
+    import resource
+
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    return hard
+
+
+def memory() -> tuple[float, float]:
+    """Resident now and at most so far, MB."""
+    try:
+        with open("/proc/self/status") as file:
+            lines = dict(line.split(":", 1) for line in file)
+        return float(lines["VmRSS"].split()[0]) / 1024, float(lines["VmHWM"].split()[0]) / 1024
+    except OSError:  # not Linux: the most is all that is known
+        import resource
+
+        most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**20 if sys.platform == "darwin" else 1024)
+        return most, most
+
+
+def is_installed(package: str) -> bool:
+    try:
+        version(package)
+    except PackageNotFoundError:
+        return False
+    return True
+
+
+def conditions(packages: Iterable[str], arguments: list[str], name: str) -> str:
+    """What was measured where, when and how, for the head of a report."""
+    versions = ", ".join(f"{package} {version(package)}" for package in packages if is_installed(package))
+    return (
+        f"{versions}\nPython {platform.python_version()}, {platform.system()} {platform.machine()}, "
+        f"{os.cpu_count()} cores, {time.strftime('%Y-%m-%d %H:%M')}\n"
+        f"python -m benchmarks {' '.join([name, *arguments])}\n"
+    )
