@@ -6,9 +6,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-import httpcore
 import httpx
 
 from ..errors import DialError, SeawallError, UnsupportedScheme
@@ -23,8 +22,11 @@ from ..wire.exchange import Answered, Wire
 from ..wire.message import Message, Triples
 from ..wire.pool import Pool
 from .adopt import as_httpx
-from .patched import WirePool, WireTransport, is_any_patched
+from .patched import is_any_patched
 from .private import EMPTY, answer, origin_of, target_of, triples
+
+if TYPE_CHECKING:
+    import httpcore
 
 __all__ = ["Exchange", "OverTransport", "OverWire", "check_timeouts"]
 
@@ -242,6 +244,9 @@ class OverWire(Exchange):
 
     async def _send_patched(self, progress: Progress) -> httpx.Response:
         """By way of what a tool has patched; it may have another body for our answer."""
+        import httpcore
+
+        from .detour import WirePool, WireTransport
 
         async def ask(request: httpcore.Request) -> httpcore.Response:
             headers = [(name, name.lower(), value) for name, value in request.headers]

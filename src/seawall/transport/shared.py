@@ -11,7 +11,6 @@ import httpx
 from ..call import Layers
 from ..clock import Clock
 from ..dns.caching import CachingResolver
-from ..dns.cares import CaresResolver
 from ..dns.resolver import Resolver
 from ..dns.system import SystemResolver
 from ..events import Events, Listener
@@ -134,6 +133,9 @@ class Shared:
 def _names(dns: DNS, resolver: ResolverTypes, now: Callable[[], float]) -> CachingResolver:
     if not isinstance(dns, DNS):
         raise TypeError(f"dns must be a seawall.DNS, not {dns!r}")
+    if resolver in (None, "auto", "cares"):
+        from ..dns.cares import CaresResolver  # by the first client: aiodns takes 15 ms to load
+
     if resolver is None or resolver == "auto":
         fallback = None if dns.nameservers else SystemResolver()
         return CachingResolver(CaresResolver(dns.nameservers), dns, now=now, fallback=fallback)

@@ -6,8 +6,6 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
-import httpcore
-
 from .message import Message
 
 __all__ = ["Trace"]
@@ -22,6 +20,8 @@ class Trace:
     """
 
     def __init__(self, callback: Callable[[str, dict[str, Any]], Awaitable[None]], message: Message) -> None:
+        import httpcore  # for who asks; it takes as long to load as all the rest
+
         self._callback = callback
         origin = message.origin
         url = httpcore.URL(

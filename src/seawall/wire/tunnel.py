@@ -1,12 +1,16 @@
-"""A connection as httpcore's network stream: ``response.extensions["network_stream"]``, as httpx-ws uses it."""
+"""
+A connection as httpcore's network stream: ``response.extensions["network_stream"]``, as httpx-ws uses it.
+
+It has that one's methods and errors, but is no subclass: httpcore takes as long to load as all the rest, and most calls
+never ask for it.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import ssl
-from typing import Any
-
-import httpcore
+from types import ModuleType
+from typing import Any, Self
 
 from .http11 import Connection
 from .stream import Stream
@@ -16,7 +20,7 @@ __all__ = ["Facts", "Tunnel"]
 NAMES = {"client_addr": "sockname", "server_addr": "peername"}
 
 
-class Facts(httpcore.AsyncNetworkStream):
+class Facts:
     """What there is to know of a connection that others share: `get_extra_info`, and nothing else."""
 
     def __init__(self, connection: Stream) -> None:
@@ -41,9 +45,9 @@ class Tunnel(Facts):
     async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
         data = await self._connection.receive(max_bytes, timeout)
         if data is None:
-            raise httpcore.ReadTimeout(f"nothing came for {timeout:g} s")
+            raise _httpcore().ReadTimeout(f"nothing came for {timeout:g} s")
         if not data and self._connection.error is not None:
-            raise httpcore.ReadError(str(self._connection.error)) from self._connection.error
+            raise _httpcore().ReadError(str(self._connection.error)) from self._connection.error
         return data
 
     async def write(self, buffer: bytes, timeout: float | None = None) -> None:
@@ -51,28 +55,34 @@ class Tunnel(Facts):
             return
         try:
             if not await self._connection.transmit(buffer, timeout):
-                raise httpcore.WriteTimeout(f"nothing was taken for {timeout:g} s")
+                raise _httpcore().WriteTimeout(f"nothing was taken for {timeout:g} s")
         except OSError as error:
-            raise httpcore.WriteError(str(error)) from error
+            raise _httpcore().WriteError(str(error)) from error
 
     async def aclose(self) -> None:
         self._connection.close_softly()
 
     async def start_tls(
         self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
-    ) -> httpcore.AsyncNetworkStream:
+    ) -> Self:
         try:
             async with asyncio.timeout(timeout):
                 await self._connection.handshake(ssl_context, server_hostname)
         except TimeoutError as error:
             self._connection.close()
-            raise httpcore.ConnectTimeout(f"no TLS within {timeout:g} s") from error
+            raise _httpcore().ConnectTimeout(f"no TLS within {timeout:g} s") from error
         except OSError as error:
             self._connection.close()
-            raise httpcore.ConnectError(str(error)) from error
+            raise _httpcore().ConnectError(str(error)) from error
         return self
 
     def get_extra_info(self, info: str) -> Any:
         if info == "is_readable":
             return not self._connection.is_usable or bool(self._connection.tunnelled)
         return super().get_extra_info(info)
+
+
+def _httpcore() -> ModuleType:
+    import httpcore
+
+    return httpcore
