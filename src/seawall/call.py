@@ -24,7 +24,7 @@ from .clock import Clock
 from .errors import ClientClosed, DeadlineExceeded, SeawallError
 from .events import CallEnded, Events, Phase, RetryScheduled
 from .exchange import Exchange
-from .hop import CURRENT, Call, Hop
+from .hop import Call, Hop
 from .origin import Origin
 from .policy.bulkhead import BulkheadState
 from .policy.origins import Origins
@@ -74,7 +74,7 @@ class Layers:
     # What a client asks
 
     def begin(self, *, is_buffered: bool) -> Call:
-        """A new call of this task; the caller puts it into `CURRENT`."""
+        """A new call of this task."""
         self._check_loop()
         return Call(self, self._now(), is_buffered=is_buffered)
 
@@ -97,16 +97,15 @@ class Layers:
 
     # The way of a request, top-down
 
-    async def run(self, exchange: Exchange[R]) -> R:
+    async def run(self, exchange: Exchange[R], call: Call | None = None) -> R:
         """
-        One hop of a call through the layers.
+        One hop of *call* through the layers; of a new one, where there is none or it is somebody else's.
 
         Returns:
             The response of the last attempt, its history attached.
         Raises:
             DeadlineExceeded, ClientClosed, or the error of the last attempt, with ``attempts``.
         """
-        call = CURRENT.get()
         if call is None or call.owner is not self or call.is_over:
             call = self.begin(is_buffered=False)
         exchange.is_buffered = call.is_buffered

@@ -90,6 +90,7 @@ class Client(httpx.AsyncClient):
             self._shared = Shared(tls=tls, limits=arguments["limits"], **protocols, **settings)
         super().__init__(**arguments)
         self._prepared = Prepared()
+        assert isinstance(self._transport, Transport)
         self._plain_transport = self._transport
         self._plain_encoding = arguments.get("default_encoding", "utf-8")
         self._has_sent = False
@@ -116,30 +117,32 @@ class Client(httpx.AsyncClient):
         Unless *stream*, the body belongs to the attempt: one that is cut in the middle is retried.
         """
         call = self._shared.layers.begin(is_buffered=not stream)
-        token = CURRENT.set(call)
         try:
-            is_plain = auth is follow_redirects is USE_CLIENT_DEFAULT and not stream and self._is_plain(request)
-            if not is_plain:
-                self._has_sent = True
-                return await super().send(request, stream=stream, auth=auth, follow_redirects=follow_redirects)
-            started_at = time.perf_counter()
+            took = 0.0
+            if not stream and auth is follow_redirects is USE_CLIENT_DEFAULT and self._is_plain(request):
+                started_at = time.perf_counter()
+                try:
+                    response = await self._plain_transport.send(request, call)
+                except httpx.RequestError as error:
+                    error.request = request
+                    raise
+                if is_whole(response):
+                    settle(response, request, started_at=started_at, default_encoding=self._plain_encoding)
+                    return response
+                call.ready = response  # for httpx to go on with
+                took = time.perf_counter() - started_at
+            self._has_sent = True
+            token = CURRENT.set(call)
             try:
-                response = await self._plain_transport.handle_async_request(request)
-            except httpx.RequestError as error:
-                error.request = request
-                raise
-            if is_whole(response):
-                settle(response, request, started_at=started_at, default_encoding=self._plain_encoding)
-                return response
-            call.ready = response
-            took = datetime.timedelta(seconds=time.perf_counter() - started_at)
-            last = await super().send(request)
-            with contextlib.suppress(RuntimeError):  # it was not closed yet, so has none
-                response.elapsed += took
+                last = await super().send(request, stream=stream, auth=auth, follow_redirects=follow_redirects)
+            finally:
+                CURRENT.reset(token)
+            if took:
+                with contextlib.suppress(RuntimeError):  # it was not closed yet, so has none
+                    response.elapsed += datetime.timedelta(seconds=took)
             return last
         finally:
             call.is_over = True
-            CURRENT.reset(token)
 
     def build_request(
         self,
@@ -183,6 +186,7 @@ class Client(httpx.AsyncClient):
             and is_bare(self)
             and not self.is_closed
             and self._transport is self._plain_transport
+            and getattr(self._plain_transport.handle_async_request, "__func__", None) is HANDLE
             and "timeout" in request.extensions
             and not request.url.userinfo
             and isinstance(request.stream, httpx.AsyncByteStream)
@@ -204,6 +208,7 @@ class Client(httpx.AsyncClient):
         return Proxied(self._shared, proxy=proxy, **arguments)
 
 
+HANDLE = Transport.handle_async_request
 HTTPX_ARGUMENTS = list(inspect.signature(httpx.AsyncClient).parameters)
 OUR_DEFAULTS = {
     name: each.default for name, each in inspect.signature(Client).parameters.items() if name != "arguments"

@@ -127,13 +127,13 @@ class Progress:
         self.address: Address | None = None
         self.is_reused = False
         self.waited = 0.0  # s of the pool timeout that the bulkhead's queue took
-        self.marks: list[tuple[Phase, float]] = []
+        self.marks: list[Phase | float] = []  # in pairs; one list, for the garbage collector sees each tuple
 
     def reached(self, phase: Phase) -> None:
         """Forward only; a phase is marked once."""
         if phase > self.phase:
             self.phase = phase
-            self.marks.append((phase, self.now() - self.started_at))
+            self.marks += (phase, self.now() - self.started_at)
 
     def took_back(self) -> None:
         """The server says that it did nothing of what was sent."""
@@ -150,7 +150,7 @@ class Progress:
             detail,
             self.address,
             self.is_reused,
-            tuple(self.marks),
+            tuple(zip(self.marks[::2], self.marks[1::2], strict=True)),  # type: ignore[arg-type]
         )
 
 

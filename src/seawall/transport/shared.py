@@ -93,16 +93,15 @@ class Shared:
         dialler = Dialler(now=clock.now, tls=secure.context, http1=http1, http2=http2)
         self.wire = Wire(pool, dialler, names, now=clock.now)
 
-    async def over(
+    def over(
         self,
         send: Callable[[httpx.Request], Awaitable[httpx.Response]],
         request: httpx.Request,
         *,
         is_trusted: bool,
-    ) -> httpx.Response:
-        """One hop through the layers, with another transport's *send* at the bottom."""
-        exchange = OverTransport(request, send, self.wire.pool, is_trusted=is_trusted, wall=self.wall)
-        return await self.layers.run(exchange)
+    ) -> OverTransport:
+        """An exchange with another transport's *send* in place of our wire."""
+        return OverTransport(request, send, self.wire.pool, is_trusted=is_trusted, wall=self.wall)
 
     def stats(self) -> Stats:
         """May be asked for outside of the event loop too; budgets are then as of their last use."""

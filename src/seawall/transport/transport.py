@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ssl
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Mapping
 from random import Random
 from types import TracebackType
 from typing import Any, Self
@@ -13,10 +13,10 @@ import httpx
 
 from ..clock import Clock
 from ..events import Listener
-from ..hop import CURRENT
+from ..hop import CURRENT, Call
 from ..settings import DNS, UNSET, Breaker, Budget, Bulkhead, Policy, Retry, Unset
 from ..stats import Stats
-from .exchange import OverWire
+from .exchange import Exchange, OverWire
 from .shared import LIMITS, ResolverTypes, Shared, uncapped
 
 __all__ = ["Proxied", "Transport"]
@@ -123,15 +123,21 @@ class Transport(httpx.AsyncBaseTransport):
         Raises:
             httpx.TransportError: All of `seawall.errors` are one; ``attempts`` shows what was tried.
         """
-        shared, inner = self.shared, self._inner
         call = CURRENT.get()
         if call is not None and call.ready is not None:
             response: httpx.Response = call.ready
             call.ready = None
             return response
+        return await self.send(request, call)
+
+    def send(self, request: httpx.Request, call: Call | None) -> Coroutine[Any, Any, httpx.Response]:
+        """The same, as a hop of *call* if that is this transport's and goes on; else as a call of its own."""
+        shared, inner = self.shared, self._inner
         if inner is None:
-            return await shared.layers.run(OverWire(request, shared.wire, wall=shared.wall))
-        return await shared.over(inner.handle_async_request, request, is_trusted=_is_trusted(inner))
+            exchange: Exchange = OverWire(request, shared.wire, wall=shared.wall)
+        else:
+            exchange = shared.over(inner.handle_async_request, request, is_trusted=_is_trusted(inner))
+        return shared.layers.run(exchange, call)
 
     async def __aenter__(self) -> Self:
         if self._inner is not None:
@@ -171,7 +177,8 @@ class Proxied(httpx.AsyncHTTPTransport):
         self._shared = shared
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        return await self._shared.over(super().handle_async_request, request, is_trusted=True)
+        exchange = self._shared.over(super().handle_async_request, request, is_trusted=True)
+        return await self._shared.layers.run(exchange, CURRENT.get())
 
 
 def _is_trusted(inner: httpx.AsyncBaseTransport) -> bool:

@@ -17,7 +17,7 @@ Triples: TypeAlias = list[tuple[bytes, bytes, bytes]]
 
 SLICE: Final = 64 * 1024  # B; asyncio's own high-water mark
 CONTINUE_TIMEOUT: Final = 1.0  # s to wait for 100 Continue; curl's
-MAX_HEADS: Final = 128
+MAX_HEADS: Final = 1024
 MAX_KEPT: Final = 2048  # B of a head that is kept
 
 HEAD: Final = re.compile(
