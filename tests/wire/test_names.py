@@ -250,7 +250,7 @@ async def test_system_resolver_is_the_fallback(stack, serve, monkeypatch):
             pass
 
     monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
-    monkeypatch.setattr("seawall.transport.shared.CaresResolver", lambda nameservers: Dead())
+    monkeypatch.setattr("seawall.dns.cares.CaresResolver", lambda nameservers: Dead())
     client = await stack.enter_async_context(seawall.Client())
     for _ in range(2):
         assert (await client.get(f"http://vpn.test:{server.port}")).status_code == 200
