@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
+
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # or each process that a test starts compiles seawall anew
 
 
 @pytest.fixture

@@ -109,29 +109,30 @@ class Layers:
         if call is None or call.owner is not self or call.is_over:
             call = self.begin(is_buffered=False)
         exchange.is_buffered = call.is_buffered
-        state = self.origins[exchange.origin]
-        policy = state.policy if exchange.options is None else exchange.options.over(state.policy)
-        if not call.is_timed:
-            call.set_deadline(policy, exchange.timeouts)
-        if self._is_closed:
-            raise exchange.adopt(self._closed(exchange.origin))
-        deadline_at, now = call.deadline_at, self._now()
-        timer = Timer(self._timers, deadline_at)
-        hop = Hop(call, state, policy, timer, self._now)
-        if deadline_at is not None and deadline_at <= now:
-            raise exchange.adopt(self._exceeded(hop))
+        hop: Hop | None = None
         try:
-            with timer:
+            state = self.origins[exchange.origin]
+            policy = state.policy if exchange.options is None else exchange.options.over(state.policy)
+            if not call.is_timed:
+                call.set_deadline(policy, exchange.timeouts)
+            if self._is_closed:
+                raise exchange.adopt(self._closed(exchange.origin))
+            deadline_at, now = call.deadline_at, self._now()
+            hop = Hop(call, state, policy, Timer(self._timers, deadline_at), self._now)
+            if deadline_at is not None and deadline_at <= now:
+                raise exchange.adopt(self._exceeded(hop))
+            with hop.timer:
                 self._hops.add(hop)
                 return await self._attempts(hop, exchange, now)
         except TimeoutError as expiry:
-            if not timer.is_expired:
+            if hop is None or not hop.timer.is_expired:
                 raise
             error = self._closed(exchange.origin) if self._is_closed else self._exceeded(hop)
             self._events.emit(CallEnded(exchange.origin, len(call.attempts), type(error).__name__, ""))
             raise exchange.adopt(error) from (hop.last_error or expiry)
         finally:
-            self._hops.discard(hop)
+            if hop is not None:
+                self._hops.discard(hop)
             if self._drained is not None and not self._hops and not self._drained.done():
                 self._drained.set_result(None)
             exchange.end()

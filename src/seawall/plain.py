@@ -19,7 +19,7 @@ from typing import Any, Final
 
 import httpx
 
-from .transport.private import ask, take_in, triples
+from .transport.private import SPENT, ask, take_in, triples
 
 __all__ = ["Prepared", "is_bare", "is_untouched", "is_whole", "settle"]
 
@@ -35,6 +35,20 @@ NAMES: Final = (
     "_send_single_request",
     "_transport_for_url",
 )
+
+
+PARTS: Final = (
+    "_merge_url",
+    "_merge_headers",
+    "_merge_cookies",
+    "_merge_queryparams",
+    "base_url",
+    "cookies",
+    "headers",
+    "params",
+    "timeout",
+)
+"""What a request is built with: of a subclass that has its own, each is built anew."""
 
 
 class Template:
@@ -73,6 +87,7 @@ class Prepared:
             or client._params
             or has_cookies(client)
             or httpx.AsyncClient.build_request is not BUILD
+            or parts_of(type(client)) != PARTS_OF_HTTPX
         ):
             return build(method, url)
         key = (method, url)
@@ -114,6 +129,7 @@ def is_untouched(client: httpx.AsyncClient, own: type[httpx.AsyncClient]) -> boo
 
 
 methods_of: Final = attrgetter(*NAMES)
+parts_of: Final = attrgetter(*PARTS)
 
 
 def _own(name: str) -> object:
@@ -125,6 +141,7 @@ def _own(name: str) -> object:
 
 METHODS_OF_HTTPX: Final = tuple(map(_own, NAMES))
 BUILD: Final = httpx.AsyncClient.build_request
+PARTS_OF_HTTPX: Final = parts_of(httpx.AsyncClient)
 
 
 def is_whole(response: httpx.Response) -> bool:
@@ -154,6 +171,7 @@ def settle(response: httpx.Response, request: httpx.Request, *, started_at: floa
     for _, name, _ in triples(response.headers):
         if name == b"content-encoding":
             response.read()
+            response.stream = SPENT
             break
     else:
         take_in(response)

@@ -13,15 +13,18 @@ from contextvars import Context
 from types import TracebackType
 from typing import Final
 
-__all__ = ["NOWHERE", "Timer", "Timers"]
+__all__ = ["Timer", "Timers"]
 
 TICK: Final = 0.05  # s
-NOWHERE: Final = Context()
-"""For handles that outlive a call: they keep their context alive, and all that the caller has hung on it."""
 
 
 class Timers:
-    """The deadlines of one client, which are looked at twice each at most."""
+    """
+    The deadlines of one client, which are looked at twice each at most.
+
+    What is given to the loop has a context of its own, for a handle keeps its context alive, and all that the caller
+    has hung on it; and each has another, for no two threads may be in one.
+    """
 
     __slots__ = ("_is_ticking", "_new", "_old", "loop")
 
@@ -35,17 +38,20 @@ class Timers:
         """Have *timer* armed within two ticks, unless it is gone by then from what this returns."""
         if not self._is_ticking:
             self._is_ticking = True
-            self.loop.call_later(TICK, self._tick, context=NOWHERE)
+            self.loop.call_later(TICK, self._tick, context=Context())
         self._new[timer] = None
         return self._new
 
     def _tick(self) -> None:
         for timer in list(self._old):
             timer.arm()
+        soon = self.loop.time() + 2 * TICK
+        for timer in [timer for timer in self._new if timer.when is None or timer.when <= soon]:
+            timer.arm()  # the tick came late
         self._old, self._new = self._new, {}
         self._is_ticking = bool(self._old)
         if self._is_ticking:
-            self.loop.call_later(TICK, self._tick, context=NOWHERE)
+            self.loop.call_later(TICK, self._tick, context=Context())
 
 
 class Timer:
@@ -53,14 +59,15 @@ class Timer:
     Cancels the task that is in its ``with`` block at an instant; the block then ends with TimeoutError.
 
     Attributes:
+        when: The instant; None: never.
         is_expired: It struck.
     """
 
-    __slots__ = ("_cancelling", "_handle", "_notes", "_task", "_timers", "_when", "is_expired")
+    __slots__ = ("_cancelling", "_handle", "_notes", "_task", "_timers", "is_expired", "when")
 
     def __init__(self, timers: Timers, when: float | None) -> None:
         self._timers = timers
-        self._when = when
+        self.when = when
         self._handle: asyncio.Handle | None = None
         self._notes: dict[Timer, None] | None = None
         self._task: asyncio.Task[object] | None = None
@@ -84,12 +91,12 @@ class Timer:
 
     def reschedule(self, when: float | None) -> None:
         """Strike at *when* instead: at once, if that is past; None: never. An instant that has come can't be moved."""
-        if self._task is not None and (self._when is None or self._when > self._timers.loop.time()):
-            self._when = when
+        if self._task is not None and (self.when is None or self.when > self._timers.loop.time()):
+            self.when = when
             self._set()
 
     def _set(self) -> None:
-        when = self._when
+        when = self.when
         if when is None or when - self._timers.loop.time() <= 2 * TICK:
             self.arm()
         elif self._notes is None:
@@ -99,13 +106,13 @@ class Timer:
     def arm(self) -> None:
         """A timer of the loop's own."""
         self._disarm()
-        loop, when = self._timers.loop, self._when
+        loop, when = self._timers.loop, self.when
         if when is None:
             return
         if when <= loop.time():
-            self._handle = loop.call_soon(self._strike, context=NOWHERE)
+            self._handle = loop.call_soon(self._strike, context=Context())
         else:
-            self._handle = loop.call_at(when, self._strike, context=NOWHERE)
+            self._handle = loop.call_at(when, self._strike, context=Context())
 
     def _disarm(self) -> None:
         if self._notes is not None:

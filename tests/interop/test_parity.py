@@ -101,3 +101,66 @@ async def test_same_as_httpx(serve, method, path, arguments):
     client = seawall.Client(retry=seawall.Retry(backoff=0), timeout=2)
     ours = await observe(client, server.url + path, method, arguments)
     assert ours == theirs
+
+
+def own(base: type[httpx.AsyncClient], name: str) -> httpx.AsyncClient:
+    """A client of a class that has its own of one part that requests are built with."""
+
+    class Own(base):
+        calls = 0
+
+        def count(self) -> str:
+            self.calls += 1
+            return str(self.calls)
+
+    def merged(self, headers=None):
+        return httpx.Headers({**base._merge_headers(self, headers), "x-count": self.count()})
+
+    def url(self, url):
+        return base._merge_url(self, f"{url}{self.count()}")
+
+    parts = {
+        "timeout": property(lambda self: httpx.Timeout(int(self.count())), lambda self, value: None),
+        "params": property(lambda self: httpx.QueryParams({"n": self.count()}), lambda self, value: None),
+        "_merge_headers": merged,
+        "_merge_url": url,
+    }
+    setattr(Own, name, parts[name])
+    return Own()
+
+
+@pytest.mark.parametrize("name", ["timeout", "params", "_merge_headers", "_merge_url"])
+async def test_subclasses_build_as_they_like(serve, name):
+    """Each request anew, as in httpx."""
+    server = await serve(handler)
+    seen = []
+    for base in (httpx.AsyncClient, seawall.Client):
+        async with own(base, name) as client:
+            requests = [(await client.get(server.url + "/x")).request for _ in range(4)]
+        seen.append([str((request.url, request.headers.raw, request.extensions["timeout"])) for request in requests])
+    assert [len({*each}) for each in seen] == [4, 4]
+    if name != "timeout":  # which seawall has looked at once more, to refuse what can't be
+        assert seen[0] == seen[1]
+
+
+async def test_request_is_given_back_whole(serve):
+    """Its own stream, whatever came of the call: it failed, or was refused before it began."""
+    async with seawall.Client(retry=None) as client:
+        for close in (False, True):
+            request = client.build_request("POST", "http://127.0.0.1:1/", content=parts())
+            stream = request.stream
+            if close:
+                await client._shared.layers.aclose()
+            with pytest.raises(httpx.TransportError):
+                await client.send(request)
+            assert request.stream is stream
+
+
+async def test_sync_methods_are_refused(serve):
+    """As httpx refuses them, whichever way the answer came."""
+    server = await serve(handler)
+    async with seawall.Client() as client:
+        for _ in range(3):
+            response = await client.get(server.url + "/x")
+            with pytest.raises(RuntimeError, match="sync"):
+                response.close()

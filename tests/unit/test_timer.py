@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -138,3 +139,58 @@ def test_it_holds_nothing_of_the_caller():
             assert not any(len(handle._context) for handle in handles)
 
     run(main())
+
+
+def test_threads_keep_out_of_each_others_way():
+    """A loop in each of them: what strikes in one is not lost for being in another's context."""
+
+    def strike(_: int) -> float:
+        async def main() -> float:
+            loop = asyncio.get_running_loop()
+            made = timers()
+            late = 0.0
+            for _ in range(20):
+                when = loop.time() + 0.001
+                with pytest.raises(TimeoutError), Timer(made, when):
+                    await asyncio.wait_for(asyncio.sleep(100), 30)
+                late = max(late, loop.time() - when)
+            return late
+
+        return asyncio.run(main())
+
+    with ThreadPoolExecutor(8) as threads:
+        assert max(threads.map(strike, range(8))) < 10
+
+
+def test_no_two_handles_share_a_context():
+    """For a thread that is in one keeps all others out of it."""
+
+    async def main():
+        made, loop = timers(), asyncio.get_running_loop()
+        handles = {}
+        for after in (0.01, 0.02, 30.0):
+            timer = Timer(made, loop.time() + after)
+            with timer:
+                handles |= {id(handle): handle for handle in loop._scheduled}
+                timer.reschedule(None)
+        assert len({id(handle._context) for handle in handles.values()}) == len(handles) == 3
+
+    run(main())
+
+
+def test_strikes_at_once_after_the_loop_was_blocked():
+    """What became due meanwhile doesn't wait for another tick."""
+
+    async def main() -> float:
+        loop = asyncio.get_running_loop()
+        made = timers()
+
+        async def work() -> None:
+            loop._virtual_now += 6 * TICK  # what a blocked loop looks like from inside
+            await asyncio.sleep(100)
+
+        with pytest.raises(TimeoutError), Timer(made, loop.time() + 2.2 * TICK):
+            await work()
+        return round(loop.time() / TICK, 6)
+
+    assert run(main()) == 6.0

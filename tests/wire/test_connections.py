@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import time
 
 import httpx
@@ -119,3 +120,15 @@ async def test_bad_body_of_ours_is_not_held_against_the_address(serve):
         with pytest.raises(httpx.LocalProtocolError, match="content-length 3"):
             await client.post(server.url, content=parts(), headers={"content-length": "3"})
         assert client._shared.wire._dialler._bad == {}
+
+
+async def test_small_writes_go_out_at_once(client, serve):
+    """TCP_NODELAY: a request in parts is not held back until the last one was acknowledged, some 40 ms each."""
+
+    async def answer(request: Request) -> None:
+        await request.reply()
+
+    server = await serve(answer)
+    async with client.stream("GET", server.url) as response:
+        sock = response.extensions["network_stream"].get_extra_info("socket")
+        assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)

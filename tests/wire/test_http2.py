@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import socket
 import ssl
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
@@ -11,7 +13,17 @@ import anyio
 import hpack
 import httpx
 import pytest
-from hyperframe.frame import DataFrame, Frame, GoAwayFrame, HeadersFrame, RstStreamFrame, SettingsFrame
+from hyperframe.frame import (
+    ContinuationFrame,
+    DataFrame,
+    Frame,
+    GoAwayFrame,
+    HeadersFrame,
+    PingFrame,
+    RstStreamFrame,
+    SettingsFrame,
+    WindowUpdateFrame,
+)
 
 import seawall
 from seawall.testing import FaultServer, no_leaks
@@ -140,7 +152,7 @@ async def test_unknown_frames_and_goaway_after_the_answer_are_no_fault(server, c
     """The one is ignored; after the other, the next request has a new connection."""
     assert outcomes(await client.get(at(server, "h2:clear", "unknown", "h2_bad_frame:type"))) == ["200"]
     assert outcomes(await client.get(at(server, "h2:clear", "away", "h2_goaway:after", "ok"))) == ["200"]
-    assert outcomes(await client.get(at(server, "h2:clear", "away", "ok"))) == ["200"]
+    assert outcomes(await client.get(at(server, "h2:clear", "away", "ok"))) in (["200"], ["StreamRefused", "200"])
 
 
 async def test_limit_of_streams(server, client):
@@ -157,17 +169,34 @@ async def test_window_that_never_opens(server, client):
     url = server.ports["h2_no_window:clear"].url
     await client.get(url + "/x/ok")
     with pytest.raises(httpx.WriteTimeout, match="nothing was taken"):
-        await client.post(url + "/x/ok", content=b"x", timeout=httpx.Timeout(5, write=0.1))
+        await client.post(url + "/x/ok", content=b"x", timeout=httpx.Timeout(5, write=0.05))
     assert (await client.get(url + "/x/ok")).status_code == 200
     assert client.stats().connections == 1
 
 
-async def test_silent_connection_is_not_used_again(server, client):
-    """A read timeout of one stream is its own, unless nothing at all has come meanwhile."""
+@pytest.mark.parametrize("limit", ["read timeout", "deadline", "cancelled"])
+async def test_silent_connection_is_not_used_again(server, client, limit):
+    """Whatever ends the wait: where nothing at all has come meanwhile, the next call has another connection."""
     url = server.ports["h2_hang:clear"].url + "/x/ok"
-    with pytest.raises(httpx.ReadTimeout):
-        await client.get(url, timeout=0.1, extensions=seawall.options(retry=None))
-    assert client.stats().connections == 0
+    for number in (1, 2):
+        with anyio.move_on_after(0.15 if limit == "cancelled" else 5):
+            with contextlib.suppress(httpx.TimeoutException):
+                settings = {"retry": None} | ({"deadline": 0.15} if limit == "deadline" else {})
+                timeout = 0.15 if limit == "read timeout" else 5
+                await client.get(url, timeout=timeout, extensions=seawall.options(**settings))
+        assert client.stats().connections == number
+
+
+async def test_doubt_ends_with_the_answer_to_a_ping(server, client):
+    """A stream that was given up after a while, on a connection that is well: it is used again."""
+    url = server.ports["h2:clear"].url
+    await client.get(url + "/x/ok")
+    with anyio.move_on_after(0.15):
+        await client.get(url + "/x/hang")
+    (connection,) = client._shared.wire.pool._open
+    while not connection.has_room:
+        await asyncio.sleep(0)
+    assert (await client.get(url + "/x/ok")).extensions["stream_id"] == 5
 
 
 async def test_each_stream_has_its_own_read_timeout(server, client):
@@ -259,12 +288,13 @@ async def by_hand(stack):
             try:
                 await script(peer)
                 await reader.read()
-            except asyncio.IncompleteReadError:
+            except (asyncio.IncompleteReadError, OSError):
                 pass
             finally:
                 writer.close()
 
         listening = await asyncio.start_server(serve, "127.0.0.1", 0)
+        listening.sockets[0].setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)  # or much has to be sent to fill it
         stack.callback(listening.close)
         return f"http://127.0.0.1:{listening.sockets[0].getsockname()[1]}/"
 
@@ -327,6 +357,147 @@ async def test_answers_that_are_none(client, by_hand, fields):
         await client.get(await by_hand(script), extensions=seawall.options(retry=None))
 
 
+BAD = {
+    "a 304 that names a length": ([(":status", "304"), ("content-length", "10")], b""),
+    "longer than it says": ([(":status", "200"), ("content-length", "1")], b"ok"),
+    "upper case": ([(":status", "200"), ("X-Upper", "1")], b"ok"),
+    "connection": ([(":status", "200"), ("connection", "close")], b"ok"),
+    "NUL": ([(":status", "200"), ("x", "a\0b")], b"ok"),
+    "no status": ([("x", "y")], b"ok"),
+    "status 099": ([(":status", "099")], b"ok"),
+    "90 kB of headers": ([(":status", "200"), *[("x", "y" * 900)] * 90], b"ok"),
+}
+
+
+@pytest.mark.parametrize("what", BAD)
+async def test_a_bad_answer_is_its_streams_matter(client, by_hand, what):
+    """The neighbour on the connection goes on (RFC 9113 section 8.1.1); what only looks bad is none."""
+    fields, body = BAD[what]
+
+    async def script(peer: Peer) -> None:
+        first, second = await peer.request(), await peer.request()
+        block = peer._encoder.encode(fields)
+        pieces = [block[at : at + 16_000] for at in range(0, len(block), 16_000)]
+        frames = [HeadersFrame(second, pieces[0])] + [ContinuationFrame(second, piece) for piece in pieces[1:]]
+        frames[-1].flags.add("END_HEADERS")
+        peer.send(*frames, DataFrame(second, body, flags=["END_STREAM"]))
+        peer.send(peer.head(first), DataFrame(first, b"neighbour", flags=["END_STREAM"]))
+
+    url = await by_hand(script)
+    once = seawall.options(retry=None)
+    neighbour = asyncio.create_task(client.get(url, extensions=once))
+    await asyncio.sleep(0)
+    (answer,) = await asyncio.gather(client.get(url, extensions=once), return_exceptions=True)
+    assert (await neighbour).text == "neighbour"
+    if what in ("a 304 that names a length", "90 kB of headers"):
+        assert isinstance(answer, httpx.Response)
+    else:
+        assert isinstance(answer, seawall.BadAnswer)
+
+
+@pytest.mark.parametrize("end", ["reset", "answer and reset", "bad frame"])
+async def test_stream_that_ends_while_the_caller_makes_its_body(client, by_hand, end):
+    """The answer if there is one, else an error of ours: never one of h2's."""
+    ended = asyncio.Event()
+
+    async def script(peer: Peer) -> None:
+        number = await peer.request()
+        if end == "answer and reset":
+            peer.send(peer.head(number, is_end=True), RstStreamFrame(number, error_code=0))
+        else:
+            peer.send(DataFrame(number, b"early") if end == "bad frame" else RstStreamFrame(number, error_code=8))
+        await peer.writer.drain()
+        ended.set()
+
+    async def body() -> AsyncIterator[bytes]:
+        yield b"x"
+        await ended.wait()
+        await asyncio.sleep(0.05)
+
+    post = client.post(await by_hand(script), content=body())
+    if end == "answer and reset":
+        assert (await post).status_code == 200
+    else:
+        with pytest.raises(seawall.BadAnswer):
+            await post
+
+
+async def test_refused_after_its_answer_began(client, by_hand):
+    """It was done, so it isn't sent again."""
+    requests = []
+
+    async def script(peer: Peer) -> None:
+        requests.append(await peer.request())
+        peer.send(peer.head(requests[-1]), DataFrame(requests[-1], b"half"), RstStreamFrame(requests[-1], error_code=7))
+
+    with pytest.raises(seawall.BadAnswer, match="in the midst"):
+        await client.post(await by_hand(script), content=b"order")
+    assert requests == [1]
+
+
+async def test_time_limits_are_the_streams_own(client, by_hand):
+    """Frames of the connection, or of other streams, begin none anew."""
+
+    async def script(peer: Peer) -> None:
+        await peer.request()
+        for _ in range(100):
+            peer.send(WindowUpdateFrame(0, window_increment=1))
+            await asyncio.sleep(0.05)
+
+    url, once = await by_hand(script), seawall.options(retry=None)
+    with pytest.raises(httpx.ReadTimeout):
+        await asyncio.wait_for(client.get(url, timeout=0.2, extensions=once), 3)
+    timeout = httpx.Timeout(5, write=0.2)
+    with pytest.raises(httpx.WriteTimeout):
+        await asyncio.wait_for(client.post(url, content=b"x" * 100_000, timeout=timeout, extensions=once), 3)
+
+
+async def test_padding_is_given_back(client, by_hand):
+    """More of it than a window holds, and then the body."""
+
+    async def script(peer: Peer) -> None:
+        number = await peer.request()
+        peer.send(peer.head(number))
+        for _ in range(5000):
+            peer.send(DataFrame(number, b"", pad_length=255, flags=["PADDED"]), DataFrame(number, b"x"))
+        peer.send(DataFrame(number, b"", flags=["END_STREAM"]))
+
+    assert len((await client.get(await by_hand(script))).content) == 5000
+
+
+async def test_reader_hears_that_its_stream_was_closed(server, client):
+    """By another task: it does not wait for ever."""
+    url = server.ports["h2:clear"].url + "/x/hang:body"
+    async with client.stream("GET", url, timeout=30) as response:
+        reader = asyncio.create_task(response.aread())
+        await asyncio.sleep(0.05)
+        await response.aclose()
+        (result,) = await asyncio.wait_for(asyncio.gather(reader, return_exceptions=True), 3)
+    assert isinstance(result, seawall.ConnectionLost)
+
+
+async def test_who_dials_first_may_leave(server, client):
+    """The others go on with one connection all the same."""
+    url = server.ports["h2:clear"].url + "/x/ok"
+    first, *others = [asyncio.create_task(client.get(url)) for _ in range(50)]
+    await asyncio.sleep(0)
+    first.cancel()
+    assert {response.status_code for response in await asyncio.gather(*others)} == {200}
+    assert client.stats().connections == 1
+
+
+async def test_connection_that_takes_no_more_streams(client, by_hand):
+    """A limit of 0 after the first answer: the next has a connection of its own."""
+
+    async def script(peer: Peer) -> None:
+        number = await peer.request()
+        peer.send(SettingsFrame(0, settings={3: 0}), peer.head(number, is_end=True))
+
+    url = await by_hand(script)
+    for _ in range(3):
+        assert (await client.get(url)).status_code == 200
+
+
 async def test_connection_headers_stay_behind(client, by_hand):
     """HTTP/1.1's own, and those that Connection names; host is :authority. Source: RFC 9113 section 8.2.2."""
     seen = {}
@@ -386,3 +557,30 @@ async def test_context_that_others_offer_http2_with(server, trusted, monkeypatch
     async with seawall.Client(verify=trusted, retry=None) as client:
         with pytest.raises(seawall.HandshakeError, match="the server chose HTTP/2"):
             await client.get(f"https://localhost:{server.ports['h2'].port}/x/ok")
+
+
+async def test_no_more_connections_than_it_takes(server):
+    """Who finds no room waits for the next connection too, and not each for its own."""
+    url = server.ports["h2:clear"].url + "/x/delay:0.2"
+    async with seawall.Client(http1=False, http2=True, bulkhead=None) as client:
+        responses = await asyncio.gather(*(client.get(url) for _ in range(250)))
+        assert {response.status_code for response in responses} == {200}
+        assert client.stats().connections == 3
+
+
+async def test_server_that_only_makes_us_answer(client, by_hand):
+    """PINGs without an end, from one who reads none of the answers: the connection ends, and memory doesn't grow."""
+    ended = asyncio.Event()
+
+    async def script(peer: Peer) -> None:
+        await peer.request()
+        try:
+            while True:
+                peer.send(*[PingFrame(0, opaque_data=b"x" * 8)] * 1000)
+                await peer.writer.drain()
+        except OSError:
+            ended.set()
+
+    with pytest.raises(seawall.BadAnswer, match="carry nothing"):
+        await client.get(await by_hand(script), timeout=30, extensions=seawall.options(retry=None, deadline=30))
+    await ended.wait()

@@ -7,15 +7,27 @@ installed httpx to each name.
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
 from typing import Any, Final
 
 import httpx
 
 from ..wire.message import Triples
 
-__all__ = ["EMPTY", "answer", "ask", "origin_of", "take_in", "target_of", "triples"]
+__all__ = ["EMPTY", "SPENT", "answer", "ask", "origin_of", "take_in", "target_of", "triples"]
 
 EMPTY: Final = httpx.ByteStream(b"")
+
+
+class _Spent(httpx.AsyncByteStream):
+    """What was read."""
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        return
+        yield b""
+
+
+SPENT: Final = _Spent()
 
 
 def triples(headers: httpx.Headers) -> Triples:
@@ -76,6 +88,7 @@ def take_in(response: httpx.Response) -> None:
     """Read its body, which is there and has no encoding."""
     content = response.stream._stream  # type: ignore[union-attr]
     response._content = content
+    response.stream = SPENT
     response._num_bytes_downloaded = len(content)
     response.is_stream_consumed = True
     response.is_closed = True

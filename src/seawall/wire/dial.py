@@ -205,6 +205,7 @@ class Dialler:
         sock = socket.socket(family, socket.SOCK_STREAM | getattr(socket, "SOCK_CLOEXEC", 0))
         try:
             sock.setblocking(False)
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # asyncio does it where the protocol is named
             await asyncio.get_running_loop().sock_connect(sock, target)
         except asyncio.CancelledError:
             # Lost a race, or its time was over: where others were faster, it is to be tried last.

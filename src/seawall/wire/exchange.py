@@ -123,7 +123,7 @@ class Wire:
         self.heads = Heads()
         self._dialler = dialler
         self._now = now
-        self._first: dict[Origin, asyncio.Future[None]] = {}  # who dials where HTTP/2 is to be expected
+        self._first: dict[Origin, asyncio.Future[bool]] = {}  # who dials where HTTP/2 is to be expected
 
     async def send(self, message: Message, progress: Progress) -> Answered:
         """
@@ -161,28 +161,41 @@ class Wire:
 
         Where HTTP/2 is to be expected, one dials and the others wait for what comes of it: they might share it.
         """
-        origin, started_at = message.origin, self._now()
-        if not self._dialler.may_share(origin):
-            return await self._open(message, progress, trace, started_at)
-        if (other := self._first.get(origin)) is not None:
+        origin, timeouts = message.origin, message.timeouts
+        connect, pool = timeouts.get("connect"), timeouts.get("pool")
+        gives_up_at = None if connect is None or pool is None else self._now() + connect + pool
+        while self._dialler.may_share(origin):
+            other = self._first.get(origin)
+            if other is None:
+                return await self._open_first(message, progress, trace)
             progress.reached(Phase.CONNECTING)
-            await asyncio.wait([other], timeout=message.timeouts.get("connect"))
-            connection = self.pool.take(origin, self._now())
-            return connection or await self._open(message, progress, trace, started_at)
-        first = self._first[origin] = asyncio.get_running_loop().create_future()
-        try:
-            return await self._open(message, progress, trace, started_at)
-        finally:
-            del self._first[origin]
-            first.set_result(None)
+            await asyncio.wait([other], timeout=None if gives_up_at is None else gives_up_at - self._now())
+            if not (other.done() and other.result()):
+                break
+            if (connection := self.pool.take(origin, self._now())) is not None:
+                return connection
+        return await self._open(message, progress, trace)
 
-    async def _open(
-        self, message: Message, progress: Progress, trace: Trace | None, started_at: float
-    ) -> Connection | Channel:
+    async def _open_first(self, message: Message, progress: Progress, trace: Trace | None) -> Connection | Channel:
+        """For others too, who are told to go on alone where it can't be shared: it failed, or is HTTP/1.1."""
+        first = self._first[message.origin] = asyncio.get_running_loop().create_future()
+        is_alone = True
+        try:
+            connection = await self._open(message, progress, trace)
+            is_alone = isinstance(connection, Connection)
+            return connection
+        except asyncio.CancelledError:
+            is_alone = False  # which says nothing: another goes first
+            raise
+        finally:
+            del self._first[message.origin]
+            first.set_result(not is_alone)
+
+    async def _open(self, message: Message, progress: Progress, trace: Trace | None) -> Connection | Channel:
         origin, pool, timeouts = message.origin, self.pool, message.timeouts
-        limit = timeouts.get("connect")
+        started_at, limit = self._now(), timeouts.get("connect")
         progress.reached(Phase.RESOLVING)
-        timer = asyncio.timeout(None if limit is None else limit - (self._now() - started_at))
+        timer = asyncio.timeout(limit)
         try:
             async with timer:
                 answer = await self.names.resolve(origin)

@@ -11,8 +11,12 @@ Source: RFC 9113.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
+import re
+import select
 from collections.abc import AsyncIterator, Callable
+from contextvars import Context
 from typing import Any, Final, NoReturn
 
 import h2.config
@@ -22,7 +26,16 @@ import h2.events
 import h2.exceptions
 import h2.settings
 
-from ..errors import BadAnswer, ConnectionLost, InvalidRequest, ReadTimeout, StreamRefused, WireError, WriteTimeout
+from ..errors import (
+    BadAnswer,
+    ConnectionLost,
+    InvalidRequest,
+    ReadTimeout,
+    SendFailed,
+    StreamRefused,
+    WireError,
+    WriteTimeout,
+)
 from ..events import Phase, Progress
 from ..origin import Address, Origin
 from .answer import MAX_HEAD, MAX_INTERIM, Head
@@ -36,7 +49,14 @@ __all__ = ["Channel", "Multiplexed"]
 STREAM_WINDOW: Final = 1024 * 1024  # B of body that nobody has taken yet; the server then waits
 CONNECTION_WINDOW: Final = 2**30  # B; Go's: streams that nobody reads are not to hold up the others
 MAX_STREAMS: Final = 100  # until the server's SETTINGS are there; what RFC 9113 section 6.5.2 asks servers to allow
-GOAWAY: Final = 0x7  # frame type; section 6.8
+MAX_CONTROLS: Final = 2000  # a second; frames that carry nothing are to keep nobody busy (nghttp2 has 10,000 unsent)
+DOUBT_AFTER: Final = 0.1  # s of silence; less is a round trip, and says nothing
+PROBE_TIMEOUT: Final = 5.0  # s; httpx's connect timeout, after which a dead host would have been given up
+
+DATA, HEADERS, GOAWAY, WINDOW_UPDATE, CONTINUATION = 0x0, 0x1, 0x7, 0x8, 0x9  # frame types; section 6
+END_STREAM: Final = 0x1  # flag; section 6.1
+CARRYING: Final = frozenset((DATA, HEADERS, WINDOW_UPDATE, CONTINUATION))
+GONE: Final = getattr(select, "POLLRDHUP", 0) | getattr(select, "POLLHUP", 0) | getattr(select, "POLLERR", 0)
 
 CONNECTION_HEADERS: Final = frozenset(
     (b"connection", b"host", b"keep-alive", b"proxy-connection", b"transfer-encoding", b"upgrade")
@@ -55,12 +75,15 @@ class Multiplexed(Stream):
 
     __slots__ = (
         "_channels",
+        "_controls",
         "_data",
         "_has_ended",
         "_has_settings",
         "_is_begun",
         "_is_leaving",
         "_open",
+        "_probe",
+        "_second",
         "address",
         "h2",
         "heard_at",
@@ -77,11 +100,17 @@ class Multiplexed(Stream):
         self.keep_for: float | None = None
         self.idle_at = self.heard_at = 0.0
         self.on_idle: Callable[[], None] = _nothing
-        config = h2.config.H2Configuration(client_side=True, header_encoding=None)
+        config = h2.config.H2Configuration(
+            client_side=True,
+            header_encoding=None,
+            validate_inbound_headers=False,  # a bad header is its stream's matter, and h2 would end the connection
+        )
         self.h2 = h2.connection.H2Connection(config)
         self._data = bytearray()
         self._channels: dict[int, Channel] = {}
         self._open: dict[Channel, None] = {}
+        self._probe: asyncio.TimerHandle | None = None  # runs while a PING is unanswered
+        self._controls, self._second = 0, 0.0
         self._is_begun = self._is_leaving = self._has_settings = self._has_ended = False
 
     def __repr__(self) -> str:
@@ -97,6 +126,7 @@ class Multiplexed(Stream):
             codes.INITIAL_WINDOW_SIZE: STREAM_WINDOW,
             codes.MAX_HEADER_LIST_SIZE: MAX_HEAD,
         }
+        self.h2.decoder.max_header_list_size = MAX_HEAD  # which h2 sets when a changed value is acknowledged only
         self.h2.local_settings = h2.settings.Settings(client=True, initial_values=ours)
         self.h2.initiate_connection()
         self.h2.increment_flow_control_window(CONNECTION_WINDOW - self.h2.inbound_flow_control_window)
@@ -110,17 +140,32 @@ class Multiplexed(Stream):
     def has_room(self) -> bool:
         """For another stream. Before the server's SETTINGS are there, it is given the benefit of the doubt."""
         limit = self.h2.remote_settings.max_concurrent_streams if self._has_settings else MAX_STREAMS
-        return self.is_usable and len(self._open) < limit
+        return self.is_usable and self._probe is None and len(self._open) < limit
 
     def has_unseen(self) -> bool:
-        """What may wait in its socket (a PING, SETTINGS) is no sign of its end."""
-        return False
+        """Its end; what else may wait in its socket (a PING, SETTINGS) is no sign of one."""
+        return self._poll is not None and any(events & GONE for _, events in self._poll.poll(0))
 
     def channel(self) -> Channel:
         """A stream to come."""
         channel = Channel(self)
         self._open[channel] = None
         return channel
+
+    def doubt(self) -> None:
+        """
+        Nothing has come since a stream began that is given up now: ask whether anybody is there still.
+
+        Until there is an answer there is no room on it; without one within `PROBE_TIMEOUT` it is over.
+        """
+        if self._probe is None and self.is_usable:
+            self._probe = self._loop.call_later(PROBE_TIMEOUT, self.retire, context=Context())
+            self.h2.ping(b"seawall?")
+
+    def _believe(self) -> None:
+        if self._probe is not None:
+            self._probe.cancel()
+            self._probe = None
 
     def retire(self) -> None:
         """No new streams; the end comes with the last."""
@@ -157,6 +202,7 @@ class Multiplexed(Stream):
     def data_received(self, data: bytes) -> None:
         self._data += data
         self.heard_at = self._loop.time()
+        self._believe()
         if self._is_begun:
             self._read()
 
@@ -170,6 +216,7 @@ class Multiplexed(Stream):
         self._fail_all(BadAnswer, "Server disconnected")
 
     def _closed(self) -> None:
+        self._believe()
         self._fail_all(ConnectionLost, str(self.error or "closed on this side"))
         super()._closed()
 
@@ -195,6 +242,10 @@ class Multiplexed(Stream):
                 break
             frame = bytes(data[:size])
             del data[:size]
+            is_empty = size == 9 and not frame[4] & END_STREAM
+            if (is_empty or frame[3] not in CARRYING) and self._is_flood():
+                self._broken(f"more than {MAX_CONTROLS} frames a second that carry nothing")
+                return
             if frame[3] == GOAWAY and size >= 17:
                 self._going_away(int.from_bytes(frame[9:13], "big") & 0x7FFFFFFF)
                 continue
@@ -206,6 +257,14 @@ class Multiplexed(Stream):
             for event in events:
                 self._handle(event)
         self.flush()
+
+    def _is_flood(self) -> bool:
+        self._controls += 1
+        if self._controls > MAX_CONTROLS:
+            is_new_second = self.heard_at - self._second > 1.0
+            self._controls, self._second = 0, self.heard_at
+            return not is_new_second
+        return False
 
     def _going_away(self, last: int) -> None:
         for number, channel in list(self._channels.items()):
@@ -236,6 +295,8 @@ class Multiplexed(Stream):
                 else:
                     channel.got_data(event.data, event.flow_controlled_length)
             case h2.events.ResponseReceived() | h2.events.InformationalResponseReceived():
+                # h2 would end the connection for a body of another length, and for a 304 that names one.
+                self.h2.streams[event.stream_id]._expected_content_length = None
                 if (channel := self._channels.get(event.stream_id)) is not None:
                     channel.got_head(event.headers)
             case h2.events.StreamEnded():
@@ -268,10 +329,10 @@ class Channel(Waiting):
         self.number: int | None = None
         self._head: Head | None = None
         self._parts: list[bytes] = []
-        self._owed = 0  # B that came and were not taken yet, padding included
+        self._owed = 0  # B that came and were not taken yet
         self._size = self._interims = 0
         self._is_head = False
-        self._is_complete = self._is_sent = self._is_continued = False
+        self._is_complete = self._is_sent = self._is_continued = self._is_held = False
         self._failure: tuple[type[WireError], str] | None = None
         self._refusal: str | None = None
         self._is_stale = False
@@ -311,6 +372,9 @@ class Channel(Waiting):
             await self._send_body(message, timeouts.get("write"))
             progress.reached(Phase.SENT)
             return await self._receive_head()
+        except h2.exceptions.H2Error as error:
+            self.close()
+            self._raise(SendFailed, str(error), error)
         except BaseException:
             self.close()
             raise
@@ -335,10 +399,15 @@ class Channel(Waiting):
         """After the body, or instead of its rest: the server need not go on with what is not over."""
         connection, number = self.connection, self.number
         self._stop_timer()
+        if not self.is_closed:
+            self.is_closed = True
+            self.fail(ConnectionLost, "closed on this side")  # for another task that reads it
         if number is not None and not connection.is_closed:
             connection.take(number, self._owed)
             self._owed = 0
             if not (self._is_complete and self._is_sent):
+                if connection.heard_at < self._begun_at < self._loop.time() - DOUBT_AFTER:
+                    connection.doubt()
                 with contextlib.suppress(h2.exceptions.H2Error):  # it is closed already
                     connection.h2.reset_stream(number, h2.errors.ErrorCodes.CANCEL)
             connection.flush()
@@ -412,6 +481,8 @@ class Channel(Waiting):
             await self._send_part(part, timeout)
             if self._is_answered():
                 return
+        if self._is_answered():
+            return
         message.counted(size, None)
         self.connection.h2.end_stream(self.number)
         self.connection.flush()
@@ -420,15 +491,21 @@ class Channel(Waiting):
     async def _send_part(self, part: bytes, timeout: float | None) -> None:
         assert self.number is not None
         connection, state = self.connection, self.connection.h2
-        begin = 0
+        begin, expires_at = 0, None
         while begin < len(part) and not self._is_answered():
             room = min(state.local_flow_control_window(self.number), state.max_outbound_frame_size, SLICE)
             if room > 0 and connection._can_write:
                 state.send_data(self.number, part[begin : begin + room])
                 connection.flush()
-                begin += room
-            elif not await self._wait(timeout):
+                begin, expires_at = begin + room, None
+                continue
+            now = self._loop.time()
+            if timeout is not None and expires_at is None:
+                expires_at = now + timeout
+            self._is_held = True
+            if not await self._wait(None if expires_at is None else expires_at - now):
                 self._raise(WriteTimeout, f"nothing was taken for {timeout:g} s")
+            self._is_held = False
 
     @property
     def _has_begun(self) -> bool:
@@ -450,8 +527,6 @@ class Channel(Waiting):
         if self._failure is not None:
             self._raise(*self._failure)
         if not await self._wait(self._read_timeout):
-            if self.connection.heard_at < self._begun_at:
-                self.connection.retire()  # not this stream alone is silent
             self._raise(ReadTimeout, f"nothing came for {self._read_timeout:g} s")
 
     def _take(self) -> bytes:
@@ -469,13 +544,13 @@ class Channel(Waiting):
             f"{self._where()}: the server did nothing of it: {why}", origin=self.connection.origin, is_stale=is_stale
         )
 
-    def _raise(self, kind: type[WireError], what: str) -> NoReturn:
+    def _raise(self, kind: type[WireError], what: str, cause: Exception | None = None) -> NoReturn:
         connection = "a reused" if self._progress.is_reused else "a new"
         raise kind(
             f"{self._where()}: {what} ({self._progress.phase.name.lower()}, {connection} connection)",
             origin=self.connection.origin,
             is_stale=self._is_stale and self._progress.is_reused and not self._has_begun,
-        ) from self.connection.error
+        ) from (cause or self.connection.error)
 
     def _where(self) -> str:
         return f"{self.connection.origin} at {self.address}, stream {self.number}"
@@ -483,15 +558,18 @@ class Channel(Waiting):
     # The connection's side
 
     def wake(self) -> None:
-        """There may be room for more of the request."""
-        self._wake()
+        """There may be room for more of the request, if that is what it waits for."""
+        if self._is_held:
+            self._wake()
 
     def got_head(self, fields: list[tuple[bytes, bytes]]) -> None:
         """Of the answer, or of an interim one."""
         pseudo = {name: value for name, value in fields if name[:1] == b":"}
         status = pseudo.get(b":status", b"")
-        if not (status.isdigit() and len(status) == 3):
+        if not (len(status) == 3 and status.isdigit() and status[:1] != b"0"):
             self.fail(BadAnswer, f"{status!r} is no status")
+        elif (wrong := _wrong(fields)) is not None:
+            self.fail(BadAnswer, f"a header that HTTP/2 can't have: {wrong!r}")
         elif status[:1] == b"1":
             self._is_continued = self._is_continued or status == b"100"
             self._interims += 1
@@ -505,7 +583,8 @@ class Channel(Waiting):
         self._wake()
 
     def got_data(self, data: bytes, size: int) -> None:
-        self._owed += size
+        self._owed += len(data)
+        self.connection.take(number=self.number or 0, size=size - len(data))  # padding is nobody's to take
         if data:
             self._size += len(data)
             self._parts.append(data)
@@ -529,8 +608,11 @@ class Channel(Waiting):
             self.fail(BadAnswer, f"the stream was reset: {_name(code)}")
 
     def refuse(self, why: str, *, is_stale: bool) -> None:
-        self._refusal, self._is_stale = why, is_stale
-        self._wake()
+        if self._head is not None:
+            self.fail(BadAnswer, f"{why}, in the midst of its answer")
+        else:
+            self._refusal, self._is_stale = why, is_stale
+            self._wake()
 
     def fail(self, kind: type[WireError], text: str, *, is_stale: bool = False) -> None:
         if self._failure is None and not self._is_complete:
@@ -558,6 +640,19 @@ def _fields(message: Message) -> list[tuple[bytes, bytes]]:
         (b":path", message.target),
         *fields,
     ]
+
+
+WRONG: Final = re.compile(rb"[^!#$%&'*+\-.^_`|~0-9a-z]|^$")
+"""In a name; in lower case, as HTTP/2 has them. Source: RFC 9113 section 8.2.1."""
+
+
+def _wrong(fields: list[tuple[bytes, bytes]]) -> bytes | None:
+    """The name of a response's field that can't be, if there is one."""
+    for index, (name, value) in enumerate(fields):
+        is_good = name == b":status" and index == 0 if name[:1] == b":" else not WRONG.search(name)
+        if not is_good or name in CONNECTION_HEADERS or any(each in value for each in (b"\0", b"\r", b"\n")):
+            return name
+    return None
 
 
 def _name(code: int) -> str:

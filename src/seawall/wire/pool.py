@@ -50,14 +50,10 @@ class Pool:
         self._max_idle = max_idle
         self._expiry = expiry
         self._now = now
-        self._idle: dict[Origin, dict[Connection | Multiplexed, None]] = {}
-        self._by_age: OrderedDict[Connection | Multiplexed, float] = (
-            OrderedDict()
-        )  # idle connection → expires at; oldest first
-        self._shared: dict[Origin, dict[Multiplexed, None]] = {}  # those that have streams
-        self._early: dict[
-            Connection | Multiplexed, asyncio.TimerHandle
-        ] = {}  # those that the server keeps for less than expiry
+        self._idle: dict[Origin, dict[Connection, None]] = {}
+        self._shared: dict[Origin, dict[Multiplexed, None]] = {}  # with streams or without
+        self._by_age: OrderedDict[Connection | Multiplexed, float] = OrderedDict()  # idle → expires at; oldest first
+        self._early: dict[Connection | Multiplexed, asyncio.TimerHandle] = {}  # the server keeps them for less
         self._open: set[Connection | Multiplexed] = set()
         self._timer: asyncio.TimerHandle | None = None
 
@@ -66,19 +62,29 @@ class Pool:
         return len(self._open)
 
     def idle(self, origin: Origin) -> int:
-        return len(self._idle.get(origin, ()))
+        shared = self._shared.get(origin, ())
+        return len(self._idle.get(origin, ())) + sum(connection in self._by_age for connection in shared)
 
     def take(self, origin: Origin, now: float) -> Connection | Channel | None:
-        """A stream of a connection in use that has room, or the connection of *origin* that was used last."""
-        for shared in self._shared.get(origin, ()) if self._shared else ():
-            if shared.has_room:
-                return shared.channel()
+        """A stream of a connection that has room, or the connection of *origin* that was used last."""
+        if self._shared and (channel := self._stream(origin, now)) is not None:
+            return channel
         while idle := self._idle.get(origin):
             connection = next(reversed(idle))
             self._forget(connection)
-            if connection.is_usable and not (now - connection.idle_at > UNSEEN_AFTER and connection.has_unseen()):
-                return connection if isinstance(connection, Connection) else self._share(connection)
+            if connection.is_usable and not _is_gone(connection, now):
+                return connection
             connection.close()
+        return None
+
+    def _stream(self, origin: Origin, now: float) -> Channel | None:
+        for connection in list(self._shared.get(origin, ())):
+            if not connection.has_room:
+                continue
+            if self._by_age.pop(connection, None) is not None and _is_gone(connection, now):
+                connection.close()
+                continue
+            return connection.channel()
         return None
 
     async def reserve(self, timeout: float | None) -> None:
@@ -102,7 +108,7 @@ class Pool:
         self._open.add(connection)
         if not isinstance(connection, Connection):
             self._shared.setdefault(connection.origin, {})[connection] = None
-            connection.on_idle = lambda: self._rest(connection)
+            connection.on_idle = lambda: self.keep(connection, self._now())
 
         def closed() -> None:
             self._forget(connection)
@@ -126,7 +132,9 @@ class Pool:
         while self._max_idle is not None and len(by_age) >= self._max_idle:
             self._close_oldest()
         idle = self._idle.get(connection.origin)
-        if idle is None:
+        if not isinstance(connection, Connection):
+            pass  # it is among the shared ones
+        elif idle is None:
             self._idle[connection.origin] = {connection: None}
         else:
             idle[connection] = None
@@ -147,21 +155,11 @@ class Pool:
         for connection in list(self._open):
             connection.close()
 
-    def _share(self, connection: Multiplexed) -> Channel:
-        """It was idle, and now has a stream again."""
-        self._shared.setdefault(connection.origin, {})[connection] = None
-        return connection.channel()
-
     def _unshare(self, connection: Multiplexed) -> None:
-        shared = self._shared.get(connection.origin, {})
-        shared.pop(connection, None)
+        shared = self._shared[connection.origin]
+        del shared[connection]
         if not shared:
-            self._shared.pop(connection.origin, None)
-
-    def _rest(self, connection: Multiplexed) -> None:
-        """Its last stream is over."""
-        self._unshare(connection)
-        self.keep(connection, self._now())
+            del self._shared[connection.origin]
 
     def _expire_early(self, connection: Connection | Multiplexed, keep_for: float) -> None:
         """The server keeps it for less than we would: close it before the server does."""
@@ -176,12 +174,11 @@ class Pool:
     def _forget(self, connection: Connection | Multiplexed) -> None:
         if self._early and (timer := self._early.pop(connection, None)) is not None:
             timer.cancel()
-        if self._by_age.pop(connection, None) is None:
-            return
-        idle = self._idle[connection.origin]
-        del idle[connection]
-        if not idle:
-            del self._idle[connection.origin]
+        if self._by_age.pop(connection, None) is not None and isinstance(connection, Connection):
+            idle = self._idle[connection.origin]
+            del idle[connection]
+            if not idle:
+                del self._idle[connection.origin]
 
     def _close_oldest(self) -> None:
         connection = next(iter(self._by_age))
@@ -199,3 +196,8 @@ class Pool:
         while self._by_age and next(iter(self._by_age.values())) <= now:
             self._close_oldest()
         self._start_timer()
+
+
+def _is_gone(connection: Connection | Multiplexed, now: float) -> bool:
+    """Whether its end has come and the loop, which was busy, has not looked at it yet."""
+    return now - connection.idle_at > UNSEEN_AFTER and connection.has_unseen()

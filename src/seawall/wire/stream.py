@@ -57,7 +57,7 @@ class Stream(asyncio.Protocol, Waiting):
         sock = transport.get_extra_info("socket")
         if hasattr(select, "poll") and sock is not None:
             self._poll = select.poll()
-            self._poll.register(sock.fileno(), select.POLLIN)
+            self._poll.register(sock.fileno(), select.POLLIN | getattr(select, "POLLRDHUP", 0))
         if self._is_secure:
             self._transport.pause_reading()  # what comes before the handshake is the handshake's
 

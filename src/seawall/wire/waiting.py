@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-
-from ..timer import NOWHERE
+from contextvars import Context
 
 __all__ = ["Waiting", "expire"]
 
@@ -42,7 +41,7 @@ class Waiting:
             if timer is None or timer.when() > expires_at:
                 if timer is not None:
                     timer.cancel()
-                self._timer = self._loop.call_at(expires_at, self._tick, context=NOWHERE)
+                self._timer = self._loop.call_at(expires_at, self._tick, context=Context())
         return waiter
 
     def _wake(self) -> None:
@@ -59,7 +58,7 @@ class Waiting:
         if self._expires_at is None or self._waiter is None or self._waiter.done():
             return  # nobody waits: it starts again with who does
         if self._loop.time() < self._expires_at:
-            self._timer = self._loop.call_at(self._expires_at, self._tick, context=NOWHERE)
+            self._timer = self._loop.call_at(self._expires_at, self._tick, context=Context())
         else:
             expire(self._waiter)
 
