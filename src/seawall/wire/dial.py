@@ -32,6 +32,7 @@ __all__ = ["Dialler", "interleave"]
 ATTEMPT_DELAY = 0.25  # s; RFC 8305 section 5
 MAX_ADDRESSES = 8  # per dial: beyond, a name with hundreds of dead addresses would be a port scan
 BAD_FOR = 30.0  # s
+READ_SIZE = 256 * 1024  # B; asyncio's, which allocates as much for each read: a page fault or two, or a system call
 MAX_BAD = 1024
 
 # X509_V_ERR_HOSTNAME_MISMATCH, X509_V_ERR_EMAIL_MISMATCH, X509_V_ERR_IP_ADDRESS_MISMATCH
@@ -46,6 +47,7 @@ class Dialler:
     ) -> None:
         self._now = now
         self._tls = tls
+        self._buffer = memoryview(bytearray(READ_SIZE))
         self._http1 = http1
         self._multiplexed = _multiplexed() if http2 else None
         self._without_http2: OrderedDict[Origin, None] = OrderedDict()  # they were asked, and chose HTTP/1.1
@@ -80,7 +82,7 @@ class Dialler:
                 sock, address = await self._connect_any(origin, ordered)
         progress.address = address
         kind = self._multiplexed if self._multiplexed and (origin.is_secure or not self._http1) else Connection
-        stream = kind(origin, is_secure=origin.is_secure)
+        stream = kind(origin, self._buffer, is_secure=origin.is_secure)
         try:
             await asyncio.get_running_loop().create_connection(lambda: stream, sock=sock)
             if origin.is_secure:
@@ -126,7 +128,7 @@ class Dialler:
         self._without_http2[stream.origin] = None
         if len(self._without_http2) > MAX_BAD:
             self._without_http2.popitem(last=False)
-        plain = Connection(stream.origin, is_secure=True)
+        plain = Connection(stream.origin, self._buffer, is_secure=True)
         plain.take_over(stream)
         return plain
 

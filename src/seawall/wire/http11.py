@@ -54,8 +54,8 @@ class Connection(Stream):
 
     name = "http11"
 
-    def __init__(self, origin: Origin, *, is_secure: bool = False) -> None:
-        super().__init__(is_secure=is_secure)
+    def __init__(self, origin: Origin, buffer: memoryview, *, is_secure: bool = False) -> None:
+        super().__init__(buffer, is_secure=is_secure)
         self.origin = origin
         self.address: Address | None = None
         self.is_upgraded = False

@@ -93,8 +93,8 @@ class Multiplexed(Stream):
         "origin",
     )
 
-    def __init__(self, origin: Origin, *, is_secure: bool = False) -> None:
-        super().__init__(is_secure=is_secure)
+    def __init__(self, origin: Origin, buffer: memoryview, *, is_secure: bool = False) -> None:
+        super().__init__(buffer, is_secure=is_secure)
         self.origin = origin
         self.address: Address | None = None
         self.keep_for: float | None = None

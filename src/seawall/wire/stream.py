@@ -19,18 +19,21 @@ from .waiting import Waiting, expire
 __all__ = ["Stream"]
 
 
-class Stream(asyncio.Protocol, Waiting):
+class Stream(asyncio.BufferedProtocol, Waiting):
     """
     Made by ``loop.create_connection``, and then `handshake` where TLS is wanted.
 
     In two steps, for asyncio's one-step way forgets a socket whose connecting is cancelled at the wrong instant.
 
+    Args:
+        buffer: What all streams of one event loop are read into, one read at a time.
     Attributes:
         error: What ended it, where that was no clean end.
         on_closed: Called once, when the connection is gone, whoever ended it.
     """
 
     __slots__ = (
+        "_buffer",
         "_can_write",
         "_is_secure",
         "_poll",
@@ -40,8 +43,9 @@ class Stream(asyncio.Protocol, Waiting):
         "on_closed",
     )
 
-    def __init__(self, *, is_secure: bool = False) -> None:
+    def __init__(self, buffer: memoryview, *, is_secure: bool = False) -> None:
         super().__init__()
+        self._buffer = buffer
         self._is_secure = is_secure
         self._transport: asyncio.Transport | None = None
         self._writer: asyncio.Future[bool] | None = None
@@ -60,6 +64,12 @@ class Stream(asyncio.Protocol, Waiting):
             self._poll.register(sock.fileno(), select.POLLIN | getattr(select, "POLLRDHUP", 0))
         if self._is_secure:
             self._transport.pause_reading()  # what comes before the handshake is the handshake's
+
+    def get_buffer(self, sizehint: int) -> memoryview:
+        return self._buffer
+
+    def buffer_updated(self, nbytes: int) -> None:
+        self.data_received(bytes(self._buffer[:nbytes]))
 
     def eof_received(self) -> bool:
         self._ended()
@@ -115,6 +125,9 @@ class Stream(asyncio.Protocol, Waiting):
             self.error = self.error or ConnectionAbortedError("closed on this side")
         self._closed()
         self._wake()
+
+    def data_received(self, data: bytes) -> None:
+        """The peer sent *data*: for subclasses."""
 
     def _ended(self) -> None:
         """The peer sends no more: for subclasses."""
