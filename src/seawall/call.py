@@ -18,7 +18,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping
 from random import Random
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from .clock import Clock
 from .errors import ClientClosed, DeadlineExceeded, SeawallError
@@ -29,9 +29,11 @@ from .origin import Origin
 from .policy.bulkhead import BulkheadState
 from .policy.origins import Origins
 from .policy.outcome import Outcome, is_failure, is_safe
-from .policy.retry import Retries
 from .settings import Policy, Retry
 from .timer import Timer, Timers
+
+if TYPE_CHECKING:
+    from .policy.retry import Retries
 
 __all__ = ["Layers"]
 
@@ -235,6 +237,8 @@ class Layers:
     # Parts of it
 
     def _retries(self, hop: Hop, exchange: Exchange[R], settings: Retry, started_at: float) -> Retries:
+        from .policy.retry import Retries  # at the first failure: tenacity takes 5 ms to load
+
         is_idempotent = exchange.has_key or exchange.method in settings.methods
 
         def safe(outcome: Outcome) -> bool:

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from seawall.policy.retry import backoff, parse_retry_after
+from seawall.policy.retry import backoff
+from seawall.policy.retry_after import parse_retry_after
 
 NOW = 1_700_000_000.0  # Tue, 14 Nov 2023 22:13:20 GMT
 

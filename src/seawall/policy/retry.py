@@ -8,10 +8,7 @@ first attempt that succeeds needs none). Its strategies see httpx's responses an
 from __future__ import annotations
 
 import inspect
-import math
-import time
 from collections.abc import Callable
-from email.utils import parsedate_to_datetime
 from random import Random
 from typing import Any
 
@@ -20,7 +17,7 @@ from tenacity import AsyncRetrying, DoSleep, RetryCallState
 from ..settings import Retry
 from .outcome import Outcome, is_final, is_worth_retrying
 
-__all__ = ["Retries", "backoff", "parse_retry_after"]
+__all__ = ["Retries", "backoff"]
 
 THROTTLED = frozenset({429, 503})
 RETRY_AFTER_JITTER = 1.1  # who waits exactly as told arrives with everyone else
@@ -46,26 +43,6 @@ def backoff(attempt: int, *, base: float, cap: float, rng: Random) -> float:
     if attempt < 1:
         raise ValueError(f"attempt must be >= 1, not {attempt}")
     return rng.uniform(0.0, min(cap, base * 2.0 ** min(attempt - 1, 1000)))
-
-
-def parse_retry_after(value: str | None, *, wall: Callable[[], float] = time.time) -> float | None:
-    """
-    Seconds that a Retry-After header asks to wait; a past date is 0, garbage None.
-
-    Args:
-        wall: The time of day, s since 1970: the header's date is one.
-    Source: RFC 9110 section 10.2.3.
-    """
-    if value is None:
-        return None
-    value = value.strip()
-    if value.isascii() and value.isdigit():
-        return float(value) if len(value) < 16 else math.inf
-    try:
-        instant = parsedate_to_datetime(value).timestamp()
-    except (TypeError, ValueError, OverflowError):
-        return None
-    return max(0.0, instant - wall())
 
 
 class Retries:

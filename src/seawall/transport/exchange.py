@@ -15,7 +15,7 @@ from ..events import History, Phase, Progress
 from ..exchange import Pacer
 from ..origin import Origin
 from ..policy.outcome import Outcome
-from ..policy.retry import parse_retry_after
+from ..policy.retry_after import parse_retry_after
 from ..settings import Policy
 from ..wire.body import OwningBody
 from ..wire.exchange import Answered, Wire

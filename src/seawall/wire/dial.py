@@ -16,8 +16,6 @@ from collections import OrderedDict
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-import anyio
-
 from ..errors import CertificateError, DialError, HandshakeError, HostnameMismatch
 from ..events import Phase, Progress
 from ..origin import Address, Origin
@@ -156,6 +154,8 @@ class Dialler:
         return await self._race(origin, addresses)
 
     async def _race(self, origin: Origin, addresses: list[Address]) -> tuple[socket.socket, Address]:
+        import anyio  # most names have one address, and never need it
+
         winner: tuple[socket.socket, Address] | None = None
         errors: list[OSError] = []
 
