@@ -2,6 +2,7 @@
 
 from .client import Client
 from .clock import Clock
+from .dns.guard import Guard
 from .dns.resolver import Answer, Resolver
 from .errors import (
     AddressRefused,
@@ -66,6 +67,7 @@ __all__ = [
     "DialError",
     "DialTimeout",
     "Event",
+    "Guard",
     "HandshakeError",
     "HandshakeTimeout",
     "History",

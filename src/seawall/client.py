@@ -15,6 +15,7 @@ import httpx
 from httpx import USE_CLIENT_DEFAULT
 
 from .clock import Clock
+from .dns.guard import Guard
 from .events import Listener
 from .hop import CURRENT
 from .plain import Prepared, is_bare, is_untouched, is_whole, settle
@@ -37,6 +38,7 @@ class Client(httpx.AsyncClient):
         retry, bulkhead, breaker, budget: The layers; None switches one off.
         per_host: Policies by name or ``*.suffix``, over the client's.
         dns, resolver: How names become addresses; see `DNS` and `Transport`.
+        guard: Refuses addresses that must not be dialled; see `Guard`. None: none does.
         listeners: Called with each event; see `seawall.events`.
         clock, rng, wall: Time and chance, for tests.
         arguments: Those of ``httpx.AsyncClient``. A *transport* and *mounts* go under the layers; a `Transport` is
@@ -56,6 +58,7 @@ class Client(httpx.AsyncClient):
         per_host: Mapping[str, Policy] | None = None,
         dns: DNS = DNS(),
         resolver: ResolverTypes = None,
+        guard: Guard | None = None,
         listeners: Iterable[Listener] = (),
         clock: Clock | None = None,
         rng: Random | None = None,
@@ -73,6 +76,7 @@ class Client(httpx.AsyncClient):
             "per_host": per_host,
             "dns": dns,
             "resolver": resolver,
+            "guard": guard,
             "listeners": listeners,
             "clock": clock,
             "rng": rng,
@@ -87,6 +91,8 @@ class Client(httpx.AsyncClient):
                 name: arguments[name] for name in ("verify", "cert", "trust_env") if name in arguments
             }
             protocols = {"http1": arguments.get("http1", True), "http2": arguments.get("http2", False)}
+            if guard is not None and (others := [name for name in UNSEEN if arguments.get(name)]):
+                raise ValueError(f"guard: it can't see what {', '.join(others)} dials, so there can't be both")
             self._shared = Shared(tls=tls, limits=arguments["limits"], **protocols, **settings)
         super().__init__(**arguments)
         self._prepared = Prepared()
@@ -208,6 +214,7 @@ class Client(httpx.AsyncClient):
         return Proxied(self._shared, proxy=proxy, **arguments)
 
 
+UNSEEN = ("transport", "mounts", "proxy")
 HANDLE = Transport.handle_async_request
 HTTPX_ARGUMENTS = list(inspect.signature(httpx.AsyncClient).parameters)
 OUR_DEFAULTS = {

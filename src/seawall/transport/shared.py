@@ -11,8 +11,10 @@ import httpx
 from ..call import Layers
 from ..clock import Clock
 from ..dns.caching import CachingResolver
+from ..dns.guard import Guard
 from ..dns.resolver import Resolver
 from ..dns.system import SystemResolver
+from ..errors import AddressRefused
 from ..events import Events, Listener
 from ..policy.per_host import check_patterns
 from ..settings import DNS, Breaker, Budget, Bulkhead, Policy, Retry, Unset
@@ -20,6 +22,7 @@ from ..stats import OriginStats, Stats
 from ..wire.dial import Dialler
 from ..wire.exchange import Wire
 from ..wire.pool import Pool
+from .adopt import as_httpx
 from .exchange import OverTransport
 from .tls import TLS
 
@@ -56,6 +59,7 @@ class Shared:
         per_host: Mapping[str, Policy] | None,
         dns: DNS,
         resolver: ResolverTypes,
+        guard: Guard | None,
         listeners: Iterable[Listener],
         clock: Clock | None,
         rng: Random | None,
@@ -68,6 +72,9 @@ class Shared:
         for name, layer in {"retry": retry, "bulkhead": bulkhead, "breaker": breaker, "budget": budget}.items():
             if isinstance(layer, Unset):
                 raise TypeError(f'{name}: UNSET means "from the client", and this is the client; None means off')
+        if guard is not None and not isinstance(guard, Guard):
+            raise TypeError(f"guard must be a seawall.Guard or None (off), not {guard!r}")
+        self.guard = guard
         _check_limits(limits)
         self.limits = limits
         self.wall = wall
@@ -90,7 +97,7 @@ class Shared:
             now=clock.now,
         )
         names = _names(dns, resolver, clock.now)
-        dialler = Dialler(now=clock.now, tls=secure.context, http1=http1, http2=http2)
+        dialler = Dialler(now=clock.now, tls=secure.context, guard=guard, http1=http1, http2=http2)
         self.wire = Wire(pool, dialler, names, now=clock.now)
 
     def over(
@@ -100,7 +107,15 @@ class Shared:
         *,
         is_trusted: bool,
     ) -> OverTransport:
-        """An exchange with another transport's *send* in place of our wire."""
+        """
+        An exchange with another transport's *send* in place of our wire.
+
+        Raises:
+            AddressRefused: There is a guard, which would not see what that one dials.
+        """
+        if self.guard is not None:
+            text = f"{request.url.host}: the guard can't see what a proxy dials (trust_env=False takes none)"
+            raise as_httpx(AddressRefused(text), request)
         return OverTransport(request, send, self.wire.pool, is_trusted=is_trusted, wall=self.wall)
 
     def stats(self) -> Stats:

@@ -12,6 +12,7 @@ from typing import Any, Self
 import httpx
 
 from ..clock import Clock
+from ..dns.guard import Guard
 from ..events import Listener
 from ..hop import CURRENT, Call
 from ..settings import DNS, UNSET, Breaker, Budget, Bulkhead, Policy, Retry, Unset
@@ -38,6 +39,7 @@ class Transport(httpx.AsyncBaseTransport):
         dns: See `DNS`.
         resolver: "auto" (None): DNS servers, the system's resolver where they fail; "cares": DNS servers only;
             "system": the system's only; or a `Resolver`.
+        guard: Refuses addresses that must not be dialled; see `Guard`. None: none does.
         listeners: Called with each event.
         clock, rng, wall: Time and chance, for tests.
     """
@@ -64,6 +66,7 @@ class Transport(httpx.AsyncBaseTransport):
         per_host: Mapping[str, Policy] | None = None,
         dns: DNS = DNS(),
         resolver: ResolverTypes = None,
+        guard: Guard | None = None,
         listeners: Iterable[Listener] = (),
         clock: Clock | None = None,
         rng: Random | None = None,
@@ -75,6 +78,8 @@ class Transport(httpx.AsyncBaseTransport):
         stock = {"proxy": proxy, "uds": uds, "local_address": local_address, "socket_options": socket_options}
         used = [name for name, value in stock.items() if value is not None]
         ours = [name for name, is_used in {"http1": not http1, "http2": http2}.items() if is_used]
+        if guard is not None and (inner is not None or used):
+            raise ValueError("guard: it can't see what a proxy or another transport dials, so there can't be both")
         if inner is not None and (used or ours):
             raise ValueError(f"{', '.join(used + ours)}: give these to the inner transport, or leave that out")
         self.shared = _shared or Shared(
@@ -90,6 +95,7 @@ class Transport(httpx.AsyncBaseTransport):
             per_host=per_host,
             dns=dns,
             resolver=resolver,
+            guard=guard,
             listeners=listeners,
             clock=clock,
             rng=rng,

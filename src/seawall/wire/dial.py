@@ -16,6 +16,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from ..dns.guard import Guard
 from ..errors import CertificateError, DialError, HandshakeError, HostnameMismatch
 from ..events import Phase, Progress
 from ..origin import Address, Origin
@@ -41,9 +42,16 @@ class Dialler:
     """Dials, and remembers which addresses failed."""
 
     def __init__(
-        self, *, now: Callable[[], float], tls: Callable[[], ssl.SSLContext], http1: bool = True, http2: bool = False
+        self,
+        *,
+        now: Callable[[], float],
+        tls: Callable[[], ssl.SSLContext],
+        guard: Guard | None = None,
+        http1: bool = True,
+        http2: bool = False,
     ) -> None:
         self._now = now
+        self._guard = guard
         self._tls = tls
         self._buffer = memoryview(bytearray(READ_SIZE))
         self._http1 = http1
@@ -68,9 +76,12 @@ class Dialler:
         **Cancellation:** all sockets are closed.
 
         Raises:
+            AddressRefused: The guard said no.
             DialError: No address took a connection.
             TLSError: The one that did spoke no TLS, or had a bad certificate.
         """
+        if self._guard is not None:
+            self._guard.check(origin, addresses)
         progress.reached(Phase.CONNECTING)
         ordered = self._order(origin, addresses)[:MAX_ADDRESSES]
         if trace is None:

@@ -1,0 +1,126 @@
+"""
+Addresses that must not be dialled, for who fetches URLs of strangers.
+
+Rules: what is looked at is the address that is about to be dialled, so nothing can be resolved anew in between, and no
+spelling of a literal or a redirect goes round it. The table is our own: ``ipaddress.is_global`` is another with each
+patch release, and true of some addresses that lead inside. A name with one bad address is refused whole: who mixes them
+is up to something.
+
+Source: IANA's special-purpose address registries (RFC 6890); for IPv6, only what is assigned (2000::/3) is let through.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Final, TypeAlias
+
+from ..errors import AddressRefused
+from ..origin import Address, Origin
+
+__all__ = ["Guard"]
+
+Network: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
+IP: TypeAlias = ipaddress.IPv4Address | ipaddress.IPv6Address
+
+FOUR: Final = {
+    "0.0.0.0/8": "this host",
+    "10.0.0.0/8": "private",
+    "100.64.0.0/10": "carrier-grade NAT, and Alibaba's metadata",
+    "127.0.0.0/8": "loopback",
+    "168.63.129.16/32": "Azure's host",
+    "169.254.0.0/16": "link-local, and the clouds' metadata",
+    "172.16.0.0/12": "private",
+    "192.0.0.0/24": "special, and Oracle's metadata",
+    "192.0.2.0/24": "documentation",
+    "192.88.99.0/24": "6to4 relay",
+    "192.168.0.0/16": "private",
+    "198.18.0.0/15": "benchmarking",
+    "198.51.100.0/24": "documentation",
+    "203.0.113.0/24": "documentation",
+    "224.0.0.0/4": "multicast",
+    "240.0.0.0/4": "reserved, broadcast",
+}
+SIX: Final = {
+    "2001::/23": "special: Teredo, ORCHID and others",
+    "2001:db8::/32": "documentation",
+    "2002::/16": "6to4: an IPv4 address within",
+    "3fff::/20": "documentation",
+}
+TABLE: Final[tuple[tuple[Network, str], ...]] = tuple(
+    (ipaddress.ip_network(network), what) for network, what in {**FOUR, **SIX}.items()
+)
+ASSIGNED: Final = ipaddress.ip_network("2000::/3")
+NAT64: Final = ipaddress.ip_network("64:ff9b::/96")  # RFC 6052; what DNS64 makes of good names
+
+
+@dataclass(frozen=True, slots=True)
+class Guard:
+    """
+    Lets a client dial public addresses only: ``seawall.Client(guard=seawall.Guard())``.
+
+    `AddressRefused` for private, loopback, link-local, metadata, multicast and reserved ones, and for IPv6 forms of
+    them (mapped, NAT64, 6to4, Teredo). It doesn't see what a proxy or another transport dials, so a client has one or
+    the other. A NAT64 prefix of your network's own has to be denied by you.
+
+    Args:
+        allow: Addresses or networks that are good all the same, such as "10.1.2.0/24".
+        deny: Those that are bad all the same; stronger than *allow*.
+    Raises:
+        ValueError, TypeError: One is neither.
+    """
+
+    allow: tuple[str, ...] = ()
+    deny: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        for name in ("allow", "deny"):
+            given = getattr(self, name)
+            if isinstance(given, str) or not isinstance(given, Iterable):
+                raise TypeError(f"Guard.{name} must be a list of addresses or networks, not {given!r}")
+            object.__setattr__(self, name, tuple(str(_network(name, each)) for each in given))
+
+    def check(self, origin: Origin, addresses: Iterable[Address]) -> None:
+        """
+        Raises:
+            AddressRefused: One of *addresses* must not be dialled.
+        """
+        for address in addresses:
+            if (why := self.refusal(address.ip)) is not None:
+                raise AddressRefused(
+                    f"{origin}: {address.ip} must not be dialled: {why} (seawall.Guard; allow= lets it through)",
+                    origin=origin,
+                )
+
+    def refusal(self, ip: str) -> str | None:
+        """What is wrong with an address; None: nothing."""
+        try:
+            address = ipaddress.ip_address(ip.partition("%")[0])
+        except ValueError:
+            return "it is no address"
+        if _is_in(address, self.deny):
+            return "Guard.deny has it"
+        return None if _is_in(address, self.allow) else _refusal(address)
+
+
+def _refusal(address: IP) -> str | None:
+    if address.version == 6 and address in NAT64:
+        within = _refusal(ipaddress.IPv4Address(int(address) & 0xFFFFFFFF))
+        return None if within is None else f"NAT64 of an address that is {within}"
+    if address.version == 6 and address not in ASSIGNED:
+        return "not a public IPv6 address"
+    return next((what for network, what in TABLE if address in network), None)
+
+
+def _is_in(address: IP, networks: Iterable[str]) -> bool:
+    return any(address in ipaddress.ip_network(network) for network in networks)
+
+
+def _network(name: str, given: object) -> Network:
+    try:
+        return ipaddress.ip_network(given)  # type: ignore[arg-type]
+    except ValueError as error:
+        raise ValueError(
+            f'Guard.{name} must hold addresses or networks such as "10.1.2.0/24", not {given!r}: {error}'
+        ) from None

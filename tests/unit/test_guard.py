@@ -1,0 +1,74 @@
+"""Addresses that must not be dialled, and good ones."""
+
+from __future__ import annotations
+
+import pytest
+
+import seawall
+from seawall import Address, Guard, Origin
+
+ORIGIN = Origin("http", "hook.test", 80)
+
+BAD = {
+    "private": ["10.0.0.1", "172.16.0.1", "172.31.255.255", "192.168.1.1", "fc00::1", "fec0::1"],
+    "loopback": ["127.0.0.1", "127.255.255.254", "0.0.0.0", "0.1.2.3", "::", "::1"],
+    "link-local": ["169.254.1.1", "fe80::1", "fe80::1%lo"],
+    "metadata": ["169.254.169.254", "100.100.100.200", "192.0.0.192", "168.63.129.16", "fd00:ec2::254"],
+    "shared or special": ["100.64.0.1", "192.0.0.1", "192.88.99.1", "198.18.0.1", "2001::1", "100::1", "5f00::1"],
+    "documentation": ["192.0.2.1", "198.51.100.1", "203.0.113.1", "2001:db8::1", "3fff::1"],
+    "multicast or reserved": ["224.0.0.1", "239.1.1.1", "240.0.0.1", "255.255.255.255", "ff02::1", "4000::1"],
+    "mapped or compatible": ["::ffff:127.0.0.1", "::ffff:100.64.0.1", "::ffff:8.8.8.8", "::ffff:0:7f00:1"],
+    "NAT64 or 6to4": ["64:ff9b::7f00:1", "64:ff9b::a9fe:a9fe", "64:ff9b:1::1", "2002:7f00:1::", "2002:808:808::1"],
+    "no address": ["nonsense"],
+}
+GOOD = ["8.8.8.8", "1.1.1.1", "172.15.255.255", "172.32.0.1", "100.63.255.255", "198.17.0.1", "223.255.255.255"]
+GOOD += ["2606:4700:4700::1111", "2a00:1450:4001::1", "2003::1", "64:ff9b::808:808"]
+
+
+@pytest.mark.parametrize("ip", [ip for ips in BAD.values() for ip in ips])
+def test_refuses(ip):
+    """Loopback, private, metadata, special, multicast, reserved; in each of IPv6's disguises too."""
+    assert Guard().refusal(ip)
+    with pytest.raises(seawall.AddressRefused, match=r"hook\.test.*must not be dialled"):
+        Guard().check(ORIGIN, [Address("8.8.8.8"), Address(ip)])
+
+
+@pytest.mark.parametrize("ip", GOOD)
+def test_lets_through(ip):
+    """Public ones, NAT64 of public ones, and the neighbours of what is refused."""
+    assert Guard().refusal(ip) is None
+    Guard().check(ORIGIN, [Address(ip)])
+
+
+def test_lists():
+    """What is denied is bad even where it is allowed, and what is allowed is good whatever the table says."""
+    guard = Guard(allow=["10.1.0.0/16", "::1"], deny=["10.1.2.0/24", "8.8.8.8"])
+    assert guard.refusal("10.1.9.9") is None
+    assert guard.refusal("::1") is None
+    assert guard.refusal("10.1.2.3") == guard.refusal("8.8.8.8") == "Guard.deny has it"
+    assert guard.refusal("10.2.0.1") == "private"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error"),
+    [
+        ({"allow": "10.0.0.0/8"}, TypeError),
+        ({"deny": 5}, TypeError),
+        ({"allow": ["localhost"]}, ValueError),
+        ({"deny": ["10.0.0.1/8"]}, ValueError),
+        ({"deny": ["300.0.0.1"]}, ValueError),
+    ],
+)
+def test_bad_lists(arguments, error):
+    """Named at once."""
+    with pytest.raises(error, match=r"Guard\.(allow|deny)"):
+        Guard(**arguments)
+
+
+@pytest.mark.parametrize("arguments", [{"proxy": "http://127.0.0.1:1"}, {"transport": seawall.testing.ScriptedWire()}])
+def test_not_with_what_it_cannot_see(arguments):
+    """A proxy or another transport dials by itself."""
+    with pytest.raises(ValueError, match="can't see"):
+        seawall.Client(guard=Guard(), **arguments)
+    with pytest.raises(TypeError, match=r"seawall\.Guard"):
+        seawall.Client(guard=True)
