@@ -39,6 +39,8 @@ class Client(httpx.AsyncClient):
         per_host: Policies by name or ``*.suffix``, over the client's.
         dns, resolver: How names become addresses; see `DNS` and `Transport`.
         guard: Refuses addresses that must not be dialled; see `Guard`. None: none does.
+        max_connection_age: s after which a connection is used no more; None: it may be used for ever. An idle one is
+            dropped anyway once its address has left the name's record.
         listeners: Called with each event; see `seawall.events`.
         clock, rng, wall: Time and chance, for tests.
         arguments: Those of ``httpx.AsyncClient``. A *transport* and *mounts* go under the layers; a `Transport` is
@@ -59,6 +61,7 @@ class Client(httpx.AsyncClient):
         dns: DNS = DNS(),
         resolver: ResolverTypes = None,
         guard: Guard | None = None,
+        max_connection_age: float | None = None,
         listeners: Iterable[Listener] = (),
         clock: Clock | None = None,
         rng: Random | None = None,
@@ -77,6 +80,7 @@ class Client(httpx.AsyncClient):
             "dns": dns,
             "resolver": resolver,
             "guard": guard,
+            "max_connection_age": max_connection_age,
             "listeners": listeners,
             "clock": clock,
             "rng": rng,

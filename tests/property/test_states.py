@@ -9,7 +9,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from seawall.dns.cache import Cache
 from seawall.dns.resolver import Answer
-from seawall.errors import NameNotFound, NoAddress
+from seawall.errors import NameNotFound, NoAddress, ResolverFailure
 from seawall.origin import Address
 from seawall.policy.breaker import BreakerState
 from seawall.policy.budget import BudgetState
@@ -34,12 +34,21 @@ class CacheMachine(RuleBasedStateMachine):
         answer = Answer((Address("127.0.0.1"),), ttl, "dns")
         self.cache.store(name, family, answer, self.now)
         self.model[name, family] = (answer, self.now + min(max(ttl, 1), 100))
+        assert self.cache.failure(name, family, self.now) is None
 
     @rule(name=names, family=families, kind=st.sampled_from([NameNotFound, NoAddress]))
     def denied(self, name, family, kind):
         error = kind("no")
         self.cache.store(name, family, error, self.now)
         self.model[name, family] = (error, self.now + 5)
+
+    @rule(name=names, family=families)
+    def failed(self, name, family):
+        """Replaces nothing; from the second one in a row on the name rests, 5 s at most."""
+        before = self.cache.fresh(name, family, self.now)
+        self.cache.fail(name, family, ResolverFailure("no"), self.now)
+        assert self.cache.fresh(name, family, self.now) is before
+        assert self.cache.failure(name, family, self.now + 5.01) is None
 
     @rule(seconds=st.floats(0, 60))
     def time_passes(self, seconds):

@@ -185,6 +185,82 @@ async def test_stale_answer_serves_while_dns_is_down(client, dns, serve, clock):
         await client.get(url)
 
 
+async def test_name_that_fails_is_left_alone_for_a_while(client, dns, serve, clock):
+    """The first failure may be asked about at once, then after 1 s, 2 s, 4 s; an answer ends it (RFC 9520)."""
+    server = await serve(ok)
+    dns.zone["broken.test"] = Name(rcode="SERVFAIL")
+    url = f"http://broken.test:{server.port}"
+    asked = []
+    for ahead in (0.0, 0.0, 0.5, 1.1, 2.0, 3.2, 7.3):
+        clock.ahead = ahead
+        before = sum(dns.queries.values())
+        with pytest.raises(seawall.ResolverFailure):
+            await client.get(url)
+        await settled(client)
+        asked.append(sum(dns.queries.values()) > before)
+    assert asked == [True, True, False, True, False, True, True]
+    dns.zone["broken.test"] = Name(a=("127.0.0.1",))
+    clock.ahead = 13.0
+    assert (await client.get(url)).status_code == 200
+
+
+@pytest.fixture
+async def keeping(stack, dns, clock) -> seawall.Client:
+    """As `client`, but connections are kept."""
+    limits = httpx.Limits(keepalive_expiry=None)
+    return await stack.enter_async_context(
+        seawall.Client(dns=settings(dns), clock=clock, limits=limits, deadline=None, retry=None)
+    )
+
+
+async def test_connections_follow_the_name(keeping, dns, serve, clock):
+    """Kept alive as long as its address is in the record, dropped once it is not; found out at the TTL's end."""
+    server = await serve(ok)
+    dns.zone["moving.test"] = Name(a=("127.0.0.1",), ttl=1)
+    url = f"http://moving.test:{server.port}"
+    for ahead in (0.0, 0.5, 1.1):
+        clock.ahead = ahead
+        response = await keeping.get(url)
+    assert response.extensions["seawall"][0].is_reused
+    assert server.connections == 1
+    dns.zone["moving.test"] = Name(a=("127.0.0.2",), ttl=1)
+    clock.ahead = 3.0
+    with pytest.raises(seawall.DialError, match=r"127\.0\.0\.2"):  # where nobody listens
+        await keeping.get(url)
+    assert keeping.stats().connections == 0
+    dns.zone["moving.test"] = Name()
+    clock.ahead = 5.0
+    with pytest.raises(seawall.NoAddress):
+        await keeping.get(url)
+
+
+async def test_connections_outlive_a_silent_dns(keeping, dns, serve, clock):
+    """The first to ask waits 0.2 s at most, and nobody is refused."""
+    server = await serve(ok)
+    dns.zone["quiet.test"] = Name(a=("127.0.0.1",), ttl=1)
+    url = f"http://quiet.test:{server.port}"
+    await keeping.get(url)
+    dns.zone["quiet.test"].drop = -1
+    for ahead in (2.0, 2.5, 30.0, 100.0, 10_000.0):
+        clock.ahead = ahead
+        response = await keeping.get(url)
+        assert response.extensions["seawall"][0].is_reused
+    assert server.connections == 1
+
+
+async def test_connections_grow_old(stack, dns, serve, clock):
+    """Past max_connection_age one is used no more, however lively."""
+    server = await serve(ok)
+    made = seawall.Client(clock=clock, max_connection_age=60.0, limits=httpx.Limits(keepalive_expiry=None))
+    client = await stack.enter_async_context(made)
+    for ahead, connections in ((0.0, 1), (59.0, 1), (61.0, 2), (100.0, 2), (122.0, 3)):
+        clock.ahead = ahead
+        await client.get(server.url)
+        assert server.connections == connections
+    with pytest.raises(ValueError, match="max_connection_age"):
+        seawall.Client(max_connection_age=0)
+
+
 async def test_stale_answer_never_outlives_its_denial(client, dns, serve, clock):
     """Once DNS says that the name is gone, it is gone, though an old address is known."""
     server = await serve(ok)

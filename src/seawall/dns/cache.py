@@ -3,21 +3,23 @@ What is known of names, and until when. A pure state machine: no I/O, the time i
 
 Rules (RFC 8767, RFC 2308): an entry is fresh until `expires_at`; a positive one may serve as stale until `stale_at`,
 and only where DNS failed; "no such name" replaces what was known, so nothing stale outlives it; a failure replaces
-nothing.
+nothing, but from the second one in a row on a name is left alone for a while (RFC 9520).
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from ..errors import NoAddress, ResolveError
 from ..settings import DNS
 from .resolver import Answer
 
-__all__ = ["Cache", "Entry"]
+__all__ = ["Cache", "Entry", "Failures"]
 
 REFRESH_AT = 0.8  # of the TTL
+MIN_REST, MAX_REST = 1.0, 5.0  # s; RFC 9520 section 3.2 asks for 1 s to 5 min
 REFRESH_MIN_TTL = 5.0  # s; below it, refreshing ahead doubles the queries for nothing
 
 
@@ -36,12 +38,21 @@ class Entry:
     expires_at: float
 
 
+class Failures(NamedTuple):
+    """Of lookups of one name: how many in a row, the last, and until when it is not asked again."""
+
+    number: int
+    error: ResolveError
+    until: float
+
+
 class Cache:
     """(host, family) → what is known; least recently used goes first."""
 
     def __init__(self, settings: DNS) -> None:
         self._settings = settings
         self._entries: OrderedDict[tuple[str, int], Entry] = OrderedDict()
+        self._failures: OrderedDict[tuple[str, int], Failures] = OrderedDict()
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -75,9 +86,29 @@ class Cache:
         entry = Entry(answer, now + ahead, now + ttl)
         self._entries[host, family] = entry
         self._entries.move_to_end((host, family))
+        self._failures.pop((host, family), None)
         while len(self._entries) > settings.max_entries:
             self._entries.popitem(last=False)
         return entry
+
+    def fail(self, host: str, family: int, error: ResolveError, now: float) -> None:
+        """
+        Note that a lookup failed.
+
+        The first failure is forgiven, for a datagram may be lost; then the name rests for 1 s, 2 s, 4 s, 5 s at most:
+        a resolver that is back is to be noticed within that time.
+        """
+        known = self._failures.pop((host, family), None)
+        number = 1 if known is None else known.number + 1
+        rest = 0.0 if number == 1 else min(MAX_REST, MIN_REST * 2.0 ** min(number - 2, 10))
+        self._failures[host, family] = Failures(number, error, now + rest)
+        while len(self._failures) > self._settings.max_entries:
+            self._failures.popitem(last=False)
+
+    def failure(self, host: str, family: int, now: float) -> ResolveError | None:
+        """What to raise in place of asking again."""
+        known = self._failures.get((host, family))
+        return known.error if known is not None and now < known.until else None
 
     def align(self, host: str, families: tuple[int, ...], now: float) -> None:
         """

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import math
 import socket
 from collections import OrderedDict
 from collections.abc import Callable
@@ -23,6 +24,7 @@ from .system import SystemResolver
 
 __all__ = ["CachingResolver"]
 
+RECHECK = 5.0  # s until a connection's address is looked up again, where that failed
 SYSTEM_TTL = 10.0  # s; getaddrinfo gives none: aiohttp's figure
 SYSTEM = -1  # in place of a family: the system's resolver, which answers for all
 FAMILIES = (socket.AF_INET6, socket.AF_INET)  # in the order of preference (RFC 8305 section 3)
@@ -77,9 +79,35 @@ class CachingResolver:
             entries.append(entry)
         self._count(host, 0)
         for slot, entry in zip(slots, entries, strict=True):
-            if now >= entry.refresh_at:
+            if now >= entry.refresh_at and self._cache.failure(host, slot, now) is None:
                 self._lookup(host, origin.port, slot)
         return _merge(host, [entry.answer for entry in entries])
+
+    def good_for(self, origin: Origin) -> float:
+        """s that what is known of an origin's host holds; inf for an address, `RECHECK` where nothing certain is."""
+        if literal(origin.host) is not None:
+            return math.inf
+        host, now = _key(origin), self._now()
+        entries = [self._cache.fresh(host, slot, now) for slot in self._slots(origin.port)]
+        return min((RECHECK if entry is None else entry.expires_at - now for entry in entries), default=RECHECK)
+
+    async def recheck(self, origin: Origin) -> Answer | None:
+        """
+        What is known by now, for who has a connection and would like to know whether its address is still good.
+
+        Returns:
+            None: nothing certain within `DNS.stale_wait`.
+        Raises:
+            NameNotFound, NoAddress: There is none any more.
+        """
+        if found := self.cached(origin):
+            return found
+        host = _key(origin)
+        is_asked = any((host, slot) in self._lookups for slot in self._slots(origin.port))
+        search = self._search(host, origin.port)
+        if not is_asked:  # who comes next need not wait too
+            await search.wait(self._now() + self._settings.stale_wait)
+        return _merge(host, search.results()) if search.is_decided else None
 
     async def resolve(self, origin: Origin) -> Answer:
         """
@@ -106,7 +134,11 @@ class CachingResolver:
         if self._fallback is not None:
             await search.wait(min(now + settings.fallback_after, give_up_at))
             if not search.is_decided and not self._fallback.is_saturated:
-                search.lookups.append(self._lookup(host, origin.port, SYSTEM))
+                failure = self._cache.failure(host, SYSTEM, self._now())
+                if failure is None:
+                    search.lookups.append(self._lookup(host, origin.port, SYSTEM))
+                else:
+                    search.known.append(failure)
         await search.wait(give_up_at)
         if not search.is_decided and not search.is_done:
             raise ResolveTimeout(
@@ -127,11 +159,17 @@ class CachingResolver:
             await self._fallback.aclose()
 
     def _search(self, host: str, port: int) -> _Search:
-        """What is known of each family, and a lookup for each of which nothing is."""
+        """What is known of each family, and a lookup for each of which nothing is, unless that failed just now."""
         now = self._now()
-        entries = {slot: self._cache.fresh(host, slot, now) for slot in self._slots(port)}
-        known = [entry.answer for entry in entries.values() if entry is not None]
-        lookups = [self._lookup(host, port, slot) for slot, entry in entries.items() if entry is None]
+        known: list[Answer | ResolveError] = []
+        lookups: list[asyncio.Task[Answer]] = []
+        for slot in self._slots(port):
+            entry = self._cache.fresh(host, slot, now)
+            found = self._cache.failure(host, slot, now) if entry is None else entry.answer
+            if found is None:
+                lookups.append(self._lookup(host, port, slot))
+            else:
+                known.append(found)
         return _Search(known, lookups, self._now, self._settings.resolution_delay)
 
     def _lookup(self, host: str, port: int, slot: int) -> asyncio.Task[Answer]:
@@ -170,11 +208,15 @@ class CachingResolver:
                     mine = tuple(address for address in found.addresses if each == _family(address))
                     part = Answer(mine, SYSTEM_TTL, "system") if mine else NoAddress(f"{host}: no such address")
                     self._cache.store(host, each, part, now)
+            else:
+                self._cache.fail(host, slot, found, now)
         elif isinstance(found, NameNotFound):
             for each in slots:  # the name is gone, so no address of any family may outlive it
                 self._cache.store(host, each, found, now)
         elif isinstance(found, Answer | NoAddress):
             self._cache.store(host, slot, found, now)
+        else:
+            self._cache.fail(host, slot, found, now)
         self._cache.align(host, slots, now)
 
     def _slots(self, port: int) -> tuple[int, ...]:

@@ -9,6 +9,7 @@ from typing import Any, Final, Literal
 import httpx
 
 from ..call import Layers
+from ..check import number
 from ..clock import Clock
 from ..dns.caching import CachingResolver
 from ..dns.guard import Guard
@@ -60,6 +61,7 @@ class Shared:
         dns: DNS,
         resolver: ResolverTypes,
         guard: Guard | None,
+        max_connection_age: float | None,
         listeners: Iterable[Listener],
         clock: Clock | None,
         rng: Random | None,
@@ -75,6 +77,8 @@ class Shared:
         if guard is not None and not isinstance(guard, Guard):
             raise TypeError(f"guard must be a seawall.Guard or None (off), not {guard!r}")
         self.guard = guard
+        if max_connection_age is not None:
+            number("Client", "max_connection_age", max_connection_age, low=0, above=True)
         _check_limits(limits)
         self.limits = limits
         self.wall = wall
@@ -98,7 +102,7 @@ class Shared:
         )
         names = _names(dns, resolver, clock.now)
         dialler = Dialler(now=clock.now, tls=secure.context, guard=guard, http1=http1, http2=http2)
-        self.wire = Wire(pool, dialler, names, now=clock.now)
+        self.wire = Wire(pool, dialler, names, now=clock.now, max_age=max_connection_age)
 
     def over(
         self,

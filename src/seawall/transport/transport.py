@@ -40,6 +40,8 @@ class Transport(httpx.AsyncBaseTransport):
         resolver: "auto" (None): DNS servers, the system's resolver where they fail; "cares": DNS servers only;
             "system": the system's only; or a `Resolver`.
         guard: Refuses addresses that must not be dialled; see `Guard`. None: none does.
+        max_connection_age: s after which a connection is used no more; None: it may be used for ever. An idle one is
+            dropped anyway once its address has left the name's record.
         listeners: Called with each event.
         clock, rng, wall: Time and chance, for tests.
     """
@@ -67,6 +69,7 @@ class Transport(httpx.AsyncBaseTransport):
         dns: DNS = DNS(),
         resolver: ResolverTypes = None,
         guard: Guard | None = None,
+        max_connection_age: float | None = None,
         listeners: Iterable[Listener] = (),
         clock: Clock | None = None,
         rng: Random | None = None,
@@ -96,6 +99,7 @@ class Transport(httpx.AsyncBaseTransport):
             dns=dns,
             resolver=resolver,
             guard=guard,
+            max_connection_age=max_connection_age,
             listeners=listeners,
             clock=clock,
             rng=rng,

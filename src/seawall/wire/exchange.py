@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator, Callable
 from typing import TYPE_CHECKING, Any
 
 from ..dns.caching import CachingResolver
-from ..errors import DialTimeout, HandshakeTimeout, ResolveTimeout, SeawallError, WireError
+from ..errors import DialTimeout, HandshakeTimeout, ResolveError, ResolveTimeout, SeawallError, WireError
 from ..events import Phase, Progress
 from ..origin import Origin
 from .answer import Head
@@ -117,12 +117,21 @@ class Answered:
 class Wire:
     """Our own exchange with a server, over the parts that it is given."""
 
-    def __init__(self, pool: Pool, dialler: Dialler, names: CachingResolver, *, now: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        pool: Pool,
+        dialler: Dialler,
+        names: CachingResolver,
+        *,
+        now: Callable[[], float],
+        max_age: float | None = None,
+    ) -> None:
         self.pool = pool
         self.names = names
         self.heads = Heads()
         self._dialler = dialler
         self._now = now
+        self._max_age = max_age
         self._first: dict[Origin, asyncio.Future[bool]] = {}  # who dials where HTTP/2 is to be expected
 
     async def send(self, message: Message, progress: Progress) -> Answered:
@@ -135,7 +144,10 @@ class Wire:
             Unsent, WireError: By how far it got.
         """
         trace = Trace.of(message) if "trace" in message.extensions else None
-        connection = self.pool.take(message.origin, progress.started_at + progress.waited)
+        now = progress.started_at + progress.waited
+        connection = self.pool.take(message.origin, now)
+        if connection is not None and connection.good_until <= now:
+            connection = await self._rechecked(connection, message.origin)
         if connection is None:
             connection = await self._connect(message, progress, trace)
         else:
@@ -154,6 +166,23 @@ class Wire:
         self.pool.close()
         self.heads.clear()
         await self.names.aclose()
+
+    async def _rechecked(self, connection: Connection | Channel, origin: Origin) -> Connection | Channel | None:
+        """*connection*, unless its address has left the name's record: keep-alive is not to defeat a fail-over."""
+        try:
+            answer = await self.names.recheck(origin)
+        except ResolveError:
+            connection.leave()  # the name is gone: who dials is told so
+            return None
+        except BaseException:
+            connection.close()
+            raise
+        if answer is not None:
+            if connection.address not in answer.addresses:
+                connection.leave()
+                return None
+            connection.good_until = self._now() + self.names.good_for(origin)
+        return connection
 
     async def _connect(self, message: Message, progress: Progress, trace: Trace | None) -> Connection | Channel:
         """
@@ -221,7 +250,10 @@ class Wire:
             if isinstance(error, TimeoutError) and timer.expired():
                 raise self._late(origin, progress, started_at, limit) from error
             raise
-        connection.address = progress.address
+        connection.address, now = progress.address, self._now()
+        connection.good_until = now + self.names.good_for(origin)
+        if self._max_age is not None:
+            connection.ends_at = now + self._max_age
         pool.add(connection)
         return connection if isinstance(connection, Connection) else connection.channel()
 

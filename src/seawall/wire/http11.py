@@ -8,6 +8,7 @@ connection may be used again is decided here; closing it takes no await.
 
 from __future__ import annotations
 
+import math
 from collections.abc import AsyncIterator, Mapping
 from typing import Any, Final, NoReturn
 
@@ -32,6 +33,8 @@ class Connection(Stream):
     Attributes:
         is_upgraded: It speaks another protocol now (101, CONNECT); its bytes are in `tunnelled`.
         idle_at: Since when it is in the pool.
+        good_until: From here on its address may have left the name's record.
+        ends_at: From here on it is too old to be used again.
         keep_for: s that it may be idle and the server, by its Keep-Alive header, still has it; None: it didn't say.
     """
 
@@ -45,6 +48,8 @@ class Connection(Stream):
         "_read_timeout",
         "_spare",
         "address",
+        "ends_at",
+        "good_until",
         "idle_at",
         "is_upgraded",
         "keep_for",
@@ -58,6 +63,7 @@ class Connection(Stream):
         super().__init__(buffer, is_secure=is_secure)
         self.origin = origin
         self.address: Address | None = None
+        self.good_until = self.ends_at = math.inf
         self.is_upgraded = False
         self.keep_for: float | None = None
         self.tunnelled = bytearray()
@@ -162,6 +168,10 @@ class Connection(Stream):
             said = answer.keep_for
             self.keep_for = None if said is None else said - min(MARGIN, said / 2)
             self._spare = answer
+
+    def leave(self) -> None:
+        """Instead of an exchange: it is not to be used any more."""
+        self.close()
 
     # Parts of it
 

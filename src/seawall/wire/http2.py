@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 import re
 import select
 from collections.abc import AsyncIterator, Callable
@@ -85,6 +86,8 @@ class Multiplexed(Stream):
         "_probe",
         "_second",
         "address",
+        "ends_at",
+        "good_until",
         "h2",
         "heard_at",
         "idle_at",
@@ -98,6 +101,7 @@ class Multiplexed(Stream):
         self.origin = origin
         self.address: Address | None = None
         self.keep_for: float | None = None
+        self.good_until = self.ends_at = math.inf
         self.idle_at = self.heard_at = 0.0
         self.on_idle: Callable[[], None] = _nothing
         config = h2.config.H2Configuration(
@@ -140,7 +144,8 @@ class Multiplexed(Stream):
     def has_room(self) -> bool:
         """For another stream. Before the server's SETTINGS are there, it is given the benefit of the doubt."""
         limit = self.h2.remote_settings.max_concurrent_streams if self._has_settings else MAX_STREAMS
-        return self.is_usable and self._probe is None and len(self._open) < limit
+        is_young = self.ends_at == math.inf or self._loop.time() < self.ends_at
+        return self.is_usable and is_young and self._probe is None and len(self._open) < limit
 
     def has_unseen(self) -> bool:
         """Its end; what else may wait in its socket (a PING, SETTINGS) is no sign of one."""
@@ -416,6 +421,19 @@ class Channel(Waiting):
     def close(self) -> None:
         """Now."""
         self.finish()
+
+    def leave(self) -> None:
+        """Instead of an exchange: the connection takes no more of them."""
+        self.connection.retire()
+        self.finish()
+
+    @property
+    def good_until(self) -> float:
+        return self.connection.good_until
+
+    @good_until.setter
+    def good_until(self, instant: float) -> None:
+        self.connection.good_until = instant
 
     # Parts of it
 

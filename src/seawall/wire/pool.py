@@ -72,7 +72,7 @@ class Pool:
         while idle := self._idle.get(origin):
             connection = next(reversed(idle))
             self._forget(connection)
-            if connection.is_usable and not _is_gone(connection, now):
+            if connection.is_usable and now < connection.ends_at and not _is_gone(connection, now):
                 return connection
             connection.close()
         return None
@@ -125,7 +125,8 @@ class Pool:
     def keep(self, connection: Connection | Multiplexed, now: float) -> None:
         """Its exchange is over: keep it for another, or close it."""
         keep_for, by_age = connection.keep_for, self._by_age
-        if not connection.is_usable or self._slots.has_waiters or self._max_idle == 0 or keep_for == 0:
+        is_over = not connection.is_usable or now >= connection.ends_at
+        if is_over or self._slots.has_waiters or self._max_idle == 0 or keep_for == 0:
             connection.close()
             return
         connection.idle_at = now
