@@ -3,7 +3,7 @@
 from .client import Client
 from .clock import Clock
 from .dns.guard import Guard
-from .dns.resolver import Answer, Resolver
+from .dns.resolver import Answer, Rank, Resolver
 from .errors import (
     AddressRefused,
     BadAnswer,
@@ -34,7 +34,7 @@ from .errors import (
     WireError,
     WriteTimeout,
 )
-from .events import Attempt, BreakerMoved, CallEnded, Event, History, Listener, Phase, RetryScheduled
+from .events import Attempt, BreakerMoved, CallEnded, Dial, Event, History, Listener, Phase, RetryScheduled
 from .origin import Address, Origin
 from .policy.deadline import deadline
 from .settings import DNS, UNSET, Breaker, Budget, Bulkhead, Policy, Retry, options
@@ -64,6 +64,7 @@ __all__ = [
     "Clock",
     "ConnectionLost",
     "DeadlineExceeded",
+    "Dial",
     "DialError",
     "DialTimeout",
     "Event",
@@ -81,6 +82,7 @@ __all__ = [
     "OriginStats",
     "Phase",
     "Policy",
+    "Rank",
     "ReadTimeout",
     "ResolveError",
     "ResolveTimeout",

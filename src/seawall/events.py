@@ -17,6 +17,7 @@ __all__ = [
     "Attempt",
     "BreakerMoved",
     "CallEnded",
+    "Dial",
     "Event",
     "Events",
     "History",
@@ -42,6 +43,22 @@ class Phase(IntEnum):
     BODY = 7
 
 
+class Dial(NamedTuple):
+    """
+    One address that was dialled.
+
+    Attributes:
+        at: When, s since the attempt's start.
+        duration: s until it was connected, failed, or was given up for another that was faster.
+        outcome: "connected", "given up", or the system's words.
+    """
+
+    address: Address
+    at: float
+    duration: float
+    outcome: str
+
+
 class Attempt(NamedTuple):
     """
     One request on the wire.
@@ -55,6 +72,8 @@ class Attempt(NamedTuple):
         detail: The error's text; empty where there was none.
         is_reused: On a connection that was there already.
         marks: When each phase was reached, s since the attempt's start.
+        source: Where the addresses came from: "dns", "system", "stale", "literal", ...; empty where none were needed.
+        dials: In the order in which they ended.
     """
 
     origin: Origin
@@ -67,6 +86,8 @@ class Attempt(NamedTuple):
     address: Address | None
     is_reused: bool
     marks: tuple[tuple[Phase, float], ...]
+    source: str
+    dials: tuple[Dial, ...]
 
 
 class History(tuple[Attempt, ...]):
@@ -118,7 +139,7 @@ Listener: TypeAlias = Callable[[Event], None]
 class Progress:
     """An attempt under way. The exchange tells it where it is; nobody else writes to it."""
 
-    __slots__ = ("address", "is_reused", "marks", "now", "phase", "started_at", "waited")
+    __slots__ = ("address", "dials", "is_reused", "marks", "now", "phase", "source", "started_at", "waited")
 
     def __init__(self, now: Callable[[], float], started_at: float) -> None:
         self.now = now
@@ -126,6 +147,8 @@ class Progress:
         self.phase = Phase.QUEUED
         self.address: Address | None = None
         self.is_reused = False
+        self.source = ""
+        self.dials: tuple[Dial, ...] = ()
         self.waited = 0.0  # s of the pool timeout that the bulkhead's queue took
         self.marks: list[Phase | float] = []  # in pairs; one list, for the garbage collector sees each tuple
 
@@ -134,6 +157,9 @@ class Progress:
         if phase > self.phase:
             self.phase = phase
             self.marks += (phase, self.now() - self.started_at)
+
+    def dialled(self, address: Address, began_at: float, outcome: str) -> None:
+        self.dials += (Dial(address, began_at - self.started_at, self.now() - began_at, outcome),)
 
     def took_back(self) -> None:
         """The server says that it did nothing of what was sent."""
@@ -151,6 +177,8 @@ class Progress:
             self.address,
             self.is_reused,
             tuple(zip(self.marks[::2], self.marks[1::2], strict=True)),  # type: ignore[arg-type]
+            self.source,
+            self.dials,
         )
 
 

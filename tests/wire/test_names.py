@@ -442,6 +442,30 @@ async def test_silent_address_costs_a_quarter_of_a_second(client, dns, serve):
     assert 0.2 < attempt.duration < 2.0
 
 
+async def test_load_is_spread(client, dns, serve):
+    """Over a name's addresses, whatever order the name server has them in."""
+    server = await serve(ok)
+    other = await serve(ok, host="127.0.0.2", port=server.port)
+    dns.zone["many.test"] = Name(a=("127.0.0.1", "127.0.0.2"))
+    for _ in range(10):
+        await client.get(f"http://many.test:{server.port}")
+    assert (server.connections, other.connections) == (5, 5)
+
+
+async def test_each_dial_is_in_the_history(client, dns, serve):
+    """Whom, when, how long and what came of it; and where the addresses came from."""
+    server = await serve(ok)
+    dns.zone["half.test"] = Name(a=("127.0.0.9", "127.0.0.1"))
+    response = await client.get(f"http://half.test:{server.port}")
+    (attempt,) = response.extensions["seawall"]
+    assert attempt.source == "dns"
+    assert [(dial.address.ip, dial.outcome) for dial in attempt.dials] == [
+        ("127.0.0.9", "connection refused"),
+        ("127.0.0.1", "connected"),
+    ]
+    assert all(0 <= dial.at <= attempt.duration and dial.duration >= 0 for dial in attempt.dials)
+
+
 async def test_all_addresses_dead(client, dns):
     """Every cause is kept."""
     with socket.socket() as sock:

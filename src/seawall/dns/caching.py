@@ -312,6 +312,8 @@ def _result(task: asyncio.Task[Answer]) -> Answer | ResolveError:
 def _merge(host: str, results: list[Answer | ResolveError]) -> Answer:
     """The addresses of all families; where there are none, the failure that says most."""
     answers = [result for result in results if isinstance(result, Answer)]
+    if len(answers) == 1:
+        return answers[0]._replace(ttl=None)
     if answers:
         addresses = tuple(dict.fromkeys(address for answer in answers for address in answer.addresses))
         return Answer(addresses, None, answers[0].source)

@@ -11,7 +11,14 @@ from typing import NamedTuple, Protocol, runtime_checkable
 from ..errors import NameNotFound
 from ..origin import Address
 
-__all__ = ["Answer", "Resolver", "check_name", "literal"]
+__all__ = ["Answer", "Rank", "Resolver", "check_name", "literal"]
+
+
+class Rank(NamedTuple):
+    """Of an SRV record: the lowest priority first, and in it in proportion to the weights. Source: RFC 2782."""
+
+    priority: int
+    weight: int
 
 
 class Answer(NamedTuple):
@@ -19,6 +26,7 @@ class Answer(NamedTuple):
     Addresses of a name, never empty.
 
     Attributes:
+        ranks: Of each address, where some are to be preferred; else empty.
         ttl: s that they may be kept; None: as long as the setting for such answers says.
         source: "dns", "system", "literal", "stale", or what a resolver of the user's calls itself.
     """
@@ -26,6 +34,7 @@ class Answer(NamedTuple):
     addresses: tuple[Address, ...]
     ttl: float | None
     source: str
+    ranks: tuple[Rank, ...] = ()
 
 
 @runtime_checkable

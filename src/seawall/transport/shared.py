@@ -101,7 +101,7 @@ class Shared:
             now=clock.now,
         )
         names = _names(dns, resolver, clock.now)
-        dialler = Dialler(now=clock.now, tls=secure.context, guard=guard, http1=http1, http2=http2)
+        dialler = Dialler(now=clock.now, tls=secure.context, guard=guard, http1=http1, http2=http2, rng=rng)
         self.wire = Wire(pool, dialler, names, now=clock.now, max_age=max_connection_age)
 
     def over(

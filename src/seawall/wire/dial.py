@@ -14,9 +14,12 @@ import socket
 import ssl
 from collections import OrderedDict
 from collections.abc import Callable
+from random import Random
 from typing import TYPE_CHECKING
 
 from ..dns.guard import Guard
+from ..dns.order import ordered
+from ..dns.resolver import Answer
 from ..errors import CertificateError, DialError, HandshakeError, HostnameMismatch
 from ..events import Phase, Progress
 from ..origin import Address, Origin
@@ -26,7 +29,7 @@ from .trace import Trace
 if TYPE_CHECKING:  # it needs the extra "http2"
     from .http2 import Multiplexed
 
-__all__ = ["Dialler", "interleave"]
+__all__ = ["Dialler"]
 
 ATTEMPT_DELAY = 0.25  # s; RFC 8305 section 5
 MAX_ADDRESSES = 8  # per dial: beyond, a name with hundreds of dead addresses would be a port scan
@@ -49,6 +52,7 @@ class Dialler:
         guard: Guard | None = None,
         http1: bool = True,
         http2: bool = False,
+        rng: Random,
     ) -> None:
         self._now = now
         self._guard = guard
@@ -58,11 +62,13 @@ class Dialler:
         self._multiplexed = _multiplexed() if http2 else None
         self._without_http2: OrderedDict[Origin, None] = OrderedDict()  # they were asked, and chose HTTP/1.1
         self._bad: OrderedDict[tuple[str, int], float] = OrderedDict()
+        self._turns: OrderedDict[Origin, int] = OrderedDict()  # dials so far, of names with several addresses
+        self._rng = rng
 
     async def dial(
         self,
         origin: Origin,
-        addresses: tuple[Address, ...],
+        answer: Answer,
         progress: Progress,
         *,
         server_hostname: str | None = None,
@@ -81,14 +87,14 @@ class Dialler:
             TLSError: The one that did spoke no TLS, or had a bad certificate.
         """
         if self._guard is not None:
-            self._guard.check(origin, addresses)
+            self._guard.check(origin, answer.addresses)
         progress.reached(Phase.CONNECTING)
-        ordered = self._order(origin, addresses)[:MAX_ADDRESSES]
+        addresses = self._order(origin, answer)[:MAX_ADDRESSES]
         if trace is None:
-            sock, address = await self._connect_any(origin, ordered)
+            sock, address = await self._connect_any(origin, addresses, progress)
         else:
             async with trace.step("connection.connect_tcp", host=origin.host, port=origin.port):
-                sock, address = await self._connect_any(origin, ordered)
+                sock, address = await self._connect_any(origin, addresses, progress)
         progress.address = address
         kind = self._multiplexed if self._multiplexed and (origin.is_secure or not self._http1) else Connection
         stream = kind(origin, self._buffer, is_secure=origin.is_secure)
@@ -149,22 +155,31 @@ class Dialler:
         while len(self._bad) > MAX_BAD:
             self._bad.popitem(last=False)
 
-    def _order(self, origin: Origin, addresses: tuple[Address, ...]) -> list[Address]:
-        now = self._now()
-        ordered = interleave(addresses)
-        if not self._bad:
-            return ordered
-        return sorted(ordered, key=lambda a: self._bad.get((a.ip, a.port or origin.port), 0.0) > now)
+    def _order(self, origin: Origin, answer: Answer) -> list[Address]:
+        if len(answer.addresses) == 1:
+            return list(answer.addresses)
+        turn = self._turns.pop(origin, -1) + 1
+        self._turns[origin] = turn
+        if len(self._turns) > MAX_BAD:
+            self._turns.popitem(last=False)
+        found, now = ordered(answer, turn, rng=self._rng), self._now()
+        if self._bad:
+            found.sort(key=lambda each: self._bad.get((each.ip, each.port or origin.port), 0.0) > now)
+        return found
 
-    async def _connect_any(self, origin: Origin, addresses: list[Address]) -> tuple[socket.socket, Address]:
+    async def _connect_any(
+        self, origin: Origin, addresses: list[Address], progress: Progress
+    ) -> tuple[socket.socket, Address]:
         if len(addresses) == 1:
             try:
-                return await self._connect(origin, addresses[0]), addresses[0]
+                return await self._connect(origin, addresses[0], progress), addresses[0]
             except OSError as error:
                 raise _dial_error(origin, [error], addresses) from error
-        return await self._race(origin, addresses)
+        return await self._race(origin, addresses, progress)
 
-    async def _race(self, origin: Origin, addresses: list[Address]) -> tuple[socket.socket, Address]:
+    async def _race(
+        self, origin: Origin, addresses: list[Address], progress: Progress
+    ) -> tuple[socket.socket, Address]:
         import anyio  # most names have one address, and never need it
 
         winner: tuple[socket.socket, Address] | None = None
@@ -173,7 +188,7 @@ class Dialler:
         async def attempt(address: Address, failed: asyncio.Event) -> None:
             nonlocal winner
             try:
-                sock = await self._connect(origin, address)
+                sock = await self._connect(origin, address, progress)
             except OSError as error:
                 errors.append(error)
                 failed.set()
@@ -201,9 +216,9 @@ class Dialler:
             raise _dial_error(origin, errors, addresses) from cause
         return winner
 
-    async def _connect(self, origin: Origin, address: Address) -> socket.socket:
+    async def _connect(self, origin: Origin, address: Address, progress: Progress) -> socket.socket:
         """
-        A connected socket.
+        A connected socket; *progress* is told how it went.
 
         Raises:
             OSError: Refused, unreachable, or no socket to be had; the address is marked.
@@ -216,10 +231,12 @@ class Dialler:
             family = socket.AF_INET6
             target = (host, port, 0, _scope(zone))
         sock = socket.socket(family, socket.SOCK_STREAM | getattr(socket, "SOCK_CLOEXEC", 0))
+        began_at, outcome = progress.now(), "given up"
         try:
             sock.setblocking(False)
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # asyncio does it where the protocol is named
             await asyncio.get_running_loop().sock_connect(sock, target)
+            outcome = "connected"
         except asyncio.CancelledError:
             # Lost a race, or its time was over: where others were faster, it is to be tried last.
             sock.close()
@@ -228,8 +245,11 @@ class Dialler:
         except BaseException as error:
             sock.close()
             if isinstance(error, OSError):
+                outcome = _reason(error)
                 self.mark_bad(origin, address)
             raise
+        finally:
+            progress.dialled(address, began_at, outcome)
         return sock
 
 
@@ -239,16 +259,6 @@ def _multiplexed() -> type[Multiplexed]:
     except ImportError as error:
         raise ImportError('http2=True needs the package h2: pip install "seawall[http2]"') from error
     return Multiplexed
-
-
-def interleave(addresses: tuple[Address, ...]) -> list[Address]:
-    """Families in turn, each in its order, IPv6 first. Source: RFC 8305 section 4, First Address Family Count 1."""
-    six = [address for address in addresses if ":" in address.ip]
-    four = [address for address in addresses if ":" not in address.ip]
-    if not six or not four:
-        return list(addresses)
-    both = [address for pair in zip(six, four, strict=False) for address in pair]
-    return both + six[len(four) :] + four[len(six) :]
 
 
 def _scope(zone: str) -> int:

@@ -228,6 +228,7 @@ class Wire:
         try:
             async with timer:
                 answer = await self.names.resolve(origin)
+                progress.source = answer.source
                 connect_left = None if limit is None else limit - (self._now() - started_at)
         except TimeoutError as error:
             if not timer.expired():
@@ -240,7 +241,7 @@ class Wire:
             async with timer:
                 connection = await self._dialler.dial(
                     origin,
-                    answer.addresses,
+                    answer,
                     progress,
                     server_hostname=message.extensions.get("sni_hostname"),
                     trace=trace,

@@ -1,0 +1,74 @@
+"""
+In which order a name's addresses are dialled. Pure: the turn and chance are arguments.
+
+Rules: priorities first, the lowest number best; within one, by weight and chance where there are weights, else each
+dial begins one further on, so that load is spread whatever order the name server has; then families in turn.
+
+Source: RFC 2782 (priority and weight of SRV records), RFC 8305 section 4 (families).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from random import Random
+
+from ..origin import Address
+from .resolver import Answer, Rank
+
+__all__ = ["interleave", "ordered"]
+
+
+def ordered(answer: Answer, turn: int, *, rng: Random) -> list[Address]:
+    """
+    All of an answer's addresses, the first to be dialled first.
+
+    Args:
+        turn: How many dials of this name there were.
+    """
+    if not answer.ranks:
+        return interleave(_rotated(answer.addresses, turn))
+    found: list[Address] = []
+    for priority in sorted({rank.priority for rank in answer.ranks}):
+        group = [each for each in zip(answer.addresses, answer.ranks, strict=True) if each[1].priority == priority]
+        if any(rank.weight for _, rank in group):
+            found += interleave(_weighed(group, rng))
+        else:
+            found += interleave(_rotated([address for address, _ in group], turn))
+    return found
+
+
+def interleave(addresses: Sequence[Address]) -> list[Address]:
+    """Families in turn, each in its order, IPv6 first: First Address Family Count is 1."""
+    six = [address for address in addresses if ":" in address.ip]
+    four = [address for address in addresses if ":" not in address.ip]
+    if not six or not four:
+        return list(addresses)
+    both = [address for pair in zip(six, four, strict=False) for address in pair]
+    return both + six[len(four) :] + four[len(six) :]
+
+
+def _rotated(addresses: Sequence[Address], turn: int) -> list[Address]:
+    """Each family by itself: with one address of it, it is that one's turn always."""
+    found: list[Address] = []
+    for is_six in (True, False):
+        family = [address for address in addresses if (":" in address.ip) == is_six]
+        begin = turn % len(family) if family else 0
+        found += family[begin:] + family[:begin]
+    return found
+
+
+def _weighed(group: list[tuple[Address, Rank]], rng: Random) -> list[Address]:
+    """One after the other by chance, in proportion to the weights; those of 0 come first in the sum, as in RFC 2782."""
+    left = sorted(group, key=lambda each: each[1].weight > 0)
+    found: list[Address] = []
+    while left:
+        point = rng.uniform(0, sum(rank.weight for _, rank in left))
+        for index, (address, rank) in enumerate(left):
+            point -= rank.weight
+            if point <= 0:
+                found.append(address)
+                del left[index]
+                break
+        else:  # rounding
+            found.append(left.pop()[0])
+    return found

@@ -1,0 +1,54 @@
+"""Whom a dial begins with."""
+
+from __future__ import annotations
+
+from collections import Counter
+from random import Random
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from seawall import Address, Answer, Rank
+from seawall.dns.order import interleave, ordered
+
+FOUR = [Address(f"10.0.0.{number}") for number in range(1, 4)]
+SIX = [Address(f"2001:db8::{number}") for number in range(1, 3)]
+
+
+def answer(*addresses: Address, ranks: list[tuple[int, int]] | None = None) -> Answer:
+    return Answer(addresses, None, "dns", tuple(Rank(*rank) for rank in ranks or ()))
+
+
+def test_families_in_turn():
+    """IPv6 first, then one of each; what is left of the longer one at the end."""
+    assert interleave(FOUR + SIX) == [SIX[0], FOUR[0], SIX[1], FOUR[1], FOUR[2]]
+    assert interleave(FOUR) == FOUR
+
+
+def test_each_dial_begins_one_further_on():
+    """In each family by itself: all get their share."""
+    assert [ordered(answer(*FOUR), turn, rng=Random())[0] for turn in range(4)] == [*FOUR, FOUR[0]]
+    firsts = [ordered(answer(*SIX, *FOUR), turn, rng=Random())[:2] for turn in range(6)]
+    assert Counter(pair[0] for pair in firsts) == {SIX[0]: 3, SIX[1]: 3}
+    assert Counter(pair[1] for pair in firsts) == dict.fromkeys(FOUR, 2)
+
+
+def test_weights():
+    """By chance in proportion, within the best priority; the others come after it."""
+    ranks = [(1, 60), (1, 30), (2, 100)]
+    rng = Random(7)
+    firsts = Counter(ordered(answer(*FOUR, ranks=ranks), 0, rng=rng)[0] for _ in range(9000))
+    assert 5700 < firsts[FOUR[0]] < 6300
+    assert 2700 < firsts[FOUR[1]] < 3300
+    assert ordered(answer(*FOUR, ranks=ranks), 0, rng=rng)[-1] == FOUR[2]
+
+
+@given(st.lists(st.tuples(st.integers(0, 2), st.integers(0, 65535)), min_size=1, max_size=20), st.integers(0, 10**6))
+def test_nobody_is_lost(ranks, turn):
+    """Each address once, priorities in their order."""
+    addresses = [Address(f"10.0.{index}.1") for index in range(len(ranks))]
+    found = ordered(answer(*addresses, ranks=ranks), turn, rng=Random(turn))
+    assert sorted(found) == sorted(addresses)
+    priorities = [ranks[addresses.index(address)][0] for address in found]
+    assert priorities == sorted(priorities)
+    assert sorted(ordered(answer(*addresses), turn, rng=Random(turn))) == sorted(addresses)
