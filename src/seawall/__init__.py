@@ -4,6 +4,8 @@ from .client import Client
 from .clock import Clock
 from .dns.guard import Guard
 from .dns.resolver import Answer, Rank, Resolver
+from .dns.srv import SRVResolver
+from .dns.static import ChainResolver, FunctionResolver, StaticResolver
 from .errors import (
     AddressRefused,
     BadAnswer,
@@ -34,7 +36,19 @@ from .errors import (
     WireError,
     WriteTimeout,
 )
-from .events import Attempt, BreakerMoved, CallEnded, Dial, Event, History, Listener, Phase, RetryScheduled
+from .events import (
+    Attempt,
+    BreakerMoved,
+    CallEnded,
+    Dial,
+    Event,
+    History,
+    Listener,
+    Phase,
+    ResolverFailed,
+    RetryScheduled,
+    StaleServed,
+)
 from .origin import Address, Origin
 from .policy.deadline import deadline
 from .settings import DNS, UNSET, Breaker, Budget, Bulkhead, Policy, Retry, options
@@ -59,6 +73,7 @@ __all__ = [
     "BulkheadFull",
     "CallEnded",
     "CertificateError",
+    "ChainResolver",
     "Client",
     "ClientClosed",
     "Clock",
@@ -68,6 +83,7 @@ __all__ = [
     "DialError",
     "DialTimeout",
     "Event",
+    "FunctionResolver",
     "Guard",
     "HandshakeError",
     "HandshakeTimeout",
@@ -87,11 +103,15 @@ __all__ = [
     "ResolveError",
     "ResolveTimeout",
     "Resolver",
+    "ResolverFailed",
     "ResolverFailure",
     "Retry",
     "RetryScheduled",
+    "SRVResolver",
     "SeawallError",
     "SendFailed",
+    "StaleServed",
+    "StaticResolver",
     "Stats",
     "StreamRefused",
     "TLSError",

@@ -24,7 +24,9 @@ __all__ = [
     "Listener",
     "Phase",
     "Progress",
+    "ResolverFailed",
     "RetryScheduled",
+    "StaleServed",
 ]
 
 logger = logging.getLogger("seawall")
@@ -132,7 +134,21 @@ class BreakerMoved(NamedTuple):
     reason: str
 
 
-Event: TypeAlias = Attempt | RetryScheduled | CallEnded | BreakerMoved
+class StaleServed(NamedTuple):
+    """DNS failed or was too slow for a name, and addresses were used whose time is over."""
+
+    host: str
+    addresses: tuple[Address, ...]
+
+
+class ResolverFailed(NamedTuple):
+    """A lookup of a name failed: no answer in time, or none that is to be used. Not: there is no such name."""
+
+    host: str
+    reason: str
+
+
+Event: TypeAlias = Attempt | RetryScheduled | CallEnded | BreakerMoved | StaleServed | ResolverFailed
 Listener: TypeAlias = Callable[[Event], None]
 
 
@@ -199,6 +215,10 @@ class Events:
         match event:
             case RetryScheduled(origin, number, delay, reason):
                 logger.info("%s: attempt %d in %.3f s, after %s", origin, number, delay, reason)
+            case ResolverFailed(host, reason):
+                logger.info("%s: a lookup failed: %s", host, reason)
+            case StaleServed(host, addresses):
+                logger.info("%s: DNS has no answer; used: %s", host, ", ".join(map(str, addresses)))
             case BreakerMoved(origin, previous, state, reason):
                 logger.warning("%s: breaker %s, was %s: %s", origin, state, previous, reason)
         for listener in self._listeners:

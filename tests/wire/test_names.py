@@ -261,6 +261,26 @@ async def test_connections_grow_old(stack, dns, serve, clock):
         seawall.Client(max_connection_age=0)
 
 
+async def test_listeners_hear_of_names(stack, dns, serve, clock):
+    """That a lookup failed, and that an old answer was used."""
+    server = await serve(ok)
+    events = []
+    limits = httpx.Limits(max_keepalive_connections=0)
+    client = await stack.enter_async_context(
+        seawall.Client(dns=settings(dns), clock=clock, limits=limits, listeners=[events.append])
+    )
+    dns.zone["fading.test"] = Name(a=("127.0.0.1",), ttl=1)
+    await client.get(f"http://fading.test:{server.port}")
+    dns.zone["fading.test"] = Name(rcode="SERVFAIL")
+    clock.ahead = 10.0
+    response = await client.get(f"http://fading.test:{server.port}")
+    assert response.extensions["seawall"][0].source == "stale"
+    told = [event for event in events if isinstance(event, seawall.ResolverFailed | seawall.StaleServed)]
+    assert {type(event) for event in told} == {seawall.ResolverFailed, seawall.StaleServed}
+    assert {event.host for event in told} == {"fading.test"}
+    assert told[-1] == seawall.StaleServed("fading.test", (seawall.Address("127.0.0.1"),))
+
+
 async def test_stale_answer_never_outlives_its_denial(client, dns, serve, clock):
     """Once DNS says that the name is gone, it is gone, though an old address is known."""
     server = await serve(ok)

@@ -15,6 +15,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 
 from ..errors import NameNotFound, NoAddress, ResolveError, ResolverFailure, ResolveTimeout
+from ..events import Events, ResolverFailed, StaleServed
 from ..origin import Address, Origin
 from ..settings import DNS
 from ..stats import NameStats
@@ -48,7 +49,9 @@ class CachingResolver:
         now: Callable[[], float],
         families: tuple[int, ...] = FAMILIES,
         fallback: SystemResolver | None = None,
+        events: Events | None = None,
     ) -> None:
+        self._events = events or Events()
         self._upstream = upstream
         self._settings = settings
         self._now = now
@@ -130,6 +133,7 @@ class CachingResolver:
             await search.wait(now + settings.stale_wait)
             if not search.is_decided:
                 self._count(host, 1)
+                self._events.emit(StaleServed(host, stale.addresses))
                 return stale
         if self._fallback is not None:
             await search.wait(min(now + settings.fallback_after, give_up_at))
@@ -209,15 +213,20 @@ class CachingResolver:
                     part = Answer(mine, SYSTEM_TTL, "system") if mine else NoAddress(f"{host}: no such address")
                     self._cache.store(host, each, part, now)
             else:
-                self._cache.fail(host, slot, found, now)
+                self._failed(host, slot, found, now)
         elif isinstance(found, NameNotFound):
             for each in slots:  # the name is gone, so no address of any family may outlive it
                 self._cache.store(host, each, found, now)
         elif isinstance(found, Answer | NoAddress):
             self._cache.store(host, slot, found, now)
         else:
-            self._cache.fail(host, slot, found, now)
+            self._failed(host, slot, found, now)
         self._cache.align(host, slots, now)
+
+    def _failed(self, host: str, slot: int, error: ResolveError, now: float) -> None:
+        self._cache.fail(host, slot, error, now)
+        if not isinstance(error, NameNotFound | NoAddress):
+            self._events.emit(ResolverFailed(host, str(error)))
 
     def _slots(self, port: int) -> tuple[int, ...]:
         """What is kept apart under a name: families, or ports where a resolver may answer with some."""

@@ -1,5 +1,5 @@
 """
-aiodns: the only file that imports it.
+aiodns and pycares: the only file that imports them.
 
 What is peculiar about c-ares, and what is done about it:
 
@@ -17,14 +17,16 @@ import asyncio
 import os
 import socket
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import aiodns
+import pycares
 
 from ..errors import NameNotFound, NoAddress, ResolveError, ResolverFailure, ResolveTimeout
 from ..origin import Address
 from .resolver import Answer
 
-__all__ = ["CaresResolver"]
+__all__ = ["CaresResolver", "Service"]
 
 AI_NOSORT = 1 << 7  # RFC 6724 sorting costs 11 µs an address, and dialling does its own
 TRY_TIMEOUT = 0.5  # s, then doubling: a lost datagram is to cost no more than a slow server
@@ -32,6 +34,7 @@ TRIES = 5
 
 MAX_ASKED = 1024  # names that one channel is asked, and keeps
 ETIMEOUT = 12
+SRV = 33  # the type; no address family has that number
 
 # https://c-ares.org/docs/ares_strerror.html
 ERRORS: dict[int, type[ResolveError]] = {
@@ -40,6 +43,16 @@ ERRORS: dict[int, type[ResolveError]] = {
     8: NameNotFound,  # EBADNAME
     ETIMEOUT: ResolveTimeout,
 }
+
+
+class Service(NamedTuple):
+    """An SRV record; *target* "" says that the service is not to be had."""
+
+    priority: int
+    weight: int
+    port: int
+    target: str
+    ttl: float
 
 
 class _Channel:
@@ -90,6 +103,34 @@ class CaresResolver:
             raise NoAddress(f"{host}: DNS: the answer has no address")
         ttl = min([node.ttl for node in result.nodes] + [cname.ttl for cname in result.cnames])
         return Answer(tuple(addresses), float(ttl), "dns")
+
+    async def services(self, name: str) -> list[Service]:
+        """
+        The SRV records of a name.
+
+        Raises:
+            NameNotFound, NoAddress, ResolverFailure, ResolveTimeout: There are none.
+        """
+        channel = await self._channel_for(name, SRV)
+        channel.pending += 1
+        try:
+            result = await channel.resolver.query_dns(name, "SRV")
+        except aiodns.error.DNSError as error:
+            code, text = error.args
+            channel.is_retired |= code == ETIMEOUT
+            raise ERRORS.get(code, ResolverFailure)(f"{name}: DNS: {text}") from error
+        except asyncio.CancelledError:
+            channel.is_retired = True
+            raise
+        finally:
+            channel.pending -= 1
+            await self._close_if_done(channel)
+        found = [(each.data, each.ttl) for each in result.answer if isinstance(each.data, pycares.SRVRecordData)]
+        if not found:
+            raise NoAddress(f"{name}: DNS: the answer has no SRV record")
+        return [
+            Service(each.priority, each.weight, each.port, each.target.rstrip("."), float(ttl)) for each, ttl in found
+        ]
 
     async def aclose(self) -> None:
         self._channel = None

@@ -12,8 +12,10 @@ from ..call import Layers
 from ..check import number
 from ..clock import Clock
 from ..dns.caching import CachingResolver
+from ..dns.chain import Chained
 from ..dns.guard import Guard
 from ..dns.resolver import Resolver
+from ..dns.static import ChainResolver
 from ..dns.system import SystemResolver
 from ..errors import AddressRefused
 from ..events import Events, Listener
@@ -86,11 +88,12 @@ class Shared:
         if not (http1 or http2):
             raise ValueError("http1 and http2 can't both be off")
         secure = TLS(tls, ["h2"] * http2 + ["http/1.1"] * http1)
+        events = Events(listeners)
         self.layers = Layers(
             Policy(deadline=deadline, retry=retry, bulkhead=bulkhead, breaker=breaker, budget=budget),
             check_patterns(per_host or {}),
             max_connections=limits.max_connections,
-            events=Events(listeners),
+            events=events,
             clock=clock,
             rng=rng,
         )
@@ -100,7 +103,7 @@ class Shared:
             expiry=limits.keepalive_expiry,
             now=clock.now,
         )
-        names = _names(dns, resolver, clock.now)
+        names = _names(dns, resolver, clock.now, events)
         dialler = Dialler(now=clock.now, tls=secure.context, guard=guard, http1=http1, http2=http2, rng=rng)
         self.wire = Wire(pool, dialler, names, now=clock.now, max_age=max_connection_age)
 
@@ -148,7 +151,13 @@ class Shared:
             await self.wire.aclose()
 
 
-def _names(dns: DNS, resolver: ResolverTypes, now: Callable[[], float]) -> CachingResolver:
+def _names(dns: DNS, resolver: ResolverTypes, now: Callable[[], float], events: Events) -> CachingResolver | Chained:
+    if isinstance(resolver, ChainResolver):
+        return Chained([_one_of(dns, each, now, events) for each in resolver.resolvers])
+    return _one_of(dns, resolver, now, events)
+
+
+def _one_of(dns: DNS, resolver: Any, now: Callable[[], float], events: Events) -> CachingResolver:
     if not isinstance(dns, DNS):
         raise TypeError(f"dns must be a seawall.DNS, not {dns!r}")
     if resolver in (None, "auto", "cares"):
@@ -156,19 +165,19 @@ def _names(dns: DNS, resolver: ResolverTypes, now: Callable[[], float]) -> Cachi
 
     if resolver is None or resolver == "auto":
         fallback = None if dns.nameservers else SystemResolver()
-        return CachingResolver(CaresResolver(dns.nameservers), dns, now=now, fallback=fallback)
+        return CachingResolver(CaresResolver(dns.nameservers), dns, now=now, fallback=fallback, events=events)
     if resolver == "cares":
-        return CachingResolver(CaresResolver(dns.nameservers), dns, now=now)
+        return CachingResolver(CaresResolver(dns.nameservers), dns, now=now, events=events)
     if resolver == "system":
         if dns.nameservers:
             raise ValueError("DNS.nameservers can't be used with resolver=\"system\", which asks the system's")
-        return CachingResolver(SystemResolver(), dns, now=now, families=(0,))
+        return CachingResolver(SystemResolver(), dns, now=now, families=(0,), events=events)
     if isinstance(resolver, type) or not isinstance(resolver, Resolver):
         raise TypeError(
             'resolver must be "auto", "cares", "system" or an object with resolve() and aclose() '
             f"(see seawall.Resolver), not {resolver!r}"
         )
-    return CachingResolver(resolver, dns, now=now, families=(0,))
+    return CachingResolver(resolver, dns, now=now, families=(0,), events=events)
 
 
 def _check_limits(limits: httpx.Limits) -> None:

@@ -13,6 +13,7 @@ from collections.abc import AsyncIterator, Callable
 from typing import TYPE_CHECKING, Any
 
 from ..dns.caching import CachingResolver
+from ..dns.chain import Chained
 from ..errors import DialTimeout, HandshakeTimeout, ResolveError, ResolveTimeout, SeawallError, WireError
 from ..events import Phase, Progress
 from ..origin import Origin
@@ -121,7 +122,7 @@ class Wire:
         self,
         pool: Pool,
         dialler: Dialler,
-        names: CachingResolver,
+        names: CachingResolver | Chained,
         *,
         now: Callable[[], float],
         max_age: float | None = None,

@@ -1,0 +1,51 @@
+"""What a client makes of a `ChainResolver`: a cache for each of its resolvers, and one after the other asked."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ..errors import NameNotFound
+from ..origin import Origin
+from ..stats import NameStats
+from .caching import CachingResolver
+from .resolver import Answer
+
+__all__ = ["Chained"]
+
+
+class Chained:
+    """As `CachingResolver`; the next is asked where one says that there is no such name."""
+
+    def __init__(self, names: Sequence[CachingResolver]) -> None:
+        self._names = names
+
+    def stats(self) -> dict[str, NameStats]:
+        found: dict[str, NameStats] = {}
+        for names in self._names:
+            for name, counts in names.stats().items():
+                before = found.get(name, NameStats(0, 0, 0))
+                found[name] = NameStats(*(sum(pair) for pair in zip(before, counts, strict=True)))
+        return found
+
+    def good_for(self, origin: Origin) -> float:
+        return min(names.good_for(origin) for names in self._names)
+
+    async def recheck(self, origin: Origin) -> Answer | None:
+        for names in self._names[:-1]:
+            try:
+                return await names.recheck(origin)
+            except NameNotFound:
+                continue
+        return await self._names[-1].recheck(origin)
+
+    async def resolve(self, origin: Origin) -> Answer:
+        for names in self._names[:-1]:
+            try:
+                return await names.resolve(origin)
+            except NameNotFound:
+                continue
+        return await self._names[-1].resolve(origin)
+
+    async def aclose(self) -> None:
+        for names in self._names:
+            await names.aclose()

@@ -1,0 +1,62 @@
+"""SRV records: where a service is, on which ports, and who is to be preferred. Source: RFC 2782."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+from ..errors import NoAddress, ResolveError
+from ..origin import Address
+from .resolver import Answer, Rank
+
+__all__ = ["SRVResolver"]
+
+MAX_TARGETS = 32
+
+
+class SRVResolver:
+    """
+    The addresses and ports of a service: ``SRVResolver("_http._tcp.orders.example.com")``.
+
+    The lowest priority is dialled first, and within it in proportion to the weights; each dial chooses anew.
+
+    Args:
+        service: The name of the records; "{host}" in it is the host that is asked for: ``"_http._tcp.{host}"``.
+        nameservers: As in `DNS`.
+    """
+
+    def __init__(self, service: str = "_http._tcp.{host}", *, nameservers: Sequence[str] | None = None) -> None:
+        if not service.startswith("_") or "._" not in service:
+            raise ValueError(f'service must look like "_http._tcp.example.com", not {service!r}')
+        from .cares import CaresResolver
+
+        self._service = service
+        self._names = CaresResolver(nameservers)
+
+    async def resolve(self, host: str, port: int, *, family: int = 0) -> Answer:
+        """As `Resolver.resolve`; targets without an address are left out."""
+        service = self._service.replace("{host}", host.removesuffix("."))
+        records = [each for each in await self._names.services(service) if each.target]
+        if not records:
+            raise NoAddress(f"{service}: the service is decidedly not available")
+        records = sorted(records)[:MAX_TARGETS]
+        answers = await asyncio.gather(
+            *(self._names.resolve(each.target, each.port, family=family) for each in records), return_exceptions=True
+        )
+        addresses: list[Address] = []
+        ranks: list[Rank] = []
+        ttls = [each.ttl for each in records]
+        for record, answer in zip(records, answers, strict=True):
+            if isinstance(answer, Answer):
+                ttls.append(answer.ttl or 0.0)
+                for address in answer.addresses:
+                    addresses.append(Address(address.ip, record.port))
+                    ranks.append(Rank(record.priority, record.weight))
+            elif not isinstance(answer, ResolveError):
+                raise answer
+        if not addresses:
+            raise answers[0]  # type: ignore[misc]
+        return Answer(tuple(addresses), min(ttls), "srv", tuple(ranks))
+
+    async def aclose(self) -> None:
+        await self._names.aclose()
