@@ -9,6 +9,7 @@ import sys
 import pytest
 
 from seawall.testing import Request
+from seawall.testing.dns import Name
 
 pytestmark = pytest.mark.anyio
 
@@ -83,6 +84,23 @@ async def test_get_is_not_fooled_by_servers(serve):
     server = await serve(evil)
     status, output = await run("get", f"{server.url}/")
     assert (status, "[/bold] hi" in output, "\x9b" in output) == (0, True, False)
+
+
+async def test_dns_shows_each_step(dns):
+    """Both families, what is used of them and whence; a name that is not there is said to be none, with status 1."""
+    dns.zone["two.test"] = Name(a=("127.0.0.1",), aaaa=("::1",), ttl=30)
+    status, output = await run("dns", "two.test", "127.0.0.1", "--server", dns.address)
+    assert status == 0, output
+    lines = [" ".join(line.split()) for line in output.splitlines()]
+    assert lines[0] == "two.test"
+    assert any(line.startswith("DNS, A ") and line.endswith("127.0.0.1 (TTL 30 s)") for line in lines)
+    assert any(line.startswith("DNS, AAAA ") and line.endswith("::1 (TTL 30 s)") for line in lines)
+    assert any(line.startswith("used ") and "::1, 127.0.0.1 (dns, kept for" in line for line in lines)
+    assert lines[-1].endswith("127.0.0.1 (literal)")
+    status, output = await run("dns", "none.test", "a b", "--server", dns.address)
+    assert (status, output.count("NameNotFound"), "Traceback" in output) == (1, 4, False), output
+    status, output = await run("dns", "x.test", "--server", "nonsense")
+    assert (status, "nameservers must hold" in output) == (2, True)
 
 
 async def test_demo(tmp_path):

@@ -1,4 +1,4 @@
-"""``seawall demo``, ``seawall get`` and ``seawall faults``."""
+"""``seawall demo``, ``get``, ``dns`` and ``faults``."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ from typing import Annotated
 import typer
 
 from .. import __version__
+from ..settings import DNS
 from . import demo as demo_command
+from . import dns as dns_command
 from . import faults as faults_command
 from . import get as get_command
 
@@ -55,6 +57,25 @@ def get(
 ) -> None:
     """Fetch URLs and show each attempt: where the time went, whom it asked, what came of it."""
     raise typer.Exit(asyncio.run(get_command.run(urls, deadline=deadline, method=method, verify=not insecure)))
+
+
+@app.command()
+def dns(
+    names: Annotated[list[str], typer.Argument(metavar="NAME...")],
+    server: Annotated[list[str] | None, typer.Option(help="An IP, with :port or without, to ask instead.")] = None,
+    resolver: Annotated[str, typer.Option(help='"auto", "cares" or "system".')] = "auto",
+    timeout: Annotated[float, typer.Option(min=0.01, max=60, help="s for each step.")] = 2.0,
+    watch: Annotated[float | None, typer.Option(min=0.1, help="Again every so many s, until stopped.")] = None,
+) -> None:
+    """Resolve names as a client does, and show each step: addresses, TTL, time, and which were used."""
+    try:
+        settings = DNS(timeout=timeout, nameservers=tuple(server) if server else None)
+        raise typer.Exit(asyncio.run(dns_command.run(names, dns=settings, resolver=resolver, watch=watch)))
+    except (TypeError, ValueError) as error:
+        typer.echo(f"seawall dns: {error}", err=True)
+        raise typer.Exit(2) from None
+    except KeyboardInterrupt:
+        raise typer.Exit(0) from None
 
 
 @app.command()

@@ -8,6 +8,8 @@ What is peculiar about c-ares, and what is done about it:
 - It has a cache of its own (on since 1.31) that can't be switched off and rounds TTLs up. So no channel is asked for
   the same name and family twice: a repeated question goes to a new channel. Making one costs 0.1 ms.
 - EDNS brings DNS cookies, and those false timeouts: ``flags=0``.
+- It hears of a new resolv.conf, but not of a new target of a symlink (systemd-resolved), nor of a file that is mounted
+  over it (containers). So what is there is looked at every 5 s, as Go does, and a new channel reads it anew.
 - A query can't be cancelled: cancelling one who waits for it leaves it running, unheard.
 """
 
@@ -16,6 +18,7 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
+import time
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -29,6 +32,8 @@ from .resolver import Answer
 __all__ = ["CaresResolver", "Service"]
 
 AI_NOSORT = 1 << 7  # RFC 6724 sorting costs 11 µs an address, and dialling does its own
+RESOLV_CONF = "/etc/resolv.conf"
+LOOK_EVERY = 5.0  # s; Go's
 TRY_TIMEOUT = 0.5  # s, then doubling: a lost datagram is to cost no more than a slow server
 TRIES = 5
 
@@ -75,6 +80,8 @@ class CaresResolver:
         self._nameservers = nameservers
         self._channel: _Channel | None = None
         self._channels: set[_Channel] = set()
+        self._looked_at = float("-inf")
+        self._system: object = None  # what resolv.conf was when it was looked at
 
     async def resolve(self, host: str, port: int, *, family: int = 0) -> Answer:
         """
@@ -139,6 +146,9 @@ class CaresResolver:
 
     async def _channel_for(self, host: str, family: int) -> _Channel:
         channel = self._channel
+        if self._has_changed() and channel is not None:
+            channel.is_retired = True
+            await self._close_if_done(channel)
         if channel is not None and channel.pid != os.getpid():
             self._channels.discard(channel)
             channel = None
@@ -151,11 +161,27 @@ class CaresResolver:
         channel.asked.add((host, family))
         return channel
 
+    def _has_changed(self) -> bool:
+        """Whether the system's settings are others than when they were last looked at."""
+        now = time.monotonic()
+        if self._nameservers is not None or now - self._looked_at < LOOK_EVERY:
+            return False
+        before, self._looked_at, self._system = self._system, now, _stamp()
+        return before is not None and before != self._system
+
     async def _close_if_done(self, channel: _Channel) -> None:
         """aiodns closes without suspending: nothing can come between."""
         if channel.is_retired and not channel.pending and channel in self._channels:
             self._channels.discard(channel)
             await channel.resolver.close()
+
+
+def _stamp() -> object:
+    try:
+        found = os.stat(RESOLV_CONF)  # of a symlink's target
+    except OSError:
+        return "none"
+    return found.st_ino, found.st_mtime_ns, found.st_size
 
 
 def _text(address: bytes | str) -> str:

@@ -1,0 +1,88 @@
+"""``seawall dns``: how a name becomes addresses, step by step."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import time
+from collections.abc import Awaitable, Sequence
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+
+from .. import Client
+from ..dns.caching import CachingResolver
+from ..dns.cares import CaresResolver
+from ..dns.chain import Chained
+from ..dns.resolver import Answer, check_name, literal
+from ..dns.system import SystemResolver
+from ..errors import ResolveError, ResolveTimeout
+from ..origin import Origin
+from ..settings import DNS
+
+__all__ = ["run"]
+
+
+async def run(names: Sequence[str], *, dns: DNS, resolver: Any, watch: float | None) -> int:
+    """Exit status: 0 if a client would have an address for every name; with *watch* it goes on until it is stopped."""
+    console = Console(highlight=False, soft_wrap=True)
+    async with Client(dns=dns, resolver=resolver) as client:
+        known = client._shared.wire.names
+        while True:
+            found = [await _show(console, known, dns, name) for name in names]
+            if watch is None:
+                return 0 if all(found) else 1
+            await asyncio.sleep(watch)
+            console.print(f"[dim]{time.strftime('%H:%M:%S')}[/]")
+
+
+async def _show(console: Console, known: CachingResolver | Chained, dns: DNS, name: str) -> bool:
+    """Each step by itself, and then what a client would use; whether it would have an address."""
+    console.print(f"[bold]{escape(name)}[/]")
+    host = name.lower()
+    if literal(host) is None:
+        try:
+            check_name(host)
+        except ResolveError as error:
+            console.print(f"  [red]{type(error).__name__}[/]: {escape(str(error))}")
+            return False
+        cares, system = CaresResolver(dns.nameservers), SystemResolver()
+        steps = {
+            "DNS, A": cares.resolve(host, 80, family=socket.AF_INET),
+            "DNS, AAAA": cares.resolve(host, 80, family=socket.AF_INET6),
+        }
+        if not dns.nameservers:
+            steps["system"] = system.resolve(host, 80)
+        for line in await asyncio.gather(*(_step(what, asked, dns.timeout) for what, asked in steps.items())):
+            console.print(line)
+        await cares.aclose()
+        await system.aclose()
+    began_at = time.perf_counter()
+    try:
+        answer = await known.resolve(Origin("http", host, 80))
+    except ResolveError as error:
+        console.print(f"  [red]{type(error).__name__}[/]: {escape(str(error))}")
+        return False
+    took = (time.perf_counter() - began_at) * 1e3
+    good_for = known.good_for(Origin("http", host, 80))
+    kept = "" if good_for == float("inf") else f", kept for {good_for:.0f} s"
+    console.print(f"  [green]used[/]       {took:>8.1f} ms  {_addresses(answer)}  ({answer.source}{kept})")
+    return True
+
+
+async def _step(what: str, asked: Awaitable[Answer], timeout: float) -> str:
+    began_at = time.perf_counter()
+    try:
+        async with asyncio.timeout(timeout):
+            answer = await asked
+        found = _addresses(answer) + ("" if answer.ttl is None else f"  (TTL {answer.ttl:g} s)")
+    except TimeoutError:
+        found = f"[yellow]{ResolveTimeout.__name__}[/]: no answer within {timeout:g} s"
+    except ResolveError as error:
+        found = f"[yellow]{type(error).__name__}[/]: {escape(str(error))}"
+    return f"  {what:10} {(time.perf_counter() - began_at) * 1e3:>8.1f} ms  {found}"
+
+
+def _addresses(answer: Answer) -> str:
+    return ", ".join(str(address) for address in answer.addresses)
