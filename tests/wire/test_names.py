@@ -463,6 +463,31 @@ async def test_silent_address_costs_a_quarter_of_a_second(client, dns, serve):
     assert 0.2 < attempt.duration < 2.0
 
 
+async def test_late_addresses_join_the_race(client, dns, serve):
+    """What DNS says after the dialling began is dialled too: the call needs no retry."""
+    server = await serve(ok)
+    dns.zone["late.test"] = Name(a=("127.0.0.1",), aaaa=("::1",), delay_a=0.3)
+    response = await client.get(f"http://late.test:{server.port}")  # nobody listens at ::1
+    (attempt,) = response.extensions["seawall"]
+    assert [(dial.address.ip, dial.outcome) for dial in attempt.dials] == [
+        ("::1", "connection refused"),
+        ("127.0.0.1", "connected"),
+    ]
+
+
+async def test_late_addresses_are_guarded(stack, dns, serve):
+    """Those too."""
+    server = await serve(ok)
+    dns.zone["late.test"] = Name(a=("127.0.0.1",), aaaa=("::1",), delay_a=0.3)
+    client = await stack.enter_async_context(
+        seawall.Client(dns=settings(dns), guard=seawall.Guard(allow=["::1"]), retry=None)
+    )
+    with pytest.raises(seawall.DialError) as caught:
+        await client.get(f"http://late.test:{server.port}")
+    assert [dial.address.ip for dial in caught.value.attempts[0].dials] == ["::1"]
+    assert server.connections == 0
+
+
 async def test_load_is_spread(client, dns, serve):
     """Over a name's addresses, whatever order the name server has them in."""
     server = await serve(ok)

@@ -12,7 +12,7 @@ import contextvars
 import math
 import socket
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 from ..errors import NameNotFound, NoAddress, ResolveError, ResolverFailure, ResolveTimeout
 from ..events import Events, ResolverFailed, StaleServed
@@ -111,6 +111,18 @@ class CachingResolver:
         if not is_asked:  # who comes next need not wait too
             await search.wait(self._now() + self._settings.stale_wait)
         return _merge(host, search.results()) if search.is_decided else None
+
+    def late(self, origin: Origin) -> Callable[[], Awaitable[list[Address]]] | None:
+        """What is still to come for a name that was resolved already, such as its other family; None: nothing is."""
+        host = _key(origin)
+        tasks = [task for slot in self._slots(origin.port) if (task := self._lookups.get((host, slot))) is not None]
+
+        async def wait() -> list[Address]:
+            await asyncio.wait(tasks)
+            answers = [result for task in tasks if isinstance(result := _result(task), Answer)]
+            return [address for answer in answers for address in answer.addresses]
+
+        return wait if tasks else None
 
     async def resolve(self, origin: Origin) -> Answer:
         """

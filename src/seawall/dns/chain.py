@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
 from ..errors import NameNotFound
-from ..origin import Origin
+from ..origin import Address, Origin
 from ..stats import NameStats
 from .caching import CachingResolver
 from .resolver import Answer
@@ -29,6 +29,9 @@ class Chained:
 
     def good_for(self, origin: Origin) -> float:
         return min(names.good_for(origin) for names in self._names)
+
+    def late(self, origin: Origin) -> Callable[[], Awaitable[list[Address]]] | None:
+        return next((late for names in self._names if (late := names.late(origin)) is not None), None)
 
     async def recheck(self, origin: Origin) -> Answer | None:
         for names in self._names[:-1]:

@@ -12,13 +12,13 @@ import asyncio
 import os
 import socket
 import ssl
-from collections import OrderedDict
-from collections.abc import Callable
+from collections import OrderedDict, deque
+from collections.abc import Awaitable, Callable
 from random import Random
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from ..dns.guard import Guard
-from ..dns.order import ordered
+from ..dns.order import interleave, ordered
 from ..dns.resolver import Answer
 from ..errors import CertificateError, DialError, HandshakeError, HostnameMismatch
 from ..events import Phase, Progress
@@ -30,6 +30,8 @@ if TYPE_CHECKING:  # it needs the extra "http2"
     from .http2 import Multiplexed
 
 __all__ = ["Dialler"]
+
+Late: TypeAlias = "Callable[[], Awaitable[list[Address]]] | None"
 
 ATTEMPT_DELAY = 0.25  # s; RFC 8305 section 5
 MAX_ADDRESSES = 8  # per dial: beyond, a name with hundreds of dead addresses would be a port scan
@@ -71,6 +73,7 @@ class Dialler:
         answer: Answer,
         progress: Progress,
         *,
+        late: Late = None,
         server_hostname: str | None = None,
         trace: Trace | None = None,
     ) -> Connection | Multiplexed:
@@ -78,6 +81,7 @@ class Dialler:
         One connection; the caller sets the time limit.
 
         Args:
+            late: Awaited for addresses that are still to come; they join the race.
             server_hostname: For SNI and the certificate's check, in place of the origin's host.
         **Cancellation:** all sockets are closed.
 
@@ -91,10 +95,10 @@ class Dialler:
         progress.reached(Phase.CONNECTING)
         addresses = self._order(origin, answer)[:MAX_ADDRESSES]
         if trace is None:
-            sock, address = await self._connect_any(origin, addresses, progress)
+            sock, address = await self._connect_any(origin, addresses, progress, late)
         else:
             async with trace.step("connection.connect_tcp", host=origin.host, port=origin.port):
-                sock, address = await self._connect_any(origin, addresses, progress)
+                sock, address = await self._connect_any(origin, addresses, progress, late)
         progress.address = address
         kind = self._multiplexed if self._multiplexed and (origin.is_secure or not self._http1) else Connection
         stream = kind(origin, self._buffer, is_secure=origin.is_secure)
@@ -168,22 +172,24 @@ class Dialler:
         return found
 
     async def _connect_any(
-        self, origin: Origin, addresses: list[Address], progress: Progress
+        self, origin: Origin, addresses: list[Address], progress: Progress, late: Late
     ) -> tuple[socket.socket, Address]:
-        if len(addresses) == 1:
+        if len(addresses) == 1 and late is None:
             try:
                 return await self._connect(origin, addresses[0], progress), addresses[0]
             except OSError as error:
                 raise _dial_error(origin, [error], addresses) from error
-        return await self._race(origin, addresses, progress)
+        return await self._race(origin, addresses, progress, late)
 
     async def _race(
-        self, origin: Origin, addresses: list[Address], progress: Progress
+        self, origin: Origin, addresses: list[Address], progress: Progress, late: Late
     ) -> tuple[socket.socket, Address]:
         import anyio  # most names have one address, and never need it
 
         winner: tuple[socket.socket, Address] | None = None
         errors: list[OSError] = []
+        left, tried = deque(addresses), list[Address]()
+        arrived = asyncio.Event()
 
         async def attempt(address: Address, failed: asyncio.Event) -> None:
             nonlocal winner
@@ -199,12 +205,29 @@ class Dialler:
             else:
                 sock.close()
 
+        async def join(late: Callable[[], Awaitable[list[Address]]]) -> None:
+            found = [address for address in await late() if address not in (*tried, *left)]
+            if self._guard is not None:
+                found = [address for address in found if self._guard.refusal(address.ip) is None]
+            both = interleave([*left, *found[: MAX_ADDRESSES - len(tried) - len(left)]])
+            left.clear()
+            left.extend(both)
+            arrived.set()
+
         try:
             async with anyio.create_task_group() as racers:
-                for address in addresses:
+                if late is None:
+                    arrived.set()
+                else:
+                    racers.start_soon(join, late)
+                while left or not arrived.is_set():
+                    if not left:
+                        await arrived.wait()
+                        continue
+                    tried.append(left.popleft())
                     failed = asyncio.Event()
-                    racers.start_soon(attempt, address, failed)
-                    if address is not addresses[-1]:
+                    racers.start_soon(attempt, tried[-1], failed)
+                    if left or not arrived.is_set():
                         with anyio.move_on_after(ATTEMPT_DELAY):
                             await failed.wait()
         except BaseException:
@@ -213,7 +236,7 @@ class Dialler:
             raise
         if winner is None:
             cause: BaseException = errors[0] if len(errors) == 1 else ExceptionGroup("all addresses failed", errors)
-            raise _dial_error(origin, errors, addresses) from cause
+            raise _dial_error(origin, errors, tried) from cause
         return winner
 
     async def _connect(self, origin: Origin, address: Address, progress: Progress) -> socket.socket:

@@ -244,6 +244,7 @@ class Wire:
                     origin,
                     answer,
                     progress,
+                    late=self.names.late(origin),
                     server_hostname=message.extensions.get("sni_hostname"),
                     trace=trace,
                 )
