@@ -11,6 +11,7 @@ NAMES = {
     "start": "time to import seawall and httpx, and to make a client",
     "idle": "memory of 10,000 idle connections in seawall, aiohttp and bare asyncio",
     "stream": "1 GB through client.stream() of httpx, aiohttp and seawall: memory and speed",
+    "dns": "names that are known, cold, dead, moved or half dead, and a DNS server that falls silent",
     "soak": "100,000 calls over all kinds of fault, cancelled at random: what is left",
     "faults": "every fault of the kit against httpx, aiohttp and seawall",
 }
