@@ -25,10 +25,22 @@ from .system import SystemResolver
 
 __all__ = ["CachingResolver"]
 
+MAX_PORTS = 64  # of one name, put together ahead
 RECHECK = 5.0  # s until a connection's address is looked up again, where that failed
 SYSTEM_TTL = 10.0  # s; getaddrinfo gives none: aiohttp's figure
 SYSTEM = -1  # in place of a family: the system's resolver, which answers for all
 FAMILIES = (socket.AF_INET6, socket.AF_INET)  # in the order of preference (RFC 8305 section 3)
+
+
+class _Hit:
+    """What a name resolves to for a while, put together already, and its counters."""
+
+    __slots__ = ("answer", "counts", "until")
+
+    def __init__(self, answer: Answer, until: float, counts: list[int]) -> None:
+        self.answer = answer
+        self.until = until
+        self.counts = counts
 
 
 class CachingResolver:
@@ -60,6 +72,7 @@ class CachingResolver:
         self._cache = Cache(settings)
         self._lookups: dict[tuple[str, int], asyncio.Task[Answer]] = {}
         self._stats: OrderedDict[str, list[int]] = OrderedDict()
+        self._hits: OrderedDict[str, dict[int, _Hit]] = OrderedDict()  # by host and port; forgotten with each lookup
 
     def stats(self) -> dict[str, NameStats]:
         return {name: NameStats(*counts) for name, counts in self._stats.items()}
@@ -71,8 +84,12 @@ class CachingResolver:
         Raises:
             NameNotFound, NoAddress: It is known and fresh that there are none.
         """
-        host = _key(origin)
-        now = self._now()
+        host, now = origin.host.lower(), self._now()
+        if (ports := self._hits.get(host)) is not None:
+            hit = ports.get(origin.port)
+            if hit is not None and now < hit.until:
+                hit.counts[0] += 1
+                return hit.answer
         entries: list[Entry] = []
         slots = self._slots(origin.port)
         for slot in slots:
@@ -80,11 +97,13 @@ class CachingResolver:
             if entry is None:
                 return None
             entries.append(entry)
-        self._count(host, 0)
+        counts = self._count(host, 0)
         for slot, entry in zip(slots, entries, strict=True):
             if now >= entry.refresh_at and self._cache.failure(host, slot, now) is None:
                 self._lookup(host, origin.port, slot)
-        return _merge(host, [entry.answer for entry in entries])
+        answer = _merge(host, [entry.answer for entry in entries])
+        self._remember(host, origin.port, _Hit(answer, min(entry.refresh_at for entry in entries), counts))
+        return answer
 
     def good_for(self, origin: Origin) -> float:
         """s that what is known of an origin's host holds; inf for an address, `RECHECK` where nothing certain is."""
@@ -133,7 +152,10 @@ class CachingResolver:
         Raises:
             NameNotFound, NoAddress, ResolverFailure, ResolveTimeout: There are none, and nothing stale may serve.
         """
-        if found := literal(origin.host) or self.cached(origin):
+        if found := self.cached(origin):
+            return found
+        if found := literal(origin.host):
+            self._remember(_key(origin), origin.port, _Hit(found, math.inf, [0, 0, 0]))
             return found
         host, now, settings = _key(origin), self._now(), self._settings
         check_name(host)
@@ -214,6 +236,7 @@ class CachingResolver:
 
     def _finished(self, host: str, port: int, slot: int, task: asyncio.Task[Answer]) -> None:
         del self._lookups[host, slot]
+        self._hits.pop(host, None)
         if task.cancelled():
             return
         found, now, slots = _result(task), self._now(), self._slots(port)
@@ -251,13 +274,22 @@ class CachingResolver:
         addresses = tuple(address for answer in found if answer is not None for address in answer.addresses)
         return Answer(addresses, None, "stale") if addresses else None
 
-    def _count(self, host: str, column: int) -> None:
+    def _remember(self, host: str, port: int, hit: _Hit) -> None:
+        ports = self._hits.setdefault(host, {})
+        if len(ports) >= MAX_PORTS:
+            ports.clear()
+        ports[port] = hit
+        if len(self._hits) > self._settings.max_entries:
+            self._hits.popitem(last=False)
+
+    def _count(self, host: str, column: int) -> list[int]:
         counts = self._stats.get(host)
         if counts is None:
             while len(self._stats) >= self._settings.max_entries:
                 self._stats.popitem(last=False)
             counts = self._stats[host] = [0, 0, 0]
         counts[column] += 1
+        return counts
 
 
 def _key(origin: Origin) -> str:
