@@ -186,7 +186,15 @@ class HostnameMismatch(CertificateError):
 
 
 class HandshakeError(TLSError):
-    """The peer broke off the handshake, or does not speak TLS."""
+    """
+    The peer broke off the handshake, or does not speak TLS.
+
+    Attributes:
+        is_final: The two don't agree (version, cipher, an alert, no TLS at all), and there is no other address to be
+            tried, so asking again gives the same.
+    """
+
+    is_final: bool = False
 
 
 class HandshakeTimeout(TLSError):
@@ -214,9 +222,11 @@ class WireError(SeawallError):
 
     Attributes:
         is_stale: On a connection from the pool, before a byte of the answer: the server had most likely closed it.
+        is_final: By a TLS alert, such as for a client certificate that it wants: asking again gives the same.
     """
 
     is_stale: bool = False
+    is_final: bool = False
 
 
 class ReadTimeout(WireError):

@@ -11,7 +11,7 @@ import pytest
 import trustme
 
 import seawall
-from seawall.testing import Request
+from seawall.testing import FaultServer, Request
 from seawall.testing.dns import Name
 from seawall.transport.tls import TLS
 
@@ -185,3 +185,35 @@ def test_one_context_for_all_clients_of_the_same_settings(monkeypatch):
     monkeypatch.setenv("SSL_CERT_FILE", "/nowhere")
     with pytest.raises(FileNotFoundError):
         seawall.Client()
+
+
+FINAL = [
+    "tls_version",
+    "tls_plaintext",
+    "tls_garbage",
+    "tls_alert:40",
+    "tls_alert:70",
+    "tls:wants_client",
+    "tls:expired",
+]
+
+
+@pytest.mark.parametrize("step", [*FINAL, "tls_alert:80", "tls_close", "tls_reset"], ids=str)
+async def test_what_will_not_get_better_is_not_tried_again(step):
+    """Sides that don't agree won't; a server in trouble, or a connection that broke, might."""
+    with FaultServer() as server:
+        port = server.listen(step)
+        retry = seawall.Retry(backoff=0)
+        async with seawall.Client(verify=server.certificates.client_context(), retry=retry) as client:
+            with pytest.raises((seawall.TLSError, seawall.ConnectionLost)) as caught:
+                await client.get(f"https://localhost:{port.port}/x/ok")
+    assert len(caught.value.attempts) == (1 if step in FINAL else 3), caught.value
+
+
+async def test_another_address_may_agree(serve, authority, dns, client):
+    """One of two speaks no TLS: the retry dials the other."""
+    server = await serve(ok, tls=server_context(authority, "good.test"), host="127.0.0.2")
+    await serve(ok, host="127.0.0.1", port=server.port)
+    dns.zone["good.test"] = Name(a=("127.0.0.1", "127.0.0.2"))
+    response = await client.get(f"https://good.test:{server.port}")
+    assert [attempt.outcome for attempt in response.extensions["seawall"]] == ["HandshakeError", "200"]

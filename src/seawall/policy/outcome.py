@@ -69,7 +69,7 @@ def is_failure(outcome: Outcome) -> bool | None:
 
 def is_final(outcome: Outcome) -> bool:
     """Whether a second attempt is bound to end the same, so that nothing may ask for one."""
-    return isinstance(outcome.error, FINAL)
+    return isinstance(outcome.error, FINAL) or getattr(outcome.error, "is_final", False) is True
 
 
 def is_safe(outcome: Outcome, settings: Retry, *, is_idempotent: bool, is_replayable: bool) -> bool:

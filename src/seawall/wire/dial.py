@@ -24,6 +24,7 @@ from ..errors import CertificateError, DialError, HandshakeError, HostnameMismat
 from ..events import Phase, Progress
 from ..origin import Address, Origin
 from .http11 import Connection
+from .stream import is_disagreement
 from .trace import Trace
 
 if TYPE_CHECKING:  # it needs the extra "http2"
@@ -119,7 +120,7 @@ class Dialler:
             sock.close()
             if not isinstance(error, ssl.SSLCertVerificationError):
                 self.mark_bad(origin, address)
-            raise _tls_error(origin, address, error) from error
+            raise _tls_error(origin, address, error, is_alone=len(addresses) == 1) from error
         except BaseException:
             stream.close()
             sock.close()
@@ -300,7 +301,7 @@ def _reason(error: OSError) -> str:
     return os.strerror(error.errno).lower() if error.errno else str(error)
 
 
-def _tls_error(origin: Origin, address: Address, error: Exception) -> DialError:
+def _tls_error(origin: Origin, address: Address, error: Exception, *, is_alone: bool) -> DialError:
     where = f"{origin} at {address}"
     if isinstance(error, ssl.SSLCertVerificationError):
         if error.verify_code in MISMATCHES:
@@ -308,5 +309,6 @@ def _tls_error(origin: Origin, address: Address, error: Exception) -> DialError:
         return CertificateError(f"{where}: the certificate can't be trusted: {error.verify_message}")
     if origin.is_secure:
         reason = getattr(error, "reason", "") or str(error)
-        return HandshakeError(f"{where}: TLS handshake failed: {reason or 'the peer closed the connection'}")
+        text = f"{where}: TLS handshake failed: {reason or 'the peer closed the connection'}"
+        return HandshakeError(text, is_final=is_alone and is_disagreement(error))
     return DialError(f"{where}: the connection broke at once: {error}", origin=origin)

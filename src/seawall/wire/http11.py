@@ -17,7 +17,7 @@ from ..events import Phase, Progress
 from ..origin import Address, Origin
 from .answer import Answer, Head
 from .message import CONTINUE_TIMEOUT, SLICE, Message, slices
-from .stream import Stream
+from .stream import Stream, is_disagreement
 from .trace import Trace
 
 __all__ = ["Connection"]
@@ -276,6 +276,7 @@ class Connection(Stream):
             f"{self.origin} at {self.address}: {what} ({progress.phase.name.lower()}, {where} connection)",
             origin=self.origin,
             is_stale=progress.is_reused and not has_begun and not is_late,
+            is_final=is_disagreement(self.error),
         ) from self.error
 
     # asyncio's side

@@ -41,7 +41,7 @@ from ..events import Phase, Progress
 from ..origin import Address, Origin
 from .answer import MAX_HEAD, MAX_INTERIM, Head
 from .message import CONTINUE_TIMEOUT, SLICE, Message, slices
-from .stream import Stream
+from .stream import Stream, is_disagreement
 from .trace import Trace
 from .waiting import Waiting
 
@@ -568,6 +568,7 @@ class Channel(Waiting):
             f"{self._where()}: {what} ({self._progress.phase.name.lower()}, {connection} connection)",
             origin=self.connection.origin,
             is_stale=self._is_stale and self._progress.is_reused and not self._has_begun,
+            is_final=is_disagreement(self.connection.error),
         ) from (cause or self.connection.error)
 
     def _where(self) -> str:

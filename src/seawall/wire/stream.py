@@ -12,11 +12,16 @@ import asyncio
 import select
 import ssl
 from collections.abc import Callable
-from typing import Any, cast
+from typing import Any, Final, cast
 
 from .waiting import Waiting, expire
 
-__all__ = ["Stream"]
+__all__ = ["Stream", "is_disagreement"]
+
+TROUBLES: Final = ("ALERT_INTERNAL_ERROR", "ALERT_USER_CANCELLED", "ALERT_CLOSE_NOTIFY")
+DISAGREEMENTS: Final = frozenset(
+    ("WRONG_VERSION_NUMBER", "UNSUPPORTED_PROTOCOL", "UNEXPECTED_MESSAGE", "NO_PROTOCOLS_AVAILABLE", "UNKNOWN_PROTOCOL")
+)
 
 
 class Stream(asyncio.BufferedProtocol, Waiting):
@@ -155,3 +160,16 @@ class Stream(asyncio.BufferedProtocol, Waiting):
         super()._wake()
         if (writer := self._writer) is not None and not writer.done():
             writer.set_result(True)
+
+
+def is_disagreement(error: BaseException | None) -> bool:
+    """
+    Whether TLS failed since the two sides don't agree, and not since a connection broke or a server is in trouble.
+
+    What OpenSSL calls its reasons: an alert of the peer's (RFC 8446 section 6.2) but for its own troubles and a plain
+    goodbye, or bytes that are no TLS, or of no version that is spoken here.
+    """
+    reason = getattr(error, "reason", None) if isinstance(error, ssl.SSLError) else None
+    if not isinstance(reason, str) or reason.endswith(TROUBLES):
+        return False
+    return "_ALERT_" in reason or reason in DISAGREEMENTS
