@@ -206,14 +206,20 @@ async def test_what_will_not_get_better_is_not_tried_again(step):
         retry = seawall.Retry(backoff=0)
         async with seawall.Client(verify=server.certificates.client_context(), retry=retry) as client:
             with pytest.raises((seawall.TLSError, seawall.ConnectionLost)) as caught:
-                await client.get(f"https://localhost:{port.port}/x/ok")
+                await client.get(f"https://127.0.0.1:{port.port}/x/ok")
     assert len(caught.value.attempts) == (1 if step in FINAL else 3), caught.value
 
 
 async def test_another_address_may_agree(serve, authority, dns, client):
     """One of two speaks no TLS: the retry dials the other."""
     server = await serve(ok, tls=server_context(authority, "good.test"), host="127.0.0.2")
-    await serve(ok, host="127.0.0.1", port=server.port)
-    dns.zone["good.test"] = Name(a=("127.0.0.1", "127.0.0.2"))
-    response = await client.get(f"https://good.test:{server.port}")
+
+    async def refuse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(1)
+        writer.write(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+        writer.close()
+
+    async with await asyncio.start_server(refuse, "127.0.0.1", server.port):
+        dns.zone["good.test"] = Name(a=("127.0.0.1", "127.0.0.2"))
+        response = await client.get(f"https://good.test:{server.port}")
     assert [attempt.outcome for attempt in response.extensions["seawall"]] == ["HandshakeError", "200"]
