@@ -1,0 +1,371 @@
+"""
+One stream of an HTTP/2 connection: an exchange, with its own time limits and its own window.
+
+Rules: what befalls it is no other stream's matter. Given up before its end, it is reset, so the server stops; if
+nothing at all has come on the connection meanwhile, that is asked whether anybody is there still. What the server says
+it did nothing of counts as never sent, unless its answer had begun. Source: RFC 9113.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncIterator
+from typing import TYPE_CHECKING, Any, Final, NoReturn
+
+import h2.errors
+import h2.exceptions
+
+from ..errors import (
+    BadAnswer,
+    ConnectionLost,
+    InvalidRequest,
+    ReadTimeout,
+    SendFailed,
+    StreamRefused,
+    WireError,
+    WriteTimeout,
+)
+from ..events import Phase, Progress
+from ..origin import Address
+from .answer import MAX_INTERIM, Head
+from .fields import request_fields, wrong_field
+from .message import CONTINUE_TIMEOUT, SLICE, Message, slices
+from .stream import is_disagreement
+from .trace import Trace
+from .waiting import Waiting
+
+if TYPE_CHECKING:
+    from .http2 import Multiplexed
+
+__all__ = ["Channel"]
+
+DOUBT_AFTER: Final = 0.1  # s of silence; less is a round trip, and says nothing
+
+
+class Channel(Waiting):
+    """
+    One stream, with what `http11.Connection` has for its exchange.
+
+    Attributes:
+        number: h2's stream id; None before it has one.
+    """
+
+    is_upgraded = False
+    name = "http2"
+
+    def __init__(self, connection: Multiplexed) -> None:
+        super().__init__()
+        self.connection = connection
+        self.number: int | None = None
+        self._head: Head | None = None
+        self._parts: list[bytes] = []
+        self._owed = 0  # B that came and were not taken yet
+        self._size = self._interims = 0
+        self._is_head = False
+        self._is_complete = self._is_sent = self._is_continued = self._is_held = False
+        self._failure: tuple[type[WireError], str] | None = None
+        self._refusal: str | None = None
+        self._is_stale = False
+        self._begun_at = 0.0
+        self._progress: Progress
+        self._read_timeout: float | None
+
+    @property
+    def address(self) -> Address | None:
+        return self.connection.address
+
+    @property
+    def extensions(self) -> dict[str, Any]:
+        """httpx's, of a response."""
+        return {"http_version": b"HTTP/2", "stream_id": self.number}
+
+    # The way of an exchange
+
+    async def send(self, message: Message, progress: Progress, trace: Trace | None = None) -> Head:
+        """
+        Send a request, and read the response's head; it may come before the request is all sent.
+
+        **Cancellation:** the stream is reset, as after any failure; the connection goes on.
+
+        Raises:
+            StreamRefused: Nothing was done of it.
+            WireError: By what failed.
+            InvalidRequest: HTTP/2 can't carry it, or the body has another length than the headers say.
+        """
+        self._progress = progress
+        timeouts = message.timeouts
+        self._read_timeout = timeouts.get("read")
+        try:
+            if trace is not None:
+                return await self._send_traced(trace, message, timeouts.get("write"))
+            self._send_head(message)
+            await self._send_body(message, timeouts.get("write"))
+            progress.reached(Phase.SENT)
+            return await self._receive_head()
+        except h2.exceptions.H2Error as error:
+            self.close()
+            self._raise(SendFailed, str(error), error)
+        except BaseException:
+            self.close()
+            raise
+
+    def whole(self) -> bytes | None:
+        """The response's body, if all of it is there already."""
+        return self._take() if self._is_complete and self._failure is None else None
+
+    async def body(self) -> AsyncIterator[bytes]:
+        """The parts of the response's body, as they come. Raises WireError."""
+        while True:
+            if self._parts:
+                part = self._take()
+                self._progress.reached(Phase.BODY)
+                yield part
+            elif self._is_complete:
+                return
+            else:
+                await self._receive()
+
+    def finish(self) -> None:
+        """After the body, or instead of its rest: the server need not go on with what is not over."""
+        connection, number = self.connection, self.number
+        self._stop_timer()
+        if not self.is_closed:
+            self.is_closed = True
+            self.fail(ConnectionLost, "closed on this side")  # for another task that reads it
+        if number is not None and not connection.is_closed:
+            connection.take(number, self._owed)
+            self._owed = 0
+            if not (self._is_complete and self._is_sent):
+                if connection.heard_at < self._begun_at < self._loop.time() - DOUBT_AFTER:
+                    connection.doubt()
+                with contextlib.suppress(h2.exceptions.H2Error):  # it is closed already
+                    connection.h2.reset_stream(number, h2.errors.ErrorCodes.CANCEL)
+            connection.flush()
+        connection.release(self)
+
+    def close(self) -> None:
+        """Now."""
+        self.finish()
+
+    def leave(self) -> None:
+        """Instead of an exchange: the connection takes no more of them."""
+        self.connection.retire()
+        self.finish()
+
+    @property
+    def good_until(self) -> float:
+        return self.connection.good_until
+
+    @good_until.setter
+    def good_until(self, instant: float) -> None:
+        self.connection.good_until = instant
+
+    # Parts of it
+
+    async def _send_traced(self, trace: Trace, message: Message, timeout: float | None) -> Head:
+        """The same, step by step, for who wants to hear of each."""
+        try:
+            self._send_head(message)  # before anybody else runs, who would be given the same number
+            facts = {"request": trace.request, "stream_id": self.number}
+            async with trace.step("http2.send_request_headers", **facts):
+                pass
+            async with trace.step("http2.send_request_body", **facts):
+                await self._send_body(message, timeout)
+            self._progress.reached(Phase.SENT)
+            async with trace.step("http2.receive_response_headers", **facts) as returns:
+                head = await self._receive_head()
+                returns((head.status, head.raw))
+        except Exception:
+            async with trace.step("http2.response_closed", stream_id=self.number):
+                self.close()
+            raise
+        return head
+
+    def _claim(self) -> int:
+        try:
+            return self.connection.claim(self)
+        except h2.exceptions.NoAvailableStreamIDError:
+            self.connection.retire()
+            self._refuse("its stream numbers are used up", is_stale=True)
+
+    def _send_head(self, message: Message) -> None:
+        connection = self.connection
+        self._begun_at = self._loop.time()
+        self._is_head = message.method == b"HEAD"
+        if not connection.is_usable:
+            self._refuse("the connection was closed", is_stale=True)
+        if message.method == b"CONNECT":
+            raise InvalidRequest(f"{message.origin}: CONNECT needs HTTP/1.1 here", origin=message.origin)
+        self.number = self._claim()
+        has_body = message.content is None or bool(message.content) or bool(message.framed.length)
+        try:
+            connection.h2.send_headers(self.number, request_fields(message), end_stream=not has_body)
+        except h2.exceptions.TooManyStreamsError as error:
+            self._refuse(str(error))
+        except h2.exceptions.ProtocolError as error:
+            raise InvalidRequest(f"{message.origin}: HTTP/2 can't carry this request: {error}") from error
+        self._is_sent = not has_body
+        self._progress.reached(Phase.SENDING)
+        connection.flush()
+
+    async def _send_body(self, message: Message, timeout: float | None) -> None:
+        """Until it ends or the answer comes."""
+        if self._is_sent:
+            return
+        assert self.number is not None
+        framed = message.framed
+        if framed.expects:
+            while not (self._is_continued or self._is_answered()):
+                if not await self._wait(CONTINUE_TIMEOUT):
+                    break  # RFC 9110 section 10.1.1: a server need not say it
+        size = 0
+        async for part in message.body if message.content is None else slices(message.content):
+            size = message.counted(size, part)
+            await self._send_part(part, timeout)
+            if self._is_answered():
+                return
+        if self._is_answered():
+            return
+        message.counted(size, None)
+        self.connection.h2.end_stream(self.number)
+        self.connection.flush()
+        self._is_sent = True
+
+    async def _send_part(self, part: bytes, timeout: float | None) -> None:
+        assert self.number is not None
+        connection, state = self.connection, self.connection.h2
+        begin, expires_at = 0, None
+        while begin < len(part) and not self._is_answered():
+            room = min(state.local_flow_control_window(self.number), state.max_outbound_frame_size, SLICE)
+            if room > 0 and connection._can_write:
+                state.send_data(self.number, part[begin : begin + room])
+                connection.flush()
+                begin, expires_at = begin + room, None
+                continue
+            now = self._loop.time()
+            if timeout is not None and expires_at is None:
+                expires_at = now + timeout
+            self._is_held = True
+            if not await self._wait(None if expires_at is None else expires_at - now):
+                self._raise(WriteTimeout, f"nothing was taken for {timeout:g} s")
+            self._is_held = False
+
+    @property
+    def _has_begun(self) -> bool:
+        return self._head is not None or self._interims > 0
+
+    def _is_answered(self) -> bool:
+        return self._head is not None or self._failure is not None or self._refusal is not None
+
+    async def _receive_head(self) -> Head:
+        while self._head is None:
+            await self._receive()
+        self._progress.reached(Phase.HEADERS)
+        return self._head
+
+    async def _receive(self) -> None:
+        """Something more of it. Raises WireError."""
+        if self._refusal is not None:
+            self._refuse(self._refusal, is_stale=self._is_stale)
+        if self._failure is not None:
+            self._raise(*self._failure)
+        if not await self._wait(self._read_timeout):
+            self._raise(ReadTimeout, f"nothing came for {self._read_timeout:g} s")
+
+    def _take(self) -> bytes:
+        data = b"".join(self._parts)
+        self._parts.clear()
+        if self.number is not None:
+            self.connection.take(self.number, self._owed)
+            self.connection.flush()
+        self._owed = 0
+        return data
+
+    def _refuse(self, why: str, *, is_stale: bool = False) -> NoReturn:
+        self._progress.took_back()
+        raise StreamRefused(
+            f"{self._where()}: the server did nothing of it: {why}", origin=self.connection.origin, is_stale=is_stale
+        )
+
+    def _raise(self, kind: type[WireError], what: str, cause: Exception | None = None) -> NoReturn:
+        connection = "a reused" if self._progress.is_reused else "a new"
+        raise kind(
+            f"{self._where()}: {what} ({self._progress.phase.name.lower()}, {connection} connection)",
+            origin=self.connection.origin,
+            is_stale=self._is_stale and self._progress.is_reused and not self._has_begun,
+            is_final=is_disagreement(self.connection.error),
+        ) from (cause or self.connection.error)
+
+    def _where(self) -> str:
+        return f"{self.connection.origin} at {self.address}, stream {self.number}"
+
+    # The connection's side
+
+    def wake(self) -> None:
+        """There may be room for more of the request, if that is what it waits for."""
+        if self._is_held:
+            self._wake()
+
+    def got_head(self, fields: list[tuple[bytes, bytes]]) -> None:
+        """Of the answer, or of an interim one."""
+        pseudo = {name: value for name, value in fields if name[:1] == b":"}
+        status = pseudo.get(b":status", b"")
+        if not (len(status) == 3 and status.isdigit() and status[:1] != b"0"):
+            self.fail(BadAnswer, f"{status!r} is no status")
+        elif (wrong := wrong_field(fields)) is not None:
+            self.fail(BadAnswer, f"a header that HTTP/2 can't have: {wrong!r}")
+        elif status[:1] == b"1":
+            self._is_continued = self._is_continued or status == b"100"
+            self._interims += 1
+            if self._interims > MAX_INTERIM:
+                self.fail(BadAnswer, f"more than {MAX_INTERIM} interim answers")
+        else:
+            head = Head()
+            head.status, head.version = int(status), b"HTTP/2"
+            head.headers = [(name, name, value) for name, value in fields if name[:1] != b":"]
+            self._head = head
+        self._wake()
+
+    def got_data(self, data: bytes, size: int) -> None:
+        self._owed += len(data)
+        self.connection.take(number=self.number or 0, size=size - len(data))  # padding is nobody's to take
+        if data:
+            self._size += len(data)
+            self._parts.append(data)
+            self._wake()
+
+    def got_end(self) -> None:
+        head, said = self._head, None
+        if head is not None and not (self._is_head or head.status in (204, 304)):
+            said = next((value for _, name, value in head.headers if name == b"content-length"), None)
+        if said is not None and said != b"%d" % self._size:
+            self.fail(BadAnswer, f"a body of {self._size} bytes, where content-length says {said!r}")
+        else:
+            self._is_complete = True
+            self._wake()
+
+    def got_reset(self, code: int) -> None:
+        self._is_sent = True  # as far as it is going to be
+        if code == h2.errors.ErrorCodes.REFUSED_STREAM:
+            self.refuse("REFUSED_STREAM", is_stale=False)
+        elif not self._is_complete:
+            self.fail(BadAnswer, f"the stream was reset: {_name(code)}")
+
+    def refuse(self, why: str, *, is_stale: bool) -> None:
+        if self._head is not None:
+            self.fail(BadAnswer, f"{why}, in the midst of its answer")
+        else:
+            self._refusal, self._is_stale = why, is_stale
+            self._wake()
+
+    def fail(self, kind: type[WireError], text: str, *, is_stale: bool = False) -> None:
+        if self._failure is None and not self._is_complete:
+            self._failure, self._is_stale = (kind, text), is_stale
+            self._wake()
+
+
+def _name(code: int) -> str:
+    try:
+        return h2.errors.ErrorCodes(code).name
+    except ValueError:
+        return str(code)
