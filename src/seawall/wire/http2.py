@@ -2,8 +2,8 @@
 One HTTP/2 connection: h2 keeps the protocol's state, and what comes is given to the stream that it is for.
 
 Rules: a connection that goes away takes no new stream, and ends with its last one; what its GOAWAY promises is waited
-for. One that says nothing is asked by PING before it is used again. Frames are given to h2 one by one, for of what comes
-in one piece with a bad one it loses all; never a GOAWAY, after which it would take nothing more. Source: RFC 9113.
+for. One that says nothing is asked by PING before it is used again. Frames are given to h2 one by one, for of what
+comes in one piece with a bad one it loses all; never a GOAWAY, after which it takes nothing more. Source: RFC 9113.
 """
 
 from __future__ import annotations
