@@ -16,6 +16,7 @@ outcome: it is never retried, and counts for the breaker only where it was our o
 from __future__ import annotations
 
 import asyncio
+import uuid
 from collections.abc import Callable, Mapping
 from random import Random
 from typing import TYPE_CHECKING, TypeVar
@@ -143,6 +144,8 @@ class Layers:
         """Retry: attempts until one is good, or not worth or safe to be followed by another."""
         settings = hop.policy.retry
         retries: Retries | None = None
+        if isinstance(settings, Retry) and settings.idempotency_key and exchange.method not in settings.methods:
+            exchange.give_key(f'"{uuid.UUID(int=self._rng.getrandbits(128), version=4)}"')
         now, delay = started_at, 0.0
         self.origins.deposit(hop.state, started_at)
         while True:

@@ -46,6 +46,9 @@ class Exchange(Protocol[R]):
     def has_key(self) -> bool:
         """The request carries an Idempotency-Key."""
 
+    def give_key(self, key: str) -> None:
+        """Have the request carry this Idempotency-Key, unless it has one."""
+
     def is_replayable(self) -> bool:
         """Whether the request's body can be sent from its beginning."""
 

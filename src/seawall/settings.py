@@ -58,6 +58,8 @@ class Retry:
         rejected_statuses: Of those, the ones that say "not processed": safe for any method. 429; add 503 where your
             server sends it before it works.
         methods: Idempotent ones (RFC 9110 section 9.2.2).
+        idempotency_key: Give what isn't idempotent an ``Idempotency-Key``, one a call, which makes it repeatable: for
+            servers that heed it (IETF draft-ietf-httpapi-idempotency-key-header-07). False: most don't.
         max_retry_after: Longest Retry-After that is waited for, s; a longer one: the answer is returned now.
         wait: A tenacity strategy in place of full jitter. Retry-After is respected all the same.
         stop: A tenacity strategy beside *max_attempts*: whichever says stop first.
@@ -71,6 +73,7 @@ class Retry:
     statuses: Collection[int] = frozenset({408, 425, 429, 500, 502, 503, 504})
     rejected_statuses: Collection[int] = frozenset({429})
     methods: Collection[str] = frozenset({"GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"})
+    idempotency_key: bool = False
     max_retry_after: float = 30.0
     wait: Strategy | None = None
     stop: Strategy | None = None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import uuid
 
 import httpx
 import pytest
@@ -94,6 +95,21 @@ async def test_post_with_a_key_is_repeated_whole(client, serve, step):
     response = await client.post(server.url, content=b"order", headers={"Idempotency-Key": '"1"'})
     assert response.status_code == 200
     assert [(r.body, r.headers["idempotency-key"]) for r in server.requests] == [(b"order", '"1"')] * 2
+
+
+async def test_keys_are_made_where_asked_for(stack, serve):
+    """One a call, kept over its attempts, as a quoted string; none for what is idempotent, or has its own."""
+    server = await serve(in_turn(reset, ok))
+    retry = seawall.Retry(backoff=0, idempotency_key=True)
+    client = await stack.enter_async_context(seawall.Client(retry=retry))
+    response = await client.post(server.url, content=b"order")
+    await client.post(server.url, content=b"order")
+    await client.post(server.url, content=b"order", headers={"Idempotency-Key": '"mine"'})
+    await client.put(server.url, content=b"order")
+    keys = [request.headers.get("idempotency-key") for request in server.requests]
+    assert keys[0] == keys[1] == response.request.headers["idempotency-key"] != keys[2]
+    assert str(uuid.UUID(keys[0].strip('"'))) == keys[0].strip('"')
+    assert keys[3:] == ['"mine"', None]
 
 
 async def test_post_to_a_refused_port_is_retried(client):

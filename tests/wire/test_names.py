@@ -186,6 +186,39 @@ async def test_stale_answer_serves_while_dns_is_down(client, dns, serve, clock):
         await client.get(url)
 
 
+async def test_only_the_first_waits_for_a_silent_dns(stack, dns, serve, clock):
+    """Before an old answer is used: those that come later are served at once, the lookup is silent already."""
+    server = await serve(ok)
+    dns.zone["quiet.test"] = Name(a=("127.0.0.1",), ttl=1)
+    url = f"http://quiet.test:{server.port}"
+    limits = httpx.Limits(max_keepalive_connections=0)
+    slow = settings(dns, stale_wait=0.5, timeout=5.0)
+    client = await stack.enter_async_context(seawall.Client(dns=slow, clock=clock, limits=limits, retry=None))
+    await client.get(url)
+    dns.zone["quiet.test"].drop = -1
+    clock.ahead = 10.0
+    waited = []
+    for _ in range(6):
+        response = await client.get(url)
+        marks = dict(response.extensions["seawall"][0].marks)
+        waited.append(marks[seawall.Phase.CONNECTING] - marks[seawall.Phase.RESOLVING])
+    assert waited[0] >= 0.45
+    assert max(waited[1:]) < 0.3
+
+
+async def test_as_many_names_are_kept_as_it_says(client, dns, serve):
+    """Of both families."""
+    for number in range(40):
+        dns.zone[f"n{number}.test"] = Name(a=("127.0.0.1",))
+    names = client._shared.wire.names
+    names._cache._max = 2 * 40
+    assert seawall.DNS().max_entries * 2 == type(names._cache)(seawall.DNS(), families=2)._max
+    origins = [seawall.Origin("http", f"n{number}.test", 80) for number in range(40)]
+    for origin in origins:
+        await names.resolve(origin)
+    assert all(names.cached(origin) is not None for origin in origins)
+
+
 async def test_name_that_fails_is_left_alone_for_a_while(client, dns, serve, clock):
     """The first failure may be asked about at once, then after 1 s, 2 s, 4 s; an answer ends it (RFC 9520)."""
     server = await serve(ok)

@@ -47,10 +47,16 @@ class Failures(NamedTuple):
 
 
 class Cache:
-    """(host, family) → what is known; least recently used goes first."""
+    """
+    (host, family) → what is known; least recently used goes first.
 
-    def __init__(self, settings: DNS) -> None:
+    Args:
+        families: Kept of each name.
+    """
+
+    def __init__(self, settings: DNS, *, families: int = 1) -> None:
         self._settings = settings
+        self._max = settings.max_entries * families
         self._entries: OrderedDict[tuple[str, int], Entry] = OrderedDict()
         self._failures: OrderedDict[tuple[str, int], Failures] = OrderedDict()
 
@@ -87,7 +93,7 @@ class Cache:
         self._entries[host, family] = entry
         self._entries.move_to_end((host, family))
         self._failures.pop((host, family), None)
-        while len(self._entries) > settings.max_entries:
+        while len(self._entries) > self._max:
             self._entries.popitem(last=False)
         return entry
 
@@ -102,7 +108,7 @@ class Cache:
         number = 1 if known is None else known.number + 1
         rest = 0.0 if number == 1 else min(MAX_REST, MIN_REST * 2.0 ** min(number - 2, 10))
         self._failures[host, family] = Failures(number, error, now + rest)
-        while len(self._failures) > self._settings.max_entries:
+        while len(self._failures) > self._max:
             self._failures.popitem(last=False)
 
     def failure(self, host: str, family: int, now: float) -> ResolveError | None:

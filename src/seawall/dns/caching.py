@@ -69,8 +69,9 @@ class CachingResolver:
         self._now = now
         self._families = families
         self._fallback = fallback
-        self._cache = Cache(settings)
+        self._cache = Cache(settings, families=len(families))
         self._lookups: dict[tuple[str, int], asyncio.Task[Answer]] = {}
+        self._asked_at: dict[tuple[str, int], float] = {}  # when each of them began
         self._stats: OrderedDict[str, list[int]] = OrderedDict()
         self._hits: OrderedDict[str, dict[int, _Hit]] = OrderedDict()  # by host and port; forgotten with each lookup
 
@@ -127,7 +128,7 @@ class CachingResolver:
         host = _key(origin)
         is_asked = any((host, slot) in self._lookups for slot in self._slots(origin.port))
         search = self._search(host, origin.port)
-        if not is_asked:  # who comes next need not wait too
+        if not (is_asked or self._is_resting(host, origin.port)):  # who comes next need not wait too
             await search.wait(self._now() + self._settings.stale_wait)
         return _merge(host, search.results()) if search.is_decided else None
 
@@ -164,7 +165,8 @@ class CachingResolver:
         give_up_at = now + settings.timeout
         stale = self._stale(origin)
         if stale is not None:
-            await search.wait(now + settings.stale_wait)
+            if not self._is_resting(host, origin.port):
+                await search.wait(self._first_asked(host, origin.port, now) + settings.stale_wait)
             if not search.is_decided:
                 self._count(host, 1)
                 self._events.emit(StaleServed(host, stale.addresses))
@@ -218,6 +220,7 @@ class CachingResolver:
                 self._ask(host, port, slot), context=contextvars.Context(), name=f"seawall dns {host}"
             )
             self._lookups[host, slot] = task
+            self._asked_at[host, slot] = self._now()
             task.add_done_callback(lambda done: self._finished(host, port, slot, done))
         return task
 
@@ -235,7 +238,7 @@ class CachingResolver:
             return answer._replace(ttl=SYSTEM_TTL) if answer.ttl is None else answer
 
     def _finished(self, host: str, port: int, slot: int, task: asyncio.Task[Answer]) -> None:
-        del self._lookups[host, slot]
+        del self._lookups[host, slot], self._asked_at[host, slot]
         self._hits.pop(host, None)
         if task.cancelled():
             return
@@ -257,6 +260,15 @@ class CachingResolver:
         else:
             self._failed(host, slot, found, now)
         self._cache.align(host, slots, now)
+
+    def _is_resting(self, host: str, port: int) -> bool:
+        """Lookups of it keep failing, so nothing is to be expected of the ones that may be under way."""
+        now = self._now()
+        return any(self._cache.failure(host, slot, now) is not None for slot in self._slots(port))
+
+    def _first_asked(self, host: str, port: int, now: float) -> float:
+        """When the lookups of it began: who comes later need not wait as long as the first."""
+        return min(self._asked_at.get((host, slot), now) for slot in self._slots(port))
 
     def _failed(self, host: str, slot: int, error: ResolveError, now: float) -> None:
         self._cache.fail(host, slot, error, now)

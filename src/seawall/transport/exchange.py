@@ -114,6 +114,9 @@ class Exchange:
     def has_key(self) -> bool:
         return "idempotency-key" in self.request.headers
 
+    def give_key(self, key: str) -> None:
+        self.request.headers.setdefault("Idempotency-Key", key)
+
     def end(self) -> None:
         """Give the request its own stream back: applications look at it, and send it again."""
         if isinstance(self.request.stream, _OneShot):

@@ -1,0 +1,189 @@
+"""Names: known, cold, dead, moved or half dead, and a DNS server that falls silent, in seawall and other clients."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import statistics
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TypeAlias
+
+from .dns_client import COLD, DEAD, HITS, KNOWN, LATER
+from .machine import SERVER_CORE, child, conditions, is_installed, start
+
+OUTAGE, QUICK_OUTAGE = 10, 6  # s, in place of a minute
+GUARD = 60.0  # s for a run
+PACKAGES = ("seawall", "aiodns", "pycares", "aiohttp", "niquests", "httpx")
+CLIENTS = ("seawall", "aiohttp", "niquests")
+WHO = {  # else: all of CLIENTS
+    "limit": ("the server",),
+    "hit": ("seawall", "aiohttp"),
+    "cold": (*CLIENTS, "getaddrinfo"),
+}
+Cell: TypeAlias = tuple[str, str]
+
+# case, its title, and rows of it: figure, what, target
+TABLE: dict[str, tuple[str, list[tuple[str, str, str]]]] = {
+    "hit": (
+        f"a name that is known, {HITS:,} times",
+        [
+            ("suspended", "coroutines that were suspended", "0"),
+            ("cached_ns", "without a coroutine", ""),
+            ("resolve_ns", "with one", "< 10 µs"),
+        ],
+    ),
+    "cold": (
+        f"{COLD:,} cold names at once, both families",
+        [
+            ("lost", "lost answers", "0"),
+            ("wall_ms", "wall time", "as the server"),
+            ("queries", "queries", f"{2 * COLD}"),
+            ("again", "queries for the same names, again (TTL 60)", "0"),
+        ],
+    ),
+    "dead_names": (
+        f"{DEAD} dead names in flight, 100 connections",
+        [
+            ("alone_ms", "a cold name and a connection, without them", ""),
+            ("added_ms", "added beside them, median", "< 10 ms"),
+            ("added_most_ms", "added beside them, at most", "< 50 ms"),
+            ("failed", "of 20, not answered within 3 s", "0"),
+            ("thread_alone_ms", "asyncio.to_thread, without them", ""),
+            ("thread_ms", "beside them, median", "as without"),
+            ("thread_most_ms", "beside them, at most", "< 50 ms"),
+            ("end_ms", "cancel, close, end of asyncio.run", "< 100 ms"),
+        ],
+    ),
+    "outage": (
+        f"the server is silent, {KNOWN} known names of TTL 1, no connection kept",
+        [
+            ("requests", "requests", ""),
+            ("served_percent", "served within 3 s", "100 %"),
+            ("before_ms", "a request before it", ""),
+            ("first_added_ms", "added, first of each name", "< 250 ms"),
+            ("rest_added_ms", "added, the others", "< 10 ms"),
+            ("at_once_percent", "of these, within 50 ms", "100 %"),
+            ("fresh_ms", "fresh again, after its return", "< 1 s"),
+            ("fresh_most_ms", "the last name", "< 2 s"),
+        ],
+    ),
+    "moved": (
+        "a name of TTL 1 moves, connections kept, 10 in flight",
+        [
+            ("late", "requests from 2 s after it on, for 3 s", ""),
+            ("late_old", "of them, to the old address", "0"),
+            ("last_old_ms", "the last one to it, after the move", "< 2 s"),
+            ("failed", "not answered", "0"),
+        ],
+    ),
+    "hole": (
+        "the first of two addresses swallows SYNs, no connection kept",
+        [
+            ("alone_ms", "a request to the good one alone", ""),
+            ("first_added_ms", "added, first request", "< 300 ms"),
+            ("later_added_ms", f"added, {LATER} later ones", "< 10 ms"),
+            ("failed", "not answered", "0"),
+        ],
+    ),
+}
+
+
+@contextmanager
+def servers() -> Iterator[tuple[str, str, str]]:
+    """The DNS server's address, and the HTTP server's two ports."""
+    with (
+        start("benchmarks.dns_server", "dns", core=SERVER_CORE) as names,
+        start("benchmarks.dns_server", "http", core=SERVER_CORE) as http,
+    ):
+        assert names.stdout is not None
+        assert http.stdout is not None
+        try:
+            good, hole = http.stdout.readline().split()
+            yield f"127.0.0.1:{names.stdout.readline().strip()}", good, hole
+        finally:
+            names.communicate("")
+            http.communicate("")
+
+
+def measure(repeat: int, seconds: int) -> tuple[dict[Cell, list[dict[str, float]]], dict[Cell, str]]:
+    """
+    Returns:
+        Runs of each case and client, interleaved, and why one failed.
+    """
+    runs: dict[Cell, list[dict[str, float]]] = {
+        (case, client): []
+        for case in ("limit", *TABLE)
+        for client in WHO.get(case, CLIENTS)
+        if client not in CLIENTS or is_installed(client)
+    }
+    failures: dict[Cell, str] = {}
+    with servers() as (names, good, hole):
+        for _ in range(repeat):
+            for (case, client), done in runs.items():
+                try:
+                    output = child("benchmarks.dns_client", case, client, names, good, hole, seconds, seconds=GUARD)
+                    done.append(json.loads(output))
+                except ValueError as error:
+                    failures[case, client] = str(error)
+    return runs, failures
+
+
+def main(arguments: list[str]) -> int:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks dns", description=__doc__)
+    parser.add_argument("--repeat", type=int, default=3, help="runs of each, interleaved; the median counts")
+    parser.add_argument("--json", metavar="FILE", help="write all runs and medians")
+    parser.add_argument("--quick", action="store_true", help=f"an outage of {QUICK_OUTAGE} s, not {OUTAGE}")
+    options = parser.parse_args(arguments)
+    seconds = QUICK_OUTAGE if options.quick else OUTAGE
+    head = conditions(PACKAGES, arguments, "dns")
+    started_at = time.perf_counter()
+    print(head, flush=True)
+    runs, failures = measure(options.repeat, seconds)
+    medians = {
+        cell: {name: statistics.median(run[name] for run in done) for name in done[0]}
+        for cell, done in runs.items()
+        if done
+    }
+    print(f"medians of {options.repeat} interleaved runs; {time.perf_counter() - started_at:.0f} s in all")
+    print(f"the outage lasts {seconds} s, not a minute; seawall.testing's DNS server and HTTP on loopback, one core")
+    if server := medians.get(("limit", "the server")):
+        print(
+            f"the DNS server itself: {2 * COLD:,} queries at once in {server['wall_ms']:.0f} ms, "
+            f"{server['per_second']:,.0f}/s, {server['lost']:.0f} lost"
+        )
+    print("httpx can't be pointed at a DNS server; getaddrinfo, which it calls, neither: it was given a name of")
+    print("/etc/hosts, so no query. aiohttp: AsyncResolver, cache of 1 s (as it comes: 10 s, whatever the TTL).")
+    print(f"\n{'':54}{'target':>16}{'seawall':>12}{'aiohttp':>12}{'niquests':>12}{'getaddrinfo':>12}")
+    for case, (title, rows) in TABLE.items():
+        print(title)
+        for figure, what, target in rows:
+            cells = [medians.get((case, client), {}).get(figure) for client in (*CLIENTS, "getaddrinfo")]
+            shown = "".join(f"{value(figure, cell):>12}" for cell in cells)
+            print(f"  {what:52}{target:>16}{shown}".rstrip())
+    for (case, client), why in failures.items():
+        print(f"a run failed: {case}, {client}: {why}")
+    if options.json:
+        written = [
+            {"case": case, "client": client, "failed": failures.get((case, client)), "runs": done}
+            | {"median": medians.get((case, client))}
+            for (case, client), done in runs.items()
+        ]
+        Path(options.json).write_text(json.dumps({"conditions": head.splitlines(), "cells": written}, indent=1))
+    return 0
+
+
+def value(figure: str, number: float | None) -> str:
+    """As text with its unit, which the figure's name ends with."""
+    if number is None:
+        return "-"
+    if math.isinf(number):
+        return "never"
+    if figure.endswith("_ns"):
+        return f"{number / 1e3:.1f} µs"
+    if figure.endswith("_ms"):
+        return f"{number:.1f} ms"
+    return f"{number:.0f} %" if figure.endswith("_percent") else f"{number:.0f}"

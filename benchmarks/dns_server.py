@@ -1,0 +1,54 @@
+"""
+The other side of `dns`, each in a process of its own: ``python -m benchmarks.dns_server dns`` and ``http`` print their
+ports and end with their standard input.
+
+dns: seawall.testing's server. http: answers with the address that it was asked at, 127.0.0.1 or 127.0.0.2; on the
+second of its ports the first of these is a black hole.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+
+from seawall.testing import FaultServer
+from seawall.testing.dns import DNSServer, Name
+
+from .machine import raise_descriptors
+
+FIRST, SECOND = "127.0.0.1", "127.0.0.2"
+BACKLOG = 1024
+ZONE = {"two.test": Name(a=(FIRST, SECOND)), "one.test": Name(a=(SECOND,))}
+
+
+class Telling(asyncio.Protocol):
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+        address = transport.get_extra_info("sockname")[0].encode()
+        self._answer = b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n%s" % (len(address), address)
+
+    def data_received(self, data: bytes) -> None:
+        self._transport.write(self._answer * data.count(b"\r\n\r\n"))
+
+
+async def serve(kind: str) -> None:
+    loop = asyncio.get_running_loop()
+    if kind == "dns":
+        async with DNSServer(ZONE) as names:
+            print(names.port, flush=True)
+            await loop.run_in_executor(None, sys.stdin.read)
+        return
+    async with FaultServer() as faults:
+        hole = faults.listen("blackhole")
+        await loop.create_server(Telling, SECOND, hole.port, backlog=BACKLOG)
+        good = await loop.create_server(Telling, FIRST, 0, backlog=BACKLOG)
+        port = good.sockets[0].getsockname()[1]
+        await loop.create_server(Telling, SECOND, port, backlog=BACKLOG)
+        print(port, hole.port, flush=True)
+        await loop.run_in_executor(None, sys.stdin.read)
+
+
+if __name__ == "__main__":
+    raise_descriptors()
+    asyncio.run(serve(sys.argv[1]))
