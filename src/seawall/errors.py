@@ -142,7 +142,14 @@ class StreamRefused(Unsent):
 
 
 class ResolveError(Unsent):
-    """The host's name gave no address."""
+    """
+    The host's name gave no address.
+
+    Attributes:
+        is_resting: It failed just before, and was not asked for again: this says nothing new.
+    """
+
+    is_resting: bool = False
 
 
 class NameNotFound(ResolveError):

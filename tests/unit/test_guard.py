@@ -47,6 +47,8 @@ def test_lists():
     assert guard.refusal("::1") is None
     assert guard.refusal("10.1.2.3") == guard.refusal("8.8.8.8") == "Guard.deny has it"
     assert guard.refusal("10.2.0.1") == "private"
+    assert guard.refusal("64:ff9b::808:808") == "Guard.deny has it"  # NAT64 of 8.8.8.8
+    assert guard.refusal("64:ff9b::a01:909") is None
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,8 @@ SIX = [Address(f"2001:db8::{number}") for number in range(1, 3)]
 
 
 def answer(*addresses: Address, ranks: list[tuple[int, int]] | None = None) -> Answer:
-    return Answer(addresses, None, "dns", tuple(Rank(*rank) for rank in ranks or ()))
+    """Each address is a target of its own."""
+    return Answer(addresses, None, "dns", tuple(Rank(*rank, target) for target, rank in enumerate(ranks or ())))
 
 
 def test_families_in_turn():
@@ -41,6 +42,16 @@ def test_weights():
     assert 5700 < firsts[FOUR[0]] < 6300
     assert 2700 < firsts[FOUR[1]] < 3300
     assert ordered(answer(*FOUR, ranks=ranks), 0, rng=rng)[-1] == FOUR[2]
+
+
+def test_the_weight_is_the_targets():
+    """However many addresses it has, and of whatever family they are."""
+    addresses = (*FOUR, SIX[0])
+    ranks = (Rank(1, 50, 0), Rank(1, 50, 0), Rank(1, 50, 0), Rank(1, 50, 1))
+    rng = Random(7)
+    dials = [ordered(Answer(addresses, None, "srv", ranks), turn, rng=rng) for turn in range(4000)]
+    assert 1800 < sum(dial[0] == SIX[0] for dial in dials) < 2200
+    assert {dial[0] for dial in dials} == set(addresses)
 
 
 @given(st.lists(st.tuples(st.integers(0, 2), st.integers(0, 65535)), min_size=1, max_size=20), st.integers(0, 10**6))

@@ -150,3 +150,42 @@ async def test_srv_that_is_none(stack, dns):
             await ask(stack, SRVResolver(service, nameservers=[dns.address]), "http://x.test/")
     with pytest.raises(ValueError, match="must look like"):
         SRVResolver("orders.example.com")
+
+
+async def test_srv_target_that_is_silent(stack, dns, serve):
+    """Is left out: it doesn't take the others with it."""
+    server = await serve(ok)
+    dns.zone["_http._tcp.test"] = Name(srv=((1, 0, 1, "mute.test"), (1, 0, server.port, "one.test")))
+    dns.zone["one.test"] = Name(a=("127.0.0.1",))
+    dns.zone["mute.test"] = Name(a=("127.0.0.1",), drop=-1)
+    resolver = SRVResolver("_http._tcp.test", nameservers=[dns.address])
+    assert (await ask(stack, resolver, "http://x.test/")).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        seawall.Answer((seawall.Address("127.0.0.1", 70_000),), None, "mine"),
+        seawall.Answer((seawall.Address("127.0.0.1"),), None, "mine", (seawall.Rank(1, 1, 0),) * 2),
+    ],
+)
+async def test_resolver_that_is_wrong(stack, answer):
+    """An error of ours that says so, whatever it gives."""
+    with pytest.raises(seawall.ResolverFailure, match="the resolver gave"):
+        await ask(stack, FunctionResolver(lambda host, port: answer), "http://x.test/")
+
+
+async def test_all_of_a_chain_are_closed(stack):
+    """Though one of them fails at it."""
+    closed = []
+
+    class Mine(StaticResolver):
+        async def aclose(self) -> None:
+            closed.append(self)
+            raise OSError("can't")
+
+    first, second = Mine({}), Mine({})
+    client = seawall.Client(resolver=ChainResolver(first, second))
+    with pytest.raises(OSError, match="can't"):
+        await client.aclose()
+    assert set(closed) == {first, second}

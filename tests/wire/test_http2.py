@@ -584,3 +584,20 @@ async def test_server_that_only_makes_us_answer(client, by_hand):
     with pytest.raises(seawall.BadAnswer, match="carry nothing"):
         await client.get(await by_hand(script), timeout=30, extensions=seawall.options(retry=None, deadline=30))
     await ended.wait()
+
+
+async def test_connections_grow_old(server):
+    """Past max_connection_age an idle one is closed, not passed over."""
+    ahead = 0.0
+
+    class Shifted(seawall.Clock):
+        def now(self) -> float:
+            return super().now() + ahead
+
+    limits = httpx.Limits(keepalive_expiry=None)
+    made = seawall.Client(http1=False, http2=True, clock=Shifted(), max_connection_age=60.0, limits=limits)
+    async with made as client:
+        for _ in range(5):
+            await client.get(server.ports["h2:clear"].url + "/x/ok")
+            assert client.stats().connections == 1
+            ahead += 61.0

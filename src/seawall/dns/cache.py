@@ -13,13 +13,16 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from ..errors import NoAddress, ResolveError
+from ..origin import Address
 from ..settings import DNS
 from .resolver import Answer
 
 __all__ = ["Cache", "Entry", "Failures"]
 
 REFRESH_AT = 0.8  # of the TTL
-MIN_REST, MAX_REST = 1.0, 5.0  # s; RFC 9520 section 3.2 asks for 1 s to 5 min
+MIN_REST, MAX_REST = 0.25, 5.0  # s; RFC 9520 section 3.2 asks resolvers, which have many clients, for 1 s to 5 min
+MAX_GONE = 256  # addresses of one name
+MANY_RETURNS = 4  # a service that fails over and back brings one back each time
 REFRESH_MIN_TTL = 5.0  # s; below it, refreshing ahead doubles the queries for nothing
 
 
@@ -59,6 +62,8 @@ class Cache:
         self._max = settings.max_entries * families
         self._entries: OrderedDict[tuple[str, int], Entry] = OrderedDict()
         self._failures: OrderedDict[tuple[str, int], Failures] = OrderedDict()
+        self._gone: OrderedDict[tuple[str, int], dict[Address, None]] = OrderedDict()  # left the record; oldest first
+        self._returns: dict[tuple[str, int], int] = {}  # addresses of it that were gone and came back
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -90,6 +95,7 @@ class Cache:
             ttl = settings.negative_ttl
         ahead = ttl * REFRESH_AT if isinstance(answer, Answer) and ttl >= REFRESH_MIN_TTL else ttl
         entry = Entry(answer, now + ahead, now + ttl)
+        self._compare((host, family), answer)
         self._entries[host, family] = entry
         self._entries.move_to_end((host, family))
         self._failures.pop((host, family), None)
@@ -97,12 +103,30 @@ class Cache:
             self._entries.popitem(last=False)
         return entry
 
+    def gives_subsets(self, host: str, family: int) -> bool:
+        """Its addresses come and go and come again, as a load balancer's: one that is missing is not gone."""
+        return self._returns.get((host, family), 0) >= MANY_RETURNS
+
+    def _compare(self, key: tuple[str, int], answer: Answer | ResolveError) -> None:
+        before = self._entries.get(key)
+        if before is None or not isinstance(before.answer, Answer) or not isinstance(answer, Answer):
+            return
+        gone = self._gone.setdefault(key, {})
+        for address in answer.addresses:
+            if gone.pop(address, False) is None:
+                self._returns[key] = self._returns.get(key, 0) + 1
+        gone.update(dict.fromkeys(address for address in before.answer.addresses if address not in answer.addresses))
+        while len(gone) > MAX_GONE:
+            del gone[next(iter(gone))]
+        while len(self._gone) > self._max:
+            self._returns.pop(self._gone.popitem(last=False)[0], None)
+
     def fail(self, host: str, family: int, error: ResolveError, now: float) -> None:
         """
         Note that a lookup failed.
 
-        The first failure is forgiven, for a datagram may be lost; then the name rests for 1 s, 2 s, 4 s, 5 s at most:
-        a resolver that is back is to be noticed within that time.
+        The first failure is forgiven, for a datagram may be lost; then the name rests for 0.25 s, 0.5 s, 1 s, 2 s, 4 s,
+        5 s at most: a resolver that is back is to be noticed within that time.
         """
         known = self._failures.pop((host, family), None)
         number = 1 if known is None else known.number + 1

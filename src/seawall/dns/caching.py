@@ -25,6 +25,7 @@ from .system import SystemResolver
 
 __all__ = ["CachingResolver"]
 
+CLOSE_TIMEOUT = 0.5  # s that lookups have to end in
 MAX_PORTS = 64  # of one name, put together ahead
 RECHECK = 5.0  # s until a connection's address is looked up again, where that failed
 SYSTEM_TTL = 10.0  # s; getaddrinfo gives none: aiohttp's figure
@@ -114,23 +115,26 @@ class CachingResolver:
         entries = [self._cache.fresh(host, slot, now) for slot in self._slots(origin.port)]
         return min((RECHECK if entry is None else entry.expires_at - now for entry in entries), default=RECHECK)
 
-    async def recheck(self, origin: Origin) -> Answer | None:
+    async def is_still(self, origin: Origin, address: Address) -> bool | None:
         """
-        What is known by now, for who has a connection and would like to know whether its address is still good.
+        Whether an address that was dialled is in its name's record still; None: nobody knows.
 
-        Returns:
-            None: nothing certain within `DNS.stale_wait`.
-        Raises:
-            NameNotFound, NoAddress: There is none any more.
+        Who asks first waits for it, `DNS.stale_wait` at most. A name that gives subsets of its addresses keeps all.
         """
-        if found := self.cached(origin):
-            return found
-        host = _key(origin)
-        is_asked = any((host, slot) in self._lookups for slot in self._slots(origin.port))
-        search = self._search(host, origin.port)
-        if not (is_asked or self._is_resting(host, origin.port)):  # who comes next need not wait too
-            await search.wait(self._now() + self._settings.stale_wait)
-        return _merge(host, search.results()) if search.is_decided else None
+        host, slots = _key(origin), self._slots(origin.port)
+        slot = slots[0] if len(slots) == 1 else _family(address)
+        if (entry := self._cache.fresh(host, slot, self._now())) is None:
+            is_asked = (host, slot) in self._lookups
+            if self._cache.failure(host, slot, self._now()) is None:
+                lookup = self._lookup(host, origin.port, slot)
+                if not is_asked:
+                    await asyncio.wait([lookup], timeout=self._settings.stale_wait)
+            if (entry := self._cache.fresh(host, slot, self._now())) is None:
+                self._ask_system(host, origin.port)  # for who comes next
+                return None
+        if not isinstance(entry.answer, Answer):
+            return False
+        return address in entry.answer.addresses or self._cache.gives_subsets(host, slot)
 
     def late(self, origin: Origin) -> Callable[[], Awaitable[list[Address]]] | None:
         """What is still to come for a name that was resolved already, such as its other family; None: nothing is."""
@@ -167,18 +171,17 @@ class CachingResolver:
         if stale is not None:
             if not self._is_resting(host, origin.port):
                 await search.wait(self._first_asked(host, origin.port, now) + settings.stale_wait)
+            if not search.is_decided and (system := self._ask_system(host, origin.port)) is not None:
+                search.lookups.append(system)
+                await search.wait(self._asked_at.get((host, SYSTEM), now) + settings.stale_wait)
             if not search.is_decided:
                 self._count(host, 1)
                 self._events.emit(StaleServed(host, stale.addresses))
                 return stale
         if self._fallback is not None:
             await search.wait(min(now + settings.fallback_after, give_up_at))
-            if not search.is_decided and not self._fallback.is_saturated:
-                failure = self._cache.failure(host, SYSTEM, self._now())
-                if failure is None:
-                    search.lookups.append(self._lookup(host, origin.port, SYSTEM))
-                else:
-                    search.known.append(failure)
+            if not search.is_decided and (system := self._ask_system(host, origin.port)) is not None:
+                search.lookups.append(system)
         await search.wait(give_up_at)
         if not search.is_decided and not search.is_done:
             raise ResolveTimeout(
@@ -186,14 +189,17 @@ class CachingResolver:
                 origin=origin,
                 elapsed=settings.timeout,
             )
-        return _merge(host, search.results())
+        results = search.results()
+        if stale is not None:  # of a family that failed, beside what the other one has
+            results += [old for slot in self._slots(origin.port) if (old := self._old(origin, slot)) is not None]
+        return _merge(host, results)
 
     async def aclose(self) -> None:
         lookups = list(self._lookups.values())
         for task in lookups:
             task.cancel()
         if lookups:
-            await asyncio.wait(lookups)
+            await asyncio.wait(lookups, timeout=CLOSE_TIMEOUT)
         await self._upstream.aclose()
         if self._fallback is not None:
             await self._fallback.aclose()
@@ -205,7 +211,7 @@ class CachingResolver:
         lookups: list[asyncio.Task[Answer]] = []
         for slot in self._slots(port):
             entry = self._cache.fresh(host, slot, now)
-            found = self._cache.failure(host, slot, now) if entry is None else entry.answer
+            found = _resting(self._cache.failure(host, slot, now)) if entry is None else entry.answer
             if found is None:
                 lookups.append(self._lookup(host, port, slot))
             else:
@@ -235,6 +241,10 @@ class CachingResolver:
             for address in answer.addresses:
                 if literal(address.ip) is None:
                     raise ResolverFailure(f"{host}: the resolver gave {address.ip!r}, which is no IP address")
+                if address.port is not None and not 1 <= address.port <= 65535:
+                    raise ResolverFailure(f"{host}: the resolver gave port {address.port!r}, which is none")
+            if answer.ranks and len(answer.ranks) != len(answer.addresses):
+                raise ResolverFailure(f"{host}: the resolver gave as many ranks as there are not addresses")
             return answer._replace(ttl=SYSTEM_TTL) if answer.ttl is None else answer
 
     def _finished(self, host: str, port: int, slot: int, task: asyncio.Task[Answer]) -> None:
@@ -279,10 +289,25 @@ class CachingResolver:
         """What is kept apart under a name: families, or ports where a resolver may answer with some."""
         return (port,) if self._families == (0,) else self._families
 
+    def _ask_system(self, host: str, port: int) -> asyncio.Task[Answer] | None:
+        """The system's resolver too, where there is one and it can."""
+        fallback = self._fallback
+        if fallback is None or self._cache.failure(host, SYSTEM, self._now()) is not None:
+            return None
+        return (
+            None if fallback.is_saturated and (host, SYSTEM) not in self._lookups else self._lookup(host, port, SYSTEM)
+        )
+
+    def _old(self, origin: Origin, slot: int) -> Answer | None:
+        """What may serve of a slot of which nothing is known any more."""
+        host, now = _key(origin), self._now()
+        if self._cache.fresh(host, slot, now) is not None:
+            return None
+        return self._cache.stale(host, slot, now, is_secure=origin.is_secure)
+
     def _stale(self, origin: Origin) -> Answer | None:
-        now, host = self._now(), _key(origin)
         slots = self._slots(origin.port)
-        found = [self._cache.stale(host, slot, now, is_secure=origin.is_secure) for slot in slots]
+        found = [self._old(origin, slot) for slot in slots]
         addresses = tuple(address for answer in found if answer is not None for address in answer.addresses)
         return Answer(addresses, None, "stale") if addresses else None
 
@@ -358,6 +383,11 @@ class _Search:
             await asyncio.wait(pending, timeout=limit, return_when=asyncio.FIRST_COMPLETED)
 
 
+def _resting(error: ResolveError | None) -> ResolveError | None:
+    """The same, once more, without having been asked."""
+    return None if error is None else type(error)(*error.args, **{**vars(error), "is_resting": True})
+
+
 def _result(task: asyncio.Task[Answer]) -> Answer | ResolveError:
     """What a finished lookup found; whatever a resolver raised that isn't of ours is its failure."""
     if task.cancelled():
@@ -385,7 +415,8 @@ def _merge(host: str, results: list[Answer | ResolveError]) -> Answer:
     for kind in (NameNotFound, ResolverFailure, ResolveTimeout, NoAddress):
         for result in results:
             if isinstance(result, kind):
-                raise type(result)(f"{host}: {_without(host, str(result))}") from result
+                text = f"{host}: {_without(host, str(result))}"
+                raise type(result)(text, is_resting=result.is_resting) from result
     raise NoAddress(f"{host}: no address")
 
 

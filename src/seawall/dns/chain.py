@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AsyncExitStack
 
 from ..errors import NameNotFound
 from ..origin import Address, Origin
@@ -33,13 +34,13 @@ class Chained:
     def late(self, origin: Origin) -> Callable[[], Awaitable[list[Address]]] | None:
         return next((late for names in self._names if (late := names.late(origin)) is not None), None)
 
-    async def recheck(self, origin: Origin) -> Answer | None:
-        for names in self._names[:-1]:
-            try:
-                return await names.recheck(origin)
-            except NameNotFound:
-                continue
-        return await self._names[-1].recheck(origin)
+    async def is_still(self, origin: Origin, address: Address) -> bool | None:
+        found: bool | None = False
+        for names in self._names:
+            found = await names.is_still(origin, address)
+            if found is not False:
+                break
+        return found
 
     async def resolve(self, origin: Origin) -> Answer:
         for names in self._names[:-1]:
@@ -50,5 +51,6 @@ class Chained:
         return await self._names[-1].resolve(origin)
 
     async def aclose(self) -> None:
-        for names in self._names:
-            await names.aclose()
+        async with AsyncExitStack() as stack:
+            for names in self._names:
+                stack.push_async_callback(names.aclose)

@@ -99,15 +99,22 @@ class Guard:
             address = ipaddress.ip_address(ip.partition("%")[0])
         except ValueError:
             return "it is no address"
-        if _is_in(address, self.deny):
+        within = _within(address)
+        if _is_in(address, self.deny) or _is_in(within, self.deny):
             return "Guard.deny has it"
-        return None if _is_in(address, self.allow) else _refusal(address)
+        return None if _is_in(address, self.allow) or _is_in(within, self.allow) else _refusal(address)
+
+
+def _within(address: IP) -> IP:
+    """The IPv4 address that a NAT64 one stands for; any other is itself."""
+    is_nat64 = address.version == 6 and address in NAT64
+    return ipaddress.IPv4Address(int(address) & 0xFFFFFFFF) if is_nat64 else address
 
 
 def _refusal(address: IP) -> str | None:
-    if address.version == 6 and address in NAT64:
-        within = _refusal(ipaddress.IPv4Address(int(address) & 0xFFFFFFFF))
-        return None if within is None else f"NAT64 of an address that is {within}"
+    if (within := _within(address)) is not address:
+        what = _refusal(within)
+        return None if what is None else f"NAT64 of an address that is {what}"
     if address.version == 6 and address not in ASSIGNED:
         return "not a public IPv6 address"
     return next((what for network, what in TABLE if address in network), None)

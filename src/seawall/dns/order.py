@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from random import Random
 
 from ..origin import Address
-from .resolver import Answer, Rank
+from .resolver import Answer
 
 __all__ = ["interleave", "ordered"]
 
@@ -29,11 +29,17 @@ def ordered(answer: Answer, turn: int, *, rng: Random) -> list[Address]:
         return interleave(_rotated(answer.addresses, turn))
     found: list[Address] = []
     for priority in sorted({rank.priority for rank in answer.ranks}):
-        group = [each for each in zip(answer.addresses, answer.ranks, strict=True) if each[1].priority == priority]
-        if any(rank.weight for _, rank in group):
-            found += interleave(_weighed(group, rng))
+        targets: dict[int, list[Address]] = {}
+        weights: dict[int, int] = {}
+        for address, rank in zip(answer.addresses, answer.ranks, strict=True):
+            if rank.priority == priority:
+                targets.setdefault(rank.target, []).append(address)
+                weights[rank.target] = rank.weight
+        if any(weights.values()):
+            for target in _weighed(weights, rng):
+                found += interleave(_rotated(targets[target], turn))
         else:
-            found += interleave(_rotated([address for address, _ in group], turn))
+            found += interleave(_rotated([address for target in targets.values() for address in target], turn))
     return found
 
 
@@ -57,18 +63,17 @@ def _rotated(addresses: Sequence[Address], turn: int) -> list[Address]:
     return found
 
 
-def _weighed(group: list[tuple[Address, Rank]], rng: Random) -> list[Address]:
-    """One after the other by chance, in proportion to the weights; those of 0 come first in the sum, as in RFC 2782."""
-    left = sorted(group, key=lambda each: each[1].weight > 0)
-    found: list[Address] = []
+def _weighed(weights: dict[int, int], rng: Random) -> list[int]:
+    """One target after the other by chance, in proportion; those of weight 0 come first in the sum, as in RFC 2782."""
+    left = sorted(weights.items(), key=lambda each: each[1] > 0)
+    found: list[int] = []
     while left:
-        point = rng.uniform(0, sum(rank.weight for _, rank in left))
-        for index, (address, rank) in enumerate(left):
-            point -= rank.weight
+        point = rng.uniform(0, sum(weight for _, weight in left))
+        chosen = len(left) - 1  # where the sum is short by rounding
+        for index, (_, weight) in enumerate(left):
+            point -= weight
             if point <= 0:
-                found.append(address)
-                del left[index]
+                chosen = index
                 break
-        else:  # rounding
-            found.append(left.pop()[0])
+        found.append(left.pop(chosen)[0])
     return found

@@ -15,10 +15,16 @@ __all__ = ["Answer", "Rank", "Resolver", "check_name", "literal"]
 
 
 class Rank(NamedTuple):
-    """Of an SRV record: the lowest priority first, and in it in proportion to the weights. Source: RFC 2782."""
+    """
+    Of an SRV record: the lowest priority first, and in it in proportion to the weights. Source: RFC 2782.
+
+    Attributes:
+        target: A number that the addresses of one target share, for the weight is theirs together.
+    """
 
     priority: int
     weight: int
+    target: int
 
 
 class Answer(NamedTuple):

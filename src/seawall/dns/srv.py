@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from ..errors import NoAddress, ResolveError
 from ..origin import Address
 from .resolver import Answer, Rank
 
+if TYPE_CHECKING:
+    from .cares import Service
+
 __all__ = ["SRVResolver"]
 
 MAX_TARGETS = 32
+TARGET_TIMEOUT = 1.0  # s
 
 
 class SRVResolver:
@@ -36,27 +41,30 @@ class SRVResolver:
     async def resolve(self, host: str, port: int, *, family: int = 0) -> Answer:
         """As `Resolver.resolve`; targets without an address are left out."""
         service = self._service.replace("{host}", host.removesuffix("."))
-        records = [each for each in await self._names.services(service) if each.target]
+        records = [each for each in await self._names.services(service) if each.target and each.port]
         if not records:
             raise NoAddress(f"{service}: the service is decidedly not available")
         records = sorted(records)[:MAX_TARGETS]
-        answers = await asyncio.gather(
-            *(self._names.resolve(each.target, each.port, family=family) for each in records), return_exceptions=True
-        )
+        answers = await asyncio.gather(*(self._target(each, family) for each in records), return_exceptions=True)
         addresses: list[Address] = []
         ranks: list[Rank] = []
         ttls = [each.ttl for each in records]
-        for record, answer in zip(records, answers, strict=True):
+        for target, (record, answer) in enumerate(zip(records, answers, strict=True)):
             if isinstance(answer, Answer):
                 ttls.append(answer.ttl or 0.0)
                 for address in answer.addresses:
                     addresses.append(Address(address.ip, record.port))
-                    ranks.append(Rank(record.priority, record.weight))
-            elif not isinstance(answer, ResolveError):
+                    ranks.append(Rank(record.priority, record.weight, target))
+            elif not isinstance(answer, ResolveError | TimeoutError):
                 raise answer
         if not addresses:
             raise answers[0]  # type: ignore[misc]
         return Answer(tuple(addresses), min(ttls), "srv", tuple(ranks))
+
+    async def _target(self, record: Service, family: int) -> Answer:
+        """Within less than a lookup has: one silent name server is not to keep the others' answers."""
+        async with asyncio.timeout(TARGET_TIMEOUT):
+            return await self._names.resolve(record.target, record.port, family=family)
 
     async def aclose(self) -> None:
         await self._names.aclose()

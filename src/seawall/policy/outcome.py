@@ -63,13 +63,15 @@ def is_failure(outcome: Outcome) -> bool | None:
         None where it says nothing of the origin: we refused, its name has no address, or an idle connection was gone.
     """
     if outcome.error is not None:
-        return None if outcome.is_stale or isinstance(outcome.error, NEUTRAL) else True
+        is_nothing_new = outcome.is_stale or getattr(outcome.error, "is_resting", False) is True
+        return None if is_nothing_new or isinstance(outcome.error, NEUTRAL) else True
     return outcome.status is not None and 500 <= outcome.status <= 599 and outcome.status != 501
 
 
 def is_final(outcome: Outcome) -> bool:
     """Whether a second attempt is bound to end the same, so that nothing may ask for one."""
-    return isinstance(outcome.error, FINAL) or getattr(outcome.error, "is_final", False) is True
+    is_said = any(getattr(outcome.error, name, False) is True for name in ("is_final", "is_resting"))
+    return is_said or isinstance(outcome.error, FINAL)
 
 
 def is_safe(outcome: Outcome, settings: Retry, *, is_idempotent: bool, is_replayable: bool) -> bool:

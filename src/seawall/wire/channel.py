@@ -153,6 +153,10 @@ class Channel(Waiting):
         self.finish()
 
     @property
+    def is_usable(self) -> bool:
+        return self.connection.is_usable
+
+    @property
     def good_until(self) -> float:
         return self.connection.good_until
 
@@ -347,6 +351,7 @@ class Channel(Waiting):
     def got_reset(self, code: int) -> None:
         self._is_sent = True  # as far as it is going to be
         if code == h2.errors.ErrorCodes.REFUSED_STREAM:
+            self.connection.refused()
             self.refuse("REFUSED_STREAM", is_stale=False)
         elif not self._is_complete:
             self.fail(BadAnswer, f"the stream was reset: {_name(code)}")

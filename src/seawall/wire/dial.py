@@ -34,6 +34,8 @@ __all__ = ["Dialler"]
 
 Late: TypeAlias = "Callable[[], Awaitable[list[Address]]] | None"
 
+GIVEN_UP = "given up"
+LATE_GRACE = 0.05  # s for addresses to come once all others have failed; RFC 8305's resolution delay
 ATTEMPT_DELAY = 0.25  # s; RFC 8305 section 5
 MAX_ADDRESSES = 8  # per dial: beyond, a name with hundreds of dead addresses would be a port scan
 BAD_FOR = 30.0  # s
@@ -160,6 +162,14 @@ class Dialler:
         while len(self._bad) > MAX_BAD:
             self._bad.popitem(last=False)
 
+    def mark_late(self, origin: Origin, progress: Progress) -> None:
+        """The time for connecting is over: whatever was waited for hung."""
+        for dial in progress.dials:
+            if dial.outcome == GIVEN_UP:
+                self.mark_bad(origin, dial.address)
+        if progress.address is not None:
+            self.mark_bad(origin, progress.address)  # in the handshake
+
     def _order(self, origin: Origin, answer: Answer) -> list[Address]:
         if len(answer.addresses) == 1:
             return list(answer.addresses)
@@ -190,7 +200,7 @@ class Dialler:
         winner: tuple[socket.socket, Address] | None = None
         errors: list[OSError] = []
         left, tried = deque(addresses), list[Address]()
-        arrived = asyncio.Event()
+        arrived, changed = asyncio.Event(), asyncio.Event()
 
         async def attempt(address: Address, failed: asyncio.Event) -> None:
             nonlocal winner
@@ -199,7 +209,12 @@ class Dialler:
             except OSError as error:
                 errors.append(error)
                 failed.set()
+                changed.set()
                 return
+            except asyncio.CancelledError:
+                if winner is not None:
+                    self.mark_bad(origin, address)  # others were faster: it is to be tried last
+                raise
             if winner is None:
                 winner = (sock, address)
                 racers.cancel_scope.cancel()
@@ -214,6 +229,7 @@ class Dialler:
             left.clear()
             left.extend(both)
             arrived.set()
+            changed.set()
 
         try:
             async with anyio.create_task_group() as racers:
@@ -222,8 +238,16 @@ class Dialler:
                 else:
                     racers.start_soon(join, late)
                 while left or not arrived.is_set():
-                    if not left:
-                        await arrived.wait()
+                    if not left and len(errors) < len(tried):
+                        changed.clear()
+                        await changed.wait()
+                        continue
+                    if not left:  # all have failed: what is still to come has a moment, and no more
+                        with anyio.move_on_after(LATE_GRACE):
+                            await arrived.wait()
+                        if not left:
+                            racers.cancel_scope.cancel()
+                            break
                         continue
                     tried.append(left.popleft())
                     failed = asyncio.Event()
@@ -255,17 +279,12 @@ class Dialler:
             family = socket.AF_INET6
             target = (host, port, 0, _scope(zone))
         sock = socket.socket(family, socket.SOCK_STREAM | getattr(socket, "SOCK_CLOEXEC", 0))
-        began_at, outcome = progress.now(), "given up"
+        began_at, outcome = progress.now(), GIVEN_UP
         try:
             sock.setblocking(False)
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # asyncio does it where the protocol is named
             await asyncio.get_running_loop().sock_connect(sock, target)
             outcome = "connected"
-        except asyncio.CancelledError:
-            # Lost a race, or its time was over: where others were faster, it is to be tried last.
-            sock.close()
-            self.mark_bad(origin, address)
-            raise
         except BaseException as error:
             sock.close()
             if isinstance(error, OSError):

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..dns.caching import CachingResolver
 from ..dns.chain import Chained
-from ..errors import DialTimeout, HandshakeTimeout, ResolveError, ResolveTimeout, SeawallError, WireError
+from ..errors import DialTimeout, HandshakeTimeout, ResolveTimeout, SeawallError, WireError
 from ..events import Phase, Progress
 from ..origin import Origin
 from .answer import Head
@@ -170,18 +170,16 @@ class Wire:
 
     async def _rechecked(self, connection: Connection | Channel, origin: Origin) -> Connection | Channel | None:
         """*connection*, unless its address has left the name's record: keep-alive is not to defeat a fail-over."""
+        assert connection.address is not None
         try:
-            answer = await self.names.recheck(origin)
-        except ResolveError:
-            connection.leave()  # the name is gone: who dials is told so
-            return None
+            is_still = await self.names.is_still(origin, connection.address)
         except BaseException:
             connection.close()
             raise
-        if answer is not None:
-            if connection.address not in answer.addresses:
-                connection.leave()
-                return None
+        if is_still is False or not connection.is_usable:
+            connection.leave()
+            return None
+        if is_still:
             connection.good_until = self._now() + self.names.good_for(origin)
         return connection
 
@@ -251,6 +249,7 @@ class Wire:
         except BaseException as error:
             pool.cancel()
             if isinstance(error, TimeoutError) and timer.expired():
+                self._dialler.mark_late(origin, progress)
                 raise self._late(origin, progress, started_at, limit) from error
             raise
         connection.address, now = progress.address, self._now()

@@ -33,6 +33,7 @@ STREAM_WINDOW: Final = 1024 * 1024  # B of body that nobody has taken yet; the s
 CONNECTION_WINDOW: Final = 2**30  # B; Go's: streams that nobody reads are not to hold up the others
 MAX_STREAMS: Final = 100  # until the server's SETTINGS are there; what RFC 9113 section 6.5.2 asks servers to allow
 MAX_CONTROLS: Final = 2000  # a second; frames that carry nothing are to keep nobody busy (nghttp2 has 10,000 unsent)
+FULL_FOR: Final = 0.1  # s; a retry is not to be refused by the same one
 PROBE_TIMEOUT: Final = 5.0  # s; httpx's connect timeout, after which a dead host would have been given up
 
 DATA, HEADERS, GOAWAY, WINDOW_UPDATE, CONTINUATION = 0x0, 0x1, 0x7, 0x8, 0x9  # frame types; section 6
@@ -54,6 +55,7 @@ class Multiplexed(Stream):
         "_channels",
         "_controls",
         "_data",
+        "_full_until",
         "_has_ended",
         "_has_settings",
         "_is_begun",
@@ -91,6 +93,7 @@ class Multiplexed(Stream):
         self._open: dict[Channel, None] = {}
         self._probe: asyncio.TimerHandle | None = None  # runs while a PING is unanswered
         self._controls, self._second = 0, 0.0
+        self._full_until = 0.0
         self._is_begun = self._is_leaving = self._has_settings = self._has_ended = False
 
     def __repr__(self) -> str:
@@ -120,8 +123,9 @@ class Multiplexed(Stream):
     def has_room(self) -> bool:
         """For another stream. Before the server's SETTINGS are there, it is given the benefit of the doubt."""
         limit = self.h2.remote_settings.max_concurrent_streams if self._has_settings else MAX_STREAMS
-        is_young = self.ends_at == math.inf or self._loop.time() < self.ends_at
-        return self.is_usable and is_young and self._probe is None and len(self._open) < limit
+        if self._full_until and self._loop.time() < self._full_until:
+            return False
+        return self.is_usable and self._probe is None and len(self._open) < limit
 
     def has_unseen(self) -> bool:
         """Its end; what else may wait in its socket (a PING, SETTINGS) is no sign of one."""
@@ -147,6 +151,10 @@ class Multiplexed(Stream):
         if self._probe is not None:
             self._probe.cancel()
             self._probe = None
+
+    def refused(self) -> None:
+        """The server refused a stream, though it allows more by its SETTINGS: for a moment, others dial anew."""
+        self._full_until = self._loop.time() + FULL_FOR
 
     def retire(self) -> None:
         """No new streams; the end comes with the last."""

@@ -79,6 +79,9 @@ class Pool:
 
     def _stream(self, origin: Origin, now: float) -> Channel | None:
         for connection in list(self._shared.get(origin, ())):
+            if now >= connection.ends_at:
+                connection.retire()
+                continue
             if not connection.has_room:
                 continue
             if self._by_age.pop(connection, None) is not None and _is_gone(connection, now):
