@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from random import Random
 
+import hypothesis
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
@@ -151,5 +152,6 @@ class BreakerMachine(RuleBasedStateMachine):
 
 
 TestCache = CacheMachine.TestCase
+TestCache.settings = hypothesis.settings(max_examples=250, stateful_step_count=40, deadline=None)  # 10,000 steps
 TestBudget = BudgetMachine.TestCase
 TestBreaker = BreakerMachine.TestCase

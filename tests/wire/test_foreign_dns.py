@@ -44,6 +44,8 @@ host-record=four.test,127.0.0.2,7
 host-record=six.test,::1,30
 txt-record=empty.test,hello
 cname=alias.test,alias2.test,5
+srv-host=_http._tcp.test,two.test,8081,20,0
+srv-host=_http._tcp.test,four.test,8082,10,5
 cname=alias2.test,four.test,600
 server=/upstream.test/127.0.0.1#{upstream}
 """
@@ -215,3 +217,14 @@ async def test_stopped_server(client, dnsmasq, serve, clock):
     await settled(client)
     assert (await client.get(url)).status_code == 200
     assert client.stats().names["four.test"].stale == 1
+
+
+async def test_srv(dnsmasq, stack):
+    """Ports and ranks, the best first; the target's TTL is the shorter one."""
+    resolver = seawall.SRVResolver("_http._tcp.test", nameservers=[dnsmasq.address])
+    stack.push_async_callback(resolver.aclose)
+    answer = await resolver.resolve("anything", 80)
+    assert answer.addresses == (seawall.Address("127.0.0.2", 8082),)  # two.test has no address
+    assert answer.ranks == (seawall.Rank(10, 5, 0),)
+    assert answer.ttl is not None
+    assert 0 <= answer.ttl <= 7

@@ -26,6 +26,7 @@ from .system import SystemResolver
 __all__ = ["CachingResolver"]
 
 CLOSE_TIMEOUT = 0.5  # s that lookups have to end in
+LOOKED_UP = ("dns", "system", "srv", "function")  # from now on it is the cache's; what is static stays so
 MAX_PORTS = 64  # of one name, put together ahead
 RECHECK = 5.0  # s until a connection's address is looked up again, where that failed
 SYSTEM_TTL = 10.0  # s; getaddrinfo gives none: aiohttp's figure
@@ -104,6 +105,8 @@ class CachingResolver:
             if now >= entry.refresh_at and self._cache.failure(host, slot, now) is None:
                 self._lookup(host, origin.port, slot)
         answer = _merge(host, [entry.answer for entry in entries])
+        if answer.source in LOOKED_UP:
+            answer = answer._replace(source="cache")
         self._remember(host, origin.port, _Hit(answer, min(entry.refresh_at for entry in entries), counts))
         return answer
 

@@ -34,7 +34,8 @@ class Answer(NamedTuple):
     Attributes:
         ranks: Of each address, where some are to be preferred; else empty.
         ttl: s that they may be kept; None: as long as the setting for such answers says.
-        source: "dns", "system", "literal", "stale", or what a resolver of the user's calls itself.
+        source: "dns", "system", "srv", "function", "static", "literal", or what a resolver of the user's calls itself;
+            "cache" for what was looked up before, "stale" for that past its time.
     """
 
     addresses: tuple[Address, ...]
