@@ -132,3 +132,55 @@ async def test_small_writes_go_out_at_once(client, serve):
     async with client.stream("GET", server.url) as response:
         sock = response.extensions["network_stream"].get_extra_info("socket")
         assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+
+
+async def test_connections_are_handed_over_where_the_cap_binds(stack, serve):
+    """Who waits for a slot gets a connection of its origin that becomes free: nobody dials anew for it."""
+
+    async def answer(request: Request) -> None:
+        await request.reply()
+
+    server = await serve(answer)
+    limits = httpx.Limits(max_connections=2)
+    client = await stack.enter_async_context(seawall.Client(limits=limits, bulkhead=None))
+    responses = await asyncio.gather(*(client.get(server.url) for _ in range(100)))
+    assert {response.status_code for response in responses} == {200}
+    assert server.connections == client.stats().connections == 2
+
+
+async def test_origins_take_turns_where_the_cap_binds(stack, serve):
+    """First come, first served: a busy origin keeps its connection no longer than it is its turn."""
+    order = []
+
+    async def answer(request: Request) -> None:
+        order.append(request.headers["host"].rpartition(":")[2])
+        await request.reply()
+
+    busy, other = await serve(answer), await serve(answer)
+    client = await stack.enter_async_context(seawall.Client(limits=httpx.Limits(max_connections=1), bulkhead=None))
+    calls = (
+        [client.get(busy.url) for _ in range(5)] + [client.get(other.url)] + [client.get(busy.url) for _ in range(5)]
+    )
+    await asyncio.gather(*calls)
+    assert order == [str(busy.port)] * 5 + [str(other.port)] + [str(busy.port)] * 5
+    assert (busy.connections, other.connections) == (2, 1)
+
+
+@pytest.mark.parametrize("http2", [False, True])
+async def test_what_was_handed_over_to_the_cancelled_goes_on(stack, http2):
+    """At whatever moment: no connection, slot or stream is lost."""
+    with FaultServer() as server:
+        port = server.listen("h2:clear" if http2 else "serve")
+        client = await stack.enter_async_context(
+            seawall.Client(http1=not http2, http2=http2, limits=httpx.Limits(max_connections=1), bulkhead=None)
+        )
+        for turns in range(30):
+            calls = [asyncio.create_task(client.get(port.url + "/x/ok")) for _ in range(6)]
+            for _ in range(turns * 3):
+                await asyncio.sleep(0)
+            for call in calls[::2]:
+                call.cancel()
+            results = await asyncio.gather(*calls, return_exceptions=True)
+            assert all(isinstance(result, httpx.Response) for result in results[1::2])
+        assert client.stats().connections <= 1
+        assert (await client.get(port.url + "/x/ok")).status_code == 200

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 from ..errors import BulkheadFull
 
@@ -33,7 +34,7 @@ class BulkheadState:
         self._max = max_concurrent
         self._max_waiting = max_waiting
         self._in_flight = 0
-        self._waiters: deque[asyncio.Future[None]] = deque()  # cancelled ones are skipped when their turn comes
+        self._waiters: deque[tuple[asyncio.Future[Any], object]] = deque()  # cancelled ones are skipped at their turn
         self._waiting = 0
         self._standing_since = 0.0
 
@@ -62,9 +63,27 @@ class BulkheadState:
             return True
         return False
 
-    async def acquire(self, timeout: float | None) -> None:
+    @property
+    def next_key(self) -> object:
+        """Of the longest waiter, what it gave as its key; None where there is none."""
+        return next((key for waiter, key in self._waiters if not waiter.done()), None)
+
+    def hand_over(self, given: object) -> None:
+        """Something as good as a permit, to the longest waiter, which there has to be."""
+        waiter = self._next()
+        assert waiter is not None
+        waiter.set_result(given)
+
+    async def acquire(
+        self, timeout: float | None, key: object = None, undo: Callable[[Any], None] | None = None
+    ) -> Any:
         """
         A permit, within *timeout* s (None: however long it takes).
+
+        Args:
+            key: By which `hand_over` may choose; *undo* takes back what was handed over to who was cancelled.
+        Returns:
+            None; or what was handed over in the permit's place.
 
         **Cancellation:** leaves the queue; a permit that was handed over meanwhile goes to the next.
         **Fairness:** FIFO.
@@ -73,23 +92,26 @@ class BulkheadState:
             BulkheadFull: None in time, or *max_waiting* others wait.
         """
         if self.try_acquire():
-            return
+            return None
         if self._max_waiting is not None and self._waiting >= self._max_waiting:
             raise self._full("the queue is full")
         loop = asyncio.get_running_loop()
-        waiter: asyncio.Future[None] = loop.create_future()
+        waiter: asyncio.Future[Any] = loop.create_future()
         if not self._waiting:
             self._standing_since = loop.time()
-        self._waiters.append(waiter)
+        self._waiters.append((waiter, key))
         self._waiting += 1
         timer = None if timeout is None else loop.call_later(timeout, self._expire, waiter, timeout)
         try:
-            await waiter
+            return await waiter
         except asyncio.CancelledError:
             if waiter.cancelled():
                 self._leave()
-            elif waiter.exception() is None:
-                self.release()  # granted, and cancelled before it could be used
+            elif waiter.exception() is None:  # granted, and cancelled before it could be used
+                if undo is None or waiter.result() is None:
+                    self.release()
+                else:
+                    undo(waiter.result())
             raise  # (one that expired has left already)
         finally:
             if timer is not None:
@@ -97,15 +119,22 @@ class BulkheadState:
 
     def release(self) -> None:
         """Give a permit back: to the longest waiter, if there is one."""
+        waiter = self._next()
+        if waiter is None:
+            self._in_flight -= 1
+        else:
+            waiter.set_result(None)
+
+    def _next(self) -> asyncio.Future[Any] | None:
+        """The longest waiter, which waits no more."""
         while self._waiters:
-            waiter = self._waiters.popleft()
+            waiter, _ = self._waiters.popleft()
             if not waiter.done():
                 self._waiting -= 1
-                waiter.set_result(None)
-                return
-        self._in_flight -= 1
+                return waiter
+        return None
 
-    def _expire(self, waiter: asyncio.Future[None], timeout: float) -> None:
+    def _expire(self, waiter: asyncio.Future[Any], timeout: float) -> None:
         if not waiter.done():
             self._leave()
             waiter.set_exception(self._full(f"no permit within {timeout:g} s"))
@@ -113,7 +142,7 @@ class BulkheadState:
     def _leave(self) -> None:
         self._waiting -= 1
         if len(self._waiters) > 2 * self._waiting + 16:  # most of it has left
-            self._waiters = deque(waiter for waiter in self._waiters if not waiter.done())
+            self._waiters = deque(each for each in self._waiters if not each[0].done())
 
     def _full(self, why: str) -> BulkheadFull:
         return BulkheadFull(

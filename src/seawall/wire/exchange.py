@@ -234,7 +234,13 @@ class Wire:
                 raise
             raise self._late(origin, progress, started_at, limit) from error
         pool_timeout = timeouts.get("pool")
-        await pool.reserve(None if pool_timeout is None else max(0.0, pool_timeout - progress.waited))
+        given = await pool.reserve(None if pool_timeout is None else max(0.0, pool_timeout - progress.waited), origin)
+        if given is not None:
+            if given.is_usable:
+                progress.is_reused = True
+                return given
+            given.leave()  # it died on the way; its slot is somebody else's by now
+            await pool.reserve(pool_timeout)
         timer = asyncio.timeout(connect_left)
         try:
             async with timer:

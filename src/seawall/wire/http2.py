@@ -47,7 +47,7 @@ class Multiplexed(Stream):
     Bytes come before it is known what they are: nothing is made of them until `begin`.
 
     Attributes:
-        on_idle: Called whenever its last stream is over.
+        on_room, on_idle: Called whenever a stream is over: one of several, and the last.
         heard_at: When the server last said anything, s.
     """
 
@@ -71,6 +71,7 @@ class Multiplexed(Stream):
         "idle_at",
         "keep_for",
         "on_idle",
+        "on_room",
         "origin",
     )
 
@@ -81,6 +82,7 @@ class Multiplexed(Stream):
         self.keep_for: float | None = None
         self.good_until = self.ends_at = math.inf
         self.idle_at = self.heard_at = 0.0
+        self.on_room: Callable[[], None] = _nothing
         self.on_idle: Callable[[], None] = _nothing
         config = h2.config.H2Configuration(
             client_side=True,
@@ -185,6 +187,8 @@ class Multiplexed(Stream):
                 self.on_idle()
             else:
                 self.close()
+        elif self.is_usable:
+            self.on_room()
 
     # asyncio's side
 

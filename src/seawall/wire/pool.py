@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 from collections import OrderedDict
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from ..origin import Origin
 from .http11 import Connection
@@ -30,12 +30,17 @@ class Slots(Protocol):
 
     def try_acquire(self) -> bool: ...
 
-    async def acquire(self, timeout: float | None) -> None: ...
+    async def acquire(self, timeout: float | None, key: object, undo: Callable[[Any], None]) -> Any: ...
+
+    def hand_over(self, given: object) -> None: ...
 
     def release(self) -> None: ...
 
     @property
     def has_waiters(self) -> bool: ...
+
+    @property
+    def next_key(self) -> object: ...
 
 
 class Pool:
@@ -78,6 +83,9 @@ class Pool:
         return None
 
     def _stream(self, origin: Origin, now: float) -> Channel | None:
+        """None while others wait for a slot: it is their turn."""
+        if self._slots.has_waiters:
+            return None
         for connection in list(self._shared.get(origin, ())):
             if now >= connection.ends_at:
                 connection.retire()
@@ -90,17 +98,33 @@ class Pool:
             return connection.channel()
         return None
 
-    async def reserve(self, timeout: float | None) -> None:
+    async def reserve(self, timeout: float | None, origin: Origin | None = None) -> Connection | Channel | None:
         """
         A slot for a connection to be opened; `add` or `cancel` ends it.
 
+        Returns:
+            None; or, where all slots are taken, a connection of *origin* that became free, which needs no slot.
         Raises:
             BulkheadFull: None became free within *timeout* s.
         """
-        if not self._slots.try_acquire():
-            if self._by_age:
-                self._close_oldest()
-            await self._slots.acquire(timeout)
+        if self._slots.try_acquire():
+            return None
+        if self._by_age:
+            self._close_oldest()
+        given: Connection | Channel | None = await self._slots.acquire(timeout, origin, self._take_back)
+        return given
+
+    def _take_back(self, given: Connection | Channel) -> None:
+        if isinstance(given, Connection):
+            self.keep(given, self._now())
+        else:
+            given.close()
+
+    def _offer(self, connection: Multiplexed) -> None:
+        """A stream of it is over: to those who have waited longest, as long as they are of its origin."""
+        while connection.has_room and self._slots.has_waiters and self._slots.next_key == connection.origin:
+            self._by_age.pop(connection, None)
+            self._slots.hand_over(connection.channel())
 
     def cancel(self) -> None:
         """No connection was opened after all."""
@@ -111,6 +135,7 @@ class Pool:
         self._open.add(connection)
         if not isinstance(connection, Connection):
             self._shared.setdefault(connection.origin, {})[connection] = None
+            connection.on_room = lambda: self._offer(connection)
             connection.on_idle = lambda: self.keep(connection, self._now())
 
         def closed() -> None:
@@ -128,8 +153,15 @@ class Pool:
     def keep(self, connection: Connection | Multiplexed, now: float) -> None:
         """Its exchange is over: keep it for another, or close it."""
         keep_for, by_age = connection.keep_for, self._by_age
-        is_over = not connection.is_usable or now >= connection.ends_at
-        if is_over or self._slots.has_waiters or self._max_idle == 0 or keep_for == 0:
+        is_over = not connection.is_usable or now >= connection.ends_at or keep_for == 0
+        if not is_over and self._slots.has_waiters and self._slots.next_key == connection.origin:
+            connection.idle_at = now
+            if isinstance(connection, Connection):
+                self._slots.hand_over(connection)
+            else:
+                self._offer(connection)
+            return
+        if is_over or self._slots.has_waiters or self._max_idle == 0:
             connection.close()
             return
         connection.idle_at = now
