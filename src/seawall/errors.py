@@ -197,8 +197,8 @@ class HandshakeError(TLSError):
     The peer broke off the handshake, or does not speak TLS.
 
     Attributes:
-        is_final: The two don't agree (version, cipher, an alert, no TLS at all), and there is no other address to be
-            tried, so asking again gives the same.
+        is_final: The two don't agree (version, cipher, an alert, no TLS at all), and no other address is any better, so
+            asking again gives the same.
     """
 
     is_final: bool = False

@@ -122,7 +122,8 @@ class Dialler:
             sock.close()
             if not isinstance(error, ssl.SSLCertVerificationError):
                 self.mark_bad(origin, address)
-            raise _tls_error(origin, address, error, is_alone=len(addresses) == 1) from error
+            is_last = all(each == address or self._is_bad(origin, each) for each in addresses)
+            raise _tls_error(origin, address, error, is_last=is_last) from error
         except BaseException:
             stream.close()
             sock.close()
@@ -162,6 +163,9 @@ class Dialler:
         while len(self._bad) > MAX_BAD:
             self._bad.popitem(last=False)
 
+    def _is_bad(self, origin: Origin, address: Address) -> bool:
+        return self._bad.get((address.ip, address.port or origin.port), 0.0) > self._now()
+
     def mark_late(self, origin: Origin, progress: Progress) -> None:
         """The time for connecting is over: whatever was waited for hung."""
         for dial in progress.dials:
@@ -177,9 +181,9 @@ class Dialler:
         self._turns[origin] = turn
         if len(self._turns) > MAX_BAD:
             self._turns.popitem(last=False)
-        found, now = ordered(answer, turn, rng=self._rng), self._now()
+        found = ordered(answer, turn, rng=self._rng)
         if self._bad:
-            found.sort(key=lambda each: self._bad.get((each.ip, each.port or origin.port), 0.0) > now)
+            found.sort(key=lambda each: self._is_bad(origin, each))
         return found
 
     async def _connect_any(
@@ -320,7 +324,7 @@ def _reason(error: OSError) -> str:
     return os.strerror(error.errno).lower() if error.errno else str(error)
 
 
-def _tls_error(origin: Origin, address: Address, error: Exception, *, is_alone: bool) -> DialError:
+def _tls_error(origin: Origin, address: Address, error: Exception, *, is_last: bool) -> DialError:
     where = f"{origin} at {address}"
     if isinstance(error, ssl.SSLCertVerificationError):
         if error.verify_code in MISMATCHES:
@@ -329,5 +333,5 @@ def _tls_error(origin: Origin, address: Address, error: Exception, *, is_alone: 
     if origin.is_secure:
         reason = getattr(error, "reason", "") or str(error)
         text = f"{where}: TLS handshake failed: {reason or 'the peer closed the connection'}"
-        return HandshakeError(text, is_final=is_alone and is_disagreement(error))
+        return HandshakeError(text, is_final=is_last and is_disagreement(error))
     return DialError(f"{where}: the connection broke at once: {error}", origin=origin)
