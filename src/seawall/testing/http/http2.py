@@ -146,13 +146,14 @@ class H2Connection(asyncio.Protocol):
             self._requests[event.stream_id].is_complete = True
         elif isinstance(event, h2.events.StreamReset) and event.stream_id in self._tasks:
             self._tasks[event.stream_id].cancel()
+            self._requests.pop(event.stream_id, None)  # it counts no more, though its task has yet to end
 
     def _begin(self, event: h2.events.RequestReceived) -> None:
         fields = [(_text(name), _text(value)) for name, value in event.headers or []]
         pseudo = dict(fields)
         stream = event.stream_id
         assert stream is not None
-        if len(self._tasks) >= self._max_streams:
+        if len(self._requests) >= self._max_streams:
             self.http2.reset_stream(stream, h2.errors.ErrorCodes.REFUSED_STREAM)
             return
         request = Request(
