@@ -43,6 +43,12 @@ def settings(dns: DNSServer, **more) -> seawall.DNS:
     return seawall.DNS(nameservers=(dns.address,), **more)
 
 
+async def opened(stack, dns: DNSServer, clock: Shifted, limits: httpx.Limits) -> seawall.Client:
+    return await stack.enter_async_context(
+        seawall.Client(dns=settings(dns), clock=clock, limits=limits, deadline=None, retry=None)
+    )
+
+
 @pytest.fixture
 def clock() -> Shifted:
     return Shifted()
@@ -51,10 +57,7 @@ def clock() -> Shifted:
 @pytest.fixture
 async def client(stack, dns, clock) -> seawall.Client:
     """With a clock that can be put forward, and no connection kept: each call dials."""
-    limits = httpx.Limits(max_keepalive_connections=0)
-    return await stack.enter_async_context(
-        seawall.Client(dns=settings(dns), clock=clock, limits=limits, deadline=None, retry=None)
-    )
+    return await opened(stack, dns, clock, httpx.Limits(max_keepalive_connections=0))
 
 
 async def test_ttl_means_what_it_says(client, dns, serve, clock):
@@ -244,10 +247,7 @@ async def test_name_that_fails_is_left_alone_for_a_while(client, dns, serve, clo
 @pytest.fixture
 async def keeping(stack, dns, clock) -> seawall.Client:
     """As `client`, but connections are kept."""
-    limits = httpx.Limits(keepalive_expiry=None)
-    return await stack.enter_async_context(
-        seawall.Client(dns=settings(dns), clock=clock, limits=limits, deadline=None, retry=None)
-    )
+    return await opened(stack, dns, clock, httpx.Limits(keepalive_expiry=None))
 
 
 async def test_connections_follow_the_name(keeping, dns, serve, clock):

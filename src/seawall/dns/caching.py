@@ -297,9 +297,9 @@ class CachingResolver:
         fallback = self._fallback
         if fallback is None or self._cache.failure(host, SYSTEM, self._now()) is not None:
             return None
-        return (
-            None if fallback.is_saturated and (host, SYSTEM) not in self._lookups else self._lookup(host, port, SYSTEM)
-        )
+        if fallback.is_saturated and (host, SYSTEM) not in self._lookups:
+            return None
+        return self._lookup(host, port, SYSTEM)
 
     def _old(self, origin: Origin, slot: int) -> Answer | None:
         """What may serve of a slot of which nothing is known any more."""

@@ -19,7 +19,8 @@ import asyncio
 import os
 import socket
 import time
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from typing import NamedTuple
 
 import aiodns
@@ -89,22 +90,10 @@ class CaresResolver:
 
         **Cancellation:** the query ends unheard; those of others go on.
         """
-        channel = await self._channel_for(host, family)
-        channel.pending += 1
-        try:
-            result = await channel.resolver.getaddrinfo(
+        async with self._asking(host, family) as resolver:
+            result = await resolver.getaddrinfo(
                 host, family=socket.AddressFamily(family), type=socket.SOCK_STREAM, flags=AI_NOSORT
             )
-        except aiodns.error.DNSError as error:
-            code, text = error.args
-            channel.is_retired |= code == ETIMEOUT
-            raise ERRORS.get(code, ResolverFailure)(f"{host}: DNS: {text}") from error
-        except asyncio.CancelledError:
-            channel.is_retired = True  # it may be what was too slow
-            raise
-        finally:
-            channel.pending -= 1
-            await self._close_if_done(channel)
         addresses = dict.fromkeys(Address(_text(node.addr[0])) for node in result.nodes)
         if not addresses:
             raise NoAddress(f"{host}: DNS: the answer has no address")
@@ -118,20 +107,8 @@ class CaresResolver:
         Raises:
             NameNotFound, NoAddress, ResolverFailure, ResolveTimeout: There are none.
         """
-        channel = await self._channel_for(name, SRV)
-        channel.pending += 1
-        try:
-            result = await channel.resolver.query_dns(name, "SRV")
-        except aiodns.error.DNSError as error:
-            code, text = error.args
-            channel.is_retired |= code == ETIMEOUT
-            raise ERRORS.get(code, ResolverFailure)(f"{name}: DNS: {text}") from error
-        except asyncio.CancelledError:
-            channel.is_retired = True
-            raise
-        finally:
-            channel.pending -= 1
-            await self._close_if_done(channel)
+        async with self._asking(name, SRV) as resolver:
+            result = await resolver.query_dns(name, "SRV")
         found = [(each.data, each.ttl) for each in result.answer if isinstance(each.data, pycares.SRVRecordData)]
         if not found:
             raise NoAddress(f"{name}: DNS: the answer has no SRV record")
@@ -143,6 +120,24 @@ class CaresResolver:
         self._channel = None
         while self._channels:
             await self._channels.pop().resolver.close()
+
+    @asynccontextmanager
+    async def _asking(self, host: str, family: int) -> AsyncIterator[aiodns.DNSResolver]:
+        """A channel's resolver for one query, whose failure becomes a `ResolveError`."""
+        channel = await self._channel_for(host, family)
+        channel.pending += 1
+        try:
+            yield channel.resolver
+        except aiodns.error.DNSError as error:
+            code, text = error.args
+            channel.is_retired |= code == ETIMEOUT
+            raise ERRORS.get(code, ResolverFailure)(f"{host}: DNS: {text}") from error
+        except asyncio.CancelledError:
+            channel.is_retired = True  # it may be what was too slow
+            raise
+        finally:
+            channel.pending -= 1
+            await self._close_if_done(channel)
 
     async def _channel_for(self, host: str, family: int) -> _Channel:
         channel = self._channel

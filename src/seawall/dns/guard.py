@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final, TypeAlias
 
 from ..errors import AddressRefused
@@ -73,13 +73,17 @@ class Guard:
 
     allow: tuple[str, ...] = ()
     deny: tuple[str, ...] = ()
+    _allow: tuple[Network, ...] = field(init=False, repr=False, compare=False)
+    _deny: tuple[Network, ...] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         for name in ("allow", "deny"):
             given = getattr(self, name)
             if isinstance(given, str) or not isinstance(given, Iterable):
                 raise TypeError(f"Guard.{name} must be a list of addresses or networks, not {given!r}")
-            object.__setattr__(self, name, tuple(str(_network(name, each)) for each in given))
+            networks = tuple(_network(name, each) for each in given)
+            object.__setattr__(self, name, tuple(map(str, networks)))
+            object.__setattr__(self, f"_{name}", networks)
 
     def check(self, origin: Origin, addresses: Iterable[Address]) -> None:
         """
@@ -100,9 +104,9 @@ class Guard:
         except ValueError:
             return "it is no address"
         within = _within(address)
-        if _is_in(address, self.deny) or _is_in(within, self.deny):
+        if _is_in(address, self._deny) or _is_in(within, self._deny):
             return "Guard.deny has it"
-        return None if _is_in(address, self.allow) or _is_in(within, self.allow) else _refusal(address)
+        return None if _is_in(address, self._allow) or _is_in(within, self._allow) else _refusal(address)
 
 
 def _within(address: IP) -> IP:
@@ -120,8 +124,8 @@ def _refusal(address: IP) -> str | None:
     return next((what for network, what in TABLE if address in network), None)
 
 
-def _is_in(address: IP, networks: Iterable[str]) -> bool:
-    return any(address in ipaddress.ip_network(network) for network in networks)
+def _is_in(address: IP, networks: Iterable[Network]) -> bool:
+    return any(address in network for network in networks)
 
 
 def _network(name: str, given: object) -> Network:

@@ -28,11 +28,11 @@ __all__ = ["Outcome", "is_failure", "is_final", "is_safe", "is_worth_retrying"]
 LOCAL = (BulkheadFull, BreakerOpen, ClientClosed, InvalidRequest, UnsupportedScheme)
 """We said no ourselves: says nothing of the origin's health, and asking again at once would not help."""
 
-FINAL = (*LOCAL, NameNotFound, NoAddress, AddressRefused, CertificateError)
-"""Asking again gives the same."""
-
-
 NEUTRAL = (*LOCAL, NameNotFound, NoAddress, AddressRefused)
+"""Nothing was dialled: says nothing of the origin's health."""
+
+FINAL = (*NEUTRAL, CertificateError)
+"""Asking again gives the same."""
 
 
 class Outcome(NamedTuple):

@@ -26,7 +26,7 @@ from .trace import Trace
 from .tunnel import Facts, Tunnel
 
 if TYPE_CHECKING:  # it needs the extra "http2"
-    from .http2 import Channel
+    from .channel import Channel
 
 __all__ = ["Answered", "Wire"]
 

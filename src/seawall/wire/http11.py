@@ -232,7 +232,7 @@ class Connection(Stream):
         self._fail(ReadTimeout, f"nothing came for {self._read_timeout:g} s")
 
     async def _send_body(self, message: Message, answer: Answer, timeout: float | None) -> None:
-        """What `written` left of the body, in parts, until it ends or the answer comes."""
+        """What `_write_head` left of the body, in parts, until it ends or the answer comes."""
         assert self._transport is not None
         framed = message.framed
         if message.content is not None and not (framed.expects or self._is_sliced(message)):

@@ -17,7 +17,8 @@ from ..origin import Origin
 from .http11 import Connection
 
 if TYPE_CHECKING:  # it needs the extra "http2"
-    from .http2 import Channel, Multiplexed
+    from .channel import Channel
+    from .http2 import Multiplexed
 
 __all__ = ["Pool", "Slots"]
 
@@ -167,13 +168,8 @@ class Pool:
         connection.idle_at = now
         while self._max_idle is not None and len(by_age) >= self._max_idle:
             self._close_oldest()
-        idle = self._idle.get(connection.origin)
-        if not isinstance(connection, Connection):
-            pass  # it is among the shared ones
-        elif idle is None:
-            self._idle[connection.origin] = {connection: None}
-        else:
-            idle[connection] = None
+        if isinstance(connection, Connection):  # any other is among the shared ones
+            self._idle.setdefault(connection.origin, {})[connection] = None
         if keep_for is not None and (self._expiry is None or keep_for < self._expiry):
             self._expire_early(connection, keep_for)
         if self._expiry is None:
