@@ -23,12 +23,14 @@ from .errors import (
     InvalidRequest,
     NameNotFound,
     NoAddress,
+    OriginPaused,
     ReadTimeout,
     ResolveError,
     ResolverFailure,
     ResolveTimeout,
     SeawallError,
     SendFailed,
+    StatusError,
     StreamRefused,
     TLSError,
     Unsent,
@@ -50,10 +52,11 @@ from .events import (
     StaleServed,
 )
 from .origin import Address, Origin
-from .policy.deadline import deadline
-from .settings import DNS, UNSET, Breaker, Budget, Bulkhead, Policy, Retry, options
+from .policy.deadline import deadline, detached, remaining
+from .policy.outcome import Outcome
+from .settings import DNS, UNSET, Breaker, Budget, Bulkhead, Policy, Propagation, Retry, options
 from .stats import NameStats, OriginStats, Stats
-from .transport import Transport
+from .transport import Transport, replayable
 
 __version__ = "0.1.0"
 
@@ -95,9 +98,12 @@ __all__ = [
     "NameStats",
     "NoAddress",
     "Origin",
+    "OriginPaused",
     "OriginStats",
+    "Outcome",
     "Phase",
     "Policy",
+    "Propagation",
     "Rank",
     "ReadTimeout",
     "ResolveError",
@@ -113,6 +119,7 @@ __all__ = [
     "StaleServed",
     "StaticResolver",
     "Stats",
+    "StatusError",
     "StreamRefused",
     "TLSError",
     "Transport",
@@ -121,5 +128,8 @@ __all__ = [
     "WireError",
     "WriteTimeout",
     "deadline",
+    "detached",
     "options",
+    "remaining",
+    "replayable",
 ]

@@ -22,15 +22,17 @@ from random import Random
 from typing import TYPE_CHECKING, TypeVar
 
 from .clock import Clock
-from .errors import ClientClosed, DeadlineExceeded, SeawallError
+from .endings import bad_status, closed, exceeded, paused
+from .errors import SeawallError
 from .events import CallEnded, Events, Phase, RetryScheduled
-from .exchange import Exchange
+from .exchange import Exchange, is_nested
 from .hop import Call, Hop
-from .origin import Origin
+from .hosts import find
 from .policy.bulkhead import BulkheadState
 from .policy.origins import Origins
-from .policy.outcome import Outcome, is_failure, is_safe
-from .settings import Policy, Retry
+from .policy.outcome import THROTTLED, Outcome, Request, is_failure, is_suspect
+from .policy.propagation import headers
+from .settings import Policy, Propagation, Retry
 from .timer import Timer, Timers
 
 if TYPE_CHECKING:
@@ -48,6 +50,7 @@ class Layers:
     Args:
         base: The client's policy; *per_host* lies over it.
         max_connections: The client-wide cap; None: none.
+        propagation: What upstreams are told; None: nothing.
     """
 
     close_timeout = 1.0  # s
@@ -58,6 +61,7 @@ class Layers:
         per_host: Mapping[str, Policy],
         *,
         max_connections: int | None,
+        propagation: Propagation | None,
         events: Events,
         clock: Clock,
         rng: Random,
@@ -65,6 +69,8 @@ class Layers:
         self._clock = clock
         self._rng = rng
         self._events = events
+        self._propagation = propagation
+        self._told = dict.fromkeys(propagation.hosts, propagation) if propagation is not None else {}
         self.origins = Origins(base, per_host, rng=rng, events=events, now=clock.now)
         self.slots = BulkheadState("client", max_connections or 2**62, setting="Limits.max_connections")
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -119,22 +125,23 @@ class Layers:
             if not call.is_timed:
                 call.set_deadline(policy, exchange.timeouts)
             if self._is_closed:
-                raise exchange.adopt(self._closed(exchange.origin))
+                raise exchange.adopt(closed(exchange.origin))
             deadline_at, now = call.deadline_at, self._now()
             hop = Hop(call, state, policy, Timer(self._timers, deadline_at), self._now)
             if deadline_at is not None and deadline_at <= now:
-                raise exchange.adopt(self._exceeded(hop))
+                raise exchange.adopt(hop.ended(exceeded(hop, now)))
             with hop.timer:
                 self._hops.add(hop)
                 return await self._attempts(hop, exchange, now)
         except TimeoutError as expiry:
             if hop is None or not hop.timer.is_expired:
                 raise
-            error = self._closed(exchange.origin) if self._is_closed else self._exceeded(hop)
+            error = closed(exchange.origin) if self._is_closed else exceeded(hop, self._now())
             self._events.emit(CallEnded(exchange.origin, len(call.attempts), type(error).__name__, ""))
-            raise exchange.adopt(error) from (hop.last_error or expiry)
+            raise exchange.adopt(hop.ended(error)) from (hop.last_error or expiry)
         finally:
             if hop is not None:
+                hop.is_repeated = False
                 self._hops.discard(hop)
             if self._drained is not None and not self._hops and not self._drained.done():
                 self._drained.set_result(None)
@@ -142,25 +149,32 @@ class Layers:
 
     async def _attempts(self, hop: Hop, exchange: Exchange[R], started_at: float) -> R:
         """Retry: attempts until one is good, or not worth or safe to be followed by another."""
-        settings = hop.policy.retry
+        settings = hop.policy.retry if isinstance(hop.policy.retry, Retry) and not is_nested() else None
         retries: Retries | None = None
-        if isinstance(settings, Retry) and settings.idempotency_key and exchange.method not in settings.methods:
-            exchange.give_key(f'"{uuid.UUID(int=self._rng.getrandbits(128), version=4)}"')
+        if settings is not None:
+            is_idempotent = settings.is_idempotent(exchange.method)
+            if settings.idempotency_key and not is_idempotent:
+                self._give_key(hop.call, exchange)
+            hop.is_repeated = (is_idempotent or exchange.has_key) and settings.max_attempts > 1
         now, delay = started_at, 0.0
         self.origins.deposit(hop.state, started_at)
         while True:
+            if hop.state.paused_until > now:
+                delay += await self._sit_out(hop, exchange, now)
+                now = self._now()
             attempt = await self._attempt(hop, exchange, now, delay)
             outcome, response, release = attempt
             wait: float | None = None
-            note = ""
             try:
-                if isinstance(settings, Retry) and not _is_good(outcome, settings):
+                if settings is not None and not _is_good(outcome, settings):
                     if retries is None:
                         retries = self._retries(hop, exchange, settings, started_at)
-                    wait = await retries.after(outcome, response, self._now())
-                    note = retries.note
-                if wait is not None and response is not None:
-                    await exchange.discard(response)
+                    if response is not None and settings.is_watched:
+                        outcome = outcome._replace(response=exchange.shown(response))
+                    self._hold_back(hop, outcome, settings)
+                    wait = await retries.after(outcome, self._now())
+                    if response is not None and (wait is not None or retries.raises):
+                        await exchange.discard(response)
             except BaseException:
                 if response is not None:
                     exchange.abandon(response)
@@ -168,7 +182,7 @@ class Layers:
                     release()
                 raise
             if wait is None:
-                return self._end(hop, exchange, outcome, response, release, note)
+                return self._end(hop, exchange, outcome, response, release, retries)
             if release is not None:
                 release()
             del response
@@ -188,7 +202,7 @@ class Layers:
             The outcome, the response if there is one, and what gives the permit back where a body still holds it.
         """
         if self._is_closed:
-            raise exchange.adopt(self._closed(exchange.origin))
+            raise exchange.adopt(closed(exchange.origin))
         state = hop.state
         progress = hop.begin(now)
         generation: int | None = None
@@ -203,6 +217,8 @@ class Layers:
                 has_permit = True
                 generation = state.enter_again(generation, self._now())
             has_permit = True
+            if self._told:
+                self._tell(hop, exchange)
             response = await exchange.send(progress, hop)
             if hop.call.is_buffered and not exchange.is_whole(response):
                 await exchange.read(response, hop)
@@ -242,10 +258,8 @@ class Layers:
     def _retries(self, hop: Hop, exchange: Exchange[R], settings: Retry, started_at: float) -> Retries:
         from .policy.retry import Retries  # at the first failure: tenacity takes 5 ms to load
 
-        is_idempotent = exchange.has_key or exchange.method in settings.methods
-
-        def safe(outcome: Outcome) -> bool:
-            return is_safe(outcome, settings, is_idempotent=is_idempotent, is_replayable=exchange.is_replayable())
+        def request() -> Request:
+            return Request(settings.is_idempotent(exchange.method), exchange.has_key, exchange.is_replayable())
 
         def afford(delay: float) -> str:
             now, deadline_at = self._now(), hop.call.deadline_at
@@ -255,7 +269,41 @@ class Layers:
                 return "the breaker opened"
             return "" if self.origins.withdraw(hop.state, now) else "the retry budget is empty"
 
-        return Retries(settings, started_at=started_at, rng=self._rng, is_safe=safe, afford=afford)
+        name = f"{exchange.method} {exchange.origin}"
+        return Retries(settings, name=name, started_at=started_at, rng=self._rng, request=request, afford=afford)
+
+    def _give_key(self, call: Call, exchange: Exchange[R]) -> None:
+        """One a call, kept over its attempts and redirects: a string in quotes, as the draft has it."""
+        key = call.key or f'"{uuid.UUID(int=self._rng.getrandbits(128), version=4)}"'
+        if exchange.give_key(key):
+            call.key = key
+
+    def _tell(self, hop: Hop, exchange: Exchange[R]) -> None:
+        """Of this attempt, to those who are to be told."""
+        told = find(exchange.origin.host, self._told)
+        if told is not None:
+            deadline_at, read = hop.call.deadline_at, exchange.timeouts.get("read")
+            left = None if deadline_at is None else deadline_at - self._now()
+            for name, value in headers(told, attempt=len(hop.call.attempts) + 1, left=left, read=read):
+                exchange.add(name, value)
+
+    def _hold_back(self, hop: Hop, outcome: Outcome, settings: Retry) -> None:
+        """All calls to the origin, where that is wanted and it asks for it."""
+        if settings.pause_origin and outcome.retry_after is not None and outcome.status in THROTTLED:
+            hop.state.pause(self._now(), min(outcome.retry_after, settings.max_retry_after))
+
+    async def _sit_out(self, hop: Hop, exchange: Exchange[R], began_at: float) -> float:
+        """
+        Wait until the origin takes calls again; s that it took. Raises OriginPaused where the deadline is before that.
+        """
+        state, deadline_at, now = hop.state, hop.call.deadline_at, began_at
+        while (left := state.paused_until - now) > 0:
+            delay = left + self._rng.uniform(0.0, state.pause_spread)
+            if deadline_at is not None and delay >= deadline_at - now:
+                raise exchange.adopt(hop.ended(paused(state.origin, left)))
+            await self._clock.sleep(delay)
+            now = self._now()
+        return now - began_at
 
     def _end(
         self,
@@ -264,43 +312,27 @@ class Layers:
         outcome: Outcome,
         response: R | None,
         release: Callable[[], None] | None,
-        note: str,
+        retries: Retries | None,
     ) -> R:
-        history = hop.history(note)
+        history, error = hop.history(), outcome.error
+        history.retry_after = outcome.retry_after
+        if retries is not None:
+            history.note, history.statistics = retries.note, dict(retries.statistics)
+            history.balance = hop.balance
+            if response is not None and retries.raises:
+                error = exchange.adopt(bad_status(exchange.origin, outcome, exchange.shown(response), history))
         if not self._events.is_silent:
-            self._events.emit(CallEnded(exchange.origin, len(history), outcome.name, note))
-        if outcome.error is not None:
-            outcome.error.attempts = history  # type: ignore[attr-defined]
-            if note:
-                outcome.error.add_note(f"seawall: no further attempt: {note} (attempts: {len(history)})")
-            earlier = hop.last_error if hop.last_error is not outcome.error else None
-            raise outcome.error from (outcome.error.__cause__ or earlier)
-        assert response is not None
-        exchange.attach(response, history)
+            self._events.emit(CallEnded(exchange.origin, len(history), outcome.name, history.note))
+        if error is None:
+            assert response is not None
+            exchange.attach(response, history)
+            if release is not None:
+                exchange.own(response, release)
+            return response
         if release is not None:
-            exchange.own(response, release)
-        return response
-
-    def _exceeded(self, hop: Hop) -> DeadlineExceeded:
-        call, now = hop.call, self._now()
-        elapsed = now - call.started_at
-        deadline_at = call.deadline_at
-        timeout = max(0.0, (now if deadline_at is None else deadline_at) - call.started_at)
-        where = "backing off" if hop.progress is None else hop.progress.phase.name.lower()
-        address = "" if hop.progress is None or hop.progress.address is None else f" with {hop.progress.address}"
-        kind = "deadline" if call.hard_at is not None and call.hard_at == deadline_at else "deadline from the timeouts"
-        error = DeadlineExceeded(
-            f"{hop.state.origin}: {kind} of {timeout:.3g} s exceeded after {elapsed:.3g} s, "
-            f"attempt {max(1, len(call.attempts))}, {where}{address}; raise deadline=, or ask for less",
-            origin=hop.state.origin,
-            elapsed=elapsed,
-            timeout=timeout,
-        )
-        error.attempts = hop.history()
-        return error
-
-    def _closed(self, origin: Origin) -> ClientClosed:
-        return ClientClosed(f"{origin}: the client was closed", origin=origin)
+            release()
+        earlier = hop.last_error if hop.last_error is not error else None
+        raise hop.ended(error, history) from (error.__cause__ or earlier)
 
     def _check_loop(self) -> None:
         try:
@@ -321,4 +353,4 @@ class Layers:
 
 def _is_good(outcome: Outcome, settings: Retry) -> bool:
     """Nothing to decide: tenacity need not be asked. With a predicate of the user's, it always is."""
-    return settings.retry is None and outcome.error is None and outcome.status not in settings.statuses
+    return settings.retry is None and outcome.error is None and not is_suspect(outcome, settings)

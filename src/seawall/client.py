@@ -19,7 +19,7 @@ from .dns.guard import Guard
 from .events import Listener
 from .hop import CURRENT
 from .plain import Prepared, is_bare, is_untouched, is_whole, settle
-from .settings import DNS, UNSET, Breaker, Budget, Bulkhead, Policy, Retry, Unset
+from .settings import DNS, UNSET, Breaker, Budget, Bulkhead, Policy, Propagation, Retry, Unset
 from .stats import Stats
 from .transport import LIMITS, Proxied, ResolverTypes, Shared, Transport, check_timeouts
 
@@ -39,6 +39,7 @@ class Client(httpx.AsyncClient):
         per_host: Policies by name or ``*.suffix``, over the client's.
         dns, resolver: How names become addresses; see `DNS` and `Transport`.
         guard: Refuses addresses that must not be dialled; see `Guard`. None: none does.
+        propagation: What upstreams are told of deadline and attempt; see `Propagation`. None: nothing.
         max_connection_age: s after which a connection is used no more; None: it may be used for ever. An idle one is
             dropped anyway once its address has left the name's record.
         listeners: Called with each event; see `seawall.events`.
@@ -61,6 +62,7 @@ class Client(httpx.AsyncClient):
         dns: DNS = DNS(),
         resolver: ResolverTypes = None,
         guard: Guard | None = None,
+        propagation: Propagation | None = None,
         max_connection_age: float | None = None,
         listeners: Iterable[Listener] = (),
         clock: Clock | None = None,
@@ -80,6 +82,7 @@ class Client(httpx.AsyncClient):
             "dns": dns,
             "resolver": resolver,
             "guard": guard,
+            "propagation": propagation,
             "max_connection_age": max_connection_age,
             "listeners": listeners,
             "clock": clock,

@@ -7,6 +7,7 @@ What can go wrong, on the axis "was anything sent?".
     ├─ Unsent (nothing was sent: safe to repeat)
     │  ├─ BulkheadFull + PoolTimeout
     │  ├─ BreakerOpen + ConnectError
+    │  ├─ OriginPaused + ConnectError
     │  ├─ UnsupportedScheme + UnsupportedProtocol
     │  ├─ InvalidRequest + LocalProtocolError
     │  ├─ StreamRefused + RemoteProtocolError
@@ -24,6 +25,7 @@ What can go wrong, on the axis "was anything sent?".
     │        ├─ HandshakeError     the peer broke off, or does not speak TLS
     │        └─ HandshakeTimeout + ConnectTimeout
     ├─ DeadlineExceeded + TimeoutException
+    ├─ StatusError + HTTPStatusError (only with Retry(raise_on_status=True))
     ├─ ClientClosed + TransportError (and RuntimeError, as httpx raises after aclose())
     └─ WireError (something was sent: only what is idempotent is repeated)
        ├─ ReadTimeout + ReadTimeout
@@ -37,7 +39,7 @@ This module knows no httpx: ``transport.py`` holds the table behind the "+".
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .events import Attempt
@@ -60,12 +62,14 @@ __all__ = [
     "InvalidRequest",
     "NameNotFound",
     "NoAddress",
+    "OriginPaused",
     "ReadTimeout",
     "ResolveError",
     "ResolveTimeout",
     "ResolverFailure",
     "SeawallError",
     "SendFailed",
+    "StatusError",
     "StreamRefused",
     "TLSError",
     "Unsent",
@@ -117,6 +121,17 @@ class BreakerOpen(Unsent):
 
     Attributes:
         retry_after: s until the breaker lets a probe through.
+    """
+
+    retry_after: float
+
+
+class OriginPaused(Unsent):
+    """
+    The origin asked its callers to wait, for longer than this call can (``Retry(pause_origin=True)``).
+
+    Attributes:
+        retry_after: s that it asked for, from now on.
     """
 
     retry_after: float
@@ -219,6 +234,19 @@ class DeadlineExceeded(SeawallError):
     timeout: float
 
 
+class StatusError(SeawallError):
+    """
+    The last attempt's answer was one worth a retry, and there is none.
+
+    Attributes:
+        response: The answer, an ``httpx.Response``; of a stream, closed.
+        status: Its status.
+    """
+
+    response: Any
+    status: int
+
+
 class ClientClosed(SeawallError, RuntimeError):
     """``aclose()`` came while the call was under way, or before it."""
 
@@ -230,10 +258,12 @@ class WireError(SeawallError):
     Attributes:
         is_stale: On a connection from the pool, before a byte of the answer: the server had most likely closed it.
         is_final: By a TLS alert, such as for a client certificate that it wants: asking again gives the same.
+        received: Bytes of the response's body that had come; None: it had not begun.
     """
 
     is_stale: bool = False
     is_final: bool = False
+    received: int | None = None
 
 
 class ReadTimeout(WireError):

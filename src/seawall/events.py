@@ -7,9 +7,10 @@ Records hold origins, addresses, numbers and the text of errors; never a URL's u
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from enum import IntEnum
-from typing import NamedTuple, TypeAlias
+from types import MappingProxyType
+from typing import Any, NamedTuple, TypeAlias
 
 from .origin import Address, Origin
 
@@ -96,15 +97,35 @@ class History(tuple[Attempt, ...]):
     """
     The attempts of a call, in order: ``response.extensions["seawall"]`` and ``error.attempts``.
 
+    As a text it is what a log needs: ``3 attempts in 1.2 s: 503, ReadTimeout, 503``.
+
     Attributes:
         note: Why no further attempt was made, where one might have been; else empty.
+        retry_after: s that the last answer asks to wait; None where it doesn't.
+        idempotency_key: The Idempotency-Key that seawall gave the call; None: it gave none.
+        balance: Retry tokens that the origin had left after a failure; None where nothing failed or the budget is off.
+        statistics: tenacity's, of the last hop; empty where nothing failed.
     """
 
     note: str = ""
+    retry_after: float | None = None
+    idempotency_key: str | None = None
+    balance: float | None = None
+    statistics: Mapping[str, Any] = MappingProxyType({})
 
     @property
     def attempts(self) -> tuple[Attempt, ...]:
         return tuple(self)
+
+    def __str__(self) -> str:
+        count = "1 attempt" if len(self) == 1 else f"{len(self)} attempts"
+        elapsed = sum(attempt.delay + attempt.duration for attempt in self)
+        parts = [f"{count} in {elapsed:.3g} s: {', '.join(attempt.outcome for attempt in self)}"]
+        if self.balance is not None:
+            parts.append(f"budget left {self.balance:.1f}")
+        if self.note:
+            parts.append(self.note)
+        return "; ".join(parts)
 
 
 class RetryScheduled(NamedTuple):

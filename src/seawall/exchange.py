@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextvars import ContextVar
 from typing import Protocol, TypeVar
 
 from .errors import SeawallError
@@ -11,13 +12,15 @@ from .origin import Origin
 from .policy.outcome import Outcome
 from .settings import Policy
 
-__all__ = ["Exchange", "Pacer"]
+__all__ = ["INSIDE", "Exchange", "Pacer", "is_nested"]
 
 R = TypeVar("R")
 
 
 class Pacer(Protocol):
     """Is told of the parts of a body that is streamed."""
+
+    is_repeated: bool  # what the attempt leads to is repeated with it, if it fails
 
     def sent(self) -> None:
         """One of the request's."""
@@ -46,8 +49,11 @@ class Exchange(Protocol[R]):
     def has_key(self) -> bool:
         """The request carries an Idempotency-Key."""
 
-    def give_key(self, key: str) -> None:
-        """Have the request carry this Idempotency-Key, unless it has one."""
+    def give_key(self, key: str) -> bool:
+        """Have the request carry this Idempotency-Key; False: it has one of the user's."""
+
+    def add(self, name: str, value: str) -> None:
+        """Have the attempts from now on carry this header, in place of the request's own; that stays as it is."""
 
     def is_replayable(self) -> bool:
         """Whether the request's body can be sent from its beginning."""
@@ -82,5 +88,18 @@ class Exchange(Protocol[R]):
     def end(self) -> None:
         """The hop is over, however it ended."""
 
+    def shown(self, response: R) -> R:
+        """The response as users' predicates see it: its body is there, unless it is streamed."""
+
     def attach(self, response: R, history: History) -> None:
         """Show the history on the response."""
+
+
+INSIDE: ContextVar[Pacer | None] = ContextVar("seawall_inside", default=None)
+"""The hop whose attempt this task is part of, by way of another transport than our wire."""
+
+
+def is_nested() -> bool:
+    """Whether all that this task does is repeated anyway where it fails, so that another layer would multiply it."""
+    outer = INSIDE.get()
+    return outer is not None and outer.is_repeated

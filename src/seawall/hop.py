@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from contextvars import ContextVar
-from typing import Any
+from typing import Any, TypeVar
 
 from .events import Attempt, History, Progress
 from .policy.deadline import Pace, earliest, inherited
@@ -12,13 +12,17 @@ from .policy.origins import OriginState
 from .settings import UNSET, Policy, Retry
 from .timer import Timer
 
+E = TypeVar("E", bound=Exception)
+
 __all__ = ["CURRENT", "Call", "Hop"]
 
 
 class Call:
     """What a user asked for. Its hops (redirects, steps of an authentication) share it."""
 
-    __slots__ = ("attempts", "hard_at", "is_buffered", "is_over", "is_timed", "owner", "ready", "soft_at", "started_at")
+    __slots__ = (
+        "attempts", "hard_at", "is_buffered", "is_over", "is_timed", "key", "owner", "ready", "soft_at", "started_at",
+    )  # fmt: skip
 
     def __init__(self, owner: object, now: float, *, is_buffered: bool) -> None:
         self.owner = owner
@@ -29,6 +33,7 @@ class Call:
         self.hard_at: float | None = None  # somebody's wish
         self.soft_at: float | None = None  # derived from the timeouts; a body that comes in may pass it
         self.attempts: list[Attempt] = []
+        self.key: str | None = None  # the Idempotency-Key that we gave it
         self.ready: Any = None  # a response that httpx has still to be given
 
     def set_deadline(self, policy: Policy, timeouts: Mapping[str, float | None]) -> None:
@@ -51,7 +56,7 @@ class Call:
 class Hop:
     """A call's passage through the layers to one origin: what it goes by, and what was last seen."""
 
-    __slots__ = ("_pace", "call", "last_error", "now", "policy", "progress", "state", "timer")
+    __slots__ = ("_pace", "call", "is_repeated", "last_error", "now", "policy", "progress", "state", "timer")
 
     def __init__(self, call: Call, state: OriginState, policy: Policy, timer: Timer, now: Callable[[], float]) -> None:
         self.call = call
@@ -59,6 +64,7 @@ class Hop:
         self.policy = policy
         self.timer = timer
         self.now = now
+        self.is_repeated = False  # what this hop's attempts lead to is repeated with them, if they fail
         self.progress: Progress | None = None
         self.last_error: Exception | None = None
         self._pace: Pace | None = None
@@ -84,11 +90,24 @@ class Hop:
             self._pace = Pace(self.call.soft_at)
         return self._pace
 
-    def history(self, note: str = "") -> History:
+    def history(self) -> History:
         history = History(self.call.attempts)
-        if note:
-            history.note = note
+        history.idempotency_key = self.call.key
         return history
+
+    @property
+    def balance(self) -> float | None:
+        """Retry tokens of the origin; None: it has no budget."""
+        return None if self.state.budget is None else self.state.budget.balance(self.now())
+
+    def ended(self, error: E, history: History | None = None) -> E:
+        """*error*, with the attempts on it: for code as ``attempts``, for people as a note."""
+        if history is None:
+            history = self.history()
+        history.balance = self.balance
+        error.attempts = history  # type: ignore[attr-defined]
+        error.add_note(f"seawall: {history}")
+        return error
 
 
 CURRENT: ContextVar[Call | None] = ContextVar("seawall_call", default=None)

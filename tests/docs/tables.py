@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import re
-from dataclasses import fields
+from dataclasses import MISSING, fields
 from pathlib import Path
 
 import httpx
@@ -12,11 +12,13 @@ import httpx
 import seawall
 import seawall.testing
 from seawall import errors
+from seawall.policy.failures import FAILURES, Failure, Safe
 from seawall.testing.dns import DNS_FAULTS
 from seawall.testing.http.vocabulary import FAULTS, HAMMS, OKHTTP
 from seawall.testing.network import toxic
 from seawall.testing.steps import MALFORMED, ODD, STEPS
 from seawall.transport import LIMITS
+from seawall.transport.adopt import HTTPX
 from seawall.wire import answer
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -25,7 +27,7 @@ SAID_HERE = {
     "Event": "What a listener is called with: `Attempt`, `RetryScheduled`, `CallEnded` or `BreakerMoved`.",
     "Listener": "A function of an `Event`.",
 }
-SETTINGS = [seawall.Retry, seawall.Bulkhead, seawall.Breaker, seawall.Budget, seawall.DNS]
+SETTINGS = [seawall.Retry, seawall.Bulkhead, seawall.Breaker, seawall.Budget, seawall.DNS, seawall.Propagation]
 
 
 def error_tree() -> str:
@@ -56,6 +58,50 @@ def defaults() -> str:
         "None | up to the headers; a buffered body may pass it while it brings 1 KiB/s |\n"
     )
     return "".join(parts)
+
+
+def failures() -> str:
+    """A row for each way to fail."""
+    return table(
+        "| what fails | how likely | safe to retry? | what seawall does, beside a retry after a backoff | error |",
+        *(
+            f"| {row.what} | {row.likely or '-'} | {_safe(row)} | {row.does or '-'} | {_error(row)} |"
+            for row in FAILURES
+        ),
+    )
+
+
+def _safe(row: Failure) -> str:
+    neutral = {True: "", None: "; no fault of the origin's"}[row.is_fault]
+    return row.safe.value + neutral
+
+
+def _error(row: Failure) -> str:
+    if row.error is Exception:
+        return "its own"
+    theirs = next((HTTPX[cls] for cls in row.error.__mro__ if cls in HTTPX), None)
+    return f"`{row.error.__name__}`" + (f", `httpx.{theirs.__name__}`" if theirs else "")
+
+
+def statuses() -> str:
+    """A row for each answer that is worth a retry by default."""
+    retry = seawall.Retry()
+    words = {
+        408: "the server waited too long for the request",
+        425: "it won't risk a replay (TLS early data)",
+        429: "too many requests",
+        500: "may have been done, or not",
+        502: "a proxy got no good answer; the upstream may have worked",
+        503: "overloaded, or going down",
+        504: "a proxy waited too long; the upstream may still be working",
+    }
+    safe = {status: Safe.ANY if status in retry.rejected_statuses else Safe.IDEMPOTENT for status in retry.statuses}
+    rows = [f"| {status} | {words[status]} | {safe[status].value} |" for status in sorted(retry.statuses)]
+    rows += [f"| {status}, with Retry-After | too large for now | {Safe.IDEMPOTENT.value} |" for status in (413,)]
+    rows.append("| 409, to a request with a key | the first attempt is still being worked on | with a key |")
+    rows.append("| all others, 422 among them | a retry would get the same | no |")
+    assert retry.retry_after_statuses == {413}
+    return table("| status | what it says | safe to retry? |", *rows)
 
 
 def names() -> str:
@@ -155,6 +201,8 @@ def arguments(settings: type) -> dict[str, str]:
 
 
 def show(value: object) -> str:
+    if value is MISSING:
+        return "to be given"
     if isinstance(value, frozenset):
         return ", ".join(str(each) for each in sorted(value))
     return f"{value:g}" if isinstance(value, float) else str(value)
@@ -169,6 +217,7 @@ def filled(page: str, mark: str, text: str) -> str:
 PAGES = {
     DOCS / "reference/api.md": {"api": names, "testing": testing_names},
     DOCS / "reference/errors.md": {"errors": error_tree},
+    DOCS / "reference/failures.md": {"failures": failures, "statuses": statuses},
     DOCS / "reference/defaults.md": {"defaults": defaults},
     DOCS / "reference/wire.md": {"bounds": bounds},
     DOCS / "reference/faults.md": {

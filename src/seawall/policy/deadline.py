@@ -13,7 +13,7 @@ from contextvars import ContextVar
 
 from ..clock import Clock
 
-__all__ = ["Pace", "deadline", "earliest", "inherited"]
+__all__ = ["Pace", "deadline", "detached", "earliest", "inherited", "remaining"]
 
 _inherited: ContextVar[float | None] = ContextVar("seawall_deadline", default=None)
 
@@ -43,6 +43,26 @@ def deadline(timeout: float) -> Iterator[float]:
         yield instant
     finally:
         _inherited.reset(token)
+
+
+@contextmanager
+def detached() -> Iterator[None]:
+    """
+    Have all calls made inside, by this task and the ones that it starts, inherit no deadline.
+
+    For work that is to outlive the request which started it: ``with seawall.detached(): asyncio.create_task(...)``.
+    """
+    token = _inherited.set(None)
+    try:
+        yield
+    finally:
+        _inherited.reset(token)
+
+
+def remaining() -> float | None:
+    """s until the deadline that this task works under, 0 where it has passed; None: it has none."""
+    instant = _inherited.get()
+    return None if instant is None else max(0.0, instant - Clock().now())
 
 
 def inherited() -> float | None:

@@ -23,6 +23,7 @@ from .per_host import policy_for
 __all__ = ["OriginState", "Origins"]
 
 MAX_LOOKED_AT = 8  # states per new origin, in search of room: the cost must not grow with the number of busy ones
+PAUSE_SPREAD = 0.1  # of a pause: over so much of its length again those start who were held back
 SHED_SHARE = 0.1  # of the recent attempts failed: from here on, a standing queue is shed
 
 
@@ -36,6 +37,8 @@ class OriginState:
     breaker: BreakerState | None
     budget: BudgetState | None
     now: Callable[[], float]
+    paused_until: float = 0.0
+    pause_spread: float = 0.0
 
     def enter(self, now: float) -> int | None:
         """
@@ -75,6 +78,12 @@ class OriginState:
     def is_shut(self, at: float) -> bool:
         """Whether the breaker, as things stand, will let nobody through at that instant."""
         return self.breaker is not None and self.breaker.retry_after(at) > 0
+
+    def pause(self, now: float, length: float) -> None:
+        """Hold back all new attempts for *length* s, and a little longer each, so that they don't come together."""
+        if now + length > self.paused_until:
+            self.paused_until = now + length
+            self.pause_spread = length * PAUSE_SPREAD
 
     def try_acquire(self) -> bool:
         return self.bulkhead is None or self.bulkhead.try_acquire()

@@ -2,46 +2,49 @@
 What came of an attempt, and whether it may be repeated.
 
 Rules: the phase decides what is safe, not the class of the exception; what a user sets can make a retry rarer or more
-frequent, but never unsafe.
+frequent, but never unsafe. Of errors, `failures` has the table; of answers, the settings say which are worth a retry.
 """
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from enum import Enum
+from typing import Any, NamedTuple
 
-from ..errors import (
-    AddressRefused,
-    BreakerOpen,
-    BulkheadFull,
-    CertificateError,
-    ClientClosed,
-    InvalidRequest,
-    NameNotFound,
-    NoAddress,
-    UnsupportedScheme,
-)
 from ..events import Phase
 from ..settings import Retry
+from .failures import Safe, failure_of
 
-__all__ = ["Outcome", "is_failure", "is_final", "is_safe", "is_worth_retrying"]
+__all__ = [
+    "THROTTLED",
+    "Kind",
+    "Outcome",
+    "Request",
+    "is_failure",
+    "is_final",
+    "is_suspect",
+    "is_worth_retrying",
+    "kind_of",
+    "why_unsafe",
+]
 
-LOCAL = (BulkheadFull, BreakerOpen, ClientClosed, InvalidRequest, UnsupportedScheme)
-"""We said no ourselves: says nothing of the origin's health, and asking again at once would not help."""
+THROTTLED = frozenset({429, 503})
+"""Too much at once, which time cures."""
 
-NEUTRAL = (*LOCAL, NameNotFound, NoAddress, AddressRefused)
-"""Nothing was dialled: says nothing of the origin's health."""
-
-FINAL = (*NEUTRAL, CertificateError)
-"""Asking again gives the same."""
+IN_PROGRESS = 409
+"""To a request with an Idempotency-Key: the first one is still being worked on."""
 
 
 class Outcome(NamedTuple):
     """
-    One attempt's end, without httpx.
+    One attempt's end.
 
     Attributes:
+        phase: The last one reached.
+        error: What it failed with; None: there is an answer.
+        status: The answer's.
         retry_after: s that the answer asks to wait; None where it doesn't.
         is_stale: A connection from the pool died before a byte of the answer: the server had closed it.
+        response: The answer itself, an ``httpx.Response``; where the call reads bodies at once, its body is there.
     """
 
     phase: Phase
@@ -49,10 +52,35 @@ class Outcome(NamedTuple):
     status: int | None = None
     retry_after: float | None = None
     is_stale: bool = False
+    response: Any = None
 
     @property
     def name(self) -> str:
         return str(self.status) if self.error is None else type(self.error).__name__
+
+
+class Request(NamedTuple):
+    """
+    What of a request decides whether it may be repeated.
+
+    Attributes:
+        is_idempotent: By its method.
+        has_key: It carries an Idempotency-Key.
+        is_replayable: Its body can be sent from its beginning.
+    """
+
+    is_idempotent: bool
+    has_key: bool
+    is_replayable: bool
+
+
+class Kind(Enum):
+    """What a retry is counted as, in urllib3's words."""
+
+    CONNECT = "connect"
+    READ = "read"
+    STATUS = "status"
+    OTHER = "other"
 
 
 def is_failure(outcome: Outcome) -> bool | None:
@@ -63,30 +91,49 @@ def is_failure(outcome: Outcome) -> bool | None:
         None where it says nothing of the origin: we refused, its name has no address, or an idle connection was gone.
     """
     if outcome.error is not None:
-        is_nothing_new = outcome.is_stale or getattr(outcome.error, "is_resting", False) is True
-        return None if is_nothing_new or isinstance(outcome.error, NEUTRAL) else True
+        return failure_of(outcome.error, outcome.phase).is_fault
     return outcome.status is not None and 500 <= outcome.status <= 599 and outcome.status != 501
 
 
 def is_final(outcome: Outcome) -> bool:
     """Whether a second attempt is bound to end the same, so that nothing may ask for one."""
-    is_said = any(getattr(outcome.error, name, False) is True for name in ("is_final", "is_resting"))
-    return is_said or isinstance(outcome.error, FINAL)
+    return outcome.error is not None and failure_of(outcome.error, outcome.phase).safe is Safe.NEVER
 
 
-def is_safe(outcome: Outcome, settings: Retry, *, is_idempotent: bool, is_replayable: bool) -> bool:
+def is_suspect(outcome: Outcome, settings: Retry) -> bool:
+    """Whether an answer may be worth a retry: what is cheap to know of all the others."""
+    status = outcome.status
+    return status in settings.statuses or status in settings.retry_after_statuses or status == IN_PROGRESS
+
+
+def is_worth_retrying(outcome: Outcome, settings: Retry, *, has_key: bool) -> bool:
+    """Whether a second attempt might end otherwise; the default that ``Retry(retry=...)`` replaces."""
+    if outcome.error is not None or outcome.status in settings.statuses:
+        return True
+    if outcome.status in settings.retry_after_statuses and settings.respect_retry_after:
+        return outcome.retry_after is not None
+    return has_key and outcome.status == IN_PROGRESS
+
+
+def why_unsafe(outcome: Outcome, settings: Retry, request: Request) -> str:
     """
-    Whether a second attempt can't do harm.
+    Why a second attempt could do harm; "" where it can't.
 
     Source: RFC 9110 section 9.2.2: what isn't idempotent is repeated only where the first was never applied.
     """
-    if not is_replayable:
-        return False
-    if is_idempotent or outcome.phase < Phase.SENDING:
-        return True
-    return outcome.error is None and outcome.status in settings.rejected_statuses
+    if not request.is_replayable:
+        return "its body can't be sent again (see seawall.replayable)"
+    if request.is_idempotent or request.has_key:
+        return ""
+    if outcome.error is not None:
+        is_unsent = outcome.phase < Phase.SENDING
+    else:
+        is_unsent = outcome.status in settings.rejected_statuses
+    return "" if is_unsent else "not safe to repeat"
 
 
-def is_worth_retrying(outcome: Outcome, settings: Retry) -> bool:
-    """Whether a second attempt might end otherwise; the default that ``Retry(retry=...)`` replaces."""
-    return outcome.error is not None or outcome.status in settings.statuses
+def kind_of(outcome: Outcome, settings: Retry, *, has_key: bool) -> Kind:
+    """What a retry after it is counted as."""
+    if outcome.error is not None:
+        return Kind.CONNECT if outcome.phase < Phase.SENDING else Kind.READ
+    return Kind.STATUS if is_worth_retrying(outcome, settings, has_key=has_key) else Kind.OTHER

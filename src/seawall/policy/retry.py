@@ -8,32 +8,33 @@ first attempt that succeeds needs none). Its strategies see httpx's responses an
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Mapping
 from random import Random
 from typing import Any
 
-from tenacity import AsyncRetrying, DoSleep, RetryCallState
+from tenacity import AsyncRetrying, DoSleep, RetryCallState, retry_base
 
 from ..settings import Retry
-from .outcome import Outcome, is_final, is_worth_retrying
+from .outcome import THROTTLED, Kind, Outcome, Request, is_final, is_worth_retrying, kind_of, why_unsafe
 
 __all__ = ["Retries", "backoff"]
 
-THROTTLED = frozenset({429, 503})
 RETRY_AFTER_JITTER = 1.1  # who waits exactly as told arrives with everyone else
 
 
-def backoff(attempt: int, *, base: float, cap: float, rng: Random) -> float:
+def backoff(attempt: int, *, base: float, cap: float, rng: Random, jitter: float = 1.0) -> float:
     """
     Seconds to wait after attempt number *attempt*.
 
-    Full jitter: uniform in ``[0, min(cap, base * 2 ** (attempt - 1))]``.
+    Uniform in ``[(1 - jitter) * bound, bound]``, with ``bound = min(cap, base * 2 ** (attempt - 1))``.
     Not for a single client polling one resource: use a constant delay there.
 
     Args:
         attempt: Attempts made, >= 1.
         base: Upper bound of the first delay, s, >= 0.
         cap: Upper bound of any delay, s.
+        jitter: Share of it that is left to chance, 0 to 1; 1 is full jitter.
     Returns:
         Delay in s, ``0 <= delay <= cap``; finite for every *attempt*.
     Raises:
@@ -42,60 +43,72 @@ def backoff(attempt: int, *, base: float, cap: float, rng: Random) -> float:
     """
     if attempt < 1:
         raise ValueError(f"attempt must be >= 1, not {attempt}")
-    return rng.uniform(0.0, min(cap, base * 2.0 ** min(attempt - 1, 1000)))
+    bound = min(cap, base * 2.0 ** min(attempt - 1, 1000))
+    return rng.uniform((1.0 - jitter) * bound, bound)
 
 
 class Retries:
     """
-    A call's retries, from its first failure on: `after` each attempt says how long to wait, or that it's over.
+    A hop's retries, from its first failure on: `after` each attempt says how long to wait, or that it's over.
 
     Args:
+        name: Of what is called, for tenacity's own log helpers.
         started_at: When the first attempt began: what tenacity's stop_after_delay counts from.
-        is_safe: Whether an outcome may be repeated at all.
+        request: What of the request decides, as things stand.
         afford: Why a retry after this delay is out of the question ("" where it isn't); charges the budget.
 
     Attributes:
         note: Why it is over, where a retry was worth it; else empty.
+        raises: The last outcome is an answer that is to be raised, if there is no further attempt.
     """
 
-    __slots__ = ("_afford", "_is_safe", "_outcome", "_retrying", "_rng", "_settings", "_state", "note")
+    __slots__ = (
+        "_afford", "_counts", "_outcome", "_request", "_retrying", "_rng", "_settings", "_state", "note", "raises",
+    )  # fmt: skip
 
     def __init__(
         self,
         settings: Retry,
         *,
+        name: str,
         started_at: float,
         rng: Random,
-        is_safe: Callable[[Outcome], bool],
+        request: Callable[[], Request],
         afford: Callable[[float], str],
     ) -> None:
         self._settings = settings
         self._rng = rng
-        self._is_safe = is_safe
+        self._request = request
         self._afford = afford
+        self._counts: Counter[Kind] = Counter()
         self._outcome: Outcome
         self.note = ""
+        self.raises = False
         # Coroutine functions: tenacity awaits them, its annotations of wait and stop just don't say so.
         strategies: dict[str, Any] = {"retry": self._retry, "wait": self._wait, "stop": self._stop}
-        self._retrying = AsyncRetrying(**strategies, retry_error_callback=_over)
+        if settings.after is not None:
+            strategies["after"] = settings.after
+        self._retrying = AsyncRetrying(**strategies, before_sleep=settings.before_sleep, retry_error_callback=_over)
         self._retrying.begin()
-        self._state = RetryCallState(self._retrying, None, (), {})
+        self._state = RetryCallState(self._retrying, _Named(name), (), {})
         self._state.start_time = started_at
 
-    async def after(self, outcome: Outcome, response: object, now: float) -> float | None:
+    @property
+    def statistics(self) -> Mapping[str, Any]:
+        """tenacity's."""
+        return self._retrying.statistics
+
+    async def after(self, outcome: Outcome, now: float) -> float | None:
         """
         Seconds until the next attempt; None: *outcome* is the last.
 
-        Args:
-            outcome: What came of the attempt.
-            response: The answer itself, for the user's predicates; ignored where the outcome has an error.
         Raises:
             Exception: What a user's strategy raised.
         """
         self._outcome = outcome
-        self.note = ""
+        self.note, self.raises = "", False
         if outcome.error is None:
-            self._state.set_result(response)
+            self._state.set_result(outcome.response)
         else:
             self._state.set_exception((type(outcome.error), outcome.error, outcome.error.__traceback__))
         self._state.outcome_timestamp = now
@@ -111,34 +124,45 @@ class Retries:
         return float(action)
 
     async def _retry(self, state: RetryCallState) -> bool:
-        if is_final(self._outcome):
+        outcome = self._outcome
+        if is_final(outcome):
             return False
-        if self._settings.retry is None:
-            is_wanted = is_worth_retrying(self._outcome, self._settings)
-        else:
-            is_wanted = bool(await _result(self._settings.retry(state)))
-        if is_wanted and not self._is_safe(self._outcome):
-            self.note = "not safe to repeat"
+        request = self._request()
+        if not await self._is_wanted(state, has_key=request.has_key):
             return False
-        return is_wanted
+        self.raises = outcome.error is None and self._settings.raise_on_status
+        self.note = why_unsafe(outcome, self._settings, request)
+        self._counts[kind_of(outcome, self._settings, has_key=request.has_key)] += 1
+        return not self.note
+
+    async def _is_wanted(self, state: RetryCallState, *, has_key: bool) -> bool:
+        predicate = self._settings.retry
+        said = None
+        if predicate is not None:
+            said = await _result(predicate(state if isinstance(predicate, retry_base) else self._outcome))
+        return is_worth_retrying(self._outcome, self._settings, has_key=has_key) if said is None else bool(said)
 
     async def _wait(self, state: RetryCallState) -> float:
-        if self._settings.wait is not None:
-            delay = float(await _result(self._settings.wait(state)))
-        elif self._outcome.is_stale:
+        settings, outcome = self._settings, self._outcome
+        if settings.wait is not None:
+            delay = float(await _result(settings.wait(state)))
+        elif outcome.is_stale:
             delay = 0.0  # the server closed an idle connection: nobody is overloaded
         else:
-            is_throttled = self._outcome.status in THROTTLED
-            base = self._settings.throttled_backoff if is_throttled else self._settings.backoff
-            delay = backoff(state.attempt_number, base=base, cap=self._settings.max_backoff, rng=self._rng)
-        if self._outcome.retry_after is not None:
-            delay = max(delay, self._outcome.retry_after * self._rng.uniform(1.0, RETRY_AFTER_JITTER))
+            base = settings.throttled_backoff if outcome.status in THROTTLED else settings.backoff
+            delay = backoff(
+                state.attempt_number, base=base, cap=settings.max_backoff, rng=self._rng, jitter=settings.jitter
+            )
+        if (retry_after := self._retry_after) is not None:
+            delay = max(delay, retry_after * self._rng.uniform(1.0, RETRY_AFTER_JITTER))
         return delay
 
     async def _stop(self, state: RetryCallState) -> bool:
-        settings, retry_after = self._settings, self._outcome.retry_after
+        settings, retry_after = self._settings, self._retry_after
         if state.attempt_number >= settings.max_attempts:
             self.note = f"max_attempts={settings.max_attempts} reached"
+        elif exhausted := self._exhausted():
+            self.note = f"{exhausted} reached"
         elif settings.stop is not None and await _result(settings.stop(state)):
             self.note = "Retry.stop said so"
         elif retry_after is not None and retry_after > settings.max_retry_after:
@@ -146,6 +170,30 @@ class Retries:
         else:
             self.note = self._afford(state.upcoming_sleep)
         return bool(self.note)
+
+    def _exhausted(self) -> str:
+        """The count that is used up, if any."""
+        for kind, done in self._counts.items():
+            name = f"max_{kind.value}_retries"
+            limit = getattr(self._settings, name)
+            if limit is not None and done > limit:
+                return f"{name}={limit}"
+        return ""
+
+    @property
+    def _retry_after(self) -> float | None:
+        return self._outcome.retry_after if self._settings.respect_retry_after else None
+
+
+class _Named:
+    """In place of the function that tenacity would call: its log helpers show the name."""
+
+    def __init__(self, name: str) -> None:
+        self.__qualname__ = name
+        self.__module__ = ""
+
+    def __call__(self) -> None:
+        raise NotImplementedError("seawall makes the attempts")
 
 
 async def _result(value: Any) -> Any:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
+from datetime import UTC
 from email.utils import parsedate_to_datetime
 
-__all__ = ["parse_retry_after"]
+__all__ = ["parse_retry_after", "parse_retry_after_ms"]
 
 
 def parse_retry_after(value: str | None, *, wall: Callable[[], float] = time.time) -> float | None:
@@ -24,7 +25,18 @@ def parse_retry_after(value: str | None, *, wall: Callable[[], float] = time.tim
     if value.isascii() and value.isdigit():
         return float(value) if len(value) < 16 else math.inf
     try:
-        instant = parsedate_to_datetime(value).timestamp()
+        date = parsedate_to_datetime(value)
+        if date.tzinfo is None:
+            date = date.replace(tzinfo=UTC)  # asctime's form names no zone: it is GMT (RFC 9110 section 5.6.7)
+        return max(0.0, date.timestamp() - wall())
     except (TypeError, ValueError, OverflowError):
         return None
-    return max(0.0, instant - wall())
+
+
+def parse_retry_after_ms(value: str | None) -> float | None:
+    """Seconds that a ``retry-after-ms`` header asks to wait; garbage is None. Source: Azure's and OpenAI's APIs."""
+    try:
+        delay = float(value) / 1000.0 if value is not None and value.isascii() else -1.0
+    except ValueError:
+        return None
+    return delay if delay >= 0.0 else None

@@ -6,7 +6,8 @@ httpcore are held against the installed versions by tests/unit/test_contracts.py
 """
 
 from .exchange import check_timeouts
+from .replay import replayable
 from .shared import LIMITS, ResolverTypes, Shared
 from .transport import Proxied, Transport
 
-__all__ = ["LIMITS", "Proxied", "ResolverTypes", "Shared", "Transport", "check_timeouts"]
+__all__ = ["LIMITS", "Proxied", "ResolverTypes", "Shared", "Transport", "check_timeouts", "replayable"]

@@ -13,9 +13,10 @@ from ..errors import SeawallError
 
 __all__ = ["HTTPX", "as_httpx"]
 
-HTTPX: Final[Mapping[type[SeawallError], type[httpx.TransportError]]] = {
+HTTPX: Final[Mapping[type[SeawallError], type[httpx.HTTPError]]] = {
     errors.BulkheadFull: httpx.PoolTimeout,
     errors.BreakerOpen: httpx.ConnectError,
+    errors.OriginPaused: httpx.ConnectError,
     errors.UnsupportedScheme: httpx.UnsupportedProtocol,
     errors.InvalidRequest: httpx.LocalProtocolError,
     errors.StreamRefused: httpx.RemoteProtocolError,
@@ -31,6 +32,7 @@ HTTPX: Final[Mapping[type[SeawallError], type[httpx.TransportError]]] = {
     errors.HandshakeError: httpx.ConnectError,
     errors.HandshakeTimeout: httpx.ConnectTimeout,
     errors.DeadlineExceeded: httpx.TimeoutException,
+    errors.StatusError: httpx.HTTPStatusError,
     errors.ClientClosed: httpx.TransportError,
     errors.ReadTimeout: httpx.ReadTimeout,
     errors.WriteTimeout: httpx.WriteTimeout,
@@ -65,7 +67,7 @@ def as_httpx(error: SeawallError, request: httpx.Request | None) -> Exception:
 
     The object stays the same, so its traceback, cause and notes do.
     """
-    if not isinstance(error, httpx.TransportError):
+    if not isinstance(error, httpx.HTTPError):
         error.__class__ = _both(type(error))  # type: ignore[arg-type]
     error._request = request  # type: ignore[attr-defined]
     return error

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any, Final
 
 import httpx
 
-from ..errors import DialError, SeawallError, UnsupportedScheme
+from ..errors import DialError, SeawallError, Unsent, UnsupportedScheme, WireError
 from ..events import History, Phase, Progress
-from ..exchange import Pacer
+from ..exchange import INSIDE, Pacer
 from ..origin import Origin
 from ..policy.outcome import Outcome
-from ..policy.retry_after import parse_retry_after
+from ..policy.retry_after import parse_retry_after, parse_retry_after_ms
 from ..settings import Policy
 from ..wire.body import OwningBody
 from ..wire.exchange import Answered, Wire
@@ -24,6 +24,7 @@ from ..wire.pool import Pool
 from .adopt import as_httpx
 from .patched import is_any_patched
 from .private import EMPTY, answer, origin_of, target_of, triples
+from .replay import RequestBody
 
 if TYPE_CHECKING:
     import httpcore
@@ -35,26 +36,12 @@ UNSENT: Final = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, ht
 
 WEBSOCKET: Final = {"ws": "http", "wss": "https"}  # as httpcore takes them: a handshake is a request
 
+KEY: Final = "Idempotency-Key"
+MADE: Final = "seawall_key"  # an extension of requests: the key that is ours, and goes with its call
+LENGTH: Final = b"content-length"
+
 DRAIN_MAX: Final = 64 * 1024  # B of a discarded response that are read to keep its connection
 DRAIN_TIMEOUT: Final = 0.05  # s
-
-
-class _OneShot(httpx.AsyncByteStream):
-    """A request body that can't be sent twice: notes whether it was begun."""
-
-    def __init__(self, stream: httpx.AsyncByteStream) -> None:
-        self.original = stream
-        self.is_begun = False
-        self.sent: Callable[[], None] = _nothing
-
-    async def __aiter__(self) -> AsyncIterator[bytes]:
-        self.is_begun = True
-        async for part in self.original:
-            self.sent()
-            yield part
-
-    async def aclose(self) -> None:
-        await self.original.aclose()
 
 
 class _Body(OwningBody, httpx.AsyncByteStream):
@@ -69,10 +56,17 @@ class _Answer(httpx.AsyncByteStream):
         self._request = request
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
+        received = 0
         try:
             async for part in self._answered:
+                received += len(part)
                 yield part
         except SeawallError as error:
+            if isinstance(error, WireError):
+                headers = self._answered.head.headers
+                length = next((f" of {value.decode('latin-1')}" for _, name, value in headers if name == LENGTH), "")
+                error.received = received
+                error.args = (f"{error}; {received}{length} bytes of the body had come",)
             raise as_httpx(error, self._request) from error.__cause__
 
     async def aclose(self) -> None:
@@ -106,30 +100,50 @@ class Exchange:
         if options is not None and not isinstance(options, Policy):
             raise TypeError(f'extensions["seawall"] must come from seawall.options(...), not {options!r}')
         self.options: Policy | None = options
-        if type(request.stream) is not httpx.ByteStream and not isinstance(request.stream, httpx.ByteStream | _OneShot):
+        self.added: dict[str, str] = {}
+        if type(request.stream) is not httpx.ByteStream and not isinstance(
+            request.stream, httpx.ByteStream | RequestBody
+        ):
             assert isinstance(request.stream, httpx.AsyncByteStream)
-            request.stream = _OneShot(request.stream)
+            request.stream = RequestBody(request.stream)
 
     @property
     def has_key(self) -> bool:
-        return "idempotency-key" in self.request.headers
+        return KEY in self.request.headers
 
-    def give_key(self, key: str) -> None:
-        self.request.headers.setdefault("Idempotency-Key", key)
+    def give_key(self, key: str) -> bool:
+        request = self.request
+        mine = request.extensions.get(MADE)  # of an earlier call, where a request is sent once more
+        is_free = bool(request.headers.get(KEY, mine) == mine)
+        if is_free:
+            request.headers[KEY] = request.extensions[MADE] = key
+        return is_free
+
+    def add(self, name: str, value: str) -> None:
+        self.added[name] = value
+
+    def outgoing(self) -> httpx.Request:
+        """The request, with what was added: a copy then, for the caller's is to stay as it is."""
+        if not self.added:
+            return self.request
+        request = httpx.Request.__new__(httpx.Request)
+        request.__dict__ = self.request.__dict__ | {"headers": self.request.headers.copy()}
+        request.headers.update(self.added)
+        return request
 
     def end(self) -> None:
         """Give the request its own stream back: applications look at it, and send it again."""
-        if isinstance(self.request.stream, _OneShot):
+        if isinstance(self.request.stream, RequestBody):
             self.request.stream = self.request.stream.original
 
     def watch(self, pacer: Pacer) -> None:
         """Have *pacer* told of each part of a streamed request body."""
-        if isinstance(self.request.stream, _OneShot):
+        if isinstance(self.request.stream, RequestBody):
             self.request.stream.sent = pacer.sent
 
     def is_replayable(self) -> bool:
         stream = self.request.stream
-        return not (isinstance(stream, _OneShot) and stream.is_begun)
+        return not isinstance(stream, RequestBody) or stream.is_replayable()
 
     async def send(self, progress: Progress, pacer: Pacer) -> httpx.Response:
         raise NotImplementedError
@@ -193,7 +207,10 @@ class Exchange:
         phase = max(progress.phase, Phase.HEADERS)
         if response.status_code < 300:
             return Outcome(phase, status=response.status_code)
-        retry_after = parse_retry_after(response.headers.get("retry-after"), wall=self._wall)
+        headers = response.headers
+        retry_after = parse_retry_after_ms(headers.get("retry-after-ms"))
+        if retry_after is None:
+            retry_after = parse_retry_after(headers.get("retry-after"), wall=self._wall)
         return Outcome(phase, status=response.status_code, retry_after=retry_after)
 
     def failure(self, error: Exception, progress: Progress) -> Outcome | None:
@@ -213,6 +230,22 @@ class Exchange:
 
     def adopt(self, error: SeawallError) -> Exception:
         return as_httpx(error, self.request)
+
+    def shown(self, response: httpx.Response) -> httpx.Response:
+        if response._request is None:
+            response.request = self.request
+        if not isinstance(response.stream, httpx.ByteStream):
+            return response
+        try:
+            return httpx.Response(
+                response.status_code,
+                headers=response.headers,
+                content=b"".join(response.stream),
+                request=self.request,
+                extensions=response.extensions,
+            )
+        except httpx.DecodingError:
+            return response
 
     def attach(self, response: httpx.Response, history: History) -> None:
         response.extensions = {**response.extensions, "seawall": history}
@@ -236,7 +269,7 @@ class OverWire(Exchange):
         self.watch(pacer)
         if is_any_patched():
             return await self._send_patched(progress)
-        request = self.request
+        request = self.outgoing()
         target = request.extensions.get("target") or target_of(request.url).encode("ascii")
         message = self._message(target, triples(request.headers), _content(request), request.stream)
         self._answered = answered = await self._wire.send(message, progress)
@@ -258,7 +291,7 @@ class OverWire(Exchange):
             head, stream = answered.head, _Answer(answered, self.request)
             return httpcore.Response(head.status, headers=head.raw, content=stream, extensions=answered.extensions)
 
-        return await WireTransport(WirePool(ask)).handle_async_request(self.request)
+        return await WireTransport(WirePool(ask)).handle_async_request(self.outgoing())
 
     def _message(self, target: bytes, headers: Triples, content: bytes | None, body: Any) -> Message:
         extensions, heads = self.request.extensions, self._wire.heads
@@ -298,15 +331,21 @@ class OverTransport(Exchange):
         pool, pool_timeout = self._pool, self.timeouts.get("pool")
         await pool.reserve(None if pool_timeout is None else max(0.0, pool_timeout - progress.waited))
         response: httpx.Response | None = None
+        request = self.outgoing()
         try:
             progress.reached(Phase.CONNECTING)
-            response = await self._send(self.request)
+            token = INSIDE.set(pacer)
+            try:
+                response = await self._send(request)
+            finally:
+                INSIDE.reset(token)
             progress.reached(Phase.HEADERS)
             if not isinstance(response.stream, httpx.AsyncByteStream):
                 raise TypeError(f"{self._send!r} must return a response with an async stream, not {response.stream!r}")
-        except SeawallError:
-            # Another seawall's, or one that an application below let through: it says nothing of OUR request.
-            progress.reached(Phase.SENDING)
+        except SeawallError as error:
+            # Another seawall's. Of one that an application below let through, it says nothing of OUR request.
+            if not (isinstance(error, Unsent) and getattr(error, "_request", None) is request):
+                progress.reached(Phase.SENDING)
             pool.cancel()
             raise
         except BaseException:

@@ -20,7 +20,7 @@ from ..dns.system import SystemResolver
 from ..errors import AddressRefused
 from ..events import Events, Listener
 from ..policy.per_host import check_patterns
-from ..settings import DNS, Breaker, Budget, Bulkhead, Policy, Retry, Unset
+from ..settings import DNS, Breaker, Budget, Bulkhead, Policy, Propagation, Retry, Unset
 from ..stats import OriginStats, Stats
 from ..wire.dial import Dialler
 from ..wire.exchange import Wire
@@ -63,6 +63,7 @@ class Shared:
         dns: DNS,
         resolver: ResolverTypes,
         guard: Guard | None,
+        propagation: Propagation | None,
         max_connection_age: float | None,
         listeners: Iterable[Listener],
         clock: Clock | None,
@@ -78,6 +79,8 @@ class Shared:
                 raise TypeError(f'{name}: UNSET means "from the client", and this is the client; None means off')
         if guard is not None and not isinstance(guard, Guard):
             raise TypeError(f"guard must be a seawall.Guard or None (off), not {guard!r}")
+        if propagation is not None and not isinstance(propagation, Propagation):
+            raise TypeError(f"propagation must be a seawall.Propagation or None (off), not {propagation!r}")
         self.guard = guard
         if max_connection_age is not None:
             number("Client", "max_connection_age", max_connection_age, low=0, above=True)
@@ -93,6 +96,7 @@ class Shared:
             Policy(deadline=deadline, retry=retry, bulkhead=bulkhead, breaker=breaker, budget=budget),
             check_patterns(per_host or {}),
             max_connections=limits.max_connections,
+            propagation=propagation,
             events=events,
             clock=clock,
             rng=rng,

@@ -15,7 +15,7 @@ from ..clock import Clock
 from ..dns.guard import Guard
 from ..events import Listener
 from ..hop import CURRENT, Call
-from ..settings import DNS, UNSET, Breaker, Budget, Bulkhead, Policy, Retry, Unset
+from ..settings import DNS, UNSET, Breaker, Budget, Bulkhead, Policy, Propagation, Retry, Unset
 from ..stats import Stats
 from .exchange import Exchange, OverWire
 from .shared import LIMITS, ResolverTypes, Shared, uncapped
@@ -40,6 +40,7 @@ class Transport(httpx.AsyncBaseTransport):
         resolver: "auto" (None): DNS servers, the system's resolver where they fail; "cares": DNS servers only;
             "system": the system's only; or a `Resolver`.
         guard: Refuses addresses that must not be dialled; see `Guard`. None: none does.
+        propagation: What upstreams are told of deadline and attempt; see `Propagation`. None: nothing.
         max_connection_age: s after which a connection is used no more; None: it may be used for ever. An idle one is
             dropped anyway once its address has left the name's record.
         listeners: Called with each event.
@@ -69,6 +70,7 @@ class Transport(httpx.AsyncBaseTransport):
         dns: DNS = DNS(),
         resolver: ResolverTypes = None,
         guard: Guard | None = None,
+        propagation: Propagation | None = None,
         max_connection_age: float | None = None,
         listeners: Iterable[Listener] = (),
         clock: Clock | None = None,
@@ -99,6 +101,7 @@ class Transport(httpx.AsyncBaseTransport):
             dns=dns,
             resolver=resolver,
             guard=guard,
+            propagation=propagation,
             max_connection_age=max_connection_age,
             listeners=listeners,
             clock=clock,

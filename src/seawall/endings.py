@@ -1,0 +1,47 @@
+"""The errors of a call itself: its deadline, its client, an origin that asked to wait, a last answer that was bad."""
+
+from __future__ import annotations
+
+from .errors import ClientClosed, DeadlineExceeded, OriginPaused, StatusError
+from .events import History
+from .hop import Hop
+from .origin import Origin
+from .policy.outcome import Outcome
+
+__all__ = ["bad_status", "closed", "exceeded", "paused"]
+
+
+def exceeded(hop: Hop, now: float) -> DeadlineExceeded:
+    """The deadline struck, or had passed before."""
+    call, origin, progress = hop.call, hop.state.origin, hop.progress
+    deadline_at = now if call.deadline_at is None else call.deadline_at
+    elapsed, timeout = now - call.started_at, max(0.0, deadline_at - call.started_at)
+    where = "backing off" if progress is None else progress.phase.name.lower()
+    address = "" if progress is None or progress.address is None else f" with {progress.address}"
+    kind = "deadline" if call.hard_at is not None and call.hard_at == deadline_at else "deadline from the timeouts"
+    return DeadlineExceeded(
+        f"{origin}: {kind} of {timeout:.3g} s exceeded after {elapsed:.3g} s, "
+        f"attempt {max(1, len(call.attempts))}, {where}{address}; raise deadline=, or ask for less",
+        origin=origin,
+        elapsed=elapsed,
+        timeout=timeout,
+    )
+
+
+def closed(origin: Origin) -> ClientClosed:
+    return ClientClosed(f"{origin}: the client was closed", origin=origin)
+
+
+def paused(origin: Origin, left: float) -> OriginPaused:
+    """*left*: s that it takes no calls for."""
+    return OriginPaused(
+        f"{origin}: it asked its callers to wait, for another {left:.3g} s, which this call hasn't got; "
+        "raise deadline=, or lower Retry.max_retry_after",
+        origin=origin,
+        retry_after=left,
+    )
+
+
+def bad_status(origin: Origin, outcome: Outcome, response: object, history: History) -> StatusError:
+    """The answer of a last attempt, where one that is worth a retry is to be raised."""
+    return StatusError(f"{origin}: {history}", origin=origin, response=response, status=outcome.status)

@@ -1,0 +1,154 @@
+"""
+The table of all ways to fail: data, which `outcome` goes by and ``docs/reference/failures.md`` shows.
+
+Rules: the first row that fits counts. What it says of safety is of a request that was sent with a body that can be sent
+again; the phase decides beside the class, for what was never sent is safe, whatever it is called.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import Final, NamedTuple
+
+from ..errors import (
+    AddressRefused,
+    BadAnswer,
+    BreakerOpen,
+    BulkheadFull,
+    CertificateError,
+    ClientClosed,
+    ConnectionLost,
+    DeadlineExceeded,
+    DialError,
+    DialTimeout,
+    HandshakeError,
+    HandshakeTimeout,
+    HostnameMismatch,
+    InvalidRequest,
+    NameNotFound,
+    NoAddress,
+    OriginPaused,
+    ReadTimeout,
+    ResolveError,
+    ResolverFailure,
+    ResolveTimeout,
+    SendFailed,
+    StreamRefused,
+    UnsupportedScheme,
+    WireError,
+    WriteTimeout,
+)
+from ..events import Phase
+
+__all__ = ["FAILURES", "Failure", "Safe", "failure_of"]
+
+
+class Safe(Enum):
+    """Whose second attempt can do no harm."""
+
+    NEVER = "no"
+    IDEMPOTENT = "if idempotent, or with a key"
+    ANY = "any method"
+
+
+class Failure(NamedTuple):
+    """
+    One way to fail.
+
+    Attributes:
+        what: In words.
+        likely: How often one sees it.
+        error: Its class.
+        safe: Whose second attempt can do no harm; NEVER also where it would end the same.
+        does: What seawall does about it, beyond a retry after a backoff.
+        flag: An attribute of the error that has to be true.
+        since: The phase that has to be reached.
+        is_fault: Whether the breaker counts it; None: it says nothing of the origin.
+    """
+
+    what: str
+    likely: str
+    error: type[Exception]
+    safe: Safe
+    does: str = ""
+    flag: str = ""
+    since: Phase = Phase.QUEUED
+    is_fault: bool | None = True
+
+
+NEVER, IDEMPOTENT, ANY = Safe.NEVER, Safe.IDEMPOTENT, Safe.ANY
+
+FAILURES: Final = (
+    # DNS
+    Failure("the name does not exist", "a typo, a service that is gone", NameNotFound, NEVER,
+            "tells at once; remembers it for `DNS.negative_ttl`", is_fault=None),
+    Failure("the name has no address", "a wrong record", NoAddress, NEVER, "the same", is_fault=None),
+    Failure("the name has an address that a guard refuses", "an attack, or a wrong record", AddressRefused, NEVER,
+            is_fault=None),
+    Failure("the name failed twice just now, and rests", "in an outage of DNS", ResolveError, NEVER,
+            "asks again after 0.25 s, doubling to 5 s; stale addresses are used meanwhile", "is_resting",
+            is_fault=None),
+    Failure("no DNS server answers", "at times", ResolveTimeout, ANY, "uses stale addresses, asks the system"),
+    Failure("DNS servers fail, or answer garbage", "at times", ResolverFailure, ANY, "the same"),
+    # Connect
+    Failure("nobody answers at the address", "often: a host or network that is down", DialTimeout, ANY,
+            "tries the other addresses after 250 ms each; the bad one last for a while"),
+    # TLS
+    Failure("a good certificate, of another name", "a wrong setting", HostnameMismatch, NEVER, "tells at once"),
+    Failure("a certificate that can't be trusted", "one that has run out", CertificateError, NEVER, "the same"),
+    Failure("the two don't agree on TLS, or the port speaks none", "a wrong setting", HandshakeError, NEVER,
+            "tries the other addresses, then tells", "is_final"),
+    Failure("the handshake is broken off", "at times: overload, a restart", HandshakeError, ANY,
+            "another address first"),
+    Failure("the handshake hangs", "at times: overload", HandshakeTimeout, ANY, "another address first"),
+    Failure("refused, reset or unreachable", "often: a restart, a wrong port", DialError, ANY,
+            "another address first"),
+    # Ourselves
+    Failure("no permit in time", "under overload", BulkheadFull, NEVER, "tells how many wait, and what to raise",
+            is_fault=None),
+    Failure("the breaker is open", "while the origin is down", BreakerOpen, NEVER, "tells when it asks again",
+            is_fault=None),
+    Failure("the origin asked all to wait", "where `Retry(pause_origin=True)`", OriginPaused, NEVER,
+            "tells for how long", is_fault=None),
+    Failure("a URL that is neither http nor https", "a bug", UnsupportedScheme, NEVER, is_fault=None),
+    Failure("a request that HTTP can't carry", "a bug", InvalidRequest, NEVER, is_fault=None),
+    Failure("the client was closed", "at shutdown", ClientClosed, NEVER, is_fault=None),
+    Failure("the call's deadline passed", "whenever the rest is slow", DeadlineExceeded, NEVER,
+            "cancels the attempt; raised from the last error"),
+    # HTTP/2
+    Failure("the server takes no more on this connection (GOAWAY)", "often: a restart, a maximum age", StreamRefused,
+            ANY, "at once, on another connection", "is_stale", is_fault=None),
+    Failure("the server did nothing of it (REFUSED_STREAM)", "at times: overload", StreamRefused, ANY),
+    # Sending, and then waiting for the answer
+    Failure("a TLS alert after the request, as for a certificate that it wants", "a wrong setting", WireError, NEVER,
+            "tells at once", "is_final"),
+    Failure("a kept-alive connection that the server had closed", "often", WireError, IDEMPOTENT,
+            "at once, on another connection", "is_stale", is_fault=None),
+    Failure("the server stops taking the request", "rarely: it hangs", WriteTimeout, IDEMPOTENT),
+    Failure("reset while the request is sent", "at times: a restart, a body that is too large", SendFailed, IDEMPOTENT,
+            "hears an answer that came before"),
+    Failure("nothing more comes of the body", "at times", ReadTimeout, IDEMPOTENT,
+            "reads anew where the body is buffered; else tells how much had come", since=Phase.HEADERS),
+    Failure("no answer comes", "often: overload, a hang", ReadTimeout, IDEMPOTENT),
+    Failure("reset in the midst of the body", "at times", ConnectionLost, IDEMPOTENT,
+            "reads anew where the body is buffered; else tells how much had come", since=Phase.HEADERS),
+    Failure("reset before or inside the headers", "at times: a crash, a restart", ConnectionLost, IDEMPOTENT),
+    Failure("the body is cut, or its framing broken", "at times", BadAnswer, IDEMPOTENT,
+            "reads anew where the body is buffered; else tells how much had come", since=Phase.HEADERS),
+    Failure("closed without an answer, or what comes is no HTTP", "at times: a crash; a wrong port", BadAnswer,
+            IDEMPOTENT),
+    # Another transport's
+    Failure("another transport's error, once something was sent", "", Exception, IDEMPOTENT, since=Phase.SENDING),
+    Failure("another transport's error before that", "", Exception, ANY),
+)  # fmt: skip
+
+
+def failure_of(error: Exception, phase: Phase) -> Failure:
+    """The row of an attempt that ended with *error* in *phase*."""
+    return next(
+        row
+        for row in FAILURES
+        if isinstance(error, row.error)
+        and phase >= row.since
+        and (not row.flag or getattr(error, row.flag, False) is True)
+    )

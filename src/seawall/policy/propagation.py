@@ -1,0 +1,31 @@
+"""What an upstream is told of an attempt."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from ..settings import Propagation
+from .deadline import earliest
+
+__all__ = ["headers"]
+
+MARGIN_SHARE = 0.1  # of what remains, at most: a short deadline is not all margin
+
+
+def headers(
+    propagation: Propagation, *, attempt: int, left: float | None, read: float | None
+) -> Iterator[tuple[str, str]]:
+    """
+    Headers, each with its value.
+
+    Args:
+        attempt: Its number, from 1.
+        left: s until the call's deadline; None: it has none.
+        read: The attempt's read timeout, s; None: none.
+    """
+    if propagation.attempt_header is not None:
+        yield propagation.attempt_header, str(attempt)
+    patience = earliest(left, read)
+    if propagation.timeout_header is not None and patience is not None:
+        margin = min(propagation.margin, patience * MARGIN_SHARE)
+        yield propagation.timeout_header, str(max(0, int((patience - margin) * 1000)))

@@ -1,0 +1,91 @@
+"""Bulkhead, breaker and budget of an origin."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ..check import count, number
+
+__all__ = ["Breaker", "Budget", "Bulkhead"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bulkhead:
+    """
+    How many attempts one origin may have in flight, and who waits.
+
+    Args:
+        max_concurrent: Permits per origin, >= 1; one is held until the response's body is closed. 64: at most a third
+            of capacity x attempt timeout of a usual upstream, which recovers from overload in seconds.
+        max_waiting: Waiters per origin before a call is refused at once; None: any number (the wait is bounded by
+            httpx's pool timeout).
+        shed_after: s that a waiter gets where the queue has been standing for the pool timeout while at least 10 % of
+            the origin's attempts fail. Controlled delay: bursts drain, overload is shed.
+    """
+
+    max_concurrent: int = 64
+    max_waiting: int | None = None
+    shed_after: float = 0.1
+
+    def __post_init__(self) -> None:
+        count("Bulkhead", "max_concurrent", self.max_concurrent, low=1)
+        if self.max_waiting is not None:
+            count("Bulkhead", "max_waiting", self.max_waiting, low=0)
+        number("Bulkhead", "shed_after", self.shed_after, low=0, above=True)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Breaker:
+    """
+    When an origin is left alone.
+
+    Failures are transport errors, timeouts and 5xx but 501; 429 is none, nor is anything that we rejected ourselves.
+
+    Args:
+        min_calls: Attempts in the window before it can open. 20: Hystrix; Polly's 100 never trips for small hosts.
+        failure_rate: Share of failures that opens it, > 0 and <= 1. 0.5: Hystrix, resilience4j.
+        window: s looked back. 10: Hystrix.
+        open_for: s before probes, jittered by 10 %; after three openings in a row x 2 each.
+        max_open_for: Bound of that, s.
+        probes: Attempts let through to decide. 3: one is luck, ten (resilience4j) are a burden.
+    """
+
+    min_calls: int = 20
+    failure_rate: float = 0.5
+    window: float = 10.0
+    open_for: float = 5.0
+    max_open_for: float = 60.0
+    probes: int = 3
+
+    def __post_init__(self) -> None:
+        count("Breaker", "min_calls", self.min_calls, low=1)
+        number("Breaker", "failure_rate", self.failure_rate, low=0, high=1, above=True)
+        number("Breaker", "window", self.window, low=0, above=True)
+        number("Breaker", "open_for", self.open_for, low=0, above=True)
+        number("Breaker", "max_open_for", self.max_open_for, low=self.open_for)
+        count("Breaker", "probes", self.probes, low=1)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Budget:
+    """
+    Allowance of retries: a token bucket per origin and one per client; a retry needs a token of both.
+
+    Args:
+        ratio: Tokens that a first attempt deposits, >= 0 and <= 1. 0.1: SRE book.
+        rate: Tokens a second per origin. 1: a client with few calls may still retry.
+        max_balance: Most tokens per origin; it starts full.
+        client_rate: Tokens a second for all origins together.
+        max_client_balance: Most tokens for all origins together; it starts full.
+    """
+
+    ratio: float = 0.1
+    rate: float = 1.0
+    max_balance: float = 30.0
+    client_rate: float = 10.0
+    max_client_balance: float = 100.0
+
+    def __post_init__(self) -> None:
+        number("Budget", "ratio", self.ratio, low=0, high=1)
+        for name in ("rate", "max_balance", "client_rate", "max_client_balance"):
+            number("Budget", name, getattr(self, name), low=0)

@@ -1,0 +1,55 @@
+"""What upstreams are told of a call."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+
+from ..check import number
+from ..hosts import canonical
+
+__all__ = ["ATTEMPT_HEADER", "TIMEOUT_HEADER", "Propagation", "check_header"]
+
+TIMEOUT_HEADER = "X-Request-Timeout-Ms"
+ATTEMPT_HEADER = "X-Request-Attempt"
+
+
+def check_header(setting: str, name: object) -> None:
+    """Refuse what is no name of a header (RFC 9110 section 5.1)."""
+    if not isinstance(name, str) or not re.fullmatch(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+", name):
+        raise ValueError(f"{setting} must be the name of a header, such as {TIMEOUT_HEADER!r}, not {name!r}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Propagation:
+    """
+    What upstreams are told with each attempt: how long it is waited for, and which one it is.
+
+    The time is relative, for clocks differ, and reckoned anew for each attempt: of what remains of the call's deadline
+    and the attempt's read timeout, the shorter.
+
+    Args:
+        hosts: Who is told: names, or ``*.suffix``. Nobody else is: how patient you are is no third party's business.
+        timeout_header: Its name; whole milliseconds. None: it isn't sent.
+        attempt_header: Its name; 1 for the first attempt of a call. None: it isn't sent.
+        margin: s kept for the answer's way back, but at most 10 % of what remains. 0.02: a round trip within a region,
+            and the scheduling at both ends.
+    """
+
+    hosts: Collection[str]
+    timeout_header: str | None = TIMEOUT_HEADER
+    attempt_header: str | None = ATTEMPT_HEADER
+    margin: float = 0.02
+
+    def __post_init__(self) -> None:
+        if isinstance(self.hosts, str) or not isinstance(self.hosts, Iterable):
+            raise TypeError(f"Propagation.hosts must be a list of names, not {self.hosts!r}")
+        hosts = frozenset(canonical("Propagation.hosts", host) for host in self.hosts)
+        if not hosts:
+            raise ValueError("Propagation.hosts must name at least one host; leave propagation out to tell nobody")
+        object.__setattr__(self, "hosts", hosts)
+        for name in ("timeout_header", "attempt_header"):
+            if getattr(self, name) is not None:
+                check_header(f"Propagation.{name}", getattr(self, name))
+        number("Propagation", "margin", self.margin, low=0)

@@ -1,0 +1,85 @@
+"""urllib3's `Retry`, in our words."""
+
+from __future__ import annotations
+
+from random import Random
+from typing import Any
+
+__all__ = ["Urllib3Backoff", "translated"]
+
+COUNTS = ("connect", "read", "status", "other")
+
+
+class Urllib3Backoff:
+    """
+    A tenacity strategy: urllib3's delays.
+
+    None after the first attempt; after the n-th ``factor * 2 ** (n - 1)`` s, with up to *jitter* s on top, at most
+    *cap* s in all.
+    """
+
+    __slots__ = ("_cap", "_factor", "_jitter", "_rng")
+
+    def __init__(self, factor: float, cap: float, jitter: float, rng: Random) -> None:
+        self._factor = factor
+        self._cap = cap
+        self._jitter = jitter
+        self._rng = rng
+
+    def __repr__(self) -> str:
+        return f"Urllib3Backoff(factor={self._factor:g}, cap={self._cap:g}, jitter={self._jitter:g})"
+
+    def __call__(self, state: Any) -> float:
+        """*state*: tenacity's RetryCallState."""
+        attempt: int = state.attempt_number
+        if attempt <= 1:
+            return 0.0
+        delay = self._factor * 2.0 ** min(attempt - 1, 1000)
+        if self._jitter:
+            delay += self._rng.uniform(0.0, self._jitter)
+        return max(0.0, min(self._cap, delay))
+
+
+def translated(retry: Any, rng: Random) -> dict[str, Any]:
+    """
+    Arguments of `seawall.Retry` that do what urllib3's *retry* does.
+
+    Raises:
+        TypeError: It is no ``urllib3.util.Retry``.
+        ValueError: It would go on for ever.
+    """
+    if not hasattr(retry, "status_forcelist") or not hasattr(retry, "backoff_factor"):
+        raise TypeError(f"from_urllib3 takes a urllib3.util.Retry, not {retry!r}")
+    counts = {name: _count(getattr(retry, name, None)) for name in COUNTS}
+    respects = bool(retry.respect_retry_after_header)
+    return {
+        "max_attempts": 1 + _total(retry.total, counts),
+        **{f"max_{name}_retries": count for name, count in counts.items()},
+        "methods": retry.allowed_methods or None,  # an empty set too is any method
+        "statuses": frozenset(retry.status_forcelist or ()),
+        "retry_after_statuses": frozenset(retry.RETRY_AFTER_STATUS_CODES if respects else ()),
+        "rejected_statuses": frozenset(),  # urllib3 asks for the method first
+        "respect_retry_after": respects,
+        "max_retry_after": float(getattr(retry, "retry_after_max", 21600)),
+        "raise_on_status": bool(retry.raise_on_status),
+        "wait": Urllib3Backoff(
+            float(retry.backoff_factor),
+            float(getattr(retry, "backoff_max", 120)),
+            float(getattr(retry, "backoff_jitter", 0.0)),
+            rng,
+        ),
+    }
+
+
+def _count(value: int | None) -> int | None:
+    """False is none at all, as 0."""
+    return None if value is None else max(0, int(value))
+
+
+def _total(total: int | None, counts: dict[str, int | None]) -> int:
+    if total is not None:
+        return max(0, int(total))
+    given = [count for count in counts.values() if count is not None]
+    if not given:
+        raise ValueError("from_urllib3: total=None without any other count retries for ever; give total")
+    return sum(given)
