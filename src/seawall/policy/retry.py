@@ -121,6 +121,7 @@ class Retries:
         if not isinstance(action, DoSleep):
             return None
         self._state.prepare_for_next_attempt()
+        self.raises = False
         return float(action)
 
     async def _retry(self, state: RetryCallState) -> bool:
