@@ -12,6 +12,8 @@ NAMES = {
     "idle": "memory of 10,000 idle connections in seawall, aiohttp and bare asyncio",
     "stream": "1 GB through client.stream() of httpx, aiohttp and seawall: memory and speed",
     "dns": "names that are known, cold, dead, moved or half dead, and a DNS server that falls silent",
+    "deadlines": "1,000 random calls on sockets: how far any goes past its deadline",
+    "unsafe": "10,000 random scripts of faults: how often a server sees what is not idempotent twice",
     "soak": "100,000 calls over all kinds of fault, cancelled at random: what is left",
     "faults": "every fault of the kit against httpx, aiohttp and seawall",
 }

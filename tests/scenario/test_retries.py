@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import io
+import itertools
 import logging
 import pickle
 from random import Random
@@ -321,7 +322,7 @@ async def test_key_of_the_users():
 
 @pytest.mark.parametrize("method", ["GET", "POST"])
 async def test_two_layers_do_not_multiply(method):
-    """The inner stands down where the outer one repeats the whole; a POST that was never sent is the inner's to repeat."""
+    """The inner stands down where the outer one repeats all; a POST that was never sent is the inner's to repeat."""
     wire = ScriptedWire(503 if method == "GET" else httpx.ConnectError)
     inner = seawall.Transport(wire, rng=FixedRandom())
     async with httpx.AsyncClient(transport=seawall.Transport(inner, rng=FixedRandom())) as c:
@@ -573,7 +574,7 @@ def test_delays_are_in_their_bounds(seed, backoff, attempts, deadline, jitter, s
     assert len(history) <= attempts
     assert ended_at <= deadline + 1e-6
     assert sum(attempt.delay for attempt in history) <= deadline
-    for number, (before, attempt) in enumerate(zip(history, history[1:], strict=False), 1):
+    for number, (before, attempt) in enumerate(itertools.pairwise(history), 1):
         is_throttled = before.outcome in ("429", "503")
         bound = min(20.0, (1.0 if is_throttled else backoff) * 2.0 ** (number - 1))
         low = (1 - jitter) * bound

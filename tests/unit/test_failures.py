@@ -41,7 +41,7 @@ def test_each_row_is_met(row):
     assert failure_of(error_of(row), row.since) is row
 
 
-@pytest.mark.parametrize("name", [name for name in seawall.errors.__all__])
+@pytest.mark.parametrize("name", list(seawall.errors.__all__))
 def test_each_error_has_a_row(name):
     """Whatever is raised, in whatever phase."""
     for phase in Phase:

@@ -1,0 +1,165 @@
+"""Deadlines to the instant, whatever a call meets; inherited, detached, and told to upstreams."""
+
+from __future__ import annotations
+
+import asyncio
+from random import Random
+
+import httpx
+import pytest
+
+import seawall
+from seawall.testing import Body, FixedRandom, ScriptedWire
+
+pytestmark = pytest.mark.anyio
+
+URL = "http://api.test/"
+
+
+def now() -> float:
+    return asyncio.get_running_loop().time()
+
+
+def later(status: int, seconds: int) -> httpx.Response:
+    return httpx.Response(status, headers={"retry-after": str(seconds)})
+
+
+STEPS = [
+    1000.0,  # hangs
+    Body(*[0.2, b"x"] * 3600),  # drips
+    0.7,
+    (0.3, 503),
+    later(503, 1),
+    later(429, 4),
+    (0.2, httpx.ConnectError),
+    (0.9, httpx.ReadTimeout),
+    httpx.Response(302, headers={"location": "/next"}),
+    (0.4, httpx.Response(307, headers={"location": "/next"})),
+    Body(b"half", 0.3, httpx.ReadError),
+    200,
+]
+
+
+async def test_thousand_random_calls():
+    """Hang, drip, delay, Retry-After, queueing, redirects: none is over later than its deadline, to the instant."""
+    rng = Random(6)
+    exceeded = in_time = 0
+    for _ in range(100):
+        wire = ScriptedWire(*rng.choices(STEPS, k=8))
+        settings = {
+            "bulkhead": seawall.Bulkhead(max_concurrent=rng.choice([1, 3, 64])),
+            "retry": seawall.Retry(max_attempts=rng.choice([1, 3, 5]), pause_origin=rng.random() < 0.3),
+            "breaker": None,
+        }
+        async with seawall.Client(transport=wire, rng=rng, follow_redirects=True, **settings) as client:
+
+            async def one(client: seawall.Client = client) -> float | None:
+                """How long it had, where its deadline ended it."""
+                await asyncio.sleep(rng.uniform(0, 2))
+                deadline, began_at = rng.uniform(0.01, 6), now()
+                try:
+                    await client.get(URL, extensions=seawall.options(deadline=deadline))
+                except seawall.DeadlineExceeded as error:
+                    assert now() == pytest.approx(began_at + deadline, abs=1e-9)
+                    assert error.timeout == pytest.approx(deadline)
+                    return deadline
+                except httpx.HTTPError:
+                    pass
+                assert now() <= began_at + deadline + 1e-9
+                return None
+
+            for ended in await asyncio.gather(*(one() for _ in range(10))):
+                exceeded, in_time = exceeded + (ended is not None), in_time + (ended is None)
+            (state,) = client.stats().origins.values()
+            assert (state.in_flight, state.waiting, client.stats().calls) == (0, 0, 0)
+    assert exceeded > 200
+    assert in_time > 200
+
+
+async def test_tasks_inherit_and_may_be_detached():
+    """What a task starts has its deadline; what is to outlive it has none."""
+    async with seawall.Client(transport=ScriptedWire(3.0)) as client:
+        assert seawall.remaining() is None
+        with seawall.deadline(2.0):
+            assert seawall.remaining() == 2.0
+            bound = asyncio.create_task(client.get(URL))
+            with seawall.detached():
+                assert seawall.remaining() is None
+                free = asyncio.create_task(client.get(URL))
+            with pytest.raises(seawall.DeadlineExceeded):
+                await bound
+            assert seawall.remaining() == 0.0
+        assert (await free).status_code == 200
+    assert now() == 3.0
+
+
+# Propagation
+
+TOLD = seawall.Propagation(hosts=["api.test", "*.internal"])
+
+
+async def test_upstreams_are_told():
+    """What remains, anew for each attempt, less 20 ms for the way back; and which attempt it is."""
+    wire = ScriptedWire((0.5, 503), 200)
+    async with seawall.Client(transport=wire, deadline=4.0, rng=FixedRandom(), propagation=TOLD) as client:
+        response = await client.get(URL)
+    told = [(each.headers["x-request-timeout-ms"], each.headers["x-request-attempt"]) for each in wire.attempts]
+    assert told == [("3980", "1"), ("2480", "2")]
+    assert "x-request-attempt" not in response.request.headers
+
+
+async def test_read_timeout_is_told_where_it_is_shorter():
+    """Nobody waits for an answer longer than that."""
+    wire = ScriptedWire(200)
+    async with seawall.Client(transport=wire, deadline=60.0, timeout=5.0, propagation=TOLD) as client:
+        await client.get(URL)
+        await client.get(URL, timeout=None)
+        await client.get(URL, timeout=None, extensions=seawall.options(deadline=None))
+        await client.get(URL, extensions=seawall.options(deadline=0.1))
+    assert [each.headers.get("x-request-timeout-ms") for each in wire.attempts] == ["4980", "59980", None, "90"]
+
+
+async def test_time_in_the_queue_is_not_told():
+    """It is reckoned when the attempt is sent, not when it began to wait for a permit."""
+    wire = ScriptedWire(1.0)
+    settings = {"bulkhead": seawall.Bulkhead(max_concurrent=1), "deadline": 3.0, "propagation": TOLD}
+    async with seawall.Client(transport=wire, **settings) as client:
+        await asyncio.gather(client.get(URL), client.get(URL))
+    assert [each.headers["x-request-timeout-ms"] for each in wire.attempts] == ["2980", "1980"]
+
+
+async def test_nobody_else_is_told():
+    """Neither a host that is not on the list, nor one that a redirect leads to."""
+    wire = ScriptedWire(httpx.Response(302, headers={"location": "http://third.party/"}), 200)
+    async with seawall.Client(transport=wire, propagation=TOLD, follow_redirects=True) as client:
+        await client.get("http://a.internal/")
+        await client.get("http://internal/", headers={"x-request-attempt": "mine"})
+    assert [each.headers.get("x-request-attempt") for each in wire.attempts] == ["1", None, "mine"]
+
+
+async def test_other_names_for_the_headers():
+    """As the upstreams know them; either may be left out."""
+    told = seawall.Propagation(hosts=["api.test"], timeout_header="X-Timeout", attempt_header=None, margin=0)
+    wire = ScriptedWire(200)
+    async with seawall.Client(transport=wire, deadline=1.0, propagation=told) as client:
+        await client.get(URL)
+    assert wire.attempts[0].headers["x-timeout"] == "1000"
+    assert not any("attempt" in name for name in wire.attempts[0].headers)
+
+
+@pytest.mark.parametrize(
+    ("make", "kind", "message"),
+    [
+        (lambda: seawall.Propagation(hosts=[]), ValueError, "at least one host"),
+        (lambda: seawall.Propagation(hosts="api.test"), TypeError, "a list of names"),
+        (lambda: seawall.Propagation(hosts=["http://api.test"]), ValueError, "no host can match"),
+        (lambda: seawall.Propagation(hosts=[3]), ValueError, "no host can match"),
+        (lambda: seawall.Propagation(hosts=["a"], timeout_header="a b"), ValueError, "name of a header"),
+        (lambda: seawall.Propagation(hosts=["a"], margin=-1), ValueError, ">= 0"),
+        (lambda: seawall.Client(propagation=["api.test"]), TypeError, r"seawall\.Propagation"),
+    ],
+)
+def test_propagation_that_cannot_be(make, kind, message):
+    """Refused at once."""
+    with pytest.raises(kind, match=message):
+        make()
