@@ -1,4 +1,4 @@
-"""CPU per call that each layer of seawall adds where all goes well: without a wire, and over one."""
+"""CPU per call that each layer of seawall adds where all goes well: without a wire, and over one; and its history."""
 
 from __future__ import annotations
 
@@ -7,12 +7,14 @@ import asyncio
 import random
 import statistics
 import time
+import timeit
 from contextlib import AsyncExitStack
 from typing import Any
 
 import httpx
 
 import seawall
+from seawall.events import History, Phase, Progress
 
 from .machine import CLIENT_CORE, conditions, pin, server
 from .server import BODY
@@ -33,6 +35,7 @@ def settings() -> dict[str, dict[str, Any]]:
     """Arguments of `seawall.Client` by name; a layer that is on is as it comes."""
     found = {"all off": OFF}
     found |= {layer: {name: None for name in LAYERS if name != layer} for layer in LAYERS}
+    found["deadline, retry"] = {name: None for name in LAYERS if name not in ("deadline", "retry")}
     return found | {"all on": {}, "all off, again": OFF}
 
 
@@ -78,7 +81,22 @@ def main(arguments: list[str]) -> int:
         for title, transport in (("without a wire", Answering()), (f"over it, {IN_FLIGHT} in flight", None)):
             runs = asyncio.run(measure(f"http://127.0.0.1:{port}/", transport, options.repeat, options.calls))
             print(f"{title}: medians of {options.repeat} x {options.calls} calls\n\n{table(runs)}\n")
+    print(f"history, which is never off: {history(options.repeat):.1f} µs")
     return 0
+
+
+def history(repeat: int) -> float:
+    """µs of CPU to note one attempt, and to hang it on a response."""
+    origin, extensions = seawall.Origin("http", "127.0.0.1", 80), dict[str, Any]()
+
+    def one() -> None:
+        progress = Progress(time.perf_counter, time.perf_counter())
+        for phase in (Phase.SENDING, Phase.SENT, Phase.HEADERS, Phase.BODY):
+            progress.reached(phase)
+        attempts = [progress.end(time.perf_counter(), origin, 1, 0.0, "200", "")]
+        extensions["seawall"] = History(attempts)
+
+    return statistics.median(timeit.repeat(one, number=1000, repeat=repeat)) / 1000 * 1e6
 
 
 def table(runs: dict[str, list[float]]) -> str:

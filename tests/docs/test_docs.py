@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import contextlib
+import inspect
 import re
 import subprocess
 import sys
@@ -15,6 +16,7 @@ import httpx
 import pytest
 import respx
 from benchmarks.faults import cells
+from urllib3.util import Retry
 
 from tests.docs.tables import PAGES, written
 
@@ -79,6 +81,13 @@ def test_readme_is_short_and_has_both_commands():
     test_command = f"{begin} '.[dev]' && .venv/bin/pytest -q\n"
     assert test_command in text
     assert test_command in (ROOT / ".ci/run").read_text()
+
+
+def test_each_argument_of_urllib3_is_in_the_table():
+    """Whatever its Retry can be told has a row."""
+    page = (ROOT / "docs/howto/urllib3.md").read_text()
+    for name in inspect.signature(Retry.__init__).parameters:
+        assert name == "self" or f"`{name}`" in page, name
 
 
 def test_readme_counts_the_faults():

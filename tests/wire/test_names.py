@@ -43,9 +43,9 @@ def settings(dns: DNSServer, **more) -> seawall.DNS:
     return seawall.DNS(nameservers=(dns.address,), **more)
 
 
-async def opened(stack, dns: DNSServer, clock: Shifted, limits: httpx.Limits) -> seawall.Client:
+async def opened(stack, dns: DNSServer, clock: Shifted, limits: httpx.Limits, **more) -> seawall.Client:
     return await stack.enter_async_context(
-        seawall.Client(dns=settings(dns), clock=clock, limits=limits, deadline=None, retry=None)
+        seawall.Client(dns=settings(dns, **more), clock=clock, limits=limits, deadline=None, retry=None)
     )
 
 
@@ -246,8 +246,8 @@ async def test_name_that_fails_is_left_alone_for_a_while(client, dns, serve, clo
 
 @pytest.fixture
 async def keeping(stack, dns, clock) -> seawall.Client:
-    """As `client`, but connections are kept."""
-    return await opened(stack, dns, clock, httpx.Limits(keepalive_expiry=None))
+    """As `client`, but connections are kept, and a machine that is busy for a while makes no answer stale."""
+    return await opened(stack, dns, clock, httpx.Limits(keepalive_expiry=None), stale_wait=2.0)
 
 
 async def test_connections_follow_the_name(keeping, dns, serve, clock):
