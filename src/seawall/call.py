@@ -29,10 +29,12 @@ from .exchange import Exchange, is_nested
 from .hop import Call, Hop
 from .hosts import find
 from .policy.bulkhead import BulkheadState
+from .policy.origin_state import OriginState
 from .policy.origins import Origins
 from .policy.outcome import THROTTLED, Outcome, Request, is_failure, is_suspect
 from .policy.propagation import headers
-from .settings import Policy, Propagation, Retry
+from .policy.slots import Slots
+from .settings import Bulkhead, Policy, Propagation, Retry
 from .timer import Timer, Timers
 
 if TYPE_CHECKING:
@@ -72,7 +74,7 @@ class Layers:
         self._propagation = propagation
         self._told = dict.fromkeys(propagation.hosts, propagation) if propagation is not None else {}
         self.origins = Origins(base, per_host, rng=rng, events=events, now=clock.now)
-        self.slots = BulkheadState("client", max_connections or 2**62, setting="Limits.max_connections")
+        self.slots = Slots(max_connections)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._now = clock.now
         self._timers = Timers()
@@ -143,6 +145,8 @@ class Layers:
             if hop is not None:
                 hop.is_repeated = False
                 self._hops.discard(hop)
+                if hop.has_token:
+                    self.origins.refund(hop.state, self._now())
             if self._drained is not None and not self._hops and not self._drained.done():
                 self._drained.set_result(None)
             exchange.end()
@@ -208,15 +212,16 @@ class Layers:
         generation: int | None = None
         response: R | None = None
         outcome: Outcome | None = None
-        has_permit = False
+        bulkhead: BulkheadState | None = None
         name, detail = "cancelled", ""
         try:
             generation = state.enter(now)
-            if not state.try_acquire():
-                progress.waited = await state.acquire(exchange.timeouts.get("pool"))
-                has_permit = True
+            entered = self._bulkhead(state, exchange)
+            if entered is not None and not entered.try_acquire():
+                progress.waited = await state.queue(entered, exchange.timeouts.get("pool"))
+                bulkhead = entered
                 generation = state.enter_again(generation, self._now())
-            has_permit = True
+            bulkhead = entered
             if self._told:
                 self._tell(hop, exchange)
             response = await exchange.send(progress, hop)
@@ -242,16 +247,21 @@ class Layers:
                 # Cancelled: by our own deadline, while the server was to do something, or by somebody else.
                 is_late = hop.timer.is_expired and not self._is_closed and progress.phase >= Phase.CONNECTING
                 failed = True if is_late else None
-            state.leave(generation, now, is_failure=failed)
-            if has_permit and (outcome is None or response is None or hop.call.is_buffered):
-                state.release()
-                has_permit = False
+            took, retry_after = attempt.duration - progress.waited, None if outcome is None else outcome.retry_after
+            state.leave(generation, now, is_failure=failed, duration=took, retry_after=retry_after)
+            if bulkhead is not None and (outcome is None or response is None or hop.call.is_buffered):
+                bulkhead.release()
+                bulkhead = None
+            if hop.has_token:
+                hop.has_token = False
+                if progress.phase < Phase.CONNECTING:
+                    self.origins.refund(state, now)
             if not self._events.is_silent:
                 self._events.emit(attempt)
         assert outcome is not None  # an error that is none of the transport's was raised
         if outcome.error is not None:
             response = None
-        return outcome, response, state.release if has_permit else None
+        return outcome, response, None if bulkhead is None else bulkhead.release
 
     # Parts of it
 
@@ -261,16 +271,25 @@ class Layers:
         def request() -> Request:
             return Request(settings.is_idempotent(exchange.method), exchange.has_key, exchange.is_replayable())
 
-        def afford(delay: float) -> str:
+        def afford(delay: float, *, is_free: bool) -> str:
             now, deadline_at = self._now(), hop.call.deadline_at
             if deadline_at is not None and delay >= deadline_at - now:
                 return f"a retry after {delay:.3g} s could not finish before the deadline"
             if hop.state.is_shut(now + delay):
                 return "the breaker opened"
-            return "" if self.origins.withdraw(hop.state, now) else "the retry budget is empty"
+            if not is_free:
+                hop.has_token = self.origins.withdraw(hop.state, now)
+            return "" if is_free or hop.has_token else "the retry budget is empty"
 
         name = f"{exchange.method} {exchange.origin}"
         return Retries(settings, name=name, started_at=started_at, rng=self._rng, request=request, afford=afford)
+
+    def _bulkhead(self, state: OriginState, exchange: Exchange[R]) -> BulkheadState | None:
+        """The one whose permit an attempt takes; None: none."""
+        settings = state.policy.bulkhead
+        if not isinstance(settings, Bulkhead) or settings.partition is None:
+            return state.bulkhead
+        return state.part(exchange.part(settings.partition))
 
     def _give_key(self, call: Call, exchange: Exchange[R]) -> None:
         """One a call, kept over its attempts and redirects: a string in quotes, as the draft has it."""

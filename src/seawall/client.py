@@ -14,6 +14,7 @@ from typing import Any
 import httpx
 from httpx import USE_CLIENT_DEFAULT
 
+from .breakers import Breakers
 from .clock import Clock
 from .dns.guard import Guard
 from .events import Listener
@@ -111,6 +112,11 @@ class Client(httpx.AsyncClient):
         for pattern, mounted in self._mounts.items():
             if mounted is not None and not isinstance(mounted, Transport | Proxied):
                 self._mounts[pattern] = Transport(mounted, _shared=self._shared)
+
+    @property
+    def breakers(self) -> Breakers:
+        """By origin: ``client.breakers["https://api.example.com"].force_open()``, ``force_closed()``, ``reset()``."""
+        return Breakers(self._shared.layers.origins)
 
     def stats(self) -> Stats:
         """A frozen snapshot of permits, queues, breakers, budgets, connections and names."""

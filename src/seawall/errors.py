@@ -120,10 +120,14 @@ class BreakerOpen(Unsent):
     The origin failed too often lately; nobody asks it for a while.
 
     Attributes:
-        retry_after: s until the breaker lets a probe through.
+        retry_after: s until the breaker lets a probe through; inf where it is held open by hand.
+        reason: Why it opened.
+        open_for: s for which it has been so.
     """
 
     retry_after: float
+    reason: str
+    open_for: float
 
 
 class OriginPaused(Unsent):

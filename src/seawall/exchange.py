@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from contextvars import ContextVar
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from .errors import SeawallError
 from .events import History, Progress
@@ -57,6 +57,9 @@ class Exchange(Protocol[R]):
 
     def is_replayable(self) -> bool:
         """Whether the request's body can be sent from its beginning."""
+
+    def part(self, partition: Callable[[Any], Hashable]) -> Hashable:
+        """What *partition* says of the request."""
 
     async def send(self, progress: Progress, pacer: Pacer) -> R:
         """Up to the response's headers; where the body is read at once and was there with them, up to its end."""

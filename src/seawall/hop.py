@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 from .events import Attempt, History, Progress
 from .policy.deadline import Pace, earliest, inherited
-from .policy.origins import OriginState
+from .policy.origin_state import OriginState
 from .settings import UNSET, Policy, Retry
 from .timer import Timer
 
@@ -56,7 +56,18 @@ class Call:
 class Hop:
     """A call's passage through the layers to one origin: what it goes by, and what was last seen."""
 
-    __slots__ = ("_pace", "call", "is_repeated", "last_error", "now", "policy", "progress", "state", "timer")
+    __slots__ = (
+        "_pace",
+        "call",
+        "has_token",
+        "is_repeated",
+        "last_error",
+        "now",
+        "policy",
+        "progress",
+        "state",
+        "timer",
+    )
 
     def __init__(self, call: Call, state: OriginState, policy: Policy, timer: Timer, now: Callable[[], float]) -> None:
         self.call = call
@@ -64,6 +75,7 @@ class Hop:
         self.policy = policy
         self.timer = timer
         self.now = now
+        self.has_token = False  # of the budget, for a retry that is not under way yet
         self.is_repeated = False  # what this hop's attempts lead to is repeated with them, if they fail
         self.progress: Progress | None = None
         self.last_error: Exception | None = None

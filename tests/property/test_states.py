@@ -110,7 +110,7 @@ class BreakerMachine(RuleBasedStateMachine):
         super().__init__()
         self.now = 0.0
         self.out: list[int] = []
-        self.breaker = BreakerState(Breaker(min_calls=3), rng=Random(0), moved=lambda *_: None)
+        self.breaker = BreakerState(Breaker(min_calls=3), rng=Random(0), moved=lambda *_: None, now=lambda: self.now)
 
     @rule(seconds=st.floats(0, 70))
     def time_passes(self, seconds):

@@ -16,7 +16,7 @@ class Middle(Random):
 def make(**settings) -> tuple[BreakerState, list[str]]:
     moves: list[str] = []
     return BreakerState(
-        Breaker(**settings), rng=Middle(), moved=lambda previous, state, reason: moves.append(state)
+        Breaker(**settings), rng=Middle(), moved=lambda previous, state, reason: moves.append(state), now=lambda: 0.0
     ), moves
 
 
@@ -98,3 +98,82 @@ def test_cancelled_probe_gives_its_place_back():
         breaker.release(probe)
     breaker.record(breaker.try_acquire(5.0), 5.0, is_failure=False)
     assert breaker.state == "closed"
+
+
+def record(breaker: BreakerState, now: float, times: int = 1, **outcome) -> None:
+    for _ in range(times):
+        generation = breaker.try_acquire(now)
+        assert generation is not None
+        breaker.record(generation, now, **outcome)
+
+
+def test_slow_calls_open_it():
+    """All of 20 took 4 s or longer, though none failed; off by default."""
+    breaker, moves = make(slow_call=4.0)
+    record(breaker, 0.0, 19, is_failure=False, duration=4.0)
+    record(breaker, 0.0, is_failure=False, duration=3.9)
+    assert moves == []
+    breaker, moves = make(slow_call=4.0, slow_rate=0.5)
+    record(breaker, 0.0, 10, is_failure=False, duration=1.0)
+    record(breaker, 0.0, 10, is_failure=False, duration=4.0)
+    assert moves == ["open"]
+    assert "10 of 20 attempts took 4 s or longer" in breaker.reason
+    breaker, moves = make()
+    record(breaker, 0.0, 100, is_failure=False, duration=1e6)
+    assert moves == []
+
+
+def test_slow_probe_is_no_good_one():
+    """It opens again."""
+    breaker, moves = make(slow_call=4.0)
+    fail(breaker, 0.0, 20)
+    record(breaker, 5.0, 2, is_failure=False, duration=5.0)
+    assert moves == ["open", "half-open", "open"]
+
+
+def test_retry_after_keeps_it_open():
+    """Of the answer that opened it: no less than that, and no more than max_open_for."""
+    for said, until in ((30.0, 30.0), (1.0, 5.0), (86400.0, 60.0)):
+        breaker, _ = make()
+        fail(breaker, 0.0, 19)
+        record(breaker, 0.0, is_failure=True, retry_after=said)
+        assert breaker.retry_after(0.0) == until
+
+
+def test_probes_that_never_end_are_given_up():
+    """After as long as it was open for, others are let through; what they say later changes nothing."""
+    breaker, moves = make()
+    fail(breaker, 0.0, 20)
+    stuck = [breaker.try_acquire(5.0) for _ in range(3)]
+    assert breaker.try_acquire(9.9) is None
+    fresh = [breaker.try_acquire(10.0) for _ in range(3)]
+    assert None not in fresh
+    for probe in stuck:
+        breaker.record(probe, 10.0, is_failure=True)
+    for probe in fresh:
+        breaker.record(probe, 10.0, is_failure=False)
+    assert moves == ["open", "half-open", "half-open", "closed"]
+
+
+def test_by_hand():
+    """Forced open: nobody; forced closed: everybody, whatever comes of it; reset: as new."""
+    breaker, _ = make()
+    breaker.force_open()
+    assert breaker.try_acquire(1e9) is None
+    assert breaker.retry_after(0.0) == float("inf")
+    breaker.force_closed()
+    fail(breaker, 0.0, 100)
+    assert breaker.state == "forced closed"
+    breaker.reset()
+    fail(breaker, 0.0, 19)
+    assert (breaker.state, breaker.reason, breaker.is_forced) == ("closed", "by hand", False)
+
+
+def test_what_was_under_way_says_nothing_of_what_was_forced():
+    """An admission of before is of an older generation."""
+    breaker, _ = make()
+    before = breaker.try_acquire(0.0)
+    breaker.force_closed()
+    breaker.reset()
+    breaker.record(before, 0.0, is_failure=True)
+    assert breaker.failure_share(0.0) == 0.0

@@ -149,7 +149,7 @@ async def test_connections_are_handed_over_where_the_cap_binds(stack, serve):
 
 
 async def test_origins_take_turns_where_the_cap_binds(stack, serve):
-    """First come, first served: a busy origin keeps its connection no longer than it is its turn."""
+    """The origin that holds nothing is next, whoever came before: it waits for one release at most."""
     order = []
 
     async def answer(request: Request) -> None:
@@ -162,7 +162,8 @@ async def test_origins_take_turns_where_the_cap_binds(stack, serve):
         [client.get(busy.url) for _ in range(5)] + [client.get(other.url)] + [client.get(busy.url) for _ in range(5)]
     )
     await asyncio.gather(*calls)
-    assert order == [str(busy.port)] * 5 + [str(other.port)] + [str(busy.port)] * 5
+    assert order.index(str(other.port)) <= 2
+    assert order.count(str(busy.port)) == 10
     assert (busy.connections, other.connections) == (2, 1)
 
 

@@ -3,11 +3,13 @@ The breaker of one origin: closed, open, half-open. Synchronous; time and chance
 
 Rules: it sees attempts, not calls. Each admission carries the generation it was made in, and an outcome of an older
 generation changes nothing: what began before the breaker opened can neither close nor reopen it. An admission is ended
-once, by `record` or, where the outcome says nothing (cancelled, rejected by ourselves), by `release`.
+once, by `record` or, where the outcome says nothing (cancelled, rejected by ourselves), by `release`. Probes that don't
+end are given up after as long as it was open for, and others are let through.
 """
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Callable
 from random import Random
@@ -17,51 +19,94 @@ from ..settings import Breaker
 __all__ = ["BreakerState"]
 
 BUCKETS = 10
+FORCED = ("forced open", "forced closed")
 
 
 class BreakerState:
-    """What lives of `seawall.Breaker`."""
+    """
+    What lives of `seawall.Breaker`: ``client.breakers["https://api.example.com"]``.
+
+    Attributes:
+        state: "closed", "open", "half-open", "forced open" or "forced closed".
+        reason: Of its last move.
+        moved_at: When that was, s on the loop's clock.
+    """
 
     __slots__ = (
         "_buckets",
         "_moved",
+        "_now",
         "_openings",
         "_probe_failures",
         "_probes_done",
         "_probes_out",
+        "_probing_since",
         "_rng",
         "_settings",
+        "_slow_call",
         "_span",
         "_until",
         "generation",
+        "moved_at",
+        "reason",
         "state",
     )
 
-    def __init__(self, settings: Breaker, *, rng: Random, moved: Callable[[str, str, str], None]) -> None:
+    def __init__(
+        self, settings: Breaker, *, rng: Random, moved: Callable[[str, str, str], None], now: Callable[[], float]
+    ) -> None:
         self._settings = settings
         self._span = settings.window / BUCKETS
+        self._slow_call = math.inf if settings.slow_call is None else settings.slow_call
         self._rng = rng
         self._moved = moved
-        self._buckets: deque[list[float]] = deque()  # [starts at, attempts, failures]
+        self._now = now
+        self._buckets: deque[list[float]] = deque()  # [starts at, attempts, failures, slow ones]
         self._openings = 0
-        self._until = 0.0
+        self._until = self._probing_since = 0.0
         self._probes_out = self._probes_done = self._probe_failures = 0
         self.generation = 0
         self.state = "closed"
+        self.reason = ""
+        self.moved_at = 0.0
 
     def __repr__(self) -> str:
         return f"<BreakerState {self.state} probes {self._probes_out}/{self._settings.probes}>"
+
+    # By hand
+
+    @property
+    def is_forced(self) -> bool:
+        return self.state in FORCED
+
+    def force_open(self) -> None:
+        """Let nobody through until `reset`."""
+        self._move(FORCED[0], "by hand", self._now())
+
+    def force_closed(self) -> None:
+        """Let everybody through until `reset`, whatever comes of it."""
+        self._move(FORCED[1], "by hand", self._now())
+
+    def reset(self) -> None:
+        """Closed, and nothing remembered."""
+        self._buckets.clear()
+        self._openings = 0
+        self._move("closed", "by hand", self._now())
+
+    # By what attempts meet
 
     def try_acquire(self, now: float) -> int | None:
         """The generation of an admission, or None: leave the origin alone."""
         if self.state == "closed":
             return self.generation
-        if self.state == "open":
-            if now < self._until:
-                return None
-            self._move("half-open", "time for probes")
+        if self.state in FORCED:
+            return self.generation if self.state == FORCED[1] else None
+        is_stuck = self.state == "half-open" and now - self._probing_since >= self._settings.open_for
+        if (self.state == "open" and now >= self._until) or is_stuck:
+            self._move("half-open", "no probe ended" if is_stuck else "time for probes", now)
             self._probes_out = self._probes_done = self._probe_failures = 0
-        if self._probes_out + self._probes_done >= self._settings.probes:
+            self._probing_since = now
+        if self.state == "open" or self._probes_out + self._probes_done >= self._settings.probes:
             return None
         self._probes_out += 1
         return self.generation
@@ -71,7 +116,9 @@ class BreakerState:
         return generation == self.generation
 
     def retry_after(self, now: float) -> float:
-        """s until it is worth asking again; 0 where the probes' outcome is awaited."""
+        """s until it is worth asking again; 0 where the probes' outcome is awaited, inf where it is forced open."""
+        if self.state == FORCED[0]:
+            return math.inf
         return max(0.0, self._until - now) if self.state == "open" else 0.0
 
     def release(self, generation: int) -> None:
@@ -79,61 +126,89 @@ class BreakerState:
         if generation == self.generation and self.state == "half-open":
             self._probes_out -= 1
 
-    def record(self, generation: int, now: float, *, is_failure: bool) -> None:
-        """End an admission with its outcome."""
-        if generation != self.generation:
+    def record(
+        self,
+        generation: int,
+        now: float,
+        *,
+        is_failure: bool,
+        duration: float = 0.0,
+        retry_after: float | None = None,
+    ) -> None:
+        """
+        End an admission with its outcome.
+
+        Args:
+            duration: s that the attempt took, queueing aside.
+            retry_after: s that the answer asks to wait: if this one opens it, for no less, up to `max_open_for`.
+        """
+        if generation != self.generation or self.state in FORCED:
             return
+        is_slow = duration >= self._slow_call
         if self.state == "half-open":
             self._probes_out -= 1
             self._probes_done += 1
-            self._probe_failures += is_failure
-            self._decide(now)
+            self._probe_failures += is_failure or is_slow
+            self._decide(now, retry_after)
             return
         bucket = self._bucket(now)
         bucket[1] += 1
-        if is_failure:
-            bucket[2] += 1
+        bucket[2] += is_failure
+        bucket[3] += is_slow
+        if is_failure or is_slow:
             self._forget(now)
-            calls, failures = self._totals()
-            if calls >= self._settings.min_calls and failures >= calls * self._settings.failure_rate:
-                self._open(now, f"{failures:.0f} of {calls:.0f} attempts failed in {self._settings.window:g} s")
+            calls, failures, slow = self._totals()
+            if calls < self._settings.min_calls:
+                return
+            if failures >= calls * self._settings.failure_rate:
+                what = f"{failures:.0f} of {calls:.0f} attempts failed"
+            elif slow >= calls * self._settings.slow_rate:
+                what = f"{slow:.0f} of {calls:.0f} attempts took {self._slow_call:g} s or longer"
+            else:
+                return
+            self._open(now, f"{what} in {self._settings.window:g} s", retry_after)
 
     def failure_share(self, now: float) -> float:
         """Failures / attempts of the window; 0 where there were none."""
         self._forget(now)
-        calls, failures = self._totals()
+        calls, failures, _ = self._totals()
         return failures / calls if calls else 0.0
 
-    def _decide(self, now: float) -> None:
+    def _decide(self, now: float, retry_after: float | None) -> None:
         allowed = self._settings.probes * self._settings.failure_rate
         if self._probe_failures >= allowed:
-            self._open(now, f"{self._probe_failures} of {self._probes_done} probes failed")
+            self._open(now, f"{self._probe_failures} of {self._probes_done} probes failed", retry_after)
         elif self._probes_done == self._settings.probes:
             self._buckets.clear()
             self._openings = 0
-            self._move("closed", "the probes succeeded")
+            self._move("closed", "the probes succeeded", now)
 
-    def _open(self, now: float, reason: str) -> None:
+    def _open(self, now: float, reason: str, retry_after: float | None) -> None:
+        settings = self._settings
         self._openings += 1
-        length = min(self._settings.max_open_for, self._settings.open_for * 2.0 ** max(0, self._openings - 3))
+        length = min(settings.max_open_for, settings.open_for * 2.0 ** max(0, self._openings - 3))
+        if retry_after is not None:
+            length = max(length, min(retry_after, settings.max_open_for))
         self._until = now + length * self._rng.uniform(0.9, 1.1)
         self._buckets.clear()
-        self._move("open", reason)
+        self._move("open", reason, now)
 
-    def _move(self, state: str, reason: str) -> None:
+    def _move(self, state: str, reason: str, now: float) -> None:
         previous, self.state = self.state, state
+        self.reason, self.moved_at = reason, now
         self.generation += 1
         self._moved(previous, state, reason)
 
     def _bucket(self, now: float) -> list[float]:
         if not self._buckets or now - self._buckets[-1][0] >= self._span:
             self._forget(now)
-            self._buckets.append([now, 0, 0])
+            self._buckets.append([now, 0, 0, 0])
         return self._buckets[-1]
 
     def _forget(self, now: float) -> None:
         while self._buckets and now - self._buckets[0][0] >= self._settings.window:
             self._buckets.popleft()
 
-    def _totals(self) -> tuple[float, float]:
-        return sum(b[1] for b in self._buckets), sum(b[2] for b in self._buckets)
+    def _totals(self) -> tuple[float, float, float]:
+        buckets = self._buckets
+        return sum(b[1] for b in buckets), sum(b[2] for b in buckets), sum(b[3] for b in buckets)

@@ -42,3 +42,7 @@ class BudgetState:
     def withdraw(self, now: float) -> None:
         """One token. Ask `can_withdraw` first: with two buckets, both are asked before either is charged."""
         self._balance = self.balance(now) - 1.0
+
+    def refund(self, now: float) -> None:
+        """A token that was not needed."""
+        self._balance = min(self._max, self.balance(now) + 1.0)

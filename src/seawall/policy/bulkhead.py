@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from ..errors import BulkheadFull
 
@@ -24,7 +23,7 @@ class BulkheadStatistics(NamedTuple):
 
 
 class BulkheadState:
-    """What lives of `seawall.Bulkhead`, and of a client's connection cap."""
+    """What lives of `seawall.Bulkhead`."""
 
     __slots__ = ("_in_flight", "_max", "_max_waiting", "_name", "_setting", "_standing_since", "_waiters", "_waiting")
 
@@ -34,7 +33,7 @@ class BulkheadState:
         self._max = max_concurrent
         self._max_waiting = max_waiting
         self._in_flight = 0
-        self._waiters: deque[tuple[asyncio.Future[Any], object]] = deque()  # cancelled ones are skipped at their turn
+        self._waiters: deque[asyncio.Future[None]] = deque()  # cancelled ones are skipped at their turn
         self._waiting = 0
         self._standing_since = 0.0
 
@@ -48,10 +47,6 @@ class BulkheadState:
     def is_idle(self) -> bool:
         return not self._in_flight and not self._waiting
 
-    @property
-    def has_waiters(self) -> bool:
-        return self._waiting > 0
-
     def standing_for(self, now: float) -> float:
         """s for which the queue has not been empty."""
         return now - self._standing_since if self._waiting else 0.0
@@ -63,27 +58,9 @@ class BulkheadState:
             return True
         return False
 
-    @property
-    def next_key(self) -> object:
-        """Of the longest waiter, what it gave as its key; None where there is none."""
-        return next((key for waiter, key in self._waiters if not waiter.done()), None)
-
-    def hand_over(self, given: object) -> None:
-        """Something as good as a permit, to the longest waiter, which there has to be."""
-        waiter = self._next()
-        assert waiter is not None
-        waiter.set_result(given)
-
-    async def acquire(
-        self, timeout: float | None, key: object = None, undo: Callable[[Any], None] | None = None
-    ) -> Any:
+    async def acquire(self, timeout: float | None) -> None:
         """
         A permit, within *timeout* s (None: however long it takes).
-
-        Args:
-            key: By which `hand_over` may choose; *undo* takes back what was handed over to who was cancelled.
-        Returns:
-            None; or what was handed over in the permit's place.
 
         **Cancellation:** leaves the queue; a permit that was handed over meanwhile goes to the next.
         **Fairness:** FIFO.
@@ -92,26 +69,23 @@ class BulkheadState:
             BulkheadFull: None in time, or *max_waiting* others wait.
         """
         if self.try_acquire():
-            return None
+            return
         if self._max_waiting is not None and self._waiting >= self._max_waiting:
-            raise self._full("the queue is full")
+            raise self._full("the queue is full", 0.0)
         loop = asyncio.get_running_loop()
-        waiter: asyncio.Future[Any] = loop.create_future()
+        waiter: asyncio.Future[None] = loop.create_future()
         if not self._waiting:
             self._standing_since = loop.time()
-        self._waiters.append((waiter, key))
+        self._waiters.append(waiter)
         self._waiting += 1
         timer = None if timeout is None else loop.call_later(timeout, self._expire, waiter, timeout)
         try:
-            return await waiter
+            await waiter
         except asyncio.CancelledError:
             if waiter.cancelled():
                 self._leave()
             elif waiter.exception() is None:  # granted, and cancelled before it could be used
-                if undo is None or waiter.result() is None:
-                    self.release()
-                else:
-                    undo(waiter.result())
+                self.release()
             raise  # (one that expired has left already)
         finally:
             if timer is not None:
@@ -125,29 +99,30 @@ class BulkheadState:
         else:
             waiter.set_result(None)
 
-    def _next(self) -> asyncio.Future[Any] | None:
+    def _next(self) -> asyncio.Future[None] | None:
         """The longest waiter, which waits no more."""
         while self._waiters:
-            waiter, _ = self._waiters.popleft()
+            waiter = self._waiters.popleft()
             if not waiter.done():
                 self._waiting -= 1
                 return waiter
         return None
 
-    def _expire(self, waiter: asyncio.Future[Any], timeout: float) -> None:
+    def _expire(self, waiter: asyncio.Future[None], timeout: float) -> None:
         if not waiter.done():
             self._leave()
-            waiter.set_exception(self._full(f"no permit within {timeout:g} s"))
+            waiter.set_exception(self._full(f"no permit within {timeout:g} s", timeout))
 
     def _leave(self) -> None:
         self._waiting -= 1
         if len(self._waiters) > 2 * self._waiting + 16:  # most of it has left
-            self._waiters = deque(each for each in self._waiters if not each[0].done())
+            self._waiters = deque(each for each in self._waiters if not each.done())
 
-    def _full(self, why: str) -> BulkheadFull:
+    def _full(self, why: str, waited: float) -> BulkheadFull:
         return BulkheadFull(
             f"{self._name}: {why}: {self._in_flight} of {self._max} permits in use, {self._waiting} waiting; "
             f"raise {self._setting}, or send less",
             max_concurrent=self._max,
             waiting=self._waiting,
+            elapsed=waited,
         )

@@ -10,6 +10,7 @@ from __future__ import annotations
 from enum import Enum
 from typing import Any, NamedTuple
 
+from ..errors import StreamRefused
 from ..events import Phase
 from ..settings import Retry
 from .failures import Safe, failure_of
@@ -22,6 +23,7 @@ __all__ = [
     "is_failure",
     "is_final",
     "is_suspect",
+    "is_transparent",
     "is_worth_retrying",
     "kind_of",
     "why_unsafe",
@@ -98,6 +100,11 @@ def is_failure(outcome: Outcome) -> bool | None:
 def is_final(outcome: Outcome) -> bool:
     """Whether a second attempt is bound to end the same, so that nothing may ask for one."""
     return outcome.error is not None and failure_of(outcome.error, outcome.phase).safe is Safe.NEVER
+
+
+def is_transparent(outcome: Outcome) -> bool:
+    """Whether nothing was done of it, by a server that is well: a stale connection, GOAWAY, REFUSED_STREAM."""
+    return outcome.is_stale or isinstance(outcome.error, StreamRefused)
 
 
 def is_suspect(outcome: Outcome, settings: Retry) -> bool:

@@ -11,12 +11,12 @@ import inspect
 from collections import Counter
 from collections.abc import Callable, Mapping
 from random import Random
-from typing import Any
+from typing import Any, Protocol
 
 from tenacity import AsyncRetrying, DoSleep, RetryCallState, retry_base
 
 from ..settings import Retry
-from .outcome import THROTTLED, Kind, Outcome, Request, is_final, is_worth_retrying, kind_of, why_unsafe
+from .outcome import THROTTLED, Kind, Outcome, Request, is_final, is_transparent, is_worth_retrying, kind_of, why_unsafe
 
 __all__ = ["Retries", "backoff"]
 
@@ -47,6 +47,12 @@ def backoff(attempt: int, *, base: float, cap: float, rng: Random, jitter: float
     return rng.uniform((1.0 - jitter) * bound, bound)
 
 
+class Afford(Protocol):
+    """See `Retries`."""
+
+    def __call__(self, delay: float, *, is_free: bool) -> str: ...
+
+
 class Retries:
     """
     A hop's retries, from its first failure on: `after` each attempt says how long to wait, or that it's over.
@@ -55,7 +61,8 @@ class Retries:
         name: Of what is called, for tenacity's own log helpers.
         started_at: When the first attempt began: what tenacity's stop_after_delay counts from.
         request: What of the request decides, as things stand.
-        afford: Why a retry after this delay is out of the question ("" where it isn't); charges the budget.
+        afford: Why a retry after this delay is out of the question ("" where it isn't); charges the budget, unless it
+            is free.
 
     Attributes:
         note: Why it is over, where a retry was worth it; else empty.
@@ -63,7 +70,8 @@ class Retries:
     """
 
     __slots__ = (
-        "_afford", "_counts", "_outcome", "_request", "_retrying", "_rng", "_settings", "_state", "note", "raises",
+        "_afford", "_counts", "_outcome", "_request", "_retrying", "_rng", "_settings", "_state", "_was_free", "note",
+        "raises",
     )  # fmt: skip
 
     def __init__(
@@ -74,7 +82,7 @@ class Retries:
         started_at: float,
         rng: Random,
         request: Callable[[], Request],
-        afford: Callable[[float], str],
+        afford: Afford,
     ) -> None:
         self._settings = settings
         self._rng = rng
@@ -82,6 +90,7 @@ class Retries:
         self._afford = afford
         self._counts: Counter[Kind] = Counter()
         self._outcome: Outcome
+        self._was_free = False
         self.note = ""
         self.raises = False
         # Coroutine functions: tenacity awaits them, its annotations of wait and stop just don't say so.
@@ -169,7 +178,9 @@ class Retries:
         elif retry_after is not None and retry_after > settings.max_retry_after:
             self.note = f"Retry-After {retry_after:g} s is over max_retry_after={settings.max_retry_after:g}"
         else:
-            self.note = self._afford(state.upcoming_sleep)
+            # The server did nothing of it, and is well: that costs nothing, but not twice in a row.
+            self._was_free = is_transparent(self._outcome) and not self._was_free
+            self.note = self._afford(state.upcoming_sleep, is_free=self._was_free)
         return bool(self.note)
 
     def _exhausted(self) -> str:

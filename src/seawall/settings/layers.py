@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass
+from typing import Any
 
 from ..check import count, number
 
@@ -21,17 +23,22 @@ class Bulkhead:
             httpx's pool timeout).
         shed_after: s that a waiter gets where the queue has been standing for the pool timeout while at least 10 % of
             the origin's attempts fail. Controlled delay: bursts drain, overload is shed.
+        partition: A function of the ``httpx.Request`` that returns the part of the origin whose permits it takes: a
+            tenant, a route; anything that can be a key of a dict. None: one part.
     """
 
     max_concurrent: int = 64
     max_waiting: int | None = None
     shed_after: float = 0.1
+    partition: Callable[[Any], Hashable] | None = None
 
     def __post_init__(self) -> None:
         count("Bulkhead", "max_concurrent", self.max_concurrent, low=1)
         if self.max_waiting is not None:
             count("Bulkhead", "max_waiting", self.max_waiting, low=0)
         number("Bulkhead", "shed_after", self.shed_after, low=0, above=True)
+        if self.partition is not None and not callable(self.partition):
+            raise TypeError(f"Bulkhead.partition must be a function of the request or None, not {self.partition!r}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,6 +55,9 @@ class Breaker:
         open_for: s before probes, jittered by 10 %; after three openings in a row x 2 each.
         max_open_for: Bound of that, s.
         probes: Attempts let through to decide. 3: one is luck, ten (resilience4j) are a burden.
+        slow_call: s from which on an attempt counts as slow, queueing aside. None: none does, for what is slow is the
+            upstream's own; 80 % of the read timeout is a good choice.
+        slow_rate: Share of slow attempts that opens it, > 0 and <= 1. 1: resilience4j.
     """
 
     min_calls: int = 20
@@ -56,6 +66,8 @@ class Breaker:
     open_for: float = 5.0
     max_open_for: float = 60.0
     probes: int = 3
+    slow_call: float | None = None
+    slow_rate: float = 1.0
 
     def __post_init__(self) -> None:
         count("Breaker", "min_calls", self.min_calls, low=1)
@@ -64,6 +76,9 @@ class Breaker:
         number("Breaker", "open_for", self.open_for, low=0, above=True)
         number("Breaker", "max_open_for", self.max_open_for, low=self.open_for)
         count("Breaker", "probes", self.probes, low=1)
+        if self.slow_call is not None:
+            number("Breaker", "slow_call", self.slow_call, low=0, above=True)
+        number("Breaker", "slow_rate", self.slow_rate, low=0, high=1, above=True)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

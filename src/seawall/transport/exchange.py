@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Hashable, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 import httpx
@@ -140,6 +140,9 @@ class Exchange:
         """Have *pacer* told of each part of a streamed request body."""
         if isinstance(self.request.stream, RequestBody):
             self.request.stream.sent = pacer.sent
+
+    def part(self, partition: Callable[[Any], Hashable]) -> Hashable:
+        return partition(self.request)
 
     def is_replayable(self) -> bool:
         stream = self.request.stream
@@ -329,7 +332,7 @@ class OverTransport(Exchange):
     async def send(self, progress: Progress, pacer: Pacer) -> httpx.Response:
         self.watch(pacer)
         pool, pool_timeout = self._pool, self.timeouts.get("pool")
-        await pool.reserve(None if pool_timeout is None else max(0.0, pool_timeout - progress.waited))
+        await pool.reserve(None if pool_timeout is None else max(0.0, pool_timeout - progress.waited), self.origin)
         response: httpx.Response | None = None
         request = self.outgoing()
         try:
@@ -346,12 +349,12 @@ class OverTransport(Exchange):
             # Another seawall's. Of one that an application below let through, it says nothing of OUR request.
             if not (isinstance(error, Unsent) and getattr(error, "_request", None) is request):
                 progress.reached(Phase.SENDING)
-            pool.cancel()
+            pool.cancel(self.origin)
             raise
         except BaseException:
-            pool.cancel()
+            pool.cancel(self.origin)
             raise
-        super().own(response, pool.cancel)
+        super().own(response, lambda: pool.cancel(self.origin))
         return response
 
 

@@ -138,10 +138,10 @@ class Shared:
         pool = self.wire.pool
         origins = {}
         for state in self.layers.origins:
-            permits = state.bulkhead.statistics() if state.bulkhead is not None else None
+            bulkheads = [bulkhead.statistics() for bulkhead in state.bulkheads]
             origins[state.origin] = OriginStats(
-                in_flight=permits.in_flight if permits else 0,
-                waiting=permits.waiting if permits else 0,
+                in_flight=sum(bulkhead.in_flight for bulkhead in bulkheads),
+                waiting=sum(bulkhead.waiting for bulkhead in bulkheads),
                 breaker=state.breaker.state if state.breaker is not None else "off",
                 budget=state.budget.balance(now) if state.budget is not None else float("inf"),
                 idle=pool.idle(state.origin),

@@ -11,6 +11,7 @@ from typing import Any, Self
 
 import httpx
 
+from ..breakers import Breakers
 from ..clock import Clock
 from ..dns.guard import Guard
 from ..events import Listener
@@ -122,6 +123,11 @@ class Transport(httpx.AsyncBaseTransport):
 
     def __repr__(self) -> str:
         return f"<seawall.Transport over {self._inner or 'its own wire'}>"
+
+    @property
+    def breakers(self) -> Breakers:
+        """By origin: ``client.breakers["https://api.example.com"].force_open()``, ``force_closed()``, ``reset()``."""
+        return Breakers(self.shared.layers.origins)
 
     def stats(self) -> Stats:
         """A frozen snapshot of permits, queues, breakers, budgets, connections and names."""

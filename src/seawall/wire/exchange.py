@@ -157,6 +157,8 @@ class Wire:
         try:
             head = await connection.send(message, progress, trace)
         except WireError:
+            if progress.is_reused and progress.phase < Phase.HEADERS:
+                self.pool.drop_idle(message.origin)
             if not progress.is_reused and connection.address is not None and progress.phase >= Phase.SENDING:
                 # It took the connection and then broke it, or said nothing: a retry dials another first.
                 self._dialler.mark_bad(message.origin, connection.address)
@@ -240,7 +242,7 @@ class Wire:
                 progress.is_reused = True
                 return given
             given.leave()  # it died on the way; its slot is somebody else's by now
-            await pool.reserve(pool_timeout)
+            await pool.reserve(pool_timeout, origin)
         timer = asyncio.timeout(connect_left)
         try:
             async with timer:
@@ -253,7 +255,7 @@ class Wire:
                     trace=trace,
                 )
         except BaseException as error:
-            pool.cancel()
+            pool.cancel(origin)
             if isinstance(error, TimeoutError) and timer.expired():
                 self._dialler.mark_late(origin, progress)
                 raise self._late(origin, progress, started_at, limit) from error

@@ -27,21 +27,20 @@ UNSEEN_AFTER = 0.005  # s idle; a connection that is used again at once needs no
 
 
 class Slots(Protocol):
-    """The cap: FIFO, cancel-safe. A bulkhead is one."""
+    """The cap: cancel-safe, with turns among origins."""
 
-    def try_acquire(self) -> bool: ...
+    def try_acquire(self, origin: Origin) -> bool: ...
 
-    async def acquire(self, timeout: float | None, key: object, undo: Callable[[Any], None]) -> Any: ...
+    async def acquire(self, timeout: float | None, origin: Origin, undo: Callable[[Any], None]) -> Any: ...
 
-    def hand_over(self, given: object) -> None: ...
+    def hand_over(self, origin: Origin, given: object) -> None: ...
 
-    def release(self) -> None: ...
+    def release(self, origin: Origin) -> None: ...
+
+    def is_next(self, origin: Origin) -> bool: ...
 
     @property
     def has_waiters(self) -> bool: ...
-
-    @property
-    def next_key(self) -> object: ...
 
 
 class Pool:
@@ -99,7 +98,7 @@ class Pool:
             return connection.channel()
         return None
 
-    async def reserve(self, timeout: float | None, origin: Origin | None = None) -> Connection | Channel | None:
+    async def reserve(self, timeout: float | None, origin: Origin) -> Connection | Channel | None:
         """
         A slot for a connection to be opened; `add` or `cancel` ends it.
 
@@ -108,7 +107,7 @@ class Pool:
         Raises:
             BulkheadFull: None became free within *timeout* s.
         """
-        if self._slots.try_acquire():
+        if self._slots.try_acquire(origin):
             return None
         if self._by_age:
             self._close_oldest()
@@ -123,13 +122,13 @@ class Pool:
 
     def _offer(self, connection: Multiplexed) -> None:
         """A stream of it is over: to those who have waited longest, as long as they are of its origin."""
-        while connection.has_room and self._slots.has_waiters and self._slots.next_key == connection.origin:
+        while connection.has_room and self._slots.is_next(connection.origin):
             self._by_age.pop(connection, None)
-            self._slots.hand_over(connection.channel())
+            self._slots.hand_over(connection.origin, connection.channel())
 
-    def cancel(self) -> None:
+    def cancel(self, origin: Origin) -> None:
         """No connection was opened after all."""
-        self._slots.release()
+        self._slots.release(origin)
 
     def add(self, connection: Connection | Multiplexed) -> None:
         """A connection was opened in a reserved slot, which is free again once it is closed, whoever closes it."""
@@ -144,7 +143,7 @@ class Pool:
             if not isinstance(connection, Connection):
                 self._unshare(connection)
             self._open.discard(connection)
-            self._slots.release()
+            self._slots.release(connection.origin)
 
         if connection.is_closed:
             closed()
@@ -155,10 +154,10 @@ class Pool:
         """Its exchange is over: keep it for another, or close it."""
         keep_for, by_age = connection.keep_for, self._by_age
         is_over = not connection.is_usable or now >= connection.ends_at or keep_for == 0
-        if not is_over and self._slots.has_waiters and self._slots.next_key == connection.origin:
+        if not is_over and self._slots.has_waiters and self._slots.is_next(connection.origin):
             connection.idle_at = now
             if isinstance(connection, Connection):
-                self._slots.hand_over(connection)
+                self._slots.hand_over(connection.origin, connection)
             else:
                 self._offer(connection)
             return
@@ -178,6 +177,12 @@ class Pool:
             by_age[connection] = now + self._expiry
             if self._timer is None:
                 self._start_timer()
+
+    def drop_idle(self, origin: Origin) -> None:
+        """One of its connections had died unseen; the others that are idle are most likely no better."""
+        for connection in list(self._idle.get(origin, ())):
+            self._forget(connection)
+            connection.close()
 
     def close(self) -> None:
         """Close every connection, in use or not."""

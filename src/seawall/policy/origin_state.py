@@ -1,0 +1,149 @@
+"""What one origin has: its policy, bulkhead, breaker and budget, and how an attempt passes them."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass, field
+
+from ..errors import BreakerOpen
+from ..origin import Origin
+from ..settings import Bulkhead, Policy
+from .breaker import BreakerState
+from .budget import BudgetState
+from .bulkhead import BulkheadState
+
+__all__ = ["MAX_LOOKED_AT", "OriginState", "bulkhead_of"]
+
+MAX_LOOKED_AT = 8  # states per new origin or part, in search of room: the cost must not grow with the busy ones
+MAX_PARTS = 1024  # of one origin
+PAUSE_SPREAD = 0.1  # of a pause: over so much of its length again those start who were held back
+SHED_SHARE = 0.1  # of the recent attempts failed: from here on, a standing queue is shed
+
+
+@dataclass(slots=True)
+class OriginState:
+    """One origin's layers; None where one is switched off."""
+
+    origin: Origin
+    policy: Policy
+    bulkhead: BulkheadState | None
+    breaker: BreakerState | None
+    budget: BudgetState | None
+    now: Callable[[], float]
+    parts: OrderedDict[Hashable, BulkheadState] = field(default_factory=OrderedDict)
+    paused_until: float = 0.0
+    pause_spread: float = 0.0
+
+    # The breaker
+
+    def enter(self, now: float) -> int | None:
+        """
+        The breaker's admission, to be given to `leave` once.
+
+        Raises:
+            BreakerOpen: It lets nobody through.
+        """
+        breaker = self.breaker
+        if breaker is None:
+            return None
+        generation = breaker.try_acquire(now)
+        if generation is None:
+            retry_after, open_for = breaker.retry_after(now), now - breaker.moved_at
+            raise BreakerOpen(
+                f"{self.origin}: breaker {breaker.state} for {open_for:.1f} s: {breaker.reason}; next probe in "
+                f"{retry_after:.1f} s (Breaker.failure_rate, Breaker.open_for)",
+                origin=self.origin,
+                retry_after=retry_after,
+                reason=breaker.reason,
+                open_for=open_for,
+            )
+        return generation
+
+    def enter_again(self, generation: int | None, now: float) -> int | None:
+        """After the queue: the same admission if it still stands, else a new one, or BreakerOpen."""
+        if self.breaker is None or generation is None or self.breaker.is_valid(generation):
+            return generation
+        return self.enter(now)
+
+    def leave(
+        self,
+        generation: int | None,
+        now: float,
+        *,
+        is_failure: bool | None,
+        duration: float = 0.0,
+        retry_after: float | None = None,
+    ) -> None:
+        """End an admission; *is_failure* None: it says nothing of the origin."""
+        if self.breaker is None or generation is None:
+            return
+        if is_failure is None:
+            self.breaker.release(generation)
+        else:
+            self.breaker.record(generation, now, is_failure=is_failure, duration=duration, retry_after=retry_after)
+
+    def is_shut(self, at: float) -> bool:
+        """Whether the breaker, as things stand, will let nobody through at that instant."""
+        return self.breaker is not None and self.breaker.retry_after(at) > 0
+
+    # A pause that the origin asked for
+
+    def pause(self, now: float, length: float) -> None:
+        """Hold back all new attempts for *length* s, and a little longer each, so that they don't come together."""
+        if now + length > self.paused_until:
+            self.paused_until = now + length
+            self.pause_spread = length * PAUSE_SPREAD
+
+    # The bulkhead
+
+    def part(self, key: Hashable) -> BulkheadState:
+        """The bulkhead of a part of the origin, made at first sight."""
+        found = self.parts.get(key)
+        if found is not None:
+            self.parts.move_to_end(key)
+            return found
+        assert isinstance(self.policy.bulkhead, Bulkhead)
+        for _ in range(MAX_LOOKED_AT):
+            if len(self.parts) < MAX_PARTS:
+                break
+            oldest, bulkhead = next(iter(self.parts.items()))
+            if bulkhead.is_idle:
+                del self.parts[oldest]
+            else:
+                self.parts.move_to_end(oldest)
+        found = self.parts[key] = bulkhead_of(f"{self.origin}, part {key!r}", self.policy.bulkhead)
+        return found
+
+    async def queue(self, bulkhead: BulkheadState, timeout: float | None) -> float:
+        """
+        Wait for a permit: *timeout* s at most, less where a standing queue waits for a failing origin.
+
+        Returns:
+            s that it took.
+        Raises:
+            BulkheadFull: None in time.
+        """
+        began_at = self.now()
+        if timeout is not None and isinstance(self.policy.bulkhead, Bulkhead):
+            is_standing = bulkhead.standing_for(began_at) >= timeout
+            if is_standing and self.breaker is not None and self.breaker.failure_share(began_at) >= SHED_SHARE:
+                timeout = min(timeout, self.policy.bulkhead.shed_after)
+        await bulkhead.acquire(timeout)
+        return self.now() - began_at
+
+    @property
+    def bulkheads(self) -> list[BulkheadState]:
+        """All of them."""
+        return [*self.parts.values()] if self.bulkhead is None else [self.bulkhead, *self.parts.values()]
+
+    @property
+    def is_idle(self) -> bool:
+        """Nothing of it is in use, and nothing was set by hand: it may be forgotten."""
+        return all(bulkhead.is_idle for bulkhead in self.bulkheads) and not (self.breaker and self.breaker.is_forced)
+
+
+def bulkhead_of(name: str, settings: Bulkhead) -> BulkheadState:
+    return BulkheadState(
+        name, settings.max_concurrent, setting="Bulkhead.max_concurrent", max_waiting=settings.max_waiting
+    )

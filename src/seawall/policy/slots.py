@@ -1,0 +1,211 @@
+"""
+The client-wide cap of connections: slots, and turns among the origins that wait for one.
+
+Rules: the next slot goes to the origin that holds the fewest, of equals to the one that has waited longest; within an
+origin it is first in, first out. A connection that becomes free goes to its own origin's next waiter, unless another
+origin holds none, or two fewer: moving a slot costs a dial, so it is moved only where that makes them more equal.
+Whoever is cancelled after a hand-over passes it on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+from collections import deque
+from collections.abc import Callable
+from itertools import count
+from typing import Any
+
+from ..errors import BulkheadFull
+from ..origin import Origin
+
+__all__ = ["Slots"]
+
+
+class _Line:
+    """An origin's slots, and those who wait for one more."""
+
+    __slots__ = ("held", "since", "waiters", "waiting")
+
+    def __init__(self) -> None:
+        self.held = 0
+        self.waiting = 0
+        self.waiters: deque[asyncio.Future[Any]] = deque()  # cancelled ones are skipped at their turn
+        self.since = 0  # its turn among those who hold as many
+
+
+class Slots:
+    """
+    Args:
+        max_connections: Slots in all; None: any number.
+    """
+
+    def __init__(self, max_connections: int | None) -> None:
+        self._max = max_connections
+        self._in_use = 0
+        self._waiting = 0
+        self._lines: dict[Origin, _Line] = {}
+        self._turns: list[tuple[int, int, Origin]] = []  # a heap: (held, since, origin); outdated ones are skipped
+        self._counter = count()
+
+    def __repr__(self) -> str:
+        return f"<Slots {self._in_use}/{self._max or 'any number'} waiting {self._waiting}>"
+
+    @property
+    def in_use(self) -> int:
+        return self._in_use
+
+    @property
+    def has_waiters(self) -> bool:
+        return self._waiting > 0
+
+    def try_acquire(self, origin: Origin) -> bool:
+        """A slot without waiting, where there is one and nobody waits for it."""
+        if self._waiting or (self._max is not None and self._in_use >= self._max):
+            return False
+        self._in_use += 1
+        self._line(origin).held += 1
+        return True
+
+    def is_next(self, origin: Origin) -> bool:
+        """Whether what becomes free of *origin*'s connections is for one of its own waiters."""
+        line = self._lines.get(origin)
+        if line is None or not line.waiting:
+            return False
+        first = self._first()
+        if first is None or first == origin:
+            return True
+        held = self._lines[first].held
+        return held > 0 and held > line.held - 2
+
+    def hand_over(self, origin: Origin, given: object) -> None:
+        """A connection of *origin*, to its longest waiter, which there has to be. It keeps its slot."""
+        waiter = self._next(self._lines[origin])
+        assert waiter is not None
+        waiter.set_result(given)
+
+    async def acquire(self, timeout: float | None, origin: Origin, undo: Callable[[Any], None]) -> Any:
+        """
+        A slot, within *timeout* s (None: however long it takes).
+
+        Args:
+            undo: Takes back what was handed over to who was cancelled.
+        Returns:
+            None; or the connection that was handed over in its place.
+
+        **Cancellation:** leaves the queue; what was handed over meanwhile goes to the next.
+        **Fairness:** turns among origins, FIFO within one.
+
+        Raises:
+            BulkheadFull: None in time.
+        """
+        if self.try_acquire(origin):
+            return None
+        loop = asyncio.get_running_loop()
+        waiter: asyncio.Future[Any] = loop.create_future()
+        line = self._line(origin)
+        line.waiters.append(waiter)
+        line.waiting += 1
+        self._waiting += 1
+        if line.waiting == 1:
+            self._take_turn(origin, line)
+        timer = None if timeout is None else loop.call_later(timeout, self._expire, waiter, origin, timeout)
+        try:
+            return await waiter
+        except asyncio.CancelledError:
+            if waiter.cancelled():
+                self._leave(line)
+                self._tidy(origin, line)
+            elif waiter.exception() is None:  # granted, and cancelled before it could be used
+                if waiter.result() is None:
+                    self.release(origin)
+                else:
+                    undo(waiter.result())
+            raise  # (one that expired has left already)
+        finally:
+            if timer is not None:
+                timer.cancel()
+
+    def release(self, origin: Origin) -> None:
+        """A slot of *origin*'s is free: the next one's, if anybody waits."""
+        line = self._lines[origin]
+        first = self._first()  # as things stand: or an origin that gives its only slot back would be first again
+        line.held -= 1
+        if line.waiting:
+            self._push(origin, line)
+        if first is None:
+            self._in_use -= 1
+        else:
+            mine = self._lines[first]
+            waiter = self._next(mine)
+            assert waiter is not None
+            mine.held += 1
+            if mine.waiting:
+                self._take_turn(first, mine)
+            waiter.set_result(None)
+        self._tidy(origin, line)
+
+    def _line(self, origin: Origin) -> _Line:
+        found = self._lines.get(origin)
+        if found is None:
+            found = self._lines[origin] = _Line()
+        return found
+
+    def _tidy(self, origin: Origin, line: _Line) -> None:
+        """Forget an origin that holds nothing and waits for nothing."""
+        if not line.held and not line.waiting:
+            self._lines.pop(origin, None)
+
+    def _take_turn(self, origin: Origin, line: _Line) -> None:
+        """Behind all others that hold as many."""
+        line.since = next(self._counter)
+        self._push(origin, line)
+
+    def _push(self, origin: Origin, line: _Line) -> None:
+        if len(self._turns) > 2 * len(self._lines) + 64:  # most of it is outdated
+            self._turns = [(each.held, each.since, of) for of, each in self._lines.items() if each.waiting]
+            heapq.heapify(self._turns)
+        heapq.heappush(self._turns, (line.held, line.since, origin))
+
+    def _first(self) -> Origin | None:
+        """Whose turn it is; None: nobody waits."""
+        while self._turns:
+            held, since, origin = self._turns[0]
+            line = self._lines.get(origin)
+            if line is not None and line.waiting and (held, since) == (line.held, line.since):
+                return origin
+            heapq.heappop(self._turns)
+        return None
+
+    def _next(self, line: _Line) -> asyncio.Future[Any] | None:
+        """Its longest waiter, which waits no more."""
+        while line.waiters:
+            waiter = line.waiters.popleft()
+            if not waiter.done():
+                line.waiting -= 1
+                self._waiting -= 1
+                return waiter
+        return None
+
+    def _leave(self, line: _Line) -> None:
+        line.waiting -= 1
+        self._waiting -= 1
+        if len(line.waiters) > 2 * line.waiting + 16:  # most of it has left
+            line.waiters = deque(each for each in line.waiters if not each.done())
+
+    def _expire(self, waiter: asyncio.Future[Any], origin: Origin, timeout: float) -> None:
+        if waiter.done():
+            return
+        line = self._lines[origin]
+        self._leave(line)
+        waiter.set_exception(
+            BulkheadFull(
+                f"{origin}: no connection within {timeout:g} s: {self._in_use} of {self._max} are in use, {line.held} "
+                f"of them by this origin, {self._waiting} waiting; raise Limits.max_connections, or send less",
+                max_concurrent=self._max,
+                waiting=self._waiting,
+                elapsed=timeout,
+                origin=origin,
+            )
+        )
+        self._tidy(origin, line)

@@ -1,0 +1,160 @@
+"""Bulkheads by part, breakers by hand, what a budget pays for: a whole client on the virtual clock."""
+
+from __future__ import annotations
+
+import asyncio
+
+import httpx
+import pytest
+
+import seawall
+from seawall.testing import FixedRandom, ScriptedWire
+
+pytestmark = pytest.mark.anyio
+
+URL = "http://api.test/"
+
+
+def client(wire: httpx.AsyncBaseTransport, **arguments) -> seawall.Client:
+    arguments.setdefault("rng", FixedRandom())
+    return seawall.Client(transport=wire, **arguments)
+
+
+async def test_parts_of_an_origin():
+    """Each tenant has permits of its own; a slow one fills only these."""
+    bulkhead = seawall.Bulkhead(
+        max_concurrent=2, max_waiting=0, partition=lambda request: request.headers.get("x-tenant")
+    )
+    async with client(ScriptedWire(1.0), bulkhead=bulkhead, retry=None) as c:
+
+        async def ask(tenant: str) -> int:
+            return (await c.get(URL, headers={"x-tenant": tenant})).status_code
+
+        slow = [asyncio.create_task(ask("slow")) for _ in range(2)]
+        await asyncio.sleep(0)
+        with pytest.raises(seawall.BulkheadFull, match=r"part 'slow'.*2 of 2 permits"):
+            await ask("slow")
+        assert await ask("other") == 200
+        (state,) = c.stats().origins.values()
+        assert state.in_flight <= 2
+        await asyncio.gather(*slow)
+        (state,) = c.stats().origins.values()
+    assert (state.in_flight, state.waiting) == (0, 0)
+
+
+async def test_parts_are_bounded():
+    """A part per request: those that are idle make room."""
+    bulkhead = seawall.Bulkhead(partition=lambda request: request.url.path)
+    async with client(ScriptedWire(200), bulkhead=bulkhead) as c:
+        for number in range(1100):
+            await c.get(f"{URL}{number}")
+        (state,) = c._shared.layers.origins
+        assert len(state.parts) == 1024
+
+
+async def test_partition_that_raises():
+    """A bug of the user's comes out as it is, and costs no probe of the breaker."""
+    bulkhead = seawall.Bulkhead(partition=lambda request: request.headers["x-tenant"])
+    async with client(ScriptedWire(200), bulkhead=bulkhead) as c:
+        with pytest.raises(KeyError):
+            await c.get(URL)
+        assert (await c.get(URL, headers={"x-tenant": "a"})).status_code == 200
+
+
+async def test_breakers_by_hand():
+    """Forced open, calls fail at once and say so; the next one on reset goes through."""
+    wire = ScriptedWire(200)
+    async with client(wire) as c:
+        breaker = c.breakers["http://api.test"]
+        breaker.force_open()
+        with pytest.raises(seawall.BreakerOpen, match=r"forced open for 0\.0 s: by hand") as caught:
+            await c.get(URL)
+        assert (caught.value.reason, caught.value.retry_after) == ("by hand", float("inf"))
+        breaker.reset()
+        assert (await c.get(URL)).status_code == 200
+        assert list(c.breakers) == ["http://api.test:80"]
+        assert c.breakers["http://API.test:80/"] is breaker
+
+
+@pytest.mark.parametrize("url", ["api.test", "ftp://api.test", "http://api.test/path", "http://me@api.test", "http://"])
+async def test_breakers_are_of_origins(url):
+    """Anything else is refused, saying what is meant."""
+    async with client(ScriptedWire(200)) as c:
+        with pytest.raises(ValueError, match=r"is no origin|no host can match"):
+            c.breakers[url]
+
+
+async def test_breaker_that_is_off():
+    """Has none to be forced."""
+    async with client(ScriptedWire(200), breaker=None) as c:
+        with pytest.raises(KeyError, match="breaker is off"):
+            c.breakers["http://api.test"]
+        assert len(c.breakers) == 0
+
+
+async def test_open_breaker_says_since_when_why_and_until_when():
+    """In its message and as attributes."""
+    async with client(ScriptedWire(500), retry=None, rng=FixedRandom(0.5)) as c:
+        for _ in range(20):
+            await c.get(URL)
+        await asyncio.sleep(2)
+        with pytest.raises(seawall.BreakerOpen, match=r"open for 2\.0 s: 20 of 20 .* next probe in 3\.0 s") as caught:
+            await c.get(URL)
+    assert (caught.value.open_for, caught.value.reason) == (2.0, "20 of 20 attempts failed in 10 s")
+
+
+async def test_rest_of_a_name_of_another_trips_nothing():
+    """A local rejection, a cancellation, a 429: the breaker stays closed (see test_calls for the others)."""
+    wire = ScriptedWire(429)
+    async with client(wire, retry=None) as c:
+        for _ in range(50):
+            await c.get(URL)
+        assert c.breakers["http://api.test"].state == "closed"
+
+
+# The budget
+
+
+async def test_budget_is_exact():
+    """10,000 calls that fail in no time: 30 + 10 % of them are repeated, to the one."""
+    wire = ScriptedWire(500)
+    retry = seawall.Retry(backoff=0, max_attempts=2)
+    async with client(wire, breaker=None, retry=retry, budget=seawall.Budget(client_rate=0, rate=0)) as c:
+        for _ in range(10_000):
+            await c.get(URL)
+    assert abs(len(wire.instants) - 10_000 - (30 + 1000)) <= 1
+
+
+async def test_both_grant_or_neither_is_charged():
+    """An origin whose own budget is empty costs the client's nothing."""
+    budget = seawall.Budget(ratio=0, rate=0, max_balance=1, client_rate=0, max_client_balance=10)
+    async with client(ScriptedWire(500), budget=budget, breaker=None, retry=seawall.Retry(backoff=0)) as c:
+        for _ in range(5):
+            await c.get(URL)
+        assert c.stats().budget == 9
+        for number in range(20):
+            await c.get(f"http://{number}.test/")
+        assert c.stats().budget == 0
+        assert c.stats().origins[seawall.Origin("http", "19.test", 80)].budget == 1
+
+
+@pytest.mark.parametrize("ending", ["cancelled", "refused"])
+async def test_retry_of_which_nothing_left_is_refunded(ending):
+    """Cancelled in its backoff, or refused by our own bulkhead."""
+    wire = ScriptedWire(500, 100.0)
+    bulkhead = seawall.Bulkhead(max_concurrent=1, max_waiting=0)
+    async with client(wire, bulkhead=bulkhead, deadline=None) as c:
+        call = asyncio.create_task(c.get(URL))
+        await asyncio.sleep(0.05)
+        (state,) = c.stats().origins.values()
+        assert state.budget == pytest.approx(29.05)
+        if ending == "cancelled":
+            call.cancel()
+            await asyncio.gather(call, return_exceptions=True)
+        else:
+            other = asyncio.create_task(c.get(URL))
+            with pytest.raises(seawall.BulkheadFull):
+                await call
+            other.cancel()
+        (state,) = c.stats().origins.values()
+        assert state.budget == 30.0
