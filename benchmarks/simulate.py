@@ -112,6 +112,7 @@ class Exchange:
     method = "GET"
     timeouts: Mapping[str, float | None] = {"connect": ATTEMPT_TIMEOUT, "read": ATTEMPT_TIMEOUT, "pool": 5.0}
     options: Policy | None = None
+    body: object = None
     is_buffered = True
     has_key = False
 
@@ -144,9 +145,6 @@ class Exchange:
 
     def is_replayable(self) -> bool:
         return True
-
-    def give_key(self, key: str) -> bool:
-        return False
 
     def add(self, name: str, value: str) -> None: ...
 

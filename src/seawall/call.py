@@ -18,6 +18,7 @@ from __future__ import annotations
 import asyncio
 import uuid
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from random import Random
 from typing import TYPE_CHECKING, TypeVar
 
@@ -71,7 +72,6 @@ class Layers:
         self._clock = clock
         self._rng = rng
         self._events = events
-        self._propagation = propagation
         self._told = dict.fromkeys(propagation.hosts, propagation) if propagation is not None else {}
         self.origins = Origins(base, per_host, rng=rng, events=events, now=clock.now)
         self.slots = Slots(max_connections)
@@ -153,18 +153,21 @@ class Layers:
 
     async def _attempts(self, hop: Hop, exchange: Exchange[R], started_at: float) -> R:
         """Retry: attempts until one is good, or not worth or safe to be followed by another."""
-        settings = hop.policy.retry if isinstance(hop.policy.retry, Retry) and not is_nested() else None
+        settings = hop.policy.retry if isinstance(hop.policy.retry, Retry) else None
+        is_part = is_nested()
+        if is_part and settings is not None:
+            settings = replace(settings, max_attempts=1)
         retries: Retries | None = None
         if settings is not None:
             is_idempotent = settings.is_idempotent(exchange.method)
-            if settings.idempotency_key and not is_idempotent:
-                self._give_key(hop.call, exchange)
-            hop.is_repeated = (is_idempotent or exchange.has_key) and settings.max_attempts > 1
+            if settings.idempotency_key and not (is_idempotent or exchange.has_key):
+                exchange.add("Idempotency-Key", hop.call.key_of(exchange.body, self._key))
+            hop.is_repeated = is_part or ((is_idempotent or exchange.has_key) and settings.max_attempts > 1)
         now, delay = started_at, 0.0
         self.origins.deposit(hop.state, started_at)
         while True:
             if hop.state.paused_until > now:
-                delay += await self._sit_out(hop, exchange, now)
+                delay += await self._sit_out(hop, exchange, now, is_retry=retries is not None)
                 now = self._now()
             attempt = await self._attempt(hop, exchange, now, delay)
             outcome, response, release = attempt
@@ -186,6 +189,8 @@ class Layers:
                     release()
                 raise
             if wait is None:
+                if is_part and retries is not None:
+                    retries.note = ""  # whoever it is part of decides
                 return self._end(hop, exchange, outcome, response, release, retries)
             if release is not None:
                 release()
@@ -273,8 +278,9 @@ class Layers:
 
         def afford(delay: float, *, is_free: bool) -> str:
             now, deadline_at = self._now(), hop.call.deadline_at
-            if deadline_at is not None and delay >= deadline_at - now:
-                return f"a retry after {delay:.3g} s could not finish before the deadline"
+            wait = max(delay, hop.state.paused_until - now)
+            if deadline_at is not None and wait >= deadline_at - now:
+                return f"a retry after {wait:.3g} s could not finish before the deadline"
             if hop.state.is_shut(now + delay):
                 return "the breaker opened"
             if not is_free:
@@ -291,11 +297,9 @@ class Layers:
             return state.bulkhead
         return state.part(exchange.part(settings.partition))
 
-    def _give_key(self, call: Call, exchange: Exchange[R]) -> None:
-        """One a call, kept over its attempts and redirects: a string in quotes, as the draft has it."""
-        key = call.key or f'"{uuid.UUID(int=self._rng.getrandbits(128), version=4)}"'
-        if exchange.give_key(key):
-            call.key = key
+    def _key(self) -> str:
+        """A string in quotes, as the draft has it."""
+        return f'"{uuid.UUID(int=self._rng.getrandbits(128), version=4)}"'
 
     def _tell(self, hop: Hop, exchange: Exchange[R]) -> None:
         """Of this attempt, to those who are to be told."""
@@ -311,14 +315,15 @@ class Layers:
         if settings.pause_origin and outcome.retry_after is not None and outcome.status in THROTTLED:
             hop.state.pause(self._now(), min(outcome.retry_after, settings.max_retry_after))
 
-    async def _sit_out(self, hop: Hop, exchange: Exchange[R], began_at: float) -> float:
+    async def _sit_out(self, hop: Hop, exchange: Exchange[R], began_at: float, *, is_retry: bool) -> float:
         """
         Wait until the origin takes calls again; s that it took. Raises OriginPaused where the deadline is before that.
         """
         state, deadline_at, now = hop.state, hop.call.deadline_at, began_at
         while (left := state.paused_until - now) > 0:
             delay = left + self._rng.uniform(0.0, state.pause_spread)
-            if deadline_at is not None and delay >= deadline_at - now:
+            # Of a retry, what was sent before is what counts: the deadline then ends the call, raised from that.
+            if deadline_at is not None and delay >= deadline_at - now and not is_retry:
                 raise exchange.adopt(hop.ended(paused(state.origin, left)))
             await self._clock.sleep(delay)
             now = self._now()
@@ -340,6 +345,8 @@ class Layers:
             history.balance = hop.balance
             if response is not None and retries.raises:
                 error = exchange.adopt(bad_status(exchange.origin, outcome, exchange.shown(response), history))
+        if outcome.is_settled:
+            history.note = history.note or "a layer below has retried it"
         if not self._events.is_silent:
             self._events.emit(CallEnded(exchange.origin, len(history), outcome.name, history.note))
         if error is None:

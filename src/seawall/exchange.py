@@ -36,6 +36,7 @@ class Exchange(Protocol[R]):
     Attributes:
         timeouts: connect, read, write, pool; s, None or missing: none.
         options: Settings of this one call.
+        body: The request's, the same object over redirects.
         is_buffered: The response's body is read at once, by `read`: it belongs to the attempt.
     """
 
@@ -43,14 +44,12 @@ class Exchange(Protocol[R]):
     method: str
     timeouts: Mapping[str, float | None]
     options: Policy | None
+    body: object
     is_buffered: bool
 
     @property
     def has_key(self) -> bool:
         """The request carries an Idempotency-Key."""
-
-    def give_key(self, key: str) -> bool:
-        """Have the request carry this Idempotency-Key; False: it has one of the user's."""
 
     def add(self, name: str, value: str) -> None:
         """Have the attempts from now on carry this header, in place of the request's own; that stays as it is."""

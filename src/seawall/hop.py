@@ -21,7 +21,8 @@ class Call:
     """What a user asked for. Its hops (redirects, steps of an authentication) share it."""
 
     __slots__ = (
-        "attempts", "hard_at", "is_buffered", "is_over", "is_timed", "key", "owner", "ready", "soft_at", "started_at",
+        "_keyed", "attempts", "hard_at", "is_buffered", "is_over", "is_timed", "key", "owner", "ready", "soft_at",
+        "started_at",
     )  # fmt: skip
 
     def __init__(self, owner: object, now: float, *, is_buffered: bool) -> None:
@@ -33,8 +34,15 @@ class Call:
         self.hard_at: float | None = None  # somebody's wish
         self.soft_at: float | None = None  # derived from the timeouts; a body that comes in may pass it
         self.attempts: list[Attempt] = []
-        self.key: str | None = None  # the Idempotency-Key that we gave it
+        self.key: str | None = None  # the Idempotency-Key that we gave it last
+        self._keyed: object = None  # the body that it is of
         self.ready: Any = None  # a response that httpx has still to be given
+
+    def key_of(self, body: object, make: Callable[[], str]) -> str:
+        """One for each body: a redirect takes it along, a step of an authentication has another."""
+        if self.key is None or self._keyed is not body:
+            self.key, self._keyed = make(), body
+        return self.key
 
     def set_deadline(self, policy: Policy, timeouts: Mapping[str, float | None]) -> None:
         """Fix the deadline, at the first hop and once."""

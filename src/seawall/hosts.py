@@ -7,6 +7,8 @@ import re
 from collections.abc import Mapping
 from typing import TypeVar
 
+import idna
+
 __all__ = ["canonical", "find"]
 
 T = TypeVar("T")
@@ -29,8 +31,8 @@ def canonical(setting: str, pattern: object) -> str:
         pass
     star, name = ("*.", text[2:]) if text.startswith("*.") else ("", text)
     try:
-        name = star + name.encode("idna").decode().lower().rstrip(".")
-    except UnicodeError:
+        name = star + (name if name.isascii() else idna.encode(name.lower()).decode()).lower().rstrip(".")
+    except idna.IDNAError:
         name = ""
     if not _PATTERN.fullmatch(name):
         raise ValueError(

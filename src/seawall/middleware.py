@@ -108,10 +108,17 @@ class DeadlineMiddleware:
         with deadline(timeout):
             try:
                 await self._app(scope, receive, sending)
-            except DeadlineExceeded:
-                if has_begun or remaining():
+            except (DeadlineExceeded, BaseExceptionGroup) as error:
+                if has_begun or remaining() or not _is_late(error):
                     raise
                 await _too_late(send)
+
+
+def _is_late(error: BaseException) -> bool:
+    """A deadline that passed, or several at once, as task groups raise them."""
+    if isinstance(error, BaseExceptionGroup):
+        return all(map(_is_late, error.exceptions))
+    return isinstance(error, DeadlineExceeded)
 
 
 async def _too_late(send: Send) -> None:
@@ -133,6 +140,10 @@ def deadline_middleware(
 
     inbound = _Inbound(header, max_timeout, default_timeout)
 
+    def has_begun(request: web.Request) -> bool:
+        """Whether an answer's headers were written, or wait for the first bytes of its body."""
+        return request.writer.output_size > 0 or getattr(request.writer, "_headers_buf", None) is not None
+
     @web.middleware
     async def middleware(
         request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -145,8 +156,8 @@ def deadline_middleware(
         with deadline(timeout):
             try:
                 return await handler(request)
-            except DeadlineExceeded as error:
-                if remaining():
+            except (DeadlineExceeded, BaseExceptionGroup) as error:
+                if has_begun(request) or remaining() or not _is_late(error):
                     raise
                 raise web.HTTPGatewayTimeout(text=TOO_LATE.decode()) from error
 

@@ -163,6 +163,48 @@ async def test_answer_that_was_begun_is_not_begun_again(stack, client, caller):
             await caller.get(f"{url}/stream", headers={HEADER: "200"})
 
 
+async def test_answer_that_was_begun_is_not_begun_again_by_aiohttp(stack, client, caller):
+    """The same there."""
+    async with FaultServer() as server:
+        upstream = server.script("slow", "hang")
+
+        async def stream(request: web.Request) -> web.StreamResponse:
+            response = web.StreamResponse()
+            await response.prepare(request)
+            await response.write(b"begun")
+            await client.get(upstream)
+            return response
+
+        app = web.Application(middlewares=[deadline_middleware()])
+        app.router.add_get("/", stream)
+        url = await stack.enter_async_context(aiohttp_app(app))
+        with pytest.raises(httpx.RemoteProtocolError):
+            await caller.get(url, headers={HEADER: "200"})
+
+
+async def test_fan_out_that_is_late(stack, client, caller):
+    """A task group's ExceptionGroup of deadlines is a deadline: 504."""
+    async with FaultServer() as server:
+        upstream = server.script("slow", "hang")
+
+        async def both() -> None:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(client.get(upstream))
+                group.create_task(client.get(upstream))
+
+        async def handler(request: web.Request) -> web.Response:
+            await both()
+            return web.Response()
+
+        app = fastapi.FastAPI()
+        app.add_middleware(DeadlineMiddleware)
+        app.get("/")(both)
+        other = web.Application(middlewares=[deadline_middleware()])
+        other.router.add_get("/", handler)
+        urls = [await stack.enter_async_context(asgi(app)), await stack.enter_async_context(aiohttp_app(other))]
+        assert [(await caller.get(url, headers={HEADER: "200"})).status_code for url in urls] == [504, 504]
+
+
 async def test_deadline_of_the_applications_own_is_its_own():
     """An error from a shorter one that it set itself comes out as any other."""
 

@@ -93,6 +93,18 @@ async def test_tasks_inherit_and_may_be_detached():
     assert now() == 3.0
 
 
+def test_remaining_in_a_thread():
+    """Such as FastAPI runs plain functions in: there is no loop, and its clock is the system's."""
+
+    async def main() -> float | None:
+        with seawall.deadline(5.0):
+            return await asyncio.to_thread(seawall.remaining)
+
+    left = asyncio.run(main())
+    assert left is not None
+    assert 0.0 < left <= 5.0
+
+
 # Propagation
 
 TOLD = seawall.Propagation(hosts=["api.test", "*.internal"])
@@ -116,7 +128,14 @@ async def test_read_timeout_is_told_where_it_is_shorter():
         await client.get(URL, timeout=None)
         await client.get(URL, timeout=None, extensions=seawall.options(deadline=None))
         await client.get(URL, extensions=seawall.options(deadline=0.1))
-    assert [each.headers.get("x-request-timeout-ms") for each in wire.attempts] == ["4980", "59980", None, "90"]
+        await client.get(URL, timeout=float("inf"))
+    assert [each.headers.get("x-request-timeout-ms") for each in wire.attempts] == [
+        "4980",
+        "59980",
+        None,
+        "90",
+        "59980",
+    ]
 
 
 async def test_time_in_the_queue_is_not_told():
@@ -154,7 +173,10 @@ async def test_other_names_for_the_headers():
         (lambda: seawall.Propagation(hosts="api.test"), TypeError, "a list of names"),
         (lambda: seawall.Propagation(hosts=["http://api.test"]), ValueError, "no host can match"),
         (lambda: seawall.Propagation(hosts=[3]), ValueError, "no host can match"),
-        (lambda: seawall.Propagation(hosts=["a"], timeout_header="a b"), ValueError, "name of a header"),
+        (lambda: seawall.Propagation(hosts=["a"], timeout_header="a b"), ValueError, "that is free"),
+        (lambda: seawall.Propagation(hosts=["a"], timeout_header="Content-Length"), ValueError, "that is free"),
+        (lambda: seawall.Propagation(hosts=["a"], timeout_header="x", attempt_header="X"), ValueError, "two names"),
+        (lambda: seawall.Propagation(hosts=["a"], timeout_header=None, attempt_header=None), ValueError, "needs"),
         (lambda: seawall.Propagation(hosts=["a"], margin=-1), ValueError, ">= 0"),
         (lambda: seawall.Client(propagation=["api.test"]), TypeError, r"seawall\.Propagation"),
     ],

@@ -82,13 +82,63 @@ async def test_predicate_of_a_stream_sees_no_body():
 
 
 async def test_predicate_sees_what_cannot_be_decoded():
-    """The answer as it came; the caller gets httpx's DecodingError, as ever."""
+    """As it came, undecoded; the caller gets httpx's DecodingError, as ever."""
     seen: list[httpx.Response] = []
     bad = httpx.Response(200, headers={"content-encoding": "gzip"}, stream=Body(b"no gzip"))
     async with client(ScriptedWire(bad), retry=seawall.Retry(retry=lambda o: seen.append(o.response))) as c:
         with pytest.raises(httpx.DecodingError):
             await c.get(URL)
-    assert [response.status_code for response in seen] == [200]
+    assert [response.content for response in seen] == [b"no gzip"]
+
+
+class Leaky(httpx.AsyncBaseTransport):
+    """Another's transport: its streams are closed by an await, and by nothing else."""
+
+    def __init__(self) -> None:
+        self.open = 0
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        self.open += 1
+        return httpx.Response(503, stream=Counted(self))
+
+
+class Counted(Body):
+    def __init__(self, owner: Leaky) -> None:
+        super().__init__(b"x" * 100)
+        self._owner = owner
+
+    async def aclose(self) -> None:
+        await asyncio.sleep(0)
+        self._owner.open -= 1
+
+
+@pytest.mark.parametrize("hook", ["retry", "before_sleep", "after"])
+async def test_streams_of_other_transports_are_closed(hook):
+    """A function of the user's is cancelled, or raises: nothing of theirs stays open."""
+
+    async def slow(_: object) -> None:
+        await asyncio.sleep(100)
+
+    async def broken(_: object) -> None:
+        raise ZeroDivisionError
+
+    for function in (slow, broken):
+        wire = Leaky()
+        async with client(wire, retry=seawall.Retry(**{hook: function})) as c:
+            with pytest.raises((TimeoutError, ZeroDivisionError)):
+                async with asyncio.timeout(10), c.stream("GET", URL):
+                    pass
+            await asyncio.sleep(1)
+            assert wire.open == 0
+            assert c.stats().origins[seawall.Origin("http", "api.test", 80)].in_flight == 0
+
+
+async def test_wait_that_cannot_be():
+    """Refused, naming the setting."""
+    for wrong in (float("nan"), -5.0, float("inf")):
+        async with client(ScriptedWire(503), retry=seawall.Retry(wait=lambda _, wrong=wrong: wrong)) as c:
+            with pytest.raises(ValueError, match=r"Retry\.wait must return finite seconds"):
+                await c.get(URL)
 
 
 async def test_predicate_that_raises_gives_all_back():
@@ -193,6 +243,7 @@ async def test_counts_of_their_own(kind, step):
         ({"retry_after_ms": "soon", "retry_after": "5"}, 5.5),
         ({"retry_after_ms": "-1"}, 1.0),
         ({"retry_after_ms": "nan"}, 1.0),
+        ({"retry_after_ms": "1_000"}, 1.0),
     ],
 )
 async def test_retry_after_ms(headers, second):
@@ -271,6 +322,28 @@ async def test_pause_that_is_longer_than_the_deadline():
     assert caught.value.retry_after == 9.0
 
 
+async def test_pause_after_an_attempt_that_was_sent():
+    """Then the call is not "unsent": its own deadline ends it, raised from what failed."""
+    wire = ScriptedWire(httpx.ReadTimeout("slow"), later(429, retry_after="20"), 200)
+    async with client(wire, retry=seawall.Retry(pause_origin=True, backoff=1.0)) as c:
+        call = asyncio.create_task(c.put(URL, extensions=seawall.options(deadline=5.0)))
+        await asyncio.sleep(0.5)
+        other = asyncio.create_task(c.get(URL))
+        with pytest.raises(seawall.DeadlineExceeded) as caught:
+            await call
+        await other
+    assert isinstance(caught.value.__cause__, httpx.ReadTimeout)
+
+
+async def test_pause_is_asked_for_by_any_429():
+    """Though it is not among the statuses that are retried."""
+    wire = ScriptedWire(later(429, retry_after="10"), 200)
+    async with client(wire, retry=seawall.Retry(pause_origin=True, statuses={500})) as c:
+        assert (await c.get(URL)).status_code == 429
+        assert (await c.get(URL)).status_code == 200
+    assert wire.instants == [0.0, 11.0]
+
+
 async def test_pause_is_bounded():
     """A day's Retry-After pauses the origin for max_retry_after, no longer."""
     wire = ScriptedWire(later(503, retry_after="86400"), 200)
@@ -315,6 +388,62 @@ async def test_key_of_the_users():
         response = await c.post(URL, headers={"idempotency-key": '"mine"'})
     assert [attempt.headers["idempotency-key"] for attempt in wire.attempts] == ['"mine"'] * 2
     assert response.extensions["seawall"].idempotency_key is None
+
+
+class Token(httpx.Auth):
+    """A POST for a token, then the request."""
+
+    def auth_flow(self, request):
+        yield httpx.Request("POST", "http://auth.test/token", content=b"me")
+        yield request
+
+
+async def test_key_of_each_request_of_a_call():
+    """A step of an authentication is another request: it has another key."""
+    wire = ScriptedWire(200)
+    async with client(wire, retry=seawall.Retry(idempotency_key=True)) as c:
+        await c.post(URL, content=b"order", auth=Token())
+    first, second = (attempt.headers["idempotency-key"] for attempt in wire.attempts)
+    assert first != second
+
+
+async def test_request_that_is_sent_twice_at_once():
+    """Two calls, two keys, each kept; the caller's request stays as it is."""
+    wire = ScriptedWire(503, 503, 200)
+    async with client(wire, retry=seawall.Retry(idempotency_key=True)) as c:
+        request = c.build_request("POST", URL, content=b"order")
+        responses = await asyncio.gather(c.send(request), c.send(request))
+    keys = [attempt.headers["idempotency-key"] for attempt in wire.attempts]
+    assert sorted(keys[:2]) == sorted(keys[2:])
+    assert {r.extensions["seawall"].idempotency_key for r in responses} == set(keys)
+    assert "idempotency-key" not in request.headers
+    assert request.extensions.keys() == {"timeout"}
+
+
+async def test_key_stays_with_those_who_heed_it():
+    """A redirect to a host without keys: the POST has none there, and is sent once."""
+    wire = ScriptedWire(httpx.Response(307, headers={"location": "http://b.test/"}), httpx.ReadTimeout)
+    per_host = {"api.test": seawall.Policy(retry=seawall.Retry(idempotency_key=True))}
+    async with client(wire, per_host=per_host, follow_redirects=True) as c:
+        with pytest.raises(httpx.ReadTimeout):
+            await c.post(URL, content=b"order")
+    assert [attempt.headers.get("idempotency-key") is None for attempt in wire.attempts] == [False, True]
+
+
+async def test_key_without_retries():
+    """Asked for by a call whose retries are off: it is sent all the same."""
+    wire = ScriptedWire(503)
+    async with client(wire, retry=None) as c:
+        await c.post(URL, extensions=seawall.options(idempotency_key=True))
+    assert [bool(attempt.headers.get("idempotency-key")) for attempt in wire.attempts] == [True]
+
+
+async def test_empty_key_is_none():
+    """It makes nothing repeatable."""
+    wire = ScriptedWire(503)
+    async with client(wire) as c:
+        await c.post(URL, headers={"idempotency-key": ""})
+    assert len(wire.attempts) == 1
 
 
 # Nested retries
@@ -384,6 +513,51 @@ async def test_attempts_at_full_failure(layers, bound):
             await asyncio.sleep(0.005)
         await asyncio.gather(*calls)
     assert 2000 < len(wire.instants) <= (1.1 * 2000 + 1 * 10 + 30) * bound
+
+
+@pytest.mark.parametrize(("method", "step"), [("GET", 503), ("POST", 429), ("GET", httpx.ConnectError)])
+@pytest.mark.parametrize("layers", [1, 2, 3])
+async def test_layers_never_multiply(method, step, layers):
+    """However many, and whoever may repeat it."""
+    wire = ScriptedWire(step)
+    transport: httpx.AsyncBaseTransport = wire
+    for _ in range(layers):
+        transport = seawall.Transport(transport, rng=FixedRandom())
+    async with httpx.AsyncClient(transport=transport) as c:
+        with contextlib.suppress(httpx.ConnectError):
+            await c.request(method, URL)
+    assert len(wire.instants) == 3
+
+
+async def test_part_of_a_call_stands_down_from_retries_only():
+    """It still gives its own POST a key, and raises where that is wanted."""
+    wire = ScriptedWire(503)
+    retry = seawall.Retry(idempotency_key=True, raise_on_status=True)
+    async with client(wire, retry=retry) as below:
+
+        async def app(request: httpx.Request) -> httpx.Response:
+            with pytest.raises(seawall.StatusError):
+                await below.post("http://below.test/")
+            return httpx.Response(200)
+
+        async with client(httpx.MockTransport(app)) as above:
+            await above.get(URL)
+    assert [bool(attempt.headers.get("idempotency-key")) for attempt in wire.attempts] == [True]
+
+
+async def test_error_of_another_request_says_nothing_of_ours():
+    """An application in process was asked, and its own upstream refused it: our POST is not sent again."""
+    asked = []
+
+    async def app(request: httpx.Request) -> httpx.Response:
+        asked.append(request.method)
+        raise seawall.DialError("its own upstream")
+
+    transport = seawall.Transport(seawall.Transport(httpx.MockTransport(app)))
+    async with httpx.AsyncClient(transport=transport) as c:
+        with pytest.raises(seawall.DialError):
+            await c.post(URL)
+    assert asked == ["POST"]
 
 
 # Bodies of requests
@@ -476,6 +650,35 @@ async def test_multipart(kind, sent):
     assert b"something" in wire.bodies[0]
 
 
+class Form(httpx.AsyncByteStream):
+    """A stream of somebody's that only looks like httpx's."""
+
+    def __init__(self) -> None:
+        self.fields = {"a": "1"}
+        self._parts = iter([b"a=1", b"&b=2"])
+
+    async def __aiter__(self):
+        for part in self._parts:
+            yield part
+
+
+async def test_stream_that_only_looks_like_a_form():
+    """Once: nothing is known of it."""
+    wire = Counting()
+    async with client(wire) as c:
+        await c.send(httpx.Request("PUT", URL, stream=Form(), extensions={"timeout": {}}))
+    assert wire.bodies == [b"a=1&b=2"]
+
+
+async def test_replayable_that_is_not():
+    """One generator again and again would be an empty body: a clear error, and nothing sent."""
+    wire, one = Counting(), parts()
+    async with client(wire) as c:
+        with pytest.raises(TypeError, match="a new iterator each time"):
+            await c.put(URL, content=seawall.replayable(lambda: one))
+    assert wire.bodies == [b"something"]
+
+
 async def test_file_goes_back_to_where_it_was():
     """Not to its beginning: what was read before is not part of the body."""
     wire, file = Counting(), AsyncFile(b"headsomething")
@@ -534,9 +737,10 @@ async def test_stream_that_is_raised_for_gives_all_back():
     """raise_on_status under stream(): closed, and its permit free."""
     wire = ScriptedWire(httpx.Response(500, stream=Body(b"x" * 100)))
     async with client(wire, retry=seawall.Retry(raise_on_status=True, max_attempts=1)) as c:
-        with pytest.raises(seawall.StatusError):
+        with pytest.raises(seawall.StatusError) as caught:
             async with c.stream("GET", URL):
                 pass
+        assert caught.value.response.is_closed
         (state,) = c.stats().origins.values()
     assert state.in_flight == 0
 

@@ -217,6 +217,17 @@ async def test_respect_retry_after_header(status):
     assert await attempts(ours(), status) == 1
 
 
+@pytest.mark.parametrize(
+    ("settings", "end"),
+    [({"total": 0}, 1), ({"total": False}, 1), ({"total": None, "connect": 2}, 1), ({"total": 2}, 3)],
+)
+async def test_raise_on_status_is_of_the_forcelist(settings, end):
+    """For a 429 that is retried only for its Retry-After, the answer is returned; without a total it isn't retried."""
+    answer = httpx.Response(429, headers={"retry-after": "1"})
+    status, instants = await outcome(ours(**settings), answer)
+    assert (status, len(instants)) == (429, end)
+
+
 async def test_respect_retry_after_header_false():
     """... or not."""
     answer = httpx.Response(503, headers={"retry-after": "2"})

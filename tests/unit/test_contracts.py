@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import io
 
 import h2.config
 import h2.connection
@@ -47,6 +48,20 @@ def test_arguments_are_those_of_httpx(name):
     """Ours name them all, with the same defaults."""
     ours, theirs = (inspect.signature(getattr(cls, name)).parameters for cls in (seawall.Client, httpx.AsyncClient))
     assert {n: (p.kind, p.default) for n, p in ours.items()} == {n: (p.kind, p.default) for n, p in theirs.items()}
+
+
+def test_bodies_are_what_httpx_makes_of_them():
+    """What a caller gave can be found, and the files of a form."""
+    client, file = httpx.AsyncClient(), io.BytesIO(b"x")
+
+    async def parts():
+        yield b"x"
+
+    given = parts()
+    assert private.given(client.build_request("PUT", "http://a", content=given).stream) is given
+    form = client.build_request("PUT", "http://a", files={"f": file}, data={"a": "b"}).stream
+    assert private.files_of(form) == [b"", file]
+    assert private.files_of(private.EMPTY) is None
 
 
 def test_requests_and_responses_are_as_httpx_makes_them():

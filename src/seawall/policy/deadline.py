@@ -7,6 +7,7 @@ Rules: a deadline is an instant (s, on the loop's clock), a timeout a duration. 
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -62,7 +63,13 @@ def detached() -> Iterator[None]:
 def remaining() -> float | None:
     """s until the deadline that this task works under, 0 where it has passed; None: it has none."""
     instant = _inherited.get()
-    return None if instant is None else max(0.0, instant - Clock().now())
+    if instant is None:
+        return None
+    try:
+        now = Clock().now()
+    except RuntimeError:  # in a thread, such as of a plain `def` of FastAPI's; asyncio's loops go by this clock
+        now = time.monotonic()
+    return max(0.0, instant - now)
 
 
 def inherited() -> float | None:

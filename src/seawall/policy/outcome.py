@@ -46,6 +46,7 @@ class Outcome(NamedTuple):
         status: The answer's.
         retry_after: s that the answer asks to wait; None where it doesn't.
         is_stale: A connection from the pool died before a byte of the answer: the server had closed it.
+        is_settled: Another layer of seawall, below, has decided that there is no further attempt.
         response: The answer itself, an ``httpx.Response``; where the call reads bodies at once, its body is there.
     """
 
@@ -54,6 +55,7 @@ class Outcome(NamedTuple):
     status: int | None = None
     retry_after: float | None = None
     is_stale: bool = False
+    is_settled: bool = False
     response: Any = None
 
     @property
@@ -99,7 +101,9 @@ def is_failure(outcome: Outcome) -> bool | None:
 
 def is_final(outcome: Outcome) -> bool:
     """Whether a second attempt is bound to end the same, so that nothing may ask for one."""
-    return outcome.error is not None and failure_of(outcome.error, outcome.phase).safe is Safe.NEVER
+    if outcome.error is None:
+        return outcome.is_settled
+    return failure_of(outcome.error, outcome.phase).safe is Safe.NEVER
 
 
 def is_transparent(outcome: Outcome) -> bool:
@@ -110,7 +114,12 @@ def is_transparent(outcome: Outcome) -> bool:
 def is_suspect(outcome: Outcome, settings: Retry) -> bool:
     """Whether an answer may be worth a retry: what is cheap to know of all the others."""
     status = outcome.status
-    return status in settings.statuses or status in settings.retry_after_statuses or status == IN_PROGRESS
+    return (
+        status in settings.statuses
+        or status in settings.retry_after_statuses
+        or status == IN_PROGRESS
+        or (settings.pause_origin and status in THROTTLED)
+    )
 
 
 def is_worth_retrying(outcome: Outcome, settings: Retry, *, has_key: bool) -> bool:

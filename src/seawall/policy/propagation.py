@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 from ..settings import Propagation
@@ -26,6 +27,6 @@ def headers(
     if propagation.attempt_header is not None:
         yield propagation.attempt_header, str(attempt)
     patience = earliest(left, read)
-    if propagation.timeout_header is not None and patience is not None:
+    if propagation.timeout_header is not None and patience is not None and patience != math.inf:
         margin = min(propagation.margin, patience * MARGIN_SHARE)
         yield propagation.timeout_header, str(max(0, int((patience - margin) * 1000)))

@@ -8,6 +8,7 @@ first attempt that succeeds needs none). Its strategies see httpx's responses an
 from __future__ import annotations
 
 import inspect
+import math
 from collections import Counter
 from collections.abc import Callable, Mapping
 from random import Random
@@ -140,7 +141,7 @@ class Retries:
         request = self._request()
         if not await self._is_wanted(state, has_key=request.has_key):
             return False
-        self.raises = outcome.error is None and self._settings.raise_on_status
+        self.raises = self._settings.raise_on_status and outcome.status in self._settings.statuses
         self.note = why_unsafe(outcome, self._settings, request)
         self._counts[kind_of(outcome, self._settings, has_key=request.has_key)] += 1
         return not self.note
@@ -156,6 +157,8 @@ class Retries:
         settings, outcome = self._settings, self._outcome
         if settings.wait is not None:
             delay = float(await _result(settings.wait(state)))
+            if not 0.0 <= delay < math.inf:
+                raise ValueError(f"Retry.wait must return finite seconds >= 0, not {delay!r}")
         elif outcome.is_stale:
             delay = 0.0  # the server closed an idle connection: nobody is overloaded
         else:

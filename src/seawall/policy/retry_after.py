@@ -36,7 +36,7 @@ def parse_retry_after(value: str | None, *, wall: Callable[[], float] = time.tim
 def parse_retry_after_ms(value: str | None) -> float | None:
     """Seconds that a ``retry-after-ms`` header asks to wait; garbage is None. Source: Azure's and OpenAI's APIs."""
     try:
-        delay = float(value) / 1000.0 if value is not None and value.isascii() else -1.0
+        delay = float(value) / 1000.0 if value is not None and value.isascii() and "_" not in value else -1.0
     except ValueError:
         return None
     return delay if delay >= 0.0 else None

@@ -69,9 +69,10 @@ class Options(Policy):
 
     def over(self, base: Policy) -> Policy:
         policy = Policy.over(self, base)
-        if self.idempotency_key is UNSET or not isinstance(policy.retry, Retry):
+        if self.idempotency_key is UNSET:
             return policy
-        return replace(policy, retry=replace(policy.retry, idempotency_key=self.idempotency_key))
+        retry = policy.retry if isinstance(policy.retry, Retry) else Retry(max_attempts=1)
+        return replace(policy, retry=replace(retry, idempotency_key=self.idempotency_key))
 
 
 def options(

@@ -13,12 +13,16 @@ __all__ = ["ATTEMPT_HEADER", "TIMEOUT_HEADER", "Propagation", "check_header"]
 
 TIMEOUT_HEADER = "X-Request-Timeout-Ms"
 ATTEMPT_HEADER = "X-Request-Attempt"
+NOT_FREE = ("host", "content-length", "transfer-encoding", "connection", "expect", "upgrade", "te", "trailer")
 
 
 def check_header(setting: str, name: object) -> None:
     """Refuse what is no name of a header (RFC 9110 section 5.1)."""
-    if not isinstance(name, str) or not re.fullmatch(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+", name):
-        raise ValueError(f"{setting} must be the name of a header, such as {TIMEOUT_HEADER!r}, not {name!r}")
+    is_one = isinstance(name, str) and re.fullmatch(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+", name)
+    if not is_one or str(name).lower() in NOT_FREE:
+        raise ValueError(
+            f"{setting} must be the name of a header that is free, such as {TIMEOUT_HEADER!r}, not {name!r}"
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,4 +56,7 @@ class Propagation:
         for name in ("timeout_header", "attempt_header"):
             if getattr(self, name) is not None:
                 check_header(f"Propagation.{name}", getattr(self, name))
+        names = [name.lower() for name in (self.timeout_header, self.attempt_header) if name is not None]
+        if len(set(names)) != len(names) or not names:
+            raise ValueError("Propagation needs timeout_header or attempt_header, and two names where it has both")
         number("Propagation", "margin", self.margin, low=0)

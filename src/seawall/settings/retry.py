@@ -9,7 +9,7 @@ from random import Random
 from typing import Any, Self, TypeAlias
 
 from ..check import count, number
-from .urllib3 import COUNTS, translated
+from .urllib3 import COUNTS, Urllib3Backoff, translated
 
 __all__ = ["Retry"]
 
@@ -46,8 +46,8 @@ class Retry:
         max_retry_after: Longest one that is waited for, s; a longer one: the answer is returned now.
         pause_origin: Have the Retry-After of a 429 or 503 hold back all calls to that origin. False: another tenant of
             the host may be fine.
-        raise_on_status: Raise StatusError where no further attempt is made for an answer that was worth one. False: the
-            answer is returned, as httpx would.
+        raise_on_status: Raise StatusError for an answer of *statuses* that no further attempt follows, before httpx's
+            hooks and cookies see it. False: it is returned, as httpx would.
         wait: A tenacity strategy in place of backoff and jitter. Retry-After is respected all the same.
         stop: A tenacity strategy beside *max_attempts*: whichever says stop first.
         retry: What is worth a retry, in place of *statuses* and "any transport failure": a tenacity predicate, or a
@@ -130,7 +130,8 @@ class Retry:
     @property
     def is_watched(self) -> bool:
         """Whether functions of the user's look at answers."""
-        return any((self.wait, self.stop, self.retry, self.before_sleep, self.after))
+        is_theirs = isinstance(self.wait, Urllib3Backoff)
+        return any((self.wait and not is_theirs, self.stop, self.retry, self.before_sleep, self.after))
 
     def is_idempotent(self, method: str) -> bool:
         """Whether *method* is taken for one that may be repeated."""

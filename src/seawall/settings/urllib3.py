@@ -57,7 +57,7 @@ def translated(retry: Any, rng: Random) -> dict[str, Any]:
         **{f"max_{name}_retries": count for name, count in counts.items()},
         "methods": retry.allowed_methods or None,  # an empty set too is any method
         "statuses": frozenset(retry.status_forcelist or ()),
-        "retry_after_statuses": frozenset(retry.RETRY_AFTER_STATUS_CODES if respects else ()),
+        "retry_after_statuses": frozenset(retry.RETRY_AFTER_STATUS_CODES if respects and retry.total else ()),
         "rejected_statuses": frozenset(),  # urllib3 asks for the method first
         "respect_retry_after": respects,
         "max_retry_after": float(getattr(retry, "retry_after_max", 21600)),

@@ -5,12 +5,13 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Hashable, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 import httpx
 
-from ..errors import DialError, SeawallError, Unsent, UnsupportedScheme, WireError
+from ..errors import DialError, SeawallError, UnsupportedScheme, WireError
 from ..events import History, Phase, Progress
 from ..exchange import INSIDE, Pacer
 from ..origin import Origin
@@ -29,6 +30,8 @@ from .replay import RequestBody
 if TYPE_CHECKING:
     import httpcore
 
+logger = logging.getLogger("seawall")
+
 __all__ = ["Exchange", "OverTransport", "OverWire", "check_timeouts"]
 
 UNSENT: Final = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError)
@@ -37,7 +40,6 @@ UNSENT: Final = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, ht
 WEBSOCKET: Final = {"ws": "http", "wss": "https"}  # as httpcore takes them: a handshake is a request
 
 KEY: Final = "Idempotency-Key"
-MADE: Final = "seawall_key"  # an extension of requests: the key that is ours, and goes with its call
 LENGTH: Final = b"content-length"
 
 DRAIN_MAX: Final = 64 * 1024  # B of a discarded response that are read to keep its connection
@@ -101,6 +103,7 @@ class Exchange:
             raise TypeError(f'extensions["seawall"] must come from seawall.options(...), not {options!r}')
         self.options: Policy | None = options
         self.added: dict[str, str] = {}
+        self.body: object = request.stream
         if type(request.stream) is not httpx.ByteStream and not isinstance(
             request.stream, httpx.ByteStream | RequestBody
         ):
@@ -109,15 +112,7 @@ class Exchange:
 
     @property
     def has_key(self) -> bool:
-        return KEY in self.request.headers
-
-    def give_key(self, key: str) -> bool:
-        request = self.request
-        mine = request.extensions.get(MADE)  # of an earlier call, where a request is sent once more
-        is_free = bool(request.headers.get(KEY, mine) == mine)
-        if is_free:
-            request.headers[KEY] = request.extensions[MADE] = key
-        return is_free
+        return KEY in self.added or bool(self.request.headers.get(KEY))
 
     def add(self, name: str, value: str) -> None:
         self.added[name] = value
@@ -198,6 +193,7 @@ class Exchange:
         except (httpx.TransportError, TimeoutError):
             self.abandon(response)
         await stream.aclose()
+        response.is_closed = True
 
     def abandon(self, response: httpx.Response) -> None:
         self._closer(response.stream)()
@@ -208,13 +204,15 @@ class Exchange:
 
     def outcome(self, response: httpx.Response, progress: Progress) -> Outcome:
         phase = max(progress.phase, Phase.HEADERS)
+        below = response.extensions.get("seawall")
+        is_settled = isinstance(below, History) and bool(below.note)
         if response.status_code < 300:
-            return Outcome(phase, status=response.status_code)
+            return Outcome(phase, status=response.status_code, is_settled=is_settled)
         headers = response.headers
         retry_after = parse_retry_after_ms(headers.get("retry-after-ms"))
         if retry_after is None:
             retry_after = parse_retry_after(headers.get("retry-after"), wall=self._wall)
-        return Outcome(phase, status=response.status_code, retry_after=retry_after)
+        return Outcome(phase, status=response.status_code, retry_after=retry_after, is_settled=is_settled)
 
     def failure(self, error: Exception, progress: Progress) -> Outcome | None:
         if isinstance(error, SeawallError):
@@ -247,8 +245,10 @@ class Exchange:
                 request=self.request,
                 extensions=response.extensions,
             )
-        except httpx.DecodingError:
-            return response
+        except httpx.DecodingError:  # as it came, for who looks at it; the caller hears of it from httpx
+            headers = [(name, value) for name, value in response.headers.multi_items() if name != "content-encoding"]
+            content = b"".join(response.stream)
+            return httpx.Response(response.status_code, headers=headers, content=content, request=self.request)
 
     def attach(self, response: httpx.Response, history: History) -> None:
         response.extensions = {**response.extensions, "seawall": history}
@@ -323,9 +323,11 @@ class OverTransport(Exchange):
         *,
         is_trusted: bool,
         wall: Callable[[], float],
+        closing: set[asyncio.Task[None]],
     ) -> None:
         super().__init__(request, wall=wall)
         self._send = send
+        self._closing = closing
         self._pool = pool
         self.is_trusted = is_trusted
 
@@ -345,10 +347,9 @@ class OverTransport(Exchange):
             progress.reached(Phase.HEADERS)
             if not isinstance(response.stream, httpx.AsyncByteStream):
                 raise TypeError(f"{self._send!r} must return a response with an async stream, not {response.stream!r}")
-        except SeawallError as error:
-            # Another seawall's. Of one that an application below let through, it says nothing of OUR request.
-            if not (isinstance(error, Unsent) and getattr(error, "_request", None) is request):
-                progress.reached(Phase.SENDING)
+        except SeawallError:
+            # Another seawall's, or one that an application below let through: it says nothing of OUR request.
+            progress.reached(Phase.SENDING)
             pool.cancel(self.origin)
             raise
         except BaseException:
@@ -356,6 +357,19 @@ class OverTransport(Exchange):
             raise
         super().own(response, lambda: pool.cancel(self.origin))
         return response
+
+    def _closer(self, stream: object) -> Callable[[], None]:
+        """In a task of its own, for only an await closes it, and who asks may be being cancelled."""
+        if isinstance(stream, _Body):
+            return stream.abandon
+
+        def close_soon() -> None:
+            assert isinstance(stream, httpx.AsyncByteStream)
+            task = asyncio.get_running_loop().create_task(_close(stream))
+            self._closing.add(task)
+            task.add_done_callback(self._closing.discard)
+
+        return close_soon
 
 
 def check_timeouts(timeouts: Mapping[str, float | None]) -> None:
@@ -380,6 +394,13 @@ def _content(request: httpx.Request) -> bytes | None:
 
 def _is_upgraded(exchange: Exchange, response: httpx.Response) -> bool:
     return response.status_code == 101 or (exchange.method == "CONNECT" and response.status_code < 300)
+
+
+async def _close(stream: httpx.AsyncByteStream) -> None:
+    try:
+        await stream.aclose()
+    except Exception:
+        logger.debug("%r: closing what was abandoned failed", stream, exc_info=True)
 
 
 def _nothing() -> None:

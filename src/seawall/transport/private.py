@@ -11,10 +11,23 @@ from collections.abc import AsyncIterator
 from typing import Any, Final
 
 import httpx
+from httpx._content import AsyncIteratorByteStream
+from httpx._multipart import FileField, MultipartStream
 
 from ..wire.message import Triples
 
-__all__ = ["EMPTY", "SPENT", "answer", "ask", "origin_of", "take_in", "target_of", "triples"]
+__all__ = [
+    "EMPTY",
+    "SPENT",
+    "answer",
+    "ask",
+    "files_of",
+    "given",
+    "origin_of",
+    "take_in",
+    "target_of",
+    "triples",
+]
 
 EMPTY: Final = httpx.ByteStream(b"")
 
@@ -53,6 +66,18 @@ def _headers(items: Triples) -> httpx.Headers:
     headers._list = items
     headers._encoding = None
     return headers
+
+
+def given(stream: httpx.AsyncByteStream) -> Any:
+    """What the caller gave as a body that is not in memory; httpx wraps it."""
+    return stream._stream if type(stream) is AsyncIteratorByteStream else stream
+
+
+def files_of(stream: httpx.AsyncByteStream) -> list[Any] | None:
+    """Of httpx's multipart form, what its fields are read from; None: it is none."""
+    if type(stream) is not MultipartStream:
+        return None
+    return [field.file if isinstance(field, FileField) else b"" for field in stream.fields]
 
 
 def ask(method: str, url: httpx.URL, headers: Triples, extensions: dict[str, Any]) -> httpx.Request:

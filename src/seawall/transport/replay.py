@@ -9,11 +9,12 @@ than none.
 from __future__ import annotations
 
 import inspect
-import io
-from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator
 from typing import Any
 
 import httpx
+
+from .private import files_of, given
 
 __all__ = ["RequestBody", "replayable"]
 
@@ -25,9 +26,13 @@ class _Replayable:
 
     def __init__(self, factory: Callable[[], Parts]) -> None:
         self._factory = factory
+        self._last: Parts | None = None
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         parts = self._factory()
+        if parts is self._last and isinstance(parts, Iterator | AsyncIterator):
+            raise TypeError(f"replayable: the function must return a new iterator each time, not {parts!r} again")
+        self._last = parts
         if isinstance(parts, AsyncIterable):
             async for part in parts:
                 yield part
@@ -64,7 +69,7 @@ class RequestBody(httpx.AsyncByteStream):
     def __init__(self, stream: httpx.AsyncByteStream) -> None:
         self.original = stream
         self.sent: Callable[[], None] = _nothing
-        self._source: Any = getattr(stream, "_stream", stream)  # httpx wraps what it is given
+        self._source: Any = given(stream)
         self._is_begun = False
         self._begins_at: Any = None  # where a file was when it was first read
 
@@ -85,8 +90,8 @@ class RequestBody(httpx.AsyncByteStream):
         """Whether it can be sent from its beginning: it was not begun, or one can go back there."""
         if not self._is_begun or isinstance(self._source, _Replayable) or self._begins_at is not None:
             return True
-        fields = getattr(self.original, "fields", None)  # of httpx's multipart stream, which goes back by itself
-        return fields is not None and all(_is_seekable(getattr(field, "file", b"")) for field in fields)
+        files = files_of(self.original)  # httpx goes back in these by itself
+        return files is not None and all(map(_is_seekable, files))
 
     async def _rewind(self) -> None:
         if self._begins_at is not None:
@@ -113,7 +118,7 @@ def _is_seekable(file: Any) -> bool:
     try:
         return bool(file.seekable())
     except (AttributeError, OSError, ValueError):  # ValueError: it was closed
-        return isinstance(file, io.BytesIO) and not file.closed
+        return False
 
 
 async def _result(value: Any) -> Any:

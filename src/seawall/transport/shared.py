@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from random import Random
 from typing import Any, Final, Literal
@@ -87,6 +88,7 @@ class Shared:
         _check_limits(limits)
         self.limits = limits
         self.wall = wall
+        self.closing: set[asyncio.Task[None]] = set()  # what closes streams of other transports
         self._clock = clock
         if not (http1 or http2):
             raise ValueError("http1 and http2 can't both be off")
@@ -127,7 +129,7 @@ class Shared:
         if self.guard is not None:
             text = f"{request.url.host}: the guard can't see what a proxy dials (trust_env=False takes none)"
             raise as_httpx(AddressRefused(text), request)
-        return OverTransport(request, send, self.wire.pool, is_trusted=is_trusted, wall=self.wall)
+        return OverTransport(request, send, self.wire.pool, is_trusted=is_trusted, wall=self.wall, closing=self.closing)
 
     def stats(self) -> Stats:
         """May be asked for outside of the event loop too; budgets are then as of their last use."""
@@ -152,6 +154,8 @@ class Shared:
         try:
             await self.layers.aclose()
         finally:
+            if self.closing:
+                await asyncio.wait(self.closing, timeout=self.layers.close_timeout)
             await self.wire.aclose()
 
 
