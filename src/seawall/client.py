@@ -43,6 +43,7 @@ class Client(httpx.AsyncClient):
         propagation: What upstreams are told of deadline and attempt; see `Propagation`. None: nothing.
         max_connection_age: s after which a connection is used no more; None: it may be used for ever. An idle one is
             dropped anyway once its address has left the name's record.
+        max_response_size: B of a response's body, decoded, beyond which it is an error; None: none is too large.
         listeners: Called with each event; see `seawall.events`.
         clock, rng, wall: Time and chance, for tests.
         arguments: Those of ``httpx.AsyncClient``. A *transport* and *mounts* go under the layers; a `Transport` is
@@ -65,6 +66,7 @@ class Client(httpx.AsyncClient):
         guard: Guard | None = None,
         propagation: Propagation | None = None,
         max_connection_age: float | None = None,
+        max_response_size: int | None = None,
         listeners: Iterable[Listener] = (),
         clock: Clock | None = None,
         rng: Random | None = None,
@@ -85,6 +87,7 @@ class Client(httpx.AsyncClient):
             "guard": guard,
             "propagation": propagation,
             "max_connection_age": max_connection_age,
+            "max_response_size": max_response_size,
             "listeners": listeners,
             "clock": clock,
             "rng": rng,

@@ -32,7 +32,8 @@ What can go wrong, on the axis "was anything sent?".
        ├─ WriteTimeout + WriteTimeout
        ├─ ConnectionLost + ReadError
        ├─ SendFailed + WriteError
-       └─ BadAnswer + RemoteProtocolError
+       ├─ BadAnswer + RemoteProtocolError
+       └─ ResponseTooLarge + RemoteProtocolError
 
 This module knows no httpx: ``transport.py`` holds the table behind the "+".
 """
@@ -67,6 +68,7 @@ __all__ = [
     "ResolveError",
     "ResolveTimeout",
     "ResolverFailure",
+    "ResponseTooLarge",
     "SeawallError",
     "SendFailed",
     "StatusError",
@@ -288,3 +290,7 @@ class SendFailed(WireError):
 
 class BadAnswer(WireError):
     """Not HTTP, or cut short."""
+
+
+class ResponseTooLarge(WireError):
+    """A body beyond ``max_response_size``, or one that grows out of all proportion when it is decoded."""

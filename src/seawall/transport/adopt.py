@@ -39,6 +39,7 @@ HTTPX: Final[Mapping[type[SeawallError], type[httpx.HTTPError]]] = {
     errors.ConnectionLost: httpx.ReadError,
     errors.SendFailed: httpx.WriteError,
     errors.BadAnswer: httpx.RemoteProtocolError,
+    errors.ResponseTooLarge: httpx.RemoteProtocolError,
 }
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import httpx
 
-from ..errors import DialError, SeawallError, UnsupportedScheme, WireError
+from ..errors import DialError, ResponseTooLarge, SeawallError, UnsupportedScheme, WireError
 from ..events import History, Phase, Progress
 from ..exchange import INSIDE, Pacer
 from ..origin import Origin
@@ -23,8 +23,9 @@ from ..wire.exchange import Answered, Wire
 from ..wire.message import Message, Triples
 from ..wire.pool import Pool
 from .adopt import as_httpx
+from .decoding import SLICE, SlicedBytes, decoder_for, sliced
 from .patched import is_any_patched
-from .private import EMPTY, answer, origin_of, target_of, triples
+from .private import EMPTY, answer, origin_of, set_decoder, target_of, triples
 from .replay import RequestBody
 
 if TYPE_CHECKING:
@@ -41,6 +42,7 @@ WEBSOCKET: Final = {"ws": "http", "wss": "https"}  # as httpcore takes them: a h
 
 KEY: Final = "Idempotency-Key"
 LENGTH: Final = b"content-length"
+ENCODING: Final = b"content-encoding"
 
 DRAIN_MAX: Final = 64 * 1024  # B of a discarded response that are read to keep its connection
 DRAIN_TIMEOUT: Final = 0.05  # s
@@ -53,15 +55,22 @@ class _Body(OwningBody, httpx.AsyncByteStream):
 class _Answer(httpx.AsyncByteStream):
     """Our wire's answer, as httpx wants a stream; its errors are of httpx's classes."""
 
-    def __init__(self, answered: Answered, request: httpx.Request) -> None:
+    def __init__(
+        self, answered: Answered, request: httpx.Request, check_size: Callable[[int], None] | None = None
+    ) -> None:
         self._answered = answered
         self._request = request
+        self._check_size = check_size  # of a stream; who reads it at once looks by itself
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         received = 0
         try:
-            async for part in self._answered:
+            is_encoded = any(name == ENCODING for _, name, _ in self._answered.head.headers)
+            parts = aiter(self._answered)
+            async for part in sliced(parts) if is_encoded else parts:
                 received += len(part)
+                if self._check_size is not None:
+                    self._check_size(received)
                 yield part
         except SeawallError as error:
             if isinstance(error, WireError):
@@ -87,9 +96,10 @@ class Exchange:
     is_trusted = True
     is_buffered = False
 
-    def __init__(self, request: httpx.Request, *, wall: Callable[[], float]) -> None:
+    def __init__(self, request: httpx.Request, *, wall: Callable[[], float], max_size: int | None) -> None:
         self.request = request
         self._wall = wall
+        self._max_size = max_size
         scheme, host, port = origin_of(request.url)
         scheme = WEBSOCKET.get(scheme, scheme)
         if port is None:
@@ -156,16 +166,37 @@ class Exchange:
         stream = response.stream
         assert isinstance(stream, httpx.AsyncByteStream)
         parts: list[bytes] = []
+        size = 0
         try:
             async for part in stream:
                 parts.append(part)
+                size += len(part)
                 pacer.received(len(part))
+                self._check_size(size)
         except BaseException:
             self.abandon(response)
             await stream.aclose()
             raise
         await stream.aclose()
-        response.stream = httpx.ByteStream(b"".join(parts))
+        response.stream = _bytes(response, b"".join(parts))
+
+    def _check_size(self, size: int) -> None:
+        if self._max_size is not None and size > self._max_size:
+            raise self.adopt(
+                ResponseTooLarge(
+                    f"{self.origin}: {size} bytes of its body had come, more than max_response_size={self._max_size}",
+                    origin=self.origin,
+                )
+            )
+
+    def _decoded(self, response: httpx.Response) -> httpx.Response:
+        """*response*, with a decoder of ours where its body is compressed."""
+        decoder = decoder_for(response.headers, self._max_size, self.request)
+        if decoder is not None:
+            set_decoder(response, decoder)
+            if isinstance(response.stream, httpx.ByteStream):
+                response.stream = _bytes(response, b"".join(response.stream))
+        return response
 
     def own(self, response: httpx.Response, release: Callable[[], None]) -> None:
         stream = response.stream
@@ -257,8 +288,8 @@ class Exchange:
 class OverWire(Exchange):
     """Over our own wire."""
 
-    def __init__(self, request: httpx.Request, wire: Wire, *, wall: Callable[[], float]) -> None:
-        super().__init__(request, wall=wall)
+    def __init__(self, request: httpx.Request, wire: Wire, *, wall: Callable[[], float], max_size: int | None) -> None:
+        super().__init__(request, wall=wall, max_size=max_size)
         if self.origin.scheme not in ("http", "https") or not self.origin.host:
             url = request.url.copy_with(username=None, password=None)
             error = UnsupportedScheme(f"the URL must begin with http:// or https:// and a host: {str(url)!r}")
@@ -271,15 +302,23 @@ class OverWire(Exchange):
     async def send(self, progress: Progress, pacer: Pacer) -> httpx.Response:
         self.watch(pacer)
         if is_any_patched():
-            return await self._send_patched(progress)
+            return self._decoded(await self._send_patched(progress))
         request = self.outgoing()
         target = request.extensions.get("target") or target_of(request.url).encode("ascii")
         message = self._message(target, triples(request.headers), _content(request), request.stream)
         self._answered = answered = await self._wire.send(message, progress)
         head, extensions = answered.head, answered.extensions
         whole = answered.take() if self.is_buffered else None  # most answers are there at once
-        stream = _Answer(answered, request) if whole is None else httpx.ByteStream(whole)
-        return answer(head.status, head.headers, stream, extensions)
+        if whole is None:
+            stream: httpx.AsyncByteStream = _Answer(answered, request, None if self.is_buffered else self._check_size)
+        else:
+            self._check_size(len(whole))
+            stream = httpx.ByteStream(whole)
+        response = answer(head.status, head.headers, stream, extensions)
+        for _, name, _ in head.headers:
+            if name == ENCODING:
+                return self._decoded(response)
+        return response
 
     async def _send_patched(self, progress: Progress) -> httpx.Response:
         """By way of what a tool has patched; it may have another body for our answer."""
@@ -323,9 +362,10 @@ class OverTransport(Exchange):
         *,
         is_trusted: bool,
         wall: Callable[[], float],
+        max_size: int | None,
         closing: set[asyncio.Task[None]],
     ) -> None:
-        super().__init__(request, wall=wall)
+        super().__init__(request, wall=wall, max_size=max_size)
         self._send = send
         self._closing = closing
         self._pool = pool
@@ -356,7 +396,7 @@ class OverTransport(Exchange):
             pool.cancel(self.origin)
             raise
         super().own(response, lambda: pool.cancel(self.origin))
-        return response
+        return response if response.is_stream_consumed else self._decoded(response)
 
     def _closer(self, stream: object) -> Callable[[], None]:
         """In a task of its own, for only an await closes it, and who asks may be being cancelled."""
@@ -394,6 +434,12 @@ def _content(request: httpx.Request) -> bytes | None:
 
 def _is_upgraded(exchange: Exchange, response: httpx.Response) -> bool:
     return response.status_code == 101 or (exchange.method == "CONNECT" and response.status_code < 300)
+
+
+def _bytes(response: httpx.Response, content: bytes) -> httpx.ByteStream:
+    """A body that is there; one that takes long to be decoded is decoded in slices."""
+    is_slow = len(content) > SLICE and "content-encoding" in response.headers
+    return SlicedBytes(content) if is_slow else httpx.ByteStream(content)
 
 
 async def _close(stream: httpx.AsyncByteStream) -> None:

@@ -24,6 +24,7 @@ __all__ = [
     "files_of",
     "given",
     "origin_of",
+    "set_decoder",
     "take_in",
     "target_of",
     "triples",
@@ -107,6 +108,11 @@ def answer(status: int, headers: Triples, stream: httpx.AsyncByteStream, extensi
     response.stream = stream
     response._num_bytes_downloaded = 0
     return response
+
+
+def set_decoder(response: httpx.Response, decoder: Any) -> None:
+    """Have its body decoded by *decoder*, which has ``decode(data)`` and ``flush()``."""
+    response._decoder = decoder
 
 
 def take_in(response: httpx.Response) -> None:

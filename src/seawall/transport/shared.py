@@ -10,7 +10,7 @@ from typing import Any, Final, Literal
 import httpx
 
 from ..call import Layers
-from ..check import number
+from ..check import count, number
 from ..clock import Clock
 from ..dns.caching import CachingResolver
 from ..dns.chain import Chained
@@ -66,6 +66,7 @@ class Shared:
         guard: Guard | None,
         propagation: Propagation | None,
         max_connection_age: float | None,
+        max_response_size: int | None,
         listeners: Iterable[Listener],
         clock: Clock | None,
         rng: Random | None,
@@ -85,6 +86,9 @@ class Shared:
         self.guard = guard
         if max_connection_age is not None:
             number("Client", "max_connection_age", max_connection_age, low=0, above=True)
+        if max_response_size is not None:
+            count("Client", "max_response_size", max_response_size, low=0)
+        self.max_size = max_response_size
         _check_limits(limits)
         self.limits = limits
         self.wall = wall
@@ -129,7 +133,15 @@ class Shared:
         if self.guard is not None:
             text = f"{request.url.host}: the guard can't see what a proxy dials (trust_env=False takes none)"
             raise as_httpx(AddressRefused(text), request)
-        return OverTransport(request, send, self.wire.pool, is_trusted=is_trusted, wall=self.wall, closing=self.closing)
+        return OverTransport(
+            request,
+            send,
+            self.wire.pool,
+            is_trusted=is_trusted,
+            wall=self.wall,
+            max_size=self.max_size,
+            closing=self.closing,
+        )
 
     def stats(self) -> Stats:
         """May be asked for outside of the event loop too; budgets are then as of their last use."""

@@ -44,6 +44,7 @@ class Transport(httpx.AsyncBaseTransport):
         propagation: What upstreams are told of deadline and attempt; see `Propagation`. None: nothing.
         max_connection_age: s after which a connection is used no more; None: it may be used for ever. An idle one is
             dropped anyway once its address has left the name's record.
+        max_response_size: B of a response's body, decoded, beyond which it is an error; None: none is too large.
         listeners: Called with each event.
         clock, rng, wall: Time and chance, for tests.
     """
@@ -73,6 +74,7 @@ class Transport(httpx.AsyncBaseTransport):
         guard: Guard | None = None,
         propagation: Propagation | None = None,
         max_connection_age: float | None = None,
+        max_response_size: int | None = None,
         listeners: Iterable[Listener] = (),
         clock: Clock | None = None,
         rng: Random | None = None,
@@ -104,6 +106,7 @@ class Transport(httpx.AsyncBaseTransport):
             guard=guard,
             propagation=propagation,
             max_connection_age=max_connection_age,
+            max_response_size=max_response_size,
             listeners=listeners,
             clock=clock,
             rng=rng,
@@ -153,7 +156,7 @@ class Transport(httpx.AsyncBaseTransport):
         """The same, as a hop of *call* if that is this transport's and goes on; else as a call of its own."""
         shared, inner = self.shared, self._inner
         if inner is None:
-            exchange: Exchange = OverWire(request, shared.wire, wall=shared.wall)
+            exchange: Exchange = OverWire(request, shared.wire, wall=shared.wall, max_size=shared.max_size)
         else:
             exchange = shared.over(inner.handle_async_request, request, is_trusted=_is_trusted(inner))
         return shared.layers.run(exchange, call)

@@ -1,0 +1,172 @@
+"""Bodies that are compressed, cut, or too large."""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+import zlib
+from collections.abc import AsyncIterator
+
+import httpx
+import pytest
+
+import seawall
+from seawall.testing import FaultServer, Request
+from seawall.transport.decoding import FREE
+
+pytestmark = pytest.mark.anyio
+
+TEXT = b"seawall " * 20_000  # 160 kB
+LIMIT = 100_000
+
+
+@pytest.fixture
+async def server() -> AsyncIterator[FaultServer]:
+    async with FaultServer() as server:
+        yield server
+
+
+def answering(body: bytes, coding: str = "", *, is_chunked: bool = False):
+    """A step with this body."""
+
+    async def step(request: Request) -> None:
+        headers = {"content-encoding": coding} if coding else {}
+        if is_chunked:
+            said = f"content-encoding: {coding}" if coding else "x: y"
+            head = f"HTTP/1.1 200 OK\r\n{said}\r\ntransfer-encoding: chunked"
+            chunks = b"".join(b"%x\r\n%b\r\n" % (len(part), part) for part in (body[:5000], body[5000:]) if part)
+            await request.send(head.encode() + b"\r\n\r\n" + chunks + b"0\r\n\r\n")
+        else:
+            await request.reply(200, body, headers)
+
+    return step
+
+
+def raw_deflate(data: bytes) -> bytes:
+    machine = zlib.compressobj(wbits=-zlib.MAX_WBITS)
+    return machine.compress(data) + machine.flush()
+
+
+async def drained(client: seawall.Client, url: str) -> bytes:
+    async with client.stream("GET", url) as response:
+        return b"".join([part async for part in response.aiter_bytes()])
+
+
+async def both_ways(client: seawall.Client, url: str) -> list[bytes]:
+    """Read at once, the short way of a second call, and streamed."""
+    return [(await client.get(url)).content for _ in range(2)] + [await drained(client, url)]
+
+
+@pytest.mark.parametrize("is_chunked", [False, True])
+@pytest.mark.parametrize(
+    ("coding", "encode"),
+    [
+        ("gzip", gzip.compress),
+        ("x-gzip", gzip.compress),
+        ("deflate", zlib.compress),
+        ("deflate", raw_deflate),
+        ("gzip, deflate", lambda data: zlib.compress(gzip.compress(data))),
+        ("gzip", lambda data: gzip.compress(data[:1000]) + gzip.compress(data[1000:])),
+        ("gzip", lambda data: gzip.compress(data) + bytes(512)),
+        ("identity", lambda data: data),
+        ("unheard-of", lambda data: data),
+    ],
+    ids=["gzip", "x-gzip", "deflate", "raw deflate", "two", "members", "padded", "identity", "unknown"],
+)
+async def test_codings(server, coding, encode, is_chunked):
+    """All that servers send, small and large, in one part or many."""
+    for data in (b"", b"short", TEXT, bytes(range(256)) * 400):
+        url = server.script("k", answering(encode(data), coding, is_chunked=is_chunked))
+        async with seawall.Client() as client:
+            assert (
+                await both_ways(client, server.script("k", answering(encoded, coding, is_chunked=is_chunked)))
+                == [data] * 3
+            )
+
+
+@pytest.mark.parametrize(("coding", "encode"), [("gzip", gzip.compress), ("deflate", zlib.compress)])
+@pytest.mark.parametrize("size", [1, 12, 100])
+async def test_compressed_body_that_ends_too_early(server, coding, encode, size):
+    """Its length is right; its data isn't all there."""
+    url = server.script("k", answering(encode(bytes(range(256)) * 4)[:-size], coding))
+    async with seawall.Client() as client:
+        for _ in range(2):
+            with pytest.raises(httpx.DecodingError, match="ends before"):
+                await client.get(url)
+        async with client.stream("GET", url) as response:
+            with pytest.raises(httpx.DecodingError, match="ends before"):
+                await response.aread()
+
+
+@pytest.mark.parametrize("method", ["HEAD", "GET"])
+async def test_no_body_at_all_is_whole(server, method):
+    """204, 304 and the answers to HEAD may name a coding."""
+
+    async def step(request: Request) -> None:
+        await request.send(b"HTTP/1.1 204 No Content\r\ncontent-encoding: gzip\r\n\r\n")
+
+    async with seawall.Client() as client:
+        assert (await client.request(method, server.script("k", step))).content == b""
+
+
+@pytest.mark.parametrize("size", [LIMIT, LIMIT + 1])
+@pytest.mark.parametrize("coding", ["", "gzip"])
+@pytest.mark.parametrize("is_chunked", [False, True])
+async def test_max_response_size(server, size, coding, is_chunked):
+    """A byte more than that is an error, read at once or streamed, decoded; it isn't retried, and nothing is left."""
+    data = bytes(size)
+    body = gzip.compress(data) if coding else data
+    url = server.script("k", answering(body, coding, is_chunked=is_chunked))
+    async with seawall.Client(max_response_size=LIMIT) as client:
+        if size == LIMIT:
+            assert await both_ways(client, url) == [data] * 3
+            return
+        for _ in range(2):
+            with pytest.raises(httpx.RemoteProtocolError, match=f"max_response_size={LIMIT}") as caught:
+                await client.get(url)
+            assert isinstance(caught.value, seawall.ResponseTooLarge)
+        with pytest.raises(seawall.ResponseTooLarge):
+            await drained(client, url)
+        (state,) = client.stats().origins.values()
+        assert (state.in_flight, len(server.attempts("k"))) == (0, 3)
+
+
+async def test_bomb(server):
+    """100 kB that become 100 MB: refused as it grows, at 16 MB; others have their turn meanwhile."""
+    turns, is_over = 0, False
+
+    async def others() -> None:
+        nonlocal turns
+        while not is_over:
+            turns += 1
+            await asyncio.sleep(0)
+
+    async with seawall.Client() as client:
+        watching = asyncio.create_task(others())
+        with pytest.raises(seawall.ResponseTooLarge, match="a bomb") as caught:
+            await client.get(server.script("k", "bomb"))
+        before = turns
+        with pytest.raises(seawall.ResponseTooLarge):
+            await drained(client, server.script("k", "bomb"))
+        is_over = True
+        await watching
+    assert before >= 2
+    grown = int(str(caught.value).rpartition("became ")[2].partition(":")[0])
+    assert FREE < grown < FREE + 10_000_000
+
+
+async def test_codings_without_end(server):
+    """Six, one upon another."""
+    body = b"x"
+    for _ in range(6):
+        body = gzip.compress(body)
+    async with seawall.Client() as client:
+        with pytest.raises(seawall.ResponseTooLarge, match="6 codings"):
+            await client.get(server.script("k", answering(body, ", ".join(["gzip"] * 6))))
+
+
+async def test_size_that_cannot_be():
+    """Refused at once."""
+    for wrong in (-1, 1.5, True):
+        with pytest.raises((TypeError, ValueError), match="max_response_size"):
+            seawall.Client(max_response_size=wrong)
