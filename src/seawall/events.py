@@ -176,13 +176,14 @@ Listener: TypeAlias = Callable[[Event], None]
 class Progress:
     """An attempt under way. The exchange tells it where it is; nobody else writes to it."""
 
-    __slots__ = ("address", "dials", "is_reused", "marks", "now", "phase", "source", "started_at", "waited")
+    __slots__ = ("address", "avoid", "dials", "is_reused", "marks", "now", "phase", "source", "started_at", "waited")
 
     def __init__(self, now: Callable[[], float], started_at: float) -> None:
         self.now = now
         self.started_at = started_at
         self.phase = Phase.QUEUED
         self.address: Address | None = None
+        self.avoid: tuple[Address, ...] = ()  # addresses where the call failed before
         self.is_reused = False
         self.source = ""
         self.dials: tuple[Dial, ...] = ()

@@ -93,6 +93,9 @@ class Hop:
         """A new attempt."""
         self._pace = None
         self.progress = progress = Progress(self.now, started_at)
+        if self.call.attempts:
+            origin = self.state.origin
+            progress.avoid = tuple(a.address for a in self.call.attempts if a.address and a.origin == origin)
         return progress
 
     def sent(self) -> None:

@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 import seawall
-from seawall.testing import FaultServer, Request
+from seawall.testing import FaultServer, Name, Request, Server
 from seawall.testing.steps import early, ok
 
 pytestmark = pytest.mark.anyio
@@ -185,3 +185,53 @@ async def test_what_was_handed_over_to_the_cancelled_goes_on(stack, http2):
             assert all(isinstance(result, httpx.Response) for result in results[1::2])
         assert client.stats().connections <= 1
         assert (await client.get(port.url + "/x/ok")).status_code == 200
+
+
+async def two_addresses(stack, dns, handlers) -> tuple[str, list[Server]]:
+    """A name with 127.0.0.1 and 127.0.0.2, a server at each, on the same port."""
+    first = await stack.enter_async_context(Server(handlers[0], host="127.0.0.1"))
+    second = await stack.enter_async_context(Server(handlers[1], host="127.0.0.2", port=first.port))
+    dns.zone["two.test"] = Name(a=("127.0.0.1", "127.0.0.2"))
+    return f"http://two.test:{first.port}", [first, second]
+
+
+async def bad(request: Request) -> None:
+    await request.reply(503)
+
+
+async def good(request: Request) -> None:
+    await request.reply()
+
+
+async def test_retry_goes_to_another_address(stack, dns):
+    """Where the name has one: not to the same connection once more, though that is kept."""
+    url, servers = await two_addresses(stack, dns, [bad, good])
+    settings = {"dns": seawall.DNS(nameservers=(dns.address,)), "retry": seawall.Retry(throttled_backoff=0)}
+    async with seawall.Client(**settings) as client:
+        responses = [await client.get(url) for _ in range(20)]
+    assert {response.status_code for response in responses} == {200}
+    assert max(len(response.extensions["seawall"]) for response in responses) == 2
+    for response in responses:
+        addresses = [attempt.address for attempt in response.extensions["seawall"]]
+        assert len(set(addresses)) == len(addresses)
+    assert len(servers[0].requests) >= 1
+
+
+async def test_bad_address_is_left_out(stack, dns):
+    """After five failures in a row it gets no more, and its connections are closed; the other one does the work."""
+    url, servers = await two_addresses(stack, dns, [bad, good])
+    settings = {"dns": seawall.DNS(nameservers=(dns.address,)), "retry": None, "breaker": None}
+    async with seawall.Client(limits=httpx.Limits(max_keepalive_connections=0), **settings) as client:
+        statuses = [(await client.get(url)).status_code for _ in range(40)]
+    assert statuses.count(503) == len(servers[0].requests) == 5
+    assert set(statuses[15:]) == {200}
+
+
+async def test_only_address_is_never_left_out(stack, dns, serve):
+    """However bad it is."""
+    server = await serve(bad)
+    async with seawall.Client(dns=seawall.DNS(nameservers=(dns.address,)), retry=None, breaker=None) as client:
+        for _ in range(20):
+            await client.get(f"http://good.test:{server.port}")
+    assert len(server.requests) == 20
+    assert server.connections == 1

@@ -20,6 +20,7 @@ from ..dns.static import ChainResolver
 from ..dns.system import SystemResolver
 from ..errors import AddressRefused
 from ..events import Events, Listener
+from ..policy.ejection import Ejections
 from ..policy.per_host import check_patterns
 from ..settings import DNS, Breaker, Budget, Bulkhead, Policy, Propagation, Retry, Unset
 from ..stats import OriginStats, Stats
@@ -114,7 +115,15 @@ class Shared:
             now=clock.now,
         )
         names = _names(dns, resolver, clock.now, events)
-        dialler = Dialler(now=clock.now, tls=secure.context, guard=guard, http1=http1, http2=http2, rng=rng)
+        dialler = Dialler(
+            now=clock.now,
+            tls=secure.context,
+            guard=guard,
+            http1=http1,
+            http2=http2,
+            rng=rng,
+            ejections=Ejections(now=clock.now, rng=rng),
+        )
         self.wire = Wire(pool, dialler, names, now=clock.now, max_age=max_connection_age)
 
     def over(

@@ -13,9 +13,9 @@ import os
 import socket
 import ssl
 from collections import OrderedDict, deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from random import Random
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 from ..dns.guard import Guard
 from ..dns.order import interleave, ordered
@@ -30,7 +30,7 @@ from .trace import Trace
 if TYPE_CHECKING:  # it needs the extra "http2"
     from .http2 import Multiplexed
 
-__all__ = ["Dialler"]
+__all__ = ["Dialler", "Ejections"]
 
 Late: TypeAlias = "Callable[[], Awaitable[list[Address]]] | None"
 
@@ -46,6 +46,14 @@ MAX_BAD = 1024
 MISMATCHES = (62, 63, 64)
 
 
+class Ejections(Protocol):
+    """Which addresses are left out for a while."""
+
+    def record(self, origin: Origin, address: Address, *, is_failure: bool) -> bool: ...
+
+    def usable(self, origin: Origin, addresses: Sequence[Address]) -> list[Address]: ...
+
+
 class Dialler:
     """Dials, and remembers which addresses failed."""
 
@@ -58,8 +66,10 @@ class Dialler:
         http1: bool = True,
         http2: bool = False,
         rng: Random,
+        ejections: Ejections,
     ) -> None:
         self._now = now
+        self._ejections = ejections
         self._guard = guard
         self._tls = tls
         self._buffer = memoryview(bytearray(READ_SIZE))
@@ -68,6 +78,7 @@ class Dialler:
         self._without_http2: OrderedDict[Origin, None] = OrderedDict()  # they were asked, and chose HTTP/1.1
         self._bad: OrderedDict[tuple[str, int], float] = OrderedDict()
         self._turns: OrderedDict[Origin, int] = OrderedDict()  # dials so far, of names with several addresses
+        self._several: dict[Origin, list[Address]] = {}  # those addresses
         self._rng = rng
 
     async def dial(
@@ -96,7 +107,7 @@ class Dialler:
         if self._guard is not None:
             self._guard.check(origin, answer.addresses)
         progress.reached(Phase.CONNECTING)
-        addresses = self._order(origin, answer)[:MAX_ADDRESSES]
+        addresses = self._order(origin, answer, progress.avoid)[:MAX_ADDRESSES]
         if trace is None:
             sock, address = await self._connect_any(origin, addresses, progress, late)
         else:
@@ -174,16 +185,33 @@ class Dialler:
         if progress.address is not None:
             self.mark_bad(origin, progress.address)  # in the handshake
 
-    def _order(self, origin: Origin, answer: Answer) -> list[Address]:
+    # Addresses of a name that has several
+
+    def has_other(self, origin: Origin, avoid: Sequence[Address]) -> bool:
+        """Whether there is an address to be used but those in *avoid*."""
+        several = self._several.get(origin)
+        return several is not None and any(each not in avoid for each in self._ejections.usable(origin, several))
+
+    def note(self, origin: Origin, address: Address | None, *, is_failure: bool) -> bool:
+        """How an attempt ended; whether *address* is left out from now on, and its connections with it."""
+        if address is None or origin not in self._several:
+            return False
+        return self._ejections.record(origin, address, is_failure=is_failure)
+
+    def _order(self, origin: Origin, answer: Answer, avoid: Sequence[Address]) -> list[Address]:
         if len(answer.addresses) == 1:
+            self._several.pop(origin, None)
             return list(answer.addresses)
+        self._several[origin] = list(answer.addresses)
         turn = self._turns.pop(origin, -1) + 1
         self._turns[origin] = turn
         if len(self._turns) > MAX_BAD:
-            self._turns.popitem(last=False)
+            oldest, _ = self._turns.popitem(last=False)
+            self._several.pop(oldest, None)
         found = ordered(answer, turn, rng=self._rng)
-        if self._bad:
-            found.sort(key=lambda each: self._is_bad(origin, each))
+        usable = self._ejections.usable(origin, found)
+        if self._bad or avoid or len(usable) < len(found):
+            found.sort(key=lambda each: (each not in usable, self._is_bad(origin, each), each in avoid))
         return found
 
     async def _connect_any(

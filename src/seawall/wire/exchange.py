@@ -146,7 +146,10 @@ class Wire:
         """
         trace = Trace.of(message) if "trace" in message.extensions else None
         now = progress.started_at + progress.waited
-        connection = self.pool.take(message.origin, now)
+        avoid = progress.avoid
+        if avoid and not self._dialler.has_other(message.origin, avoid):
+            avoid = ()
+        connection = self.pool.take(message.origin, now, avoid)
         if connection is not None and connection.good_until <= now:
             connection = await self._rechecked(connection, message.origin)
         if connection is None:
@@ -156,13 +159,18 @@ class Wire:
         progress.address = connection.address
         try:
             head = await connection.send(message, progress, trace)
-        except WireError:
+        except WireError as error:
+            if not error.is_stale and self._dialler.note(message.origin, connection.address, is_failure=True):
+                self.pool.drop_idle(message.origin, connection.address)
             if progress.is_reused and progress.phase < Phase.HEADERS:
                 self.pool.drop_idle(message.origin)
             if not progress.is_reused and connection.address is not None and progress.phase >= Phase.SENDING:
                 # It took the connection and then broke it, or said nothing: a retry dials another first.
                 self._dialler.mark_bad(message.origin, connection.address)
             raise
+        is_failure = head.status >= 500 and head.status != 501
+        if self._dialler.note(message.origin, connection.address, is_failure=is_failure):
+            self.pool.drop_idle(message.origin, connection.address)
         return Answered(head, connection, progress, self.pool, trace)
 
     async def aclose(self) -> None:

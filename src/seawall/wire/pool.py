@@ -10,10 +10,10 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
-from ..origin import Origin
+from ..origin import Address, Origin
 from .http11 import Connection
 
 if TYPE_CHECKING:  # it needs the extra "http2"
@@ -70,19 +70,24 @@ class Pool:
         shared = self._shared.get(origin, ())
         return len(self._idle.get(origin, ())) + sum(connection in self._by_age for connection in shared)
 
-    def take(self, origin: Origin, now: float) -> Connection | Channel | None:
-        """A stream of a connection that has room, or the connection of *origin* that was used last."""
-        if self._shared and (channel := self._stream(origin, now)) is not None:
+    def take(self, origin: Origin, now: float, avoid: Sequence[Address] = ()) -> Connection | Channel | None:
+        """A stream of a connection that has room, or the connection of *origin* that was used last; none to *avoid*."""
+        if self._shared and (channel := self._stream(origin, now, avoid)) is not None:
             return channel
         while idle := self._idle.get(origin):
             connection = next(reversed(idle))
+            if avoid and connection.address in avoid:
+                other = next((each for each in reversed(idle) if each.address not in avoid), None)
+                if other is None:
+                    return None
+                connection = other
             self._forget(connection)
             if connection.is_usable and now < connection.ends_at and not _is_gone(connection, now):
                 return connection
             connection.close()
         return None
 
-    def _stream(self, origin: Origin, now: float) -> Channel | None:
+    def _stream(self, origin: Origin, now: float, avoid: Sequence[Address]) -> Channel | None:
         """None while others wait for a slot: it is their turn."""
         if self._slots.has_waiters:
             return None
@@ -90,7 +95,7 @@ class Pool:
             if now >= connection.ends_at:
                 connection.retire()
                 continue
-            if not connection.has_room:
+            if not connection.has_room or connection.address in avoid:
                 continue
             if self._by_age.pop(connection, None) is not None and _is_gone(connection, now):
                 connection.close()
@@ -178,11 +183,16 @@ class Pool:
             if self._timer is None:
                 self._start_timer()
 
-    def drop_idle(self, origin: Origin) -> None:
-        """One of its connections had died unseen; the others that are idle are most likely no better."""
+    def drop_idle(self, origin: Origin, address: Address | None = None) -> None:
+        """The idle connections of *origin* (to *address* only) are most likely no good, or not to be used."""
         for connection in list(self._idle.get(origin, ())):
-            self._forget(connection)
-            connection.close()
+            if address is None or connection.address == address:
+                self._forget(connection)
+                connection.close()
+        if address is not None:
+            for shared in list(self._shared.get(origin, ())):
+                if shared.address == address:
+                    shared.retire()
 
     def close(self) -> None:
         """Close every connection, in use or not."""
