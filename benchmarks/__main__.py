@@ -14,6 +14,7 @@ NAMES = {
     "dns": "names that are known, cold, dead, moved or half dead, and a DNS server that falls silent",
     "deadlines": "1,000 random calls on sockets: how far any goes past its deadline",
     "unsafe": "10,000 random scripts of faults: how often a server sees what is not idempotent twice",
+    "reliability": "a scoreboard of seven clients: outages, isolation, cancellation, garbage",
     "simulate": "overload, metastable failures and herds on the virtual clock, through the real layers",
     "soak": "100,000 calls over all kinds of fault, cancelled at random: what is left",
     "faults": "every fault of the kit against httpx, aiohttp and seawall",

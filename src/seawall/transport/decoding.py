@@ -20,7 +20,7 @@ from .adopt import as_httpx
 
 __all__ = ["Decoder", "SlicedBytes", "decoder_for", "sliced"]
 
-SLICE: Final = 8 * 1024  # B; at deflate's utmost, 1032:1, that becomes 8 MB, which take some 10 ms
+SLICE: Final = 4 * 1024  # B; at deflate's utmost, 1032:1, that becomes 4 MB, which take some 10 ms
 MAX_RATIO: Final = 200  # zip bombs have 1000; logs and JSON seldom 50
 FREE: Final = 16 * 2**20  # B that may come of however little
 MAX_CODINGS: Final = 5  # one upon another, as in httpx2; two are odd enough

@@ -32,7 +32,6 @@ class Connection(Stream):
 
     Attributes:
         is_upgraded: It speaks another protocol now (101, CONNECT); its bytes are in `tunnelled`.
-        idle_at: Since when it is in the pool.
         good_until: From here on its address may have left the name's record.
         ends_at: From here on it is too old to be used again.
         keep_for: s that it may be idle and the server, by its Keep-Alive header, still has it; None: it didn't say.
@@ -50,7 +49,6 @@ class Connection(Stream):
         "address",
         "ends_at",
         "good_until",
-        "idle_at",
         "is_upgraded",
         "keep_for",
         "origin",
@@ -67,7 +65,6 @@ class Connection(Stream):
         self.is_upgraded = False
         self.keep_for: float | None = None
         self.tunnelled = bytearray()
-        self.idle_at = 0.0
         self._answer: Answer | None = None  # of the exchange under way
         self._spare: Answer | None = None  # of the one before
         self._has_ended = self._is_paused = self._is_spoilt = self._is_unfinished = False

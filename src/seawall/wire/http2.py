@@ -68,7 +68,6 @@ class Multiplexed(Stream):
         "good_until",
         "h2",
         "heard_at",
-        "idle_at",
         "keep_for",
         "on_idle",
         "on_room",
@@ -81,7 +80,7 @@ class Multiplexed(Stream):
         self.address: Address | None = None
         self.keep_for: float | None = None
         self.good_until = self.ends_at = math.inf
-        self.idle_at = self.heard_at = 0.0
+        self.heard_at = 0.0
         self.on_room: Callable[[], None] = _nothing
         self.on_idle: Callable[[], None] = _nothing
         config = h2.config.H2Configuration(

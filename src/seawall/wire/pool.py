@@ -23,9 +23,6 @@ if TYPE_CHECKING:  # it needs the extra "http2"
 __all__ = ["Pool", "Slots"]
 
 
-UNSEEN_AFTER = 0.005  # s idle; a connection that is used again at once needs no system call to be looked at
-
-
 class Slots(Protocol):
     """The cap: cancel-safe, with turns among origins."""
 
@@ -82,7 +79,7 @@ class Pool:
                     return None
                 connection = other
             self._forget(connection)
-            if connection.is_usable and now < connection.ends_at and not _is_gone(connection, now):
+            if connection.is_usable and now < connection.ends_at and not connection.has_unseen():
                 return connection
             connection.close()
         return None
@@ -97,7 +94,7 @@ class Pool:
                 continue
             if not connection.has_room or connection.address in avoid:
                 continue
-            if self._by_age.pop(connection, None) is not None and _is_gone(connection, now):
+            if self._by_age.pop(connection, None) is not None and connection.has_unseen():
                 connection.close()
                 continue
             return connection.channel()
@@ -160,7 +157,6 @@ class Pool:
         keep_for, by_age = connection.keep_for, self._by_age
         is_over = not connection.is_usable or now >= connection.ends_at or keep_for == 0
         if not is_over and self._slots.has_waiters and self._slots.is_next(connection.origin):
-            connection.idle_at = now
             if isinstance(connection, Connection):
                 self._slots.hand_over(connection.origin, connection)
             else:
@@ -169,7 +165,6 @@ class Pool:
         if is_over or self._slots.has_waiters or self._max_idle == 0:
             connection.close()
             return
-        connection.idle_at = now
         while self._max_idle is not None and len(by_age) >= self._max_idle:
             self._close_oldest()
         if isinstance(connection, Connection):  # any other is among the shared ones
@@ -243,8 +238,3 @@ class Pool:
         while self._by_age and next(iter(self._by_age.values())) <= now:
             self._close_oldest()
         self._start_timer()
-
-
-def _is_gone(connection: Connection | Multiplexed, now: float) -> bool:
-    """Whether its end has come and the loop, which was busy, has not looked at it yet."""
-    return now - connection.idle_at > UNSEEN_AFTER and connection.has_unseen()
