@@ -1,4 +1,4 @@
-"""A plain SVG of what ``python -m benchmarks peers`` found: bars of CPU per request, one panel for each load."""
+"""Plain SVGs: of what ``peers`` found, bars of CPU per request; of what ``simulate`` found, a line for each policy."""
 
 from __future__ import annotations
 
@@ -71,3 +71,47 @@ def _panel(title: str, panel: dict[str, float | None], y: int, low: float, high:
 
 def _time(us: float) -> str:
     return f"{us / 1000:.3g} ms" if us >= 1000 else f"{us:.0f} µs"
+
+
+COLOURS = ("#9aa5b1", "#b45309", "#a16207", "#7c3aed", "#15803d", "#be185d", "#0a7ea4")
+LINE_HEIGHT = 34
+
+
+def lines(series: dict[str, list[float]], marks: dict[str, tuple[float, float]], note: str) -> str:
+    """
+    Shares of good calls over time, one strip for each policy.
+
+    Args:
+        series: By the policy's name: a share, 0 to 1, for each second.
+        marks: Spans of time by name.
+        note: What stands below.
+    """
+    seconds = max(map(len, series.values()))
+
+    def x(second: float) -> float:
+        return LEFT + (WIDTH - LEFT - RIGHT) * second / seconds
+
+    bottom = TOP + len(series) * (LINE_HEIGHT + GAP)
+    parts = [
+        f'<rect x="{x(begin):.1f}" y="{TOP - 4}" width="{x(end) - x(begin):.1f}" height="{bottom - TOP}" '
+        f'fill="#9aa5b1" fill-opacity=".25"/>\n'
+        f'<text class="tick" x="{x(begin):.1f}" y="{TOP - 10}">{escape(name)}</text>'
+        for name, (begin, end) in marks.items()
+    ]
+    for row, (name, shares) in enumerate(series.items()):
+        base = TOP + row * (LINE_HEIGHT + GAP) + LINE_HEIGHT
+        points = " ".join(
+            f"{x(second):.1f},{base - share * (LINE_HEIGHT - 4):.1f}" for second, share in enumerate(shares)
+        )
+        colour = COLOURS[row % len(COLOURS)]
+        area = f"{x(0):.1f},{base} {points} {x(len(shares) - 1):.1f},{base}"
+        parts.append(f'<text x="{LEFT - 8}" y="{base - 8}" text-anchor="end">{escape(name)}</text>')
+        parts.append(f'<polygon points="{area}" fill="{colour}" fill-opacity=".5"/>')
+        parts.append(f'<polyline points="{points}" fill="none" stroke="{colour}" stroke-width="1.5"/>')
+    parts.append(f'<text class="note" x="10" y="{bottom + 18}">{escape(note)}</text>')
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {bottom + 30}" role="img" '
+        f'aria-label="Share of good calls during and after an outage">\n<style>{STYLE}</style>\n'
+        + "\n".join(parts)
+        + "\n</svg>\n"
+    )

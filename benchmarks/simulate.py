@@ -31,6 +31,7 @@ from seawall.settings import Policy
 from seawall.testing import VirtualLoop
 
 from .machine import conditions
+from .plot import lines
 
 ORIGIN = seawall.Origin("http", "server.test", 80)
 ATTEMPT_TIMEOUT = 1.0  # s
@@ -300,6 +301,7 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--only", default="", help="scenarios whose name has this in it")
     parser.add_argument("--policies", default="", help="all in the first scenario, four in the others")
     parser.add_argument("--json", type=Path)
+    parser.add_argument("--svg", type=Path, help="a picture of the first scenario")
     options = parser.parse_args(arguments)
     print(conditions(("seawall",), arguments, "simulate"))
     logging.getLogger("seawall").setLevel(logging.ERROR)  # breakers move all the time here
@@ -330,6 +332,10 @@ def main(arguments: list[str]) -> int:
     if options.only in "herd after Retry-After":
         most, mean = virtual(herd(POLICIES["defaults"], 0))
         print(f"\nherd after Retry-After: 1,000 clients are told 5 s: at most {most:.0f} in 50 ms, mean {mean:.0f}")
+    if options.svg:
+        series = {name: cell["series"] for name, cell in next(iter(found.values())).items()}
+        note = "share of good calls by second, 280 of 300 requests/s offered; python -m benchmarks simulate"
+        options.svg.write_text(lines(series, {"the server stands still": (WARM, WARM + FREEZE)}, note))
     if options.json:
         options.json.write_text(json.dumps(found, indent=1) + "\n")
     return 0

@@ -283,6 +283,8 @@ class Layers:
                 return f"a retry after {wait:.3g} s could not finish before the deadline"
             if hop.state.is_shut(now + delay):
                 return "the breaker opened"
+            if not is_free and hop.policy.budget is not None and hop.state.is_hopeless(now):
+                return "the origin has been in trouble for too long"
             if not is_free:
                 hop.has_token = self.origins.withdraw(hop.state, now)
             return "" if is_free or hop.has_token else "the retry budget is empty"

@@ -158,3 +158,38 @@ async def test_retry_of_which_nothing_left_is_refunded(ending):
             other.cancel()
         (state,) = c.stats().origins.values()
         assert state.budget == 30.0
+
+
+async def test_long_trouble_ends_retries():
+    """A call every 3 s, all failing: from 5 s of trouble on it isn't repeated; once it is well again, it is."""
+    well_at = 60.0
+
+    def upstream(request: httpx.Request) -> int:
+        return 500 if asyncio.get_running_loop().time() < well_at else 200
+
+    wire, lengths, notes = ScriptedWire(upstream), [], []
+    async with client(wire, breaker=None) as c:
+        for number in range(30):
+            await asyncio.sleep(3.0 * number - asyncio.get_running_loop().time())
+            history = (await c.get(URL)).extensions["seawall"]
+            lengths.append(len(history))
+            notes.append(history.note)
+        assert lengths[:2] == [3, 3]
+        assert lengths[4:20] == [1] * 16
+        assert notes[10] == "the origin has been in trouble for too long"
+        wire.script(500, 200)
+        assert len((await c.get(URL)).extensions["seawall"]) == 2
+
+
+async def test_short_trouble_does_not():
+    """Half a second of failures, 100 calls a second: all are repeated, and good in the end."""
+
+    def upstream(request: httpx.Request) -> int:
+        return 500 if asyncio.get_running_loop().time() < 0.15 else 200
+
+    async with client(ScriptedWire(upstream), breaker=None) as c:
+        calls = []
+        for _ in range(100):
+            calls.append(asyncio.create_task(c.get(URL)))
+            await asyncio.sleep(0.01)
+        assert {response.status_code for response in await asyncio.gather(*calls)} == {200}

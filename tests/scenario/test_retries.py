@@ -464,7 +464,7 @@ async def test_call_inside_a_call():
     """An application in process that calls on: nine attempts would be three times three."""
     wire = ScriptedWire(503)
 
-    async with client(wire) as below:
+    async with client(wire, budget=None) as below:
 
         async def app(request: httpx.Request) -> httpx.Response:
             return httpx.Response((await below.get("http://below.test/")).status_code)

@@ -17,6 +17,10 @@ __all__ = ["MAX_LOOKED_AT", "OriginState", "bulkhead_of"]
 
 MAX_LOOKED_AT = 8  # states per new origin or part, in search of room: the cost must not grow with the busy ones
 MAX_PARTS = 1024  # of one origin
+TROUBLE_WEIGHT = 0.2  # of the last attempt: four failures in a row are trouble, the three of one call are not
+TROUBLE_BEGINS = 0.5  # share of failures; the breaker's
+TROUBLE_ENDS = 0.25
+HOPELESS_AFTER = 5.0  # s in trouble; as long as a breaker is open, and longer than a restart or a blip
 PAUSE_SPREAD = 0.1  # of a pause: over so much of its length again those start who were held back
 SHED_SHARE = 0.1  # of the recent attempts failed: from here on, a standing queue is shed
 
@@ -32,6 +36,8 @@ class OriginState:
     budget: BudgetState | None
     now: Callable[[], float]
     parts: OrderedDict[Hashable, BulkheadState] = field(default_factory=OrderedDict)
+    trouble: float = 0.0  # share of failures among the last few attempts
+    troubled_since: float | None = None
     paused_until: float = 0.0
     pause_spread: float = 0.0
 
@@ -76,6 +82,8 @@ class OriginState:
         retry_after: float | None = None,
     ) -> None:
         """End an admission; *is_failure* None: it says nothing of the origin."""
+        if is_failure is not None and (is_failure or self.trouble):
+            self._note(now, is_failure=is_failure)
         if self.breaker is None or generation is None:
             return
         if is_failure is None:
@@ -86,6 +94,22 @@ class OriginState:
     def is_shut(self, at: float) -> bool:
         """Whether the breaker, as things stand, will let nobody through at that instant."""
         return self.breaker is not None and self.breaker.retry_after(at) > 0
+
+    def is_hopeless(self, now: float) -> bool:
+        """
+        Whether it has been in trouble for so long that a retry would only be more of the same.
+
+        What the breaker sees in many attempts, this sees in few: a thousand clients of a call every three seconds each
+        have a budget that never ends, and together are the outage.
+        """
+        return self.troubled_since is not None and now - self.troubled_since >= HOPELESS_AFTER
+
+    def _note(self, now: float, *, is_failure: bool) -> None:
+        self.trouble += ((1.0 if is_failure else 0.0) - self.trouble) * TROUBLE_WEIGHT
+        if self.trouble >= TROUBLE_BEGINS:
+            self.troubled_since = now if self.troubled_since is None else self.troubled_since
+        elif not is_failure and self.trouble < TROUBLE_ENDS:
+            self.trouble, self.troubled_since = 0.0, None
 
     # A pause that the origin asked for
 

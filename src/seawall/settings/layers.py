@@ -86,6 +86,9 @@ class Budget:
     """
     Allowance of retries: a token bucket per origin and one per client; a retry needs a token of both.
 
+    Where most attempts at an origin have failed for 5 s, none is repeated: many clients of few calls each would not use
+    up their buckets, and together keep up the outage (``python -m benchmarks simulate``).
+
     Args:
         ratio: Tokens that a first attempt deposits, >= 0 and <= 1. 0.1: SRE book.
         rate: Tokens a second per origin. 1: a client with few calls may still retry.
