@@ -15,8 +15,6 @@ outcome: it is never retried, and counts for the breaker only where it was our o
 
 from __future__ import annotations
 
-import asyncio
-import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from random import Random
@@ -24,7 +22,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from .clock import Clock
 from .endings import bad_status, closed, exceeded, paused
-from .errors import SeawallError
+from .errors import OriginPaused, SeawallError
 from .events import CallEnded, Events, Phase, RetryScheduled
 from .exchange import Exchange, is_nested
 from .hop import Call, Hop
@@ -36,7 +34,8 @@ from .policy.outcome import THROTTLED, Outcome, Request, is_failure, is_suspect
 from .policy.propagation import headers
 from .policy.slots import Slots
 from .settings import Bulkhead, Policy, Propagation, Retry
-from .timer import Timer, Timers
+from .timer import Timer
+from .underway import Underway
 
 if TYPE_CHECKING:
     from .policy.retry import Retries
@@ -56,8 +55,6 @@ class Layers:
         propagation: What upstreams are told; None: nothing.
     """
 
-    close_timeout = 1.0  # s
-
     def __init__(
         self,
         base: Policy,
@@ -75,36 +72,13 @@ class Layers:
         self._told = dict.fromkeys(propagation.hosts, propagation) if propagation is not None else {}
         self.origins = Origins(base, per_host, rng=rng, events=events, now=clock.now)
         self.slots = Slots(max_connections)
-        self._loop: asyncio.AbstractEventLoop | None = None
+        self.underway = Underway(clock)
         self._now = clock.now
-        self._timers = Timers()
-        self._hops: set[Hop] = set()
-        self._drained: asyncio.Future[None] | None = None
-        self._is_closed = False
-
-    # What a client asks
 
     def begin(self, *, is_buffered: bool) -> Call:
         """A new call of this task."""
-        self._check_loop()
+        self._now = self.underway.on_loop()
         return Call(self, self._now(), is_buffered=is_buffered)
-
-    @property
-    def calls(self) -> int:
-        return len(self._hops)
-
-    async def aclose(self) -> None:
-        """
-        End every call with ClientClosed; takes at most `close_timeout` s.
-
-        **Cancellation:** calls end all the same.
-        """
-        self._is_closed = True
-        for hop in self._hops:
-            hop.timer.reschedule(0.0)  # long past
-        if self._hops:
-            self._drained = self._drained or asyncio.get_running_loop().create_future()
-            await asyncio.wait([self._drained], timeout=self.close_timeout)
 
     # The way of a request, top-down
 
@@ -126,29 +100,27 @@ class Layers:
             policy = state.policy if exchange.options is None else exchange.options.over(state.policy)
             if not call.is_timed:
                 call.set_deadline(policy, exchange.timeouts)
-            if self._is_closed:
+            if self.underway.is_closed:
                 raise exchange.adopt(closed(exchange.origin))
             deadline_at, now = call.deadline_at, self._now()
-            hop = Hop(call, state, policy, Timer(self._timers, deadline_at), self._now)
+            hop = Hop(call, state, policy, Timer(self.underway.timers, deadline_at), self._now)
             if deadline_at is not None and deadline_at <= now:
                 raise exchange.adopt(hop.ended(exceeded(hop, now)))
             with hop.timer:
-                self._hops.add(hop)
+                self.underway.add(hop)
                 return await self._attempts(hop, exchange, now)
         except TimeoutError as expiry:
             if hop is None or not hop.timer.is_expired:
                 raise
-            error = closed(exchange.origin) if self._is_closed else exceeded(hop, self._now())
+            error = closed(exchange.origin) if self.underway.is_closed else exceeded(hop, self._now())
             self._events.emit(CallEnded(exchange.origin, len(call.attempts), type(error).__name__, ""))
             raise exchange.adopt(hop.ended(error)) from (hop.last_error or expiry)
         finally:
             if hop is not None:
                 hop.is_repeated = False
-                self._hops.discard(hop)
+                self.underway.discard(hop)
                 if hop.has_token:
                     self.origins.refund(hop.state, self._now())
-            if self._drained is not None and not self._hops and not self._drained.done():
-                self._drained.set_result(None)
             exchange.end()
 
     async def _attempts(self, hop: Hop, exchange: Exchange[R], started_at: float) -> R:
@@ -161,7 +133,7 @@ class Layers:
         if settings is not None:
             is_idempotent = settings.is_idempotent(exchange.method)
             if settings.idempotency_key and not (is_idempotent or exchange.has_key):
-                exchange.add("Idempotency-Key", hop.call.key_of(exchange.body, self._key))
+                exchange.add("Idempotency-Key", hop.call.key_of(exchange.body, self._rng))
             hop.is_repeated = is_part or ((is_idempotent or exchange.has_key) and settings.max_attempts > 1)
         now, delay = started_at, 0.0
         self.origins.deposit(hop.state, started_at)
@@ -210,7 +182,7 @@ class Layers:
         Returns:
             The outcome, the response if there is one, and what gives the permit back where a body still holds it.
         """
-        if self._is_closed:
+        if self.underway.is_closed:
             raise exchange.adopt(closed(exchange.origin))
         state = hop.state
         progress = hop.begin(now)
@@ -250,7 +222,7 @@ class Layers:
                 failed = is_failure(outcome)
             else:
                 # Cancelled: by our own deadline, while the server was to do something, or by somebody else.
-                is_late = hop.timer.is_expired and not self._is_closed and progress.phase >= Phase.CONNECTING
+                is_late = hop.timer.is_expired and not self.underway.is_closed and progress.phase >= Phase.CONNECTING
                 failed = True if is_late else None
             took, retry_after = attempt.duration - progress.waited, None if outcome is None else outcome.retry_after
             state.leave(generation, now, is_failure=failed, duration=took, retry_after=retry_after)
@@ -277,17 +249,10 @@ class Layers:
             return Request(settings.is_idempotent(exchange.method), exchange.has_key, exchange.is_replayable())
 
         def afford(delay: float, *, is_free: bool) -> str:
-            now, deadline_at = self._now(), hop.call.deadline_at
-            wait = max(delay, hop.state.paused_until - now)
-            if deadline_at is not None and wait >= deadline_at - now:
-                return f"a retry after {wait:.3g} s could not finish before the deadline"
-            if hop.state.is_shut(now + delay):
-                return "the breaker opened"
-            if not is_free and hop.policy.budget is not None and hop.state.is_hopeless(now):
-                return "the origin has been in trouble for too long"
-            if not is_free:
-                hop.has_token = self.origins.withdraw(hop.state, now)
-            return "" if is_free or hop.has_token else "the retry budget is empty"
+            why, hop.has_token = self.origins.afford(
+                hop.state, self._now(), delay, deadline_at=hop.call.deadline_at, is_free=is_free
+            )
+            return why
 
         name = f"{exchange.method} {exchange.origin}"
         return Retries(settings, name=name, started_at=started_at, rng=self._rng, request=request, afford=afford)
@@ -298,10 +263,6 @@ class Layers:
         if not isinstance(settings, Bulkhead) or settings.partition is None:
             return state.bulkhead
         return state.part(exchange.part(settings.partition))
-
-    def _key(self) -> str:
-        """A string in quotes, as the draft has it."""
-        return f'"{uuid.UUID(int=self._rng.getrandbits(128), version=4)}"'
 
     def _tell(self, hop: Hop, exchange: Exchange[R]) -> None:
         """Of this attempt, to those who are to be told."""
@@ -326,6 +287,7 @@ class Layers:
             delay = left + self._rng.uniform(0.0, state.pause_spread)
             # Of a retry, what was sent before is what counts: the deadline then ends the call, raised from that.
             if deadline_at is not None and delay >= deadline_at - now and not is_retry:
+                self._events.emit(CallEnded(state.origin, len(hop.call.attempts), OriginPaused.__name__, ""))
                 raise exchange.adopt(hop.ended(paused(state.origin, left)))
             await self._clock.sleep(delay)
             now = self._now()
@@ -361,22 +323,6 @@ class Layers:
             release()
         earlier = hop.last_error if hop.last_error is not error else None
         raise hop.ended(error, history) from (error.__cause__ or earlier)
-
-    def _check_loop(self) -> None:
-        try:
-            loop = asyncio.get_running_loop()
-        except RuntimeError:
-            raise RuntimeError(
-                "seawall runs on asyncio, and no asyncio event loop is running here (under trio, use httpx itself)"
-            ) from None
-        if self._loop is not loop:
-            if self._loop is not None:
-                raise RuntimeError(
-                    "this seawall client belongs to another event loop: make one client per loop "
-                    "(with asyncio.run, make it inside)"
-                )
-            self._loop = self._timers.loop = loop
-            self._now = self._clock.on(loop)
 
 
 def _is_good(outcome: Outcome, settings: Retry) -> bool:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Callable, Mapping
 from contextvars import ContextVar
+from random import Random
 from typing import Any, TypeVar
 
 from .events import Attempt, History, Progress
@@ -38,10 +40,11 @@ class Call:
         self._keyed: object = None  # the body that it is of
         self.ready: Any = None  # a response that httpx has still to be given
 
-    def key_of(self, body: object, make: Callable[[], str]) -> str:
+    def key_of(self, body: object, rng: Random) -> str:
         """One for each body: a redirect takes it along, a step of an authentication has another."""
         if self.key is None or self._keyed is not body:
-            self.key, self._keyed = make(), body
+            self.key = f'"{uuid.UUID(int=rng.getrandbits(128), version=4)}"'  # in quotes, as the draft has it
+            self._keyed = body
         return self.key
 
     def set_deadline(self, policy: Policy, timeouts: Mapping[str, float | None]) -> None:

@@ -61,6 +61,26 @@ class Origins:
             if budget is not None:
                 budget.deposit(now)
 
+    def afford(
+        self, state: OriginState, now: float, delay: float, *, deadline_at: float | None, is_free: bool
+    ) -> tuple[str, bool]:
+        """
+        Whether there may be a retry *delay* s from now; charges the budget for it, unless it *is_free*.
+
+        Returns:
+            Why not ("": it may), and whether a token was taken, for `refund`.
+        """
+        wait = max(delay, state.paused_until - now)
+        if deadline_at is not None and wait >= deadline_at - now:
+            return f"a retry after {wait:.3g} s could not finish before the deadline", False
+        if state.is_shut(now + delay):
+            return "the breaker opened", False
+        if is_free:
+            return "", False
+        if state.budget is not None and state.is_hopeless(now):
+            return "the origin has been in trouble for too long", False
+        return ("", True) if self.withdraw(state, now) else ("the retry budget is empty", False)
+
     def withdraw(self, state: OriginState, now: float) -> bool:
         """A token of the origin's and one of the client's, or none of either."""
         budgets = [budget for budget in (state.budget, self._budget) if state.budget is not None and budget is not None]

@@ -169,14 +169,16 @@ class Shared:
                 budget=state.budget.balance(now) if state.budget is not None else float("inf"),
                 idle=pool.idle(state.origin),
             )
-        return Stats(self.layers.calls, pool.open, self.layers.origins.balance(now), origins, self.wire.names.stats())
+        return Stats(
+            len(self.layers.underway), pool.open, self.layers.origins.balance(now), origins, self.wire.names.stats()
+        )
 
     async def aclose(self) -> None:
         try:
-            await self.layers.aclose()
+            await self.layers.underway.aclose()
         finally:
             if self.closing:
-                await asyncio.wait(self.closing, timeout=self.layers.close_timeout)
+                await asyncio.wait(self.closing, timeout=self.layers.underway.close_timeout)
             await self.wire.aclose()
 
 
