@@ -157,7 +157,7 @@ def permanent(board: Board) -> Verdict:
     """Bad certificates, 501, 404: one attempt each."""
     server, wrong = board.server, []
     for certificate in CERTIFICATES:
-        name = f"{board.client}-{certificate}"
+        name = f"{board.client}-permanent-{certificate}"
         board.each(("GET", server.listen(f"tls:{certificate}", name=name), {}))
         if (count := server.conns()[name]["connections"]) != 1:
             wrong.append(f"{certificate}: {count}")

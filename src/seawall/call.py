@@ -30,7 +30,7 @@ from .hosts import find
 from .policy.bulkhead import BulkheadState
 from .policy.origin_state import OriginState
 from .policy.origins import Origins
-from .policy.outcome import THROTTLED, Outcome, Request, is_failure, is_suspect
+from .policy.outcome import THROTTLED, Outcome, Request, is_failure, is_suspect, is_transparent
 from .policy.propagation import headers
 from .policy.slots import Slots
 from .settings import Bulkhead, Policy, Propagation, Retry
@@ -167,6 +167,8 @@ class Layers:
             if release is not None:
                 release()
             del response
+            if hop.progress is not None and hop.progress.address is not None and not is_transparent(outcome):
+                hop.avoid += (hop.progress.address,)
             hop.last_error, hop.progress = outcome.error or hop.last_error, None
             hop.timer.reschedule(hop.call.deadline_at)  # the body of this attempt may have pushed it ahead
             self._events.emit(RetryScheduled(exchange.origin, len(hop.call.attempts) + 1, wait, outcome.name))

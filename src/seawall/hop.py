@@ -9,6 +9,7 @@ from random import Random
 from typing import Any, TypeVar
 
 from .events import Attempt, History, Progress
+from .origin import Address
 from .policy.deadline import Pace, earliest, inherited
 from .policy.origin_state import OriginState
 from .settings import UNSET, Policy, Retry
@@ -69,6 +70,7 @@ class Hop:
 
     __slots__ = (
         "_pace",
+        "avoid",
         "call",
         "has_token",
         "is_repeated",
@@ -86,6 +88,7 @@ class Hop:
         self.policy = policy
         self.timer = timer
         self.now = now
+        self.avoid: tuple[Address, ...] = ()  # where attempts of it failed
         self.has_token = False  # of the budget, for a retry that is not under way yet
         self.is_repeated = False  # what this hop's attempts lead to is repeated with them, if they fail
         self.progress: Progress | None = None
@@ -96,9 +99,7 @@ class Hop:
         """A new attempt."""
         self._pace = None
         self.progress = progress = Progress(self.now, started_at)
-        if self.call.attempts:
-            origin = self.state.origin
-            progress.avoid = tuple(a.address for a in self.call.attempts if a.address and a.origin == origin)
+        progress.avoid = self.avoid
         return progress
 
     def sent(self) -> None:

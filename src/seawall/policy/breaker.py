@@ -3,8 +3,8 @@ The breaker of one origin: closed, open, half-open. Synchronous; time and chance
 
 Rules: it sees attempts, not calls. Each admission carries the generation it was made in, and an outcome of an older
 generation changes nothing: what began before the breaker opened can neither close nor reopen it. An admission is ended
-once, by `record` or, where the outcome says nothing (cancelled, rejected by ourselves), by `release`. Probes that don't
-end are given up after as long as it was open for, and others are let through.
+once, by `record` or, where the outcome says nothing (cancelled, rejected by ourselves), by `release`. Where
+probes don't end, others take their places after as long as it was open for; half-open never sticks.
 """
 
 from __future__ import annotations
@@ -101,10 +101,12 @@ class BreakerState:
             return self.generation
         if self.state in FORCED:
             return self.generation if self.state == FORCED[1] else None
-        is_stuck = self.state == "half-open" and now - self._probing_since >= self._settings.open_for
-        if (self.state == "open" and now >= self._until) or is_stuck:
-            self._move("half-open", "no probe ended" if is_stuck else "time for probes", now)
+        if self.state == "open" and now >= self._until:
+            self._move("half-open", "time for probes", now)
             self._probes_out = self._probes_done = self._probe_failures = 0
+            self._probing_since = now
+        elif self.state == "half-open" and now - self._probing_since >= self._settings.open_for:
+            self._probes_out = 0  # they may be stuck; if they end all the same, they count
             self._probing_since = now
         if self.state == "open" or self._probes_out + self._probes_done >= self._settings.probes:
             return None
@@ -124,7 +126,7 @@ class BreakerState:
     def release(self, generation: int) -> None:
         """End an admission that says nothing of the origin; a probe gives its place back."""
         if generation == self.generation and self.state == "half-open":
-            self._probes_out -= 1
+            self._probes_out = max(0, self._probes_out - 1)
 
     def record(
         self,
@@ -146,7 +148,7 @@ class BreakerState:
             return
         is_slow = duration >= self._slow_call
         if self.state == "half-open":
-            self._probes_out -= 1
+            self._probes_out = max(0, self._probes_out - 1)
             self._probes_done += 1
             self._probe_failures += is_failure or is_slow
             self._decide(now, retry_after)
@@ -178,7 +180,7 @@ class BreakerState:
         allowed = self._settings.probes * self._settings.failure_rate
         if self._probe_failures >= allowed:
             self._open(now, f"{self._probe_failures} of {self._probes_done} probes failed", retry_after)
-        elif self._probes_done == self._settings.probes:
+        elif self._probes_done >= self._settings.probes:
             self._buckets.clear()
             self._openings = 0
             self._move("closed", "the probes succeeded", now)

@@ -8,7 +8,7 @@ the hand-over passes the permit on. A permit belongs to nobody: it may be releas
 from __future__ import annotations
 
 import asyncio
-from collections import deque
+from collections import OrderedDict
 from typing import NamedTuple
 
 from ..errors import BulkheadFull
@@ -25,7 +25,7 @@ class BulkheadStatistics(NamedTuple):
 class BulkheadState:
     """What lives of `seawall.Bulkhead`."""
 
-    __slots__ = ("_in_flight", "_max", "_max_waiting", "_name", "_setting", "_standing_since", "_waiters", "_waiting")
+    __slots__ = ("_in_flight", "_max", "_max_waiting", "_name", "_setting", "_standing_since", "_waiters")
 
     def __init__(self, name: str, max_concurrent: int, *, setting: str, max_waiting: int | None = None) -> None:
         self._name = name
@@ -33,8 +33,7 @@ class BulkheadState:
         self._max = max_concurrent
         self._max_waiting = max_waiting
         self._in_flight = 0
-        self._waiters: deque[asyncio.Future[None]] = deque()  # cancelled ones are skipped at their turn
-        self._waiting = 0
+        self._waiters: OrderedDict[asyncio.Future[None], None] = OrderedDict()  # in the order they came
         self._standing_since = 0.0
 
     def __repr__(self) -> str:
@@ -53,7 +52,7 @@ class BulkheadState:
 
     def try_acquire(self) -> bool:
         """A permit without waiting, where there is one and nobody waits for it."""
-        if self._in_flight < self._max and not self._waiting:
+        if self._in_flight < self._max and not (self._waiters and self._waiting):
             self._in_flight += 1
             return True
         return False
@@ -76,14 +75,13 @@ class BulkheadState:
         waiter: asyncio.Future[None] = loop.create_future()
         if not self._waiting:
             self._standing_since = loop.time()
-        self._waiters.append(waiter)
-        self._waiting += 1
+        self._waiters[waiter] = None
         timer = None if timeout is None else loop.call_later(timeout, self._expire, waiter, timeout)
         try:
             await waiter
         except asyncio.CancelledError:
             if waiter.cancelled():
-                self._leave()
+                self._waiters.pop(waiter, None)
             elif waiter.exception() is None:  # granted, and cancelled before it could be used
                 self.release()
             raise  # (one that expired has left already)
@@ -99,24 +97,25 @@ class BulkheadState:
         else:
             waiter.set_result(None)
 
+    @property
+    def _waiting(self) -> int:
+        """Of those who wait; whoever was cancelled, and has not run since, is taken out."""
+        while self._waiters and (first := next(iter(self._waiters))).done():
+            del self._waiters[first]
+        return len(self._waiters)
+
     def _next(self) -> asyncio.Future[None] | None:
         """The longest waiter, which waits no more."""
-        while self._waiters:
-            waiter = self._waiters.popleft()
-            if not waiter.done():
-                self._waiting -= 1
-                return waiter
-        return None
+        if not self._waiting:
+            return None
+        waiter = next(iter(self._waiters))
+        del self._waiters[waiter]
+        return waiter
 
     def _expire(self, waiter: asyncio.Future[None], timeout: float) -> None:
         if not waiter.done():
-            self._leave()
+            self._waiters.pop(waiter, None)
             waiter.set_exception(self._full(f"no permit within {timeout:g} s", timeout))
-
-    def _leave(self) -> None:
-        self._waiting -= 1
-        if len(self._waiters) > 2 * self._waiting + 16:  # most of it has left
-            self._waiters = deque(each for each in self._waiters if not each.done())
 
     def _full(self, why: str, waited: float) -> BulkheadFull:
         return BulkheadFull(

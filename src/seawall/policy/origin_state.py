@@ -20,6 +20,7 @@ MAX_PARTS = 1024  # of one origin
 TROUBLE_WEIGHT = 0.2  # of the last attempt: four failures in a row are trouble, the three of one call are not
 TROUBLE_BEGINS = 0.5  # share of failures; the breaker's
 TROUBLE_ENDS = 0.25
+TROUBLE_LASTS = 30.0  # s without news; then it is forgotten
 HOPELESS_AFTER = 5.0  # s in trouble; as long as a breaker is open, and longer than a restart or a blip
 PAUSE_SPREAD = 0.1  # of a pause: over so much of its length again those start who were held back
 SHED_SHARE = 0.1  # of the recent attempts failed: from here on, a standing queue is shed
@@ -38,6 +39,7 @@ class OriginState:
     parts: OrderedDict[Hashable, BulkheadState] = field(default_factory=OrderedDict)
     trouble: float = 0.0  # share of failures among the last few attempts
     troubled_since: float | None = None
+    noted_at: float = 0.0
     paused_until: float = 0.0
     pause_spread: float = 0.0
 
@@ -102,9 +104,14 @@ class OriginState:
         What the breaker sees in many attempts, this sees in few: a thousand clients of a call every three seconds each
         have a budget that never ends, and together are the outage.
         """
-        return self.troubled_since is not None and now - self.troubled_since >= HOPELESS_AFTER
+        if self.troubled_since is None or now - self.noted_at >= TROUBLE_LASTS:
+            return False
+        return now - self.troubled_since >= HOPELESS_AFTER
 
     def _note(self, now: float, *, is_failure: bool) -> None:
+        if now - self.noted_at >= TROUBLE_LASTS:
+            self.trouble, self.troubled_since = 0.0, None
+        self.noted_at = now
         self.trouble += ((1.0 if is_failure else 0.0) - self.trouble) * TROUBLE_WEIGHT
         if self.trouble >= TROUBLE_BEGINS:
             self.troubled_since = now if self.troubled_since is None else self.troubled_since

@@ -4,14 +4,15 @@ The client-wide cap of connections: slots, and turns among the origins that wait
 Rules: the next slot goes to the origin that holds the fewest, of equals to the one that has waited longest; within an
 origin it is first in, first out. A connection that becomes free goes to its own origin's next waiter, unless another
 origin holds none, or two fewer: moving a slot costs a dial, so it is moved only where that makes them more equal.
-Whoever is cancelled after a hand-over passes it on.
+Whoever is cancelled after a hand-over passes it on. A waiter that was cancelled but has not run yet
+waits no more: whoever looks for the next one takes it out.
 """
 
 from __future__ import annotations
 
 import asyncio
 import heapq
-from collections import deque
+from collections import OrderedDict
 from collections.abc import Callable
 from itertools import count
 from typing import Any
@@ -25,12 +26,11 @@ __all__ = ["Slots"]
 class _Line:
     """An origin's slots, and those who wait for one more."""
 
-    __slots__ = ("held", "since", "waiters", "waiting")
+    __slots__ = ("held", "since", "waiters")
 
     def __init__(self) -> None:
         self.held = 0
-        self.waiting = 0
-        self.waiters: deque[asyncio.Future[Any]] = deque()  # cancelled ones are skipped at their turn
+        self.waiters: OrderedDict[asyncio.Future[Any], None] = OrderedDict()  # in the order they came
         self.since = 0  # its turn among those who hold as many
 
 
@@ -70,7 +70,7 @@ class Slots:
     def is_next(self, origin: Origin) -> bool:
         """Whether what becomes free of *origin*'s connections is for one of its own waiters."""
         line = self._lines.get(origin)
-        if line is None or not line.waiting:
+        if line is None or not self._is_waiting(line):
             return False
         first = self._first()
         if first is None or first == origin:
@@ -104,17 +104,17 @@ class Slots:
         loop = asyncio.get_running_loop()
         waiter: asyncio.Future[Any] = loop.create_future()
         line = self._line(origin)
-        line.waiters.append(waiter)
-        line.waiting += 1
+        is_first = not self._is_waiting(line)
+        line.waiters[waiter] = None
         self._waiting += 1
-        if line.waiting == 1:
+        if is_first:
             self._take_turn(origin, line)
         timer = None if timeout is None else loop.call_later(timeout, self._expire, waiter, origin, timeout)
         try:
             return await waiter
         except asyncio.CancelledError:
             if waiter.cancelled():
-                self._leave(line)
+                self._remove(line, waiter)
                 self._tidy(origin, line)
             elif waiter.exception() is None:  # granted, and cancelled before it could be used
                 if waiter.result() is None:
@@ -131,7 +131,7 @@ class Slots:
         line = self._lines[origin]
         first = self._first()  # as things stand: or an origin that gives its only slot back would be first again
         line.held -= 1
-        if line.waiting:
+        if self._is_waiting(line):
             self._push(origin, line)
         if first is None:
             self._in_use -= 1
@@ -140,7 +140,7 @@ class Slots:
             waiter = self._next(mine)
             assert waiter is not None
             mine.held += 1
-            if mine.waiting:
+            if self._is_waiting(mine):
                 self._take_turn(first, mine)
             waiter.set_result(None)
         self._tidy(origin, line)
@@ -153,8 +153,8 @@ class Slots:
 
     def _tidy(self, origin: Origin, line: _Line) -> None:
         """Forget an origin that holds nothing and waits for nothing."""
-        if not line.held and not line.waiting:
-            self._lines.pop(origin, None)
+        if not line.held and not line.waiters and self._lines.get(origin) is line:
+            del self._lines[origin]
 
     def _take_turn(self, origin: Origin, line: _Line) -> None:
         """Behind all others that hold as many."""
@@ -163,7 +163,7 @@ class Slots:
 
     def _push(self, origin: Origin, line: _Line) -> None:
         if len(self._turns) > 2 * len(self._lines) + 64:  # most of it is outdated
-            self._turns = [(each.held, each.since, of) for of, each in self._lines.items() if each.waiting]
+            self._turns = [(each.held, each.since, of) for of, each in self._lines.items() if each.waiters]
             heapq.heapify(self._turns)
         heapq.heappush(self._turns, (line.held, line.since, origin))
 
@@ -172,32 +172,38 @@ class Slots:
         while self._turns:
             held, since, origin = self._turns[0]
             line = self._lines.get(origin)
-            if line is not None and line.waiting and (held, since) == (line.held, line.since):
+            if line is not None and self._is_waiting(line) and (held, since) == (line.held, line.since):
                 return origin
             heapq.heappop(self._turns)
         return None
 
+    def _is_waiting(self, line: _Line) -> bool:
+        """Whether somebody of it does; whoever was cancelled, and has not run since, is taken out."""
+        while line.waiters:
+            waiter = next(iter(line.waiters))
+            if not waiter.done():
+                return True
+            self._remove(line, waiter)
+        return False
+
     def _next(self, line: _Line) -> asyncio.Future[Any] | None:
         """Its longest waiter, which waits no more."""
-        while line.waiters:
-            waiter = line.waiters.popleft()
-            if not waiter.done():
-                line.waiting -= 1
-                self._waiting -= 1
-                return waiter
-        return None
+        if not self._is_waiting(line):
+            return None
+        waiter = next(iter(line.waiters))
+        self._remove(line, waiter)
+        return waiter
 
-    def _leave(self, line: _Line) -> None:
-        line.waiting -= 1
-        self._waiting -= 1
-        if len(line.waiters) > 2 * line.waiting + 16:  # most of it has left
-            line.waiters = deque(each for each in line.waiters if not each.done())
+    def _remove(self, line: _Line, waiter: asyncio.Future[Any]) -> None:
+        if waiter in line.waiters:
+            del line.waiters[waiter]
+            self._waiting -= 1
 
     def _expire(self, waiter: asyncio.Future[Any], origin: Origin, timeout: float) -> None:
         if waiter.done():
             return
         line = self._lines[origin]
-        self._leave(line)
+        self._remove(line, waiter)
         waiter.set_exception(
             BulkheadFull(
                 f"{origin}: no connection within {timeout:g} s: {self._in_use} of {self._max} are in use, {line.held} "

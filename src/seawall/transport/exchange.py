@@ -191,7 +191,11 @@ class Exchange:
 
     def _decoded(self, response: httpx.Response) -> httpx.Response:
         """*response*, with a decoder of ours where its body is compressed."""
-        decoder = decoder_for(response.headers, self._max_size, self.request)
+        try:
+            decoder = decoder_for(response.headers, self._max_size, self.request)
+        except BaseException:
+            self.abandon(response)
+            raise
         if decoder is not None:
             set_decoder(response, decoder)
             if isinstance(response.stream, httpx.ByteStream):
@@ -330,7 +334,7 @@ class OverWire(Exchange):
             headers = [(name, name.lower(), value) for name, value in request.headers]
             message = self._message(request.url.target, headers, None, request.stream)
             self._answered = answered = await self._wire.send(message, progress)
-            head, stream = answered.head, _Answer(answered, self.request)
+            head, stream = answered.head, _Answer(answered, self.request, self._check_size)
             return httpcore.Response(head.status, headers=head.raw, content=stream, extensions=answered.extensions)
 
         return await WireTransport(WirePool(ask)).handle_async_request(self.outgoing())
@@ -396,7 +400,14 @@ class OverTransport(Exchange):
             pool.cancel(self.origin)
             raise
         super().own(response, lambda: pool.cancel(self.origin))
-        return response if response.is_stream_consumed else self._decoded(response)
+        if response.is_stream_consumed:
+            return response
+        if isinstance(response.stream, httpx.ByteStream):
+            self._check_size(len(b"".join(response.stream)))
+        elif self._max_size is not None and not self.is_buffered:
+            assert isinstance(response.stream, _Body)
+            response.stream.watch(self._check_size)
+        return self._decoded(response)
 
     def _closer(self, stream: object) -> Callable[[], None]:
         """In a task of its own, for only an await closes it, and who asks may be being cancelled."""

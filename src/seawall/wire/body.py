@@ -36,11 +36,16 @@ class OwningBody:
         self._source = source
         self._abandon = abandon
         self._release: Callable[[], None] | None = release
+        self._check: Callable[[int], None] | None = None
         self._loop = asyncio.get_running_loop()
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
+        received = 0
         try:
             async for part in self._source:
+                if self._check is not None:
+                    received += len(part)
+                    self._check(received)
                 yield part
         except BaseException:
             self._done()
@@ -57,6 +62,10 @@ class OwningBody:
             await self._source.aclose()
         finally:
             self._done()
+
+    def watch(self, check: Callable[[int], None]) -> None:
+        """Have *check* called with the number of bytes that have come, before each part is handed out."""
+        self._check = check
 
     def abandon(self) -> None:
         """Close now, without waiting."""

@@ -188,13 +188,13 @@ class Dialler:
     # Addresses of a name that has several
 
     def has_other(self, origin: Origin, avoid: Sequence[Address]) -> bool:
-        """Whether there is an address to be used but those in *avoid*."""
-        several = self._several.get(origin)
-        return several is not None and any(each not in avoid for each in self._ejections.usable(origin, several))
+        """Whether there is a good address but those in *avoid*."""
+        usable = self._ejections.usable(origin, self._several.get(origin, ()))
+        return any(each not in avoid and not self._is_bad(origin, each) for each in usable)
 
-    def note(self, origin: Origin, address: Address | None, *, is_failure: bool) -> bool:
+    def note(self, origin: Origin, address: Address, *, is_failure: bool) -> bool:
         """How an attempt ended; whether *address* is left out from now on, and its connections with it."""
-        if address is None or origin not in self._several:
+        if origin not in self._several:
             return False
         return self._ejections.record(origin, address, is_failure=is_failure)
 

@@ -16,7 +16,7 @@ from ..dns.caching import CachingResolver
 from ..dns.chain import Chained
 from ..errors import DialTimeout, HandshakeTimeout, ResolveTimeout, SeawallError, WireError
 from ..events import Phase, Progress
-from ..origin import Origin
+from ..origin import Address, Origin
 from .answer import Head
 from .dial import Dialler
 from .http11 import Connection
@@ -160,18 +160,21 @@ class Wire:
         try:
             head = await connection.send(message, progress, trace)
         except WireError as error:
-            if not error.is_stale and self._dialler.note(message.origin, connection.address, is_failure=True):
-                self.pool.drop_idle(message.origin, connection.address)
+            if not error.is_stale:
+                self._note(message.origin, connection.address, is_failure=True)
             if progress.is_reused and progress.phase < Phase.HEADERS:
                 self.pool.drop_idle(message.origin)
             if not progress.is_reused and connection.address is not None and progress.phase >= Phase.SENDING:
                 # It took the connection and then broke it, or said nothing: a retry dials another first.
                 self._dialler.mark_bad(message.origin, connection.address)
             raise
-        is_failure = head.status >= 500 and head.status != 501
-        if self._dialler.note(message.origin, connection.address, is_failure=is_failure):
-            self.pool.drop_idle(message.origin, connection.address)
+        self._note(message.origin, connection.address, is_failure=head.status >= 500 and head.status != 501)
         return Answered(head, connection, progress, self.pool, trace)
+
+    def _note(self, origin: Origin, address: Address | None, *, is_failure: bool) -> None:
+        """How an attempt at *address* ended; if it is left out from now on, its connections are too."""
+        if address is not None and self._dialler.note(origin, address, is_failure=is_failure):
+            self.pool.retire(origin, address)
 
     async def aclose(self) -> None:
         self.pool.close()
@@ -243,14 +246,15 @@ class Wire:
             if not timer.expired():
                 raise
             raise self._late(origin, progress, started_at, limit) from error
-        pool_timeout = timeouts.get("pool")
-        given = await pool.reserve(None if pool_timeout is None else max(0.0, pool_timeout - progress.waited), origin)
-        if given is not None:
+        pool_timeout, began_at = timeouts.get("pool"), self._now()
+        left = None if pool_timeout is None else max(0.0, pool_timeout - progress.waited)
+        while (given := await pool.reserve(left, origin)) is not None:
             if given.is_usable:
                 progress.is_reused = True
                 return given
             given.leave()  # it died on the way; its slot is somebody else's by now
-            await pool.reserve(pool_timeout, origin)
+            left = None if left is None else max(0.0, left - (self._now() - began_at))
+            began_at = self._now()
         timer = asyncio.timeout(connect_left)
         try:
             async with timer:

@@ -159,9 +159,10 @@ class Pool:
         if not is_over and self._slots.has_waiters and self._slots.is_next(connection.origin):
             if isinstance(connection, Connection):
                 self._slots.hand_over(connection.origin, connection)
-            else:
+                return
+            if connection.has_room:  # else it is in doubt, and its slot of more use than it
                 self._offer(connection)
-            return
+                return
         if is_over or self._slots.has_waiters or self._max_idle == 0:
             connection.close()
             return
@@ -184,10 +185,16 @@ class Pool:
             if address is None or connection.address == address:
                 self._forget(connection)
                 connection.close()
-        if address is not None:
-            for shared in list(self._shared.get(origin, ())):
-                if shared.address == address:
-                    shared.retire()
+
+    def retire(self, origin: Origin, address: Address) -> None:
+        """No connection of *origin* to *address* is used again; those in use end with what they are used for."""
+        self.drop_idle(origin, address)
+        for connection in list(self._open):
+            if connection.origin == origin and connection.address == address:
+                if isinstance(connection, Connection):
+                    connection.ends_at = self._now()
+                else:
+                    connection.retire()
 
     def close(self) -> None:
         """Close every connection, in use or not."""
