@@ -89,10 +89,12 @@ class Exchange:
     `call.Exchange` for one httpx request. Subclasses say how it is sent.
 
     Attributes:
+        is_own: It goes over our wire.
         is_trusted: Whether the class of an httpx error tells if anything was sent.
         is_buffered: The body is read at once; see `call.Exchange`.
     """
 
+    is_own = False
     is_trusted = True
     is_buffered = False
 
@@ -239,10 +241,9 @@ class Exchange:
 
     def outcome(self, response: httpx.Response, progress: Progress) -> Outcome:
         phase = max(progress.phase, Phase.HEADERS)
-        below = response.extensions.get("seawall")
-        is_settled = isinstance(below, History) and bool(below.note)
+        is_settled = not self.is_own and _is_settled(response)
         if response.status_code < 300:
-            return Outcome(phase, status=response.status_code, is_settled=is_settled)
+            return Outcome(phase, None, response.status_code, None, False, is_settled)
         headers = response.headers
         retry_after = parse_retry_after_ms(headers.get("retry-after-ms"))
         if retry_after is None:
@@ -291,6 +292,8 @@ class Exchange:
 
 class OverWire(Exchange):
     """Over our own wire."""
+
+    is_own = True
 
     def __init__(self, request: httpx.Request, wire: Wire, *, wall: Callable[[], float], max_size: int | None) -> None:
         super().__init__(request, wall=wall, max_size=max_size)
@@ -445,6 +448,12 @@ def _content(request: httpx.Request) -> bytes | None:
 
 def _is_upgraded(exchange: Exchange, response: httpx.Response) -> bool:
     return response.status_code == 101 or (exchange.method == "CONNECT" and response.status_code < 300)
+
+
+def _is_settled(response: httpx.Response) -> bool:
+    """Whether another layer of seawall has retried it, and given up."""
+    below = response.extensions.get("seawall")
+    return isinstance(below, History) and bool(below.note)
 
 
 def _bytes(response: httpx.Response, content: bytes) -> httpx.ByteStream:
