@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import importlib
 import json
 import logging
 import resource
@@ -61,8 +62,7 @@ async def httpx_client(tls: ssl.SSLContext) -> AsyncIterator[Ask]:
 
 @asynccontextmanager
 async def httpx2_client(tls: ssl.SSLContext) -> AsyncIterator[Ask]:
-    import httpx2
-
+    httpx2: Any = importlib.import_module("httpx2")
     limits = httpx2.Limits(max_connections=CONNECTIONS, max_keepalive_connections=CONNECTIONS)
     async with httpx2.AsyncClient(verify=tls, timeout=TIMEOUT, limits=limits, trust_env=False) as client:
         yield _httpx_like(client)
@@ -71,11 +71,11 @@ async def httpx2_client(tls: ssl.SSLContext) -> AsyncIterator[Ask]:
 @asynccontextmanager
 async def httpx_retries_client(tls: ssl.SSLContext) -> AsyncIterator[Ask]:
     import httpx
-    from httpx_retries import RetryTransport
 
+    retries: Any = importlib.import_module("httpx_retries")
     limits = httpx.Limits(max_connections=CONNECTIONS, max_keepalive_connections=CONNECTIONS)
     inner = httpx.AsyncHTTPTransport(verify=tls, limits=limits, trust_env=False)
-    async with httpx.AsyncClient(transport=RetryTransport(transport=inner), timeout=TIMEOUT) as client:
+    async with httpx.AsyncClient(transport=retries.RetryTransport(transport=inner), timeout=TIMEOUT) as client:
         yield _httpx_like(client)
 
 
@@ -114,17 +114,15 @@ async def aiohttp_client(tls: ssl.SSLContext) -> AsyncIterator[Ask]:
 
 @asynccontextmanager
 async def aiohttp_retry_client(tls: ssl.SSLContext) -> AsyncIterator[Ask]:
-    from aiohttp_retry import RetryClient
-
+    theirs: Any = importlib.import_module("aiohttp_retry")
     session = _aiohttp_session(tls)
-    async with RetryClient(client_session=session) as client:
+    async with theirs.RetryClient(client_session=session) as client:
         yield _aiohttp_like(client)
 
 
 @asynccontextmanager
 async def niquests_client(_: ssl.SSLContext) -> AsyncIterator[Ask]:
-    import niquests
-
+    niquests: Any = importlib.import_module("niquests")
     async with niquests.AsyncSession(timeout=TIMEOUT) as session:
         session.trust_env = False
 
