@@ -129,3 +129,19 @@ async def test_without_a_cap():
     """There is always one."""
     slots = Slots(None)
     assert all(slots.try_acquire(A) for _ in range(5000))
+
+
+async def test_cancelled_after_it_expired():
+    """It has left already; nothing is counted twice."""
+    slots = Slots(1)
+    slots.try_acquire(A)
+    task = await waiting(slots, A, timeout=1.0)
+    others = [await waiting(slots, A) for _ in range(2)]
+    others[0].cancel()
+    await asyncio.sleep(0)
+    asyncio.get_running_loop().call_later(1.0, task.cancel)
+    await asyncio.sleep(1.0)
+    await asyncio.gather(task, others[0], return_exceptions=True)
+    slots.release(A)
+    assert await others[1] is None
+    assert (slots.in_use, slots.has_waiters) == (1, False)

@@ -1,0 +1,138 @@
+"""Origins and their states: how many are kept, which go first, and what a retry costs."""
+
+from __future__ import annotations
+
+from random import Random
+
+import pytest
+
+import seawall
+from seawall.events import Events
+from seawall.origin import Origin
+from seawall.policy.origins import MAX_LOOKED_AT, Origins
+from seawall.settings import Policy
+
+
+def make(**settings) -> Origins:
+    policy = {"retry": None, "bulkhead": seawall.Bulkhead(), "breaker": seawall.Breaker(), "budget": seawall.Budget()}
+    return Origins(Policy(deadline=None, **policy | settings), {}, rng=Random(0), events=Events(), now=lambda: 0.0)
+
+
+def origin(number: int) -> Origin:
+    return Origin("http", f"h{number}", 80)
+
+
+def test_least_recently_used_goes_first():
+    """1,024 are kept; one that was asked for again stays."""
+    origins = make()
+    first = origins[origin(0)]
+    for number in range(1, origins.max_origins):
+        origins[origin(number)]
+    assert origins[origin(0)] is first
+    origins[origin(5000)]
+    assert len(list(origins)) == origins.max_origins
+    assert origins[origin(0)] is first
+    assert origin(1) not in {state.origin for state in origins}
+
+
+def test_busy_and_forced_ones_stay():
+    """One with a permit out, and one whose breaker was forced; where nobody can go, there are more for a while."""
+    origins = make()
+    busy, forced = origins[origin(0)], origins[origin(1)]
+    assert busy.bulkhead.try_acquire()
+    forced.breaker.force_open()
+    for number in range(2, 2 * origins.max_origins):
+        origins[origin(number)]
+    kept = list(origins)
+    assert len(kept) == origins.max_origins
+    assert any(state is busy for state in kept)
+    assert any(state is forced for state in kept)
+    for state in kept:
+        state.bulkhead.try_acquire()
+    for number in range(MAX_LOOKED_AT):
+        origins[origin(10**6 + number)].bulkhead.try_acquire()
+    assert len(list(origins)) == origins.max_origins + MAX_LOOKED_AT
+
+
+def test_busy_parts_stay():
+    """The same of the parts of a bulkhead."""
+    state = make(bulkhead=seawall.Bulkhead(partition=lambda request: request))[origin(0)]
+    busy = state.part("busy")
+    busy.try_acquire()
+    for number in range(3000):
+        state.part(number)
+    assert len(state.parts) == 1024
+    assert state.part("busy") is busy
+    assert not state.is_idle
+    busy.release()
+    assert state.is_idle
+
+
+@pytest.mark.parametrize(
+    ("settings", "arguments", "why"),
+    [
+        ({}, {}, ""),
+        ({}, {"deadline_at": 1.0}, "could not finish before the deadline"),
+        ({}, {"deadline_at": 1.1}, ""),
+        ({"budget": None}, {}, ""),
+        ({"budget": seawall.Budget(ratio=0, rate=0, max_balance=0.5)}, {}, "the retry budget is empty"),
+        ({"budget": seawall.Budget(ratio=0, rate=0, max_balance=0.5)}, {"is_free": True}, ""),
+        ({"budget": seawall.Budget(client_rate=0, max_client_balance=0)}, {}, "the retry budget is empty"),
+    ],
+)
+def test_what_a_retry_costs(settings, arguments, why):
+    """A token of each budget, unless it is free; and what stands against it goes before that."""
+    origins = make(**settings)
+    state = origins[origin(0)]
+    before = state.budget.balance(0.0) if state.budget else None
+    said, is_charged = origins.afford(state, 0.0, 1.0, **{"deadline_at": None, "is_free": False} | arguments)
+    assert why in said
+    assert bool(said) == bool(why)
+    assert is_charged is (not why and not arguments.get("is_free", False))
+    if before is not None:
+        assert state.budget.balance(0.0) == before - is_charged
+        if is_charged:
+            origins.refund(state, 0.0)
+            assert state.budget.balance(0.0) == before
+
+
+def test_no_retry_while_the_breaker_is_open_or_trouble_lasts():
+    """Though the budget is full."""
+    origins = make(breaker=seawall.Breaker(min_calls=100))
+    state = origins[origin(0)]
+    for second in range(7):
+        state.leave(None, float(second), is_failure=True)
+    assert state.troubled_since == 3.0
+    assert origins.afford(state, 7.9, 0.1, deadline_at=None, is_free=False) == ("", True)
+    why = ("the origin has been in trouble for too long", False)
+    assert origins.afford(state, 8.0, 0.1, deadline_at=None, is_free=False) == why
+    assert origins.afford(state, 8.0, 0.1, deadline_at=None, is_free=True) == ("", False)
+    for _ in range(5):
+        state.leave(None, 8.0, is_failure=False)
+    assert origins.afford(state, 8.0, 0.1, deadline_at=None, is_free=False) == why
+    state.leave(None, 8.0, is_failure=False)
+    assert origins.afford(state, 8.0, 0.1, deadline_at=None, is_free=False) == ("", True)
+    state.breaker.force_open()
+    assert origins.afford(state, 8.0, 0.1, deadline_at=None, is_free=True) == ("the breaker opened", False)
+
+
+def test_three_failures_of_one_call_are_no_trouble():
+    """The fourth in a row is; what says nothing of the origin changes nothing."""
+    state = make()[origin(0)]
+    for _ in range(3):
+        state.leave(None, 0.0, is_failure=True)
+        state.leave(None, 0.0, is_failure=None)
+    assert state.troubled_since is None
+    state.leave(None, 0.0, is_failure=True)
+    assert state.troubled_since == 0.0
+
+
+def test_breaker_that_opened_meanwhile():
+    """Whoever queued is asked again."""
+    state = make()[origin(0)]
+    generation = state.enter(0.0)
+    assert state.enter_again(generation, 0.0) == generation
+    state.breaker.force_open()
+    with pytest.raises(seawall.BreakerOpen, match="forced open"):
+        state.enter_again(generation, 0.0)
+    assert "forced open probes 0/3" in repr(state.breaker)
