@@ -98,6 +98,18 @@ async def test_freed_connection_is_its_own_origins():
     await asyncio.gather(*tasks)
 
 
+async def test_origin_that_holds_nothing_is_next():
+    """Though one slot moves to and fro: else it would wait for ever behind an origin that is busy with its only one."""
+    slots = Slots(1)
+    slots.try_acquire(A)
+    tasks = [await waiting(slots, A), await waiting(slots, B)]
+    assert not slots.is_next(A)
+    slots.release(A)
+    assert await tasks[1] is None
+    slots.release(B)
+    await tasks[0]
+
+
 async def test_too_late():
     """It says how many there are, how many of these are this origin's, and what to raise."""
     slots = Slots(1)
