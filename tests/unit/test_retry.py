@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from random import Random
 
 import pytest
@@ -9,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from seawall.policy.retry import backoff
-from seawall.policy.retry_after import parse_retry_after
+from seawall.policy.retry_after import parse_retry_after, parse_retry_after_ms
 
 NOW = 1_700_000_000.0  # Tue, 14 Nov 2023 22:13:20 GMT
 
@@ -63,3 +64,31 @@ def test_retry_after_survives_anything(value):
     """Whatever a server writes there."""
     seconds = parse_retry_after(value, wall=lambda: NOW)
     assert seconds is None or seconds >= 0
+
+
+@pytest.fixture
+def _far_away(monkeypatch):
+    """A machine whose clock is not Greenwich's."""
+    monkeypatch.setenv("TZ", "America/New_York")
+    time.tzset()
+    yield
+    monkeypatch.undo()
+    time.tzset()
+
+
+@pytest.mark.usefixtures("_far_away")
+@pytest.mark.parametrize(
+    "value", ["Tue, 14 Nov 2023 22:13:50 GMT", "Tuesday, 14-Nov-23 22:13:50 GMT", "Tue Nov 14 22:13:50 2023"]
+)
+def test_dates_are_of_greenwich(value):
+    """asctime's names no zone, and means that one all the same."""
+    assert parse_retry_after(value, wall=lambda: NOW) == 30
+
+
+@pytest.mark.parametrize(
+    ("value", "seconds"),
+    [("0", 0.0), ("250", 0.25), ("0.5", 0.0005), ("-1", None), ("", None), ("1_0", None), (None, None)],
+)
+def test_retry_after_ms(value, seconds):
+    """Milliseconds, with a fraction or without; garbage is ignored."""
+    assert parse_retry_after_ms(value) == seconds
