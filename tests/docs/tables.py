@@ -11,7 +11,7 @@ import httpx
 
 import seawall
 import seawall.testing
-from seawall import errors
+from seawall import errors, middleware
 from seawall.policy.failures import FAILURES, Failure, Safe
 from seawall.testing.dns import DNS_FAULTS
 from seawall.testing.http.vocabulary import FAULTS, HAMMS, OKHTTP
@@ -111,6 +111,12 @@ def names() -> str:
     }
     rows = [f"| `{name}` | {first} |\n" for name, first in (words | SAID_HERE).items()]
     return "| name | |\n|---|---|\n" + "".join(rows)
+
+
+def middleware_names() -> str:
+    """The same of `seawall.middleware`."""
+    words = {name: first_line(getattr(middleware, name)) for name in middleware.__all__}
+    return table("| name | |", *(f"| `{name}` | {first} |" for name, first in words.items()))
 
 
 def testing_names() -> str:
@@ -215,7 +221,7 @@ def filled(page: str, mark: str, text: str) -> str:
 
 
 PAGES = {
-    DOCS / "reference/api.md": {"api": names, "testing": testing_names},
+    DOCS / "reference/api.md": {"api": names, "middleware": middleware_names, "testing": testing_names},
     DOCS / "reference/errors.md": {"errors": error_tree},
     DOCS / "reference/failures.md": {"failures": failures, "statuses": statuses},
     DOCS / "reference/defaults.md": {"defaults": defaults},
