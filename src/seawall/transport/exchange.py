@@ -1,39 +1,27 @@
-"""
-`call.Exchange`, twice: over our wire, and over a transport of httpx's or the user's.
-"""
+"""`call.Exchange` for one httpx request: what our wire and other transports have in common."""
 
 from __future__ import annotations
 
 import asyncio
-import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Hashable, Mapping
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import Callable, Hashable, Mapping
+from typing import Any, Final
 
 import httpx
 
-from ..errors import DialError, ResponseTooLarge, SeawallError, UnsupportedScheme, WireError
+from ..errors import ResponseTooLarge, SeawallError
 from ..events import History, Phase, Progress
-from ..exchange import INSIDE, Pacer
+from ..exchange import Pacer
 from ..origin import Origin
 from ..policy.outcome import Outcome
 from ..policy.retry_after import parse_retry_after, parse_retry_after_ms
 from ..settings import Policy
 from ..wire.body import OwningBody
-from ..wire.exchange import Answered, Wire
-from ..wire.message import Message, Triples
-from ..wire.pool import Pool
 from .adopt import as_httpx
-from .decoding import SLICE, SlicedBytes, decoder_for, sliced
-from .patched import is_any_patched
-from .private import EMPTY, answer, origin_of, set_decoder, target_of, triples
+from .decoding import SLICE, SlicedBytes, decoder_for
+from .private import origin_of, set_decoder
 from .replay import RequestBody
 
-if TYPE_CHECKING:
-    import httpcore
-
-logger = logging.getLogger("seawall")
-
-__all__ = ["Exchange", "OverTransport", "OverWire", "check_timeouts"]
+__all__ = ["ENCODING", "Body", "Exchange", "check_timeouts", "nothing"]
 
 UNSENT: Final = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError)
 """Of httpx's own transports, these mean that nothing of the request reached its server."""
@@ -41,47 +29,14 @@ UNSENT: Final = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, ht
 WEBSOCKET: Final = {"ws": "http", "wss": "https"}  # as httpcore takes them: a handshake is a request
 
 KEY: Final = "Idempotency-Key"
-LENGTH: Final = b"content-length"
 ENCODING: Final = b"content-encoding"
 
 DRAIN_MAX: Final = 64 * 1024  # B of a discarded response that are read to keep its connection
 DRAIN_TIMEOUT: Final = 0.05  # s
 
 
-class _Body(OwningBody, httpx.AsyncByteStream):
+class Body(OwningBody, httpx.AsyncByteStream):
     """An owning body, as httpx wants it."""
-
-
-class _Answer(httpx.AsyncByteStream):
-    """Our wire's answer, as httpx wants a stream; its errors are of httpx's classes."""
-
-    def __init__(
-        self, answered: Answered, request: httpx.Request, check_size: Callable[[int], None] | None = None
-    ) -> None:
-        self._answered = answered
-        self._request = request
-        self._check_size = check_size  # of a stream; who reads it at once looks by itself
-
-    async def __aiter__(self) -> AsyncIterator[bytes]:
-        received = 0
-        try:
-            is_encoded = any(name == ENCODING for _, name, _ in self._answered.head.headers)
-            parts = aiter(self._answered)
-            async for part in sliced(parts) if is_encoded else parts:
-                received += len(part)
-                if self._check_size is not None:
-                    self._check_size(received)
-                yield part
-        except SeawallError as error:
-            if isinstance(error, WireError):
-                headers = self._answered.head.headers
-                length = next((f" of {value.decode('latin-1')}" for _, name, value in headers if name == LENGTH), "")
-                error.received = received
-                error.args = (f"{error}; {received}{length} bytes of the body had come",)
-            raise as_httpx(error, self._request) from error.__cause__
-
-    async def aclose(self) -> None:
-        await self._answered.aclose()
 
 
 class Exchange:
@@ -210,7 +165,7 @@ class Exchange:
             release()
             return
         assert isinstance(stream, httpx.AsyncByteStream)
-        response.stream = _Body(stream, release, self._closer(stream))
+        response.stream = Body(stream, release, self._closer(stream))
 
     async def discard(self, response: httpx.Response) -> None:
         """At most 64 kB and 50 ms are read to keep the connection; else it is closed."""
@@ -237,7 +192,7 @@ class Exchange:
 
     def _closer(self, stream: object) -> Callable[[], None]:
         """What closes *stream* without waiting; nothing does, for a stream that isn't ours."""
-        return stream.abandon if isinstance(stream, _Body) else _nothing
+        return stream.abandon if isinstance(stream, Body) else nothing
 
     def outcome(self, response: httpx.Response, progress: Progress) -> Outcome:
         phase = max(progress.phase, Phase.HEADERS)
@@ -290,142 +245,6 @@ class Exchange:
         response.extensions = {**response.extensions, "seawall": history}
 
 
-class OverWire(Exchange):
-    """Over our own wire."""
-
-    is_own = True
-
-    def __init__(self, request: httpx.Request, wire: Wire, *, wall: Callable[[], float], max_size: int | None) -> None:
-        super().__init__(request, wall=wall, max_size=max_size)
-        if self.origin.scheme not in ("http", "https") or not self.origin.host:
-            url = request.url.copy_with(username=None, password=None)
-            error = UnsupportedScheme(f"the URL must begin with http:// or https:// and a host: {str(url)!r}")
-            raise as_httpx(error, request)
-        if not 1 <= self.origin.port <= 65535:
-            raise as_httpx(DialError(f"{self.origin}: the port must be from 1 to 65535", origin=self.origin), request)
-        self._wire = wire
-        self._answered: Answered | None = None
-
-    async def send(self, progress: Progress, pacer: Pacer) -> httpx.Response:
-        self.watch(pacer)
-        if is_any_patched():
-            return self._decoded(await self._send_patched(progress))
-        request = self.outgoing()
-        target = request.extensions.get("target") or target_of(request.url).encode("ascii")
-        message = self._message(target, triples(request.headers), _content(request), request.stream)
-        self._answered = answered = await self._wire.send(message, progress)
-        head, extensions = answered.head, answered.extensions
-        whole = answered.take() if self.is_buffered else None  # most answers are there at once
-        if whole is None:
-            stream: httpx.AsyncByteStream = _Answer(answered, request, None if self.is_buffered else self._check_size)
-        else:
-            self._check_size(len(whole))
-            stream = httpx.ByteStream(whole)
-        response = answer(head.status, head.headers, stream, extensions)
-        for _, name, _ in head.headers:
-            if name == ENCODING:
-                return self._decoded(response)
-        return response
-
-    async def _send_patched(self, progress: Progress) -> httpx.Response:
-        """By way of what a tool has patched; it may have another body for our answer."""
-        import httpcore
-
-        from .detour import WirePool, WireTransport
-
-        async def ask(request: httpcore.Request) -> httpcore.Response:
-            headers = [(name, name.lower(), value) for name, value in request.headers]
-            message = self._message(request.url.target, headers, None, request.stream)
-            self._answered = answered = await self._wire.send(message, progress)
-            head, stream = answered.head, _Answer(answered, self.request, self._check_size)
-            return httpcore.Response(head.status, headers=head.raw, content=stream, extensions=answered.extensions)
-
-        return await WireTransport(WirePool(ask)).handle_async_request(self.outgoing())
-
-    def _message(self, target: bytes, headers: Triples, content: bytes | None, body: Any) -> Message:
-        extensions, heads = self.request.extensions, self._wire.heads
-        return Message(self.origin, self.method.encode(), target, headers, content, body, extensions, heads)
-
-    def attach(self, response: httpx.Response, history: History) -> None:
-        response.extensions["seawall"] = history  # the dict is ours
-
-    def _closer(self, stream: object) -> Callable[[], None]:
-        return _nothing if self._answered is None else self._answered.abandon
-
-
-class OverTransport(Exchange):
-    """
-    Over a transport of httpx or of the user's. It takes a slot of the client-wide cap, until its body is closed.
-
-    Whether anything was sent is told by the class of the error, and only for httpx's own transports: others have been
-    seen to call a lost connection a ConnectTimeout.
-    """
-
-    def __init__(
-        self,
-        request: httpx.Request,
-        send: Callable[[httpx.Request], Awaitable[httpx.Response]],
-        pool: Pool,
-        *,
-        is_trusted: bool,
-        wall: Callable[[], float],
-        max_size: int | None,
-        closing: set[asyncio.Task[None]],
-    ) -> None:
-        super().__init__(request, wall=wall, max_size=max_size)
-        self._send = send
-        self._closing = closing
-        self._pool = pool
-        self.is_trusted = is_trusted
-
-    async def send(self, progress: Progress, pacer: Pacer) -> httpx.Response:
-        self.watch(pacer)
-        pool, pool_timeout = self._pool, self.timeouts.get("pool")
-        await pool.reserve(None if pool_timeout is None else max(0.0, pool_timeout - progress.waited), self.origin)
-        response: httpx.Response | None = None
-        request = self.outgoing()
-        try:
-            progress.reached(Phase.CONNECTING)
-            token = INSIDE.set(pacer)
-            try:
-                response = await self._send(request)
-            finally:
-                INSIDE.reset(token)
-            progress.reached(Phase.HEADERS)
-            if not isinstance(response.stream, httpx.AsyncByteStream):
-                raise TypeError(f"{self._send!r} must return a response with an async stream, not {response.stream!r}")
-        except SeawallError:
-            # Another seawall's, or one that an application below let through: it says nothing of OUR request.
-            progress.reached(Phase.SENDING)
-            pool.cancel(self.origin)
-            raise
-        except BaseException:
-            pool.cancel(self.origin)
-            raise
-        super().own(response, lambda: pool.cancel(self.origin))
-        if response.is_stream_consumed:
-            return response
-        if isinstance(response.stream, httpx.ByteStream):
-            self._check_size(len(b"".join(response.stream)))
-        elif self._max_size is not None and not self.is_buffered:
-            assert isinstance(response.stream, _Body)
-            response.stream.watch(self._check_size)
-        return self._decoded(response)
-
-    def _closer(self, stream: object) -> Callable[[], None]:
-        """In a task of its own, for only an await closes it, and who asks may be being cancelled."""
-        if isinstance(stream, _Body):
-            return stream.abandon
-
-        def close_soon() -> None:
-            assert isinstance(stream, httpx.AsyncByteStream)
-            task = asyncio.get_running_loop().create_task(_close(stream))
-            self._closing.add(task)
-            task.add_done_callback(self._closing.discard)
-
-        return close_soon
-
-
 def check_timeouts(timeouts: Mapping[str, float | None]) -> None:
     """
     httpx takes any number as a timeout.
@@ -436,14 +255,6 @@ def check_timeouts(timeouts: Mapping[str, float | None]) -> None:
     for name, value in timeouts.items():
         if value is not None and not value >= 0:
             raise ValueError(f"timeout: {name} must be >= 0 s or None, not {value!r}")
-
-
-def _content(request: httpx.Request) -> bytes | None:
-    """The body, where it is in memory."""
-    stream = request.stream
-    if stream is EMPTY:
-        return b""
-    return b"".join(stream) if isinstance(stream, httpx.ByteStream) else None
 
 
 def _is_upgraded(exchange: Exchange, response: httpx.Response) -> bool:
@@ -462,12 +273,5 @@ def _bytes(response: httpx.Response, content: bytes) -> httpx.ByteStream:
     return SlicedBytes(content) if is_slow else httpx.ByteStream(content)
 
 
-async def _close(stream: httpx.AsyncByteStream) -> None:
-    try:
-        await stream.aclose()
-    except Exception:
-        logger.debug("%r: closing what was abandoned failed", stream, exc_info=True)
-
-
-def _nothing() -> None:
-    pass
+def nothing() -> None:
+    """In place of a callback that is wanted."""

@@ -28,7 +28,7 @@ from ..wire.dial import Dialler
 from ..wire.exchange import Wire
 from ..wire.pool import Pool
 from .adopt import as_httpx
-from .exchange import OverTransport
+from .over_transport import OverTransport
 from .tls import TLS
 
 __all__ = ["LIMITS", "ResolverTypes", "Shared", "uncapped"]

@@ -18,7 +18,8 @@ from ..events import Listener
 from ..hop import CURRENT, Call
 from ..settings import DNS, UNSET, Breaker, Budget, Bulkhead, Policy, Propagation, Retry, Unset
 from ..stats import Stats
-from .exchange import Exchange, OverWire
+from .exchange import Exchange
+from .over_wire import OverWire
 from .shared import LIMITS, ResolverTypes, Shared, uncapped
 
 __all__ = ["Proxied", "Transport"]

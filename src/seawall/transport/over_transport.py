@@ -1,0 +1,99 @@
+"""`call.Exchange` over a transport of httpx's or the user's."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+
+import httpx
+
+from ..errors import SeawallError
+from ..events import Phase, Progress
+from ..exchange import INSIDE, Pacer
+from ..wire.pool import Pool
+from .exchange import Body, Exchange
+
+__all__ = ["OverTransport"]
+
+logger = logging.getLogger("seawall")
+
+
+class OverTransport(Exchange):
+    """
+    Over a transport of httpx or of the user's. It takes a slot of the client-wide cap, until its body is closed.
+
+    Whether anything was sent is told by the class of the error, and only for httpx's own transports: others have been
+    seen to call a lost connection a ConnectTimeout.
+    """
+
+    def __init__(
+        self,
+        request: httpx.Request,
+        send: Callable[[httpx.Request], Awaitable[httpx.Response]],
+        pool: Pool,
+        *,
+        is_trusted: bool,
+        wall: Callable[[], float],
+        max_size: int | None,
+        closing: set[asyncio.Task[None]],
+    ) -> None:
+        super().__init__(request, wall=wall, max_size=max_size)
+        self._send = send
+        self._closing = closing
+        self._pool = pool
+        self.is_trusted = is_trusted
+
+    async def send(self, progress: Progress, pacer: Pacer) -> httpx.Response:
+        self.watch(pacer)
+        pool, pool_timeout = self._pool, self.timeouts.get("pool")
+        await pool.reserve(None if pool_timeout is None else max(0.0, pool_timeout - progress.waited), self.origin)
+        response: httpx.Response | None = None
+        request = self.outgoing()
+        try:
+            progress.reached(Phase.CONNECTING)
+            token = INSIDE.set(pacer)
+            try:
+                response = await self._send(request)
+            finally:
+                INSIDE.reset(token)
+            progress.reached(Phase.HEADERS)
+            if not isinstance(response.stream, httpx.AsyncByteStream):
+                raise TypeError(f"{self._send!r} must return a response with an async stream, not {response.stream!r}")
+        except SeawallError:
+            # Another seawall's, or one that an application below let through: it says nothing of OUR request.
+            progress.reached(Phase.SENDING)
+            pool.cancel(self.origin)
+            raise
+        except BaseException:
+            pool.cancel(self.origin)
+            raise
+        super().own(response, lambda: pool.cancel(self.origin))
+        if response.is_stream_consumed:
+            return response
+        if isinstance(response.stream, httpx.ByteStream):
+            self._check_size(len(b"".join(response.stream)))
+        elif self._max_size is not None and not self.is_buffered:
+            assert isinstance(response.stream, Body)
+            response.stream.watch(self._check_size)
+        return self._decoded(response)
+
+    def _closer(self, stream: object) -> Callable[[], None]:
+        """In a task of its own, for only an await closes it, and who asks may be being cancelled."""
+        if isinstance(stream, Body):
+            return stream.abandon
+
+        def close_soon() -> None:
+            assert isinstance(stream, httpx.AsyncByteStream)
+            task = asyncio.get_running_loop().create_task(_close(stream))
+            self._closing.add(task)
+            task.add_done_callback(self._closing.discard)
+
+        return close_soon
+
+
+async def _close(stream: httpx.AsyncByteStream) -> None:
+    try:
+        await stream.aclose()
+    except Exception:
+        logger.debug("%r: closing what was abandoned failed", stream, exc_info=True)
