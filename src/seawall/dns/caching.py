@@ -194,6 +194,7 @@ class CachingResolver:
             )
         results = search.results()
         if stale is not None:  # of a family that failed, beside what the other one has
+            await asyncio.sleep(0)  # a lookup that just ended is noted in its callback, which may stand behind us
             results += [old for slot in self._slots(origin.port) if (old := self._old(origin, slot)) is not None]
         return _merge(host, results)
 
