@@ -9,7 +9,8 @@ import pytest
 import seawall
 from seawall.events import Events
 from seawall.origin import Origin
-from seawall.policy.origins import MAX_LOOKED_AT, Origins
+from seawall.policy.origin_state import MAX_LOOKED_AT
+from seawall.policy.origins import Origins
 from seawall.settings import Policy
 
 

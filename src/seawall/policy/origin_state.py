@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
+from typing import Protocol, TypeVar
 
 from ..errors import BreakerOpen
 from ..origin import Origin
@@ -13,7 +14,10 @@ from .breaker import BreakerState
 from .budget import BudgetState
 from .bulkhead import BulkheadState
 
-__all__ = ["MAX_LOOKED_AT", "OriginState", "bulkhead_of"]
+__all__ = ["MAX_LOOKED_AT", "OriginState", "bulkhead_of", "make_room"]
+
+K = TypeVar("K", bound=Hashable)
+S = TypeVar("S", bound="_Forgettable")
 
 MAX_LOOKED_AT = 8  # states per new origin or part, in search of room: the cost must not grow with the busy ones
 MAX_PARTS = 1024  # of one origin
@@ -135,14 +139,7 @@ class OriginState:
             self.parts.move_to_end(key)
             return found
         assert isinstance(self.policy.bulkhead, Bulkhead)
-        for _ in range(MAX_LOOKED_AT):
-            if len(self.parts) < MAX_PARTS:
-                break
-            oldest, bulkhead = next(iter(self.parts.items()))
-            if bulkhead.is_idle:
-                del self.parts[oldest]
-            else:
-                self.parts.move_to_end(oldest)
+        make_room(self.parts, MAX_PARTS)
         found = self.parts[key] = bulkhead_of(f"{self.origin}, part {key!r}", self.policy.bulkhead)
         return found
 
@@ -172,6 +169,25 @@ class OriginState:
     def is_idle(self) -> bool:
         """Nothing of it is in use, and nothing was set by hand: it may be forgotten."""
         return all(bulkhead.is_idle for bulkhead in self.bulkheads) and not (self.breaker and self.breaker.is_forced)
+
+
+class _Forgettable(Protocol):
+    """What may be forgotten while it is idle."""
+
+    @property
+    def is_idle(self) -> bool: ...
+
+
+def make_room(states: OrderedDict[K, S], size: int) -> None:
+    """Forget the least recently used that are idle, until there are fewer than *size*, or too many are busy."""
+    for _ in range(MAX_LOOKED_AT):
+        if len(states) < size:
+            return
+        oldest, state = next(iter(states.items()))
+        if state.is_idle:
+            del states[oldest]
+        else:
+            states.move_to_end(oldest)
 
 
 def bulkhead_of(name: str, settings: Bulkhead) -> BulkheadState:

@@ -15,7 +15,7 @@ from ..origin import Origin
 from ..settings import Breaker, Budget, Bulkhead, Policy
 from .breaker import BreakerState
 from .budget import BudgetState
-from .origin_state import MAX_LOOKED_AT, OriginState, bulkhead_of
+from .origin_state import OriginState, bulkhead_of, make_room
 from .per_host import policy_for
 
 __all__ = ["Origins"]
@@ -45,7 +45,7 @@ class Origins:
         if state is None:
             if self._budget is None and isinstance(self._base.budget, Budget):
                 self._budget = _shared_budget(self._base.budget, self._now())
-            self._make_room()
+            make_room(self._states, self.max_origins)
             state = self._states[origin] = self._new(origin)
         else:
             self._states.move_to_end(origin)
@@ -95,16 +95,6 @@ class Origins:
         for budget in (state.budget, self._budget):
             if state.budget is not None and budget is not None:
                 budget.refund(now)
-
-    def _make_room(self) -> None:
-        for _ in range(MAX_LOOKED_AT):
-            if len(self._states) < self.max_origins:
-                return
-            origin, state = next(iter(self._states.items()))
-            if state.is_idle:
-                del self._states[origin]
-            else:
-                self._states.move_to_end(origin)
 
     def _new(self, origin: Origin) -> OriginState:
         policy = policy_for(origin.host, self._per_host, self._base)
