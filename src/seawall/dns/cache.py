@@ -23,7 +23,7 @@ REFRESH_AT = 0.8  # of the TTL
 MIN_REST, MAX_REST = 0.25, 5.0  # s; RFC 9520 section 3.2 asks resolvers, which have many clients, for 1 s to 5 min
 MAX_GONE = 256  # addresses of one name
 MANY_RETURNS = 4  # a service that fails over and back brings one back each time
-REFRESH_MIN_TTL = 5.0  # s; below it, refreshing ahead doubles the queries for nothing
+REFRESH_FROM = 0.5  # of the TTL; sooner, refreshing ahead doubles the queries for nothing
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,10 +91,11 @@ class Cache:
         if isinstance(answer, Answer):
             ttl = settings.min_ttl if answer.ttl is None else answer.ttl
             ttl = min(max(ttl, settings.min_ttl), settings.max_ttl)
+            # A silent DNS, and then the system's resolver, have each had their time before anybody would wait.
+            refresh_after = max(ttl * REFRESH_FROM, min(ttl * REFRESH_AT, ttl - 2 * settings.stale_wait))
         else:
-            ttl = settings.negative_ttl
-        ahead = ttl * REFRESH_AT if isinstance(answer, Answer) and ttl >= REFRESH_MIN_TTL else ttl
-        entry = Entry(answer, now + ahead, now + ttl)
+            ttl = refresh_after = settings.negative_ttl
+        entry = Entry(answer, now + refresh_after, now + ttl)
         self._compare((host, family), answer)
         self._entries[host, family] = entry
         self._entries.move_to_end((host, family))
@@ -134,6 +135,10 @@ class Cache:
         self._failures[host, family] = Failures(number, error, now + rest)
         while len(self._failures) > self._max:
             self._failures.popitem(last=False)
+
+    def has_failed(self, host: str, family: int) -> bool:
+        """The last lookup of it failed."""
+        return (host, family) in self._failures
 
     def failure(self, host: str, family: int, now: float) -> ResolveError | None:
         """What to raise in place of asking again."""

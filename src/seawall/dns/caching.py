@@ -104,6 +104,8 @@ class CachingResolver:
         for slot, entry in zip(slots, entries, strict=True):
             if now >= entry.refresh_at and self._cache.failure(host, slot, now) is None:
                 self._lookup(host, origin.port, slot)
+        if self._first_asked(host, origin.port, now) + self._settings.stale_wait <= now:
+            self._ask_system(host, origin.port)
         answer = _merge(host, [entry.answer for entry in entries])
         if answer.source in LOOKED_UP:
             answer = answer._replace(source="cache")
@@ -172,11 +174,12 @@ class CachingResolver:
         give_up_at = now + settings.timeout
         stale = self._stale(origin)
         if stale is not None:
-            if not self._is_resting(host, origin.port):
+            if not self._has_failed(host, self._slots(origin.port)):
                 await search.wait(self._first_asked(host, origin.port, now) + settings.stale_wait)
             if not search.is_decided and (system := self._ask_system(host, origin.port)) is not None:
                 search.lookups.append(system)
-                await search.wait(self._asked_at.get((host, SYSTEM), now) + settings.stale_wait)
+                if not self._has_failed(host, (SYSTEM,)):
+                    await search.wait(self._asked_at.get((host, SYSTEM), now) + settings.stale_wait)
             if not search.is_decided:
                 self._count(host, 1)
                 self._events.emit(StaleServed(host, stale.addresses))
@@ -275,10 +278,9 @@ class CachingResolver:
             self._failed(host, slot, found, now)
         self._cache.align(host, slots, now)
 
-    def _is_resting(self, host: str, port: int) -> bool:
-        """Lookups of it keep failing, so nothing is to be expected of the ones that may be under way."""
-        now = self._now()
-        return any(self._cache.failure(host, slot, now) is not None for slot in self._slots(port))
+    def _has_failed(self, host: str, slots: tuple[int, ...]) -> bool:
+        """The last lookup of it failed, so who has something stale need not wait for what comes of the next."""
+        return any(self._cache.has_failed(host, slot) for slot in slots)
 
     def _first_asked(self, host: str, port: int, now: float) -> float:
         """When the lookups of it began: who comes later need not wait as long as the first."""

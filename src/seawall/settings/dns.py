@@ -26,7 +26,8 @@ class DNS:
         negative_ttl: How long "no such name" is kept, s. c-ares does not show the SOA.
         stale_ttl: How long after its end an answer is used where DNS fails, s, with TLS (RFC 8767).
         stale_ttl_plain: The same without TLS, where nothing proves that the address is still theirs.
-        stale_wait: s that a lookup gets before a stale answer is used.
+        stale_wait: s that a lookup gets before a stale answer is used. A name in use is looked up at 80 % of its TTL,
+            or twice this before its end, at half of it at most: then nobody waits.
         fallback_after: s before the system resolver is asked too (at once where c-ares fails).
         resolution_delay: s that the other family is waited for once one has answered (RFC 8305 section 3).
         max_entries: Names kept; the least recently used goes first.

@@ -1,0 +1,118 @@
+"""Names whose DNS falls silent, on the virtual clock: who waits for it, and how long."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+
+import pytest
+
+from seawall.dns.caching import CachingResolver
+from seawall.dns.resolver import Answer
+from seawall.errors import NoAddress
+from seawall.events import Events
+from seawall.origin import Address, Origin
+from seawall.settings import DNS
+
+pytestmark = pytest.mark.anyio
+
+ORIGIN = Origin("http", "quiet.test", 80)
+
+
+class Quiet:
+    """Answers at once, until it is silent; DNS as well as the system's resolver."""
+
+    is_saturated = False
+
+    def __init__(self, ttl: float) -> None:
+        self._ttl = ttl
+        self.is_silent = False
+        self.asked = 0
+
+    async def resolve(self, host: str, port: int, *, family: int = 0) -> Answer:
+        self.asked += family != socket.AF_INET6
+        if self.is_silent:
+            await asyncio.Event().wait()
+        if family == socket.AF_INET6:
+            raise NoAddress(f"{host}: none of that family")
+        return Answer((Address("127.0.0.2"),), self._ttl, "dns")
+
+    async def aclose(self) -> None: ...
+
+
+async def waits(resolver: CachingResolver, *, every: float, seconds: float) -> list[float]:
+    """s that each call took, one after another."""
+    loop = asyncio.get_running_loop()
+    found, until = [], loop.time() + seconds
+    while loop.time() < until:
+        began_at = loop.time()
+        await resolver.resolve(ORIGIN)
+        found.append(loop.time() - began_at)
+        await asyncio.sleep(every)
+    return found
+
+
+@pytest.mark.parametrize("has_system", [False, True])
+@pytest.mark.parametrize("ttl", [1.0, 2.0, 60.0])
+async def test_nobody_waits_for_a_name_in_use(ttl, has_system):
+    """It was asked for again before its time was over, so by then DNS and the system are known to be silent."""
+    upstream, system = Quiet(ttl), Quiet(ttl)
+    resolver = CachingResolver(
+        upstream,
+        DNS(),
+        now=asyncio.get_running_loop().time,
+        events=Events(),
+        fallback=system if has_system else None,
+    )
+    await resolver.resolve(ORIGIN)
+    upstream.is_silent = system.is_silent = True
+    found = await waits(resolver, every=0.01, seconds=ttl + 14.0)
+    assert max(found) == pytest.approx(0.0, abs=0.011)
+    assert resolver.stats()["quiet.test"].stale > 1000
+    assert (system.asked > 1) == has_system
+    await resolver.aclose()
+
+
+async def test_first_alone_waits_for_a_name_out_of_use():
+    """0.2 s, once; who comes while the next lookup is under way has what is old at once."""
+    upstream = Quiet(1.0)
+    resolver = CachingResolver(upstream, DNS(), now=asyncio.get_running_loop().time, events=Events())
+    await resolver.resolve(ORIGIN)
+    upstream.is_silent = True
+    await asyncio.sleep(5.0)
+    first, *others = await waits(resolver, every=0.01, seconds=14.0)
+    assert first == pytest.approx(0.2)
+    assert max(others) == 0.0
+    assert upstream.asked > 3
+    await resolver.aclose()
+
+
+async def test_answer_after_silence_is_used():
+    """Though nobody waits for it: within 5 s of its return."""
+    upstream = Quiet(1.0)
+    resolver = CachingResolver(upstream, DNS(), now=asyncio.get_running_loop().time, events=Events())
+    await resolver.resolve(ORIGIN)
+    upstream.is_silent = True
+    await waits(resolver, every=0.01, seconds=10.0)
+    upstream.is_silent = False
+    await waits(resolver, every=0.01, seconds=5.0 + DNS().timeout)
+    stale = resolver.stats()["quiet.test"].stale
+    await waits(resolver, every=0.01, seconds=2.0)
+    assert resolver.stats()["quiet.test"].stale == stale
+    await resolver.aclose()
+
+
+async def test_refreshed_ahead():
+    """At 0.6 s of a TTL of 1 s, 4 s of 5 s: no query more than that asks, nor before half of it."""
+    loop = asyncio.get_running_loop()
+    for ttl, asked in ((1.0, 17), (5.0, 3), (10.0, 2)):
+        upstream = Quiet(ttl)
+        resolver = CachingResolver(upstream, DNS(), now=loop.time, events=Events())
+        await waits(resolver, every=0.01, seconds=10.0)
+        assert upstream.asked == asked
+        await resolver.aclose()
+    upstream = Quiet(1.0)
+    resolver = CachingResolver(upstream, DNS(stale_wait=0.5), now=loop.time, events=Events())
+    await waits(resolver, every=0.01, seconds=10.0)
+    assert upstream.asked == 20
+    await resolver.aclose()
