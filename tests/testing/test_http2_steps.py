@@ -256,6 +256,29 @@ def test_over_tls(server):
         assert see(tls).end == "FIN"
 
 
+def test_either_as_the_client_offers(server):
+    """HTTP/2 to who offers it, HTTP/1.1 to others; who gives up in the handshake is forgotten."""
+    port = server.listen("h2:either")
+    context = server.client_context()
+    for offered, chosen in ((["h2", "http/1.1"], "h2"), (["http/1.1"], "http/1.1"), ([], None)):
+        if offered:
+            context.set_alpn_protocols(offered)
+        else:
+            context = server.client_context()
+        with connect(port.port) as sock, context.wrap_socket(sock, server_hostname="localhost") as tls:
+            assert tls.selected_alpn_protocol() == chosen
+            if chosen == "h2":
+                client = Peer(tls)
+                client.ask("/x/ok")
+                assert status(client.events()) == ["200"]
+            else:
+                tls.sendall(b"GET /x/ok HTTP/1.1\r\nhost: localhost\r\n\r\n")
+                assert tls.recv(100).startswith(b"HTTP/1.1 200")
+    with connect(port.port):
+        pass
+    assert wait(lambda: (port.connections, port.open) == (4, 0))
+
+
 @pytest.mark.parametrize("step", ["h2", "h2_hang", "h2:clear"])
 def test_connection_ends_with_its_client(server, step):
     """Over TLS as without."""

@@ -34,7 +34,15 @@ pytestmark = pytest.mark.anyio
 @pytest.fixture(scope="module")
 def server():
     with FaultServer() as server:
-        for step in ("h2:clear", "h2", "h2_streams:1:clear", "h2_lower:1:clear", "h2_no_window:clear", "h2_hang:clear"):
+        for step in (
+            "h2:clear",
+            "h2",
+            "h2:either",
+            "h2_streams:1:clear",
+            "h2_lower:1:clear",
+            "h2_no_window:clear",
+            "h2_hang:clear",
+        ):
             server.listen(step)
         server.listen("tls")
         yield server
@@ -123,6 +131,34 @@ async def test_misframed_body(server, client):
         with pytest.raises(seawall.InvalidRequest, match="content-length"):
             await client.post(url, content=parts(), headers={"content-length": length})
     assert client.stats().connections == 1
+
+
+@pytest.mark.parametrize("is_given", [True, False])
+@pytest.mark.parametrize("method", ["GET", "POST"])
+async def test_http1_where_the_server_requires_it(server, trusted, tmp_path, monkeypatch, method, is_given):
+    """HTTP_1_1_REQUIRED (RFC 9113 section 7): asked again over HTTP/1.1, as is all that follows; the body once only."""
+    pem = tmp_path / "ca.pem"
+    pem.write_bytes(server.certificates.authority.cert_pem.bytes())
+    monkeypatch.setenv("SSL_CERT_FILE", str(pem))
+    key = f"http1-{method}-{is_given}"
+    base = f"https://localhost:{server.ports['h2:either'].port}/x"
+    verify = trusted if is_given else True
+    async with no_leaks(), seawall.Client(http2=True, verify=verify) as client:
+        assert (await client.get(f"{base}/ok")).http_version == "HTTP/2"
+        url, content = f"{base}/h2_rst:13,ok?key={key}", b"order" if method == "POST" else None
+        response = await client.request(method, url, content=content)
+        assert (response.status_code, response.http_version) == (200, "HTTP/1.1")
+        assert outcomes(response) == ["StreamRefused", "200"]
+        assert [each.length for each in server.attempts(key)] == [5 if method == "POST" else 0] * 2
+        assert (await client.get(f"{base}/ok")).http_version == "HTTP/1.1"
+        other = await client.get(f"https://localhost:{server.ports['h2'].port}/x/ok")
+        assert other.http_version == "HTTP/2"
+
+
+async def test_http1_is_required_of_who_speaks_none(server, client):
+    """An error that says so."""
+    with pytest.raises(seawall.BadAnswer, match="HTTP_1_1_REQUIRED"):
+        await client.post(at(server, "h2:clear", "http1-none", "h2_rst:13"), content=b"order")
 
 
 @pytest.mark.parametrize("method", ["GET", "POST"])

@@ -33,27 +33,32 @@ class TLS:
     """
 
     def __init__(self, arguments: Mapping[str, Any], alpn: Sequence[str]) -> None:
-        self._alpn = list(alpn)
+        self._alpn = tuple(alpn)
         self._arguments = arguments
-        self._context: ssl.SSLContext | None = None
+        self._contexts: dict[tuple[str, ...], ssl.SSLContext] = {}  # by what they offer
         verify, trusts_env = arguments.get("verify", True), arguments.get("trust_env", True)
         self._is_shared = isinstance(verify, bool) and not arguments.get("cert")
         self._environment = tuple(map(os.environ.get, FROM_ENVIRONMENT)) if trusts_env else ()
         if not self._is_shared or any(self._environment):
             self.context()
 
-    def context(self) -> ssl.SSLContext:
-        context = self._context
+    def context(self, *, http2: bool = True) -> ssl.SSLContext:
+        """
+        Args:
+            http2: False: is not offered, for the server said that it wants HTTP/1.1.
+        """
+        alpn = self._alpn if http2 else tuple(each for each in self._alpn if each != "h2")
+        context = self._contexts.get(alpn)
         if context is None:
-            context = self._context = self._made()
+            context = self._contexts[alpn] = self._made(alpn)
         if not self._is_shared:
-            context.set_alpn_protocols(self._alpn)  # each time: who shares it with us may have set others
+            context.set_alpn_protocols(list(alpn))  # each time: who shares it with us may have set others
         return context
 
-    def _made(self) -> ssl.SSLContext:
+    def _made(self, alpn: tuple[str, ...]) -> ssl.SSLContext:
         given = self._arguments
         if self._is_shared:
-            return _shared(given.get("verify", True), self._environment, tuple(self._alpn))
+            return _shared(given.get("verify", True), self._environment, alpn)
         context = httpx.create_ssl_context(**given)
         if context is not given.get("verify"):
             context.sslobject_class = _resuming()

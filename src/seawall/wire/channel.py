@@ -353,6 +353,10 @@ class Channel(Waiting):
         if code == h2.errors.ErrorCodes.REFUSED_STREAM:
             self.connection.refused()
             self.refuse("REFUSED_STREAM", is_stale=False)
+        elif code == h2.errors.ErrorCodes.HTTP_1_1_REQUIRED and self.connection.on_http1_required is not None:
+            self.connection.on_http1_required()
+            self.connection.retire()
+            self.refuse("HTTP_1_1_REQUIRED", is_stale=True)
         elif not self._is_complete:
             self.fail(BadAnswer, f"the stream was reset: {_name(code)}")
 

@@ -54,6 +54,12 @@ class Ejections(Protocol):
     def usable(self, origin: Origin, addresses: Sequence[Address]) -> list[Address]: ...
 
 
+class Contexts(Protocol):
+    """The TLS context of a connection, which offers HTTP/2 or does not."""
+
+    def __call__(self, *, http2: bool = True) -> ssl.SSLContext: ...
+
+
 class Dialler:
     """Dials, and remembers which addresses failed."""
 
@@ -61,7 +67,7 @@ class Dialler:
         self,
         *,
         now: Callable[[], float],
-        tls: Callable[[], ssl.SSLContext],
+        tls: Contexts,
         guard: Guard | None = None,
         http1: bool = True,
         http2: bool = False,
@@ -76,6 +82,7 @@ class Dialler:
         self._http1 = http1
         self._multiplexed = _multiplexed() if http2 else None
         self._without_http2: OrderedDict[Origin, None] = OrderedDict()  # they were asked, and chose HTTP/1.1
+        self._refusing_http2: OrderedDict[Origin, None] = OrderedDict()  # they speak it, and asked for HTTP/1.1
         self._bad: OrderedDict[tuple[str, int], float] = OrderedDict()
         self._turns: OrderedDict[Origin, int] = OrderedDict()  # dials so far, of names with several addresses
         self._several: dict[Origin, list[Address]] = {}  # those addresses
@@ -114,13 +121,13 @@ class Dialler:
             async with trace.step("connection.connect_tcp", host=origin.host, port=origin.port):
                 sock, address = await self._connect_any(origin, addresses, progress, late)
         progress.address = address
-        kind = self._multiplexed if self._multiplexed and (origin.is_secure or not self._http1) else Connection
+        kind = self._multiplexed if self._multiplexed and self._offers_http2(origin) else Connection
         stream = kind(origin, self._buffer, is_secure=origin.is_secure)
         try:
             await asyncio.get_running_loop().create_connection(lambda: stream, sock=sock)
             if origin.is_secure:
                 progress.reached(Phase.TLS)
-                tls = self._tls()
+                tls = self._tls(http2=kind is not Connection)
                 name = server_hostname or origin.host.removesuffix(".")
                 if trace is None:
                     await stream.handshake(tls, name)
@@ -142,11 +149,12 @@ class Dialler:
 
     def may_share(self, origin: Origin) -> bool:
         """Whether a connection to *origin* is likely to speak HTTP/2."""
-        return (
-            self._multiplexed is not None
-            and (origin.is_secure or not self._http1)
-            and origin not in self._without_http2
-        )
+        return self._offers_http2(origin) and origin not in self._without_http2
+
+    def _offers_http2(self, origin: Origin) -> bool:
+        if self._multiplexed is None or origin in self._refusing_http2:
+            return False
+        return origin.is_secure or not self._http1
 
     def _agreed(self, stream: Connection | Multiplexed) -> Connection | Multiplexed:
         """As what the server chose by ALPN (RFC 7301), or as HTTP/2 where nothing else is spoken here."""
@@ -157,11 +165,11 @@ class Dialler:
                 raise ssl.SSLError("the server chose HTTP/2: somebody else offers it with the same ssl.SSLContext")
             return stream
         if is_chosen or not self._http1:
+            if self._http1:
+                stream.on_http1_required = lambda: _note(self._refusing_http2, stream.origin)
             stream.begin()
             return stream
-        self._without_http2[stream.origin] = None
-        if len(self._without_http2) > MAX_BAD:
-            self._without_http2.popitem(last=False)
+        _note(self._without_http2, stream.origin)
         plain = Connection(stream.origin, self._buffer, is_secure=True)
         plain.take_over(stream)
         return plain
@@ -326,6 +334,12 @@ class Dialler:
         finally:
             progress.dialled(address, began_at, outcome)
         return sock
+
+
+def _note(origins: OrderedDict[Origin, None], origin: Origin) -> None:
+    origins[origin] = None
+    if len(origins) > MAX_BAD:
+        origins.popitem(last=False)
 
 
 def _multiplexed() -> type[Multiplexed]:

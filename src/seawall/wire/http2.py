@@ -48,6 +48,7 @@ class Multiplexed(Stream):
 
     Attributes:
         on_room, on_idle: Called whenever a stream is over: one of several, and the last.
+        on_http1_required: Called when the server says so; None: HTTP/1.1 is not spoken here.
         heard_at: When the server last said anything, s.
     """
 
@@ -69,6 +70,7 @@ class Multiplexed(Stream):
         "h2",
         "heard_at",
         "keep_for",
+        "on_http1_required",
         "on_idle",
         "on_room",
         "origin",
@@ -83,6 +85,7 @@ class Multiplexed(Stream):
         self.heard_at = 0.0
         self.on_room: Callable[[], None] = _nothing
         self.on_idle: Callable[[], None] = _nothing
+        self.on_http1_required: Callable[[], None] | None = None
         config = h2.config.H2Configuration(
             client_side=True,
             header_encoding=None,

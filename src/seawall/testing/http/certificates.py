@@ -64,6 +64,12 @@ class Certificates:
         context.set_alpn_protocols(["h2"])
         return context
 
+    def either(self) -> ssl.SSLContext:
+        """Good, and speaks HTTP/2 with who offers it, else HTTP/1.1."""
+        context = self.good()
+        context.set_alpn_protocols(["h2", "http/1.1"])
+        return context
+
     def rekeyed(self) -> ssl.SSLContext:
         """Good, but with a key of its own each time: no pin on an earlier one fits."""
         return self.good()

@@ -19,12 +19,44 @@ import h2.events
 import h2.exceptions
 import h2.settings
 
-from .connection import rst
+from .connection import Connection, rst
 from .request import Gone, Request
 
-__all__ = ["H2Connection"]
+__all__ = ["Chosen", "H2Connection"]
 
 Settings = dict[h2.settings.SettingCodes | int, int]
+
+
+class Chosen(asyncio.Protocol):
+    """
+    The one or the other, as the client's ALPN has it (RFC 7301).
+
+    Args:
+        http2, http1: Make them.
+    """
+
+    def __init__(self, http2: Callable[[], H2Connection], http1: Callable[[], Connection]) -> None:
+        self._http2 = http2
+        self._http1 = http1
+        self._chosen: asyncio.Future[H2Connection | Connection | None] = asyncio.get_running_loop().create_future()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        tls = transport.get_extra_info("ssl_object")
+        chosen = self._http2() if tls.selected_alpn_protocol() == "h2" else self._http1()
+        for name in ("data_received", "eof_received", "pause_writing", "resume_writing", "connection_lost"):
+            setattr(self, name, getattr(chosen, name))
+        chosen.connection_made(transport)
+        self._chosen.set_result(chosen)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Before the handshake was over."""
+        if not self._chosen.done():
+            self._chosen.set_result(None)
+
+    async def run(self) -> None:
+        """As theirs."""
+        if (chosen := await self._chosen) is not None:
+            await chosen.run()
 
 
 class H2Connection(asyncio.Protocol):

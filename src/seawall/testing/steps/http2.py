@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
+from ..http.connection import Connection
 from ..http.port import Incoming
 from ..http.step import BadStep, Between, step
 from ..http.turn import Turn
@@ -40,8 +41,8 @@ Code = Annotated[int, Between(0, 0xFFFFFFFF)]
 
 
 @step(level="connection", needs=PACKAGES)
-async def h2(incoming: Incoming, over: Security = "tls") -> None:
-    """HTTP/2; "clear": without TLS, and without asking first."""
+async def h2(incoming: Incoming, over: Literal[Security, "either"] = "tls") -> None:
+    """HTTP/2; "clear": without TLS, and without asking first; "either": HTTP/1.1 with who does not offer HTTP/2."""
     await _serve(incoming, over, settings={MAX_STREAMS: 100})
 
 
@@ -130,17 +131,19 @@ async def h2_bad_frame(turn: Turn, what: Literal["size", "stream", "type", "hpac
     await turn.request.hang()
 
 
-async def _serve(incoming: Incoming, over: Security, *, is_silent: bool = False, **arguments: Any) -> None:
-    from ..http.http2 import H2Connection
-
-    context = incoming.port.certificates.kept("http2") if over == "tls" else None
+async def _serve(incoming: Incoming, over: str, *, is_silent: bool = False, **arguments: Any) -> None:
+    from ..http.http2 import Chosen, H2Connection
 
     def protocol(number: int, serve: Any) -> H2Connection:
         connection = H2Connection(number, serve, **arguments)
         connection.is_silent = is_silent
         return connection
 
-    await incoming.serve(context, protocol)
+    if over == "either":
+        context = incoming.port.certificates.kept("either")
+        await incoming.serve(context, lambda *each: Chosen(lambda: protocol(*each), lambda: Connection(*each)))
+        return
+    await incoming.serve(incoming.port.certificates.kept("http2") if over == "tls" else None, protocol)
 
 
 def _connection(turn: Turn) -> H2Connection:
