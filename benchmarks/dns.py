@@ -93,10 +93,10 @@ TABLE: dict[str, tuple[str, list[tuple[str, str, str]]]] = {
 
 
 @contextmanager
-def servers() -> Iterator[tuple[str, str, str]]:
-    """The DNS server's address, and the HTTP server's two ports."""
+def servers(port: int = 0) -> Iterator[tuple[str, str, str]]:
+    """The DNS server's address (0: any port), and the HTTP server's two ports."""
     with (
-        start("benchmarks.dns_server", "dns", core=SERVER_CORE) as names,
+        start("benchmarks.dns_server", "dns", str(port), core=SERVER_CORE) as names,
         start("benchmarks.dns_server", "http", core=SERVER_CORE) as http,
     ):
         assert names.stdout is not None

@@ -19,7 +19,8 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
-from .dns_server import FIRST, SECOND
+from .clients import CLIENTS, Setup
+from .dns_server import FIRST, SECOND, tell
 from .machine import raise_descriptors
 
 TIMEOUT = 5.0  # s
@@ -56,79 +57,28 @@ class Case:
     def url(self, number: int, faults: str = "ttl-60") -> str:
         return f"http://{self.name(number, faults)}:{self.port}/"
 
-    def command(self, command: str) -> str:
-        """Tell the DNS server; the first line that it says."""
-        import dns.message
-        import dns.query
-
-        host, port = self.dns.split(":")
-        query = dns.message.make_query(f"{command}.ctl.test", "TXT")
-        answer = dns.query.tcp(query, host, timeout=TIMEOUT, port=int(port)).answer
-        return answer[0].to_text().split('"')[1]
-
     def queries(self) -> int:
         """That the DNS server was asked since it was reset, both families and repetitions included."""
-        return int(self.command("stats").split()[1])
-
-
-# clients
+        return int(tell(self.dns, "stats").split()[1])
 
 
 @asynccontextmanager
-async def seawall_client(case: Case, *, is_kept: bool) -> AsyncIterator[Get]:
-    import httpx
-
-    import seawall
-
-    limits = httpx.Limits(max_connections=CONNECTIONS, max_keepalive_connections=CONNECTIONS if is_kept else 0)
-    names = seawall.DNS(nameservers=(case.dns,))
-    async with seawall.Client(limits=limits, timeout=TIMEOUT, dns=names) as client:
-
-        async def get(url: str) -> str:
-            return (await client.get(url)).text
-
-        yield get
-
-
-@asynccontextmanager
-async def aiohttp_client(case: Case, *, is_kept: bool) -> AsyncIterator[Get]:
-    """It can't see TTLs: its cache is set to that of the names that change, 1 s in place of 10."""
-    import aiohttp
-
-    resolver = aiohttp.AsyncResolver(nameservers=[case.dns])
-    connector = aiohttp.TCPConnector(limit=CONNECTIONS, resolver=resolver, ttl_dns_cache=1, force_close=not is_kept)
-    async with aiohttp.ClientSession(connector=connector, timeout=aiohttp.ClientTimeout(TIMEOUT)) as session:
-
-        async def get(url: str) -> str:
-            async with session.get(url) as response:
-                return await response.text()
-
-        yield get
-    await resolver.close()
-
-
-@asynccontextmanager
-async def niquests_client(case: Case, *, is_kept: bool) -> AsyncIterator[Get]:
-    """Its resolver has a cache of its own, which goes by TTLs."""
-    niquests: Any = importlib.import_module("niquests")
-    headers = {} if is_kept else {"connection": "close"}
-    async with niquests.AsyncSession(
-        resolver=f"dou://{case.dns}",
-        pool_connections=CONNECTIONS,
-        pool_maxsize=CONNECTIONS,
-        happy_eyeballs=True,
+async def client(case: Case, *, is_kept: bool) -> AsyncIterator[Get]:
+    """aiohttp can't see TTLs: its cache is set to that of the names that change, 1 s in place of 10."""
+    setup = Setup(
         timeout=TIMEOUT,
-        headers=headers,
-    ) as session:
+        deadline=TIMEOUT,
+        connections=CONNECTIONS,
+        is_kept=is_kept,
+        nameserver=case.dns,
+        dns_ttl=1,
+    )
+    async with CLIENTS[case.client](setup) as ask:
 
         async def get(url: str) -> str:
-            text: str = (await session.get(url)).text
-            return text
+            return (await ask("GET", url))[1].decode()
 
         yield get
-
-
-CLIENTS = {"seawall": seawall_client, "aiohttp": aiohttp_client, "niquests": niquests_client}
 
 
 # their resolvers alone
@@ -245,7 +195,7 @@ async def cold(case: Case) -> dict[str, float]:
     """Names that nobody knows yet, all at once, and then the same again."""
     async with NAMES[case.client](case) as resolve:
         await resolve(case.name(COLD))  # code, sockets
-        case.command("reset")
+        tell(case.dns, "reset")
         started_at = time.perf_counter()
         lost = await _lost(case, resolve)
         wall = time.perf_counter() - started_at
@@ -309,7 +259,7 @@ async def dead_names(case: Case) -> dict[str, float]:
     beside: list[float] = []
     threads_alone: list[float] = []
     threads: list[float] = []
-    async with CLIENTS[case.client](case, is_kept=True) as get:
+    async with client(case, is_kept=True) as get:
         for number in range(HEALTHY + 1):
             await timed(get, case.url(number), alone, [])
             await _thread(threads_alone)
@@ -356,11 +306,11 @@ async def outage(case: Case) -> dict[str, float]:
     first: list[float] = []
     rest: list[float] = []
     bodies: list[str] = []
-    async with CLIENTS[case.client](case, is_kept=False) as get:
+    async with client(case, is_kept=False) as get:
         await asyncio.gather(*(get(url) for url in urls))
         for url in urls:
             await timed(get, url, before, [])
-        case.command(f"dead-{case.seconds}")
+        tell(case.dns, f"dead-{case.seconds}")
         alive_at = time.perf_counter() + case.seconds
         await asyncio.sleep(1.2)
         tasks, times = [], first
@@ -401,7 +351,7 @@ async def moved(case: Case) -> dict[str, float]:
     last_old = [0.0]
     failed = 0
     started_at = time.perf_counter()
-    async with CLIENTS[case.client](case, is_kept=True) as get:
+    async with client(case, is_kept=True) as get:
 
         async def worker() -> None:
             nonlocal failed
@@ -425,7 +375,7 @@ async def hole(case: Case) -> dict[str, float]:
     alone: list[float] = []
     first: list[float] = []
     later: list[float] = []
-    async with CLIENTS[case.client](case, is_kept=False) as get:
+    async with client(case, is_kept=False) as get:
         for _ in range(LATER + 1):
             await timed(get, one, alone, [])
         await timed(get, two, first, [])
@@ -453,7 +403,7 @@ CASES = {
 def main(what: str, client: str, dns: str, port: str, hole_port: str, seconds: str) -> None:
     raise_descriptors()
     case = Case(client, dns, int(port), int(hole_port), int(seconds))
-    case.command("revive")
+    tell(case.dns, "revive")
     result = asyncio.run(CASES[what](case))
     if closing_at := result.pop("closing_at", None):
         result["end_ms"] = (time.perf_counter() - closing_at) * 1e3

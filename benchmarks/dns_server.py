@@ -1,9 +1,11 @@
 """
-The other side of `dns`, each in a process of its own: ``python -m benchmarks.dns_server dns`` and ``http`` print their
-ports and end with their standard input.
+The other side of `dns`, each in a process of its own: ``python -m benchmarks.dns_server dns [PORT]`` and ``http``.
+
+They print their ports, and end with their standard input.
 
 dns: seawall.testing's server. http: answers with the address that it was asked at, 127.0.0.1 or 127.0.0.2; on the
-second of its ports the first of these is a black hole.
+second of its ports the first of these is a black hole, and so is ::1. Nothing listens at ::1 on the first, nor at
+127.0.0.3.
 """
 
 from __future__ import annotations
@@ -16,9 +18,14 @@ from seawall.testing.dns import DNSServer, Name
 
 from .machine import raise_descriptors
 
-FIRST, SECOND = "127.0.0.1", "127.0.0.2"
+FIRST, SECOND, REFUSES, SIX = "127.0.0.1", "127.0.0.2", "127.0.0.3", "::1"
 BACKLOG = 1024
-ZONE = {"two.test": Name(a=(FIRST, SECOND)), "one.test": Name(a=(SECOND,))}
+ZONE = {
+    "two.test": Name(a=(FIRST, SECOND)),
+    "one.test": Name(a=(SECOND,)),
+    "refused.test": Name(a=(REFUSES, FIRST)),
+    "six.test": Name(a=(SECOND,), aaaa=(SIX,)),
+}
 
 
 class Telling(asyncio.Protocol):
@@ -32,15 +39,27 @@ class Telling(asyncio.Protocol):
         self._transport.write(self._answer * data.count(b"\r\n\r\n"))
 
 
-async def serve(kind: str) -> None:
+def tell(server: str, command: str) -> str:
+    """Tell the DNS server at "ip:port"; the first line that it says."""
+    import dns.message
+    import dns.query
+
+    host, port = server.split(":")
+    query = dns.message.make_query(f"{command}.ctl.test", "TXT")
+    answer = dns.query.tcp(query, host, timeout=5, port=int(port)).answer
+    return answer[0].to_text().split('"')[1]
+
+
+async def serve(kind: str, port: int = 0) -> None:
     loop = asyncio.get_running_loop()
     if kind == "dns":
-        async with DNSServer(ZONE) as names:
+        async with DNSServer(ZONE, port=port) as names:
             print(names.port, flush=True)
             await loop.run_in_executor(None, sys.stdin.read)
         return
-    async with FaultServer() as faults:
+    async with FaultServer() as faults, FaultServer(host=SIX) as others:
         hole = faults.listen("blackhole")
+        others.listen("blackhole", port=hole.port)
         await loop.create_server(Telling, SECOND, hole.port, backlog=BACKLOG)
         good = await loop.create_server(Telling, FIRST, 0, backlog=BACKLOG)
         port = good.sockets[0].getsockname()[1]
@@ -51,4 +70,4 @@ async def serve(kind: str) -> None:
 
 if __name__ == "__main__":
     raise_descriptors()
-    asyncio.run(serve(sys.argv[1]))
+    asyncio.run(serve(sys.argv[1], *map(int, sys.argv[2:])))

@@ -1,4 +1,8 @@
-"""Every fault of the kit against seawall, bare httpx and aiohttp: what each makes of it, and of the next request."""
+"""
+Every fault of the kit against seawall, bare httpx and aiohttp: what each makes of it, and of the next request.
+
+Names are asked for as each client does by itself, of the system's server, where a `namespace` is to be had.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +12,7 @@ import re
 import subprocess
 import sys
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
 from pathlib import Path
@@ -19,11 +24,18 @@ from seawall.testing.http.vocabulary import FAULTS
 from seawall.testing.network import toxic
 from seawall.testing.steps import MALFORMED, ODD
 
-CLIENTS = ("httpx", "aiohttp", "seawall")
+from .clients import CLIENTS
+from .namespace import PORT, is_entered
+
+COMPARED = "httpx,aiohttp,seawall"
+WITHOUT_HTTP2 = ("aiohttp", "aiohttp-retry")
+WITHOUT_DEADLINE = ("httpx", "httpx2", "httpx-retries", "niquests")
+UNTOLD = ("httpx", "httpx2", "httpx-retries")  # can't be pointed at a DNS server
 TIMEOUT = 1.0  # s, each of connect, read, write and pool
 DEADLINE = 3.0  # s, of a call, where a client has one
 SLACK = 0.35  # s beyond the deadline: the machine is shared
 GUARD = 8.0  # s until a cell is given up
+AT_ONCE = 4  # processes
 UPLOAD = 8 * 2**20  # bytes, for what strikes a request's body
 TOXICS = {
     "Latency": "Latency:0.3",
@@ -49,6 +61,7 @@ SURE = {  # in place of what leaves it to chance, or needs more than one request
     "rate:2": "rate:0",
     "dns:droppct-30": "dns:droppct-100",
 }
+SECURE = {"tls": "tls", "h2:either": "h2"}  # ports that many cells share
 HEAVY = ("bomb", "endless_headers", "huge_header", "many_headers", "proxy:long")  # one at a time, at the end
 
 
@@ -106,8 +119,15 @@ def _methods(how: str) -> tuple[str, ...]:
     return ("GET", "POST")
 
 
-def place(cell: Cell, index: int, server: FaultProcess, network: Network, dns: DNSServer) -> None:
-    """Its URL, on a port of its own where it needs one; and that of the good request that follows."""
+def place(
+    cell: Cell, index: int, server: FaultProcess, network: Network, dns: DNSServer, *, is_system: bool = False
+) -> None:
+    """
+    Its URL, on a port of its own where it needs one; and that of the good request that follows.
+
+    Args:
+        is_system: *dns* is whom the system asks.
+    """
     cell.key = f"{cell.client}-{index}"
     cell.good_key = f"{cell.key}-next"
     kind, _, rest = cell.how.partition(":")
@@ -115,7 +135,7 @@ def place(cell: Cell, index: int, server: FaultProcess, network: Network, dns: D
     if cell.method == "POST":
         cell.size = UPLOAD if ":request" in cell.how or cell.how.startswith(("early", "port:h2_no_window")) else 1000
     cell.http2 = "h2" in cell.how
-    if cell.http2 and cell.client == "aiohttp":
+    if cell.http2 and cell.client in WITHOUT_HTTP2:
         cell.skipped = "has no HTTP/2"
     if kind == "port" and rest.startswith("proxy"):
         cell.proxy = server.listen(rest, name=cell.key).replace("https:", "http:")
@@ -125,11 +145,11 @@ def place(cell: Cell, index: int, server: FaultProcess, network: Network, dns: D
         cell.url = f"{base}/x/ok{query}"
         base = server.url if not cell.http2 else server.ports["h2"]
     elif kind == "dns":
-        if cell.client == "httpx":
+        if cell.client in UNTOLD and not is_system:
             cell.skipped = "can't be pointed at a DNS server"
         if rest in ("many-4", "v6only"):
             cell.skipped = "the fault server is not at those addresses"
-        cell.dns = dns.address
+        cell.dns = "" if is_system else dns.address
         port = server.url.rpartition(":")[2]
         base = f"http://good.test:{port}"
         cell.url = f"http://u{cell.key}.{rest}.test:{port}/x/ok{query}"
@@ -153,7 +173,7 @@ def judge(cell: Cell) -> None:
     get, _, post = cell.safe.partition("/")
     safe = (post or get) if cell.method == "POST" else get
     is_answered = cell.outcome[:1] in ("2", "3")
-    if cell.outcome == "gave up" or (cell.client != "httpx" and cell.seconds > DEADLINE + SLACK):
+    if cell.outcome == "gave up" or (cell.client not in WITHOUT_DEADLINE and cell.seconds > DEADLINE + SLACK):
         cell.wrong.append("hangs")
     if cell.is_next_good is False:
         cell.wrong.append("spoils the next request")
@@ -178,35 +198,45 @@ def run(client: str, jobs: list[Cell], authority: Path) -> list[Cell]:
     return [Cell(**each) for each in json.loads(done.stdout)]
 
 
+def matrix(client: str, only: str, server: FaultProcess, authority: Path, *, is_system: bool) -> list[Cell]:
+    """Every cell of one client, judged; each name in a process of its own, for getaddrinfo's threads are stuck."""
+    port = PORT if is_system else 0
+    for step, name in SECURE.items():
+        if name not in server.ports:
+            server.listen(step, name=name)
+    with Network() as network, DNSServer(port=port) as dns:
+        dns.zone["good.test"] = dns.base
+        jobs = [cell for cell in cells(client) if only in cell.how]
+        for index, cell in enumerate(jobs):
+            place(cell, index, server, network, dns, is_system=is_system)
+        names = [cell for cell in jobs if cell.how.startswith("dns:") and is_system]
+        others = [cell for cell in jobs if cell not in names]
+        done = run(client, others, authority) if others else []
+        with ThreadPoolExecutor(AT_ONCE) as pool:
+            done += [cell for found in pool.map(lambda cell: run(client, [cell], authority), names) for cell in found]
+        conns = server.conns()
+        for cell in done:
+            cell.requests = len(server.attempts(cell.key))
+            cell.attempts = _attempts(cell, conns, dns)
+            judge(cell)
+    return done
+
+
 def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks faults", description=__doc__)
+    parser.add_argument("--clients", default=COMPARED, help=f"of {', '.join(CLIENTS)}")
     parser.add_argument("--json", metavar="FILE")
     parser.add_argument("--only", metavar="TEXT", default="", help="faults whose step contains this")
     options = parser.parse_args(arguments)
+    is_system = is_entered("benchmarks", ["faults", *arguments])
+    names = options.clients.split(",")
     results: list[Cell] = []
-    with (
-        tempfile.TemporaryDirectory() as folder,
-        FaultProcess() as server,
-        Network() as network,
-        DNSServer() as dns,
-    ):
-        dns.zone["good.test"] = dns.base
+    with tempfile.TemporaryDirectory() as folder, FaultProcess() as server:
         authority = Path(folder) / "ca.pem"
         authority.write_text(server.ca())
-        for name in ("tls", "h2"):
-            server.listen(name, name=name)
-        for client in CLIENTS:
-            jobs = [cell for cell in cells(client) if options.only in cell.how]
-            for index, cell in enumerate(jobs):
-                place(cell, index, server, network, dns)
-            done = run(client, jobs, authority)
-            conns = server.conns()
-            for cell in done:
-                cell.requests = len(server.attempts(cell.key))
-                cell.attempts = _attempts(cell, conns, dns)
-                judge(cell)
-            results += done
-    report(results)
+        for client in names:
+            results += matrix(client, options.only, server, authority, is_system=is_system)
+    report(results, names)
     if options.json:
         Path(options.json).write_text(json.dumps([asdict(cell) for cell in results], indent=1) + "\n")
     hangs = [cell for cell in results if cell.client == "seawall" and "hangs" in cell.wrong]
@@ -228,7 +258,7 @@ def left_out() -> list[str]:
     return sorted({how for how in hows if how.startswith("py:") or how == "net:Link.down"})
 
 
-def table(results: list[Cell]) -> str:
+def table(results: list[Cell], clients: list[str]) -> str:
     """The sums, in Markdown."""
     words = {
         "hangs": "went on past the deadline (httpx has none: 8 s)",
@@ -239,28 +269,28 @@ def table(results: list[Cell]) -> str:
         "sends a POST again": "sent a POST again that may have been done",
         "tries again in vain": "tried again what won't get better",
     }
-    names = [f"{name} {version(name)}" for name in CLIENTS]
-    rows = ["| | " + " | ".join(names) + " |", "|---" * (len(CLIENTS) + 1) + "|"]
-    mine = {name: [cell for cell in results if cell.client == name and not cell.skipped] for name in CLIENTS}
-    rows.append("| cells | " + " | ".join(str(len(mine[name])) for name in CLIENTS) + " |")
+    heads = [f"{name} {version(name)}" for name in clients]
+    rows = ["| | " + " | ".join(heads) + " |", "|---" * (len(clients) + 1) + "|"]
+    mine = {name: [cell for cell in results if cell.client == name and not cell.skipped] for name in clients}
+    rows.append("| cells | " + " | ".join(str(len(mine[name])) for name in clients) + " |")
     for reason, text in words.items():
-        counts = (sum(reason in cell.wrong for cell in mine[name]) for name in CLIENTS)
+        counts = (sum(reason in cell.wrong for cell in mine[name]) for name in clients)
         rows.append(f"| {text} | " + " | ".join(map(str, counts)) + " |")
     return "\n".join(rows) + "\n"
 
 
-def report(results: list[Cell]) -> None:
+def report(results: list[Cell], clients: list[str]) -> None:
     """A row for each fault, and the sums."""
-    print("; ".join(f"{name} {version(name)}" for name in CLIENTS), end="; ")
+    print("; ".join(f"{name} {version(name)}" for name in clients), end="; ")
     print(f"timeouts {TIMEOUT:g} s each, {DEADLINE:g} s in all where a client can; else defaults; one client per cell")
     print("a cell: outcome, seconds, attempts seen by the server; ! what is wrong with it\n")
-    print(f"{'fault':34} {'':5}" + "".join(f"{client:32}" for client in CLIENTS))
+    print(f"{'fault':34} {'':5}" + "".join(f"{client:32}" for client in clients))
     by_row: dict[tuple[str, str], dict[str, Cell]] = {}
     for cell in results:
         by_row.setdefault((cell.how, cell.method), {})[cell.client] = cell
     for (how, method), row in by_row.items():
-        print(f"{how:34} {method:5}" + "".join(f"{_shown(row[client]):32}" for client in CLIENTS if client in row))
-    print(f"\nnot run: {', '.join(left_out())}\n\n{table(results)}")
+        print(f"{how:34} {method:5}" + "".join(f"{_shown(row[client]):32}" for client in clients if client in row))
+    print(f"\nnot run: {', '.join(left_out())}\n\n{table(results, clients)}")
     print("\nseawall, wrong:")
     for cell in results:
         if cell.client == "seawall" and cell.wrong:

@@ -1,155 +1,37 @@
 """
-One client in one check of `reliability`, in a process of its own.
+One client in one check, in a process of its own: ``python -m benchmarks.reliability.child CHECK CLIENT JOB SETUP``.
 
-``python -m benchmarks.reliability_client CHECK CLIENT JSON CA`` prints what it saw as JSON.
-
-All have 1 s for each of their timeouts, 3 s in all where they know a deadline, and 20 connections; else each is as it
-comes.
+It prints what it saw as JSON. Each is as it comes, but for 1 s for each of its timeouts, and 3 s in all where it knows
+a deadline.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import importlib
+import gc
 import json
 import logging
+import os
 import resource
-import ssl
 import sys
+import threading
 import time
+import warnings
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
 from random import Random
-from typing import Any, Protocol
+from typing import Any
 
-from .machine import raise_descriptors
+from ..clients import CLIENTS, Ask, Setup
+from ..dns_server import tell
+from ..machine import memory, raise_descriptors
 
-TIMEOUT, DEADLINE, CONNECTIONS = 1.0, 3.0, 20
+TIMEOUT, DEADLINE = 1.0, 3.0
 GUARD = 8.0  # s until a call is given up
 RATE, SECONDS = 100, 10  # calls a second in an outage, and for how long
 ISOLATED_RATE, ISOLATED_SECONDS = 400, 8
 CANCELS = 10_000
-
-
-class Ask(Protocol):
-    """A request: its status, headers and body."""
-
-    def __call__(
-        self, method: str, url: str, *, body: Any = None, headers: dict[str, str] | None = None, follow: bool = False
-    ) -> Awaitable[tuple[int, bytes]]: ...
-
-
-def _httpx_like(client: Any) -> Ask:
-    async def ask(
-        method: str, url: str, *, body: Any = None, headers: dict[str, str] | None = None, follow: bool = False
-    ) -> tuple[int, bytes]:
-        response = await client.request(method, url, content=body, headers=headers, follow_redirects=follow)
-        return response.status_code, response.content
-
-    return ask
-
-
-@asynccontextmanager
-async def httpx_client(tls: ssl.SSLContext) -> AsyncIterator[Ask]:
-    import httpx
-
-    limits = httpx.Limits(max_connections=CONNECTIONS, max_keepalive_connections=CONNECTIONS)
-    async with httpx.AsyncClient(verify=tls, timeout=TIMEOUT, limits=limits, trust_env=False) as client:
-        yield _httpx_like(client)
-
-
-@asynccontextmanager
-async def httpx2_client(tls: ssl.SSLContext) -> AsyncIterator[Ask]:
-    httpx2: Any = importlib.import_module("httpx2")
-    limits = httpx2.Limits(max_connections=CONNECTIONS, max_keepalive_connections=CONNECTIONS)
-    async with httpx2.AsyncClient(verify=tls, timeout=TIMEOUT, limits=limits, trust_env=False) as client:
-        yield _httpx_like(client)
-
-
-@asynccontextmanager
-async def httpx_retries_client(tls: ssl.SSLContext) -> AsyncIterator[Ask]:
-    import httpx
-
-    retries: Any = importlib.import_module("httpx_retries")
-    limits = httpx.Limits(max_connections=CONNECTIONS, max_keepalive_connections=CONNECTIONS)
-    inner = httpx.AsyncHTTPTransport(verify=tls, limits=limits, trust_env=False)
-    async with httpx.AsyncClient(transport=retries.RetryTransport(transport=inner), timeout=TIMEOUT) as client:
-        yield _httpx_like(client)
-
-
-@asynccontextmanager
-async def seawall_client(tls: ssl.SSLContext, **settings: Any) -> AsyncIterator[Ask]:
-    import seawall
-
-    async with seawall.Client(verify=tls, timeout=TIMEOUT, deadline=DEADLINE, trust_env=False, **settings) as client:
-        yield _httpx_like(client)
-
-
-def _aiohttp_session(tls: ssl.SSLContext) -> Any:
-    import aiohttp
-
-    return aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(ssl=tls, limit=CONNECTIONS),
-        timeout=aiohttp.ClientTimeout(total=DEADLINE, connect=TIMEOUT, sock_connect=TIMEOUT, sock_read=TIMEOUT),
-    )
-
-
-def _aiohttp_like(session: Any) -> Ask:
-    async def ask(
-        method: str, url: str, *, body: Any = None, headers: dict[str, str] | None = None, follow: bool = False
-    ) -> tuple[int, bytes]:
-        async with session.request(method, url, data=body, headers=headers, allow_redirects=follow) as response:
-            return response.status, await response.read()
-
-    return ask
-
-
-@asynccontextmanager
-async def aiohttp_client(tls: ssl.SSLContext) -> AsyncIterator[Ask]:
-    async with _aiohttp_session(tls) as session:
-        yield _aiohttp_like(session)
-
-
-@asynccontextmanager
-async def aiohttp_retry_client(tls: ssl.SSLContext) -> AsyncIterator[Ask]:
-    theirs: Any = importlib.import_module("aiohttp_retry")
-    session = _aiohttp_session(tls)
-    async with theirs.RetryClient(client_session=session) as client:
-        yield _aiohttp_like(client)
-
-
-@asynccontextmanager
-async def niquests_client(_: ssl.SSLContext) -> AsyncIterator[Ask]:
-    niquests: Any = importlib.import_module("niquests")
-    async with niquests.AsyncSession(timeout=TIMEOUT) as session:
-        session.trust_env = False
-
-        async def ask(
-            method: str, url: str, *, body: Any = None, headers: dict[str, str] | None = None, follow: bool = False
-        ) -> tuple[int, bytes]:
-            verify: Any = sys.argv[4] if url.startswith("https") else True
-            response: Any = await session.request(
-                method, url, data=body, headers=headers, allow_redirects=follow, verify=verify
-            )
-            return response.status_code, response.content
-
-        yield ask
-
-
-CLIENTS: dict[str, Callable[[ssl.SSLContext], Any]] = {
-    "httpx": httpx_client,
-    "httpx2": httpx2_client,
-    "httpx-retries": httpx_retries_client,
-    "aiohttp": aiohttp_client,
-    "aiohttp-retry": aiohttp_retry_client,
-    "niquests": niquests_client,
-    "seawall": seawall_client,
-}
-
-
-# what is done to them
 
 
 async def one(ask: Ask, method: str, url: str, **more: Any) -> dict[str, Any]:
@@ -158,13 +40,14 @@ async def one(ask: Ask, method: str, url: str, **more: Any) -> dict[str, Any]:
     try:
         async with asyncio.timeout(GUARD):
             status, content = await ask(method, url, **more)
-        end, size = str(status), len(content)
+        end, body = str(status), content
     except TimeoutError as error:
         took = time.perf_counter() - began_at
-        end, size = ("no end" if took >= GUARD - 0.01 else type(error).__name__), 0
+        end, body = ("no end" if took >= GUARD - 0.01 else type(error).__name__), b""
     except Exception as error:  # noqa: BLE001
-        end, size = type(error).__name__, 0
-    return {"end": end, "seconds": time.perf_counter() - began_at, "size": size}
+        end, body = type(error).__name__, b""
+    seconds = time.perf_counter() - began_at
+    return {"end": end, "seconds": seconds, "size": len(body), "body": body[:16].decode("latin-1")}
 
 
 async def each(ask: Ask, job: dict[str, Any]) -> Any:
@@ -250,28 +133,20 @@ async def flaky(ask: Ask, job: dict[str, Any]) -> Any:
 
 
 async def isolation(ask: Ask, job: dict[str, Any]) -> Any:
-    """Ten upstreams, of which the last may be bad: first none of them, then that one."""
-    await open_load(ask, job["good"], ISOLATED_RATE, 1.0)  # imports, connections
+    """Upstreams of which the last few may be bad: first none of them, then those."""
+    healthy = len(job["urls"]) - job["bad"]
+    await open_load(ask, job["good"], ISOLATED_RATE, max(1.0, 1.5 * len(job["good"]) / ISOLATED_RATE))
     baseline = await open_load(ask, job["good"], ISOLATED_RATE, 4.0)
     load = await open_load(ask, job["urls"], ISOLATED_RATE, ISOLATED_SECONDS)
 
-    def shown(run: dict[str, Any], count: int) -> dict[str, Any]:
-        healthy = [end for ends in run["ends"][:count] for end in ends]
-        times = sorted(end["seconds"] for end in healthy)
-        return {
-            "calls": len(healthy),
-            "failed": sum(end["end"] != "200" for end in healthy),
-            "p50": times[len(times) // 2],
-            "p99": times[int(len(times) * 0.99)],
-            "lag": run["lag"],
-        }
+    def shown(run: dict[str, Any]) -> dict[str, Any]:
+        ends = [end for ends in run["ends"][:healthy] for end in ends]
+        times = sorted(end["seconds"] for end in ends)
+        failed = sum(end["end"] != "200" for end in ends)
+        return {"calls": len(ends), "failed": failed, "p99": quantile(times, 0.99), "lag": run["lag"]}
 
-    late = [end["seconds"] for end in load["ends"][-1] if end["at"] > ISOLATED_SECONDS - 3]
-    return {
-        "baseline": shown(baseline, 9),
-        "load": shown(load, 9),
-        "bad": sorted(late)[len(late) // 2] if late else None,
-    }
+    late = [end["seconds"] for ends in load["ends"][healthy:] for end in ends if end["at"] > ISOLATED_SECONDS - 3]
+    return {"baseline": shown(baseline), "load": shown(load), "bad": quantile(sorted(late), 0.5) if late else None}
 
 
 async def cancels(ask: Ask, job: dict[str, Any]) -> Any:
@@ -313,9 +188,9 @@ async def mixed(ask: Ask, job: dict[str, Any]) -> Any:
     return (await open_load(ask, urls, RATE, 6.0))["lag"]
 
 
-async def closing(name: str, tls: ssl.SSLContext, job: dict[str, Any]) -> Any:
+async def closing(setup: Setup, name: str, job: dict[str, Any]) -> Any:
     """With 100 calls in flight."""
-    async with CLIENTS[name](tls) as ask:
+    async with CLIENTS[name](setup) as ask:
         calls = [asyncio.create_task(one(ask, "GET", job["slow"])) for _ in range(100)]
         await asyncio.sleep(0.3)
         began_at = time.perf_counter()
@@ -324,29 +199,186 @@ async def closing(name: str, tls: ssl.SSLContext, job: dict[str, Any]) -> Any:
     return {"seconds": took, "open": sum(not call.done() for call in calls)}
 
 
+async def herd(setup: Setup, name: str, job: dict[str, Any]) -> Any:
+    """A call of each of many clients, a hundred at once: all would keep a core busy for longer than they wait."""
+    urls = job["urls"]
+    while batch := [urls.pop() for _ in urls[:100]]:
+        async with contextlib.AsyncExitStack() as stack:
+            asks = [await stack.enter_async_context(CLIENTS[name](setup)) for _ in batch]
+            await asyncio.gather(*(one(ask, "GET", url) for ask, url in zip(asks, batch, strict=True)))
+
+
+async def endurance(setup: Setup, name: str, job: dict[str, Any]) -> Any:
+    """Many calls over many faults, 50 at a time: what is left of them, and what complained."""
+    complaints: list[str] = []
+    warnings.simplefilter("always", ResourceWarning)
+    warnings.showwarning = lambda message, *_, **__: complaints.append(str(message))
+    loop = asyncio.get_running_loop()
+    loop.set_exception_handler(lambda _, context: complaints.append(context["message"]))
+    async with CLIENTS[name](setup) as ask:  # imports, and what is made once
+        await one(ask, "GET", job["urls"][0])
+    await asyncio.sleep(0.2)
+    before, early, number = _held(), 0.0, 0
+    async with CLIENTS[name](setup) as ask:
+
+        async def worker() -> None:
+            nonlocal number, early
+            while number < job["calls"]:
+                number += 1
+                if number == job["calls"] // 5:
+                    gc.collect()
+                    early = memory()[0]
+                await one(ask, "GET", job["urls"][number % len(job["urls"])])
+
+        await asyncio.gather(*(worker() for _ in range(50)))
+        gc.collect()
+        grown = memory()[0] - early
+    await asyncio.sleep(1)
+    gc.collect()
+    await asyncio.sleep(0)
+    return {"grown": grown, "before": before, "after": _held(), "complaints": dict(Counter(complaints))}
+
+
+def _held() -> dict[str, int]:
+    tasks, threads = len(asyncio.all_tasks()), threading.active_count()
+    return {"descriptors": len(os.listdir("/proc/self/fd")), "tasks": tasks, "threads": threads}
+
+
+async def limited(ask: Ask, job: dict[str, Any]) -> Any:
+    """So many calls at that rate: how long those took that were refused, what it does to memory and to the loop."""
+    await one(ask, "GET", job["good"])
+    before = memory()[0]
+    load = await open_load(ask, [job["slow"]], job["rate"], job["seconds"])
+    grown = memory()[1] - before
+    refused = sorted(end["seconds"] for end in load["ends"][0] if end["end"] != "200")
+    ends = Counter(end["end"] for end in load["ends"][0])
+    return {"refused": refused, "ends": dict(ends), "grown": grown, "lag": load["lag"]}
+
+
+async def layers(setup: Setup, name: str, job: dict[str, Any]) -> Any:
+    """A client with its layers and the same without, in turn: the median of each, one call at a time and 20."""
+    bare = {"httpx-retries": "httpx", "aiohttp-retry": "aiohttp"}.get(name, name)
+    off = {"deadline": None, "retry": None, "bulkhead": None, "breaker": None, "budget": None}
+    async with (
+        CLIENTS[bare](Setup(authority=setup.authority, own=off)) as without,
+        CLIENTS[name](Setup(authority=setup.authority)) as ask,
+    ):
+        times: dict[str, list[float]] = {"without": [], "with": []}
+        rates: dict[str, list[float]] = {"without": [], "with": []}
+        for _ in range(job["rounds"]):
+            for kind, asked in (("without", without), ("with", ask)):
+                times[kind] += [(await one(asked, "GET", job["url"]))["seconds"] for _ in range(100)]
+                began_at, left = time.perf_counter(), iter(range(500))
+
+                async def worker(asked: Ask = asked, left: Any = left) -> None:
+                    for _ in left:
+                        await one(asked, "GET", job["url"])
+
+                await asyncio.gather(*(worker() for _ in range(20)))
+                rates[kind].append(500 / (time.perf_counter() - began_at))
+    return {
+        "p50": {kind: quantile(sorted(found[100:]), 0.5) for kind, found in times.items()},
+        "rate": {kind: quantile(sorted(found[1:]), 0.5) for kind, found in rates.items()},
+    }
+
+
+# names
+
+
+async def steady(ask: Ask, job: dict[str, Any]) -> Any:
+    """Calls at that rate, one phase after another, which the DNS server is told of; all ends, by phase."""
+    found = []
+    for command, seconds in job["phases"]:
+        if command:
+            tell(job["server"], command)
+        load = await open_load(ask, [job["url"]], job["rate"], seconds)
+        found.append(sorted(load["ends"][0], key=lambda end: end["at"]))
+    return found
+
+
+async def burst(ask: Ask, job: dict[str, Any]) -> Any:
+    """Calls at once to one URL, the first of which may be cancelled."""
+    calls = [asyncio.create_task(one(ask, "GET", job["url"])) for _ in range(job["calls"])]
+    if job["cancel"]:
+        await asyncio.sleep(0.05)
+        calls.pop(0).cancel()
+    return dict(Counter(end["end"] for end in await asyncio.gather(*calls)))
+
+
+async def dead_name(ask: Ask, job: dict[str, Any]) -> Any:
+    """One call, and what it leaves after a second."""
+    await one(ask, "GET", job["good"])
+    before = _held()
+    end = await one(ask, "GET", job["bad"])
+    await asyncio.sleep(1)
+    return end | {"before": before, "after": _held()}
+
+
+async def beside(ask: Ask, job: dict[str, Any]) -> Any:
+    """Calls to new names, one after another; then the same beside calls to dead ones."""
+    found: dict[str, list[dict[str, Any]]] = {"alone": [], "beside": []}
+    dead: list[asyncio.Task[Any]] = []
+    for kind in found:
+        calls = []
+        for url in job[kind]:
+            calls.append(asyncio.create_task(one(ask, "GET", url)))
+            await asyncio.sleep(0.2)
+        found[kind] = await asyncio.gather(*calls)
+        if kind == "alone":
+            dead = [asyncio.create_task(one(ask, "GET", url)) for url in job["dead"]]
+            await asyncio.sleep(0.1)
+    for call in dead:
+        call.cancel()
+    return found
+
+
+def quantile(values: list[float], share: float) -> float:
+    return values[int(len(values) * share)]
+
+
 CHECKS: dict[str, Callable[[Ask, dict[str, Any]], Awaitable[Any]]] = {
     "each": each,
     "outage": outage,
     "flaky": flaky,
     "isolation": isolation,
+    "limited": limited,
     "cancels": cancels,
     "bomb": bomb,
     "mixed": mixed,
+    "steady": steady,
+    "burst": burst,
+    "dead_name": dead_name,
+    "beside": beside,
+}
+APART: dict[str, Callable[[Setup, str, dict[str, Any]], Awaitable[Any]]] = {  # they make their clients themselves
+    "closing": closing,
+    "herd": herd,
+    "endurance": endurance,
+    "layers": layers,
 }
 
 
-async def main() -> None:
-    check, name, job, authority = sys.argv[1], sys.argv[2], json.loads(sys.argv[3]), sys.argv[4]
+async def run(check: str, name: str, job: dict[str, Any], setup: Setup) -> Any:
     logging.getLogger().addHandler(logging.NullHandler())
     raise_descriptors()
-    tls = ssl.create_default_context(cafile=authority)
-    if check == "closing":
-        print(json.dumps(await closing(name, tls, job)))
-        return
-    settings = {"max_response_size": 10_000_000} if name == "seawall" and check == "bomb" else {}
-    async with CLIENTS[name](tls, **settings) as ask:
-        print(json.dumps(await CHECKS[check](ask, job)))
+    if check in APART:
+        return await APART[check](setup, name, job)
+    async with CLIENTS[name](setup) as ask:
+        return await CHECKS[check](ask, job)
+
+
+def told(settings: dict[str, Any]) -> Setup:
+    """As `Board.run` has written it down."""
+    if bulkhead := settings.pop("bulkhead", None):
+        import seawall
+
+        settings["own"] = {"bulkhead": seawall.Bulkhead(**bulkhead)}
+    return Setup(**{"timeout": TIMEOUT, "deadline": DEADLINE} | settings)
 
 
 if __name__ == "__main__":
-    asyncio.run(main())
+    print(
+        json.dumps(asyncio.run(run(sys.argv[1], sys.argv[2], json.loads(sys.argv[3]), told(json.loads(sys.argv[4])))))
+    )
+    sys.stdout.flush()
+    os._exit(0)  # a thread in getaddrinfo would be waited for

@@ -42,3 +42,13 @@ def test_peers(tmp_path):
         assert cell["failed"] is None
         assert cell["median"] == cell["runs"][0]
         assert f"{cell['median']['cpu_us']:.0f} µs" in rows[cell["client"]]
+
+
+def test_reliability(tmp_path):
+    """A check of one client: its points are in the table, and what was seen in the JSON."""
+    found = tmp_path / "found.json"
+    done = benchmarks("reliability", "--clients", "seawall", "--only", "C8", "--json", str(found))
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "| C8 one-shot body | 1 | yes |" in done.stdout
+    assert "| sum | 1 | 1.0 |" in done.stdout
+    assert json.loads(found.read_text())["C8 one-shot body"]["seawall"][0] == 1.0

@@ -1,0 +1,194 @@
+"""
+The clients that are compared where the network is bad, set alike: each as it comes, but for what a `Setup` says.
+
+Names of modules are given to importlib, so that one need not have them all.
+"""
+
+from __future__ import annotations
+
+import importlib
+import ssl
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+__all__ = ["CLIENTS", "Ask", "Setup"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Setup:
+    """
+    Attributes:
+        timeout: s, of each kind that a client has: connect, read, write, pool.
+        deadline: s in all, where a client has one; None: as it comes.
+        connections: Most of them, where a client has a cap; None: as it comes.
+        authority: File of the one that is trusted.
+        nameserver: "ip:port"; where a client can't be pointed at one, it isn't.
+        dns_ttl: s that aiohttp is to believe an address, for it does not see what a record says.
+        own: More arguments of `seawall.Client`.
+    """
+
+    timeout: float = 1.0
+    deadline: float | None = None
+    connections: int | None = None
+    is_kept: bool = True
+    authority: str | None = None
+    http2: bool = False
+    proxy: str | None = None
+    nameserver: str | None = None
+    dns_ttl: int = 10
+    own: Mapping[str, Any] = field(default_factory=dict)
+
+    def tls(self) -> ssl.SSLContext:
+        return ssl.create_default_context(cafile=self.authority)
+
+    def limits(self, httpx: Any, default: int = 100) -> Any:
+        """httpx's; *default* is its own, which it has no name for."""
+        if self.connections is None and self.is_kept:
+            return None
+        most = self.connections or default
+        return httpx.Limits(max_connections=most, max_keepalive_connections=most if self.is_kept else 0)
+
+
+class Ask(Protocol):
+    """A request: its status and body."""
+
+    def __call__(
+        self, method: str, url: str, *, body: Any = None, headers: dict[str, str] | None = None, follow: bool = False
+    ) -> Awaitable[tuple[int, bytes]]: ...
+
+
+def _httpx_like(client: Any) -> Ask:
+    async def ask(
+        method: str, url: str, *, body: Any = None, headers: dict[str, str] | None = None, follow: bool = False
+    ) -> tuple[int, bytes]:
+        response = await client.request(method, url, content=body, headers=headers, follow_redirects=follow)
+        return response.status_code, response.content
+
+    return ask
+
+
+def _httpx_arguments(setup: Setup, httpx: Any) -> dict[str, Any]:
+    limits = setup.limits(httpx)
+    arguments = {"verify": setup.tls(), "http2": setup.http2, "proxy": setup.proxy, "trust_env": False}
+    return arguments if limits is None else arguments | {"limits": limits}
+
+
+@asynccontextmanager
+async def httpx_client(setup: Setup, module: str = "httpx") -> AsyncIterator[Ask]:
+    httpx: Any = importlib.import_module(module)
+    async with httpx.AsyncClient(timeout=setup.timeout, **_httpx_arguments(setup, httpx)) as client:
+        yield _httpx_like(client)
+
+
+def httpx2_client(setup: Setup) -> AbstractAsyncContextManager[Ask]:
+    return httpx_client(setup, "httpx2")
+
+
+@asynccontextmanager
+async def httpx_retries_client(setup: Setup) -> AsyncIterator[Ask]:
+    import httpx
+
+    retries: Any = importlib.import_module("httpx_retries")
+    arguments = _httpx_arguments(setup, httpx)
+    arguments["proxy"] = httpx.Proxy(setup.proxy) if setup.proxy else None
+    transport = retries.RetryTransport(transport=httpx.AsyncHTTPTransport(**arguments))
+    async with httpx.AsyncClient(transport=transport, timeout=setup.timeout) as client:
+        yield _httpx_like(client)
+
+
+@asynccontextmanager
+async def seawall_client(setup: Setup) -> AsyncIterator[Ask]:
+    import httpx
+
+    import seawall
+
+    arguments = _httpx_arguments(setup, httpx)
+    if setup.nameserver is not None:
+        arguments["dns"] = seawall.DNS(nameservers=(setup.nameserver,))
+    if setup.deadline is not None:
+        arguments["deadline"] = setup.deadline
+    async with seawall.Client(timeout=setup.timeout, **arguments, **setup.own) as client:
+        yield _httpx_like(client)
+
+
+@asynccontextmanager
+async def aiohttp_session(setup: Setup) -> AsyncIterator[Any]:
+    import aiohttp
+
+    resolver = aiohttp.AsyncResolver(nameservers=[setup.nameserver]) if setup.nameserver else None
+    connector = aiohttp.TCPConnector(
+        ssl=setup.tls(),
+        limit=setup.connections or 100,
+        resolver=resolver,
+        ttl_dns_cache=setup.dns_ttl,
+        force_close=not setup.is_kept,
+    )
+    seconds = setup.timeout
+    timeout = aiohttp.ClientTimeout(total=setup.deadline, connect=seconds, sock_connect=seconds, sock_read=seconds)
+    async with aiohttp.ClientSession(connector=connector, timeout=timeout, proxy=setup.proxy) as session:
+        yield session
+    if resolver is not None:
+        await resolver.close()
+
+
+def _aiohttp_like(session: Any) -> Ask:
+    async def ask(
+        method: str, url: str, *, body: Any = None, headers: dict[str, str] | None = None, follow: bool = False
+    ) -> tuple[int, bytes]:
+        async with session.request(method, url, data=body, headers=headers, allow_redirects=follow) as response:
+            return response.status, await response.read()
+
+    return ask
+
+
+@asynccontextmanager
+async def aiohttp_client(setup: Setup) -> AsyncIterator[Ask]:
+    async with aiohttp_session(setup) as session:
+        yield _aiohttp_like(session)
+
+
+@asynccontextmanager
+async def aiohttp_retry_client(setup: Setup) -> AsyncIterator[Ask]:
+    theirs: Any = importlib.import_module("aiohttp_retry")
+    async with aiohttp_session(setup) as session, theirs.RetryClient(client_session=session) as client:
+        yield _aiohttp_like(client)
+
+
+@asynccontextmanager
+async def niquests_client(setup: Setup) -> AsyncIterator[Ask]:
+    niquests: Any = importlib.import_module("niquests")
+    arguments: dict[str, Any] = {"timeout": setup.timeout}
+    if setup.connections is not None:
+        arguments |= {"pool_connections": setup.connections, "pool_maxsize": setup.connections}
+    if setup.nameserver is not None:
+        arguments |= {"resolver": f"dou://{setup.nameserver}", "happy_eyeballs": True}
+    if not setup.is_kept:
+        arguments["headers"] = {"connection": "close"}
+    async with niquests.AsyncSession(**arguments) as session:
+        session.trust_env = False
+        if setup.proxy:
+            session.proxies = {"http": setup.proxy, "https": setup.proxy}
+
+        async def ask(
+            method: str, url: str, *, body: Any = None, headers: dict[str, str] | None = None, follow: bool = False
+        ) -> tuple[int, bytes]:
+            verify = setup.authority if url.startswith("https") and setup.authority else True
+            response: Any = await session.request(
+                method, url, data=body, headers=headers, allow_redirects=follow, verify=verify
+            )
+            return response.status_code, response.content
+
+        yield ask
+
+
+CLIENTS: dict[str, Callable[[Setup], AbstractAsyncContextManager[Ask]]] = {
+    "httpx": httpx_client,
+    "httpx2": httpx2_client,
+    "httpx-retries": httpx_retries_client,
+    "aiohttp": aiohttp_client,
+    "aiohttp-retry": aiohttp_retry_client,
+    "niquests": niquests_client,
+    "seawall": seawall_client,
+}

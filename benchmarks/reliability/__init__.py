@@ -1,0 +1,87 @@
+"""
+A scoreboard of 100 points: what HTTP clients make of faults, outages, bad upstreams, dead names, cancellation, garbage.
+
+A process for each check; each client as it comes, but for its timeouts. A check passes as a whole, or it doesn't, but
+for the matrix of faults (A1), which gives its share.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import tempfile
+from importlib.metadata import version
+from pathlib import Path
+
+from seawall.testing import FaultProcess
+
+from ..clients import CLIENTS
+from ..machine import conditions
+from ..namespace import is_entered
+from . import isolation, matrix, names, outcomes, remains
+from .board import Board, Check, NotRun, Verdict
+
+CHECKS = dict(sorted((matrix.CHECKS | outcomes.CHECKS | isolation.CHECKS | names.CHECKS | remains.CHECKS).items()))
+Found = dict[str, dict[str, Verdict]]
+
+
+def main(arguments: list[str]) -> int:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks reliability", description=__doc__)
+    parser.add_argument("--clients", default=",".join(CLIENTS))
+    parser.add_argument("--only", default="", help="checks whose name begins with this")
+    parser.add_argument("--isolation", action="store_true", help="each bad upstream, kept and new connections, instead")
+    parser.add_argument("--origins", type=int, default=10, help="of --isolation; a tenth of them is bad")
+    parser.add_argument("--json", type=Path)
+    options = parser.parse_args(arguments)
+    is_apart = is_entered("benchmarks", ["reliability", *arguments])
+    clients = options.clients.split(",")
+    print(conditions(tuple(clients), arguments, "reliability"))
+    if not is_apart:
+        print("no namespace here: names are asked of a server on another port, by who can be told of it\n")
+    found: Found = {}
+    with tempfile.TemporaryDirectory() as folder, FaultProcess() as server:
+        authority = Path(folder) / "ca.pem"
+        authority.write_text(server.ca())
+        boards = [Board(client, server, authority, is_apart) for client in clients]
+        if options.isolation:
+            for line in isolation.each_kind(boards, options.origins):
+                print(line, flush=True)
+            return 0
+        for name, (_, check) in CHECKS.items():
+            for board in boards if name.startswith(options.only) else ():
+                verdict = found.setdefault(name, {})[board.client] = judged(check, board)
+                word = "--" if verdict.share is None else "ok" if verdict.share == 1 else "NO"
+                print(f"{word:3} {name:32} {board.client:14} {verdict.text}", flush=True)
+    print("\n" + table(found, clients))
+    if options.json:
+        options.json.write_text(json.dumps(found, indent=1) + "\n")
+    return 0
+
+
+def judged(check: Check, board: Board) -> Verdict:
+    try:
+        return check(board)
+    except NotRun as why:
+        return Verdict(None, str(why))
+    except (ValueError, subprocess.SubprocessError) as error:
+        return Verdict(0, str(error)[-200:])
+
+
+def table(found: Found, clients: list[str]) -> str:
+    """In Markdown."""
+    rows = ["| check | points | " + " | ".join(f"{client} {version(client)}" for client in clients) + " |"]
+    rows.append("|---" * (len(clients) + 2) + "|")
+    sums, total = dict.fromkeys(clients, 0.0), 0.0
+    for name, verdicts in found.items():
+        points = CHECKS[name][0]
+        total += points
+        cells = []
+        for client in clients:
+            share = verdicts[client].share
+            sums[client] += points * (share or 0)
+            words: dict[float | None, str] = {None: "not run", 0: "-", 1: "yes"}
+            cells.append(words.get(share) or f"{points * (share or 0):.1f}")
+        rows.append(f"| {name} | {points} | " + " | ".join(cells) + " |")
+    rows.append(f"| sum | {total:g} | " + " | ".join(f"{sums[client]:.1f}" for client in clients) + " |")
+    return "\n".join(rows) + "\n"

@@ -1,0 +1,79 @@
+"""One client before the servers of the checks, and what a check says of it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from seawall.testing import FaultProcess
+
+from ..machine import child
+
+SLACK = 0.15  # s: the machine is shared
+
+
+class Verdict(NamedTuple):
+    """
+    Attributes:
+        share: Of the points, 0 to 1; None: could not be run.
+        text: What was seen.
+    """
+
+    share: float | None
+    text: str
+
+
+class NotRun(Exception):
+    """It needs what this machine or this client has not."""
+
+
+@dataclass
+class Board:
+    """
+    Attributes:
+        is_apart: In a namespace, where port 53 can be had.
+        seen: What one check leaves for the next.
+    """
+
+    client: str
+    server: FaultProcess
+    authority: Path
+    is_apart: bool
+    keys: int = 0
+    seen: dict[str, Any] = field(default_factory=dict)
+
+    def key(self) -> str:
+        """One of its own."""
+        self.keys += 1
+        return f"check-{self.client}-{self.keys}"
+
+    def url(self, script: str) -> tuple[str, str]:
+        """A key of its own, and the URL."""
+        key = self.key()
+        return key, f"{self.server.url}/x/{script}?key={key}"
+
+    def run(self, check: str, job: dict[str, Any], **setup: Any) -> Any:
+        """What the client's process saw. Raises ValueError: it failed."""
+        told = {"authority": str(self.authority)} | setup
+        output = child(
+            "benchmarks.reliability.child", check, self.client, json.dumps(job), json.dumps(told), seconds=120
+        )
+        return json.loads(output.splitlines()[-1])
+
+    def each(self, *calls: tuple[str, str, dict[str, Any]]) -> list[dict[str, Any]]:
+        """One call after another: method, URL, and what is asked of it."""
+        found: list[dict[str, Any]] = self.run("each", {"calls": calls})
+        return found
+
+    def attempts(self, key: str) -> int:
+        return len(self.server.attempts(key))
+
+
+Check = Callable[[Board], Verdict]
+
+
+def passed(ok: bool, text: str) -> Verdict:
+    return Verdict(float(ok), text)

@@ -1,0 +1,83 @@
+"""D: one bad upstream among good ones, and a slow one with a limit."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from .board import SLACK, Board, Check, Verdict, passed
+from .child import TIMEOUT
+
+KINDS = ("blackhole", "hang", "drip", "503")
+LIMIT, WAITING = 10, 100
+SLOW, QUICKER = 0.8, 0.05  # s that an answer takes: within the read timeout, and such that the queue moves on
+
+
+def isolation(board: Board, bad: str, *, is_kept: bool, origins: int = 10) -> Verdict:
+    """One of ten upstreams is bad: the others lose nothing, p99 <= max(1.1 x, + 5 ms), the loop's <= 1.2 x + 1 ms."""
+    name, step, count = board.key(), "ok" if is_kept else "lie:close", origins // 10
+    server = board.server
+    good = [f"{server.listen('serve', name=f'{name}-{number}')}/x/{step}" for number in range(origins)]
+    if bad == "blackhole":
+        last = [server.listen("blackhole", name=f"{name}-bad-{number}") for number in range(count)]
+    else:
+        last = [url.rpartition("/x/")[0] + f"/x/{bad}" for url in good[-count:]]
+    found = board.run("isolation", {"good": good, "urls": [*good[:-count], *last], "bad": count})
+    base, load = found["baseline"], found["load"]
+    ok = load["failed"] == 0 and load["p99"] <= max(1.1 * base["p99"], base["p99"] + 0.005)
+    ok = ok and load["lag"]["p99"] <= 1.2 * base["lag"]["p99"] + 0.001
+    text = (
+        f"{bad}: {load['failed']} of {load['calls']} failed, "
+        f"p99 {base['p99'] * 1e3:.1f} -> {load['p99'] * 1e3:.1f} ms, "
+        f"loop {base['lag']['p99'] * 1e3:.1f} -> {load['lag']['p99'] * 1e3:.1f} ms"
+    )
+    if found["bad"] is not None:
+        text += f", calls to the bad {found['bad'] * 1e3:.1f} ms at last"
+    return passed(ok, text)
+
+
+def slow(board: Board) -> Verdict:
+    """An upstream that takes 0.8 s, 40 calls at once, limit 10: 10 connections at most, and no wait beyond 1 s."""
+    name = board.key()
+    url = f"{board.server.listen('serve', name=name)}/x/delay:{SLOW}"
+    setup = {"connections": LIMIT, "bulkhead": {"max_concurrent": LIMIT}}
+    found = board.run("limited", {"good": board.url("ok")[1], "slow": url, "rate": 4000, "seconds": 0.01}, **setup)
+    peak = board.server.conns()[name]["peak"]
+    last = max(found["refused"], default=0.0)
+    text = f"peak {peak}, {len(found['refused'])} refused, the last after {last:.2f} s"
+    return passed(peak == LIMIT and last <= TIMEOUT + SLACK and "no end" not in found["ends"], text)
+
+
+def queue(board: Board) -> Verdict:
+    """10,000 calls in 8 s where 1,600 can be done, limit 10, 100 may wait: refused in <= 5 ms at p99, <= 10 MB, the
+    loop's p99 <= 10 ms."""
+    name = board.key()
+    url = f"{board.server.listen('serve', name=name)}/x/delay:{QUICKER}"
+    setup = {"connections": LIMIT, "bulkhead": {"max_concurrent": LIMIT, "max_waiting": WAITING}}
+    found = board.run("limited", {"good": board.url("ok")[1], "slow": url, "rate": 1250, "seconds": 8.0}, **setup)
+    refused = found["refused"]
+    p99 = refused[int(len(refused) * 0.99)] if refused else 0.0
+    lag = found["lag"]["p99"]
+    text = f"{len(refused)} refused, p99 {p99 * 1e3:.1f} ms, {found['grown']:+.1f} MB, loop {lag * 1e3:.1f} ms"
+    ok = p99 <= 0.005 and found["grown"] <= 10 and lag <= 0.010 and "no end" not in found["ends"]
+    return passed(ok, text)
+
+
+CHECKS: dict[str, tuple[float, Check]] = {
+    "D1 one of ten blackholed": (4, lambda board: isolation(board, "blackhole", is_kept=True)),
+    "D2 the same, new connections": (3, lambda board: isolation(board, "blackhole", is_kept=False)),
+    "D3 slow upstream, limit 10": (2, slow),
+    "D4 10,000 offered to it": (2, queue),
+}
+
+
+def each_kind(boards: list[Board], origins: int) -> Iterator[str]:
+    """A line for each bad upstream, with kept and with new connections."""
+    for bad in KINDS:
+        for is_kept in (True, False):
+            for board in boards:
+                try:
+                    verdict = isolation(board, bad, is_kept=is_kept, origins=origins)
+                except ValueError as error:
+                    verdict = Verdict(0, str(error))
+                kept = "kept" if is_kept else "new connections"
+                yield f"{'ok' if verdict.share else 'NO':3} {board.client:14} {kept:16} {verdict.text}"
