@@ -13,182 +13,25 @@ import asyncio
 import json
 import logging
 from bisect import bisect
-from collections import Counter, deque
-from collections.abc import Callable, Hashable, Mapping
+from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from itertools import accumulate
 from pathlib import Path
 from random import Random
 from typing import Any
 
-import seawall
 from seawall.call import Layers
-from seawall.errors import ReadTimeout, SeawallError
-from seawall.events import Events, History, Phase, Progress
-from seawall.exchange import Pacer
-from seawall.policy.outcome import Outcome
-from seawall.settings import Policy
-from seawall.testing import VirtualLoop
+from seawall.errors import SeawallError
 
+from . import addresses
 from .machine import conditions
+from .model import POLICIES, Exchange, Server, layers, virtual
 from .plot import lines
 
-ORIGIN = seawall.Origin("http", "server.test", 80)
-ATTEMPT_TIMEOUT = 1.0  # s
 WARM, FREEZE, AFTER = 10.0, 10.0, 60.0  # s
 WINDOW, GOOD = 5.0, 0.99
-OFF: dict[str, Any] = {"retry": None, "bulkhead": None, "breaker": None, "budget": None}
-RETRY = seawall.Retry()
-POLICIES: dict[str, dict[str, Any]] = {
-    "no retry": OFF,
-    "naive retry": OFF | {"retry": seawall.Retry(backoff=0, throttled_backoff=0)},
-    "retry with backoff": OFF | {"retry": RETRY},
-    "+ budget": OFF | {"retry": RETRY, "budget": seawall.Budget()},
-    "+ bulkhead": OFF | {"retry": RETRY, "bulkhead": seawall.Bulkhead()},
-    "+ breaker": OFF | {"retry": RETRY, "breaker": seawall.Breaker()},
-    "defaults": {
-        "retry": RETRY,
-        "bulkhead": seawall.Bulkhead(),
-        "breaker": seawall.Breaker(),
-        "budget": seawall.Budget(),
-    },
-}
-
 FEWER = ("no retry", "+ bulkhead", "+ breaker", "defaults")
-
-
-class Server:
-    """
-    A model of one.
-
-    Args:
-        capacity: Requests a second.
-        drops_abandoned: It looks whether anybody still waits before it begins with one.
-        slow_start: s over which it is at half its speed after a freeze.
-    """
-
-    def __init__(self, capacity: float, *, drops_abandoned: bool = False, slow_start: float = 0.0) -> None:
-        self._loop = asyncio.get_running_loop()
-        self._service = 1.0 / capacity
-        self._drops = drops_abandoned
-        self._slow_start = slow_start
-        self._slow_until = 0.0
-        self._queue: deque[asyncio.Future[int]] = deque()
-        self._is_busy = False
-        self._frozen_until = 0.0
-        self.retry_after: float | None = None  # while it is set, it rejects
-        self.arrivals: list[float] = []
-
-    def freeze(self, seconds: float) -> None:
-        self._frozen_until = self._loop.time() + seconds
-        self._slow_until = self._frozen_until + self._slow_start
-
-    def ask(self) -> asyncio.Future[int]:
-        """The status, once it is there."""
-        self.arrivals.append(self._loop.time())
-        answer: asyncio.Future[int] = self._loop.create_future()
-        if self.retry_after is not None:
-            answer.set_result(503)
-            return answer
-        self._queue.append(answer)
-        if not self._is_busy:
-            self._begin()
-        return answer
-
-    def _begin(self) -> None:
-        while self._queue and self._drops and self._queue[0].done():
-            self._queue.popleft()
-        self._is_busy = bool(self._queue)
-        if self._is_busy:
-            now = self._loop.time()
-            begins_at = max(now, self._frozen_until)
-            service = self._service * (2.0 if begins_at < self._slow_until else 1.0)
-            self._loop.call_at(begins_at + service, self._finish, self._queue.popleft())
-
-    def _finish(self, answer: asyncio.Future[int]) -> None:
-        if not answer.done():
-            answer.set_result(200)
-        self._begin()
-
-
-class Exchange:
-    """`seawall.exchange.Exchange` with the model in place of a wire."""
-
-    origin = ORIGIN
-    method = "GET"
-    timeouts: Mapping[str, float | None] = {"connect": ATTEMPT_TIMEOUT, "read": ATTEMPT_TIMEOUT, "pool": 5.0}
-    options: Policy | None = None
-    body: object = None
-    is_buffered = True
-    has_key = False
-
-    def __init__(self, server: Server) -> None:
-        self._server = server
-
-    async def send(self, progress: Progress, pacer: Pacer) -> int:
-        progress.reached(Phase.SENT)
-        answer = self._server.ask()
-        if answer.done():
-            return answer.result()
-        timer = asyncio.get_running_loop().call_later(ATTEMPT_TIMEOUT, _give_up, answer)
-        try:
-            return await answer
-        finally:
-            timer.cancel()
-            answer.cancel()  # nobody waits for it any more
-
-    def outcome(self, response: int, progress: Progress) -> Outcome:
-        return Outcome(Phase.HEADERS, status=response, retry_after=self._server.retry_after)
-
-    def failure(self, error: Exception, progress: Progress) -> Outcome | None:
-        return Outcome(progress.phase, error=error)
-
-    def adopt(self, error: SeawallError) -> Exception:
-        return error
-
-    def is_whole(self, response: int) -> bool:
-        return True
-
-    def is_replayable(self) -> bool:
-        return True
-
-    def add(self, name: str, value: str) -> None: ...
-
-    def part(self, partition: Callable[[Any], Hashable]) -> Hashable: ...
-
-    async def read(self, response: int, pacer: Pacer) -> None: ...
-
-    def own(self, response: int, release: Callable[[], None]) -> None:
-        release()
-
-    async def discard(self, response: int) -> None: ...
-
-    def abandon(self, response: int) -> None: ...
-
-    def end(self) -> None: ...
-
-    def shown(self, response: int) -> int:
-        return response
-
-    def attach(self, response: int, history: History) -> None: ...
-
-
-def _give_up(answer: asyncio.Future[int]) -> None:
-    if not answer.done():
-        answer.set_exception(ReadTimeout(f"no answer within {ATTEMPT_TIMEOUT:g} s"))
-
-
-def layers(policy: Mapping[str, Any], rng: Random) -> Layers:
-    """Those of one client."""
-    return Layers(
-        Policy(deadline=seawall.UNSET, **policy),
-        {},
-        max_connections=None,
-        propagation=None,
-        events=Events(),
-        clock=seawall.Clock(),
-        rng=rng,
-    )
 
 
 @dataclass
@@ -278,12 +121,6 @@ async def herd(policy: Mapping[str, Any], seed: int, *, clients: int = 1000, sec
     return max(bins.values()), len(again) / len(bins)
 
 
-def virtual(coroutine: Any) -> Any:
-    """Its result, on a clock that takes no time."""
-    with asyncio.Runner(loop_factory=VirtualLoop) as runner:
-        return runner.run(coroutine)
-
-
 def summary(runs: list[Run]) -> tuple[str, str, str]:
     """Recovery (the worst and how many made it), load and good calls a second, of all seeds."""
     recoveries = [run.recovery(WARM + FREEZE) for run in runs]
@@ -332,6 +169,8 @@ def main(arguments: list[str]) -> int:
     if options.only in "herd after Retry-After":
         most, mean = virtual(herd(POLICIES["defaults"], 0))
         print(f"\nherd after Retry-After: 1,000 clients are told 5 s: at most {most:.0f} in 50 ms, mean {mean:.0f}")
+    if options.only in addresses.TITLE:
+        print(f"\n{addresses.TITLE}\n{addresses.table(options.seeds)}", flush=True)
     if options.svg:
         series = {name: cell["series"] for name, cell in next(iter(found.values())).items()}
         note = "share of good calls by second, 280 of 300 requests/s offered; python -m benchmarks simulate"

@@ -119,7 +119,7 @@ async def test_bad_body_of_ours_is_not_held_against_the_address(serve):
     async with seawall.Client() as client:
         with pytest.raises(httpx.LocalProtocolError, match="content-length 3"):
             await client.post(server.url, content=parts(), headers={"content-length": "3"})
-        assert client._shared.wire._dialler._bad == {}
+        assert client._shared.wire._dialler.addresses._bad == {}
 
 
 async def test_small_writes_go_out_at_once(client, serve):
@@ -252,3 +252,51 @@ async def test_redirect_to_the_same_host_uses_the_same_connection(stack, dns):
         for _ in range(20):
             assert (await client.get(f"http://two.test:{server.port}/a")).status_code == 200
     assert server.connections == 1
+
+
+async def test_less_goes_to_a_slow_address(stack, dns):
+    """A call that waits at one of two: those that come meanwhile go to the other, each over a new connection."""
+    released = asyncio.Event()
+
+    async def slow(request: Request) -> None:
+        await released.wait()
+        await request.reply()
+
+    url, servers = await two_addresses(stack, dns, [slow, good])
+    settings = {"dns": seawall.DNS(nameservers=(dns.address,)), "limits": httpx.Limits(max_keepalive_connections=0)}
+    async with seawall.Client(**settings) as client:
+        waiting = [asyncio.create_task(client.get(url)) for _ in range(2)]
+        await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+        for _ in range(20):
+            assert (await client.get(url)).status_code == 200
+        assert [len(server.requests) for server in servers] == [1, 21]
+        released.set()
+        await asyncio.gather(*waiting)
+
+
+@pytest.mark.parametrize("kept", [0, 100])
+async def test_load_of_addresses_is_forgotten(stack, dns, kept):
+    """Calls over two addresses, cancelled whenever: nothing counts as under way, and each address is used again."""
+
+    async def handler(request: Request) -> None:
+        await asyncio.sleep(0.002)
+        await request.reply()
+
+    url, servers = await two_addresses(stack, dns, [handler, handler])
+    settings = {"dns": seawall.DNS(nameservers=(dns.address,)), "limits": httpx.Limits(max_keepalive_connections=kept)}
+    async with seawall.Client(retry=None, **settings) as client:
+
+        async def call(number: int) -> None:
+            try:
+                async with asyncio.timeout(number % 25 * 0.0005):
+                    await client.get(url)
+            except (TimeoutError, httpx.HTTPError):
+                pass
+
+        for number in range(0, 500, 20):
+            await asyncio.gather(*(call(number + each) for each in range(20)))
+        loads = client._shared.wire._dialler.addresses._loads
+        assert [load.in_flight for load in loads.values()] == [0] * len(loads)
+        before = [len(server.requests) for server in servers]
+        await asyncio.gather(*(client.get(url) for _ in range(20)))
+        assert [len(server.requests) - count for server, count in zip(servers, before, strict=True)] == [10, 10]

@@ -590,6 +590,7 @@ async def test_without_the_package(monkeypatch):
 async def test_context_that_others_offer_http2_with(server, trusted, monkeypatch):
     """What was chosen isn't what is spoken here: a handshake that failed, and no garbage."""
     trusted.set_alpn_protocols(["h2"])
+    server.certificates.kept("http2")  # the server's own
     monkeypatch.setattr(ssl.SSLContext, "set_alpn_protocols", lambda self, names: None)
     async with seawall.Client(verify=trusted, retry=None) as client:
         with pytest.raises(seawall.HandshakeError, match="the server chose HTTP/2"):

@@ -368,7 +368,7 @@ async def test_who_cancels_a_call_says_nothing_of_an_address(client, dns, serve)
             await asyncio.sleep(0)
         call.cancel()
         await asyncio.wait([call])
-        assert ("127.0.0.1", server.port) not in client._shared.wire._dialler._bad
+        assert ("127.0.0.1", server.port) not in client._shared.wire._dialler.addresses._bad
 
 
 async def test_refused_is_said_at_once(client, dns):

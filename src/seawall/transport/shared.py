@@ -24,6 +24,7 @@ from ..policy.ejection import Ejections
 from ..policy.per_host import check_patterns
 from ..settings import DNS, Breaker, Budget, Bulkhead, Policy, Propagation, Retry, Unset
 from ..stats import OriginStats, Stats
+from ..wire.addresses import Addresses
 from ..wire.dial import Dialler
 from ..wire.exchange import Wire
 from ..wire.pool import Pool
@@ -116,13 +117,11 @@ class Shared:
         )
         names = _names(dns, resolver, clock.now, events)
         dialler = Dialler(
-            now=clock.now,
             tls=secure.context,
             guard=guard,
             http1=http1,
             http2=http2,
-            rng=rng,
-            ejections=Ejections(now=clock.now, rng=rng),
+            addresses=Addresses(now=clock.now, rng=rng, ejections=Ejections(now=clock.now, rng=rng)),
         )
         self.wire = Wire(pool, dialler, names, now=clock.now, max_age=max_connection_age)
 

@@ -13,16 +13,16 @@ import os
 import socket
 import ssl
 from collections import OrderedDict, deque
-from collections.abc import Awaitable, Callable, Sequence
-from random import Random
+from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 from ..dns.guard import Guard
-from ..dns.order import interleave, ordered
+from ..dns.order import interleave
 from ..dns.resolver import Answer
 from ..errors import CertificateError, DialError, HandshakeError, HostnameMismatch
 from ..events import Phase, Progress
 from ..origin import Address, Origin
+from .addresses import Addresses
 from .http11 import Connection
 from .stream import is_disagreement
 from .trace import Trace
@@ -30,7 +30,7 @@ from .trace import Trace
 if TYPE_CHECKING:  # it needs the extra "http2"
     from .http2 import Multiplexed
 
-__all__ = ["Dialler", "Ejections"]
+__all__ = ["Dialler"]
 
 Late: TypeAlias = "Callable[[], Awaitable[list[Address]]] | None"
 
@@ -38,20 +38,11 @@ GIVEN_UP = "given up"
 LATE_GRACE = 0.05  # s for addresses to come once all others have failed; RFC 8305's resolution delay
 ATTEMPT_DELAY = 0.25  # s; RFC 8305 section 5
 MAX_ADDRESSES = 8  # per dial: beyond, a name with hundreds of dead addresses would be a port scan
-BAD_FOR = 30.0  # s
 READ_SIZE = 256 * 1024  # B; asyncio's, which allocates as much for each read: a page fault or two, or a system call
-MAX_BAD = 1024
+MAX_ORIGINS = 1024  # whose HTTP is remembered
 
 # X509_V_ERR_HOSTNAME_MISMATCH, X509_V_ERR_EMAIL_MISMATCH, X509_V_ERR_IP_ADDRESS_MISMATCH
 MISMATCHES = (62, 63, 64)
-
-
-class Ejections(Protocol):
-    """Which addresses are left out for a while."""
-
-    def record(self, origin: Origin, address: Address, *, is_failure: bool) -> bool: ...
-
-    def usable(self, origin: Origin, addresses: Sequence[Address]) -> list[Address]: ...
 
 
 class Contexts(Protocol):
@@ -61,21 +52,18 @@ class Contexts(Protocol):
 
 
 class Dialler:
-    """Dials, and remembers which addresses failed."""
+    """Dials; what it learns of *addresses* is theirs to keep."""
 
     def __init__(
         self,
         *,
-        now: Callable[[], float],
         tls: Contexts,
         guard: Guard | None = None,
         http1: bool = True,
         http2: bool = False,
-        rng: Random,
-        ejections: Ejections,
+        addresses: Addresses,
     ) -> None:
-        self._now = now
-        self._ejections = ejections
+        self.addresses = addresses
         self._guard = guard
         self._tls = tls
         self._buffer = memoryview(bytearray(READ_SIZE))
@@ -83,10 +71,6 @@ class Dialler:
         self._multiplexed = _multiplexed() if http2 else None
         self._without_http2: OrderedDict[Origin, None] = OrderedDict()  # they were asked, and chose HTTP/1.1
         self._refusing_http2: OrderedDict[Origin, None] = OrderedDict()  # they speak it, and asked for HTTP/1.1
-        self._bad: OrderedDict[tuple[str, int], float] = OrderedDict()
-        self._turns: OrderedDict[Origin, int] = OrderedDict()  # dials so far, of names with several addresses
-        self._several: dict[Origin, list[Address]] = {}  # those addresses
-        self._rng = rng
 
     async def dial(
         self,
@@ -114,7 +98,25 @@ class Dialler:
         if self._guard is not None:
             self._guard.check(origin, answer.addresses)
         progress.reached(Phase.CONNECTING)
-        addresses = self._order(origin, answer, progress.avoid)[:MAX_ADDRESSES]
+        addresses = self.addresses.order(origin, answer, progress.avoid)[:MAX_ADDRESSES]
+        load = self.addresses.load(origin, addresses[0])
+        if load is None:
+            return await self._dial(origin, addresses, progress, late, server_hostname, trace)
+        load.in_flight += 1
+        try:
+            return await self._dial(origin, addresses, progress, late, server_hostname, trace)
+        finally:
+            load.in_flight -= 1
+
+    async def _dial(
+        self,
+        origin: Origin,
+        addresses: list[Address],
+        progress: Progress,
+        late: Late,
+        server_hostname: str | None,
+        trace: Trace | None,
+    ) -> Connection | Multiplexed:
         if trace is None:
             sock, address = await self._connect_any(origin, addresses, progress, late)
         else:
@@ -139,8 +141,8 @@ class Dialler:
             stream.close()
             sock.close()
             if not isinstance(error, ssl.SSLCertVerificationError):
-                self.mark_bad(origin, address)
-            is_last = all(each == address or self._is_bad(origin, each) for each in addresses)
+                self.addresses.mark_bad(origin, address)
+            is_last = all(each == address or self.addresses.is_bad(origin, each) for each in addresses)
             raise _tls_error(origin, address, error, is_last=is_last) from error
         except BaseException:
             stream.close()
@@ -174,53 +176,13 @@ class Dialler:
         plain.take_over(stream)
         return plain
 
-    def mark_bad(self, origin: Origin, address: Address) -> None:
-        """Try *address* last for a while: it refused, hung, or broke off."""
-        key = (address.ip, address.port or origin.port)
-        self._bad[key] = self._now() + BAD_FOR
-        self._bad.move_to_end(key)
-        while len(self._bad) > MAX_BAD:
-            self._bad.popitem(last=False)
-
-    def _is_bad(self, origin: Origin, address: Address) -> bool:
-        return self._bad.get((address.ip, address.port or origin.port), 0.0) > self._now()
-
     def mark_late(self, origin: Origin, progress: Progress) -> None:
         """The time for connecting is over: whatever was waited for hung."""
         for dial in progress.dials:
             if dial.outcome == GIVEN_UP:
-                self.mark_bad(origin, dial.address)
+                self.addresses.mark_bad(origin, dial.address)
         if progress.address is not None:
-            self.mark_bad(origin, progress.address)  # in the handshake
-
-    # Addresses of a name that has several
-
-    def has_other(self, origin: Origin, avoid: Sequence[Address]) -> bool:
-        """Whether there is a good address but those in *avoid*."""
-        usable = self._ejections.usable(origin, self._several.get(origin, ()))
-        return any(each not in avoid and not self._is_bad(origin, each) for each in usable)
-
-    def note(self, origin: Origin, address: Address, *, is_failure: bool) -> bool:
-        """How an attempt ended; whether *address* is left out from now on, and its connections with it."""
-        if origin not in self._several:
-            return False
-        return self._ejections.record(origin, address, is_failure=is_failure)
-
-    def _order(self, origin: Origin, answer: Answer, avoid: Sequence[Address]) -> list[Address]:
-        if len(answer.addresses) == 1:
-            self._several.pop(origin, None)
-            return list(answer.addresses)
-        self._several[origin] = list(answer.addresses)
-        turn = self._turns.pop(origin, -1) + 1
-        self._turns[origin] = turn
-        if len(self._turns) > MAX_BAD:
-            oldest, _ = self._turns.popitem(last=False)
-            self._several.pop(oldest, None)
-        found = ordered(answer, turn, rng=self._rng)
-        usable = self._ejections.usable(origin, found)
-        if self._bad or avoid or len(usable) < len(found):
-            found.sort(key=lambda each: (each not in usable, self._is_bad(origin, each), each in avoid))
-        return found
+            self.addresses.mark_bad(origin, progress.address)  # in the handshake
 
     async def _connect_any(
         self, origin: Origin, addresses: list[Address], progress: Progress, late: Late
@@ -253,7 +215,7 @@ class Dialler:
                 return
             except asyncio.CancelledError:
                 if winner is not None:
-                    self.mark_bad(origin, address)  # others were faster: it is to be tried last
+                    self.addresses.mark_bad(origin, address)  # others were faster: it is to be tried last
                 raise
             if winner is None:
                 winner = (sock, address)
@@ -329,7 +291,7 @@ class Dialler:
             sock.close()
             if isinstance(error, OSError):
                 outcome = _reason(error)
-                self.mark_bad(origin, address)
+                self.addresses.mark_bad(origin, address)
             raise
         finally:
             progress.dialled(address, began_at, outcome)
@@ -338,7 +300,7 @@ class Dialler:
 
 def _note(origins: OrderedDict[Origin, None], origin: Origin) -> None:
     origins[origin] = None
-    if len(origins) > MAX_BAD:
+    if len(origins) > MAX_ORIGINS:
         origins.popitem(last=False)
 
 

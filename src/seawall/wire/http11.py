@@ -15,6 +15,7 @@ from typing import Any, Final, NoReturn
 from ..errors import ReadTimeout, SendFailed, WireError, WriteTimeout
 from ..events import Phase, Progress
 from ..origin import Address, Origin
+from .addresses import Load
 from .answer import Answer, Head
 from .message import CONTINUE_TIMEOUT, SLICE, Message, slices
 from .stream import Stream, is_disagreement
@@ -34,6 +35,7 @@ class Connection(Stream):
         is_upgraded: It speaks another protocol now (101, CONNECT); its bytes are in `tunnelled`.
         good_until: From here on its address may have left the name's record.
         ends_at: From here on it is too old to be used again.
+        load: What is under way to its address, itself included while it is in use; None: there is no other address.
         keep_for: s that it may be idle and the server, by its Keep-Alive header, still has it; None: it didn't say.
     """
 
@@ -51,6 +53,7 @@ class Connection(Stream):
         "good_until",
         "is_upgraded",
         "keep_for",
+        "load",
         "origin",
         "tunnelled",
     )
@@ -64,6 +67,7 @@ class Connection(Stream):
         self.good_until = self.ends_at = math.inf
         self.is_upgraded = False
         self.keep_for: float | None = None
+        self.load: Load | None = None
         self.tunnelled = bytearray()
         self._answer: Answer | None = None  # of the exchange under way
         self._spare: Answer | None = None  # of the one before

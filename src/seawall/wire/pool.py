@@ -11,7 +11,8 @@ from __future__ import annotations
 import asyncio
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, Protocol
+from itertools import islice
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from ..origin import Address, Origin
 from .http11 import Connection
@@ -21,6 +22,8 @@ if TYPE_CHECKING:  # it needs the extra "http2"
     from .http2 import Multiplexed
 
 __all__ = ["Pool", "Slots"]
+
+LOOKED_AT: Final = 16  # idle connections, where a name has several addresses
 
 
 class Slots(Protocol):
@@ -73,8 +76,8 @@ class Pool:
             return channel
         while idle := self._idle.get(origin):
             connection = next(reversed(idle))
-            if avoid and connection.address in avoid:
-                other = next((each for each in reversed(idle) if each.address not in avoid), None)
+            if avoid or connection.load is not None:
+                other = _least_loaded(idle, avoid)
                 if other is None:
                     return None
                 connection = other
@@ -135,7 +138,10 @@ class Pool:
     def add(self, connection: Connection | Multiplexed) -> None:
         """A connection was opened in a reserved slot, which is free again once it is closed, whoever closes it."""
         self._open.add(connection)
-        if not isinstance(connection, Connection):
+        if isinstance(connection, Connection):
+            if connection.load is not None:
+                connection.load.in_flight += 1
+        else:
             self._shared.setdefault(connection.origin, {})[connection] = None
             connection.on_room = lambda: self._offer(connection)
             connection.on_idle = lambda: self.keep(connection, self._now())
@@ -144,6 +150,8 @@ class Pool:
             self._forget(connection)
             if not isinstance(connection, Connection):
                 self._unshare(connection)
+            elif connection.load is not None:
+                connection.load.in_flight -= 1
             self._open.discard(connection)
             self._slots.release(connection.origin)
 
@@ -170,6 +178,8 @@ class Pool:
             self._close_oldest()
         if isinstance(connection, Connection):  # any other is among the shared ones
             self._idle.setdefault(connection.origin, {})[connection] = None
+            if connection.load is not None:
+                connection.load.in_flight -= 1
         if keep_for is not None and (self._expiry is None or keep_for < self._expiry):
             self._expire_early(connection, keep_for)
         if self._expiry is None:
@@ -228,6 +238,8 @@ class Pool:
             del idle[connection]
             if not idle:
                 del self._idle[connection.origin]
+            if connection.load is not None:
+                connection.load.in_flight += 1
 
     def _close_oldest(self) -> None:
         connection = next(iter(self._by_age))
@@ -245,3 +257,9 @@ class Pool:
         while self._by_age and next(iter(self._by_age.values())) <= now:
             self._close_oldest()
         self._start_timer()
+
+
+def _least_loaded(idle: dict[Connection, None], avoid: Sequence[Address]) -> Connection | None:
+    """Of the last few that were used: to whose address least is under way, of these the last; none to *avoid*."""
+    usable = (each for each in reversed(idle) if each.address not in avoid)
+    return min(islice(usable, LOOKED_AT), key=lambda each: each.load.in_flight if each.load else 0, default=None)

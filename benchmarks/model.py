@@ -1,0 +1,181 @@
+"""Servers that are only a model, and the real layers before them, on the virtual clock."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Hashable, Mapping
+from random import Random
+from typing import Any
+
+import seawall
+from seawall.call import Layers
+from seawall.errors import ReadTimeout, SeawallError
+from seawall.events import Events, History, Phase, Progress
+from seawall.exchange import Pacer
+from seawall.policy.outcome import Outcome
+from seawall.settings import Policy
+from seawall.testing import VirtualLoop
+
+ORIGIN = seawall.Origin("http", "server.test", 80)
+ATTEMPT_TIMEOUT = 1.0  # s
+OFF: dict[str, Any] = {"retry": None, "bulkhead": None, "breaker": None, "budget": None}
+RETRY = seawall.Retry()
+POLICIES: dict[str, dict[str, Any]] = {
+    "no retry": OFF,
+    "naive retry": OFF | {"retry": seawall.Retry(backoff=0, throttled_backoff=0)},
+    "retry with backoff": OFF | {"retry": RETRY},
+    "+ budget": OFF | {"retry": RETRY, "budget": seawall.Budget()},
+    "+ bulkhead": OFF | {"retry": RETRY, "bulkhead": seawall.Bulkhead()},
+    "+ breaker": OFF | {"retry": RETRY, "breaker": seawall.Breaker()},
+    "defaults": {
+        "retry": RETRY,
+        "bulkhead": seawall.Bulkhead(),
+        "breaker": seawall.Breaker(),
+        "budget": seawall.Budget(),
+    },
+}
+
+
+class Server:
+    """
+    A model of one.
+
+    Args:
+        capacity: Requests a second.
+        drops_abandoned: It looks whether anybody still waits before it begins with one.
+        slow_start: s over which it is at half its speed after a freeze.
+    """
+
+    def __init__(self, capacity: float, *, drops_abandoned: bool = False, slow_start: float = 0.0) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._service = 1.0 / capacity
+        self._drops = drops_abandoned
+        self._slow_start = slow_start
+        self._slow_until = 0.0
+        self._queue: deque[asyncio.Future[int]] = deque()
+        self._is_busy = False
+        self._frozen_until = 0.0
+        self.retry_after: float | None = None  # while it is set, it rejects
+        self.arrivals: list[float] = []
+
+    def freeze(self, seconds: float) -> None:
+        self._frozen_until = self._loop.time() + seconds
+        self._slow_until = self._frozen_until + self._slow_start
+
+    def ask(self) -> asyncio.Future[int]:
+        """The status, once it is there."""
+        self.arrivals.append(self._loop.time())
+        answer: asyncio.Future[int] = self._loop.create_future()
+        if self.retry_after is not None:
+            answer.set_result(503)
+            return answer
+        self._queue.append(answer)
+        if not self._is_busy:
+            self._begin()
+        return answer
+
+    def _begin(self) -> None:
+        while self._queue and self._drops and self._queue[0].done():
+            self._queue.popleft()
+        self._is_busy = bool(self._queue)
+        if self._is_busy:
+            now = self._loop.time()
+            begins_at = max(now, self._frozen_until)
+            service = self._service * (2.0 if begins_at < self._slow_until else 1.0)
+            self._loop.call_at(begins_at + service, self._finish, self._queue.popleft())
+
+    def _finish(self, answer: asyncio.Future[int]) -> None:
+        if not answer.done():
+            answer.set_result(200)
+        self._begin()
+
+
+class Exchange:
+    """`seawall.exchange.Exchange` with the model in place of a wire."""
+
+    origin = ORIGIN
+    method = "GET"
+    timeouts: Mapping[str, float | None] = {"connect": ATTEMPT_TIMEOUT, "read": ATTEMPT_TIMEOUT, "pool": 5.0}
+    options: Policy | None = None
+    body: object = None
+    is_buffered = True
+    has_key = False
+
+    def __init__(self, server: Server) -> None:
+        self._server = server
+
+    async def send(self, progress: Progress, pacer: Pacer) -> int:
+        progress.reached(Phase.SENT)
+        return await self.answered(self._server)
+
+    async def answered(self, server: Server) -> int:
+        """Its status. Raises ReadTimeout."""
+        answer = server.ask()
+        if answer.done():
+            return answer.result()
+        timer = asyncio.get_running_loop().call_later(ATTEMPT_TIMEOUT, _give_up, answer)
+        try:
+            return await answer
+        finally:
+            timer.cancel()
+            answer.cancel()  # nobody waits for it any more
+
+    def outcome(self, response: int, progress: Progress) -> Outcome:
+        return Outcome(Phase.HEADERS, status=response, retry_after=self._server.retry_after)
+
+    def failure(self, error: Exception, progress: Progress) -> Outcome | None:
+        return Outcome(progress.phase, error=error)
+
+    def adopt(self, error: SeawallError) -> Exception:
+        return error
+
+    def is_whole(self, response: int) -> bool:
+        return True
+
+    def is_replayable(self) -> bool:
+        return True
+
+    def add(self, name: str, value: str) -> None: ...
+
+    def part(self, partition: Callable[[Any], Hashable]) -> Hashable: ...
+
+    async def read(self, response: int, pacer: Pacer) -> None: ...
+
+    def own(self, response: int, release: Callable[[], None]) -> None:
+        release()
+
+    async def discard(self, response: int) -> None: ...
+
+    def abandon(self, response: int) -> None: ...
+
+    def end(self) -> None: ...
+
+    def shown(self, response: int) -> int:
+        return response
+
+    def attach(self, response: int, history: History) -> None: ...
+
+
+def _give_up(answer: asyncio.Future[int]) -> None:
+    if not answer.done():
+        answer.set_exception(ReadTimeout(f"no answer within {ATTEMPT_TIMEOUT:g} s"))
+
+
+def layers(policy: Mapping[str, Any], rng: Random) -> Layers:
+    """Those of one client."""
+    return Layers(
+        Policy(deadline=seawall.UNSET, **policy),
+        {},
+        max_connections=None,
+        propagation=None,
+        events=Events(),
+        clock=seawall.Clock(),
+        rng=rng,
+    )
+
+
+def virtual(coroutine: Any) -> Any:
+    """Its result, on a clock that takes no time."""
+    with asyncio.Runner(loop_factory=VirtualLoop) as runner:
+        return runner.run(coroutine)

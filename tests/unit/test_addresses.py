@@ -1,0 +1,111 @@
+"""The order in which a name's addresses are dialled."""
+
+from __future__ import annotations
+
+import gc
+
+import pytest
+
+from seawall.dns.resolver import Answer
+from seawall.origin import Address, Origin
+from seawall.policy.ejection import Ejections
+from seawall.testing import FixedRandom
+from seawall.wire.addresses import BAD_FOR, Addresses, Load
+
+ORIGIN = Origin("http", "many.test", 80)
+A, B, C, SIX, SEVEN = (Address(ip) for ip in ("192.0.2.1", "192.0.2.2", "192.0.2.3", "2001:db8::1", "2001:db8::2"))
+
+
+class At:
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> At:
+    return At()
+
+
+@pytest.fixture
+def known(clock) -> Addresses:
+    rng = FixedRandom(0.0)
+    return Addresses(now=clock, rng=rng, ejections=Ejections(now=clock, rng=rng))
+
+
+def order(known: Addresses, *addresses: Address, avoid: tuple[Address, ...] = ()) -> list[Address]:
+    return known.order(ORIGIN, Answer(addresses, None, "dns"), avoid)
+
+
+def load(known: Addresses, address: Address, in_flight: int) -> Load:
+    found = known.load(ORIGIN, address)
+    assert found is not None
+    found.in_flight = in_flight
+    return found
+
+
+def test_turns_where_nothing_is_known(known):
+    """Each dial begins one further on."""
+    assert [order(known, A, B, C)[0] for _ in range(4)] == [A, B, C, A]
+
+
+def test_least_is_first(known):
+    """The one to which least is under way; among equals, whose turn it is. The others keep their order."""
+    order(known, A, B, C)
+    held = [load(known, A, 2), load(known, B, 1), load(known, C, 3)]
+    assert [order(known, A, B, C) for _ in range(3)] == [[B, C, A], [B, C, A], [B, A, C]]
+    held[1].in_flight = 2
+    assert [order(known, A, B, C)[0] for _ in range(3)] == [B, A, A]
+
+
+def test_nothing_is_counted_of_a_name_with_one_address(known):
+    order(known, A)
+    assert known.load(ORIGIN, A) is None
+    order(known, A, B)
+    assert known.load(ORIGIN, A) is known.load(ORIGIN, A) is not None
+    order(known, A)
+    assert known.load(ORIGIN, A) is None
+
+
+def test_load_lasts_as_long_as_its_connections(known):
+    order(known, A, B)
+    held = load(known, A, 5)
+    assert order(known, A, B)[0] == B
+    del held
+    gc.collect()
+    assert [order(known, A, B)[0] for _ in range(2)] == [A, B]
+
+
+def test_families_stay_in_turn(known):
+    """IPv6 goes first however busy it is (RFC 8305 section 4); of its addresses the least busy."""
+    order(known, A, B, SIX, SEVEN)
+    held = [load(known, SIX, 7), load(known, SEVEN, 9)]
+    assert all(held)
+    assert [order(known, A, B, SIX, SEVEN)[0] for _ in range(4)] == [SIX] * 4
+
+
+def test_bad_ones_stay_last(known, clock):
+    """However little is under way to them: what failed lately, and where the call failed before."""
+    order(known, A, B, C)
+    held = [load(known, A, 1), load(known, B, 5), load(known, C, 9)]
+    known.mark_bad(ORIGIN, A)
+    assert order(known, A, B, C) == [B, C, A]
+    assert order(known, A, B, C, avoid=(B,)) == [C, B, A]
+    clock.now = BAD_FOR
+    assert order(known, A, B, C)[0] == A
+    for _ in range(5):
+        known.note(ORIGIN, A, is_failure=True)
+    assert order(known, A, B, C)[0] == B
+    assert len(held) == 3
+
+
+def test_priorities_are_kept(known):
+    """Of SRV records: who runs the service has said whom to ask first (RFC 2782)."""
+    from seawall.dns.resolver import Rank
+
+    answer = Answer((A, B), None, "srv", (Rank(1, 0, 0), Rank(2, 0, 1)))
+    known.order(ORIGIN, answer, ())
+    held = load(known, A, 100)
+    assert [known.order(ORIGIN, answer, ())[0] for _ in range(3)] == [A] * 3
+    assert held.in_flight == 100
