@@ -106,8 +106,10 @@ class Upstream:
 
     def _count(self, address: Address, more: int) -> None:
         if self._is_counting:
-            load = self._loads.setdefault(address, self._addresses.load(ORIGIN, address) or Load())
+            load = self._addresses.load(ORIGIN, address)
+            assert load is not None  # the name has several, as `order` was told
             load.in_flight += more
+            self._loads[address] = load  # else it would be forgotten
 
     def _in_flight(self, address: Address) -> int:
         return self._loads[address].in_flight if address in self._loads else 0

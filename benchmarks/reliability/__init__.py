@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import subprocess
 import tempfile
 from importlib.metadata import version
 from pathlib import Path
@@ -20,7 +19,7 @@ from ..clients import CLIENTS
 from ..machine import conditions
 from ..namespace import is_entered
 from . import isolation, matrix, names, outcomes, remains
-from .board import Board, Check, NotRun, Verdict
+from .board import Board, Verdict, judged
 
 CHECKS = dict(sorted((matrix.CHECKS | outcomes.CHECKS | isolation.CHECKS | names.CHECKS | remains.CHECKS).items()))
 Found = dict[str, dict[str, Verdict]]
@@ -57,15 +56,6 @@ def main(arguments: list[str]) -> int:
     if options.json:
         options.json.write_text(json.dumps(found, indent=1) + "\n")
     return 0
-
-
-def judged(check: Check, board: Board) -> Verdict:
-    try:
-        return check(board)
-    except NotRun as why:
-        return Verdict(None, str(why))
-    except (ValueError, subprocess.SubprocessError) as error:
-        return Verdict(0, str(error)[-200:])
 
 
 def table(found: Found, clients: list[str]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -77,3 +78,12 @@ Check = Callable[[Board], Verdict]
 
 def passed(ok: bool, text: str) -> Verdict:
     return Verdict(float(ok), text)
+
+
+def judged(check: Check, board: Board) -> Verdict:
+    try:
+        return check(board)
+    except NotRun as why:
+        return Verdict(None, str(why))
+    except (ValueError, subprocess.SubprocessError) as error:
+        return Verdict(0, str(error)[-200:])

@@ -86,7 +86,7 @@ class Lag:
 
     def result(self) -> dict[str, float]:
         samples = sorted(self.samples) or [0.0]
-        return {"p99": samples[int(len(samples) * 0.99)], "max": samples[-1]}
+        return {"p99": quantile(samples, 0.99), "max": samples[-1]}
 
 
 async def open_load(ask: Ask, urls: list[str], rate: float, seconds: float) -> dict[str, Any]:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
+from itertools import product
+from typing import Any
 
-from .board import SLACK, Board, Check, Verdict, passed
-from .child import TIMEOUT
+from .board import SLACK, Board, Check, Verdict, judged, passed
+from .child import TIMEOUT, quantile
 
 KINDS = ("blackhole", "hang", "drip", "503")
 LIMIT, WAITING = 10, 100
@@ -35,13 +38,18 @@ def isolation(board: Board, bad: str, *, is_kept: bool, origins: int = 10) -> Ve
     return passed(ok, text)
 
 
+def _limited(board: Board, takes: float, rate: float, seconds: float, **queue: int) -> tuple[dict[str, Any], int]:
+    """What comes of calls to an upstream that takes so many s, limit 10; and most connections that it had at once."""
+    name = board.key()
+    job = {"good": board.url("ok")[1], "slow": f"{board.server.listen('serve', name=name)}/x/delay:{takes}"}
+    setup = {"connections": LIMIT, "bulkhead": {"max_concurrent": LIMIT, **queue}}
+    found = board.run("limited", job | {"rate": rate, "seconds": seconds}, **setup)
+    return found, board.server.conns()[name]["peak"]
+
+
 def slow(board: Board) -> Verdict:
     """An upstream that takes 0.8 s, 40 calls at once, limit 10: 10 connections at most, and no wait beyond 1 s."""
-    name = board.key()
-    url = f"{board.server.listen('serve', name=name)}/x/delay:{SLOW}"
-    setup = {"connections": LIMIT, "bulkhead": {"max_concurrent": LIMIT}}
-    found = board.run("limited", {"good": board.url("ok")[1], "slow": url, "rate": 4000, "seconds": 0.01}, **setup)
-    peak = board.server.conns()[name]["peak"]
+    found, peak = _limited(board, SLOW, 4000, 0.01)
     last = max(found["refused"], default=0.0)
     text = f"peak {peak}, {len(found['refused'])} refused, the last after {last:.2f} s"
     return passed(peak == LIMIT and last <= TIMEOUT + SLACK and "no end" not in found["ends"], text)
@@ -50,13 +58,9 @@ def slow(board: Board) -> Verdict:
 def queue(board: Board) -> Verdict:
     """10,000 calls in 8 s where 1,600 can be done, limit 10, 100 may wait: refused in <= 5 ms at p99, <= 10 MB, the
     loop's p99 <= 10 ms."""
-    name = board.key()
-    url = f"{board.server.listen('serve', name=name)}/x/delay:{QUICKER}"
-    setup = {"connections": LIMIT, "bulkhead": {"max_concurrent": LIMIT, "max_waiting": WAITING}}
-    found = board.run("limited", {"good": board.url("ok")[1], "slow": url, "rate": 1250, "seconds": 8.0}, **setup)
-    refused = found["refused"]
-    p99 = refused[int(len(refused) * 0.99)] if refused else 0.0
-    lag = found["lag"]["p99"]
+    found, _ = _limited(board, QUICKER, 1250, 8.0, max_waiting=WAITING)
+    refused, lag = found["refused"], found["lag"]["p99"]
+    p99 = quantile(refused, 0.99) if refused else 0.0
     text = f"{len(refused)} refused, p99 {p99 * 1e3:.1f} ms, {found['grown']:+.1f} MB, loop {lag * 1e3:.1f} ms"
     ok = p99 <= 0.005 and found["grown"] <= 10 and lag <= 0.010 and "no end" not in found["ends"]
     return passed(ok, text)
@@ -72,12 +76,9 @@ CHECKS: dict[str, tuple[float, Check]] = {
 
 def each_kind(boards: list[Board], origins: int) -> Iterator[str]:
     """A line for each bad upstream, with kept and with new connections."""
-    for bad in KINDS:
-        for is_kept in (True, False):
-            for board in boards:
-                try:
-                    verdict = isolation(board, bad, is_kept=is_kept, origins=origins)
-                except ValueError as error:
-                    verdict = Verdict(0, str(error))
-                kept = "kept" if is_kept else "new connections"
-                yield f"{'ok' if verdict.share else 'NO':3} {board.client:14} {kept:16} {verdict.text}"
+    for bad, is_kept in product(KINDS, (True, False)):
+        check = partial(isolation, bad=bad, is_kept=is_kept, origins=origins)
+        for board in boards:
+            verdict = judged(check, board)
+            kept = "kept" if is_kept else "new connections"
+            yield f"{'ok' if verdict.share else 'NO':3} {board.client:14} {kept:16} {verdict.text}"

@@ -38,4 +38,8 @@ class Address(NamedTuple):
     def __str__(self) -> str:
         if self.port is None:
             return self.ip
-        return f"[{self.ip}]:{self.port}" if ":" in self.ip else f"{self.ip}:{self.port}"
+        return f"[{self.ip}]:{self.port}" if self.is_ipv6 else f"{self.ip}:{self.port}"
+
+    @property
+    def is_ipv6(self) -> bool:
+        return ":" in self.ip

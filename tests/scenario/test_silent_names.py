@@ -40,6 +40,20 @@ class Quiet:
     async def aclose(self) -> None: ...
 
 
+def caching(upstream: Quiet, *, fallback: Quiet | None = None, **settings: float) -> CachingResolver:
+    now = asyncio.get_running_loop().time
+    return CachingResolver(upstream, DNS(**settings), now=now, events=Events(), fallback=fallback)
+
+
+async def fallen_silent() -> tuple[Quiet, CachingResolver]:
+    """One that knows a name of TTL 1, and whom it asks."""
+    upstream = Quiet(1.0)
+    resolver = caching(upstream)
+    await resolver.resolve(ORIGIN)
+    upstream.is_silent = True
+    return upstream, resolver
+
+
 async def waits(resolver: CachingResolver, *, every: float, seconds: float) -> list[float]:
     """s that each call took, one after another."""
     loop = asyncio.get_running_loop()
@@ -57,13 +71,7 @@ async def waits(resolver: CachingResolver, *, every: float, seconds: float) -> l
 async def test_nobody_waits_for_a_name_in_use(ttl, has_system):
     """It was asked for again before its time was over, so by then DNS and the system are known to be silent."""
     upstream, system = Quiet(ttl), Quiet(ttl)
-    resolver = CachingResolver(
-        upstream,
-        DNS(),
-        now=asyncio.get_running_loop().time,
-        events=Events(),
-        fallback=system if has_system else None,
-    )
+    resolver = caching(upstream, fallback=system if has_system else None)
     await resolver.resolve(ORIGIN)
     upstream.is_silent = system.is_silent = True
     found = await waits(resolver, every=0.01, seconds=ttl + 14.0)
@@ -75,10 +83,7 @@ async def test_nobody_waits_for_a_name_in_use(ttl, has_system):
 
 async def test_first_alone_waits_for_a_name_out_of_use():
     """0.2 s, once; who comes while the next lookup is under way has what is old at once."""
-    upstream = Quiet(1.0)
-    resolver = CachingResolver(upstream, DNS(), now=asyncio.get_running_loop().time, events=Events())
-    await resolver.resolve(ORIGIN)
-    upstream.is_silent = True
+    upstream, resolver = await fallen_silent()
     await asyncio.sleep(5.0)
     first, *others = await waits(resolver, every=0.01, seconds=14.0)
     assert first == pytest.approx(0.2)
@@ -89,10 +94,7 @@ async def test_first_alone_waits_for_a_name_out_of_use():
 
 async def test_answer_after_silence_is_used():
     """Though nobody waits for it: within 5 s of its return."""
-    upstream = Quiet(1.0)
-    resolver = CachingResolver(upstream, DNS(), now=asyncio.get_running_loop().time, events=Events())
-    await resolver.resolve(ORIGIN)
-    upstream.is_silent = True
+    upstream, resolver = await fallen_silent()
     await waits(resolver, every=0.01, seconds=10.0)
     upstream.is_silent = False
     await waits(resolver, every=0.01, seconds=5.0 + DNS().timeout)
@@ -104,15 +106,14 @@ async def test_answer_after_silence_is_used():
 
 async def test_refreshed_ahead():
     """At 0.6 s of a TTL of 1 s, 4 s of 5 s: no query more than that asks, nor before half of it."""
-    loop = asyncio.get_running_loop()
     for ttl, asked in ((1.0, 17), (5.0, 3), (10.0, 2)):
         upstream = Quiet(ttl)
-        resolver = CachingResolver(upstream, DNS(), now=loop.time, events=Events())
+        resolver = caching(upstream)
         await waits(resolver, every=0.01, seconds=10.0)
         assert upstream.asked == asked
         await resolver.aclose()
     upstream = Quiet(1.0)
-    resolver = CachingResolver(upstream, DNS(stale_wait=0.5), now=loop.time, events=Events())
+    resolver = caching(upstream, stale_wait=0.5)
     await waits(resolver, every=0.01, seconds=10.0)
     assert upstream.asked == 20
     await resolver.aclose()

@@ -340,7 +340,7 @@ def _key(origin: Origin) -> str:
 
 
 def _family(address: Address) -> int:
-    return socket.AF_INET6 if ":" in address.ip else socket.AF_INET
+    return socket.AF_INET6 if address.is_ipv6 else socket.AF_INET
 
 
 class _Search:

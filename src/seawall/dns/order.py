@@ -45,8 +45,8 @@ def ordered(answer: Answer, turn: int, *, rng: Random) -> list[Address]:
 
 def interleave(addresses: Sequence[Address]) -> list[Address]:
     """Families in turn, each in its order, IPv6 first: First Address Family Count is 1."""
-    six = [address for address in addresses if ":" in address.ip]
-    four = [address for address in addresses if ":" not in address.ip]
+    six = [address for address in addresses if address.is_ipv6]
+    four = [address for address in addresses if not address.is_ipv6]
     if not six or not four:
         return list(addresses)
     both = [address for pair in zip(six, four, strict=False) for address in pair]
@@ -57,7 +57,7 @@ def _rotated(addresses: Sequence[Address], turn: int) -> list[Address]:
     """Each family by itself: with one address of it, it is that one's turn always."""
     found: list[Address] = []
     for is_six in (True, False):
-        family = [address for address in addresses if (":" in address.ip) == is_six]
+        family = [address for address in addresses if address.is_ipv6 == is_six]
         begin = turn % len(family) if family else 0
         found += family[begin:] + family[:begin]
     return found

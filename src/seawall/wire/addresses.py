@@ -74,8 +74,8 @@ class Addresses:
         if self._bad or avoid or len(usable) < len(found):
             found.sort(key=badness)
         if not answer.ranks and self._loads:
-            first = found[0]
-            equals = [each for each in found if badness(each) == badness(first) and _is_six(each) == _is_six(first)]
+            best, is_ipv6 = badness(found[0]), found[0].is_ipv6
+            equals = [each for each in found if each.is_ipv6 == is_ipv6 and badness(each) == best]
             least = min(equals, key=lambda each: self._in_flight(origin, each))
             found.remove(least)
             found.insert(0, least)
@@ -115,7 +115,3 @@ class Addresses:
     def _in_flight(self, origin: Origin, address: Address) -> int:
         load = self._loads.get((origin, address))
         return 0 if load is None else load.in_flight
-
-
-def _is_six(address: Address) -> bool:
-    return ":" in address.ip

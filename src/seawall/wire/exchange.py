@@ -131,6 +131,7 @@ class Wire:
         self.names = names
         self.heads = Heads()
         self._dialler = dialler
+        self._addresses = dialler.addresses
         self._now = now
         self._max_age = max_age
         self._first: dict[Origin, asyncio.Future[bool]] = {}  # who dials where HTTP/2 is to be expected
@@ -147,7 +148,7 @@ class Wire:
         trace = Trace.of(message) if "trace" in message.extensions else None
         now = progress.started_at + progress.waited
         avoid = progress.avoid
-        if avoid and not self._dialler.addresses.has_other(message.origin, avoid):
+        if avoid and not self._addresses.has_other(message.origin, avoid):
             avoid = ()
         connection = self.pool.take(message.origin, now, avoid)
         if connection is not None and connection.good_until <= now:
@@ -166,14 +167,14 @@ class Wire:
                 self.pool.drop_idle(message.origin)
             if not progress.is_reused and connection.address is not None and progress.phase >= Phase.SENDING:
                 # It took the connection and then broke it, or said nothing: a retry dials another first.
-                self._dialler.addresses.mark_bad(message.origin, connection.address)
+                self._addresses.mark_bad(message.origin, connection.address)
             raise
         self._note(message.origin, connection.address, is_failure=head.status >= 500 and head.status != 501)
         return Answered(head, connection, progress, self.pool, trace)
 
     def _note(self, origin: Origin, address: Address | None, *, is_failure: bool) -> None:
         """How an attempt at *address* ended; if it is left out from now on, its connections are too."""
-        if address is not None and self._dialler.addresses.note(origin, address, is_failure=is_failure):
+        if address is not None and self._addresses.note(origin, address, is_failure=is_failure):
             self.pool.retire(origin, address)
 
     async def aclose(self) -> None:
@@ -274,7 +275,7 @@ class Wire:
             raise
         connection.address, now = progress.address, self._now()
         if isinstance(connection, Connection) and connection.address is not None:
-            connection.load = self._dialler.addresses.load(origin, connection.address)
+            connection.load = self._addresses.load(origin, connection.address)
         connection.good_until = now + self.names.good_for(origin)
         if self._max_age is not None:
             connection.ends_at = now + self._max_age
