@@ -156,7 +156,7 @@ class StreamRefused(Unsent):
     HTTP/2's server says that it did nothing of the request (REFUSED_STREAM, GOAWAY): as good as unsent.
 
     Attributes:
-        is_stale: The connection was going away, which says nothing of the server.
+        is_stale: The connection was going away, or had a limit that was not known yet, which is no fault.
     """
 
     is_stale: bool = False

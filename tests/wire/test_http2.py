@@ -191,14 +191,15 @@ async def test_unknown_frames_and_goaway_after_the_answer_are_no_fault(server, c
     assert outcomes(await client.get(at(server, "h2:clear", "away", "ok"))) in (["200"], ["StreamRefused", "200"])
 
 
-async def test_limit_of_streams(server, client):
-    """What has no room on one connection gets another; a limit that is lowered loses nothing."""
-    patient = seawall.options(retry=seawall.Retry(max_attempts=10, backoff=0))  # each connection lowers it anew
-    for port in ("h2_streams:1:clear", "h2_lower:1:clear"):
-        url = server.ports[port].url + "/x/delay:0.05"
-        await client.get(url)
-        for response in await asyncio.gather(*(client.get(url, extensions=patient) for _ in range(5))):
-            assert response.status_code == 200
+@pytest.mark.parametrize("port", ["h2_streams:1:clear", "h2_lower:1:clear"])
+async def test_limit_of_streams(server, port):
+    """What has no room on one connection gets another; nothing is lost at a limit that is not known yet, or lowered."""
+    url = server.ports[port].url + "/x/delay:0.05"
+    async with seawall.Client(http1=False, http2=True, retry=seawall.Retry(backoff=0), timeout=5) as client:
+        responses = await asyncio.gather(*(client.post(url, content=b"order") for _ in range(50)))
+        assert {response.status_code for response in responses} == {200}
+        (stats,) = client.stats().origins.values()
+        assert stats.breaker == "closed"
 
 
 async def test_window_that_never_opens(server, client):
@@ -457,6 +458,33 @@ async def test_stream_that_ends_while_the_caller_makes_its_body(client, by_hand,
     else:
         with pytest.raises(seawall.BadAnswer):
             await post
+
+
+async def test_surplus_of_a_limit_that_is_lowered(by_hand):
+    """It counts against nobody and is sent again at once; connections to come know the limit."""
+    served: list[list[int]] = []
+
+    async def script(peer: Peer) -> None:
+        served.append([])
+        number = await peer.request()
+        if len(served) == 1:
+            surplus = [await peer.request(), await peer.request()]
+            peer.send(SettingsFrame(0, settings={SettingsFrame.MAX_CONCURRENT_STREAMS: 1}))
+            peer.send(*(RstStreamFrame(each, error_code=7) for each in surplus))
+        while True:
+            served[-1].append(number)
+            peer.send(peer.head(number, is_end=True))
+            number = await peer.request()
+
+    breaker = seawall.Breaker(min_calls=1, failure_rate=0.1)
+    retry = seawall.Retry(backoff=20, jitter=0)
+    async with seawall.Client(http1=False, http2=True, breaker=breaker, retry=retry, timeout=5) as client:
+        url = await by_hand(script)
+        posts = asyncio.gather(*(client.post(url, content=b"order") for _ in range(3)))
+        responses = await asyncio.wait_for(posts, 5)
+        assert sorted(outcomes(response) for response in responses) == [["200"], *2 * [["StreamRefused", "200"]]]
+        assert sum(map(len, served)) == 3
+        assert all(response.status_code == 200 for response in await asyncio.gather(*(client.get(url) for _ in "ab")))
 
 
 async def test_refused_after_its_answer_began(client, by_hand):

@@ -117,8 +117,8 @@ FAILURES: Final = (
     Failure("the call's deadline passed", "whenever the rest is slow", DeadlineExceeded, NEVER,
             "cancels the attempt; raised from the last error"),
     # HTTP/2
-    Failure("the server takes no more on this connection (GOAWAY)", "often: a restart, a maximum age", StreamRefused,
-            ANY, "at once, on another connection", "is_stale", is_fault=None),
+    Failure("the connection takes no more (GOAWAY, its limit of streams)", "often: a restart, a maximum age",
+            StreamRefused, ANY, "at once, on another connection", "is_stale", is_fault=None),
     Failure("the server did nothing of it (REFUSED_STREAM)", "at times: overload", StreamRefused, ANY),
     Failure("a body that is too large, or a bomb", "an attack, or a wrong URL", ResponseTooLarge, NEVER,
             "stops reading; only with `max_response_size`, and for what is compressed beyond 200:1", is_fault=None),

@@ -28,6 +28,7 @@ from ..wire.addresses import Addresses
 from ..wire.dial import Dialler
 from ..wire.exchange import Wire
 from ..wire.pool import Pool
+from ..wire.versions import Versions
 from .adopt import as_httpx
 from .over_transport import OverTransport
 from .tls import TLS
@@ -119,9 +120,8 @@ class Shared:
         dialler = Dialler(
             tls=secure.context,
             guard=guard,
-            http1=http1,
-            http2=http2,
             addresses=Addresses(now=clock.now, rng=rng, ejections=Ejections(now=clock.now, rng=rng)),
+            versions=Versions(http1=http1, http2=http2),
         )
         self.wire = Wire(pool, dialler, names, now=clock.now, max_age=max_connection_age)
 

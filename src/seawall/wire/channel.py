@@ -66,7 +66,7 @@ class Channel(Waiting):
         self._failure: tuple[type[WireError], str] | None = None
         self._refusal: str | None = None
         self._is_stale = False
-        self._begun_at = 0.0
+        self._begun_at, self._place = 0.0, 0  # how many streams there were then, itself included
         self._progress: Progress
         self._read_timeout: float | None
 
@@ -200,12 +200,12 @@ class Channel(Waiting):
             self._refuse("the connection was closed", is_stale=True)
         if message.method == b"CONNECT":
             raise InvalidRequest(f"{message.origin}: CONNECT needs HTTP/1.1 here", origin=message.origin)
-        self.number = self._claim()
+        self.number, self._place = self._claim(), connection.streams
         has_body = message.content is None or bool(message.content) or bool(message.framed.length)
         try:
             connection.h2.send_headers(self.number, request_fields(message), end_stream=not has_body)
         except h2.exceptions.TooManyStreamsError as error:
-            self._refuse(str(error))
+            self._refuse(str(error), is_stale=True)
         except h2.exceptions.ProtocolError as error:
             raise InvalidRequest(f"{message.origin}: HTTP/2 can't carry this request: {error}") from error
         self._is_sent = not has_body
@@ -351,10 +351,12 @@ class Channel(Waiting):
     def got_reset(self, code: int) -> None:
         self._is_sent = True  # as far as it is going to be
         if code == h2.errors.ErrorCodes.REFUSED_STREAM:
-            self.connection.refused()
-            self.refuse("REFUSED_STREAM", is_stale=False)
-        elif code == h2.errors.ErrorCodes.HTTP_1_1_REQUIRED and self.connection.on_http1_required is not None:
-            self.connection.on_http1_required()
+            is_surplus = self._place > self.connection.max_streams  # which it said meanwhile
+            if not is_surplus:
+                self.connection.refused()
+            self.refuse("REFUSED_STREAM", is_stale=is_surplus)
+        elif code == h2.errors.ErrorCodes.HTTP_1_1_REQUIRED and self.connection.can_fall_back:
+            self.connection.known.requires_http1 = True
             self.connection.retire()
             self.refuse("HTTP_1_1_REQUIRED", is_stale=True)
         elif not self._is_complete:

@@ -12,7 +12,7 @@ import asyncio
 import os
 import socket
 import ssl
-from collections import OrderedDict, deque
+from collections import deque
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
@@ -26,6 +26,7 @@ from .addresses import Addresses
 from .http11 import Connection
 from .stream import is_disagreement
 from .trace import Trace
+from .versions import Versions
 
 if TYPE_CHECKING:  # it needs the extra "http2"
     from .http2 import Multiplexed
@@ -38,8 +39,6 @@ GIVEN_UP = "given up"
 LATE_GRACE = 0.05  # s for addresses to come once all others have failed; RFC 8305's resolution delay
 ATTEMPT_DELAY = 0.25  # s; RFC 8305 section 5
 MAX_ADDRESSES = 8  # per dial: beyond, a name with hundreds of dead addresses would be a port scan
-READ_SIZE = 256 * 1024  # B; asyncio's, which allocates as much for each read: a page fault or two, or a system call
-MAX_ORIGINS = 1024  # whose HTTP is remembered
 
 # X509_V_ERR_HOSTNAME_MISMATCH, X509_V_ERR_EMAIL_MISMATCH, X509_V_ERR_IP_ADDRESS_MISMATCH
 MISMATCHES = (62, 63, 64)
@@ -52,25 +51,20 @@ class Contexts(Protocol):
 
 
 class Dialler:
-    """Dials; what it learns of *addresses* is theirs to keep."""
+    """Dials; what it learns of *addresses* and *versions* is theirs to keep."""
 
     def __init__(
         self,
         *,
         tls: Contexts,
         guard: Guard | None = None,
-        http1: bool = True,
-        http2: bool = False,
         addresses: Addresses,
+        versions: Versions,
     ) -> None:
         self.addresses = addresses
+        self.versions = versions
         self._guard = guard
         self._tls = tls
-        self._buffer = memoryview(bytearray(READ_SIZE))
-        self._http1 = http1
-        self._multiplexed = _multiplexed() if http2 else None
-        self._without_http2: OrderedDict[Origin, None] = OrderedDict()  # they were asked, and chose HTTP/1.1
-        self._refusing_http2: OrderedDict[Origin, None] = OrderedDict()  # they speak it, and asked for HTTP/1.1
 
     async def dial(
         self,
@@ -123,20 +117,19 @@ class Dialler:
             async with trace.step("connection.connect_tcp", host=origin.host, port=origin.port):
                 sock, address = await self._connect_any(origin, addresses, progress, late)
         progress.address = address
-        kind = self._multiplexed if self._multiplexed and self._offers_http2(origin) else Connection
-        stream = kind(origin, self._buffer, is_secure=origin.is_secure)
+        stream = self.versions.stream(origin)
         try:
             await asyncio.get_running_loop().create_connection(lambda: stream, sock=sock)
             if origin.is_secure:
                 progress.reached(Phase.TLS)
-                tls = self._tls(http2=kind is not Connection)
+                tls = self._tls(http2=not isinstance(stream, Connection))
                 name = server_hostname or origin.host.removesuffix(".")
                 if trace is None:
                     await stream.handshake(tls, name)
                 else:
                     async with trace.step("connection.start_tls", ssl_context=tls, server_hostname=name):
                         await stream.handshake(tls, name)
-            return self._agreed(stream)
+            return self.versions.agreed(stream)
         except (OSError, ssl.CertificateError) as error:
             stream.close()
             sock.close()
@@ -148,33 +141,6 @@ class Dialler:
             stream.close()
             sock.close()
             raise
-
-    def may_share(self, origin: Origin) -> bool:
-        """Whether a connection to *origin* is likely to speak HTTP/2."""
-        return self._offers_http2(origin) and origin not in self._without_http2
-
-    def _offers_http2(self, origin: Origin) -> bool:
-        if self._multiplexed is None or origin in self._refusing_http2:
-            return False
-        return origin.is_secure or not self._http1
-
-    def _agreed(self, stream: Connection | Multiplexed) -> Connection | Multiplexed:
-        """As what the server chose by ALPN (RFC 7301), or as HTTP/2 where nothing else is spoken here."""
-        tls = stream.info("ssl_object")
-        is_chosen = tls is not None and tls.selected_alpn_protocol() == "h2"
-        if isinstance(stream, Connection):
-            if is_chosen:
-                raise ssl.SSLError("the server chose HTTP/2: somebody else offers it with the same ssl.SSLContext")
-            return stream
-        if is_chosen or not self._http1:
-            if self._http1:
-                stream.on_http1_required = lambda: _note(self._refusing_http2, stream.origin)
-            stream.begin()
-            return stream
-        _note(self._without_http2, stream.origin)
-        plain = Connection(stream.origin, self._buffer, is_secure=True)
-        plain.take_over(stream)
-        return plain
 
     def mark_late(self, origin: Origin, progress: Progress) -> None:
         """The time for connecting is over: whatever was waited for hung."""
@@ -296,20 +262,6 @@ class Dialler:
         finally:
             progress.dialled(address, began_at, outcome)
         return sock
-
-
-def _note(origins: OrderedDict[Origin, None], origin: Origin) -> None:
-    origins[origin] = None
-    if len(origins) > MAX_ORIGINS:
-        origins.popitem(last=False)
-
-
-def _multiplexed() -> type[Multiplexed]:
-    try:
-        from .http2 import Multiplexed
-    except ImportError as error:
-        raise ImportError('http2=True needs the package h2: pip install "seawall[http2]"') from error
-    return Multiplexed
 
 
 def _scope(zone: str) -> int:

@@ -206,7 +206,7 @@ class Wire:
         origin, timeouts = message.origin, message.timeouts
         connect, pool = timeouts.get("connect"), timeouts.get("pool")
         gives_up_at = None if connect is None or pool is None else self._now() + connect + pool
-        while self._dialler.may_share(origin):
+        while self._dialler.versions.may_share(origin):
             other = self._first.get(origin)
             if other is None:
                 return await self._open_first(message, progress, trace)

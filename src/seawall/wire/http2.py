@@ -26,12 +26,12 @@ from ..origin import Address, Origin
 from .answer import MAX_HEAD
 from .channel import Channel
 from .stream import Stream
+from .versions import Known
 
 __all__ = ["Channel", "Multiplexed"]
 
 STREAM_WINDOW: Final = 1024 * 1024  # B of body that nobody has taken yet; the server then waits
 CONNECTION_WINDOW: Final = 2**30  # B; Go's: streams that nobody reads are not to hold up the others
-MAX_STREAMS: Final = 100  # until the server's SETTINGS are there; what RFC 9113 section 6.5.2 asks servers to allow
 MAX_CONTROLS: Final = 2000  # a second; frames that carry nothing are to keep nobody busy (nghttp2 has 10,000 unsent)
 FULL_FOR: Final = 0.1  # s; a retry is not to be refused by the same one
 PROBE_TIMEOUT: Final = 5.0  # s; httpx's connect timeout, after which a dead host would have been given up
@@ -48,7 +48,9 @@ class Multiplexed(Stream):
 
     Attributes:
         on_room, on_idle: Called whenever a stream is over: one of several, and the last.
-        on_http1_required: Called when the server says so; None: HTTP/1.1 is not spoken here.
+        known: What is known of the origin, for connections to come.
+        max_streams: At once; until the server has said, what is known.
+        can_fall_back: HTTP/1.1 is spoken here too, if the server asks for it.
         heard_at: When the server last said anything, s.
     """
 
@@ -58,34 +60,36 @@ class Multiplexed(Stream):
         "_data",
         "_full_until",
         "_has_ended",
-        "_has_settings",
         "_is_begun",
         "_is_leaving",
         "_open",
         "_probe",
         "_second",
         "address",
+        "can_fall_back",
         "ends_at",
         "good_until",
         "h2",
         "heard_at",
         "keep_for",
-        "on_http1_required",
+        "known",
+        "max_streams",
         "on_idle",
         "on_room",
         "origin",
     )
 
-    def __init__(self, origin: Origin, buffer: memoryview, *, is_secure: bool = False) -> None:
+    def __init__(self, origin: Origin, buffer: memoryview, known: Known, *, is_secure: bool = False) -> None:
         super().__init__(buffer, is_secure=is_secure)
         self.origin = origin
+        self.known, self.max_streams = known, known.max_streams
+        self.can_fall_back = False
         self.address: Address | None = None
         self.keep_for: float | None = None
         self.good_until = self.ends_at = math.inf
         self.heard_at = 0.0
         self.on_room: Callable[[], None] = _nothing
         self.on_idle: Callable[[], None] = _nothing
-        self.on_http1_required: Callable[[], None] | None = None
         config = h2.config.H2Configuration(
             client_side=True,
             header_encoding=None,
@@ -98,15 +102,15 @@ class Multiplexed(Stream):
         self._probe: asyncio.TimerHandle | None = None  # runs while a PING is unanswered
         self._controls, self._second = 0, 0.0
         self._full_until = 0.0
-        self._is_begun = self._is_leaving = self._has_settings = self._has_ended = False
+        self._is_begun = self._is_leaving = self._has_ended = False
 
     def __repr__(self) -> str:
         state = "closed" if self.is_closed else "leaving" if self._is_leaving else "open"
         return f"<Multiplexed {self.origin} at {self.address} {state}, {len(self._open)} streams>"
 
-    def begin(self) -> None:
+    def begin(self, *, can_fall_back: bool) -> None:
         """It is HTTP/2: say so."""
-        self._is_begun = True
+        self._is_begun, self.can_fall_back = True, can_fall_back
         codes = h2.settings.SettingCodes
         ours = {
             codes.ENABLE_PUSH: 0,
@@ -125,11 +129,15 @@ class Multiplexed(Stream):
 
     @property
     def has_room(self) -> bool:
-        """For another stream. Before the server's SETTINGS are there, it is given the benefit of the doubt."""
-        limit = self.h2.remote_settings.max_concurrent_streams if self._has_settings else MAX_STREAMS
+        """For another stream."""
         if self._full_until and self._loop.time() < self._full_until:
             return False
-        return self.is_usable and self._probe is None and len(self._open) < limit
+        return self.is_usable and self._probe is None and len(self._open) < self.max_streams
+
+    @property
+    def streams(self) -> int:
+        """Under way, or about to be."""
+        return len(self._open)
 
     def has_unseen(self) -> bool:
         """Its end; what else may wait in its socket (a PING, SETTINGS) is no sign of one."""
@@ -280,7 +288,8 @@ class Multiplexed(Stream):
                 if (channel := self._channels.get(number)) is not None:
                     channel.wake()
             case h2.events.WindowUpdated() | h2.events.RemoteSettingsChanged():
-                self._has_settings = self._has_settings or isinstance(event, h2.events.RemoteSettingsChanged)
+                if isinstance(event, h2.events.RemoteSettingsChanged):
+                    self.max_streams = self.known.max_streams = self.h2.remote_settings.max_concurrent_streams
                 for channel in self._open:
                     channel.wake()
             case h2.events.DataReceived():

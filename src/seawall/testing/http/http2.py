@@ -24,6 +24,7 @@ from .request import Gone, Request
 
 __all__ = ["Chosen", "H2Connection"]
 
+SETTINGS = 0x4  # a frame's type; RFC 9113 section 6.5
 Settings = dict[h2.settings.SettingCodes | int, int]
 
 
@@ -66,7 +67,7 @@ class H2Connection(asyncio.Protocol):
     Args:
         number: Its number at this server, from 1.
         settings: Over the library's, in the first SETTINGS frame; None: no such frame is sent.
-        later: Settings that follow when the first request has come.
+        later: Streams that are allowed at once from the first request on.
         opens_windows: Sends WINDOW_UPDATE for what it has read.
     """
 
@@ -78,7 +79,7 @@ class H2Connection(asyncio.Protocol):
         serve: Callable[[Request], Awaitable[None]],
         *,
         settings: Settings | None,
-        later: Settings | None = None,
+        later: int | None = None,
         opens_windows: bool = True,
     ) -> None:
         self.number = number
@@ -202,8 +203,10 @@ class H2Connection(asyncio.Protocol):
         task = asyncio.get_running_loop().create_task(self._answer(request))
         self._tasks[stream] = task
         if self._later is not None:
-            self.http2.update_settings(self._later)
-            self._later = None
+            self._max_streams, self._later = self._later, None
+            self.flush()
+            code = h2.settings.SettingCodes.MAX_CONCURRENT_STREAMS
+            self.frame(SETTINGS, 0, 0, struct.pack(">HI", code, self._max_streams))
 
     async def _answer(self, request: Request) -> None:
         try:

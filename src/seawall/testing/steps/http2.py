@@ -55,7 +55,7 @@ async def h2_streams(incoming: Incoming, max_streams: Code = 1, over: Security =
 @step(level="connection", needs=PACKAGES)
 async def h2_lower(incoming: Incoming, max_streams: Code = 1, over: Security = "tls") -> None:
     """Allows 100 streams at first, and so many once a request has come."""
-    await _serve(incoming, over, settings={MAX_STREAMS: 100}, later={MAX_STREAMS: max_streams})
+    await _serve(incoming, over, settings={MAX_STREAMS: 100}, later=max_streams)
 
 
 @step(level="connection", needs=PACKAGES)
