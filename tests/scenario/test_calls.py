@@ -272,6 +272,19 @@ async def test_burst_drains():
     assert now() == pytest.approx(0.3 * 16)
 
 
+async def test_closed_loop_loses_nothing():
+    """500 workers, each with a call at a time, on a host that answers in 0.5 s: a queue that stands is no fault."""
+    wire = ScriptedWire(0.5)
+
+    async def worker(c: seawall.Client) -> set[int]:
+        return {(await c.get(URL)).status_code for _ in range(5)}
+
+    async with client(wire) as c:
+        assert await asyncio.gather(*(worker(c) for _ in range(500))) == [{200}] * 500
+    assert len(wire.attempts) == 500 * 5
+    assert now() == pytest.approx(0.5 * 40)  # 64 at a time
+
+
 async def test_an_hour_of_an_upstream_that_was_down_for_twenty_minutes():
     """A call every 10 s: when the breaker opens, probes, doubles its pause and closes, to the instant; in no time."""
     moves: list[tuple[float, str]] = []
