@@ -136,9 +136,10 @@ class Cache:
         while len(self._failures) > self._max:
             self._failures.popitem(last=False)
 
-    def has_failed(self, host: str, family: int) -> bool:
-        """The last lookup of it failed."""
-        return (host, family) in self._failures
+    def has_failed(self, host: str, family: int, now: float) -> bool:
+        """The last lookup of it failed, and lately: who is asked about it all the time is asked again soon after."""
+        known = self._failures.get((host, family))
+        return known is not None and now < known.until + MAX_REST
 
     def failure(self, host: str, family: int, now: float) -> ResolveError | None:
         """What to raise in place of asking again."""
@@ -149,10 +150,13 @@ class Cache:
         """
         Where one family has addresses, "none" of the other is as good for as long.
 
-        Else a host with IPv4 only would be asked for AAAA every `negative_ttl`.
+        Else a host with IPv4 only would be asked for AAAA every `negative_ttl`. Both are asked for again together.
         """
         entries = [self._entries.get((host, family)) for family in families]
-        until = max((e.expires_at for e in entries if e is not None and isinstance(e.answer, Answer)), default=now)
+        positive = [entry for entry in entries if entry is not None and isinstance(entry.answer, Answer)]
+        best = max(positive, key=lambda entry: entry.expires_at, default=None)
+        if best is None:
+            return
         for family, entry in zip(families, entries, strict=True):
-            if entry is not None and isinstance(entry.answer, NoAddress) and entry.expires_at < until:
-                self._entries[host, family] = Entry(entry.answer, until, until)
+            if entry is not None and isinstance(entry.answer, NoAddress) and entry.expires_at < best.expires_at:
+                self._entries[host, family] = Entry(entry.answer, best.refresh_at, best.expires_at)

@@ -102,10 +102,7 @@ class CachingResolver:
             entries.append(entry)
         counts = self._count(host, 0)
         for slot, entry in zip(slots, entries, strict=True):
-            if now >= entry.refresh_at and self._cache.failure(host, slot, now) is None:
-                self._lookup(host, origin.port, slot)
-        if self._first_asked(host, origin.port, now) + self._settings.stale_wait <= now:
-            self._ask_system(host, origin.port)
+            self._refresh(host, origin.port, slot, entry, now)
         answer = _merge(host, [entry.answer for entry in entries])
         if answer.source in LOOKED_UP:
             answer = answer._replace(source="cache")
@@ -113,12 +110,22 @@ class CachingResolver:
         return answer
 
     def good_for(self, origin: Origin) -> float:
-        """s that what is known of an origin's host holds; inf for an address, `RECHECK` where nothing certain is."""
+        """s that what is known of an origin's host holds; inf for an address, 0 where nothing certain is."""
         if literal(origin.host) is not None:
             return math.inf
         host, now = _key(origin), self._now()
         entries = [self._cache.fresh(host, slot, now) for slot in self._slots(origin.port)]
-        return min((RECHECK if entry is None else entry.expires_at - now for entry in entries), default=RECHECK)
+        return min(0.0 if entry is None else entry.expires_at - now for entry in entries)
+
+    def recheck_in(self, origin: Origin, address: Address) -> float:
+        """s until `is_still` has something new to say: first when its refresh is due, then when its time is over."""
+        if literal(origin.host) is not None:
+            return math.inf
+        now = self._now()
+        entry = self._cache.fresh(_key(origin), self._slot(origin, address), now)
+        if entry is None:
+            return RECHECK
+        return (entry.refresh_at if now < entry.refresh_at else entry.expires_at) - now
 
     async def is_still(self, origin: Origin, address: Address) -> bool | None:
         """
@@ -126,13 +133,14 @@ class CachingResolver:
 
         Who asks first waits for it, `DNS.stale_wait` at most. A name that gives subsets of its addresses keeps all.
         """
-        host, slots = _key(origin), self._slots(origin.port)
-        slot = slots[0] if len(slots) == 1 else _family(address)
-        if (entry := self._cache.fresh(host, slot, self._now())) is None:
+        host, slot, now = _key(origin), self._slot(origin, address), self._now()
+        if (entry := self._cache.fresh(host, slot, now)) is not None:
+            self._refresh(host, origin.port, slot, entry, now)
+        else:
             is_asked = (host, slot) in self._lookups
-            if self._cache.failure(host, slot, self._now()) is None:
+            if self._cache.failure(host, slot, now) is None:
                 lookup = self._lookup(host, origin.port, slot)
-                if not is_asked:
+                if not is_asked and not self._has_failed(host, (slot,)):
                     await asyncio.wait([lookup], timeout=self._settings.stale_wait)
             if (entry := self._cache.fresh(host, slot, self._now())) is None:
                 self._ask_system(host, origin.port)  # for who comes next
@@ -225,6 +233,15 @@ class CachingResolver:
                 known.append(found)
         return _Search(known, lookups, self._now, self._settings.resolution_delay)
 
+    def _refresh(self, host: str, port: int, slot: int, entry: Entry, now: float) -> None:
+        """Look up ahead of time, for who comes when it is over; where that is silent, by the system's resolver too."""
+        if now < entry.refresh_at:
+            return
+        if self._cache.failure(host, slot, now) is None:
+            self._lookup(host, port, slot)
+        if self._first_asked(host, port, now) + self._settings.stale_wait < now:
+            self._ask_system(host, port)
+
     def _lookup(self, host: str, port: int, slot: int) -> asyncio.Task[Answer]:
         """The lookup under way, or a new one."""
         task = self._lookups.get((host, slot))
@@ -280,7 +297,7 @@ class CachingResolver:
 
     def _has_failed(self, host: str, slots: tuple[int, ...]) -> bool:
         """The last lookup of it failed, so who has something stale need not wait for what comes of the next."""
-        return any(self._cache.has_failed(host, slot) for slot in slots)
+        return any(self._cache.has_failed(host, slot, self._now()) for slot in slots)
 
     def _first_asked(self, host: str, port: int, now: float) -> float:
         """When the lookups of it began: who comes later need not wait as long as the first."""
@@ -294,6 +311,10 @@ class CachingResolver:
     def _slots(self, port: int) -> tuple[int, ...]:
         """What is kept apart under a name: families, or ports where a resolver may answer with some."""
         return (port,) if self._families == (0,) else self._families
+
+    def _slot(self, origin: Origin, address: Address) -> int:
+        slots = self._slots(origin.port)
+        return slots[0] if len(slots) == 1 else _family(address)
 
     def _ask_system(self, host: str, port: int) -> asyncio.Task[Answer] | None:
         """The system's resolver too, where there is one and it can."""

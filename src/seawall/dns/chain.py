@@ -29,7 +29,10 @@ class Chained:
         return found
 
     def good_for(self, origin: Origin) -> float:
-        return min(names.good_for(origin) for names in self._names)
+        return min((left for names in self._names if (left := names.good_for(origin)) > 0), default=0.0)
+
+    def recheck_in(self, origin: Origin, address: Address) -> float:
+        return min(names.recheck_in(origin, address) for names in self._names)
 
     def late(self, origin: Origin) -> Callable[[], Awaitable[list[Address]]] | None:
         return next((late for names in self._names if (late := names.late(origin)) is not None), None)
