@@ -117,3 +117,78 @@ async def test_refreshed_ahead():
     await waits(resolver, every=0.01, seconds=10.0)
     assert upstream.asked == 20
     await resolver.aclose()
+
+
+@pytest.mark.parametrize(("stale_wait", "asked"), [(0.2, 1), (0.0, 1)])
+async def test_system_is_asked_once_for_each_silence(stale_wait, asked):
+    """However many calls there are meanwhile: what it says is good for 10 s, and then DNS is asked first again."""
+    upstream, system = Quiet(60.0), Quiet(60.0)
+    resolver = caching(upstream, fallback=system, stale_wait=stale_wait)
+    await resolver.resolve(ORIGIN)
+    await asyncio.sleep(50.0)
+    upstream.is_silent = True
+    await waits(resolver, every=0.001, seconds=4.0)
+    assert system.asked == asked
+    await resolver.aclose()
+
+
+async def test_system_is_left_alone_where_dns_answers():
+    """Even where nobody would wait for DNS."""
+    upstream, system = Quiet(1.0), Quiet(1.0)
+    resolver = caching(upstream, fallback=system, stale_wait=0.0)
+    await waits(resolver, every=0.01, seconds=5.0)
+    assert system.asked == 0
+    await resolver.aclose()
+
+
+@pytest.mark.parametrize("has_system", [False, True])
+async def test_kept_alive_connections_wait_for_no_name(has_system):
+    """They are asked about as their name is refreshed, so a silent DNS is known by the time it would be waited for."""
+    loop = asyncio.get_running_loop()
+    upstream, system = Quiet(1.0), Quiet(1.0)
+    resolver = caching(upstream, fallback=system if has_system else None)
+    (address,) = (await resolver.resolve(ORIGIN)).addresses
+    upstream.is_silent = system.is_silent = True
+    until = loop.time() + 10.0
+    while loop.time() < until:
+        await asyncio.sleep(max(0.01, resolver.recheck_in(ORIGIN, address) if upstream.asked == 1 else 0.01))
+        began_at = loop.time()
+        assert await resolver.is_still(ORIGIN, address) in (True, None)
+        assert loop.time() == began_at
+    assert upstream.asked > 3
+    await resolver.aclose()
+
+
+async def test_failure_is_forgotten():
+    """An hour later, the answer of a healthy DNS is waited for again."""
+    upstream = Quiet(1.0)
+    resolver = caching(upstream)
+    await resolver.resolve(ORIGIN)
+    upstream.is_silent = True
+    await asyncio.sleep(2.0)
+    await resolver.resolve(ORIGIN)
+    await asyncio.sleep(3000.0)
+    upstream.is_silent = False
+    assert (await resolver.resolve(ORIGIN)).source == "dns"
+    await resolver.aclose()
+
+
+async def test_family_that_is_new_is_found():
+    """Of a name in use: both families are asked for as often as each other."""
+
+    class Growing(Quiet):
+        has_six = False
+
+        async def resolve(self, host: str, port: int, *, family: int = 0) -> Answer:
+            if family == socket.AF_INET6 and self.has_six:
+                return Answer((Address("::2"),), self._ttl, "dns")
+            return await super().resolve(host, port, family=family)
+
+    upstream = Growing(60.0)
+    resolver = caching(upstream)
+    await resolver.resolve(ORIGIN)
+    upstream.has_six = True
+    await waits(resolver, every=1.0, seconds=60.0)
+    assert [each.ip for each in (await resolver.resolve(ORIGIN)).addresses] == ["::2", "127.0.0.2"]
+    assert upstream.asked == 2
+    await resolver.aclose()
