@@ -40,7 +40,6 @@ def order(known: Addresses, *addresses: Address, avoid: tuple[Address, ...] = ()
 
 def load(known: Addresses, address: Address, in_flight: int) -> Load:
     found = known.load(ORIGIN, address)
-    assert found is not None
     found.in_flight = in_flight
     return found
 
@@ -51,21 +50,22 @@ def test_turns_where_nothing_is_known(known):
 
 
 def test_least_is_first(known):
-    """The one to which least is under way; among equals, whose turn it is. The others keep their order."""
+    """The one to which least is under way; among equals, whose turn it is. It changes places with that one."""
     order(known, A, B, C)
     held = [load(known, A, 2), load(known, B, 1), load(known, C, 3)]
-    assert [order(known, A, B, C) for _ in range(3)] == [[B, C, A], [B, C, A], [B, A, C]]
+    assert [order(known, A, B, C) for _ in range(3)] == [[B, C, A], [B, A, C], [B, A, C]]
     held[1].in_flight = 2
     assert [order(known, A, B, C)[0] for _ in range(3)] == [B, A, A]
 
 
-def test_nothing_is_counted_of_a_name_with_one_address(known):
+def test_what_was_under_way_counts_once_there_are_others(known):
+    """To the only address of a name, before it had a second one: else that would get nothing."""
     order(known, A)
-    assert known.load(ORIGIN, A) is None
-    order(known, A, B)
-    assert known.load(ORIGIN, A) is known.load(ORIGIN, A) is not None
-    order(known, A)
-    assert known.load(ORIGIN, A) is None
+    held = load(known, A, 1)
+    assert not held.has_others
+    assert [order(known, A, B)[0] for _ in range(3)] == [B, B, B]
+    assert held.has_others
+    assert known.load(ORIGIN, B).has_others
 
 
 def test_load_lasts_as_long_as_its_connections(known):
@@ -82,7 +82,9 @@ def test_families_stay_in_turn(known):
     order(known, A, B, SIX, SEVEN)
     held = [load(known, SIX, 7), load(known, SEVEN, 9)]
     assert all(held)
-    assert [order(known, A, B, SIX, SEVEN)[0] for _ in range(4)] == [SIX] * 4
+    orders = [order(known, A, B, SIX, SEVEN) for _ in range(4)]
+    assert [[each.is_ipv6 for each in found] for found in orders] == [[True, False, True, False]] * 4
+    assert [found[0] for found in orders] == [SIX] * 4
 
 
 def test_bad_ones_stay_last(known, clock):

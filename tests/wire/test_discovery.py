@@ -141,6 +141,25 @@ async def test_srv_fails_over_to_the_next_priority(stack, dns, serve):
     assert [dial.outcome for dial in response.extensions["seawall"][0].dials] == ["connection refused", "connected"]
 
 
+async def test_srv_decides_whom_to_ask(stack, dns, serve):
+    """Its priorities and weights, however much is under way: load counts among equals only."""
+    servers = [await serve(ok) for _ in range(2)]
+    dns.zone["_http._tcp.orders.test"] = Name(
+        srv=((1, 0, servers[0].port, "one.test"), (2, 0, servers[1].port, "one.test"))
+    )
+    dns.zone["one.test"] = Name(a=("127.0.0.1",))
+    resolver = SRVResolver("_http._tcp.{host}", nameservers=[dns.address])
+    client = await stack.enter_async_context(seawall.Client(resolver=resolver, retry=None))
+    origin, addresses = seawall.Origin("http", "orders.test", 80), client._shared.wire._addresses
+    await client.get("http://orders.test/")
+    (connection,) = client._shared.wire.pool._open
+    assert connection.load is None
+    addresses.load(origin, connection.address).in_flight = 100
+    for _ in range(10):
+        await client.get("http://orders.test/")
+    assert [server.connections for server in servers] == [1, 0]
+
+
 async def test_srv_that_is_none(stack, dns):
     """No such name, no such record, a name that can't be."""
     dns.zone["_a._tcp.test"] = Name(a=("127.0.0.1",))

@@ -27,6 +27,7 @@ from hyperframe.frame import (
 
 import seawall
 from seawall.testing import FaultServer, no_leaks
+from seawall.wire.versions import Known
 
 pytestmark = pytest.mark.anyio
 
@@ -153,6 +154,24 @@ async def test_http1_where_the_server_requires_it(server, trusted, tmp_path, mon
         assert (await client.get(f"{base}/ok")).http_version == "HTTP/1.1"
         other = await client.get(f"https://localhost:{server.ports['h2'].port}/x/ok")
         assert other.http_version == "HTTP/2"
+
+
+@pytest.mark.parametrize("step", ["h2_rst:13", "h2_goaway:before:13"])
+async def test_http1_is_required_where_several_connections_are_idle(server, trusted, step):
+    """None of them is used again, or each would take its turn to say so; the body is sent once more, and no more."""
+    base = f"https://localhost:{server.ports['h2:either'].port}/x"
+    key = f"idle-{step.replace(':', '-')}"
+    async with seawall.Client(http2=True, verify=trusted) as client:
+        wire = client._shared.wire
+        origin = seawall.Origin("https", "localhost", server.ports["h2:either"].port)
+        wire._dialler.versions._known[origin] = known = Known()
+        known.max_streams = 1
+        slow = [asyncio.create_task(client.get(f"{base}/delay:0.1")) for _ in range(4)]
+        assert {(await each).http_version for each in slow} == {"HTTP/2"}
+        assert wire.pool.idle(origin) > 1
+        response = await client.post(f"{base}/{step},ok?key={key}", content=b"order")
+        assert (response.status_code, response.http_version) == (200, "HTTP/1.1")
+        assert outcomes(response) == ["StreamRefused", "200"]
 
 
 async def test_http1_is_required_of_who_speaks_none(server, client):
@@ -563,6 +582,85 @@ async def test_connection_that_takes_no_more_streams(client, by_hand):
         assert (await client.get(url)).status_code == 200
 
 
+async def test_server_that_takes_no_stream_at_all(by_hand):
+    """A limit of 0 is a failure like any other: it opens the breaker, and is not dialled for without an end."""
+    dialled = 0
+
+    async def script(peer: Peer) -> None:
+        nonlocal dialled
+        dialled += 1
+        peer.send(SettingsFrame(0, settings={3: 0}))
+        while True:
+            peer.send(RstStreamFrame(await peer.request(), error_code=7))
+
+    breaker = seawall.Breaker(min_calls=3)
+    async with seawall.Client(http1=False, http2=True, breaker=breaker, retry=None) as client:
+        url = await by_hand(script)
+        for error in [seawall.StreamRefused] * 3 + [seawall.BreakerOpen] * 3:
+            with pytest.raises(error):
+                await client.get(url)
+    assert dialled <= 6  # one replay each
+
+
+async def test_limit_that_is_raised(by_hand):
+    """Who waits for a slot hears of it at once, and not with the first stream that ends."""
+    done = asyncio.Event()
+    raised = asyncio.Event()
+
+    async def script(peer: Peer) -> None:
+        peer.send(SettingsFrame(0, settings={3: 1}))
+        first = await peer.request()
+        peer.send(peer.head(first))
+        await raised.wait()
+        peer.send(SettingsFrame(0, settings={3: 100}))
+        for _ in range(5):
+            peer.send(peer.head(await peer.request(), is_end=True))
+        await done.wait()
+        peer.send(DataFrame(first, b"", flags=["END_STREAM"]))
+
+    limits = httpx.Limits(max_connections=1)
+    async with seawall.Client(http1=False, http2=True, limits=limits, retry=None, timeout=5) as client:
+        url = await by_hand(script)
+        async with client.stream("GET", url) as slow:
+            others = [asyncio.create_task(client.get(url)) for _ in range(5)]
+            while not client._shared.layers.slots.has_waiters:
+                await asyncio.sleep(0)
+            raised.set()
+            assert {(await each).status_code for each in others} == {200}
+            done.set()
+            assert await slow.aread() == b""
+
+
+async def test_small_limit_is_dialled_for_at_once(by_hand):
+    """As many wait for a connection as have room on it; the others dial the next meanwhile, not after it."""
+
+    async def script(peer: Peer) -> None:
+        peer.send(SettingsFrame(0, settings={3: 2}))
+        while True:
+            peer.send(peer.head(await peer.request(), is_end=True))
+
+    async with seawall.Client(http1=False, http2=True, timeout=5) as client:
+        url = await by_hand(script)
+        await client.get(url)
+        dialler, waiting, all_dial = client._shared.wire._dialler, 0, asyncio.Event()
+        for connection in list(client._shared.wire.pool._open):
+            connection.close()
+        dial = dialler.dial
+
+        async def together(*arguments, **keywords):
+            nonlocal waiting
+            waiting += 1
+            if waiting == 4:
+                all_dial.set()
+            await all_dial.wait()
+            return await dial(*arguments, **keywords)
+
+        dialler.dial = together
+        responses = await asyncio.gather(*(client.get(url) for _ in range(8)))
+        assert {response.status_code for response in responses} == {200}
+        assert waiting == 4
+
+
 async def test_connection_headers_stay_behind(client, by_hand):
     """HTTP/1.1's own, and those that Connection names; host is :authority. Source: RFC 9113 section 8.2.2."""
     seen = {}
@@ -623,6 +721,23 @@ async def test_context_that_others_offer_http2_with(server, trusted, monkeypatch
     async with seawall.Client(verify=trusted, retry=None) as client:
         with pytest.raises(seawall.HandshakeError, match="the server chose HTTP/2"):
             await client.get(f"https://localhost:{server.ports['h2'].port}/x/ok")
+
+
+def test_one_context_for_both_protocols_under_uvloop(server):
+    """Which takes what is offered one callback later, when another connection of the same context may have begun."""
+    uvloop = pytest.importorskip("uvloop")
+    both, only = (f"https://127.0.0.1:{server.ports[port].port}/x" for port in ("h2:either", "h2"))
+
+    async def main() -> list[str]:
+        limits = httpx.Limits(max_keepalive_connections=0)
+        verify = server.certificates.client_context()
+        async with seawall.Client(http2=True, verify=verify, limits=limits, retry=None) as client:
+            with contextlib.suppress(seawall.StreamRefused):
+                await client.get(f"{both}/h2_rst:13,ok?key=uvloop")
+            urls = [f"{both}/ok", f"{only}/ok"]
+            return [each.http_version for each in await asyncio.gather(*map(client.get, urls))]
+
+    assert uvloop.run(main()) == ["HTTP/1.1", "HTTP/2"]
 
 
 async def test_no_more_connections_than_it_takes(server):

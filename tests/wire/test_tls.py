@@ -169,7 +169,7 @@ async def test_a_session_is_no_licence(trusting, serve, authority):
             await client.get(f"https://localhost:{bad.port}")
 
 
-def test_one_context_for_all_clients_of_the_same_settings(monkeypatch):
+async def test_one_context_for_all_clients_of_the_same_settings(monkeypatch):
     """But never where one was given, nor across protocols, nor after the environment changed."""
     monkeypatch.delenv("SSL_CERT_FILE", raising=False)
     monkeypatch.delenv("SSL_CERT_DIR", raising=False)

@@ -8,6 +8,7 @@ under the context and the name that it was made for, so what was not verified th
 
 from __future__ import annotations
 
+import asyncio
 import functools
 import os
 import ssl
@@ -40,19 +41,26 @@ class TLS:
         self._is_shared = isinstance(verify, bool) and not arguments.get("cert")
         self._environment = tuple(map(os.environ.get, FROM_ENVIRONMENT)) if trusts_env else ()
         if not self._is_shared or any(self._environment):
-            self.context()
+            self._context(self._alpn)
 
     def context(self, *, http2: bool = True) -> ssl.SSLContext:
         """
+        For the next handshake, which begins at once.
+
         Args:
             http2: False: is not offered, for the server said that it wants HTTP/1.1.
         """
         alpn = self._alpn if http2 else tuple(each for each in self._alpn if each != "h2")
+        context = self._context(alpn)
+        if not self._is_shared:  # who shares it with us may have set others; and uvloop takes them one callback later
+            context.set_alpn_protocols(list(alpn))
+            asyncio.get_running_loop().call_soon(context.set_alpn_protocols, list(alpn))
+        return context
+
+    def _context(self, alpn: tuple[str, ...]) -> ssl.SSLContext:
         context = self._contexts.get(alpn)
         if context is None:
             context = self._contexts[alpn] = self._made(alpn)
-        if not self._is_shared:
-            context.set_alpn_protocols(list(alpn))  # each time: who shares it with us may have set others
         return context
 
     def _made(self, alpn: tuple[str, ...]) -> ssl.SSLContext:

@@ -2,9 +2,10 @@
 What is known of the addresses of a name: which failed, whose turn it is, and how much is under way to each.
 
 Rules: nothing here is left out, only tried later: where all are bad, all are dialled. Of addresses that are as good as
-each other, the one to which least is under way is next, and of these the one whose turn it is. That halves the latency
-at p99 where one of five is slow (``python -m benchmarks simulate``); it needs ejection, or one that fails at once would
-draw all calls.
+each other, the one to which least is under way is next, and of these the one whose turn it is; where the record itself
+has priorities and weights, they decide. That halves the latency at p99 where one of five is slow (``python -m
+benchmarks simulate``), and has a price: who answers at once draws most of the calls. Ejection ends that for one that
+answers 5xx; nothing does for one that answers 404, which is no failure here.
 """
 
 from __future__ import annotations
@@ -34,12 +35,19 @@ class Ejections(Protocol):
 
 
 class Load:
-    """How much is under way to one address of an origin: dials, and connections in use."""
+    """
+    How much is under way to one address of an origin.
 
-    __slots__ = ("__weakref__", "in_flight")
+    Attributes:
+        in_flight: HTTP/1.1 connections in use, and dials that begin with this address.
+        has_others: The origin has more addresses than this one.
+    """
 
-    def __init__(self) -> None:
+    __slots__ = ("__weakref__", "has_others", "in_flight")
+
+    def __init__(self, *, has_others: bool) -> None:
         self.in_flight = 0
+        self.has_others = has_others
 
 
 class Addresses:
@@ -59,6 +67,8 @@ class Addresses:
         if len(answer.addresses) == 1:
             self._several.pop(origin, None)
             return list(answer.addresses)
+        if origin not in self._several:
+            self._has_others_now(origin, answer.addresses)
         self._several[origin] = list(answer.addresses)
         turn = self._turns.pop(origin, -1) + 1
         self._turns[origin] = turn
@@ -66,7 +76,7 @@ class Addresses:
             oldest, _ = self._turns.popitem(last=False)
             self._several.pop(oldest, None)
         found = ordered(answer, turn, rng=self._rng)
-        usable = self._ejections.usable(origin, found)
+        usable = frozenset(self._ejections.usable(origin, found))
 
         def badness(address: Address) -> tuple[bool, bool, bool]:
             return address not in usable, self.is_bad(origin, address), address in avoid
@@ -77,8 +87,8 @@ class Addresses:
             best, is_ipv6 = badness(found[0]), found[0].is_ipv6
             equals = [each for each in found if each.is_ipv6 == is_ipv6 and badness(each) == best]
             least = min(equals, key=lambda each: self._in_flight(origin, each))
-            found.remove(least)
-            found.insert(0, least)
+            at = found.index(least)
+            found[0], found[at] = least, found[0]  # which leaves the families in turn
         return found
 
     def has_other(self, origin: Origin, avoid: Sequence[Address]) -> bool:
@@ -92,13 +102,11 @@ class Addresses:
             return False
         return self._ejections.record(origin, address, is_failure=is_failure)
 
-    def load(self, origin: Origin, address: Address) -> Load | None:
-        """Where what is under way is counted as long as somebody has it; None: it is the only address."""
-        if origin not in self._several:
-            return None
+    def load(self, origin: Origin, address: Address) -> Load:
+        """Where what is under way is counted as long as somebody has it."""
         load = self._loads.get((origin, address))
         if load is None:
-            load = self._loads[origin, address] = Load()
+            load = self._loads[origin, address] = Load(has_others=origin in self._several)
         return load
 
     def mark_bad(self, origin: Origin, address: Address) -> None:
@@ -111,6 +119,11 @@ class Addresses:
 
     def is_bad(self, origin: Origin, address: Address) -> bool:
         return self._bad.get((address.ip, address.port or origin.port), 0.0) > self._now()
+
+    def _has_others_now(self, origin: Origin, addresses: Sequence[Address]) -> None:
+        for address in addresses:
+            if (load := self._loads.get((origin, address))) is not None:
+                load.has_others = True
 
     def _in_flight(self, origin: Origin, address: Address) -> int:
         load = self._loads.get((origin, address))

@@ -205,7 +205,7 @@ class Channel(Waiting):
         try:
             connection.h2.send_headers(self.number, request_fields(message), end_stream=not has_body)
         except h2.exceptions.TooManyStreamsError as error:
-            self._refuse(str(error), is_stale=True)
+            self._refuse(str(error), is_stale=connection.max_streams > 0)
         except h2.exceptions.ProtocolError as error:
             raise InvalidRequest(f"{message.origin}: HTTP/2 can't carry this request: {error}") from error
         self._is_sent = not has_body
@@ -351,7 +351,7 @@ class Channel(Waiting):
     def got_reset(self, code: int) -> None:
         self._is_sent = True  # as far as it is going to be
         if code == h2.errors.ErrorCodes.REFUSED_STREAM:
-            is_surplus = self._place > self.connection.max_streams  # which it said meanwhile
+            is_surplus = self._place > max(1, self.connection.max_streams)  # which it said meanwhile
             if not is_surplus:
                 self.connection.refused()
             self.refuse("REFUSED_STREAM", is_stale=is_surplus)

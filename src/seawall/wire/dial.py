@@ -94,8 +94,6 @@ class Dialler:
         progress.reached(Phase.CONNECTING)
         addresses = self.addresses.order(origin, answer, progress.avoid)[:MAX_ADDRESSES]
         load = self.addresses.load(origin, addresses[0])
-        if load is None:
-            return await self._dial(origin, addresses, progress, late, server_hostname, trace)
         load.in_flight += 1
         try:
             return await self._dial(origin, addresses, progress, late, server_hostname, trace)

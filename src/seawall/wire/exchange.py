@@ -115,6 +115,16 @@ class Answered:
             connection.close()
 
 
+class _First:
+    """Who dials where HTTP/2 is to be expected, and for how many more there is room on what comes of it."""
+
+    __slots__ = ("is_shared", "room")
+
+    def __init__(self, max_streams: int) -> None:
+        self.is_shared: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        self.room = max_streams - 1
+
+
 class Wire:
     """Our own exchange with a server, over the parts that it is given."""
 
@@ -134,7 +144,7 @@ class Wire:
         self._addresses = dialler.addresses
         self._now = now
         self._max_age = max_age
-        self._first: dict[Origin, asyncio.Future[bool]] = {}  # who dials where HTTP/2 is to be expected
+        self._first: dict[Origin, _First] = {}
 
     async def send(self, message: Message, progress: Progress) -> Answered:
         """
@@ -194,33 +204,37 @@ class Wire:
             connection.leave()
             return None
         if is_still:
-            connection.good_until = self._now() + self.names.good_for(origin)
+            connection.good_until = self._now() + self.names.recheck_in(origin, connection.address)
         return connection
 
     async def _connect(self, message: Message, progress: Progress, trace: Trace | None) -> Connection | Channel:
         """
         A new connection; or a stream of one that somebody else was just opening.
 
-        Where HTTP/2 is to be expected, one dials and the others wait for what comes of it: they might share it.
+        Where HTTP/2 is to be expected, one dials and as many as might share it wait for what comes of it.
         """
         origin, timeouts = message.origin, message.timeouts
         connect, pool = timeouts.get("connect"), timeouts.get("pool")
         gives_up_at = None if connect is None or pool is None else self._now() + connect + pool
-        while self._dialler.versions.may_share(origin):
-            other = self._first.get(origin)
-            if other is None:
-                return await self._open_first(message, progress, trace)
+        while (max_streams := self._dialler.versions.streams(origin)) > 1:
+            first = self._first.get(origin)
+            if first is None or first.room <= 0:
+                return await self._open_first(_First(max_streams), message, progress, trace)
             progress.reached(Phase.CONNECTING)
-            await asyncio.wait([other], timeout=None if gives_up_at is None else gives_up_at - self._now())
-            if not (other.done() and other.result()):
+            first.room -= 1
+            timeout = None if gives_up_at is None else gives_up_at - self._now()
+            await asyncio.wait([first.is_shared], timeout=timeout)
+            if not (first.is_shared.done() and first.is_shared.result()):
                 break
             if (connection := self.pool.take(origin, self._now())) is not None:
                 return connection
         return await self._open(message, progress, trace)
 
-    async def _open_first(self, message: Message, progress: Progress, trace: Trace | None) -> Connection | Channel:
+    async def _open_first(
+        self, first: _First, message: Message, progress: Progress, trace: Trace | None
+    ) -> Connection | Channel:
         """For others too, who are told to go on alone where it can't be shared: it failed, or is HTTP/1.1."""
-        first = self._first[message.origin] = asyncio.get_running_loop().create_future()
+        self._first[message.origin] = first
         is_alone = True
         try:
             connection = await self._open(message, progress, trace)
@@ -230,8 +244,9 @@ class Wire:
             is_alone = False  # which says nothing: another goes first
             raise
         finally:
-            del self._first[message.origin]
-            first.set_result(not is_alone)
+            if self._first.get(message.origin) is first:
+                del self._first[message.origin]
+            first.is_shared.set_result(not is_alone)
 
     async def _open(self, message: Message, progress: Progress, trace: Trace | None) -> Connection | Channel:
         origin, pool, timeouts = message.origin, self.pool, message.timeouts
@@ -273,10 +288,11 @@ class Wire:
                 self._dialler.mark_late(origin, progress)
                 raise self._late(origin, progress, started_at, limit) from error
             raise
-        connection.address, now = progress.address, self._now()
-        if isinstance(connection, Connection) and connection.address is not None:
-            connection.load = self._addresses.load(origin, connection.address)
-        connection.good_until = now + self.names.good_for(origin)
+        address, now = progress.address, self._now()
+        assert address is not None
+        connection.address, connection.good_until = address, now + self.names.recheck_in(origin, address)
+        if isinstance(connection, Connection) and not answer.ranks:
+            connection.load = self._addresses.load(origin, address)
         if self._max_age is not None:
             connection.ends_at = now + self._max_age
         pool.add(connection)

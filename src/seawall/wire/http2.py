@@ -17,6 +17,7 @@ from typing import Final
 
 import h2.config
 import h2.connection
+import h2.errors
 import h2.events
 import h2.exceptions
 import h2.settings
@@ -211,6 +212,9 @@ class Multiplexed(Stream):
 
     def resume_writing(self) -> None:
         super().resume_writing()
+        self._wake_all()
+
+    def _wake_all(self) -> None:
         for channel in self._open:
             channel.wake()
 
@@ -250,7 +254,7 @@ class Multiplexed(Stream):
                 self._broken(f"more than {MAX_CONTROLS} frames a second that carry nothing")
                 return
             if frame[3] == GOAWAY and size >= 17:
-                self._going_away(int.from_bytes(frame[9:13], "big") & 0x7FFFFFFF)
+                self._going_away(int.from_bytes(frame[9:13], "big") & 0x7FFFFFFF, int.from_bytes(frame[13:17], "big"))
                 continue
             try:
                 events = self.h2.receive_data(frame)
@@ -269,7 +273,9 @@ class Multiplexed(Stream):
             return not is_new_second
         return False
 
-    def _going_away(self, last: int) -> None:
+    def _going_away(self, last: int, code: int) -> None:
+        if code == h2.errors.ErrorCodes.HTTP_1_1_REQUIRED and self.can_fall_back:
+            self.known.requires_http1 = True
         for number, channel in list(self._channels.items()):
             if number > last:
                 channel.refuse("GOAWAY", is_stale=True)
@@ -287,11 +293,12 @@ class Multiplexed(Stream):
             case h2.events.WindowUpdated(stream_id=number) if number:
                 if (channel := self._channels.get(number)) is not None:
                     channel.wake()
-            case h2.events.WindowUpdated() | h2.events.RemoteSettingsChanged():
-                if isinstance(event, h2.events.RemoteSettingsChanged):
-                    self.max_streams = self.known.max_streams = self.h2.remote_settings.max_concurrent_streams
-                for channel in self._open:
-                    channel.wake()
+            case h2.events.WindowUpdated():
+                self._wake_all()
+            case h2.events.RemoteSettingsChanged():
+                self.max_streams = self.known.max_streams = self.h2.remote_settings.max_concurrent_streams
+                self._wake_all()
+                self.on_room()
             case h2.events.DataReceived():
                 channel = self._channels.get(event.stream_id)
                 if channel is None:

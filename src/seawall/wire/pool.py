@@ -76,7 +76,8 @@ class Pool:
             return channel
         while idle := self._idle.get(origin):
             connection = next(reversed(idle))
-            if avoid or connection.load is not None:
+            load = connection.load
+            if avoid or (load is not None and load.has_others):
                 other = _least_loaded(idle, avoid)
                 if other is None:
                     return None
@@ -92,7 +93,7 @@ class Pool:
         if self._slots.has_waiters:
             return None
         for connection in list(self._shared.get(origin, ())):
-            if now >= connection.ends_at:
+            if now >= connection.ends_at or connection.known.requires_http1:
                 connection.retire()
                 continue
             if not connection.has_room or connection.address in avoid:

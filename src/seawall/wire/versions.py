@@ -77,12 +77,14 @@ class Versions:
         plain.take_over(stream)
         return plain
 
-    def may_share(self, origin: Origin) -> bool:
-        """Whether a connection to *origin* is likely to speak HTTP/2, and to take more than one request at once."""
+    def streams(self, origin: Origin) -> int:
+        """How many requests at once a connection to *origin* is likely to take; 1 of HTTP/1.1."""
         if self._multiplexed is None or not (origin.is_secure or not self._http1):
-            return False
+            return 1
         known = self._known.get(origin)
-        return known is None or not (known.chooses_http1 or known.requires_http1 or known.max_streams <= 1)
+        if known is None:
+            return MAX_STREAMS
+        return 1 if known.chooses_http1 or known.requires_http1 else known.max_streams
 
 
 def _multiplexed() -> type[Multiplexed]:
