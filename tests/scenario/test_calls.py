@@ -264,6 +264,22 @@ async def test_sleeper_holds_no_permit():
     assert wire.instants == [0.0, 1.0, 11.0]
 
 
+async def test_queue_without_a_time_limit():
+    """Where the timeout for the pool is off, everyone's turn comes."""
+    async with client(ScriptedWire(10.0), bulkhead=seawall.Bulkhead(max_concurrent=1), deadline=None) as c:
+        calls = (c.get(URL, timeout=httpx.Timeout(20, pool=None)) for _ in range(20))
+        assert {response.status_code for response in await asyncio.gather(*calls)} == {200}
+    assert now() == 200.0
+
+
+async def test_connection_that_was_closed_idle_is_no_overload():
+    """What follows it is not waited for."""
+    wire = ScriptedWire(seawall.StreamRefused("closed", is_stale=True), 200)
+    async with client(wire) as c:
+        assert (await c.get(URL)).status_code == 200
+    assert wire.instants == [0.0, 0.0]
+
+
 async def test_burst_drains():
     """1,000 calls at once to a host that answers within 0.3 s: all good."""
     async with client(ScriptedWire(0.3)) as c:
@@ -336,10 +352,16 @@ async def test_standing_queue_before_a_failing_origin_is_shed(status, waited):
 
 
 async def test_tenacity_strategies_are_accepted():
-    """wait, stop and retry as tenacity writes them; they see httpx's responses."""
+    """wait, stop and retry as tenacity writes them; they see httpx's responses, and no function to call."""
+
+    def wait(state: tenacity.RetryCallState) -> float:
+        with pytest.raises(NotImplementedError, match="seawall makes the attempts"):
+            state.fn()
+        return 1.0
+
     settings = seawall.Retry(
         max_attempts=9,
-        wait=tenacity.wait_fixed(2) + tenacity.wait_fixed(1),
+        wait=tenacity.wait_combine(tenacity.wait_fixed(2), wait),
         stop=tenacity.stop_after_delay(7),
         retry=tenacity.retry_if_result(lambda response: response.status_code == 418),
     )

@@ -53,6 +53,17 @@ async def test_wait_ends_after_its_time():
     assert repr(bulkhead) == "<BulkheadState https://a:443 permits 1/1 waiting 0>"
 
 
+async def test_permit_at_the_last_instant():
+    """Freed in the turn in which the time is over: it is the waiter's, once."""
+    bulkhead = make(1)
+    await bulkhead.acquire(None)
+    asyncio.get_running_loop().call_later(5.0, bulkhead.release)
+    await bulkhead.acquire(5.0)
+    assert repr(bulkhead) == "<BulkheadState https://a:443 permits 1/1 waiting 0>"
+    bulkhead.release()
+    assert bulkhead.is_idle
+
+
 async def test_full_queue_refuses_at_once():
     """max_waiting=0 is a bulkhead without a queue."""
     bulkhead = make(1, max_waiting=0)

@@ -14,9 +14,10 @@ from seawall.policy.origins import Origins
 from seawall.settings import Policy
 
 
-def make(**settings) -> Origins:
+def make(per_host: dict[str, Policy] | None = None, **settings) -> Origins:
     policy = {"retry": None, "bulkhead": seawall.Bulkhead(), "breaker": seawall.Breaker(), "budget": seawall.Budget()}
-    return Origins(Policy(deadline=None, **policy | settings), {}, rng=Random(0), events=Events(), now=lambda: 0.0)
+    base = Policy(deadline=None, **policy | settings)
+    return Origins(base, per_host or {}, rng=Random(0), events=Events(), now=lambda: 0.0)
 
 
 def origin(number: int) -> Origin:
@@ -95,6 +96,17 @@ def test_what_a_retry_costs(settings, arguments, why):
         if is_charged:
             origins.refund(state, 0.0)
             assert state.budget.balance(0.0) == before
+
+
+def test_host_with_a_budget_of_its_own():
+    """Where the client has none."""
+    origins = make({"*.test": Policy(budget=seawall.Budget())}, budget=None)
+    state = origins[seawall.Origin("http", "own.test", 80)]
+    before = state.budget.balance(0.0)
+    assert origins.withdraw(state, 0.0)
+    assert state.budget.balance(0.0) == before - 1
+    origins.refund(state, 0.0)
+    assert state.budget.balance(0.0) == before
 
 
 def test_no_retry_while_the_breaker_is_open_or_trouble_lasts():

@@ -124,6 +124,17 @@ async def test_too_late():
     assert slots._lines == {}
 
 
+async def test_slot_at_the_last_instant():
+    """Freed in the turn in which the time is over: it is the waiter's, once."""
+    slots = Slots(1)
+    slots.try_acquire(A)
+    asyncio.get_running_loop().call_later(2.0, slots.release, A)
+    task = await waiting(slots, B, timeout=2.0)
+    assert await task is None
+    slots.release(B)
+    assert (slots.in_use, slots.has_waiters, slots._lines) == (0, False, {})
+
+
 async def test_outdated_turns_are_forgotten():
     """However often slots change hands while others wait."""
     slots = Slots(1)

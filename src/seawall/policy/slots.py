@@ -80,9 +80,7 @@ class Slots:
 
     def hand_over(self, origin: Origin, given: object) -> None:
         """A connection of *origin*, to its longest waiter, which there has to be. It keeps its slot."""
-        waiter = self._next(self._lines[origin])
-        assert waiter is not None
-        waiter.set_result(given)
+        self._next(self._lines[origin]).set_result(given)
 
     async def acquire(self, timeout: float | None, origin: Origin, undo: Callable[[Any], None]) -> Any:
         """
@@ -138,7 +136,6 @@ class Slots:
         else:
             mine = self._lines[first]
             waiter = self._next(mine)
-            assert waiter is not None
             mine.held += 1
             if self._is_waiting(mine):
                 self._take_turn(first, mine)
@@ -186,10 +183,10 @@ class Slots:
             self._remove(line, waiter)
         return False
 
-    def _next(self, line: _Line) -> asyncio.Future[Any] | None:
-        """Its longest waiter, which waits no more."""
-        if not self._is_waiting(line):
-            return None
+    def _next(self, line: _Line) -> asyncio.Future[Any]:
+        """Its longest waiter, which waits no more; there has to be one."""
+        is_waiting = self._is_waiting(line)  # which takes out those who left
+        assert is_waiting
         waiter = next(iter(line.waiters))
         self._remove(line, waiter)
         return waiter
