@@ -192,3 +192,25 @@ async def test_family_that_is_new_is_found():
     assert [each.ip for each in (await resolver.resolve(ORIGIN)).addresses] == ["::2", "127.0.0.2"]
     assert upstream.asked == 2
     await resolver.aclose()
+
+
+@pytest.mark.parametrize("takes", [0.1, 100.0])
+async def test_other_family_is_not_asked_about_meanwhile(takes):
+    """While one family is slow to be refreshed, that the other has none is known: asked once, not by each call."""
+    asked_six = 0
+
+    class Slow(Quiet):
+        async def resolve(self, host: str, port: int, *, family: int = 0) -> Answer:
+            nonlocal asked_six
+            if family == socket.AF_INET6:
+                asked_six += 1
+            elif self.asked:
+                await asyncio.sleep(takes)
+            return await super().resolve(host, port, family=family)
+
+    resolver = caching(Slow(300.0))
+    await resolver.resolve(ORIGIN)
+    await asyncio.sleep(241.0)
+    await waits(resolver, every=0.001, seconds=1.0)
+    assert asked_six == 2
+    await resolver.aclose()

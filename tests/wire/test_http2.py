@@ -661,6 +661,56 @@ async def test_small_limit_is_dialled_for_at_once(by_hand):
         assert waiting == 4
 
 
+async def test_who_waits_for_a_slot_shares_what_was_opened(by_hand):
+    """Its SETTINGS may have come before anybody could hear of them, and no stream ends for a while."""
+    calls = 150
+
+    async def script(peer: Peer) -> None:
+        first = await peer.request()
+        for _ in range(calls - 1):
+            peer.send(peer.head(await peer.request(), is_end=True))
+        peer.send(peer.head(first, is_end=True))
+
+    limits = httpx.Limits(max_connections=1)
+    async with seawall.Client(
+        http1=False, http2=True, limits=limits, bulkhead=None, retry=None, timeout=httpx.Timeout(5, pool=2)
+    ) as client:
+        dialler = client._shared.wire._dialler
+        dial = dialler.dial
+
+        async def until_heard(*arguments, **keywords):
+            connection = await dial(*arguments, **keywords)
+            while not connection.heard_at:
+                await asyncio.sleep(0)
+            return connection
+
+        dialler.dial = until_heard
+        url = await by_hand(script)
+        responses = await asyncio.gather(*(client.get(url) for _ in range(calls)))
+        assert {response.status_code for response in responses} == {200}
+
+
+async def test_who_gave_up_waiting_makes_room(client):
+    """However many calls a host that hangs has lost, there is one dial to it, as long as they don't come at once."""
+    dialled = 0
+
+    async def hangs(*arguments, **keywords):
+        nonlocal dialled
+        dialled += 1
+        await asyncio.Event().wait()
+
+    client._shared.wire._dialler.dial = hangs
+    first = asyncio.create_task(client.get("http://127.0.0.1:1/", timeout=None))
+    while not dialled:
+        await asyncio.sleep(0)
+    for _ in range(300):
+        with anyio.move_on_after(0):
+            await client.get("http://127.0.0.1:1/", timeout=None)
+    assert dialled == 1
+    first.cancel()
+    await asyncio.wait([first])
+
+
 async def test_connection_headers_stay_behind(client, by_hand):
     """HTTP/1.1's own, and those that Connection names; host is :authority. Source: RFC 9113 section 8.2.2."""
     seen = {}

@@ -157,6 +157,7 @@ class Cache:
         best = max(positive, key=lambda entry: entry.expires_at, default=None)
         if best is None:
             return
+        refresh_at = best.refresh_at if now < best.refresh_at else best.expires_at
         for family, entry in zip(families, entries, strict=True):
             if entry is not None and isinstance(entry.answer, NoAddress) and entry.expires_at < best.expires_at:
-                self._entries[host, family] = Entry(entry.answer, best.refresh_at, best.expires_at)
+                self._entries[host, family] = Entry(entry.answer, refresh_at, best.expires_at)

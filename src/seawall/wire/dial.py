@@ -120,13 +120,14 @@ class Dialler:
             await asyncio.get_running_loop().create_connection(lambda: stream, sock=sock)
             if origin.is_secure:
                 progress.reached(Phase.TLS)
-                tls = self._tls(http2=not isinstance(stream, Connection))
+                offers_http2 = not isinstance(stream, Connection)
+                tls = self._tls(http2=offers_http2)
                 name = server_hostname or origin.host.removesuffix(".")
                 if trace is None:
                     await stream.handshake(tls, name)
                 else:
                     async with trace.step("connection.start_tls", ssl_context=tls, server_hostname=name):
-                        await stream.handshake(tls, name)
+                        await stream.handshake(self._tls(http2=offers_http2), name)  # others had a turn meanwhile
             return self.versions.agreed(stream)
         except (OSError, ssl.CertificateError) as error:
             stream.close()

@@ -221,9 +221,12 @@ class Wire:
             if first is None or first.room <= 0:
                 return await self._open_first(_First(max_streams), message, progress, trace)
             progress.reached(Phase.CONNECTING)
-            first.room -= 1
             timeout = None if gives_up_at is None else gives_up_at - self._now()
-            await asyncio.wait([first.is_shared], timeout=timeout)
+            first.room -= 1
+            try:
+                await asyncio.wait([first.is_shared], timeout=timeout)
+            finally:
+                first.room += 1  # of no matter once it is there
             if not (first.is_shared.done() and first.is_shared.result()):
                 break
             if (connection := self.pool.take(origin, self._now())) is not None:
@@ -296,7 +299,11 @@ class Wire:
         if self._max_age is not None:
             connection.ends_at = now + self._max_age
         pool.add(connection)
-        return connection if isinstance(connection, Connection) else connection.channel()
+        if isinstance(connection, Connection):
+            return connection
+        channel = connection.channel()
+        connection.on_room()  # for who queued for a slot meanwhile
+        return channel
 
     def _late(self, origin: Origin, progress: Progress, started_at: float, limit: float | None) -> SeawallError:
         kind = TIMEOUTS.get(progress.phase, ResolveTimeout)

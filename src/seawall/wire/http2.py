@@ -126,7 +126,7 @@ class Multiplexed(Stream):
 
     @property
     def is_usable(self) -> bool:
-        return not (self._is_leaving or self._has_ended or self.is_closed)
+        return not (self._is_leaving or self._has_ended or self.is_closed or self.known.requires_http1)
 
     @property
     def has_room(self) -> bool:
