@@ -36,7 +36,6 @@ class BreakerState:
         "_buckets",
         "_moved",
         "_now",
-        "_openings",
         "_probe_failures",
         "_probes_done",
         "_probes_out",
@@ -62,7 +61,6 @@ class BreakerState:
         self._moved = moved
         self._now = now
         self._buckets: deque[list[float]] = deque()  # [starts at, attempts, failures, slow ones]
-        self._openings = 0
         self._until = self._probing_since = 0.0
         self._probes_out = self._probes_done = self._probe_failures = 0
         self.generation = 0
@@ -90,7 +88,6 @@ class BreakerState:
     def reset(self) -> None:
         """Closed, and nothing remembered."""
         self._buckets.clear()
-        self._openings = 0
         self._move("closed", "by hand", self._now())
 
     # By what attempts meet
@@ -182,13 +179,11 @@ class BreakerState:
             self._open(now, f"{self._probe_failures} of {self._probes_done} probes failed", retry_after)
         elif self._probes_done >= self._settings.probes:
             self._buckets.clear()
-            self._openings = 0
             self._move("closed", "the probes succeeded", now)
 
     def _open(self, now: float, reason: str, retry_after: float | None) -> None:
         settings = self._settings
-        self._openings += 1
-        length = min(settings.max_open_for, settings.open_for * 2.0 ** max(0, self._openings - 3))
+        length = settings.open_for
         if retry_after is not None:
             length = max(length, min(retry_after, settings.max_open_for))
         self._until = now + length * self._rng.uniform(0.9, 1.1)
