@@ -119,8 +119,8 @@ async def test_refreshed_ahead():
     await resolver.aclose()
 
 
-@pytest.mark.parametrize(("stale_wait", "asked"), [(0.2, 1), (0.0, 1)])
-async def test_system_is_asked_once_for_each_silence(stale_wait, asked):
+@pytest.mark.parametrize("stale_wait", [0.2, 0.0])
+async def test_system_is_asked_once_for_each_silence(stale_wait):
     """However many calls there are meanwhile: what it says is good for 10 s, and then DNS is asked first again."""
     upstream, system = Quiet(60.0), Quiet(60.0)
     resolver = caching(upstream, fallback=system, stale_wait=stale_wait)
@@ -128,7 +128,7 @@ async def test_system_is_asked_once_for_each_silence(stale_wait, asked):
     await asyncio.sleep(50.0)
     upstream.is_silent = True
     await waits(resolver, every=0.001, seconds=4.0)
-    assert system.asked == asked
+    assert system.asked == 1
     await resolver.aclose()
 
 

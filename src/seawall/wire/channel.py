@@ -355,8 +355,7 @@ class Channel(Waiting):
             if not is_surplus:
                 self.connection.refused()
             self.refuse("REFUSED_STREAM", is_stale=is_surplus)
-        elif code == h2.errors.ErrorCodes.HTTP_1_1_REQUIRED and self.connection.can_fall_back:
-            self.connection.known.requires_http1 = True
+        elif self.connection.falls_back(code):
             self.connection.retire()
             self.refuse("HTTP_1_1_REQUIRED", is_stale=True)
         elif not self._is_complete:

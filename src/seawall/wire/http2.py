@@ -169,6 +169,13 @@ class Multiplexed(Stream):
         """The server refused a stream, though it allows more by its SETTINGS: for a moment, others dial anew."""
         self._full_until = self._loop.time() + FULL_FOR
 
+    def falls_back(self, code: int) -> bool:
+        """Whether an error code asks for HTTP/1.1, and it is spoken here: then all to the origin are over."""
+        if code != h2.errors.ErrorCodes.HTTP_1_1_REQUIRED or not self.can_fall_back:
+            return False
+        self.known.requires_http1 = True
+        return True
+
     def retire(self) -> None:
         """No new streams; the end comes with the last."""
         self._is_leaving = True
@@ -274,8 +281,7 @@ class Multiplexed(Stream):
         return False
 
     def _going_away(self, last: int, code: int) -> None:
-        if code == h2.errors.ErrorCodes.HTTP_1_1_REQUIRED and self.can_fall_back:
-            self.known.requires_http1 = True
+        self.falls_back(code)
         for number, channel in list(self._channels.items()):
             if number > last:
                 channel.refuse("GOAWAY", is_stale=True)

@@ -93,7 +93,7 @@ class Pool:
         if self._slots.has_waiters:
             return None
         for connection in list(self._shared.get(origin, ())):
-            if now >= connection.ends_at or connection.known.requires_http1:
+            if now >= connection.ends_at or not connection.is_usable:
                 connection.retire()
                 continue
             if not connection.has_room or connection.address in avoid:
