@@ -13,7 +13,7 @@ from typing import Annotated, Final, Literal
 from urllib.parse import quote
 
 from ..http.request import Request
-from ..http.step import Between, step
+from ..http.step import Between, Step, step
 from ..http.turn import Turn
 
 __all__ = [
@@ -71,9 +71,10 @@ async def rate(turn: Turn, count: int, seconds: float = 1.0) -> None:
 
 @step(protocols=BOTH)
 async def redirect(turn: Turn, count: int = 1, code: Code = 302) -> None:
-    """So many redirects one after another, then a good answer."""
+    """So many redirects one after another, then a good answer; what stands before a + comes before each of them."""
     if count:
-        await turn.reply(code, {"location": f"/x/redirect:{count - 1}:{code}?key={quote(turn.key, safe='')}"})
+        following = Step(turn.step.parts[:-1] + redirect(count - 1, code).parts)
+        await turn.reply(code, {"location": f"/x/{following}?key={quote(turn.key, safe='')}"})
     else:
         await turn.reply()
 
