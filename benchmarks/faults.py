@@ -29,11 +29,10 @@ from .namespace import PORT, is_entered
 
 COMPARED = "httpx,aiohttp,seawall"
 WITHOUT_HTTP2 = ("aiohttp", "aiohttp-retry")
-WITHOUT_DEADLINE = ("httpx", "httpx2", "httpx-retries", "niquests")
 UNTOLD = ("httpx", "httpx2", "httpx-retries")  # can't be pointed at a DNS server
 TIMEOUT = 1.0  # s, each of connect, read, write and pool
 DEADLINE = 3.0  # s, of a call, where a client has one
-SLACK = 0.35  # s beyond the deadline: the machine is shared
+SLACK = 0.25  # s beyond what is allowed: the machine is shared
 GUARD = 8.0  # s until a cell is given up
 AT_ONCE = 4  # processes
 UPLOAD = 8 * 2**20  # bytes, for what strikes a request's body
@@ -54,6 +53,14 @@ BROKEN = re.compile(  # what no client can have a good answer of, however often 
     r"|port:proxy:|net:(Limit|Timeout|Reset)|dns:(nx|nodata|servfail|refused|formerr|notimp|drop$|unreachable|cnameloop"
     r"|cnamedangling|badid|badq|garbage|short|cut)"
 )
+SILENT = re.compile(  # nothing comes, or not enough of it: a timeout, and no other error, where it ends in one
+    r"hang|drip|info_endless|h2_silent|port:(blackhole|accept_hang|tls_(hang|half|drip)|h2_(hang|no_window)|proxy:hang)"
+    r"|dns:(drop$|droppct)|net:Timeout"
+)
+BEFORE = ("dns", "connect", "tls", "proxy")  # phases in which nothing is sent, but for:
+AFTER = re.compile(r"port:(accept|tls:wants)|tls_inject|truncate")
+SAYS_SENT = re.compile(r"Read|Write|RemoteProtocol|ServerDisconnected|Payload|Chunked|BadAnswer|ConnectionLost|Decod")
+SAYS_UNSENT = re.compile(r"Connect(or|Error|Timeout)|ConnectionTimeout|SSL|Certificate|DNS|Name|Dial|Handshake|ProxyE")
 SURE = {  # in place of what leaves it to chance, or needs more than one request
     "chance:0.3+500": "chance:1+500",
     "chance:0.05+close": "chance:1+close",
@@ -90,6 +97,7 @@ class Cell:
     attempts: int | None = None
     is_next_good: bool | None = None
     is_right: bool = True
+    is_same: bool = True
     detail: str = ""
     wrong: list[str] = field(default_factory=list)
 
@@ -173,14 +181,22 @@ def judge(cell: Cell) -> None:
     get, _, post = cell.safe.partition("/")
     safe = (post or get) if cell.method == "POST" else get
     is_answered = cell.outcome[:1] in ("2", "3")
-    if cell.outcome == "gave up" or (cell.client not in WITHOUT_DEADLINE and cell.seconds > DEADLINE + SLACK):
+    is_error = not cell.outcome.isdigit() and cell.outcome != "gave up"
+    if cell.outcome == "gave up" or cell.seconds > max(DEADLINE, TIMEOUT * (cell.attempts or 0)) + SLACK:
         cell.wrong.append("hangs")
     if cell.is_next_good is False:
         cell.wrong.append("spoils the next request")
     if cell.method == "POST" and cell.phase != "redirect" and safe not in ("A", "S") and cell.requests > 1:
         cell.wrong.append("sends a POST again")
-    if safe == "N" and cell.phase in ("dns", "tls") and (cell.attempts or 0) > 1:
+    if safe == "N" and cell.phase != "request" and (cell.attempts or 0) > 1:
         cell.wrong.append("tries again in vain")
+    if not cell.is_same:
+        cell.wrong.append("sends another body")
+    if is_error and SILENT.match(cell.how) and not re.search("imeout|Deadline", cell.outcome):
+        cell.wrong.append("raises the wrong class")
+    is_before = cell.phase in BEFORE and not AFTER.match(cell.how)
+    if is_error and cell.phase != "redirect" and (SAYS_SENT if is_before else SAYS_UNSENT).search(cell.outcome):
+        cell.wrong.append("raises the wrong class")
     if is_answered and (BROKEN.match(cell.how) or cell.how in UNDECODABLE or not cell.is_right):
         cell.wrong.append("takes it for good")
     if cell.detail.startswith("foreign"):
@@ -216,7 +232,9 @@ def matrix(client: str, only: str, server: FaultProcess, authority: Path, *, is_
             done += [cell for found in pool.map(lambda cell: run(client, [cell], authority), names) for cell in found]
         conns = server.conns()
         for cell in done:
-            cell.requests = len(server.attempts(cell.key))
+            attempts = server.attempts(cell.key)
+            cell.requests = len(attempts)
+            cell.is_same = len({each.sha256 for each in attempts if each.is_complete}) < 2
             cell.attempts = _attempts(cell, conns, dns)
             judge(cell)
     return done
@@ -261,12 +279,14 @@ def left_out() -> list[str]:
 def table(results: list[Cell], clients: list[str]) -> str:
     """The sums, in Markdown."""
     words = {
-        "hangs": "went on past the deadline (httpx has none: 8 s)",
+        "hangs": "took longer than 3 s, or 1 s for each attempt",
         "spoils the next request": "got the next request on the same client wrong",
         "takes it for good": "took a broken answer for good",
         "raises no error of its own": "raised an error that its docs don't name",
+        "raises the wrong class": "raised an error that is wrong on silence, or on whether anything was sent",
         "fails where nothing need fail": "failed where nothing need fail",
         "sends a POST again": "sent a POST again that may have been done",
+        "sends another body": "sent another body when it tried again",
         "tries again in vain": "tried again what won't get better",
     }
     heads = [f"{name} {version(name)}" for name in clients]

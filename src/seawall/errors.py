@@ -293,4 +293,4 @@ class BadAnswer(WireError):
 
 
 class ResponseTooLarge(WireError):
-    """A body beyond ``max_response_size``, or one that grows out of all proportion when it is decoded."""
+    """Headers beyond 100 KiB, a body beyond ``max_response_size``, or one that grows out of all proportion decoded."""

@@ -188,6 +188,15 @@ async def test_member_that_begins_between_two_slices(server, length):
         assert await both_ways(client, server.script("k", answering(body, "gzip"))) == [b"second"] * 3
 
 
+@pytest.mark.parametrize("step", ["huge_header", "many_headers", "endless_headers"])
+async def test_headers_too_large(server, step):
+    """Asked again, they would be no smaller."""
+    async with seawall.Client() as client:
+        with pytest.raises(seawall.ResponseTooLarge, match="headers"):
+            await client.get(server.script("k", step))
+    assert len(server.attempts("k")) == 1
+
+
 async def test_max_response_size_over_other_transports():
     """A mock, or httpx's own: at once, and streamed."""
 

@@ -13,7 +13,7 @@ from typing import Final
 
 import httptools
 
-from ..errors import BadAnswer, ConnectionLost, WireError
+from ..errors import BadAnswer, ConnectionLost, ResponseTooLarge, WireError
 
 __all__ = ["Answer", "Head"]
 
@@ -136,7 +136,7 @@ class Answer:
             data = data[end + 4 :]
         self.rest = data
         if not self.has_head and len(data) > MAX_HEAD:
-            self._fail(BadAnswer, f"headers of more than {MAX_HEAD} bytes")
+            self._fail(ResponseTooLarge, f"headers of more than {MAX_HEAD} bytes")
 
     def _feed(self, data: bytes) -> None:
         had_head, size = self.has_head, self.size
@@ -152,16 +152,19 @@ class Answer:
                 self.is_spoilt = True
             else:
                 cause = error.__context__
-                self._fail(BadAnswer, str(cause if isinstance(cause, _TooMuch) else error))
+                if isinstance(cause, _Bad):
+                    self._fail(cause.kind, str(cause))
+                else:
+                    self._fail(BadAnswer, str(error))
         else:
             if not self.has_head:
                 self._unparsed += len(data)  # llhttp gives a header when it ends, if it ends
                 if self._unparsed > MAX_HEAD:
-                    self._fail(BadAnswer, f"headers of more than {MAX_HEAD} bytes")
+                    self._fail(ResponseTooLarge, f"headers of more than {MAX_HEAD} bytes")
             elif had_head and not self.is_complete:
                 self._gap = self._gap + len(data) if self.size == size else 0
                 if self._gap > MAX_GAP:
-                    self._fail(BadAnswer, f"chunk sizes, extensions or trailers of more than {MAX_GAP} bytes")
+                    self._fail(ResponseTooLarge, f"chunk sizes, extensions or trailers of more than {MAX_GAP} bytes")
 
     def end(self, error: Exception | None) -> None:
         """The connection's: *error* where it was none that the server meant."""
@@ -195,12 +198,12 @@ class Answer:
         head = self.head
         self._head_size += len(name) + len(value) + 4
         if self._head_size > MAX_HEAD:
-            raise _TooMuch(f"headers of more than {MAX_HEAD} bytes")
+            raise _TooLarge(f"headers of more than {MAX_HEAD} bytes")
         if b"\0" in value:
-            raise _TooMuch("NUL in a header")
+            raise _Bad("NUL in a header")
         lower = name.lower()
         if name.endswith((b" ", b"\t")):
-            raise _TooMuch("a space before a colon")  # llhttp takes it for framing
+            raise _Bad("a space before a colon")  # llhttp takes it for framing
         head.headers.append((name, lower, value.rstrip(b" \t")))
 
     def on_headers_complete(self) -> None:
@@ -210,13 +213,13 @@ class Answer:
         status = parser.get_status_code()
         version = parser.get_http_version()
         if version not in ("1.1", "1.0") or status < 100 or b"\0" in head.reason:
-            raise _TooMuch(f"HTTP/{version} {status} is no status line of HTTP/1.1")
+            raise _Bad(f"HTTP/{version} {status} is no status line of HTTP/1.1")
         if status < 200 and status != 101:
             self._is_interim = True
             self.is_continued = self.is_continued or status == 100
             self._interims += 1
             if self._interims > MAX_INTERIM:
-                raise _TooMuch(f"more than {MAX_INTERIM} interim answers")
+                raise _Bad(f"more than {MAX_INTERIM} interim answers")
             self.head = Head()
             return
         self._is_interim = False
@@ -224,7 +227,7 @@ class Answer:
         self.is_kept = self._framing(head) and parser.should_keep_alive()
         if status == 101 or (self._is_connect and status < 300):
             if not (self._is_connect or self._asks_upgrade):
-                raise _TooMuch("101 Switching Protocols, which nobody asked for")
+                raise _Bad("101 Switching Protocols, which nobody asked for")
             self.is_upgraded = self.is_complete = True
         elif self._is_head:
             self.is_complete = True
@@ -236,14 +239,14 @@ class Answer:
         is_kept = True
         codings = 0
         if len(head.headers) > MAX_HEADERS:
-            raise _TooMuch(f"more than {MAX_HEADERS} headers")
+            raise _TooLarge(f"more than {MAX_HEADERS} headers")
         for _, name, value in head.headers:
             if name == b"content-length":
                 self._has_framing = True
             elif name == b"transfer-encoding":
                 codings += 1
                 if value.lower() != b"chunked" or codings > 1:
-                    raise _TooMuch("a transfer-encoding that is not chunked alone")
+                    raise _Bad("a transfer-encoding that is not chunked alone")
                 self._has_framing = True
             elif name == b"keep-alive":
                 is_kept = self._heed(value)
@@ -258,7 +261,7 @@ class Answer:
 
     def on_body(self, data: bytes) -> None:
         if self._is_interim:
-            raise _TooMuch("an interim answer with a body")
+            raise _Bad("an interim answer with a body")
         if self.is_upgraded:
             self.rest += data
         elif self.is_complete:
@@ -282,8 +285,14 @@ class Answer:
             self.failure = (kind, text)
 
 
-class _TooMuch(Exception):
+class _Bad(Exception):
     """Raised through the parser; its text is what is wrong with the answer."""
+
+    kind: type[WireError] = BadAnswer
+
+
+class _TooLarge(_Bad):
+    kind = ResponseTooLarge
 
 
 def _parser(answer: Answer) -> httptools.HttpResponseParser:
