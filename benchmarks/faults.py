@@ -54,7 +54,7 @@ BROKEN = re.compile(  # what no client can have a good answer of, however often 
     r"|cnamedangling|badid|badq|garbage|short|cut)"
 )
 SILENT = re.compile(  # nothing comes, or not enough of it: a timeout, and no other error, where it ends in one
-    r"hang|drip|info_endless|h2_silent|port:(blackhole|accept_hang|tls_(hang|half|drip)|h2_(hang|no_window)|proxy:hang)"
+    r"hang|drip|h2_silent|port:(blackhole|accept_hang|tls_(hang|half|drip)|h2_(hang|no_window)|proxy:hang)"
     r"|dns:(drop$|droppct)|net:Timeout"
 )
 BEFORE = ("dns", "connect", "tls", "proxy")  # phases in which nothing is sent, but for:

@@ -56,12 +56,16 @@ class Board:
         key = self.key()
         return key, f"{self.server.url}/x/{script}?key={key}"
 
-    def run(self, check: str, job: dict[str, Any], **setup: Any) -> Any:
-        """What the client's process saw. Raises ValueError: it failed."""
+    def origin(self, step: str) -> tuple[str, str]:
+        """A port of its own, by its name, and a URL there."""
+        name = self.key()
+        return name, f"{self.server.listen('serve', name=name)}/x/{step}?key={name}"
+
+    def run(self, check: str, job: dict[str, Any], *, patience: float = 120, **setup: Any) -> Any:
+        """What the client's process saw. Raises ValueError: it failed, or took longer than *patience*, s."""
         told = {"authority": str(self.authority)} | setup
-        output = child(
-            "benchmarks.reliability.child", check, self.client, json.dumps(job), json.dumps(told), seconds=120
-        )
+        module = "benchmarks.reliability.child"
+        output = child(module, check, self.client, json.dumps(job), json.dumps(told), seconds=patience)
         return json.loads(output.splitlines()[-1])
 
     def each(self, *calls: tuple[str, str, dict[str, Any]]) -> list[dict[str, Any]]:

@@ -17,6 +17,7 @@ import resource
 import sys
 import threading
 import time
+import urllib.request
 import warnings
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -29,25 +30,25 @@ from ..machine import memory, raise_descriptors
 
 TIMEOUT, DEADLINE = 1.0, 3.0
 GUARD = 8.0  # s until a call is given up
-RATE, SECONDS = 100, 30  # calls a second in an outage, and for how long
+RATE, SECONDS, SETTLED = 100, 30, 5  # calls a second in an outage, for how long, and when retries have found a measure
+AFTER = 6.0  # s of watching it recover
 ISOLATED_RATE, ISOLATED_SECONDS = 400, 8
 CANCELS = 10_000
 
 
 async def one(ask: Ask, method: str, url: str, **more: Any) -> dict[str, Any]:
-    """How one call ends: status or class of the error, and how long it took."""
-    began_at = time.perf_counter()
+    """How one call ends: status or class of the error, whether that is of a timeout, and how long it took."""
+    began_at, body, is_timeout = time.monotonic(), b"", False
     try:
-        async with asyncio.timeout(GUARD):
-            status, content = await ask(method, url, **more)
-        end, body = str(status), content
-    except TimeoutError as error:
-        took = time.perf_counter() - began_at
-        end, body = ("no end" if took >= GUARD - 0.01 else type(error).__name__), b""
+        async with asyncio.timeout(GUARD) as guard:
+            status, body = await ask(method, url, **more)
+        end = str(status)
     except Exception as error:  # noqa: BLE001
-        end, body = type(error).__name__, b""
-    seconds = time.perf_counter() - began_at
-    return {"end": end, "seconds": seconds, "size": len(body), "body": body[:16].decode("latin-1")}
+        end = "no end" if guard.expired() else type(error).__name__
+        is_timeout = any("Timeout" in kind.__name__ for kind in type(error).__mro__) and not guard.expired()
+    seconds = time.monotonic() - began_at
+    text = body[:16].decode("latin-1")
+    return {"end": end, "is_timeout": is_timeout, "seconds": seconds, "size": len(body), "body": text}
 
 
 async def each(ask: Ask, job: dict[str, Any]) -> Any:
@@ -114,10 +115,29 @@ async def open_load(ask: Ask, urls: list[str], rate: float, seconds: float) -> d
 
 
 async def outage(ask: Ask, job: dict[str, Any]) -> Any:
-    """All fail for a while, then none."""
-    down = await open_load(ask, [job["bad"]], RATE, SECONDS)
-    up = await open_load(ask, [job["good"]], RATE, 4.0)
-    return {"calls": len(down["ends"][0]), "after": [[end["at"], end["end"]] for end in up["ends"][0]]}
+    """All calls fail, until the server is told to be good: how many began by when, with how many attempts by then."""
+    base, key, begin = job["server"], job["key"], time.monotonic()
+    load = asyncio.create_task(open_load(ask, [job["url"]], RATE, SECONDS + AFTER))
+    moments, attempts = [], []
+    for seconds in (SETTLED, SECONDS - SETTLED):
+        await asyncio.sleep(seconds)
+        attempts.append((await told_by(base, "/ctl/stats"))["keys"][key])
+        moments.append(time.monotonic() - begin)
+    await told_by(base, f"/ctl/script?key={key}", "ok")
+    (ends,) = (await load)["ends"]
+    began = [end["at"] - end["seconds"] for end in ends]
+    after = [[at - moments[1], end["end"]] for at, end in zip(began, ends, strict=True) if at >= moments[1]]
+    return {"attempts": attempts, "calls": [sum(at < moment for at in began) for moment in moments], "after": after}
+
+
+async def told_by(base: str, target: str, body: str = "") -> Any:
+    """What the fault server's ``/ctl`` says, not through a client that is measured."""
+
+    def ask() -> Any:
+        with urllib.request.urlopen(f"{base}{target}", data=body.encode(), timeout=10) as answer:
+            return json.load(answer)
+
+    return await asyncio.to_thread(ask)
 
 
 async def flaky(ask: Ask, job: dict[str, Any]) -> Any:
@@ -150,7 +170,7 @@ async def isolation(ask: Ask, job: dict[str, Any]) -> Any:
 
 
 async def cancels(ask: Ask, job: dict[str, Any]) -> Any:
-    """Calls cancelled 0 to 12 ms after they began, 50 at a time; then good ones."""
+    """Calls cancelled 0 to 12 ms after they began, 50 at a time; what is left a second later; then good ones."""
     number = 0
 
     async def worker() -> None:
@@ -161,10 +181,23 @@ async def cancels(ask: Ask, job: dict[str, Any]) -> Any:
                 async with asyncio.timeout(number % 48 * 0.00025):
                     await ask("GET", job["slow"])
 
+    async def held() -> dict[str, int]:
+        await asyncio.sleep(1)
+        connections = (await told_by(job["server"], "/ctl/conns"))[job["name"]]["open"]
+        return _held() | {"connections": connections}
+
+    await asyncio.gather(*(one(ask, "GET", job["slow"]) for _ in range(50)))
+    before = await held()
     await asyncio.gather(*(worker() for _ in range(50)))
-    await asyncio.sleep(1)
+    after = await held()
     good = [await one(ask, "GET", job["good"]) for _ in range(20)]
-    return {"good": sum(end["end"] == "200" for end in good)}
+    slowest = max(end["seconds"] for end in good)
+    return {
+        "before": before,
+        "after": after,
+        "good": sum(end["end"] == "200" for end in good),
+        "slowest": slowest,
+    }
 
 
 async def bomb(ask: Ask, job: dict[str, Any]) -> Any:
@@ -185,7 +218,16 @@ async def mixed(ask: Ask, job: dict[str, Any]) -> Any:
     """100 calls a second, every second one to a fault."""
     rng = Random(1)
     urls = [url for bad in rng.sample(job["bad"], len(job["bad"])) for url in (job["good"], bad)]
-    return (await open_load(ask, urls, RATE, 6.0))["lag"]
+    load = await open_load(ask, urls, RATE, 6.0)
+    good = Counter(end["end"] for ends in load["ends"][::2] for end in ends)
+    return load["lag"] | {"good": dict(good)}
+
+
+async def restart(ask: Ask, job: dict[str, Any]) -> Any:
+    """Calls at that rate while the server is ended and started again: when each ended, by the system's clock."""
+    begin = time.monotonic()
+    load = await open_load(ask, [job["url"]], job["rate"], job["seconds"])
+    return [[begin + end["at"], end["end"]] for end in load["ends"][0]]
 
 
 async def closing(setup: Setup, name: str, job: dict[str, Any]) -> Any:
@@ -193,9 +235,9 @@ async def closing(setup: Setup, name: str, job: dict[str, Any]) -> Any:
     async with CLIENTS[name](setup) as ask:
         calls = [asyncio.create_task(one(ask, "GET", job["slow"])) for _ in range(100)]
         await asyncio.sleep(0.3)
-        began_at = time.perf_counter()
-    took = time.perf_counter() - began_at
-    await asyncio.wait(calls, timeout=GUARD)
+        began_at = time.monotonic()
+    took = time.monotonic() - began_at
+    await asyncio.sleep(0.1)
     return {"seconds": took, "open": sum(not call.done() for call in calls)}
 
 
@@ -209,7 +251,7 @@ async def herd(setup: Setup, name: str, job: dict[str, Any]) -> Any:
 
 
 async def endurance(setup: Setup, name: str, job: dict[str, Any]) -> Any:
-    """Many calls over many faults, 50 at a time: what is left of them, and what complained."""
+    """Many calls over many faults, 100 at a time: what is left of them, and what complained."""
     complaints: list[str] = []
     warnings.simplefilter("always", ResourceWarning)
     warnings.showwarning = lambda message, *_, **__: complaints.append(str(message))
@@ -230,7 +272,7 @@ async def endurance(setup: Setup, name: str, job: dict[str, Any]) -> Any:
                     early = memory()[0]
                 await one(ask, "GET", job["urls"][number % len(job["urls"])])
 
-        await asyncio.gather(*(worker() for _ in range(50)))
+        await asyncio.gather(*(worker() for _ in range(100)))
         gc.collect()
         grown = memory()[0] - early
     await asyncio.sleep(1)
@@ -265,8 +307,9 @@ async def layers(setup: Setup, name: str, job: dict[str, Any]) -> Any:
     ):
         times: dict[str, list[float]] = {"without": [], "with": []}
         rates: dict[str, list[float]] = {"without": [], "with": []}
-        for _ in range(job["rounds"]):
-            for kind, asked in (("without", without), ("with", ask)):
+        for number in range(job["rounds"]):
+            pair = [("without", without), ("with", ask)]
+            for kind, asked in pair if number % 2 else reversed(pair):
                 times[kind] += [(await one(asked, "GET", job["url"]))["seconds"] for _ in range(100)]
                 began_at, left = time.perf_counter(), iter(range(500))
 
@@ -345,6 +388,7 @@ CHECKS: dict[str, Callable[[Ask, dict[str, Any]], Awaitable[Any]]] = {
     "cancels": cancels,
     "bomb": bomb,
     "mixed": mixed,
+    "restart": restart,
     "steady": steady,
     "burst": burst,
     "dead_name": dead_name,

@@ -42,7 +42,7 @@ def _limited(board: Board, takes: float, rate: float, seconds: float, **queue: i
     """What comes of calls to an upstream that takes so many s, limit 10; and most connections that it had at once."""
     name = board.key()
     job = {"good": board.url("ok")[1], "slow": f"{board.server.listen('serve', name=name)}/x/delay:{takes}"}
-    setup = {"connections": LIMIT, "bulkhead": {"max_concurrent": LIMIT, **queue}}
+    setup: dict[str, Any] = {"connections": LIMIT, "bulkhead": {"max_concurrent": LIMIT, **queue}}
     found = board.run("limited", job | {"rate": rate, "seconds": seconds}, **setup)
     return found, board.server.conns()[name]["peak"]
 
