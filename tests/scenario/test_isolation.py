@@ -97,10 +97,10 @@ async def test_open_breaker_says_since_when_why_and_until_when():
     async with client(ScriptedWire(500), retry=None, rng=FixedRandom(0.5)) as c:
         for _ in range(20):
             await c.get(URL)
-        await asyncio.sleep(1)
-        with pytest.raises(seawall.BreakerOpen, match=r"open for 1\.0 s: 20 of 20 .* next probe in 0\.5 s") as caught:
+        await asyncio.sleep(0.75)
+        with pytest.raises(seawall.BreakerOpen, match=r"open for 0\.8 s: 20 of 20 .* next probe in 0\.2 s") as caught:
             await c.get(URL)
-    assert (caught.value.open_for, caught.value.reason) == (1.0, "20 of 20 attempts failed in 10 s")
+    assert (caught.value.open_for, caught.value.reason) == (0.75, "20 of 20 attempts failed in 10 s")
 
 
 async def test_rest_of_a_name_of_another_trips_nothing():
