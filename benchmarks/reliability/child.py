@@ -169,35 +169,34 @@ async def isolation(ask: Ask, job: dict[str, Any]) -> Any:
     return {"baseline": shown(baseline), "load": shown(load), "bad": quantile(sorted(late), 0.5) if late else None}
 
 
-async def cancels(ask: Ask, job: dict[str, Any]) -> Any:
-    """Calls cancelled 0 to 12 ms after they began, 50 at a time; what is left a second later; then good ones."""
-    number = 0
-
-    async def worker() -> None:
-        nonlocal number
-        while number < CANCELS:
-            number += 1
-            with contextlib.suppress(Exception):
-                async with asyncio.timeout(number % 48 * 0.00025):
-                    await ask("GET", job["slow"])
+async def cancels(setup: Setup, name: str, job: dict[str, Any]) -> Any:
+    """Calls of a new client cancelled 0 to 12 ms after they began, 50 at a time; what is left a second later, beside
+    what another holds after as many good ones; then 20 good ones."""
 
     async def held() -> dict[str, int]:
         await asyncio.sleep(1)
         connections = (await told_by(job["server"], "/ctl/conns"))[job["name"]]["open"]
-        return _held() | {"connections": connections}
+        found = _held() | {"connections": connections}
+        del found["threads"]  # of a pool: they may stay
+        return found
 
-    await asyncio.gather(*(one(ask, "GET", job["slow"]) for _ in range(50)))
-    before = await held()
-    await asyncio.gather(*(worker() for _ in range(50)))
-    after = await held()
-    good = [await one(ask, "GET", job["good"]) for _ in range(20)]
-    slowest = max(end["seconds"] for end in good)
-    return {
-        "before": before,
-        "after": after,
-        "good": sum(end["end"] == "200" for end in good),
-        "slowest": slowest,
-    }
+    async with CLIENTS[name](setup) as ask:
+        await asyncio.gather(*(one(ask, "GET", job["slow"]) for _ in range(50)))
+        before = await held()
+    async with CLIENTS[name](setup) as ask:
+        numbers = iter(range(CANCELS))
+
+        async def worker() -> None:
+            for number in numbers:
+                with contextlib.suppress(Exception):
+                    async with asyncio.timeout(number % 48 * 0.00025):
+                        await ask("GET", job["slow"])
+
+        await asyncio.gather(*(worker() for _ in range(50)))
+        after = await held()
+        good = [await one(ask, "GET", job["good"]) for _ in range(20)]
+    count, slowest = sum(end["end"] == "200" for end in good), max(end["seconds"] for end in good)
+    return {"before": before, "after": after, "good": count, "slowest": slowest}
 
 
 async def bomb(ask: Ask, job: dict[str, Any]) -> Any:
@@ -385,7 +384,6 @@ CHECKS: dict[str, Callable[[Ask, dict[str, Any]], Awaitable[Any]]] = {
     "flaky": flaky,
     "isolation": isolation,
     "limited": limited,
-    "cancels": cancels,
     "bomb": bomb,
     "mixed": mixed,
     "restart": restart,
@@ -395,6 +393,7 @@ CHECKS: dict[str, Callable[[Ask, dict[str, Any]], Awaitable[Any]]] = {
     "beside": beside,
 }
 APART: dict[str, Callable[[Setup, str, dict[str, Any]], Awaitable[Any]]] = {  # they make their clients themselves
+    "cancels": cancels,
     "closing": closing,
     "herd": herd,
     "endurance": endurance,

@@ -30,8 +30,8 @@ WITHOUT_BREAKER = {"breaker": None}  # seawall's would keep the faults away
 
 
 def cancels(board: Board) -> Verdict:
-    """10,000 calls cancelled at 0 to 12 ms, at most 10 connections: a second later no more of anything than before, and
-    20 of 20 are good within 50 ms."""
+    """10,000 calls cancelled at 0 to 12 ms, at most 10 connections: a second later no more descriptors, tasks and
+    connections than good ones leave, and 20 of 20 are good within 50 ms."""
     name, url = board.origin("ok")
     job = {"slow": url.replace("/ok", "/delay:0.006"), "good": url, "server": board.server.url, "name": name}
     found = board.run("cancels", job, connections=10)
