@@ -57,8 +57,8 @@ SILENT = re.compile(  # nothing comes, or not enough of it: a timeout, and no ot
     r"hang|drip|h2_silent|port:(blackhole|accept_hang|tls_(hang|half|drip)|h2_(hang|no_window)|proxy:hang)"
     r"|dns:(drop$|droppct)|net:Timeout"
 )
-BEFORE = ("dns", "connect", "tls", "proxy")  # phases in which nothing is sent, but for:
-AFTER = re.compile(r"port:(accept|tls:wants)|tls_inject|truncate")
+BEFORE = ("dns", "connect", "tls", "proxy")  # phases in which nothing is sent
+EITHER = re.compile(r"port:(accept|tls:wants)|tls_inject|truncate")  # it depends on who is first
 SAYS_SENT = re.compile(r"Read|Write|RemoteProtocol|ServerDisconnected|Payload|Chunked|BadAnswer|ConnectionLost|Decod")
 SAYS_UNSENT = re.compile(r"Connect(or|Error|Timeout)|ConnectionTimeout|SSL|Certificate|DNS|Name|Dial|Handshake|ProxyE")
 SURE = {  # in place of what leaves it to chance, or needs more than one request
@@ -194,8 +194,8 @@ def judge(cell: Cell) -> None:
         cell.wrong.append("sends another body")
     if is_error and SILENT.match(cell.how) and not re.search("imeout|Deadline", cell.outcome):
         cell.wrong.append("raises the wrong class")
-    is_before = cell.phase in BEFORE and not AFTER.match(cell.how)
-    if is_error and cell.phase != "redirect" and (SAYS_SENT if is_before else SAYS_UNSENT).search(cell.outcome):
+    lies = SAYS_SENT if cell.phase in BEFORE else SAYS_UNSENT
+    if is_error and cell.phase != "redirect" and not EITHER.match(cell.how) and lies.search(cell.outcome):
         cell.wrong.append("raises the wrong class")
     if is_answered and (BROKEN.match(cell.how) or cell.how in UNDECODABLE or not cell.is_right):
         cell.wrong.append("takes it for good")
