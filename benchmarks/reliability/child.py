@@ -32,7 +32,7 @@ TIMEOUT, DEADLINE = 1.0, 3.0
 GUARD = 8.0  # s until a call is given up
 RATE, SECONDS, SETTLED = 100, 30, 5  # calls a second in an outage, for how long, and when retries have found a measure
 AFTER = 6.0  # s of watching it recover
-ISOLATED_RATE, ISOLATED_SECONDS = 400, 8
+ISOLATED_RATE = 400
 CANCELS = 10_000
 
 
@@ -157,7 +157,7 @@ async def isolation(ask: Ask, job: dict[str, Any]) -> Any:
     healthy = len(job["urls"]) - job["bad"]
     await open_load(ask, job["good"], ISOLATED_RATE, max(1.0, 1.5 * len(job["good"]) / ISOLATED_RATE))
     baseline = await open_load(ask, job["good"], ISOLATED_RATE, 4.0)
-    load = await open_load(ask, job["urls"], ISOLATED_RATE, ISOLATED_SECONDS)
+    load = await open_load(ask, job["urls"], ISOLATED_RATE, job["seconds"])
 
     def shown(run: dict[str, Any]) -> dict[str, Any]:
         ends = [end for ends in run["ends"][:healthy] for end in ends]
@@ -165,7 +165,7 @@ async def isolation(ask: Ask, job: dict[str, Any]) -> Any:
         failed = sum(end["end"] != "200" for end in ends)
         return {"calls": len(ends), "failed": failed, "p99": quantile(times, 0.99), "lag": run["lag"]}
 
-    late = [end["seconds"] for ends in load["ends"][healthy:] for end in ends if end["at"] > ISOLATED_SECONDS - 3]
+    late = [end["seconds"] for ends in load["ends"][healthy:] for end in ends if end["at"] > job["seconds"] - 3]
     return {"baseline": shown(baseline), "load": shown(load), "bad": quantile(sorted(late), 0.5) if late else None}
 
 

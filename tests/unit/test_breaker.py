@@ -46,6 +46,17 @@ def test_old_failures_are_forgotten():
     fail(breaker, 10.0)
     assert moves == []
     assert breaker.failure_share(10.0) == 1.0
+    record(breaker, 10.0, is_failure=False)
+    assert [breaker.failure_share(at) for at in (10.0, 20.0)] == [0.5, 0.0]
+
+
+def test_what_is_forgotten_is_no_matter_of_luck():
+    """10 s are 10 s, whenever a tenth of them began."""
+    breaker, moves = make()
+    fail(breaker, 0.0, 10)
+    fail(breaker, 9.5, 9)
+    fail(breaker, 10.2)
+    assert moves == []
 
 
 def test_three_probes_close_it():
@@ -58,6 +69,10 @@ def test_three_probes_close_it():
         breaker.record(probe, 5.0, is_failure=False)
     assert moves == ["open", "half-open", "closed"]
     assert breaker.failure_share(5.0) == 0.0
+    fail(breaker, 5.0, 19)
+    assert moves[-1] == "closed"
+    fail(breaker, 5.0)
+    assert moves[-1] == "open"
 
 
 def test_failed_probes_open_it_again_for_as_long():
@@ -99,6 +114,25 @@ def test_cancelled_probe_gives_its_place_back():
         breaker.release(probe)
     breaker.record(breaker.try_acquire(5.0), 5.0, is_failure=False)
     assert breaker.state == "closed"
+
+
+def test_no_more_probes_than_are_needed():
+    """Those that are done have their places still."""
+    breaker, _ = make()
+    fail(breaker, 0.0, 20)
+    record(breaker, 5.0, 2, is_failure=False)
+    assert [breaker.try_acquire(5.0) is None for _ in range(2)] == [False, True]
+
+
+def test_probe_of_before_takes_no_place():
+    """One that was out when others opened the breaker again: the next time there are three."""
+    breaker, _ = make()
+    fail(breaker, 0.0, 20)
+    stuck = breaker.try_acquire(5.0)
+    fail(breaker, 5.0, 2)
+    assert [breaker.try_acquire(10.0) is None for _ in range(4)] == [False, False, False, True]
+    breaker.release(stuck)
+    assert breaker.try_acquire(10.0) is None
 
 
 def record(breaker: BreakerState, now: float, times: int = 1, **outcome) -> None:
@@ -150,6 +184,7 @@ def test_probes_that_never_end():
     fresh = [breaker.try_acquire(10.0) for _ in range(3)]
     assert None not in fresh
     assert len(stuck) == 3
+    assert [breaker.try_acquire(at) for at in (10.0, 14.9)] == [None, None]
     for probe in fresh:
         breaker.record(probe, 10.0, is_failure=False)
     assert moves == ["open", "half-open", "closed"]
@@ -166,6 +201,14 @@ def test_origin_that_is_well_but_slow():
     assert moves == ["open", "half-open", "closed"]
 
 
+def test_half_of_the_probes_are_too_many():
+    """As of the attempts that open it: no less than the failure rate."""
+    breaker, moves = make(probes=2)
+    fail(breaker, 0.0, 20)
+    record(breaker, 5.0, is_failure=True)
+    assert moves == ["open", "half-open", "open"]
+
+
 def test_by_hand():
     """Forced open: nobody; forced closed: everybody, whatever comes of it; reset: as new."""
     breaker, _ = make()
@@ -175,6 +218,11 @@ def test_by_hand():
     breaker.force_closed()
     fail(breaker, 0.0, 100)
     assert breaker.state == "forced closed"
+    breaker.reset()
+    fail(breaker, 0.0, 20)
+    breaker.reset()
+    assert breaker.retry_after(0.0) == 0.0
+    fail(breaker, 0.0, 19)
     breaker.reset()
     fail(breaker, 0.0, 19)
     assert (breaker.state, breaker.reason, breaker.is_forced) == ("closed", "by hand", False)

@@ -178,7 +178,6 @@ class BreakerState:
         if self._probe_failures >= allowed:
             self._open(now, f"{self._probe_failures} of {self._probes_done} probes failed", retry_after)
         elif self._probes_done >= self._settings.probes:
-            self._buckets.clear()
             self._move("closed", "the probes succeeded", now)
 
     def _open(self, now: float, reason: str, retry_after: float | None) -> None:
