@@ -29,6 +29,7 @@ from .namespace import PORT, is_entered
 
 COMPARED = "httpx,aiohttp,seawall"
 WITHOUT_HTTP2 = ("aiohttp", "aiohttp-retry")
+WITHOUT_DEADLINE = ("httpx", "httpx2", "httpx-retries", "niquests")
 UNTOLD = ("httpx", "httpx2", "httpx-retries")  # can't be pointed at a DNS server
 TIMEOUT = 1.0  # s, each of connect, read, write and pool
 DEADLINE = 3.0  # s, of a call, where a client has one
@@ -59,7 +60,9 @@ SILENT = re.compile(  # nothing comes, or not enough of it: a timeout, and no ot
 )
 BEFORE = ("dns", "connect", "tls", "proxy")  # phases in which nothing is sent
 EITHER = re.compile(r"port:(accept|tls:wants)|tls_inject|truncate")  # it depends on who is first
-SAYS_SENT = re.compile(r"Read|Write|RemoteProtocol|ServerDisconnected|Payload|Chunked|BadAnswer|ConnectionLost|Decod")
+SAYS_SENT = re.compile(
+    r"Read|Write|RemoteProtocol|ServerDisconnected|Payload|Chunked|BadAnswer|ConnectionLost|SendFailed|StreamRefused|Decod"
+)
 SAYS_UNSENT = re.compile(r"Connect(or|Error|Timeout)|ConnectionTimeout|SSL|Certificate|DNS|Name|Dial|Handshake|ProxyE")
 SURE = {  # in place of what leaves it to chance, or needs more than one request
     "chance:0.3+500": "chance:1+500",
@@ -182,7 +185,8 @@ def judge(cell: Cell) -> None:
     safe = (post or get) if cell.method == "POST" else get
     is_answered = cell.outcome[:1] in ("2", "3")
     is_error = not cell.outcome.isdigit() and cell.outcome != "gave up"
-    if cell.outcome == "gave up" or cell.seconds > max(DEADLINE, TIMEOUT * (cell.attempts or 0)) + SLACK:
+    bound = max(DEADLINE, TIMEOUT * (cell.attempts or 0)) if cell.client in WITHOUT_DEADLINE else DEADLINE
+    if cell.outcome == "gave up" or cell.seconds > bound + SLACK:
         cell.wrong.append("hangs")
     if cell.is_next_good is False:
         cell.wrong.append("spoils the next request")
@@ -279,7 +283,7 @@ def left_out() -> list[str]:
 def table(results: list[Cell], clients: list[str]) -> str:
     """The sums, in Markdown."""
     words = {
-        "hangs": "took longer than 3 s, or 1 s for each attempt",
+        "hangs": "took longer than 3 s (without a deadline: or 1 s for each attempt)",
         "spoils the next request": "got the next request on the same client wrong",
         "takes it for good": "took a broken answer for good",
         "raises no error of its own": "raised an error that its docs don't name",

@@ -2,8 +2,8 @@
 A scoreboard of 100 points: what HTTP clients make of faults, outages, bad upstreams, dead names, cancellation, garbage.
 
 A process for each check; each client as it comes, but for its timeouts and what a check says. A check passes as a
-whole, or it doesn't, but for the matrix of faults (A1), which gives its share. What a busy machine could decide is run
-until two of three runs agree.
+whole, or it doesn't, but for the matrix of faults (A1), which gives its share. What is `NOISY` is run until two of
+three runs agree.
 """
 
 from __future__ import annotations

@@ -37,7 +37,8 @@ def root_cause(board: Board) -> Verdict:
 
 
 def deadline(board: Board) -> Verdict:
-    """What drips (a TLS handshake too), sends 103 or headers for ever or redirects slowly: a timeout by 3.1 s."""
+    """What drips (a TLS handshake too), sends 103 or headers for ever or redirects slowly: a timeout by 3.1 s; of headers
+    for ever any error."""
     urls = [board.url(step)[1] for step in LATE] + [board.server.listen("tls_drip", name=board.key())]
     ends = board.each(*(("GET", url, {"follow": True}) for url in urls))
     late = [
@@ -158,9 +159,10 @@ def permanent(board: Board) -> Verdict:
     """Bad certificates, one that the server wants, no such name, 501, 404, another scheme: one attempt, at once."""
     server, wrong = board.server, []
 
-    def judge(what: str, end: dict[str, Any], count: int) -> None:
-        if count != 1 or end["seconds"] > QUICK + SLACK:
-            wrong.append(f"{what}: {count} in {end['seconds']:.2f} s")
+    def judge(what: str, end: dict[str, Any], count: int, status: str = "") -> None:
+        is_right = end["end"] == status if status else not end["end"].isdigit() and end["end"] != "no end"
+        if not is_right or count != 1 or end["seconds"] > QUICK + SLACK:
+            wrong.append(f"{what}: {end['end']}, {count} in {end['seconds']:.2f} s")
 
     for certificate in CERTIFICATES:
         name = board.key()
@@ -169,7 +171,7 @@ def permanent(board: Board) -> Verdict:
     for step in ("501", "404"):
         key, url = board.url(step)
         (end,) = board.each(("GET", url, {}))
-        judge(step, end, board.attempts(key))
+        judge(step, end, board.attempts(key), status=step)
     with suppress(NotRun), served(board) as names:
         (end,) = names.run("each", {"calls": [("GET", names.url("u1.nx"), {})]})
         judge("no such name", end, math.ceil(names.queries() / 2))

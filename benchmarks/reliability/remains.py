@@ -55,7 +55,7 @@ def _restarted(board: Board) -> float:
         port, url = int(server.url.rpartition(":")[2]), f"{server.url}/x/ok?key=k"
         with ThreadPoolExecutor(1) as pool:
             load = pool.submit(board.run, "restart", {"url": url, "rate": 50, "seconds": 8.0})
-            while not server.attempts("k"):
+            while not server.attempts("k") and not load.done():
                 time.sleep(0.05)
             time.sleep(1)
             os.kill(server.pid, signal.SIGKILL)
@@ -113,8 +113,8 @@ def lag(board: Board) -> Verdict:
 
 
 def endurance(board: Board) -> Verdict:
-    """10,000 calls over ten faults, each an origin of its own, all of which arrive: nothing is left, <= 5 MB from the
-    2,000th on, nothing complains."""
+    """10,000 calls over ten faults, each an origin of its own, as many attempts or more: nothing is left, <= 5 MB
+    from the 2,000th on, nothing complains."""
     made = [board.origin(step) for step in ENDURED]
     job = {"urls": [url for _, url in made], "calls": CALLS}
     found = board.run("endurance", job, patience=300, own=WITHOUT_BREAKER)

@@ -293,4 +293,4 @@ class BadAnswer(WireError):
 
 
 class ResponseTooLarge(WireError):
-    """Headers beyond 100 KiB, a body beyond ``max_response_size``, or one that grows out of all proportion decoded."""
+    """Headers (HTTP/1.1) or a body too large, the latter by ``max_response_size`` or because it is a bomb."""

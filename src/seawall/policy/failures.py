@@ -120,7 +120,7 @@ FAILURES: Final = (
     Failure("the connection takes no more (GOAWAY, its limit of streams)", "often: a restart, a maximum age",
             StreamRefused, ANY, "at once, on another connection", "is_stale", is_fault=None),
     Failure("the server did nothing of it (REFUSED_STREAM)", "at times: overload", StreamRefused, ANY),
-    Failure("headers or a body too large, or a bomb", "an attack, or a wrong URL", ResponseTooLarge, NEVER,
+    Failure("headers (HTTP/1.1) or a body too large, or a bomb", "an attack, or a wrong URL", ResponseTooLarge, NEVER,
             "stops reading; a body's size counts with `max_response_size` only, else what is compressed beyond 200:1",
             is_fault=None),
     # Sending, and then waiting for the answer

@@ -52,7 +52,8 @@ class Breaker:
         min_calls: Attempts in the window before it can open. 20: Hystrix; Polly's 100 never trips for small hosts.
         failure_rate: Share of failures that opens it, > 0 and <= 1. 0.5: Hystrix, resilience4j.
         window: s looked back. 10: Hystrix.
-        open_for: s before probes, jittered by 10 %. 1: an outage's end is noticed so soon, however long it was.
+        open_for: s before probes, jittered by 10 %. 1: so soon an outage's end is noticed, however long it was.
+            Where the upstream hangs, up to an attempt's timeout later.
         max_open_for: Bound of what a Retry-After may make of it, s.
         probes: Attempts let through to decide. 3: one is luck, ten (resilience4j) are a burden.
         slow_call: s from which on an attempt counts as slow, queueing aside. None: none does, for what is slow is the
