@@ -37,8 +37,8 @@ def root_cause(board: Board) -> Verdict:
 
 
 def deadline(board: Board) -> Verdict:
-    """What drips (a TLS handshake too), sends 103 or headers for ever or redirects slowly: a timeout by 3.1 s; of headers
-    for ever any error."""
+    """What drips (a TLS handshake too), sends 103 or headers for ever or redirects slowly: a timeout by 3.1 s; of
+    headers any error."""
     urls = [board.url(step)[1] for step in LATE] + [board.server.listen("tls_drip", name=board.key())]
     ends = board.each(*(("GET", url, {"follow": True}) for url in urls))
     late = [
