@@ -196,10 +196,10 @@ def judge(cell: Cell) -> None:
         cell.wrong.append("tries again in vain")
     if not cell.is_same:
         cell.wrong.append("sends another body")
-    if is_error and SILENT.match(cell.how) and not re.search("imeout|Deadline", cell.outcome):
-        cell.wrong.append("raises the wrong class")
-    lies = SAYS_SENT if cell.phase in BEFORE else SAYS_UNSENT
-    if is_error and cell.phase != "redirect" and not EITHER.match(cell.how) and lies.search(cell.outcome):
+    hides_silence = SILENT.match(cell.how) and not re.search("imeout|Deadline", cell.outcome)
+    is_clear = cell.phase != "redirect" and not EITHER.match(cell.how)
+    lies = is_clear and (SAYS_SENT if cell.phase in BEFORE else SAYS_UNSENT).search(cell.outcome)
+    if is_error and (hides_silence or lies):
         cell.wrong.append("raises the wrong class")
     if is_answered and (BROKEN.match(cell.how) or cell.how in UNDECODABLE or not cell.is_right):
         cell.wrong.append("takes it for good")

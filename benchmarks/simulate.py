@@ -55,7 +55,7 @@ class Run:
         at, well_at = healed_at, float("inf")
         while at + WINDOW <= instants[-1]:
             low, high = bisect(instants, at), bisect(instants, at + WINDOW)
-            if good[high] - good[low] >= GOOD * (high - low):
+            if high > low and good[high] - good[low] >= GOOD * (high - low):
                 well_at = min(well_at, at)
             elif at > well_at:
                 return well_at - healed_at, True
@@ -128,9 +128,8 @@ def summary(runs: list[Run]) -> tuple[str, str, str]:
     """Recovery (the worst and how many made it), load and good calls a second, of all seeds."""
     found = [run.recovery(WARM + FREEZE) for run in runs]
     made = [value for value, _ in found if value != float("inf")]
-    worst = (
-        f"{max(made):.1f} s" if len(made) == len(runs) else f"> {AFTER:.0f} s in {len(runs) - len(made)} of {len(runs)}"
-    )
+    missed = len(runs) - len(made)
+    worst = f"> {AFTER:.0f} s in {missed} of {len(runs)}" if missed else f"{max(made):.1f} s"
     if again := sum(is_again for _, is_again in found):
         worst += f", {again} down again"
     begun = [sum(began >= WARM for began, _ in run.calls) for run in runs]

@@ -51,9 +51,8 @@ def main(arguments: list[str]) -> int:
             return 0
         for name, (_, check) in CHECKS.items():
             for board in boards if name.startswith(options.only) else ():
-                verdict = found.setdefault(name, {})[board.client] = judged(
-                    check, board, most=3 if name.startswith(NOISY) else 1
-                )
+                most = 3 if name.startswith(NOISY) else 1
+                verdict = found.setdefault(name, {})[board.client] = judged(check, board, most=most)
                 word = "--" if verdict.share is None else "ok" if verdict.share == 1 else "NO"
                 print(f"{word:3} {name:32} {board.client:14} {verdict.text}", flush=True)
     print("\n" + table(found, clients))

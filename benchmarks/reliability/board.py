@@ -84,6 +84,11 @@ def passed(ok: bool, text: str) -> Verdict:
     return Verdict(float(ok), text)
 
 
+def is_error(end: dict[str, Any]) -> bool:
+    """Whether a call, as `child.one` tells of it, ended in an error: it has no status, and it did end."""
+    return not end["end"].isdigit() and end["end"] != "no end"
+
+
 def judged(check: Check, board: Board, *, most: int = 1) -> Verdict:
     """What most of so many runs say; the median's, as it passes or it doesn't."""
     found: list[Verdict] = []

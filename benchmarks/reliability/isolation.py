@@ -12,7 +12,7 @@ from .child import TIMEOUT, quantile
 
 KINDS = ("blackhole", "hang", "drip", "503")
 LIMIT, WAITING = 10, 100
-LONG = 14  # s
+LONG = 14  # s: a breaker opens for a drip some 8 s after it began
 SLOW, QUICKER = 0.8, 0.05  # s that an answer takes: within the read timeout, and such that the queue moves on
 
 
@@ -42,8 +42,8 @@ def isolation(board: Board, bad: str, *, is_kept: bool, origins: int = 10, secon
 
 def _limited(board: Board, takes: float, rate: float, seconds: float, **queue: int) -> tuple[dict[str, Any], int]:
     """What comes of calls to an upstream that takes so many s, limit 10; and most connections that it had at once."""
-    name = board.key()
-    job = {"good": board.url("ok")[1], "slow": f"{board.server.listen('serve', name=name)}/x/delay:{takes}"}
+    name, url = board.origin(f"delay:{takes}")
+    job = {"good": board.url("ok")[1], "slow": url}
     setup: dict[str, Any] = {"connections": LIMIT, "bulkhead": {"max_concurrent": LIMIT, **queue}}
     found = board.run("limited", job | {"rate": rate, "seconds": seconds}, **setup)
     return found, board.server.conns()[name]["peak"]
@@ -77,7 +77,7 @@ CHECKS: dict[str, tuple[float, Check]] = {
 
 
 def each_kind(boards: list[Board], origins: int) -> Iterator[str]:
-    """A line for each bad upstream, with kept and with new connections; for as long as a breaker needs for a drip."""
+    """A line for each bad upstream, with kept and with new connections."""
     for bad, is_kept in product(KINDS, (True, False)):
         check = partial(isolation, bad=bad, is_kept=is_kept, origins=origins, seconds=LONG)
         for board in boards:

@@ -7,7 +7,7 @@ from collections import Counter
 from contextlib import suppress
 from typing import Any
 
-from .board import SLACK, Board, Check, NotRun, Verdict, passed
+from .board import SLACK, Board, Check, NotRun, Verdict, is_error, passed
 from .child import DEADLINE, RATE, TIMEOUT
 from .names import served
 
@@ -31,9 +31,9 @@ def root_cause(board: Board) -> Verdict:
         server.listen("tls_garbage", name=f"{n}-garbage"),
         board.url("hang")[1],
     ]
-    ends = [end["end"] for end in board.each(*(("GET", url, {}) for url in urls))]
-    are_errors = not any(end.isdigit() or end == "no end" for end in ends)
-    return passed(are_errors and len(set(ends)) == 5, ", ".join(dict.fromkeys(ends)))
+    ends = board.each(*(("GET", url, {}) for url in urls))
+    classes = dict.fromkeys(end["end"] for end in ends)
+    return passed(all(map(is_error, ends)) and len(classes) == 5, ", ".join(classes))
 
 
 def deadline(board: Board) -> Verdict:
@@ -44,14 +44,9 @@ def deadline(board: Board) -> Verdict:
     late = [
         f"{step} {end['end']} {end['seconds']:.2f} s"
         for step, end in zip([*LATE, "tls_drip"], ends, strict=True)
-        if end["seconds"] > DEADLINE + 0.1 or not (end["is_timeout"] or _is_refused(step, end))
+        if end["seconds"] > DEADLINE + 0.1 or not (end["is_timeout"] or (step == "endless_headers" and is_error(end)))
     ]
     return passed(not late, "; ".join(late))
-
-
-def _is_refused(step: str, end: dict[str, Any]) -> bool:
-    """Better than a timeout: headers without end are an error once they are too many."""
-    return step == "endless_headers" and not end["end"].isdigit() and end["end"] != "no end"
 
 
 def deadline_over_retries(board: Board) -> Verdict:
@@ -160,7 +155,7 @@ def permanent(board: Board) -> Verdict:
     server, wrong = board.server, []
 
     def judge(what: str, end: dict[str, Any], count: int, status: str = "") -> None:
-        is_right = end["end"] == status if status else not end["end"].isdigit() and end["end"] != "no end"
+        is_right = end["end"] == status if status else is_error(end)
         if not is_right or count != 1 or end["seconds"] > QUICK + SLACK:
             wrong.append(f"{what}: {end['end']}, {count} in {end['seconds']:.2f} s")
 
