@@ -18,7 +18,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from random import Random
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
 
 from .clock import Clock
 from .endings import bad_status, closed, exceeded, paused
@@ -43,6 +43,14 @@ if TYPE_CHECKING:
 __all__ = ["Layers"]
 
 R = TypeVar("R")
+
+
+class Ended(NamedTuple, Generic[R]):
+    """What came of an attempt: the response if there is one, and what gives back the permit that its body holds."""
+
+    outcome: Outcome
+    response: R | None
+    release: Callable[[], None] | None
 
 
 class Layers:
@@ -108,23 +116,26 @@ class Layers:
                 raise exchange.adopt(hop.ended(exceeded(hop, now)))
             with hop.timer:
                 self.underway.add(hop)
-                return await self._attempts(hop, exchange, now)
+                return self._end(hop, exchange, await self._attempts(hop, exchange, now))
         except TimeoutError as expiry:
             if hop is None or not hop.timer.is_expired:
                 raise
             error = closed(exchange.origin) if self.underway.is_closed else exceeded(hop, self._now())
             self._events.emit(CallEnded(exchange.origin, len(call.attempts), type(error).__name__, ""))
-            raise exchange.adopt(hop.ended(error)) from (hop.last_error or expiry)
+            try:
+                raise exchange.adopt(hop.ended(error)) from (hop.last_error or expiry)
+            finally:
+                del error  # it holds this frame
         finally:
             if hop is not None:
-                hop.is_repeated = False
                 self.underway.discard(hop)
                 if hop.has_token:
                     self.origins.refund(hop.state, self._now())
+                hop.close()
             exchange.end()
 
-    async def _attempts(self, hop: Hop, exchange: Exchange[R], started_at: float) -> R:
-        """Retry: attempts until one is good, or not worth or safe to be followed by another."""
+    async def _attempts(self, hop: Hop, exchange: Exchange[R], started_at: float) -> Ended[R]:
+        """Retry: attempts until one is good, or not worth or safe to be followed by another; the last."""
         settings = hop.policy.retry if isinstance(hop.policy.retry, Retry) else None
         is_part = is_nested()
         if is_part and settings is not None:
@@ -147,7 +158,7 @@ class Layers:
             try:
                 if settings is not None and not _is_good(outcome, settings):
                     if retries is None:
-                        retries = self._retries(hop, exchange, settings, started_at)
+                        retries = hop.retries = self._retries(hop, exchange, settings, started_at)
                     if response is not None and settings.is_watched:
                         outcome = outcome._replace(response=exchange.shown(response))
                     self._hold_back(hop, outcome, settings)
@@ -163,7 +174,7 @@ class Layers:
             if wait is None:
                 if is_part and retries is not None:
                     retries.note = ""  # whoever it is part of decides
-                return self._end(hop, exchange, outcome, response, release, retries)
+                return Ended(outcome, response, release)
             if release is not None:
                 release()
             del response
@@ -175,15 +186,8 @@ class Layers:
             await self._clock.sleep(wait)
             now, delay = self._now(), wait
 
-    async def _attempt(
-        self, hop: Hop, exchange: Exchange[R], now: float, delay: float
-    ) -> tuple[Outcome, R | None, Callable[[], None] | None]:
-        """
-        Breaker, bulkhead, exchange: one attempt, and what came of it.
-
-        Returns:
-            The outcome, the response if there is one, and what gives the permit back where a body still holds it.
-        """
+    async def _attempt(self, hop: Hop, exchange: Exchange[R], now: float, delay: float) -> Ended[R]:
+        """Breaker, bulkhead, exchange: one attempt, and what came of it."""
         if self.underway.is_closed:
             raise exchange.adopt(closed(exchange.origin))
         state = hop.state
@@ -238,9 +242,12 @@ class Layers:
             if not self._events.is_silent:
                 self._events.emit(attempt)
         assert outcome is not None  # an error that is none of the transport's was raised
-        if outcome.error is not None:
-            response = None
-        return outcome, response, None if bulkhead is None else bulkhead.release
+        try:
+            if outcome.error is not None:
+                response = None
+            return Ended(outcome, response, None if bulkhead is None else bulkhead.release)
+        finally:
+            del outcome  # its error holds this frame
 
     # Parts of it
 
@@ -295,16 +302,10 @@ class Layers:
             now = self._now()
         return now - began_at
 
-    def _end(
-        self,
-        hop: Hop,
-        exchange: Exchange[R],
-        outcome: Outcome,
-        response: R | None,
-        release: Callable[[], None] | None,
-        retries: Retries | None,
-    ) -> R:
-        history, error = hop.history(), outcome.error
+    def _end(self, hop: Hop, exchange: Exchange[R], last: Ended[R]) -> R:
+        """What the caller gets of the *last* attempt."""
+        outcome, response, release = last
+        history, error, retries = hop.history(), outcome.error, hop.retries
         history.retry_after = outcome.retry_after
         if retries is not None:
             history.note, history.statistics = retries.note, dict(retries.statistics)
@@ -324,7 +325,10 @@ class Layers:
         if release is not None:
             release()
         earlier = hop.last_error if hop.last_error is not error else None
-        raise hop.ended(error, history) from (error.__cause__ or earlier)
+        try:
+            raise hop.ended(error, history) from (error.__cause__ or earlier)
+        finally:
+            del last, outcome, error  # it holds this frame
 
 
 def _is_good(outcome: Outcome, settings: Retry) -> bool:

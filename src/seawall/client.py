@@ -23,6 +23,7 @@ from .plain import Prepared, is_bare, is_untouched, is_whole, settle
 from .settings import DNS, UNSET, Breaker, Budget, Bulkhead, Policy, Propagation, Retry, Unset
 from .stats import Stats
 from .transport import LIMITS, Proxied, ResolverTypes, Shared, Transport, check_timeouts
+from .transport.private import unbind
 
 __all__ = ["Client"]
 
@@ -162,6 +163,9 @@ class Client(httpx.AsyncClient):
             if took:
                 with contextlib.suppress(RuntimeError):  # it was not closed yet, so has none
                     response.elapsed += datetime.timedelta(seconds=took)
+            for response in (*last.history, last):
+                if response.is_closed:
+                    unbind(response)
             return last
         finally:
             call.is_over = True

@@ -6,7 +6,7 @@ import uuid
 from collections.abc import Callable, Mapping
 from contextvars import ContextVar
 from random import Random
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from .events import Attempt, History, Progress
 from .origin import Address
@@ -14,6 +14,9 @@ from .policy.deadline import Pace, earliest, inherited
 from .policy.origin_state import OriginState
 from .settings import UNSET, Policy, Retry
 from .timer import Timer
+
+if TYPE_CHECKING:
+    from .policy.retry import Retries
 
 E = TypeVar("E", bound=Exception)
 
@@ -78,6 +81,7 @@ class Hop:
         "now",
         "policy",
         "progress",
+        "retries",
         "state",
         "timer",
     )
@@ -93,6 +97,7 @@ class Hop:
         self.is_repeated = False  # what this hop's attempts lead to is repeated with them, if they fail
         self.progress: Progress | None = None
         self.last_error: Exception | None = None
+        self.retries: Retries | None = None  # from the first failure on
         self._pace: Pace | None = None
 
     def begin(self, started_at: float) -> Progress:
@@ -135,6 +140,14 @@ class Hop:
         error.attempts = history  # type: ignore[attr-defined]
         error.add_note(f"seawall: {history}")
         return error
+
+    def close(self) -> None:
+        """It is over. What it held of its errors goes at once, without waiting for a garbage collection."""
+        self.is_repeated = False
+        self.last_error = None
+        if self.retries is not None:
+            self.retries.close()
+            self.retries = None
 
 
 CURRENT: ContextVar[Call | None] = ContextVar("seawall_call", default=None)

@@ -117,15 +117,18 @@ class Retries:
         """
         self._outcome = outcome
         self.note, self.raises = "", False
+        traceback = None
         if outcome.error is None:
             self._state.set_result(outcome.response)
         else:
-            self._state.set_exception((type(outcome.error), outcome.error, outcome.error.__traceback__))
+            traceback = outcome.error.__traceback__
+            self._state.set_exception((type(outcome.error), outcome.error, traceback))
         self._state.outcome_timestamp = now
         try:
             action = await self._retrying.iter(retry_state=self._state)
         except Exception as error:
             if error is outcome.error:
+                error.__traceback__ = traceback  # tenacity's own frames say nothing, and hold the error
                 return None
             raise
         if not isinstance(action, DoSleep):
@@ -133,6 +136,11 @@ class Retries:
         self._state.prepare_for_next_attempt()
         self.raises = False
         return float(action)
+
+    def close(self) -> None:
+        """It holds tenacity's objects, and they hold it: a garbage collection may be long in coming."""
+        self._retrying.iter_state.reset()
+        del self._retrying, self._state, self._outcome
 
     async def _retry(self, state: RetryCallState) -> bool:
         outcome = self._outcome

@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator
 from typing import Any, Final
 
 import httpx
+from httpx._client import BoundAsyncStream
 from httpx._content import AsyncIteratorByteStream
 from httpx._multipart import FileField, MultipartStream
 
@@ -28,6 +29,7 @@ __all__ = [
     "take_in",
     "target_of",
     "triples",
+    "unbind",
 ]
 
 EMPTY: Final = httpx.ByteStream(b"")
@@ -123,3 +125,9 @@ def take_in(response: httpx.Response) -> None:
     response._num_bytes_downloaded = len(content)
     response.is_stream_consumed = True
     response.is_closed = True
+
+
+def unbind(response: httpx.Response) -> None:
+    """Have its stream, which is over, forget it: each held the other, and a collector may be long in coming."""
+    if type(response.stream) is BoundAsyncStream:
+        response.stream = response.stream._stream

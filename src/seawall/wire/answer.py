@@ -90,7 +90,7 @@ class Answer:
     )
 
     def __init__(self, method: bytes, *, asks_upgrade: bool = False) -> None:
-        self._parser = _parser(self)
+        self._parser: httptools.HttpResponseParser | None = _parser(self)
         self._begin(method, asks_upgrade=asks_upgrade)
 
     def _begin(self, method: bytes, *, asks_upgrade: bool) -> None:
@@ -139,6 +139,7 @@ class Answer:
             self._fail(ResponseTooLarge, f"headers of more than {MAX_HEAD} bytes")
 
     def _feed(self, data: bytes) -> None:
+        assert self._parser is not None
         had_head, size = self.has_head, self.size
         try:
             self._parser.feed_data(data)
@@ -167,7 +168,8 @@ class Answer:
                     self._fail(ResponseTooLarge, f"chunk sizes, extensions or trailers of more than {MAX_GAP} bytes")
 
     def end(self, error: Exception | None) -> None:
-        """The connection's: *error* where it was none that the server meant."""
+        """The connection's: *error* where it was none that the server meant. Nothing is fed after it."""
+        self._parser = None  # each holds the other, and a collector may be long in coming
         if self.is_complete:
             return
         if error is not None:
@@ -210,6 +212,7 @@ class Answer:
         if self.has_head:
             return  # of what came after it
         parser, head = self._parser, self.head
+        assert parser is not None
         status = parser.get_status_code()
         version = parser.get_http_version()
         if version not in ("1.1", "1.0") or status < 100 or b"\0" in head.reason:

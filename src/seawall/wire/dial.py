@@ -135,7 +135,8 @@ class Dialler:
             if not isinstance(error, ssl.SSLCertVerificationError):
                 self.addresses.mark_bad(origin, address)
             is_last = all(each == address or self.addresses.is_bad(origin, each) for each in addresses)
-            raise _tls_error(origin, address, error, is_last=is_last) from error
+            cause = error.with_traceback(None)  # asyncio's frames, which hold it
+            raise _tls_error(origin, address, error, is_last=is_last) from cause
         except BaseException:
             stream.close()
             sock.close()
@@ -174,7 +175,7 @@ class Dialler:
             try:
                 sock = await self._connect(origin, address, progress)
             except OSError as error:
-                errors.append(error)
+                errors.append(error.with_traceback(None))  # which would hold this list
                 failed.set()
                 changed.set()
                 return

@@ -309,6 +309,9 @@ class Connection(Stream):
     def _closed(self) -> None:
         if self._answer is not None:
             self._answer.end(self.error or ConnectionAbortedError("closed on this side"))
+        if self._spare is not None:
+            self._spare.end(None)
+            self._spare = None
         super()._closed()
 
     def _pause(self) -> None:
