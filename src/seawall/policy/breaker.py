@@ -10,7 +10,7 @@ probes don't end, others take their places after as long as it was open for; hal
 from __future__ import annotations
 
 import math
-from collections import deque
+from array import array
 from collections.abc import Callable
 from random import Random
 
@@ -18,7 +18,10 @@ from ..settings import Breaker
 
 __all__ = ["BreakerState"]
 
-BUCKETS = 10
+BUCKETS, WIDTH = 10, 4
+EMPTY = array("d", (-math.inf, 0, 0, 0)) * BUCKETS
+"""Of each bucket: when it began, attempts, failures, slow ones. Flat, for no garbage collection need look at it."""
+
 FORCED = ("forced open", "forced closed")
 
 
@@ -34,6 +37,7 @@ class BreakerState:
 
     __slots__ = (
         "_buckets",
+        "_last",
         "_moved",
         "_now",
         "_probe_failures",
@@ -60,7 +64,7 @@ class BreakerState:
         self._rng = rng
         self._moved = moved
         self._now = now
-        self._buckets: deque[list[float]] = deque()  # [starts at, attempts, failures, slow ones]
+        self._buckets, self._last = EMPTY[:], 0
         self._until = self._probing_since = 0.0
         self._probes_out = self._probes_done = self._probe_failures = 0
         self.generation = 0
@@ -87,7 +91,7 @@ class BreakerState:
 
     def reset(self) -> None:
         """Closed, and nothing remembered."""
-        self._buckets.clear()
+        self._buckets = EMPTY[:]
         self._move("closed", "by hand", self._now())
 
     # By what attempts meet
@@ -150,13 +154,16 @@ class BreakerState:
             self._probe_failures += is_failure or is_slow
             self._decide(now, retry_after)
             return
-        bucket = self._bucket(now)
-        bucket[1] += 1
-        bucket[2] += is_failure
-        bucket[3] += is_slow
+        buckets, last = self._buckets, self._last
+        if now - buckets[last] >= self._span:
+            # The next one is the oldest: it began ten spans ago, which are the window.
+            last = self._last = (last + WIDTH) % len(buckets)
+            buckets[last : last + WIDTH] = array("d", (now, 0, 0, 0))
+        buckets[last + 1] += 1
         if is_failure or is_slow:
-            self._forget(now)
-            calls, failures, slow = self._totals()
+            buckets[last + 2] += is_failure
+            buckets[last + 3] += is_slow
+            calls, failures, slow = self._totals(now)
             if calls < self._settings.min_calls:
                 return
             if failures >= calls * self._settings.failure_rate:
@@ -169,8 +176,7 @@ class BreakerState:
 
     def failure_share(self, now: float) -> float:
         """Failures / attempts of the window; 0 where there were none."""
-        self._forget(now)
-        calls, failures, _ = self._totals()
+        calls, failures, _ = self._totals(now)
         return failures / calls if calls else 0.0
 
     def _decide(self, now: float, retry_after: float | None) -> None:
@@ -186,7 +192,7 @@ class BreakerState:
         if retry_after is not None:
             length = max(length, min(retry_after, settings.max_open_for))
         self._until = now + length * self._rng.uniform(0.9, 1.1)
-        self._buckets.clear()
+        self._buckets = EMPTY[:]
         self._move("open", reason, now)
 
     def _move(self, state: str, reason: str, now: float) -> None:
@@ -195,16 +201,12 @@ class BreakerState:
         self.generation += 1
         self._moved(previous, state, reason)
 
-    def _bucket(self, now: float) -> list[float]:
-        if not self._buckets or now - self._buckets[-1][0] >= self._span:
-            self._forget(now)
-            self._buckets.append([now, 0, 0, 0])
-        return self._buckets[-1]
-
-    def _forget(self, now: float) -> None:
-        while self._buckets and now - self._buckets[0][0] >= self._settings.window:
-            self._buckets.popleft()
-
-    def _totals(self) -> tuple[float, float, float]:
-        buckets = self._buckets
-        return sum(b[1] for b in buckets), sum(b[2] for b in buckets), sum(b[3] for b in buckets)
+    def _totals(self, now: float) -> tuple[float, float, float]:
+        """Attempts, failures and slow ones of the window."""
+        buckets, window = self._buckets, self._settings.window
+        begins = [begin for begin in range(0, len(buckets), WIDTH) if now - buckets[begin] < window]
+        return (
+            sum(buckets[begin + 1] for begin in begins),
+            sum(buckets[begin + 2] for begin in begins),
+            sum(buckets[begin + 3] for begin in begins),
+        )
