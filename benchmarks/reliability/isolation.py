@@ -77,10 +77,10 @@ CHECKS: dict[str, tuple[float, Check]] = {
 
 
 def each_kind(boards: list[Board], origins: int) -> Iterator[str]:
-    """A line for each bad upstream, with kept and with new connections."""
+    """A line for each bad upstream, with kept and with new connections: what two of three runs say."""
     for bad, is_kept in product(KINDS, (True, False)):
         check = partial(isolation, bad=bad, is_kept=is_kept, origins=origins, seconds=LONG)
         for board in boards:
-            verdict = judged(check, board)
+            verdict = judged(check, board, most=3)
             kept = "kept" if is_kept else "new connections"
             yield f"{'ok' if verdict.share else 'NO':3} {board.client:14} {kept:16} {verdict.text}"
