@@ -7,6 +7,8 @@ from functools import partial
 from itertools import product
 from typing import Any
 
+from seawall.testing import FaultProcess
+
 from .board import SLACK, Board, Check, Verdict, judged, passed
 from .child import TIMEOUT, quantile
 
@@ -18,15 +20,15 @@ SLOW, QUICKER = 0.8, 0.05  # s that an answer takes: within the read timeout, an
 
 def isolation(board: Board, bad: str, *, is_kept: bool, origins: int = 10, seconds: float = 8) -> Verdict:
     """One of ten upstreams is bad: the others lose nothing, p99 <= max(1.1 x, + 5 ms), the loop's <= 1.2 x + 1 ms."""
-    name, step, count = board.key(), "ok" if is_kept else "lie:close", origins // 10
-    server = board.server
-    good = [f"{server.listen('serve', name=f'{name}-{number}')}/x/{step}" for number in range(origins)]
-    if bad == "blackhole":
-        last = [server.listen("blackhole", name=f"{name}-bad-{number}") for number in range(count)]
-    else:
-        last = [url.rpartition("/x/")[0] + f"/x/{bad}" for url in good[-count:]]
-    job = {"good": good, "urls": [*good[:-count], *last], "bad": count, "seconds": seconds}
-    found = board.run("isolation", job)
+    step, count = "ok" if is_kept else "lie:close", origins // 10
+    with FaultProcess() as server:  # of its own: one that remembers other checks stands still to collect its garbage
+        good = [f"{server.listen('serve')}/x/{step}" for _ in range(origins)]
+        if bad == "blackhole":
+            last = [server.listen("blackhole") for _ in range(count)]
+        else:
+            last = [url.rpartition("/x/")[0] + f"/x/{bad}" for url in good[-count:]]
+        job = {"good": good, "urls": [*good[:-count], *last], "bad": count, "seconds": seconds}
+        found = board.run("isolation", job)
     base, load = found["baseline"], found["load"]
     ok = load["failed"] == 0 and load["p99"] <= max(1.1 * base["p99"], base["p99"] + 0.005)
     ok = ok and load["lag"]["p99"] <= 1.2 * base["lag"]["p99"] + 0.001
