@@ -209,6 +209,7 @@ def test_parser_is_used_again(first):
     answer.feed(first)
     assert answer.is_complete
     for method in (b"GET", b"HEAD", b"GET"):
+        answer.clear()
         answer.again(method, asks_upgrade=False)
         answer.feed(PLAIN if method == b"GET" else OK + b"content-length: 5\r\n\r\n")
         assert (answer.is_complete, answer.is_spoilt, answer.failure) == (True, False, None)

@@ -6,8 +6,12 @@ What is left to the garbage collector piles up in an outage, until a full collec
 
 from __future__ import annotations
 
+import asyncio
 import gc
+import ssl
+import weakref
 from collections.abc import Iterator
+from contextvars import ContextVar
 from types import FrameType, TracebackType
 
 import httpx
@@ -21,6 +25,11 @@ pytestmark = pytest.mark.anyio
 FAST = seawall.Retry(backoff=0, throttled_backoff=0)
 FAULTS = ["ok", "404", "503", "429", "hang", "drip", "close", "reset", "hang:body", "truncate", "malformed:nul"]
 PORTS = ["refuse", "blackhole", "accept_close", "accept_hang", "accept_garbage", "tls_hang", "tls_close", "h2:clear"]
+MINE: ContextVar[object] = ContextVar("mine")
+
+
+class Thing:
+    """Something of a caller's."""
 
 
 @pytest.fixture(scope="module")
@@ -73,3 +82,26 @@ async def test_nothing_waits_for_the_collector(faults, fault, breaker):
 
 async def test_nor_after_a_name_that_is_not_there(client):
     assert await garbage(client, "http://nowhere.test") == []
+
+
+@pytest.mark.parametrize("port", ["serve", "tls", "h2"])
+async def test_an_idle_connection_holds_nothing_of_its_caller(faults, port):
+    """
+    A transport keeps the context that it was made in; not here.
+
+    Without timeouts: asyncio keeps a cancelled timer, and the timer its context, until it would have struck.
+    """
+    url, trusted = faults.listen(port), ssl.create_default_context(cadata=faults.ca())
+
+    async def call(client: seawall.Client) -> weakref.ref[Thing]:
+        thing = Thing()
+        MINE.set(thing)
+        assert (await client.get(f"{url}/x/ok")).status_code == 200
+        return weakref.ref(thing)
+
+    async with seawall.Client(verify=trusted, http2=port == "h2", timeout=None) as client:
+        thing = await asyncio.create_task(call(client))
+        for _ in range(10):
+            await asyncio.sleep(0)
+        assert client.stats().connections == 1
+        assert thing() is None

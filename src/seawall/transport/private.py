@@ -128,6 +128,6 @@ def take_in(response: httpx.Response) -> None:
 
 
 def unbind(response: httpx.Response) -> None:
-    """Have its stream, which is over, forget it: each held the other, and a collector may be long in coming."""
+    """Take httpx's stream from a response that was read: each holds the other, until a collector comes."""
     if type(response.stream) is BoundAsyncStream:
-        response.stream = response.stream._stream
+        response.stream = SPENT

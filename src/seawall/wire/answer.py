@@ -91,25 +91,29 @@ class Answer:
 
     def __init__(self, method: bytes, *, asks_upgrade: bool = False) -> None:
         self._parser: httptools.HttpResponseParser | None = _parser(self)
+        self.clear()
         self._begin(method, asks_upgrade=asks_upgrade)
 
     def _begin(self, method: bytes, *, asks_upgrade: bool) -> None:
-        self.head = Head()
         self.has_head = self.is_complete = self.is_spoilt = self.is_continued = self.is_upgraded = False
         self.is_kept = True
         self.keep_for: float | None = None
         self.failure: tuple[type[WireError], str] | None = None
-        self.parts: list[bytes] = []
-        self.size = 0
-        self.rest = b""
         self._is_head = method == b"HEAD"
         self._is_connect = method == b"CONNECT"
         self._asks_upgrade = asks_upgrade
         self._has_framing = self._is_interim = False
         self._head_size = self._unparsed = self._interims = self._gap = 0
 
+    def clear(self) -> None:
+        """Forget what came: an idle connection keeps none of it."""
+        self.head = Head()
+        self.parts: list[bytes] = []
+        self.size = 0
+        self.rest = b""
+
     def again(self, method: bytes, *, asks_upgrade: bool) -> None:
-        """For the next exchange of a connection that is kept; a parser that saw the end of its message is too."""
+        """For a kept connection's next exchange, after `clear`; a parser that saw its message's end is kept too."""
         if self._is_head:
             self._parser = _parser(self)  # it still waits for a body
         self._begin(method, asks_upgrade=asks_upgrade)

@@ -117,7 +117,7 @@ class Dialler:
         progress.address = address
         stream = self.versions.stream(origin)
         try:
-            await asyncio.get_running_loop().create_connection(lambda: stream, sock=sock)
+            await stream.connect(sock)
             if origin.is_secure:
                 progress.reached(Phase.TLS)
                 offers_http2 = not isinstance(stream, Connection)

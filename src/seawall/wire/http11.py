@@ -162,8 +162,9 @@ class Connection(Stream):
             self.close()
             self._answer = None
         else:
-            self._answer = None
-            answer.take()
+            self._answer = self._waiter = None
+            del self._progress
+            answer.clear()
             if self._is_paused:
                 self._resume()
             said = answer.keep_for

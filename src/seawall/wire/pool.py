@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
+from contextvars import Context
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
@@ -229,7 +230,7 @@ class Pool:
                 self._forget(connection)
                 connection.close()
 
-        self._early[connection] = asyncio.get_running_loop().call_later(keep_for, expire)
+        self._early[connection] = asyncio.get_running_loop().call_later(keep_for, expire, context=Context())
 
     def _forget(self, connection: Connection | Multiplexed) -> None:
         if self._early and (timer := self._early.pop(connection, None)) is not None:
@@ -250,7 +251,7 @@ class Pool:
     def _start_timer(self) -> None:
         if self._timer is None and self._by_age:
             expires_at = next(iter(self._by_age.values()))
-            self._timer = asyncio.get_running_loop().call_at(expires_at, self._expire)
+            self._timer = asyncio.get_running_loop().call_at(expires_at, self._expire, context=Context())
 
     def _expire(self) -> None:
         self._timer = None

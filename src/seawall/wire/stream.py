@@ -10,13 +10,19 @@ from __future__ import annotations
 
 import asyncio
 import select
+import socket
 import ssl
-from collections.abc import Callable
-from typing import Any, Final, cast
+import types
+from collections.abc import Callable, Coroutine, Generator
+from contextvars import Context
+from functools import partial
+from typing import Any, Final, TypeVar, cast
 
 from .waiting import Waiting, expire
 
 __all__ = ["Stream", "is_disagreement"]
+
+T = TypeVar("T")
 
 TROUBLES: Final = ("ALERT_INTERNAL_ERROR", "ALERT_USER_CANCELLED", "ALERT_CLOSE_NOTIFY")
 DISAGREEMENTS: Final = frozenset(
@@ -26,7 +32,7 @@ DISAGREEMENTS: Final = frozenset(
 
 class Stream(asyncio.BufferedProtocol, Waiting):
     """
-    Made by ``loop.create_connection``, and then `handshake` where TLS is wanted.
+    `connect`, and then `handshake` where TLS is wanted.
 
     In two steps, for asyncio's one-step way forgets a socket whose connecting is cancelled at the wrong instant.
 
@@ -95,6 +101,10 @@ class Stream(asyncio.BufferedProtocol, Waiting):
 
     # Ours
 
+    async def connect(self, sock: socket.socket) -> None:
+        """Take *sock*, which is connected already. Raises OSError."""
+        await _apart(self._loop.create_connection(lambda: self, sock=sock))
+
     async def handshake(self, context: ssl.SSLContext, server_hostname: str | None) -> None:
         """
         TLS on it; the caller sets the time limit and closes it on any failure.
@@ -103,7 +113,8 @@ class Stream(asyncio.BufferedProtocol, Waiting):
             OSError: ssl.SSLError among them.
         """
         assert self._transport is not None
-        transport = await self._loop.start_tls(self._transport, self, context, server_hostname=server_hostname)
+        tls = self._loop.start_tls(self._transport, self, context, server_hostname=server_hostname)
+        transport = await _apart(tls)
         self._transport = cast("asyncio.Transport", transport)
 
     def take_over(self, other: Stream) -> None:
@@ -160,6 +171,31 @@ class Stream(asyncio.BufferedProtocol, Waiting):
         super()._wake()
         if (writer := self._writer) is not None and not writer.done():
             writer.set_result(True)
+
+
+@types.coroutine
+def _apart(coroutine: Coroutine[Any, Any, T]) -> Generator[Any, Any, T]:
+    """
+    Await *coroutine*, each of its steps in a context of its own.
+
+    A transport keeps the context that it was made in. That of a call holds all that the caller has hung on it, and the
+    connection outlives the call.
+    """
+    run, step = Context().run, partial(coroutine.send, None)
+    try:
+        while True:
+            try:
+                future = run(step)
+            except StopIteration as end:
+                return cast("T", end.value)
+            try:
+                yield future
+            except BaseException as error:  # noqa: BLE001  # cancellation among them
+                step = partial(coroutine.throw, error)
+            else:
+                step = partial(coroutine.send, None)
+    finally:
+        del step  # it may hold the error that holds this frame
 
 
 def is_disagreement(error: BaseException | None) -> bool:
