@@ -157,11 +157,11 @@ class Layers:
             wait: float | None = None
             try:
                 if settings is not None and not _is_good(outcome, settings):
-                    if retries is None:
-                        retries = hop.retries = self._retries(hop, exchange, settings, started_at)
                     if response is not None and settings.is_watched:
                         outcome = outcome._replace(response=exchange.shown(response))
                     self._hold_back(hop, outcome, settings)
+                    if retries is None:
+                        retries = hop.retries = self._retries(hop, exchange, settings, started_at)
                     wait = await retries.after(outcome, self._now())
                     if response is not None and (wait is not None or retries.raises):
                         await exchange.discard(response)

@@ -59,6 +59,27 @@ def test_what_is_forgotten_is_no_matter_of_luck():
     assert moves == []
 
 
+def test_the_window_is_kept_in_tenths():
+    """One attempt in each second of ten: all count, and each goes when its own ten seconds are over."""
+    breaker, _ = make()
+    fail(breaker, 0.0)
+    for second in range(1, 10):
+        record(breaker, float(second), is_failure=False)
+    assert breaker.failure_share(9.9) == 0.1
+    assert breaker.failure_share(10.0) == 0.0
+    fail(breaker, 10.0)
+    shares = [breaker.failure_share(at) for at in (10.0, 10.9, 11.0, 18.9, 19.9, 20.0)]
+    assert shares == [0.1, 0.1, 1 / 9, 0.5, 1.0, 0.0]
+
+
+def test_quick_failures_are_not_slow():
+    """Two of four failed, and none was slow."""
+    breaker, moves = make(failure_rate=1.0, slow_call=1.0, slow_rate=0.5, min_calls=4)
+    for is_failure in (False, False, True, True):
+        record(breaker, 0.0, is_failure=is_failure)
+    assert moves == []
+
+
 def test_three_probes_close_it():
     """No fourth while they are out; all good: closed, the window empty."""
     breaker, moves = make()
