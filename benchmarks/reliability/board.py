@@ -97,7 +97,7 @@ def judged(check: Check, board: Board, *, most: int = 1) -> Verdict:
             found.append(check(board))
         except NotRun as why:
             return Verdict(None, str(why))
-        except (ValueError, subprocess.SubprocessError) as error:
+        except (ValueError, OSError, subprocess.SubprocessError) as error:
             found.append(Verdict(0, str(error)[-200:]))
         if sum(each.share == found[-1].share for each in found) > most // 2:
             return found[-1]

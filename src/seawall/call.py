@@ -177,7 +177,7 @@ class Layers:
                 return Ended(outcome, response, release)
             if release is not None:
                 release()
-            del response
+            del attempt, response
             if hop.progress is not None and hop.progress.address is not None and not is_transparent(outcome):
                 hop.avoid += (hop.progress.address,)
             hop.last_error, hop.progress = outcome.error or hop.last_error, None

@@ -163,9 +163,8 @@ class Client(httpx.AsyncClient):
             if took:
                 with contextlib.suppress(RuntimeError):  # it was not closed yet, so has none
                     response.elapsed += datetime.timedelta(seconds=took)
-            for response in (*last.history, last):
-                if response.is_closed:
-                    unbind(response)
+            if isinstance(last, httpx.Response):  # a patched `httpx.AsyncClient.send` may return anything
+                unbind(last)
             return last
         finally:
             call.is_over = True

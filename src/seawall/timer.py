@@ -87,10 +87,8 @@ class Timer:
         task, self._task = self._task, None
         is_ours = self.is_expired and task is not None and task.uncancel() <= self._cancelling
         if is_ours and kind is not None and issubclass(kind, asyncio.CancelledError):
-            try:
-                raise TimeoutError from error
-            finally:
-                del error, traceback  # they hold this frame
+            del task  # the error, which may be its result, holds this frame
+            raise TimeoutError from error
 
     def reschedule(self, when: float | None) -> None:
         """Strike at *when* instead: at once, if that is past; None: never. An instant that has come can't be moved."""

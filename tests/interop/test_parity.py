@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import re
 from collections.abc import AsyncIterator
 
 import httpx
@@ -93,7 +94,9 @@ async def observe(client: httpx.AsyncClient, url: str, method: str, arguments: d
     }
 
 
-@pytest.mark.parametrize(("method", "path", "arguments"), CASES, ids=lambda value: str(value)[:40])
+@pytest.mark.parametrize(
+    ("method", "path", "arguments"), CASES, ids=lambda value: re.sub(r" at 0x\w+", "", str(value))[:40]
+)
 async def test_same_as_httpx(serve, method, path, arguments):
     """Status, headers, body, history, state, cookies; or the class of the error."""
     server = await serve(handler)

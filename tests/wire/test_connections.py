@@ -82,6 +82,42 @@ async def test_stream_closed_by_another_task_ends_its_reader(serve):
             await asyncio.wait_for(reader, 5)
 
 
+async def test_reader_whose_body_is_closed_gets_no_other_answer(serve):
+    """The last of a body came, and before its reader's turn another task closes it and sends the next request."""
+    rest = asyncio.Event()
+
+    async def handler(request: Request) -> None:
+        if request.target == "/body":
+            await request.send(b"HTTP/1.1 200 OK\r\ncontent-length: 6\r\n\r\naaa")
+            await rest.wait()
+            await request.send(b"aaa")
+        else:
+            if request.target == "/first":
+                await rest.wait()
+            await request.reply(body=b"another's")
+
+    server = await serve(handler)
+    async with seawall.Client(timeout=2, retry=None) as client:
+        await client.get(server.url)
+
+        async def close_and_ask() -> bytes:
+            await client.get(f"{server.url}/first")
+            await response.aclose()
+            return (await client.get(server.url)).content
+
+        async def read() -> list[bytes]:
+            return [part async for part in response.aiter_raw()]
+
+        asked = asyncio.create_task(close_and_ask())
+        await asyncio.sleep(0.05)
+        response = await client.send(client.build_request("GET", f"{server.url}/body"), stream=True)
+        reader = asyncio.create_task(read())
+        await asyncio.sleep(0.05)
+        rest.set()
+        assert await asked == b"another's"
+        assert await reader == [b"aaa", b"aaa"]
+
+
 async def test_early_answer_to_a_large_upload_over_tls():
     """413 is heard, and the connection, which still has some of the upload, is not used again."""
     async with FaultServer() as server:

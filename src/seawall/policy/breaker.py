@@ -20,7 +20,7 @@ __all__ = ["BreakerState"]
 
 BUCKETS, WIDTH = 10, 4
 EMPTY = array("d", (-math.inf, 0, 0, 0)) * BUCKETS
-"""Of each bucket: when it began, attempts, failures, slow ones. Flat, for no garbage collection need look at it."""
+"""Of each bucket: when it began, attempts, failures, slow ones. Flat: to a garbage collection it is one object."""
 
 FORCED = ("forced open", "forced closed")
 

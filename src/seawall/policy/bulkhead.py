@@ -88,6 +88,7 @@ class BulkheadState:
         finally:
             if timer is not None:
                 timer.cancel()
+            del waiter  # its error holds this frame
 
     def release(self) -> None:
         """Give a permit back: to the longest waiter, if there is one."""

@@ -123,6 +123,7 @@ class Slots:
         finally:
             if timer is not None:
                 timer.cancel()
+            del waiter  # its error holds this frame
 
     def release(self, origin: Origin) -> None:
         """A slot of *origin*'s is free: the next one's, if anybody waits."""

@@ -67,8 +67,9 @@ class OverWire(Exchange):
         super().__init__(request, wall=wall, max_size=max_size)
         if self.origin.scheme not in ("http", "https") or not self.origin.host:
             url = request.url.copy_with(username=None, password=None)
-            error = UnsupportedScheme(f"the URL must begin with http:// or https:// and a host: {str(url)!r}")
-            raise as_httpx(error, request)
+            raise as_httpx(
+                UnsupportedScheme(f"the URL must begin with http:// or https:// and a host: {str(url)!r}"), request
+            )
         if not 1 <= self.origin.port <= 65535:
             raise as_httpx(DialError(f"{self.origin}: the port must be from 1 to 65535", origin=self.origin), request)
         self._wire = wire

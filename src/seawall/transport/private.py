@@ -128,6 +128,7 @@ def take_in(response: httpx.Response) -> None:
 
 
 def unbind(response: httpx.Response) -> None:
-    """Take httpx's stream from a response that was read: each holds the other, until a collector comes."""
-    if type(response.stream) is BoundAsyncStream:
-        response.stream = SPENT
+    """Take httpx's streams from it and its history, as far as they were read: stream and response hold each other."""
+    for each in (*response.history, response):
+        if each.is_closed and type(each.stream) is BoundAsyncStream:
+            each.stream = SPENT

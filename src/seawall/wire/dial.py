@@ -182,7 +182,7 @@ class Dialler:
             except asyncio.CancelledError:
                 if winner is not None:
                     self.addresses.mark_bad(origin, address)  # others were faster: it is to be tried last
-                raise
+                return  # the group knows; anyio would keep the error, and it this frame
             if winner is None:
                 winner = (sock, address)
                 racers.cancel_scope.cancel()

@@ -264,7 +264,9 @@ class Wire:
         except TimeoutError as error:
             if not timer.expired():
                 raise
-            raise self._late(origin, progress, started_at, limit) from error
+            raise self._late(origin, progress, started_at, limit) from error.with_traceback(None)
+        finally:
+            del timer  # it holds the task, the task its error, and that this frame
         pool_timeout, began_at = timeouts.get("pool"), self._now()
         left = None if pool_timeout is None else max(0.0, pool_timeout - progress.waited)
         while (given := await pool.reserve(left, origin)) is not None:
@@ -289,8 +291,10 @@ class Wire:
             pool.cancel(origin)
             if isinstance(error, TimeoutError) and timer.expired():
                 self._dialler.mark_late(origin, progress)
-                raise self._late(origin, progress, started_at, limit) from error
+                raise self._late(origin, progress, started_at, limit) from error.with_traceback(None)
             raise
+        finally:
+            del timer
         address, now = progress.address, self._now()
         assert address is not None
         connection.address, connection.good_until = address, now + self.names.recheck_in(origin, address)

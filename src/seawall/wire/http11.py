@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import AsyncIterator, Mapping
+from contextvars import Context
 from typing import Any, Final, NoReturn
 
 from ..errors import ReadTimeout, SendFailed, WireError, WriteTimeout
@@ -42,6 +43,7 @@ class Connection(Stream):
     __slots__ = (
         "_answer",
         "_has_ended",
+        "_has_reader",
         "_is_paused",
         "_is_spoilt",
         "_is_unfinished",
@@ -71,7 +73,7 @@ class Connection(Stream):
         self.tunnelled = bytearray()
         self._answer: Answer | None = None  # of the exchange under way
         self._spare: Answer | None = None  # of the one before
-        self._has_ended = self._is_paused = self._is_spoilt = self._is_unfinished = False
+        self._has_ended = self._has_reader = self._is_paused = self._is_spoilt = self._is_unfinished = False
         self._progress: Progress
         self._read_timeout: float | None
 
@@ -147,7 +149,11 @@ class Connection(Stream):
             elif answer.is_complete:
                 return
             else:
-                await self._receive(answer)
+                self._has_reader = True
+                try:
+                    await self._receive(answer)
+                finally:
+                    self._has_reader = False
 
     def finish(self) -> None:
         """After the body, or instead of its rest: idle again if all was read, else closed."""
@@ -158,6 +164,7 @@ class Connection(Stream):
             or answer.is_spoilt
             or self.is_upgraded
             or self._is_unfinished
+            or self._has_reader  # another task, which has not run since the last of it came
         ):
             self.close()
             self._answer = None
@@ -323,7 +330,7 @@ class Connection(Stream):
     def _resume(self) -> None:
         if self._is_paused and self._transport is not None and not self.is_closed:
             self._is_paused = False
-            self._transport.resume_reading()
+            Context().run(self._transport.resume_reading)  # it keeps the one that it is called in
 
     # An upgraded connection
 

@@ -151,6 +151,7 @@ class Pool:
         def closed() -> None:
             self._forget(connection)
             if not isinstance(connection, Connection):
+                connection.on_room = connection.on_idle = _nothing  # these hold it
                 self._unshare(connection)
             elif connection.load is not None:
                 connection.load.in_flight -= 1
@@ -265,3 +266,7 @@ def _least_loaded(idle: dict[Connection, None], avoid: Sequence[Address]) -> Con
     """Of the last few that were used: to whose address least is under way, of these the last; none to *avoid*."""
     usable = (each for each in reversed(idle) if each.address not in avoid)
     return min(islice(usable, LOOKED_AT), key=lambda each: each.load.in_flight if each.load else 0, default=None)
+
+
+def _nothing() -> None:
+    """For who calls back no more."""

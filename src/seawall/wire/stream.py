@@ -23,6 +23,8 @@ from .waiting import Waiting, expire
 __all__ = ["Stream", "is_disagreement"]
 
 T = TypeVar("T")
+GONE: Final = asyncio.BufferedProtocol()
+"""In place of a stream that is closed, which asyncio's TLS would hold on to."""
 
 TROUBLES: Final = ("ALERT_INTERNAL_ERROR", "ALERT_USER_CANCELLED", "ALERT_CLOSE_NOTIFY")
 DISAGREEMENTS: Final = frozenset(
@@ -87,10 +89,12 @@ class Stream(asyncio.BufferedProtocol, Waiting):
         return False  # close the transport: HTTP/1.1 has no use for half a connection
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self.error = self.error or exc
+        self.error = self.error or (exc and exc.with_traceback(None))  # asyncio's frames, which lead back here
         self._ended()
         self._closed()
         self._wake()
+        if self._transport is not None:
+            self._transport.set_protocol(GONE)
 
     def pause_writing(self) -> None:
         self._can_write = False
@@ -176,7 +180,7 @@ class Stream(asyncio.BufferedProtocol, Waiting):
 @types.coroutine
 def _apart(coroutine: Coroutine[Any, Any, T]) -> Generator[Any, Any, T]:
     """
-    Await *coroutine*, each of its steps in a context of its own.
+    Await *coroutine*, all of its steps in one context, which is empty at first.
 
     A transport keeps the context that it was made in. That of a call holds all that the caller has hung on it, and the
     connection outlives the call.
