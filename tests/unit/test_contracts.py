@@ -30,6 +30,17 @@ def test_private_names_of_httpx():
     assert httpx.RequestError("x")._request is None
 
 
+async def test_stream_that_httpx_binds_to_a_response():
+    """Each holds the other: why `private.unbind` takes it away."""
+    transport = httpx.MockTransport(lambda request: httpx.Response(200))
+    async with httpx.AsyncClient(transport=transport) as client:
+        response = await client.get("http://a/")
+    assert type(response.stream) is private.BoundAsyncStream
+    assert response.stream._response is response
+    private.unbind(response)
+    assert response.stream is private.SPENT
+
+
 def test_private_names_that_the_short_way_needs():
     """httpx's steps that it leaves out are methods of these names, its own; a client is read by these attributes."""
     client = seawall.Client(base_url="http://a/", headers={"a": "b"})

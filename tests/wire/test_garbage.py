@@ -13,18 +13,36 @@ import weakref
 from collections.abc import Iterator
 from contextvars import ContextVar
 from types import FrameType, TracebackType
+from typing import Any
 
 import httpx
 import pytest
 
 import seawall
-from seawall.testing import FaultProcess
+from seawall.events import Progress
+from seawall.testing import FaultProcess, Name
+from seawall.wire.answer import Head
 
 pytestmark = pytest.mark.anyio
 
-FAST = seawall.Retry(backoff=0, throttled_backoff=0)
-FAULTS = ["ok", "404", "503", "429", "hang", "drip", "close", "reset", "hang:body", "truncate", "malformed:nul"]
-PORTS = ["refuse", "blackhole", "accept_close", "accept_hang", "accept_garbage", "tls_hang", "tls_close", "h2:clear"]
+LIMIT = 0.05  # s, of each phase
+SETTINGS: dict[str, dict[str, Any]] = {
+    "attempts": {"breaker": None},
+    "deadline": {"breaker": None, "deadline": 1.6 * LIMIT},
+    "breaker open": {"breaker": seawall.Breaker(min_calls=1)},
+    "queue": {"breaker": None, "bulkhead": seawall.Bulkhead(max_concurrent=1)},
+    "cap": {"breaker": None, "limits": httpx.Limits(max_connections=1)},
+}
+ANSWERS = {
+    "serve": ["ok", "404", "503", "429", "redirect", "lie:close"],
+    "tls": ["ok", "lie:close", "truncate"],
+    "h2": ["ok", "h2_rst", "h2_goaway", "close"],
+}
+PORTS = ["refuse", "blackhole", "accept_close", "accept_hang", "accept_garbage", "tls_hang", "tls_close", "tls:expired"]
+EVERYWHERE = ["hang", "drip", "hang:body", "close", "reset", "malformed:nul"]  # with all settings
+CASES = [(port, step, "attempts") for port, steps in ANSWERS.items() for step in steps]
+CASES += [(port, "ok", "attempts") for port in PORTS]
+CASES += [("serve", step, settings) for step in EVERYWHERE for settings in SETTINGS]
 MINE: ContextVar[object] = ContextVar("mine")
 
 
@@ -39,24 +57,30 @@ def faults() -> Iterator[FaultProcess]:
         yield server
 
 
-async def garbage(client: seawall.Client, url: str) -> list[object]:
+def made(faults: FaultProcess, **settings: Any) -> seawall.Client:
+    trusted = ssl.create_default_context(cadata=faults.ca())
+    fast = seawall.Retry(backoff=0, throttled_backoff=0)
+    return seawall.Client(**{"verify": trusted, "timeout": LIMIT, "deadline": 6 * LIMIT, "retry": fast} | settings)
+
+
+async def garbage(client: seawall.Client, url: str, **more: Any) -> list[object]:
     """What of ours, of httpx's, of frames and errors only the collector can free after calls that end in any way."""
 
     async def call() -> None:
-        try:
-            await client.get(url)
-        except httpx.HTTPError as error:
-            assert error.__traceback__ is not None
+        await asyncio.gather(*(client.request("PUT", url, **more) for _ in range(2)), return_exceptions=True)
 
     await call()
     gc.collect()
     gc.disable()
     gc.set_debug(gc.DEBUG_SAVEALL)
     try:
-        for _ in range(3):
+        for _ in range(2):
             await call()
+        await client.aclose()
+        for _ in range(10):
+            await asyncio.sleep(0)
         gc.collect()
-        left = [
+        return [
             thing
             for thing in gc.garbage
             if isinstance(thing, FrameType | TracebackType | BaseException)
@@ -66,42 +90,75 @@ async def garbage(client: seawall.Client, url: str) -> list[object]:
         gc.set_debug(0)
         gc.garbage.clear()
         gc.enable()
-    return left
 
 
-@pytest.mark.parametrize("breaker", [None, seawall.Breaker(min_calls=1)], ids=["attempts", "breaker open"])
-@pytest.mark.parametrize("fault", [*FAULTS, *(f"port:{port}" for port in PORTS)])
-async def test_nothing_waits_for_the_collector(faults, fault, breaker):
-    if fault.startswith("port:"):
-        base, step = faults.listen(fault.removeprefix("port:")), "ok"
-    else:
-        base, step = faults.url, fault
-    async with seawall.Client(timeout=0.05, deadline=0.3, retry=FAST, breaker=breaker, http2="h2" in fault) as client:
-        assert await garbage(client, f"{base}/x/{step}") == []
+@pytest.mark.parametrize(("port", "step", "settings"), CASES)
+async def test_nothing_waits_for_the_collector(faults, port, step, settings):
+    url = f"{faults.listen(port)}/x/{step}"
+    client = made(faults, follow_redirects=True, http2=port == "h2", **SETTINGS[settings])
+    assert await garbage(client, url) == []
 
 
-async def test_nor_after_a_name_that_is_not_there(client):
-    assert await garbage(client, "http://nowhere.test") == []
+async def test_nor_where_an_address_hangs(faults, dns):
+    """And the other one refuses."""
+    url = httpx.URL(faults.listen("blackhole"))
+    dns.zone["two.test"] = Name(a=("127.0.0.1", "127.0.0.2"))
+    client = made(faults, dns=seawall.DNS(nameservers=(dns.address,)))
+    assert await garbage(client, str(url.copy_with(host="two.test"))) == []
+
+
+async def test_nor_after_an_upload_that_is_cut(faults):
+    assert await garbage(made(faults), f"{faults.listen('tls')}/x/reset:request", content=bytes(2**23)) == []
+
+
+@pytest.mark.parametrize("name", ["nowhere.test", "silent.test"])
+async def test_nor_after_a_name_without_an_address(faults, dns, name):
+    dns.zone["silent.test"] = Name(drop=-1)
+    client = made(faults, dns=seawall.DNS(nameservers=(dns.address,)))
+    assert await garbage(client, f"http://{name}") == []
+
+
+async def test_answer_is_gone_by_the_next_attempt():
+    """While the call backs off, nothing of it is held."""
+    answers: list[weakref.ref[httpx.Response]] = []
+
+    async def handler(request: httpx.Request) -> httpx.Response:
+        assert [answer() for answer in answers] == [None] * len(answers)
+        answer = httpx.Response(503)
+        answers.append(weakref.ref(answer))
+        return answer
+
+    async with seawall.Client(transport=httpx.MockTransport(handler), retry=seawall.Retry(backoff=0)) as client:
+        await client.get("http://a/")
+    assert len(answers) == 3
 
 
 @pytest.mark.parametrize("port", ["serve", "tls", "h2"])
 async def test_an_idle_connection_holds_nothing_of_its_caller(faults, port):
     """
-    A transport keeps the context that it was made in; not here.
+    A transport keeps the context that it was made in, or that its reading went on in; not here. Nor what it told.
 
     Without timeouts: asyncio keeps a cancelled timer, and the timer its context, until it would have struck.
     """
-    url, trusted = faults.listen(port), ssl.create_default_context(cadata=faults.ca())
+    url = faults.listen(port)
+
+    def told() -> int:
+        gc.collect()
+        return sum(type(each) is Progress or (type(each) is Head and bool(each.headers)) for each in gc.get_objects())
 
     async def call(client: seawall.Client) -> weakref.ref[Thing]:
         thing = Thing()
         MINE.set(thing)
-        assert (await client.get(f"{url}/x/ok")).status_code == 200
+        async with client.stream("GET", f"{url}/x/ok:1000000") as response:
+            async for _ in response.aiter_raw():
+                await asyncio.sleep(0.001)  # so that reading pauses
         return weakref.ref(thing)
 
-    async with seawall.Client(verify=trusted, http2=port == "h2", timeout=None) as client:
+    async with made(faults, http2=port == "h2", timeout=None, deadline=None) as client:
+        before = told()
         thing = await asyncio.create_task(call(client))
         for _ in range(10):
             await asyncio.sleep(0)
         assert client.stats().connections == 1
         assert thing() is None
+        assert told() == before

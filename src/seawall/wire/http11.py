@@ -169,7 +169,7 @@ class Connection(Stream):
             self.close()
             self._answer = None
         else:
-            self._answer = self._waiter = None
+            self._answer = None
             del self._progress
             answer.clear()
             if self._is_paused:
