@@ -62,12 +62,12 @@ async def test_throttled_backoff():
 
 @pytest.mark.parametrize(
     ("value", "second"),
-    [("5", 5.5), ("0", 1.0), ("Thu, 01 Jan 1970 00:00:10 GMT", 11.0), ("rubbish", 1.0)],
+    [("5", 5.5), ("30", 33.0), ("0", 1.0), ("Thu, 01 Jan 1970 00:00:10 GMT", 11.0), ("rubbish", 1.0)],
 )
 async def test_retry_after_is_waited_for(value, second):
     """Seconds or a date, with up to 10 % on top; garbage is ignored."""
     wire = ScriptedWire(later(503, value), 200)
-    async with client(wire, wall=lambda: 0.0) as c:
+    async with client(wire, wall=lambda: 0.0, deadline=None) as c:
         await c.get(URL)
     assert wire.instants == [0.0, second]
 
@@ -89,6 +89,24 @@ async def test_retry_that_cannot_finish_is_not_begun():
         response = await c.get(URL)
     assert (response.status_code, now()) == (503, 0.0)
     assert "deadline" in response.extensions["seawall"].note
+
+
+async def test_retry_that_can_no_longer_finish_is_not_begun():
+    """1 s to wait, and half a second left."""
+    async with client(ScriptedWire((6.0, 503)), deadline=6.5) as c:
+        response = await c.get(URL)
+    assert (response.status_code, now()) == (503, 6.0)
+
+
+@pytest.mark.parametrize(("slow_call", "state"), [(3.0, "open"), (3.1, "closed")])
+async def test_wait_for_a_permit_makes_no_call_slow(slow_call, state):
+    """3 s each, of which the second waited for as long before."""
+    breaker = seawall.Breaker(slow_call=slow_call, slow_rate=1.0, min_calls=2)
+    async with client(ScriptedWire((3.0, 200)), bulkhead=seawall.Bulkhead(max_concurrent=1), breaker=breaker) as c:
+        await asyncio.sleep(1.0)
+        await asyncio.gather(c.get(URL), c.get(URL))
+        assert now() == 7.0
+        assert c.breakers[URL].state == state
 
 
 async def test_deadline_ends_an_attempt():
