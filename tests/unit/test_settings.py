@@ -127,7 +127,7 @@ def test_policy_of_a_host():
 
 def test_deadline_outside_of_a_loop_or_range():
     """It needs a loop's clock, and a length."""
-    with pytest.raises(ValueError, match="finite and > 0"), seawall.deadline(-1):
+    with pytest.raises(ValueError, match="finite and > 0"), seawall.deadline(0):
         pass
     with pytest.raises(RuntimeError), seawall.deadline(1):
         pass
