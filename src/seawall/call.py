@@ -140,7 +140,6 @@ class Layers:
         is_part = is_nested()
         if is_part and settings is not None:
             settings = replace(settings, max_attempts=1)
-        retries: Retries | None = None
         if settings is not None:
             is_idempotent = settings.is_idempotent(exchange.method)
             if settings.idempotency_key and not (is_idempotent or exchange.has_key):
@@ -150,7 +149,7 @@ class Layers:
         self.origins.deposit(hop.state, started_at)
         while True:
             if hop.state.paused_until > now:
-                delay += await self._sit_out(hop, exchange, now, is_retry=retries is not None)
+                delay += await self._sit_out(hop, exchange, now, is_retry=hop.retries is not None)
                 now = self._now()
             attempt = await self._attempt(hop, exchange, now, delay)
             outcome, response, release = attempt
@@ -160,10 +159,10 @@ class Layers:
                     if response is not None and settings.is_watched:
                         outcome = outcome._replace(response=exchange.shown(response))
                     self._hold_back(hop, outcome, settings)
-                    if retries is None:
-                        retries = hop.retries = self._retries(hop, exchange, settings, started_at)
-                    wait = await retries.after(outcome, self._now())
-                    if response is not None and (wait is not None or retries.raises):
+                    if hop.retries is None:
+                        hop.retries = self._retries(hop, exchange, settings, started_at)
+                    wait = await hop.retries.after(outcome, self._now())
+                    if response is not None and (wait is not None or hop.retries.raises):
                         await exchange.discard(response)
             except BaseException:
                 if response is not None:
@@ -172,8 +171,8 @@ class Layers:
                     release()
                 raise
             if wait is None:
-                if is_part and retries is not None:
-                    retries.note = ""  # whoever it is part of decides
+                if is_part and hop.retries is not None:
+                    hop.retries.note = ""  # whoever it is part of decides
                 return Ended(outcome, response, release)
             if release is not None:
                 release()

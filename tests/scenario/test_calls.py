@@ -62,14 +62,22 @@ async def test_throttled_backoff():
 
 @pytest.mark.parametrize(
     ("value", "second"),
-    [("5", 5.5), ("30", 33.0), ("0", 1.0), ("Thu, 01 Jan 1970 00:00:10 GMT", 11.0), ("rubbish", 1.0)],
+    [("5", 5.5), ("0", 1.0), ("Thu, 01 Jan 1970 00:00:10 GMT", 11.0), ("rubbish", 1.0)],
 )
 async def test_retry_after_is_waited_for(value, second):
     """Seconds or a date, with up to 10 % on top; garbage is ignored."""
     wire = ScriptedWire(later(503, value), 200)
-    async with client(wire, wall=lambda: 0.0, deadline=None) as c:
+    async with client(wire, wall=lambda: 0.0) as c:
         await c.get(URL)
     assert wire.instants == [0.0, second]
+
+
+async def test_retry_after_at_its_bound_is_waited_for():
+    """30 s are not over max_retry_after=30."""
+    wire = ScriptedWire(later(503, "30"), 200)
+    async with client(wire, deadline=None) as c:
+        await c.get(URL)
+    assert wire.instants == [0.0, 33.0]
 
 
 @pytest.mark.parametrize("value", ["31", "86400"])

@@ -127,7 +127,8 @@ def test_policy_of_a_host():
 
 def test_deadline_outside_of_a_loop_or_range():
     """It needs a loop's clock, and a length."""
-    with pytest.raises(ValueError, match="finite and > 0"), seawall.deadline(0):
-        pass
+    for length in (-1, 0):
+        with pytest.raises(ValueError, match="finite and > 0"), seawall.deadline(length):
+            pass
     with pytest.raises(RuntimeError), seawall.deadline(1):
         pass

@@ -306,7 +306,7 @@ class Wire:
         if isinstance(connection, Connection):
             return connection
         channel = connection.channel()
-        connection.on_room()  # for who queued for a slot meanwhile
+        connection.on_room(connection)  # for who queued for a slot meanwhile
         return channel
 
     def _late(self, origin: Origin, progress: Progress, started_at: float, limit: float | None) -> SeawallError:

@@ -48,7 +48,7 @@ class Multiplexed(Stream):
     Bytes come before it is known what they are: nothing is made of them until `begin`.
 
     Attributes:
-        on_room, on_idle: Called whenever a stream is over: one of several, and the last.
+        on_room, on_idle: Called with it whenever a stream is over: one of several, and the last.
         known: What is known of the origin, for connections to come.
         max_streams: At once; until the server has said, what is known.
         can_fall_back: HTTP/1.1 is spoken here too, if the server asks for it.
@@ -89,8 +89,8 @@ class Multiplexed(Stream):
         self.keep_for: float | None = None
         self.good_until = self.ends_at = math.inf
         self.heard_at = 0.0
-        self.on_room: Callable[[], None] = _nothing
-        self.on_idle: Callable[[], None] = _nothing
+        self.on_room: Callable[[Multiplexed], None] = _nothing
+        self.on_idle: Callable[[Multiplexed], None] = _nothing
         config = h2.config.H2Configuration(
             client_side=True,
             header_encoding=None,
@@ -202,11 +202,11 @@ class Multiplexed(Stream):
             self._channels.pop(channel.number, None)
         if self._open.pop(channel, self) is None and not self._open:
             if self.is_usable:
-                self.on_idle()
+                self.on_idle(self)
             else:
                 self.close()
         elif self.is_usable:
-            self.on_room()
+            self.on_room(self)
 
     # asyncio's side
 
@@ -304,7 +304,7 @@ class Multiplexed(Stream):
             case h2.events.RemoteSettingsChanged():
                 self.max_streams = self.known.max_streams = self.h2.remote_settings.max_concurrent_streams
                 self._wake_all()
-                self.on_room()
+                self.on_room(self)
             case h2.events.DataReceived():
                 channel = self._channels.get(event.stream_id)
                 if channel is None:
@@ -329,5 +329,5 @@ class Multiplexed(Stream):
             self.h2.acknowledge_received_data(size, number)
 
 
-def _nothing() -> None:
+def _nothing(_: Multiplexed) -> None:
     pass

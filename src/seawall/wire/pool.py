@@ -145,13 +145,12 @@ class Pool:
                 connection.load.in_flight += 1
         else:
             self._shared.setdefault(connection.origin, {})[connection] = None
-            connection.on_room = lambda: self._offer(connection)
-            connection.on_idle = lambda: self.keep(connection, self._now())
+            connection.on_room = self._offer
+            connection.on_idle = lambda idle: self.keep(idle, self._now())
 
         def closed() -> None:
             self._forget(connection)
             if not isinstance(connection, Connection):
-                connection.on_room = connection.on_idle = _nothing  # these hold it
                 self._unshare(connection)
             elif connection.load is not None:
                 connection.load.in_flight -= 1
@@ -266,7 +265,3 @@ def _least_loaded(idle: dict[Connection, None], avoid: Sequence[Address]) -> Con
     """Of the last few that were used: to whose address least is under way, of these the last; none to *avoid*."""
     usable = (each for each in reversed(idle) if each.address not in avoid)
     return min(islice(usable, LOOKED_AT), key=lambda each: each.load.in_flight if each.load else 0, default=None)
-
-
-def _nothing() -> None:
-    """For who calls back no more."""
