@@ -7,7 +7,7 @@ Records hold origins, addresses, numbers and the text of errors; never a URL's u
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from enum import IntEnum
 from types import MappingProxyType
 from typing import Any, NamedTuple, TypeAlias
@@ -203,8 +203,12 @@ class Progress:
         """The server says that it did nothing of what was sent."""
         self.phase = min(self.phase, Phase.CONNECTING)
 
+    def each(self) -> Iterator[tuple[Phase, float]]:
+        """The phases that were reached, and when, in seconds since the attempt's start."""
+        marks: Iterator[Any] = iter(self.marks)
+        return zip(marks, marks, strict=False)
+
     def end(self, now: float, origin: Origin, number: int, delay: float, outcome: str, detail: str) -> Attempt:
-        marks = iter(self.marks)
         fields = (
             origin,
             number,
@@ -215,7 +219,7 @@ class Progress:
             detail,
             self.address,
             self.is_reused,
-            tuple(zip(marks, marks, strict=False)),
+            tuple(self.each()),
             self.source,
             self.dials,
         )

@@ -24,6 +24,14 @@ class Origin(NamedTuple):
     def is_secure(self) -> bool:
         return self.scheme == "https"
 
+    def verified_as(self, name: str) -> Origin:
+        """
+        What the pool keeps connections under that TLS has verified for another *name* than the host's.
+
+        A space can't be in a host, so no request goes there of itself.
+        """
+        return self._replace(host=f"{self.host} as {name}")
+
     def __str__(self) -> str:
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"{self.scheme}://{host}:{self.port}"

@@ -27,7 +27,8 @@ RAW = {
     "/103": b"HTTP/1.1 103 Early Hints\r\nlink: x\r\n\r\n" * 3 + OK + b"content-length: 2\r\n\r\nok",
     "/headers": b"HTTP/1.1 200 Fine Thanks\r\nX-Case: A\r\nx-case: b\r\nset-cookie: a=1\r\ncontent-length: 0\r\n\r\n",
     "/no-colon": OK + b"foo\r\n\r\n",
-    "/huge-header": OK + b"foo: " + b"x" * 200_000 + b"\r\n\r\n",
+    "/large-header": OK + b"content-length: 0\r\nfoo: " + b"x" * 90_000 + b"\r\n\r\n",
+    "/huge-header": OK + b"foo: " + b"x" * 400_000 + b"\r\n\r\n",
     "/negative": OK + b"content-length: -1\r\n\r\n",
     "/not-http": b"SSH-2.0-OpenSSH\r\n\r\n",
 }

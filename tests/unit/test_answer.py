@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from seawall.errors import BadAnswer, ConnectionLost, ResponseTooLarge
 from seawall.testing.steps import MALFORMED, ODD
 from seawall.wire.answer import MAX_GAP, MAX_HEAD, MAX_HEADERS, MAX_INTERIM, Answer
+from seawall.wire.parser import Parser
 
 OK = b"HTTP/1.1 200 OK\r\n"
 PLAIN = OK + b"content-length: 5\r\nkeep-alive: timeout=7, max=3\r\n\r\nhello"
@@ -30,14 +31,20 @@ ANSWERS = {
 }
 
 
+def begun(method: bytes = b"GET", *, asks_upgrade: bool = False) -> tuple[Parser, Answer]:
+    """A new connection's parser, and its first answer."""
+    parser = Parser()
+    return parser, parser.begin(method, asks_upgrade=asks_upgrade)
+
+
 def seen(pieces: list[bytes], method: bytes = b"GET") -> tuple[object, ...]:
     """All that an exchange would see of it, fed in these pieces and then ended."""
-    answer = Answer(method)
+    parser, answer = begun(method)
     body = b""
     for piece in pieces:
-        answer.feed(piece)
+        parser.feed(piece)
         body += answer.take() if answer.has_head and answer.failure is None else b""
-    answer.end(None)
+    parser.end(None)
     body += answer.take()
     if answer.failure is not None:
         return ("failed", answer.failure[0], answer.has_head)
@@ -93,9 +100,9 @@ def test_end_of_headers_ends_the_answer_to_head():
     assert seen([head], b"HEAD")[4:7] == (b"", True, True)
     assert seen([head, b"hello"], b"HEAD")[4:7] == (b"", True, True)
     for pieces in ([head + b"hello"], [head, b"hello"]):
-        answer = Answer(b"HEAD")
+        parser, answer = begun(b"HEAD")
         for piece in pieces:
-            answer.feed(piece)
+            parser.feed(piece)
         assert (answer.is_complete, answer.is_spoilt) == (True, True)
 
 
@@ -112,15 +119,15 @@ def test_end_of_a_connection():
         OK: "without sending a response",
         PLAIN[:-1]: "without sending complete",
     }.items():
-        answer = Answer(b"GET")
-        answer.feed(data) if data else None
-        answer.end(None)
+        parser, answer = begun()
+        parser.feed(data) if data else None
+        parser.end(None)
         assert answer.failure[0] is BadAnswer
         assert words in answer.failure[1]
     for data in (b"", OK + b"\r\nwhat"):
-        answer = Answer(b"GET")
-        answer.feed(data) if data else None
-        answer.end(ConnectionResetError("reset"))
+        parser, answer = begun()
+        parser.feed(data) if data else None
+        parser.end(ConnectionResetError("reset"))
         assert answer.failure == (ConnectionLost, "reset")
 
 
@@ -141,11 +148,11 @@ def endless(name: str) -> tuple[bytes, bytes]:
 def test_endless_answers_are_bounded(name):
     """Each ends in an error before it takes much memory."""
     begin, more = endless(name)
-    answer = Answer(b"GET")
-    answer.feed(begin) if begin else None
+    parser, answer = begun()
+    parser.feed(begin) if begin else None
     size = 0
     while answer.failure is None:
-        answer.feed(more)
+        parser.feed(more)
         size += len(more)
         assert size < 2 * MAX_HEAD
     assert answer.failure[0] is (BadAnswer if name == "interim" else ResponseTooLarge)
@@ -166,12 +173,12 @@ def test_bounds_are_those_that_are_said():
 def test_upgrade():
     """101 that was asked for hands over what follows; one that wasn't is an error. CONNECT likewise."""
     data = b"HTTP/1.1 101 X\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\nframes"
-    answer = Answer(b"GET", asks_upgrade=True)
-    answer.feed(data)
+    parser, answer = begun(asks_upgrade=True)
+    parser.feed(data)
     assert (answer.is_upgraded, answer.has_head, answer.rest) == (True, True, b"frames")
     assert seen([data])[0] == "failed"
-    answer = Answer(b"CONNECT")
-    answer.feed(OK + b"\r\nhello")
+    parser, answer = begun(b"CONNECT")
+    parser.feed(OK + b"\r\nhello")
     assert (answer.is_upgraded, answer.rest) == (True, b"hello")
 
 
@@ -191,12 +198,12 @@ def test_tunnel_begins_after_the_head(header):
     """Whatever lengths the answer to CONNECT says, in one piece or byte by byte."""
     data = b"HTTP/1.1 103 X\r\n\r\n" + OK + header + b"\r\nSSH-2.0-x"
     for pieces in ([data], [data[i : i + 1] for i in range(len(data))]):
-        answer, rest = Answer(b"CONNECT"), b""
+        (parser, answer), rest = begun(b"CONNECT"), b""
         for piece in pieces:
             if answer.is_upgraded:
                 rest += piece
             else:
-                answer.feed(piece)
+                parser.feed(piece)
         assert (answer.is_upgraded, answer.failure, answer.rest + rest) == (True, None, b"SSH-2.0-x")
 
 
@@ -205,12 +212,12 @@ def test_tunnel_begins_after_the_head(header):
 )
 def test_parser_is_used_again(first):
     """What came before makes no difference to the next answer."""
-    answer = Answer(b"HEAD" if b"content-length: 9" in first else b"GET")
-    answer.feed(first)
+    parser, answer = begun(b"HEAD" if b"content-length: 9" in first else b"GET")
+    parser.feed(first)
     assert answer.is_complete
     for method in (b"GET", b"HEAD", b"GET"):
-        answer.clear()
-        answer.again(method, asks_upgrade=False)
-        answer.feed(PLAIN if method == b"GET" else OK + b"content-length: 5\r\n\r\n")
+        parser.rest()
+        answer = parser.begin(method)
+        parser.feed(PLAIN if method == b"GET" else OK + b"content-length: 5\r\n\r\n")
         assert (answer.is_complete, answer.is_spoilt, answer.failure) == (True, False, None)
         assert answer.take() == (b"hello" if method == b"GET" else b"")

@@ -53,7 +53,11 @@ def test_head_and_body_go_out_together():
         {"headers": [(b"content-length", b"+10")]},
         {"headers": [(b"content-length", b"3"), (b"content-length", b"5")]},
         {"headers": [(b"transfer-encoding", b"gzip")]},
-        {"headers": [(b"transfer-encoding", b"chunked"), (b"content-length", b"5")]},
+        {"headers": [(b"transfer-encoding", b"chunked"), (b"content-length", b"x")]},
+        {"headers": [(b"transfer-encoding", b"chunked"), (b"transfer-encoding", b"chunked")]},
+        {"headers": [(b"host", b"a"), (b"Host", b"b")]},
+        {"headers": [(b"host", b"a"), (b"host", b"a")]},
+        *({"headers": [(b"x", b"a" + bytes([code]) + b"b")]} for code in (*range(9), *range(10, 32), 127)),
     ],
     ids=str,
 )
@@ -76,5 +80,25 @@ def test_injection_is_refused(given):
 )
 def test_misframed_body_is_refused(headers, content):
     """Before a byte is sent; it would be the beginning of the next request, or keep the server waiting."""
-    with pytest.raises(InvalidRequest, match=r"the request.s body has 2 bytes|don.t go together"):
+    with pytest.raises(InvalidRequest, match=r"the request.s body has 2 bytes|isn.t the body.s"):
         message(*headers, content=content)
+
+
+def test_coding_that_the_caller_asked_for_replaces_the_length():
+    """httpx adds a length to a body in memory; both together are two requests to somebody (RFC 9112 section 6.2)."""
+    for headers in (
+        [(b"Transfer-Encoding", b"Chunked"), (b"Content-Length", b"4")],
+        [(b"Content-Length", b"4"), (b"Transfer-Encoding", b"chunked")],
+    ):
+        whole = message((b"Host", b"a"), *headers, content=b"BODY", method=b"POST").whole
+        head, _, body = whole.partition(b"\r\n\r\n")
+        assert b"content-length" not in head.lower()
+        assert body == b"4\r\nBODY\r\n0\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    ("value", "closes"), [(b"close", True), (b"Keep-Alive, CLOSE", True), (b"keep-alive", False), (b"closed", False)]
+)
+def test_connection_close_is_noted(value, closes):
+    """Whoever sends it sends nothing more on that connection (RFC 9112 section 9.6)."""
+    assert message((b"Connection", value)).framed.closes is closes

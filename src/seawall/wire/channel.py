@@ -26,12 +26,13 @@ from ..errors import (
     WriteTimeout,
 )
 from ..events import Phase, Progress
-from ..origin import Address
+from ..origin import Address, Origin
 from .answer import MAX_INTERIM, Head
 from .fields import request_fields, wrong_field
 from .message import CONTINUE_TIMEOUT, SLICE, Message, slices
 from .stream import is_disagreement
 from .trace import Trace
+from .upload import Upload
 from .waiting import Waiting
 
 if TYPE_CHECKING:
@@ -51,6 +52,7 @@ class Channel(Waiting):
     """
 
     is_upgraded = False
+    upload: Upload | None = None
     name = "http2"
 
     def __init__(self, connection: Multiplexed) -> None:
@@ -69,6 +71,10 @@ class Channel(Waiting):
         self._begun_at, self._place = 0.0, 0  # how many streams there were then, itself included
         self._progress: Progress
         self._read_timeout: float | None
+
+    @property
+    def origin(self) -> Origin:
+        return self.connection.origin
 
     @property
     def address(self) -> Address | None:

@@ -16,7 +16,7 @@ from ..dns.caching import CachingResolver
 from ..dns.chain import Chained
 from ..errors import DialTimeout, HandshakeTimeout, ResolveTimeout, SeawallError, WireError
 from ..events import Phase, Progress
-from ..origin import Address, Origin
+from ..origin import Origin
 from .answer import Head
 from .dial import Dialler
 from .http11 import Connection
@@ -36,15 +36,22 @@ TIMEOUTS = {Phase.CONNECTING: DialTimeout, Phase.TLS: HandshakeTimeout}
 class Answered:
     """A response whose head is there and whose body is on the wire."""
 
-    __slots__ = ("_connection", "_pool", "_progress", "_trace", "head")
+    __slots__ = ("_connection", "_origin", "_progress", "_trace", "_wire", "head")
 
     def __init__(
-        self, head: Head, connection: Connection | Channel, progress: Progress, pool: Pool, trace: Trace | None
+        self,
+        head: Head,
+        connection: Connection | Channel,
+        origin: Origin,
+        progress: Progress,
+        wire: Wire,
+        trace: Trace | None,
     ) -> None:
         self.head = head
         self._connection: Connection | Channel | None = connection
+        self._origin = origin
         self._progress = progress
-        self._pool = pool
+        self._wire = wire
         self._trace = trace
 
     @property
@@ -85,6 +92,8 @@ class Answered:
                 async for part in connection.body():
                     yield part
         except BaseException as error:
+            if isinstance(error, WireError) and self._connection is not None:
+                self._wire.note(self._origin, connection, is_failure=True)
             if self._trace is not None and isinstance(error, Exception):
                 async with self._trace.step(f"{connection.name}.response_closed"):
                     self.abandon()
@@ -95,18 +104,25 @@ class Answered:
         """Back to the pool if all was read, else closed. May be called again."""
         connection, self._connection = self._connection, None
         if connection is not None:
+            wire, status = self._wire, self.head.status
+            wire.note(self._origin, connection, is_failure=status >= 500 and status != 501)
             connection.finish()
             if isinstance(connection, Connection):
-                self._pool.keep(connection, self._progress.now())
+                wire.pool.keep(connection, self._progress.now())
 
     async def aclose(self) -> None:
-        """The same, for who awaits it."""
+        """The same, for callers that await it."""
         connection = self._connection
-        if self._trace is None or connection is None:
-            self.close()
+        if connection is None:
             return
-        async with self._trace.step(f"{connection.name}.response_closed"):
+        upload = connection.upload
+        if self._trace is None:
             self.close()
+        else:
+            async with self._trace.step(f"{connection.name}.response_closed"):
+                self.close()
+        if upload is not None:
+            await upload.stopped()
 
     def abandon(self) -> None:
         """Close the connection, now."""
@@ -156,15 +172,16 @@ class Wire:
             Unsent, WireError: By how far it got.
         """
         trace = Trace.of(message) if "trace" in message.extensions else None
+        key = _key(message)
         now = progress.started_at + progress.waited
         avoid = progress.avoid
         if avoid and not self._addresses.has_other(message.origin, avoid):
             avoid = ()
-        connection = self.pool.take(message.origin, now, avoid)
+        connection = self.pool.take(key, now, avoid)
         if connection is not None and connection.good_until <= now:
             connection = await self._rechecked(connection, message.origin)
         if connection is None:
-            connection = await self._connect(message, progress, trace)
+            connection = await self._connect(message, key, progress, trace)
         else:
             progress.is_reused = True
         progress.address = connection.address
@@ -172,20 +189,20 @@ class Wire:
             head = await connection.send(message, progress, trace)
         except WireError as error:
             if not error.is_stale:
-                self._note(message.origin, connection.address, is_failure=True)
+                self.note(message.origin, connection, is_failure=True)
             if progress.is_reused and progress.phase < Phase.HEADERS:
-                self.pool.drop_idle(message.origin)
+                self.pool.drop_idle(key)
             if not progress.is_reused and connection.address is not None and progress.phase >= Phase.SENDING:
                 # It took the connection and then broke it, or said nothing: a retry dials another first.
                 self._addresses.mark_bad(message.origin, connection.address)
             raise
-        self._note(message.origin, connection.address, is_failure=head.status >= 500 and head.status != 501)
-        return Answered(head, connection, progress, self.pool, trace)
+        return Answered(head, connection, message.origin, progress, self, trace)
 
-    def _note(self, origin: Origin, address: Address | None, *, is_failure: bool) -> None:
-        """How an attempt at *address* ended; if it is left out from now on, its connections are too."""
+    def note(self, origin: Origin, connection: Connection | Channel, *, is_failure: bool) -> None:
+        """How an attempt ended; if its address is ejected now, connections to it are used no more."""
+        address = connection.address
         if address is not None and self._addresses.note(origin, address, is_failure=is_failure):
-            self.pool.retire(origin, address)
+            self.pool.retire(connection.origin, address)
 
     async def aclose(self) -> None:
         self.pool.close()
@@ -207,19 +224,21 @@ class Wire:
             connection.good_until = self._now() + self.names.recheck_in(origin, connection.address)
         return connection
 
-    async def _connect(self, message: Message, progress: Progress, trace: Trace | None) -> Connection | Channel:
+    async def _connect(
+        self, message: Message, key: Origin, progress: Progress, trace: Trace | None
+    ) -> Connection | Channel:
         """
         A new connection; or a stream of one that somebody else was just opening.
 
         Where HTTP/2 is to be expected, one dials and as many as might share it wait for what comes of it.
         """
-        origin, timeouts = message.origin, message.timeouts
+        timeouts = message.timeouts
         connect, pool = timeouts.get("connect"), timeouts.get("pool")
         gives_up_at = None if connect is None or pool is None else self._now() + connect + pool
-        while (max_streams := self._dialler.versions.streams(origin)) > 1:
-            first = self._first.get(origin)
+        while (max_streams := self._dialler.versions.streams(message.origin)) > 1:
+            first = self._first.get(key)
             if first is None or first.room <= 0:
-                return await self._open_first(_First(max_streams), message, progress, trace)
+                return await self._open_first(_First(max_streams), message, key, progress, trace)
             progress.reached(Phase.CONNECTING)
             timeout = None if gives_up_at is None else gives_up_at - self._now()
             first.room -= 1
@@ -229,29 +248,31 @@ class Wire:
                 first.room += 1  # of no matter once it is there
             if not (first.is_shared.done() and first.is_shared.result()):
                 break
-            if (connection := self.pool.take(origin, self._now())) is not None:
+            if (connection := self.pool.take(key, self._now())) is not None:
                 return connection
-        return await self._open(message, progress, trace)
+        return await self._open(message, key, progress, trace)
 
     async def _open_first(
-        self, first: _First, message: Message, progress: Progress, trace: Trace | None
+        self, first: _First, message: Message, key: Origin, progress: Progress, trace: Trace | None
     ) -> Connection | Channel:
         """For others too, who are told to go on alone where it can't be shared: it failed, or is HTTP/1.1."""
-        self._first[message.origin] = first
+        self._first[key] = first
         is_alone = True
         try:
-            connection = await self._open(message, progress, trace)
+            connection = await self._open(message, key, progress, trace)
             is_alone = isinstance(connection, Connection)
             return connection
         except asyncio.CancelledError:
             is_alone = False  # which says nothing: another goes first
             raise
         finally:
-            if self._first.get(message.origin) is first:
-                del self._first[message.origin]
+            if self._first.get(key) is first:
+                del self._first[key]
             first.is_shared.set_result(not is_alone)
 
-    async def _open(self, message: Message, progress: Progress, trace: Trace | None) -> Connection | Channel:
+    async def _open(
+        self, message: Message, key: Origin, progress: Progress, trace: Trace | None
+    ) -> Connection | Channel:
         origin, pool, timeouts = message.origin, self.pool, message.timeouts
         started_at, limit = self._now(), timeouts.get("connect")
         progress.reached(Phase.RESOLVING)
@@ -269,7 +290,7 @@ class Wire:
             del timer  # it holds the task, the task its error, and that this frame
         pool_timeout, began_at = timeouts.get("pool"), self._now()
         left = None if pool_timeout is None else max(0.0, pool_timeout - progress.waited)
-        while (given := await pool.reserve(left, origin)) is not None:
+        while (given := await pool.reserve(left, key)) is not None:
             if given.is_usable:
                 progress.is_reused = True
                 return given
@@ -288,7 +309,7 @@ class Wire:
                     trace=trace,
                 )
         except BaseException as error:
-            pool.cancel(origin)
+            pool.cancel(key)
             if isinstance(error, TimeoutError) and timer.expired():
                 self._dialler.mark_late(origin, progress)
                 raise self._late(origin, progress, started_at, limit) from error.with_traceback(None)
@@ -300,6 +321,7 @@ class Wire:
         connection.address, connection.good_until = address, now + self.names.recheck_in(origin, address)
         if isinstance(connection, Connection) and not answer.ranks:
             connection.load = self._addresses.load(origin, address)
+        connection.origin = key
         if self._max_age is not None:
             connection.ends_at = now + self._max_age
         pool.add(connection)
@@ -317,3 +339,13 @@ class Wire:
             origin=origin,
             elapsed=self._now() - started_at,
         )
+
+
+def _key(message: Message) -> Origin:
+    """
+    What the pool keeps the connection under.
+
+    One that was verified for a name serves requests for that name only.
+    """
+    name = message.extensions.get("sni_hostname")
+    return message.origin if name is None or not message.origin.is_secure else message.origin.verified_as(name)

@@ -1,9 +1,11 @@
 """
 One HTTP/1.1 connection: what is sent, and when, and what is waited for.
 
-Rules: one exchange at a time. An answer that comes before the request is all sent ends the sending, and the connection
-with it. Bytes that nobody asked for make the connection unusable: no request ever gets another's answer. Whether a
-connection may be used again is decided here; closing it takes no await.
+Rules: one exchange at a time. What a reader holds is its exchange's `Answer`, never this object's state, because the
+connection serves others as soon as the response is closed, by whichever task. An answer of 300 or more that comes
+before the request is all sent ends the sending, and the connection with it; one below lets the rest be sent beside it.
+Bytes that nobody asked for make the connection unusable: no request ever gets another's answer. Whether a connection
+may be used again is decided here; closing it takes no await.
 """
 
 from __future__ import annotations
@@ -11,21 +13,26 @@ from __future__ import annotations
 import math
 from collections.abc import AsyncIterator, Mapping
 from contextvars import Context
+from functools import partial
 from typing import Any, Final, NoReturn
 
-from ..errors import ReadTimeout, SendFailed, WireError, WriteTimeout
+from ..errors import ConnectionLost, ReadTimeout, SendFailed, WireError, WriteTimeout
 from ..events import Phase, Progress
 from ..origin import Address, Origin
 from .addresses import Load
 from .answer import Answer, Head
 from .message import CONTINUE_TIMEOUT, SLICE, Message, slices
+from .parser import Parser
 from .stream import Stream, is_disagreement
 from .trace import Trace
+from .upload import Upload
 
 __all__ = ["Connection"]
 
+REFUSED: Final = 300  # a status from which on the server wants no more of the request
 HIGH_WATER: Final = 256 * 1024  # B of body that nobody has taken yet; then reading pauses
 MARGIN: Final = 1.0  # s that a request may take to get there; at most half of what the server says
+MIN_REST: Final = 0.01  # s; less is the server's own jitter
 
 
 class Connection(Stream):
@@ -38,18 +45,19 @@ class Connection(Stream):
         ends_at: From here on it is too old to be used again.
         load: What is under way to its address, itself included while it is in use; None: there is no other address.
         keep_for: s that it may be idle and the server, by its Keep-Alive header, still has it; None: it didn't say.
+        upload: Of the exchange in flight: its body, where that is not sent at once.
+        rests_until: Until then it isn't used again, because a body may come that the server was not to send.
     """
 
     __slots__ = (
         "_answer",
         "_has_ended",
-        "_has_reader",
+        "_is_last",
         "_is_paused",
         "_is_spoilt",
-        "_is_unfinished",
+        "_parser",
         "_progress",
         "_read_timeout",
-        "_spare",
         "address",
         "ends_at",
         "good_until",
@@ -57,7 +65,9 @@ class Connection(Stream):
         "keep_for",
         "load",
         "origin",
+        "rests_until",
         "tunnelled",
+        "upload",
     )
 
     name = "http11"
@@ -70,10 +80,12 @@ class Connection(Stream):
         self.is_upgraded = False
         self.keep_for: float | None = None
         self.load: Load | None = None
+        self.rests_until = 0.0
         self.tunnelled = bytearray()
-        self._answer: Answer | None = None  # of the exchange under way
-        self._spare: Answer | None = None  # of the one before
-        self._has_ended = self._has_reader = self._is_paused = self._is_spoilt = self._is_unfinished = False
+        self._parser = Parser()
+        self._answer: Answer | None = None  # of the exchange in flight
+        self.upload: Upload | None = None
+        self._has_ended = self._is_last = self._is_paused = self._is_spoilt = False
         self._progress: Progress
         self._read_timeout: float | None
 
@@ -94,30 +106,37 @@ class Connection(Stream):
 
     async def send(self, message: Message, progress: Progress, trace: Trace | None = None) -> Head:
         """
-        Send a request, and read the response's head; it may come before the request is all sent.
+        Send a request, and read the response's head; one below 300 may come while the body is still being sent.
 
         **Cancellation:** the connection is closed, as after any failure.
 
         Raises:
             WireError: By what failed.
             InvalidRequest: The body has another length than the headers say.
+            Exception: What the caller's own iterator of body parts raised.
         """
         timeouts = message.timeouts
         self._progress = progress
         self._read_timeout = timeouts.get("read")
-        self._is_unfinished = False
         framed = message.framed
+        self._is_last = framed.closes
         try:
-            answer = self._answer = self._next_answer(message.method, asks_upgrade=framed.asks_upgrade)
+            answer = self._answer = self._parser.begin(message.method, asks_upgrade=framed.asks_upgrade)
             if trace is not None:
                 return await self._send_traced(trace, message, answer, timeouts)
             is_held = self._write_head(message)
             if is_held or not self._can_write:
-                await self._send_body(message, answer, timeouts.get("write"))
-            progress.reached(Phase.SENT)
+                await self._send_rest(message, answer, timeouts.get("write"))
+            else:
+                progress.reached(Phase.SENT)
             while not answer.has_head:
                 if not (answer.failure is None and await self._wait(self._read_timeout)):
                     self._failed(answer)
+        except Exception:
+            self.close()
+            if self.upload is not None:
+                await self.upload.stopped()
+            raise
         except BaseException:
             self.close()
             raise
@@ -132,51 +151,62 @@ class Connection(Stream):
         return {"http_version": head.version, "reason_phrase": head.reason}
 
     def whole(self) -> bytes | None:
-        """The response's body, if all of it is there already."""
-        answer = self._answer
-        return answer.take() if answer is not None and answer.is_complete else None
+        """The response's body, if all of it is there already, and the request is all sent."""
+        answer, upload = self._answer, self.upload
+        if answer is None or not answer.is_complete:
+            return None
+        if upload is not None and not (upload.is_over and _is_ours(upload.error)):
+            return None
+        return answer.take()
 
     async def body(self) -> AsyncIterator[bytes]:
-        """The parts of the response's body, as they come. Raises WireError."""
-        answer = self._answer
+        """The parts of the response's body, as they come; it ends once the request is sent too. Raises WireError."""
+        answer, upload = self._answer, self.upload
         assert answer is not None
         while True:
+            is_detached = self._answer is not answer  # by another task, which has closed the response
             if answer.size:
                 part = answer.take()
-                self._resume()
-                self._progress.reached(Phase.BODY)
+                if not is_detached:
+                    self._resume()
+                    self._progress.reached(Phase.BODY)
                 yield part
-            elif answer.is_complete:
+            elif answer.is_complete and (upload is None or upload.is_over):
+                if upload is not None and not _is_ours(upload.error):
+                    upload.raise_error()
                 return
+            elif is_detached:
+                raise ConnectionLost(
+                    f"{self.origin} at {self.address}: the response was closed while it was read", origin=self.origin
+                )
+            elif answer.is_complete:
+                await self._wait(None)  # for the rest of the upload
             else:
-                self._has_reader = True
-                try:
-                    await self._receive(answer)
-                finally:
-                    self._has_reader = False
+                await self._receive(answer)
 
     def finish(self) -> None:
-        """After the body, or instead of its rest: idle again if all was read, else closed."""
-        answer = self._answer
+        """After the body, or instead of its rest: idle again if all was read and sent, else closed."""
+        answer, upload = self._answer, self.upload
         if (
             answer is None
             or not (answer.is_complete and answer.is_kept)
             or answer.is_spoilt
             or self.is_upgraded
-            or self._is_unfinished
-            or self._has_reader  # another task, which has not run since the last of it came
+            or self._is_last
+            or not (upload is None or upload.is_whole)
         ):
             self.close()
             self._answer = None
         else:
-            self._answer = None
+            self._answer = self.upload = None
+            self._parser.rest()
+            if answer.is_bodiless:
+                self._rest(self._progress)
             del self._progress
-            answer.clear()
             if self._is_paused:
                 self._resume()
             said = answer.keep_for
             self.keep_for = None if said is None else said - min(MARGIN, said / 2)
-            self._spare = answer
 
     def leave(self) -> None:
         """Instead of an exchange: it is not to be used any more."""
@@ -184,25 +214,29 @@ class Connection(Stream):
 
     # Parts of it
 
-    def _next_answer(self, method: bytes, *, asks_upgrade: bool) -> Answer:
-        answer, self._spare = self._spare, None
-        if answer is None:
-            return Answer(method, asks_upgrade=asks_upgrade)
-        answer.again(method, asks_upgrade=asks_upgrade)
-        return answer
+    def _rest(self, progress: Progress) -> None:
+        """
+        Not be used again for as long as the last exchange took.
+
+        A server that breaks the rules sends a body after HEAD, 204 or 304; it comes right behind the headers, and would
+        be the answer to the next request. If it comes while nobody uses the connection, that ends it.
+        """
+        now = progress.now()
+        sent_at = next((at for phase, at in progress.each() if phase is Phase.SENDING), 0.0)
+        self.rests_until = now + max(MIN_REST, now - progress.started_at - sent_at)
 
     async def _send_traced(
         self, trace: Trace, message: Message, answer: Answer, timeouts: Mapping[str, float | None]
     ) -> Head:
-        """The same, step by step, for who wants to hear of each."""
+        """The same, step by step, for callers that want to hear of each."""
         try:
             async with trace.step("http11.send_request_headers", request=trace.request):
                 self._write_head(message)
             async with trace.step("http11.send_request_body", request=trace.request):
-                await self._send_body(message, answer, timeouts.get("write"))
-            self._progress.reached(Phase.SENT)
+                await self._send_rest(message, answer, timeouts.get("write"))
             async with trace.step("http11.receive_response_headers", request=trace.request) as returns:
-                await self._receive_head(answer)
+                while not answer.has_head:
+                    await self._receive(answer)
                 head = answer.head
                 returns((head.version, head.status, head.reason, head.raw))
         except Exception:
@@ -218,63 +252,82 @@ class Connection(Stream):
         if self.is_closed or self._has_ended:
             self._fail(SendFailed, "the connection was closed")
         self._progress.reached(Phase.SENDING)
-        is_held = message.content is None or message.framed.expects or self._is_sliced(message)
+        is_held = _is_held(message)
         self._transport.write(message.framed.head if is_held else message.whole)
         return is_held
 
-    def _is_sliced(self, message: Message) -> bool:
-        """asyncio's TLS takes all that it is given at once and says of no limit: so it is given slices."""
-        return self._is_secure and message.content is not None and len(message.content) > SLICE
+    async def _send_rest(self, message: Message, answer: Answer, timeout: float | None) -> None:
+        """What `_write_head` left of the body, until it is sent, or the answer's head is there."""
+        upload = self.upload = Upload(partial(self._send_body, message, answer, timeout), self._wake)
+        while not (upload.is_over or answer.has_head or answer.failure is not None):
+            await self._wait(None)
+        if self._is_refused(answer):
+            await upload.stopped()
+        if not answer.has_head:
+            upload.raise_error()
+        if upload.is_whole:
+            self._progress.reached(Phase.SENT)
 
-    async def _receive_head(self, answer: Answer) -> None:
-        while not answer.has_head:
-            await self._receive(answer)
+    async def _send_body(self, message: Message, answer: Answer, timeout: float | None) -> bool:
+        """In slices, until all is sent or no more of it is wanted; returns whether all was."""
+        assert self._transport is not None
+        if not _is_held(message):
+            return await self._is_drained(answer, timeout)
+        if message.framed.expects:
+            while not (answer.is_continued or answer.has_head or answer.failure is not None):
+                if not await self._wait_writable(CONTINUE_TIMEOUT):
+                    break  # RFC 9110 section 10.1.1: a server need not say it
+            if answer.has_head:
+                return False
+        size, parts = 0, aiter(message.body if message.content is None else slices(message.content))
+        try:
+            async for part in parts:
+                size = message.counted(size, part)
+                for begin in range(0, len(part), SLICE):
+                    if self._is_refused(answer):
+                        return False
+                    self._transport.write(message.part(part[begin : begin + SLICE]))
+                    if not self._can_write and not await self._is_drained(answer, timeout):
+                        return False
+        finally:
+            if (close := getattr(parts, "aclose", None)) is not None:
+                await close()
+        message.counted(size, None)
+        if self._is_refused(answer):
+            return False
+        self._transport.write(message.end)
+        return True
+
+    async def _is_drained(self, answer: Answer, timeout: float | None) -> bool:
+        """Wait until the peer has taken enough of a slice; False where it wants no more. Raises WriteTimeout."""
+        expires_at = None if timeout is None else self._loop.time() + timeout
+        while not (self._can_write or self._is_refused(answer)):
+            left = None if expires_at is None else expires_at - self._loop.time()
+            if not await self._wait_writable(left):
+                self._fail(WriteTimeout, f"too little was taken within {timeout:g} s")
+        return self._can_write
+
+    def _is_refused(self, answer: Answer) -> bool:
+        """Whether nothing more of the request is wanted: its answer says so, or its exchange or connection is over."""
+        assert self._transport is not None
+        if answer.failure is not None or self._answer is not answer or self._transport.is_closing():
+            return True
+        return answer.has_head and answer.head.status >= REFUSED
 
     async def _receive(self, answer: Answer) -> None:
-        """Something more of it. Raises WireError."""
-        if not (answer.failure is None and await self._wait(self._read_timeout)):
+        """Something more of it. Raises WireError, or what the caller's own iterator raised."""
+        upload, timeout = self.upload, self._read_timeout
+        if upload is not None:
+            upload.raise_error()
+            if not upload.is_over:
+                timeout = None  # the server may well wait for the rest
+        if not (answer.failure is None and await self._wait(timeout)):
             self._failed(answer)
 
     def _failed(self, answer: Answer) -> NoReturn:
         if answer.failure is not None:
             self._fail(*answer.failure)
         self._fail(ReadTimeout, f"nothing came for {self._read_timeout:g} s")
-
-    async def _send_body(self, message: Message, answer: Answer, timeout: float | None) -> None:
-        """What `_write_head` left of the body, in parts, until it ends or the answer comes."""
-        assert self._transport is not None
-        framed = message.framed
-        if message.content is not None and not (framed.expects or self._is_sliced(message)):
-            await self._drain(answer, timeout)
-            return
-        if framed.expects:
-            while not (answer.is_continued or answer.has_head or answer.failure):
-                if not await self._wait(CONTINUE_TIMEOUT):
-                    break  # RFC 9110 section 10.1.1: a server need not say it
-        size = 0
-        async for part in message.body if message.content is None else slices(message.content):
-            if answer.has_head or answer.failure is not None:
-                break
-            if not part:
-                continue
-            size = message.counted(size, part)
-            self._transport.write(message.part(part))
-            if not self._can_write:
-                await self._drain(answer, timeout)
-        if answer.has_head or answer.failure is not None:
-            self._is_unfinished = True
-        else:
-            message.counted(size, None)
-            self._transport.write(message.end)
-
-    async def _drain(self, answer: Answer, timeout: float | None) -> None:
-        """Until the peer has taken enough, or has answered; as in httpx, one timeout for all that was written."""
-        expires_at = None if timeout is None else self._loop.time() + timeout
-        while not (self._can_write or answer.has_head or answer.failure):
-            left = None if expires_at is None else expires_at - self._loop.time()
-            if not await self._wait(left):
-                self._fail(WriteTimeout, f"not all was taken within {timeout:g} s")
-        self._is_unfinished = not self._can_write
 
     def _fail(self, kind: type[WireError], what: str) -> NoReturn:
         progress = self._progress
@@ -299,7 +352,7 @@ class Connection(Stream):
             self.close()
             return
         else:
-            answer.feed(data)
+            self._parser.feed(data)
             if answer.is_upgraded:
                 self.is_upgraded = True
                 self._tunnel(answer.rest)
@@ -311,15 +364,13 @@ class Connection(Stream):
         if not self._has_ended:
             self._has_ended = True
             if self._answer is not None:
-                self._answer.end(self.error)
+                self._parser.end(self.error)
             self._wake()
 
     def _closed(self) -> None:
-        if self._answer is not None:
-            self._answer.end(self.error or ConnectionAbortedError("closed on this side"))
-        if self._spare is not None:
-            self._spare.end(None)
-            self._spare = None
+        self._parser.end(self.error or ConnectionAbortedError("closed on this side"))
+        if self.upload is not None:
+            self.upload.stop()
         super()._closed()
 
     def _pause(self) -> None:
@@ -369,3 +420,14 @@ class Connection(Stream):
         if self._transport is not None and not self.is_closed:
             self._loop.call_later(1.0, self.close)
             self._transport.close()
+
+
+def _is_held(message: Message) -> bool:
+    """Whether the body doesn't go with the head: it is read from somewhere, awaits 100 Continue, or is too large."""
+    content = message.content
+    return content is None or message.framed.expects or len(content) > SLICE
+
+
+def _is_ours(error: Exception | None) -> bool:
+    """Whether what ended an upload doesn't matter any more once the answer is complete: the server took no more."""
+    return error is None or isinstance(error, WireError)

@@ -22,7 +22,7 @@ MAX_KEPT: Final = 2048  # B of a head that is kept
 
 HEAD: Final = re.compile(
     rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+ [\x21-\x7e\x80-\xff]+ HTTP/1\.1\r\n"
-    rb"(?:[!#$%&'*+\-.^_`|~0-9A-Za-z]+: [^\x00\r\n]*\r\n)*\r\n"
+    rb"(?:[!#$%&'*+\-.^_`|~0-9A-Za-z]+: [\t\x20-\x7e\x80-\xff]*\r\n)*\r\n"
 )
 """With as many lines as there are headers, it can't be taken for anything else. Source: RFC 9112 sections 3 and 5."""
 
@@ -32,7 +32,8 @@ class Framed(NamedTuple):
     A head as bytes, and what its headers say.
 
     Attributes:
-        length: Content-Length; None: there is none, or it is no number.
+        length: Content-Length; None where there is none.
+        closes: The connection is not to be used after it (RFC 9112 section 9.6).
     """
 
     head: bytes
@@ -40,6 +41,7 @@ class Framed(NamedTuple):
     is_chunked: bool
     expects: bool
     asks_upgrade: bool
+    closes: bool
 
 
 class Heads:
@@ -65,33 +67,38 @@ class Heads:
 
 
 def framed(method: bytes, target: bytes, headers: Sequence[tuple[bytes, bytes, bytes]]) -> Framed | None:
-    """The head of a request; None: HTTP/1.1 can't carry it."""
-    parts = [method, b" ", target, b" HTTP/1.1\r\n"]
-    expects = asks_upgrade = False
-    lengths: set[bytes] = set()
-    codings: list[bytes] = []
-    is_good = True
+    """The head of a request; None where HTTP/1.1 can't carry it."""
+    lengths, codings, hosts = [], [], 0
+    expects = asks_upgrade = closes = False
     for name, lower, value in headers:
-        parts += (name, b": ", value, b"\r\n")
-        is_good = is_good and b":" not in name
+        if b":" in name:
+            return None
         match lower:
+            case b"host":
+                hosts += 1
             case b"content-length":
-                lengths.add(value)
+                lengths.append(value)
             case b"transfer-encoding":
                 codings.append(value.lower())
+            case b"connection":
+                closes = closes or b"close" in map(bytes.strip, value.lower().split(b","))
             case b"expect":
                 expects = True
             case b"upgrade":
                 asks_upgrade = True
-    parts.append(b"\r\n")
-    head = b"".join(parts)
-    # A request that two servers could cut at different places is none (RFC 9112 section 6.3).
-    is_good = is_good and len(lengths) + len(codings) <= 1 and codings in ([], [b"chunked"])
-    is_good = is_good and all(length.isdigit() for length in lengths)
-    if not is_good or head.count(b"\n") != len(headers) + 2 or not HEAD.fullmatch(head):
+    # A request that two servers could cut at different places, or take for another host's, isn't sent
+    # (RFC 9112 sections 6.3 and 3.2).
+    if hosts > 1 or len(lengths) > 1 or codings not in ([], [b"chunked"]) or not all(map(bytes.isdigit, lengths)):
         return None
-    length = int(lengths.pop()) if lengths else None
-    return Framed(head, length, bool(codings), expects, asks_upgrade)
+    if codings and lengths:  # httpx adds a length to a body in memory, whatever coding the caller asked for
+        headers = [each for each in headers if each[1] != b"content-length"]
+        lengths.clear()
+    lines = [b"%b: %b\r\n" % (name, value) for name, _, value in headers]
+    head = b"%b %b HTTP/1.1\r\n%b\r\n" % (method, target, b"".join(lines))
+    if head.count(b"\n") != len(headers) + 2 or not HEAD.fullmatch(head):
+        return None
+    length = int(lengths[0]) if lengths else None
+    return Framed(head, length, bool(codings), expects, asks_upgrade, closes)
 
 
 class Message:
@@ -129,8 +136,9 @@ class Message:
         if found is None:
             # The text doesn't quote it: a header may be somebody's credentials.
             raise InvalidRequest(
-                f"{origin}: HTTP/1.1 can't carry this request: look for illegal bytes in its headers, method or "
-                "target, or for a content-length and a transfer-encoding that don't go together",
+                f"{origin}: HTTP/1.1 can't carry this request: look for control characters and other illegal bytes in "
+                "its headers, method or target, for two Host headers, or for a content-length or transfer-encoding "
+                "that isn't the body's",
                 origin=origin,
             )
         self.framed = found

@@ -78,8 +78,8 @@ class Pool:
         while idle := self._idle.get(origin):
             connection = next(reversed(idle))
             load = connection.load
-            if avoid or (load is not None and load.has_others):
-                other = _least_loaded(idle, avoid)
+            if avoid or (load is not None and load.has_others) or connection.rests_until > now:
+                other = _least_loaded(idle, avoid, now)
                 if other is None:
                     return None
                 connection = other
@@ -168,9 +168,10 @@ class Pool:
         is_over = not connection.is_usable or now >= connection.ends_at or keep_for == 0
         if not is_over and self._slots.has_waiters and self._slots.is_next(connection.origin):
             if isinstance(connection, Connection):
-                self._slots.hand_over(connection.origin, connection)
-                return
-            if connection.has_room:  # else it is in doubt, and its slot of more use than it
+                if connection.rests_until <= now:
+                    self._slots.hand_over(connection.origin, connection)
+                    return
+            elif connection.has_room:  # else it is in doubt, and its slot of more use than it
                 self._offer(connection)
                 return
         if is_over or self._slots.has_waiters or self._max_idle == 0:
@@ -261,7 +262,7 @@ class Pool:
         self._start_timer()
 
 
-def _least_loaded(idle: dict[Connection, None], avoid: Sequence[Address]) -> Connection | None:
-    """Of the last few that were used: to whose address least is under way, of these the last; none to *avoid*."""
-    usable = (each for each in reversed(idle) if each.address not in avoid)
+def _least_loaded(idle: dict[Connection, None], avoid: Sequence[Address], now: float) -> Connection | None:
+    """Of the last few that were used and don't rest: to whose address least is under way; none to *avoid*."""
+    usable = (each for each in reversed(idle) if each.address not in avoid and each.rests_until <= now)
     return min(islice(usable, LOOKED_AT), key=lambda each: each.load.in_flight if each.load else 0, default=None)

@@ -17,6 +17,7 @@ from .stream import Stream
 
 __all__ = ["Facts", "Tunnel"]
 
+NOT_UPGRADED = "the server didn't switch protocols: the connection speaks HTTP, and serves other requests too"
 NAMES = {"client_addr": "sockname", "server_addr": "peername"}
 
 
@@ -32,7 +33,8 @@ class Facts:
 
 class Tunnel(Facts):
     """
-    Reads and writes past HTTP, after 101 or CONNECT; before that only `get_extra_info` makes sense.
+    Reads and writes past HTTP, after 101 or CONNECT. Of any other connection there is only `get_extra_info`, because
+    that goes on to serve other requests while somebody may still hold this.
 
     Raises:
         httpcore.ReadError, WriteError, ReadTimeout, WriteTimeout: As httpcore's own streams do.
@@ -43,6 +45,8 @@ class Tunnel(Facts):
         self._connection = connection
 
     async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
+        if not self._connection.is_upgraded:
+            raise _httpcore().ReadError(NOT_UPGRADED)
         data = await self._connection.receive(max_bytes, timeout)
         if data is None:
             raise _httpcore().ReadTimeout(f"nothing came for {timeout:g} s")
@@ -53,6 +57,8 @@ class Tunnel(Facts):
     async def write(self, buffer: bytes, timeout: float | None = None) -> None:
         if not buffer:
             return
+        if not self._connection.is_upgraded:
+            raise _httpcore().WriteError(NOT_UPGRADED)
         try:
             if not await self._connection.transmit(buffer, timeout):
                 raise _httpcore().WriteTimeout(f"nothing was taken for {timeout:g} s")
@@ -60,11 +66,14 @@ class Tunnel(Facts):
             raise _httpcore().WriteError(str(error)) from error
 
     async def aclose(self) -> None:
-        self._connection.close_softly()
+        if self._connection.is_upgraded:
+            self._connection.close_softly()
 
     async def start_tls(
         self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
     ) -> Self:
+        if not self._connection.is_upgraded:
+            raise _httpcore().ConnectError(NOT_UPGRADED)
         try:
             async with asyncio.timeout(timeout):
                 await self._connection.handshake(ssl_context, server_hostname)

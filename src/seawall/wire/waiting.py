@@ -28,7 +28,14 @@ class Waiting:
         self.is_closed = False
 
     def _wait(self, timeout: float | None) -> asyncio.Future[bool]:
-        """To be awaited at once: True when something happened, False after *timeout* s."""
+        """
+        To be awaited at once: True when something happened, False after *timeout* s.
+
+        Raises:
+            RuntimeError: Another task waits already, and would wait for ever.
+        """
+        if (waiter := self._waiter) is not None and not waiter.done():
+            raise RuntimeError("two tasks read one response at once; let one read it, and hand the parts to the other")
         self._waiter = waiter = self._loop.create_future()
         if self.is_closed:
             waiter.set_result(True)
