@@ -17,6 +17,7 @@ NAMES = {
     "reliability": "a scoreboard of seven clients: outages, isolation, cancellation, garbage",
     "simulate": "overload, metastable failures and herds on the virtual clock, through the real layers",
     "soak": "100,000 calls over all kinds of fault, cancelled at random: what is left",
+    "tags": "100,000 tagged bodies, closed, shared and cancelled at random: whether anybody sees another's bytes",
     "faults": "every fault of the kit against httpx, aiohttp and seawall",
 }
 

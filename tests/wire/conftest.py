@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
 from typing import Any
@@ -30,6 +31,42 @@ async def serve(stack: AsyncExitStack) -> Make:
         return await stack.enter_async_context(Server(handler, **arguments))
 
     return serve
+
+
+@pytest.fixture
+async def listen(stack: AsyncExitStack) -> Make:
+    """Starts a server that is a function of asyncio's streams, one call a connection; returns its URL."""
+
+    async def listen(
+        handler: Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]], **arguments: Any
+    ) -> str:
+        tasks: set[asyncio.Task[Any]] = set()
+
+        async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            task = asyncio.current_task()
+            assert task is not None
+            tasks.add(task)
+            try:
+                await handler(reader, writer)
+            except (OSError, EOFError, asyncio.CancelledError):
+                pass
+            finally:
+                writer.close()
+                tasks.discard(task)
+
+        async def close() -> None:
+            server.close()
+            for task in tasks:
+                task.cancel()
+            if tasks:
+                await asyncio.wait(tasks)
+
+        server = await asyncio.start_server(serve, "127.0.0.1", 0, **arguments)
+        stack.push_async_callback(close)
+        scheme = "https" if "ssl" in arguments else "http"
+        return f"{scheme}://localhost:{server.sockets[0].getsockname()[1]}"
+
+    return listen
 
 
 @pytest.fixture

@@ -179,6 +179,9 @@ class Connection(Stream):
                 raise ConnectionLost(
                     f"{self.origin} at {self.address}: the response was closed while it was read", origin=self.origin
                 )
+            elif answer.is_complete and self.is_closed:
+                assert upload is not None
+                await upload.stopped()
             elif answer.is_complete:
                 await self._wait(None)  # for the rest of the upload
             else:

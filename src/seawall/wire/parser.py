@@ -45,6 +45,7 @@ class Parser:
         "_is_interim",
         "_is_open",
         "_llhttp",
+        "_says_body",
         "_unparsed",
         "answer",
     )
@@ -67,7 +68,7 @@ class Parser:
         self._is_head = method == b"HEAD"
         self._is_connect = method == b"CONNECT"
         self._asks_upgrade = asks_upgrade
-        self._has_framing = self._is_interim = self._is_open = False
+        self._has_framing = self._says_body = self._is_interim = self._is_open = False
         self._head_size = self._unparsed = self._interims = self._gap = 0
         self._held = b""
         self.answer = answer = Answer()
@@ -229,25 +230,25 @@ class Parser:
             answer.is_complete = answer.is_bodiless = True
         elif status in (204, 304):
             answer.is_bodiless = True
-            if status == 204 and self._has_framing:
-                answer.is_kept = False  # it must not say so (RFC 9110 section 8.6): a body may well follow
+            if status == 204 and self._says_body:
+                answer.is_kept = False  # it must not (RFC 9110 section 8.6), so it may well send one
         answer.has_head = True
 
     def _framing(self, head: Head) -> bool:
         """What the headers say of the body's end; returns whether the connection may be kept."""
-        self._has_framing = False
+        self._has_framing = self._says_body = False
         is_kept = True
         codings = 0
         if len(head.headers) > MAX_HEADERS:
             raise _TooLarge(f"more than {MAX_HEADERS} headers")
         for _, name, value in head.headers:
             if name == b"content-length":
-                self._has_framing = True
+                self._has_framing, self._says_body = True, bool(value.strip(b"0"))
             elif name == b"transfer-encoding":
                 codings += 1
                 if value.lower() != b"chunked" or codings > 1:
                     raise _Bad("a transfer-encoding that is not chunked alone")
-                self._has_framing = True
+                self._has_framing = self._says_body = True
                 if head.version == b"HTTP/1.0":
                     is_kept = False  # its framing is faulty: RFC 9112 section 6.1
             elif name == b"keep-alive":
