@@ -3,22 +3,56 @@
 from __future__ import annotations
 
 import math
+import sys
+from collections.abc import Iterable
+from typing import Any, Final
 
-__all__ = ["count", "number"]
+__all__ = ["MAX_COUNT", "collection", "count", "number", "shown"]
+
+MAX_COUNT: Final = sys.maxsize  # C takes no more, nor does a float's arithmetic take any number of digits
+MAX_SHOWN: Final = 500  # characters of a value in an error's text
 
 
 def number(owner: str, name: str, value: object, *, low: float, high: float = math.inf, above: bool = False) -> None:
     """Refuse what is not a finite number in [low, high], or (low, high] where *above*."""
     span = f"{'>' if above else '>='} {low:g}" + (f" and <= {high:g}" if high != math.inf else "")
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise TypeError(f"{owner}.{name} must be a number {span}, not {value!r}")
-    if not math.isfinite(value) or value < low or value > high or (above and value == low):
-        raise ValueError(f"{owner}.{name} must be finite and {span}, not {value!r}")
+        raise TypeError(f"{owner}.{name} must be a number {span}, not {shown(value)}")
+    if not _is_finite(value) or value < low or value > high or (above and value == low):
+        raise ValueError(f"{owner}.{name} must be finite and {span}, not {shown(value)}")
 
 
 def count(owner: str, name: str, value: object, *, low: int) -> None:
-    """Refuse what is not a whole number >= *low*."""
+    """Refuse what is not a whole number >= *low* (and <= `MAX_COUNT`, which nobody means to reach)."""
     if isinstance(value, bool) or not isinstance(value, int):
-        raise TypeError(f"{owner}.{name} must be a whole number >= {low}, not {value!r}")
+        raise TypeError(f"{owner}.{name} must be a whole number >= {low}, not {shown(value)}")
     if value < low:
-        raise ValueError(f"{owner}.{name} must be >= {low}, not {value!r}")
+        raise ValueError(f"{owner}.{name} must be >= {low}, not {shown(value)}")
+    if value > MAX_COUNT:
+        raise ValueError(f"{owner}.{name} must be <= {MAX_COUNT}, not {shown(value)}")
+
+
+def collection(name: str, value: object, what: str) -> frozenset[Any]:
+    """The members of *value*, which must be *what* ("a set, such as {...}"); a text is not one."""
+    if isinstance(value, str | bytes) or not isinstance(value, Iterable):
+        raise TypeError(f"{name} must be {what}, not {shown(value)}")
+    try:
+        return frozenset(value)
+    except TypeError as error:  # a list within
+        raise TypeError(f"{name} must be {what}, not {shown(value)}: {error}") from None
+
+
+def shown(value: object) -> str:
+    """*value* as an error's text shows it: its repr, but where that is too long, or Python refuses to write it out."""
+    try:
+        text = repr(value)
+    except ValueError:  # an int of more than 4,300 digits, or a list of them
+        text = ""
+    return text if 0 < len(text) <= MAX_SHOWN else f"a {type(value).__name__} that is too long to be shown"
+
+
+def _is_finite(value: float) -> bool:
+    try:
+        return math.isfinite(value)
+    except OverflowError:  # an int that no float can hold
+        return False

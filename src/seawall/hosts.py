@@ -9,6 +9,8 @@ from typing import TypeVar
 
 import idna
 
+from .check import shown
+
 __all__ = ["canonical", "find"]
 
 T = TypeVar("T")
@@ -32,11 +34,11 @@ def canonical(setting: str, pattern: object) -> str:
     star, name = ("*.", text[2:]) if text.startswith("*.") else ("", text)
     try:
         name = star + (name if name.isascii() else idna.encode(name.lower()).decode()).lower().rstrip(".")
-    except idna.IDNAError:
+    except (idna.IDNAError, UnicodeError):
         name = ""
     if not _PATTERN.fullmatch(name):
         raise ValueError(
-            f"{setting}: no host can match {pattern!r}; use a name such as api.example.com, "
+            f"{setting}: no host can match {shown(pattern)}; use a name such as api.example.com, "
             "or *.example.com for all names below it, without scheme, port or path"
         )
     return name

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
+import re
+from collections.abc import Callable
+from random import Random
+from typing import Any
 
 import httpx
 import pytest
 import tenacity
+import urllib3
 
 import seawall
+from seawall.check import shown
 from seawall.policy.per_host import check_patterns, policy_for
 
 
@@ -132,3 +139,110 @@ def test_deadline_outside_of_a_loop_or_range():
             pass
     with pytest.raises(RuntimeError), seawall.deadline(1):
         pass
+
+
+HUGE = 10**400  # no float can hold it
+UNWRITTEN = 10**5000  # and Python refuses to write this one out
+JUNK = ["1", b"1", "", None, [], [[]], {}, {5: 5}, (), math.nan, math.inf, -math.inf, -1, 0, 1, 1.5, True, HUGE, -HUGE]
+JUNK += [UNWRITTEN, -UNWRITTEN, object(), "\udc80", "é" * 70, [UNWRITTEN], {"a.test": UNWRITTEN}, {"\udc80": 5}]
+
+
+def limits(name: str) -> Callable[[Any], object]:
+    return lambda value: seawall.Client(limits=httpx.Limits(**{name: value}))
+
+
+def timeout(name: str) -> Callable[[Any], object]:
+    return lambda value: seawall.Client(timeout=httpx.Timeout(5.0, **{name: value}))
+
+
+def field(settings: type, name: str) -> Callable[[Any], object]:
+    needed = {"hosts": ("a.test",)} if settings is seawall.Propagation and name != "hosts" else {}
+    return lambda value: settings(**needed, **{name: value})
+
+
+SETTINGS: dict[str, Callable[[Any], object]] = {
+    **{
+        name: lambda value, name=name: seawall.Client(**{name: value})
+        for name in (
+            "deadline", "retry", "bulkhead", "breaker", "budget", "per_host", "dns", "resolver", "guard", "propagation",
+            "max_connection_age", "max_response_size", "listeners", "clock", "rng", "wall", "limits", "timeout",
+        )
+    },
+    **{
+        f"{settings.__name__}.{each.name}": field(settings, each.name)
+        for settings in (
+            seawall.Retry, seawall.Bulkhead, seawall.Breaker, seawall.Budget, seawall.DNS, seawall.Policy,
+            seawall.Propagation,
+        )
+        for each in dataclasses.fields(settings)
+    },
+    **{f"Limits.{name}": limits(name) for name in ("max_connections", "max_keepalive_connections", "keepalive_expiry")},
+    **{f"timeout: {name}": timeout(name) for name in ("connect", "read", "write", "pool")},
+    "Guard.allow": lambda value: seawall.Guard(allow=value),
+    "Guard.deny": lambda value: seawall.Guard(deny=value),
+    "options: idempotency_key": lambda value: seawall.options(idempotency_key=value),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+def test_every_setting_names_itself(name):
+    """Whatever it is given, it takes that, or raises TypeError or ValueError with its name; and never anything else."""
+    refused = 0
+    for junk in JUNK:
+        if name == "timeout" and isinstance(junk, tuple):
+            continue  # httpx reads four numbers out of it
+        try:
+            SETTINGS[name](junk)
+        except (TypeError, ValueError) as error:
+            assert re.search(rf"\b{name.rpartition('.')[2]}\b", str(error)), (shown(junk), error)
+            refused += 1
+    assert refused > 0
+
+
+@pytest.mark.parametrize(
+    ("make", "error", "message"),
+    [
+        (lambda: seawall.Breaker(window=HUGE), ValueError, r"Breaker\.window must be finite and > 0, not 10{400}$"),
+        (lambda: seawall.Retry(max_attempts=HUGE), ValueError, r"Retry\.max_attempts must be <= \d+, not 10{400}$"),
+        (lambda: seawall.Client(limits=httpx.Limits(max_connections="5")), TypeError, r"Limits\.max_connections.*'5'"),
+        (lambda: seawall.Client(limits=httpx.Limits(max_connections=1.5)), TypeError, r"must be a whole number >= 1"),
+        (lambda: seawall.Client(limits=5), TypeError, r"limits must be an httpx\.Limits, not 5"),
+        (lambda: seawall.Client(per_host=[]), TypeError, r"per_host must map names of hosts"),
+        (lambda: seawall.Client(per_host={5: seawall.Policy()}), ValueError, r"per_host: no host can match 5"),
+        (lambda: seawall.Client(rng=0), TypeError, r"rng must be a random\.Random or None"),
+        (lambda: seawall.Client(clock=0), TypeError, r"clock must be a seawall\.Clock or None"),
+        (lambda: seawall.Client(wall=5), TypeError, r"wall must be a function"),
+        (lambda: seawall.Client(listeners=5), TypeError, r"listeners must be a list of callables"),
+        (lambda: seawall.Client(timeout="5"), TypeError, r"timeout: connect must be a number >= 0 s or None, not '5'"),
+        (
+            lambda: seawall.Client(timeout=True),
+            TypeError,
+            r"timeout: connect must be a number >= 0 s or None, not True",
+        ),
+        (lambda: seawall.Client(timeout=HUGE), ValueError, r"timeout: connect must be >= 0 s or None, not 10{400}$"),
+        (lambda: seawall.Retry(statuses=[[]]), TypeError, r"Retry\.statuses must be a set"),
+    ],
+)
+def test_huge_and_wrongly_typed_settings(make, error, message):
+    """Each has our own message, which names the setting and what it takes."""
+    with pytest.raises(error, match=message):
+        make()
+
+
+@pytest.mark.parametrize("length", ["1", HUGE, True, math.inf], ids=["text", "huge", "bool", "inf"])
+def test_deadline_of_another_kind(length):
+    """It is refused as the setting of the same name is."""
+    with pytest.raises((TypeError, ValueError), match=r"deadline must be"), seawall.deadline(length):
+        pass
+
+
+@pytest.mark.parametrize(
+    "name", ["backoff_factor", "backoff_max", "backoff_jitter", "retry_after_max", "total", "read"]
+)
+def test_urllib3_with_junk(name):
+    """A number of urllib3's Retry that can't be one is refused by its name."""
+    theirs = urllib3.Retry(3)
+    for junk in ("1", HUGE, math.nan, object()):
+        setattr(theirs, name, junk)
+        with pytest.raises((TypeError, ValueError), match=rf"\b{name}\b|max_attempts"):
+            seawall.Retry.from_urllib3(theirs, rng=Random(0))

@@ -16,6 +16,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Final, TypeAlias
 
+from ..check import shown
 from ..errors import AddressRefused
 from ..origin import Address, Origin
 
@@ -80,7 +81,7 @@ class Guard:
         for name in ("allow", "deny"):
             given = getattr(self, name)
             if isinstance(given, str) or not isinstance(given, Iterable):
-                raise TypeError(f"Guard.{name} must be a list of addresses or networks, not {given!r}")
+                raise TypeError(f"Guard.{name} must be a list of addresses or networks, not {shown(given)}")
             networks = tuple(_network(name, each) for each in given)
             object.__setattr__(self, name, tuple(map(str, networks)))
             object.__setattr__(self, f"_{name}", networks)
@@ -129,9 +130,10 @@ def _is_in(address: IP, networks: Iterable[Network]) -> bool:
 
 
 def _network(name: str, given: object) -> Network:
+    what = f'Guard.{name} must hold addresses or networks such as "10.1.2.0/24", not {shown(given)}'
+    if not isinstance(given, str | Network | IP):
+        raise TypeError(what)
     try:
-        return ipaddress.ip_network(given)  # type: ignore[arg-type]
+        return ipaddress.ip_network(given)
     except ValueError as error:
-        raise ValueError(
-            f'Guard.{name} must hold addresses or networks such as "10.1.2.0/24", not {given!r}: {error}'
-        ) from None
+        raise ValueError(f"{what}: {error}") from None

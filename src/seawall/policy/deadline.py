@@ -6,12 +6,12 @@ Rules: a deadline is an instant (s, on the loop's clock), a timeout a duration. 
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 
+from ..check import number
 from ..clock import Clock
 
 __all__ = ["Pace", "deadline", "detached", "earliest", "inherited", "remaining"]
@@ -31,11 +31,10 @@ def deadline(timeout: float) -> Iterator[float]:
     Yields:
         The instant in force.
     Raises:
-        ValueError: *timeout* is not a finite number > 0.
+        ValueError, TypeError: *timeout* is not a finite number > 0.
         RuntimeError: There is no running event loop, whose clock it is.
     """
-    if not (math.isfinite(timeout) and timeout > 0):
-        raise ValueError(f"deadline must be finite and > 0 s, not {timeout!r}")
+    number("seawall", "deadline", timeout, low=0, above=True)
     instant = Clock().now() + timeout
     outer = _inherited.get()
     instant = instant if outer is None else min(outer, instant)

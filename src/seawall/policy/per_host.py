@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from ..check import shown
 from ..hosts import canonical, find
 from ..settings import Policy
 
@@ -16,13 +17,15 @@ def check_patterns(per_host: Mapping[str, Policy]) -> dict[str, Policy]:
 
     Raises:
         ValueError: A key that no host can match, or the same one twice.
-        TypeError: A value that is no Policy.
+        TypeError: It isn't a mapping, or a value of it isn't a Policy.
     """
+    if not isinstance(per_host, Mapping):
+        raise TypeError(f"per_host must map names of hosts to a seawall.Policy each, not {shown(per_host)}")
     checked: dict[str, Policy] = {}
     for pattern, policy in per_host.items():
         name = canonical("per_host", pattern)
         if not isinstance(policy, Policy):
-            raise TypeError(f"per_host[{pattern!r}] must be a seawall.Policy, not {policy!r}")
+            raise TypeError(f"per_host[{pattern!r}] must be a seawall.Policy, not {shown(policy)}")
         if name in checked:
             raise ValueError(f"per_host: {pattern!r} is there twice, in two spellings")
         checked[name] = policy

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from ..check import count, number
+from ..check import count, number, shown
 
 __all__ = ["DNS"]
 
@@ -61,7 +61,7 @@ class DNS:
         count("DNS", "max_entries", self.max_entries, low=1)
         if self.nameservers is not None:
             if isinstance(self.nameservers, str) or not isinstance(self.nameservers, Iterable):
-                raise TypeError(f"DNS.nameservers must be a list of strings, not {self.nameservers!r}")
+                raise TypeError(f"DNS.nameservers must be a list of strings, not {shown(self.nameservers)}")
             object.__setattr__(self, "nameservers", tuple(self.nameservers))
             if not self.nameservers:
                 raise ValueError("DNS.nameservers must name at least one server; None means the system's")
@@ -70,7 +70,7 @@ class DNS:
 
 
 def _nameserver(server: object) -> None:
-    host, port = str(server), "53"
+    host, port = server if isinstance(server, str) else "", "53"
     if match := re.fullmatch(r"\[(.+)\]:([0-9]+)|([^:]+):([0-9]+)", host):
         host, port = (match[1], match[2]) if match[1] else (match[3], match[4])
     try:
@@ -79,5 +79,5 @@ def _nameserver(server: object) -> None:
             raise ValueError(port)
     except ValueError:
         raise ValueError(
-            f"DNS.nameservers must hold IP addresses with an optional port, such as 127.0.0.1:5353, not {server!r}"
+            f"DNS.nameservers must hold IP addresses with an optional port, such as 127.0.0.1:5353, not {shown(server)}"
         ) from None

@@ -6,7 +6,7 @@ from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from typing import Any
 
-from ..check import count, number
+from ..check import count, number, shown
 
 __all__ = ["Breaker", "Budget", "Bulkhead"]
 
@@ -38,7 +38,9 @@ class Bulkhead:
             count("Bulkhead", "max_waiting", self.max_waiting, low=0)
         number("Bulkhead", "shed_after", self.shed_after, low=0, above=True)
         if self.partition is not None and not callable(self.partition):
-            raise TypeError(f"Bulkhead.partition must be a function of the request or None, not {self.partition!r}")
+            raise TypeError(
+                f"Bulkhead.partition must be a function of the request or None, not {shown(self.partition)}"
+            )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

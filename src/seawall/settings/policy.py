@@ -6,7 +6,7 @@ from dataclasses import dataclass, fields, replace
 from enum import Enum
 from typing import Any, ClassVar, Final
 
-from ..check import number
+from ..check import number, shown
 from .layers import Breaker, Budget, Bulkhead
 from .retry import Retry
 
@@ -47,7 +47,7 @@ class Policy:
         for name, expected in self._types.items():
             value = getattr(self, name)
             if value is not UNSET and value is not None and not isinstance(value, expected):
-                raise TypeError(f"{name} must be a seawall.{expected.__name__} or None (off), not {value!r}")
+                raise TypeError(f"{name} must be a seawall.{expected.__name__} or None (off), not {shown(value)}")
 
     def over(self, base: Policy) -> Policy:
         """This policy, with what it leaves out taken from *base*."""
@@ -65,7 +65,7 @@ class Options(Policy):
     def __post_init__(self) -> None:
         Policy.__post_init__(self)
         if not isinstance(self.idempotency_key, bool | Unset):
-            raise TypeError(f"options: idempotency_key must be True or False, not {self.idempotency_key!r}")
+            raise TypeError(f"options: idempotency_key must be True or False, not {shown(self.idempotency_key)}")
 
     def over(self, base: Policy) -> Policy:
         policy = Policy.over(self, base)

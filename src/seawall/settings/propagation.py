@@ -6,7 +6,7 @@ import re
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
-from ..check import number
+from ..check import number, shown
 from ..hosts import canonical
 
 __all__ = ["ATTEMPT_HEADER", "TIMEOUT_HEADER", "Propagation", "check_header"]
@@ -21,7 +21,7 @@ def check_header(setting: str, name: object) -> None:
     is_one = isinstance(name, str) and re.fullmatch(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+", name)
     if not is_one or str(name).lower() in NOT_FREE:
         raise ValueError(
-            f"{setting} must be the name of a header that is free, such as {TIMEOUT_HEADER!r}, not {name!r}"
+            f"{setting} must be the name of a header that is free, such as {TIMEOUT_HEADER!r}, not {shown(name)}"
         )
 
 
@@ -48,7 +48,7 @@ class Propagation:
 
     def __post_init__(self) -> None:
         if isinstance(self.hosts, str) or not isinstance(self.hosts, Iterable):
-            raise TypeError(f"Propagation.hosts must be a list of names, not {self.hosts!r}")
+            raise TypeError(f"Propagation.hosts must be a list of names, not {shown(self.hosts)}")
         hosts = frozenset(canonical("Propagation.hosts", host) for host in self.hosts)
         if not hosts:
             raise ValueError("Propagation.hosts must name at least one host; leave propagation out to tell nobody")

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from random import Random
 from typing import Any, Self, TypeAlias
 
-from ..check import count, number
+from ..check import collection, count, number, shown
 from .urllib3 import COUNTS, Urllib3Backoff, translated
 
 __all__ = ["Retry"]
@@ -94,22 +94,22 @@ class Retry:
         number("Retry", "max_retry_after", self.max_retry_after, low=0)
         for name in ("idempotency_key", "respect_retry_after", "pause_origin", "raise_on_status"):
             if not isinstance(getattr(self, name), bool):
-                raise TypeError(f"Retry.{name} must be True or False, not {getattr(self, name)!r}")
+                raise TypeError(f"Retry.{name} must be True or False, not {shown(getattr(self, name))}")
         for name in ("wait", "stop", "retry", "before_sleep", "after"):
             value = getattr(self, name)
             if value is not None and (isinstance(value, type) or not callable(value)):
-                raise TypeError(f"Retry.{name} must be a tenacity strategy, a function, or None, not {value!r}")
+                raise TypeError(f"Retry.{name} must be a tenacity strategy, a function, or None, not {shown(value)}")
         for name in ("statuses", "retry_after_statuses", "rejected_statuses"):
-            statuses = _set(name, getattr(self, name))
+            statuses = collection(f"Retry.{name}", getattr(self, name), "a set, such as {...}")
             for status in statuses:
                 if isinstance(status, bool) or not isinstance(status, int) or not 100 <= status <= 599:
-                    raise ValueError(f"Retry.{name} must hold whole numbers from 100 to 599, not {status!r}")
+                    raise ValueError(f"Retry.{name} must hold whole numbers from 100 to 599, not {shown(status)}")
             object.__setattr__(self, name, statuses)
         if self.methods is not None:
-            methods = _set("methods", self.methods)
+            methods = collection("Retry.methods", self.methods, "a set, such as {...}")
             for method in methods:
                 if not isinstance(method, str) or not re.fullmatch(r"[A-Za-z-]+", method):
-                    raise ValueError(f"Retry.methods must hold names such as 'GET', not {method!r}")
+                    raise ValueError(f"Retry.methods must hold names such as 'GET', not {shown(method)}")
             object.__setattr__(self, "methods", frozenset(method.upper() for method in methods))
 
     @classmethod
@@ -136,9 +136,3 @@ class Retry:
     def is_idempotent(self, method: str) -> bool:
         """Whether *method* is taken for one that may be repeated."""
         return self.methods is None or method in self.methods
-
-
-def _set(name: str, value: object) -> frozenset[Any]:
-    if isinstance(value, str | bytes) or not isinstance(value, Iterable):
-        raise TypeError(f"Retry.{name} must be a set, such as {{...}}, not {value!r}")
-    return frozenset(value)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from random import Random
 from typing import Any
 
+from ..check import count, number, shown
+
 __all__ = ["Urllib3Backoff", "translated"]
 
 COUNTS = ("connect", "read", "status", "other")
@@ -46,11 +48,11 @@ def translated(retry: Any, rng: Random) -> dict[str, Any]:
 
     Raises:
         TypeError: It is no ``urllib3.util.Retry``.
-        ValueError: It would go on for ever.
+        ValueError: It would go on for ever, or a number of it is out of range.
     """
     if not hasattr(retry, "status_forcelist") or not hasattr(retry, "backoff_factor"):
-        raise TypeError(f"from_urllib3 takes a urllib3.util.Retry, not {retry!r}")
-    counts = {name: _count(getattr(retry, name, None)) for name in COUNTS}
+        raise TypeError(f"from_urllib3 takes a urllib3.util.Retry, not {shown(retry)}")
+    counts = {name: _count(name, getattr(retry, name, None)) for name in COUNTS}
     respects = bool(retry.respect_retry_after_header)
     return {
         "max_attempts": 1 + _total(retry.total, counts),
@@ -60,25 +62,36 @@ def translated(retry: Any, rng: Random) -> dict[str, Any]:
         "retry_after_statuses": frozenset(retry.RETRY_AFTER_STATUS_CODES if respects and retry.total else ()),
         "rejected_statuses": frozenset(),  # urllib3 asks for the method first
         "respect_retry_after": respects,
-        "max_retry_after": float(getattr(retry, "retry_after_max", 21600)),
+        "max_retry_after": _seconds("retry_after_max", getattr(retry, "retry_after_max", 21600)),
         "raise_on_status": bool(retry.raise_on_status),
         "wait": Urllib3Backoff(
-            float(retry.backoff_factor),
-            float(getattr(retry, "backoff_max", 120)),
-            float(getattr(retry, "backoff_jitter", 0.0)),
+            _seconds("backoff_factor", retry.backoff_factor),
+            _seconds("backoff_max", getattr(retry, "backoff_max", 120)),
+            _seconds("backoff_jitter", getattr(retry, "backoff_jitter", 0.0)),
             rng,
         ),
     }
 
 
-def _count(value: int | None) -> int | None:
+def _seconds(name: str, value: Any) -> float:
+    number("urllib3.Retry", name, value, low=0)
+    return float(value)
+
+
+def _count(name: str, value: Any) -> int | None:
     """False is none at all, as 0."""
-    return None if value is None else max(0, int(value))
+    if value is None:
+        return None
+    retries = max(0, int(value)) if isinstance(value, int) else value
+    count("urllib3.Retry", name, retries, low=0)
+    return int(retries)
 
 
 def _total(total: int | None, counts: dict[str, int | None]) -> int:
     if total is not None:
-        return max(0, int(total))
+        retries = _count("total", total)
+        assert retries is not None
+        return retries
     given = [count for count in counts.values() if count is not None]
     if not given:
         raise ValueError("from_urllib3: total=None without any other count retries for ever; give total")

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Callable, Hashable, Mapping
+from numbers import Real
 from typing import Any, Final
 
 import httpx
 
+from ..check import MAX_COUNT, shown
 from ..errors import ResponseTooLarge, SeawallError
 from ..events import History, Phase, Progress
 from ..exchange import Pacer
@@ -247,14 +250,23 @@ class Exchange:
 
 def check_timeouts(timeouts: Mapping[str, float | None]) -> None:
     """
-    httpx takes any number as a timeout.
+    httpx takes anything as a timeout, and fails later or never.
 
     Raises:
-        ValueError: One is negative or NaN.
+        ValueError: One is negative, NaN, or an int that no float can hold.
+        TypeError: One isn't a number.
     """
-    for name, value in timeouts.items():
-        if value is not None and not value >= 0:
-            raise ValueError(f"timeout: {name} must be >= 0 s or None, not {value!r}")
+    try:
+        items = timeouts.items()
+    except AttributeError:
+        raise TypeError(f'extensions["timeout"] must map names to s or None, not {shown(timeouts)}') from None
+    for name, value in items:
+        if value is None or (value.__class__ is float and value >= 0.0):
+            continue
+        if isinstance(value, bool) or not isinstance(value, Real):
+            raise TypeError(f"timeout: {name} must be a number >= 0 s or None, not {shown(value)}")
+        if not 0 <= value <= MAX_COUNT and value != math.inf:
+            raise ValueError(f"timeout: {name} must be >= 0 s or None, not {shown(value)}")
 
 
 def _is_upgraded(exchange: Exchange, response: httpx.Response) -> bool:

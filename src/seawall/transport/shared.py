@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from random import Random
 from typing import Any, Final, Literal
@@ -10,7 +11,7 @@ from typing import Any, Final, Literal
 import httpx
 
 from ..call import Layers
-from ..check import count, number
+from ..check import count, number, shown
 from ..clock import Clock
 from ..dns.caching import CachingResolver
 from ..dns.chain import Chained
@@ -75,17 +76,17 @@ class Shared:
         rng: Random | None,
         wall: Callable[[], float],
     ) -> None:
-        listeners, clock, rng = tuple(listeners), clock or Clock(), rng or Random()
-        for listener in listeners:
-            if not callable(listener):
-                raise TypeError(f"listeners must be callables that take an event, not {listener!r}")
+        listeners = _check_listeners(listeners)
+        _check_chance(clock, rng, wall)
+        clock = Clock() if clock is None else clock
+        rng = Random() if rng is None else rng
         for name, layer in {"retry": retry, "bulkhead": bulkhead, "breaker": breaker, "budget": budget}.items():
             if isinstance(layer, Unset):
                 raise TypeError(f'{name}: UNSET means "from the client", and this is the client; None means off')
         if guard is not None and not isinstance(guard, Guard):
-            raise TypeError(f"guard must be a seawall.Guard or None (off), not {guard!r}")
+            raise TypeError(f"guard must be a seawall.Guard or None (off), not {shown(guard)}")
         if propagation is not None and not isinstance(propagation, Propagation):
-            raise TypeError(f"propagation must be a seawall.Propagation or None (off), not {propagation!r}")
+            raise TypeError(f"propagation must be a seawall.Propagation or None (off), not {shown(propagation)}")
         self.guard = guard
         if max_connection_age is not None:
             number("Client", "max_connection_age", max_connection_age, low=0, above=True)
@@ -99,11 +100,11 @@ class Shared:
         self._clock = clock
         if not (http1 or http2):
             raise ValueError("http1 and http2 can't both be off")
-        secure = TLS(tls, ["h2"] * http2 + ["http/1.1"] * http1)
+        secure = TLS(tls, ["h2"] * bool(http2) + ["http/1.1"] * bool(http1))
         events = Events(listeners)
         self.layers = Layers(
             Policy(deadline=deadline, retry=retry, bulkhead=bulkhead, breaker=breaker, budget=budget),
-            check_patterns(per_host or {}),
+            check_patterns({} if per_host is None else per_host),
             max_connections=limits.max_connections,
             propagation=propagation,
             events=events,
@@ -189,7 +190,7 @@ def _names(dns: DNS, resolver: ResolverTypes, now: Callable[[], float], events: 
 
 def _one_of(dns: DNS, resolver: Any, now: Callable[[], float], events: Events) -> CachingResolver:
     if not isinstance(dns, DNS):
-        raise TypeError(f"dns must be a seawall.DNS, not {dns!r}")
+        raise TypeError(f"dns must be a seawall.DNS, not {shown(dns)}")
     if resolver in (None, "auto", "cares"):
         from ..dns.cares import CaresResolver  # by the first client: aiodns takes 15 ms to load
 
@@ -205,17 +206,40 @@ def _one_of(dns: DNS, resolver: Any, now: Callable[[], float], events: Events) -
     if isinstance(resolver, type) or not isinstance(resolver, Resolver):
         raise TypeError(
             'resolver must be "auto", "cares", "system" or an object with resolve() and aclose() '
-            f"(see seawall.Resolver), not {resolver!r}"
+            f"(see seawall.Resolver), not {shown(resolver)}"
         )
     return CachingResolver(resolver, dns, now=now, families=(0,), events=events)
 
 
+def _check_listeners(listeners: object) -> tuple[Listener, ...]:
+    if isinstance(listeners, str | bytes) or not isinstance(listeners, Iterable):
+        raise TypeError(f"listeners must be a list of callables that take an event, not {shown(listeners)}")
+    checked = tuple(listeners)
+    for listener in checked:
+        if not callable(listener):
+            raise TypeError(f"listeners must be callables that take an event, not {shown(listener)}")
+    return checked
+
+
+def _check_chance(clock: object, rng: object, wall: object) -> None:
+    if clock is not None and not isinstance(clock, Clock):
+        raise TypeError(f"clock must be a seawall.Clock or None (the event loop's), not {shown(clock)}")
+    if rng is not None and not isinstance(rng, Random):
+        raise TypeError(f"rng must be a random.Random or None (a new one), not {shown(rng)}")
+    if not callable(wall):
+        raise TypeError(f"wall must be a function that returns s since 1970, such as time.time, not {shown(wall)}")
+
+
 def _check_limits(limits: httpx.Limits) -> None:
     """httpx takes anything here, and fails later or never."""
-    for name, low in (("max_connections", 1), ("max_keepalive_connections", 0), ("keepalive_expiry", 0)):
-        value = getattr(limits, name)
-        if value is not None and not value >= low:
-            raise ValueError(f"Limits.{name} must be >= {low} or None, not {value!r}")
+    if not isinstance(limits, httpx.Limits):
+        raise TypeError(f"limits must be an httpx.Limits, not {shown(limits)}")
+    if limits.max_connections is not None:
+        count("Limits", "max_connections", limits.max_connections, low=1)
+    if limits.max_keepalive_connections is not None:
+        count("Limits", "max_keepalive_connections", limits.max_keepalive_connections, low=0)
+    if limits.keepalive_expiry not in (None, math.inf):
+        number("Limits", "keepalive_expiry", limits.keepalive_expiry, low=0)
 
 
 def uncapped(limits: httpx.Limits) -> httpx.Limits:
