@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import hashlib
 import ssl
+import weakref
+from pathlib import Path
 
 import certifi
 import httpx
 import pytest
 import trustme
+from cryptography import x509
 
 import seawall
 from seawall.testing import FaultServer, Request
 from seawall.testing.dns import Name
-from seawall.transport.tls import TLS
+from seawall.transport.tls import MAX_CONTEXTS, TLS
 
 pytestmark = pytest.mark.anyio
 
@@ -185,6 +190,135 @@ async def test_one_context_for_all_clients_of_the_same_settings(monkeypatch):
     monkeypatch.setenv("SSL_CERT_FILE", "/nowhere")
     with pytest.raises(FileNotFoundError):
         seawall.Client()
+
+
+SHARED = httpx.Limits(max_keepalive_connections=0)  # each request makes a connection of its own
+
+
+async def test_a_new_file_of_authorities_counts_from_the_next_connection(monkeypatch, tmp_path, serve, authority):
+    """SSL_CERT_FILE is read again once the file has another content; what it no longer has is trusted no more."""
+    path, other = tmp_path / "ca.pem", trustme.CA()
+    old = await serve(ok, tls=server_context(authority, "localhost"))
+    new = await serve(ok, tls=server_context(other, "localhost"))
+    authority.cert_pem.write_to_path(path)
+    monkeypatch.setenv("SSL_CERT_FILE", str(path))
+    async with seawall.Client(limits=SHARED) as client:
+        assert (await client.get(f"https://localhost:{old.port}")).status_code == 200
+        with pytest.raises(seawall.CertificateError):
+            await client.get(f"https://localhost:{new.port}")
+        other.cert_pem.write_to_path(path)  # in place
+        assert (await client.get(f"https://localhost:{new.port}")).status_code == 200
+        with pytest.raises(seawall.CertificateError):
+            await client.get(f"https://localhost:{old.port}")
+        authority.cert_pem.write_to_path(tmp_path / "next.pem")
+        (tmp_path / "next.pem").replace(path)
+        assert (await client.get(f"https://localhost:{old.port}")).status_code == 200
+
+
+async def test_authorities_that_are_being_replaced(monkeypatch, tmp_path, serve, authority):
+    """While the file is away or half written, the last good ones count; a new client says that it can't be read."""
+    path = tmp_path / "ca.pem"
+    server = await serve(ok, tls=server_context(authority, "localhost"))
+    authority.cert_pem.write_to_path(path)
+    whole = path.read_bytes()
+    monkeypatch.setenv("SSL_CERT_FILE", str(path))
+    async with seawall.Client(limits=SHARED) as client:
+        for broken in (None, b"", b"half of it"):
+            path.unlink(missing_ok=True)
+            if broken is not None:
+                path.write_bytes(broken)
+            assert (await client.get(f"https://localhost:{server.port}")).status_code == 200
+            with pytest.raises((OSError, ssl.SSLError)):
+                seawall.Client()
+        path.write_bytes(whole)
+        assert (await client.get(f"https://localhost:{server.port}")).status_code == 200
+
+
+async def test_a_folder_of_authorities(monkeypatch, tmp_path, serve, authority):
+    """SSL_CERT_DIR is read again once a file came into it or left it, as a rehash of it does."""
+    folder, other = tmp_path / "certs", trustme.CA()
+    folder.mkdir()
+    hashed(authority, folder)
+    old = await serve(ok, tls=server_context(authority, "localhost"))
+    new = await serve(ok, tls=server_context(other, "localhost"))
+    monkeypatch.delenv("SSL_CERT_FILE", raising=False)
+    monkeypatch.setenv("SSL_CERT_DIR", str(folder))
+    async with seawall.Client(limits=SHARED) as client:
+        assert (await client.get(f"https://localhost:{old.port}")).status_code == 200
+        for each in folder.iterdir():
+            each.unlink()
+        hashed(other, folder)
+        assert (await client.get(f"https://localhost:{new.port}")).status_code == 200
+        with pytest.raises(seawall.CertificateError):
+            await client.get(f"https://localhost:{old.port}")
+
+
+def hashed(authority: trustme.CA, folder: Path) -> None:
+    """Its certificate in *folder*, under the name by which OpenSSL looks for it: SHA-1 of the canonical subject."""
+    subject = x509.load_pem_x509_certificate(authority.cert_pem.bytes()).subject
+    text = b"".join(canonical(attribute) for name in subject.rdns for attribute in name)
+    number = int.from_bytes(hashlib.sha1(text).digest()[:4], "little")
+    authority.cert_pem.write_to_path(folder / f"{number:08x}.0")
+
+
+def canonical(attribute: x509.NameAttribute[str]) -> bytes:
+    """One as OpenSSL's X509_NAME_hash takes it: a UTF8String in lower case, in its SEQUENCE and SET."""
+    text = str(attribute.value).lower().encode()
+    numbers = [int(each) for each in attribute.oid.dotted_string.split(".")]
+    oid = bytes([numbers[0] * 40 + numbers[1], *numbers[2:]])
+    inner = bytes([0x06, len(oid)]) + oid + bytes([0x0C, len(text)]) + text
+    return bytes([0x31, len(inner) + 2, 0x30, len(inner)]) + inner
+
+
+async def test_keys_are_logged_only_where_the_environment_says(monkeypatch, tmp_path, serve, trusting, authority):
+    """Once SSLKEYLOGFILE is unset, or names another file, nothing is written to the old one; nor into a deleted one."""
+    server = await serve(ok, tls=server_context(authority, "localhost"))
+    first, second = tmp_path / "first.log", tmp_path / "second.log"
+    monkeypatch.setenv("SSLKEYLOGFILE", str(first))
+    async with seawall.Client(limits=SHARED) as client:
+
+        async def grown(*files: Path) -> list[bool]:
+            before = [each.stat().st_size if each.exists() else 0 for each in files]
+            await client.get(f"https://localhost:{server.port}")
+            return [each.exists() and each.stat().st_size > size for each, size in zip(files, before, strict=True)]
+
+        assert await grown(first, second) == [True, False]
+        monkeypatch.delenv("SSLKEYLOGFILE")
+        assert await grown(first, second) == [False, False]
+        monkeypatch.setenv("SSLKEYLOGFILE", str(second))
+        assert await grown(first, second) == [False, True]
+        second.unlink()
+        assert await grown(first, second) == [False, True]
+        monkeypatch.setenv("SSLKEYLOGFILE", str(tmp_path / "nowhere" / "keys.log"))
+        assert await grown(first, second) == [False, False]
+
+
+async def test_a_context_of_the_users_stays_as_it_is(monkeypatch, tmp_path, serve, authority):
+    """Neither the files of the environment nor SSLKEYLOGFILE change what a user gave."""
+    context = ssl.create_default_context()
+    authority.configure_trust(context)
+    server = await serve(ok, tls=server_context(authority, "localhost"))
+    async with seawall.Client(verify=context, limits=SHARED) as client:
+        trustme.CA().cert_pem.write_to_path(tmp_path / "ca.pem")
+        monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "ca.pem"))
+        monkeypatch.setenv("SSLKEYLOGFILE", str(tmp_path / "keys.log"))
+        assert (await client.get(f"https://localhost:{server.port}")).status_code == 200
+    assert context.keylog_filename is None
+    assert not (tmp_path / "keys.log").exists()
+
+
+async def test_contexts_are_bounded(monkeypatch, tmp_path, authority):
+    """However often the file changes, a process keeps a few of them; one that is in use is the same for all clients."""
+    path = tmp_path / "ca.pem"
+    monkeypatch.setenv("SSL_CERT_FILE", str(path))
+    contexts = weakref.WeakSet[ssl.SSLContext]()
+    for n in range(3 * MAX_CONTEXTS):
+        path.write_bytes(authority.cert_pem.bytes() + b"\n" * n)
+        tls = TLS({}, ["http/1.1"])
+        assert tls.context() is TLS({}, ["http/1.1"]).context()
+        contexts.add(tls.context())
+    gc.collect()
+    assert len(contexts) <= MAX_CONTEXTS
 
 
 FINAL = [
