@@ -3,40 +3,66 @@
 from __future__ import annotations
 
 import math
+import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import UTC
 from email.utils import parsedate_to_datetime
+from itertools import islice
+from typing import Final
 
 __all__ = ["parse_retry_after", "parse_retry_after_ms"]
+
+WEEKDAY: Final = r"(?:Mon|Tues?|Wed(?:nes)?|Thu(?:rs)?|Fri|Sat(?:ur)?|Sun)(?:day)?"
+ITEM: Final = re.compile(rf"(?:\s*{WEEKDAY},)?[^,]+")
+"""One value of a list that is parted by commas, as a date's weekday is from the rest of it."""
+NUMBER: Final = re.compile(r"[0-9]+(?:\.[0-9]+)?")
+DIGITS: Final = 15  # beyond, it is for ever
+MAX_ITEMS: Final = 10  # that are looked at: a header of 64 kB could hold thousands
+MAX_ITEM: Final = 64  # characters; a date has 33
 
 
 def parse_retry_after(value: str | None, *, wall: Callable[[], float] = time.time) -> float | None:
     """
     Seconds that a Retry-After header asks to wait; a past date is 0, garbage None.
 
+    A fraction counts, though the RFC has none: servers send it. Of several values (the header came twice, and httpx
+    joins them with a comma) the largest counts, because each part of the server that speaks wants to be heeded.
+
     Args:
         wall: The time of day, s since 1970: the header's date is one.
     Source: RFC 9110 section 10.2.3.
     """
-    if value is None:
+    found = [delay for item in _items(value) if (delay := _delay(item, wall)) is not None]
+    return max(found, default=None)
+
+
+def parse_retry_after_ms(value: str | None) -> float | None:
+    """Seconds that a ``retry-after-ms`` header asks to wait; garbage is None. Source: Azure's and OpenAI's APIs."""
+    found = [number / 1000.0 for item in _items(value) if (number := _number(item)) is not None]
+    return max(found, default=None)
+
+
+def _items(value: str | None) -> Iterator[str]:
+    for match in islice(ITEM.finditer(value or ""), MAX_ITEMS):
+        item = match[0].strip()
+        if len(item) <= MAX_ITEM:
+            yield item
+
+
+def _number(item: str) -> float | None:
+    if not NUMBER.fullmatch(item):
         return None
-    value = value.strip()
-    if value.isascii() and value.isdigit():
-        return float(value) if len(value) < 16 else math.inf
+    return float(item) if len(item.partition(".")[0]) <= DIGITS else math.inf
+
+
+def _delay(item: str, wall: Callable[[], float]) -> float | None:
+    if (number := _number(item)) is not None:
+        return number
     try:
-        date = parsedate_to_datetime(value)
+        date = parsedate_to_datetime(item)
         if date.tzinfo is None:
             date = date.replace(tzinfo=UTC)  # asctime's form names no zone: it is GMT (RFC 9110 section 5.6.7)
         return max(0.0, date.timestamp() - wall())
     except (TypeError, ValueError, OverflowError):
         return None
-
-
-def parse_retry_after_ms(value: str | None) -> float | None:
-    """Seconds that a ``retry-after-ms`` header asks to wait; garbage is None. Source: Azure's and OpenAI's APIs."""
-    try:
-        delay = float(value) / 1000.0 if value is not None and value.isascii() and "_" not in value else -1.0
-    except ValueError:
-        return None
-    return delay if delay >= 0.0 else None
