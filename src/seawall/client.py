@@ -23,6 +23,7 @@ from .plain import Prepared, is_bare, is_untouched, is_whole, settle
 from .settings import DNS, UNSET, Breaker, Budget, Bulkhead, Policy, Propagation, Retry, Unset
 from .stats import Stats
 from .transport import LIMITS, Proxied, ResolverTypes, Shared, Transport, check_timeouts
+from .transport.location import bad_location
 from .transport.private import unbind
 
 __all__ = ["Client"]
@@ -203,6 +204,13 @@ class Client(httpx.AsyncClient):
             timeout=timeout,
             extensions=extensions,
         )
+
+    def _build_redirect_request(self, request: httpx.Request, response: httpx.Response) -> httpx.Request:
+        """As in httpx, but for a Location that isn't a URL: whatever is wrong with it, it is a RemoteProtocolError."""
+        try:
+            return super()._build_redirect_request(request, response)
+        except (httpx.InvalidURL, httpx.RemoteProtocolError, ValueError) as error:
+            raise bad_location(request, response, error) from None
 
     def _is_plain(self, request: httpx.Request) -> bool:
         """Whether httpx would do no more for it than `settle` does."""

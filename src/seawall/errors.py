@@ -289,7 +289,7 @@ class SendFailed(WireError):
 
 
 class BadAnswer(WireError):
-    """Not HTTP, or cut short."""
+    """Not HTTP, or cut short; or a redirect whose Location isn't a URL."""
 
 
 class ResponseTooLarge(WireError):

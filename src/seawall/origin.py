@@ -32,6 +32,17 @@ class Origin(NamedTuple):
         """
         return self._replace(host=f"{self.host} as {name}")
 
+    @property
+    def server_name(self) -> str:
+        """The host as its certificate has it: without the final dot, and without a zone, which others do not know."""
+        return self.host.partition("%")[0].removesuffix(".")
+
+    @property
+    def authority(self) -> str:
+        """What CONNECT asks for. Source: RFC 9112 section 3.2.3; RFC 6874 section 4 for the zone."""
+        host = self.host.partition("%")[0]
+        return f"[{host}]:{self.port}" if ":" in host else f"{host}:{self.port}"
+
     def __str__(self) -> str:
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"{self.scheme}://{host}:{self.port}"

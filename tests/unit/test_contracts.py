@@ -28,6 +28,18 @@ def test_private_names_of_httpx():
     assert isinstance(client._transport, httpx.AsyncHTTPTransport)
     assert isinstance(client._transport._pool, httpcore.AsyncConnectionPool)
     assert httpx.RequestError("x")._request is None
+    parameters = inspect.signature(httpx.AsyncClient._build_redirect_request).parameters
+    assert list(parameters) == ["self", "request", "response"]
+
+
+def test_private_names_of_a_tunnel_of_httpcore():
+    """`authority.mend_connect` takes the connection to the proxy out of it, before it is connected."""
+    proxy = httpcore.AsyncHTTPProxy("http://127.0.0.1:1")
+    tunnel = proxy.create_connection(httpcore.Origin(b"https", b"::1", 443))
+    assert isinstance(tunnel._connection, httpcore.AsyncHTTPConnection)
+    assert tunnel._connected is False
+    forwarding = proxy.create_connection(httpcore.Origin(b"http", b"::1", 80))
+    assert not hasattr(forwarding, "_connected")
 
 
 async def test_stream_that_httpx_binds_to_a_response():

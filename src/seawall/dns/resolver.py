@@ -67,8 +67,10 @@ class Resolver(Protocol):
 
 
 def literal(host: str) -> Answer | None:
-    """The answer for a host that is an IP address already (a zone id included), else None."""
+    """The answer for a host that is an IP address already (a zone included), else None."""
     address, _, zone = host.partition("%")
+    if zone.startswith("25") and len(zone) > 2:  # in a URL "%25" is what a "%" is written as (RFC 6874 section 2)
+        return literal(f"{address}%{zone[2:]}")
     try:
         ipaddress.ip_address(address)
     except ValueError:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterator, Callable
 from typing import TYPE_CHECKING, Any, Final
 
 import httpx
 
+from ..check import shown
 from ..errors import DialError, SeawallError, UnsupportedScheme, WireError
 from ..events import History, Progress
 from ..exchange import Pacer
@@ -24,6 +26,8 @@ if TYPE_CHECKING:
 __all__ = ["OverWire"]
 
 LENGTH: Final = b"content-length"
+HOST: Final = b"host"
+ZONE: Final = re.compile(rb"%[^]]*(?=])")
 
 
 class _Answer(httpx.AsyncByteStream):
@@ -66,10 +70,12 @@ class OverWire(Exchange):
     def __init__(self, request: httpx.Request, wire: Wire, *, wall: Callable[[], float], max_size: int | None) -> None:
         super().__init__(request, wall=wall, max_size=max_size)
         if self.origin.scheme not in ("http", "https") or not self.origin.host:
-            url = request.url.copy_with(username=None, password=None)
-            raise as_httpx(
-                UnsupportedScheme(f"the URL must begin with http:// or https:// and a host: {str(url)!r}"), request
+            scheme, host, _ = self.origin
+            text = (  # not the URL: its query may hold somebody's credentials
+                "the URL must begin with http:// or https:// and a host; "
+                f"its scheme is {shown(scheme)}, its host {shown(host)}"
             )
+            raise as_httpx(UnsupportedScheme(text), request)
         if not 1 <= self.origin.port <= 65535:
             raise as_httpx(DialError(f"{self.origin}: the port must be from 1 to 65535", origin=self.origin), request)
         self._wire = wire
@@ -113,6 +119,10 @@ class OverWire(Exchange):
 
     def _message(self, target: bytes, headers: Triples, content: bytes | None, body: Any) -> Message:
         extensions, heads = self.request.extensions, self._wire.heads
+        if headers and (headers[0][1] != HOST or "%" in self.origin.host):
+            headers = _host_first(headers)
+        if self.method == "CONNECT" and not extensions.get("target"):
+            target = self.origin.authority.encode()
         return Message(self.origin, self.method.encode(), target, headers, content, body, extensions, heads)
 
     def attach(self, response: httpx.Response, history: History) -> None:
@@ -120,6 +130,16 @@ class OverWire(Exchange):
 
     def _closer(self, stream: object) -> Callable[[], None]:
         return nothing if self._answered is None else self._answered.abandon
+
+
+def _host_first(headers: Triples) -> Triples:
+    """
+    *headers*, Host before all others, and without a zone, which means nothing to another machine.
+
+    Source: RFC 9110 section 7.2; RFC 6874 section 4.
+    """
+    hosts = [(name, lower, ZONE.sub(b"", value)) for name, lower, value in headers if lower == HOST]
+    return [*hosts, *(each for each in headers if each[1] != HOST)]
 
 
 def _content(request: httpx.Request) -> bytes | None:

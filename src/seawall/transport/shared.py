@@ -32,6 +32,7 @@ from ..wire.pool import Pool
 from ..wire.versions import Versions
 from .adopt import as_httpx
 from .over_transport import OverTransport
+from .private import origin_of
 from .tls import TLS
 
 __all__ = ["LIMITS", "ResolverTypes", "Shared", "uncapped"]
@@ -140,7 +141,7 @@ class Shared:
             AddressRefused: There is a guard, which would not see what that one dials.
         """
         if self.guard is not None:
-            text = f"{request.url.host}: the guard can't see what a proxy dials (trust_env=False takes none)"
+            text = f"{origin_of(request.url)[1]}: the guard can't see what a proxy dials (trust_env=False takes none)"
             raise as_httpx(AddressRefused(text), request)
         return OverTransport(
             request,

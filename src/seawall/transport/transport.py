@@ -123,6 +123,10 @@ class Transport(httpx.AsyncBaseTransport):
                 limits=uncapped(limits),
                 **stock,
             )
+            if proxy is not None:
+                from .authority import mend_connect
+
+                mend_connect(inner)
         self._inner = inner
 
     def __repr__(self) -> str:
@@ -196,7 +200,10 @@ class Proxied(httpx.AsyncHTTPTransport):
     """httpx's transport through a proxy, under the layers of a client."""
 
     def __init__(self, shared: Shared, *, limits: httpx.Limits, **arguments: Any) -> None:
+        from .authority import mend_connect
+
         super().__init__(limits=uncapped(limits), **arguments)
+        mend_connect(self)
         self._shared = shared
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:

@@ -122,7 +122,7 @@ class Dialler:
                 progress.reached(Phase.TLS)
                 offers_http2 = not isinstance(stream, Connection)
                 tls = self._tls(http2=offers_http2)
-                name = server_hostname or origin.host.removesuffix(".")
+                name = server_hostname or origin.server_name
                 if trace is None:
                     await stream.handshake(tls, name)
                 else:

@@ -1,0 +1,31 @@
+"""A redirect's Location that isn't a URL."""
+
+from __future__ import annotations
+
+import re
+
+import httpx
+
+from ..errors import BadAnswer
+from ..events import History
+from .adopt import as_httpx
+from .private import origin_of
+
+__all__ = ["bad_location"]
+
+
+def bad_location(request: httpx.Request, response: httpx.Response, error: Exception) -> Exception:
+    """
+    What the caller of *request* gets for it, as an httpx.RemoteProtocolError.
+
+    Args:
+        error: What httpx or idna said; what it quotes of the URL is left out, because it may be somebody's secret.
+    """
+    scheme, host, _ = origin_of(request.url)
+    reason = re.sub(r"'.*'", "...", str(error).removeprefix("Invalid URL in location header: "), flags=re.DOTALL)
+    bad = BadAnswer(f"{scheme}://{host}: the answer {response.status_code} has a Location that isn't a URL: {reason}")
+    history = response.extensions.get("seawall")
+    if isinstance(history, History):
+        bad.attempts = history
+        bad.add_note(f"seawall: {history}")
+    return as_httpx(bad, request)
