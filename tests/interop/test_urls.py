@@ -207,6 +207,26 @@ async def test_host_is_sent_first(serve, monkeypatch, is_patched):
     assert [name for name in names[2] if name.startswith("x-")] == ["x-b", "x-a"]
 
 
+@pytest.mark.parametrize(
+    "headers",
+    [
+        [("host", "a.test"), ("x-a", "1"), ("Host", "b.test")],
+        [("x-a", "1\x01")],
+        [("x-a", "1\r\nhost: b.test")],
+        [("host", "a.test\n")],
+    ],
+    ids=["two hosts", "control character", "line end", "line end in host"],
+)
+async def test_what_two_servers_could_read_differently_is_not_sent(serve, headers):
+    """Two Host headers, or a control character in a value: an error of ours before a byte of it leaves."""
+    server = await serve(ok)
+    async with seawall.Client() as client:
+        with pytest.raises(httpx.LocalProtocolError) as caught:
+            await client.get(server.url, headers=headers)
+        assert isinstance(caught.value, seawall.InvalidRequest)
+    assert server.requests == []
+
+
 # CONNECT
 
 

@@ -6,6 +6,7 @@ import dataclasses
 import math
 import re
 from collections.abc import Callable
+from fractions import Fraction
 from random import Random
 from typing import Any
 
@@ -227,6 +228,25 @@ def test_huge_and_wrongly_typed_settings(make, error, message):
     """Each has our own message, which names the setting and what it takes."""
     with pytest.raises(error, match=message):
         make()
+
+
+@pytest.mark.parametrize(
+    ("timeouts", "message"),
+    [
+        (5, r'extensions\["timeout"\] must map names to s or None, not 5'),
+        ({"read": "5"}, r"timeout: read must be a number >= 0 s or None, not '5'"),
+        ({"write": True}, r"timeout: write must be a number"),
+        ({"pool": -1}, r"timeout: pool must be >= 0 s or None, not -1"),
+        ({"connect": HUGE}, r"timeout: connect must be >= 0 s or None, not 10{400}$"),
+    ],
+)
+async def test_timeouts_of_one_request(timeouts, message):
+    """They come in its extensions, and are looked at as the client's are."""
+    async with seawall.Client(transport=httpx.MockTransport(lambda request: httpx.Response(200))) as client:
+        with pytest.raises((TypeError, ValueError), match=message):
+            await client.get("http://a.test/", extensions={"timeout": timeouts})
+        for good in ({}, {"read": None}, {"read": 1, "write": 1.5, "pool": math.inf, "connect": Fraction(1, 2)}):
+            assert (await client.get("http://a.test/", extensions={"timeout": good})).status_code == 200
 
 
 @pytest.mark.parametrize("length", ["1", HUGE, True, math.inf], ids=["text", "huge", "bool", "inf"])
