@@ -21,10 +21,9 @@ def mend_connect(transport: httpx.AsyncHTTPTransport) -> None:
     pool = transport._pool
     if not isinstance(pool, httpcore.AsyncHTTPProxy):
         return
-    create = pool.create_connection
 
     def create_connection(origin: httpcore.Origin) -> httpcore.AsyncConnectionInterface:
-        connection = create(origin)
+        connection = type(pool).create_connection(pool, origin)  # looked up now, because tools patch the class
         if b":" in origin.host and hasattr(connection, "_connected"):  # a tunnel, not a forwarding one
             asked = Origin(origin.scheme.decode(), origin.host.decode(), origin.port).authority.encode()
             connection._connection = _Asking(connection._connection, asked)  # type: ignore[attr-defined]

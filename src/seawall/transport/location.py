@@ -19,10 +19,10 @@ def bad_location(request: httpx.Request, response: httpx.Response, error: Except
     What the caller of *request* gets for it, as an httpx.RemoteProtocolError.
 
     Args:
-        error: What httpx or idna said; what it quotes of the URL is left out, because it may be somebody's secret.
+        error: What httpx or idna said; its text is cut where it quotes the URL, because that may be somebody's secret.
     """
     scheme, host, _ = origin_of(request.url)
-    reason = re.sub(r"'.*'", "...", str(error).removeprefix("Invalid URL in location header: "), flags=re.DOTALL)
+    reason = re.split("['\"]", str(error).removeprefix("Invalid URL in location header: "))[0].strip(" :")
     bad = BadAnswer(f"{scheme}://{host}: the answer {response.status_code} has a Location that isn't a URL: {reason}")
     history = response.extensions.get("seawall")
     if isinstance(history, History):
