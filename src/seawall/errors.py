@@ -265,10 +265,13 @@ class WireError(SeawallError):
         is_stale: On a connection from the pool, before a byte of the answer: the server had most likely closed it.
         is_final: By a TLS alert, such as for a client certificate that it wants: asking again gives the same.
         received: Bytes of the response's body that had come; None: it had not begun.
+        death: The same object for every stream that one HTTP/2 connection's end took with it, so that who counts
+            failures can count that end once; None where the error is this exchange's alone.
     """
 
     is_stale: bool = False
     is_final: bool = False
+    death: object | None = None
     received: int | None = None
 
 

@@ -358,6 +358,30 @@ async def by_hand(stack):
     return start
 
 
+@pytest.mark.parametrize("end", ["close", "bad frame"])
+async def test_streams_of_one_connection_die_one_death(client, by_hand, end):
+    """Each stream's error names the same death, another connection's names another; a reset stream names none."""
+
+    async def script(peer: Peer) -> None:
+        numbers = [await peer.request() for _ in range(3)]
+        peer.send(RstStreamFrame(numbers[0], error_code=2))
+        if end == "bad frame":
+            peer.send(DataFrame(numbers[-1] + 2, b"x"))
+        else:
+            peer.writer.close()
+
+    url, once = await by_hand(script), seawall.options(retry=None)
+    deaths = []
+    for _ in range(2):
+        calls = [asyncio.create_task(client.get(url, extensions=once)) for _ in range(3)]
+        reset, *others = await asyncio.gather(*calls, return_exceptions=True)
+        assert isinstance(reset, seawall.BadAnswer)
+        assert reset.death is None
+        assert others[0].death is others[1].death is not None
+        deaths.append(others[0].death)
+    assert deaths[0] is not deaths[1]
+
+
 @pytest.mark.parametrize("pieces", ["one", "two"])
 async def test_answers_that_goaway_promises(client, by_hand, pieces):
     """Streams up to its last one are answered still, though it came first; those above it never happened."""

@@ -68,6 +68,7 @@ class Channel(Waiting):
         self._failure: tuple[type[WireError], str] | None = None
         self._refusal: str | None = None
         self._is_stale = False
+        self._death: object | None = None
         self._begun_at, self._place = 0.0, 0  # how many streams there were then, itself included
         self._progress: Progress
         self._read_timeout: float | None
@@ -304,6 +305,7 @@ class Channel(Waiting):
             origin=self.connection.origin,
             is_stale=self._is_stale and self._progress.is_reused and not self._has_begun,
             is_final=is_disagreement(self.connection.error),
+            death=self._death,
         ) from (cause or self.connection.error)
 
     def _where(self) -> str:
@@ -374,9 +376,9 @@ class Channel(Waiting):
             self._refusal, self._is_stale = why, is_stale
             self._wake()
 
-    def fail(self, kind: type[WireError], text: str, *, is_stale: bool = False) -> None:
+    def fail(self, kind: type[WireError], text: str, *, is_stale: bool = False, death: object | None = None) -> None:
         if self._failure is None and not self._is_complete:
-            self._failure, self._is_stale = (kind, text), is_stale
+            self._failure, self._is_stale, self._death = (kind, text), is_stale, death
             self._wake()
 
 

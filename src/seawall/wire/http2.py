@@ -51,6 +51,8 @@ class Multiplexed(Stream):
         on_room, on_idle: Called with it whenever a stream is over: one of several, and the last.
         known: What is known of the origin, for connections to come.
         max_streams: At once; until the server has said, what is known.
+        death: What the errors of all streams that its end took with it have in common; not itself, which would
+            make a cycle.
         can_fall_back: HTTP/1.1 is spoken here too, if the server asks for it.
         heard_at: When the server last said anything, s.
     """
@@ -68,6 +70,7 @@ class Multiplexed(Stream):
         "_second",
         "address",
         "can_fall_back",
+        "death",
         "ends_at",
         "good_until",
         "h2",
@@ -89,6 +92,7 @@ class Multiplexed(Stream):
         self.keep_for: float | None = None
         self.good_until = self.ends_at = math.inf
         self.heard_at = 0.0
+        self.death: Final = object()
         self.on_room: Callable[[Multiplexed], None] = _nothing
         self.on_idle: Callable[[Multiplexed], None] = _nothing
         config = h2.config.H2Configuration(
@@ -236,7 +240,7 @@ class Multiplexed(Stream):
 
     def _fail_all(self, kind: type[WireError], text: str) -> None:
         for channel in list(self._open):
-            channel.fail(kind, text, is_stale=True)
+            channel.fail(kind, text, is_stale=True, death=self.death)
 
     # What comes
 
@@ -290,7 +294,7 @@ class Multiplexed(Stream):
     def _broken(self, what: str) -> None:
         self._is_leaving = True
         for channel in list(self._open):
-            channel.fail(BadAnswer, what)
+            channel.fail(BadAnswer, what, death=self.death)
         self.flush()  # the GOAWAY that says so
         self.close()
 
