@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
 from typing import Any
 
 import pytest
+from hyperframe.frame import SettingsFrame
 
 import seawall
 from seawall.testing import Request, Server
 from seawall.testing.dns import DNSServer, Name
+
+from .peer import Peer
 
 Make = Callable[..., Awaitable[Any]]
 
@@ -78,3 +82,28 @@ async def dns(stack: AsyncExitStack) -> DNSServer:
 async def client(stack: AsyncExitStack, dns: DNSServer) -> seawall.Client:
     """At the defaults, but asking our DNS server."""
     return await stack.enter_async_context(seawall.Client(dns=seawall.DNS(nameservers=(dns.address,))))
+
+
+@pytest.fixture
+async def by_hand(stack: AsyncExitStack) -> Callable[[Callable[[Peer], Awaitable[None]]], Awaitable[str]]:
+    """Starts a server that speaks with a script, frame by frame, once for each connection; returns its URL."""
+
+    async def start(script: Callable[[Peer], Awaitable[None]]) -> str:
+        async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            peer = Peer(reader, writer)
+            await reader.readexactly(24)
+            peer.send(SettingsFrame(0, settings={3: 100}))
+            try:
+                await script(peer)
+                await reader.read()
+            except (asyncio.IncompleteReadError, OSError):
+                pass
+            finally:
+                writer.close()
+
+        listening = await asyncio.start_server(serve, "127.0.0.1", 0)
+        listening.sockets[0].setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)  # or much has to be sent to fill it
+        stack.callback(listening.close)
+        return f"http://127.0.0.1:{listening.sockets[0].getsockname()[1]}/"
+
+    return start

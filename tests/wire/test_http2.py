@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import socket
 import ssl
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
@@ -28,6 +27,8 @@ from hyperframe.frame import (
 import seawall
 from seawall.testing import FaultServer, no_leaks
 from seawall.wire.versions import Known
+
+from .peer import Peer
 
 pytestmark = pytest.mark.anyio
 
@@ -308,56 +309,6 @@ async def test_nothing_is_left(server):
 # What no step does: frames by hand
 
 
-class Peer:
-    """The server's side of a connection."""
-
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self.reader, self.writer = reader, writer
-        self._encoder = hpack.Encoder()
-
-    async def request(self) -> int:
-        """The number of the next stream that is begun."""
-        while True:
-            frame, size = Frame.parse_frame_header(memoryview(await self.reader.readexactly(9)))
-            await self.reader.readexactly(size)
-            if isinstance(frame, HeadersFrame):
-                return frame.stream_id
-
-    def head(self, stream: int, *fields: tuple[str, str], is_end: bool = False) -> HeadersFrame:
-        frame = HeadersFrame(stream, self._encoder.encode([(":status", "200"), *fields]), flags=["END_HEADERS"])
-        if is_end:
-            frame.flags.add("END_STREAM")
-        return frame
-
-    def send(self, *frames: Frame) -> None:
-        self.writer.write(b"".join(frame.serialize() for frame in frames))
-
-
-@pytest.fixture
-async def by_hand(stack):
-    """A server that speaks with *script*, once for each connection; returns its URL."""
-
-    async def start(script) -> str:
-        async def serve(reader, writer) -> None:
-            peer = Peer(reader, writer)
-            await reader.readexactly(24)
-            peer.send(SettingsFrame(0, settings={3: 100}))
-            try:
-                await script(peer)
-                await reader.read()
-            except (asyncio.IncompleteReadError, OSError):
-                pass
-            finally:
-                writer.close()
-
-        listening = await asyncio.start_server(serve, "127.0.0.1", 0)
-        listening.sockets[0].setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)  # or much has to be sent to fill it
-        stack.callback(listening.close)
-        return f"http://127.0.0.1:{listening.sockets[0].getsockname()[1]}/"
-
-    return start
-
-
 @pytest.mark.parametrize("end", ["close", "bad frame"])
 async def test_streams_of_one_connection_die_one_death(client, by_hand, end):
     """Each stream's error names the same death, another connection's names another; a reset stream names none."""
@@ -567,7 +518,7 @@ async def test_padding_is_given_back(client, by_hand):
         number = await peer.request()
         peer.send(peer.head(number))
         for _ in range(5000):
-            peer.send(DataFrame(number, b"", pad_length=255, flags=["PADDED"]), DataFrame(number, b"x"))
+            peer.send(DataFrame(number, b"x", pad_length=255, flags=["PADDED"]))
         peer.send(DataFrame(number, b"", flags=["END_STREAM"]))
 
     assert len((await client.get(await by_hand(script))).content) == 5000

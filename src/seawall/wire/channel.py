@@ -8,7 +8,7 @@ it did nothing of counts as never sent, unless its answer had begun. Source: RFC
 
 from __future__ import annotations
 
-import contextlib
+import asyncio
 from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
@@ -20,6 +20,7 @@ from ..errors import (
     ConnectionLost,
     InvalidRequest,
     ReadTimeout,
+    ResponseTooLarge,
     SendFailed,
     StreamRefused,
     WireError,
@@ -27,7 +28,7 @@ from ..errors import (
 )
 from ..events import Phase, Progress
 from ..origin import Address, Origin
-from .answer import MAX_INTERIM, Head
+from .answer import MAX_HEAD, MAX_HEADERS, MAX_INTERIM, Head
 from .fields import request_fields, wrong_field
 from .message import CONTINUE_TIMEOUT, SLICE, Message, slices
 from .stream import is_disagreement
@@ -40,7 +41,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Channel"]
 
-DOUBT_AFTER: Final = 0.1  # s of silence; less is a round trip, and says nothing
+MAX_PARTS: Final = 1024  # of a body that nobody has taken; then they are joined, for each costs 40 B or more
 
 
 class Channel(Waiting):
@@ -49,6 +50,7 @@ class Channel(Waiting):
 
     Attributes:
         number: h2's stream id; None before it has one.
+        is_complete: The answer's end has come.
     """
 
     is_upgraded = False
@@ -64,7 +66,8 @@ class Channel(Waiting):
         self._owed = 0  # B that came and were not taken yet
         self._size = self._interims = 0
         self._is_head = False
-        self._is_complete = self._is_sent = self._is_continued = self._is_held = False
+        self._head_size = 0  # B of headers, those of interim answers included
+        self.is_complete = self._is_sent = self._is_continued = self._is_held = False
         self._failure: tuple[type[WireError], str] | None = None
         self._refusal: str | None = None
         self._is_stale = False
@@ -80,6 +83,11 @@ class Channel(Waiting):
     @property
     def address(self) -> Address | None:
         return self.connection.address
+
+    @property
+    def is_awaited(self) -> bool:
+        """More of the answer is to come, and of use."""
+        return not (self.is_complete or self._failure or self._refusal)
 
     @property
     def extensions(self) -> dict[str, Any]:
@@ -118,35 +126,40 @@ class Channel(Waiting):
 
     def whole(self) -> bytes | None:
         """The response's body, if all of it is there already."""
-        return self._take() if self._is_complete and self._failure is None else None
+        return self._take() if self.is_complete and self._failure is None else None
 
     async def body(self) -> AsyncIterator[bytes]:
-        """The parts of the response's body, as they come. Raises WireError."""
+        """
+        The parts of the response's body, as they come.
+
+        Raises:
+            WireError: By what failed; a ConnectionLost where another task closed the response meanwhile.
+            RuntimeError: Another task waits for a part already.
+        """
         while True:
             if self._parts:
                 part = self._take()
                 self._progress.reached(Phase.BODY)
                 yield part
-            elif self._is_complete:
+            elif self.is_complete:
                 return
             else:
                 await self._receive()
 
     def finish(self) -> None:
         """After the body, or instead of its rest: the server need not go on with what is not over."""
+        if self.is_closed:
+            return
+        self.is_closed = True
         connection, number = self.connection, self.number
         self._stop_timer()
-        if not self.is_closed:
-            self.is_closed = True
-            self.fail(ConnectionLost, "closed on this side")  # for another task that reads it
+        self.fail(ConnectionLost, "the response was closed while it was read")  # for another task that reads it
         if number is not None and not connection.is_closed:
             connection.take(number, self._owed)
             self._owed = 0
-            if not (self._is_complete and self._is_sent):
-                if connection.heard_at < self._begun_at < self._loop.time() - DOUBT_AFTER:
-                    connection.doubt()
-                with contextlib.suppress(h2.exceptions.H2Error):  # it is closed already
-                    connection.h2.reset_stream(number, h2.errors.ErrorCodes.CANCEL)
+            if not (self.is_complete and self._is_sent):
+                connection.given_up(self._begun_at)
+                connection.reset(number)
             connection.flush()
         connection.release(self)
 
@@ -215,6 +228,7 @@ class Channel(Waiting):
             self._refuse(str(error), is_stale=connection.max_streams > 0)
         except h2.exceptions.ProtocolError as error:
             raise InvalidRequest(f"{message.origin}: HTTP/2 can't carry this request: {error}") from error
+        connection.chatter.asked()
         self._is_sent = not has_body
         self._progress.reached(Phase.SENDING)
         connection.flush()
@@ -250,6 +264,7 @@ class Channel(Waiting):
             room = min(state.local_flow_control_window(self.number), state.max_outbound_frame_size, SLICE)
             if room > 0 and connection._can_write:
                 state.send_data(self.number, part[begin : begin + room])
+                connection.chatter.uploaded(room)
                 connection.flush()
                 begin, expires_at = begin + room, None
                 continue
@@ -280,7 +295,14 @@ class Channel(Waiting):
             self._refuse(self._refusal, is_stale=self._is_stale)
         if self._failure is not None:
             self._raise(*self._failure)
-        if not await self._wait(self._read_timeout):
+        began_at = self._loop.time()
+        try:
+            has_come = await self._wait(self._read_timeout)
+        except asyncio.CancelledError:
+            self.connection.given_up(began_at)
+            raise
+        if not has_come:
+            self.connection.silent(began_at)
             self._raise(ReadTimeout, f"nothing came for {self._read_timeout:g} s")
 
     def _take(self) -> bytes:
@@ -320,6 +342,10 @@ class Channel(Waiting):
 
     def got_head(self, fields: list[tuple[bytes, bytes]]) -> None:
         """Of the answer, or of an interim one."""
+        self._head_size += sum(len(name) + len(value) + 4 for name, value in fields)
+        if self._head_size > MAX_HEAD or len(fields) > MAX_HEADERS:
+            self.fail(ResponseTooLarge, f"headers of more than {MAX_HEAD} bytes, or more than {MAX_HEADERS} of them")
+            return
         pseudo = {name: value for name, value in fields if name[:1] == b":"}
         status = pseudo.get(b":status", b"")
         if not (len(status) == 3 and status.isdigit() and status[:1] != b"0"):
@@ -344,6 +370,8 @@ class Channel(Waiting):
         if data:
             self._size += len(data)
             self._parts.append(data)
+            if len(self._parts) >= MAX_PARTS:
+                self._parts = [b"".join(self._parts)]
             self._wake()
 
     def got_end(self) -> None:
@@ -353,7 +381,7 @@ class Channel(Waiting):
         if said is not None and said != b"%d" % self._size:
             self.fail(BadAnswer, f"a body of {self._size} bytes, where content-length says {said!r}")
         else:
-            self._is_complete = True
+            self.is_complete = True
             self._wake()
 
     def got_reset(self, code: int) -> None:
@@ -366,7 +394,7 @@ class Channel(Waiting):
         elif self.connection.falls_back(code):
             self.connection.retire()
             self.refuse("HTTP_1_1_REQUIRED", is_stale=True)
-        elif not self._is_complete:
+        elif not self.is_complete:
             self.fail(BadAnswer, f"the stream was reset: {_name(code)}")
 
     def refuse(self, why: str, *, is_stale: bool) -> None:
@@ -377,7 +405,7 @@ class Channel(Waiting):
             self._wake()
 
     def fail(self, kind: type[WireError], text: str, *, is_stale: bool = False, death: object | None = None) -> None:
-        if self._failure is None and not self._is_complete:
+        if self._failure is None and not self.is_complete:
             self._failure, self._is_stale, self._death = (kind, text), is_stale, death
             self._wake()
 

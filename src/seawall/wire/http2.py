@@ -3,12 +3,14 @@ One HTTP/2 connection: h2 keeps the protocol's state, and what comes is given to
 
 Rules: a connection that goes away takes no new stream, and ends with its last one; what its GOAWAY promises is waited
 for. One that says nothing is asked by PING before it is used again. Frames are given to h2 one by one, for of what
-comes in one piece with a bad one it loses all; never a GOAWAY, after which it takes nothing more. Source: RFC 9113.
+comes in one piece with a bad one it loses all; never a GOAWAY, after which it takes nothing more. A server can't keep
+the event loop busy, because it has only so many frames a turn, and only so many that carry nothing. Source: RFC 9113.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import math
 import select
 from collections.abc import Callable
@@ -22,10 +24,12 @@ import h2.events
 import h2.exceptions
 import h2.settings
 
-from ..errors import BadAnswer, ConnectionLost, WireError
+from ..errors import BadAnswer, ConnectionLost, ResponseTooLarge, WireError
 from ..origin import Address, Origin
 from .answer import MAX_HEAD
 from .channel import Channel
+from .chatter import Chatter
+from .fields import TABLE_SIZE, Decoder, Encoder
 from .stream import Stream
 from .versions import Known
 
@@ -33,13 +37,17 @@ __all__ = ["Channel", "Multiplexed"]
 
 STREAM_WINDOW: Final = 1024 * 1024  # B of body that nobody has taken yet; the server then waits
 CONNECTION_WINDOW: Final = 2**30  # B; Go's: streams that nobody reads are not to hold up the others
-MAX_CONTROLS: Final = 2000  # a second; frames that carry nothing are to keep nobody busy (nghttp2 has 10,000 unsent)
+TURN: Final = 256  # frames between two turns of the loop: about 5 ms
+TURN_HEADERS: Final = 64  # B of headers that take as long as a frame
+MAX_UNSENT: Final = 64 * 1024  # B of replies to a server that reads none; as much as asyncio holds before it says stop
+DOUBT_AFTER: Final = 0.1  # s of silence; less is a round trip, and says nothing
+SILENT_FOR: Final = 1.0  # s in which what was silent takes no stream, so that a retry goes elsewhere
 FULL_FOR: Final = 0.1  # s; a retry is not to be refused by the same one
 PROBE_TIMEOUT: Final = 5.0  # s; httpx's connect timeout, after which a dead host would have been given up
 
-DATA, HEADERS, GOAWAY, WINDOW_UPDATE, CONTINUATION = 0x0, 0x1, 0x7, 0x8, 0x9  # frame types; section 6
-END_STREAM: Final = 0x1  # flag; section 6.1
-CARRYING: Final = frozenset((DATA, HEADERS, WINDOW_UPDATE, CONTINUATION))
+DATA, HEADERS, RST_STREAM, SETTINGS, GOAWAY, CONTINUATION = 0x0, 0x1, 0x3, 0x4, 0x7, 0x9  # frame types; section 6
+END_STREAM, PADDED = 0x1, 0x8  # flags; section 6.1
+KNOWN_SETTINGS: Final = frozenset(code.to_bytes(2, "big") for code in h2.settings.SettingCodes)
 GONE: Final = getattr(select, "POLLRDHUP", 0) | getattr(select, "POLLHUP", 0) | getattr(select, "POLLERR", 0)
 
 
@@ -58,18 +66,22 @@ class Multiplexed(Stream):
     """
 
     __slots__ = (
+        "_block",
+        "_carried_at",
         "_channels",
-        "_controls",
         "_data",
         "_full_until",
         "_has_ended",
         "_is_begun",
         "_is_leaving",
+        "_is_paused",
         "_open",
         "_probe",
-        "_second",
+        "_turn",
+        "_unsent",
         "address",
         "can_fall_back",
+        "chatter",
         "death",
         "ends_at",
         "good_until",
@@ -101,13 +113,17 @@ class Multiplexed(Stream):
             validate_inbound_headers=False,  # a bad header is its stream's matter, and h2 would end the connection
         )
         self.h2 = h2.connection.H2Connection(config)
+        self.h2.encoder, self.h2.decoder = Encoder(), Decoder()
+        self.chatter: Final = Chatter()
         self._data = bytearray()
         self._channels: dict[int, Channel] = {}
         self._open: dict[Channel, None] = {}
         self._probe: asyncio.TimerHandle | None = None  # runs while a PING is unanswered
-        self._controls, self._second = 0, 0.0
+        self._block = self._unsent = 0  # B of the headers that come; of replies that are not sent yet
         self._full_until = 0.0
-        self._is_begun = self._is_leaving = self._has_ended = False
+        self._carried_at = 0.0  # when a part of an answer came last
+        self._turn: asyncio.Handle | None = None  # the next one, where more has come than one may take
+        self._is_begun = self._is_leaving = self._is_paused = self._has_ended = False
 
     def __repr__(self) -> str:
         state = "closed" if self.is_closed else "leaving" if self._is_leaving else "open"
@@ -121,8 +137,9 @@ class Multiplexed(Stream):
             codes.ENABLE_PUSH: 0,
             codes.INITIAL_WINDOW_SIZE: STREAM_WINDOW,
             codes.MAX_HEADER_LIST_SIZE: MAX_HEAD,
+            codes.HEADER_TABLE_SIZE: TABLE_SIZE,
         }
-        self.h2.decoder.max_header_list_size = MAX_HEAD  # which h2 sets when a changed value is acknowledged only
+        self.h2.decoder.max_header_list_size = 2**31  # its stream says what is too large, for h2 ends the connection
         self.h2.local_settings = h2.settings.Settings(client=True, initial_values=ours)
         self.h2.initiate_connection()
         self.h2.increment_flow_control_window(CONNECTION_WINDOW - self.h2.inbound_flow_control_window)
@@ -154,15 +171,23 @@ class Multiplexed(Stream):
         self._open[channel] = None
         return channel
 
-    def doubt(self) -> None:
-        """
-        Nothing has come since a stream began that is given up now: ask whether anybody is there still.
+    def given_up(self, since: float) -> None:
+        """A stream was, which has waited since then: if nothing at all came meanwhile, ask whether anybody is there."""
+        if self.heard_at <= since < self._loop.time() - DOUBT_AFTER:
+            self._doubt()
 
-        Until there is an answer there is no room on it; without one within `PROBE_TIMEOUT` it is over.
-        """
+    def silent(self, since: float) -> None:
+        """A stream has waited as long as it may: if no answer made progress, the next attempt goes elsewhere."""
+        if self._carried_at <= since:
+            self._full_until = max(self._full_until, self._loop.time() + SILENT_FOR)
+            self._doubt()
+
+    def _doubt(self) -> None:
+        """Until a PING is answered, there is no room on it; without an answer within `PROBE_TIMEOUT` it is over."""
         if self._probe is None and self.is_usable:
             self._probe = self._loop.call_later(PROBE_TIMEOUT, self.retire, context=Context())
             self.h2.ping(b"seawall?")
+            self.flush()
 
     def _believe(self) -> None:
         if self._probe is not None:
@@ -200,6 +225,13 @@ class Multiplexed(Stream):
         self._channels[number] = channel
         return number
 
+    def reset(self, number: int) -> None:
+        """Give a stream up: the server need not go on with it."""
+        with contextlib.suppress(h2.exceptions.H2Error):  # it is closed already
+            window = self.h2.remote_flow_control_window(number)
+            self.h2.reset_stream(number, h2.errors.ErrorCodes.CANCEL)
+            self.chatter.abandoned(window)
+
     def release(self, channel: Channel) -> None:
         """It is over."""
         if channel.number is not None:
@@ -218,27 +250,42 @@ class Multiplexed(Stream):
         self._data += data
         self.heard_at = self._loop.time()
         self._believe()
-        if self._is_begun:
+        if self._is_begun and self._turn is None:
             self._read()
 
     def resume_writing(self) -> None:
         super().resume_writing()
+        self._unsent = 0
         self._wake_all()
 
     def _wake_all(self) -> None:
         for channel in self._open:
             channel.wake()
 
+    def close(self) -> None:
+        """Now: what came is not looked at any more."""
+        self._data.clear()
+        if self._turn is not None:
+            self._turn.cancel()
+            self._turn = None
+        super().close()
+
     def _ended(self) -> None:
         self._has_ended = True
-        self._fail_all(BadAnswer, "Server disconnected")
+        if self._turn is None:
+            self._fail_all()
 
     def _closed(self) -> None:
         self._believe()
-        self._fail_all(ConnectionLost, str(self.error or "closed on this side"))
+        if self._turn is None:
+            self._fail_all()
         super()._closed()
 
-    def _fail_all(self, kind: type[WireError], text: str) -> None:
+    def _fail_all(self) -> None:
+        """Since the connection is over: the server closed it, or it broke."""
+        is_clean = self._has_ended and self.error is None
+        kind: type[WireError] = BadAnswer if is_clean else ConnectionLost
+        text = "Server disconnected" if is_clean else str(self.error or "closed on this side")
         for channel in list(self._open):
             channel.fail(kind, text, is_stale=True, death=self.death)
 
@@ -250,39 +297,101 @@ class Multiplexed(Stream):
 
         A GOAWAY is kept from h2, which would take nothing more after it, the answers that it promises included.
         """
-        data = self._data
-        while len(data) >= 9 and not self.is_closed:
-            size = 9 + int.from_bytes(data[:3], "big")
-            if size - 9 > self.h2.max_inbound_frame_size:
-                self._broken(f"a frame of {size - 9} bytes")
+        data, at, done = self._data, 0, 0
+        while len(data) - at >= 9:
+            size = int.from_bytes(data[at : at + 3], "big")
+            if size > self.h2.max_inbound_frame_size:
+                self._broken(f"a frame of {size} bytes")
                 return
-            if len(data) < size:
+            if len(data) - at < 9 + size:
                 break
-            frame = bytes(data[:size])
-            del data[:size]
-            is_empty = size == 9 and not frame[4] & END_STREAM
-            if (is_empty or frame[3] not in CARRYING) and self._is_flood():
-                self._broken(f"more than {MAX_CONTROLS} frames a second that carry nothing")
+            if done >= TURN:
+                self._turn = self._loop.call_soon(self._go_on, context=Context())
+                break
+            frame = bytes(data[at : at + 9 + size])
+            at += 9 + size
+            if not self._is_bearable(frame):
                 return
-            if frame[3] == GOAWAY and size >= 17:
+            done += 1 + (size // TURN_HEADERS if frame[3] in (HEADERS, CONTINUATION) else 0)
+            if frame[3] == GOAWAY and size >= 8:
                 self._going_away(int.from_bytes(frame[9:13], "big") & 0x7FFFFFFF, int.from_bytes(frame[13:17], "big"))
                 continue
             try:
-                events = self.h2.receive_data(frame)
+                events = self.h2.receive_data(_known(frame) if frame[3] == SETTINGS else frame)
+            except h2.exceptions.DenialOfServiceError as error:
+                self._too_large(_number(frame), str(error))
+                return
             except h2.exceptions.H2Error as error:
                 self._broken(str(error) or type(error).__name__)
                 return
             for event in events:
                 self._handle(event)
-        self.flush()
+        del data[:at]
+        self._pause(is_wanted=self._turn is not None)
+        self._reply()
 
-    def _is_flood(self) -> bool:
-        self._controls += 1
-        if self._controls > MAX_CONTROLS:
-            is_new_second = self.heard_at - self._second > 1.0
-            self._controls, self._second = 0, self.heard_at
-            return not is_new_second
-        return False
+    def _go_on(self) -> None:
+        """The next turn."""
+        self._turn = None
+        self._read()
+        if self._turn is None and self._has_ended:
+            self._fail_all()
+
+    def _pause(self, *, is_wanted: bool) -> None:
+        """Take no more from the server until it is that far, or do."""
+        if is_wanted != self._is_paused and self._transport is not None and not self.is_closed:
+            self._is_paused = is_wanted
+            if is_wanted:
+                self._transport.pause_reading()
+            else:
+                self._transport.resume_reading()
+
+    def _reply(self) -> None:
+        """Send what h2 says to what came."""
+        data = self.h2.data_to_send()
+        if not data or self._transport is None or self.is_closed:
+            return
+        if not self._can_write:
+            self._unsent += len(data)
+            if self._unsent > MAX_UNSENT:
+                self._broken(f"it makes us answer, and took none of the last {MAX_UNSENT} bytes")
+                return
+        self._transport.write(data)
+
+    def _is_bearable(self, frame: bytes) -> bool:
+        """Whether the server may send it still: else the connection is over."""
+        kind, number = frame[3], _number(frame)
+        cost = self._cost(kind, frame, self._channels.get(number))
+        if cost == 0:
+            self._carried_at = self.heard_at
+        elif self.chatter.is_too_much(cost, self._loop.time(), is_idle=not self._open):
+            self.h2.close_connection(h2.errors.ErrorCodes.ENHANCE_YOUR_CALM)
+            self._broken("too many frames that carry nothing")
+            return False
+        if kind in (HEADERS, CONTINUATION):
+            self._block = len(frame) + (self._block if kind == CONTINUATION else 0)
+            if self._block > MAX_HEAD:
+                self._too_large(number, f"headers of more than {MAX_HEAD} bytes")
+                return False
+        return True
+
+    def _cost(self, kind: int, frame: bytes, channel: Channel | None) -> int:
+        """How many frames that carry nothing it counts for; 0 where it is a part of an answer."""
+        size = len(frame) - 9
+        if kind == DATA:
+            carried = size - 1 - frame[9] if size and frame[4] & PADDED else size
+            if channel is None or channel.is_complete:
+                if carried > 0 and self.chatter.is_late(carried):
+                    return 0
+            elif carried > 0 or frame[4] & END_STREAM:
+                return 0
+        elif kind in (HEADERS, CONTINUATION, RST_STREAM):
+            if channel is not None and channel.is_awaited:
+                return 0
+            return 1 + size // 128
+        elif kind == SETTINGS:
+            return 1 + size // 6
+        return 1 + size // 256
 
     def _going_away(self, last: int, code: int) -> None:
         self.falls_back(code)
@@ -297,6 +406,12 @@ class Multiplexed(Stream):
             channel.fail(BadAnswer, what, death=self.death)
         self.flush()  # the GOAWAY that says so
         self.close()
+
+    def _too_large(self, number: int, what: str) -> None:
+        """One stream's headers, without which those of the others can't be decoded (RFC 9113 section 4.3)."""
+        if (channel := self._channels.get(number)) is not None:
+            channel.fail(ResponseTooLarge, what, death=self.death)
+        self._broken(f"stream {number}: {what}")
 
     def _handle(self, event: h2.events.Event) -> None:
         match event:
@@ -331,6 +446,18 @@ class Multiplexed(Stream):
         """So many bytes of body were taken, or nobody is going to: the server may send as many more."""
         if size and not self.is_closed:
             self.h2.acknowledge_received_data(size, number)
+
+
+def _number(frame: bytes) -> int:
+    """The stream that it is for."""
+    return int.from_bytes(frame[5:9], "big") & 0x7FFFFFFF
+
+
+def _known(frame: bytes) -> bytes:
+    """SETTINGS without those that nobody knows: they are to be ignored (RFC 9113 section 6.5.2), and h2 keeps them."""
+    settings = [frame[at : at + 6] for at in range(9, len(frame), 6)]
+    known = b"".join(each for each in settings if each[:2] in KNOWN_SETTINGS or len(each) < 6)
+    return len(known).to_bytes(3, "big") + frame[3:9] + known
 
 
 def _nothing(_: Multiplexed) -> None:
