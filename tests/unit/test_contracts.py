@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import inspect
 import io
+import weakref
 
 import h2.config
 import h2.connection
+import hpack
 import httpcore
 import httpx
 import pytest
@@ -126,8 +128,12 @@ def test_patch_switches_the_short_way_off(monkeypatch, name):
     assert plain.is_untouched(type("Own", (seawall.Client,), {})(), seawall.Client)
 
 
-def test_private_name_of_h2():
-    """Where it keeps the length that a response says it has, which is ours to check."""
+def test_private_names_of_h2():
+    """
+    Where it keeps the length that a response says it has, which is ours to check, and what it holds itself by.
+
+    Header compression is replaceable, and its names are there.
+    """
     client, server = (h2.connection.H2Connection(h2.config.H2Configuration(client_side=side)) for side in (True, False))
     for connection in (client, server):
         connection.initiate_connection()
@@ -143,6 +149,15 @@ def test_private_name_of_h2():
     server.send_data(1, b"ok", end_stream=True)
     client.receive_data(server.data_to_send())
     assert client.decoder.max_header_list_size
+    assert isinstance(client.encoder, hpack.Encoder)
+    assert isinstance(client.decoder, hpack.Decoder)
+    assert client.encoder.table_size_changes == []
+    assert client.encoder.header_table.maxsize == client.encoder.header_table_size == 4096
+    assert hpack.hpack.decode_integer(memoryview(b"\xff\x01"), 7) == (128, 2)
+    is_freed = weakref.ref(client)
+    client._frame_dispatch_table.clear()
+    del client, connection
+    assert is_freed() is None
 
 
 def test_nobody_has_patched_anything():

@@ -29,8 +29,8 @@ class Peer:
             pass
         return frame.stream_id
 
-    def head(self, stream: int, *fields: tuple[str, str], is_end: bool = False) -> HeadersFrame:
-        frame = HeadersFrame(stream, self._encoder.encode([(":status", "200"), *fields]), flags=["END_HEADERS"])
+    def head(self, stream: int, *fields: tuple[str, str], status: str = "200", is_end: bool = False) -> HeadersFrame:
+        frame = HeadersFrame(stream, self._encoder.encode([(":status", status), *fields]), flags=["END_HEADERS"])
         if is_end:
             frame.flags.add("END_STREAM")
         return frame

@@ -359,19 +359,215 @@ async def test_answers_that_goaway_promises(client, by_hand, pieces):
     assert client.stats().connections == 0
 
 
-async def test_answer_before_the_request_is_all_sent(client, by_hand):
-    """A 413 while the window is full is a 413; the rest isn't sent, whether the server says so or not."""
+@pytest.mark.parametrize("code", [0, 8, None])
+async def test_answer_that_refuses_the_rest_of_the_request(client, by_hand, code):
+    """A 413 while the window is full is a 413; the rest isn't sent, whether the server resets the stream or not."""
+    seen: list[Frame] = []
 
     async def script(peer: Peer) -> None:
-        for code in (0, None):
+        for _ in range(2):
             number = await peer.request()
-            peer.send(peer.head(number, ("content-length", "2")), DataFrame(number, b"no", flags=["END_STREAM"]))
+            head = peer.head(number, ("content-length", "2"), status="413")
+            peer.send(head, DataFrame(number, b"no", flags=["END_STREAM"]))
             if code is not None:
                 peer.send(RstStreamFrame(number, error_code=code))
+            else:
+                while not isinstance(frame := await peer.frame(), RstStreamFrame):
+                    seen.append(frame)
 
     url = await by_hand(script)
     for _ in range(2):
-        assert (await client.post(url, content=b"x" * 200_000)).text == "no"
+        response = await client.post(url, content=b"x" * 200_000)
+        assert (response.status_code, response.text) == (413, "no")
+    assert sum(len(frame.data) for frame in seen if isinstance(frame, DataFrame)) <= 2 * 65_535
+    assert client.stats().connections == 1
+
+
+class Uploaded:
+    """A body without an end, that says when it is stopped."""
+
+    def __init__(self) -> None:
+        self.is_stopped = asyncio.Event()
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        try:
+            while True:
+                yield b"x" * 1000
+                await asyncio.sleep(0)
+        finally:
+            self.is_stopped.set()
+
+
+async def take(peer: Peer, size: int) -> None:
+    """So many bytes of uploads, giving the windows back."""
+    while size > 0:
+        frame = await peer.frame()
+        if isinstance(frame, DataFrame) and frame.data:
+            size -= len(frame.data)
+            peer.send(*(WindowUpdateFrame(each, window_increment=len(frame.data)) for each in (0, frame.stream_id)))
+
+
+@pytest.mark.parametrize("is_traced", [False, True])
+@pytest.mark.parametrize("is_iterated", [False, True])
+async def test_early_answer_does_not_end_the_upload(client, by_hand, is_iterated, is_traced):
+    """Its head is handed over at once; the server gets all of the request, and the answer's end comes after that."""
+    is_answered = asyncio.Event()
+    steps = []
+
+    async def script(peer: Peer) -> None:
+        number = await peer.request()
+        peer.send(peer.head(number), DataFrame(number, b"early"))
+        await is_answered.wait()
+        await take(peer, 300_000)
+        peer.send(DataFrame(number, b" late", flags=["END_STREAM"]))
+
+    async def parts() -> AsyncIterator[bytes]:
+        for _ in range(30):
+            yield b"x" * 10_000
+
+    async def note(name: str, info: object) -> None:
+        steps.append(name)
+
+    content = parts() if is_iterated else b"x" * 300_000
+    extensions = {"trace": note} if is_traced else {}
+    async with client.stream("POST", await by_hand(script), content=content, extensions=extensions) as response:
+        is_answered.set()
+        assert await response.aread() == b"early late"
+    assert client.stats().connections == 1
+    if is_traced:
+        assert [step for step in steps if step.startswith("http2") and "body" in step] == [
+            f"http2.{what}_body.{when}"
+            for what in ("send_request", "receive_response")
+            for when in ("started", "complete")
+        ]
+
+
+async def test_stream_is_open_until_both_sides_have_ended(client, by_hand):
+    """A complete answer is handed over once the request is all sent; until then its permit is held."""
+    goes_on, is_complete = asyncio.Event(), asyncio.Event()
+
+    async def script(peer: Peer) -> None:
+        number = await peer.request()
+        peer.send(peer.head(number), DataFrame(number, b"ok", flags=["END_STREAM"]))
+        await peer.is_answered()
+        is_complete.set()
+        await take(peer, 1000)  # the others came before the answer to the PING
+        await peer.request()
+        peer.send(peer.head(number + 2, is_end=True))
+
+    async def parts() -> AsyncIterator[bytes]:
+        yield b"x" * 1000
+        await goes_on.wait()
+        yield b"x" * 1000
+
+    url = await by_hand(script)
+    post = asyncio.create_task(client.post(url, content=parts()))
+    await is_complete.wait()
+    (connection,) = client._shared.wire.pool._open
+    assert connection.streams == 1
+    assert [origin.in_flight for origin in client.stats().origins.values()] == [1]
+    assert not post.done()
+    goes_on.set()
+    assert (await post).text == "ok"
+    assert connection.streams == 0
+    assert (await client.get(url, extensions=seawall.options(retry=None))).status_code == 200
+
+
+@pytest.mark.parametrize("end", ["aclose", "cancel", "deadline", "reset", "connection"])
+async def test_what_ends_an_upload_beside_its_answer(by_hand, end):
+    """Whoever ends the response; the iterator is closed, and nothing is left."""
+    body, is_reset, has_head = Uploaded(), asyncio.Event(), asyncio.Event()
+
+    async def script(peer: Peer) -> None:
+        number = await peer.request()
+        peer.send(peer.head(number), DataFrame(number, b"early"))
+        if end in ("connection", "reset"):
+            await has_head.wait()
+        if end == "connection":
+            peer.writer.close()
+            return
+        if end == "reset":
+            peer.send(RstStreamFrame(number, error_code=2))
+        else:
+            while not isinstance(await peer.frame(), RstStreamFrame):
+                pass
+        is_reset.set()
+
+    async def call() -> None:
+        if end == "deadline":
+            await client.post(url, content=body, extensions=seawall.options(deadline=0.1))
+        async with client.stream("POST", url, content=body) as response:
+            assert response.status_code == 200
+            has_head.set()
+            if end == "aclose":
+                return
+            async for _ in response.aiter_raw():
+                if end == "cancel":
+                    asyncio.current_task().cancel()
+
+    url = await by_hand(script)
+    async with no_leaks(), seawall.Client(http1=False, http2=True, retry=None, breaker=None) as client:
+        (result,) = await asyncio.gather(asyncio.create_task(call()), return_exceptions=True)
+        kinds = {"cancel": asyncio.CancelledError, "deadline": seawall.DeadlineExceeded, "aclose": type(None)}
+        assert isinstance(result, kinds.get(end, seawall.WireError))
+        await body.is_stopped.wait()
+        assert [origin.in_flight for origin in client.stats().origins.values()] == [0]
+        if end != "connection":
+            await is_reset.wait()
+            assert client.stats().connections == 1
+
+
+async def test_error_of_the_callers_body_beside_its_answer(client, by_hand):
+    """Is raised by the read, and the stream is reset."""
+    goes_on, is_reset = asyncio.Event(), asyncio.Event()
+
+    async def script(peer: Peer) -> None:
+        number = await peer.request()
+        peer.send(peer.head(number), DataFrame(number, b"early"))
+        while not isinstance(await peer.frame(), RstStreamFrame):
+            pass
+        is_reset.set()
+
+    async def parts() -> AsyncIterator[bytes]:
+        yield b"x"
+        await goes_on.wait()
+        raise KeyError("mine")
+
+    async with client.stream("POST", await by_hand(script), content=parts()) as response:
+        goes_on.set()
+        with pytest.raises(KeyError, match="mine"):
+            await response.aread()
+    await is_reset.wait()
+
+
+async def test_write_timeout_after_a_complete_answer(client, by_hand):
+    """A server that has answered and takes no more: the answer counts, and the stream is reset."""
+    is_reset = asyncio.Event()
+
+    async def script(peer: Peer) -> None:
+        peer.send(peer.head(await peer.request(), is_end=True))
+        while not isinstance(await peer.frame(), RstStreamFrame):
+            pass
+        is_reset.set()
+
+    timeout = httpx.Timeout(5, write=0.05)
+    response = await client.post(await by_hand(script), content=b"x" * 200_000, timeout=timeout)
+    assert response.status_code == 200
+    await is_reset.wait()
+    assert client.stats().connections == 1
+
+
+async def test_reset_without_error_after_a_complete_answer(client, by_hand):
+    """The server wants no more of the request, and the answer counts (RFC 9113 section 8.1)."""
+    body = Uploaded()
+
+    async def script(peer: Peer) -> None:
+        number = await peer.request()
+        peer.send(peer.head(number, is_end=True), RstStreamFrame(number, error_code=0))
+
+    assert (await client.post(await by_hand(script), content=body)).status_code == 200
+    await body.is_stopped.wait()
+    assert client.stats().connections == 1
 
 
 @pytest.mark.parametrize(

@@ -1,15 +1,18 @@
 """
 One stream of an HTTP/2 connection: an exchange, with its own time limits and its own window.
 
-Rules: what befalls it is no other stream's matter. Given up before its end, it is reset, so the server stops; if
-nothing at all has come on the connection meanwhile, that is asked whether anybody is there still. What the server says
-it did nothing of counts as never sent, unless its answer had begun. Source: RFC 9113.
+Rules: what befalls it is no other stream's matter. An answer of 300 or more, or the server's RST_STREAM, ends the
+upload; an answer below 300 lets the rest be sent beside it, and the stream is open until both sides have ended. Given
+up before its end, it is reset, so the server stops; if nothing at all has come on the connection meanwhile, that is
+asked whether anybody is there still. What the server says it did nothing of counts as never sent, unless its answer had
+begun. Source: RFC 9113.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 import h2.errors
@@ -41,6 +44,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Channel"]
 
+REFUSED: Final = 300  # a status from which on the server wants no more of the request
 MAX_PARTS: Final = 1024  # of a body that nobody has taken; then they are joined, for each costs 40 B or more
 
 
@@ -54,7 +58,7 @@ class Channel(Waiting):
     """
 
     is_upgraded = False
-    upload: Upload | None = None
+    upload: Upload | None = None  # the body, where that is not sent at once
     name = "http2"
 
     def __init__(self, connection: Multiplexed) -> None:
@@ -67,10 +71,11 @@ class Channel(Waiting):
         self._size = self._interims = 0
         self._is_head = False
         self._head_size = 0  # B of headers, those of interim answers included
-        self.is_complete = self._is_sent = self._is_continued = self._is_held = False
+        self.is_complete = self._is_sent = self._is_reset = self._is_continued = False
         self._failure: tuple[type[WireError], str] | None = None
         self._refusal: str | None = None
         self._is_stale = False
+        self._room: Waiting | None = None  # what an upload waits for
         self._death: object | None = None
         self._begun_at, self._place = 0.0, 0  # how many streams there were then, itself included
         self._progress: Progress
@@ -98,7 +103,7 @@ class Channel(Waiting):
 
     async def send(self, message: Message, progress: Progress, trace: Trace | None = None) -> Head:
         """
-        Send a request, and read the response's head; it may come before the request is all sent.
+        Send a request, and read the response's head; one below 300 may come while the body is still being sent.
 
         **Cancellation:** the stream is reset, as after any failure; the connection goes on.
 
@@ -106,6 +111,7 @@ class Channel(Waiting):
             StreamRefused: Nothing was done of it.
             WireError: By what failed.
             InvalidRequest: HTTP/2 can't carry it, or the body has another length than the headers say.
+            Exception: What the caller's own iterator of body parts raised.
         """
         self._progress = progress
         timeouts = message.timeouts
@@ -114,35 +120,48 @@ class Channel(Waiting):
             if trace is not None:
                 return await self._send_traced(trace, message, timeouts.get("write"))
             self._send_head(message)
-            await self._send_body(message, timeouts.get("write"))
-            progress.reached(Phase.SENT)
+            if not self._is_sent:
+                await self._send_rest(message, timeouts.get("write"))
             return await self._receive_head()
-        except h2.exceptions.H2Error as error:
+        except Exception as error:
+            upload = self.upload
             self.close()
-            self._raise(SendFailed, str(error), error)
+            if upload is not None:
+                await upload.stopped()
+            if isinstance(error, h2.exceptions.H2Error):
+                self._raise(SendFailed, str(error), error)
+            raise
         except BaseException:
             self.close()
             raise
 
     def whole(self) -> bytes | None:
-        """The response's body, if all of it is there already."""
-        return self._take() if self.is_complete and self._failure is None else None
+        """The response's body, if all of it is there already, and the request is all sent."""
+        if not self.is_complete or not (self.upload is None or _is_over(self.upload)):
+            return None
+        return self._take()
 
     async def body(self) -> AsyncIterator[bytes]:
         """
-        The parts of the response's body, as they come.
+        The parts of the response's body, as they come; it ends once the request is sent too.
 
         Raises:
             WireError: By what failed; a ConnectionLost where another task closed the response meanwhile.
             RuntimeError: Another task waits for a part already.
+            Exception: What the caller's own iterator of body parts raised.
         """
+        upload = self.upload
         while True:
             if self._parts:
                 part = self._take()
                 self._progress.reached(Phase.BODY)
                 yield part
-            elif self.is_complete:
+            elif self.is_complete and (upload is None or upload.is_over):
+                if upload is not None and not _is_over(upload):
+                    upload.raise_error()
                 return
+            elif self.is_complete and not self.is_closed:
+                await self._wait(None)  # for the rest of the upload
             else:
                 await self._receive()
 
@@ -153,11 +172,16 @@ class Channel(Waiting):
         self.is_closed = True
         connection, number = self.connection, self.number
         self._stop_timer()
+        if self.upload is not None:
+            self.upload.stop()
+            self.upload = None
+        if self._room is not None:
+            self._room._stop_timer()
         self.fail(ConnectionLost, "the response was closed while it was read")  # for another task that reads it
         if number is not None and not connection.is_closed:
             connection.take(number, self._owed)
             self._owed = 0
-            if not (self.is_complete and self._is_sent):
+            if not ((self.is_complete and self._is_sent) or self._is_reset):
                 connection.given_up(self._begun_at)
                 connection.reset(number)
             connection.flush()
@@ -189,13 +213,13 @@ class Channel(Waiting):
     async def _send_traced(self, trace: Trace, message: Message, timeout: float | None) -> Head:
         """The same, step by step, for who wants to hear of each."""
         try:
-            self._send_head(message)  # before anybody else runs, who would be given the same number
+            self._send_head(message)  # before any other task runs, which would be given the same number
             facts = {"request": trace.request, "stream_id": self.number}
             async with trace.step("http2.send_request_headers", **facts):
                 pass
             async with trace.step("http2.send_request_body", **facts):
-                await self._send_body(message, timeout)
-            self._progress.reached(Phase.SENT)
+                if not self._is_sent:
+                    await self._send_rest(message, timeout)
             async with trace.step("http2.receive_response_headers", **facts) as returns:
                 head = await self._receive_head()
                 returns((head.status, head.raw))
@@ -232,35 +256,73 @@ class Channel(Waiting):
         self._is_sent = not has_body
         self._progress.reached(Phase.SENDING)
         connection.flush()
+        if not has_body:
+            self._progress.reached(Phase.SENT)
 
-    async def _send_body(self, message: Message, timeout: float | None) -> None:
-        """Until it ends or the answer comes."""
-        if self._is_sent:
+    async def _send_rest(self, message: Message, timeout: float | None) -> None:
+        """The body, until it is sent, or the answer's head is there."""
+        if message.content is not None and not message.framed.expects and self._is_sent_at_once(message.content):
+            self._progress.reached(Phase.SENT)
             return
+        self._room = Waiting()
+        upload = self.upload = Upload(partial(self._send_body, message, timeout), self._wake)
+        while not (upload.is_over or self._is_answered()):
+            await self._wait(None)
+        if self._is_refused():
+            await upload.stopped()
+        if not self._is_answered():
+            upload.raise_error()
+        if upload.is_whole:
+            self._progress.reached(Phase.SENT)
+
+    def _is_sent_at_once(self, content: bytes) -> bool:
+        """Send a small body with its head; False where it is too large for that, or for the window."""
         assert self.number is not None
-        framed = message.framed
-        if framed.expects:
+        connection, state = self.connection, self.connection.h2
+        if len(content) > min(SLICE, state.local_flow_control_window(self.number)) or not connection._can_write:
+            return False
+        size = state.max_outbound_frame_size
+        for begin in range(0, len(content), size):
+            state.send_data(self.number, content[begin : begin + size], end_stream=begin + size >= len(content))
+        connection.chatter.uploaded(len(content))
+        connection.flush()
+        self._is_sent = True
+        return True
+
+    async def _send_body(self, message: Message, timeout: float | None) -> bool:
+        """In slices, until all is sent or no more of it is wanted; returns whether all was."""
+        assert self.number is not None
+        if message.framed.expects:
             while not (self._is_continued or self._is_answered()):
-                if not await self._wait(CONTINUE_TIMEOUT):
+                if not await self._has_room(CONTINUE_TIMEOUT):
                     break  # RFC 9110 section 10.1.1: a server need not say it
-        size = 0
-        async for part in message.body if message.content is None else slices(message.content):
-            size = message.counted(size, part)
-            await self._send_part(part, timeout)
             if self._is_answered():
-                return
-        if self._is_answered():
-            return
+                return False
+        size, parts = 0, aiter(message.body if message.content is None else slices(message.content))
+        try:
+            async for part in parts:
+                size = message.counted(size, part)
+                if not await self._is_part_sent(part, timeout):
+                    return False
+        finally:
+            if (close := getattr(parts, "aclose", None)) is not None:
+                await close()
         message.counted(size, None)
+        if self._is_refused():
+            return False
         self.connection.h2.end_stream(self.number)
         self.connection.flush()
         self._is_sent = True
+        return True
 
-    async def _send_part(self, part: bytes, timeout: float | None) -> None:
+    async def _is_part_sent(self, part: bytes, timeout: float | None) -> bool:
+        """Send it as the windows allow; False where the server wants no more. Raises WriteTimeout."""
         assert self.number is not None
         connection, state = self.connection, self.connection.h2
         begin, expires_at = 0, None
-        while begin < len(part) and not self._is_answered():
+        while not self._is_refused():
+            if begin >= len(part):
+                return True
             room = min(state.local_flow_control_window(self.number), state.max_outbound_frame_size, SLICE)
             if room > 0 and connection._can_write:
                 state.send_data(self.number, part[begin : begin + room])
@@ -271,10 +333,20 @@ class Channel(Waiting):
             now = self._loop.time()
             if timeout is not None and expires_at is None:
                 expires_at = now + timeout
-            self._is_held = True
-            if not await self._wait(None if expires_at is None else expires_at - now):
+            if not await self._has_room(None if expires_at is None else expires_at - now):
                 self._raise(WriteTimeout, f"nothing was taken for {timeout:g} s")
-            self._is_held = False
+        return False
+
+    async def _has_room(self, timeout: float | None) -> bool:
+        """Wait until there may be room for more of the request, or no need for it; False after *timeout* s."""
+        assert self._room is not None
+        return await self._room._wait(timeout)
+
+    def _is_refused(self) -> bool:
+        """Whether nothing more of the request is wanted: its answer says so, or the stream is over."""
+        if self.is_closed or self._is_reset or self._failure is not None or self._refusal is not None:
+            return True
+        return self._head is not None and self._head.status >= REFUSED
 
     @property
     def _has_begun(self) -> bool:
@@ -295,9 +367,14 @@ class Channel(Waiting):
             self._refuse(self._refusal, is_stale=self._is_stale)
         if self._failure is not None:
             self._raise(*self._failure)
+        timeout = self._read_timeout
+        if self.upload is not None:
+            self.upload.raise_error()
+            if not self.upload.is_over:
+                timeout = None  # the server may well wait for the rest
         began_at = self._loop.time()
         try:
-            has_come = await self._wait(self._read_timeout)
+            has_come = await self._wait(timeout)
         except asyncio.CancelledError:
             self.connection.given_up(began_at)
             raise
@@ -336,9 +413,13 @@ class Channel(Waiting):
     # The connection's side
 
     def wake(self) -> None:
-        """There may be room for more of the request, if that is what it waits for."""
-        if self._is_held:
-            self._wake()
+        """There may be room for more of the request."""
+        if self._room is not None:
+            self._room._wake()
+
+    def _wake(self) -> None:
+        super()._wake()
+        self.wake()
 
     def got_head(self, fields: list[tuple[bytes, bytes]]) -> None:
         """Of the answer, or of an interim one."""
@@ -385,7 +466,8 @@ class Channel(Waiting):
             self._wake()
 
     def got_reset(self, code: int) -> None:
-        self._is_sent = True  # as far as it is going to be
+        self._is_reset = True
+        self.wake()
         if code == h2.errors.ErrorCodes.REFUSED_STREAM:
             is_surplus = self._place > max(1, self.connection.max_streams)  # which it said meanwhile
             if not is_surplus:
@@ -408,6 +490,11 @@ class Channel(Waiting):
         if self._failure is None and not self.is_complete:
             self._failure, self._is_stale, self._death = (kind, text), is_stale, death
             self._wake()
+
+
+def _is_over(upload: Upload) -> bool:
+    """Whether its answer counts, once that is complete: all was sent, or the server took no more."""
+    return upload.is_over and (upload.error is None or isinstance(upload.error, WireError))
 
 
 def _name(code: int) -> str:

@@ -288,6 +288,7 @@ class Multiplexed(Stream):
         text = "Server disconnected" if is_clean else str(self.error or "closed on this side")
         for channel in list(self._open):
             channel.fail(kind, text, is_stale=True, death=self.death)
+        self.h2._frame_dispatch_table.clear()  # its methods, which hold it: no collector is waited for
 
     # What comes
 
