@@ -489,6 +489,31 @@ async def test_retry_after_silence_goes_elsewhere(client, by_hand, answers_ping,
     assert connections == 2
 
 
+@pytest.mark.parametrize("when", ["before the answer", "in its body", "in the request"])
+async def test_stream_that_is_cancelled_in_silence(client, by_hand, monkeypatch, when):
+    """Its connection has said something once, but nothing lately: it is asked by PING, and the next call dials."""
+    monkeypatch.setattr("seawall.wire.http2.DOUBT_AFTER", 0)
+    is_waiting = asyncio.Event()
+
+    async def script(peer: Peer) -> None:
+        number = await peer.request()
+        if client.stats().connections > 1:
+            peer.send(peer.head(number, is_end=True))
+            return
+        if when == "in its body":
+            peer.send(peer.head(number), DataFrame(number, b"x"))
+        await peer.is_answered()
+        is_waiting.set()
+
+    url, content = await by_hand(script), b"x" * 200_000 if when == "in the request" else None
+    call = asyncio.create_task(client.request("PUT", url, content=content))
+    await is_waiting.wait()
+    call.cancel()
+    await asyncio.wait([call])
+    assert (await client.get(url, extensions=ONCE)).status_code == 200
+    assert client.stats().connections == 2
+
+
 async def test_response_closed_while_it_is_read(client, by_hand):
     """A reader that holds a part gets what had come of its own answer, then an error, whatever else was asked since."""
 

@@ -182,7 +182,8 @@ class Channel(Waiting):
             connection.take(number, self._owed)
             self._owed = 0
             if not ((self.is_complete and self._is_sent) or self._is_reset):
-                connection.given_up(self._begun_at)
+                if self._head is None or not self._is_sent:
+                    connection.given_up(self._begun_at)
                 connection.reset(number)
             connection.flush()
         connection.release(self)

@@ -172,8 +172,8 @@ class Multiplexed(Stream):
         return channel
 
     def given_up(self, since: float) -> None:
-        """A stream was, which has waited since then: if nothing at all came meanwhile, ask whether anybody is there."""
-        if self.heard_at <= since < self._loop.time() - DOUBT_AFTER:
+        """A stream was, which has waited since then: if nothing at all came lately, ask whether anybody is there."""
+        if self._loop.time() - max(self.heard_at, since) > DOUBT_AFTER:
             self._doubt()
 
     def silent(self, since: float) -> None:
