@@ -149,8 +149,6 @@ class Exchange:
 
     def abandon(self, response: int) -> None: ...
 
-    def end(self) -> None: ...
-
     def shown(self, response: int) -> int:
         return response
 

@@ -9,6 +9,7 @@ from .dns.static import ChainResolver, FunctionResolver, StaticResolver
 from .errors import (
     AddressRefused,
     BadAnswer,
+    BodySpent,
     BreakerOpen,
     BulkheadFull,
     CertificateError,
@@ -69,6 +70,7 @@ __all__ = [
     "Answer",
     "Attempt",
     "BadAnswer",
+    "BodySpent",
     "Breaker",
     "BreakerMoved",
     "BreakerOpen",

@@ -132,7 +132,6 @@ class Layers:
                 if hop.has_token:
                     self.origins.refund(hop.state, self._now())
                 hop.close()
-            exchange.end()
 
     async def _attempts(self, hop: Hop, exchange: Exchange[R], started_at: float) -> Ended[R]:
         """Retry: attempts until one is good, or not worth or safe to be followed by another; the last."""

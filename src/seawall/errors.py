@@ -26,6 +26,7 @@ What can go wrong, on the axis "was anything sent?".
     │        └─ HandshakeTimeout + ConnectTimeout
     ├─ DeadlineExceeded + TimeoutException
     ├─ StatusError + HTTPStatusError (only with Retry(raise_on_status=True))
+    ├─ BodySpent + LocalProtocolError and StreamConsumed
     ├─ ClientClosed + TransportError (and RuntimeError, as httpx raises after aclose())
     └─ WireError (something was sent: only what is idempotent is repeated)
        ├─ ReadTimeout + ReadTimeout
@@ -49,6 +50,7 @@ if TYPE_CHECKING:
 __all__ = [
     "AddressRefused",
     "BadAnswer",
+    "BodySpent",
     "BreakerOpen",
     "BulkheadFull",
     "CertificateError",
@@ -251,6 +253,14 @@ class StatusError(SeawallError):
 
     response: Any
     status: int
+
+
+class BodySpent(SeawallError):
+    """
+    The request's body can't be sent from its beginning, because an earlier attempt, hop or call has begun it.
+
+    Give a function that begins it anew: ``content=seawall.replayable(function)``.
+    """
 
 
 class ClientClosed(SeawallError, RuntimeError):

@@ -87,9 +87,6 @@ class Exchange(Protocol[R]):
     def adopt(self, error: SeawallError) -> Exception:
         """The same error, of httpx's class too."""
 
-    def end(self) -> None:
-        """The hop is over, however it ended."""
-
     def shown(self, response: R) -> R:
         """The response as users' predicates see it: its body is there, unless it is streamed."""
 

@@ -13,6 +13,7 @@ from typing import Final, NamedTuple
 from ..errors import (
     AddressRefused,
     BadAnswer,
+    BodySpent,
     BreakerOpen,
     BulkheadFull,
     CertificateError,
@@ -113,6 +114,8 @@ FAILURES: Final = (
             "tells for how long", is_fault=None),
     Failure("a URL that is neither http nor https", "a bug", UnsupportedScheme, NEVER, is_fault=None),
     Failure("a request that HTTP can't carry", "a bug", InvalidRequest, NEVER, is_fault=None),
+    Failure("a body that was begun before, and has no way back to its beginning", "after a redirect or a challenge",
+            BodySpent, NEVER, "sends nothing of it, see `seawall.replayable`", is_fault=None),
     Failure("the client was closed", "at shutdown", ClientClosed, NEVER, is_fault=None),
     Failure("the call's deadline passed", "whenever the rest is slow", DeadlineExceeded, NEVER,
             "cancels the attempt; raised from the last error"),

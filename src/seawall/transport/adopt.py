@@ -13,6 +13,11 @@ from ..errors import SeawallError
 
 __all__ = ["HTTPX", "as_httpx"]
 
+
+class StreamConsumed(httpx.StreamConsumed, httpx.LocalProtocolError):
+    """httpx's class for a generator that it would have to send twice, which for httpx isn't an HTTPError."""
+
+
 HTTPX: Final[Mapping[type[SeawallError], type[httpx.HTTPError]]] = {
     errors.BulkheadFull: httpx.PoolTimeout,
     errors.BreakerOpen: httpx.ConnectError,
@@ -33,6 +38,7 @@ HTTPX: Final[Mapping[type[SeawallError], type[httpx.HTTPError]]] = {
     errors.HandshakeTimeout: httpx.ConnectTimeout,
     errors.DeadlineExceeded: httpx.TimeoutException,
     errors.StatusError: httpx.HTTPStatusError,
+    errors.BodySpent: StreamConsumed,
     errors.ClientClosed: httpx.TransportError,
     errors.ReadTimeout: httpx.ReadTimeout,
     errors.WriteTimeout: httpx.WriteTimeout,

@@ -55,6 +55,7 @@ class Exchange:
     is_own = False
     is_trusted = True
     is_buffered = False
+    _streamed: RequestBody | None = None  # in place of a body that isn't in memory
 
     def __init__(self, request: httpx.Request, *, wall: Callable[[], float], max_size: int | None) -> None:
         self.request = request
@@ -74,11 +75,9 @@ class Exchange:
         self.options: Policy | None = options
         self.added: dict[str, str] = {}
         self.body: object = request.stream
-        if type(request.stream) is not httpx.ByteStream and not isinstance(
-            request.stream, httpx.ByteStream | RequestBody
-        ):
+        if type(request.stream) is not httpx.ByteStream and not isinstance(request.stream, httpx.ByteStream):
             assert isinstance(request.stream, httpx.AsyncByteStream)
-            request.stream = RequestBody(request.stream)
+            self._streamed = RequestBody(request.stream)
 
     @property
     def has_key(self) -> bool:
@@ -88,30 +87,32 @@ class Exchange:
         self.added[name] = value
 
     def outgoing(self) -> httpx.Request:
-        """The request, with what was added: a copy then, for the caller's is to stay as it is."""
-        if not self.added:
+        """The request as it is sent: a copy where that differs, because the caller's stays as it is."""
+        if not self.added and self._streamed is None:
             return self.request
         request = httpx.Request.__new__(httpx.Request)
         request.__dict__ = self.request.__dict__ | {"headers": self.request.headers.copy()}
         request.headers.update(self.added)
+        if self._streamed is not None:
+            request.stream = self._streamed
         return request
 
-    def end(self) -> None:
-        """Give the request its own stream back: applications look at it, and send it again."""
-        if isinstance(self.request.stream, RequestBody):
-            self.request.stream = self.request.stream.original
-
     def watch(self, pacer: Pacer) -> None:
-        """Have *pacer* told of each part of a streamed request body."""
-        if isinstance(self.request.stream, RequestBody):
-            self.request.stream.sent = pacer.sent
+        """
+        Have *pacer* told of each part of a streamed request body.
+
+        Raises:
+            BodySpent: It can't be sent from its beginning.
+        """
+        if self._streamed is not None:
+            self._streamed.check()
+            self._streamed.sent = pacer.sent
 
     def part(self, partition: Callable[[Any], Hashable]) -> Hashable:
         return partition(self.request)
 
     def is_replayable(self) -> bool:
-        stream = self.request.stream
-        return not isinstance(stream, RequestBody) or stream.is_replayable()
+        return self._streamed is None or self._streamed.is_replayable()
 
     async def send(self, progress: Progress, pacer: Pacer) -> httpx.Response:
         raise NotImplementedError

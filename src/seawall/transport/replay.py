@@ -1,22 +1,27 @@
 """
 Request bodies that are not in memory, and whether they can be sent again.
 
-Rules: a body that was begun is sent again only from its very beginning: by `replayable`, or by going back to where a
-file or a multipart form began. What else can be iterated twice may give less the second time, and half a body is worse
-than none.
+Rules: a body is sent from its very beginning or not at all, whichever attempt, hop or call began it before. There is a
+way back in what `replayable` made, in a file, and in a multipart form. Anything else may give less the second time, so
+it isn't sent again for a retry; where a redirect or an authentication asks for it, as long a body as the first time has
+to come. Nothing of the caller's is written to: what is known of a body is kept beside it.
 """
 
 from __future__ import annotations
 
 import inspect
+import weakref
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator
-from typing import Any
+from typing import Any, Final
 
 import httpx
 
+from ..errors import BodySpent
 from .private import files_of, given
 
 __all__ = ["RequestBody", "replayable"]
+
+HINT: Final = "give a function that begins it anew: content=seawall.replayable(function)"
 
 Parts = AsyncIterable[bytes] | Iterable[bytes]
 
@@ -57,51 +62,125 @@ def replayable(factory: Callable[[], Parts]) -> AsyncIterable[bytes]:
     return _Replayable(factory)
 
 
+class _Past:
+    """What is known of a body that was read before. Of a source, only whether it was begun, and whose turn it is."""
+
+    __slots__ = ("begins_at", "is_begun", "length", "turn")
+
+    def __init__(self) -> None:
+        self.is_begun = False
+        self.begins_at: Any = None  # where a file was when it was first read
+        self.length: int | None = None  # of a reading that came to its end
+        self.turn: _Turn | None = None  # the reading that a file is in
+
+
+class _Turn:
+    """One reading of a file; `is_busy` while it waits for the file."""
+
+    is_busy = True
+
+
+_PASTS: dict[int, _Past] = {}
+
+
+def _past_of(thing: Any) -> _Past:
+    """By identity, because streams may be equal or without a hash, and for as long as *thing* lives."""
+    past = _PASTS.get(id(thing))
+    if past is None:
+        weakref.finalize(thing, _PASTS.pop, id(thing)).atexit = False
+        past = _PASTS[id(thing)] = _Past()
+    return past
+
+
 class RequestBody(httpx.AsyncByteStream):
     """
-    The stream of a request whose body is not in memory, for as long as one hop takes.
+    What one hop sends of a body that is not in memory: each reading begins at the body's beginning, or fails.
 
     Attributes:
-        original: The request's own.
         sent: Called for each part that is taken.
     """
 
     def __init__(self, stream: httpx.AsyncByteStream) -> None:
-        self.original = stream
         self.sent: Callable[[], None] = _nothing
+        self._stream = stream
         self._source: Any = given(stream)
-        self._is_begun = False
-        self._begins_at: Any = None  # where a file was when it was first read
+        self._is_file = all(hasattr(self._source, name) for name in ("seek", "tell"))
+        self._past = _past_of(stream)
+        # A user's own class may have slots, and so no weak references.
+        self._source_past = _past_of(self._source) if type(self._source).__weakrefoffset__ else self._past
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
-        if self._is_begun:
-            await self._rewind()
-        else:
-            self._begins_at = await _position(self._source)
-            self._is_begun = True
-        async for part in self.original:
-            self.sent()
-            yield part
+        self.check()
+        past = self._past
+        length = None if self.is_replayable() else past.length
+        turn = self._take_turn() if self._is_file else _Turn()
+        try:
+            if not past.is_begun:
+                past.begins_at = await _position(self._source) if self._is_file else None
+            elif past.begins_at is not None:
+                await _result(self._source.seek(past.begins_at))
+            past.is_begun = self._source_past.is_begun = True
+            size = 0
+            async for part in self._stream:
+                turn.is_busy = False
+                size += len(part)
+                self.sent()
+                yield part
+                if self._is_file and self._source_past.turn is not turn:
+                    raise BodySpent("the file that is its body was begun anew by another request")
+                turn.is_busy = True
+            if length is not None and size != length:
+                raise BodySpent(f"its body gave {length} bytes at first, but {size} when it was read again; {HINT}")
+            past.length = size
+        finally:
+            turn.is_busy = False
+            if self._source_past.turn is turn:
+                self._source_past.turn = None
 
     async def aclose(self) -> None:
-        await self.original.aclose()
+        await self._stream.aclose()
+
+    def check(self) -> None:
+        """
+        Raises:
+            BodySpent: It can't be sent as it was given.
+        """
+        if not self.is_replayable() and (self._past.length is None or self._is_once):
+            raise BodySpent(f"its body was begun before, and can't be sent from its beginning; {HINT}")
 
     def is_replayable(self) -> bool:
         """Whether it can be sent from its beginning: it was not begun, or one can go back there."""
-        if not self._is_begun or isinstance(self._source, _Replayable) or self._begins_at is not None:
+        source, past = self._source, self._past
+        if isinstance(source, _Replayable) or past.begins_at is not None:
             return True
-        files = files_of(self.original)  # httpx goes back in these by itself
+        if not past.is_begun and not (self._is_once and _is_spent(source, self._source_past)):
+            return True
+        if isinstance(source, RequestBody):  # of a client above this one
+            return source.is_replayable()
+        files = files_of(self._stream)  # httpx goes back in these by itself
         return files is not None and all(map(_is_seekable, files))
 
-    async def _rewind(self) -> None:
-        if self._begins_at is not None:
-            await _result(self._source.seek(self._begins_at))
+    @property
+    def _is_once(self) -> bool:
+        """Whether it is known to give its parts once only: an iterator, or a form with a file that has no way back."""
+        return (hasattr(self._source, "__anext__") and not self._is_file) or files_of(self._stream) is not None
+
+    def _take_turn(self) -> _Turn:
+        """The file is this reading's from now on; an earlier one that was left unfinished may not go on."""
+        past = self._source_past
+        if past.turn is not None and past.turn.is_busy:
+            raise BodySpent("the file that is its body is being read for another request")
+        past.turn = turn = _Turn()
+        return turn
+
+
+def _is_spent(iterator: Any, past: _Past) -> bool:
+    """Whether some request has begun it, or its owner has read a generator to its end."""
+    return past.is_begun or (inspect.isasyncgen(iterator) and iterator.ag_frame is None)
 
 
 async def _position(source: Any) -> Any:
-    """Where a file that can be sought is, sync or async; None: it is no such file."""
-    if not all(hasattr(source, name) for name in ("seek", "tell")):
-        return None
+    """Where a file is, sync or async; None: it can't be sought."""
     try:
         seekable = getattr(source, "seekable", None)
         if seekable is not None and not await _result(seekable()):
