@@ -142,7 +142,7 @@ class Layers:
         if settings is not None:
             is_idempotent = settings.is_idempotent(exchange.method)
             if settings.idempotency_key and not (is_idempotent or exchange.has_key):
-                exchange.add("Idempotency-Key", hop.call.key_of(exchange.body, self._rng))
+                exchange.add("Idempotency-Key", hop.call.key_of(exchange.body, exchange.origin))
             hop.is_repeated = is_part or ((is_idempotent or exchange.has_key) and settings.max_attempts > 1)
         now, delay = started_at, 0.0
         self.origins.deposit(hop.state, started_at)

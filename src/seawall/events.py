@@ -102,7 +102,8 @@ class History(tuple[Attempt, ...]):
     Attributes:
         note: Why no further attempt was made, where one might have been; else empty.
         retry_after: s that the last answer asks to wait; None where it doesn't.
-        idempotency_key: The Idempotency-Key that seawall gave the call; None: it gave none.
+        idempotency_key: The Idempotency-Key that seawall made for the call and the origin where the call ended; None
+            where it made none. The caller's request doesn't show it.
         balance: Retry tokens that the origin had left after a failure; None where nothing failed or the budget is off.
         statistics: tenacity's, of the last hop; empty where nothing failed.
     """

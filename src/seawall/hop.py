@@ -5,11 +5,10 @@ from __future__ import annotations
 import uuid
 from collections.abc import Callable, Mapping
 from contextvars import ContextVar
-from random import Random
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from .events import Attempt, History, Progress
-from .origin import Address
+from .origin import Address, Origin
 from .policy.deadline import Pace, earliest, inherited
 from .policy.origin_state import OriginState
 from .settings import UNSET, Policy, Retry
@@ -23,11 +22,19 @@ E = TypeVar("E", bound=Exception)
 __all__ = ["CURRENT", "Call", "Hop"]
 
 
+class Key(NamedTuple):
+    """An Idempotency-Key, and what for."""
+
+    value: str
+    body: object
+    origin: Origin
+
+
 class Call:
     """What a user asked for. Its hops (redirects, steps of an authentication) share it."""
 
     __slots__ = (
-        "_keyed", "attempts", "hard_at", "is_buffered", "is_over", "is_timed", "key", "owner", "ready", "soft_at",
+        "attempts", "hard_at", "is_buffered", "is_over", "is_timed", "key", "owner", "ready", "soft_at",
         "started_at",
     )  # fmt: skip
 
@@ -40,16 +47,20 @@ class Call:
         self.hard_at: float | None = None  # somebody's wish
         self.soft_at: float | None = None  # derived from the timeouts; a body that comes in may pass it
         self.attempts: list[Attempt] = []
-        self.key: str | None = None  # the Idempotency-Key that we gave it last
-        self._keyed: object = None  # the body that it is of
+        self.key: Key | None = None  # that we gave it last
         self.ready: Any = None  # a response that httpx has still to be given
 
-    def key_of(self, body: object, rng: Random) -> str:
-        """One for each body: a redirect takes it along, a step of an authentication has another."""
-        if self.key is None or self._keyed is not body:
-            self.key = f'"{uuid.UUID(int=rng.getrandbits(128), version=4)}"'  # in quotes, as the draft has it
-            self._keyed = body
-        return self.key
+    def key_of(self, body: object, origin: Origin) -> str:
+        """
+        One for each body and origin.
+
+        A redirect within an origin takes the key along. No other origin gets to know it, because it could use it there.
+        """
+        key = self.key
+        if key is None or key.body is not body or key.origin != origin:
+            # From the system: it can't be predicted, and a process that was forked has others.
+            self.key = key = Key(f'"{uuid.uuid4()}"', body, origin)  # in quotes, as the draft has it
+        return key.value
 
     def set_deadline(self, policy: Policy, timeouts: Mapping[str, float | None]) -> None:
         """Fix the deadline, at the first hop and once."""
@@ -124,7 +135,9 @@ class Hop:
 
     def history(self) -> History:
         history = History(self.call.attempts)
-        history.idempotency_key = self.call.key
+        key = self.call.key
+        if key is not None and key.origin == self.state.origin:
+            history.idempotency_key = key.value
         return history
 
     @property

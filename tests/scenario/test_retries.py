@@ -8,6 +8,10 @@ import io
 import itertools
 import logging
 import pickle
+import subprocess
+import sys
+import textwrap
+import uuid
 from random import Random
 
 import anyio
@@ -428,6 +432,80 @@ async def test_key_stays_with_those_who_heed_it():
         with pytest.raises(httpx.ReadTimeout):
             await c.post(URL, content=b"order")
     assert [attempt.headers.get("idempotency-key") is None for attempt in wire.attempts] == [False, True]
+
+
+async def test_key_is_not_told_to_another_origin():
+    """A redirect within the origin has the same key; another host, port or scheme gets another. So says the history."""
+    ways = ["http://api.test/b", "https://api.test/b", "http://api.test:81/b", "http://b.test/b"]
+    for location in ways:
+        wire = ScriptedWire(httpx.Response(308, headers={"location": location}), httpx.ReadError, 200)
+        async with client(wire, retry=seawall.Retry(idempotency_key=True), follow_redirects=True) as c:
+            response = await c.post(URL, content=b"order")
+        first, *rest = (attempt.headers["idempotency-key"] for attempt in wire.attempts)
+        assert rest == [response.extensions["seawall"].idempotency_key] * 2
+        assert (rest[0] == first) is (location == ways[0])
+
+
+async def test_history_of_a_call_that_ends_without_a_key():
+    """The key of the origin before is not said to be that of the last one."""
+    wire = ScriptedWire(httpx.Response(307, headers={"location": "http://b.test/"}), 200)
+    per_host = {"api.test": seawall.Policy(retry=seawall.Retry(idempotency_key=True))}
+    async with client(wire, per_host=per_host, follow_redirects=True) as c:
+        response = await c.post(URL, content=b"order")
+    assert response.extensions["seawall"].idempotency_key is None
+
+
+class NoRandom(Random):
+    """Nothing may be drawn from it."""
+
+    def random(self) -> float:
+        raise AssertionError
+
+    def getrandbits(self, k: int, /) -> int:
+        raise AssertionError
+
+
+async def test_key_is_the_systems():
+    """UUID version 4 in quotes, and not from the generator of the jitter, from which it could be predicted."""
+    wire = ScriptedWire(200)
+    async with client(wire, rng=NoRandom(), retry=seawall.Retry(idempotency_key=True)) as c:
+        for _ in range(2):
+            await c.post(URL)
+    one, other = (attempt.headers["idempotency-key"] for attempt in wire.attempts)
+    assert uuid.UUID(one.strip('"')).version == uuid.UUID(other.strip('"')).version == 4
+    assert one == f'"{uuid.UUID(one.strip(chr(34)))}"' != other
+
+
+def test_processes_that_were_forked():
+    """A client that was made before a fork, as under a preloading server: no key and no delay is the same in two."""
+    code = """
+        import asyncio, httpx, os, seawall
+
+        def handler(request):
+            keys.append(request.headers["idempotency-key"])
+            return httpx.Response(500)
+
+        def listener(event):
+            if isinstance(event, seawall.RetryScheduled):
+                delays.append(event.delay)
+
+        async def main():
+            for _ in range(3):
+                await client.post("http://api.test/")
+            print(*sorted(set(keys)), *delays)
+
+        keys, delays = [], []
+        retry = seawall.Retry(idempotency_key=True, backoff=1e-6)
+        client = seawall.Client(transport=httpx.MockTransport(handler), retry=retry, listeners=[listener])
+        for _ in range(2):
+            if os.fork() == 0:
+                asyncio.run(main())
+                os._exit(0)
+            os.wait()
+    """
+    run = [sys.executable, "-u", "-c", textwrap.dedent(code)]
+    drawn = subprocess.run(run, check=True, capture_output=True, text=True).stdout.split()
+    assert len(drawn) == len(set(drawn)) == 2 * (3 + 6)
 
 
 async def test_key_without_retries():

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
-from random import Random
+from random import Random, SystemRandom
 from typing import Any, Self, TypeAlias
 
 from ..check import collection, count, number, shown
@@ -125,7 +125,7 @@ class Retry:
             TypeError: It is none.
             ValueError: It would go on for ever: total=None, and no other count.
         """
-        return cls(**translated(retry, rng or Random()))
+        return cls(**translated(retry, rng or SystemRandom()))
 
     @property
     def is_watched(self) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from random import Random
+from random import Random, SystemRandom
 from typing import Any, Final, Literal
 
 import httpx
@@ -80,7 +80,7 @@ class Shared:
         listeners = _check_listeners(listeners)
         _check_chance(clock, rng, wall)
         clock = Clock() if clock is None else clock
-        rng = Random() if rng is None else rng
+        rng = SystemRandom() if rng is None else rng  # without a state: processes that were forked draw differently
         for name, layer in {"retry": retry, "bulkhead": bulkhead, "breaker": breaker, "budget": budget}.items():
             if isinstance(layer, Unset):
                 raise TypeError(f'{name}: UNSET means "from the client", and this is the client; None means off')
