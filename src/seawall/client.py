@@ -219,7 +219,8 @@ class Client(httpx.AsyncClient):
             and is_bare(self)
             and not self.is_closed
             and self._transport is self._plain_transport
-            and getattr(self._plain_transport.handle_async_request, "__func__", None) is HANDLE
+            and type(self._plain_transport).handle_async_request is HANDLE
+            and "handle_async_request" not in self._plain_transport.__dict__
             and "timeout" in request.extensions
             and not request.url.userinfo
             and isinstance(request.stream, httpx.AsyncByteStream)

@@ -9,16 +9,16 @@ short way off. httpx's private names that it needs stand here, and tests/unit/te
 from __future__ import annotations
 
 import datetime
+import inspect
 import logging
 import time
 from collections.abc import Callable
 from http.cookiejar import CookieJar
-from operator import attrgetter
-from types import FunctionType
 from typing import Any, Final
 
 import httpx
 
+from .transport.patched import is_own
 from .transport.private import SPENT, ask, take_in, triples
 
 __all__ = ["Prepared", "is_bare", "is_untouched", "is_whole", "settle"]
@@ -27,15 +27,14 @@ logger = logging.getLogger("httpx")
 
 METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS", "DELETE"})  # without a body they have no content-length
 MAX_PREPARED: Final = 1024
-NAMES: Final = (
-    "send",
+STEPS: Final = (
     "request",
     "_send_handling_auth",
     "_send_handling_redirects",
     "_send_single_request",
     "_transport_for_url",
 )
-
+"""What the short way leaves out, beside `send`."""
 
 PARTS: Final = (
     "_merge_url",
@@ -86,8 +85,7 @@ class Prepared:
             or method not in METHODS
             or client._params
             or has_cookies(client)
-            or httpx.AsyncClient.build_request is not BUILD
-            or parts_of(type(client)) != PARTS_OF_HTTPX
+            or not is_built_by_httpx(type(client))
         ):
             return build(method, url)
         key = (method, url)
@@ -110,38 +108,61 @@ def has_cookies(client: httpx.AsyncClient) -> bool:
 def is_bare(client: httpx.AsyncClient) -> bool:
     """Whether nothing of the client's own is to be done to a request: authentication, hooks, mounts."""
     hooks = client._event_hooks
-    return not (client._auth or client._mounts or hooks["request"] or hooks["response"])
+    return type(hooks) is dict and not (client._auth or client._mounts or hooks["request"] or hooks["response"])
 
 
 def is_untouched(client: httpx.AsyncClient, own: type[httpx.AsyncClient]) -> bool:
     """
     Whether every method that the short way leaves out is httpx's own: none is patched, none overridden.
 
+    By identity, because a proxy around a method may equal it.
+
     Args:
-        own: Our class, whose own methods are known.
+        own: Our class, which has a `send` of its own.
     """
     cls = type(client)
     return (
-        methods_of(httpx.AsyncClient) == METHODS_OF_HTTPX
-        and (cls is own or methods_of(cls) == methods_of(own))
+        httpx.AsyncClient.send is SEND
+        and (cls is own or cls.send is own.send)
+        and cls.request is REQUEST
+        and cls._send_handling_auth is HANDLING_AUTH
+        and cls._send_handling_redirects is HANDLING_REDIRECTS
+        and cls._send_single_request is SINGLE_REQUEST
+        and cls._transport_for_url is TRANSPORT_FOR_URL
         and client.__dict__.keys().isdisjoint(NAMES)
     )
 
 
-methods_of: Final = attrgetter(*NAMES)
-parts_of: Final = attrgetter(*PARTS)
+def is_built_by_httpx(cls: type[httpx.AsyncClient]) -> bool:
+    """Whether *cls* builds requests as httpx does, by methods that are httpx's own."""
+    return (
+        httpx.AsyncClient.build_request is BUILD
+        and cls._merge_url is MERGE_URL
+        and cls._merge_headers is MERGE_HEADERS
+        and cls._merge_cookies is MERGE_COOKIES
+        and cls._merge_queryparams is MERGE_QUERYPARAMS
+        and cls.base_url is BASE_URL
+        and cls.cookies is COOKIES
+        and cls.headers is HEADERS
+        and cls.params is PARAMS
+        and cls.timeout is TIMEOUT
+    )
 
 
 def _own(name: str) -> object:
-    """httpx's method; of a name that was patched before seawall came, what is never equal to anything."""
-    method = vars(httpx.AsyncClient).get(name)
-    is_own = isinstance(method, FunctionType) and method.__module__ == "httpx._client"
-    return method if is_own and not hasattr(method, "__wrapped__") else object()
+    """httpx's; of one that was patched before seawall came, an object that nothing else is."""
+    member = inspect.getattr_static(httpx.AsyncClient, name)
+    functions = [member.fget, member.fset] if type(member) is property else [member]
+    return member if all(is_own(function, "httpx") for function in functions) else object()
 
 
-METHODS_OF_HTTPX: Final = tuple(map(_own, NAMES))
-BUILD: Final = httpx.AsyncClient.build_request
-PARTS_OF_HTTPX: Final = parts_of(httpx.AsyncClient)
+NAMES: Final = ("send", *STEPS)
+SEND: Final = _own("send")
+REQUEST, HANDLING_AUTH, HANDLING_REDIRECTS, SINGLE_REQUEST, TRANSPORT_FOR_URL = map(_own, STEPS)
+BUILD: Final = _own("build_request")
+(
+    MERGE_URL, MERGE_HEADERS, MERGE_COOKIES, MERGE_QUERYPARAMS, BASE_URL, COOKIES, HEADERS, PARAMS, TIMEOUT
+) = map(_own, PARTS)  # fmt: skip
 
 
 def is_whole(response: httpx.Response) -> bool:

@@ -59,7 +59,7 @@ def test_private_names_that_the_short_way_needs():
     """httpx's steps that it leaves out are methods of these names, its own; a client is read by these attributes."""
     client = seawall.Client(base_url="http://a/", headers={"a": "b"})
     assert plain.is_untouched(client, seawall.Client)
-    assert plain.BUILD.__module__ == "httpx._client"
+    assert plain.is_built_by_httpx(seawall.Client)
     assert (client._params, client._auth, client._mounts) == (client.params, client.auth, {})
     assert (client._base_url, client._timeout, client._headers) == (client.base_url, client.timeout, client.headers)
     assert client._event_hooks == {"request": [], "response": []}
@@ -164,6 +164,8 @@ def test_nobody_has_patched_anything():
     """What is httpx's and httpcore's own is told as such."""
     assert not is_patched(httpx.AsyncHTTPTransport)
     assert not is_patched(httpcore.AsyncConnectionPool)
+    assert not is_patched(httpcore.AsyncHTTPConnection)
+    assert httpcore.AsyncHTTPConnection(httpcore.Origin(b"http", b"a", 80))._connection is None
 
 
 def test_every_error_has_its_httpx_class():

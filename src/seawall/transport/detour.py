@@ -31,14 +31,22 @@ class WirePool(httpcore.AsyncConnectionPool):
     async def handle_async_request(self, request: httpcore.Request) -> httpcore.Response:
         if is_patched(httpcore.AsyncConnectionPool):
             return await super().handle_async_request(request)
-        return await self._answer(request)
+        return await self.create_connection(request.url.origin).handle_async_request(request)
 
     def create_connection(self, origin: httpcore.Origin) -> httpcore.AsyncConnectionInterface:
-        return _WireConnection(self._answer, origin)
+        return _Connection(_WireConnection(self._answer, origin), origin)
+
+
+class _Connection(httpcore.AsyncHTTPConnection):
+    """httpcore's own, which has dialled already: its entry point is where tools look on."""
+
+    def __init__(self, connection: _WireConnection, origin: httpcore.Origin) -> None:
+        super().__init__(origin)
+        self._connection = connection
 
 
 class _WireConnection(httpcore.AsyncConnectionInterface):
-    """What httpcore's own pool gets for its one request."""
+    """What httpcore has below that for its one request."""
 
     def __init__(
         self, answer: Callable[[httpcore.Request], Awaitable[httpcore.Response]], origin: httpcore.Origin

@@ -1,37 +1,72 @@
 """
 Tools that patch httpx or httpcore: mocks take an entry point's place, instrumentation wraps it.
 
-Rules: wherever either is patched, the attempt passes both, as it would with httpx: it is sent by httpx's stock
-transport, whose pool is httpcore's, whose connection is our wire. So a mock answers as it does for httpx, and what a
-tool lets through (production traffic that is watched, a pass-through route) goes the way that it goes without the tool.
-What is whose is told by ``__module__`` and ``__wrapped__`` at each attempt: a patch may come and go, and seawall may be
-imported after it.
+Rules: wherever one is patched, the attempt passes all of them, as it would with httpx: it is sent by httpx's stock
+transport, whose pool and connection are httpcore's, and that one's connection is our wire. So a mock answers as it does
+for httpx, and what a tool lets through (production traffic that is watched, a pass-through route) goes the way that it
+goes without the tool. A patch may come and go, and seawall may be imported after it, so each attempt looks. What is
+whose own is told by type and identity: a proxy of wrapt's equals what it wraps, and has its name, module and hash.
 """
 
 from __future__ import annotations
 
 import sys
+from types import FunctionType
+from typing import Any, Final
 
 import httpx
 
-__all__ = ["is_any_patched", "is_patched"]
+__all__ = ["is_any_patched", "is_own", "is_patched"]
 
 
-def is_patched(owner: type) -> bool:
-    """Whether *owner*'s entry point is replaced (by one of another module) or wrapped."""
-    function = owner.handle_async_request  # type: ignore[attr-defined]
-    module = getattr(function, "__module__", None) or ""
-    return hasattr(function, "__wrapped__") or module.partition(".")[0] != owner.__module__.partition(".")[0]
+def is_own(function: object, package: str) -> bool:
+    """Whether *function* was defined by *package*: ``functools.wraps`` copies a module's name, but not its globals."""
+    return type(function) is FunctionType and function.__globals__["__name__"].partition(".")[0] == package
 
 
-def is_any_patched() -> bool:
-    """Whether httpx's transport is, or httpcore's pool. The answer for the functions that were seen last is kept."""
-    pool = getattr(sys.modules.get("httpcore"), "AsyncConnectionPool", None)  # who patches it has loaded it
-    functions = httpx.AsyncHTTPTransport.handle_async_request, pool and pool.handle_async_request
-    if functions not in _KNOWN:
-        _KNOWN.clear()
-        _KNOWN[functions] = is_patched(httpx.AsyncHTTPTransport) or (pool is not None and is_patched(pool))
-    return _KNOWN[functions]
+def is_patched(owner: Any) -> bool:
+    """Whether *owner*'s entry point is replaced or wrapped."""
+    return not is_own(owner.handle_async_request, owner.__module__.partition(".")[0])
 
 
-_KNOWN: dict[object, bool] = {}
+class EntryPoints:
+    """httpx's transport, httpcore's pool and its connection: what was seen to be their own is known by identity."""
+
+    def __init__(self) -> None:
+        self._core: Any = None
+        self._transport: object = None
+        self._pool: object = None
+        self._connection: object = None
+
+    def is_any_patched(self) -> bool:
+        core = sys.modules.get("httpcore")  # a tool that patches it has loaded it
+        if (
+            httpx.AsyncHTTPTransport.handle_async_request is self._transport
+            and core is self._core
+            and (
+                core is None
+                or (
+                    core.AsyncConnectionPool.handle_async_request is self._pool
+                    and core.AsyncHTTPConnection.handle_async_request is self._connection
+                )
+            )
+        ):
+            return False
+        return self._look(core)
+
+    def _look(self, core: Any) -> bool:
+        if is_patched(httpx.AsyncHTTPTransport):
+            return True
+        if core is not None:
+            if not hasattr(core, "AsyncHTTPConnection"):  # another thread is importing it
+                return False
+            if is_patched(core.AsyncConnectionPool) or is_patched(core.AsyncHTTPConnection):
+                return True
+            self._pool = core.AsyncConnectionPool.handle_async_request
+            self._connection = core.AsyncHTTPConnection.handle_async_request
+        self._core = core
+        self._transport = httpx.AsyncHTTPTransport.handle_async_request
+        return False
+
+
+is_any_patched: Final = EntryPoints().is_any_patched
