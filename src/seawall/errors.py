@@ -10,6 +10,7 @@ What can go wrong, on the axis "was anything sent?".
     │  ├─ OriginPaused + ConnectError
     │  ├─ UnsupportedScheme + UnsupportedProtocol
     │  ├─ InvalidRequest + LocalProtocolError
+    │  ├─ ProxyRefused + ProxyError
     │  ├─ StreamRefused + RemoteProtocolError
     │  ├─ ResolveError + ConnectError
     │  │  ├─ NameNotFound          the name does not exist
@@ -66,6 +67,7 @@ __all__ = [
     "NameNotFound",
     "NoAddress",
     "OriginPaused",
+    "ProxyRefused",
     "ReadTimeout",
     "ResolveError",
     "ResolveTimeout",
@@ -151,6 +153,17 @@ class UnsupportedScheme(Unsent):
 
 class InvalidRequest(Unsent):
     """A request that HTTP can't express: illegal bytes in a header, a wrong content-length."""
+
+
+class ProxyRefused(Unsent):
+    """
+    A proxy wants other credentials (407), forbids the host (403), or answers otherwise that it won't connect.
+
+    Attributes:
+        status: Its answer's; None: it is a SOCKS proxy.
+    """
+
+    status: int | None = None
 
 
 class StreamRefused(Unsent):

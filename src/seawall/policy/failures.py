@@ -29,6 +29,7 @@ from ..errors import (
     NameNotFound,
     NoAddress,
     OriginPaused,
+    ProxyRefused,
     ReadTimeout,
     ResolveError,
     ResolverFailure,
@@ -95,6 +96,8 @@ FAILURES: Final = (
     # Connect
     Failure("nobody answers at the address", "often: a host or network that is down", DialTimeout, ANY,
             "tries the other addresses after 250 ms each; the bad one last for a while"),
+    Failure("a proxy wants other credentials (407), or forbids the host (403)", "a wrong setting", ProxyRefused, NEVER,
+            "tells at once; a proxy's 408, 425, 429 and 5xx are retried", is_fault=None),
     # TLS
     Failure("a good certificate, of another name", "a wrong setting", HostnameMismatch, NEVER, "tells at once"),
     Failure("a certificate that can't be trusted", "one that has run out", CertificateError, NEVER, "the same"),

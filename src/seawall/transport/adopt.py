@@ -24,6 +24,7 @@ HTTPX: Final[Mapping[type[SeawallError], type[httpx.HTTPError]]] = {
     errors.OriginPaused: httpx.ConnectError,
     errors.UnsupportedScheme: httpx.UnsupportedProtocol,
     errors.InvalidRequest: httpx.LocalProtocolError,
+    errors.ProxyRefused: httpx.ProxyError,
     errors.StreamRefused: httpx.RemoteProtocolError,
     errors.NameNotFound: httpx.ConnectError,
     errors.NoAddress: httpx.ConnectError,

@@ -13,6 +13,7 @@ from ..events import Phase, Progress
 from ..exchange import INSIDE, Pacer
 from ..wire.pool import Pool
 from .exchange import Body, Exchange
+from .proxies import check_refusal
 
 __all__ = ["OverTransport"]
 
@@ -65,8 +66,10 @@ class OverTransport(Exchange):
             progress.reached(Phase.SENDING)
             pool.cancel(self.origin)
             raise
-        except BaseException:
+        except BaseException as error:
             pool.cancel(self.origin)
+            if self.is_trusted and isinstance(error, httpx.ProxyError):
+                check_refusal(error, self.origin)
             raise
         super().own(response, lambda: pool.cancel(self.origin))
         if response.is_stream_consumed:

@@ -35,7 +35,7 @@ from .over_transport import OverTransport
 from .private import origin_of
 from .tls import TLS
 
-__all__ = ["LIMITS", "ResolverTypes", "Shared", "uncapped"]
+__all__ = ["LIMITS", "ResolverTypes", "Shared"]
 
 LIMITS: Final = httpx.Limits(max_connections=1000, max_keepalive_connections=1000, keepalive_expiry=15.0)
 """httpx's 100 let two slow hosts starve the rest; its 20 idle and 5 s churn at 50 in flight."""
@@ -241,10 +241,3 @@ def _check_limits(limits: httpx.Limits) -> None:
         count("Limits", "max_keepalive_connections", limits.max_keepalive_connections, low=0)
     if limits.keepalive_expiry not in (None, math.inf):
         number("Limits", "keepalive_expiry", limits.keepalive_expiry, low=0)
-
-
-def uncapped(limits: httpx.Limits) -> httpx.Limits:
-    """Without a cap: ours binds, and httpcore's wedges when calls are cancelled."""
-    return httpx.Limits(
-        max_keepalive_connections=limits.max_keepalive_connections, keepalive_expiry=limits.keepalive_expiry
-    )

@@ -20,7 +20,8 @@ from ..settings import DNS, UNSET, Breaker, Budget, Bulkhead, Policy, Propagatio
 from ..stats import Stats
 from .exchange import Exchange
 from .over_wire import OverWire
-from .shared import LIMITS, ResolverTypes, Shared, uncapped
+from .proxies import StockTransport
+from .shared import LIMITS, ResolverTypes, Shared
 
 __all__ = ["Proxied", "Transport"]
 
@@ -114,19 +115,15 @@ class Transport(httpx.AsyncBaseTransport):
             wall=wall,
         )
         if used:
-            inner = httpx.AsyncHTTPTransport(
+            inner = StockTransport(
                 verify=verify,
                 cert=cert,
                 trust_env=trust_env,
                 http1=http1,
                 http2=http2,
-                limits=uncapped(limits),
+                limits=limits,
                 **stock,
             )
-            if proxy is not None:
-                from .authority import mend_connect
-
-                mend_connect(inner)
         self._inner = inner
 
     def __repr__(self) -> str:
@@ -196,14 +193,11 @@ class Transport(httpx.AsyncBaseTransport):
                 await self._inner.aclose()
 
 
-class Proxied(httpx.AsyncHTTPTransport):
+class Proxied(StockTransport):
     """httpx's transport through a proxy, under the layers of a client."""
 
     def __init__(self, shared: Shared, *, limits: httpx.Limits, **arguments: Any) -> None:
-        from .authority import mend_connect
-
-        super().__init__(limits=uncapped(limits), **arguments)
-        mend_connect(self)
+        super().__init__(limits=limits, **arguments)
         self._shared = shared
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:

@@ -1,0 +1,103 @@
+"""httpx's own transport, by which proxies and Unix sockets are reached, and what a proxy's refusal means."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any, Final
+
+import httpx
+
+from ..errors import ProxyRefused
+from ..origin import Origin
+
+__all__ = ["StockTransport", "check_refusal"]
+
+PASSING: Final = frozenset({408, 425, 429})
+"""Of 3xx and 4xx, what a proxy may answer otherwise a moment later."""
+
+SOCKS: Final = ("Requested ", "Invalid username/password", "Connection not allowed", "not supported")
+"""What httpcore says where a SOCKS proxy wants other credentials, or never does what it is asked for (RFC 1928)."""
+
+
+def check_refusal(error: httpx.ProxyError, origin: Origin) -> None:
+    """
+    A proxy's 5xx may be its origin's fault, or pass: that is worth a retry, and stays as it is.
+
+    Raises:
+        ProxyRefused: Where the next attempt would end the same, because a setting is wrong.
+    """
+    text = str(error)
+    status = int(text[:3]) if text[:3].isdigit() else None
+    if _is_final(status) if status is not None else any(each in text for each in SOCKS):
+        raise ProxyRefused(
+            f"{origin}: the proxy refused to connect: {text}; check its credentials and what it allows",
+            origin=origin,
+            status=status,
+        ) from error
+
+
+def _is_final(status: int) -> bool:
+    return 300 <= status < 500 and status not in PASSING
+
+
+class StockTransport(httpx.AsyncHTTPTransport):
+    """
+    httpx's, with three differences in its pool, which is httpcore's.
+
+    What it asks a proxy for has brackets where it is an IPv6 address. It has no cap, because ours binds, and httpcore's wedges when calls are cancelled. And a connection that fails or is
+    cancelled on its way through a proxy, or is cancelled while its response is closed, isn't kept for ever.
+    """
+
+    def __init__(self, *, limits: httpx.Limits, **arguments: Any) -> None:
+        uncapped = httpx.Limits(
+            max_keepalive_connections=limits.max_keepalive_connections, keepalive_expiry=limits.keepalive_expiry
+        )
+        super().__init__(limits=uncapped, **arguments)
+        if arguments.get("proxy") is not None:
+            from .authority import mend_connect
+
+            mend_connect(self)
+        self._closing: set[asyncio.Task[None]] = set()
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        """As httpx's."""
+        try:
+            response = await super().handle_async_request(request)
+        except BaseException:
+            await self._drop_dead()
+            raise
+        if isinstance(response.stream, httpx.AsyncByteStream) and not isinstance(response.stream, httpx.ByteStream):
+            response.stream = _Stream(response.stream, self._closing)
+        return response
+
+    async def _drop_dead(self) -> None:
+        """A connection that is neither idle nor any request's has nobody who would ever close it."""
+        pool: Any = self._pool
+        used = {id(request.connection) for request in pool._requests}
+        dead = [each for each in pool._connections if id(each) not in used and not each.is_idle()]
+        for connection in dead:
+            pool._connections.remove(connection)
+        import anyio  # httpcore has loaded it
+
+        with anyio.CancelScope(shield=True):
+            for connection in dead:
+                await connection.aclose()
+
+
+class _Stream(httpx.AsyncByteStream):
+    """A response's: a cancellation doesn't cut its `aclose` short, because httpcore would never go on with it."""
+
+    def __init__(self, stream: httpx.AsyncByteStream, closing: set[asyncio.Task[None]]) -> None:
+        self._stream = stream
+        self._closing = closing
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        async for part in self._stream:
+            yield part
+
+    async def aclose(self) -> None:
+        task = asyncio.get_running_loop().create_task(self._stream.aclose())
+        self._closing.add(task)
+        task.add_done_callback(self._closing.discard)
+        await asyncio.shield(task)
