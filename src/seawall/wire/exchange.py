@@ -188,10 +188,10 @@ class Wire:
         try:
             head = await connection.send(message, progress, trace)
         except WireError as error:
-            if not error.is_stale:
-                self.note(message.origin, connection, is_failure=True)
-            if progress.is_reused and progress.phase < Phase.HEADERS:
+            if error.is_stale:
                 self.pool.drop_idle(key)
+            else:
+                self.note(message.origin, connection, is_failure=True)
             if not progress.is_reused and connection.address is not None and progress.phase >= Phase.SENDING:
                 # It took the connection and then broke it, or said nothing: a retry dials another first.
                 self._addresses.mark_bad(message.origin, connection.address)
