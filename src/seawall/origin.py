@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
-__all__ = ["Address", "Origin"]
+__all__ = ["Address", "Elsewhere", "Holder", "Origin"]
 
 
 class Origin(NamedTuple):
@@ -46,6 +46,19 @@ class Origin(NamedTuple):
     def __str__(self) -> str:
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"{self.scheme}://{host}:{self.port}"
+
+
+class Elsewhere(NamedTuple):
+    """An origin behind another transport: its slots stand for connections of that one, and it can use none of ours."""
+
+    origin: Origin
+
+    def __str__(self) -> str:
+        return str(self.origin)
+
+
+Holder: TypeAlias = Origin | Elsewhere
+"""Whom a slot of the client-wide cap is counted for."""
 
 
 class Address(NamedTuple):

@@ -2,8 +2,8 @@
 The client-wide cap of connections: slots, and turns among the origins that wait for one.
 
 Rules: the next slot goes to the origin that holds the fewest, of equals to the one that has waited longest; within an
-origin it is first in, first out. A connection that becomes free goes to its own origin's next waiter, unless another
-origin holds none, or two fewer: moving a slot costs a dial, so it is moved only where that makes them more equal.
+origin it is first in, first out. A connection that becomes free stays with its own origin, unless another origin waits
+and holds none, or two fewer: moving a slot costs a dial, so it is moved only where that makes them more equal.
 Whoever is cancelled after a hand-over passes it on. A waiter that was cancelled but has not run yet
 waits no more: whoever looks for the next one takes it out.
 """
@@ -18,13 +18,13 @@ from itertools import count
 from typing import Any
 
 from ..errors import BulkheadFull
-from ..origin import Origin
+from ..origin import Elsewhere, Holder
 
 __all__ = ["Slots"]
 
 
 class _Line:
-    """An origin's slots, and those who wait for one more."""
+    """A holder's slots, and those who wait for one more."""
 
     __slots__ = ("held", "since", "waiters")
 
@@ -44,8 +44,8 @@ class Slots:
         self._max = max_connections
         self._in_use = 0
         self._waiting = 0
-        self._lines: dict[Origin, _Line] = {}
-        self._turns: list[tuple[int, int, Origin]] = []  # a heap: (held, since, origin); outdated ones are skipped
+        self._lines: dict[Holder, _Line] = {}
+        self._turns: list[tuple[int, int, Holder]] = []  # a heap: (held, since, holder); outdated ones are skipped
         self._counter = count()
 
     def __repr__(self) -> str:
@@ -59,7 +59,12 @@ class Slots:
     def has_waiters(self) -> bool:
         return self._waiting > 0
 
-    def try_acquire(self, origin: Origin) -> bool:
+    def held(self, origin: Holder) -> int:
+        """Slots that *origin* has."""
+        line = self._lines.get(origin)
+        return 0 if line is None else line.held
+
+    def try_acquire(self, origin: Holder) -> bool:
         """A slot without waiting, where there is one and nobody waits for it."""
         if self._waiting or (self._max is not None and self._in_use >= self._max):
             return False
@@ -67,27 +72,40 @@ class Slots:
         self._line(origin).held += 1
         return True
 
-    def is_next(self, origin: Origin) -> bool:
-        """Whether what becomes free of *origin*'s connections is for one of its own waiters."""
+    def is_waiting(self, origin: Holder) -> bool:
+        """Whether anybody waits for a slot of *origin*'s."""
         line = self._lines.get(origin)
-        if line is None or not self._is_waiting(line):
-            return False
+        return line is not None and self._is_waiting(line)
+
+    def owes(self, origin: Holder) -> bool:
+        """Whether the next slot of *origin*'s to become free is for another: one that waits and holds too few."""
         first = self._first()
         if first is None or first == origin:
-            return True
+            return False
         held = self._lines[first].held
-        return held > 0 and held > line.held - 2
+        return held == 0 or held <= self.held(origin) - 2
 
-    def hand_over(self, origin: Origin, given: object) -> None:
+    def is_next(self, origin: Holder) -> bool:
+        """Whether what becomes free of *origin*'s connections is for one of its own waiters."""
+        return self.is_waiting(origin) and not self.owes(origin)
+
+    def hand_over(self, origin: Holder, given: object) -> None:
         """A connection of *origin*, to its longest waiter, which there has to be. It keeps its slot."""
         self._next(self._lines[origin]).set_result(given)
 
-    async def acquire(self, timeout: float | None, origin: Origin, undo: Callable[[Any], None]) -> Any:
+    async def acquire(
+        self,
+        timeout: float | None,
+        origin: Holder,
+        undo: Callable[[Any], None],
+        make_room: Callable[[], None] | None = None,
+    ) -> Any:
         """
         A slot, within *timeout* s (None: however long it takes).
 
         Args:
             undo: Takes back what was handed over to who was cancelled.
+            make_room: Called once the caller stands in line, because what it frees goes to whoever is next.
         Returns:
             None; or the connection that was handed over in its place.
 
@@ -107,7 +125,11 @@ class Slots:
         self._waiting += 1
         if is_first:
             self._take_turn(origin, line)
-        timer = None if timeout is None else loop.call_later(timeout, self._expire, waiter, origin, timeout)
+        if make_room is not None:
+            make_room()
+        timer = None
+        if timeout is not None and not waiter.done():
+            timer = loop.call_later(timeout, self._expire, waiter, origin, timeout)
         try:
             return await waiter
         except asyncio.CancelledError:
@@ -125,7 +147,7 @@ class Slots:
                 timer.cancel()
             del waiter  # its error holds this frame
 
-    def release(self, origin: Origin) -> None:
+    def release(self, origin: Holder) -> None:
         """A slot of *origin*'s is free: the next one's, if anybody waits."""
         line = self._lines[origin]
         first = self._first()  # as things stand: or an origin that gives its only slot back would be first again
@@ -143,29 +165,29 @@ class Slots:
             waiter.set_result(None)
         self._tidy(origin, line)
 
-    def _line(self, origin: Origin) -> _Line:
+    def _line(self, origin: Holder) -> _Line:
         found = self._lines.get(origin)
         if found is None:
             found = self._lines[origin] = _Line()
         return found
 
-    def _tidy(self, origin: Origin, line: _Line) -> None:
+    def _tidy(self, origin: Holder, line: _Line) -> None:
         """Forget an origin that holds nothing and waits for nothing."""
         if not line.held and not line.waiters and self._lines.get(origin) is line:
             del self._lines[origin]
 
-    def _take_turn(self, origin: Origin, line: _Line) -> None:
+    def _take_turn(self, origin: Holder, line: _Line) -> None:
         """Behind all others that hold as many."""
         line.since = next(self._counter)
         self._push(origin, line)
 
-    def _push(self, origin: Origin, line: _Line) -> None:
+    def _push(self, origin: Holder, line: _Line) -> None:
         if len(self._turns) > 2 * len(self._lines) + 64:  # most of it is outdated
             self._turns = [(each.held, each.since, of) for of, each in self._lines.items() if each.waiters]
             heapq.heapify(self._turns)
         heapq.heappush(self._turns, (line.held, line.since, origin))
 
-    def _first(self) -> Origin | None:
+    def _first(self) -> Holder | None:
         """Whose turn it is; None: nobody waits."""
         while self._turns:
             held, since, origin = self._turns[0]
@@ -197,7 +219,7 @@ class Slots:
             del line.waiters[waiter]
             self._waiting -= 1
 
-    def _expire(self, waiter: asyncio.Future[Any], origin: Origin, timeout: float) -> None:
+    def _expire(self, waiter: asyncio.Future[Any], origin: Holder, timeout: float) -> None:
         if waiter.done():
             return
         line = self._lines[origin]
@@ -209,7 +231,7 @@ class Slots:
                 max_concurrent=self._max,
                 waiting=self._waiting,
                 elapsed=timeout,
-                origin=origin,
+                origin=origin.origin if isinstance(origin, Elsewhere) else origin,
             )
         )
         self._tidy(origin, line)

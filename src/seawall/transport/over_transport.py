@@ -48,7 +48,8 @@ class OverTransport(Exchange):
     async def send(self, progress: Progress, pacer: Pacer) -> httpx.Response:
         self.watch(pacer)
         pool, pool_timeout = self._pool, self.timeouts.get("pool")
-        await pool.reserve(None if pool_timeout is None else max(0.0, pool_timeout - progress.waited), self.origin)
+        left = None if pool_timeout is None else max(0.0, pool_timeout - progress.waited)
+        give_back = await pool.take_slot(left, self.origin)
         response: httpx.Response | None = None
         request = self.outgoing()
         try:
@@ -64,14 +65,14 @@ class OverTransport(Exchange):
         except SeawallError:
             # Another seawall's, or one that an application below let through: it says nothing of OUR request.
             progress.reached(Phase.SENDING)
-            pool.cancel(self.origin)
+            give_back()
             raise
         except BaseException as error:
-            pool.cancel(self.origin)
+            give_back()
             if self.is_trusted and isinstance(error, httpx.ProxyError):
                 check_refusal(error, self.origin)
             raise
-        super().own(response, lambda: pool.cancel(self.origin))
+        super().own(response, give_back)
         if response.is_stream_consumed:
             return response
         if isinstance(response.stream, httpx.ByteStream):

@@ -3,7 +3,9 @@ The open connections of a client: idle ones by origin, and the client-wide cap.
 
 Rules: everything costs the same whatever the number of connections or origins. The last one in is the first one out, so
 the surplus of a burst expires. A slot of the cap is one open connection; where the cap binds, idle connections are
-given up before anyone waits.
+given up: first those that nobody has used for a second, because they are a surplus; then those of an origin that holds
+at least two more than the one that waits, or any for an origin that holds none. So an origin whose calls hang, and
+which takes all slots that it can get, leaves another the connections that it works with.
 """
 
 from __future__ import annotations
@@ -12,10 +14,11 @@ import asyncio
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from contextvars import Context
+from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
-from ..origin import Address, Origin
+from ..origin import Address, Elsewhere, Holder, Origin
 from .http11 import Connection
 
 if TYPE_CHECKING:  # it needs the extra "http2"
@@ -24,21 +27,28 @@ if TYPE_CHECKING:  # it needs the extra "http2"
 
 __all__ = ["Pool", "Slots"]
 
-LOOKED_AT: Final = 16  # idle connections, where a name has several addresses
+LOOKED_AT: Final = 16  # idle connections, where a name has several addresses, or one is to be given up
+WARM_FOR: Final = 1.0  # s after its last use that an idle connection isn't surplus, though others wait for a slot
 
 
 class Slots(Protocol):
     """The cap: cancel-safe, with turns among origins."""
 
-    def try_acquire(self, origin: Origin) -> bool: ...
+    async def acquire(
+        self, timeout: float | None, origin: Holder, undo: Callable[[Any], None], make_room: Callable[[], None]
+    ) -> Any: ...
 
-    async def acquire(self, timeout: float | None, origin: Origin, undo: Callable[[Any], None]) -> Any: ...
+    def hand_over(self, origin: Holder, given: object) -> None: ...
 
-    def hand_over(self, origin: Origin, given: object) -> None: ...
+    def release(self, origin: Holder) -> None: ...
 
-    def release(self, origin: Origin) -> None: ...
+    def held(self, origin: Holder) -> int: ...
 
-    def is_next(self, origin: Origin) -> bool: ...
+    def owes(self, origin: Holder) -> bool: ...
+
+    def is_next(self, origin: Holder) -> bool: ...
+
+    def is_waiting(self, origin: Holder) -> bool: ...
 
     @property
     def has_waiters(self) -> bool: ...
@@ -58,7 +68,7 @@ class Pool:
         self._now = now
         self._idle: dict[Origin, dict[Connection, None]] = {}
         self._shared: dict[Origin, dict[Multiplexed, None]] = {}  # with streams or without
-        self._by_age: OrderedDict[Connection | Multiplexed, float] = OrderedDict()  # idle → expires at; oldest first
+        self._by_age: OrderedDict[Connection | Multiplexed, float] = OrderedDict()  # idle → since when; oldest first
         self._early: dict[Connection | Multiplexed, asyncio.TimerHandle] = {}  # the server keeps them for less
         self._open: set[Connection | Multiplexed] = set()
         self._timer: asyncio.TimerHandle | None = None
@@ -90,10 +100,18 @@ class Pool:
         return None
 
     def _stream(self, origin: Origin, now: float, avoid: Sequence[Address]) -> Channel | None:
-        """None while others wait for a slot: it is their turn."""
+        """
+        None while others of *origin* wait for a slot: it is their turn.
+
+        Those of other origins don't matter, because a stream costs no slot; only the connection that has to go to them
+        takes no new ones.
+        """
+        shared = list(self._shared.get(origin, ()))
         if self._slots.has_waiters:
-            return None
-        for connection in list(self._shared.get(origin, ())):
+            if self._slots.is_waiting(origin):
+                return None
+            shared = [connection for connection in shared if not self._is_draining(connection)]
+        for connection in shared:
             if now >= connection.ends_at or not connection.is_usable:
                 connection.retire()
                 continue
@@ -105,6 +123,11 @@ class Pool:
             return connection.channel()
         return None
 
+    def _is_draining(self, connection: Multiplexed) -> bool:
+        """Whether its slot is to go to another origin, while its own has more of them to work with."""
+        shared = self._shared[connection.origin]
+        return len(shared) > 1 and next(iter(shared)) is connection and self._slots.owes(connection.origin)
+
     async def reserve(self, timeout: float | None, origin: Origin) -> Connection | Channel | None:
         """
         A slot for a connection to be opened; `add` or `cancel` ends it.
@@ -114,12 +137,22 @@ class Pool:
         Raises:
             BulkheadFull: None became free within *timeout* s.
         """
-        if self._slots.try_acquire(origin):
-            return None
-        if self._by_age:
-            self._close_oldest()
-        given: Connection | Channel | None = await self._slots.acquire(timeout, origin, self._take_back)
+        make_room = partial(self._make_room, origin)
+        given: Connection | Channel | None = await self._slots.acquire(timeout, origin, self._take_back, make_room)
         return given
+
+    async def take_slot(self, timeout: float | None, origin: Origin) -> Callable[[], None]:
+        """
+        A slot for a connection that another transport opens: none of ours is handed over in its place.
+
+        Returns:
+            What gives it back, to be called once.
+        Raises:
+            BulkheadFull: None became free within *timeout* s.
+        """
+        holder = Elsewhere(origin)
+        await self._slots.acquire(timeout, holder, self._take_back, partial(self._make_room, holder))
+        return partial(self._slots.release, holder)
 
     def _take_back(self, given: Connection | Channel) -> None:
         if isinstance(given, Connection):
@@ -128,8 +161,10 @@ class Pool:
             given.close()
 
     def _offer(self, connection: Multiplexed) -> None:
-        """A stream of it is over: to those who have waited longest, as long as they are of its origin."""
-        while connection.has_room and self._slots.is_next(connection.origin):
+        """A stream of it is over: its room is for those of its origin who have waited longest."""
+        if self._slots.has_waiters and self._is_draining(connection):
+            return
+        while connection.has_room and self._slots.is_waiting(connection.origin):
             self._by_age.pop(connection, None)
             self._slots.hand_over(connection.origin, connection.channel())
 
@@ -166,15 +201,19 @@ class Pool:
         """Its exchange is over: keep it for another, or close it."""
         keep_for, by_age = connection.keep_for, self._by_age
         is_over = not connection.is_usable or now >= connection.ends_at or keep_for == 0
-        if not is_over and self._slots.has_waiters and self._slots.is_next(connection.origin):
-            if isinstance(connection, Connection):
-                if connection.rests_until <= now:
-                    self._slots.hand_over(connection.origin, connection)
+        if not is_over and self._slots.has_waiters:
+            if self._slots.is_next(connection.origin):
+                if isinstance(connection, Connection):
+                    if connection.rests_until <= now:
+                        self._slots.hand_over(connection.origin, connection)
+                        return
+                elif connection.has_room:
+                    self._offer(connection)
                     return
-            elif connection.has_room:  # else it is in doubt, and its slot of more use than it
-                self._offer(connection)
-                return
-        if is_over or self._slots.has_waiters or self._max_idle == 0:
+                is_over = True  # it rests, or is in doubt: its slot is of more use than it
+            else:
+                is_over = self._slots.owes(connection.origin)
+        if is_over or self._max_idle == 0:
             connection.close()
             return
         while self._max_idle is not None and len(by_age) >= self._max_idle:
@@ -185,12 +224,9 @@ class Pool:
                 connection.load.in_flight -= 1
         if keep_for is not None and (self._expiry is None or keep_for < self._expiry):
             self._expire_early(connection, keep_for)
-        if self._expiry is None:
-            by_age[connection] = float("inf")
-        else:
-            by_age[connection] = now + self._expiry
-            if self._timer is None:
-                self._start_timer()
+        by_age[connection] = now
+        if self._timer is None and (self._expiry is not None or self._slots.has_waiters):
+            self._start_timer()
 
     def drop_idle(self, origin: Origin, address: Address | None = None) -> None:
         """The idle connections of *origin* (to *address* only) are most likely no good, or not to be used."""
@@ -208,6 +244,13 @@ class Pool:
                     connection.ends_at = self._now()
                 else:
                     connection.retire()
+
+    def spare(self) -> bool:
+        """Close the idle connection that was not used for longest, for its descriptor; False: there is none."""
+        if not self._by_age:
+            return False
+        self._close_oldest()
+        return True
 
     def close(self) -> None:
         """Close every connection, in use or not."""
@@ -245,19 +288,57 @@ class Pool:
                 connection.load.in_flight += 1
 
     def _close_oldest(self) -> None:
-        connection = next(iter(self._by_age))
+        self._give_up(next(iter(self._by_age)))
+
+    def _give_up(self, connection: Connection | Multiplexed) -> None:
         self._forget(connection)
         connection.close()
 
+    def _make_room(self, origin: Holder) -> None:
+        """*origin* has to wait for a slot: give up an idle connection, now or as soon as one is surplus."""
+        if not self._by_age:
+            return
+        surplus = self._surplus(origin)
+        if surplus is None:
+            self._start_timer()
+        else:
+            self._give_up(surplus)
+
+    def _surplus(self, origin: Holder) -> Connection | Multiplexed | None:
+        """The idle connection that is missed least; None where each is of more use than the slot is to who waits."""
+        if isinstance(origin, Origin) and (own := self._idle.get(origin)):
+            return next(iter(own))  # to an address that is to be avoided
+        oldest, since = next(iter(self._by_age.items()))
+        if since + WARM_FOR <= self._now():
+            return oldest
+        owed = (each for each in islice(self._by_age, LOOKED_AT) if self._slots.owes(each.origin))
+        return max(owed, key=lambda each: self._slots.held(each.origin), default=None)
+
+    @property
+    def _idle_for(self) -> float | None:
+        """s that an idle connection is kept, as things stand."""
+        if not self._slots.has_waiters:
+            return self._expiry
+        return WARM_FOR if self._expiry is None else min(WARM_FOR, self._expiry)
+
     def _start_timer(self) -> None:
-        if self._timer is None and self._by_age:
-            expires_at = next(iter(self._by_age.values()))
-            self._timer = asyncio.get_running_loop().call_at(expires_at, self._expire, context=Context())
+        """To go off when the oldest idle connection is to be closed, or before."""
+        idle_for = self._idle_for
+        if idle_for is None or not self._by_age:
+            return
+        due = next(iter(self._by_age.values())) + idle_for
+        if self._timer is not None:
+            if self._timer.when() <= due:
+                return
+            self._timer.cancel()
+        self._timer = asyncio.get_running_loop().call_at(due, self._expire, context=Context())
 
     def _expire(self) -> None:
         self._timer = None
         now = self._now()
-        while self._by_age and next(iter(self._by_age.values())) <= now:
+        while self._by_age and (idle_for := self._idle_for) is not None:
+            if now < next(iter(self._by_age.values())) + idle_for:
+                break
             self._close_oldest()
         self._start_timer()
 

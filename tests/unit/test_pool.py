@@ -1,0 +1,258 @@
+"""Whose idle connection is given up where the cap binds; connections here have no sockets."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from seawall.errors import BulkheadFull
+from seawall.origin import Address, Origin
+from seawall.policy.slots import Slots
+from seawall.testing.clock import VIRTUAL
+from seawall.wire.http2 import Multiplexed
+from seawall.wire.http11 import Connection
+from seawall.wire.pool import LOOKED_AT, WARM_FOR, Pool
+from seawall.wire.versions import Known
+
+pytestmark = pytest.mark.anyio
+
+A, B, C = (Origin("http", host, 80) for host in "abc")
+
+
+@pytest.fixture
+def anyio_backend():
+    return VIRTUAL
+
+
+class Counted(Slots):
+    """Counts how many connections were asked about."""
+
+    asked = 0
+
+    def owes(self, origin) -> bool:
+        self.asked += 1
+        return super().owes(origin)
+
+
+def make(slots: Slots, *, expiry: float | None = 15.0) -> Pool:
+    return Pool(slots, max_idle=None, expiry=expiry, now=asyncio.get_running_loop().time)
+
+
+def now() -> float:
+    return asyncio.get_running_loop().time()
+
+
+async def opened(pool: Pool, origin: Origin, kind: type[Connection | Multiplexed] = Connection):
+    """A new connection, in use."""
+    assert await pool.reserve(0.0, origin) is None
+    buffer = memoryview(bytearray(1))
+    connection = Connection(origin, buffer) if kind is Connection else Multiplexed(origin, buffer, Known())
+    pool.add(connection)
+    return connection
+
+
+async def idle(pool: Pool, origin: Origin, count: int = 1) -> None:
+    for connection in [await opened(pool, origin) for _ in range(count)]:
+        pool.keep(connection, now())
+
+
+async def waiting(pool: Pool, origin: Origin, timeout: float | None = None) -> asyncio.Task:
+    task = asyncio.create_task(pool.reserve(timeout, origin))
+    await asyncio.sleep(0)
+    return task
+
+
+@pytest.mark.parametrize("expiry", [15.0, None])
+async def test_host_that_hangs_leaves_a_healthy_one_its_connection(expiry):
+    """While it is used every now and then: neither taken as it lies idle, nor as its exchange ends."""
+    pool = make(Slots(4), expiry=expiry)
+    await idle(pool, B)
+    for _ in range(3):
+        await opened(pool, A)
+    more = [await waiting(pool, A) for _ in range(5)]
+    for _ in range(50):
+        await asyncio.sleep(0.9 * WARM_FOR)
+        connection = pool.take(B, now())
+        assert connection is not None
+        await asyncio.sleep(0.5)
+        pool.keep(connection, now())
+        assert not any(task.done() for task in more)
+    await asyncio.sleep(0.9 * WARM_FOR)
+    assert pool.idle(B) == 1
+    await asyncio.sleep(0.2 * WARM_FOR)  # now it is surplus
+    assert (pool.idle(B), more[0].done(), more[1].done()) == (0, True, False)
+    for task in more[1:]:
+        task.cancel()
+    await asyncio.gather(*more, return_exceptions=True)
+    pool.cancel(A)
+
+
+async def test_idle_connection_that_nobody_used_lately_goes_first():
+    """The oldest one, whoever holds how many, and without a wait."""
+    pool = make(Slots(4))
+    await idle(pool, B)
+    await asyncio.sleep(WARM_FOR)
+    await idle(pool, C)
+    for _ in range(2):
+        await opened(pool, A)
+    assert await pool.reserve(0.0, A) is None
+    assert (pool.idle(B), pool.idle(C)) == (0, 1)
+    with pytest.raises(BulkheadFull):
+        await pool.reserve(0.0, A)
+    assert pool.idle(C) == 1
+
+
+async def test_origin_that_holds_the_most_gives_up_first():
+    """Of those that were all used just now; to an origin that holds two fewer, and no sooner."""
+    pool = make(Slots(6))
+    await idle(pool, B, 2)
+    await idle(pool, A, 4)
+    for left in (3, 2):
+        await opened(pool, C)
+        assert (pool.idle(A), pool.idle(B)) == (left, 2)
+    task = await waiting(pool, C, timeout=0.5)
+    assert (pool.idle(A), pool.idle(B)) == (2, 2)
+    await asyncio.gather(task, return_exceptions=True)
+    assert isinstance(task.exception(), BulkheadFull)
+
+
+async def test_origin_that_holds_none_gets_the_only_one():
+    """Though it was used just now: nobody is to wait for ever."""
+    pool = make(Slots(1))
+    await idle(pool, A)
+    await opened(pool, B)
+    assert (pool.idle(A), pool.open) == (0, 1)
+
+
+async def test_what_is_given_up_goes_to_whoever_is_next():
+    """And not to the one that came last: the line knows whose turn it is."""
+    pool = make(Slots(3))
+    await idle(pool, B)
+    for _ in range(2):
+        await opened(pool, A)
+    greedy = await waiting(pool, A)
+    modest = await waiting(pool, C)
+    assert (modest.done(), greedy.done(), pool.idle(B)) == (True, False, 0)
+    greedy.cancel()
+    await asyncio.gather(greedy, return_exceptions=True)
+    pool.cancel(C)
+
+
+async def test_own_connection_is_given_up_before_any_other():
+    """One to an address that is to be avoided, for one to another address."""
+    pool = make(Slots(2))
+    await idle(pool, B)
+    connection = await opened(pool, A)
+    connection.address = Address("192.0.2.1")
+    pool.keep(connection, now())
+    assert pool.take(A, now(), [connection.address]) is None
+    assert await pool.reserve(0.0, A) is None
+    assert (pool.idle(A), pool.idle(B)) == (0, 1)
+    pool.cancel(A)
+
+
+async def test_cost_of_giving_up_is_bounded():
+    """Of a thousand idle connections, as many are looked at as of twenty."""
+    slots = Counted(1000)
+    pool = make(slots)
+    for number in range(998):
+        await idle(pool, Origin("http", f"h{number}", 80))
+    await opened(pool, A)
+    await opened(pool, A)
+    slots.asked = 0
+    task = await waiting(pool, A, timeout=0.5)
+    await asyncio.gather(task, return_exceptions=True)
+    assert 0 < slots.asked <= LOOKED_AT
+
+
+async def test_descriptor_is_spared_by_the_oldest():
+    """One at a time, as long as there are any."""
+    pool = make(Slots(None))
+    await idle(pool, A)
+    await asyncio.sleep(1)
+    await idle(pool, B)
+    assert pool.spare()
+    assert (pool.idle(A), pool.idle(B)) == (0, 1)
+    assert pool.spare()
+    assert not pool.spare()
+    assert pool.open == 0
+
+
+async def test_slot_for_another_transport_brings_no_connection_of_ours():
+    """Which goes to the next that can use it, or keeps its place; the slot is given back once."""
+    slots = Slots(1)
+    pool = make(slots)
+    connection = await opened(pool, A)
+    elsewhere = asyncio.create_task(pool.take_slot(None, A))
+    await asyncio.sleep(0)
+    ours = await waiting(pool, A)
+    pool.keep(connection, now())
+    give_back = await elsewhere
+    assert connection.is_closed
+    assert not ours.done()
+    give_back()
+    assert await ours is None
+    pool.cancel(A)
+    assert (slots.in_use, slots._lines) == (0, {})
+
+
+async def test_stream_waits_for_nobody_elsewhere():
+    """A call that waits for a slot for another origin holds up no stream of a connection that is open."""
+    pool = make(Slots(2))
+    first = (await opened(pool, B, Multiplexed)).channel()
+    await opened(pool, A)
+    task = await waiting(pool, A)
+    second = pool.take(B, now())
+    assert second is not None
+    first.close()
+    second.close()
+    assert pool.idle(B) == 1
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+
+
+async def test_stream_waits_for_those_of_its_origin():
+    """First in, first out, among the calls that wait for room on it."""
+    pool = make(Slots(1))
+    connection = await opened(pool, B, Multiplexed)
+    connection.max_streams = 1
+    first = connection.channel()
+    task = await waiting(pool, B)
+    connection.max_streams = 2
+    assert pool.take(B, now()) is None
+    first.close()
+    given = await task
+    assert given is not None
+    assert pool.take(B, now()) is not None
+
+
+async def test_streams_that_wait_get_room_whoever_is_next_for_a_slot():
+    """An origin that waits for its first connection has no use for room on another's."""
+    pool = make(Slots(1))
+    connection = await opened(pool, B, Multiplexed)
+    connection.max_streams = 2
+    streams = [connection.channel() for _ in range(2)]
+    tasks = [await waiting(pool, A), await waiting(pool, B)]
+    streams[0].close()
+    await asyncio.sleep(0)
+    assert [task.done() for task in tasks] == [False, True]
+    streams[1].close()
+    (await tasks[1]).close()
+    assert await tasks[0] is None
+    assert connection.is_closed
+    pool.cancel(A)
+
+
+async def test_one_of_several_connections_drains_for_an_origin_that_holds_too_few():
+    """It takes no new streams, so its slot is free with the last; the others go on."""
+    pool = make(Slots(3))
+    connections = [await opened(pool, B, Multiplexed) for _ in range(3)]
+    streams = [connection.channel() for connection in connections]
+    task = await waiting(pool, A)
+    more = [pool.take(B, now()) for _ in range(4)]
+    assert {stream.connection for stream in more} == {connections[1]}
+    streams[0].close()
+    assert await task is None
+    assert [connection.is_closed for connection in connections] == [True, False, False]
+    assert pool.take(B, now()).connection is connections[1]
