@@ -201,7 +201,14 @@ class AddressRefused(ResolveError):
 
 
 class ResolverFailure(ResolveError):
-    """SERVFAIL, REFUSED, garbage, or no DNS server that can be reached."""
+    """
+    SERVFAIL, REFUSED, garbage, or no DNS server that can be reached.
+
+    Attributes:
+        is_shortage: No descriptor was left to ask with, which says nothing of the name.
+    """
+
+    is_shortage: bool = False
 
 
 class ResolveTimeout(ResolveError):
@@ -209,7 +216,14 @@ class ResolveTimeout(ResolveError):
 
 
 class DialError(Unsent):
-    """None of the host's addresses took a connection. Several causes come as an ExceptionGroup."""
+    """
+    None of the host's addresses took a connection. Several causes come as an ExceptionGroup.
+
+    Attributes:
+        is_shortage: No descriptor was left for a socket, which says nothing of the origin.
+    """
+
+    is_shortage: bool = False
 
 
 class DialTimeout(DialError):

@@ -50,7 +50,8 @@ def defaults() -> str:
     parts.append("| `timeout` | 5 s each | httpx's, for SDKs compare it |\n")
     parts.append(
         f"| `limits` | {LIMITS.max_connections} connections, {LIMITS.max_keepalive_connections} of them idle, "
-        f"{LIMITS.keepalive_expiry:g} s | httpx's 100 let two slow hosts starve the rest; its 20 idle and 5 s churn "
+        f"{LIMITS.keepalive_expiry:g} s; at most half of RLIMIT_NOFILE each, as it is when the client is made "
+        "| httpx's 100 let two slow hosts starve the rest; its 20 idle and 5 s churn "
         "at 50 in flight |\n"
     )
     parts.append(

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import subprocess
+import sys
 
 import httpx
 import pytest
 
 import seawall
-from seawall.testing import Request
+from seawall.testing import FaultProcess, Name, Request, no_file_descriptors
+from seawall.transport import shared
 
 pytestmark = pytest.mark.anyio
 
@@ -103,3 +107,114 @@ async def test_another_transport_is_given_a_slot_and_no_connection(stack, serve)
     responses = await asyncio.gather(*(client.get(server.url) for _ in range(2)))
     assert [response.text for response in responses] == ["ours", "ours"]
     assert slots.in_use == client.stats().connections == 1
+
+
+@pytest.mark.parametrize("asks_dns", [False, True])
+async def test_idle_connections_are_given_up_where_no_descriptor_is_left(stack, dns, asks_dns):
+    """The oldest first, for sockets of names and of connections: every call is good, and the newest stay."""
+    for number in range(35):
+        dns.zone[f"h{number}.test"] = Name(a=("127.0.0.1",))
+    resolver = seawall.StaticResolver({"*.test": "127.0.0.1"})
+    settings = {"dns": seawall.DNS(nameservers=(dns.address,))} if asks_dns else {"resolver": resolver}
+    server = stack.enter_context(FaultProcess())
+    url = server.url.replace("127.0.0.1", "h{}.test") + "/x/ok"
+    client = await stack.enter_async_context(seawall.Client(retry=None, **settings))
+    for number in range(30):
+        await client.get(url.format(number))
+    with no_file_descriptors():
+        responses = [await client.get(url.format(30 + number)) for number in range(5)]
+    assert [response.status_code for response in responses] == [200] * 5
+    states = list(client.stats().origins.values())
+    kept = client.stats().connections
+    assert [state.idle for state in states] == [0] * (35 - kept) + [1] * kept
+    assert kept >= (5 if asks_dns else 28)
+
+
+WITHOUT = """
+import asyncio, json, sys
+import seawall
+from seawall.testing import no_file_descriptors
+
+class Imports:
+    def __init__(self): self.names = []
+    def find_spec(self, name, path=None, target=None): self.names.append(name)
+
+async def main(is_short, http2, resolver, urls):
+    imports, ends = Imports(), []
+    static = seawall.StaticResolver({"two.test": ["127.0.0.1", "127.0.0.2"]})
+    settings = {"retry": seawall.Retry(backoff=0, throttled_backoff=0, max_attempts=2), "timeout": 0.5, "http2": http2}
+    async with seawall.Client(resolver=static if resolver == "static" else resolver, **settings) as client:
+        for url in urls:
+            sys.meta_path.insert(0, imports)
+            try:
+                if is_short:
+                    with no_file_descriptors():
+                        response = await client.get(url)
+                else:
+                    response = await client.get(url)
+                ends.append([str(response.status_code), ""])
+            except Exception as error:
+                ends.append([type(error).__name__, str(error)])
+            sys.meta_path.remove(imports)
+    print(json.dumps([ends, imports.names]))
+
+asyncio.run(main(*json.loads(sys.argv[1])))
+"""
+
+
+def alone(is_short: bool, http2: bool, resolver: str, *urls: str) -> tuple[list[list[str]], list[str]]:
+    """How calls end in a process that has imported seawall and made a client; and what they imported."""
+    arguments = json.dumps([is_short, http2, resolver, urls])
+    done = subprocess.run([sys.executable, "-c", WITHOUT, arguments], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    ends, imports = json.loads(done.stdout)
+    return ends, imports
+
+
+@pytest.mark.parametrize("resolver", ["static", "system", "cares", "auto"])
+def test_call_without_a_descriptor_says_what_to_raise(resolver):
+    """Whatever is to be opened for it; it ends with an error of ours, because nothing has to be imported for that."""
+    urls = ["http://127.0.0.1:9/", "https://127.0.0.1:9/"]
+    urls.append("http://two.test:9/" if resolver == "static" else "http://name.invalid:9/")
+    ends, imports = alone(True, False, resolver, *urls)
+    assert imports == []
+    assert [name for name, _ in ends] == [
+        "DialError",
+        "DialError",
+        "DialError" if resolver == "static" else "ResolverFailure",
+    ]
+    for _, text in ends:
+        assert "too many open files" in text
+        assert "raise RLIMIT_NOFILE (ulimit -n), or lower Limits.max_connections" in text
+
+
+@pytest.mark.parametrize("http2", [False, True])
+def test_calls_that_fail_import_nothing(http2):
+    """Whatever fails: a module is a file, and there may be no descriptor to read it with."""
+    with FaultProcess() as server, FaultProcess() as closed:
+        dead = closed.url
+        tls = server.listen("tls")
+        steps = ["503:d2", "hang", "reset", "close:body", "malformed:not_http", "bomb", "redirect:50"]
+        urls = [f"{server.url}/x/{step}" for step in steps] + [
+            f"{tls}/x/ok",
+            f"{server.url}/x/ok".replace("http", "https"),
+        ]
+        closed.__exit__()
+        ends, imports = alone(False, http2, "static", *urls, dead, dead.replace("127.0.0.1", "two.test"))
+    assert imports == []
+    assert {name for name, _ in ends} >= {"503", "ReadTimeout", "DialError"}, ends
+
+
+def test_default_limit_is_half_of_the_descriptors():
+    """Of what the process may have when the client is made; a limit of the user's stands."""
+    code = """
+import resource, httpx, seawall
+for limit in (64, 10**6):
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(limit, hard), hard))
+    for given in ({}, {"limits": httpx.Limits(max_connections=500)}):
+        print(seawall.Client(**given)._shared.limits.max_connections)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["32", "500", "1000", "500"]
+    assert shared.fitting(shared.LIMITS).keepalive_expiry == shared.LIMITS.keepalive_expiry

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import anyio.lowlevel
 import httpx
 from rich.console import Console
 from rich.markup import escape
@@ -23,7 +22,6 @@ async def run(urls: Sequence[str], *, deadline: float | None, method: str, verif
     """Exit status: 0 if every call ended with a status below 400."""
     console = Console(highlight=False, soft_wrap=True)
     worst = 0
-    await anyio.lowlevel.checkpoint()  # loads its backend, which else the first connect would be charged with
     limit = UNSET if deadline is None else deadline
     async with Client(deadline=limit, follow_redirects=True, verify=verify) as client:
         for url in urls:

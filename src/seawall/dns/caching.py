@@ -53,6 +53,7 @@ class CachingResolver:
         upstream: Who is asked.
         families: Asked apart, each with its own cache entry; (0,) for a resolver that answers both at once.
         fallback: Who is asked where *upstream* fails or takes longer than ``DNS.fallback_after``.
+        spare: Closes an idle connection where no descriptor is left to ask with; False: there is none.
     """
 
     def __init__(
@@ -64,8 +65,10 @@ class CachingResolver:
         families: tuple[int, ...] = FAMILIES,
         fallback: SystemResolver | None = None,
         events: Events | None = None,
+        spare: Callable[[], bool] = bool,
     ) -> None:
         self._events = events or Events()
+        self._spare = spare
         self._upstream = upstream
         self._settings = settings
         self._now = now
@@ -256,20 +259,29 @@ class CachingResolver:
 
     async def _ask(self, host: str, port: int, slot: int) -> Answer:
         async with asyncio.timeout(self._settings.timeout):
-            if slot == SYSTEM:
-                assert self._fallback is not None
-                return await self._fallback.resolve(host, port)
-            answer = await self._upstream.resolve(host, port, family=slot if slot in self._families else 0)
-            if not answer.addresses:
-                raise NoAddress(f"{host}: the resolver gave no address")
-            for address in answer.addresses:
-                if literal(address.ip) is None:
-                    raise ResolverFailure(f"{host}: the resolver gave {address.ip!r}, which is no IP address")
-                if address.port is not None and not 1 <= address.port <= 65535:
-                    raise ResolverFailure(f"{host}: the resolver gave port {address.port!r}, which is none")
-            if answer.ranks and len(answer.ranks) != len(answer.addresses):
-                raise ResolverFailure(f"{host}: the resolver gave as many ranks as there are not addresses")
-            return answer._replace(ttl=SYSTEM_TTL) if answer.ttl is None else answer
+            while True:
+                try:
+                    return await self._asked(host, port, slot)
+                except ResolverFailure as error:
+                    if not (error.is_shortage and self._spare()):
+                        raise
+                await asyncio.sleep(0)  # meanwhile the loop closes the connection's socket
+
+    async def _asked(self, host: str, port: int, slot: int) -> Answer:
+        if slot == SYSTEM:
+            assert self._fallback is not None
+            return await self._fallback.resolve(host, port)
+        answer = await self._upstream.resolve(host, port, family=slot if slot in self._families else 0)
+        if not answer.addresses:
+            raise NoAddress(f"{host}: the resolver gave no address")
+        for address in answer.addresses:
+            if literal(address.ip) is None:
+                raise ResolverFailure(f"{host}: the resolver gave {address.ip!r}, which is no IP address")
+            if address.port is not None and not 1 <= address.port <= 65535:
+                raise ResolverFailure(f"{host}: the resolver gave port {address.port!r}, which is none")
+        if answer.ranks and len(answer.ranks) != len(answer.addresses):
+            raise ResolverFailure(f"{host}: the resolver gave as many ranks as there are not addresses")
+        return answer._replace(ttl=SYSTEM_TTL) if answer.ttl is None else answer
 
     def _finished(self, host: str, port: int, slot: int, task: asyncio.Task[Answer]) -> None:
         del self._lookups[host, slot], self._asked_at[host, slot]
@@ -304,7 +316,8 @@ class CachingResolver:
         return min(self._asked_at.get((host, slot), now) for slot in self._slots(port))
 
     def _failed(self, host: str, slot: int, error: ResolveError, now: float) -> None:
-        self._cache.fail(host, slot, error, now)
+        if not (isinstance(error, ResolverFailure) and error.is_shortage):  # which says nothing of the name
+            self._cache.fail(host, slot, error, now)
         if not isinstance(error, NameNotFound | NoAddress):
             self._events.emit(ResolverFailed(host, str(error)))
 
@@ -443,7 +456,7 @@ def _merge(host: str, results: list[Answer | ResolveError]) -> Answer:
         for result in results:
             if isinstance(result, kind):
                 text = f"{host}: {_without(host, str(result))}"
-                raise type(result)(text, is_resting=result.is_resting) from result
+                raise type(result)(text, **vars(result)) from result
     raise NoAddress(f"{host}: no address")
 
 

@@ -28,7 +28,7 @@ import pycares
 
 from ..errors import NameNotFound, NoAddress, ResolveError, ResolverFailure, ResolveTimeout
 from ..origin import Address
-from .resolver import Answer
+from .resolver import Answer, failed
 
 __all__ = ["CaresResolver", "Service"]
 
@@ -131,7 +131,7 @@ class CaresResolver:
         except aiodns.error.DNSError as error:
             code, text = error.args
             channel.is_retired |= code == ETIMEOUT
-            raise ERRORS.get(code, ResolverFailure)(f"{host}: DNS: {text}") from error
+            raise failed(ERRORS.get(code, ResolverFailure), f"{host}: DNS: {text}") from error
         except asyncio.CancelledError:
             channel.is_retired = True  # it may be what was too slow
             raise

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import errno
 import ipaddress
 import math
+import os
 import re
 import socket
 from typing import NamedTuple, Protocol, runtime_checkable
 
-from ..errors import NameNotFound
+from ..errors import NameNotFound, ResolveError, ResolverFailure
 from ..origin import Address
 
-__all__ = ["Answer", "Rank", "Resolver", "check_name", "literal"]
+__all__ = ["ADVICE", "SHORTAGES", "Answer", "Rank", "Resolver", "check_name", "failed", "literal"]
+
+SHORTAGES = (errno.EMFILE, errno.ENFILE)  # no descriptor is left: for this process, for the machine
+ADVICE = "raise RLIMIT_NOFILE (ulimit -n), or lower Limits.max_connections"
 
 
 class Rank(NamedTuple):
@@ -64,6 +69,21 @@ class Resolver(Protocol):
 
     async def aclose(self) -> None:
         """Give back what it holds."""
+
+
+def failed(kind: type[ResolveError], text: str) -> ResolveError:
+    """
+    A lookup's failure, and what it is at bottom.
+
+    c-ares and getaddrinfo don't say that there was no descriptor to ask with: the one finds no server then, the other
+    no such name.
+    """
+    try:
+        socket.socket(socket.AF_INET, socket.SOCK_DGRAM).close()
+    except OSError as error:
+        if error.errno in SHORTAGES:
+            return ResolverFailure(f"{text}: {os.strerror(error.errno).lower()}: {ADVICE}", is_shortage=True)
+    return kind(text)
 
 
 def literal(host: str) -> Answer | None:

@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from ..errors import NameNotFound, NoAddress, ResolveError, ResolverFailure
 from ..origin import Address
-from .resolver import Answer
+from .resolver import Answer, failed
 
 __all__ = ["SystemResolver"]
 
@@ -52,9 +52,9 @@ class SystemResolver:
         try:
             found = await asyncio.wrap_future(lookup)
         except socket.gaierror as error:
-            raise _kind(error)(f"{host}: system resolver: {error.strerror}") from error
+            raise failed(_kind(error), f"{host}: system resolver: {error.strerror}") from error
         except (OSError, UnicodeError) as error:
-            raise ResolverFailure(f"{host}: system resolver: {error}") from error
+            raise failed(ResolverFailure, f"{host}: system resolver: {error}") from error
         addresses = tuple(dict.fromkeys(Address(_scoped(sockaddr)) for *_, sockaddr in found))
         if not addresses:
             raise NoAddress(f"{host}: system resolver: no address")

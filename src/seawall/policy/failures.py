@@ -92,8 +92,12 @@ FAILURES: Final = (
             "asks again after 0.25 s, doubling to 5 s; stale addresses are used meanwhile", "is_resting",
             is_fault=None),
     Failure("no DNS server answers", "at times", ResolveTimeout, ANY, "uses stale addresses, asks the system"),
+    Failure("no descriptor is left to ask with", "rarely: as many are open as may be", ResolverFailure, ANY,
+            "closes idle connections first; tells what to raise", "is_shortage", is_fault=None),
     Failure("DNS servers fail, or answer garbage", "at times", ResolverFailure, ANY, "the same"),
     # Connect
+    Failure("no descriptor is left for a socket", "rarely: as many are open as may be", DialError, ANY,
+            "closes idle connections first; tells what to raise", "is_shortage", is_fault=None),
     Failure("nobody answers at the address", "often: a host or network that is down", DialTimeout, ANY,
             "tries the other addresses after 250 ms each; the bad one last for a while"),
     Failure("a proxy wants other credentials (407), or forbids the host (403)", "a wrong setting", ProxyRefused, NEVER,

@@ -45,8 +45,9 @@ class StockTransport(httpx.AsyncHTTPTransport):
     """
     httpx's, with three differences in its pool, which is httpcore's.
 
-    What it asks a proxy for has brackets where it is an IPv6 address. It has no cap, because ours binds, and httpcore's wedges when calls are cancelled. And a connection that fails or is
-    cancelled on its way through a proxy, or is cancelled while its response is closed, isn't kept for ever.
+    What it asks a proxy for has brackets where it is an IPv6 address. It has no cap, because ours binds, and httpcore's
+    wedges when calls are cancelled. And a connection that fails or is cancelled on its way through a proxy, or is
+    cancelled while its response is closed, isn't kept for ever.
     """
 
     def __init__(self, *, limits: httpx.Limits, **arguments: Any) -> None:

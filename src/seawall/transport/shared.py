@@ -10,6 +10,11 @@ from typing import Any, Final, Literal
 
 import httpx
 
+try:
+    import resource
+except ImportError:  # Windows
+    resource = None  # type: ignore[assignment]
+
 from ..call import Layers
 from ..check import count, number, shown
 from ..clock import Clock
@@ -37,9 +42,15 @@ from .tls import TLS
 
 __all__ = ["LIMITS", "ResolverTypes", "Shared"]
 
-LIMITS: Final = httpx.Limits(max_connections=1000, max_keepalive_connections=1000, keepalive_expiry=15.0)
-"""httpx's 100 let two slow hosts starve the rest; its 20 idle and 5 s churn at 50 in flight."""
+MAX_CONNECTIONS: Final = 1000
+LIMITS: Final = httpx.Limits(
+    max_connections=MAX_CONNECTIONS, max_keepalive_connections=MAX_CONNECTIONS, keepalive_expiry=15.0
+)
+"""
+httpx's 100 let two slow hosts starve the rest; its 20 idle and 5 s churn at 50 in flight.
 
+A client that is given none has at most half as many as its process may have descriptors: see `fitting`.
+"""
 
 ResolverTypes = Resolver | Literal["auto", "cares", "system"] | None
 
@@ -77,6 +88,7 @@ class Shared:
         rng: Random | None,
         wall: Callable[[], float],
     ) -> None:
+        _load()
         listeners = _check_listeners(listeners)
         _check_chance(clock, rng, wall)
         clock = Clock() if clock is None else clock
@@ -95,7 +107,7 @@ class Shared:
             count("Client", "max_response_size", max_response_size, low=0)
         self.max_size = max_response_size
         _check_limits(limits)
-        self.limits = limits
+        self.limits = limits = fitting(limits)
         self.wall = wall
         self.closing: set[asyncio.Task[None]] = set()  # what closes streams of other transports
         self._clock = clock
@@ -118,12 +130,13 @@ class Shared:
             expiry=limits.keepalive_expiry,
             now=clock.now,
         )
-        names = _names(dns, resolver, clock.now, events)
+        names = _names(dns, resolver, clock.now, events, pool.spare)
         dialler = Dialler(
             tls=secure.context,
             guard=guard,
             addresses=Addresses(now=clock.now, rng=rng, ejections=Ejections(now=clock.now, rng=rng)),
             versions=Versions(http1=http1, http2=http2),
+            spare=pool.spare,
         )
         self.wire = Wire(pool, dialler, names, now=clock.now, max_age=max_connection_age)
 
@@ -183,13 +196,17 @@ class Shared:
             await self.wire.aclose()
 
 
-def _names(dns: DNS, resolver: ResolverTypes, now: Callable[[], float], events: Events) -> CachingResolver | Chained:
+def _names(
+    dns: DNS, resolver: ResolverTypes, now: Callable[[], float], events: Events, spare: Callable[[], bool]
+) -> CachingResolver | Chained:
     if isinstance(resolver, ChainResolver):
-        return Chained([_one_of(dns, each, now, events) for each in resolver.resolvers])
-    return _one_of(dns, resolver, now, events)
+        return Chained([_one_of(dns, each, now, events, spare) for each in resolver.resolvers])
+    return _one_of(dns, resolver, now, events, spare)
 
 
-def _one_of(dns: DNS, resolver: Any, now: Callable[[], float], events: Events) -> CachingResolver:
+def _one_of(
+    dns: DNS, resolver: Any, now: Callable[[], float], events: Events, spare: Callable[[], bool]
+) -> CachingResolver:
     if not isinstance(dns, DNS):
         raise TypeError(f"dns must be a seawall.DNS, not {shown(dns)}")
     if resolver in (None, "auto", "cares"):
@@ -197,19 +214,31 @@ def _one_of(dns: DNS, resolver: Any, now: Callable[[], float], events: Events) -
 
     if resolver is None or resolver == "auto":
         fallback = None if dns.nameservers else SystemResolver()
-        return CachingResolver(CaresResolver(dns.nameservers), dns, now=now, fallback=fallback, events=events)
+        return CachingResolver(
+            CaresResolver(dns.nameservers), dns, now=now, fallback=fallback, events=events, spare=spare
+        )
     if resolver == "cares":
-        return CachingResolver(CaresResolver(dns.nameservers), dns, now=now, events=events)
+        return CachingResolver(CaresResolver(dns.nameservers), dns, now=now, events=events, spare=spare)
     if resolver == "system":
         if dns.nameservers:
             raise ValueError("DNS.nameservers can't be used with resolver=\"system\", which asks the system's")
-        return CachingResolver(SystemResolver(), dns, now=now, families=(0,), events=events)
+        return CachingResolver(SystemResolver(), dns, now=now, families=(0,), events=events, spare=spare)
     if isinstance(resolver, type) or not isinstance(resolver, Resolver):
         raise TypeError(
             'resolver must be "auto", "cares", "system" or an object with resolve() and aclose() '
             f"(see seawall.Resolver), not {shown(resolver)}"
         )
-    return CachingResolver(resolver, dns, now=now, families=(0,), events=events)
+    return CachingResolver(resolver, dns, now=now, families=(0,), events=events, spare=spare)
+
+
+def _load() -> None:
+    """
+    By the first client, what only a call that fails, or one to a name, would load: where no descriptor is left, an
+    import fails too. tenacity takes 5 ms, which importing seawall need not.
+    """
+    import encodings.idna  # noqa: F401  # by ssl and by getaddrinfo
+
+    from ..policy import retry  # noqa: F401
 
 
 def _check_listeners(listeners: object) -> tuple[Listener, ...]:
@@ -241,3 +270,20 @@ def _check_limits(limits: httpx.Limits) -> None:
         count("Limits", "max_keepalive_connections", limits.max_keepalive_connections, low=0)
     if limits.keepalive_expiry not in (None, math.inf):
         number("Limits", "keepalive_expiry", limits.keepalive_expiry, low=0)
+
+
+def fitting(limits: httpx.Limits) -> httpx.Limits:
+    """`LIMITS` as they are here and now: at most half of RLIMIT_NOFILE. Limits of the user's stand as they are."""
+    descriptors = _descriptors()
+    if limits is not LIMITS or descriptors is None:
+        return limits
+    half = max(1, min(MAX_CONNECTIONS, descriptors // 2))
+    return httpx.Limits(max_connections=half, max_keepalive_connections=half, keepalive_expiry=LIMITS.keepalive_expiry)
+
+
+def _descriptors() -> int | None:
+    """How many this process may have; None: any number, or as many as Windows lets it."""
+    if resource is None:
+        return None
+    limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return None if limit == resource.RLIM_INFINITY else limit

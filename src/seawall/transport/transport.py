@@ -21,7 +21,7 @@ from ..stats import Stats
 from .exchange import Exchange
 from .over_wire import OverWire
 from .proxies import StockTransport
-from .shared import LIMITS, ResolverTypes, Shared
+from .shared import LIMITS, ResolverTypes, Shared, fitting
 
 __all__ = ["Proxied", "Transport"]
 
@@ -121,7 +121,7 @@ class Transport(httpx.AsyncBaseTransport):
                 trust_env=trust_env,
                 http1=http1,
                 http2=http2,
-                limits=limits,
+                limits=fitting(limits),
                 **stock,
             )
         self._inner = inner
@@ -197,7 +197,7 @@ class Proxied(StockTransport):
     """httpx's transport through a proxy, under the layers of a client."""
 
     def __init__(self, shared: Shared, *, limits: httpx.Limits, **arguments: Any) -> None:
-        super().__init__(limits=limits, **arguments)
+        super().__init__(limits=fitting(limits), **arguments)
         self._shared = shared
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:

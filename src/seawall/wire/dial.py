@@ -14,11 +14,11 @@ import socket
 import ssl
 from collections import deque
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypeVar
 
 from ..dns.guard import Guard
 from ..dns.order import interleave
-from ..dns.resolver import Answer
+from ..dns.resolver import ADVICE, SHORTAGES, Answer
 from ..errors import CertificateError, DialError, HandshakeError, HostnameMismatch
 from ..events import Phase, Progress
 from ..origin import Address, Origin
@@ -32,6 +32,8 @@ if TYPE_CHECKING:  # it needs the extra "http2"
     from .http2 import Multiplexed
 
 __all__ = ["Dialler"]
+
+T = TypeVar("T")
 
 Late: TypeAlias = "Callable[[], Awaitable[list[Address]]] | None"
 
@@ -51,7 +53,12 @@ class Contexts(Protocol):
 
 
 class Dialler:
-    """Dials; what it learns of *addresses* and *versions* is theirs to keep."""
+    """
+    Dials; what it learns of *addresses* and *versions* is theirs to keep.
+
+    Args:
+        spare: Closes an idle connection where no descriptor is left; False: there is none.
+    """
 
     def __init__(
         self,
@@ -60,11 +67,13 @@ class Dialler:
         guard: Guard | None = None,
         addresses: Addresses,
         versions: Versions,
+        spare: Callable[[], bool],
     ) -> None:
         self.addresses = addresses
         self.versions = versions
         self._guard = guard
         self._tls = tls
+        self._spare = spare
 
     async def dial(
         self,
@@ -121,7 +130,7 @@ class Dialler:
             if origin.is_secure:
                 progress.reached(Phase.TLS)
                 offers_http2 = not isinstance(stream, Connection)
-                tls = self._tls(http2=offers_http2)
+                tls = await self._opened(lambda: self._tls(http2=offers_http2))  # it may have to read certificates
                 name = server_hostname or origin.server_name
                 if trace is None:
                     await stream.handshake(tls, name)
@@ -132,6 +141,8 @@ class Dialler:
         except (OSError, ssl.CertificateError) as error:
             stream.close()
             sock.close()
+            if isinstance(error, OSError) and error.errno in SHORTAGES:
+                raise _dial_error(origin, [error], [address]) from error.with_traceback(None)
             if not isinstance(error, ssl.SSLCertVerificationError):
                 self.addresses.mark_bad(origin, address)
             is_last = all(each == address or self.addresses.is_bad(origin, each) for each in addresses)
@@ -163,74 +174,86 @@ class Dialler:
     async def _race(
         self, origin: Origin, addresses: list[Address], progress: Progress, late: Late
     ) -> tuple[socket.socket, Address]:
-        import anyio  # most names have one address, and never need it
-
-        winner: tuple[socket.socket, Address] | None = None
-        errors: list[OSError] = []
-        left, tried = deque(addresses), list[Address]()
-        arrived, changed = asyncio.Event(), asyncio.Event()
-
-        async def attempt(address: Address, failed: asyncio.Event) -> None:
-            nonlocal winner
+        """The first to connect; all other attempts have ended by then, and their sockets are closed."""
+        attempts: dict[asyncio.Task[socket.socket], Address] = {}
+        coming = None if late is None else asyncio.ensure_future(late())
+        winner: asyncio.Task[socket.socket] | None = None
+        try:
+            winner = await self._first(origin, deque(addresses), progress, attempts, coming)
+            return winner.result(), attempts.pop(winner)
+        finally:
+            running: list[asyncio.Future[Any]] = [task for task in attempts if not task.done()]
+            if coming is not None and not coming.done():
+                running.append(coming)
+            for task in running:
+                task.cancel()
+            for task, address in attempts.items():
+                if task not in running:
+                    if not task.cancelled() and task.exception() is None:
+                        task.result().close()  # it connected too
+                elif winner is not None:
+                    self.addresses.mark_bad(origin, address)  # others were faster: it is to be tried last
             try:
-                sock = await self._connect(origin, address, progress)
-            except OSError as error:
-                errors.append(error.with_traceback(None))  # which would hold this list
-                failed.set()
-                changed.set()
-                return
+                if running:
+                    await asyncio.wait(running)
             except asyncio.CancelledError:
                 if winner is not None:
-                    self.addresses.mark_bad(origin, address)  # others were faster: it is to be tried last
-                return  # the group knows; anyio would keep the error, and it this frame
-            if winner is None:
-                winner = (sock, address)
-                racers.cancel_scope.cancel()
-            else:
-                sock.close()
+                    winner.result().close()
+                raise
 
-        async def join(late: Callable[[], Awaitable[list[Address]]]) -> None:
-            found = [address for address in await late() if address not in (*tried, *left)]
-            if self._guard is not None:
-                found = [address for address in found if self._guard.refusal(address.ip) is None]
-            both = interleave([*left, *found[: MAX_ADDRESSES - len(tried) - len(left)]])
-            left.clear()
-            left.extend(both)
-            arrived.set()
-            changed.set()
+    async def _first(
+        self,
+        origin: Origin,
+        left: deque[Address],
+        progress: Progress,
+        attempts: dict[asyncio.Task[socket.socket], Address],
+        coming: asyncio.Future[list[Address]] | None,
+    ) -> asyncio.Task[socket.socket]:
+        """
+        RFC 8305 section 5: the attempt that has a connection, out of *attempts*, where those stay that have not failed.
 
-        try:
-            async with anyio.create_task_group() as racers:
-                if late is None:
-                    arrived.set()
-                else:
-                    racers.start_soon(join, late)
-                while left or not arrived.is_set():
-                    if not left and len(errors) < len(tried):
-                        changed.clear()
-                        await changed.wait()
-                        continue
-                    if not left:  # all have failed: what is still to come has a moment, and no more
-                        with anyio.move_on_after(LATE_GRACE):
-                            await arrived.wait()
-                        if not left:
-                            racers.cancel_scope.cancel()
-                            break
-                        continue
-                    tried.append(left.popleft())
-                    failed = asyncio.Event()
-                    racers.start_soon(attempt, tried[-1], failed)
-                    if left or not arrived.is_set():
-                        with anyio.move_on_after(ATTEMPT_DELAY):
-                            await failed.wait()
-        except BaseException:
-            if winner is not None:
-                winner[0].close()
-            raise
-        if winner is None:
-            cause: BaseException = errors[0] if len(errors) == 1 else ExceptionGroup("all addresses failed", errors)
-            raise _dial_error(origin, errors, tried) from cause
-        return winner
+        Args:
+            left: Addresses to be dialled, to which those that are *coming* are added.
+        """
+        loop = asyncio.get_running_loop()
+        tried, errors = list[Address](), list[OSError]()
+        last: asyncio.Task[socket.socket] | None = None
+        next_at = loop.time()
+        while True:
+            if left and (last is None or last.done() or loop.time() >= next_at):
+                tried.append(left.popleft())
+                last = loop.create_task(self._connect(origin, tried[-1], progress))
+                attempts[last] = tried[-1]
+                next_at = loop.time() + ATTEMPT_DELAY
+            waits: list[asyncio.Future[Any]] = [*attempts]
+            if coming is not None:
+                waits.append(coming)
+            if not waits:
+                break
+            timeout = None
+            if left:
+                timeout = max(0.0, next_at - loop.time())
+            elif not attempts:  # all have failed: what is still to come has a moment, and no more
+                timeout = LATE_GRACE
+            await asyncio.wait(waits, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
+            for task in [task for task in attempts if task.done()]:
+                error = task.exception()
+                if error is None:
+                    return task
+                del attempts[task]
+                if not isinstance(error, OSError):
+                    raise error
+                errors.append(error.with_traceback(None))  # which would hold this list
+            if coming is not None and coming.done():
+                found = [address for address in coming.result() if address not in (*tried, *left)]
+                if self._guard is not None:
+                    found = [address for address in found if self._guard.refusal(address.ip) is None]
+                both = interleave([*left, *found[: MAX_ADDRESSES - len(tried) - len(left)]])
+                left, coming = deque(both), None
+            elif not left and not attempts and timeout is not None:
+                break
+        cause: BaseException = errors[0] if len(errors) == 1 else ExceptionGroup("all addresses failed", errors)
+        raise _dial_error(origin, errors, tried) from cause
 
     async def _connect(self, origin: Origin, address: Address, progress: Progress) -> socket.socket:
         """
@@ -246,7 +269,8 @@ class Dialler:
         if ":" in host:
             family = socket.AF_INET6
             target = (host, port, 0, _scope(zone))
-        sock = socket.socket(family, socket.SOCK_STREAM | getattr(socket, "SOCK_CLOEXEC", 0))
+        kind = socket.SOCK_STREAM | getattr(socket, "SOCK_CLOEXEC", 0)
+        sock = await self._opened(lambda: socket.socket(family, kind))
         began_at, outcome = progress.now(), GIVEN_UP
         try:
             sock.setblocking(False)
@@ -263,6 +287,16 @@ class Dialler:
             progress.dialled(address, began_at, outcome)
         return sock
 
+    async def _opened(self, make: Callable[[], T]) -> T:
+        """What *make* makes; while no descriptor is left for it, idle connections are given up, the oldest first."""
+        while True:
+            try:
+                return make()
+            except OSError as error:
+                if error.errno not in SHORTAGES or not self._spare():
+                    raise
+            await asyncio.sleep(0)  # meanwhile the loop closes the connection's socket
+
 
 def _scope(zone: str) -> int:
     if not zone:
@@ -273,7 +307,10 @@ def _scope(zone: str) -> int:
 def _dial_error(origin: Origin, errors: list[OSError], addresses: list[Address]) -> DialError:
     texts = ", ".join(dict.fromkeys(_reason(error) for error in errors))
     tried = ", ".join(str(address) for address in addresses)
-    return DialError(f"{origin}: can't connect: {texts} (tried {tried})", origin=origin)
+    is_shortage = any(error.errno in SHORTAGES for error in errors)
+    if is_shortage:
+        texts += f", and no connection is idle: {ADVICE}"
+    return DialError(f"{origin}: can't connect: {texts} (tried {tried})", origin=origin, is_shortage=is_shortage)
 
 
 def _reason(error: OSError) -> str:

@@ -45,25 +45,27 @@ class Tunnel(Facts):
         self._connection = connection
 
     async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
+        httpcore = _httpcore()
         if not self._connection.is_upgraded:
-            raise _httpcore().ReadError(NOT_UPGRADED)
+            raise httpcore.ReadError(NOT_UPGRADED)
         data = await self._connection.receive(max_bytes, timeout)
         if data is None:
-            raise _httpcore().ReadTimeout(f"nothing came for {timeout:g} s")
+            raise httpcore.ReadTimeout(f"nothing came for {timeout:g} s")
         if not data and self._connection.error is not None:
-            raise _httpcore().ReadError(str(self._connection.error)) from self._connection.error
+            raise httpcore.ReadError(str(self._connection.error)) from self._connection.error
         return data
 
     async def write(self, buffer: bytes, timeout: float | None = None) -> None:
         if not buffer:
             return
+        httpcore = _httpcore()
         if not self._connection.is_upgraded:
-            raise _httpcore().WriteError(NOT_UPGRADED)
+            raise httpcore.WriteError(NOT_UPGRADED)
         try:
             if not await self._connection.transmit(buffer, timeout):
-                raise _httpcore().WriteTimeout(f"nothing was taken for {timeout:g} s")
+                raise httpcore.WriteTimeout(f"nothing was taken for {timeout:g} s")
         except OSError as error:
-            raise _httpcore().WriteError(str(error)) from error
+            raise httpcore.WriteError(str(error)) from error
 
     async def aclose(self) -> None:
         if self._connection.is_upgraded:
@@ -72,17 +74,18 @@ class Tunnel(Facts):
     async def start_tls(
         self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
     ) -> Self:
+        httpcore = _httpcore()
         if not self._connection.is_upgraded:
-            raise _httpcore().ConnectError(NOT_UPGRADED)
+            raise httpcore.ConnectError(NOT_UPGRADED)
         try:
             async with asyncio.timeout(timeout):
                 await self._connection.handshake(ssl_context, server_hostname)
         except TimeoutError as error:
             self._connection.close()
-            raise _httpcore().ConnectTimeout(f"no TLS within {timeout:g} s") from error
+            raise httpcore.ConnectTimeout(f"no TLS within {timeout:g} s") from error
         except OSError as error:
             self._connection.close()
-            raise _httpcore().ConnectError(str(error)) from error
+            raise httpcore.ConnectError(str(error)) from error
         return self
 
     def get_extra_info(self, info: str) -> Any:
@@ -92,6 +95,7 @@ class Tunnel(Facts):
 
 
 def _httpcore() -> ModuleType:
+    """Loaded at a tunnel's first use, and not as it fails: then there may be no descriptor to read a module with."""
     import httpcore
 
     return httpcore
