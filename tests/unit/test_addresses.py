@@ -10,7 +10,7 @@ from seawall.dns.resolver import Answer
 from seawall.origin import Address, Origin
 from seawall.policy.ejection import Ejections
 from seawall.testing import FixedRandom
-from seawall.wire.addresses import BAD_FOR, Addresses, Load
+from seawall.wire.addresses import BAD_FOR, LOOKED_AT, MAX_KNOWN, Addresses, Load
 
 ORIGIN = Origin("http", "many.test", 80)
 A, B, C, SIX, SEVEN = (Address(ip) for ip in ("192.0.2.1", "192.0.2.2", "192.0.2.3", "2001:db8::1", "2001:db8::2"))
@@ -111,3 +111,69 @@ def test_priorities_are_kept(known):
     held = load(known, A, 100)
     assert [known.order(ORIGIN, answer, ())[0] for _ in range(3)] == [A] * 3
     assert held.in_flight == 100
+
+
+class Counted(Addresses):
+    """Counts the addresses that were looked at."""
+
+    looked_at = 0
+
+    def is_bad(self, origin: Origin, address: Address) -> bool:
+        self.looked_at += 1
+        return super().is_bad(origin, address)
+
+
+class Counting(tuple):
+    """Counts how often all of it is gone through."""
+
+    times = 0
+
+    def __iter__(self):
+        Counting.times += 1
+        return super().__iter__()
+
+
+@pytest.mark.parametrize("has_six", [False, True])
+def test_dial_costs_no_more_for_four_thousand_addresses(clock, has_six):
+    """They are gone through once for each answer; of the few of a dial the bad ones come last, and all have turns."""
+    rng = FixedRandom(0.0)
+    known = Counted(now=clock, rng=rng, ejections=Ejections(now=clock, rng=rng))
+    many = [Address(f"10.0.{number // 250}.{number % 250}") for number in range(4000)]
+    if has_six:
+        many[::2] = [Address(f"2001:db8::{number:x}") for number in range(2000)]
+    answer = Answer(Counting(many), None, "dns")
+    known.order(ORIGIN, answer, ())
+    Counting.times, begun = 0, set()
+    for address in many[:300]:  # neighbours that are down together
+        known.mark_bad(ORIGIN, address)
+    for _ in range(4000):
+        known.looked_at = 0
+        found = known.order(ORIGIN, answer, ())
+        begun.add(found[0])
+        assert known.looked_at <= 4 * LOOKED_AT
+        assert len(set(found)) == len(found) >= LOOKED_AT
+        assert not any(known.is_bad(ORIGIN, address) for address in found[:8])
+    known.looked_at = 0
+    assert known.has_other(ORIGIN, found[:2])
+    assert known.looked_at <= 2 * LOOKED_AT
+    assert Counting.times == 0
+    assert len(begun) >= 1700
+
+
+def test_name_in_use_is_remembered(known):
+    """Though it is not dialled for long, and a thousand others are: its addresses are judged as before."""
+    order(known, A, B)
+    for number in range(2 * MAX_KNOWN):
+        known.note(ORIGIN, A, is_failure=False)
+        known.order(Origin("http", f"h{number}", 80), Answer((A, B), None, "dns"), ())
+    assert known.has_other(ORIGIN, (A,))
+    assert [known.note(ORIGIN, A, is_failure=True) for _ in range(5)] == [False] * 4 + [True]
+
+
+def test_strangers_with_one_address_make_no_bad_one_good(known):
+    """What can't be tried last is not marked at all."""
+    order(known, A, B)
+    known.mark_bad(ORIGIN, A)
+    for number in range(2 * MAX_KNOWN):
+        known.mark_bad(Origin("http", f"h{number}", 80), Address(f"10.0.0.{number}"))
+    assert known.is_bad(ORIGIN, A)

@@ -81,6 +81,19 @@ def test_bounded():
     assert len(ejections._known) == MAX_KNOWN
 
 
+def test_strangers_bring_nobody_back():
+    """Three thousand other addresses that fail: one that is left out stays so; where all are, the table is bounded."""
+    ejections, _ = make()
+    fail(ejections, ADDRESSES[0])
+    for number in range(3000):
+        ejections.record(ORIGIN, Address(str(number)), is_failure=True)
+    assert ADDRESSES[0] not in ejections.usable(ORIGIN, ADDRESSES)
+    assert len(ejections._known) == MAX_KNOWN
+    for number in range(3000):
+        fail(ejections, Address(str(number)))
+    assert len(ejections._known) == 2 * MAX_KNOWN
+
+
 @given(st.lists(st.tuples(st.sampled_from(ADDRESSES), st.booleans(), st.floats(0, 40)), max_size=200))
 def test_never_the_last_one(events):
     """Whatever happens, at least half of them are used, and in their order."""

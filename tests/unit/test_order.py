@@ -63,3 +63,23 @@ def test_nobody_is_lost(ranks, turn):
     priorities = [ranks[addresses.index(address)][0] for address in found]
     assert priorities == sorted(priorities)
     assert sorted(ordered(answer(*addresses), turn, rng=Random(turn))) == sorted(addresses)
+
+
+@given(st.integers(1, 300), st.integers(1, 50), st.integers(0, 10**6))
+def test_some_of_many(count, most, turn):
+    """At equal distances; over as many dials as there are, each is the first once."""
+    addresses = [Address(f"10.0.{number // 250}.{number % 250}") for number in range(count)]
+    found = ordered(answer(*addresses), turn, rng=Random(0), most=most)
+    assert len(set(found)) == len(found) == min(count, most)
+    places = sorted(addresses.index(each) for each in found)
+    gaps = [after - before for before, after in zip(places, [*places[1:], places[0] + count], strict=True)]
+    assert max(gaps) - min(gaps) <= 1
+    assert {ordered(answer(*addresses), each, rng=Random(0), most=most)[0] for each in range(count)} == set(addresses)
+
+
+def test_some_of_many_targets():
+    """The best priority first, and no more than are wanted of four thousand."""
+    ranks = [(number % 2000, 10) for number in range(4000)]
+    addresses = [Address(f"10.0.{number // 250}.{number % 250}") for number in range(4000)]
+    found = ordered(answer(*addresses, ranks=ranks), 0, rng=Random(0), most=8)
+    assert [addresses.index(each) % 2000 for each in found] == [0, 0, 1, 1, 2, 2, 3, 3]

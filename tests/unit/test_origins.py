@@ -9,15 +9,15 @@ import pytest
 import seawall
 from seawall.events import Events
 from seawall.origin import Origin
-from seawall.policy.origin_state import MAX_LOOKED_AT
+from seawall.policy.memory import MAX_LOOKED_AT
 from seawall.policy.origins import Origins
 from seawall.settings import Policy
 
 
-def make(per_host: dict[str, Policy] | None = None, **settings) -> Origins:
+def make(per_host: dict[str, Policy] | None = None, now=lambda: 0.0, **settings) -> Origins:
     policy = {"retry": None, "bulkhead": seawall.Bulkhead(), "breaker": seawall.Breaker(), "budget": seawall.Budget()}
     base = Policy(deadline=None, **policy | settings)
-    return Origins(base, per_host or {}, rng=Random(0), events=Events(), now=lambda: 0.0)
+    return Origins(base, per_host or {}, rng=Random(0), events=Events(), now=now)
 
 
 def origin(number: int) -> Origin:
@@ -54,6 +54,50 @@ def test_busy_and_forced_ones_stay():
     for number in range(MAX_LOOKED_AT):
         origins[origin(10**6 + number)].bulkhead.try_acquire()
     assert len(list(origins)) == origins.max_origins + MAX_LOOKED_AT
+
+
+def open_breaker(state):
+    for _ in range(20):
+        state.leave(state.enter(0.0), 0.0, is_failure=True, retry_after=40.0)
+
+
+def pause(state):
+    state.pause(0.0, 40.0)
+
+
+def trouble(state):
+    for second in range(0, 20, 5):
+        state.leave(None, float(second), is_failure=True)
+
+
+@pytest.mark.parametrize("remember", [open_breaker, pause, trouble])
+def test_strangers_erase_nothing_that_matters(remember):
+    """While a breaker is open, a pause lasts, or there is trouble; afterwards it goes as any other."""
+    at = [0.0]
+    origins = make(now=lambda: at[0], breaker=seawall.Breaker(max_open_for=60.0))
+    known = origins[origin(0)]
+    remember(known)
+    for at[0] in (0.0, 20.0):
+        for number in range(1, 1500):
+            origins[Origin("http", f"s{number}-{at[0]}", 80)]
+        assert len(list(origins)) == origins.max_origins
+        assert any(state is known for state in origins)
+    at[0] = 100.0
+    for number in range(1500):
+        origins[Origin("http", f"t{number}", 80)]
+    assert not any(state is known for state in origins)
+
+
+def test_table_is_bounded_though_all_remember_something():
+    """Twice as many are kept then; the least recently used goes."""
+    origins = make()
+    for number in range(5000):
+        pause(origins[origin(number)])
+        assert len(list(origins)) <= 2 * origins.max_origins or number < 2 * origins.max_origins
+    assert len(list(origins)) == 2 * origins.max_origins
+    kept = {state.origin for state in origins}
+    assert origin(4999) in kept
+    assert origin(0) not in kept
 
 
 def test_busy_parts_stay():

@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from random import Random
 
 from ..origin import Address, Origin
+from .memory import make_room
 
 __all__ = ["Ejections"]
 
@@ -36,7 +37,7 @@ class _Health:
 
 class Ejections:
     """
-    What is known of addresses; the least recently heard of goes first.
+    What is known of addresses; the least recently heard of goes first, and what is left out last.
 
     Args:
         now: s on the loop's clock.
@@ -60,9 +61,9 @@ class Ejections:
         if health is None:
             if not is_failure:
                 return False
+            now = self._now()
+            make_room(self._known, MAX_KNOWN, remembers=lambda each: now < each.ejected_until)
             health = self._known[key] = _Health()
-            if len(self._known) > MAX_KNOWN:
-                self._known.popitem(last=False)
         self._known.move_to_end(key)
         if not is_failure:
             health.failures = 0

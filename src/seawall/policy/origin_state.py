@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
-from typing import Protocol, TypeVar
 
 from ..errors import BreakerOpen
 from ..origin import Origin
@@ -13,13 +12,10 @@ from ..settings import Bulkhead, Policy
 from .breaker import BreakerState
 from .budget import BudgetState
 from .bulkhead import BulkheadState
+from .memory import make_room
 
-__all__ = ["MAX_LOOKED_AT", "OriginState", "bulkhead_of", "make_room"]
+__all__ = ["OriginState", "bulkhead_of"]
 
-K = TypeVar("K", bound=Hashable)
-S = TypeVar("S", bound="_Forgettable")
-
-MAX_LOOKED_AT = 8  # states per new origin or part, in search of room: the cost must not grow with the busy ones
 MAX_PARTS = 1024  # of one origin
 TROUBLE_WEIGHT = 0.2  # of the last attempt: four failures in a row are trouble, the three of one call are not
 TROUBLE_BEGINS = 0.5  # share of failures; the breaker's
@@ -139,7 +135,7 @@ class OriginState:
             self.parts.move_to_end(key)
             return found
         assert isinstance(self.policy.bulkhead, Bulkhead)
-        make_room(self.parts, MAX_PARTS)
+        make_room(self.parts, MAX_PARTS, is_busy=lambda part: not part.is_idle)
         found = self.parts[key] = bulkhead_of(f"{self.origin}, part {key!r}", self.policy.bulkhead)
         return found
 
@@ -170,24 +166,14 @@ class OriginState:
         """Nothing of it is in use, and nothing was set by hand: it may be forgotten."""
         return all(bulkhead.is_idle for bulkhead in self.bulkheads) and not (self.breaker and self.breaker.is_forced)
 
-
-class _Forgettable(Protocol):
-    """What may be forgotten while it is idle."""
-
-    @property
-    def is_idle(self) -> bool: ...
-
-
-def make_room(states: OrderedDict[K, S], size: int) -> None:
-    """Forget the least recently used that are idle, until there are fewer than *size*, or too many are busy."""
-    for _ in range(MAX_LOOKED_AT):
-        if len(states) < size:
-            return
-        oldest, state = next(iter(states.items()))
-        if state.is_idle:
-            del states[oldest]
-        else:
-            states.move_to_end(oldest)
+    def remembers(self, now: float) -> bool:
+        """Whether it knows of a breaker that isn't closed, of a pause or of trouble: it is forgotten last."""
+        if now < self.paused_until or (self.troubled_since is not None and now - self.noted_at < TROUBLE_LASTS):
+            return True
+        breaker = self.breaker
+        if breaker is None or breaker.state == "closed":
+            return False
+        return breaker.retry_after(now) > 0 or now - breaker.moved_at < TROUBLE_LASTS
 
 
 def bulkhead_of(name: str, settings: Bulkhead) -> BulkheadState:

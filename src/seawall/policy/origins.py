@@ -1,7 +1,8 @@
 """
 Origins and their states: at most 1,024 of them.
 
-The least recently used goes first, but never one with permits out or waiters: a scraper sees a million hosts.
+The least recently used goes first, but never one with permits out or waiters, and last one whose breaker is open, that
+asked for a pause, or that is in trouble: a scraper sees a million hosts.
 """
 
 from __future__ import annotations
@@ -15,14 +16,20 @@ from ..origin import Origin
 from ..settings import Breaker, Budget, Bulkhead, Policy
 from .breaker import BreakerState
 from .budget import BudgetState
-from .origin_state import OriginState, bulkhead_of, make_room
+from .memory import make_room
+from .origin_state import OriginState, bulkhead_of
 from .per_host import policy_for
 
 __all__ = ["Origins"]
 
 
 class Origins:
-    """Origin → its state, made at first sight."""
+    """
+    Origin → its state, made at first sight.
+
+    Attributes:
+        max_origins: States that are kept, of which nothing has to be remembered; with the others twice as many.
+    """
 
     max_origins = 1024
 
@@ -45,7 +52,13 @@ class Origins:
         if state is None:
             if self._budget is None and isinstance(self._base.budget, Budget):
                 self._budget = _shared_budget(self._base.budget, self._now())
-            make_room(self._states, self.max_origins)
+            now = self._now()
+            make_room(
+                self._states,
+                self.max_origins,
+                is_busy=lambda state: not state.is_idle,
+                remembers=lambda state: state.remembers(now),
+            )
             state = self._states[origin] = self._new(origin)
         else:
             self._states.move_to_end(origin)

@@ -5,7 +5,8 @@ Rules: nothing here is left out, only tried later: where all are bad, all are di
 each other, the one to which least is under way is next, and of these the one whose turn it is; where the record itself
 has priorities and weights, they decide. That halves the latency at p99 where one of five is slow (``python -m
 benchmarks simulate``), and has a price: who answers at once draws most of the calls. Ejection ends that for one that
-answers 5xx; nothing does for one that answers 404, which is no failure here.
+answers 5xx; nothing does for one that answers 404, which is no failure here. Of a name with thousands of
+addresses some are looked at, so a dial costs no more for them.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from random import Random
 from typing import Protocol
 from weakref import WeakValueDictionary
 
-from ..dns.order import ordered
+from ..dns.order import by_family, in_turn, ordered
 from ..dns.resolver import Answer
 from ..origin import Address, Origin
 
@@ -24,6 +25,7 @@ __all__ = ["Addresses", "Ejections", "Load"]
 
 BAD_FOR = 30.0  # s
 MAX_KNOWN = 1024
+LOOKED_AT = 64  # addresses of each family, of which eight are dialled
 
 
 class Ejections(Protocol):
@@ -50,32 +52,43 @@ class Load:
         self.has_others = has_others
 
 
+class _Several:
+    """The addresses of a name that has several: sorted out once for each answer, and not for each dial."""
+
+    __slots__ = ("addresses", "families", "turn")
+
+    def __init__(self, addresses: tuple[Address, ...], turn: int) -> None:
+        self.addresses = addresses
+        self.families = by_family(addresses)
+        self.turn = turn  # dials so far
+
+
 class Addresses:
-    """Of all origins; the least recently dialled go first."""
+    """Of all origins; the least recently used go first."""
 
     def __init__(self, *, now: Callable[[], float], rng: Random, ejections: Ejections) -> None:
         self._now = now
         self._rng = rng
         self._ejections = ejections
         self._bad: OrderedDict[tuple[str, int], float] = OrderedDict()
-        self._turns: OrderedDict[Origin, int] = OrderedDict()  # dials so far, of names with several addresses
-        self._several: dict[Origin, list[Address]] = {}  # those addresses
+        self._several: OrderedDict[Origin, _Several] = OrderedDict()
         self._loads: WeakValueDictionary[tuple[Origin, Address], Load] = WeakValueDictionary()
 
     def order(self, origin: Origin, answer: Answer, avoid: Sequence[Address]) -> list[Address]:
-        """In which to dial them: what is left out, failed lately, or is in *avoid*, comes last."""
+        """
+        Those to dial, in their order: what is left out, failed lately, or is in *avoid*, comes last.
+
+        All of them, or some at equal distances where a family has more than `LOOKED_AT`.
+        """
         if len(answer.addresses) == 1:
             self._several.pop(origin, None)
             return list(answer.addresses)
-        if origin not in self._several:
-            self._has_others_now(origin, answer.addresses)
-        self._several[origin] = list(answer.addresses)
-        turn = self._turns.pop(origin, -1) + 1
-        self._turns[origin] = turn
-        if len(self._turns) > MAX_KNOWN:
-            oldest, _ = self._turns.popitem(last=False)
-            self._several.pop(oldest, None)
-        found = ordered(answer, turn, rng=self._rng)
+        several = self._several_of(origin, answer.addresses)
+        several.turn += 1
+        if answer.ranks:
+            found = ordered(answer, several.turn, rng=self._rng, most=LOOKED_AT)
+        else:
+            found = in_turn(several.families, several.turn, LOOKED_AT)
         usable = frozenset(self._ejections.usable(origin, found))
 
         def badness(address: Address) -> tuple[bool, bool, bool]:
@@ -92,14 +105,18 @@ class Addresses:
         return found
 
     def has_other(self, origin: Origin, avoid: Sequence[Address]) -> bool:
-        """Whether there is a good address but those in *avoid*."""
-        usable = self._ejections.usable(origin, self._several.get(origin, ()))
+        """Whether there is a good address but those in *avoid*, among those that the next dial would look at."""
+        several = self._several.get(origin)
+        if several is None:
+            return False
+        usable = self._ejections.usable(origin, in_turn(several.families, several.turn + 1, LOOKED_AT))
         return any(each not in avoid and not self.is_bad(origin, each) for each in usable)
 
     def note(self, origin: Origin, address: Address, *, is_failure: bool) -> bool:
         """How an attempt ended; whether *address* is left out from now on, and its connections with it."""
         if origin not in self._several:
             return False
+        self._several.move_to_end(origin)  # in use, though it may not be dialled for long
         return self._ejections.record(origin, address, is_failure=is_failure)
 
     def load(self, origin: Origin, address: Address) -> Load:
@@ -110,7 +127,9 @@ class Addresses:
         return load
 
     def mark_bad(self, origin: Origin, address: Address) -> None:
-        """Try *address* last for a while: it refused, hung, or broke off."""
+        """Try *address* last for a while: it refused, hung, or broke off. The only one of a name has no last."""
+        if origin not in self._several:
+            return
         key = (address.ip, address.port or origin.port)
         self._bad[key] = self._now() + BAD_FOR
         self._bad.move_to_end(key)
@@ -120,9 +139,22 @@ class Addresses:
     def is_bad(self, origin: Origin, address: Address) -> bool:
         return self._bad.get((address.ip, address.port or origin.port), 0.0) > self._now()
 
-    def _has_others_now(self, origin: Origin, addresses: Sequence[Address]) -> None:
-        for address in addresses:
-            if (load := self._loads.get((origin, address))) is not None:
+    def _several_of(self, origin: Origin, addresses: tuple[Address, ...]) -> _Several:
+        several = self._several.get(origin)
+        if several is None:
+            self._has_others_now(origin, addresses)
+            several = self._several[origin] = _Several(addresses, -1)
+            if len(self._several) > MAX_KNOWN:
+                self._several.popitem(last=False)
+        elif several.addresses is not addresses:
+            several = self._several[origin] = _Several(addresses, several.turn)
+        self._several.move_to_end(origin)
+        return several
+
+    def _has_others_now(self, origin: Origin, addresses: tuple[Address, ...]) -> None:
+        keys = [(origin, each) for each in addresses] if len(addresses) < len(self._loads) else list(self._loads)
+        for key in keys:
+            if key[0] == origin and (load := self._loads.get(key)) is not None:
                 load.has_others = True
 
     def _in_flight(self, origin: Origin, address: Address) -> int:

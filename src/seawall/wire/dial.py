@@ -98,10 +98,11 @@ class Dialler:
             DialError: No address took a connection.
             TLSError: The one that did spoke no TLS, or had a bad certificate.
         """
+        addresses = self.addresses.order(origin, answer, progress.avoid)
         if self._guard is not None:
-            self._guard.check(origin, answer.addresses)
+            self._guard.check(origin, addresses)
         progress.reached(Phase.CONNECTING)
-        addresses = self.addresses.order(origin, answer, progress.avoid)[:MAX_ADDRESSES]
+        addresses = addresses[:MAX_ADDRESSES]
         load = self.addresses.load(origin, addresses[0])
         load.in_flight += 1
         try:
