@@ -20,6 +20,9 @@ class Peer(Protocol):
     @property
     def transport(self) -> Transport: ...
 
+    @property
+    def port(self) -> int: ...
+
     def send(self, message: bytes) -> None: ...
 
     def reset(self) -> None:
@@ -29,13 +32,14 @@ class Peer(Protocol):
 class Datagram:
     """The sender of one datagram."""
 
-    __slots__ = ("_addr", "_sock")
+    __slots__ = ("_addr", "_sock", "port")
 
     transport: Literal["udp"] = "udp"
 
     def __init__(self, sock: socket.socket, addr: Any) -> None:
         self._sock = sock
         self._addr = addr
+        self.port: int = addr[1]
 
     def send(self, message: bytes) -> None:
         with suppress(OSError):  # the sender's port is closed, or our buffer full: datagrams get lost
@@ -61,10 +65,12 @@ class Stream(asyncio.Protocol):
         self._received = received
         self._buffer = bytearray()
         self._tcp: asyncio.Transport
+        self.port = 0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
         self._tcp = transport
+        self.port = transport.get_extra_info("peername")[1]
         self._set(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._met(self)
 

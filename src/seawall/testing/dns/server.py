@@ -248,7 +248,7 @@ class DNSServer(Service):
             peer.send(message)
 
     def _tell(self, name: str, kind: str, peer: Peer, done: str) -> None:
-        entry = Query(time.monotonic(), name, kind, peer.transport, done)
+        entry = Query(time.monotonic(), name, kind, peer.transport, done, peer.port)
         self.log.append(entry)
         if self._on_query is not None:
             self._caught(self._on_query, entry)
