@@ -23,8 +23,9 @@ from .plain import Prepared, is_bare, is_untouched, is_whole, settle
 from .settings import DNS, UNSET, Breaker, Budget, Bulkhead, Policy, Propagation, Retry, Unset
 from .stats import Stats
 from .transport import LIMITS, Proxied, ResolverTypes, Shared, Transport, check_timeouts
+from .transport.coding import ACCEPTED
 from .transport.location import bad_location
-from .transport.private import unbind
+from .transport.private import set_headers, unbind
 
 __all__ = ["Client"]
 
@@ -108,7 +109,7 @@ class Client(httpx.AsyncClient):
                 raise ValueError(f"guard: it can't see what {', '.join(others)} dials, so there can't be both")
             self._shared = Shared(tls=tls, limits=arguments["limits"], **protocols, **settings)
         super().__init__(**arguments)
-        self._prepared = Prepared()
+        self._prepared = Prepared(Client)
         assert isinstance(self._transport, Transport)
         self._plain_transport = self._transport
         self._plain_encoding = arguments.get("default_encoding", "utf-8")
@@ -117,6 +118,18 @@ class Client(httpx.AsyncClient):
         for pattern, mounted in self._mounts.items():
             if mounted is not None and not isinstance(mounted, Transport | Proxied):
                 self._mounts[pattern] = Transport(mounted, _shared=self._shared)
+
+    @property
+    def headers(self) -> httpx.Headers:
+        """As in httpx; where they name no accept-encoding, it is what we decode without letting it grow unbounded."""
+        return super().headers
+
+    @headers.setter
+    def headers(self, headers: Any) -> None:
+        given = httpx.Headers(headers)
+        set_headers(self, given)
+        if "accept-encoding" not in given:
+            self._headers["Accept-Encoding"] = ACCEPTED
 
     @property
     def breakers(self) -> Breakers:

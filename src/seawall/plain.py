@@ -71,9 +71,15 @@ class Template:
 
 
 class Prepared:
-    """Templates by method and URL: bounded, the oldest goes first."""
+    """
+    Templates by method and URL: bounded, the oldest goes first.
 
-    def __init__(self) -> None:
+    Args:
+        own: Our class, whose `headers` differ from httpx's in a default only.
+    """
+
+    def __init__(self, own: type[httpx.AsyncClient]) -> None:
+        self._own = own
         self._templates: dict[tuple[str, str], Template] = {}
 
     def request(
@@ -85,7 +91,7 @@ class Prepared:
             or method not in METHODS
             or client._params
             or has_cookies(client)
-            or not is_built_by_httpx(type(client))
+            or not is_built_by_httpx(type(client), self._own)
         ):
             return build(method, url)
         key = (method, url)
@@ -133,8 +139,8 @@ def is_untouched(client: httpx.AsyncClient, own: type[httpx.AsyncClient]) -> boo
     )
 
 
-def is_built_by_httpx(cls: type[httpx.AsyncClient]) -> bool:
-    """Whether *cls* builds requests as httpx does, by methods that are httpx's own."""
+def is_built_by_httpx(cls: type[httpx.AsyncClient], own: type[httpx.AsyncClient]) -> bool:
+    """Whether *cls* builds requests as httpx does, by methods that are httpx's own, or by the `headers` of *own*."""
     return (
         httpx.AsyncClient.build_request is BUILD
         and cls._merge_url is MERGE_URL
@@ -143,7 +149,8 @@ def is_built_by_httpx(cls: type[httpx.AsyncClient]) -> bool:
         and cls._merge_queryparams is MERGE_QUERYPARAMS
         and cls.base_url is BASE_URL
         and cls.cookies is COOKIES
-        and cls.headers is HEADERS
+        and httpx.AsyncClient.headers is HEADERS
+        and (cls is own or cls.headers is own.headers)
         and cls.params is PARAMS
         and cls.timeout is TIMEOUT
     )

@@ -17,7 +17,7 @@ from seawall.testing.dns import DNS_FAULTS
 from seawall.testing.http.vocabulary import FAULTS, HAMMS, OKHTTP
 from seawall.testing.network import toxic
 from seawall.testing.steps import MALFORMED, ODD, STEPS
-from seawall.transport import LIMITS
+from seawall.transport import LIMITS, decoder
 from seawall.transport.adopt import HTTPX
 from seawall.wire import answer
 
@@ -138,6 +138,23 @@ def bounds() -> str:
     return table("| bound | default | after |", *(f"| {what} | {value} | {why} |" for what, value, why in rows))
 
 
+def codings() -> str:
+    """What a compressed body may become."""
+    free, between = decoder.FREE // 2**20, decoder.FREE_BETWEEN // 2**20
+    rows = [
+        ("bytes of the decoded body", f"`max_response_size`; {free} MiB, or {decoder.MAX_RATIO} times what came"),
+        ("codings", str(decoder.MAX_CODINGS)),
+        ("bytes that they make for each other", f"{between} MiB, or {decoder.MAX_RATIO} times what came"),
+        (
+            "members (gzip) and frames (zstd)",
+            f"{decoder.FREE_MEMBERS:,}, and one for every {decoder.MEMBER} bytes that came",
+        ),
+        ("of these, those that make nothing", f"{decoder.FREE_MEMBERS:,}"),
+        ("windows of br, together", f"{decoder.MAX_AHEAD // 2**20} MiB"),
+    ]
+    return table("| bound | default |", *(f"| {what} | {value} |" for what, value in rows))
+
+
 def vocabulary() -> str:
     """A row for each way to fail."""
     rows = (
@@ -226,7 +243,7 @@ PAGES = {
     DOCS / "reference/errors.md": {"errors": error_tree},
     DOCS / "reference/failures.md": {"failures": failures, "statuses": statuses},
     DOCS / "reference/defaults.md": {"defaults": defaults},
-    DOCS / "reference/wire.md": {"bounds": bounds},
+    DOCS / "reference/wire.md": {"bounds": bounds, "codings": codings},
     DOCS / "reference/faults.md": {
         "vocabulary": vocabulary,
         "steps": lambda: steps("reply"),

@@ -11,8 +11,16 @@ import pytest
 
 import seawall
 from seawall.testing import Request
+from seawall.transport.coding import ACCEPTED
 
 pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture(autouse=True)
+def codings(monkeypatch):
+    """httpx asks for the codings that seawall asks for: these depend on the packages that each decodes with."""
+    monkeypatch.setattr(httpx._client, "ACCEPT_ENCODING", ACCEPTED)
+
 
 OK = b"HTTP/1.1 200 OK\r\n"
 ZIPPED = gzip.compress(b"zip" * 100)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gzip
+import random
 import zlib
 from collections.abc import AsyncIterator
 
@@ -12,7 +13,8 @@ import pytest
 
 import seawall
 from seawall.testing import Body, FaultServer, Request
-from seawall.transport.decoding import FREE
+from seawall.transport.decoder import FREE
+from tests.bodies import CODINGS, NAMES, encoded, raw_deflate
 
 pytestmark = pytest.mark.anyio
 
@@ -42,11 +44,6 @@ def answering(body: bytes, coding: str = "", *, is_chunked: bool = False):
     return step
 
 
-def raw_deflate(data: bytes) -> bytes:
-    machine = zlib.compressobj(wbits=-zlib.MAX_WBITS)
-    return machine.compress(data) + machine.flush()
-
-
 async def drained(client: seawall.Client, url: str) -> bytes:
     async with client.stream("GET", url) as response:
         return b"".join([part async for part in response.aiter_bytes()])
@@ -68,10 +65,28 @@ async def both_ways(client: seawall.Client, url: str) -> list[bytes]:
         ("gzip, deflate", lambda data: zlib.compress(gzip.compress(data))),
         ("gzip", lambda data: gzip.compress(data[:1000]) + gzip.compress(data[1000:])),
         ("gzip", lambda data: gzip.compress(data) + bytes(512)),
+        ("br", CODINGS["br"]),
+        ("zstd", CODINGS["zstd"]),
+        ("zstd, br", lambda data: encoded(["zstd", "br"], data)),
+        ("zstd, gzip", lambda data: encoded(["zstd", "gzip"], data)),
         ("identity", lambda data: data),
         ("unheard-of", lambda data: data),
     ],
-    ids=["gzip", "x-gzip", "deflate", "raw deflate", "two", "members", "padded", "identity", "unknown"],
+    ids=[
+        "gzip",
+        "x-gzip",
+        "deflate",
+        "raw deflate",
+        "two",
+        "members",
+        "padded",
+        "br",
+        "zstd",
+        "zstd-br",
+        "zstd-gzip",
+        "identity",
+        "unknown",
+    ],
 )
 async def test_codings(server, coding, encode, is_chunked):
     """All that servers send, small and large, in one part or many."""
@@ -81,11 +96,11 @@ async def test_codings(server, coding, encode, is_chunked):
             assert await both_ways(client, url) == [data] * 3
 
 
-@pytest.mark.parametrize(("coding", "encode"), [("gzip", gzip.compress), ("deflate", zlib.compress)])
+@pytest.mark.parametrize("coding", NAMES)
 @pytest.mark.parametrize("size", [1, 12, 100])
-async def test_compressed_body_that_ends_too_early(server, coding, encode, size):
+async def test_compressed_body_that_ends_too_early(server, coding, size):
     """Its length is right; its data isn't all there."""
-    url = server.script("k", answering(encode(bytes(range(256)) * 4)[:-size], coding))
+    url = server.script("k", answering(encoded([coding], bytes(range(256)) * 4)[:-size], coding))
     async with seawall.Client() as client:
         for _ in range(2):
             with pytest.raises(httpx.DecodingError, match="ends before"):
@@ -93,6 +108,22 @@ async def test_compressed_body_that_ends_too_early(server, coding, encode, size)
         async with client.stream("GET", url) as response:
             with pytest.raises(httpx.DecodingError, match="ends before"):
                 await response.aread()
+
+
+@pytest.mark.parametrize("coding", NAMES)
+async def test_part_of_a_compressed_body(server, coding):
+    """206: what is there is decoded, however it is read."""
+    data = random.Random(5).randbytes(300_000)
+    body = encoded([coding], data)[:-100]
+
+    async def step(request: Request) -> None:
+        await request.reply(206, body, {"content-encoding": coding, "content-range": f"bytes 0-{len(body) - 1}/*"})
+
+    async with seawall.Client() as client:
+        parts = await both_ways(client, server.script("k", step))
+    assert len({*parts}) == 1
+    assert data.startswith(parts[0])
+    assert len(parts[0]) > 100_000
 
 
 @pytest.mark.parametrize("method", ["HEAD", "GET"])

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import math
 from collections.abc import Callable, Hashable, Mapping
 from numbers import Real
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 
 import httpx
 
@@ -20,8 +21,8 @@ from ..policy.retry_after import parse_retry_after, parse_retry_after_ms
 from ..settings import Policy
 from ..wire.body import OwningBody
 from .adopt import as_httpx
-from .decoding import SLICE, SlicedBytes, decoder_for
-from .private import origin_of, set_decoder
+from .decoder import Decoded, Decoder, Paced, codings
+from .private import decoder_of, is_read, origin_of, set_decoder
 from .replay import RequestBody
 
 __all__ = ["ENCODING", "Body", "Exchange", "check_timeouts", "nothing"]
@@ -123,7 +124,7 @@ class Exchange:
         )
 
     async def read(self, response: httpx.Response, pacer: Pacer) -> None:
-        """Into memory as it came off the wire: httpx decodes it later."""
+        """Into memory: as it came off the wire, with what it becomes beside it."""
         stream = response.stream
         assert isinstance(stream, httpx.AsyncByteStream)
         parts: list[bytes] = []
@@ -139,7 +140,10 @@ class Exchange:
             await stream.aclose()
             raise
         await stream.aclose()
-        response.stream = _bytes(response, b"".join(parts))
+        content = b"".join(parts)
+        response.stream = httpx.ByteStream(content)
+        if isinstance(decoder := decoder_of(response), Decoder):
+            await self._decode(response, content, decoder, pacer)
 
     def _check_size(self, size: int) -> None:
         if self._max_size is not None and size > self._max_size:
@@ -150,18 +154,46 @@ class Exchange:
                 )
             )
 
-    def _decoded(self, response: httpx.Response) -> httpx.Response:
-        """*response*, with a decoder of ours where its body is compressed."""
+    async def _decoded(self, response: httpx.Response, pacer: Pacer) -> httpx.Response:
+        """*response*, with a decoder of ours where its body is compressed; a body that is there is decoded at once."""
+        if is_read(response) or response.is_stream_consumed:
+            return response
+        stream = response.stream
         try:
-            decoder = decoder_for(response.headers, self._max_size, self.request)
+            decoder = self._decoder(response)
         except BaseException:
             self.abandon(response)
             raise
-        if decoder is not None:
-            set_decoder(response, decoder)
-            if isinstance(response.stream, httpx.ByteStream):
-                response.stream = _bytes(response, b"".join(response.stream))
+        if decoder is None:
+            return response
+        set_decoder(response, decoder)
+        if isinstance(stream, httpx.ByteStream):
+            await self._decode(response, b"".join(stream), decoder, pacer)
+        elif not self.is_buffered:
+            assert isinstance(stream, httpx.AsyncByteStream)
+            response.stream = Paced(stream, decoder)
         return response
+
+    def _decoder(self, response: httpx.Response) -> Decoder | None:
+        """None: the body is as it is."""
+        applied = codings(response.headers)
+        if not applied:
+            return None
+        is_part = response.status_code == httpx.codes.PARTIAL_CONTENT
+        refuse = functools.partial(_refuse, self.origin, self.request)
+        return Decoder(applied, max_size=self._max_size, is_part=is_part, refuse=refuse)
+
+    async def _decode(self, response: httpx.Response, content: bytes, decoder: Decoder, pacer: Pacer) -> None:
+        """
+        A body that is there, as part of the attempt: under its deadline.
+
+        What can't be decoded is an error of who reads it, as in httpx: an answer of 503 is retried all the same.
+        """
+        try:
+            decoded = Decoded(await decoder.whole(content, pacer.received))
+        except httpx.DecodingError as error:
+            decoded = Decoded(error=error.with_traceback(None))
+        set_decoder(response, decoded)
 
     def own(self, response: httpx.Response, release: Callable[[], None]) -> None:
         stream = response.stream
@@ -230,20 +262,24 @@ class Exchange:
     def shown(self, response: httpx.Response) -> httpx.Response:
         if response._request is None:
             response.request = self.request
-        if not isinstance(response.stream, httpx.ByteStream):
+        if is_read(response) or not isinstance(response.stream, httpx.ByteStream):
             return response
-        try:
-            return httpx.Response(
-                response.status_code,
-                headers=response.headers,
-                content=b"".join(response.stream),
-                request=self.request,
-                extensions=response.extensions,
-            )
-        except httpx.DecodingError:  # as it came, for who looks at it; the caller hears of it from httpx
-            headers = [(name, value) for name, value in response.headers.multi_items() if name != "content-encoding"]
-            content = b"".join(response.stream)
-            return httpx.Response(response.status_code, headers=headers, content=content, request=self.request)
+        decoded = decoder_of(response)
+        headers = response.headers
+        if isinstance(decoded, Decoded) and decoded.error is not None:  # as it came; the caller hears of it from httpx
+            headers = headers.copy()
+            del headers["content-encoding"]
+        shown = httpx.Response(
+            response.status_code,
+            headers=headers,
+            stream=response.stream,
+            request=self.request,
+            extensions=response.extensions,
+        )
+        if isinstance(decoded, Decoded) and decoded.error is None:
+            set_decoder(shown, Decoded(decoded.content))
+        shown.read()
+        return shown
 
     def attach(self, response: httpx.Response, history: History) -> None:
         response.extensions = {**response.extensions, "seawall": history}
@@ -271,6 +307,10 @@ def check_timeouts(timeouts: Mapping[str, float | None]) -> None:
             raise ValueError(f"timeout: {name} must be >= 0 s or None, not {shown(value)}")
 
 
+def _refuse(origin: Origin, request: httpx.Request, why: str) -> NoReturn:
+    raise as_httpx(ResponseTooLarge(f"{origin}: {why}", origin=origin), request)
+
+
 def _is_upgraded(exchange: Exchange, response: httpx.Response) -> bool:
     return response.status_code == 101 or (exchange.method == "CONNECT" and response.status_code < 300)
 
@@ -279,12 +319,6 @@ def _is_settled(response: httpx.Response) -> bool:
     """Whether another layer of seawall has retried it, and given up."""
     below = response.extensions.get("seawall")
     return isinstance(below, History) and bool(below.note)
-
-
-def _bytes(response: httpx.Response, content: bytes) -> httpx.ByteStream:
-    """A body that is there; one that takes long to be decoded is decoded in slices."""
-    is_slow = len(content) > SLICE and "content-encoding" in response.headers
-    return SlicedBytes(content) if is_slow else httpx.ByteStream(content)
 
 
 def nothing() -> None:

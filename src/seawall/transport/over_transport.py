@@ -62,8 +62,12 @@ class OverTransport(Exchange):
             progress.reached(Phase.HEADERS)
             if not isinstance(response.stream, httpx.AsyncByteStream):
                 raise TypeError(f"{self._send!r} must return a response with an async stream, not {response.stream!r}")
+            if isinstance(response.stream, httpx.ByteStream) and not response.is_stream_consumed:
+                self._check_size(len(b"".join(response.stream)))
+            await self._decoded(response, pacer)
         except SeawallError:
-            # Another seawall's, or one that an application below let through: it says nothing of OUR request.
+            # Ours of the body; another seawall's, or one that an application below let through, which says nothing of
+            # OUR request.
             progress.reached(Phase.SENDING)
             give_back()
             raise
@@ -73,14 +77,9 @@ class OverTransport(Exchange):
                 check_refusal(error, self.origin)
             raise
         super().own(response, give_back)
-        if response.is_stream_consumed:
-            return response
-        if isinstance(response.stream, httpx.ByteStream):
-            self._check_size(len(b"".join(response.stream)))
-        elif self._max_size is not None and not self.is_buffered:
-            assert isinstance(response.stream, Body)
+        if isinstance(response.stream, Body) and self._max_size is not None and not self.is_buffered:
             response.stream.watch(self._check_size)
-        return self._decoded(response)
+        return response
 
     def _closer(self, stream: object) -> Callable[[], None]:
         """In a task of its own, for only an await closes it, and who asks may be being cancelled."""

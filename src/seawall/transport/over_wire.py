@@ -15,7 +15,6 @@ from ..exchange import Pacer
 from ..wire.exchange import Answered, Wire
 from ..wire.message import Message, Triples
 from .adopt import as_httpx
-from .decoding import sliced
 from .exchange import ENCODING, Exchange, nothing
 from .patched import is_any_patched
 from .private import EMPTY, answer, target_of, triples
@@ -43,9 +42,7 @@ class _Answer(httpx.AsyncByteStream):
     async def __aiter__(self) -> AsyncIterator[bytes]:
         received = 0
         try:
-            is_encoded = any(name == ENCODING for _, name, _ in self._answered.head.headers)
-            parts = aiter(self._answered)
-            async for part in sliced(parts) if is_encoded else parts:
+            async for part in self._answered:
                 received += len(part)
                 if self._check_size is not None:
                     self._check_size(received)
@@ -84,7 +81,7 @@ class OverWire(Exchange):
     async def send(self, progress: Progress, pacer: Pacer) -> httpx.Response:
         self.watch(pacer)
         if is_any_patched():
-            return self._decoded(await self._send_patched(progress))
+            return await self._decoded(await self._send_patched(progress), pacer)
         request = self.outgoing()
         target = request.extensions.get("target") or target_of(request.url).encode("ascii")
         message = self._message(target, triples(request.headers), _content(request), request.stream)
@@ -99,7 +96,7 @@ class OverWire(Exchange):
         response = answer(head.status, head.headers, stream, extensions)
         for _, name, _ in head.headers:
             if name == ENCODING:
-                return self._decoded(response)
+                return await self._decoded(response, pacer)
         return response
 
     async def _send_patched(self, progress: Progress) -> httpx.Response:

@@ -13,6 +13,7 @@ from typing import Any, Final
 import httpx
 from httpx._client import BoundAsyncStream
 from httpx._content import AsyncIteratorByteStream
+from httpx._decoders import SUPPORTED_DECODERS
 from httpx._multipart import FileField, MultipartStream
 
 from ..wire.message import Triples
@@ -22,10 +23,14 @@ __all__ = [
     "SPENT",
     "answer",
     "ask",
+    "decoder_of",
     "files_of",
     "given",
+    "is_decoded_by_httpx",
+    "is_read",
     "origin_of",
     "set_decoder",
+    "set_headers",
     "take_in",
     "target_of",
     "triples",
@@ -115,6 +120,26 @@ def answer(status: int, headers: Triples, stream: httpx.AsyncByteStream, extensi
 def set_decoder(response: httpx.Response, decoder: Any) -> None:
     """Have its body decoded by *decoder*, which has ``decode(data)`` and ``flush()``."""
     response._decoder = decoder
+
+
+def decoder_of(response: httpx.Response) -> Any:
+    """What `set_decoder` set; None: httpx will look for one."""
+    return vars(response).get("_decoder")
+
+
+def is_decoded_by_httpx(coding: str) -> bool:
+    """Whether httpx has a decoder for it; for br and zstd, where their packages are installed."""
+    return coding in SUPPORTED_DECODERS
+
+
+def is_read(response: httpx.Response) -> bool:
+    """Whether its content is there."""
+    return hasattr(response, "_content")
+
+
+def set_headers(client: httpx.AsyncClient, headers: httpx.Headers) -> None:
+    """``client.headers = headers``, as httpx does it: its defaults, and these over them."""
+    httpx.AsyncClient.headers.fset(client, headers)  # type: ignore[attr-defined]
 
 
 def take_in(response: httpx.Response) -> None:
