@@ -17,6 +17,7 @@ import seawall
 from seawall import errors, plain
 from seawall.transport import private
 from seawall.transport.adopt import HTTPX
+from seawall.transport.decoder import Decoded
 from seawall.transport.patched import is_patched
 
 
@@ -111,6 +112,18 @@ def test_requests_and_responses_are_as_httpx_makes_them():
     vars(theirs).pop("_decoder")
     assert {**vars(ours), "stream": 0, "headers": 0} == {**vars(theirs), "stream": 0, "headers": 0}
     assert isinstance(ours.stream, httpx.AsyncByteStream)
+
+
+def test_private_names_of_decoding():
+    """httpx keeps a response's decoder where we set it, asks it for all that is read, and knows codings by name."""
+    response = httpx.Response(200, stream=httpx.ByteStream(b"raw"))
+    assert (private.decoder_of(response), private.is_read(response)) == (None, False)
+    decoded = Decoded(b"content")
+    private.set_decoder(response, decoded)
+    assert private.decoder_of(response) is decoded
+    assert (response.read(), response.num_bytes_downloaded, private.is_read(response)) == (b"content", 3, True)
+    assert private.is_decoded_by_httpx("gzip")
+    assert not private.is_decoded_by_httpx("unheard-of")
 
 
 @pytest.mark.parametrize("name", plain.NAMES)
