@@ -37,7 +37,7 @@ __all__ = ["Channel", "Multiplexed"]
 
 STREAM_WINDOW: Final = 1024 * 1024  # B of body that nobody has taken yet; the server then waits
 CONNECTION_WINDOW: Final = 2**30  # B; Go's: streams that nobody reads are not to hold up the others
-TURN: Final = 256  # frames between two turns of the loop: about 5 ms
+TURN: Final = 100  # frames between two turns of the loop: 2 to 5 ms
 TURN_HEADERS: Final = 64  # B of headers that take as long as a frame
 MAX_UNSENT: Final = 64 * 1024  # B of replies to a server that reads none; as much as asyncio holds before it says stop
 DOUBT_AFTER: Final = 0.1  # s of silence; less is a round trip, and says nothing
