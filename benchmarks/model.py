@@ -11,7 +11,7 @@ from typing import Any
 import seawall
 from seawall.call import Layers
 from seawall.errors import ReadTimeout, SeawallError
-from seawall.events import Events, History, Phase, Progress
+from seawall.events import BodyEnd, Events, History, Phase, Progress
 from seawall.exchange import Pacer
 from seawall.policy.outcome import Outcome
 from seawall.settings import Policy
@@ -142,10 +142,13 @@ class Exchange:
 
     async def read(self, response: int, pacer: Pacer) -> None: ...
 
-    def own(self, response: int, release: Callable[[], None]) -> None:
-        release()
+    def own(self, response: int, over: Callable[[BodyEnd, Exception | None], None]) -> None:
+        over(BodyEnd.COMPLETE, None)
 
     async def discard(self, response: int) -> None: ...
+
+    def kept(self, response: int) -> int:
+        return response
 
     def abandon(self, response: int) -> None: ...
 

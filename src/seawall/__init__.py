@@ -25,6 +25,7 @@ from .errors import (
     NameNotFound,
     NoAddress,
     OriginPaused,
+    PartlySent,
     ProxyRefused,
     ReadTimeout,
     ResolveError,
@@ -43,6 +44,7 @@ from .errors import (
 )
 from .events import (
     Attempt,
+    BodyEnded,
     BreakerMoved,
     CallEnded,
     Dial,
@@ -71,6 +73,7 @@ __all__ = [
     "Answer",
     "Attempt",
     "BadAnswer",
+    "BodyEnded",
     "BodySpent",
     "Breaker",
     "BreakerMoved",
@@ -105,6 +108,7 @@ __all__ = [
     "OriginPaused",
     "OriginStats",
     "Outcome",
+    "PartlySent",
     "Phase",
     "Policy",
     "Propagation",

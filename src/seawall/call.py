@@ -10,27 +10,39 @@ One call through the layers. This file, and no other, says in which order they s
 5. the exchange is at the bottom: our wire, or any httpx transport. It is passed in, and its responses are opaque here.
 
 Rules: an admission and a permit are given back exactly once, whatever is cancelled, whenever. `CancelledError` is no
-outcome: it is never retried, and counts for the breaker only where it was our own deadline that struck.
+outcome: it is never retried, and counts for the breaker only where it was our own deadline that struck, not a caller's.
+
+What a call ends with covers all its attempts: where the last one wasn't sent, because a layer of ours refused it or the
+origin couldn't be reached, the caller gets what came of the last one that was.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import replace
 from random import Random
-from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 
 from .clock import Clock
-from .endings import bad_status, closed, exceeded, paused
-from .errors import OriginPaused, SeawallError
-from .events import CallEnded, Events, Phase, RetryScheduled
+from .endings import bad_status, closed, exceeded, given_up, paused
+from .errors import SeawallError, WireError
+from .events import BodyEnd, BodyEnded, CallEnded, Events, Phase, Progress, RetryScheduled
 from .exchange import Exchange, is_nested
-from .hop import Call, Hop
+from .hop import Call, Hop, Patience
 from .hosts import find
 from .policy.bulkhead import BulkheadState
 from .policy.origin_state import OriginState
 from .policy.origins import Origins
-from .policy.outcome import THROTTLED, Outcome, Request, is_failure, is_suspect, is_transparent
+from .policy.outcome import (
+    THROTTLED,
+    Outcome,
+    Request,
+    is_failure,
+    is_refused,
+    is_sent,
+    is_suspect,
+    is_transparent,
+)
 from .policy.propagation import headers
 from .policy.slots import Slots
 from .settings import Bulkhead, Policy, Propagation, Retry
@@ -45,12 +57,39 @@ __all__ = ["Layers"]
 R = TypeVar("R")
 
 
+class Headers(NamedTuple):
+    """
+    What is known of an attempt whose response is streamed, once its headers are there.
+
+    Attributes:
+        number: The attempt's.
+        is_good: It was recorded as a success, which its body may still belie.
+        at: When, in seconds on the loop's clock.
+        generation: The breaker's after that; None: it is off.
+    """
+
+    progress: Progress
+    number: int
+    is_good: bool
+    at: float
+    generation: int | None
+
+
 class Ended(NamedTuple, Generic[R]):
-    """What came of an attempt: the response if there is one, and what gives back the permit that its body holds."""
+    """
+    What came of an attempt.
+
+    Attributes:
+        release: Gives back the permit that the response's body holds.
+        headers: Where the response is streamed.
+        later: How an attempt after it ended, which says less.
+    """
 
     outcome: Outcome
     response: R | None
     release: Callable[[], None] | None
+    headers: Headers | None = None
+    later: Outcome | None = None
 
 
 class Layers:
@@ -83,31 +122,59 @@ class Layers:
         self.underway = Underway(clock)
         self._now = clock.now
 
-    def begin(self, *, is_buffered: bool) -> Call:
-        """A new call of this task."""
+    def begin(self, *, is_buffered: bool, patience: Patience | None = None) -> Call:
+        """
+        A new call of this task; `finish` ends it.
+
+        Args:
+            patience: The client's own timeouts; None: they are not known.
+        """
         self._now = self.underway.on_loop()
-        return Call(self, self._now(), is_buffered=is_buffered)
+        return Call(self, self._now(), is_buffered=is_buffered, patience=patience)
+
+    def finish(self, call: Call) -> None:
+        """It is over, however it ended."""
+        call.is_over = True
+        if not self._events.is_silent:
+            self._events.emit(CallEnded(call.origin, len(call.attempts), call.outcome, call.note))
 
     # The way of a request, top-down
 
-    async def run(self, exchange: Exchange[R], call: Call | None = None) -> R:
+    def run(self, exchange: Exchange[R], call: Call | None = None) -> Coroutine[Any, Any, R]:
         """
         One hop of *call* through the layers; of a new one, where there is none or it is somebody else's.
 
         Returns:
-            The response of the last attempt, its history attached.
+            The response of the last attempt that was sent, its history attached.
         Raises:
-            DeadlineExceeded, ClientClosed, or the error of the last attempt, with ``attempts``.
+            DeadlineExceeded, ClientClosed, or the error of the last attempt that was sent, with ``attempts``; of the
+            last one, where none was.
         """
         if call is None or call.owner is not self or call.is_over:
-            call = self.begin(is_buffered=False)
+            return self._alone(exchange)
+        return self._hop(exchange, call)
+
+    async def _alone(self, exchange: Exchange[R]) -> R:
+        """A call of one hop."""
+        call = self.begin(is_buffered=False)
+        try:
+            return await self._hop(exchange, call)
+        except BaseException as error:
+            call.failed(error)
+            raise
+        finally:
+            self.finish(call)
+
+    async def _hop(self, exchange: Exchange[R], call: Call) -> R:
+        """One of its hops."""
         exchange.is_buffered = call.is_buffered
+        call.origin = exchange.origin
         hop: Hop | None = None
         try:
             state = self.origins[exchange.origin]
             policy = state.policy if exchange.options is None else exchange.options.over(state.policy)
             if not call.is_timed:
-                call.set_deadline(policy, exchange.timeouts)
+                call.set_deadline(policy, exchange.options, exchange.timeouts)
             if self.underway.is_closed:
                 raise exchange.adopt(closed(exchange.origin))
             deadline_at, now = call.deadline_at, self._now()
@@ -121,7 +188,6 @@ class Layers:
             if hop is None or not hop.timer.is_expired:
                 raise
             error = closed(exchange.origin) if self.underway.is_closed else exceeded(hop, self._now())
-            self._events.emit(CallEnded(exchange.origin, len(call.attempts), type(error).__name__, ""))
             try:
                 raise exchange.adopt(hop.ended(error)) from (hop.last_error or expiry)
             finally:
@@ -134,7 +200,12 @@ class Layers:
                 hop.close()
 
     async def _attempts(self, hop: Hop, exchange: Exchange[R], started_at: float) -> Ended[R]:
-        """Retry: attempts until one is good, or not worth or safe to be followed by another; the last."""
+        """
+        Retry: attempts until one is good, or not worth or safe to be followed by another.
+
+        Returns:
+            What came of the last; or of one before, where the last says less.
+        """
         settings = hop.policy.retry if isinstance(hop.policy.retry, Retry) else None
         is_part = is_nested()
         if is_part and settings is not None:
@@ -144,14 +215,22 @@ class Layers:
             if settings.idempotency_key and not (is_idempotent or exchange.has_key):
                 exchange.add("Idempotency-Key", hop.call.key_of(exchange.body, exchange.origin))
             hop.is_repeated = is_part or ((is_idempotent or exchange.has_key) and settings.max_attempts > 1)
-        now, delay = started_at, 0.0
-        self.origins.deposit(hop.state, started_at)
+        state, now, delay = hop.state, started_at, 0.0
+        kept: Ended[R] | None = None
         while True:
-            if hop.state.paused_until > now:
-                delay += await self._sit_out(hop, exchange, now, is_retry=hop.retries is not None)
+            if state.paused_until > now or (kept is not None and state.shut_for(now) > 0):
+                refusal = await self._sit_out(hop, exchange, is_retry=kept is not None)
+                if refusal is not None:
+                    if kept is not None:
+                        return kept._replace(later=Outcome(Phase.QUEUED, refusal))
+                    try:
+                        raise hop.ended(refusal)
+                    finally:
+                        del refusal  # it holds this frame
+                delay += self._now() - now
                 now = self._now()
             attempt = await self._attempt(hop, exchange, now, delay)
-            outcome, response, release = attempt
+            outcome, response, release, *_ = attempt
             wait: float | None = None
             try:
                 if settings is not None and not _is_good(outcome, settings):
@@ -172,9 +251,13 @@ class Layers:
             if wait is None:
                 if is_part and hop.retries is not None:
                     hop.retries.note = ""  # whoever it is part of decides
-                return Ended(outcome, response, release)
+                attempt = attempt._replace(outcome=outcome)
+                return attempt if kept is None else _last_word(kept, attempt)
             if release is not None:
                 release()
+            if kept is None or is_sent(outcome) or not is_sent(kept.outcome):
+                answer = None if response is None else exchange.kept(response)
+                kept = Ended(outcome._replace(response=None), answer, None, attempt.headers)
             del attempt, response
             if hop.progress is not None and hop.progress.address is not None and not is_transparent(outcome):
                 hop.avoid += (hop.progress.address,)
@@ -194,6 +277,7 @@ class Layers:
         response: R | None = None
         outcome: Outcome | None = None
         bulkhead: BulkheadState | None = None
+        headers: Headers | None = None
         name, detail = "cancelled", ""
         try:
             generation = state.enter(now)
@@ -218,21 +302,40 @@ class Layers:
             name, detail = type(error).__name__, str(error)
             if outcome is None:
                 raise
+            progress.reached(outcome.phase)  # as its class tells: another transport doesn't say where it is
         finally:
             attempts, now = hop.call.attempts, self._now()
             attempt = progress.end(now, exchange.origin, len(attempts) + 1, delay, name, detail)
             attempts.append(attempt)
+            retry_after = death = None
             if outcome is not None:
-                failed = is_failure(outcome)
-            else:
-                # Cancelled: by our own deadline, while the server was to do something, or by somebody else.
-                is_late = hop.timer.is_expired and not self.underway.is_closed and progress.phase >= Phase.CONNECTING
-                failed = True if is_late else None
-            took, retry_after = attempt.duration - progress.waited, None if outcome is None else outcome.retry_after
-            state.leave(generation, now, is_failure=failed, duration=took, retry_after=retry_after)
-            if bulkhead is not None and (outcome is None or response is None or hop.call.is_buffered):
-                bulkhead.release()
-                bulkhead = None
+                failed, retry_after = is_failure(outcome), outcome.retry_after
+                if failed and outcome.error is not None:
+                    failed, death = _is_fault(outcome, hop.call, exchange.timeouts), _death(outcome.error)
+            else:  # cancelled: by a deadline, or by somebody else
+                is_late = hop.timer.is_expired and not self.underway.is_closed
+                failed = True if is_late and hop.is_cut_by_fault(exchange.timeouts) else None
+            took = attempt.duration - progress.waited
+            state.leave(
+                generation,
+                now,
+                is_failure=failed,
+                duration=took,
+                retry_after=retry_after,
+                death=death,
+                is_streamed=not hop.call.is_buffered,
+            )
+            if hop.retries is None and progress.phase >= Phase.CONNECTING:
+                self.origins.deposit(state, now)
+            if outcome is None or response is None or hop.call.is_buffered:
+                if bulkhead is not None:
+                    bulkhead.release()
+                    bulkhead = None
+            elif outcome.error is None:
+                breaker = state.breaker
+                headers = Headers(
+                    progress, attempt.number, failed is False, now, None if breaker is None else breaker.generation
+                )
             if hop.has_token:
                 hop.has_token = False
                 if progress.phase < Phase.CONNECTING:
@@ -243,7 +346,7 @@ class Layers:
         try:
             if outcome.error is not None:
                 response = None
-            return Ended(outcome, response, None if bulkhead is None else bulkhead.release)
+            return Ended(outcome, response, None if bulkhead is None else bulkhead.release, headers)
         finally:
             del outcome  # its error holds this frame
 
@@ -285,48 +388,108 @@ class Layers:
         if settings.pause_origin and outcome.retry_after is not None and outcome.status in THROTTLED:
             hop.state.pause(self._now(), min(outcome.retry_after, settings.max_retry_after))
 
-    async def _sit_out(self, hop: Hop, exchange: Exchange[R], began_at: float, *, is_retry: bool) -> float:
+    async def _sit_out(self, hop: Hop, exchange: Exchange[R], *, is_retry: bool) -> Exception | None:
         """
-        Wait until the origin takes calls again; s that it took. Raises OriginPaused where the deadline is before that.
+        Wait until the origin takes calls again, and a retry until its breaker may let it through.
+
+        Returns:
+            OriginPaused, where the deadline is before that.
         """
-        state, deadline_at, now = hop.state, hop.call.deadline_at, began_at
-        while (left := state.paused_until - now) > 0:
+        state, deadline_at = hop.state, hop.call.deadline_at
+        if is_retry:
+            await state.sit_out(deadline_at)
+        while (left := state.paused_until - (now := self._now())) > 0:
             delay = left + self._rng.uniform(0.0, state.pause_spread)
-            # Of a retry, what was sent before is what counts: the deadline then ends the call, raised from that.
-            if deadline_at is not None and delay >= deadline_at - now and not is_retry:
-                self._events.emit(CallEnded(state.origin, len(hop.call.attempts), OriginPaused.__name__, ""))
-                raise exchange.adopt(hop.ended(paused(state.origin, left)))
+            if deadline_at is not None and delay >= deadline_at - now:
+                return exchange.adopt(paused(state.origin, left))
             await self._clock.sleep(delay)
-            now = self._now()
-        return now - began_at
+        return None
 
     def _end(self, hop: Hop, exchange: Exchange[R], last: Ended[R]) -> R:
         """What the caller gets of the *last* attempt."""
-        outcome, response, release = last
+        outcome, response, release, headers, later = last
         history, error, retries = hop.history(), outcome.error, hop.retries
         history.retry_after = outcome.retry_after
         if retries is not None:
             history.note, history.statistics = retries.note, dict(retries.statistics)
             history.balance = hop.balance
-            if response is not None and retries.raises:
+            if response is not None and (retries.raises if later is None else _raises(outcome, hop.policy)):
                 error = exchange.adopt(bad_status(exchange.origin, outcome, exchange.shown(response), history))
+        earlier = hop.last_error if hop.last_error is not error else None
+        if later is not None:
+            assert later.error is not None
+            earlier = later.error
+            history.note = "; ".join(filter(None, (_why_not(later), history.note)))
+            if error is None and response is not None and not exchange.is_whole(response):
+                error = exchange.adopt(given_up(exchange.origin, outcome, later.error))
         if outcome.is_settled:
             history.note = history.note or "a layer below has retried it"
         if not self._events.is_silent:
-            self._events.emit(CallEnded(exchange.origin, len(history), outcome.name, history.note))
+            hop.call.outcome, hop.call.note = outcome.name, history.note
         if error is None:
             assert response is not None
             exchange.attach(response, history)
-            if release is not None:
-                exchange.own(response, release)
+            if headers is not None:
+                exchange.own(response, self._over(hop, exchange, headers, release))
             return response
         if release is not None:
             release()
-        earlier = hop.last_error if hop.last_error is not error else None
         try:
             raise hop.ended(error, history) from (error.__cause__ or earlier)
         finally:
-            del last, outcome, error  # it holds this frame
+            del last, outcome, error, earlier, later  # they hold this frame
+
+    def _over(
+        self, hop: Hop, exchange: Exchange[R], headers: Headers, release: Callable[[], None] | None
+    ) -> Callable[[BodyEnd, Exception | None], None]:
+        """What is told how the body of a streamed response ended."""
+        call, state = hop.call, hop.state
+
+        def over(end: BodyEnd, error: Exception | None) -> None:
+            if release is not None:
+                release()
+            now = self._now()
+            if headers.is_good:
+                failed, death = False, None
+                if error is not None and (outcome := exchange.failure(error, headers.progress)) is not None:
+                    failed = bool(is_failure(outcome) and _is_fault(outcome, call, exchange.timeouts))
+                    death = _death(error)
+                state.body_ended(headers.generation, now, is_failure=failed, recorded_at=headers.at, death=death)
+            if not self._events.is_silent:
+                name, detail = (end.value, "") if error is None else (type(error).__name__, str(error))
+                duration = now - headers.progress.started_at
+                self._events.emit(BodyEnded(exchange.origin, headers.number, duration, name, detail))
+
+        return over
+
+
+def _is_fault(outcome: Outcome, call: Call, timeouts: Mapping[str, float | None]) -> bool | None:
+    """Whether a failure is the origin's: not the timeout of a request which is far shorter than its client's."""
+    return None if outcome.expired is not None and call.is_hasty(outcome.expired, timeouts) else True
+
+
+def _death(error: Exception) -> object | None:
+    """What it has in common with the errors of other streams of the same connection."""
+    return error.death if isinstance(error, WireError) else None
+
+
+def _last_word(kept: Ended[R], last: Ended[R]) -> Ended[R]:
+    """The *last* attempt; or the one that was *kept*, where the last wasn't sent, and so says nothing of the call."""
+    outcome = last.outcome
+    if outcome.error is None or is_sent(outcome) or not (is_refused(outcome) or is_sent(kept.outcome)):
+        return last
+    return kept._replace(later=outcome)
+
+
+def _why_not(later: Outcome) -> str:
+    """Why an attempt wasn't sent."""
+    return f"a retry was refused: {later.error}" if is_refused(later) else f"a retry wasn't sent: {later.error!r}"
+
+
+def _raises(outcome: Outcome, policy: Policy) -> bool:
+    """Whether an answer that no further attempt follows is raised."""
+    settings = policy.retry
+    return isinstance(settings, Retry) and settings.raise_on_status and outcome.status in settings.statuses
 
 
 def _is_good(outcome: Outcome, settings: Retry) -> bool:

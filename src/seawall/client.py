@@ -17,12 +17,15 @@ from httpx import USE_CLIENT_DEFAULT
 from .breakers import Breakers
 from .clock import Clock
 from .dns.guard import Guard
+from .endings import partly_sent
+from .errors import Unsent
 from .events import Listener
 from .hop import CURRENT
 from .plain import Prepared, is_bare, is_untouched, is_whole, settle
 from .settings import DNS, UNSET, Breaker, Budget, Bulkhead, Policy, Propagation, Retry, Unset
 from .stats import Stats
 from .transport import LIMITS, Proxied, ResolverTypes, Shared, Transport, check_timeouts
+from .transport.adopt import as_httpx
 from .transport.coding import ACCEPTED
 from .transport.location import bad_location
 from .transport.private import set_headers, unbind
@@ -153,7 +156,8 @@ class Client(httpx.AsyncClient):
 
         Unless *stream*, the body belongs to the attempt: one that is cut in the middle is retried.
         """
-        call = self._shared.layers.begin(is_buffered=not stream)
+        layers = self._shared.layers
+        call = layers.begin(is_buffered=not stream, patience=self._timeout)
         try:
             took = 0.0
             if not stream and auth is follow_redirects is USE_CLIENT_DEFAULT and self._is_plain(request):
@@ -180,8 +184,16 @@ class Client(httpx.AsyncClient):
             if isinstance(last, httpx.Response):  # a patched `httpx.AsyncClient.send` may return anything
                 unbind(last)
             return last
+        except Unsent as error:
+            if not call.has_sent:
+                call.failed(error)
+                raise
+            raise call.failed(as_httpx(partly_sent(call, error), getattr(error, "_request", request))) from error
+        except BaseException as error:
+            call.failed(error)
+            raise
         finally:
-            call.is_over = True
+            layers.finish(call)
 
     def build_request(
         self,

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from .errors import ClientClosed, DeadlineExceeded, OriginPaused, StatusError
+from .errors import ClientClosed, DeadlineExceeded, OriginPaused, PartlySent, StatusError, Unsent
 from .events import History
-from .hop import Hop
+from .hop import Call, Hop
 from .origin import Origin
 from .policy.outcome import Outcome
 
-__all__ = ["bad_status", "closed", "exceeded", "paused"]
+__all__ = ["bad_status", "closed", "exceeded", "given_up", "partly_sent", "paused"]
 
 
 def exceeded(hop: Hop, now: float) -> DeadlineExceeded:
@@ -45,3 +45,25 @@ def paused(origin: Origin, left: float) -> OriginPaused:
 def bad_status(origin: Origin, outcome: Outcome, response: object, history: History) -> StatusError:
     """The answer of a last attempt, where one that is worth a retry is to be raised."""
     return StatusError(f"{origin}: {history}", origin=origin, response=response, status=outcome.status)
+
+
+def given_up(origin: Origin, answer: Outcome, reason: Exception) -> PartlySent:
+    """An *answer* of which the body wasn't kept, because it was to be followed by an attempt that couldn't be sent."""
+    return PartlySent(
+        f"{origin}: it answered {answer.name}, which was given up for another attempt, which wasn't sent: {reason}",
+        origin=origin,
+        reason=reason,
+    )
+
+
+def partly_sent(call: Call, error: Unsent) -> PartlySent:
+    """What *error* is where an earlier request of the call was sent."""
+    history = error.attempts or History(call.attempts)
+    whole = PartlySent(
+        f"{error} (nothing of this request was sent, but an earlier one of the call was)",
+        origin=error.origin,
+        reason=error,
+        attempts=history,
+    )
+    whole.add_note(f"seawall: {history}")
+    return whole

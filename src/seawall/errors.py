@@ -9,13 +9,11 @@ What can go wrong, on the axis "was anything sent?".
     │  ├─ BreakerOpen + ConnectError
     │  ├─ OriginPaused + ConnectError
     │  ├─ UnsupportedScheme + UnsupportedProtocol
-    │  ├─ InvalidRequest + LocalProtocolError
     │  ├─ ProxyRefused + ProxyError
     │  ├─ StreamRefused + RemoteProtocolError
     │  ├─ ResolveError + ConnectError
     │  │  ├─ NameNotFound          the name does not exist
     │  │  ├─ NoAddress             the name exists, but has no address
-    │  │  ├─ AddressRefused        the name has an address that must not be dialled
     │  │  ├─ ResolverFailure       no DNS server gave a usable answer
     │  │  └─ ResolveTimeout + ConnectTimeout
     │  └─ DialError + ConnectError
@@ -25,6 +23,8 @@ What can go wrong, on the axis "was anything sent?".
     │        ├─ HostnameMismatch   a good certificate, of another name
     │        ├─ HandshakeError     the peer broke off, or does not speak TLS
     │        └─ HandshakeTimeout + ConnectTimeout
+    ├─ InvalidRequest + LocalProtocolError
+    ├─ AddressRefused + ConnectError
     ├─ DeadlineExceeded + TimeoutException
     ├─ StatusError + HTTPStatusError (only with Retry(raise_on_status=True))
     ├─ BodySpent + LocalProtocolError and StreamConsumed
@@ -35,7 +35,8 @@ What can go wrong, on the axis "was anything sent?".
        ├─ ConnectionLost + ReadError
        ├─ SendFailed + WriteError
        ├─ BadAnswer + RemoteProtocolError
-       └─ ResponseTooLarge + RemoteProtocolError
+       ├─ ResponseTooLarge + RemoteProtocolError
+       └─ PartlySent             (+ the class of its reason) an earlier request of the call was sent, the last was not
 
 This module knows no httpx: ``transport.py`` holds the table behind the "+".
 """
@@ -67,6 +68,7 @@ __all__ = [
     "NameNotFound",
     "NoAddress",
     "OriginPaused",
+    "PartlySent",
     "ProxyRefused",
     "ReadTimeout",
     "ResolveError",
@@ -105,7 +107,7 @@ class SeawallError(Exception):
 
 
 class Unsent(SeawallError):
-    """No byte of the request left: any method may be repeated."""
+    """No byte of any request of the call left: any method may be repeated."""
 
 
 class BulkheadFull(Unsent):
@@ -151,10 +153,6 @@ class UnsupportedScheme(Unsent):
     """A URL that is neither http nor https, or has no host."""
 
 
-class InvalidRequest(Unsent):
-    """A request that HTTP can't express: illegal bytes in a header, a wrong content-length."""
-
-
 class ProxyRefused(Unsent):
     """
     A proxy wants other credentials (407), forbids the host (403), or answers otherwise that it won't connect.
@@ -194,10 +192,6 @@ class NameNotFound(ResolveError):
 
 class NoAddress(ResolveError):
     """NODATA: the name exists and has neither A nor AAAA."""
-
-
-class AddressRefused(ResolveError):
-    """An address that must not be dialled."""
 
 
 class ResolverFailure(ResolveError):
@@ -256,6 +250,18 @@ class HandshakeError(TLSError):
 
 class HandshakeTimeout(TLSError):
     """The handshake was not done within the connect timeout."""
+
+
+class InvalidRequest(SeawallError):
+    """A request that HTTP can't express: illegal bytes in a header, a wrong content-length. A bug: it ends the same."""
+
+
+class AddressRefused(SeawallError):
+    """
+    An address that must not be dialled: a guard's verdict, which a repetition doesn't change.
+
+    Not an `Unsent`, because it may be a redirect that leads there, after a request that was sent.
+    """
 
 
 class DeadlineExceeded(SeawallError):
@@ -334,3 +340,17 @@ class BadAnswer(WireError):
 
 class ResponseTooLarge(WireError):
     """Headers (HTTP/1.1) or a body too large, the latter by ``max_response_size`` or because it is a bomb."""
+
+
+class PartlySent(WireError):
+    """
+    Nothing of the call's last request was sent, but an earlier one was, so the call as a whole isn't safe to repeat.
+
+    Two ways lead here: a redirect or a step of an authentication was answered, and its next request could not be sent;
+    or the answer to an earlier attempt of a stream was given up for a retry, which could not be sent.
+
+    Attributes:
+        reason: Why the last request wasn't sent: an `Unsent`, whose httpx class this error has too.
+    """
+
+    reason: Exception

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from enum import IntEnum
+from enum import Enum, IntEnum
 from types import MappingProxyType
 from typing import Any, NamedTuple, TypeAlias
 
@@ -16,6 +16,8 @@ from .origin import Address, Origin
 
 __all__ = [
     "Attempt",
+    "BodyEnd",
+    "BodyEnded",
     "BreakerMoved",
     "CallEnded",
     "Dial",
@@ -44,6 +46,14 @@ class Phase(IntEnum):
     SENT = 5
     HEADERS = 6
     BODY = 7
+
+
+class BodyEnd(Enum):
+    """How a streamed response's body ended."""
+
+    COMPLETE = "complete"
+    CLOSED = "closed"  # by its reader, before its end
+    FAILED = "failed"
 
 
 class Dial(NamedTuple):
@@ -139,12 +149,38 @@ class RetryScheduled(NamedTuple):
 
 
 class CallEnded(NamedTuple):
-    """A verdict, once per hop: no more; *outcome* is a status or the class of an error, *note* says why not again."""
+    """
+    A call ended: once per call, whatever ended it.
 
-    origin: Origin
+    Attributes:
+        origin: The last hop's; None where the call ended before its first hop.
+        attempts: How many were made, over all hops.
+        outcome: What the caller got: a status, the class of an error, or "cancelled".
+        note: Why no further attempt was made, where one might have been; else empty.
+    """
+
+    origin: Origin | None
     attempts: int
     outcome: str
     note: str
+
+
+class BodyEnded(NamedTuple):
+    """
+    The body of a streamed response ended: once per response that `stream()` or a stock client was given.
+
+    Attributes:
+        number: Of the attempt, which was reported when its headers were there.
+        duration: s from the attempt's start.
+        outcome: "complete", "closed" (by its reader, before its end), or the class of an error ("ConnectionLost").
+        detail: The error's text; empty where there was none.
+    """
+
+    origin: Origin
+    number: int
+    duration: float
+    outcome: str
+    detail: str
 
 
 class BreakerMoved(NamedTuple):
@@ -170,12 +206,12 @@ class ResolverFailed(NamedTuple):
     reason: str
 
 
-Event: TypeAlias = Attempt | RetryScheduled | CallEnded | BreakerMoved | StaleServed | ResolverFailed
+Event: TypeAlias = Attempt | BodyEnded | RetryScheduled | CallEnded | BreakerMoved | StaleServed | ResolverFailed
 Listener: TypeAlias = Callable[[Event], None]
 
 
 class Progress:
-    """An attempt under way. The exchange tells it where it is; nobody else writes to it."""
+    """An attempt under way. The exchange says where it is."""
 
     __slots__ = ("address", "avoid", "dials", "is_reused", "marks", "now", "phase", "source", "started_at", "waited")
 
@@ -199,6 +235,11 @@ class Progress:
 
     def dialled(self, address: Address, began_at: float, outcome: str) -> None:
         self.dials += (Dial(address, began_at - self.started_at, self.now() - began_at, outcome),)
+
+    def on_wire(self, now: float) -> float:
+        """Seconds since it began to dial, or to send on a connection that was there; 0 where it did neither."""
+        began_at = next((at for phase, at in self.each() if phase >= Phase.CONNECTING), None)
+        return 0.0 if began_at is None else now - self.started_at - began_at
 
     def took_back(self) -> None:
         """The server says that it did nothing of what was sent."""

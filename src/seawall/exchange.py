@@ -7,7 +7,7 @@ from contextvars import ContextVar
 from typing import Any, Protocol, TypeVar
 
 from .errors import SeawallError
-from .events import History, Progress
+from .events import BodyEnd, History, Progress
 from .origin import Origin
 from .policy.outcome import Outcome
 from .settings import Policy
@@ -69,11 +69,14 @@ class Exchange(Protocol[R]):
     async def read(self, response: R, pacer: Pacer) -> None:
         """The response's body into memory."""
 
-    def own(self, response: R, release: Callable[[], None]) -> None:
-        """Have *release* called once, when the response's body is closed."""
+    def own(self, response: R, over: Callable[[BodyEnd, Exception | None], None]) -> None:
+        """Have *over* called once, when the response's body ended, with how it did; at once, if it has ended."""
 
     async def discard(self, response: R) -> None:
-        """Drain what little is left, or close."""
+        """Drain what little is left, so that the response `is_whole`; or close."""
+
+    def kept(self, response: R) -> R:
+        """What is kept of a response that was discarded, while another attempt is made: not the object itself."""
 
     def abandon(self, response: R) -> None:
         """Close now, without waiting."""

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import uuid
 from collections.abc import Callable, Mapping
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar
 
-from .events import Attempt, History, Progress
+from .events import Attempt, History, Phase, Progress
 from .origin import Address, Origin
 from .policy.deadline import Pace, earliest, inherited
 from .policy.origin_state import OriginState
@@ -18,8 +19,22 @@ if TYPE_CHECKING:
     from .policy.retry import Retries
 
 E = TypeVar("E", bound=Exception)
+F = TypeVar("F", bound=BaseException)
 
-__all__ = ["CURRENT", "Call", "Hop"]
+__all__ = ["CURRENT", "Call", "Hop", "Patience"]
+
+FAIR_SHARE = 0.5  # of the client's own patience: what had less time says more of its caller than of the origin
+
+
+class Patience(Protocol):
+    """A client's own timeouts, in seconds; None: no limit. ``httpx.Timeout`` is one."""
+
+    @property
+    def connect(self) -> float | None: ...
+    @property
+    def read(self) -> float | None: ...
+    @property
+    def write(self) -> float | None: ...
 
 
 class Key(NamedTuple):
@@ -31,21 +46,32 @@ class Key(NamedTuple):
 
 
 class Call:
-    """What a user asked for. Its hops (redirects, steps of an authentication) share it."""
+    """
+    What a user asked for. Its hops (redirects, steps of an authentication) share it.
+
+    Attributes:
+        patience: The client's own timeouts, by which those of a request are judged; None: they are not known.
+        outcome, note: What the caller got of the last hop that ended, and why no further attempt was made.
+    """
 
     __slots__ = (
-        "attempts", "hard_at", "is_buffered", "is_over", "is_timed", "key", "owner", "ready", "soft_at",
-        "started_at",
+        "_own_timeout", "_theirs_at", "attempts", "hard_at", "is_buffered", "is_over", "is_timed", "key", "note",
+        "origin", "outcome", "owner", "patience", "ready", "soft_at", "started_at",
     )  # fmt: skip
 
-    def __init__(self, owner: object, now: float, *, is_buffered: bool) -> None:
+    def __init__(self, owner: object, now: float, *, is_buffered: bool, patience: Patience | None) -> None:
         self.owner = owner
         self.started_at = now
         self.is_buffered = is_buffered  # the body is read at once: it belongs to the attempt
+        self.patience = patience
         self.is_over = False
         self.is_timed = False
         self.hard_at: float | None = None  # somebody's wish
         self.soft_at: float | None = None  # derived from the timeouts; a body that comes in may pass it
+        self._theirs_at: float | None = None  # of hard_at, the caller's: inherited, or set for this call
+        self._own_timeout: float | None = None  # of the other, the client's or its policy's
+        self.origin: Origin | None = None  # the last hop's
+        self.outcome = self.note = ""
         self.attempts: list[Attempt] = []
         self.key: Key | None = None  # that we gave it last
         self.ready: Any = None  # a response that httpx has still to be given
@@ -62,21 +88,58 @@ class Call:
             self.key = key = Key(f'"{uuid.uuid4()}"', body, origin)  # in quotes, as the draft has it
         return key.value
 
-    def set_deadline(self, policy: Policy, timeouts: Mapping[str, float | None]) -> None:
-        """Fix the deadline, at the first hop and once."""
+    def set_deadline(self, policy: Policy, options: Policy | None, timeouts: Mapping[str, float | None]) -> None:
+        """Fix the deadline, at the first hop and once: by *policy*, over which those *options* lie already."""
         self.is_timed = True
-        self.hard_at = inherited()
+        self.hard_at = self._theirs_at = inherited()
         if policy.deadline is UNSET:
             connect, read = timeouts.get("connect"), timeouts.get("read")
             if connect is not None and read is not None:
                 attempts = policy.retry.max_attempts if isinstance(policy.retry, Retry) else 1
                 self.soft_at = self.started_at + (connect + read) * attempts
         elif policy.deadline is not None:
-            self.hard_at = earliest(self.hard_at, self.started_at + policy.deadline)
+            at = self.started_at + policy.deadline
+            self.hard_at = earliest(self.hard_at, at)
+            if options is None or options.deadline is UNSET:
+                self._own_timeout = policy.deadline
+            else:
+                self._theirs_at = self.hard_at
 
     @property
     def deadline_at(self) -> float | None:
         return earliest(self.hard_at, self.soft_at)
+
+    def yardstick(self, struck_at: float, timeouts: Mapping[str, float | None]) -> float | None:
+        """
+        Seconds that the client gives its calls, if it was its own deadline that struck.
+
+        Returns:
+            None where it was the caller's: inherited, set for this call, or derived from hasty timeouts of its own.
+        """
+        if self._own_timeout is not None:
+            own_at = self.started_at + self._own_timeout
+            return None if self._theirs_at is not None and self._theirs_at < own_at else self._own_timeout
+        if self.soft_at is None or (self._theirs_at is not None and self._theirs_at <= struck_at):
+            return None
+        if self.is_hasty("connect", timeouts) or self.is_hasty("read", timeouts):
+            return None
+        return self.soft_at - self.started_at
+
+    def is_hasty(self, kind: str, timeouts: Mapping[str, float | None]) -> bool:
+        """Whether a request's own "connect", "read" or "write" timeout is less than half of the client's."""
+        mine, own = timeouts.get(kind), getattr(self.patience, kind, None)
+        return mine is not None and own is not None and mine < own * FAIR_SHARE
+
+    def failed(self, error: F) -> F:
+        """Note what the caller gets, where that isn't a response."""
+        self.outcome = "cancelled" if isinstance(error, asyncio.CancelledError) else type(error).__name__
+        self.note = getattr(getattr(error, "attempts", None), "note", "")
+        return error
+
+    @property
+    def has_sent(self) -> bool:
+        """Whether a server may have seen anything of the call."""
+        return any(attempt.phase >= Phase.SENDING for attempt in self.attempts)
 
 
 class Hop:
@@ -132,6 +195,18 @@ class Hop:
         if self._pace is None and self.call.soft_at is not None:
             self._pace = Pace(self.call.soft_at)
         return self._pace
+
+    def is_cut_by_fault(self, timeouts: Mapping[str, float | None]) -> bool:
+        """
+        Whether the deadline that cut its attempt tells of a fault of the origin's.
+
+        It does if it was the client's own, and the attempt was on the wire for at least half of it: then not another
+        caller, a queue or an earlier attempt has used it up.
+        """
+        assert self.timer.when is not None
+        assert self.progress is not None
+        timeout = self.call.yardstick(self.timer.when, timeouts)
+        return timeout is not None and self.progress.on_wire(self.now()) >= timeout * FAIR_SHARE
 
     def history(self) -> History:
         history = History(self.call.attempts)

@@ -2,7 +2,9 @@
 An inbound request's timeout becomes the deadline of all calls that are made to answer it: for ASGI and for aiohttp.
 
 Rules: the header is relative (clocks differ), in ms, and read from callers who may be wrong: what is no number is
-ignored, and nobody gets longer than `max_timeout`. A request that has no time left is answered with 504 unhandled.
+ignored, and nobody gets longer than `max_timeout`. A request that has less than `min_timeout` left is answered with 504
+unhandled: an answer would come too late, so what a stranger asks for in 1 ms must not cost an upstream a request. To
+raise it to the minimum instead would have the service work for a caller that has given up.
 Nothing of the handler's own is cancelled; only calls of seawall end.
 """
 
@@ -27,6 +29,7 @@ Receive: TypeAlias = Callable[[], Awaitable[MutableMapping[str, Any]]]
 App: TypeAlias = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 MAX_TIMEOUT: Final = 60.0  # s; nginx's and most load balancers' own
+MIN_TIMEOUT: Final = 0.02  # s; as Propagation.margin: what an answer needs for its way back
 TOO_LATE: Final = b"the deadline that the request came with has passed\n"
 
 
@@ -45,19 +48,23 @@ def parse_timeout(value: str | None, *, max_timeout: float) -> float | None:
 class _Inbound:
     """What both frameworks' middlewares know: the header's name, and the bounds."""
 
-    def __init__(self, header: str, max_timeout: float, default_timeout: float | None) -> None:
+    def __init__(self, header: str, min_timeout: float, max_timeout: float, default_timeout: float | None) -> None:
         check_header("header", header)
         number("middleware", "max_timeout", max_timeout, low=0, above=True)
+        number("middleware", "min_timeout", min_timeout, low=0, high=max_timeout)
         if default_timeout is not None:
             number("middleware", "default_timeout", default_timeout, low=0, high=max_timeout, above=True)
         self.header = header
+        self._min_timeout = min_timeout
         self._max_timeout = max_timeout
         self._default_timeout = default_timeout
 
     def timeout(self, value: str | None) -> float | None:
-        """s that a request has; None: nobody said."""
+        """s that a request has; 0: too little to begin with it; None: nobody said."""
         timeout = parse_timeout(value, max_timeout=self._max_timeout)
-        return self._default_timeout if timeout is None else timeout
+        if timeout is None:
+            return self._default_timeout
+        return timeout if timeout >= self._min_timeout else 0.0
 
 
 class DeadlineMiddleware:
@@ -69,6 +76,7 @@ class DeadlineMiddleware:
     Args:
         app: The application.
         header: What the caller sends, in whole ms. As `Propagation.timeout_header`.
+        min_timeout: s below which a request is answered with 504 at once. 0.02: what an answer needs for its way back.
         max_timeout: s that a request gets at most, whatever it asks for.
         default_timeout: s for a request without the header; None: no deadline.
     Raises:
@@ -80,11 +88,12 @@ class DeadlineMiddleware:
         app: App,
         *,
         header: str = TIMEOUT_HEADER,
+        min_timeout: float = MIN_TIMEOUT,
         max_timeout: float = MAX_TIMEOUT,
         default_timeout: float | None = None,
     ) -> None:
         self._app = app
-        self._inbound = _Inbound(header, max_timeout, default_timeout)
+        self._inbound = _Inbound(header, min_timeout, max_timeout, default_timeout)
         self._name = header.lower().encode()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -128,17 +137,21 @@ async def _too_late(send: Send) -> None:
 
 
 def deadline_middleware(
-    *, header: str = TIMEOUT_HEADER, max_timeout: float = MAX_TIMEOUT, default_timeout: float | None = None
+    *,
+    header: str = TIMEOUT_HEADER,
+    min_timeout: float = MIN_TIMEOUT,
+    max_timeout: float = MAX_TIMEOUT,
+    default_timeout: float | None = None,
 ) -> Middleware:
     """
     The same for aiohttp: ``web.Application(middlewares=[deadline_middleware(max_timeout=10.0)])``.
 
     Args:
-        header, max_timeout, default_timeout: See `DeadlineMiddleware`.
+        header, min_timeout, max_timeout, default_timeout: See `DeadlineMiddleware`.
     """
     from aiohttp import web
 
-    inbound = _Inbound(header, max_timeout, default_timeout)
+    inbound = _Inbound(header, min_timeout, max_timeout, default_timeout)
 
     def has_begun(request: web.Request) -> bool:
         """Whether an answer's headers were written, or wait for the first bytes of its body."""

@@ -24,7 +24,7 @@ from seawall.wire import answer
 DOCS = Path(__file__).parents[2] / "docs"
 SAID_HERE = {
     "UNSET": "In a `Policy`: from the client.",
-    "Event": "What a listener is called with: `Attempt`, `RetryScheduled`, `CallEnded` or `BreakerMoved`.",
+    "Event": "What a listener is called with: `Attempt`, `RetryScheduled`, `CallEnded` or another.",
     "Listener": "A function of an `Event`.",
 }
 SETTINGS = [seawall.Retry, seawall.Bulkhead, seawall.Breaker, seawall.Budget, seawall.DNS, seawall.Propagation]

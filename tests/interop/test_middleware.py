@@ -125,11 +125,15 @@ async def test_service_gives_up_with_its_caller(stack, client, caller, make):
 
 
 @pytest.mark.parametrize("make", [fastapi_service, aiohttp_service])
-async def test_no_time_left(stack, client, caller, make):
-    """504 at once; nothing is asked of anybody."""
-    url = await make(stack, client, "http://127.0.0.1:1")
-    response = await caller.get(url, headers={HEADER: "0"})
+@pytest.mark.parametrize(
+    ("settings", "value"), [({}, "0"), ({}, "19"), ({"min_timeout": 1.0}, "999"), ({"min_timeout": 0}, "0")]
+)
+async def test_too_little_time_left(stack, client, caller, make, settings, value):
+    """Below min_timeout, 504 at once, and nothing is asked of anybody."""
+    url = await make(stack, client, "http://127.0.0.1:1", **settings)
+    response = await caller.get(url, headers={HEADER: value})
     assert response.status_code == 504
+    assert client.stats().origins == {}
 
 
 @pytest.mark.parametrize("make", [fastapi_service, aiohttp_service])
@@ -221,6 +225,8 @@ async def test_deadline_of_the_applications_own_is_its_own():
     ("settings", "message"),
     [
         ({"max_timeout": 0}, "max_timeout must be finite and > 0"),
+        ({"min_timeout": -1}, "min_timeout must be finite and >= 0 and <= 60"),
+        ({"min_timeout": 3, "max_timeout": 2}, "min_timeout must be finite and >= 0 and <= 2"),
         ({"header": "a:b"}, "name of a header"),
         ({"default_timeout": 99, "max_timeout": 9}, "default_timeout must be finite and > 0 and <= 9"),
     ],

@@ -327,16 +327,18 @@ async def test_pause_that_is_longer_than_the_deadline():
 
 
 async def test_pause_after_an_attempt_that_was_sent():
-    """Then the call is not "unsent": its own deadline ends it, raised from what failed."""
+    """Then the call is not "unsent": what failed is raised, at once, and says why it isn't repeated."""
     wire = ScriptedWire(httpx.ReadTimeout("slow"), later(429, retry_after="20"), 200)
     async with client(wire, retry=seawall.Retry(pause_origin=True, backoff=1.0)) as c:
         call = asyncio.create_task(c.put(URL, extensions=seawall.options(deadline=5.0)))
         await asyncio.sleep(0.5)
         other = asyncio.create_task(c.get(URL))
-        with pytest.raises(seawall.DeadlineExceeded) as caught:
+        with pytest.raises(httpx.ReadTimeout) as caught:
             await call
+        assert asyncio.get_running_loop().time() == 1.0
         await other
-    assert isinstance(caught.value.__cause__, httpx.ReadTimeout)
+    assert isinstance(caught.value.__cause__, seawall.OriginPaused)
+    assert caught.value.attempts.note.startswith("a retry was refused: http://api.test:80: it asked its callers to")
 
 
 async def test_pause_is_asked_for_by_any_429():

@@ -257,3 +257,84 @@ def test_what_was_under_way_says_nothing_of_what_was_forced():
     breaker.reset()
     breaker.record(before, 0.0, is_failure=True)
     assert breaker.failure_share(0.0) == 0.0
+
+
+# Bodies that are cut after their headers were recorded
+
+
+def test_retracted_success_is_one_failure_of_one_attempt():
+    """In the bucket of its success, so that both leave the window together."""
+    breaker, moves = make()
+    record(breaker, 0.0, 2, is_failure=False)
+    record(breaker, 5.0, 2, is_failure=False)
+    breaker.retract(breaker.generation, 9.0, recorded_at=0.0)
+    assert [breaker.failure_share(at) for at in (9.0, 9.9, 10.0)] == [0.25, 0.25, 0.0]
+    breaker.retract(breaker.generation, 9.0, recorded_at=5.5)
+    assert [breaker.failure_share(at) for at in (9.0, 10.0, 15.0)] == [0.5, 0.5, 0.0]
+    assert moves == []
+
+
+def test_retracted_success_that_is_forgotten():
+    """Then it's an attempt of now, that failed."""
+    breaker, _ = make()
+    record(breaker, 0.0, is_failure=False)
+    record(breaker, 10.0, is_failure=False)
+    breaker.retract(breaker.generation, 10.0, recorded_at=0.0)
+    assert breaker.failure_share(10.0) == 0.5
+    for second in range(11, 25):
+        record(breaker, float(second), is_failure=False)
+    breaker.retract(breaker.generation, 25.0, recorded_at=0.0)
+    assert breaker.failure_share(25.0) == 1 / 10
+
+
+def test_retractions_open_it():
+    """The last of twenty does, as a failure would; of an older generation, or forced, none counts."""
+    breaker, moves = make()
+    before = breaker.generation
+    record(breaker, 0.0, 20, is_failure=False)
+    for _ in range(9):
+        breaker.retract(before, 1.0, recorded_at=0.0)
+    assert moves == []
+    breaker.retract(before, 1.0, recorded_at=0.0)
+    assert (moves, breaker.reason) == (["open"], "10 of 20 attempts failed in 10 s")
+    breaker.reset()
+    breaker.retract(before, 2.0, recorded_at=0.0)
+    assert breaker.failure_share(2.0) == 0.0
+    breaker.force_closed()
+    record(breaker, 0.0, 20, is_failure=False)
+    for _ in range(20):
+        breaker.retract(breaker.generation, 2.0, recorded_at=0.0)
+    assert breaker.state == "forced closed"
+
+
+def test_retracted_probes():
+    """While others are out, they count as probes that failed; once it is closed, as attempts that did."""
+    breaker, moves = make()
+    fail(breaker, 0.0, 20)
+    record(breaker, 5.0, 2, is_failure=False)
+    breaker.retract(breaker.generation, 5.0, recorded_at=5.0)
+    assert moves == ["open", "half-open"]
+    breaker.retract(breaker.generation, 5.0, recorded_at=5.0)
+    assert (moves[-1], breaker.reason) == ("open", "2 of 2 probes failed")
+    record(breaker, 10.0, 3, is_failure=False)
+    assert moves[-1] == "closed"
+    breaker.retract(breaker.generation, 11.0, recorded_at=10.0)
+    assert breaker.failure_share(11.0) == 1.0
+
+
+def test_shut_for():
+    """Until it lets somebody through, or, while the probes are out, until others take their places."""
+    breaker, _ = make()
+    assert breaker.shut_for(0.0) == 0.0
+    fail(breaker, 0.0, 20)
+    assert [breaker.shut_for(at) for at in (0.0, 4.0, 5.0, 6.0)] == [5.0, 1.0, 0.0, 0.0]
+    probes = [breaker.try_acquire(6.0) for _ in range(2)]
+    assert breaker.shut_for(6.0) == 0.0
+    probes.append(breaker.try_acquire(6.0))
+    assert [breaker.shut_for(at) for at in (6.0, 10.0, 11.0, 12.0)] == [5.0, 1.0, 0.0, 0.0]
+    breaker.release(probes[0])
+    assert breaker.shut_for(6.0) == 0.0
+    breaker.force_open()
+    assert breaker.shut_for(6.0) == float("inf")
+    breaker.force_closed()
+    assert breaker.shut_for(6.0) == 0.0

@@ -192,10 +192,10 @@ def test_nobody_has_patched_anything():
 
 
 def test_every_error_has_its_httpx_class():
-    """Each leaf of the tree, by its own line in the table or its parent's."""
+    """Each leaf of the tree, by its own line in the table or its parent's; PartlySent has its reason's."""
     concrete = [getattr(errors, name) for name in errors.__all__]
     roots = {errors.SeawallError, errors.Unsent, errors.ResolveError, errors.TLSError, errors.WireError}
-    for error in set(concrete) - roots:
+    for error in set(concrete) - roots - {errors.PartlySent}:
         assert any(base in HTTPX for base in error.__mro__), error
 
 

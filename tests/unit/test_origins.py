@@ -173,6 +173,56 @@ def test_no_retry_while_the_breaker_is_open_or_trouble_lasts():
     assert origins.afford(state, 8.0, 0.1, deadline_at=None, is_free=True) == ("the breaker opened", False)
 
 
+def test_retry_waits_for_a_breaker_that_the_deadline_can_hold():
+    """Open for 1 s (here 1.1): with more time than that a retry is promised; with less it is not."""
+    origins = make()
+    state = origins[origin(0)]
+    for _ in range(20):
+        state.leave(state.enter(0.0), 0.0, is_failure=True)
+    length = state.breaker.retry_after(0.0)
+    assert 0.9 <= length <= 1.1
+    assert origins.afford(state, 0.0, 0.1, deadline_at=None, is_free=True) == ("", False)
+    assert origins.afford(state, 0.0, 0.1, deadline_at=length + 0.01, is_free=True) == ("", False)
+    assert origins.afford(state, 0.0, 0.1, deadline_at=length, is_free=True) == ("the breaker opened", False)
+
+
+def test_deaths_are_counted_once():
+    """Each connection's end once, among the last eight; a success or what is neutral remembers none."""
+    state = make(breaker=seawall.Breaker(min_calls=1000))[origin(0)]
+    deaths = [object() for _ in range(9)]
+
+    def failures() -> float:
+        return state.breaker._totals(0.0)[1]
+
+    for death in deaths[:8]:
+        for _ in range(3):
+            state.leave(state.enter(0.0), 0.0, is_failure=True, death=death)
+    assert failures() == 8
+    state.leave(state.enter(0.0), 0.0, is_failure=None, death=deaths[8])
+    state.leave(state.enter(0.0), 0.0, is_failure=True, death=deaths[8])
+    assert failures() == 9
+    assert len(state.deaths) == 8
+    state.leave(state.enter(0.0), 0.0, is_failure=False)
+    state.body_ended(state.breaker.generation, 0.0, is_failure=True, recorded_at=0.0, death=deaths[8])
+    assert failures() == 9
+    state.body_ended(state.breaker.generation, 0.0, is_failure=True, recorded_at=0.0)
+    assert failures() == 10
+
+
+def test_trouble_hears_of_a_stream_at_its_end():
+    """Headers that are good say nothing yet; a body that is cut is a failure, one that is whole a success."""
+    state = make()[origin(0)]
+    for _ in range(4):
+        state.leave(None, 0.0, is_failure=False, is_streamed=True)
+        state.body_ended(None, 0.0, is_failure=True, recorded_at=0.0)
+    assert state.troubled_since == 0.0
+    before = state.trouble
+    state.leave(None, 0.0, is_failure=False, is_streamed=True)
+    assert state.trouble == before
+    state.body_ended(None, 0.0, is_failure=False, recorded_at=0.0)
+    assert state.trouble == pytest.approx(before * 0.8)
+
+
 def test_three_failures_of_one_call_are_no_trouble():
     """The fourth in a row is; what says nothing of the origin changes nothing."""
     state = make()[origin(0)]

@@ -119,7 +119,7 @@ async def test_nor_after_a_name_without_an_address(faults, dns, name):
 
 
 async def test_answer_is_gone_by_the_next_attempt():
-    """While the call backs off, nothing of it is held."""
+    """While the call backs off, its object isn't held: only what is returned if no other attempt can be sent."""
     answers: list[weakref.ref[httpx.Response]] = []
 
     async def handler(request: httpx.Request) -> httpx.Response:

@@ -5,6 +5,10 @@ Rules: it sees attempts, not calls. Each admission carries the generation it was
 generation changes nothing: what began before the breaker opened can neither close nor reopen it. An admission is ended
 once, by `record` or, where the outcome says nothing (cancelled, rejected by ourselves), by `release`. Where
 probes don't end, others take their places after as long as it was open for; half-open never sticks.
+
+A streamed response is recorded when its headers are there: a probe must not be out for as long as a stream lasts, nor
+may the successes of long streams be missing beside failures that are quick. If its body is cut, `retract` takes the
+success back and counts a failure instead.
 """
 
 from __future__ import annotations
@@ -124,6 +128,16 @@ class BreakerState:
             return math.inf
         return max(0.0, self._until - now) if self.state == "open" else 0.0
 
+    def shut_for(self, now: float) -> float:
+        """
+        Seconds until an attempt may be let through as things stand; 0 where one is now, inf where it is forced open.
+
+        While probes are out, until others take their places; they may decide sooner.
+        """
+        if self.state == "half-open" and self._probes_out + self._probes_done >= self._settings.probes:
+            return max(0.0, self._probing_since + self._settings.open_for - now)
+        return self.retry_after(now)
+
     def release(self, generation: int) -> None:
         """End an admission that says nothing of the origin; a probe gives its place back."""
         if generation == self.generation and self.state == "half-open":
@@ -163,16 +177,43 @@ class BreakerState:
         if is_failure or is_slow:
             buckets[last + 2] += is_failure
             buckets[last + 3] += is_slow
-            calls, failures, slow = self._totals(now)
-            if calls < self._settings.min_calls:
-                return
-            if failures >= calls * self._settings.failure_rate:
-                what = f"{failures:.0f} of {calls:.0f} attempts failed"
-            elif slow >= calls * self._settings.slow_rate:
-                what = f"{slow:.0f} of {calls:.0f} attempts took {self._slow_call:g} s or longer"
-            else:
-                return
-            self._open(now, f"{what} in {self._settings.window:g} s", retry_after)
+            self._judge(now, retry_after)
+
+    def retract(self, generation: int, now: float, *, recorded_at: float) -> None:
+        """
+        The body of a response was cut that was recorded as a success *recorded_at*, when its headers were there.
+
+        Args:
+            generation: As it was after that record: a probe may have closed the breaker.
+        """
+        if generation != self.generation or self.state in FORCED:
+            return
+        if self.state == "half-open":
+            self._probe_failures += 1
+            self._decide(now, None)
+            return
+        # In the same bucket, because the attempt that is counted there leaves the window with it.
+        buckets = self._buckets
+        begun = (at for at in range(0, len(buckets), WIDTH) if buckets[at] <= recorded_at)
+        at = max(begun, key=lambda at: buckets[at], default=None)
+        if at is None or now - buckets[at] >= self._settings.window:
+            self.record(generation, now, is_failure=True)  # that attempt is forgotten
+            return
+        buckets[at + 2] += 1
+        self._judge(now, None)
+
+    def _judge(self, now: float, retry_after: float | None) -> None:
+        """Open, if the window says so."""
+        calls, failures, slow = self._totals(now)
+        if calls < self._settings.min_calls:
+            return
+        if failures >= calls * self._settings.failure_rate:
+            what = f"{failures:.0f} of {calls:.0f} attempts failed"
+        elif slow >= calls * self._settings.slow_rate:
+            what = f"{slow:.0f} of {calls:.0f} attempts took {self._slow_call:g} s or longer"
+        else:
+            return
+        self._open(now, f"{what} in {self._settings.window:g} s", retry_after)
 
     def failure_share(self, now: float) -> float:
         """Failures / attempts of the window; 0 where there were none."""

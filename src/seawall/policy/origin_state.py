@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import math
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
@@ -23,6 +25,7 @@ TROUBLE_ENDS = 0.25
 TROUBLE_LASTS = 30.0  # s without news; then it is forgotten
 HOPELESS_AFTER = 5.0  # s in trouble; as long as a breaker is open, and longer than a restart or a blip
 PAUSE_SPREAD = 0.1  # of a pause: over so much of its length again those start who were held back
+MAX_DEATHS = 8  # of connections, whose streams' errors may still come
 SHED_SHARE = 0.1  # of the recent attempts failed: from here on, a standing queue is shed
 
 
@@ -42,6 +45,8 @@ class OriginState:
     noted_at: float = 0.0
     paused_until: float = 0.0
     pause_spread: float = 0.0
+    deaths: tuple[object, ...] = ()  # the last of connections that were counted
+    moved: asyncio.Future[None] | None = None  # by the breaker's next move; None: nobody waits for it
 
     # The breaker
 
@@ -82,9 +87,20 @@ class OriginState:
         is_failure: bool | None,
         duration: float = 0.0,
         retry_after: float | None = None,
+        death: object | None = None,
+        is_streamed: bool = False,
     ) -> None:
-        """End an admission; *is_failure* None: it says nothing of the origin."""
-        if is_failure is not None and (is_failure or self.trouble):
+        """
+        End an admission.
+
+        Args:
+            is_failure: None: it says nothing of the origin.
+            is_streamed: Its body is still to come; `body_ended` says what came of it.
+            death: Of the connection that failed: of all its streams, the first one counts.
+        """
+        if death is not None and is_failure:
+            is_failure = self._is_first(death) or None
+        if is_failure is not None and (is_failure or (self.trouble and not is_streamed)):
             self._note(now, is_failure=is_failure)
         if self.breaker is None or generation is None:
             return
@@ -93,9 +109,64 @@ class OriginState:
         else:
             self.breaker.record(generation, now, is_failure=is_failure, duration=duration, retry_after=retry_after)
 
-    def is_shut(self, at: float) -> bool:
-        """Whether the breaker, as things stand, will let nobody through at that instant."""
-        return self.breaker is not None and self.breaker.retry_after(at) > 0
+    def body_ended(
+        self,
+        generation: int | None,
+        now: float,
+        *,
+        is_failure: bool,
+        recorded_at: float,
+        death: object | None = None,
+    ) -> None:
+        """
+        The body ended of which `leave` was told a success when its headers were there.
+
+        Args:
+            generation: The breaker's after that; None: it is off.
+        """
+        if is_failure and death is not None and not self._is_first(death):
+            return
+        if is_failure or self.trouble:
+            self._note(now, is_failure=is_failure)
+        if is_failure and self.breaker is not None and generation is not None:
+            self.breaker.retract(generation, now, recorded_at=recorded_at)
+
+    def _is_first(self, death: object) -> bool:
+        """Whether this end of a connection wasn't counted before."""
+        if death in self.deaths:
+            return False
+        self.deaths = (*self.deaths[1 - MAX_DEATHS :], death)
+        return True
+
+    def shut_for(self, now: float) -> float:
+        """Seconds until the breaker may let an attempt through, as things stand; inf where it is forced open."""
+        return 0.0 if self.breaker is None else self.breaker.shut_for(now)
+
+    async def sit_out(self, deadline_at: float | None) -> None:
+        """
+        Wait until the breaker may let somebody through: for a retry, which was promised when it was still closed.
+
+        Not past *deadline_at*, nor once the probes have failed, nor where the breaker is forced open: the attempt is
+        then refused by `enter`.
+
+        **Cancellation:** ends the wait; nothing is left behind.
+        """
+        if (breaker := self.breaker) is None:
+            return
+        generation = breaker.generation
+        while (left := breaker.shut_for(now := self.now())) > 0:
+            has_failed = breaker.state == "open" and breaker.generation != generation
+            if has_failed or left == math.inf or (deadline_at is not None and left >= deadline_at - now):
+                return
+            if self.moved is None:
+                self.moved = asyncio.get_running_loop().create_future()
+            await asyncio.wait([self.moved], timeout=left)
+
+    def has_moved(self) -> None:
+        """The breaker has: wake those who wait for that."""
+        moved, self.moved = self.moved, None
+        if moved is not None:
+            moved.set_result(None)
 
     def is_hopeless(self, now: float) -> bool:
         """

@@ -7,6 +7,7 @@ asked for a pause, or that is in trouble: a scraper sees a million hosts.
 
 from __future__ import annotations
 
+import math
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
 from random import Random
@@ -69,7 +70,7 @@ class Origins:
         return float("inf") if self._budget is None else self._budget.balance(now)
 
     def deposit(self, state: OriginState, now: float) -> None:
-        """A first attempt."""
+        """A first attempt that was on the wire."""
         for budget in (state.budget, self._budget):
             if budget is not None:
                 budget.deposit(now)
@@ -86,7 +87,8 @@ class Origins:
         wait = max(delay, state.paused_until - now)
         if deadline_at is not None and wait >= deadline_at - now:
             return f"a retry after {wait:.3g} s could not finish before the deadline", False
-        if state.is_shut(now + delay):
+        shut_for = state.shut_for(now)
+        if shut_for == math.inf or (deadline_at is not None and max(wait, shut_for) >= deadline_at - now):
             return "the breaker opened", False
         if is_free:
             return "", False
@@ -115,9 +117,10 @@ class Origins:
         bulkhead, breaker, budget = policy.bulkhead, policy.breaker, policy.budget
 
         def moved(previous: str, state: str, reason: str) -> None:
+            made.has_moved()
             self._events.emit(BreakerMoved(origin, previous, state, reason))
 
-        return OriginState(
+        made = OriginState(
             origin,
             policy,
             bulkhead_of(str(origin), bulkhead) if isinstance(bulkhead, Bulkhead) else None,
@@ -127,6 +130,7 @@ class Origins:
             else None,
             self._now,
         )
+        return made
 
 
 def _shared_budget(settings: Budget, now: float) -> BudgetState:

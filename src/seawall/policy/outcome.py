@@ -10,7 +10,7 @@ from __future__ import annotations
 from enum import Enum
 from typing import Any, NamedTuple
 
-from ..errors import StreamRefused
+from ..errors import BreakerOpen, BulkheadFull, OriginPaused, StreamRefused
 from ..events import Phase
 from ..settings import Retry
 from .failures import Safe, failure_of
@@ -22,6 +22,8 @@ __all__ = [
     "Request",
     "is_failure",
     "is_final",
+    "is_refused",
+    "is_sent",
     "is_suspect",
     "is_transparent",
     "is_worth_retrying",
@@ -48,6 +50,7 @@ class Outcome(NamedTuple):
         is_stale: A connection from the pool died before a byte of the answer: the server had closed it.
         is_settled: Another layer of seawall, below, has decided that there is no further attempt.
         response: The answer itself, an ``httpx.Response``; where the call reads bodies at once, its body is there.
+        expired: Which of the request's timeouts ended it: "connect", "read" or "write"; None: none of them.
     """
 
     phase: Phase
@@ -57,6 +60,7 @@ class Outcome(NamedTuple):
     is_stale: bool = False
     is_settled: bool = False
     response: Any = None
+    expired: str | None = None
 
     @property
     def name(self) -> str:
@@ -104,6 +108,16 @@ def is_final(outcome: Outcome) -> bool:
     if outcome.error is None:
         return outcome.is_settled
     return failure_of(outcome.error, outcome.phase).safe is Safe.NEVER
+
+
+def is_sent(outcome: Outcome) -> bool:
+    """Whether the server may have seen anything of the request."""
+    return outcome.phase >= Phase.SENDING
+
+
+def is_refused(outcome: Outcome) -> bool:
+    """Whether a layer of ours refused it, so that it says nothing new."""
+    return isinstance(outcome.error, BreakerOpen | BulkheadFull | OriginPaused) and not is_sent(outcome)
 
 
 def is_transparent(outcome: Outcome) -> bool:

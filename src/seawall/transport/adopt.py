@@ -51,11 +51,18 @@ HTTPX: Final[Mapping[type[SeawallError], type[httpx.HTTPError]]] = {
 
 
 @functools.cache
-def _both(neutral: type[SeawallError]) -> type[SeawallError]:
+def _both(neutral: type[SeawallError], theirs: type[httpx.HTTPError]) -> type[SeawallError]:
     """The class that is *neutral* and its httpx class, under the neutral name."""
-    theirs = next(HTTPX[cls] for cls in neutral.__mro__ if cls in HTTPX)
     names = {"__module__": neutral.__module__, "__doc__": neutral.__doc__, "__reduce__": _reduce, "_neutral": neutral}
     return type(neutral.__name__, (neutral, theirs), names)
+
+
+def _theirs(error: Exception) -> type[httpx.HTTPError]:
+    """The httpx class of *error*; of what was sent in part, the class of the reason."""
+    if isinstance(error, errors.PartlySent):
+        return _theirs(error.reason)
+    ours = next((HTTPX[cls] for cls in type(error).__mro__ if cls in HTTPX), None)
+    return ours or (type(error) if isinstance(error, httpx.HTTPError) else httpx.TransportError)
 
 
 def _reduce(error: Any) -> tuple[Callable[..., Any], tuple[Any, ...]]:
@@ -76,6 +83,6 @@ def as_httpx(error: SeawallError, request: httpx.Request | None) -> Exception:
     The object stays the same, so its traceback, cause and notes do.
     """
     if not isinstance(error, httpx.HTTPError):
-        error.__class__ = _both(type(error))  # type: ignore[arg-type]
+        error.__class__ = _both(type(error), _theirs(error))  # type: ignore[arg-type]
     error._request = request  # type: ignore[attr-defined]
     return error

@@ -13,7 +13,7 @@ import httpx
 
 from ..check import MAX_COUNT, shown
 from ..errors import ResponseTooLarge, SeawallError
-from ..events import History, Phase, Progress
+from ..events import BodyEnd, History, Phase, Progress
 from ..exchange import Pacer
 from ..origin import Origin
 from ..policy.outcome import Outcome
@@ -29,6 +29,13 @@ __all__ = ["ENCODING", "Body", "Exchange", "check_timeouts", "nothing"]
 
 UNSENT: Final = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError)
 """Of httpx's own transports, these mean that nothing of the request reached its server."""
+
+EXPIRED: Final = {
+    httpx.ReadTimeout: "read",
+    httpx.WriteTimeout: "write",
+    httpx.ConnectTimeout: "connect",
+}
+"""Which of a request's timeouts an error tells of; ours have these classes too."""
 
 WEBSOCKET: Final = {"ws": "http", "wss": "https"}  # as httpcore takes them: a handshake is a request
 
@@ -137,7 +144,6 @@ class Exchange:
                 self._check_size(size)
         except BaseException:
             self.abandon(response)
-            await stream.aclose()
             raise
         await stream.aclose()
         content = b"".join(parts)
@@ -195,33 +201,49 @@ class Exchange:
             decoded = Decoded(error=error.with_traceback(None))
         set_decoder(response, decoded)
 
-    def own(self, response: httpx.Response, release: Callable[[], None]) -> None:
+    def own(self, response: httpx.Response, over: Callable[[BodyEnd, Exception | None], None]) -> None:
         stream = response.stream
         if isinstance(stream, httpx.ByteStream) or response.is_closed:
-            release()
+            if response.is_closed and not response.is_stream_consumed:  # it was discarded, and is wanted after all
+                response.is_closed = False
+                if isinstance(decoder := decoder_of(response), Decoder):
+                    assert isinstance(stream, httpx.ByteStream)
+                    response.stream = Paced(stream, decoder)
+            over(BodyEnd.COMPLETE, None)
             return
         assert isinstance(stream, httpx.AsyncByteStream)
-        response.stream = Body(stream, release, self._closer(stream))
+        response.stream = Body(stream, over, self._closer(stream))
 
     async def discard(self, response: httpx.Response) -> None:
-        """At most 64 kB and 50 ms are read to keep the connection; else it is closed."""
+        """
+        At most 64 kB and 50 ms are read to keep the connection; else it is closed.
+
+        What was read to its end stays with the response: it is the caller's, if no other attempt is sent after all.
+        """
         stream = response.stream
         if isinstance(stream, httpx.ByteStream) or response.is_stream_consumed:
             return
         assert isinstance(stream, httpx.AsyncByteStream)
+        parts: list[bytes] = []
         size = 0
-        timer = asyncio.timeout(DRAIN_TIMEOUT)
         try:
-            async with timer:
+            async with asyncio.timeout(DRAIN_TIMEOUT):
                 async for part in stream:
+                    parts.append(part)
                     size += len(part)
                     if size > DRAIN_MAX:
-                        self.abandon(response)
-                        break
+                        raise TimeoutError
         except (httpx.TransportError, TimeoutError):
             self.abandon(response)
-        await stream.aclose()
+        else:
+            await stream.aclose()
+            response.stream = httpx.ByteStream(b"".join(parts))
         response.is_closed = True
+
+    def kept(self, response: httpx.Response) -> httpx.Response:
+        kept = httpx.Response.__new__(httpx.Response)
+        kept.__dict__ = response.__dict__.copy()
+        return kept
 
     def abandon(self, response: httpx.Response) -> None:
         self._closer(response.stream)()
@@ -242,13 +264,15 @@ class Exchange:
         return Outcome(phase, status=response.status_code, retry_after=retry_after, is_settled=is_settled)
 
     def failure(self, error: Exception, progress: Progress) -> Outcome | None:
+        expired = next((kind for expiry, kind in EXPIRED.items() if isinstance(error, expiry)), None)
         if isinstance(error, SeawallError):
-            return Outcome(progress.phase, error=error, is_stale=getattr(error, "is_stale", False))
+            is_stale = getattr(error, "is_stale", False)
+            return Outcome(progress.phase, error=error, is_stale=is_stale, expired=expired)
         if not isinstance(error, httpx.TransportError) or isinstance(
             error, httpx.UnsupportedProtocol | httpx.LocalProtocolError
         ):
             return None
-        return Outcome(self._failed_at(error, progress), error=error)
+        return Outcome(self._failed_at(error, progress), error=error, expired=expired)
 
     def _failed_at(self, error: httpx.TransportError, progress: Progress) -> Phase:
         """Our own errors know; of others, only the class tells, and only where it is to be believed."""
@@ -262,8 +286,8 @@ class Exchange:
     def shown(self, response: httpx.Response) -> httpx.Response:
         if response._request is None:
             response.request = self.request
-        if is_read(response) or not isinstance(response.stream, httpx.ByteStream):
-            return response
+        if is_read(response) or response.is_closed or not isinstance(response.stream, httpx.ByteStream):
+            return response  # of what was discarded, nobody looks at the body
         decoded = decoder_of(response)
         headers = response.headers
         if isinstance(decoded, Decoded) and decoded.error is not None:  # as it came; the caller hears of it from httpx

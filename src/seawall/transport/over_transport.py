@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 
 import httpx
 
@@ -12,7 +12,7 @@ from ..errors import SeawallError
 from ..events import Phase, Progress
 from ..exchange import INSIDE, Pacer
 from ..wire.pool import Pool
-from .exchange import Body, Exchange
+from .exchange import DRAIN_TIMEOUT, Body, Exchange
 from .proxies import check_refusal
 
 __all__ = ["OverTransport"]
@@ -43,6 +43,7 @@ class OverTransport(Exchange):
         self._send = send
         self._closing = closing
         self._pool = pool
+        self._foreign: _Foreign | None = None  # the body of the attempt, if it isn't in memory
         self.is_trusted = is_trusted
 
     async def send(self, progress: Progress, pacer: Pacer) -> httpx.Response:
@@ -51,6 +52,7 @@ class OverTransport(Exchange):
         left = None if pool_timeout is None else max(0.0, pool_timeout - progress.waited)
         give_back = await pool.take_slot(left, self.origin)
         response: httpx.Response | None = None
+        self._foreign = None
         request = self.outgoing()
         try:
             progress.reached(Phase.CONNECTING)
@@ -62,7 +64,9 @@ class OverTransport(Exchange):
             progress.reached(Phase.HEADERS)
             if not isinstance(response.stream, httpx.AsyncByteStream):
                 raise TypeError(f"{self._send!r} must return a response with an async stream, not {response.stream!r}")
-            if isinstance(response.stream, httpx.ByteStream) and not response.is_stream_consumed:
+            if not (isinstance(response.stream, httpx.ByteStream) or response.is_closed):
+                response.stream = self._foreign = _Foreign(response.stream, self._closing)
+            elif isinstance(response.stream, httpx.ByteStream) and not response.is_stream_consumed:
                 self._check_size(len(b"".join(response.stream)))
             await self._decoded(response, pacer)
         except SeawallError:
@@ -76,27 +80,55 @@ class OverTransport(Exchange):
             if self.is_trusted and isinstance(error, httpx.ProxyError):
                 check_refusal(error, self.origin)
             raise
-        super().own(response, give_back)
+        super().own(response, lambda end, error: give_back())
         if isinstance(response.stream, Body) and self._max_size is not None and not self.is_buffered:
             response.stream.watch(self._check_size)
         return response
 
     def _closer(self, stream: object) -> Callable[[], None]:
-        """In a task of its own, for only an await closes it, and who asks may be being cancelled."""
-        if isinstance(stream, Body):
-            return stream.abandon
+        if isinstance(stream, Body) or self._foreign is None:
+            return super()._closer(stream)
+        return self._foreign.close_soon
 
-        def close_soon() -> None:
-            assert isinstance(stream, httpx.AsyncByteStream)
-            task = asyncio.get_running_loop().create_task(_close(stream))
-            self._closing.add(task)
-            task.add_done_callback(self._closing.discard)
 
-        return close_soon
+class _Foreign(httpx.AsyncByteStream):
+    """
+    A stream of another transport's, which is closed in a task of its own.
+
+    Only an await closes it, and the caller may be being cancelled; and what that transport does there may take longer
+    than a deadline allows.
+
+    Args:
+        closing: Where the task is noted: closing the client waits for it.
+    """
+
+    def __init__(self, stream: httpx.AsyncByteStream, closing: set[asyncio.Task[None]]) -> None:
+        self._stream = stream
+        self._closing = closing
+        self._task: asyncio.Task[None] | None = None
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return self._stream.__aiter__()
+
+    async def aclose(self) -> None:
+        """At most 50 ms are waited for it, and that once."""
+        if self._task is None:
+            await asyncio.wait([self._begin()], timeout=DRAIN_TIMEOUT)
+
+    def close_soon(self) -> None:
+        """Without waiting."""
+        if self._task is None:
+            self._begin()
+
+    def _begin(self) -> asyncio.Task[None]:
+        self._task = task = asyncio.get_running_loop().create_task(_close(self._stream))
+        self._closing.add(task)
+        task.add_done_callback(self._closing.discard)
+        return task
 
 
 async def _close(stream: httpx.AsyncByteStream) -> None:
     try:
         await stream.aclose()
     except Exception:
-        logger.debug("%r: closing what was abandoned failed", stream, exc_info=True)
+        logger.debug("%r: closing it failed", stream, exc_info=True)

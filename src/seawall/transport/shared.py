@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
 from random import Random, SystemRandom
 from typing import Any, Final, Literal
 
@@ -188,12 +188,17 @@ class Shared:
         )
 
     async def aclose(self) -> None:
+        """Takes at most 1 s, which what is closed by `within` afterwards shares."""
+        underway = self.layers.underway
         try:
-            await self.layers.underway.aclose()
+            await underway.aclose()
         finally:
-            if self.closing:
-                await asyncio.wait(self.closing, timeout=self.layers.underway.close_timeout)
-            await self.wire.aclose()
+            await underway.finish(self.closing)
+            await underway.within(self.wire.aclose())
+
+    async def within(self, closing: Coroutine[Any, Any, None]) -> None:
+        """Await *closing*, of what a client has beside this, for as long as `aclose` has left."""
+        await self.layers.underway.within(closing)
 
 
 def _names(

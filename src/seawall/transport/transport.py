@@ -178,19 +178,19 @@ class Transport(httpx.AsyncBaseTransport):
             await self.shared.aclose()
         finally:
             if self._inner is not None:
-                await self._inner.__aexit__(exc_type, exc_value, traceback)
+                await self.shared.within(self._inner.__aexit__(exc_type, exc_value, traceback))
 
     async def aclose(self) -> None:
         """
-        Close all; takes at most 1 s.
+        Close all; takes at most 1 s, of which the inner transport gets what is left, and is then cancelled.
 
-        Calls under way end with ClientClosed; so do later ones.
+        Calls in flight end with ClientClosed; so do later ones.
         """
         try:
             await self.shared.aclose()
         finally:
             if self._inner is not None:
-                await self._inner.aclose()
+                await self.shared.within(self._inner.aclose())
 
 
 class Proxied(StockTransport):
@@ -203,6 +203,18 @@ class Proxied(StockTransport):
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         exchange = self._shared.over(super().handle_async_request, request, is_trusted=True)
         return await self._shared.layers.run(exchange, CURRENT.get())
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None = None,
+        exc_value: BaseException | None = None,
+        traceback: TracebackType | None = None,
+    ) -> None:
+        await self._shared.within(super().__aexit__(exc_type, exc_value, traceback))
+
+    async def aclose(self) -> None:
+        """Takes what is left of the second that closing the client takes at most."""
+        await self._shared.within(super().aclose())
 
 
 def _is_trusted(inner: httpx.AsyncBaseTransport) -> bool:

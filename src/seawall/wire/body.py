@@ -1,7 +1,7 @@
 """
-Response bodies that own a permit.
+Response bodies that own a permit, and say how they ended.
 
-Rules: it is given back exactly once: when the body is closed, exhausted, or fails. Garbage collection is only a
+Rules: that is said exactly once: when the body is closed, exhausted, or fails. Garbage collection is only a
 backstop: a response holds a reference cycle, so who waits for it waits long.
 """
 
@@ -11,6 +11,8 @@ import asyncio
 import warnings
 from collections.abc import AsyncIterator, Callable
 from typing import Protocol
+
+from ..events import BodyEnd
 
 __all__ = ["OwningBody", "Source"]
 
@@ -28,14 +30,16 @@ class OwningBody:
     A body, and what is to be done once it is over.
 
     Args:
-        release: Gives the permit back.
+        over: Is told how it ended, and what it failed with; gives the permit back.
         abandon: Closes the source without waiting, for a body that was dropped.
     """
 
-    def __init__(self, source: Source, release: Callable[[], None], abandon: Callable[[], None]) -> None:
+    def __init__(
+        self, source: Source, over: Callable[[BodyEnd, Exception | None], None], abandon: Callable[[], None]
+    ) -> None:
         self._source = source
         self._abandon = abandon
-        self._release: Callable[[], None] | None = release
+        self._over: Callable[[BodyEnd, Exception | None], None] | None = over
         self._check: Callable[[int], None] | None = None
         self._loop = asyncio.get_running_loop()
 
@@ -47,10 +51,16 @@ class OwningBody:
                     received += len(part)
                     self._check(received)
                 yield part
-        except BaseException:
-            self._done()
+        except Exception as error:
+            self._done(BodyEnd.FAILED, error)
             raise
-        await self.aclose()
+        except BaseException:  # its reader was cancelled, or left off
+            self._done(BodyEnd.CLOSED)
+            raise
+        try:
+            await self._source.aclose()
+        finally:
+            self._done(BodyEnd.COMPLETE)
 
     async def aclose(self) -> None:
         """
@@ -61,7 +71,7 @@ class OwningBody:
         try:
             await self._source.aclose()
         finally:
-            self._done()
+            self._done(BodyEnd.CLOSED)
 
     def watch(self, check: Callable[[int], None]) -> None:
         """Have *check* called with the number of bytes that have come, before each part is handed out."""
@@ -70,16 +80,16 @@ class OwningBody:
     def abandon(self) -> None:
         """Close now, without waiting."""
         self._abandon()
-        self._done()
+        self._done(BodyEnd.CLOSED)
 
-    def _done(self) -> None:
-        release, self._release = self._release, None
-        if release is not None:
-            release()
+    def _done(self, end: BodyEnd, error: Exception | None = None) -> None:
+        over, self._over = self._over, None
+        if over is not None:
+            over(end, error)
 
     def __del__(self) -> None:
-        release, self._release = self._release, None
-        if release is not None and not self._loop.is_closed():
+        over, self._over = self._over, None
+        if over is not None and not self._loop.is_closed():
             warnings.warn("a response was dropped without being closed", ResourceWarning, stacklevel=1, source=self)
             self._loop.call_soon_threadsafe(self._abandon)
-            self._loop.call_soon_threadsafe(release)
+            self._loop.call_soon_threadsafe(over, BodyEnd.CLOSED, None)

@@ -1,0 +1,194 @@
+"""How a streamed body ended is the outcome of its attempt: for breaker, trouble and listeners, on the virtual clock."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+
+import httpx
+import pytest
+
+import seawall
+from seawall.testing import Body, FixedRandom, ScriptedWire
+
+pytestmark = pytest.mark.anyio
+
+URL = "http://api.test/"
+ORIGIN = seawall.Origin("http", "api.test", 80)
+CUT = Body(b"half", 0.25, httpx.ReadError)
+
+
+class Listener(list[seawall.Event]):
+    """What was told, of some kinds."""
+
+    def __init__(self, *kinds: type) -> None:
+        super().__init__()
+        self._kinds = kinds
+
+    def __call__(self, event: seawall.Event) -> None:
+        if isinstance(event, self._kinds):
+            self.append(event)
+
+
+def client(wire: httpx.AsyncBaseTransport, **arguments) -> seawall.Client:
+    return seawall.Client(transport=wire, **{"rng": FixedRandom(), "retry": None} | arguments)
+
+
+def drop(things: list[httpx.Response]) -> None:
+    """Have them collected."""
+    things.clear()
+    gc.collect()
+
+
+async def read(c: httpx.AsyncClient) -> bytes:
+    async with c.stream("GET", URL) as response:
+        return await response.aread()
+
+
+def share(c: seawall.Client) -> float:
+    return c.breakers["http://api.test"].failure_share(asyncio.get_running_loop().time())
+
+
+async def test_cut_streams_open_the_breaker():
+    """The twentieth does: each was a success at its headers, which its end took back."""
+    async with client(ScriptedWire(CUT)) as c:
+        for number in range(1, 21):
+            assert c.breakers["http://api.test"].state == "closed" if number > 1 else True
+            with pytest.raises(httpx.ReadError):
+                await read(c)
+            (state,) = c._shared.layers.origins
+            assert state.trouble == pytest.approx(1 - 0.8**number)
+        breaker = c.breakers["http://api.test"]
+    assert (breaker.state, breaker.reason) == ("open", "20 of 20 attempts failed in 10 s")
+
+
+async def test_cut_streams_open_the_breaker_of_a_stock_client():
+    """Whose calls stream all bodies."""
+    transport = seawall.Transport(ScriptedWire(CUT), retry=None)
+    async with httpx.AsyncClient(transport=transport) as c:
+        for _ in range(20):
+            with pytest.raises(httpx.ReadError):
+                await c.get(URL)
+        assert transport.breakers["http://api.test"].state == "open"
+
+
+async def test_half_that_are_whole():
+    """A share is a share of attempts: a cut stream is one failure of one attempt, not of two."""
+    async with client(ScriptedWire(CUT, 200, CUT, 200, 200)) as c:
+        for _ in range(2):
+            with pytest.raises(httpx.ReadError):
+                await read(c)
+            await read(c)
+        assert share(c) == 0.5
+        await read(c)
+        assert share(c) == 0.4
+
+
+@pytest.mark.parametrize("leave", ["early", "cancelled", "dropped"])
+async def test_reader_that_leaves_off_is_neutral(leave):
+    """Closed before its end, cancelled, or forgotten: the origin was well."""
+    listener = Listener(seawall.BodyEnded)
+    async with client(ScriptedWire(Body(b"one", 1.0, b"two", 1.0, httpx.ReadError)), listeners=[listener]) as c:
+
+        async def use() -> None:
+            async with c.stream("GET", URL) as response:
+                async for _ in response.aiter_raw():
+                    if leave == "early":
+                        return
+
+        if leave == "early":
+            await use()
+        elif leave == "cancelled":
+            task = asyncio.create_task(use())
+            await asyncio.sleep(0.5)
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+        else:
+            response = await c.send(c.build_request("GET", URL), stream=True)
+            dropped = [response]
+            del response
+            with pytest.warns(ResourceWarning, match="dropped without being closed"):
+                drop(dropped)
+            await asyncio.sleep(0)
+        assert share(c) == 0.0
+        (state,) = c.stats().origins.values()
+    assert state.in_flight == 0
+    assert [event.outcome for event in listener] == ["closed"]
+
+
+async def test_listeners_are_told_how_a_body_ended():
+    """Once per streamed response, not of buffered ones: complete, or the class and text of what cut it, and when."""
+    listener = Listener(seawall.Attempt, seawall.BodyEnded, seawall.CallEnded)
+    async with client(ScriptedWire(Body(b"all", 0.25), CUT), listeners=[listener]) as c:
+        assert await read(c) == b"all"
+        with pytest.raises(httpx.ReadError):
+            await read(c)
+        with pytest.raises(httpx.ReadError):
+            await c.get(URL)
+    names = [type(event).__name__ for event in listener]
+    assert names == ["Attempt", "CallEnded", "BodyEnded"] * 2 + ["Attempt", "CallEnded"]
+    assert [event for event in listener if isinstance(event, seawall.BodyEnded)] == [
+        seawall.BodyEnded(ORIGIN, 1, 0.25, "complete", ""),
+        seawall.BodyEnded(ORIGIN, 1, 0.25, "ReadError", "ScriptedWire was told so"),
+    ]
+
+
+async def test_body_in_memory_is_complete_at_once():
+    """As of mocks: told once too, and nothing is left to be closed."""
+    listener = Listener(seawall.BodyEnded)
+    async with client(ScriptedWire(httpx.Response(200, content=b"all")), listeners=[listener]) as c:
+        assert await read(c) == b"all"
+    assert listener == [seawall.BodyEnded(ORIGIN, 1, 0.0, "complete", "")]
+
+
+async def test_cut_body_of_a_bad_answer_counts_once():
+    """A 500 was a failure at its headers."""
+    wire = ScriptedWire(httpx.Response(500, stream=CUT), 200)
+    async with client(wire) as c:
+        with pytest.raises(httpx.ReadError):
+            await read(c)
+        await c.get(URL)
+        assert share(c) == 0.5
+
+
+async def test_probe_is_decided_at_its_headers():
+    """A stream that goes on for an hour is out as a probe for no longer than its headers take."""
+    wire = ScriptedWire(*[500] * 20, Body(3600.0, b"x"))
+    async with client(wire) as c:
+        for _ in range(20):
+            await c.get(URL)
+        await asyncio.sleep(2.0)
+        tasks = [asyncio.create_task(read(c)) for _ in range(3)]
+        await asyncio.sleep(0)
+        await asyncio.sleep(0.1)
+        assert c.breakers["http://api.test"].state == "closed"
+        await asyncio.gather(*tasks)
+
+
+async def test_streams_that_are_cut_after_the_window():
+    """Their success is forgotten by then: each is an attempt that failed."""
+    async with client(ScriptedWire(Body(b"half", 60.0, httpx.ReadError))) as c:
+        tasks = [asyncio.create_task(read(c)) for _ in range(20)]
+        await asyncio.gather(*tasks, return_exceptions=True)
+        breaker = c.breakers["http://api.test"]
+    assert (breaker.state, breaker.reason) == ("open", "20 of 20 attempts failed in 10 s")
+
+
+async def test_streams_that_one_death_cut():
+    """Of one connection's: one failure."""
+    death = object()
+
+    def upstream(request: httpx.Request) -> Body:
+        return Body(b"half", 1.0, seawall.ConnectionLost("lost", death=death))
+
+    async with client(ScriptedWire(upstream)) as c:
+        await asyncio.gather(*(read(c) for _ in range(40)), return_exceptions=True)
+        assert share(c) == 1 / 40
+
+
+async def test_too_large_a_stream_is_no_fault():
+    """What we refuse to read says nothing of the origin."""
+    async with client(ScriptedWire(Body(b"x" * 100)), max_response_size=10) as c:
+        with pytest.raises(seawall.ResponseTooLarge):
+            await read(c)
+        assert share(c) == 0.0
