@@ -216,12 +216,12 @@ class Layers:
                 exchange.add("Idempotency-Key", hop.call.key_of(exchange.body, exchange.origin))
             hop.is_repeated = is_part or ((is_idempotent or exchange.has_key) and settings.max_attempts > 1)
         state, now, delay = hop.state, started_at, 0.0
-        kept: Ended[R] | None = None
         while True:
-            if state.paused_until > now or (kept is not None and state.shut_for(now) > 0):
-                refusal = await self._sit_out(hop, exchange, is_retry=kept is not None)
+            if state.paused_until > now or (hop.kept is not None and state.shut_for(now) > 0):
+                refusal = await self._sit_out(hop, exchange, is_retry=hop.kept is not None)
                 if refusal is not None:
-                    if kept is not None:
+                    if hop.kept is not None:
+                        kept: Ended[R] = hop.kept
                         return kept._replace(later=Outcome(Phase.QUEUED, refusal))
                     try:
                         raise hop.ended(refusal)
@@ -252,18 +252,21 @@ class Layers:
                 if is_part and hop.retries is not None:
                     hop.retries.note = ""  # whoever it is part of decides
                 attempt = attempt._replace(outcome=outcome)
-                return attempt if kept is None else _last_word(kept, attempt)
+                try:
+                    return attempt if hop.kept is None else _last_word(hop.kept, attempt)
+                finally:
+                    del attempt, outcome  # its error holds this frame
             if release is not None:
                 release()
-            if kept is None or is_sent(outcome) or not is_sent(kept.outcome):
+            if hop.kept is None or is_sent(outcome) or not is_sent(hop.kept.outcome):
                 answer = None if response is None else exchange.kept(response)
-                kept = Ended(outcome._replace(response=None), answer, None, attempt.headers)
-            del attempt, response
+                hop.kept = Ended(outcome._replace(response=None), answer, None, attempt.headers)
             if hop.progress is not None and hop.progress.address is not None and not is_transparent(outcome):
                 hop.avoid += (hop.progress.address,)
             hop.last_error, hop.progress = outcome.error or hop.last_error, None
             hop.timer.reschedule(hop.call.deadline_at)  # the body of this attempt may have pushed it ahead
             self._events.emit(RetryScheduled(exchange.origin, len(hop.call.attempts) + 1, wait, outcome.name))
+            del attempt, outcome, response  # nothing of it is held meanwhile: its error holds this frame
             await self._clock.sleep(wait)
             now, delay = self._now(), wait
 

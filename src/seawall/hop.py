@@ -151,6 +151,7 @@ class Hop:
         "call",
         "has_token",
         "is_repeated",
+        "kept",
         "last_error",
         "now",
         "policy",
@@ -170,6 +171,7 @@ class Hop:
         self.has_token = False  # of the budget, for a retry that is not under way yet
         self.is_repeated = False  # what this hop's attempts lead to is repeated with them, if they fail
         self.progress: Progress | None = None
+        self.kept: Any = None  # what came of an attempt that was sent: the call's outcome, if no later one says more
         self.last_error: Exception | None = None
         self.retries: Retries | None = None  # from the first failure on
         self._pace: Pace | None = None
@@ -232,7 +234,7 @@ class Hop:
     def close(self) -> None:
         """It is over. What it held of its errors goes at once, without waiting for a garbage collection."""
         self.is_repeated = False
-        self.last_error = None
+        self.kept = self.last_error = None
         if self.retries is not None:
             self.retries.close()
             self.retries = None
