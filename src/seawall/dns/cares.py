@@ -24,9 +24,8 @@ import asyncio
 import os
 import socket
 import time
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
-from typing import NamedTuple
+from collections.abc import Awaitable, Callable, Sequence
+from typing import NamedTuple, TypeVar
 
 import aiodns
 import pycares
@@ -36,6 +35,8 @@ from ..origin import Address
 from .resolver import Answer, failed
 
 __all__ = ["CaresResolver", "Service"]
+
+R = TypeVar("R")
 
 AI_NOSORT = 1 << 7  # RFC 6724 sorting costs 11 µs an address, and dialling does its own
 RESOLV_CONF = "/etc/resolv.conf"
@@ -140,17 +141,18 @@ class CaresResolver:
         return Answer(tuple(addresses), min(answer.ttl or 0.0 for answer in answers), "dns")
 
     async def _addresses(self, host: str, kind: int) -> Answer:
-        async with self._asking(host, kind) as resolver:
-            if self._is_local(host):
-                found = await resolver.getaddrinfo(
-                    host, family=FAMILIES[kind], type=socket.SOCK_STREAM, flags=AI_NOSORT
-                )
-                texts = [_text(node.addr[0]) for node in found.nodes]
-                ttls = [node.ttl for node in found.nodes] + [cname.ttl for cname in found.cnames]
-            else:
-                records = _own(host, (await resolver.search(host, kind)).answer)
-                texts = [data.addr for data in (each.data for each in records) if isinstance(data, ADDRESSES)]
-                ttls = [record.ttl for record in records]
+        if self._is_local(host):
+            wanted = FAMILIES[kind]
+            found = await self._ask(
+                host, kind, lambda of: of.getaddrinfo(host, family=wanted, type=socket.SOCK_STREAM, flags=AI_NOSORT)
+            )
+            texts = [_text(node.addr[0]) for node in found.nodes]
+            ttls = [node.ttl for node in found.nodes] + [cname.ttl for cname in found.cnames]
+        else:
+            result = await self._ask(host, kind, lambda of: of.search(host, kind))
+            records = _own(host, result.answer)
+            texts = [data.addr for data in (each.data for each in records) if isinstance(data, ADDRESSES)]
+            ttls = [record.ttl for record in records]
         addresses = dict.fromkeys(map(Address, texts))
         if not addresses:
             raise NoAddress(f"{host}: DNS: the answer has no address")
@@ -163,9 +165,8 @@ class CaresResolver:
         Raises:
             NameNotFound, NoAddress, ResolverFailure, ResolveTimeout: There are none.
         """
-        async with self._asking(name, SRV) as resolver:
-            result = await resolver.query_dns(name, "SRV")
-            records = _own(name, result.answer)
+        result = await self._ask(name, SRV, lambda of: of.query_dns(name, "SRV"))
+        records = _own(name, result.answer)
         found = [(each.data, each.ttl) for each in records if isinstance(each.data, pycares.SRVRecordData)]
         if not found:
             raise NoAddress(f"{name}: DNS: the answer has no SRV record")
@@ -178,13 +179,16 @@ class CaresResolver:
             channel, _ = self._channels.popitem()
             await channel.resolver.close()
 
-    @asynccontextmanager
-    async def _asking(self, host: str, kind: int) -> AsyncIterator[_Searching]:
-        """A channel's resolver for one query, whose failure becomes a `ResolveError`."""
+    async def _ask(self, host: str, kind: int, query: Callable[[_Searching], Awaitable[R]]) -> R:
+        """
+        The result of a *query* of a channel's resolver; its failure becomes a `ResolveError`.
+
+        Not a context manager: since Python 3.13 contextlib's frame would hold the error, and the error that frame.
+        """
         channel = await self._channel_for(host, kind)
         channel.pending += 1
         try:
-            yield channel.resolver
+            return await query(channel.resolver)
         except aiodns.error.DNSError as error:
             code, text = error.args
             channel.is_retired |= code == ETIMEOUT
