@@ -247,6 +247,7 @@ class Layers:
                     exchange.abandon(response)
                 if release is not None:
                     release()
+                del attempt, outcome  # its error holds this frame
                 raise
             if wait is None:
                 if is_part and hop.retries is not None:

@@ -7,10 +7,11 @@ What is left to the garbage collector piles up in an outage, until a full collec
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import ssl
 import weakref
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextvars import ContextVar
 from types import FrameType, TracebackType
 from typing import Any
@@ -21,6 +22,7 @@ import pytest
 import seawall
 from seawall.events import Progress
 from seawall.testing import FaultProcess, Name
+from seawall.testing.cancel import cancel_everywhere
 from seawall.wire.answer import Head
 
 pytestmark = pytest.mark.anyio
@@ -69,6 +71,10 @@ async def garbage(client: seawall.Client, url: str, **more: Any) -> list[object]
     async def call() -> None:
         await asyncio.gather(*(client.request("PUT", url, **more) for _ in range(2)), return_exceptions=True)
 
+    return await left_by(call, client)
+
+
+async def left_by(call: Callable[[], Awaitable[object]], client: seawall.Client) -> list[object]:
     await call()
     gc.collect()
     gc.disable()
@@ -105,6 +111,35 @@ async def test_nor_where_an_address_hangs(faults, dns):
     dns.zone["two.test"] = Name(a=("127.0.0.1", "127.0.0.2"))
     client = made(faults, dns=seawall.DNS(nameservers=(dns.address,)))
     assert await garbage(client, str(url.copy_with(host="two.test"))) == []
+
+
+CANCELLED = [("serve", "ok"), ("serve", "503"), ("tls", "ok"), ("tls:expired", "ok"), ("h2", "ok"), ("refuse", "ok")]
+
+
+@pytest.mark.parametrize(("port", "step"), CANCELLED)
+async def test_nor_wherever_it_is_cancelled(faults, port, step):
+    """Also in the very round of the event loop in which it fails of itself, and before its next attempt."""
+    url = f"{faults.listen(port)}/x/{step}"
+    client = made(faults, http2=port == "h2", breaker=None, timeout=30.0, deadline=30.0)
+
+    async def call() -> None:
+        with contextlib.suppress(httpx.HTTPError):
+            await client.put(url)
+
+    async def cancelled() -> None:
+        assert await cancel_everywhere(call) > 2
+
+    assert await left_by(cancelled, client) == []
+
+
+async def test_nor_where_a_predicate_raises(faults):
+    """Of a user's, asked about an attempt that failed."""
+
+    def wrong(outcome: seawall.Outcome) -> bool:
+        raise ValueError(outcome.name)
+
+    client = made(faults, retry=seawall.Retry(retry=wrong), breaker=None)
+    assert await garbage(client, f"{faults.listen('refuse')}/x/ok") == []
 
 
 async def test_nor_after_an_upload_that_is_cut(faults):

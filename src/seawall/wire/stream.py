@@ -89,7 +89,9 @@ class Stream(asyncio.BufferedProtocol, Waiting):
         return False  # close the transport: HTTP/1.1 has no use for half a connection
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self.error = self.error or (exc and exc.with_traceback(None))  # asyncio's frames, which lead back here
+        if exc is not None:
+            exc.__traceback__ = None  # asyncio's frames, which hold it and lead back here
+            self.error = self.error or exc
         self._ended()
         self._closed()
         self._wake()
