@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import select
 import socket
-import time
 
 import httpx
 import pytest
@@ -35,8 +35,8 @@ def test_loop_that_was_busy_uses_no_spoilt_connection(fault_server, step):
 
     async def scenario() -> None:
         async with seawall.Client(retry=None) as client:
-            await client.get(f"{fault_server.url}/x/{step}")
-            time.sleep(0.1)  # noqa: ASYNC251  # as a handler that computes
+            stream = (await client.get(f"{fault_server.url}/x/{step}")).extensions["network_stream"]
+            select.select([stream.get_extra_info("socket")], [], [], 30)  # as long as a handler that computes
             response = await client.post(f"{fault_server.url}/x/ok?key=mine")
             assert response.json()["key"] == "mine"
 

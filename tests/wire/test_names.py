@@ -98,7 +98,8 @@ async def test_one_lookup_for_many_and_none_is_lost_with_its_first_waiter(client
     server = await serve(ok)
     dns.zone["slow.test"] = Name(a=("127.0.0.1",), delay=0.1)
     calls = [asyncio.create_task(client.get(f"http://slow.test:{server.port}")) for _ in range(300)]
-    await asyncio.sleep(0.02)
+    while not dns.queries["slow.test", "A"]:
+        await asyncio.sleep(0)
     calls[0].cancel()
     results = await asyncio.gather(*calls, return_exceptions=True)
     assert isinstance(results[0], asyncio.CancelledError)
@@ -143,14 +144,12 @@ async def test_silent_server(stack, dns):
     assert "DNS.timeout" in str(caught.value)
 
 
-async def test_connect_timeout_covers_resolving(client, dns):
+async def test_connect_timeout_covers_resolving(stack, dns):
     """As in httpx, where DNS is part of connecting."""
     dns.zone["silent.test"] = Name(drop=-1)
-    loop = asyncio.get_running_loop()
-    started_at = loop.time()
-    with pytest.raises(httpx.ConnectTimeout):
+    client = await stack.enter_async_context(seawall.Client(dns=settings(dns, timeout=600), retry=None))
+    with pytest.raises(httpx.ConnectTimeout, match=r"connect timeout of 0\.1 s"):
         await client.get("http://silent.test", timeout=httpx.Timeout(5, connect=0.1))
-    assert loop.time() - started_at < 1.0
 
 
 async def test_slow_family_is_not_waited_for(client, dns, serve):
@@ -165,7 +164,7 @@ async def test_slow_family_is_not_waited_for(client, dns, serve):
     response = await client.get(f"http://good.test:{server.port}")
     (attempt,) = response.extensions["seawall"]
     marks = dict(attempt.marks)
-    assert 0.05 <= marks[seawall.Phase.CONNECTING] - marks[seawall.Phase.RESOLVING] < 0.5
+    assert 0.05 <= marks[seawall.Phase.CONNECTING] - marks[seawall.Phase.RESOLVING] < 1.9  # DNS.timeout is 2 s
 
 
 async def test_lost_queries_are_sent_again(client, dns, serve):
