@@ -135,20 +135,15 @@ def test_rotate(udp: Line):
     assert firsts == ["1", "2", "3", "1"]
 
 
-def until(udp: Line, name: str, expected: list[str]) -> float:
-    """When *name* answers so, polled."""
-    started_at = time.monotonic()
-    while records(udp.ask(query(name))) != expected:
-        assert time.monotonic() - started_at < BOUND
-        time.sleep(0.005)
-    return time.monotonic() - started_at
-
-
 def test_flip(udp: Line):
     """The address changes so long after the first query for the name, and not again."""
+    started_at = time.monotonic()
     assert records(udp.ask(query("u.flip-150ms.test"))) == ["A 127.0.0.1"]
-    assert 0.1 < until(udp, "u.flip-150ms.test", ["A 127.0.0.2"]) < 1.5
-    assert records(udp.ask(query("u.flip-1.test"))) == ["A 127.0.0.1"]
+    while records(udp.ask(query("u.flip-150ms.test"))) != ["A 127.0.0.2"]:
+        assert time.monotonic() - started_at < BOUND
+        time.sleep(0.005)
+    assert time.monotonic() - started_at > 0.14
+    assert records(udp.ask(query("u.flip-60.test"))) == ["A 127.0.0.1"]
 
 
 def test_dead(udp: Line):
@@ -157,7 +152,7 @@ def test_dead(udp: Line):
     while udp.is_unanswered(query("u.dead-150ms.test")):
         assert time.monotonic() - started_at < BOUND
         time.sleep(0.005)
-    assert 0.14 < time.monotonic() - started_at < 1.5
+    assert time.monotonic() - started_at > 0.14
 
 
 def test_first_ones_fail(udp: Line):
@@ -195,25 +190,28 @@ def test_droppct():
 
 
 @pytest.mark.parametrize(
-    ("name", "slow", "fast"),
+    ("name", "kinds"),
     [
-        ("u.delay-80.test", ("A", "AAAA"), ()),
-        ("u.delaya-80.test", ("A",), ("AAAA",)),
-        ("u.delayaaaa-80.test", ("AAAA",), ("A",)),
-        ("u.delay-50.delaya-30.test", ("A",), ()),
+        ("u.delay-80.test", ("A", "AAAA")),
+        ("u.delaya-80.test", ("A",)),
+        ("u.delayaaaa-80.test", ("AAAA",)),
+        ("u.delay-50.delaya-30.test", ("A",)),
     ],
 )
-def test_delay(udp: Line, name: str, slow: tuple[str, ...], fast: tuple[str, ...]):
-    """The answer comes so much later, and holds up no other."""
-    for kind in slow:
-        started_at = time.monotonic()
-        assert udp.is_unanswered(query(name, kind))  # the other query's answer comes before
-        assert udp.receive()
-        assert 0.075 < time.monotonic() - started_at < 0.8
-    for kind in fast:
+def test_delay(udp: Line, name: str, kinds: tuple[str, ...]):
+    """The answer comes so much later."""
+    for kind in kinds:
         started_at = time.monotonic()
         assert udp.ask(query(name, kind))
-        assert time.monotonic() - started_at < 0.075
+        assert time.monotonic() - started_at > 0.075
+
+
+@pytest.mark.parametrize(("slow", "fast"), [("A", "AAAA"), ("AAAA", "A")])
+def test_delay_of_one_type(udp: Line, slow: str, fast: str):
+    """It holds up no answer of the other."""
+    name = f"u.delay{slow.lower()}-60000.test"
+    assert udp.is_unanswered(query(name, slow))
+    assert udp.ask(query(name, fast))
 
 
 @pytest.mark.parametrize("name", ["u.tc.test", "u.tcdrop.test", "u.tcrefuse.test"])

@@ -176,7 +176,7 @@ async def test_aiodns(name: str, kind: str, found: object):
 def test_many_queries_on_one_connection():
     """Answered as they can be, the slow ones last (RFC 7766), in whatever pieces they come."""
     with DNSServer() as server, line(server, "tcp") as peer:
-        slow, fast = query("u.delay-50.test"), query("u.ok.test")
+        slow, fast = query("u.delay-300.test"), query("u.ok.test")
         stream = b"".join(len(data).to_bytes(2, "big") + data for data in (slow.to_wire(), fast.to_wire()))
         for start in range(0, len(stream), 5):
             peer.sock.sendall(stream[start : start + 5])
@@ -191,8 +191,8 @@ def test_reader_that_is_gone_is_no_failure():
     with DNSServer() as server:
         for transport in ("udp", "tcp"):
             with line(server, transport) as peer:
-                peer.send(query("u.delay-20.test").to_wire())
-                assert peer.is_unanswered(query("u.delay-20.test", "AAAA"))
+                peer.send(query("u.delay-300.test").to_wire())
+                assert peer.is_unanswered(query("u.delay-300.test", "AAAA"))
         while server._timers:
             time.sleep(0.001)
         assert records(ask(server, "u.ok.test")) == ["A 127.0.0.1"]
@@ -338,9 +338,11 @@ def test_settings_that_cannot_be(settings: dict[str, object], match: str):
 def test_kill_and_revive(transport: str):
     """Nothing is answered, a late answer neither, until revived or the time is over."""
     with DNSServer() as server, line(server, transport) as peer:
-        peer.send(query("u.delay-30.test").to_wire())
+        peer.send(query("u.delay-300.test").to_wire())
         peer.ask(query("u.ok.test"))
         server.kill()
+        while server._timers:
+            time.sleep(0.001)
         peer.send(query("u.ok.test").to_wire())
         peer.sock.settimeout(0.1)
         with pytest.raises(TimeoutError):
@@ -348,12 +350,12 @@ def test_kill_and_revive(transport: str):
         peer.sock.settimeout(5)
         server.revive()
         assert peer.ask(query("u.ok.test"))
-        server.kill(0.1)
         started_at = time.monotonic()
+        server.kill(0.1)
         late = query("u.ok.test")
         while server._is_dead():
             time.sleep(0.01)
-        assert 0.09 < time.monotonic() - started_at < 1
+        assert 0.09 < time.monotonic() - started_at < 5
         assert peer.ask(late)
         with pytest.raises(ValueError, match="seconds must be 0 or more, not -1"):
             server.kill(-1)
