@@ -62,7 +62,7 @@ def test_private_names_that_the_short_way_needs():
     """httpx's steps that it leaves out are methods of these names, its own; a client is read by these attributes."""
     client = seawall.Client(base_url="http://a/", headers={"a": "b"})
     assert plain.is_untouched(client, seawall.Client)
-    assert plain.is_built_by_httpx(seawall.Client)
+    assert plain.is_built_by_httpx(seawall.Client, seawall.Client)
     assert (client._params, client._auth, client._mounts) == (client.params, client.auth, {})
     assert (client._base_url, client._timeout, client._headers) == (client.base_url, client.timeout, client.headers)
     assert client._event_hooks == {"request": [], "response": []}
