@@ -6,7 +6,8 @@ import importlib
 import sys
 
 NAMES = {
-    "peers": "seawall against other clients, at 1 to 2,000 in flight, 1 to 1,000 origins: CPU, speed, memory",
+    "peers": "seawall against other clients, by kind of request, requests in flight and origins: CPU, speed, memory",
+    "instructions": "user-space instructions per request, counted by valgrind, which noise can't touch",
     "layers": "CPU per call that each layer of seawall adds",
     "start": "time to import seawall and httpx, and to make a client",
     "idle": "memory of 10,000 idle connections in seawall, aiohttp and bare asyncio",
@@ -14,7 +15,7 @@ NAMES = {
     "dns": "names that are known, cold, dead, moved or half dead, and a DNS server that falls silent",
     "deadlines": "1,000 random calls on sockets: how far any goes past its deadline",
     "unsafe": "10,000 random scripts of faults: how often a server sees what is not idempotent twice",
-    "reliability": "a scoreboard of seven clients: outages, isolation, cancellation, garbage",
+    "reliability": "a scoreboard of nine clients: outages, isolation, cancellation, garbage",
     "simulate": "overload, metastable failures and herds on the virtual clock, through the real layers",
     "soak": "100,000 calls over all kinds of fault, cancelled at random: what is left",
     "tags": "100,000 tagged bodies, closed, shared and cancelled at random: whether anybody sees another's bytes",

@@ -1,6 +1,8 @@
 """
-One client's run, in its own process: ``python -m benchmarks.load CLIENT URL IN_FLIGHT REQUESTS [ORIGINS [SECONDS]]``
-prints JSON. Clients are set alike: limits as wide as the load, 30 s for everything. How long idle connections are kept
+One client's run, in its own process:
+``python -m benchmarks.load CLIENT URL KIND IN_FLIGHT REQUESTS [ORIGINS [SECONDS]]`` prints JSON.
+
+Clients are set alike: limits as wide as the load, 30 s for everything. How long idle connections are kept
 is each one's default: httpx's 5 s make its pool shrink under load; with 60 s a request costs it several times more.
 """
 
@@ -20,21 +22,56 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 from .machine import memory, raise_descriptors
 
 TIMEOUT = 30.0  # s
 WARM = 50  # requests at least before it counts
-Get: TypeAlias = Callable[[str], Awaitable[bytes]]
+
+
+class Calls(NamedTuple):
+    """
+    What a client is asked for, in the words of its own docs; each returns the body of the answer.
+
+    Attributes:
+        get: Takes a URL, and perhaps ``params=`` or ``headers=``.
+        post: Takes a URL and ``json=``.
+    """
+
+    get: Callable[..., Awaitable[bytes]]
+    post: Callable[..., Awaitable[bytes]]
+
+
+Kind: TypeAlias = Callable[[Calls, str, int], Awaitable[bytes]]
+KINDS: dict[str, Kind] = {  # the URL ends in a slash; no two requests of a run have the same number
+    "new": lambda calls, url, number: calls.get(f"{url}orders/{number}"),
+    "params": lambda calls, url, number: calls.get(f"{url}orders", params={"page": str(number), "state": "open"}),
+    "headers": lambda calls, url, number: calls.get(f"{url}orders", headers={"x-request-id": str(number)}),
+    "post": lambda calls, url, number: calls.post(f"{url}orders", json={"id": number, "items": ["apple", "pear"]}),
+    "same": lambda calls, url, number: calls.get(f"{url}orders"),
+}
+WORDS = {  # as tables say it
+    "new": "a new URL per request",
+    "params": "`params=`, new ones per request",
+    "headers": "`headers=`, a new one per request",
+    "post": "POST, `json=`",
+    "same": "one URL, the same again and again",
+}
 
 
 @dataclass(frozen=True)
 class Load:
-    """Requests in flight, in all; and how many origins they go to."""
+    """
+    Attributes:
+        in_flight: Requests at once, in all.
+        origins: How many origins they go to.
+        kind: What is requested, of `KINDS`.
+    """
 
     in_flight: int
     origins: int = 1
+    kind: str = "new"
 
     def limits(self, httpx: Any) -> Any:
         """httpx's, as wide as that."""
@@ -43,23 +80,32 @@ class Load:
 
 
 @asynccontextmanager
-async def httpx_client(load: Load, *, transport: str = "", module: str = "httpx") -> AsyncIterator[Get]:
+async def httpx_client(load: Load, *, transport: str = "", module: str = "httpx") -> AsyncIterator[Calls]:
     """Of httpx's API, over the *transport* of that name."""
     httpx: Any = importlib.import_module(module)
     options: dict[str, Any] = {"limits": load.limits(httpx), "timeout": TIMEOUT}
     if transport:
         options["transport"] = TRANSPORTS[transport](load)
     async with httpx.AsyncClient(**options) as client:
+        yield _httpx_calls(client)
 
-        async def get(url: str) -> bytes:
-            content: bytes = (await client.get(url)).content
-            return content
 
-        yield get
+def _httpx_calls(client: Any) -> Calls:
+    """Of a client with httpx's API; niquests' is the same here."""
+
+    async def get(url: str, **more: Any) -> bytes:
+        content: bytes = (await client.get(url, **more)).content
+        return content
+
+    async def post(url: str, **more: Any) -> bytes:
+        content: bytes = (await client.post(url, **more)).content
+        return content
+
+    return Calls(get, post)
 
 
 @asynccontextmanager
-async def seawall_client(load: Load, *, is_off: bool = False) -> AsyncIterator[Get]:
+async def seawall_client(load: Load, *, is_off: bool = False) -> AsyncIterator[Calls]:
     """Every layer as it comes, with as many permits as are in flight; or every layer off."""
     import httpx
 
@@ -69,51 +115,54 @@ async def seawall_client(load: Load, *, is_off: bool = False) -> AsyncIterator[G
     if is_off:
         layers = dict.fromkeys(("deadline", "retry", "bulkhead", "breaker", "budget"))
     async with seawall.Client(limits=load.limits(httpx), timeout=TIMEOUT, **layers) as client:
-
-        async def get(url: str) -> bytes:
-            return (await client.get(url)).content
-
-        yield get
+        yield _httpx_calls(client)
 
 
 @asynccontextmanager
-async def aiohttp_client(load: Load) -> AsyncIterator[Get]:
+async def aiohttp_client(load: Load) -> AsyncIterator[Calls]:
     import aiohttp
 
     connector = aiohttp.TCPConnector(limit=load.in_flight * load.origins)
     timeout = aiohttp.ClientTimeout(TIMEOUT)
     async with aiohttp.ClientSession(connector=connector, timeout=timeout) as session:
 
-        async def get(url: str) -> bytes:
-            async with session.get(url) as response:
+        async def get(url: str, **more: Any) -> bytes:
+            async with session.get(url, **more) as response:
                 return await response.read()
 
-        yield get
+        async def post(url: str, **more: Any) -> bytes:
+            async with session.post(url, **more) as response:
+                return await response.read()
+
+        yield Calls(get, post)
 
 
 @asynccontextmanager
-async def niquests_client(load: Load) -> AsyncIterator[Get]:
+async def niquests_client(load: Load) -> AsyncIterator[Calls]:
     niquests: Any = importlib.import_module("niquests")
     async with niquests.AsyncSession(
         pool_connections=load.origins, pool_maxsize=load.in_flight, timeout=TIMEOUT
     ) as session:
-
-        async def get(url: str) -> bytes:
-            content: bytes = (await session.get(url)).content
-            return content
-
-        yield get
+        yield _httpx_calls(session)
 
 
 @asynccontextmanager
-async def pyreqwest_client(load: Load) -> AsyncIterator[Get]:
+async def pyreqwest_client(load: Load) -> AsyncIterator[Calls]:
     async with _pyreqwest(load) as client:
 
-        async def get(url: str) -> bytes:
-            response = await client.get(url).build().send()
+        async def get(url: str, *, params: Any = None, headers: Any = None) -> bytes:
+            builder = client.get(url)
+            if params is not None:
+                builder = builder.query(params)
+            if headers is not None:
+                builder = builder.headers(headers)
+            return bytes(await (await builder.build().send()).bytes())
+
+        async def post(url: str, *, json: Any) -> bytes:
+            response = await client.post(url).body_json(json).build().send()
             return bytes(await response.bytes())
 
-        yield get
+        yield Calls(get, post)
 
 
 def _pyreqwest(load: Load) -> Any:
@@ -144,7 +193,7 @@ TRANSPORTS = {"aiohttp": _over_aiohttp, "pyreqwest": _over_pyreqwest, "retries":
 class Peer:
     """A client as it is measured, and the packages that it needs."""
 
-    open: Callable[[Load], AbstractAsyncContextManager[Get]]
+    open: Callable[[Load], AbstractAsyncContextManager[Calls]]
     packages: tuple[str, ...]
     is_on_uvloop: bool = False
 
@@ -175,29 +224,31 @@ def addresses(url: str, origins: int) -> list[str]:
     return [url.replace(str(first), str(first + number)) for number in range(origins)]
 
 
-async def run(peer: Peer, urls: list[str], in_flight: int, requests: int, seconds: float) -> dict[str, float]:
+async def run(peer: Peer, urls: list[str], load: Load, requests: int, seconds: float) -> dict[str, float]:
     """Ends after that many requests, or that much time."""
     times: list[float] = []
+    ask = KINDS[load.kind]
+    calls_to_make = zip(itertools.cycle(urls), itertools.count(), strict=False)
 
-    async def worker(left: Iterator[str], stop_at: float) -> None:
-        for url in left:
+    async def worker(calls: Calls, left: Iterator[tuple[str, int]], stop_at: float) -> None:
+        for url, number in left:
             started_at = time.perf_counter()
-            body = await get(url)
+            body = await ask(calls, url, number)
             now = time.perf_counter()
             times.append(now - started_at)
             assert body.startswith(b'{"ok":true'), body
             if now > stop_at:
                 break
 
-    async def work(count: int, stop_at: float) -> None:
-        left = itertools.islice(itertools.cycle(urls), count)
-        await asyncio.gather(*(worker(left, stop_at) for _ in range(in_flight)))
+    async def work(calls: Calls, count: int, stop_at: float) -> None:
+        left = itertools.islice(calls_to_make, count)
+        await asyncio.gather(*(worker(calls, left, stop_at) for _ in range(load.in_flight)))
 
-    async with peer.open(Load(in_flight, len(urls))) as get:
-        await work(max(in_flight, len(urls), WARM), float("inf"))  # connections, caches, code
+    async with peer.open(load) as calls:
+        await work(calls, max(load.in_flight, len(urls), WARM), float("inf"))  # connections, caches, code
         times.clear()
         cpu, wall = time.process_time(), time.perf_counter()
-        await work(requests, wall + seconds)
+        await work(calls, requests, wall + seconds)
         cpu, wall = time.process_time() - cpu, time.perf_counter() - wall
     return {
         "requests": len(times),
@@ -208,7 +259,9 @@ async def run(peer: Peer, urls: list[str], in_flight: int, requests: int, second
     }
 
 
-def main(client: str, url: str, in_flight: str, requests: str, origins: str = "1", seconds: str = "60") -> None:
+def main(
+    client: str, url: str, kind: str, in_flight: str, requests: str, origins: str = "1", seconds: str = "60"
+) -> None:
     raise_descriptors()
     peer = PEERS[client]
     for module in peer.modules:
@@ -216,8 +269,8 @@ def main(client: str, url: str, in_flight: str, requests: str, origins: str = "1
     imported, _ = memory()
     factory = importlib.import_module("uvloop").new_event_loop if peer.is_on_uvloop else None
     with asyncio.Runner(loop_factory=factory) as runner:
-        urls = addresses(url, int(origins))
-        result = runner.run(run(peer, urls, int(in_flight), int(requests), float(seconds)))
+        load = Load(int(in_flight), int(origins), kind)
+        result = runner.run(run(peer, addresses(url, load.origins), load, int(requests), float(seconds)))
     _, peak = memory()
     print(json.dumps(result | {"peak_mb": peak, "growth_mb": peak - imported}), flush=True)
     os._exit(0)  # pyreqwest 0.15.1 aborts the interpreter's own end in one of six runs

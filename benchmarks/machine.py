@@ -7,9 +7,10 @@ import platform
 import subprocess
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
+from types import MappingProxyType
 from typing import Any
 
 SERVER_CORE, CLIENT_CORE = 0, 1
@@ -22,16 +23,23 @@ def pin(core: int) -> None:
         os.sched_setaffinity(0, {cores[core % len(cores)]})
 
 
-def start(module: str, *arguments: str, core: int, **popen: Any) -> subprocess.Popen[str]:
-    """``python -m MODULE`` on one core, without a proxy, with pipes for input and output."""
-    environment = {name: value for name, value in os.environ.items() if not name.lower().endswith("_proxy")}
+def start(
+    module: str,
+    *arguments: str,
+    core: int | None,
+    under: Sequence[str] = (),
+    environment: Mapping[str, str] = MappingProxyType({}),
+    **popen: Any,
+) -> subprocess.Popen[str]:
+    """``python -m MODULE`` on one *core* (None: any), *under* a tool, without a proxy, its input and output piped."""
+    kept = {name: value for name, value in os.environ.items() if not name.lower().endswith("_proxy")}
     return subprocess.Popen(
-        [sys.executable, "-m", module, *arguments],
+        [*under, sys.executable, "-m", module, *arguments],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
-        env=environment,
-        preexec_fn=lambda: pin(core),
+        env=kept | dict(environment),
+        preexec_fn=None if core is None else lambda: pin(core),
         **popen,
     )
 
@@ -47,14 +55,17 @@ def server(*, core: int = SERVER_CORE) -> Iterator[int]:
             process.communicate("")
 
 
-def child(module: str, *arguments: object, seconds: float) -> str:
+def child(module: str, *arguments: object, seconds: float, core: int | None = CLIENT_CORE, **started: Any) -> str:
     """
     What such a process of the client's prints.
+
+    Args:
+        started: More of `start`.
 
     Raises:
         ValueError: It took longer, or failed; says so in one line.
     """
-    with start(module, *map(str, arguments), core=CLIENT_CORE, stderr=subprocess.PIPE) as process:
+    with start(module, *map(str, arguments), core=core, stderr=subprocess.PIPE, **started) as process:
         try:
             output, error = process.communicate(timeout=seconds)
         except subprocess.TimeoutExpired:

@@ -10,7 +10,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TypeAlias
 
-from .load import PEERS, Load
+from .load import KINDS, PEERS, WORDS, Load
 from .machine import child, conditions, is_installed, server
 from .plot import svg
 
@@ -21,24 +21,30 @@ GUARD = 60.0  # s for a run, its warm-up included
 ORIGINS_IN_FLIGHT = 50
 BASES = ("aiohttp", "httpx")
 DRAWN = (Load(50), Load(500))
+RATIOS = (("seawall", "aiohttp"), ("httpx", "seawall"))
 Cell: TypeAlias = tuple[Load, str]
+Runs: TypeAlias = dict[Cell, list[dict[str, float]]]
 
 
-def loads(in_flight: str, origins: str) -> list[Load]:
-    """One origin at each of *in_flight*, and 50 in flight over each of *origins*."""
-    found = [Load(int(number)) for number in in_flight.split(",") if number]
-    found += [Load(ORIGINS_IN_FLIGHT, int(number)) for number in origins.split(",") if number]
-    return list(dict.fromkeys(found))
+def loads(in_flight: str, origins: str, kinds: str) -> list[Load]:
+    """One origin at each of *in_flight*, 50 in flight over each of *origins*; with each kind of request."""
+    widths = [(int(number), 1) for number in in_flight.split(",") if number]
+    widths += [(ORIGINS_IN_FLIGHT, int(number)) for number in origins.split(",") if number]
+    return [Load(*width, kind) for kind in kinds.split(",") for width in dict.fromkeys(widths)]
 
 
-def measure(
-    clients: list[str], wanted: list[Load], repeat: int, requests: int
-) -> tuple[dict[Cell, list[dict[str, float]]], dict[Cell, str]]:
+def usual_loads() -> list[Load]:
+    """Every kind of request at 50 in flight; new URLs beside that at other widths too."""
+    wide = loads("1,50,500,2000", "20,1000", "new")
+    return list(dict.fromkeys([*loads("50", "", ",".join(KINDS)), *wide]))
+
+
+def measure(clients: list[str], wanted: list[Load], repeat: int, requests: int) -> tuple[Runs, dict[Cell, str]]:
     """
     Returns:
         Runs of each cell, interleaved, and why one failed. What failed or took long is not run again.
     """
-    runs: dict[Cell, list[dict[str, float]]] = {(load, client): [] for load in wanted for client in clients}
+    runs: Runs = {(load, client): [] for load in wanted for client in clients}
     failures: dict[Cell, str] = {}
     slow: set[Cell] = set()
     with server() as port:
@@ -50,10 +56,8 @@ def measure(
                 started_at = time.perf_counter()
                 url = f"http://127.0.0.1:{port}/"
                 try:
-                    output = child(
-                        "benchmarks.load", client, url, load.in_flight, requests, load.origins, SECONDS, seconds=GUARD
-                    )
-                    done.append(json.loads(output))
+                    words = (client, url, load.kind, load.in_flight, requests, load.origins, SECONDS)
+                    done.append(json.loads(child("benchmarks.load", *words, seconds=GUARD)))
                 except ValueError as error:
                     failures[cell] = str(error)
                 if time.perf_counter() - started_at > SLOW:
@@ -69,13 +73,22 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--clients", default=",".join(PEERS))
     parser.add_argument("--in-flight", metavar="1,50", help="over one origin; left out like --origins: 1,50,500,2000")
     parser.add_argument("--origins", metavar="1,20", help="at 50 in flight; left out like --in-flight: 1,20,1000")
+    parser.add_argument(
+        "--kinds", metavar="new,post", help=f"of {', '.join(KINDS)}, in each load; left out: new; at 50 in flight all"
+    )
     parser.add_argument("--quick", action="store_true", help="a tenth of the requests")
     options = parser.parse_args(arguments)
     asked = options.clients.split(",")
     if unknown := [client for client in asked if client not in PEERS]:
         parser.error(f"no client {', '.join(unknown)}; there are {', '.join(PEERS)}")
     clients = [client for client in asked if all(map(is_installed, PEERS[client].packages))]
-    wanted = loads(options.in_flight or "", options.origins or "") or loads("1,50,500,2000", "1,20,1000")
+    if unknown := [kind for kind in (options.kinds or "new").split(",") if kind not in KINDS]:
+        parser.error(f"no kind {', '.join(unknown)}; there are {', '.join(KINDS)}")
+    if options.in_flight or options.origins or options.kinds:
+        in_flight = options.in_flight or ("" if options.origins else "50")
+        wanted = loads(in_flight, options.origins or "", options.kinds or "new")
+    else:
+        wanted = usual_loads()
     packages = dict.fromkeys(package for client in clients for package in PEERS[client].packages)
     head = conditions(packages, arguments, "peers")
     started_at = time.perf_counter()
@@ -94,6 +107,8 @@ def main(arguments: list[str]) -> int:
             print(f"not installed, so not run: {client} (needs {', '.join(PEERS[client].packages)})")
     for load in wanted:
         print(f"\n{title(load)}\n{table(load, clients, medians, runs, failures)}")
+    print("\nCPU per request, µs: medians; ratios: of the medians (the least and most of a round)\n")
+    print(summary(wanted, clients, medians, runs))
     if options.json:
         cells = [
             {"client": client, **asdict(load), "failed": failures.get((load, client)), "runs": done}
@@ -115,14 +130,37 @@ def main(arguments: list[str]) -> int:
 
 
 def title(load: Load) -> str:
-    return f"{load.in_flight:,} in flight, {load.origins:,} origin{'s' if load.origins > 1 else ''}"
+    plural = "s" if load.origins > 1 else ""
+    return f"{WORDS[load.kind]}; {load.in_flight:,} in flight, {load.origins:,} origin{plural}"
+
+
+def summary(wanted: list[Load], clients: list[str], medians: dict[Cell, dict[str, float]], runs: Runs) -> str:
+    """A row for each load, in Markdown; ratios of what the same round has."""
+    pairs = [(one, other) for one, other in RATIOS if one in clients and other in clients]
+    heads = ["requests", "in flight", "origins", *clients, *(f"{one} / {other}" for one, other in pairs)]
+    rows = ["| " + " | ".join(heads) + " |", "|---" * len(heads) + "|"]
+    for load in wanted:
+        cells = [WORDS[load.kind], f"{load.in_flight:,}", f"{load.origins:,}"]
+        cells += [f"{medians[load, each]['cpu_us']:.0f}" if (load, each) in medians else "failed" for each in clients]
+        cells += [ratio(load, one, other, medians, runs) for one, other in pairs]
+        rows.append("| " + " | ".join(cells) + " |")
+    return "\n".join(rows)
+
+
+def ratio(load: Load, one: str, other: str, medians: dict[Cell, dict[str, float]], runs: Runs) -> str:
+    """Of CPU per request: the medians', and in brackets the least and most that a round has."""
+    if (load, one) not in medians or (load, other) not in medians:
+        return ""
+    rounds = [a["cpu_us"] / b["cpu_us"] for a, b in zip(runs[load, one], runs[load, other], strict=False)]
+    middle = medians[load, one]["cpu_us"] / medians[load, other]["cpu_us"]
+    return f"{middle:.2f} ({min(rounds):.2f}–{max(rounds):.2f})"
 
 
 def table(
     load: Load,
     clients: list[str],
     medians: dict[Cell, dict[str, float]],
-    runs: dict[Cell, list[dict[str, float]]],
+    runs: Runs,
     failures: dict[Cell, str],
 ) -> str:
     """A row for each client, with its CPU against the others'."""

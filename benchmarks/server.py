@@ -17,6 +17,8 @@ BODY = b'{"ok":true,"pad":"' + b"x" * 180 + b'"}'
 ANSWER = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n" % len(BODY) + BODY
 CHUNKED = b"HTTP/1.1 200 OK\r\ncontent-type: application/octet-stream\r\ntransfer-encoding: chunked\r\n\r\n"
 CHUNK = b"10000\r\n" + bytes(0x10000) + b"\r\n"
+LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
+SPECIAL = re.compile(rb"GET /(stream|together)/(\d+) ")
 together: dict[str, list[asyncio.Transport]] = {}  # who waits, by address
 
 
@@ -31,13 +33,20 @@ class Answering(asyncio.Protocol):
             transport.abort()
 
     def data_received(self, data: bytes) -> None:
-        data = self._tail + data
-        requests = data.count(b"\r\n\r\n")
-        self._tail = data[data.rfind(b"\r\n\r\n") + 4 :] if requests else data
-        if requests and (match := re.match(rb"GET /(stream|together)/(\d+) ", data)):
-            self._special(match[1], int(match[2]))
-        else:
-            self._transport.write(ANSWER * requests)
+        data, answers = self._tail + data, 0
+        while (end := data.find(b"\r\n\r\n") + 4) > 3:
+            length = LENGTH.search(data, 0, end)
+            end += int(length[1]) if length else 0
+            if len(data) < end:
+                break
+            if match := SPECIAL.match(data):
+                self._special(match[1], int(match[2]))
+            else:
+                answers += 1
+            data = data[end:]
+        self._tail = data
+        if answers:
+            self._transport.write(ANSWER * answers)
 
     def _special(self, name: bytes, count: int) -> None:
         if name == b"stream":

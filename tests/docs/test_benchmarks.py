@@ -7,6 +7,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+from benchmarks import instructions
+from benchmarks.load import KINDS, WORDS, Calls
+from benchmarks.peers import usual_loads
+
 ROOT = Path(__file__).parents[2]
 
 
@@ -20,28 +25,58 @@ def test_names():
     """Without a name it lists them, each of which is a module with a `main`."""
     done = benchmarks()
     assert done.returncode == 2
-    for name in ("peers", "layers", "start", "idle", "stream", "soak", "faults"):
+    for name in ("peers", "instructions", "layers", "start", "idle", "stream", "soak", "faults"):
         assert f"  {name} " in done.stdout
         assert "def main(" in (ROOT / "benchmarks" / f"{name}.py").read_text()
 
 
 def test_peers(tmp_path):
-    """A small run's JSON has the cells that the table shows."""
+    """A small run's JSON has the cells that the tables show, a row for each kind of request."""
     found = tmp_path / "found.json"
-    done = benchmarks(
-        "peers", "--clients", "aiohttp,seawall", "--in-flight", "2", "--repeat", "1", "--quick", "--json", str(found)
-    )
+    small = ("--clients", "aiohttp,seawall", "--in-flight", "2", "--repeat", "1", "--quick")
+    done = benchmarks("peers", *small, "--kinds", ",".join(KINDS), "--json", str(found))
     assert done.returncode == 0, done.stdout + done.stderr
     cells = json.loads(found.read_text())["cells"]
-    assert [(cell["client"], cell["in_flight"], cell["origins"]) for cell in cells] == [
-        ("aiohttp", 2, 1),
-        ("seawall", 2, 1),
+    assert [(cell["kind"], cell["client"], cell["in_flight"], cell["origins"]) for cell in cells] == [
+        (kind, client, 2, 1) for kind in KINDS for client in ("aiohttp", "seawall")
     ]
-    rows = {line.split()[0]: line for line in done.stdout.splitlines() if line}
+    shown = {cell["kind"]: [] for cell in cells}
     for cell in cells:
         assert cell["failed"] is None
         assert cell["median"] == cell["runs"][0]
-        assert f"{cell['median']['cpu_us']:.0f} µs" in rows[cell["client"]]
+        shown[cell["kind"]].append(f"{cell['median']['cpu_us']:.0f}")
+    for kind, figures in shown.items():
+        assert f"| {WORDS[kind]} | 2 | 1 | {' | '.join(figures)} |" in done.stdout
+
+
+def test_new_urls_come_first():
+    """What is kept ready for one URL is the last that the benchmark shows, and no two requests before it are alike."""
+    loads = usual_loads()
+    assert [load.kind for load in loads if load.in_flight == 50 and load.origins == 1] == list(KINDS)
+    assert (next(iter(KINDS)), list(KINDS)[-1]) == ("new", "same")
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("kind", KINDS)
+async def test_kinds(kind):
+    """Only `same` asks for the same thing twice."""
+    asked = []
+
+    async def ask(*arguments, **more):
+        asked.append((arguments, more))
+        return b""
+
+    for number in range(2):
+        await KINDS[kind](Calls(ask, ask), "http://a/", number)
+    assert (asked[0] == asked[1]) is (kind == "same")
+
+
+def test_instructions(monkeypatch, capsys):
+    """What a request costs is the difference of two runs, without what a process costs."""
+    monkeypatch.setattr(instructions, "counted", lambda client, url, load, requests: 10**9 + 250_000 * requests)
+    monkeypatch.setattr("shutil.which", lambda name: name)
+    assert instructions.main(["--clients", "aiohttp,seawall", "--kinds", "new"]) == 0
+    assert f"| {WORDS['new']} | 250 | 250 | 1.00 |" in capsys.readouterr().out
 
 
 def test_reliability(tmp_path):
