@@ -6,14 +6,20 @@ Names of modules are given to importlib, so that one need not have them all.
 
 from __future__ import annotations
 
+import asyncio
 import importlib
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from importlib.metadata import version
+from pkgutil import resolve_name
 from typing import Any, Protocol
 
-__all__ = ["CLIENTS", "Ask", "Setup"]
+__all__ = ["CLIENTS", "Ask", "Client", "Setup"]
+
+WIDE = 1000  # connections: an expert raises httpx's and aiohttp's 100, which two slow hosts use up
+PATIENCE = 30.0  # s in all that an expert sets where a `Setup` says nothing
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,7 +32,7 @@ class Setup:
         authority: File of the one that is trusted.
         nameserver: "ip:port"; where a client can't be pointed at one, it isn't.
         dns_ttl: s that aiohttp is to believe an address, for it does not see what a record says.
-        own: More arguments of `seawall.Client`.
+        own: More arguments of `seawall.Client`, which the others have no words for.
     """
 
     timeout: float = 1.0
@@ -80,6 +86,19 @@ async def httpx_client(setup: Setup, module: str = "httpx") -> AsyncIterator[Ask
     httpx: Any = importlib.import_module(module)
     async with httpx.AsyncClient(timeout=setup.timeout, **_httpx_arguments(setup, httpx)) as client:
         yield _httpx_like(client)
+
+
+@asynccontextmanager
+async def tuned_httpx_client(setup: Setup) -> AsyncIterator[Ask]:
+    """As an expert sets it: connections enough, and a deadline around each call."""
+    deadline = PATIENCE if setup.deadline is None else setup.deadline
+    async with httpx_client(replace(setup, connections=setup.connections or WIDE)) as client:
+
+        async def ask(method: str, url: str, **more: Any) -> tuple[int, bytes]:
+            async with asyncio.timeout(deadline):
+                return await client(method, url, **more)
+
+        yield ask
 
 
 def httpx2_client(setup: Setup) -> AbstractAsyncContextManager[Ask]:
@@ -150,6 +169,31 @@ async def aiohttp_client(setup: Setup) -> AsyncIterator[Ask]:
 
 
 @asynccontextmanager
+async def retrying_aiohttp_client(setup: Setup) -> AsyncIterator[Ask]:
+    """As an expert writes it: connections enough, and thirty lines of retries within a deadline."""
+    from seawall.cli.retried import IDEMPOTENT, Answer, retried
+
+    deadline = PATIENCE if setup.deadline is None else setup.deadline
+    alike = replace(setup, connections=setup.connections or WIDE, deadline=None)  # one timer for all attempts
+    async with aiohttp_session(alike) as session:
+
+        async def ask(
+            method: str, url: str, *, body: Any = None, headers: dict[str, str] | None = None, follow: bool = False
+        ) -> tuple[int, bytes]:
+            async def attempt() -> Answer:
+                async with session.request(method, url, data=body, headers=headers, allow_redirects=follow) as response:
+                    return Answer(response.status, await response.read(), response.headers.get("retry-after"))
+
+            has_key = "idempotency-key" in map(str.lower, headers or ())
+            is_whole = body is None or isinstance(body, bytes)
+            may_repeat = is_whole and (method in IDEMPOTENT or has_key)
+            answer = await retried(attempt, may_repeat=may_repeat, deadline=deadline)
+            return answer.status, answer.body
+
+        yield ask
+
+
+@asynccontextmanager
 async def aiohttp_retry_client(setup: Setup) -> AsyncIterator[Ask]:
     theirs: Any = importlib.import_module("aiohttp_retry")
     async with aiohttp_session(setup) as session, theirs.RetryClient(client_session=session) as client:
@@ -183,12 +227,71 @@ async def niquests_client(setup: Setup) -> AsyncIterator[Ask]:
         yield ask
 
 
-CLIENTS: dict[str, Callable[[Setup], AbstractAsyncContextManager[Ask]]] = {
-    "httpx": httpx_client,
-    "httpx2": httpx2_client,
-    "httpx-retries": httpx_retries_client,
-    "aiohttp": aiohttp_client,
-    "aiohttp-retry": aiohttp_retry_client,
-    "niquests": niquests_client,
-    "seawall": seawall_client,
+HTTPX = ("httpx:HTTPError", "httpx:InvalidURL")
+HTTPX2 = ("httpx2:HTTPError", "httpx2:InvalidURL")
+AIOHTTP = ("aiohttp:ClientError", "builtins:TimeoutError")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Client:
+    """
+    One that is compared, and what is known of it.
+
+    Attributes:
+        package: Whose version stands beside it.
+        title: As tables call it.
+        errors: What a caller catches by its docs, as "module:name".
+        bare: Of `CLIENTS`, the same without its layers, where these can be left out only by that.
+        has_deadline: Whether it knows one for a whole call.
+        is_told: Whether it can be pointed at a DNS server.
+    """
+
+    open: Callable[[Setup], AbstractAsyncContextManager[Ask]]
+    package: str
+    title: str
+    errors: tuple[str, ...] = HTTPX
+    bare: str = ""
+    has_deadline: bool = False
+    has_http2: bool = True
+    is_told: bool = False
+
+    @property
+    def head(self) -> str:
+        """With its version."""
+        own, _, more = self.title.partition(" ")
+        return " ".join(filter(None, (own, version(self.package), more)))
+
+    def is_own(self, error: Exception) -> bool:
+        """Whether callers catch it who catch what the docs name."""
+        return isinstance(error, tuple(map(resolve_name, self.errors)))
+
+
+_AIOHTTP: dict[str, Any] = {"errors": AIOHTTP, "has_deadline": True, "has_http2": False, "is_told": True}
+CLIENTS = {
+    "httpx": Client(open=httpx_client, package="httpx", title="httpx"),
+    "httpx-tuned": Client(
+        open=tuned_httpx_client,
+        package="httpx",
+        title="httpx tuned",
+        errors=(*HTTPX, "builtins:TimeoutError"),
+        bare="httpx",
+        has_deadline=True,
+    ),
+    "httpx2": Client(open=httpx2_client, package="httpx2", title="httpx2", errors=HTTPX2),
+    "httpx-retries": Client(open=httpx_retries_client, package="httpx-retries", title="httpx-retries", bare="httpx"),
+    "aiohttp": Client(open=aiohttp_client, package="aiohttp", title="aiohttp", **_AIOHTTP),
+    "aiohttp-own-retries": Client(
+        open=retrying_aiohttp_client, package="aiohttp", title="aiohttp + own retries", bare="aiohttp", **_AIOHTTP
+    ),
+    "aiohttp-retry": Client(
+        open=aiohttp_retry_client, package="aiohttp-retry", title="aiohttp-retry", bare="aiohttp", **_AIOHTTP
+    ),
+    "niquests": Client(
+        open=niquests_client,
+        package="niquests",
+        title="niquests",
+        errors=("niquests:RequestException",),
+        is_told=True,
+    ),
+    "seawall": Client(open=seawall_client, package="seawall", title="seawall", has_deadline=True, is_told=True),
 }

@@ -73,7 +73,7 @@ async def client(case: Case, *, is_kept: bool) -> AsyncIterator[Get]:
         nameserver=case.dns,
         dns_ttl=1,
     )
-    async with CLIENTS[case.client](setup) as ask:
+    async with CLIENTS[case.client].open(setup) as ask:
 
         async def get(url: str) -> str:
             return (await ask("GET", url))[1].decode()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import importlib
 import json
 import os
 import sys
@@ -13,7 +12,6 @@ from typing import Any
 from .clients import CLIENTS, Setup
 
 CONCURRENT = 8
-MODULES = {"httpx2": "httpx2", "aiohttp": "aiohttp", "aiohttp-retry": "aiohttp", "niquests": "niquests"}
 
 
 def _setup(cell: dict[str, Any], authority: str, limits: dict[str, float]) -> Setup:
@@ -35,7 +33,7 @@ async def run(cell: dict[str, Any], client: str, authority: str, limits: dict[st
     """The fault, then a good request on the same client."""
     if cell["skipped"]:
         return
-    async with CLIENTS[client](_setup(cell, authority, limits)) as ask:
+    async with CLIENTS[client].open(_setup(cell, authority, limits)) as ask:
         body = bytes(cell["size"]) or None
         started_at = time.perf_counter()
         try:
@@ -47,7 +45,7 @@ async def run(cell: dict[str, Any], client: str, authority: str, limits: dict[st
         except Exception as error:  # noqa: BLE001
             is_guard = isinstance(error, TimeoutError) and time.perf_counter() - started_at >= limits["guard"]
             cell["outcome"] = "gave up" if is_guard else type(error).__name__
-            cell["detail"] = ("" if _is_own(error, client) or is_guard else "foreign: ") + str(error)[:200]
+            cell["detail"] = ("" if CLIENTS[client].is_own(error) or is_guard else "foreign: ") + str(error)[:200]
         cell["seconds"] = time.perf_counter() - started_at
         await asyncio.sleep(0.1)  # for what strikes an idle connection
         try:
@@ -58,16 +56,6 @@ async def run(cell: dict[str, Any], client: str, authority: str, limits: dict[st
         except Exception as error:  # noqa: BLE001
             cell["is_next_good"] = False
             cell["detail"] += f" | next: {type(error).__name__}: {error}"[:200]
-
-
-def _is_own(error: Exception, client: str) -> bool:
-    """Whether callers who catch what the client's docs name catch it."""
-    module: Any = importlib.import_module(MODULES.get(client, "httpx"))
-    if module.__name__ == "aiohttp":
-        return isinstance(error, module.ClientError | TimeoutError)
-    if module.__name__ == "niquests":
-        return isinstance(error, module.RequestException)
-    return isinstance(error, module.HTTPError | module.InvalidURL)
 
 
 async def main() -> None:

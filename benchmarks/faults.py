@@ -14,7 +14,6 @@ import sys
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -28,9 +27,6 @@ from .clients import CLIENTS
 from .namespace import PORT, is_entered
 
 COMPARED = "httpx,aiohttp,seawall"
-WITHOUT_HTTP2 = ("aiohttp", "aiohttp-retry")
-WITHOUT_DEADLINE = ("httpx", "httpx2", "httpx-retries", "niquests")
-UNTOLD = ("httpx", "httpx2", "httpx-retries")  # can't be pointed at a DNS server
 TIMEOUT = 1.0  # s, each of connect, read, write and pool
 DEADLINE = 3.0  # s, of a call, where a client has one
 SLACK = 0.25  # s beyond what is allowed: the machine is shared
@@ -146,7 +142,7 @@ def place(
     if cell.method == "POST":
         cell.size = UPLOAD if ":request" in cell.how or cell.how.startswith(("early", "port:h2_no_window")) else 1000
     cell.http2 = "h2" in cell.how
-    if cell.http2 and cell.client in WITHOUT_HTTP2:
+    if cell.http2 and not CLIENTS[cell.client].has_http2:
         cell.skipped = "has no HTTP/2"
     if kind == "port" and rest.startswith("proxy"):
         cell.proxy = server.listen(rest, name=cell.key).replace("https:", "http:")
@@ -156,7 +152,7 @@ def place(
         cell.url = f"{base}/x/ok{query}"
         base = server.url if not cell.http2 else server.ports["h2"]
     elif kind == "dns":
-        if cell.client in UNTOLD and not is_system:
+        if not (CLIENTS[cell.client].is_told or is_system):
             cell.skipped = "can't be pointed at a DNS server"
         if rest in ("many-4", "v6only"):
             cell.skipped = "the fault server is not at those addresses"
@@ -185,7 +181,8 @@ def judge(cell: Cell) -> None:
     safe = (post or get) if cell.method == "POST" else get
     is_answered = cell.outcome[:1] in ("2", "3")
     is_error = not cell.outcome.isdigit() and cell.outcome != "gave up"
-    bound = max(DEADLINE, TIMEOUT * (cell.attempts or 0)) if cell.client in WITHOUT_DEADLINE else DEADLINE
+    has_deadline = CLIENTS[cell.client].has_deadline
+    bound = DEADLINE if has_deadline else max(DEADLINE, TIMEOUT * (cell.attempts or 0))
     if cell.outcome == "gave up" or cell.seconds > bound + SLACK:
         cell.wrong.append("hangs")
     if cell.is_next_good is False:
@@ -293,7 +290,7 @@ def table(results: list[Cell], clients: list[str]) -> str:
         "sends another body": "sent another body when it tried again",
         "tries again in vain": "tried again what won't get better",
     }
-    heads = [f"{name} {version(name)}" for name in clients]
+    heads = [CLIENTS[name].head for name in clients]
     rows = ["| | " + " | ".join(heads) + " |", "|---" * (len(clients) + 1) + "|"]
     mine = {name: [cell for cell in results if cell.client == name and not cell.skipped] for name in clients}
     rows.append("| cells | " + " | ".join(str(len(mine[name])) for name in clients) + " |")
@@ -305,7 +302,7 @@ def table(results: list[Cell], clients: list[str]) -> str:
 
 def report(results: list[Cell], clients: list[str]) -> None:
     """A row for each fault, and the sums."""
-    print("; ".join(f"{name} {version(name)}" for name in clients), end="; ")
+    print("; ".join(CLIENTS[name].head for name in clients), end="; ")
     print(f"timeouts {TIMEOUT:g} s each, {DEADLINE:g} s in all where a client can; else defaults; one client per cell")
     print("a cell: outcome, seconds, attempts seen by the server; ! what is wrong with it\n")
     print(f"{'fault':34} {'':5}" + "".join(f"{client:32}" for client in clients))

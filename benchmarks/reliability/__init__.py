@@ -2,8 +2,9 @@
 A scoreboard of 100 points: what HTTP clients make of faults, outages, bad upstreams, dead names, cancellation, garbage.
 
 A process for each check; each client as it comes, but for its timeouts and what a check says. A check passes as a
-whole, or it doesn't, but for the matrix of faults (A1), which gives its share. What is `NOISY` is run until two of
-three runs agree.
+whole, or it doesn't, but for the matrix of faults (A1, A2, A3), which gives the share of its cells that are right. What
+is `NOISY` is run until two of three runs agree. † marks what was reached with a setting that was made for that client
+alone.
 """
 
 from __future__ import annotations
@@ -11,7 +12,6 @@ from __future__ import annotations
 import argparse
 import json
 import tempfile
-from importlib.metadata import version
 from pathlib import Path
 
 from seawall.testing import FaultProcess
@@ -37,7 +37,7 @@ def main(arguments: list[str]) -> int:
     options = parser.parse_args(arguments)
     is_apart = is_entered("benchmarks", ["reliability", *arguments])
     clients = options.clients.split(",")
-    print(conditions(tuple(clients), arguments, "reliability"))
+    print(conditions(dict.fromkeys(CLIENTS[client].package for client in clients), arguments, "reliability"))
     if not is_apart:
         print("no namespace here: names are asked of a server on another port, by who can be told of it\n")
     found: Found = {}
@@ -54,7 +54,8 @@ def main(arguments: list[str]) -> int:
                 most = 3 if name.startswith(NOISY) else 1
                 verdict = found.setdefault(name, {})[board.client] = judged(check, board, most=most)
                 word = "--" if verdict.share is None else "ok" if verdict.share == 1 else "NO"
-                print(f"{word:3} {name:32} {board.client:14} {verdict.text}", flush=True)
+                own = "".join(f"; † {setting}" for setting in verdict.own)
+                print(f"{word:3} {name:32} {board.client:20} {verdict.text}{own}", flush=True)
     print("\n" + table(found, clients))
     if options.json:
         options.json.write_text(json.dumps(found, indent=1) + "\n")
@@ -63,18 +64,20 @@ def main(arguments: list[str]) -> int:
 
 def table(found: Found, clients: list[str]) -> str:
     """In Markdown."""
-    rows = ["| check | points | " + " | ".join(f"{client} {version(client)}" for client in clients) + " |"]
+    rows = ["| check | points | " + " | ".join(CLIENTS[client].head for client in clients) + " |"]
     rows.append("|---" * (len(clients) + 2) + "|")
-    sums, total = dict.fromkeys(clients, 0.0), 0.0
+    sums, total, marks = dict.fromkeys(clients, 0.0), 0.0, dict[str, str]()
     for name, verdicts in found.items():
         points = CHECKS[name][0]
         total += points
         cells = []
         for client in clients:
-            share = verdicts[client].share
+            share, _, own = verdicts[client]
             sums[client] += points * (share or 0)
             words: dict[float | None, str] = {None: "not run", 0: "-", 1: "yes"}
-            cells.append(words.get(share) or f"{points * (share or 0):.1f}")
+            cells.append((words.get(share) or f"{points * (share or 0):.1f}") + (" †" if own else ""))
+            marks |= {f"{name.split()[0]}: {', '.join(own)}": CLIENTS[client].title} if own else {}
         rows.append(f"| {name} | {points} | " + " | ".join(cells) + " |")
     rows.append(f"| sum | {total:g} | " + " | ".join(f"{sums[client]:.1f}" for client in clients) + " |")
+    rows += [f"\n† set for {title} alone, in {what}" for what, title in marks.items()]
     return "\n".join(rows) + "\n"

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 from seawall.testing import FaultProcess
 
+from ..clients import CLIENTS
 from ..machine import child
 
 SLACK = 0.15  # s: the machine is shared
@@ -21,10 +22,12 @@ class Verdict(NamedTuple):
     Attributes:
         share: Of the points, 0 to 1; None: could not be run.
         text: What was seen.
+        own: Settings that were made for this client alone, because the others have no words for them.
     """
 
     share: float | None
     text: str
+    own: tuple[str, ...] = ()
 
 
 class NotRun(Exception):
@@ -37,6 +40,7 @@ class Board:
     Attributes:
         is_apart: In a namespace, where port 53 can be had.
         seen: What one check leaves for the next.
+        own: What the check that runs has set for this client alone.
     """
 
     client: str
@@ -45,6 +49,7 @@ class Board:
     is_apart: bool
     keys: int = 0
     seen: dict[str, Any] = field(default_factory=dict)
+    own: dict[str, None] = field(default_factory=dict)
 
     def key(self) -> str:
         """One of its own."""
@@ -64,6 +69,8 @@ class Board:
     def run(self, check: str, job: dict[str, Any], *, patience: float = 120, **setup: Any) -> Any:
         """What the client's process saw. Raises ValueError: it failed, or took longer than *patience*, s."""
         told = {"authority": str(self.authority)} | setup
+        if CLIENTS[self.client].package == "seawall":
+            self.own |= dict.fromkeys(setup.get("own", ())) | ({"bulkhead": None} if "bulkhead" in setup else {})
         module = "benchmarks.reliability.child"
         output = child(module, check, self.client, json.dumps(job), json.dumps(told), seconds=patience)
         return json.loads(output.splitlines()[-1])
@@ -84,6 +91,11 @@ def passed(ok: bool, text: str) -> Verdict:
     return Verdict(float(ok), text)
 
 
+def part(good: int, all_: int, text: str) -> Verdict:
+    """The share of cells that are right."""
+    return Verdict(good / all_, text)
+
+
 def is_error(end: dict[str, Any]) -> bool:
     """Whether a call, as `child.one` tells of it, ended in an error: it has no status, and it did end."""
     return not end["end"].isdigit() and end["end"] != "no end"
@@ -92,12 +104,13 @@ def is_error(end: dict[str, Any]) -> bool:
 def judged(check: Check, board: Board, *, most: int = 1) -> Verdict:
     """What most of so many runs say; the median's, as it passes or it doesn't."""
     found: list[Verdict] = []
+    board.own.clear()
     while True:
         try:
-            found.append(check(board))
+            found.append(check(board)._replace(own=tuple(board.own)))
         except NotRun as why:
             return Verdict(None, str(why))
         except (ValueError, OSError, subprocess.SubprocessError) as error:
-            found.append(Verdict(0, str(error)[-200:]))
+            found.append(Verdict(0, str(error)[-200:], tuple(board.own)))
         if sum(each.share == found[-1].share for each in found) > most // 2:
             return found[-1]

@@ -180,10 +180,10 @@ async def cancels(setup: Setup, name: str, job: dict[str, Any]) -> Any:
         del found["threads"]  # of a pool: they may stay
         return found
 
-    async with CLIENTS[name](setup) as ask:
+    async with CLIENTS[name].open(setup) as ask:
         await asyncio.gather(*(one(ask, "GET", job["slow"]) for _ in range(50)))
         before = await held()
-    async with CLIENTS[name](setup) as ask:
+    async with CLIENTS[name].open(setup) as ask:
         numbers = iter(range(CANCELS))
 
         async def worker() -> None:
@@ -231,7 +231,7 @@ async def restart(ask: Ask, job: dict[str, Any]) -> Any:
 
 async def closing(setup: Setup, name: str, job: dict[str, Any]) -> Any:
     """With 100 calls in flight."""
-    async with CLIENTS[name](setup) as ask:
+    async with CLIENTS[name].open(setup) as ask:
         calls = [asyncio.create_task(one(ask, "GET", job["slow"])) for _ in range(100)]
         await asyncio.sleep(0.3)
         began_at = time.monotonic()
@@ -245,7 +245,7 @@ async def herd(setup: Setup, name: str, job: dict[str, Any]) -> Any:
     urls = job["urls"]
     while batch := [urls.pop() for _ in urls[:100]]:
         async with contextlib.AsyncExitStack() as stack:
-            asks = [await stack.enter_async_context(CLIENTS[name](setup)) for _ in batch]
+            asks = [await stack.enter_async_context(CLIENTS[name].open(setup)) for _ in batch]
             await asyncio.gather(*(one(ask, "GET", url) for ask, url in zip(asks, batch, strict=True)))
 
 
@@ -256,11 +256,11 @@ async def endurance(setup: Setup, name: str, job: dict[str, Any]) -> Any:
     warnings.showwarning = lambda message, *_, **__: complaints.append(str(message))
     loop = asyncio.get_running_loop()
     loop.set_exception_handler(lambda _, context: complaints.append(context["message"]))
-    async with CLIENTS[name](setup) as ask:  # imports, and what is made once
+    async with CLIENTS[name].open(setup) as ask:  # imports, and what is made once
         await one(ask, "GET", job["urls"][0])
     await asyncio.sleep(0.2)
     before, early, number = _held(), 0.0, 0
-    async with CLIENTS[name](setup) as ask:
+    async with CLIENTS[name].open(setup) as ask:
 
         async def worker() -> None:
             nonlocal number, early
@@ -298,11 +298,11 @@ async def limited(ask: Ask, job: dict[str, Any]) -> Any:
 
 async def layers(setup: Setup, name: str, job: dict[str, Any]) -> Any:
     """A client with its layers and the same without, in turn: the median of each, one call at a time and 20."""
-    bare = {"httpx-retries": "httpx", "aiohttp-retry": "aiohttp"}.get(name, name)
+    bare = CLIENTS[name].bare or name
     off = {"deadline": None, "retry": None, "bulkhead": None, "breaker": None, "budget": None}
     async with (
-        CLIENTS[bare](Setup(authority=setup.authority, own=off)) as without,
-        CLIENTS[name](Setup(authority=setup.authority)) as ask,
+        CLIENTS[bare].open(Setup(authority=setup.authority, own=off)) as without,
+        CLIENTS[name].open(Setup(authority=setup.authority)) as ask,
     ):
         times: dict[str, list[float]] = {"without": [], "with": []}
         rates: dict[str, list[float]] = {"without": [], "with": []}
@@ -406,7 +406,7 @@ async def run(check: str, name: str, job: dict[str, Any], setup: Setup) -> Any:
     raise_descriptors()
     if check in APART:
         return await APART[check](setup, name, job)
-    async with CLIENTS[name](setup) as ask:
+    async with CLIENTS[name].open(setup) as ask:
         return await CHECKS[check](ask, job)
 
 

@@ -85,4 +85,4 @@ def each_kind(boards: list[Board], origins: int) -> Iterator[str]:
         for board in boards:
             verdict = judged(check, board, most=3)
             kept = "kept" if is_kept else "new connections"
-            yield f"{'ok' if verdict.share else 'NO':3} {board.client:14} {kept:16} {verdict.text}"
+            yield f"{'ok' if verdict.share else 'NO':3} {board.client:20} {kept:16} {verdict.text}"

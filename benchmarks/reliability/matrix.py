@@ -1,9 +1,17 @@
-"""A: the matrix of ``python -m benchmarks faults``, by its phases; and HTTP/2 that refuses and is asked again."""
+"""
+A: the matrix of ``python -m benchmarks faults``, by its phases; and HTTP/2 that refuses and is asked again.
+
+One rule for all of it: the share of cells that are right.
+"""
 
 from __future__ import annotations
 
-from ..faults import WITHOUT_HTTP2, Cell, matrix
-from .board import Board, Check, Verdict, passed
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from ..clients import CLIENTS
+from ..faults import Cell, matrix
+from .board import Board, Check, Verdict, part
 
 REFUSED = ("h2_refused,ok", "h2_goaway,ok", "h2_rst:13,ok")
 AT_ONCE = 100
@@ -17,42 +25,40 @@ def _cells(board: Board) -> list[Cell]:
     return cells
 
 
-def _wrong(cells: list[Cell]) -> str:
-    wrong = [cell for cell in cells if cell.wrong]
-    text = f"{len(cells) - len(wrong)} of {len(cells)}"
-    return text + "".join(f"; {cell.how} {cell.method}: {cell.wrong[0]}" for cell in wrong[:3])
+def _share(cells: list[Cell], others: Mapping[str, str] = MappingProxyType({})) -> Verdict:
+    """Of the cells that are right, and of *others*, by what they are: what is wrong with each, or nothing."""
+    wrong = [f"{cell.how} {cell.method}: {cell.wrong[0]}" for cell in cells if cell.wrong]
+    wrong += [f"{what}: {why}" for what, why in others.items() if why]
+    count = len(cells) + len(others)
+    return part(count - len(wrong), count, "; ".join([f"{count - len(wrong)} of {count}", *wrong[:3]]))
 
 
 def single_faults(board: Board) -> Verdict:
-    """The share of cells that are right, but for A2's and A3's."""
-    cells = [cell for cell in _cells(board) if cell.phase not in ("reuse", "h2")]
-    return Verdict(sum(not cell.wrong for cell in cells) / len(cells), _wrong(cells))
+    """All but A2's and A3's."""
+    return _share([cell for cell in _cells(board) if cell.phase not in ("reuse", "h2")])
 
 
 def reuse(board: Board) -> Verdict:
-    """What befalls a connection after an answer: all cells are right."""
-    cells = [cell for cell in _cells(board) if cell.phase == "reuse"]
-    return passed(not any(cell.wrong for cell in cells), _wrong(cells))
+    """What befalls a connection after an answer."""
+    return _share([cell for cell in _cells(board) if cell.phase == "reuse"])
 
 
 def http2(board: Board) -> Verdict:
-    """All its cells are right; what was refused is asked again, POST too; 100 at once on a stream at a time."""
-    if board.client in WITHOUT_HTTP2:
-        return passed(False, "has none")
+    """Its cells; and what was refused is asked again, POST too (6); and 100 at once on a stream at a time (1)."""
+    if not CLIENTS[board.client].has_http2:
+        return part(0, 1, "has none")
     cells = [cell for cell in _cells(board) if cell.phase == "h2"]
-    base, wrong = board.server.ports["h2"], list[str]()
+    base, others = board.server.ports["h2"], dict[str, str]()
     for script in REFUSED:
         for method in ("GET", "POST"):
             url = f"{base}/x/{script}?key={board.key()}"
             (end,) = board.run("each", {"calls": [(method, url, {"body": "order"})]}, http2=True)
-            if end["end"] != "200":
-                wrong.append(f"{script} {method}: {end['end']}")
+            others[f"{script} {method}"] = "" if end["end"] == "200" else end["end"]
     one = board.server.listen("h2_streams:1", name=board.key())
     job = {"url": f"{one}/x/ok", "calls": AT_ONCE, "cancel": False}
     ends = board.run("burst", job, http2=True, timeout=10.0, deadline=20.0)
-    if ends != {"200": AT_ONCE}:
-        wrong.append(f"one stream at a time: {ends}")
-    return passed(not wrong and not any(cell.wrong for cell in cells), "; ".join([_wrong(cells), *wrong]))
+    others["one stream at a time"] = "" if ends == {"200": AT_ONCE} else str(ends)
+    return _share(cells, others)
 
 
 CHECKS: dict[str, tuple[float, Check]] = {

@@ -7,9 +7,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+from ..clients import CLIENTS
 from ..dns import servers
 from ..dns_server import FIRST, SECOND, tell
-from ..faults import UNTOLD
 from ..namespace import PORT
 from .board import SLACK, Board, Check, NotRun, Verdict, passed
 from .child import DEADLINE, quantile
@@ -47,7 +47,7 @@ class Names:
 
 @contextmanager
 def served(board: Board) -> Iterator[Names]:
-    if not board.is_apart and board.client in UNTOLD:
+    if not board.is_apart and not CLIENTS[board.client].is_told:
         raise NotRun("can't be pointed at a DNS server, and here is no port 53")
     with servers(PORT if board.is_apart else 0) as found:
         yield Names(board, *found)
