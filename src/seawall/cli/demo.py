@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from .load import DEADLINE, PATIENCE, TIMEOUT
+from .load import CLIENTS, PATIENCE, TIMEOUT
 
 __all__ = ["run"]
 
@@ -29,6 +30,9 @@ HOSTS = {
     "two-addresses": "the first of them is dead",
     "silent-dns": "its name server never answers",
 }
+MISSING = "not installed, so not shown: pip install aiohttp"
+WIDE = 100  # characters that the whole table takes
+BEYOND_HELP = ("slow", "dripping")
 BASELINE_SECONDS = 3.0
 NOISE = 0.01  # s; a p99 below it says more about the machine's other users than about the client
 Result = dict[str, Any]
@@ -36,7 +40,7 @@ Result = dict[str, Any]
 
 def run(*, seconds: float, rate: float, path: Path | None) -> int:
     """Exit status: 0 if seawall kept the healthy host whole."""
-    console = Console()
+    console = Console() if sys.stdout.isatty() else Console(width=WIDE)
     if path is not None:
         try:
             path.touch()
@@ -46,41 +50,46 @@ def run(*, seconds: float, rate: float, path: Path | None) -> int:
     console.print(f"\n[bold]Six hosts on loopback, {rate:g} calls/s for {seconds:g} s, half of them to the first:[/]")
     for host, what in HOSTS.items():
         console.print(f"  {host:15}[dim]{what}[/]")
+    console.print(f"\n[bold]The same load through each of these, with timeouts of {TIMEOUT:g} s:[/]")
+    known = {title: client for title, client in CLIENTS.items() if find_spec(client.package)}
+    for title, client in CLIENTS.items():
+        console.print(f"  {title:22}[dim]{client.settings if title in known else MISSING}[/]", highlight=False)
     console.print(
-        f"\nhttpx    [dim]httpx.AsyncClient(timeout={TIMEOUT:g})[/]\n"
-        f"seawall  [dim]seawall.Client(timeout={TIMEOUT:g}, deadline={DEADLINE:g}, dns=...)[/]\n\n"
-        "[dim]httpx gets addresses, for it can't be pointed at a DNS server: it is spared the\n"
-        "dead address and the silent name server.[/]\n"
+        "\n[dim]httpx gets addresses, because it can't be pointed at a DNS server: it is spared\n"
+        "the dead address and the silent name server.[/]\n"
     )
     with _upstreams() as (ports, nameserver):
 
-        def load(client: str, title: str, hosts: list[str], length: float) -> Result:
+        def load(title: str, hosts: list[str], length: float, text: str) -> Result:
+            is_told = known[title].is_told
             urls = {
-                host: f"http://127.0.0.1:{ports[host]}/" if client == "httpx" else f"http://{host}.test:{ports[host]}/"
+                host: f"http://{host}.test:{ports[host]}/" if is_told else f"http://127.0.0.1:{ports[host]}/"
                 for host in hosts
+                if is_told or host != "silent-dns"
             }
             with Live(console=console, refresh_per_second=8, transient=True) as live:
-                return _load(
-                    client, urls, nameserver, length, rate, lambda line: live.update(_view(title, line, length))
-                )
+                return _load(title, urls, nameserver, length, rate, lambda line: live.update(_view(text, line, length)))
 
-        bare = load("httpx", "httpx", [host for host in HOSTS if host != "silent-dns"], seconds)
-        console.print(_table("bare httpx", bare), "")
-        baseline = load("seawall", "seawall, nobody in trouble", ["healthy"], min(BASELINE_SECONDS, seconds))
-        ours = load("seawall", "seawall", list(HOSTS), seconds)
-        console.print(_table("seawall", ours), "")
+        found: dict[str, Result] = {}
+        for title in known:
+            found[title] = load(title, list(HOSTS), seconds, title)
+            console.print(_sentence(title, found[title]), highlight=False)
+        baseline = load("seawall", ["healthy"], min(BASELINE_SECONDS, seconds), "seawall, nobody in trouble")
+    console.print(
+        f"With nobody in trouble, the healthy host's p99 through seawall is {_p99(baseline)}.\n", highlight=False
+    )
+    console.print(_table(found, width=console.width))
+    ours = found["seawall"]
     limit = max(2 * baseline["hosts"]["healthy"]["p99"], NOISE)
     healthy = ours["hosts"]["healthy"]
     is_good = _share(healthy) >= 0.999 and healthy["p99"] <= limit
-    for sentence in _sentences(bare, ours, baseline):
-        console.print(sentence, highlight=False)
     if not is_good:
         console.print(
             f"\n[red]seawall did not keep the healthy host whole: {_share(healthy):.2%} ok (99.9 % asked), "
             f"p99 {_ms(healthy['p99'])} (at most {_ms(limit)} asked).[/]"
         )
     if path is not None:
-        path.write_text(json.dumps({"httpx": bare, "seawall": ours, "baseline": baseline, "ok": is_good}, indent=1))
+        path.write_text(json.dumps(found | {"baseline": baseline, "ok": is_good}, indent=1))
     return 0 if is_good else 1
 
 
@@ -131,64 +140,53 @@ def _view(title: str, line: Result, seconds: float) -> Table:
         failed, waiting = ended - ok, started - ended
         view.add_row(
             Text.assemble(
-                f"  {host:14}", (f"{ok:6} ok", "green"), (f"{failed:6} failed", "red"), f"{waiting:6} under way"
+                f"  {host:14}", (f"{ok:6} ok", "green"), (f"{failed:6} failed", "red"), f"{waiting:6} in flight"
             )
         )
     return view
 
 
-def _table(title: str, result: Result) -> Table:
-    table = Table(
-        title=title,
-        box=SIMPLE_HEAD,
-        padding=(0, 1, 0, 0),
-        pad_edge=False,
-        title_justify="left",
-        title_style="bold",
-        header_style="bold",
-    )
-    for name in ("host", "calls", "ok", "p50", "p99", "attempts\n/call", "failed most with"):
-        table.add_column(name, justify="left" if name in ("host", "failed most with") else "right", no_wrap=True)
-    for host, row in result["hosts"].items():
-        share = _share(row)
-        colour = "green" if share >= 0.999 else "yellow" if share >= 0.9 else "red"
-        failure = max(row["errors"].items(), key=lambda item: item[1], default=("", 0))
-        table.add_row(
-            host,
-            str(row["calls"]),
-            f"[{colour}]{share:.1%}[/]",
-            _ms(row["p50"]),
-            _ms(row["p99"]),
-            f"{row['attempts'] / max(1, row['calls']):.2f}",
-            f"{failure[0]} {failure[1]}" if failure[1] else "",
+def _table(found: dict[str, Result], *, width: int) -> Table:
+    """What each client made of each host, and which error came most where there is room for it."""
+    table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, header_style="bold")
+    names = ["host", "client", "ok", "p50", "p99", "attempts\n/call", "failed most with"]
+    for name in names if width >= WIDE else names[:-1]:
+        table.add_column(
+            name, justify="left" if name in ("host", "client", "failed most with") else "right", no_wrap=True
         )
-    lag = result["lag"]
-    table.caption = f"event loop: p99 {_ms(lag['p99'])} late, {_ms(lag['max'])} at most"
-    table.caption_justify = "left"
+    rows: list[tuple[str, str, list[str]]] = []
+    for host in HOSTS:
+        for title, result in found.items():
+            if row := result["hosts"].get(host):
+                attempts = f"{row['attempts'] / max(1, row['calls']):.2f}"
+                share = f"[{_colour(row)}]{_share(row):.1%}[/]"
+                failure = max(row["errors"], key=row["errors"].__getitem__, default="")
+                rows.append((host, title, [share, _ms(row["p50"]), _ms(row["p99"]), attempts, failure]))
+    for title, result in found.items():
+        rows.append(("loop is late", title, ["", "", _ms(result["lag"]["p99"]), "", ""]))
+    before = ""
+    for host, title, cells in rows:
+        table.add_row("" if host == before else host, title, *cells[: len(table.columns) - 2])
+        before = host
     return table
 
 
-def _sentences(bare: Result, ours: Result, baseline: Result) -> list[str]:
-    theirs, mine = bare["hosts"]["healthy"], ours["hosts"]["healthy"]
-    flaky, before = ours["hosts"]["flaky"], bare["hosts"]["flaky"]
-    if _share(theirs) < 0.99:
-        first = (
-            "Through httpx, the hosts that hang took the connections that all hosts share: of the calls to the healthy "
-            f"host {1 - _share(theirs):.0%} failed, and its p99 was {_ms(theirs['p99'])}."
-        )
-    else:
-        first = (
-            "Through httpx, the hosts that hang did not take all of the shared connections in so short a time: "
-            f"{_share(theirs):.1%} of the calls to the healthy host were good, with a p99 of {_ms(theirs['p99'])}."
-        )
-    return [
-        first,
-        f"Through seawall each host has permits of its own: {_share(mine):.2%} of them were good, with "
-        f"a p99 of {_ms(mine['p99'])}; it is {_ms(baseline['hosts']['healthy']['p99'])} when nobody is in trouble.",
-        f"Retries, where safe and within a budget, made {_share(flaky):.1%} of the flaky host's calls good "
-        f"({_share(before):.1%} through httpx) at {flaky['attempts'] / max(1, flaky['calls']):.2f} attempts a call; "
-        "breakers left alone what was beyond help.",
-    ]
+def _colour(row: Result) -> str:
+    return "green" if _share(row) >= 0.999 else "yellow" if _share(row) >= 0.9 else "red"
+
+
+def _sentence(title: str, result: Result) -> str:
+    healthy, flaky = result["hosts"]["healthy"], result["hosts"]["flaky"]
+    vain = [row for host, row in result["hosts"].items() if host in BEYOND_HELP]
+    attempts, calls = (sum(row[name] for row in vain) for name in ("attempts", "calls"))
+    return (
+        f"[bold]{title}[/]: {_share(healthy):.1%} of the calls to the healthy host were good, p99 {_p99(result)}; "
+        f"to the flaky one {_share(flaky):.1%}. {calls} calls to hosts beyond help made {attempts} attempts."
+    )
+
+
+def _p99(result: Result) -> str:
+    return _ms(result["hosts"]["healthy"]["p99"])
 
 
 def _share(row: Result) -> float:

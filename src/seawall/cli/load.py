@@ -12,17 +12,19 @@ import json
 import logging
 import random
 import sys
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Any, NamedTuple, TypeAlias
 
 import httpx
 
 from .. import DNS, Client
 
-__all__ = ["PATIENCE", "TIMEOUT"]
+__all__ = ["CLIENTS", "DEADLINE", "PATIENCE", "TIMEOUT", "WIDE"]
 
-TIMEOUT = 2.0  # s; httpx's timeouts, for both clients
-DEADLINE = 4.0  # s; seawall's
+TIMEOUT = 2.0  # s; connect, read, write and pool, for all clients
+DEADLINE = 4.0  # s for a call, for all but bare httpx, which knows none
+WIDE = 1000  # connections of a client that an expert has set
 WARM = 20  # calls that don't count: imports, caches, the first connection
 PATIENCE = 4.5  # s that calls get to end once the load is over
 
@@ -37,9 +39,11 @@ class Tally:
         self.times: list[float] = []
         self.errors: dict[str, int] = {}
 
-    def end(self, outcome: str, elapsed: float, attempts: int) -> None:
+    def attempted(self, count: int) -> None:
+        self.attempts += count
+
+    def end(self, outcome: str, elapsed: float) -> None:
         self.times.append(elapsed)
-        self.attempts += attempts
         if outcome == "ok":
             self.ok += 1
         else:
@@ -66,10 +70,104 @@ async def lag(samples: list[float]) -> None:
         samples.append(loop.time() - due)
 
 
-def make_client(name: str, nameserver: str) -> httpx.AsyncClient:
-    if name == "httpx":
-        return httpx.AsyncClient(timeout=TIMEOUT)
-    return Client(timeout=TIMEOUT, deadline=DEADLINE, dns=DNS(nameservers=(nameserver,)))
+Get: TypeAlias = Callable[[str, Callable[[int], None]], Awaitable[int]]
+"""The status of a URL; what it is given is told of attempts as they are made, or of how many were."""
+
+
+@asynccontextmanager
+async def bare_httpx(_: str) -> AsyncIterator[Get]:
+    async with httpx.AsyncClient(timeout=TIMEOUT) as client:
+
+        async def get(url: str, attempted: Callable[[int], None]) -> int:
+            attempted(1)
+            return (await client.get(url)).status_code
+
+        yield get
+
+
+@asynccontextmanager
+async def tuned_httpx(_: str) -> AsyncIterator[Get]:
+    limits = httpx.Limits(max_connections=WIDE, max_keepalive_connections=WIDE)
+    async with httpx.AsyncClient(timeout=TIMEOUT, limits=limits) as client:
+
+        async def get(url: str, attempted: Callable[[int], None]) -> int:
+            attempted(1)
+            async with asyncio.timeout(DEADLINE):
+                return (await client.get(url)).status_code
+
+        yield get
+
+
+@asynccontextmanager
+async def retrying_aiohttp(nameserver: str) -> AsyncIterator[Get]:
+    import aiohttp
+
+    from .retried import Answer, retried
+
+    connector = aiohttp.TCPConnector(limit=WIDE, resolver=aiohttp.AsyncResolver(nameservers=[nameserver]))
+    timeout = aiohttp.ClientTimeout(total=None, connect=TIMEOUT, sock_connect=TIMEOUT, sock_read=TIMEOUT)
+    async with aiohttp.ClientSession(connector=connector, timeout=timeout) as session:
+
+        async def get(url: str, attempted: Callable[[int], None]) -> int:
+            async def attempt() -> Answer:
+                attempted(1)
+                async with session.get(url) as response:
+                    return Answer(response.status, await response.read(), response.headers.get("retry-after"))
+
+            return (await retried(attempt, may_repeat=True, deadline=DEADLINE)).status
+
+        yield get
+
+
+@asynccontextmanager
+async def seawall_client(nameserver: str) -> AsyncIterator[Get]:
+    async with Client(timeout=TIMEOUT, deadline=DEADLINE, dns=DNS(nameservers=(nameserver,))) as client:
+
+        async def get(url: str, attempted: Callable[[int], None]) -> int:
+            try:
+                response = await client.get(url)
+            except httpx.HTTPError as error:
+                attempted(len(getattr(error, "attempts", "1")))
+                raise
+            attempted(len(response.extensions["seawall"]))
+            return response.status_code
+
+        yield get
+
+
+class Known(NamedTuple):
+    """
+    A client that the demo shows.
+
+    Attributes:
+        open: With the DNS server's address, where it can be told of one.
+        settings: As they are shown.
+        package: That it needs.
+        is_told: Whether it can be pointed at a DNS server; else it gets addresses.
+    """
+
+    open: Callable[[str], AbstractAsyncContextManager[Get]]
+    settings: str
+    package: str
+    is_told: bool
+
+
+CLIENTS = {
+    "httpx": Known(bare_httpx, "as it comes", "httpx", is_told=False),
+    "httpx tuned": Known(
+        tuned_httpx,
+        f"limits of {WIDE:,}, asyncio.timeout({DEADLINE:g}) around each call",
+        "httpx",
+        is_told=False,
+    ),
+    "aiohttp + own retries": Known(
+        retrying_aiohttp,
+        f"limits of {WIDE:,}, up to 3 attempts in {DEADLINE:g} s by hand",
+        "aiohttp",
+        is_told=True,
+    ),
+    "seawall": Known(seawall_client, f"its defaults, deadline={DEADLINE:g}, dns=...", "seawall", is_told=True),
+}
 
 
 async def run(client_name: str, urls: Mapping[str, str], nameserver: str, *, seconds: float, rate: float) -> None:
@@ -80,25 +178,23 @@ async def run(client_name: str, urls: Mapping[str, str], nameserver: str, *, sec
     running: set[asyncio.Task[None]] = set()
     rng = random.Random(3)
 
-    async with make_client(client_name, nameserver) as client:
+    async with CLIENTS[client_name].open(nameserver) as get:
 
         async def call(host: str) -> None:
             tally = tallies[host]
             tally.started += 1
             started_at = loop.time()
-            outcome, attempts = "cancelled", 1
+            outcome = "cancelled"
             try:
-                response = await client.get(urls[host])
-                outcome = "ok" if response.status_code < 400 else str(response.status_code)
-                attempts = len(response.extensions.get("seawall", "1"))
-            except httpx.HTTPError as error:
+                status = await get(urls[host], tally.attempted)
+                outcome = "ok" if status < 400 else str(status)
+            except Exception as error:  # noqa: BLE001 - each client has classes of its own
                 outcome = type(error).__name__
-                attempts = len(getattr(error, "attempts", "1"))
             finally:
-                tally.end(outcome, loop.time() - started_at, attempts)
+                tally.end(outcome, loop.time() - started_at)
 
         for _ in range(WARM):
-            await client.get(next(iter(urls.values())))
+            await get(next(iter(urls.values())), lambda count: None)
         watch = asyncio.create_task(lag(samples))
         begin, number, told = loop.time(), 0, 0.0
         hosts = list(urls)
