@@ -15,20 +15,32 @@ from pathlib import Path
 import httpx
 import pytest
 import respx
+import tenacity
 from benchmarks.faults import cells
 from urllib3.util import Retry
 
+import seawall
+from seawall.testing import FaultServer
 from tests.docs.tables import PAGES, written
 
 ROOT = Path(__file__).parents[2]
 SOURCES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
-EXAMPLES = [
-    pytest.param(textwrap.dedent(code), id=f"{path.relative_to(ROOT)}:{text[: match.start()].count(chr(10)) + 1}")
-    for path in SOURCES
-    for text in [path.read_text()]
-    for match in re.finditer(r"```python\n(.*?)```", text, re.S)
-    for code in [match[1]]
-]
+TUTORIALS = sorted((ROOT / "docs/tutorial").rglob("*.md"))
+
+
+def examples(*paths):
+    """Each block of Python, by its page and line."""
+    return [
+        pytest.param(
+            textwrap.dedent(match[1]), id=f"{path.relative_to(ROOT)}:{text[: match.start()].count(chr(10)) + 1}"
+        )
+        for path in paths
+        for text in [path.read_text()]
+        for match in re.finditer(r"```python\n(.*?)```", text, re.S)
+    ]
+
+
+EXAMPLES = examples(*(path for path in SOURCES if path not in TUTORIALS))
 
 
 def is_test(example) -> bool:
@@ -43,6 +55,18 @@ def test_example_of_a_test(tmp_path, code):
     done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
     assert done.returncode == 0, done.stdout
     assert "passed" in done.stdout
+
+
+@pytest.mark.parametrize("code", examples(*TUTORIALS))
+def test_step_of_a_tutorial(tmp_path, code):
+    """
+    As its reader runs it: a file of its own, without network, mocks or awaits at the top. It prints something, and
+    complains of nothing.
+    """
+    (tmp_path / "step.py").write_text(code)
+    done = subprocess.run([sys.executable, "step.py"], capture_output=True, text=True, cwd=tmp_path, timeout=30)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout
 
 
 @pytest.mark.anyio
@@ -88,6 +112,19 @@ def test_each_argument_of_urllib3_is_in_the_table():
     page = (ROOT / "docs/howto/urllib3.md").read_text()
     for name in inspect.signature(Retry.__init__).parameters:
         assert name == "self" or f"`{name}`" in page, name
+
+
+@pytest.mark.anyio
+async def test_readme_says_what_a_get_and_a_post_become():
+    """The histories in its comments are those of these calls, but for the numbers that chance makes."""
+    at_once = seawall.Retry(wait=tenacity.wait_none())
+    async with FaultServer() as server, seawall.Client(retry=at_once) as client:
+        got = await client.get(server.script("get", "503", "reset:body", "ok"))
+        posted = await client.post(server.script("post", "503", "ok"), json={"id": 1})
+    said = re.findall(r"# (\d attempts? in .*)", (ROOT / "README.md").read_text())
+    found = [str(response.extensions["seawall"]) for response in (got, posted)]
+    said, found = ([re.sub(r"(in|left) [\d.]+", r"\1 ?", text) for text in texts] for texts in (said, found))
+    assert said == found
 
 
 def test_readme_counts_the_faults():
