@@ -76,9 +76,10 @@ def main(arguments: list[str]) -> int:
         for (load, client), job in jobs.items():
             try:
                 found[load, client] = job.result()
+                print(f"{client}, {WORDS[load.kind]}: {found[load, client]:,.1f}", flush=True)
             except ValueError as error:
                 print(f"{client}, {WORDS[load.kind]}: failed: {error}")
-    print(f"thousands of instructions per request, {options.in_flight} in flight, ", end="")
+    print(f"\nthousands of instructions per request, {options.in_flight} in flight, ", end="")
     print(f"{options.many:,} requests less {options.few:,}\n\n{table(loads, clients, found)}")
     if options.json:
         cells = [{"client": client, **asdict(load), "thousands": each} for (load, client), each in found.items()]

@@ -9,8 +9,13 @@ from pathlib import Path
 
 import pytest
 from benchmarks import instructions
+from benchmarks.clients import CLIENTS
+from benchmarks.faults import Cell
 from benchmarks.load import KINDS, WORDS, Calls
 from benchmarks.peers import usual_loads
+from benchmarks.reliability import table
+from benchmarks.reliability.board import Board, Verdict
+from benchmarks.reliability.matrix import reuse, single_faults
 
 ROOT = Path(__file__).parents[2]
 
@@ -87,3 +92,28 @@ def test_reliability(tmp_path):
     assert "| C8 one-shot body | 1 | yes |" in done.stdout
     assert "| sum | 1 | 1.0 |" in done.stdout
     assert json.loads(found.read_text())["C8 one-shot body"]["seawall"][0] == 1.0
+
+
+@pytest.mark.parametrize(("check", "phase"), [(single_faults, "headers"), (reuse, "reuse")])
+def test_the_matrix_gives_the_share_of_right_cells(check, phase):
+    """In each of its checks, by the same rule: half of the cells are right, so half of the points are had."""
+    cells = [Cell("hang", phase, "", "I/N", "GET", "seawall", wrong=wrong) for wrong in ([], ["hangs"])]
+    others = [Cell("hang", "tls", "", "I/N", "GET", "seawall")] if phase == "reuse" else []
+    board = Board("seawall", None, Path(), is_apart=False, seen={"cells": cells + others})
+    assert check(board).share == 0.5
+
+
+def test_what_is_set_for_one_client_alone_is_marked():
+    """In the cell, and below the table."""
+    found = {"G1 bomb": {"httpx": Verdict(0, ""), "seawall": Verdict(1, "", ("max_response_size",))}}
+    text = table(found, ["httpx", "seawall"])
+    assert "| G1 bomb | 2 | - | yes † |" in text
+    assert "† set for seawall alone, in G1: max_response_size" in text
+
+
+def test_tuned_clients_stand_beside_those_that_come_untuned():
+    """Both, under names that say so, are on the board unless asked otherwise."""
+    titles = [client.title for client in CLIENTS.values()]
+    assert ["httpx", "httpx tuned", "aiohttp", "aiohttp + own retries"] == [
+        title for title in titles if title.split()[0] in ("httpx", "aiohttp")
+    ]

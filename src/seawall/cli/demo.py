@@ -31,7 +31,7 @@ HOSTS = {
     "silent-dns": "its name server never answers",
 }
 MISSING = "not installed, so not shown: pip install aiohttp"
-WIDE = 100  # characters that the whole table takes
+WIDE = 104  # characters that the whole table takes
 BEYOND_HELP = ("slow", "dripping")
 BASELINE_SECONDS = 3.0
 NOISE = 0.01  # s; a p99 below it says more about the machine's other users than about the client
@@ -149,7 +149,7 @@ def _view(title: str, line: Result, seconds: float) -> Table:
 def _table(found: dict[str, Result], *, width: int) -> Table:
     """What each client made of each host, and which error came most where there is room for it."""
     table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, header_style="bold")
-    names = ["host", "client", "ok", "p50", "p99", "attempts\n/call", "failed most with"]
+    names = ["host", "client", "ok", "p50", "p99", "attempts/call", "failed most with"]
     for name in names if width >= WIDE else names[:-1]:
         table.add_column(
             name, justify="left" if name in ("host", "client", "failed most with") else "right", no_wrap=True
@@ -162,8 +162,6 @@ def _table(found: dict[str, Result], *, width: int) -> Table:
                 share = f"[{_colour(row)}]{_share(row):.1%}[/]"
                 failure = max(row["errors"], key=row["errors"].__getitem__, default="")
                 rows.append((host, title, [share, _ms(row["p50"]), _ms(row["p99"]), attempts, failure]))
-    for title, result in found.items():
-        rows.append(("loop is late", title, ["", "", _ms(result["lag"]["p99"]), "", ""]))
     before = ""
     for host, title, cells in rows:
         table.add_row("" if host == before else host, title, *cells[: len(table.columns) - 2])
@@ -181,7 +179,8 @@ def _sentence(title: str, result: Result) -> str:
     attempts, calls = (sum(row[name] for row in vain) for name in ("attempts", "calls"))
     return (
         f"[bold]{title}[/]: {_share(healthy):.1%} of the calls to the healthy host were good, p99 {_p99(result)}; "
-        f"to the flaky one {_share(flaky):.1%}. {calls} calls to hosts beyond help made {attempts} attempts."
+        f"to the flaky one {_share(flaky):.1%}. {calls} calls to hosts beyond help made {attempts} attempts. "
+        f"The event loop was {_ms(result['lag']['p99'])} late at p99."
     )
 
 
