@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 from benchmarks import instructions
-from benchmarks.clients import CLIENTS
 from benchmarks.faults import Cell
 from benchmarks.load import KINDS, WORDS, Calls
 from benchmarks.peers import usual_loads
@@ -109,11 +108,3 @@ def test_what_is_set_for_one_client_alone_is_marked():
     text = table(found, ["httpx", "seawall"])
     assert "| G1 bomb | 2 | - | yes † |" in text
     assert "† set for seawall alone, in G1: max_response_size" in text
-
-
-def test_tuned_clients_stand_beside_those_that_come_untuned():
-    """Both, under names that say so, are on the board unless asked otherwise."""
-    titles = [client.title for client in CLIENTS.values()]
-    assert ["httpx", "httpx tuned", "aiohttp", "aiohttp + own retries"] == [
-        title for title in titles if title.split()[0] in ("httpx", "aiohttp")
-    ]
