@@ -283,6 +283,36 @@ async def test_end_of_the_connection_ends_the_upload(start):
             assert client.stats().connections == 0
 
 
+@pytest.mark.parametrize("size", [10, 50 * MB])
+async def test_body_is_not_sent_again_before_the_last_upload_is_over(start, size):
+    """A retry reads the caller's source only once the attempt before has let go of it."""
+    in_use = 0
+
+    async def handler(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        await reader.readexactly(5)
+        writer.write(b"HTTP/1.1 503 X\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+
+    async def parts() -> AsyncIterator[bytes]:
+        nonlocal in_use
+        in_use += 1
+        assert in_use == 1
+        try:
+            yield b"x" * size  # the large one isn't taken, so the source isn't asked again
+            await asyncio.get_running_loop().create_future()
+        finally:
+            try:
+                for _ in range(1000):
+                    await asyncio.sleep(0)
+            finally:  # it may be cancelled meanwhile
+                in_use -= 1
+
+    url, client = await start(handler, retry=seawall.Retry(throttled_backoff=0.0))
+    async with client:
+        response = await client.put(url, content=seawall.replayable(parts))
+        assert (response.status_code, len(response.extensions["seawall"]), in_use) == (503, 3, 0)
+
+
 async def test_silence_after_the_head_is_no_read_timeout_while_the_body_is_sent(start):
     """The server may well wait for the rest; once that is sent, the read timeout counts."""
     go_on = asyncio.Event()

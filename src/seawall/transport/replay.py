@@ -9,6 +9,7 @@ to come. Nothing of the caller's is written to: what is known of a body is kept 
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 import weakref
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator
@@ -39,8 +40,9 @@ class _Replayable:
             raise TypeError(f"replayable: the function must return a new iterator each time, not {parts!r} again")
         self._last = parts
         if isinstance(parts, AsyncIterable):
-            async for part in parts:
-                yield part
+            async with _closing(aiter(parts)) as parts_once:
+                async for part in parts_once:
+                    yield part
         else:
             for part in parts:
                 yield part
@@ -60,6 +62,16 @@ def replayable(factory: Callable[[], Parts]) -> AsyncIterable[bytes]:
     if not callable(factory):
         raise TypeError(f"replayable takes a function that returns the parts anew, not {factory!r}")
     return _Replayable(factory)
+
+
+@contextlib.asynccontextmanager
+async def _closing(parts: AsyncIterator[bytes]) -> AsyncIterator[AsyncIterator[bytes]]:
+    """Close it now, if it can be closed, and not when the collector comes."""
+    try:
+        yield parts
+    finally:
+        if (close := getattr(parts, "aclose", None)) is not None:
+            await close()
 
 
 class _Past:
@@ -121,14 +133,17 @@ class RequestBody(httpx.AsyncByteStream):
                 await _result(self._source.seek(past.begins_at))
             past.is_begun = self._source_past.is_begun = True
             size = 0
-            async for part in self._stream:
-                turn.is_busy = False
-                size += len(part)
-                self.sent()
-                yield part
-                if self._is_file and self._source_past.turn is not turn:
-                    raise BodySpent("the file that is its body was begun anew by another request")
-                turn.is_busy = True
+            # Not by way of httpx, which would leave it open: the next attempt must not read it beside this one.
+            stream = self._source if isinstance(self._source, _Replayable) else self._stream
+            async with _closing(aiter(stream)) as parts:
+                async for part in parts:
+                    turn.is_busy = False
+                    size += len(part)
+                    self.sent()
+                    yield part
+                    if self._is_file and self._source_past.turn is not turn:
+                        raise BodySpent("the file that is its body was begun anew by another request")
+                    turn.is_busy = True
             if length is not None and size != length:
                 raise BodySpent(f"its body gave {length} bytes at first, but {size} when it was read again; {HINT}")
             past.length = size
