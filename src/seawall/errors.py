@@ -8,7 +8,6 @@ What can go wrong, on the axis "was anything sent?".
     │  ├─ BulkheadFull + PoolTimeout
     │  ├─ BreakerOpen + ConnectError
     │  ├─ OriginPaused + ConnectError
-    │  ├─ UnsupportedScheme + UnsupportedProtocol
     │  ├─ ProxyRefused + ProxyError
     │  ├─ StreamRefused + RemoteProtocolError
     │  ├─ ResolveError + ConnectError
@@ -23,6 +22,7 @@ What can go wrong, on the axis "was anything sent?".
     │        ├─ HostnameMismatch   a good certificate, of another name
     │        ├─ HandshakeError     the peer broke off, or does not speak TLS
     │        └─ HandshakeTimeout + ConnectTimeout
+    ├─ UnsupportedScheme + UnsupportedProtocol
     ├─ InvalidRequest + LocalProtocolError
     ├─ AddressRefused + ConnectError
     ├─ DeadlineExceeded + TimeoutException
@@ -149,10 +149,6 @@ class OriginPaused(Unsent):
     retry_after: float
 
 
-class UnsupportedScheme(Unsent):
-    """A URL that is neither http nor https, or has no host."""
-
-
 class ProxyRefused(Unsent):
     """
     A proxy wants other credentials (407), forbids the host (403), or answers otherwise that it won't connect.
@@ -250,6 +246,10 @@ class HandshakeError(TLSError):
 
 class HandshakeTimeout(TLSError):
     """The handshake was not done within the connect timeout."""
+
+
+class UnsupportedScheme(SeawallError):
+    """A URL that is neither http nor https, or has no host."""
 
 
 class InvalidRequest(SeawallError):

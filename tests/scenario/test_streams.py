@@ -116,6 +116,26 @@ async def test_reader_that_leaves_off_is_neutral(leave):
     assert [event.outcome for event in listener] == ["closed"]
 
 
+async def test_cancelled_reader_gives_its_permit_back_at_once():
+    """Though nobody closes the response: its iterator was what read it."""
+    listener = Listener(seawall.BodyEnded)
+    async with client(ScriptedWire(Body(b"one", 10.0)), listeners=[listener]) as c:
+        response = await c.send(c.build_request("GET", URL), stream=True)
+
+        async def use() -> None:
+            async for _ in response.stream:
+                pass
+
+        task = asyncio.create_task(use())
+        await asyncio.sleep(0.5)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        (state,) = c.stats().origins.values()
+        assert state.in_flight == 0
+        assert listener == [seawall.BodyEnded(ORIGIN, 1, 0.5, "closed", "")]
+        await response.aclose()
+
+
 async def test_listeners_are_told_how_a_body_ended():
     """Once per streamed response, not of buffered ones: complete, or the class and text of what cut it, and when."""
     listener = Listener(seawall.Attempt, seawall.BodyEnded, seawall.CallEnded)

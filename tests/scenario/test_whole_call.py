@@ -37,7 +37,11 @@ async def test_key_that_the_server_read():
         with pytest.raises(httpx.ReadTimeout) as caught:
             await c.post(URL)
     error = caught.value
-    assert outcomes(error.attempts) == ["ReadTimeout", "ConnectError", "ConnectError"]
+    assert [(attempt.outcome, attempt.phase) for attempt in error.attempts] == [
+        ("ReadTimeout", seawall.Phase.SENDING),
+        ("ConnectError", seawall.Phase.CONNECTING),
+        ("ConnectError", seawall.Phase.CONNECTING),
+    ]
     assert error.attempts.note.startswith("a retry wasn't sent: ConnectError(")
     assert error.attempts.note.endswith("; max_attempts=3 reached")
     assert isinstance(error.__cause__, httpx.ConnectError)
@@ -238,12 +242,17 @@ async def test_hop_that_cannot_be_sent():
 
 
 async def test_hop_to_a_url_that_cannot_be():
-    """Nor is a redirect to another scheme, which is refused before any layer sees it."""
+    """A redirect to another scheme: an error of its own class, which claims nothing of what was sent."""
     async with seawall.Client(mounts={"http://api.test": ScriptedWire(to("ftp://api.test/"))}) as c:
-        with pytest.raises(seawall.PartlySent) as caught:
+        with pytest.raises(seawall.UnsupportedScheme) as caught:
             await c.post(URL, follow_redirects=True)
     assert isinstance(caught.value, httpx.UnsupportedProtocol)
-    assert isinstance(caught.value.reason, seawall.UnsupportedScheme)
+
+
+@pytest.mark.parametrize("verdict", [seawall.AddressRefused, seawall.UnsupportedScheme, seawall.InvalidRequest])
+def test_verdicts_claim_nothing(verdict):
+    """What ends the same however often it is tried is no `Unsent`, and keeps its class where a redirect leads to it."""
+    assert not issubclass(verdict, seawall.Unsent)
 
 
 async def test_hop_that_timed_out_for_a_slot():
