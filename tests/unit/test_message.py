@@ -30,6 +30,8 @@ def test_head_and_body_go_out_together():
     assert message((b"Content-Length", b"2"), content=b"ok").whole.endswith(b"\r\n\r\nok")
     chunked = message((b"transfer-encoding", b"chunked"), content=b"ok").whole
     assert chunked.endswith(b"\r\n\r\n2\r\nok\r\n0\r\n\r\n")
+    empty = message((b"transfer-encoding", b"chunked"), content=b"").whole
+    assert empty.endswith(b"chunked\r\n\r\n0\r\n\r\n")  # or the next request would be its body
     held = message((b"expect", b"100-continue"), (b"content-length", b"2"), content=b"ok")
     assert held.framed.expects
 

@@ -147,11 +147,11 @@ class Message:
 
     @property
     def whole(self) -> bytes:
-        """Head and body, where that is there."""
-        content = self.content
+        """Head and body, where that is there; an empty chunked body has an end too, or the next request would be it."""
+        content, head = self.content, self.framed.head
         if not content:
-            return self.framed.head
-        return self.framed.head + (self.part(content) + self.end if self.framed.is_chunked else content)
+            return head + self.end if self.framed.is_chunked else head
+        return head + (self.part(content) + self.end if self.framed.is_chunked else content)
 
     def part(self, data: bytes) -> bytes:
         """Some of the body as it goes over the wire."""
