@@ -63,6 +63,20 @@ async def waiting(pool: Pool, origin: Origin, timeout: float | None = None) -> a
     return task
 
 
+async def test_surplus_is_given_up_in_time_where_connections_were_idle_before():
+    """The timer that was started while nobody waited is moved up once somebody does."""
+    pool = make(Slots(2))
+    await idle(pool, A)
+    await idle(pool, B)
+    used, other = pool.take(A, now()), pool.take(B, now())
+    waiter = await waiting(pool, A)
+    pool.keep(other, now())
+    await asyncio.sleep(1.1 * WARM_FOR)
+    assert waiter.done()
+    pool.cancel(A)
+    used.close()
+
+
 @pytest.mark.parametrize("expiry", [15.0, None])
 async def test_host_that_hangs_leaves_a_healthy_one_its_connection(expiry):
     """While it is used every now and then: neither taken as it lies idle, nor as its exchange ends."""

@@ -199,9 +199,9 @@ class Pool:
 
     def keep(self, connection: Connection | Multiplexed, now: float) -> None:
         """Its exchange is over: keep it for another, or close it."""
-        keep_for, by_age = connection.keep_for, self._by_age
+        keep_for, by_age, has_waiters = connection.keep_for, self._by_age, self._slots.has_waiters
         is_over = not connection.is_usable or now >= connection.ends_at or keep_for == 0
-        if not is_over and self._slots.has_waiters:
+        if not is_over and has_waiters:
             if self._slots.is_next(connection.origin):
                 if isinstance(connection, Connection):
                     if connection.rests_until <= now:
@@ -225,7 +225,7 @@ class Pool:
         if keep_for is not None and (self._expiry is None or keep_for < self._expiry):
             self._expire_early(connection, keep_for)
         by_age[connection] = now
-        if self._timer is None and (self._expiry is not None or self._slots.has_waiters):
+        if self._timer is None or has_waiters:  # then it is surplus sooner
             self._start_timer()
 
     def drop_idle(self, origin: Origin, address: Address | None = None) -> None:
