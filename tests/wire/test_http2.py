@@ -526,6 +526,50 @@ async def test_what_ends_an_upload_beside_its_answer(by_hand, end):
             assert client.stats().connections == 1
 
 
+async def test_connection_that_ends_after_a_complete_answer_ends_the_upload(client, by_hand):
+    """The answer stands, and is there at once: nobody takes the rest of the body, however long that may be waited for."""
+    has_head = asyncio.Event()
+
+    async def script(peer: Peer) -> None:
+        number = await peer.request()
+        peer.send(peer.head(number), DataFrame(number, b"ok", flags=["END_STREAM"]))
+        await has_head.wait()
+        peer.writer.close()
+
+    url = await by_hand(script)
+    async with client.stream("POST", url, content=b"x" * 3_000_000, timeout=None) as response:
+        has_head.set()
+        async with asyncio.timeout(20):
+            assert await response.aread() == b"ok"
+
+
+async def test_reading_on_while_another_task_closes_a_response_whose_upload_goes_on(client, by_hand):
+    """In one turn of the loop: the reader gives the upload the turn that it needs to end."""
+    body, has_part, both = Uploaded(), asyncio.Event(), asyncio.Event()
+
+    async def script(peer: Peer) -> None:
+        number = await peer.request()
+        peer.send(peer.head(number), DataFrame(number, b"ok", flags=["END_STREAM"]))
+        await peer.reader.read()
+
+    async def close() -> None:
+        await both.wait()
+        await response.aclose()
+
+    async def read() -> None:
+        async for _ in response.aiter_raw():
+            has_part.set()
+            await both.wait()
+
+    async with client.stream("POST", await by_hand(script), content=body) as response:
+        closer = asyncio.create_task(close())  # it waits first, and so runs first
+        reader = asyncio.create_task(read())
+        await has_part.wait()
+        both.set()
+        await asyncio.gather(closer, reader)
+    await body.is_stopped.wait()
+
+
 async def test_error_of_the_callers_body_beside_its_answer(client, by_hand):
     """Is raised by the read, and the stream is reset."""
     goes_on, is_reset = asyncio.Event(), asyncio.Event()

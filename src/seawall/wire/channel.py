@@ -160,7 +160,10 @@ class Channel(Waiting):
                 if upload is not None and not _is_over(upload):
                     upload.raise_error()
                 return
-            elif self.is_complete and not self.is_closed:
+            elif self.is_complete and self.is_closed:
+                assert upload is not None
+                await upload.stopped()  # `_wait` would return at once, and the loop have no turn to end it
+            elif self.is_complete:
                 await self._wait(None)  # for the rest of the upload
             else:
                 await self._receive()
@@ -488,7 +491,10 @@ class Channel(Waiting):
             self._wake()
 
     def fail(self, kind: type[WireError], text: str, *, is_stale: bool = False, death: object | None = None) -> None:
-        if self._failure is None and not self.is_complete:
+        if self.is_complete:
+            if self.upload is not None:
+                self.upload.stop()  # the answer stands, but nobody takes the rest of the request
+        elif self._failure is None:
             self._failure, self._is_stale, self._death = (kind, text), is_stale, death
             self._wake()
 
