@@ -65,7 +65,7 @@ class Headers(NamedTuple):
         number: The attempt's.
         is_good: It was recorded as a success, which its body may still belie.
         at: When, in seconds on the loop's clock.
-        generation: The breaker's after that; None: it is off.
+        generation: The breaker's after that; None: it heard nothing of the attempt.
     """
 
     progress: Progress
@@ -320,7 +320,7 @@ class Layers:
                 is_late = hop.timer.is_expired and not self.underway.is_closed
                 failed = True if is_late and hop.is_cut_by_fault(exchange.timeouts) else None
             took = attempt.duration - progress.waited
-            state.leave(
+            generation = state.leave(
                 generation,
                 now,
                 is_failure=failed,
@@ -336,10 +336,7 @@ class Layers:
                     bulkhead.release()
                     bulkhead = None
             elif outcome.error is None:
-                breaker = state.breaker
-                headers = Headers(
-                    progress, attempt.number, failed is False, now, None if breaker is None else breaker.generation
-                )
+                headers = Headers(progress, attempt.number, failed is False, now, generation)
             if hop.has_token:
                 hop.has_token = False
                 if progress.phase < Phase.CONNECTING:

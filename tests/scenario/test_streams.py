@@ -185,6 +185,27 @@ async def test_probe_is_decided_at_its_headers():
         await asyncio.gather(*tasks)
 
 
+async def test_stream_from_before_the_breaker_opened_is_no_probe():
+    """Its headers come while the breaker is half-open, and its body is cut then: that neither reopens nor feeds it."""
+    wire = ScriptedWire((1.5, CUT))
+    async with client(wire) as c:
+        early = [asyncio.create_task(read(c)) for _ in range(20)]
+        await asyncio.sleep(0.01)
+        wire.script(*[500] * 20, (1.0, 200))
+        for _ in range(20):
+            await c.get(URL)
+        breaker = c.breakers["http://api.test"]
+        assert breaker.state == "open"
+        await asyncio.sleep(1.2)
+        probe = asyncio.create_task(c.get(URL))
+        cut = await asyncio.gather(*early, return_exceptions=True)
+        assert {type(error) for error in cut} == {httpx.ReadError}
+        assert breaker.state == "half-open"
+        await probe
+        await asyncio.gather(c.get(URL), c.get(URL))
+        assert (breaker.state, breaker.failure_share(asyncio.get_running_loop().time())) == ("closed", 0.0)
+
+
 async def test_streams_that_are_cut_after_the_window():
     """Their success is forgotten by then: each is an attempt that failed."""
     async with client(ScriptedWire(Body(b"half", 60.0, httpx.ReadError))) as c:

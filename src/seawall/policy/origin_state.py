@@ -89,7 +89,7 @@ class OriginState:
         retry_after: float | None = None,
         death: object | None = None,
         is_streamed: bool = False,
-    ) -> None:
+    ) -> int | None:
         """
         End an admission.
 
@@ -97,17 +97,21 @@ class OriginState:
             is_failure: None: it says nothing of the origin.
             is_streamed: Its body is still to come; `body_ended` says what came of it.
             death: Of the connection that failed: of all its streams, the first one counts.
+        Returns:
+            The breaker's generation after that, for `body_ended`; None: the breaker heard nothing, because it is off or
+            has moved since the admission.
         """
         if death is not None and is_failure:
             is_failure = self._is_first(death) or None
         if is_failure is not None and (is_failure or (self.trouble and not is_streamed)):
             self._note(now, is_failure=is_failure)
-        if self.breaker is None or generation is None:
-            return
+        if self.breaker is None or generation is None or self.breaker.generation != generation:
+            return None
         if is_failure is None:
             self.breaker.release(generation)
         else:
             self.breaker.record(generation, now, is_failure=is_failure, duration=duration, retry_after=retry_after)
+        return self.breaker.generation
 
     def body_ended(
         self,
@@ -122,7 +126,7 @@ class OriginState:
         The body ended of which `leave` was told a success when its headers were there.
 
         Args:
-            generation: The breaker's after that; None: it is off.
+            generation: What `leave` returned.
         """
         if is_failure and death is not None and not self._is_first(death):
             return
