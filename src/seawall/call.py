@@ -56,6 +56,8 @@ __all__ = ["Layers"]
 
 R = TypeVar("R")
 
+GATEWAY_TIMEOUT = 504
+
 
 class Headers(NamedTuple):
     """
@@ -314,8 +316,8 @@ class Layers:
             retry_after = death = None
             if outcome is not None:
                 failed, retry_after = is_failure(outcome), outcome.retry_after
-                if failed and outcome.error is not None:
-                    failed, death = _is_fault(outcome, hop.call, exchange.timeouts), _death(outcome.error)
+                if failed:
+                    failed, death = _is_fault(outcome, hop, exchange.timeouts), _death(outcome.error)
             else:  # cancelled: by a deadline, or by somebody else
                 is_late = hop.timer.is_expired and not self.underway.is_closed
                 failed = True if is_late and hop.is_cut_by_fault(exchange.timeouts) else None
@@ -381,6 +383,8 @@ class Layers:
         if told is not None:
             deadline_at, read = hop.call.deadline_at, exchange.timeouts.get("read")
             left = None if deadline_at is None else deadline_at - self._now()
+            if told.timeout_header is not None:
+                hop.is_hurried = hop.call.is_hurried(left, exchange.timeouts)
             for name, value in headers(told, attempt=len(hop.call.attempts) + 1, left=left, read=read):
                 exchange.add(name, value)
 
@@ -444,7 +448,7 @@ class Layers:
         self, hop: Hop, exchange: Exchange[R], headers: Headers, release: Callable[[], None] | None
     ) -> Callable[[BodyEnd, Exception | None], None]:
         """What is told how the body of a streamed response ended."""
-        call, state = hop.call, hop.state
+        state = hop.state
 
         def over(end: BodyEnd, error: Exception | None) -> None:
             if release is not None:
@@ -453,7 +457,7 @@ class Layers:
             if headers.is_good:
                 failed, death = False, None
                 if error is not None and (outcome := exchange.failure(error, headers.progress)) is not None:
-                    failed = bool(is_failure(outcome) and _is_fault(outcome, call, exchange.timeouts))
+                    failed = bool(is_failure(outcome) and _is_fault(outcome, hop, exchange.timeouts))
                     death = _death(error)
                 state.body_ended(headers.generation, now, is_failure=failed, recorded_at=headers.at, death=death)
             if not self._events.is_silent:
@@ -464,12 +468,19 @@ class Layers:
         return over
 
 
-def _is_fault(outcome: Outcome, call: Call, timeouts: Mapping[str, float | None]) -> bool | None:
-    """Whether a failure is the origin's: not the timeout of a request which is far shorter than its client's."""
-    return None if outcome.expired is not None and call.is_hasty(outcome.expired, timeouts) else True
+def _is_fault(outcome: Outcome, hop: Hop, timeouts: Mapping[str, float | None]) -> bool | None:
+    """
+    Whether a failure is the origin's.
+
+    Not the timeout of a request which is far shorter than its client's, nor a 504 by which the origin heeds the little
+    time that it was told of.
+    """
+    if outcome.error is None:
+        return None if hop.is_hurried and outcome.status == GATEWAY_TIMEOUT else True
+    return None if outcome.expired is not None and hop.call.is_hasty(outcome.expired, timeouts) else True
 
 
-def _death(error: Exception) -> object | None:
+def _death(error: Exception | None) -> object | None:
     """What it has in common with the errors of other streams of the same connection."""
     return error.death if isinstance(error, WireError) else None
 

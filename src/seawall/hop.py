@@ -125,6 +125,14 @@ class Call:
             return None
         return self.soft_at - self.started_at
 
+    def is_hurried(self, left: float | None, timeouts: Mapping[str, float | None]) -> bool:
+        """Whether an upstream that is told of *left* s, or of the read timeout, is given a caller's time, not the client's."""
+        read = timeouts.get("read")
+        if left is None or self.deadline_at is None or (read is not None and read < left):
+            return self.is_hasty("read", timeouts)
+        timeout = self.yardstick(self.deadline_at, timeouts)
+        return timeout is None or left < timeout * FAIR_SHARE
+
     def is_hasty(self, kind: str, timeouts: Mapping[str, float | None]) -> bool:
         """Whether a request's own "connect", "read" or "write" timeout is less than half of the client's."""
         mine, own = timeouts.get(kind), getattr(self.patience, kind, None)
@@ -150,6 +158,7 @@ class Hop:
         "avoid",
         "call",
         "has_token",
+        "is_hurried",
         "is_repeated",
         "kept",
         "last_error",
@@ -169,6 +178,7 @@ class Hop:
         self.now = now
         self.avoid: tuple[Address, ...] = ()  # where attempts of it failed
         self.has_token = False  # of the budget, for a retry that is not under way yet
+        self.is_hurried = False  # its upstream was told of less time than the client gives of itself
         self.is_repeated = False  # what this hop's attempts lead to is repeated with them, if they fail
         self.progress: Progress | None = None
         self.kept: Any = None  # what came of an attempt that was sent: the call's outcome, if no later one says more

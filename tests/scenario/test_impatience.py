@@ -179,6 +179,40 @@ async def test_strangers_header_opens_nobodys_breaker():
 
 
 @pytest.mark.parametrize(
+    ("inherited", "settings", "state"),
+    [
+        (0.021, {}, "closed"),
+        (4.0, {}, "closed"),
+        (60.0, {}, "open"),
+        (60.0, {"deadline": 1.0}, "open"),
+        (60.0, {"timeout": 1.0}, "open"),
+    ],
+)
+async def test_504_of_an_upstream_that_was_told_how_long(inherited, settings, state):
+    """It heeds the time that it was told of: where that was a caller's, its 504 says no more than the deadline would."""
+    told = seawall.Propagation(hosts=["api.test"])
+    async with client(ScriptedWire(504), propagation=told, **settings) as c:
+        with seawall.deadline(inherited):
+            assert {response.status_code for response in [await c.get(URL) for _ in range(20)]} == {504}
+        assert told_of(c) == state
+
+
+async def test_504_of_an_upstream_that_was_told_nothing():
+    """Or another answer of one that was: a fault, whoever waits."""
+    told = seawall.Propagation(hosts=["api.test"])
+    for status, settings in ((504, {}), (503, {"propagation": told})):
+        async with client(ScriptedWire(status), **settings) as c:
+            with seawall.deadline(1.0):
+                for _ in range(20):
+                    await c.get(URL)
+            assert told_of(c) == "open"
+
+
+def told_of(c: seawall.Client) -> str:
+    return c.breakers["http://api.test"].state
+
+
+@pytest.mark.parametrize(
     ("settings", "value", "attempts"),
     [
         ({}, "0", 0),
