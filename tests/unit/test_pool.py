@@ -35,8 +35,8 @@ class Counted(Slots):
         return super().owes(origin)
 
 
-def make(slots: Slots, *, expiry: float | None = 15.0) -> Pool:
-    return Pool(slots, max_idle=None, expiry=expiry, now=asyncio.get_running_loop().time)
+def make(slots: Slots, *, expiry: float | None = 15.0, max_idle: int | None = None) -> Pool:
+    return Pool(slots, max_idle=max_idle, expiry=expiry, now=asyncio.get_running_loop().time)
 
 
 def now() -> float:
@@ -52,9 +52,13 @@ async def opened(pool: Pool, origin: Origin, kind: type[Connection | Multiplexed
     return connection
 
 
-async def idle(pool: Pool, origin: Origin, count: int = 1) -> None:
-    for connection in [await opened(pool, origin) for _ in range(count)]:
+async def idle(pool: Pool, origin: Origin, count: int = 1, *, keep_for: float | None = None) -> list[Connection]:
+    """New connections, used once; *keep_for* is what the server said."""
+    connections = [await opened(pool, origin) for _ in range(count)]
+    for connection in connections:
+        connection.keep_for = keep_for
         pool.keep(connection, now())
+    return connections
 
 
 async def waiting(pool: Pool, origin: Origin, timeout: float | None = None) -> asyncio.Task:
@@ -75,6 +79,91 @@ async def test_surplus_is_given_up_in_time_where_connections_were_idle_before():
     assert waiter.done()
     pool.cancel(A)
     used.close()
+
+
+async def test_idle_connections_expire():
+    """Each at its own time, 15 s after it was used last, and its slot is free then."""
+    slots = Slots(3)
+    pool = make(slots)
+    await idle(pool, A)
+    await asyncio.sleep(5)
+    await idle(pool, B, 2)
+    await asyncio.sleep(5)
+    connection = pool.take(B, now())
+    pool.keep(connection, now())
+    for until, left in ((14.9, (1, 2, 3)), (15.1, (0, 2, 2)), (19.9, (0, 2, 2)), (20.1, (0, 1, 1)), (25.1, (0, 0, 0))):
+        await asyncio.sleep(until - now())
+        assert (pool.idle(A), pool.idle(B), slots.in_use) == left
+    assert connection.is_closed
+
+
+async def test_without_an_expiry_idle_connections_stay():
+    """As long as nobody waits for a slot."""
+    pool = make(Slots(3), expiry=None)
+    await idle(pool, A, 2)
+    await asyncio.sleep(86400)
+    assert pool.idle(A) == 2
+
+
+async def test_no_more_are_idle_than_is_wanted():
+    """Of all origins together; the one that was idle for longest is closed."""
+    pool = make(Slots(None), max_idle=2)
+    (first,) = await idle(pool, A)
+    (second,) = await idle(pool, B)
+    assert (pool.idle(A), pool.idle(B), pool.open) == (1, 1, 2)
+    await idle(pool, B)
+    assert (pool.idle(A), pool.idle(B), pool.open) == (0, 2, 2)
+    assert (first.is_closed, second.is_closed) == (True, False)
+
+
+async def test_none_is_idle_where_none_is_wanted():
+    """It is closed as soon as its exchange ends."""
+    pool = make(Slots(None), max_idle=0)
+    (connection,) = await idle(pool, A)
+    assert (connection.is_closed, pool.idle(A), pool.open) == (True, 0, 0)
+
+
+async def test_last_one_in_is_the_first_one_out():
+    """So one call at a time needs one connection, and the surplus of a burst expires."""
+    pool = make(Slots(None))
+    connections = await idle(pool, A, 3)
+    for _ in range(20):
+        await asyncio.sleep(1)
+        connection = pool.take(A, now())
+        assert connection is connections[2]
+        pool.keep(connection, now())
+    assert pool.idle(A) == 1
+    assert [each.is_closed for each in connections] == [True, True, False]
+
+
+@pytest.mark.parametrize(
+    ("said", "expiry", "expires_at"),
+    [(4.0, 15.0, 4.0), (100.0, 15.0, 15.0), (15.0, 15.0, 15.0), (100.0, None, 100.0), (0.0, 15.0, 0.0)],
+)
+async def test_keep_alive_of_the_server_is_heeded_where_it_is_shorter(said, expiry, expires_at):
+    """It doesn't make a connection last for longer than the client's own setting, where there is one."""
+    pool = make(Slots(None), expiry=expiry)
+    (connection,) = await idle(pool, A, keep_for=said)
+    if expires_at:
+        await asyncio.sleep(expires_at - 0.1)
+        assert pool.idle(A) == 1
+        await asyncio.sleep(0.2)
+    assert (connection.is_closed, pool.idle(A), pool.open) == (True, 0, 0)
+
+
+async def test_connection_in_use_does_not_expire():
+    """What the server said of its idle time counts from the next time that it is idle."""
+    pool = make(Slots(None))
+    (connection,) = await idle(pool, A, keep_for=4.0)
+    await asyncio.sleep(3)
+    assert pool.take(A, now()) is connection
+    await asyncio.sleep(30)
+    assert not connection.is_closed
+    pool.keep(connection, now())
+    await asyncio.sleep(3.9)
+    assert (pool.idle(A), connection.is_closed) == (1, False)
+    await asyncio.sleep(0.2)
+    assert (pool.idle(A), connection.is_closed) == (0, True)
 
 
 @pytest.mark.parametrize("expiry", [15.0, None])

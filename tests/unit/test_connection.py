@@ -1,0 +1,309 @@
+"""An HTTP/1.1 connection over a transport that only notes what it is told, on the virtual clock."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+
+from seawall.errors import BadAnswer, ConnectionLost, ReadTimeout, WireError, WriteTimeout
+from seawall.events import Progress
+from seawall.origin import Origin
+from seawall.testing.clock import VIRTUAL
+from seawall.wire.http11 import HIGH_WATER, MARGIN, Connection
+from seawall.wire.message import CONTINUE_TIMEOUT, Message
+
+pytestmark = pytest.mark.anyio
+
+A = Origin("http", "a", 80)
+OK = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n"
+EXPECT = (b"Expect", b"expect", b"100-continue")
+
+
+@pytest.fixture
+def anyio_backend():
+    return VIRTUAL
+
+
+class Noted(asyncio.Transport):
+    """Takes what is written, up to what is held back by hand, and reads nothing."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.written = b""
+        self.is_reading = True
+        self._is_closing = False
+
+    def write(self, data: bytes) -> None:
+        self.written += data
+
+    def pause_reading(self) -> None:
+        self.is_reading = False
+
+    def resume_reading(self) -> None:
+        self.is_reading = True
+
+    def is_closing(self) -> bool:
+        return self._is_closing
+
+    def close(self) -> None:
+        self._is_closing = True
+
+    abort = close
+
+    def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
+        pass
+
+
+class Exchange:
+    """One request on *connection*, whose answer is what `comes`."""
+
+    def __init__(
+        self,
+        connection: Connection,
+        *headers: tuple[bytes, bytes, bytes],
+        method: bytes = b"GET",
+        content: bytes | None = b"",
+        body: AsyncIterator[bytes] | None = None,
+        is_reused: bool = False,
+        **timeouts: float,
+    ) -> None:
+        self.connection = connection
+        if content:
+            headers = (*headers, (b"Content-Length", b"content-length", b"%d" % len(content)))
+        message = Message(A, method, b"/", list(headers), content, body, {"timeout": timeouts})  # type: ignore[arg-type]
+        self.progress = Progress(asyncio.get_running_loop().time, now())
+        self.progress.is_reused = is_reused
+        self.head = asyncio.create_task(connection.send(message, self.progress))
+
+    async def comes(self, data: bytes) -> None:
+        """*data* comes, and all tasks go on as far as they can."""
+        await turns()
+        self.connection.data_received(data)
+        await turns()
+
+
+async def turns() -> None:
+    for _ in range(10):
+        await asyncio.sleep(0)
+
+
+def now() -> float:
+    return asyncio.get_running_loop().time()
+
+
+@pytest.fixture
+def transport() -> Noted:
+    return Noted()
+
+
+@pytest.fixture
+async def connection(transport) -> AsyncIterator[Connection]:
+    connection = Connection(A, memoryview(bytearray(1)))
+    connection.connection_made(transport)
+    yield connection
+    connection.close()
+
+
+@pytest.mark.parametrize(
+    ("said", "keep_for"),
+    [(b"timeout=60", 59.0), (b"timeout=5", 4.0), (b"timeout=1", 0.5), (b"timeout=0", 0), (b"", None)],
+)
+async def test_connection_is_kept_for_less_than_the_server_says(connection, said, keep_for):
+    """By the second that a request may take to get there; of a short time half."""
+    exchange = Exchange(connection)
+    await exchange.comes(OK + b"keep-alive: " + said + b"\r\n\r\nok")
+    assert connection.whole() == b"ok"
+    connection.finish()
+    assert (connection.keep_for, connection.is_usable) == (keep_for, True)
+    assert MARGIN == 1.0
+
+
+async def test_next_answer_may_say_nothing_of_how_long(connection):
+    """What the last one said is forgotten then."""
+    for said, keep_for in ((b"keep-alive: timeout=9\r\n", 8.0), (b"", None)):
+        exchange = Exchange(connection)
+        await exchange.comes(OK + said + b"\r\nok")
+        connection.finish()
+        assert connection.keep_for == keep_for
+
+
+async def test_100_continue_is_not_waited_for_without_end(connection, transport):
+    """A server that says nothing gets the body after a second, to the instant."""
+    exchange = Exchange(connection, EXPECT, method=b"POST", content=b"body", read=5.0)
+    await asyncio.sleep(CONTINUE_TIMEOUT - 0.001)
+    assert transport.written.endswith(b"\r\n\r\n")
+    await asyncio.sleep(0.002)
+    assert transport.written.endswith(b"\r\n\r\nbody")
+    await exchange.comes(OK + b"\r\nok")
+    assert (await exchange.head).status == 200
+    connection.finish()
+    assert connection.is_usable
+
+
+async def test_100_continue_ends_the_wait(connection, transport):
+    """Within the same turn."""
+    exchange = Exchange(connection, EXPECT, method=b"POST", content=b"body")
+    await exchange.comes(b"HTTP/1.1 100 Continue\r\n\r\n")
+    assert transport.written.endswith(b"\r\n\r\nbody")
+    assert now() == 0
+    await exchange.comes(OK + b"\r\nok")
+    assert (await exchange.head).status == 200
+
+
+async def test_answer_in_place_of_100_continue(connection, transport):
+    """No body is sent after it, so the connection is not used again: the server may still wait for one."""
+    exchange = Exchange(connection, EXPECT, method=b"POST", content=b"body")
+    await exchange.comes(OK + b"\r\nok")
+    assert (await exchange.head).status == 200
+    assert transport.written.endswith(b"\r\n\r\n")
+    connection.finish()
+    assert (connection.is_closed, transport.is_closing()) == (True, True)
+
+
+async def test_connection_whose_request_is_not_all_sent_is_not_used_again(connection, transport):
+    """Though its answer is complete: the next request would be taken for the rest of the body."""
+    more = asyncio.Event()
+
+    async def parts() -> AsyncIterator[bytes]:
+        yield b"first"
+        await more.wait()
+        yield b"last"
+
+    chunked = (b"Transfer-Encoding", b"transfer-encoding", b"chunked")
+    exchange = Exchange(connection, chunked, method=b"POST", content=None, body=parts())
+    await exchange.comes(OK + b"\r\nok")
+    assert (await exchange.head).status == 200
+    assert connection.whole() is None
+    connection.finish()
+    assert (connection.is_closed, connection.is_usable) == (True, False)
+    await turns()
+    assert b"last" not in transport.written
+
+
+@pytest.mark.parametrize("rest", [b"", b"o"])
+async def test_connection_whose_answer_is_not_all_there_is_not_used_again(connection, rest):
+    """Its rest would be the next one's."""
+    exchange = Exchange(connection)
+    await exchange.comes(OK + b"\r\n" + rest)
+    assert (await exchange.head).status == 200
+    assert connection.whole() is None
+    connection.finish()
+    assert (connection.is_closed, connection.is_usable) == (True, False)
+
+
+@pytest.mark.parametrize(
+    ("request_headers", "answer"),
+    [
+        ([(b"Connection", b"connection", b"close")], OK + b"\r\nok"),
+        ([], OK + b"connection: close\r\n\r\nok"),
+        ([], OK + b"keep-alive: max=0\r\n\r\nok"),
+        ([], OK + b"\r\nokHTTP/1.1 "),
+    ],
+)
+async def test_connection_that_is_said_to_end_is_not_used_again(connection, request_headers, answer):
+    """By either side; nor one on which more came than the answer."""
+    exchange = Exchange(connection, *request_headers)
+    await exchange.comes(answer)
+    assert connection.whole() == b"ok"
+    connection.finish()
+    assert (connection.is_closed, connection.is_usable) == (True, False)
+
+
+async def test_body_that_nobody_takes_is_not_read_on(connection, transport):
+    """From the mark on; it is read on once somebody takes what is there."""
+    size = HIGH_WATER + 10
+    exchange = Exchange(connection)
+    await exchange.comes(b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n" % size)
+    await exchange.comes(b"x" * HIGH_WATER)
+    assert transport.is_reading
+    await exchange.comes(b"x")
+    assert not transport.is_reading
+    await exchange.head
+    body = connection.body()
+    assert len(await anext(body)) == HIGH_WATER + 1
+    assert transport.is_reading
+    await exchange.comes(b"x" * 9)
+    assert [part async for part in body] == [b"x" * 9]
+    connection.finish()
+    assert connection.is_usable
+
+
+async def test_next_exchange_reads_on(connection, transport):
+    """A body that came whole, though nobody took it: its connection is used again."""
+    exchange = Exchange(connection)
+    await exchange.comes(b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n" % (HIGH_WATER + 1) + b"x" * (HIGH_WATER + 1))
+    assert not transport.is_reading
+    connection.finish()
+    assert (connection.is_usable, transport.is_reading) == (True, True)
+
+
+async def test_tunnel_that_nobody_reads_is_not_read_on(connection, transport):
+    """As a body; the other protocol's bytes are handed out as many at a time as are asked for."""
+    upgrade = (b"Upgrade", b"upgrade", b"x")
+    exchange = Exchange(connection, upgrade, (b"Connection", b"connection", b"upgrade"))
+    await exchange.comes(b"HTTP/1.1 101 X\r\nupgrade: x\r\nconnection: upgrade\r\n\r\n" + b"x" * HIGH_WATER)
+    assert (await exchange.head).status == 101
+    assert transport.is_reading
+    await exchange.comes(b"y")
+    assert not transport.is_reading
+    assert await connection.receive(HIGH_WATER, None) == b"x" * HIGH_WATER
+    assert transport.is_reading
+    assert await connection.receive(10, None) == b"y"
+    connection.finish()
+    assert connection.is_closed
+
+
+async def failure(exchange: Exchange) -> WireError:
+    with pytest.raises(WireError) as caught:
+        await exchange.head
+    assert exchange.connection.is_closed
+    return caught.value
+
+
+@pytest.mark.parametrize("is_reused", [False, True])
+async def test_read_timeout_never_says_that_a_connection_is_stale(connection, is_reused):
+    """A slow server would get the same request again, at once; it comes at its instant."""
+    error = await failure(Exchange(connection, is_reused=is_reused, read=2.0))
+    assert (type(error), error.is_stale, now()) == (ReadTimeout, False, 2.0)
+
+
+async def test_write_timeout_never_says_that_a_connection_is_stale(connection):
+    """Nor does a server that takes nothing."""
+    connection.pause_writing()
+    error = await failure(Exchange(connection, method=b"PUT", content=b"x", is_reused=True, write=3.0))
+    assert (type(error), error.is_stale, now()) == (WriteTimeout, False, 3.0)
+
+
+@pytest.mark.parametrize("is_reused", [False, True])
+@pytest.mark.parametrize("has_begun", [False, True])
+@pytest.mark.parametrize("reset", [None, ConnectionResetError("reset")])
+async def test_only_a_reused_connection_that_ends_before_the_answer_begins_is_stale(
+    connection, is_reused, has_begun, reset
+):
+    """By an end or by a reset."""
+    exchange = Exchange(connection, is_reused=is_reused)
+    await turns()
+    if has_begun:
+        await exchange.comes(b"HTTP/1.1 2")
+    connection.connection_lost(reset)
+    error = await failure(exchange)
+    assert type(error) is (BadAnswer if reset is None else ConnectionLost)
+    assert error.is_stale == (is_reused and not has_begun)
+
+
+async def test_timeouts_are_of_each_part(connection):
+    """A body that comes in parts, each within the read timeout, has no limit of its own; a silence within it has."""
+    exchange = Exchange(connection, read=2.0)
+    await exchange.comes(b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\n")
+    await exchange.head
+    body = connection.body()
+    for _ in range(5):
+        waiter = asyncio.ensure_future(anext(body))
+        await asyncio.sleep(1.9)
+        await exchange.comes(b"x")
+        assert await waiter == b"x"
+    with pytest.raises(ReadTimeout):
+        await anext(body)
+    assert now() == 5 * 1.9 + 2.0
