@@ -189,7 +189,7 @@ async def test_strangers_header_opens_nobodys_breaker():
     ],
 )
 async def test_504_of_an_upstream_that_was_told_how_long(inherited, settings, state):
-    """It heeds the time that it was told of: where that was a caller's, its 504 says no more than the deadline would."""
+    """It heeds the time that it was told: where that was a caller's, its 504 says no more than the deadline would."""
     told = seawall.Propagation(hosts=["api.test"])
     async with client(ScriptedWire(504), propagation=told, **settings) as c:
         with seawall.deadline(inherited):

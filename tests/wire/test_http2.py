@@ -527,7 +527,7 @@ async def test_what_ends_an_upload_beside_its_answer(by_hand, end):
 
 
 async def test_connection_that_ends_after_a_complete_answer_ends_the_upload(client, by_hand):
-    """The answer stands, and is there at once: nobody takes the rest of the body, however long that may be waited for."""
+    """The answer stands, and is there at once, because nobody is left to take the rest of the body."""
     has_head = asyncio.Event()
 
     async def script(peer: Peer) -> None:
