@@ -254,7 +254,8 @@ class Layers:
             if wait is None:
                 if is_part and hop.retries is not None:
                     hop.retries.note = ""  # whoever it is part of decides
-                attempt = attempt._replace(outcome=outcome)
+                if outcome is not attempt.outcome:
+                    attempt = attempt._replace(outcome=outcome)
                 try:
                     return attempt if hop.kept is None else _last_word(hop.kept, attempt)
                 finally:

@@ -18,7 +18,6 @@ import seawall
 from seawall.errors import ConnectionLost
 from seawall.testing import Request
 from seawall.wire import http11
-from seawall.wire.answer import Answer
 from seawall.wire.parser import Parser
 
 pytestmark = pytest.mark.anyio
@@ -209,10 +208,10 @@ async def test_connection_serves_the_name_only_that_it_was_verified_for(listen, 
 def test_interrupts_pass_through_the_parser(monkeypatch, kind):
     """What struck while llhttp called us is not the server's fault, and is raised as itself."""
 
-    def struck(self: Answer, part: bytes) -> None:
+    def struck(self: Parser, part: bytes) -> None:
         raise kind
 
-    monkeypatch.setattr(Answer, "add", struck)
+    monkeypatch.setattr(Parser, "on_body", struck)
     parser = Parser()
     answer = parser.begin(b"GET")
     with pytest.raises(kind):

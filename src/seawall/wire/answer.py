@@ -11,7 +11,7 @@ from typing import Final
 
 from ..errors import WireError
 
-__all__ = ["MAX_GAP", "MAX_HEAD", "MAX_HEADERS", "MAX_INTERIM", "Answer", "Head"]
+__all__ = ["MAX_GAP", "MAX_HEAD", "MAX_HEADERS", "MAX_INTERIM", "MAX_PARTS", "Answer", "Head"]
 
 MAX_HEAD: Final = 256 * 1024  # B; hyper's is 400 KiB, Go's 1 MiB; httpx takes 100 to 164 KiB, by how they arrive
 MAX_HEADERS: Final = 1000  # Apache and Tomcat have 100, nginx and h11 no number
@@ -85,13 +85,6 @@ class Answer:
         self.parts: list[bytes] = []
         self.size = 0
         self.rest = b""
-
-    def add(self, part: bytes) -> None:
-        """Another part of the body."""
-        self.parts.append(part)
-        self.size += len(part)
-        if len(self.parts) >= MAX_PARTS:
-            self.parts = [b"".join(self.parts)]
 
     def take(self) -> bytes:
         """What is there of the body, once."""

@@ -31,7 +31,7 @@ from ..errors import (
 )
 from ..events import Phase, Progress
 from ..origin import Address, Origin
-from .answer import MAX_HEAD, MAX_HEADERS, MAX_INTERIM, Head
+from .answer import MAX_HEAD, MAX_HEADERS, MAX_INTERIM, MAX_PARTS, Head
 from .fields import request_fields, wrong_field
 from .message import CONTINUE_TIMEOUT, SLICE, Message, slices
 from .stream import is_disagreement
@@ -45,7 +45,6 @@ if TYPE_CHECKING:
 __all__ = ["Channel"]
 
 REFUSED: Final = 300  # a status from which on the server wants no more of the request
-MAX_PARTS: Final = 1024  # of a body that nobody has taken; then they are joined, for each costs 40 B or more
 
 
 class Channel(Waiting):

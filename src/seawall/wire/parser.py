@@ -15,9 +15,12 @@ from typing import Final
 import httptools
 
 from ..errors import BadAnswer, ConnectionLost, ResponseTooLarge, WireError
-from .answer import MAX_GAP, MAX_HEAD, MAX_HEADERS, MAX_INTERIM, Answer, Head
+from .answer import MAX_GAP, MAX_HEAD, MAX_HEADERS, MAX_INTERIM, MAX_PARTS, Answer, Head
 
 __all__ = ["Parser"]
+
+PLAIN: Final = re.compile(rb"HTTP/1\.[01] [2-9][^\n]*\n[^ \t]")
+"""How nearly all answers begin: a final one, whose first header line doesn't begin with a space."""
 
 PROTOCOL: Final = b"HTTP/"
 STATUS_AT: Final = len(b"HTTP/1.1 ")
@@ -84,8 +87,11 @@ class Parser:
             return
         elif self._is_open:
             self._parse(data)
+        elif PLAIN.match(data) and not (self._held or self._is_connect):
+            self._is_open = True
+            self._parse(data)
         else:
-            self._open(self._held + data if self._held else data)
+            self._open(self._held + data)
 
     def rest(self) -> None:
         """Between two exchanges: nothing of the last one is kept."""
@@ -271,7 +277,10 @@ class Parser:
         elif answer.is_complete:
             answer.is_spoilt = True  # after the answer to HEAD
         else:
-            answer.add(data)
+            answer.size += len(data)
+            answer.parts.append(data)
+            if len(answer.parts) >= MAX_PARTS:
+                answer.parts = [b"".join(answer.parts)]
 
     def on_message_complete(self) -> None:
         if self._is_interim:
