@@ -126,7 +126,7 @@ class Call:
         return self.soft_at - self.started_at
 
     def is_hurried(self, left: float | None, timeouts: Mapping[str, float | None]) -> bool:
-        """Whether an upstream that is told of *left* s, or the read timeout, is given less time than the client gives."""
+        """Whether an upstream that is told of *left* s, or the read timeout, gets less time than the client gives."""
         read = timeouts.get("read")
         if left is None or self.deadline_at is None or (read is not None and read < left):
             return self.is_hasty("read", timeouts)
