@@ -138,7 +138,8 @@ class Layers:
         """It is over, however it ended."""
         call.is_over = True
         if not self._events.is_silent:
-            self._events.emit(CallEnded(call.origin, len(call.attempts), call.outcome, call.note))
+            outcome = call.outcome or (call.attempts[-1].outcome if call.attempts else "")
+            self._events.emit(CallEnded(call.origin, len(call.attempts), outcome, call.note))
 
     # The way of a request, top-down
 
@@ -170,7 +171,7 @@ class Layers:
     async def _hop(self, exchange: Exchange[R], call: Call) -> R:
         """One of its hops."""
         exchange.is_buffered = call.is_buffered
-        call.origin = exchange.origin
+        call.origin, call.outcome, call.note = exchange.origin, "", ""
         hop: Hop | None = None
         try:
             state = self.origins[exchange.origin]
@@ -232,12 +233,13 @@ class Layers:
                 delay += self._now() - now
                 now = self._now()
             attempt = await self._attempt(hop, exchange, now, delay)
-            outcome, response, release, *_ = attempt
+            outcome, response, release, _, _ = attempt
             wait: float | None = None
             try:
                 if settings is not None and not _is_good(outcome, settings):
                     if response is not None and settings.is_watched:
                         outcome = outcome._replace(response=exchange.shown(response))
+                        attempt = attempt._replace(outcome=outcome)
                     self._hold_back(hop, outcome, settings)
                     if hop.retries is None:
                         hop.retries = self._retries(hop, exchange, settings, started_at)
@@ -254,8 +256,6 @@ class Layers:
             if wait is None:
                 if is_part and hop.retries is not None:
                     hop.retries.note = ""  # whoever it is part of decides
-                if outcome is not attempt.outcome:
-                    attempt = attempt._replace(outcome=outcome)
                 try:
                     return attempt if hop.kept is None else _last_word(hop.kept, attempt)
                 finally:
@@ -419,19 +419,19 @@ class Layers:
         if retries is not None:
             history.note, history.statistics = retries.note, dict(retries.statistics)
             history.balance = hop.balance
+            hop.call.note = history.note
             if response is not None and (retries.raises if later is None else _raises(outcome, hop.policy)):
                 error = exchange.adopt(bad_status(exchange.origin, outcome, exchange.shown(response), history))
         earlier = hop.last_error if hop.last_error is not error else None
         if later is not None:
             assert later.error is not None
             earlier = later.error
-            history.note = "; ".join(filter(None, (_why_not(later), history.note)))
+            history.note = hop.call.note = "; ".join(filter(None, (_why_not(later), history.note)))
+            hop.call.outcome = outcome.name
             if error is None and response is not None and not exchange.is_whole(response):
                 error = exchange.adopt(given_up(exchange.origin, outcome, later.error))
         if outcome.is_settled:
-            history.note = history.note or "a layer below has retried it"
-        if not self._events.is_silent:
-            hop.call.outcome, hop.call.note = outcome.name, history.note
+            history.note = hop.call.note = history.note or "a layer below has retried it"
         if error is None:
             assert response is not None
             exchange.attach(response, history)

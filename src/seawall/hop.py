@@ -51,7 +51,7 @@ class Call:
 
     Attributes:
         patience: The client's own timeouts, by which those of a request are judged; None: they are not known.
-        outcome, note: What the caller got of the last hop that ended, and why no further attempt was made.
+        outcome, note: What the caller gets, empty where that is the last attempt's; and why no further one was made.
     """
 
     __slots__ = (
