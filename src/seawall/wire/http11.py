@@ -33,6 +33,7 @@ REFUSED: Final = 300  # a status from which on the server wants no more of the r
 HIGH_WATER: Final = 256 * 1024  # B of body that nobody has taken yet; then reading pauses
 MARGIN: Final = 1.0  # s that a request may take to get there; at most half of what the server says
 MIN_REST: Final = 0.01  # s; less is the server's own jitter
+MAX_REST: Final = 1.0  # s; what takes longer is the server's work, not the way to it
 
 
 class Connection(Stream):
@@ -219,14 +220,15 @@ class Connection(Stream):
 
     def _rest(self, progress: Progress) -> None:
         """
-        Not be used again for as long as the last exchange took.
+        Not be used again for as long as the server took to answer, a second at most.
 
         A server that breaks the rules sends a body after HEAD, 204 or 304; it comes right behind the headers, and would
         be the answer to the next request. If it comes while nobody uses the connection, that ends it.
         """
-        now = progress.now()
-        sent_at = next((at for phase, at in progress.each() if phase is Phase.SENDING), 0.0)
-        self.rests_until = now + max(MIN_REST, now - progress.started_at - sent_at)
+        reached = dict(progress.each())
+        answered_at = reached[Phase.HEADERS]
+        took = answered_at - reached.get(Phase.SENT, reached[Phase.SENDING])
+        self.rests_until = progress.started_at + answered_at + max(MIN_REST, min(took, MAX_REST))
 
     async def _send_traced(
         self, trace: Trace, message: Message, answer: Answer, timeouts: Mapping[str, float | None]

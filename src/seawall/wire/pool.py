@@ -70,6 +70,7 @@ class Pool:
         self._shared: dict[Origin, dict[Multiplexed, None]] = {}  # with streams or without
         self._by_age: OrderedDict[Connection | Multiplexed, float] = OrderedDict()  # idle → since when; oldest first
         self._early: dict[Connection | Multiplexed, asyncio.TimerHandle] = {}  # the server keeps them for less
+        self._resting: dict[Connection, asyncio.TimerHandle] = {}  # idle once that is over
         self._open: set[Connection | Multiplexed] = set()
         self._timer: asyncio.TimerHandle | None = None
 
@@ -88,8 +89,8 @@ class Pool:
         while idle := self._idle.get(origin):
             connection = next(reversed(idle))
             load = connection.load
-            if avoid or (load is not None and load.has_others) or connection.rests_until > now:
-                other = _least_loaded(idle, avoid, now)
+            if avoid or (load is not None and load.has_others):
+                other = _least_loaded(idle, avoid)
                 if other is None:
                     return None
                 connection = other
@@ -187,8 +188,11 @@ class Pool:
             self._forget(connection)
             if not isinstance(connection, Connection):
                 self._unshare(connection)
-            elif connection.load is not None:
-                connection.load.in_flight -= 1
+            else:
+                if connection.load is not None:
+                    connection.load.in_flight -= 1
+                if self._resting and (timer := self._resting.pop(connection, None)) is not None:
+                    timer.cancel()
             self._open.discard(connection)
             self._slots.release(connection.origin)
 
@@ -203,18 +207,23 @@ class Pool:
         is_over = not connection.is_usable or now >= connection.ends_at or keep_for == 0
         if not is_over and has_waiters:
             if self._slots.is_next(connection.origin):
-                if isinstance(connection, Connection):
-                    if connection.rests_until <= now:
-                        self._slots.hand_over(connection.origin, connection)
+                if not isinstance(connection, Connection):
+                    if connection.has_room:
+                        self._offer(connection)
                         return
-                elif connection.has_room:
-                    self._offer(connection)
+                    is_over = True  # it is in doubt: its slot is of more use than it
+                elif connection.rests_until <= now:
+                    self._slots.hand_over(connection.origin, connection)
                     return
-                is_over = True  # it rests, or is in doubt: its slot is of more use than it
             else:
                 is_over = self._slots.owes(connection.origin)
         if is_over or self._max_idle == 0:
             connection.close()
+            return
+        if isinstance(connection, Connection) and connection.rests_until > now:
+            rest = connection.rests_until - now
+            rested = partial(self._rested, connection, rest)
+            self._resting[connection] = asyncio.get_running_loop().call_later(rest, rested, context=Context())
             return
         while self._max_idle is not None and len(by_age) >= self._max_idle:
             self._close_oldest()
@@ -227,6 +236,13 @@ class Pool:
         by_age[connection] = now
         if self._timer is None or has_waiters:  # then it is surplus sooner
             self._start_timer()
+
+    def _rested(self, connection: Connection, rest: float) -> None:
+        """Now it is idle, or whoever waits gets it: a dial in its place would take no less."""
+        del self._resting[connection]
+        if connection.keep_for is not None:
+            connection.keep_for = max(0.0, connection.keep_for - rest)
+        self.keep(connection, max(connection.rests_until, self._now()))
 
     def drop_idle(self, origin: Origin, address: Address | None = None) -> None:
         """The idle connections of *origin* (to *address* only) are most likely no good, or not to be used."""
@@ -247,9 +263,12 @@ class Pool:
 
     def spare(self) -> bool:
         """Close the idle connection that was not used for longest, for its descriptor; False: there is none."""
-        if not self._by_age:
+        if self._by_age:
+            self._close_oldest()
+        elif self._resting:
+            next(iter(self._resting)).close()
+        else:
             return False
-        self._close_oldest()
         return True
 
     def close(self) -> None:
@@ -343,7 +362,7 @@ class Pool:
         self._start_timer()
 
 
-def _least_loaded(idle: dict[Connection, None], avoid: Sequence[Address], now: float) -> Connection | None:
-    """Of the last few that were used and don't rest: to whose address least is under way; none to *avoid*."""
-    usable = (each for each in reversed(idle) if each.address not in avoid and each.rests_until <= now)
+def _least_loaded(idle: dict[Connection, None], avoid: Sequence[Address]) -> Connection | None:
+    """Of the last few that were used: to whose address least is under way; none to *avoid*."""
+    usable = (each for each in reversed(idle) if each.address not in avoid)
     return min(islice(usable, LOOKED_AT), key=lambda each: each.load.in_flight if each.load else 0, default=None)
