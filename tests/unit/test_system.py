@@ -1,0 +1,120 @@
+"""The system's resolver, with a getaddrinfo that does as it is told."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import os
+import socket
+import threading
+
+import pytest
+
+from seawall.dns import system
+from seawall.dns.system import SystemResolver
+from seawall.errors import NameNotFound, NoAddress, ResolverFailure
+from seawall.origin import Address
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture
+async def resolver():
+    resolver = SystemResolver()
+    yield resolver
+    await resolver.aclose()
+
+
+def finds(monkeypatch, found) -> None:
+    def getaddrinfo(*arguments):
+        if isinstance(found, Exception):
+            raise found
+        return found(*arguments) if callable(found) else found
+
+    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
+
+
+@pytest.mark.parametrize(
+    ("error", "kind"),
+    [
+        (socket.gaierror(socket.EAI_NONAME, "Name or service not known"), NameNotFound),
+        (socket.gaierror(socket.EAI_NODATA, "No address associated with hostname"), NoAddress),
+        (socket.gaierror(socket.EAI_AGAIN, "Temporary failure in name resolution"), ResolverFailure),
+        (socket.gaierror(socket.EAI_FAIL, "Non-recoverable failure in name resolution"), ResolverFailure),
+        (socket.gaierror(socket.EAI_SERVICE, "Servname not supported"), ResolverFailure),
+        (OSError(errno.EIO, os.strerror(errno.EIO)), ResolverFailure),
+        (UnicodeError("label empty or too long"), ResolverFailure),
+    ],
+)
+async def test_errors_of_getaddrinfo_are_ours(resolver, monkeypatch, error, kind):
+    """Each says that there is no such name, that it has no address, or that nobody knows; and what getaddrinfo said."""
+    finds(monkeypatch, error)
+    with pytest.raises(kind) as caught:
+        await resolver.resolve("a.test", 80)
+    assert type(caught.value) is kind
+    said = error.strerror if isinstance(error, socket.gaierror) else str(error)
+    assert str(caught.value) == f"a.test: system resolver: {said}"
+    assert caught.value.__cause__ is error
+
+
+async def test_addresses_are_those_of_getaddrinfo(resolver, monkeypatch):
+    """In its order, each once, with the zone where there is one; none at all is NoAddress."""
+    stream = (socket.SOCK_STREAM, 6, "")
+    found = [
+        (socket.AF_INET6, *stream, ("fe80::1%lo", 80, 0, 1)),
+        (socket.AF_INET, *stream, ("192.0.2.1", 80)),
+        (socket.AF_INET, *stream, ("192.0.2.1", 80)),
+    ]
+    finds(monkeypatch, found)
+    answer = await resolver.resolve("a.test", 80)
+    assert (answer.addresses, answer.ttl, answer.source) == (
+        (Address("fe80::1%lo"), Address("192.0.2.1")),
+        None,
+        "system",
+    )
+    finds(monkeypatch, [])
+    with pytest.raises(NoAddress):
+        await resolver.resolve("a.test", 80)
+
+
+async def test_getaddrinfo_is_asked_for_streams_of_one_family(resolver, monkeypatch):
+    """Else each address would come three times."""
+    asked = []
+
+    def getaddrinfo(*arguments):
+        asked.append(arguments)
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("192.0.2.1", 80))]
+
+    finds(monkeypatch, getaddrinfo)
+    await resolver.resolve("a.test", 80, family=socket.AF_INET)
+    assert asked == [("a.test", 80, socket.AF_INET, socket.SOCK_STREAM)]
+
+
+async def test_threads_and_those_who_wait_for_one_are_bounded(resolver, monkeypatch):
+    """Four names that block are all that block; the 69th lookup fails at once; afterwards none counts."""
+    go_on, running = threading.Event(), threading.Semaphore(0)
+
+    def getaddrinfo(*arguments):
+        running.release()
+        go_on.wait()
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("192.0.2.1", 80))]
+
+    finds(monkeypatch, getaddrinfo)
+    lookups = []
+    try:
+        for number in range(system.THREADS + system.MAX_WAITING):
+            assert resolver.is_saturated == (number >= system.THREADS)
+            lookups.append(asyncio.create_task(resolver.resolve(f"{number}.test", 80)))
+            await asyncio.sleep(0)
+        with pytest.raises(ResolverFailure, match="68 lookups are under way or waiting"):
+            await resolver.resolve("more.test", 80)
+        for _ in range(system.THREADS):
+            assert running.acquire(timeout=20)
+        assert not running.acquire(blocking=False)
+    finally:
+        go_on.set()
+    assert {answer.addresses for answer in await asyncio.gather(*lookups)} == {(Address("192.0.2.1"),)}
+    async with asyncio.timeout(20):
+        while resolver._running:
+            await asyncio.sleep(0)
+    assert not resolver.is_saturated
