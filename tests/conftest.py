@@ -3,12 +3,22 @@
 from __future__ import annotations
 
 import os
+from typing import Any
 
+import hypothesis
 import pytest
+
+from .loop import PatientLoop
 
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # or each process that a test starts compiles seawall anew
 
+hypothesis.settings.register_profile(
+    "busy machine", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("busy machine")
+
 
 @pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
+def anyio_backend() -> tuple[str, dict[str, Any]]:
+    """No test fails because the machine is busy."""
+    return "asyncio", {"loop_factory": PatientLoop}

@@ -39,7 +39,7 @@ async def forever() -> None:
 async def test_nothing_left_is_fast():
     """A client, its server, tasks, threads that are kept and threads that end; none of the grace is waited for."""
     began_at = time.monotonic()
-    async with no_leaks(grace=20) as check:
+    async with no_leaks(grace=600) as check:
         async with Server(ok) as server, check.watch(seawall.Client()) as client:
             assert (await client.get(server.url)).content == b"hello"
         await asyncio.create_task(asyncio.sleep(0))
@@ -47,7 +47,7 @@ async def test_nothing_left_is_fast():
         await anyio.to_thread.run_sync(time.sleep, 0)
         threading.Thread(target=time.sleep, args=(0.05,)).start()
         asyncio.create_task(asyncio.sleep(0.03))  # noqa: RUF006
-    assert time.monotonic() - began_at < 10
+    assert time.monotonic() - began_at < 300
 
 
 async def test_task_is_named_with_its_line():

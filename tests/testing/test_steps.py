@@ -12,6 +12,7 @@ import time
 import zlib
 from concurrent.futures import ThreadPoolExecutor
 from email.utils import parsedate_to_datetime
+from urllib.parse import quote
 
 import pytest
 
@@ -154,22 +155,39 @@ def bomb(seen: Seen) -> int:
     return sum(len(unpacker.decompress(chunk)) for chunk in chunks[1::2])
 
 
+def is_as_said(step: str, seen: Seen) -> bool:
+    end, is_right = CASES[step]
+    try:
+        return seen.end == end and bool(is_right(seen))
+    except (ValueError, TypeError, IndexError, OSError, EOFError, zlib.error):  # of a part of it
+        return False
+
+
 @pytest.fixture(scope="module")
-def all_seen(server) -> dict[str, Seen]:
-    """Of each step; side by side, for silence takes its time."""
+def all_seen(server) -> dict[str, tuple[Seen, str]]:
+    """Of each step; side by side, for silence takes its time. Busy machines are silent too: those are asked again."""
+
+    def asked(step: str) -> None:
+        for silence in (0.35, 2.0, 10.0):
+            key = f"{step} {silence}"
+            seen[step] = ask(server.port, f"/x/{step}?key={quote(key)}", silence=silence), key
+            if is_as_said(step, seen[step][0]):
+                break
+
+    seen: dict[str, tuple[Seen, str]] = {}
     with ThreadPoolExecutor(16) as pool:
-        targets = [f"/x/{step}?key={step.replace('+', '%2B')}" for step in CASES]
-        return dict(zip(CASES, pool.map(lambda target: ask(server.port, target, silence=0.35), targets), strict=True))
+        list(pool.map(asked, CASES))
+    return seen
 
 
 @pytest.mark.parametrize("step", CASES)
 def test_step(server, all_seen, step):
     """The bytes it sends, and how the connection ends."""
     end, is_right = CASES[step]
-    seen = all_seen[step]
+    seen, key = all_seen[step]
     assert seen.end == end
     assert is_right(seen), seen
-    (received,) = server.attempts(step)
+    (received,) = server.attempts(key)
     assert received.step == step
 
 
