@@ -132,7 +132,9 @@ class Layers:
             patience: The client's own timeouts; None: they are not known.
         """
         self._now = self.underway.on_loop()
-        return Call(self, self._now(), is_buffered=is_buffered, patience=patience)
+        call = Call(self, self._now(), is_buffered=is_buffered, patience=patience)
+        call.is_silent = self._events.is_silent  # asked once, because asking the log costs more than the rest of this
+        return call
 
     def finish(self, call: Call) -> None:
         """It is over, however it ended."""
@@ -344,7 +346,7 @@ class Layers:
                 hop.has_token = False
                 if progress.phase < Phase.CONNECTING:
                     self.origins.refund(state, now)
-            if not self._events.is_silent:
+            if not hop.call.is_silent:
                 self._events.emit(attempt)
         assert outcome is not None  # an error that is none of the transport's was raised
         try:

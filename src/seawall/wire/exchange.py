@@ -172,7 +172,7 @@ class Wire:
             Unsent, WireError: By how far it got.
         """
         trace = Trace.of(message) if "trace" in message.extensions else None
-        key = _key(message)
+        key = _key(message) if "sni_hostname" in message.extensions else message.origin
         now = progress.started_at + progress.waited
         avoid = progress.avoid
         if avoid and not self._addresses.has_other(message.origin, avoid):
@@ -343,9 +343,9 @@ class Wire:
 
 def _key(message: Message) -> Origin:
     """
-    What the pool keeps the connection under.
+    What the pool keeps the connection under, where `sni_hostname` is given.
 
     One that was verified for a name serves requests for that name only.
     """
-    name = message.extensions.get("sni_hostname")
+    name = message.extensions["sni_hostname"]
     return message.origin if name is None or not message.origin.is_secure else message.origin.verified_as(name)
