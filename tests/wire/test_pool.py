@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
 import subprocess
 import sys
 
+import aiodns
 import httpx
 import pytest
 
 import seawall
+from seawall.dns.cares import ETIMEOUT, CaresResolver, _Searching
 from seawall.testing import FaultProcess, Name, Request, no_file_descriptors
 from seawall.transport import shared
 
@@ -218,3 +221,26 @@ for limit in (64, 10**6):
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["32", "500", "1000", "500"]
     assert shared.fitting(shared.LIMITS).keepalive_expiry == shared.LIMITS.keepalive_expiry
+
+
+@pytest.mark.parametrize("failures", [1, 2])
+async def test_timeout_that_comes_too_soon_is_asked_again(dns, monkeypatch, failures):
+    """c-ares calls it one where it had no socket to ask by. Once, because there may be another reason."""
+    dns.zone["a.test"] = Name(a=("127.0.0.1",))
+    left, search = failures, _Searching.search
+
+    async def failing(self: _Searching, host: str, kind: int) -> object:
+        nonlocal left
+        if left:
+            left -= 1
+            raise aiodns.error.DNSError(ETIMEOUT, "Timeout while contacting DNS servers")
+        return await search(self, host, kind)
+
+    monkeypatch.setattr(_Searching, "search", failing)
+    resolver = CaresResolver((dns.address,))
+    if failures == 1:
+        assert (await resolver.resolve("a.test", 80, family=socket.AF_INET)).addresses[0].ip == "127.0.0.1"
+    else:
+        with pytest.raises(seawall.ResolveTimeout):
+            await resolver.resolve("a.test", 80, family=socket.AF_INET)
+    await resolver.aclose()

@@ -32,7 +32,7 @@ import pycares
 
 from ..errors import NameNotFound, NoAddress, ResolveError, ResolverFailure, ResolveTimeout
 from ..origin import Address
-from .resolver import Answer, failed
+from .resolver import Answer, failed, shortage
 
 __all__ = ["CaresResolver", "Service"]
 
@@ -185,22 +185,29 @@ class CaresResolver:
 
         Not a context manager: since Python 3.13 contextlib's frame would hold the error, and the error that frame.
         """
-        channel = await self._channel_for(host, kind)
-        channel.pending += 1
-        try:
-            return await query(channel.resolver)
-        except aiodns.error.DNSError as error:
-            code, text = error.args
-            channel.is_retired |= code == ETIMEOUT
-            raise failed(ERRORS.get(code, ResolverFailure), f"{host}: DNS: {text}") from error
-        except asyncio.CancelledError:
-            channel.is_retired = True  # it may be what was too slow
-            raise
-        finally:
-            channel.pending -= 1
-            free = sum(not each.pending for each in self._channels)
-            if not channel.pending and (channel.is_retired or free > KEPT):
-                await self._close(channel)
+        loop, is_again = asyncio.get_running_loop(), False
+        while True:
+            channel = await self._channel_for(host, kind)
+            channel.pending += 1
+            asked_at = loop.time()
+            try:
+                return await query(channel.resolver)
+            except aiodns.error.DNSError as error:
+                code, text = error.args
+                channel.is_retired |= code == ETIMEOUT
+                # Too soon for a timeout: c-ares got no socket to ask by, and another lookup has made one free since.
+                is_unasked = code == ETIMEOUT and loop.time() - asked_at < TRY_TIMEOUT / 2
+                if is_again or not is_unasked or shortage() is not None:
+                    raise failed(ERRORS.get(code, ResolverFailure), f"{host}: DNS: {text}") from error
+                is_again = True
+            except asyncio.CancelledError:
+                channel.is_retired = True  # it may be what was too slow
+                raise
+            finally:
+                channel.pending -= 1
+                free = sum(not each.pending for each in self._channels)
+                if not channel.pending and (channel.is_retired or free > KEPT):
+                    await self._close(channel)
 
     async def _channel_for(self, host: str, kind: int) -> _Channel:
         """One that owes no answer; a new one; or, where there are too many, the one that owes the fewest."""

@@ -13,7 +13,7 @@ from typing import NamedTuple, Protocol, runtime_checkable
 from ..errors import NameNotFound, ResolveError, ResolverFailure
 from ..origin import Address
 
-__all__ = ["ADVICE", "SHORTAGES", "Answer", "Rank", "Resolver", "check_name", "failed", "literal"]
+__all__ = ["ADVICE", "SHORTAGES", "Answer", "Rank", "Resolver", "check_name", "failed", "literal", "shortage"]
 
 SHORTAGES = (errno.EMFILE, errno.ENFILE)  # no descriptor is left: for this process, for the machine
 ADVICE = "raise RLIMIT_NOFILE (ulimit -n), or lower Limits.max_connections"
@@ -78,12 +78,19 @@ def failed(kind: type[ResolveError], text: str) -> ResolveError:
     c-ares and getaddrinfo don't say that there was no descriptor to ask with: the one finds no server then, the other
     no such name.
     """
+    if (code := shortage()) is not None:
+        return ResolverFailure(f"{text}: {os.strerror(code).lower()}: {ADVICE}", is_shortage=True)
+    return kind(text)
+
+
+def shortage() -> int | None:
+    """Which of `SHORTAGES` there is now; None where a descriptor can be had."""
     try:
         socket.socket(socket.AF_INET, socket.SOCK_DGRAM).close()
     except OSError as error:
         if error.errno in SHORTAGES:
-            return ResolverFailure(f"{text}: {os.strerror(error.errno).lower()}: {ADVICE}", is_shortage=True)
-    return kind(text)
+            return error.errno
+    return None
 
 
 def literal(host: str) -> Answer | None:
