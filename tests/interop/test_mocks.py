@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import functools
 import subprocess
 import sys
@@ -280,3 +281,35 @@ async def test_foreign_transport_is_not_believed():
         with pytest.raises(httpx.ConnectTimeout):
             await client.post("http://api.test/")
     assert foreign.calls == 1
+
+
+@pytest.mark.parametrize("kind", [KeyboardInterrupt, httpx.ReadError])
+async def test_foreign_stream_that_breaks_is_closed(kind):
+    """It is closed by the time that its error is the caller's, as with httpx."""
+    events: list[str] = []
+
+    class Breaking(httpx.AsyncByteStream):
+        async def __aiter__(self):
+            yield b"x"
+            raise kind("broke")
+
+        async def aclose(self) -> None:
+            await asyncio.sleep(0)
+            events.append("closed")
+
+    transport = httpx.MockTransport(lambda request: httpx.Response(200, stream=Breaking()))
+    async with seawall.Client(transport=transport, retry=None) as client:
+        with pytest.raises(kind):
+            await client.get("http://a/")
+        events.append("raised")
+    assert events == ["closed", "raised"]
+
+
+async def test_client_in_the_place_of_httpx(serve, monkeypatch):
+    """Whoever patches `httpx.AsyncClient`, so that an SDK makes ours, gets one that works."""
+    monkeypatch.setattr(httpx, "AsyncClient", seawall.Client)
+    server = await serve(ok)
+    async with httpx.AsyncClient(headers={"x-made": "by an SDK"}) as client:
+        answers = [await client.get(server.url) for _ in range(3)]
+    assert [answer.status_code for answer in answers] == [200] * 3
+    assert client.headers["x-made"] == "by an SDK"

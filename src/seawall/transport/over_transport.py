@@ -85,6 +85,17 @@ class OverTransport(Exchange):
             response.stream.watch(self._check_size)
         return response
 
+    async def read(self, response: httpx.Response, pacer: Pacer) -> None:
+        """A stream that broke is closed before its error is handed on, as with httpx; a cancellation doesn't wait."""
+        try:
+            await super().read(response, pacer)
+        except asyncio.CancelledError:
+            raise
+        except BaseException:
+            if self._foreign is not None:
+                await self._foreign.closed()
+            raise
+
     def _closer(self, stream: object) -> Callable[[], None]:
         if isinstance(stream, Body) or self._foreign is None:
             return super()._closer(stream)
@@ -113,18 +124,23 @@ class _Foreign(httpx.AsyncByteStream):
     async def aclose(self) -> None:
         """At most 50 ms are waited for it, and that once."""
         if self._task is None:
-            await asyncio.wait([self._begin()], timeout=DRAIN_TIMEOUT)
+            self._begin()
+            await self.closed()
+
+    async def closed(self) -> None:
+        """Wait for the task that closes it, where there is one; at most 50 ms."""
+        if self._task is not None:
+            await asyncio.wait([self._task], timeout=DRAIN_TIMEOUT)
 
     def close_soon(self) -> None:
         """Without waiting."""
         if self._task is None:
             self._begin()
 
-    def _begin(self) -> asyncio.Task[None]:
+    def _begin(self) -> None:
         self._task = task = asyncio.get_running_loop().create_task(_close(self._stream))
         self._closing.add(task)
         task.add_done_callback(self._closing.discard)
-        return task
 
 
 async def _close(stream: httpx.AsyncByteStream) -> None:

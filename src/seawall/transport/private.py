@@ -38,6 +38,8 @@ __all__ = [
 ]
 
 EMPTY: Final = httpx.ByteStream(b"")
+CLIENT: Final = httpx.AsyncClient
+"""httpx's own, also where somebody puts `seawall.Client` in its place to give it to an SDK."""
 
 
 class _Spent(httpx.AsyncByteStream):
@@ -139,7 +141,7 @@ def is_read(response: httpx.Response) -> bool:
 
 def set_headers(client: httpx.AsyncClient, headers: httpx.Headers) -> None:
     """``client.headers = headers``, as httpx does it: its defaults, and these over them."""
-    httpx.AsyncClient.headers.fset(client, headers)  # type: ignore[attr-defined]
+    CLIENT.headers.fset(client, headers)  # type: ignore[attr-defined]
 
 
 def take_in(response: httpx.Response) -> None:
