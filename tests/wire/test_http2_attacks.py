@@ -220,6 +220,20 @@ async def test_body_in_tiny_parts(client, by_hand):
     assert (await client.get(await by_hand(script), extensions=ONCE)).content == b"x" * 5000
 
 
+async def test_body_in_tiny_parts_without_end(client, by_hand):
+    """Two bytes a frame, as fast as they go, would keep the loop busy for as long as the window lasts."""
+    is_cut_off = asyncio.get_running_loop().create_future()
+
+    async def script(peer: Peer) -> None:
+        number = await peer.request()
+        peer.send(peer.head(number), *[DataFrame(number, b"ab")] * 20_000)
+        is_cut_off.set_result(await peer.is_cut_off(DataFrame(number, b"ab")))
+
+    with pytest.raises(seawall.BadAnswer, match="next to nothing"):
+        await client.get(await by_hand(script), extensions=ONCE)
+    assert await is_cut_off
+
+
 # Headers
 
 

@@ -198,6 +198,8 @@ class Exchange:
         try:
             decoded = Decoded(await decoder.whole(content, pacer.received))
         except httpx.DecodingError as error:
+            if error.__cause__ is not None:
+                error.__cause__.__traceback__ = None  # its frames hold those of their awaiters, since Python 3.12
             decoded = Decoded(error=error.with_traceback(None))
         set_decoder(response, decoded)
 

@@ -1,8 +1,9 @@
 """
 What an HTTP/2 server may send beside answers: frames that carry nothing are counted.
 
-Rules: what a stream's window or the bounds on headers pay for isn't counted. What we send earns frames in reply to it,
-because a server returns the window of an upload frame by frame. A connection without a stream has little to say.
+Rules: what a stream's window or the bounds on headers pay for isn't counted, but that a byte or two a frame costs some.
+What we send earns frames in reply to it, because a server returns the window of an upload frame by frame. A connection
+without a stream has little to say.
 Decisions only: whoever reads the frames closes the connection. Source: RFC 9113 section 10.5.
 """
 
@@ -48,7 +49,7 @@ class Chatter:
         self._late = max(0, self._late - max(size, SMALLEST))
         return self._late > 0
 
-    def is_too_much(self, cost: int, now: float, *, is_idle: bool) -> bool:
+    def is_too_much(self, cost: float, now: float, *, is_idle: bool) -> bool:
         """Count frames that carry nothing; returns whether the server has sent too many of them."""
         at_once, per_second = IDLE if is_idle else BUSY
         count = max(self._count, 0.0) if is_idle else self._count
