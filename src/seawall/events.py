@@ -211,7 +211,7 @@ Listener: TypeAlias = Callable[[Event], None]
 
 
 class Progress:
-    """An attempt under way. The exchange says where it is."""
+    """An attempt in flight. The exchange says where it is."""
 
     __slots__ = ("address", "avoid", "dials", "is_reused", "marks", "now", "phase", "source", "started_at", "waited")
 

@@ -50,7 +50,7 @@ class Outcome(NamedTuple):
         is_stale: A connection from the pool died before a byte of the answer: the server had closed it.
         is_settled: Another layer of seawall, below, has decided that there is no further attempt.
         response: The answer itself, an ``httpx.Response``; where the call reads bodies at once, its body is there.
-        expired: Which of the request's timeouts ended it: "connect", "read" or "write"; None: none of them.
+        expired: Which of the request's timeouts ended it: "connect", "read" or "write"; None where it was another.
     """
 
     phase: Phase

@@ -193,7 +193,7 @@ class Exchange:
         """
         A body that is there, as part of the attempt: under its deadline.
 
-        What can't be decoded is an error of who reads it, as in httpx: an answer of 503 is retried all the same.
+        A body that can't be decoded is an error for its reader, as in httpx: a 503 is retried all the same.
         """
         try:
             decoded = Decoded(await decoder.whole(content, pacer.received))
