@@ -302,3 +302,16 @@ def test_interim_answers_that_say_the_end_are_skipped(interim, size):
     for begin in range(0, len(data), size):
         parser.feed(data[begin : begin + size])
     assert (answer.head.status, answer.is_complete, answer.is_kept, answer.take()) == (200, True, True, b"ok")
+
+
+@pytest.mark.parametrize("begin", [b"HTTP/1.1 103 X\r\nlink: ", b"HTTP/1.1 200 "])
+def test_what_is_held_is_little(begin):
+    """Until a message's beginning is known to be HTTP's; a piece that comes costs as much as what is held."""
+    parser = Parser()
+    answer = parser.begin(b"GET")
+    parser.feed(begin)
+    size = 0
+    while answer.failure is None:
+        parser.feed(b"x" * 8)
+        size += 8
+    assert size <= 16 * 1024

@@ -23,6 +23,7 @@ PLAIN: Final = re.compile(rb"HTTP/1\.[01] [2-9][^\n]*\n[^ \t]")
 """How nearly all answers begin: a final one, whose first header line doesn't begin with a space."""
 
 PROTOCOL: Final = b"HTTP/"
+MAX_HELD: Final = 16 * 1024  # B; each piece that comes is joined with what is held, so a drip costs its square
 STATUS_AT: Final = len(b"HTTP/1.1 ")
 BLANK_LINE: Final = re.compile(rb"\n\r?\n")
 KEEP_ALIVE: Final = re.compile(rb"(timeout|max)\s*=\s*(\d{1,9})")
@@ -155,8 +156,8 @@ class Parser:
 
     def _hold(self, data: bytes) -> None:
         self._held = data
-        if self._unparsed + len(data) > MAX_HEAD:
-            self.answer.fail(ResponseTooLarge, f"headers of more than {MAX_HEAD} bytes")
+        if len(data) > MAX_HELD or self._unparsed + len(data) > MAX_HEAD:
+            self.answer.fail(ResponseTooLarge, f"a status line, or an interim head, of more than {MAX_HELD} bytes")
 
     def _parse(self, data: bytes) -> None:
         assert self._llhttp is not None
