@@ -24,8 +24,8 @@ from random import Random
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 
 from .clock import Clock
-from .endings import bad_status, closed, exceeded, given_up, paused
-from .errors import SeawallError, WireError
+from .endings import bad_status, closed, exceeded, given_up, partly_sent, paused
+from .errors import SeawallError, Unsent, WireError
 from .events import BodyEnd, BodyEnded, CallEnded, Events, Phase, Progress, RetryScheduled
 from .exchange import Exchange, is_nested
 from .hop import Call, Hop, Patience
@@ -156,18 +156,25 @@ class Layers:
             last one, where none was.
         """
         if call is None or call.owner is not self or call.is_over:
-            return self._alone(exchange)
+            return self._alone(exchange, call)
         return self._hop(exchange, call)
 
-    async def _alone(self, exchange: Exchange[R]) -> R:
-        """A call of one hop."""
+    async def _alone(self, exchange: Exchange[R], outer: Call | None) -> R:
+        """A call of one hop; *outer*, of another client's, is told whether anything of it was sent."""
         call = self.begin(is_buffered=False)
         try:
             return await self._hop(exchange, call)
+        except Unsent as error:
+            if not call.has_sent:
+                call.failed(error)
+                raise
+            raise call.failed(exchange.adopt(partly_sent(call, error))) from error
         except BaseException as error:
             call.failed(error)
             raise
         finally:
+            if outer is not None and call.has_sent:
+                outer.has_sent_elsewhere = True
             self.finish(call)
 
     async def _hop(self, exchange: Exchange[R], call: Call) -> R:

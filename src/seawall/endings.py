@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from .errors import ClientClosed, DeadlineExceeded, OriginPaused, PartlySent, StatusError, Unsent
-from .events import History
+from .events import History, Phase
 from .hop import Call, Hop
 from .origin import Origin
 from .policy.outcome import Outcome
@@ -57,10 +57,16 @@ def given_up(origin: Origin, answer: Outcome, reason: Exception) -> PartlySent:
 
 
 def partly_sent(call: Call, error: Unsent) -> PartlySent:
-    """What *error* is where an earlier request of the call was sent."""
+    """What *error* is where a request of the call was sent, or may have been."""
     history = error.attempts or History(call.attempts)
+    is_handed_on = bool(history) and history[-1].phase >= Phase.SENDING
+    why = (
+        "a transport or an application below raised this, after it was given the request"
+        if is_handed_on
+        else "nothing of this request was sent, but an earlier one of the call was"
+    )
     whole = PartlySent(
-        f"{error} (nothing of this request was sent, but an earlier one of the call was)",
+        f"{error} ({why})",
         origin=error.origin,
         reason=error,
         attempts=history,

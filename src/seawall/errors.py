@@ -346,11 +346,13 @@ class PartlySent(WireError):
     """
     Nothing of the call's last request was sent, but an earlier one was, so the call as a whole isn't safe to repeat.
 
-    Two ways lead here: a redirect or a step of an authentication was answered, and its next request could not be sent;
-    or the answer to an earlier attempt of a stream was given up for a retry, which could not be sent.
+    Three ways lead here: a redirect or a step of an authentication was answered, and its next request could not be sent;
+    the answer to an earlier attempt of a stream was given up for a retry, which could not be sent; or a transport or an
+    application below raised an `Unsent` after it was given the request, which tells of another request than this one.
 
     Attributes:
-        reason: Why the last request wasn't sent: an `Unsent`, whose httpx class this error has too.
+        reason: Why the last request wasn't sent: an `Unsent`, or a transport's own error that says as much. This error
+            is of its httpx class too.
     """
 
     reason: Exception

@@ -55,8 +55,8 @@ class Call:
     """
 
     __slots__ = (
-        "_own_timeout", "_theirs_at", "attempts", "hard_at", "is_buffered", "is_over", "is_silent", "is_timed", "key",
-        "note", "origin", "outcome", "owner", "patience", "ready", "soft_at", "started_at",
+        "_own_timeout", "_theirs_at", "attempts", "hard_at", "has_sent_elsewhere", "is_buffered", "is_over", "is_silent",
+        "is_timed", "key", "note", "origin", "outcome", "owner", "patience", "ready", "soft_at", "started_at",
     )  # fmt: skip
 
     def __init__(self, owner: object, now: float, *, is_buffered: bool, patience: Patience | None) -> None:
@@ -65,6 +65,7 @@ class Call:
         self.is_buffered = is_buffered  # the body is read at once: it belongs to the attempt
         self.patience = patience
         self.is_over = False
+        self.has_sent_elsewhere = False  # by a mount, or a transport below, that has layers of its own
         self.is_silent = False  # nobody is told of it
         self.is_timed = False
         self.hard_at: float | None = None  # somebody's wish
@@ -148,7 +149,7 @@ class Call:
     @property
     def has_sent(self) -> bool:
         """Whether a server may have seen anything of the call."""
-        return any(attempt.phase >= Phase.SENDING for attempt in self.attempts)
+        return self.has_sent_elsewhere or any(attempt.phase >= Phase.SENDING for attempt in self.attempts)
 
 
 class Hop:

@@ -635,8 +635,9 @@ async def test_error_of_another_request_says_nothing_of_ours():
 
     transport = seawall.Transport(seawall.Transport(httpx.MockTransport(app)))
     async with httpx.AsyncClient(transport=transport) as c:
-        with pytest.raises(seawall.DialError):
+        with pytest.raises(seawall.PartlySent) as caught:
             await c.post(URL)
+    assert isinstance(caught.value.reason, seawall.DialError)
     assert asked == ["POST"]
 
 

@@ -255,6 +255,30 @@ def test_verdicts_claim_nothing(verdict):
     assert not issubclass(verdict, seawall.Unsent)
 
 
+async def test_hop_before_was_a_mounts():
+    """A mount that has layers of its own sent the POST, so what it was redirected to doesn't end as Unsent."""
+    mount = seawall.Transport(ScriptedWire(to("http://closed.test/")))
+    async with client(Closed(seawall.DialError("refused"))) as c:
+        c._mounts = {httpx._utils.URLPattern("all://mounted.test"): mount}
+        with pytest.raises(seawall.PartlySent) as caught:
+            await c.post("http://mounted.test/", follow_redirects=True)
+        await mount.aclose()
+    assert not isinstance(caught.value, seawall.Unsent)
+
+
+@pytest.mark.parametrize("is_stock", [False, True])
+async def test_unsent_of_a_call_below(is_stock):
+    """An application that lets the Unsent of its own call through was given the request, which so was sent."""
+    below = Closed(seawall.DialError("refused"))
+    made = httpx.AsyncClient(transport=seawall.Transport(below)) if is_stock else client(below)
+    async with made as c:
+        with pytest.raises(seawall.PartlySent, match="raised this, after it was given the request") as caught:
+            await c.post("http://closed.test/")
+    assert isinstance(caught.value, httpx.ConnectError)
+    assert not isinstance(caught.value, seawall.Unsent)
+    assert isinstance(caught.value.__cause__, seawall.DialError)
+
+
 async def test_hop_that_timed_out_for_a_slot():
     """It has httpx's class for that too."""
     wire = ScriptedWire(per_host={"api.test": [to("http://busy.test/")], "busy.test": [math.inf]})
