@@ -346,7 +346,7 @@ class PartlySent(WireError):
     """
     Nothing of the call's last request was sent, but an earlier one was, so the call as a whole isn't safe to repeat.
 
-    Three ways lead here: a redirect or a step of an authentication was answered, and its next request could not be sent;
+    Three ways lead here: a redirect or a step of an authentication was answered, and its next request couldn't be sent;
     the answer to an earlier attempt of a stream was given up for a retry, which could not be sent; or a transport or an
     application below raised an `Unsent` after it was given the request, which tells of another request than this one.
 

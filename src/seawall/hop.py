@@ -55,8 +55,9 @@ class Call:
     """
 
     __slots__ = (
-        "_own_timeout", "_theirs_at", "attempts", "hard_at", "has_sent_elsewhere", "is_buffered", "is_over", "is_silent",
-        "is_timed", "key", "note", "origin", "outcome", "owner", "patience", "ready", "soft_at", "started_at",
+        "_own_timeout", "_theirs_at", "attempts", "hard_at", "has_sent_elsewhere", "is_buffered", "is_over",
+        "is_silent", "is_timed", "key", "note", "origin", "outcome", "owner", "patience", "ready", "soft_at",
+        "started_at",
     )  # fmt: skip
 
     def __init__(self, owner: object, now: float, *, is_buffered: bool, patience: Patience | None) -> None:

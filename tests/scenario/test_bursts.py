@@ -92,6 +92,21 @@ async def test_hanging_probes_are_replaced():
             call.cancel()
 
 
+async def test_half_open_says_when_to_come_again():
+    """While the probes are out, a refusal's retry_after is until others may take their places, not 0."""
+    wire = ScriptedWire(*[500] * 20, math.inf)
+    async with client(wire, retry=None) as c:
+        await burst(c, 20)
+        await asyncio.sleep(1.25)
+        probes = [asyncio.create_task(c.get(URL)) for _ in range(3)]
+        await asyncio.sleep(0.25)
+        with pytest.raises(seawall.BreakerOpen, match=r"breaker half-open .*; next probe in 0\.8 s") as caught:
+            await c.get(URL)
+        assert caught.value.retry_after == 0.75
+        for probe in probes:
+            probe.cancel()
+
+
 @pytest.mark.parametrize(("deadline", "good"), [(1.0, 0), (1.2, 20)])
 async def test_deadline_that_cannot_hold_the_wait(deadline, good):
     """Then it isn't waited: the outcome of the attempt before is there at once, and says why."""

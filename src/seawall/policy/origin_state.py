@@ -62,7 +62,7 @@ class OriginState:
             return None
         generation = breaker.try_acquire(now)
         if generation is None:
-            retry_after, open_for = breaker.retry_after(now), now - breaker.moved_at
+            retry_after, open_for = breaker.shut_for(now), now - breaker.moved_at
             raise BreakerOpen(
                 f"{self.origin}: breaker {breaker.state} for {open_for:.1f} s: {breaker.reason}; next probe in "
                 f"{retry_after:.1f} s (Breaker.failure_rate, Breaker.open_for)",
