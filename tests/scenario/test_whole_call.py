@@ -258,11 +258,11 @@ def test_verdicts_claim_nothing(verdict):
 async def test_hop_before_was_a_mounts():
     """A mount that has layers of its own sent the POST, so what it was redirected to doesn't end as Unsent."""
     mount = seawall.Transport(ScriptedWire(to("http://closed.test/")))
-    async with client(Closed(seawall.DialError("refused"))) as c:
-        c._mounts = {httpx._utils.URLPattern("all://mounted.test"): mount}
-        with pytest.raises(seawall.PartlySent) as caught:
+    async with client(ScriptedWire(), mounts={"all://mounted.test": mount}) as c:
+        await c.get("http://closed.test/")
+        c.breakers["http://closed.test"].force_open()
+        with pytest.raises(seawall.PartlySent, match="nothing of this request was sent, but an earlier one") as caught:
             await c.post("http://mounted.test/", follow_redirects=True)
-        await mount.aclose()
     assert not isinstance(caught.value, seawall.Unsent)
 
 
