@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextvars import ContextVar
 
 import pytest
 
@@ -18,6 +19,7 @@ from seawall.wire.versions import Known
 pytestmark = pytest.mark.anyio
 
 A, B, C = (Origin("http", host, 80) for host in "abc")
+CALLER: ContextVar[str] = ContextVar("caller", default="nobody")
 
 
 @pytest.fixture
@@ -47,7 +49,7 @@ async def opened(pool: Pool, origin: Origin, kind: type[Connection | Multiplexed
     """A new connection, in use."""
     assert await pool.reserve(0.0, origin) is None
     buffer = memoryview(bytearray(1))
-    connection = Connection(origin, buffer) if kind is Connection else Multiplexed(origin, buffer, Known())
+    connection = Multiplexed(origin, buffer, Known()) if kind is Multiplexed else kind(origin, buffer)
     pool.add(connection)
     return connection
 
@@ -189,6 +191,40 @@ async def test_host_that_hangs_leaves_a_healthy_one_its_connection(expiry):
         task.cancel()
     await asyncio.gather(*more, return_exceptions=True)
     pool.cancel(A)
+
+
+@pytest.mark.parametrize("expiry", [15.0, None])
+async def test_call_that_waits_gets_the_slot_of_what_becomes_surplus(expiry):
+    """A second after its last use, though nobody waited when it was put by, and its own time is far from over."""
+    pool = make(Slots(2), expiry=expiry)
+    await idle(pool, B)
+    await opened(pool, A)
+    await asyncio.sleep(0.5 * WARM_FOR)
+    task = await waiting(pool, A)
+    await asyncio.sleep(0.4 * WARM_FOR)
+    assert (task.done(), pool.idle(B)) == (False, 1)
+    assert await task is None
+    assert (now(), pool.idle(B)) == (WARM_FOR, 0)
+    pool.cancel(A)
+
+
+async def test_timers_of_the_pool_hold_nothing_of_a_call():
+    """What closes a connection later runs in no caller's context, which would live as long."""
+    seen = []
+
+    class Noting(Connection):
+        def close(self) -> None:
+            seen.append(CALLER.get())
+            super().close()
+
+    CALLER.set("somebody")
+    pool = make(Slots(None))
+    for keep_for in (None, 4.0):
+        connection = await opened(pool, A, Noting)
+        connection.keep_for = keep_for
+        pool.keep(connection, now())
+    await asyncio.sleep(20)
+    assert seen == ["nobody", "nobody"]
 
 
 async def test_idle_connection_that_nobody_used_lately_goes_first():

@@ -66,6 +66,29 @@ async def test_tunnel_is_read_and_written_at_once(serve):
         assert await reader == b"hello"
 
 
+async def test_101_is_not_read_as_a_body(listen):
+    """A hook may talk through the tunnel, though the caller asked for the whole response."""
+    said = []
+
+    async def echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 101 X\r\nconnection: upgrade\r\nupgrade: x\r\ncontent-length: 3\r\n\r\nhello")
+        writer.write(await reader.readexactly(3))
+        await reader.read()
+
+    async def talk(response: httpx.Response) -> None:
+        stream = response.extensions["network_stream"]
+        said.append(await stream.read(5, timeout=5))
+        await stream.write(b"you", timeout=5)
+        said.append(await stream.read(5, timeout=5))
+
+    url = await listen(echo)
+    async with seawall.Client(event_hooks={"response": [talk]}, retry=None) as client:
+        response = await client.get(url, headers={"connection": "upgrade", "upgrade": "x"})
+        assert (said, response.status_code, response.content) == ([b"hello", b"you"], 101, b"")
+        assert client.stats().connections == 0
+
+
 async def test_stream_closed_by_another_task_ends_its_reader(serve):
     """At once, without a timeout."""
 
