@@ -1,0 +1,179 @@
+"""
+Are the tests able to fail? Changes one thing in the source, runs the tests that hold it, and shows what lives.
+
+``python scripts/mutants.py wire 100 --seed 1``: a hundred random mutants of the modules of wire/. A mutant is made in a
+copy of the source, so the work tree stays as it is. One that lives is either a gap in the tests, or equivalent.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import os
+import random
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import NamedTuple
+
+ROOT = Path(__file__).parent.parent
+SOURCE = ROOT / "src" / "seawall"
+TIMEOUT = 90  # s; tests that hang have noticed
+TESTS = {  # of a module, or of a folder: the first key that fits counts; the fastest first, because one failure ends it
+    "wire/pool": "unit/test_pool wire/test_connections wire/test_pool",
+    "wire/http11": "unit/test_connection wire/test_connections wire/test_uploads interop/test_httpx wire/test_failures",
+    "wire/parser": "unit/test_answer unit/test_connection wire/test_connections",
+    "wire/answer": "unit/test_answer unit/test_connection wire/test_bodies",
+    "wire/message": "unit/test_message unit/test_connection interop/test_bodies wire/test_uploads",
+    "wire/addresses": "unit/test_addresses unit/test_ejection wire/test_connections wire/test_names",
+    "wire/body": "scenario/test_streams scenario/test_endings wire/test_failures interop/test_httpx",
+    "wire/channel": "wire/test_uploads wire/test_http2 wire/test_http2_attacks",
+    "wire/http2": "wire/test_http2 wire/test_uploads wire/test_http2_attacks unit/test_pool",
+    "wire/chatter": "unit/test_chatter wire/test_http2_attacks",
+    "wire/fields": "unit/test_fields wire/test_http2 wire/test_http2_attacks",
+    "wire/versions": "wire/test_http2 wire/test_tls unit/test_pool",
+    "wire/dial": "wire/test_tls unit/test_addresses wire/test_names",
+    "wire/exchange": "wire/test_connections wire/test_failures wire/test_tls wire/test_names wire/test_http2",
+    "wire": "unit/test_connection interop/test_httpx wire/test_connections wire/test_uploads wire/test_tls "
+    "wire/test_http2",
+    "dns/system": "unit/test_system unit/test_caching",
+    "dns/cares": "wire/test_cares wire/test_names",
+    "dns/static": "wire/test_discovery interop/test_urls",
+    "dns/order": "unit/test_order wire/test_discovery",
+    "dns/srv": "wire/test_discovery unit/test_order",
+    "dns/guard": "unit/test_guard wire/test_guard",
+    "dns": "unit/test_caching unit/test_settings scenario/test_silent_names scenario/test_denials "
+    "wire/test_foreign_dns wire/test_discovery wire/test_names",
+    "transport/decoder": "unit/test_decoding scenario/test_decoding wire/test_bodies",
+    "transport/coding": "unit/test_decoding scenario/test_decoding wire/test_bodies",
+    "transport/tls": "wire/test_tls interop/test_parity",
+    "transport/replay": "scenario/test_whole_call scenario/test_retries interop/test_bodies wire/test_uploads",
+    "transport": "scenario/test_discarded scenario/test_whole_call scenario/test_streams scenario/test_endings "
+    "interop/test_httpx interop/test_mocks interop/test_proxies interop/test_parity interop/test_urls "
+    "scenario/test_deadlines wire/test_bodies wire/test_connections",
+}
+FLIPS = {
+    ast.Lt: (ast.LtE, ast.GtE), ast.LtE: (ast.Lt, ast.Gt), ast.Gt: (ast.GtE, ast.LtE), ast.GtE: (ast.Gt, ast.Lt),
+    ast.Eq: (ast.NotEq,), ast.NotEq: (ast.Eq,), ast.Is: (ast.IsNot,), ast.IsNot: (ast.Is,),
+    ast.In: (ast.NotIn,), ast.NotIn: (ast.In,), ast.And: (ast.Or,), ast.Or: (ast.And,),
+    ast.Add: (ast.Sub,), ast.Sub: (ast.Add,), ast.Mult: (ast.Div,), ast.Div: (ast.Mult,),
+}  # fmt: skip
+UNTOUCHED = (ast.Assert, ast.JoinedStr, ast.Import, ast.ImportFrom)
+
+
+class Mutant(NamedTuple):
+    path: Path
+    line: int
+    begin: int
+    end: int
+    text: str
+
+    @property
+    def source(self) -> bytes:
+        data = self.path.read_bytes()
+        return data[: self.begin] + self.text.encode() + data[self.end :]
+
+    def __str__(self) -> str:
+        old = self.path.read_bytes()[self.begin : self.end].decode()
+        return f"{self.path.relative_to(SOURCE)}:{self.line}\n  - {old}\n  + {self.text}"
+
+
+def changes(node: ast.AST) -> Iterator[str]:
+    """What may stand in place of *node*."""
+    match node:
+        case ast.Compare(left=left, ops=[op], comparators=[right]):
+            yield from (f"({ast.unparse(ast.Compare(left, [flip()], [right]))})" for flip in FLIPS[type(op)])
+        case ast.BoolOp(op=op, values=values):
+            yield from (f"({ast.unparse(ast.BoolOp(flip(), values))})" for flip in FLIPS[type(op)])
+        case ast.BinOp(left=left, op=op, right=right) if type(op) in FLIPS:
+            yield from (f"({ast.unparse(ast.BinOp(left, flip(), right))})" for flip in FLIPS[type(op)])
+        case ast.UnaryOp(op=ast.Not(), operand=operand):
+            yield f"({ast.unparse(operand)})"
+        case ast.Constant(value=bool(value)):
+            yield str(not value)
+        case ast.Constant(value=int(value) | float(value)):
+            yield from (repr(value + 1), repr(value - 1))
+        case ast.Return(value=ast.expr()) if not (isinstance(node.value, ast.Constant) and node.value.value is None):
+            yield "return None"
+        case ast.Expr(value=ast.Call() | ast.Await()) | ast.Assign() | ast.AugAssign() | ast.Delete() | ast.Raise():
+            yield "pass"
+        case ast.Continue() | ast.Break():
+            yield "pass"
+
+
+def mutants(path: Path) -> list[Mutant]:
+    """All of them, but of types, messages, and what runs at import."""
+    data = path.read_bytes()
+    starts = [0]
+    for line in data.splitlines(keepends=True):
+        starts.append(starts[-1] + len(line))
+    found: list[Mutant] = []
+
+    def visit(node: ast.AST, is_inside: bool) -> None:
+        if isinstance(node, UNTOUCHED) or (isinstance(node, ast.FunctionDef) and node.name == "__repr__"):
+            return
+        if is_inside and isinstance(node, ast.expr | ast.stmt) and node.end_lineno is not None:
+            begin = starts[node.lineno - 1] + node.col_offset
+            end = starts[node.end_lineno - 1] + (node.end_col_offset or 0)
+            found.extend(Mutant(path, node.lineno, begin, end, text) for text in changes(node))
+        for name, value in ast.iter_fields(node):
+            if name in ("annotation", "returns", "decorator_list", "type_params"):
+                continue
+            for child in value if isinstance(value, list) else [value]:
+                if isinstance(child, ast.AST):
+                    visit(child, is_inside or isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef))
+
+    visit(ast.parse(data), False)
+    return found
+
+
+def tests(path: Path) -> list[str]:
+    name = path.relative_to(SOURCE).with_suffix("").as_posix()
+    names = next(tests for key, tests in TESTS.items() if name == key or name.startswith(f"{key}/"))
+    return [f"tests/{each}.py" for each in names.split()]
+
+
+def verdict(mutant: Mutant) -> str:
+    with tempfile.TemporaryDirectory() as folder:
+        shutil.copytree(ROOT / "src", f"{folder}/src", ignore=shutil.ignore_patterns("__pycache__"))
+        (Path(folder) / "src" / mutant.path.relative_to(ROOT / "src")).write_bytes(mutant.source)
+        command = [sys.executable, "-m", "pytest", "-q", "-x", "-n", "0", *tests(mutant.path)]
+        environment = {**os.environ, "PYTHONPATH": f"{folder}/src{os.pathsep}{ROOT}"}
+        with subprocess.Popen(
+            command, cwd=ROOT, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        ) as run:
+            try:
+                return "lived" if run.wait(TIMEOUT) == 0 else "killed"
+            except subprocess.TimeoutExpired:
+                run.kill()
+                return "timeout"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("where", help="a folder or a module of src/seawall: wire, dns/cache.py")
+    parser.add_argument("count", type=int, nargs="?", default=100)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--jobs", type=int, default=2)
+    given = parser.parse_args()
+    where = SOURCE / given.where
+    paths = sorted(where.rglob("*.py")) if where.is_dir() else [where]
+    every = [mutant for path in paths for mutant in mutants(path)]
+    chosen = random.Random(given.seed).sample(every, min(given.count, len(every)))
+    verdicts: Counter[str] = Counter()
+    with ThreadPoolExecutor(given.jobs) as executor:
+        for mutant, found in zip(chosen, executor.map(verdict, chosen), strict=True):
+            verdicts[found] += 1
+            if found != "killed":
+                print(f"{found}: {mutant}", flush=True)
+    share = 1 - verdicts["lived"] / max(1, len(chosen))
+    print(f"{given.where}, seed {given.seed}: {dict(verdicts)} of {len(every)}; {share:.0%} noticed")
+
+
+if __name__ == "__main__":
+    main()
