@@ -14,6 +14,8 @@ from seawall.testing.clock import VIRTUAL
 from seawall.wire.http11 import HIGH_WATER, MARGIN, Connection
 from seawall.wire.message import CONTINUE_TIMEOUT, Message
 
+from .noted import Noted, now, turns
+
 pytestmark = pytest.mark.anyio
 
 A = Origin("http", "a", 80)
@@ -24,36 +26,6 @@ EXPECT = (b"Expect", b"expect", b"100-continue")
 @pytest.fixture
 def anyio_backend():
     return VIRTUAL
-
-
-class Noted(asyncio.Transport):
-    """Takes what is written, up to what is held back by hand, and reads nothing."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.written = b""
-        self.is_reading = True
-        self._is_closing = False
-
-    def write(self, data: bytes) -> None:
-        self.written += data
-
-    def pause_reading(self) -> None:
-        self.is_reading = False
-
-    def resume_reading(self) -> None:
-        self.is_reading = True
-
-    def is_closing(self) -> bool:
-        return self._is_closing
-
-    def close(self) -> None:
-        self._is_closing = True
-
-    abort = close
-
-    def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
-        pass
 
 
 class Exchange:
@@ -82,15 +54,6 @@ class Exchange:
         await turns()
         self.connection.data_received(data)
         await turns()
-
-
-async def turns() -> None:
-    for _ in range(10):
-        await asyncio.sleep(0)
-
-
-def now() -> float:
-    return asyncio.get_running_loop().time()
 
 
 @pytest.fixture
