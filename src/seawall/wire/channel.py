@@ -426,6 +426,8 @@ class Channel(Waiting):
 
     def got_head(self, fields: list[tuple[bytes, bytes]]) -> None:
         """Of the answer, or of an interim one."""
+        if self._failure is not None:
+            return  # or it would depend on how the bytes arrive whether that is heard of
         self._head_size += sum(len(name) + len(value) + 4 for name, value in fields)
         if self._head_size > MAX_HEAD or len(fields) > MAX_HEADERS:
             self.fail(ResponseTooLarge, f"headers of more than {MAX_HEAD} bytes, or more than {MAX_HEADERS} of them")

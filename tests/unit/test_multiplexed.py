@@ -1,0 +1,389 @@
+"""An HTTP/2 connection over a transport that only notes what it is told; h2 is the server, on the virtual clock."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import h2.config
+import h2.connection
+import h2.events
+import h2.settings
+import pytest
+
+from seawall.errors import BadAnswer, ConnectionLost, ReadTimeout, ResponseTooLarge, StreamRefused, WriteTimeout
+from seawall.events import Phase, Progress
+from seawall.origin import Origin
+from seawall.testing.clock import VIRTUAL
+from seawall.wire import http2
+from seawall.wire.answer import MAX_HEAD, MAX_INTERIM
+from seawall.wire.channel import Channel
+from seawall.wire.http2 import DOUBT_AFTER, FULL_FOR, PROBE_TIMEOUT, SILENT_FOR, STREAM_WINDOW, Multiplexed
+from seawall.wire.message import CONTINUE_TIMEOUT, Message
+from seawall.wire.versions import Known
+
+from .noted import Noted, now, turns
+
+pytestmark = pytest.mark.anyio
+
+A = Origin("http", "a", 80)
+OK = [(":status", "200")]
+EXPECT = (b"Expect", b"expect", b"100-continue")
+REFUSED_STREAM = 0x7
+
+
+@pytest.fixture
+def anyio_backend():
+    return VIRTUAL
+
+
+class Peer:
+    """Client and server of one connection; what either sends, the other gets in `turn`."""
+
+    def __init__(self, window: int) -> None:
+        self.transport, self.known = Noted(), Known()
+        self.client = Multiplexed(A, memoryview(bytearray(1)), self.known)
+        self.server = h2.connection.H2Connection(h2.config.H2Configuration(client_side=False))
+        self.seen: list[h2.events.Event] = []
+        self.body = b""
+        self.idle = self.room = 0
+        self.client.connection_made(self.transport)
+        self.client.on_idle = self._is_idle
+        self.client.on_room = self._has_room
+        self.client.begin(can_fall_back=False)
+        self.server.local_settings = h2.settings.Settings(client=False, initial_values={4: window})
+        self.server.initiate_connection()
+        self.server.increment_flow_control_window(2**30)
+
+    def _is_idle(self, _: Multiplexed) -> None:
+        self.idle += 1
+
+    def _has_room(self, _: Multiplexed) -> None:
+        self.room += 1
+
+    async def turn(self) -> list[h2.events.Event]:
+        """What the server saw."""
+        await turns()
+        sent, self.transport.written = self.transport.written, b""
+        seen = self.server.receive_data(sent)
+        self.seen += seen
+        self.body += b"".join(event.data for event in seen if isinstance(event, h2.events.DataReceived))
+        if (data := self.server.data_to_send()) and not self.client.is_closed:
+            self.client.data_received(data)
+        await turns()
+        return seen
+
+    async def answer(self, stream: int, fields=OK, *, is_end: bool = False) -> None:
+        await self.turn()
+        self.server.send_headers(stream, fields, end_stream=is_end)
+        await self.turn()
+
+    def request(
+        self,
+        *headers: tuple[bytes, bytes, bytes],
+        method: bytes = b"GET",
+        content: bytes | None = b"",
+        body: AsyncIterator[bytes] | None = None,
+        is_reused: bool = False,
+        **timeouts: float,
+    ) -> tuple[Channel, asyncio.Task]:
+        if content:
+            headers = (*headers, (b"Content-Length", b"content-length", b"%d" % len(content)))
+        message = Message(A, method, b"/", [(b"Host", b"host", b"a"), *headers], content, body, {"timeout": timeouts})  # type: ignore[arg-type]
+        channel, progress = self.client.channel(), Progress(asyncio.get_running_loop().time, now())
+        progress.is_reused = is_reused
+        return channel, asyncio.create_task(channel.send(message, progress))
+
+    def saw(self, kind: type[h2.events.Event]) -> int:
+        return sum(isinstance(event, kind) for event in self.seen)
+
+
+@pytest.fixture
+async def peer() -> AsyncIterator[Peer]:
+    peer = Peer(2**20)
+    await peer.turn()
+    peer.room = 0
+    yield peer
+    peer.client.close()
+
+
+async def test_window_is_given_back_as_the_body_is_taken(peer):
+    """A server whose answer nobody reads waits after 1 MiB; what is taken may be sent again, and not before."""
+    channel, sent = peer.request()
+    await peer.answer(1)
+    await sent
+    while room := min(peer.server.local_flow_control_window(1), peer.server.max_outbound_frame_size):
+        peer.server.send_data(1, b"x" * room)
+        await peer.turn()
+    body = channel.body()
+    assert len(await anext(body)) == STREAM_WINDOW
+    await peer.turn()
+    assert peer.server.local_flow_control_window(1) == STREAM_WINDOW
+    peer.server.send_data(1, b"end", end_stream=True)
+    await peer.turn()
+    assert [part async for part in body] == [b"end"]
+    channel.finish()
+    assert (peer.idle, peer.client.streams, peer.saw(h2.events.StreamReset)) == (1, 0, 0)
+
+
+async def test_streams_that_are_left_give_their_bytes_back_to_the_connection(monkeypatch):
+    """And are reset, because the server need not go on with them; else the connection's own window would be used up."""
+    monkeypatch.setattr(http2, "CONNECTION_WINDOW", 2**17)
+    peer = Peer(2**16)
+    await peer.turn()
+    for number in range(1, 41, 2):
+        channel, sent = peer.request()
+        await peer.answer(number)
+        await sent
+        peer.server.send_data(number, b"x" * 16384)
+        await peer.turn()
+        channel.finish()
+        channel.finish()
+        await peer.turn()
+    assert (peer.saw(h2.events.StreamReset), peer.idle, peer.client.is_usable) == (20, 20, True)
+    peer.client.close()
+
+
+async def test_100_continue_is_not_waited_for_without_end(peer):
+    """A server that says nothing gets the body after a second, to the instant; one that does, at once."""
+    _, sent = peer.request(EXPECT, method=b"POST", content=b"body")
+    await peer.turn()
+    await asyncio.sleep(CONTINUE_TIMEOUT - 0.001)
+    await peer.turn()
+    assert peer.body == b""
+    await asyncio.sleep(0.002)
+    await peer.turn()
+    assert peer.body == b"body"
+    await peer.answer(1, is_end=True)
+    assert (await sent).status == 200
+    began_at = now()
+    _, sent = peer.request(EXPECT, method=b"POST", content=b"soon")
+    await peer.turn()
+    peer.server.send_headers(3, [(":status", "100")])
+    await peer.turn()
+    await peer.turn()
+    assert (peer.body, now()) == (b"bodysoon", began_at)
+    sent.cancel()
+
+
+async def test_socket_that_takes_no_more_holds_up_an_upload(peer):
+    """Nothing is written until it takes more; then the rest is, or after the write timeout nothing is."""
+    peer.client.pause_writing()
+    channel, sent = peer.request(method=b"PUT", content=b"x" * 100, write=2.0)
+    await asyncio.sleep(1.9)
+    await peer.turn()
+    assert peer.body == b""
+    peer.client.resume_writing()
+    await peer.turn()
+    assert peer.body == b"x" * 100
+    await peer.answer(1, is_end=True)
+    await sent
+    channel.finish()
+    began_at = now()
+    peer.client.pause_writing()
+    _, sent = peer.request(method=b"PUT", content=b"x" * 100, write=2.0, is_reused=True)
+    with pytest.raises(WriteTimeout, match="nothing was taken for 2 s") as caught:
+        await sent
+    assert (now() - began_at, caught.value.is_stale, peer.client.is_closed) == (2.0, False, False)
+
+
+async def test_window_of_the_server_holds_up_an_upload():
+    """Each part that it takes has the write timeout for itself."""
+    peer = Peer(10)
+    await peer.turn()
+    channel, sent = peer.request(method=b"PUT", content=b"x" * 25, write=2.0)
+    for taken in (10, 20, 25):
+        await peer.turn()
+        assert len(peer.body) == taken
+        await asyncio.sleep(1.9)
+        peer.server.increment_flow_control_window(10, 1)
+        await peer.turn()
+    assert peer.saw(h2.events.StreamEnded) == 1
+    await peer.answer(1, is_end=True)
+    assert (await sent).status == 200
+    assert channel.whole() == b""
+    peer.client.close()
+
+
+async def test_silent_connection_is_asked_whether_anybody_is_there(peer):
+    """By a PING, where a call that was cancelled heard nothing for a while; no stream is begun until it is answered."""
+    for wait, is_asked in ((DOUBT_AFTER, False), (DOUBT_AFTER + 0.001, True)):
+        _, sent = peer.request()
+        await peer.turn()
+        await asyncio.sleep(wait)
+        sent.cancel()
+        await asyncio.wait([sent])
+        assert peer.client.has_room != is_asked
+        seen = await peer.turn()
+        assert any(isinstance(event, h2.events.PingReceived) for event in seen) == is_asked
+    await peer.turn()
+    assert peer.client.has_room
+    await asyncio.sleep(2 * PROBE_TIMEOUT)
+    assert peer.client.is_usable
+
+
+async def test_connection_that_answers_no_ping_takes_no_more_streams(peer):
+    """5 s later it is closed, or left to those that are on it."""
+    _, first = peer.request()
+    _, second = peer.request()
+    await turns()
+    await asyncio.sleep(1.0)
+    first.cancel()
+    await asyncio.wait([first])
+    await asyncio.sleep(PROBE_TIMEOUT - 0.01)
+    assert peer.client.is_usable
+    await asyncio.sleep(0.02)
+    assert (peer.client.is_usable, peer.client.is_closed) == (False, False)
+    second.cancel()
+    await asyncio.wait([second])
+    assert peer.client.is_closed
+
+
+@pytest.mark.parametrize("has_progress", [False, True])
+async def test_stream_that_was_silent_for_its_read_timeout(peer, has_progress):
+    """Its connection has no room for a second, so that a retry goes elsewhere; unless another's answer came in."""
+    other, others = peer.request()
+    await peer.answer(1)
+    await others
+    await asyncio.sleep(1.0)
+    _, sent = peer.request(is_reused=True, read=2.0)
+    await peer.turn()
+    await asyncio.sleep(1.0)
+    if has_progress:
+        peer.server.send_data(1, b"x" * 100)
+        await peer.turn()
+    with pytest.raises(ReadTimeout, match="nothing came for 2 s") as caught:
+        await sent
+    assert (now(), caught.value.is_stale) == (3.0, False)
+    await peer.turn()
+    await peer.turn()
+    assert peer.client.has_room == has_progress
+    await asyncio.sleep(SILENT_FOR)
+    assert peer.client.has_room
+    assert other.is_closed is False
+
+
+async def test_refused_stream_says_that_the_connection_is_full_for_a_moment(peer):
+    """Nothing was done of it; others dial anew for 0.1 s."""
+    _, sent = peer.request(method=b"POST", content=b"order")
+    await peer.turn()
+    peer.server.reset_stream(1, REFUSED_STREAM)
+    await peer.turn()
+    with pytest.raises(StreamRefused) as caught:
+        await sent
+    assert caught.value.is_stale is False
+    assert (peer.client.has_room, peer.client.is_usable) == (False, True)
+    await asyncio.sleep(FULL_FOR)
+    assert peer.client.has_room
+
+
+async def test_surplus_of_what_the_server_says_meanwhile_is_sent_again_at_once(peer):
+    """Two streams, of which it allows one by the time that it sees them."""
+    sent = [peer.request()[1] for _ in range(2)]
+    await turns()
+    peer.client.max_streams = 1
+    await peer.turn()
+    peer.server.reset_stream(3, REFUSED_STREAM)
+    await peer.turn()
+    with pytest.raises(StreamRefused) as caught:
+        await sent[1]
+    assert caught.value.is_stale
+    sent[0].cancel()
+
+
+async def test_streams_beyond_the_goaway_are_sent_again(peer):
+    """Those up to its number are answered, and then the connection ends."""
+    sent = [peer.request()[1] for _ in range(2)]
+    await peer.turn()
+    peer.client.data_received(b"\0\0\x08\x07\0\0\0\0\0" + (1).to_bytes(4, "big") + bytes(4))
+    with pytest.raises(StreamRefused, match="GOAWAY") as caught:
+        await sent[1]
+    assert (caught.value.is_stale, peer.client.is_usable, peer.client.is_closed) == (True, False, False)
+    await peer.answer(1, is_end=True)
+    assert (await sent[0]).status == 200
+
+
+@pytest.mark.parametrize("more", [0, 1])
+async def test_headers_up_to_the_limit_are_taken(peer, more):
+    """256 KiB in all, interim answers included; a byte more is an error of that stream."""
+    _, sent = peer.request()
+    await peer.turn()
+    fields = [(":status", "103"), ("a", "x" * 1000)]
+    size = 2 * (len(":status") + 3 + 4) + len("a") + 1000 + 4
+    left = MAX_HEAD - size
+    last = [(f"b{number:03}", "y" * 8000) for number in range(30)]
+    left -= sum(len(name) + len(value) + 4 for name, value in last)
+    last.append(("c", "z" * (left - 5 + more)))
+    peer.server.send_headers(1, fields)
+    await peer.turn()
+    peer.server.send_headers(1, [*OK, *last], end_stream=True)
+    await peer.turn()
+    if more:
+        with pytest.raises(ResponseTooLarge):
+            await sent
+    else:
+        assert (await sent).status == 200
+    assert peer.client.is_usable
+
+
+@pytest.mark.parametrize("count", [MAX_INTERIM, MAX_INTERIM + 1])
+async def test_interim_answers_are_bounded(peer, count):
+    """A hundred are passed over."""
+    _, sent = peer.request()
+    await peer.turn()
+    for _ in range(count):
+        peer.server.send_headers(1, [(":status", "103")])
+    peer.server.send_headers(1, OK, end_stream=True)
+    await peer.turn()
+    if count > MAX_INTERIM:
+        with pytest.raises(BadAnswer, match="interim"):
+            await sent
+    else:
+        assert (await sent).status == 200
+
+
+@pytest.mark.parametrize("is_reused", [False, True])
+@pytest.mark.parametrize("has_begun", [False, True])
+async def test_end_of_the_connection(peer, is_reused, has_begun):
+    """It says that a reused one was stale, unless the answer had begun; each stream dies the same death."""
+    channels = [peer.request(is_reused=is_reused) for _ in range(2)]
+    await peer.turn()
+    if has_begun:
+        for number in (1, 3):
+            peer.server.send_headers(number, [(":status", "103")])
+        await peer.turn()
+    peer.client.connection_lost(ConnectionResetError("reset"))
+    errors = []
+    for _, sent in channels:
+        with pytest.raises(ConnectionLost) as caught:
+            await sent
+        errors.append(caught.value)
+    assert [error.is_stale for error in errors] == [is_reused and not has_begun] * 2
+    assert errors[0].death is errors[1].death is peer.client.death
+
+
+async def test_last_stream_leaves_an_idle_connection_and_others_leave_room(peer):
+    """Each is told once."""
+    pairs = [peer.request() for _ in range(2)]
+    for number in (1, 3):
+        await peer.answer(number, is_end=True)
+    for (channel, sent), told in zip(pairs, ((1, 0), (1, 1)), strict=True):
+        await sent
+        channel.finish()
+        assert (peer.room, peer.idle) == told
+    peer.client.retire()
+    assert peer.client.is_closed
+
+
+async def test_phases_are_reached_in_order(peer):
+    """What an attempt's history says of it."""
+    channel, sent = peer.request(method=b"PUT", content=b"x")
+    await peer.turn()
+    assert channel._progress.phase == Phase.SENT
+    await peer.answer(1)
+    await sent
+    assert channel._progress.phase == Phase.HEADERS
+    peer.server.send_data(1, b"x", end_stream=True)
+    await peer.turn()
+    assert [part async for part in channel.body()] == [b"x"]
+    assert [phase for phase, _ in channel._progress.each()] == [Phase.SENDING, Phase.SENT, Phase.HEADERS, Phase.BODY]
