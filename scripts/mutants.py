@@ -32,14 +32,14 @@ TESTS = {  # of a module, or of a folder: the first key that fits counts; the fa
     "wire/message": "unit/test_message unit/test_connection interop/test_bodies wire/test_uploads",
     "wire/addresses": "unit/test_addresses unit/test_ejection wire/test_connections wire/test_names",
     "wire/body": "scenario/test_streams scenario/test_endings wire/test_failures interop/test_httpx",
-    "wire/channel": "wire/test_uploads wire/test_http2 wire/test_http2_attacks",
-    "wire/http2": "wire/test_http2 wire/test_uploads wire/test_http2_attacks unit/test_pool",
-    "wire/chatter": "unit/test_chatter wire/test_http2_attacks",
+    "wire/channel": "unit/test_multiplexed wire/test_uploads wire/test_http2 wire/test_http2_attacks",
+    "wire/http2": "unit/test_multiplexed wire/test_http2 wire/test_uploads wire/test_http2_attacks unit/test_pool",
+    "wire/chatter": "unit/test_chatter unit/test_multiplexed wire/test_http2_attacks",
     "wire/fields": "unit/test_fields wire/test_http2 wire/test_http2_attacks",
     "wire/versions": "wire/test_http2 wire/test_tls unit/test_pool",
     "wire/dial": "wire/test_tls unit/test_addresses wire/test_names",
     "wire/exchange": "wire/test_connections wire/test_failures wire/test_tls wire/test_names wire/test_http2",
-    "wire": "unit/test_connection interop/test_httpx wire/test_connections wire/test_uploads wire/test_tls "
+    "wire": "unit/test_connection unit/test_multiplexed interop/test_httpx wire/test_connections wire/test_uploads wire/test_tls "
     "wire/test_http2",
     "dns/system": "unit/test_system unit/test_caching",
     "dns/cares": "wire/test_cares wire/test_names",
@@ -98,7 +98,7 @@ def changes(node: ast.AST) -> Iterator[str]:
             yield str(not value)
         case ast.Constant(value=int(value) | float(value)):
             yield from (repr(value + 1), repr(value - 1))
-        case ast.Return(value=ast.expr()) if not (isinstance(node.value, ast.Constant) and node.value.value is None):
+        case ast.Return(value=ast.expr() as value) if not (isinstance(value, ast.Constant) and not value.value):
             yield "return None"
         case ast.Expr(value=ast.Call() | ast.Await()) | ast.Assign() | ast.AugAssign() | ast.Delete() | ast.Raise():
             yield "pass"

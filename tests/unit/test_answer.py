@@ -207,6 +207,14 @@ def test_tunnel_begins_after_the_head(header):
         assert (answer.is_upgraded, answer.failure, answer.rest + rest) == (True, None, b"SSH-2.0-x")
 
 
+def test_connect_that_is_refused_has_a_body():
+    """As any other answer, in one piece or byte by byte; the connection is kept."""
+    data = b"HTTP/1.1 407 X\r\ncontent-length: 5\r\n\r\nsorry"
+    whole = seen([data], b"CONNECT")
+    assert whole == seen([data[i : i + 1] for i in range(len(data))], b"CONNECT")
+    assert (whole[0], whole[4:7]) == (407, (b"sorry", True, True))
+
+
 @pytest.mark.parametrize(
     "first", [PLAIN, CHUNKED, INTERIM + PLAIN, b"HTTP/1.1 204 X\r\n\r\n", OK + b"content-length: 9\r\n\r\n"]
 )

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from seawall.errors import BadAnswer, ConnectionLost, ReadTimeout, WireError, WriteTimeout
+from seawall.errors import BadAnswer, ConnectionLost, ReadTimeout, SendFailed, WireError, WriteTimeout
 from seawall.events import Progress
 from seawall.origin import Origin
 from seawall.testing.clock import VIRTUAL
@@ -270,3 +270,21 @@ async def test_timeouts_are_of_each_part(connection):
     with pytest.raises(ReadTimeout):
         await anext(body)
     assert now() == 5 * 1.9 + 2.0
+
+
+@pytest.mark.parametrize("end", ["close", "eof_received"])
+async def test_nothing_is_sent_on_a_connection_that_is_over(connection, transport, end):
+    """Whichever side ended it; the request is sent again on another."""
+    getattr(connection, end)()
+    with pytest.raises(SendFailed) as caught:
+        await Exchange(connection, is_reused=True).head
+    assert (transport.written, caught.value.is_stale) == (b"", True)
+
+
+async def test_nothing_of_an_exchange_is_kept(connection):
+    """Its answer is the reader's, and as long-lived as that."""
+    exchange = Exchange(connection)
+    await exchange.comes(OK + b"\r\nok")
+    answer = connection._parser.answer
+    connection.finish()
+    assert connection._parser.answer is not answer

@@ -387,3 +387,19 @@ async def test_phases_are_reached_in_order(peer):
     await peer.turn()
     assert [part async for part in channel.body()] == [b"x"]
     assert [phase for phase, _ in channel._progress.each()] == [Phase.SENDING, Phase.SENT, Phase.HEADERS, Phase.BODY]
+
+
+async def test_server_is_told_why_the_connection_ends(peer):
+    """By a GOAWAY, where a frame can't be; all streams fail, and no timer is left."""
+    _, sent = peer.request()
+    _, silent = peer.request()
+    await peer.turn()
+    await asyncio.sleep(1.0)
+    silent.cancel()
+    await asyncio.wait([silent])
+    peer.client.data_received(b"\0\0\0\x08" + bytes(5))  # WINDOW_UPDATE without a number
+    with pytest.raises(BadAnswer):
+        await sent
+    assert (peer.client.is_closed, peer.client._probe) == (True, None)
+    seen = peer.server.receive_data(peer.transport.written)
+    assert any(isinstance(event, h2.events.ConnectionTerminated) for event in seen)

@@ -395,3 +395,45 @@ async def test_one_of_several_connections_drains_for_an_origin_that_holds_too_fe
     assert await task is None
     assert [connection.is_closed for connection in connections] == [True, False, False]
     assert pool.take(B, now()).connection is connections[1]
+
+
+async def test_connection_that_is_handed_over_is_not_idle_any_more():
+    """It had no room for a stream, as its server said; then it has, and is in use for longer than idle ones last."""
+    pool = make(Slots(1))
+    connection = await opened(pool, B, Multiplexed)
+    first = connection.channel()
+    connection.max_streams = 0
+    first.close()
+    assert pool.idle(B) == 1
+    task = await waiting(pool, B)
+    connection.max_streams = 1
+    connection.on_room(connection)
+    stream = await task
+    assert (stream.connection, pool.idle(B)) == (connection, 0)
+    await asyncio.sleep(60)
+    assert not connection.is_closed
+    stream.close()
+    assert pool.idle(B) == 1
+
+
+async def test_connections_to_an_address_that_is_left_out_end():
+    """Those that are idle now, those in use once they are not; those to other addresses and of others stay."""
+    pool = make(Slots(None))
+    bad, good = Address("192.0.2.1"), Address("192.0.2.2")
+    connections = [await opened(pool, origin) for origin in (A, A, A, A, B)]
+    for connection, address in zip(connections, (bad, bad, good, good, bad), strict=True):
+        connection.address = address
+    for connection in connections[::2]:
+        pool.keep(connection, now())
+    shared = await opened(pool, A, Multiplexed)
+    shared.address, stream = bad, shared.channel()
+    pool.retire(A, bad)
+    assert [each.is_closed for each in connections] == [True, False, False, False, False]
+    assert not shared.is_usable
+    for connection in connections[1:4:2]:
+        pool.keep(connection, now())
+    assert [each.is_closed for each in connections] == [True, True, False, False, False]
+    assert not shared.is_closed
+    stream.close()
+    assert shared.is_closed
+    assert (pool.idle(A), pool.idle(B), pool.open) == (2, 1, 3)
