@@ -207,6 +207,12 @@ def test_tunnel_begins_after_the_head(header):
         assert (answer.is_upgraded, answer.failure, answer.rest + rest) == (True, None, b"SSH-2.0-x")
 
 
+def test_interim_answer_that_says_close_does_not_end_the_answer():
+    """It is about itself; the final one says whether the connection is kept."""
+    data = b"HTTP/1.1 103 X\r\nconnection: close\r\n\r\n" + PLAIN
+    assert seen([data]) == seen([PLAIN])
+
+
 def test_connect_that_is_refused_has_a_body():
     """As any other answer, in one piece or byte by byte; the connection is kept."""
     data = b"HTTP/1.1 407 X\r\ncontent-length: 5\r\n\r\nsorry"

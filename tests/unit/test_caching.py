@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import math
+import socket
 from contextvars import ContextVar
 
 import pytest
 
-from seawall.dns.caching import CachingResolver
-from seawall.dns.resolver import Answer
-from seawall.errors import NameNotFound
+from seawall.dns.caching import RECHECK, CachingResolver
+from seawall.dns.resolver import Answer, Rank
+from seawall.errors import NameNotFound, NoAddress, ResolveError, ResolverFailure, ResolveTimeout
 from seawall.origin import Address, Origin
 from seawall.policy.deadline import deadline, inherited
 from seawall.settings import DNS
@@ -105,3 +107,161 @@ async def test_answer_from_memory_says_so():
         sources = [(await resolver.resolve(A)).source for _ in range(3)]
         assert sources == [source, then, then]
         await resolver.aclose()
+
+
+async def test_lookup_without_a_descriptor_is_tried_again_while_some_are_spared():
+    """One at a time; then it fails, and that says nothing of the name."""
+    spared = [True, True]
+    short = ResolverFailure("no descriptor", is_shortage=True)
+    upstream = FakeResolver({"a.test": [short, short, "192.0.2.1"], "b.test": short})
+    resolver = CachingResolver(upstream, DNS(), now=now, families=(0,), spare=lambda: spared.pop() if spared else False)
+    assert (await resolver.resolve(A)).addresses == (Address("192.0.2.1"),)
+    assert (spared, len(upstream.lookups)) == ([], 3)
+    for _ in range(3):
+        with pytest.raises(ResolverFailure, match="no descriptor"):
+            await resolver.resolve(Origin("http", "b.test", 80))
+    assert len(upstream.lookups) == 6
+    await resolver.aclose()
+
+
+async def test_closing_ends_lookups_that_hang():
+    """And whoever waits for one hears of it; all that is asked is closed too."""
+    upstream, system = FakeResolver({"a.test": math.inf}), System({"a.test": math.inf})
+    resolver = caching(upstream, fallback=system, families=(2,))
+    waiting = asyncio.create_task(resolver.resolve(A))
+    await asyncio.sleep(1.5)
+    await resolver.aclose()
+    assert now() == 1.5
+    assert (upstream.is_closed, system.is_closed, len(asyncio.all_tasks())) == (True, True, 2)
+    with pytest.raises(ResolverFailure, match="cancelled"):
+        await waiting
+
+
+async def test_names_that_are_counted_are_bounded():
+    """As those that are kept: the oldest goes first."""
+    resolver = caching(FakeResolver({f"{n}.test": "192.0.2.1" for n in "abc"}), max_entries=2)
+    for name in "abc":
+        await resolver.resolve(Origin("http", f"{name}.test", 80))
+        await resolver.resolve(Origin("http", f"{name}.test", 80))
+    assert list(resolver.stats()) == ["b.test", "c.test"]
+    assert {(stats.hits, stats.misses) for stats in resolver.stats().values()} == {(1, 1)}
+    assert list(resolver._hits) == ["b.test", "c.test"]
+    await resolver.aclose()
+
+
+@pytest.mark.parametrize(
+    ("found", "why"),
+    [
+        (Answer((), None, "mine"), "no address"),
+        (Answer((Address("not.an.address"),), None, "mine"), "no IP address"),
+        (Answer((Address("192.0.2.1", 0),), None, "mine"), "port 0"),
+        (Answer((Address("192.0.2.1", 65536),), None, "mine"), "port 65536"),
+        (Answer((Address("192.0.2.1"),), None, "mine", (Rank(1, 1, 0), Rank(1, 1, 1))), "ranks"),
+        (KeyError("a bug"), "the resolver failed: KeyError"),
+        (OSError("a bug"), "the resolver failed: OSError"),
+    ],
+)
+async def test_what_a_resolver_may_not_answer(found, why):
+    """It is the resolver's failure, whoever wrote it, and says what is wrong; ports from 1 to 65535 are good."""
+
+    class Mine:
+        async def resolve(self, host, port, *, family=0):
+            if isinstance(found, Exception):
+                raise found
+            return found
+
+        async def aclose(self):
+            pass
+
+    resolver = caching(Mine())
+    with pytest.raises(ResolveError, match=why) as caught:
+        await resolver.resolve(A)
+    assert type(caught.value) is (NoAddress if why == "no address" else ResolverFailure)
+    await resolver.aclose()
+
+
+@pytest.mark.parametrize("port", [1, 65535])
+async def test_ports_that_a_resolver_may_answer(port):
+    """They are dialled in place of the origin's."""
+    resolver = caching(FakeResolver({"a.test": Address("192.0.2.1", port)}))
+    assert (await resolver.resolve(A)).addresses == (Address("192.0.2.1", port),)
+    await resolver.aclose()
+
+
+async def test_silence_of_dns_ends_at_its_timeout():
+    """To the instant, with an error that says how long."""
+    resolver = caching(FakeResolver({"a.test": math.inf}), timeout=2.0)
+    with pytest.raises(ResolveTimeout, match=r"within 2 s \(DNS.timeout\)") as caught:
+        await resolver.resolve(A)
+    assert (now(), caught.value.elapsed) == (2.0, 2.0)
+    await resolver.aclose()
+
+
+@pytest.mark.parametrize(("other", "waited"), [(0.01, 0.01), (0.05, 0.05), (math.inf, 0.05), (1.0, 0.05)])
+async def test_other_family_has_the_resolution_delay(other, waited):
+    """Once one has answered; what comes later is heard of by `late`."""
+
+    class Families(FakeResolver):
+        async def resolve(self, host, port, *, family=0):
+            if family == socket.AF_INET6:
+                await asyncio.sleep(other)
+                return Answer((Address("2001:db8::1"),), None, "fake")
+            return Answer((Address("192.0.2.1"),), None, "fake")
+
+    resolver = caching(Families(), families=(socket.AF_INET6, socket.AF_INET))
+    answer = await resolver.resolve(A)
+    assert now() == waited
+    late = resolver.late(A)
+    if other < 0.05:
+        assert answer.addresses == (Address("2001:db8::1"), Address("192.0.2.1"))
+        assert late is None
+    elif other == 1.0:
+        assert answer.addresses == (Address("192.0.2.1"),)
+        assert await late() == [Address("2001:db8::1")]
+        assert now() == 1.0
+    await resolver.aclose()
+
+
+async def test_how_long_what_is_known_is_good():
+    """inf of an address, 0 of what nothing is known of, the rest of the TTL else; a recheck is due at the refresh."""
+    resolver = caching(FakeResolver({"a.test": "192.0.2.1"}, ttl=10.0))
+    literal = Origin("http", "192.0.2.9", 80)
+    assert (resolver.good_for(literal), resolver.recheck_in(literal, Address("192.0.2.9"))) == (math.inf, math.inf)
+    assert (resolver.good_for(A), resolver.recheck_in(A, Address("192.0.2.1"))) == (0.0, RECHECK)
+    await resolver.resolve(A)
+    await asyncio.sleep(1.0)
+    assert (resolver.good_for(A), resolver.recheck_in(A, Address("192.0.2.1"))) == (9.0, 7.0)
+    await asyncio.sleep(8.0)
+    assert (resolver.good_for(A), resolver.recheck_in(A, Address("192.0.2.1"))) == (1.0, 1.0)
+    await resolver.aclose()
+
+
+async def test_whether_an_address_is_still_in_the_record():
+    """True, False, and None where nobody knows; the one who asks first waits, for 0.2 s at most."""
+    upstream = FakeResolver({"a.test": ["192.0.2.1", "192.0.2.2", math.inf]}, ttl=10.0)
+    resolver = caching(upstream)
+    assert await resolver.is_still(A, Address("192.0.2.1")) is True
+    assert await resolver.is_still(A, Address("192.0.2.2")) is False
+    await asyncio.sleep(10.0)
+    assert await resolver.is_still(A, Address("192.0.2.1")) is False
+    assert await resolver.is_still(A, Address("192.0.2.2")) is True
+    await asyncio.sleep(10.0)
+    began_at = now()
+    assert await resolver.is_still(A, Address("192.0.2.2")) is None
+    assert now() - began_at == pytest.approx(0.2)
+    began_at = now()
+    assert await resolver.is_still(A, Address("192.0.2.2")) is None
+    assert (now() - began_at, len(upstream.lookups)) == (0.0, 3)
+    await resolver.aclose()
+
+
+async def test_name_that_is_denied_has_no_address_any_more():
+    """Nor any family of it."""
+    upstream = FakeResolver({"a.test": ["192.0.2.1", NameNotFound("a.test: gone")]}, ttl=10.0)
+    resolver = caching(upstream)
+    await resolver.resolve(A)
+    await asyncio.sleep(10.0)
+    assert await resolver.is_still(A, Address("192.0.2.1")) is False
+    with pytest.raises(NameNotFound):
+        await resolver.resolve(A)
+    await resolver.aclose()

@@ -288,3 +288,28 @@ async def test_nothing_of_an_exchange_is_kept(connection):
     answer = connection._parser.answer
     connection.finish()
     assert connection._parser.answer is not answer
+
+
+async def test_connection_whose_request_was_sent_in_parts_is_used_again(connection, transport):
+    """Once all of it is sent."""
+
+    async def parts() -> AsyncIterator[bytes]:
+        yield b"first"
+        yield b"last"
+
+    chunked = (b"Transfer-Encoding", b"transfer-encoding", b"chunked")
+    exchange = Exchange(connection, chunked, method=b"POST", content=None, body=parts())
+    await exchange.comes(OK + b"\r\nok")
+    assert (await exchange.head).status == 200
+    assert transport.written.endswith(b"5\r\nfirst\r\n4\r\nlast\r\n0\r\n\r\n")
+    assert connection.whole() == b"ok"
+    connection.finish()
+    assert connection.is_usable
+
+
+async def test_nothing_is_read_before_the_handshake(transport):
+    """What comes first is TLS's."""
+    connection = Connection(A, memoryview(bytearray(1)), is_secure=True)
+    connection.connection_made(transport)
+    assert not transport.is_reading
+    connection.close()

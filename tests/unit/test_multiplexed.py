@@ -18,7 +18,7 @@ from seawall.testing.clock import VIRTUAL
 from seawall.wire import http2
 from seawall.wire.answer import MAX_HEAD, MAX_INTERIM
 from seawall.wire.channel import Channel
-from seawall.wire.http2 import DOUBT_AFTER, FULL_FOR, PROBE_TIMEOUT, SILENT_FOR, STREAM_WINDOW, Multiplexed
+from seawall.wire.http2 import DOUBT_AFTER, FULL_FOR, PROBE_TIMEOUT, SILENT_FOR, STREAM_WINDOW, TINY, TURN, Multiplexed
 from seawall.wire.message import CONTINUE_TIMEOUT, Message
 from seawall.wire.versions import Known
 
@@ -241,7 +241,10 @@ async def test_connection_that_answers_no_ping_takes_no_more_streams(peer):
 
 @pytest.mark.parametrize("has_progress", [False, True])
 async def test_stream_that_was_silent_for_its_read_timeout(peer, has_progress):
-    """Its connection has no room for a second, so that a retry goes elsewhere; unless another's answer came in."""
+    """Its connection has no room for a second, so that a retry goes elsewhere; unless another's answer came in.
+
+    A PING is none.
+    """
     other, others = peer.request()
     await peer.answer(1)
     await others
@@ -251,7 +254,9 @@ async def test_stream_that_was_silent_for_its_read_timeout(peer, has_progress):
     await asyncio.sleep(1.0)
     if has_progress:
         peer.server.send_data(1, b"x" * 100)
-        await peer.turn()
+    else:
+        peer.server.ping(b"are you?")
+    await peer.turn()
     with pytest.raises(ReadTimeout, match="nothing came for 2 s") as caught:
         await sent
     assert (now(), caught.value.is_stale) == (3.0, False)
@@ -403,3 +408,60 @@ async def test_server_is_told_why_the_connection_ends(peer):
     assert (peer.client.is_closed, peer.client._probe) == (True, None)
     seen = peer.server.receive_data(peer.transport.written)
     assert any(isinstance(event, h2.events.ConnectionTerminated) for event in seen)
+
+
+async def test_closing_ends_all_streams(peer):
+    """Those that wait hear of it, whoever closes."""
+    _, sent = peer.request()
+    await peer.turn()
+    peer.client.close()
+    with pytest.raises(ConnectionLost, match="closed on this side"):
+        await sent
+
+
+async def test_what_came_before_the_end_counts(peer):
+    """An answer, and behind it more frames than one turn takes, and the end of the connection."""
+    channel, sent = peer.request()
+    await peer.turn()
+    peer.server.send_headers(1, OK)
+    for _ in range(3 * TURN):
+        peer.server.send_data(1, b"x" * TINY)
+    peer.server.end_stream(1)
+    peer.client.data_received(peer.server.data_to_send())
+    assert not peer.transport.is_reading
+    peer.client.eof_received()
+    peer.client.connection_lost(None)
+    assert (await sent).status == 200
+    assert b"".join([part async for part in channel.body()]) == b"x" * TINY * 3 * TURN
+
+
+@pytest.mark.parametrize(
+    ("kind", "flags", "size", "is_known", "cost"),
+    [
+        ("DATA", 0, 100, True, 0),
+        ("DATA", 0, TINY, True, 0),
+        ("DATA", 0, TINY - 1, True, 0.25),
+        ("DATA", 0, 0, True, 1),
+        ("DATA", 1, 0, True, 0),  # END_STREAM
+        ("DATA", 8, 200, True, 0),  # PADDED, by 0 bytes
+        ("DATA", 8, 1, True, 1),
+        ("DATA", 0, 512, False, 3),
+        ("HEADERS", 4, 512, True, 0),
+        ("HEADERS", 4, 512, False, 5),
+        ("CONTINUATION", 4, 256, False, 3),
+        ("RST_STREAM", 0, 4, True, 0),
+        ("RST_STREAM", 0, 4, False, 1),
+        ("SETTINGS", 0, 60, False, 11),
+        ("PING", 0, 8, False, 1),
+        ("WINDOW_UPDATE", 0, 4, True, 1),
+    ],
+)
+async def test_frames_that_carry_nothing_are_counted(peer, kind, flags, size, is_known, cost):
+    """By what they cost: parts of an answer that is awaited are free, a large one counts for several."""
+    _, sent = peer.request()
+    await turns()
+    types = {"DATA": 0, "HEADERS": 1, "RST_STREAM": 3, "SETTINGS": 4, "PING": 6, "WINDOW_UPDATE": 8, "CONTINUATION": 9}
+    number = types[kind]
+    frame = size.to_bytes(3, "big") + bytes([number, flags]) + (1).to_bytes(4, "big") + bytes(size)
+    assert peer.client._cost(number, frame, peer.client._channels[1] if is_known else None) == cost
+    sent.cancel()

@@ -44,6 +44,17 @@ def test_weights():
     assert ordered(answer(*FOUR, ranks=ranks), 0, rng=rng)[-1] == FOUR[2]
 
 
+def test_weights_of_those_that_come_second():
+    """In proportion among those that are left; one of weight 0 is last but for chance."""
+    rng = Random(7)
+    ranks = [(1, 900), (1, 60), (1, 30)]
+    dials = [ordered(answer(*FOUR, ranks=ranks), 0, rng=rng) for _ in range(9000)]
+    seconds = Counter(dial[1] for dial in dials if dial[0] == FOUR[0])
+    assert 1.8 < seconds[FOUR[1]] / seconds[FOUR[2]] < 2.2
+    lasts = [ordered(answer(*FOUR, ranks=[(1, 0), (1, 1), (1, 1)]), 0, rng=rng)[-1] for _ in range(100)]
+    assert set(lasts) == {FOUR[0]}
+
+
 def test_the_weight_is_the_targets():
     """However many addresses it has, and of whatever family they are."""
     addresses = (*FOUR, SIX[0])

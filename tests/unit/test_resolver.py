@@ -1,0 +1,124 @@
+"""Hosts that are addresses, names that can't be, and resolvers that ask nobody."""
+
+from __future__ import annotations
+
+import pytest
+
+from seawall import Address, ChainResolver, StaticResolver
+from seawall.dns.resolver import check_name, literal
+from seawall.errors import NameNotFound, ResolverFailure
+from seawall.testing import FakeResolver
+from seawall.testing.clock import VIRTUAL
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture
+def anyio_backend():
+    return VIRTUAL
+
+
+@pytest.mark.parametrize(
+    ("host", "why"),
+    [
+        ("", "it is empty"),
+        (".", "it is empty"),
+        ("bücher.test", "it is not in ASCII"),
+        ("a b.test", "white space"),
+        ("a\0.test", "control characters"),
+        ("a\x7f.test", "control characters"),
+        ("a" * 64 + ".test", "more than 63"),
+        ("a..test", "a label is empty"),
+        (".a.test", "a label is empty"),
+        ("a.test..", "a label is empty"),
+        (".".join(["a" * 49] * 5) + ".test", "254 octets, more than 253"),
+    ],
+)
+def test_names_that_cannot_be(host, why):
+    """They are not asked for; the error says what is wrong with them."""
+    with pytest.raises(NameNotFound, match=why):
+        check_name(host)
+
+
+@pytest.mark.parametrize(
+    "host", ["a", "a.test.", "a" * 63 + ".test", ".".join(["a" * 49] * 5) + ".tes", "xn--bcher-kva.test", "_a!~.test"]
+)
+def test_names_that_can_be(host):
+    """Up to the limits, with a final dot or without."""
+    check_name(host)
+
+
+@pytest.mark.parametrize(
+    ("host", "ip"),
+    [
+        ("192.0.2.1", "192.0.2.1"),
+        ("::1", "::1"),
+        ("fe80::1%lo", "fe80::1%lo"),
+        ("fe80::1%25lo", "fe80::1%lo"),
+        ("fe80::1%25", "fe80::1%25"),
+        ("127.1", "127.0.0.1"),
+        ("0x7f.0.0.1", "127.0.0.1"),
+        ("2130706433", "127.0.0.1"),
+        ("fe80::1%", None),
+        ("a.test", None),
+        ("1.2.3.4.5", None),
+        ("256.1.1.1", None),
+        ("", None),
+    ],
+)
+def test_hosts_that_are_addresses(host, ip):
+    """For ever; also as the system's resolver writes them."""
+    found = literal(host)
+    assert (None if found is None else found.addresses) == (None if ip is None else (Address(ip),))
+    assert found is None or (found.ttl, found.source) == (float("inf"), "literal")
+
+
+@pytest.mark.parametrize(
+    ("text", "address"),
+    [
+        ("192.0.2.1", Address("192.0.2.1")),
+        ("192.0.2.1:1", Address("192.0.2.1", 1)),
+        ("192.0.2.1:65535", Address("192.0.2.1", 65535)),
+        ("::1", Address("::1")),
+        ("[::1]", Address("::1")),
+        ("[::1]:8080", Address("::1", 8080)),
+        ("fe80::1%lo", Address("fe80::1%lo")),
+    ],
+)
+async def test_static_addresses(text, address):
+    """With a port or without."""
+    answer = await StaticResolver({"a.test": text}).resolve("a.test", 80)
+    assert (answer.addresses, answer.source) == ((address,), "static")
+
+
+@pytest.mark.parametrize("text", ["192.0.2.1:0", "192.0.2.1:65536", "192.0.2.1:x", "[::1]:0", "a.test", "", ":80"])
+def test_what_is_no_static_address(text):
+    """Refused at once, or it would fail a call later."""
+    with pytest.raises(ValueError, match="an address must look like"):
+        StaticResolver({"a.test": text})
+
+
+async def test_chain_ends_with_the_first_that_knows():
+    """Of several that don't, the last one's word is what counts; a failure asks nobody else."""
+    first, last = FakeResolver({"both.test": "192.0.2.1", "bad.test": ResolverFailure}), FakeResolver()
+    last.add("both.test", "192.0.2.2")
+    last.add("bad.test", "192.0.2.2")
+    last.add("last.test", "192.0.2.2")
+    chain = ChainResolver(first, last)
+    for name, ip in (("both.test", "192.0.2.1"), ("last.test", "192.0.2.2")):
+        assert (await chain.resolve(name, 80)).addresses == (Address(ip),)
+    with pytest.raises(ResolverFailure):
+        await chain.resolve("bad.test", 80)
+    last.add("none.test", NameNotFound("the last said so"))
+    with pytest.raises(NameNotFound, match="the last said so"):
+        await chain.resolve("none.test", 80)
+    await chain.aclose()
+    assert (first.is_closed, last.is_closed) == (True, True)
+
+
+async def test_chain_alone_has_no_other_resolver():
+    """ "auto" is a client's to understand."""
+    with pytest.raises(TypeError, match="needs a client"):
+        await ChainResolver("auto").resolve("a.test", 80)
+    with pytest.raises(ValueError, match="at least one"):
+        ChainResolver()
