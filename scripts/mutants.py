@@ -39,8 +39,8 @@ TESTS = {  # of a module, or of a folder: the first key that fits counts; the fa
     "wire/versions": "wire/test_http2 wire/test_tls unit/test_pool",
     "wire/dial": "wire/test_tls unit/test_addresses wire/test_names",
     "wire/exchange": "wire/test_connections wire/test_failures wire/test_tls wire/test_names wire/test_http2",
-    "wire": "unit/test_connection unit/test_multiplexed interop/test_httpx wire/test_connections wire/test_uploads wire/test_tls "
-    "wire/test_http2",
+    "wire": "unit/test_connection unit/test_multiplexed interop/test_httpx wire/test_connections wire/test_uploads "
+    "wire/test_tls wire/test_http2",
     "dns/system": "unit/test_system unit/test_caching",
     "dns/cares": "wire/test_cares wire/test_names",
     "dns/static": "wire/test_discovery interop/test_urls",
