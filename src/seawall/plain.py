@@ -36,18 +36,8 @@ STEPS: Final = (
 )
 """What the short way leaves out, beside `send`."""
 
-PARTS: Final = (
-    "_merge_url",
-    "_merge_headers",
-    "_merge_cookies",
-    "_merge_queryparams",
-    "base_url",
-    "cookies",
-    "headers",
-    "params",
-    "timeout",
-)
-"""What a request is built with: of a subclass that has its own, each is built anew."""
+REST_NAMES: Final = ("_merge_cookies", "_merge_queryparams", "base_url", "cookies", "params", "timeout")
+"""What else a request is built with: of a subclass that has its own, each is built anew."""
 
 
 class Template:
@@ -145,14 +135,8 @@ def is_built_by_httpx(cls: type[httpx.AsyncClient], own: type[httpx.AsyncClient]
         httpx.AsyncClient.build_request is BUILD
         and cls._merge_url is MERGE_URL
         and cls._merge_headers is MERGE_HEADERS
-        and cls._merge_cookies is MERGE_COOKIES
-        and cls._merge_queryparams is MERGE_QUERYPARAMS
-        and cls.base_url is BASE_URL
-        and cls.cookies is COOKIES
         and httpx.AsyncClient.headers is HEADERS
-        and (cls is own or cls.headers is own.headers)
-        and cls.params is PARAMS
-        and cls.timeout is TIMEOUT
+        and (cls is own or (cls.headers is own.headers and all(getattr(cls, name) is REST[name] for name in REST)))
     )
 
 
@@ -167,9 +151,8 @@ NAMES: Final = ("send", *STEPS)
 SEND: Final = _own("send")
 REQUEST, HANDLING_AUTH, HANDLING_REDIRECTS, SINGLE_REQUEST, TRANSPORT_FOR_URL = map(_own, STEPS)
 BUILD: Final = _own("build_request")
-(
-    MERGE_URL, MERGE_HEADERS, MERGE_COOKIES, MERGE_QUERYPARAMS, BASE_URL, COOKIES, HEADERS, PARAMS, TIMEOUT
-) = map(_own, PARTS)  # fmt: skip
+MERGE_URL, MERGE_HEADERS, HEADERS = map(_own, ("_merge_url", "_merge_headers", "headers"))
+REST: Final = {name: _own(name) for name in REST_NAMES}
 
 
 def is_whole(response: httpx.Response) -> bool:

@@ -320,12 +320,16 @@ def check_timeouts(timeouts: Mapping[str, float | None]) -> None:
         TypeError: One isn't a number.
     """
     try:
-        items = timeouts.items()
+        for value in timeouts.values():
+            if value is not None and (value.__class__ is not float or not value >= 0.0):
+                break  # which is rare, and asks an abstract class below
+        else:
+            return
     except AttributeError:
         raise TypeError(f'extensions["timeout"] must map names to s or None, not {shown(timeouts)}') from None
-    for name, value in items:
-        if value is None or (value.__class__ is float and value >= 0.0):
-            continue  # the rest is rare, and asks an abstract class
+    for name, value in timeouts.items():
+        if value is None:
+            continue
         if isinstance(value, bool) or not isinstance(value, Real):
             raise TypeError(f"timeout: {name} must be a number >= 0 s or None, not {shown(value)}")
         if not 0 <= value <= MAX_COUNT and value != math.inf:

@@ -70,9 +70,11 @@ def framed(method: bytes, target: bytes, headers: Sequence[tuple[bytes, bytes, b
     """The head of a request; None where HTTP/1.1 can't carry it."""
     lengths, codings, hosts = [], [], 0
     expects = asks_upgrade = closes = False
+    parts = [method, b" ", target, b" HTTP/1.1\r\n"]
     for name, lower, value in headers:
         if b":" in name:
             return None
+        parts += (name, b": ", value, b"\r\n")
         match lower:
             case b"host":
                 hosts += 1
@@ -81,7 +83,8 @@ def framed(method: bytes, target: bytes, headers: Sequence[tuple[bytes, bytes, b
             case b"transfer-encoding":
                 codings.append(value.lower())
             case b"connection":
-                closes = closes or b"close" in map(bytes.strip, value.lower().split(b","))
+                if value != b"keep-alive":  # httpx's own
+                    closes = closes or b"close" in map(bytes.strip, value.lower().split(b","))
             case b"expect":
                 expects = True
             case b"upgrade":
@@ -91,10 +94,9 @@ def framed(method: bytes, target: bytes, headers: Sequence[tuple[bytes, bytes, b
     if hosts > 1 or len(lengths) > 1 or codings not in ([], [b"chunked"]) or not all(map(bytes.isdigit, lengths)):
         return None
     if codings and lengths:  # httpx adds a length to a body in memory, whatever coding the caller asked for
-        headers = [each for each in headers if each[1] != b"content-length"]
-        lengths.clear()
-    lines = [b"%b: %b\r\n" % (name, value) for name, _, value in headers]
-    head = b"%b %b HTTP/1.1\r\n%b\r\n" % (method, target, b"".join(lines))
+        return framed(method, target, [each for each in headers if each[1] != b"content-length"])
+    parts.append(b"\r\n")
+    head = b"".join(parts)
     if head.count(b"\n") != len(headers) + 2 or not HEAD.fullmatch(head):
         return None
     length = int(lengths[0]) if lengths else None
