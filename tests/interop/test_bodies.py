@@ -277,6 +277,26 @@ async def test_file_of_two_calls_at_once(serve):
     assert [request.body for request in server.requests if request.is_complete] == [b"something"]
 
 
+async def test_reading_that_another_transport_leaves_is_not_waited_for():
+    """It was left between two parts, and may never be closed: the next attempt reads the body beside it."""
+    left, bodies = [], []
+
+    class Leaving(httpx.AsyncBaseTransport):
+        async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+            reading = aiter(request.stream)  # type: ignore[arg-type]
+            if not left:
+                left.append(reading)
+                await anext(reading)
+                raise httpx.ReadError("broken")
+            bodies.append([part async for part in reading])
+            return httpx.Response(200)
+
+    async with seawall.Client(transport=Leaving(), retry=FAST) as client:
+        response = await client.put("http://api.test/", content=seawall.replayable(lambda: [b"a", b"b"]))
+    assert (response.status_code, bodies) == (200, [[b"a", b"b"]])
+    await left[0].aclose()
+
+
 async def test_file_that_another_request_begins_anew():
     """The first reading was left between two parts: it may not go on where the second one is."""
     readings = []

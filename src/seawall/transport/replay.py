@@ -9,6 +9,7 @@ to come. Nothing of the caller's is written to: what is known of a body is kept 
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import inspect
 import weakref
@@ -77,19 +78,26 @@ async def _closing(parts: AsyncIterator[bytes]) -> AsyncIterator[AsyncIterator[b
 class _Past:
     """What is known of a body that was read before. Of a source, only whether it was begun, and whose turn it is."""
 
-    __slots__ = ("begins_at", "is_begun", "length", "turn")
+    __slots__ = ("begins_at", "is_begun", "length", "reading", "turn")
 
     def __init__(self) -> None:
         self.is_begun = False
         self.begins_at: Any = None  # where a file was when it was first read
         self.length: int | None = None  # of a reading that came to its end
         self.turn: _Turn | None = None  # the reading that a file is in
+        self.reading: _Turn | None = None  # the last one
 
 
 class _Turn:
-    """One reading of a file; `is_busy` while it waits for the file."""
+    """
+    One reading of a body.
 
-    is_busy = True
+    Attributes:
+        rests: It doesn't wait for the source, neither for a part nor for its end.
+    """
+
+    def __init__(self) -> None:
+        self.rests = asyncio.Event()
 
 
 _PASTS: dict[int, _Past] = {}
@@ -124,8 +132,10 @@ class RequestBody(httpx.AsyncByteStream):
     async def __aiter__(self) -> AsyncIterator[bytes]:
         self.check()
         past = self._past
+        while (before := past.reading) is not None and not before.rests.is_set():
+            await before.rests.wait()  # it was stopped, and its source still cleans up: nobody else waits for that
         length = None if self.is_replayable() else past.length
-        turn = self._take_turn() if self._is_file else _Turn()
+        turn = past.reading = self._take_turn() if self._is_file else _Turn()
         try:
             if not past.is_begun:
                 past.begins_at = await _position(self._source) if self._is_file else None
@@ -137,18 +147,20 @@ class RequestBody(httpx.AsyncByteStream):
             stream = self._source if isinstance(self._source, _Replayable) else self._stream
             async with _closing(aiter(stream)) as parts:
                 async for part in parts:
-                    turn.is_busy = False
+                    turn.rests.set()
                     size += len(part)
                     self.sent()
-                    yield part
+                    try:
+                        yield part
+                    finally:
+                        turn.rests.clear()
                     if self._is_file and self._source_past.turn is not turn:
                         raise BodySpent("the file that is its body was begun anew by another request")
-                    turn.is_busy = True
             if length is not None and size != length:
                 raise BodySpent(f"its body gave {length} bytes at first, but {size} when it was read again; {HINT}")
             past.length = size
         finally:
-            turn.is_busy = False
+            turn.rests.set()
             if self._source_past.turn is turn:
                 self._source_past.turn = None
 
@@ -183,7 +195,7 @@ class RequestBody(httpx.AsyncByteStream):
     def _take_turn(self) -> _Turn:
         """The file is this reading's from now on; an earlier one that was left unfinished may not go on."""
         past = self._source_past
-        if past.turn is not None and past.turn.is_busy:
+        if past.turn is not None and not past.turn.rests.is_set():
             raise BodySpent("the file that is its body is being read for another request")
         past.turn = turn = _Turn()
         return turn
