@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
 
-__all__ = ["Noted", "now", "turns"]
+__all__ = ["Dripping", "Noted", "now", "turns"]
 
 
 class Noted(asyncio.Transport):
@@ -35,6 +36,32 @@ class Noted(asyncio.Transport):
 
     def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
         pass
+
+
+class Dripping:
+    """A body that waits after its first part, and, once it is stopped, goes on cleaning up until `go_on` is set."""
+
+    def __init__(self, error: Exception | None = None) -> None:
+        self.go_on = asyncio.Event()
+        self.is_stopped = self.is_closed = False
+        self.cancellations = 0
+        self._error = error
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        yield b"x"
+        try:
+            await asyncio.get_running_loop().create_future()
+        finally:
+            self.is_stopped = True
+            self.cancellations += 1
+            try:
+                await self.go_on.wait()
+            except asyncio.CancelledError:
+                self.cancellations += 1
+                raise
+            self.is_closed = True
+            if self._error is not None:
+                raise self._error
 
 
 async def turns() -> None:

@@ -13,14 +13,16 @@ from seawall.origin import Origin
 from seawall.testing.clock import VIRTUAL
 from seawall.wire.http11 import HIGH_WATER, MARGIN, Connection
 from seawall.wire.message import CONTINUE_TIMEOUT, Message
+from seawall.wire.upload import STOP_TIMEOUT
 
-from .noted import Noted, now, turns
+from .noted import Dripping, Noted, now, turns
 
 pytestmark = pytest.mark.anyio
 
 A = Origin("http", "a", 80)
 OK = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n"
 EXPECT = (b"Expect", b"expect", b"100-continue")
+CHUNKED = (b"Transfer-Encoding", b"transfer-encoding", b"chunked")
 
 
 @pytest.fixture
@@ -134,8 +136,7 @@ async def test_connection_whose_request_is_not_all_sent_is_not_used_again(connec
         await more.wait()
         yield b"last"
 
-    chunked = (b"Transfer-Encoding", b"transfer-encoding", b"chunked")
-    exchange = Exchange(connection, chunked, method=b"POST", content=None, body=parts())
+    exchange = Exchange(connection, CHUNKED, method=b"POST", content=None, body=parts())
     await exchange.comes(OK + b"\r\nok")
     assert (await exchange.head).status == 200
     assert connection.whole() is None
@@ -297,8 +298,7 @@ async def test_connection_whose_request_was_sent_in_parts_is_used_again(connecti
         yield b"first"
         yield b"last"
 
-    chunked = (b"Transfer-Encoding", b"transfer-encoding", b"chunked")
-    exchange = Exchange(connection, chunked, method=b"POST", content=None, body=parts())
+    exchange = Exchange(connection, CHUNKED, method=b"POST", content=None, body=parts())
     await exchange.comes(OK + b"\r\nok")
     assert (await exchange.head).status == 200
     assert transport.written.endswith(b"5\r\nfirst\r\n4\r\nlast\r\n0\r\n\r\n")
@@ -313,3 +313,95 @@ async def test_nothing_is_read_before_the_handshake(transport):
     connection.connection_made(transport)
     assert not transport.is_reading
     connection.close()
+
+
+REFUSED = b"HTTP/1.1 413 X\r\ncontent-length: 2\r\n\r\n"
+
+
+async def test_early_refusal_is_not_held_up_by_the_clean_up_of_the_callers_iterator(connection):
+    """The head and the body are handed over at once; only the body's end waits, and no longer than its bound."""
+    parts = Dripping()
+    exchange = Exchange(connection, CHUNKED, method=b"PUT", content=None, body=parts)
+    await exchange.comes(REFUSED)
+    assert (exchange.head.done(), parts.is_stopped, parts.is_closed) == (True, True, False)
+    body = connection.body()
+    await exchange.comes(b"no")
+    assert (await anext(body), now(), connection.whole()) == (b"no", 0.0, None)
+    assert [part async for part in body] == []
+    assert now() == STOP_TIMEOUT
+    connection.finish()
+    assert connection.is_closed
+    parts.go_on.set()
+    await turns()
+    assert (parts.is_closed, parts.cancellations) == (True, 1)
+
+
+async def test_body_of_an_early_refusal_has_the_read_timeout(connection):
+    """Though the iterator isn't closed yet: the server doesn't wait for a body that it has refused."""
+    parts = Dripping()
+    exchange = Exchange(connection, CHUNKED, method=b"PUT", content=None, body=parts, read=2.0)
+    await exchange.comes(REFUSED)
+    with pytest.raises(ReadTimeout):
+        await anext(connection.body())
+    assert now() == 2.0
+    parts.go_on.set()
+
+
+async def test_failure_is_not_held_up_by_the_clean_up_of_the_callers_iterator(connection):
+    """Nor an error: it is raised when the clean-up is over, or its bound."""
+    for is_quick, at in ((True, 0.0), (False, STOP_TIMEOUT)):
+        one = Connection(A, memoryview(bytearray(1)))
+        one.connection_made(Noted())
+        parts = Dripping()
+        exchange = Exchange(one, CHUNKED, method=b"PUT", content=None, body=parts)
+        await turns()
+        if is_quick:
+            parts.go_on.set()
+        one.connection_lost(ConnectionResetError("reset"))
+        assert type(await failure(exchange)) is ConnectionLost
+        assert (now(), parts.is_closed) == (at, is_quick)
+        parts.go_on.set()
+
+
+async def test_error_after_the_end_of_the_upload_is_of_no_matter(connection):
+    """What the caller's iterator raises because it was stopped doesn't take the place of the answer."""
+    parts = Dripping(error=OSError("can't remove the file"))
+    exchange = Exchange(connection, CHUNKED, method=b"PUT", content=None, body=parts)
+    await exchange.comes(REFUSED + b"no")
+    parts.go_on.set()
+    await turns()
+    assert (await exchange.head).status == 413
+    assert [part async for part in connection.body()] == [b"no"]
+
+
+@pytest.mark.parametrize("end", ["finish", "close", "lost"])
+@pytest.mark.parametrize("is_waiting", [False, True])
+async def test_complete_answer_stands_though_the_upload_is_ended(connection, end, is_waiting):
+    """By another task that closes the response, or by the connection's end; the reader waits for the upload's end."""
+    parts = Dripping()
+    exchange = Exchange(connection, CHUNKED, method=b"PUT", content=None, body=parts)
+    await exchange.comes(OK + b"\r\nok")
+    body = connection.body()
+    assert await anext(body) == b"ok"
+    rest = asyncio.ensure_future(anext(body, b"end"))
+    if is_waiting:
+        await turns()
+    if end == "lost":
+        connection.connection_lost(ConnectionResetError("reset"))
+    else:
+        getattr(connection, end)()
+    await turns()
+    assert (rest.done(), parts.is_stopped) == (False, True)
+    parts.go_on.set()
+    assert (await rest, now(), parts.is_closed) == (b"end", 0.0, True)
+
+
+async def test_answer_that_is_cut_by_another_task_is_an_error(connection):
+    """Its reader is told that what has come isn't all."""
+    exchange = Exchange(connection)
+    await exchange.comes(OK + b"\r\no")
+    body = connection.body()
+    assert await anext(body) == b"o"
+    connection.finish()
+    with pytest.raises(ConnectionLost, match="closed while it was read"):
+        await anext(body)

@@ -20,15 +20,17 @@ from seawall.wire.answer import MAX_HEAD, MAX_INTERIM
 from seawall.wire.channel import Channel
 from seawall.wire.http2 import DOUBT_AFTER, FULL_FOR, PROBE_TIMEOUT, SILENT_FOR, STREAM_WINDOW, TINY, TURN, Multiplexed
 from seawall.wire.message import CONTINUE_TIMEOUT, Message
+from seawall.wire.upload import STOP_TIMEOUT
 from seawall.wire.versions import Known
 
-from .noted import Noted, now, turns
+from .noted import Dripping, Noted, now, turns
 
 pytestmark = pytest.mark.anyio
 
 A = Origin("http", "a", 80)
 OK = [(":status", "200")]
 EXPECT = (b"Expect", b"expect", b"100-continue")
+CHUNKED = (b"Transfer-Encoding", b"transfer-encoding", b"chunked")
 REFUSED_STREAM = 0x7
 
 
@@ -465,3 +467,83 @@ async def test_frames_that_carry_nothing_are_counted(peer, kind, flags, size, is
     frame = size.to_bytes(3, "big") + bytes([number, flags]) + (1).to_bytes(4, "big") + bytes(size)
     assert peer.client._cost(number, frame, peer.client._channels[1] if is_known else None) == cost
     sent.cancel()
+
+
+async def test_early_refusal_is_not_held_up_by_the_clean_up_of_the_callers_iterator(peer):
+    """The head and the body are handed over at once; only the body's end waits, and no longer than its bound."""
+    parts = Dripping()
+    channel, sent = peer.request(CHUNKED, method=b"PUT", content=None, body=parts)
+    await peer.turn()
+    peer.server.send_headers(1, [(":status", "413")])
+    await peer.turn()
+    assert ((await sent).status, now(), parts.is_stopped, parts.is_closed) == (413, 0.0, True, False)
+    peer.server.send_data(1, b"no", end_stream=True)
+    await peer.turn()
+    body = channel.body()
+    assert (channel.whole(), await anext(body), now()) == (None, b"no", 0.0)
+    assert [part async for part in body] == []
+    assert now() == STOP_TIMEOUT
+    channel.finish()
+    await peer.turn()
+    assert peer.saw(h2.events.StreamReset) == 1
+    parts.go_on.set()
+    await turns()
+    assert (parts.is_closed, parts.cancellations) == (True, 1)
+
+
+async def test_body_of_an_early_refusal_has_the_read_timeout(peer):
+    """Though the iterator isn't closed yet: the server doesn't wait for a body that it has refused."""
+    parts = Dripping()
+    channel, sent = peer.request(CHUNKED, method=b"PUT", content=None, body=parts, read=2.0)
+    await peer.turn()
+    peer.server.send_headers(1, [(":status", "413")])
+    await peer.turn()
+    await sent
+    with pytest.raises(ReadTimeout):
+        await anext(channel.body())
+    assert now() == 2.0
+    parts.go_on.set()
+
+
+@pytest.mark.parametrize("is_quick", [False, True])
+async def test_failure_is_not_held_up_by_the_clean_up_of_the_callers_iterator(peer, is_quick):
+    """Nor an error: it is raised when the clean-up is over, or its bound."""
+    parts = Dripping()
+    _, sent = peer.request(CHUNKED, method=b"PUT", content=None, body=parts)
+    await peer.turn()
+    if is_quick:
+        parts.go_on.set()
+    peer.client.connection_lost(ConnectionResetError("reset"))
+    with pytest.raises(ConnectionLost):
+        await sent
+    assert (now(), parts.is_closed) == (0.0 if is_quick else STOP_TIMEOUT, is_quick)
+    parts.go_on.set()
+
+
+@pytest.mark.parametrize("end", ["finish", "close", "lost", "reset"])
+@pytest.mark.parametrize("is_waiting", [False, True])
+async def test_complete_answer_stands_though_the_upload_is_ended(peer, end, is_waiting):
+    """By another task that closes the response, by the connection's end or by RST_STREAM; the reader waits for it."""
+    parts = Dripping()
+    channel, sent = peer.request(CHUNKED, method=b"PUT", content=None, body=parts)
+    await peer.turn()
+    peer.server.send_headers(1, OK)
+    peer.server.send_data(1, b"ok", end_stream=True)
+    await peer.turn()
+    await sent
+    body = channel.body()
+    assert await anext(body) == b"ok"
+    rest = asyncio.ensure_future(anext(body, b"end"))
+    if is_waiting:
+        await turns()
+    if end == "lost":
+        peer.client.connection_lost(ConnectionResetError("reset"))
+    elif end == "reset":
+        peer.server.reset_stream(1, 0)
+        await peer.turn()
+    else:
+        getattr(channel, end)()
+    await turns()
+    assert (rest.done(), parts.is_stopped) == (False, True)
+    parts.go_on.set()
+    assert (await rest, now(), parts.is_closed) == (b"end", 0.0, True)

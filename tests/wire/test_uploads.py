@@ -302,7 +302,7 @@ async def test_body_is_not_sent_again_before_the_last_upload_is_over(start, size
             await asyncio.get_running_loop().create_future()
         finally:
             try:
-                for _ in range(1000):
+                for _ in range(20):
                     await asyncio.sleep(0)
             finally:  # it may be cancelled meanwhile
                 in_use -= 1
@@ -311,6 +311,70 @@ async def test_body_is_not_sent_again_before_the_last_upload_is_over(start, size
     async with client:
         response = await client.put(url, content=seawall.replayable(parts))
         assert (response.status_code, len(response.extensions["seawall"]), in_use) == (503, 3, 0)
+
+
+@pytest.mark.parametrize("size", [10, 50 * MB])
+async def test_body_is_not_sent_again_while_its_source_cleans_up(start, size):
+    """An answer doesn't wait for that; the next attempt's body does, though its head is sent."""
+    attempts: list[asyncio.Event] = []
+    in_use, heads = 0, 0
+
+    async def handler(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal heads
+        await reader.readuntil(b"\r\n\r\n")
+        heads += 1
+        if heads > 1:
+            assert len(attempts) == heads - 1
+            attempts[-1].set()
+        await reader.readexactly(5)
+        writer.write(b"HTTP/1.1 503 X\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+
+    async def parts() -> AsyncIterator[bytes]:
+        nonlocal in_use
+        in_use += 1
+        assert in_use == 1
+        attempts.append(asyncio.Event())
+        try:
+            yield b"x" * size
+            await asyncio.get_running_loop().create_future()
+        finally:
+            await attempts[-1].wait()
+            in_use -= 1
+
+    url, client = await start(handler, retry=seawall.Retry(throttled_backoff=0.0))
+    async with client:
+        response = await client.put(url, content=seawall.replayable(parts))
+        assert (response.status_code, len(response.extensions["seawall"]), in_use) == (503, 3, 1)
+        attempts[-1].set()
+
+
+async def test_refusal_is_not_held_up_by_the_clean_up_of_the_callers_iterator(start):
+    """Neither a buffered call nor a stream waits for more than a moment; the clean-up goes on, and comes to its end."""
+    go_on, cleaned = asyncio.Event(), asyncio.Event()
+
+    async def refuse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(HEAD % (413, 2) + b"no")
+        await reader.read()
+
+    async def parts() -> AsyncIterator[bytes]:
+        try:
+            yield b"x"
+            await asyncio.get_running_loop().create_future()
+        finally:
+            await go_on.wait()
+            cleaned.set()
+
+    url, client = await start(refuse)
+    async with client:
+        response = await client.post(url, content=parts())
+        assert (response.text, cleaned.is_set()) == ("no", False)
+        async with client.stream("POST", url, content=parts()) as response:
+            assert (await response.aread(), cleaned.is_set()) == (b"no", False)
+        (state,) = client.stats().origins.values()
+        assert (state.in_flight, client.stats().connections) == (0, 0)
+    go_on.set()
+    await cleaned.wait()
 
 
 async def test_silence_after_the_head_is_no_read_timeout_while_the_body_is_sent(start):

@@ -136,7 +136,8 @@ class Channel(Waiting):
 
     def whole(self) -> bytes | None:
         """The response's body, if all of it is there already, and the request is all sent."""
-        if not self.is_complete or not (self.upload is None or _is_over(self.upload)):
+        upload = self.upload
+        if not self.is_complete or (upload is not None and (upload.has_failed or not upload.is_over)):
             return None
         return self._take()
 
@@ -155,13 +156,10 @@ class Channel(Waiting):
                 part = self._take()
                 self._progress.reached(Phase.BODY)
                 yield part
-            elif self.is_complete and (upload is None or upload.is_over):
-                if upload is not None and not _is_over(upload):
-                    upload.raise_error()
+            elif self.is_complete and (upload is None or not upload.is_going):
+                if upload is not None:
+                    await upload.settled()
                 return
-            elif self.is_complete and self.is_closed:
-                assert upload is not None
-                await upload.stopped()  # `_wait` would return at once, and the loop have no turn to end it
             elif self.is_complete:
                 await self._wait(None)  # for the rest of the upload
             else:
@@ -272,7 +270,7 @@ class Channel(Waiting):
         while not (upload.is_over or self._is_answered()):
             await self._wait(None)
         if self._is_refused():
-            await upload.stopped()
+            upload.stop()
         if not self._is_answered():
             upload.raise_error()
         if upload.is_whole:
@@ -373,7 +371,7 @@ class Channel(Waiting):
         timeout = self._read_timeout
         if self.upload is not None:
             self.upload.raise_error()
-            if not self.upload.is_over:
+            if self.upload.is_going:
                 timeout = None  # the server may well wait for the rest
         began_at = self._loop.time()
         try:
@@ -481,7 +479,7 @@ class Channel(Waiting):
         elif self.connection.falls_back(code):
             self.connection.retire()
             self.refuse("HTTP_1_1_REQUIRED", is_stale=True)
-        elif not self.is_complete:
+        else:
             self.fail(BadAnswer, f"the stream was reset: {_name(code)}")
 
     def refuse(self, why: str, *, is_stale: bool) -> None:
@@ -498,11 +496,6 @@ class Channel(Waiting):
         elif self._failure is None:
             self._failure, self._is_stale, self._death = (kind, text), is_stale, death
             self._wake()
-
-
-def _is_over(upload: Upload) -> bool:
-    """Whether its answer counts, once that is complete: all was sent, or the server took no more."""
-    return upload.is_over and (upload.error is None or isinstance(upload.error, WireError))
 
 
 def _name(code: int) -> str:

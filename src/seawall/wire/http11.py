@@ -156,7 +156,7 @@ class Connection(Stream):
         answer, upload = self._answer, self.upload
         if answer is None or not answer.is_complete:
             return None
-        if upload is not None and not (upload.is_over and _is_ours(upload.error)):
+        if upload is not None and (upload.has_failed or not upload.is_over):
             return None
         return answer.take()
 
@@ -172,17 +172,14 @@ class Connection(Stream):
                     self._resume()
                     self._progress.reached(Phase.BODY)
                 yield part
-            elif answer.is_complete and (upload is None or upload.is_over):
-                if upload is not None and not _is_ours(upload.error):
-                    upload.raise_error()
+            elif answer.is_complete and (upload is None or not upload.is_going):
+                if upload is not None:
+                    await upload.settled()
                 return
             elif is_detached:
                 raise ConnectionLost(
                     f"{self.origin} at {self.address}: the response was closed while it was read", origin=self.origin
                 )
-            elif answer.is_complete and self.is_closed:
-                assert upload is not None
-                await upload.stopped()
             elif answer.is_complete:
                 await self._wait(None)  # for the rest of the upload
             else:
@@ -267,7 +264,7 @@ class Connection(Stream):
         while not (upload.is_over or answer.has_head or answer.failure is not None):
             await self._wait(None)
         if self._is_refused(answer):
-            await upload.stopped()
+            upload.stop()
         if not answer.has_head:
             upload.raise_error()
         if upload.is_whole:
@@ -324,7 +321,7 @@ class Connection(Stream):
         upload, timeout = self.upload, self._read_timeout
         if upload is not None:
             upload.raise_error()
-            if not upload.is_over:
+            if upload.is_going:
                 timeout = None  # the server may well wait for the rest
         if not (answer.failure is None and await self._wait(timeout)):
             self._failed(answer)
@@ -431,8 +428,3 @@ def _is_held(message: Message) -> bool:
     """Whether the body doesn't go with the head: it is read from somewhere, awaits 100 Continue, or is too large."""
     content = message.content
     return content is None or message.framed.expects or len(content) > SLICE
-
-
-def _is_ours(error: Exception | None) -> bool:
-    """Whether what ended an upload doesn't matter any more once the answer is complete: the server took no more."""
-    return error is None or isinstance(error, WireError)

@@ -1,34 +1,43 @@
 """
 A request's body on its way: a task beside whoever waits for the answer, because either may end first.
 
-Rules: it ends with its exchange. Whoever ends that stops it, and what may send the same body again waits for its end.
-The task raises nothing: what failed is looked at by the exchange, which knows what has come meanwhile.
+Rules: it ends with its exchange. Whoever ends that stops it, and waits no longer than `STOP_TIMEOUT` for what the
+caller's iterator does about it: an answer that is there is not held up by that. The task raises nothing: what failed is
+looked at by the exchange, which knows what has come meanwhile.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine
-from typing import Any
+from typing import Any, Final
 
-__all__ = ["Upload"]
+from ..errors import WireError
+
+__all__ = ["STOP_TIMEOUT", "Upload"]
+
+STOP_TIMEOUT: Final = 0.05  # s for the clean-up of the caller's iterator; after that it goes on by itself
 
 
 class Upload:
     """
     Args:
         send: Sends the body; returns whether all of it was sent.
-        changed: Called once it is over, whatever ended it.
+        changed: Called when it is stopped, and once it is over.
     Attributes:
-        is_over: Nothing more is going to be sent.
+        is_going: More may be sent: it is neither over nor stopped.
+        is_over: The caller's iterator is closed.
         is_whole: All was sent.
-        error: What it failed with, such as an error of the caller's own iterator.
+        error: What it failed with, such as an error of the caller's own iterator. What fails after it was stopped is of
+            no matter, because nobody wants the body.
     """
 
-    __slots__ = ("_changed", "_task", "error", "is_over", "is_whole")
+    __slots__ = ("_changed", "_gives_up_at", "_task", "error", "is_going", "is_over", "is_whole")
 
     def __init__(self, send: Callable[[], Coroutine[Any, Any, bool]], changed: Callable[[], None]) -> None:
         self._changed = changed
+        self._gives_up_at = 0.0
+        self.is_going = True
         self.is_over = self.is_whole = False
         self.error: Exception | None = None
         self._task: asyncio.Task[None] | None = asyncio.get_running_loop().create_task(self._run(send))
@@ -38,24 +47,40 @@ class Upload:
         try:
             self.is_whole = await send()
         except Exception as error:  # noqa: BLE001  # the exchange raises it
-            self.error = error
+            if self.is_going:
+                self.error = error
 
     def _ended(self, task: asyncio.Task[None]) -> None:
-        self.is_over = True
+        self.is_going, self.is_over = False, True
         self._task = None  # it may hold its error, that its frames, and they this
         self._changed()
         del self._changed  # what it belongs to holds this
 
+    @property
+    def has_failed(self) -> bool:
+        """Whether a complete answer doesn't make up for the error, because it is the caller's and not the server's."""
+        return self.error is not None and not isinstance(self.error, WireError)
+
     def stop(self) -> None:
-        """Now; `stopped` waits for what the caller's iterator does about it."""
-        if self._task is not None:
+        """Now, and only once: a second cancellation would cut short how the caller's iterator cleans up."""
+        if self.is_going and self._task is not None:
+            self.is_going = False
+            self._gives_up_at = self._task.get_loop().time() + STOP_TIMEOUT
             self._task.cancel()
+            self._changed()
 
     async def stopped(self) -> None:
-        """Stop it, and wait until it is over: only then may another attempt send the same body."""
+        """Stop it, and wait until it is over; at most `STOP_TIMEOUT` from when it was stopped first."""
+        self.stop()
         if self._task is not None:
-            self._task.cancel()
-            await asyncio.wait([self._task])
+            left = self._gives_up_at - self._task.get_loop().time()
+            await asyncio.wait([self._task], timeout=max(0.0, left))
+
+    async def settled(self) -> None:
+        """The answer is complete: raise an error of the caller's, else wait as `stopped` does."""
+        if self.has_failed:
+            self.raise_error()
+        await self.stopped()
 
     def raise_error(self) -> None:
         """What it failed with, once."""
