@@ -405,3 +405,78 @@ async def test_answer_that_is_cut_by_another_task_is_an_error(connection):
     connection.finish()
     with pytest.raises(ConnectionLost, match="closed while it was read"):
         await anext(body)
+
+
+@pytest.fixture
+async def tunnel(connection) -> Connection:
+    """It speaks another protocol from now on."""
+    upgrade = (b"Upgrade", b"upgrade", b"x")
+    exchange = Exchange(connection, upgrade, (b"Connection", b"connection", b"upgrade"))
+    await exchange.comes(b"HTTP/1.1 101 X\r\nupgrade: x\r\nconnection: upgrade\r\n\r\n")
+    await exchange.head
+    return connection
+
+
+@pytest.mark.parametrize("is_lost", [False, True])
+async def test_two_tasks_write_to_a_tunnel(tunnel, transport, is_lost):
+    """Neither waits for ever: what each writes is whole, and both hear when the peer takes more, or of the end."""
+    tunnel.pause_writing()
+    writing = [asyncio.create_task(tunnel.transmit(data, None)) for data in (b"one", b"two", b"three")]
+    await turns()
+    writing[1].cancel()
+    await turns()
+    assert transport.written.endswith(b"onetwothree")
+    assert [task.done() for task in writing] == [False, True, False]
+    if is_lost:
+        tunnel.connection_lost(ConnectionResetError("reset"))
+        await turns()
+        assert [type(writing[at].exception()) for at in (0, 2)] == [ConnectionResetError] * 2
+    else:
+        tunnel.resume_writing()
+        await turns()
+        assert [writing[at].result() for at in (0, 2)] == [True] * 2
+
+
+async def test_each_write_to_a_tunnel_has_its_own_timeout(tunnel):
+    """From when it began, however much the peer says meanwhile."""
+    tunnel.pause_writing()
+    writing = [asyncio.create_task(tunnel.transmit(b"x", timeout)) for timeout in (3.0, 1.0)]
+    for _ in range(2):
+        await asyncio.sleep(0.9)
+        tunnel.data_received(b"chatter")
+    assert [task.done() for task in writing] == [False, True]
+    assert writing[1].result() is False
+    assert await writing[0] is False
+    assert now() == 3.0
+
+
+async def test_two_tasks_read_from_a_tunnel(tunnel):
+    """The second is told at once; the first gets what comes."""
+    reading = asyncio.create_task(tunnel.receive(10, None))
+    await turns()
+    with pytest.raises(RuntimeError, match="two tasks read"):
+        await tunnel.receive(10, None)
+    tunnel.data_received(b"x")
+    assert await reading == b"x"
+
+
+async def test_read_from_a_tunnel_has_its_timeout_though_writes_go_on(tunnel):
+    """What happens to the other direction doesn't put it off."""
+    reading = asyncio.create_task(tunnel.receive(10, 1.0))
+    for _ in range(3):
+        await asyncio.sleep(0.4)
+        tunnel.pause_writing()
+        tunnel.resume_writing()
+    assert reading.done()
+    assert reading.result() is None
+
+
+async def test_100_continue_is_waited_for_a_second_though_something_comes(connection, transport):
+    """A server that dribbles interim answers puts the body off no further."""
+    exchange = Exchange(connection, EXPECT, method=b"POST", content=b"body")
+    for _ in range(2):
+        await asyncio.sleep(0.6)
+        await exchange.comes(b"HTTP/1.1 102 Processing\r\n\r\n")
+    assert transport.written.endswith(b"\r\n\r\nbody")
+    await exchange.comes(OK + b"\r\nok")
+    assert (await exchange.head).status == 200

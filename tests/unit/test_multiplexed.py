@@ -168,6 +168,19 @@ async def test_100_continue_is_not_waited_for_without_end(peer):
     sent.cancel()
 
 
+async def test_100_continue_is_waited_for_a_second_though_something_comes(peer):
+    """Windows of other streams, for example, put the body off no further."""
+    _, sent = peer.request(EXPECT, method=b"POST", content=b"body")
+    await peer.turn()
+    for _ in range(2):
+        await asyncio.sleep(0.6)
+        peer.server.increment_flow_control_window(10)
+        await peer.turn()
+    await peer.turn()
+    assert peer.body == b"body"
+    sent.cancel()
+
+
 async def test_socket_that_takes_no_more_holds_up_an_upload(peer):
     """Nothing is written until it takes more; then the rest is, or after the write timeout nothing is."""
     peer.client.pause_writing()

@@ -294,8 +294,9 @@ class Channel(Waiting):
         """In slices, until all is sent or no more of it is wanted; returns whether all was."""
         assert self.number is not None
         if message.framed.expects:
+            until = self._loop.time() + CONTINUE_TIMEOUT
             while not (self._is_continued or self._is_answered()):
-                if not await self._has_room(CONTINUE_TIMEOUT):
+                if not await self._has_room(until - self._loop.time()):
                     break  # RFC 9110 section 10.1.1: a server need not say it
             if self._is_answered():
                 return False

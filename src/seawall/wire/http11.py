@@ -276,8 +276,9 @@ class Connection(Stream):
         if not _is_held(message):
             return await self._is_drained(answer, timeout)
         if message.framed.expects:
+            until = self._loop.time() + CONTINUE_TIMEOUT
             while not (answer.is_continued or answer.has_head or answer.failure is not None):
-                if not await self._wait_writable(CONTINUE_TIMEOUT):
+                if not await self._wait_writable(until):
                     break  # RFC 9110 section 10.1.1: a server need not say it
             if answer.has_head:
                 return False
@@ -302,10 +303,9 @@ class Connection(Stream):
 
     async def _is_drained(self, answer: Answer, timeout: float | None) -> bool:
         """Wait until the peer has taken enough of a slice; False where it wants no more. Raises WriteTimeout."""
-        expires_at = None if timeout is None else self._loop.time() + timeout
+        until = None if timeout is None else self._loop.time() + timeout
         while not (self._can_write or self._is_refused(answer)):
-            left = None if expires_at is None else expires_at - self._loop.time()
-            if not await self._wait_writable(left):
+            if not await self._wait_writable(until):
                 self._fail(WriteTimeout, f"too little was taken within {timeout:g} s")
         return self._can_write
 
@@ -394,11 +394,12 @@ class Connection(Stream):
         self._wake()
 
     async def receive(self, max_bytes: int, timeout: float | None) -> bytes | None:
-        """Some bytes of the other protocol, ``b""`` at its end, None after *timeout* s."""
+        """Some bytes of the other protocol, ``b""`` at its end, None after *timeout* s. RuntimeError: another reads."""
+        until = None if timeout is None else self._loop.time() + timeout
         while not self.tunnelled:
             if self._has_ended or self.is_closed:
                 return b""
-            if not await self._wait(timeout):
+            if not await self._wait(None if until is None else until - self._loop.time()):
                 return None
         data = bytes(self.tunnelled[:max_bytes])
         del self.tunnelled[:max_bytes]
@@ -410,10 +411,11 @@ class Connection(Stream):
         if self.is_closed or self._has_ended or self._transport is None:
             raise self.error or ConnectionAbortedError("the connection was closed")
         self._transport.write(data)
+        until = None if timeout is None else self._loop.time() + timeout
         while not self._can_write:
             if self.is_closed:
                 raise self.error or ConnectionAbortedError("the connection was closed")
-            if not await self._wait_writable(timeout):
+            if not await self._wait_writable(until):
                 return False
         return True
 

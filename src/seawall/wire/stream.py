@@ -51,7 +51,7 @@ class Stream(asyncio.BufferedProtocol, Waiting):
         "_is_secure",
         "_poll",
         "_transport",
-        "_writer",
+        "_writers",
         "error",
         "on_closed",
     )
@@ -61,7 +61,7 @@ class Stream(asyncio.BufferedProtocol, Waiting):
         self._buffer = buffer
         self._is_secure = is_secure
         self._transport: asyncio.Transport | None = None
-        self._writer: asyncio.Future[bool] | None = None
+        self._writers: list[asyncio.Future[bool]] = []  # two tasks may write to a tunnel
         self._poll: select.poll | None = None
         self._can_write = True
         self.error: Exception | None = None
@@ -161,22 +161,24 @@ class Stream(asyncio.BufferedProtocol, Waiting):
             callback, self.on_closed = self.on_closed, None
             callback()
 
-    async def _wait_writable(self, timeout: float | None) -> bool:
-        """Until more may be written, or it is closed: True; False after *timeout* s. Beside a `_wait`."""
-        self._writer = writer = self._loop.create_future()
-        timer = None if timeout is None else self._loop.call_later(timeout, expire, writer)
+    async def _wait_writable(self, until: float | None) -> bool:
+        """For something to happen, as `_wait` does, but beside it and others: True; False at *until*, in loop time."""
+        writer: asyncio.Future[bool] = self._loop.create_future()
+        self._writers.append(writer)
+        timer = None if until is None else self._loop.call_at(until, expire, writer)
         try:
-            is_woken: bool = await writer
-            return is_woken
+            return await writer
         finally:
-            self._writer = None
+            self._writers.remove(writer)
             if timer is not None:
                 timer.cancel()
 
     def _wake(self) -> None:
         super()._wake()
-        if (writer := self._writer) is not None and not writer.done():
-            writer.set_result(True)
+        if self._writers:
+            for writer in self._writers:
+                if not writer.done():
+                    writer.set_result(True)
 
 
 @types.coroutine
