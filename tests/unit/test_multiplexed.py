@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 
 import h2.config
 import h2.connection
+import h2.errors
 import h2.events
 import h2.settings
 import pytest
@@ -560,3 +561,96 @@ async def test_complete_answer_stands_though_the_upload_is_ended(peer, end, is_w
     assert (rest.done(), parts.is_stopped) == (False, True)
     parts.go_on.set()
     assert (await rest, now(), parts.is_closed) == (b"end", 0.0, True)
+
+
+TYPES = {
+    "DATA": 0x0,
+    "HEADERS": 0x1,
+    "PRIORITY": 0x2,
+    "RST_STREAM": 0x3,
+    "PUSH_PROMISE": 0x5,
+    "GOAWAY": 0x7,
+    "WINDOW_UPDATE": 0x8,
+    "CONTINUATION": 0x9,
+    "ALTSVC": 0xA,
+}
+STATUS_200 = b"\x88"  # RFC 7541 appendix A
+BODIES = {"DATA": b"x" * TINY, "HEADERS": STATUS_200, "PUSH_PROMISE": b"\0\0\0\2" + STATUS_200, "PRIORITY": bytes(5)}
+BODIES |= {"WINDOW_UPDATE": b"\0\0\0\1", "GOAWAY": bytes(8), "CONTINUATION": STATUS_200, "ALTSVC": bytes(2)}
+
+
+def frame_of(kind: str, number: int) -> bytes:
+    """The end of a stream, where it can be one."""
+    body, flags = BODIES.get(kind, b"\0\0\0\x08"), {"DATA": 1, "HEADERS": 5, "PUSH_PROMISE": 4}.get(kind, 0)
+    return len(body).to_bytes(3, "big") + bytes([TYPES[kind], flags]) + number.to_bytes(4, "big") + body
+
+
+@pytest.mark.parametrize("number", [2, 4, 7, 2**31 - 1])
+@pytest.mark.parametrize("kind", ["DATA", "HEADERS", "RST_STREAM", "WINDOW_UPDATE", "CONTINUATION", "PUSH_PROMISE"])
+@pytest.mark.parametrize("is_idle", [False, True])
+async def test_stream_that_nobody_has_begun(peer, kind, number, is_idle):
+    """Of the server's numbers or of ours: a frame for it ends the connection at once, with a PROTOCOL_ERROR."""
+    channel, sent = peer.request()
+    await peer.answer(1, is_end=True)
+    await sent
+    channel.finish()
+    waiting = None if is_idle else peer.request()[1]
+    await peer.turn()
+    peer.client.data_received(frame_of(kind, number))
+    await turns()
+    assert (peer.client.is_closed, now()) == (True, 0.0)
+    (end,) = peer.server.receive_data(peer.transport.written)
+    assert isinstance(end, h2.events.ConnectionTerminated)
+    assert end.error_code == h2.errors.ErrorCodes.PROTOCOL_ERROR
+    if waiting is not None:
+        with pytest.raises(BadAnswer, match="PUSH|push" if kind == "PUSH_PROMISE" else f"for stream {number}, which"):
+            await waiting
+
+
+async def test_stream_to_come_is_not_begun(peer):
+    """The number that our next request would have is nobody's yet."""
+    _, sent = peer.request()
+    await peer.turn()
+    peer.client.data_received(frame_of("RST_STREAM", 3))
+    with pytest.raises(BadAnswer, match="for stream 3, which nobody has begun"):
+        await sent
+
+
+@pytest.mark.parametrize("number", [1, 2])
+async def test_goaway_of_a_stream(peer, number):
+    """It is the connection's (RFC 9113 section 6.8), and what it says of streams is not believed."""
+    _, sent = peer.request()
+    await peer.turn()
+    peer.client.data_received(frame_of("GOAWAY", number))
+    with pytest.raises(BadAnswer):
+        await sent
+
+
+@pytest.mark.parametrize("kind", ["DATA", "RST_STREAM", "WINDOW_UPDATE", "PRIORITY", "ALTSVC"])
+async def test_late_frame_of_a_stream_that_has_ended(peer, kind):
+    """It may have been on the way; the others on the connection go on."""
+    channel, sent = peer.request()
+    await peer.answer(1, is_end=True)
+    await sent
+    channel.finish()
+    _, sent = peer.request()
+    await peer.turn()
+    peer.client.data_received(frame_of(kind, 1))
+    if kind in ("PRIORITY", "ALTSVC"):  # RFC 9113 section 5.1: for streams in any state
+        peer.client.data_received(frame_of(kind, 9))
+    await peer.answer(3, is_end=True)
+    assert (await sent).status == 200
+    assert peer.client.is_usable
+
+
+async def test_headers_of_a_stream_that_has_ended(peer):
+    """The server goes back to it (RFC 9113 section 5.1): that ends the connection, and says what for."""
+    channel, sent = peer.request()
+    await peer.answer(1, is_end=True)
+    await sent
+    channel.finish()
+    _, sent = peer.request()
+    await peer.turn()
+    peer.client.data_received(frame_of("HEADERS", 1))
+    with pytest.raises(BadAnswer, match="for stream 1, which has ended"):
+        await sent

@@ -65,7 +65,6 @@ FLOODS = {
     "padding alone": DataFrame(1, b"", pad_length=9, flags=["PADDED"]),
     "WINDOW_UPDATE of a stream": WindowUpdateFrame(1, window_increment=1),
     "WINDOW_UPDATE of the connection": WindowUpdateFrame(0, window_increment=1),
-    "RST_STREAM of no stream": RstStreamFrame(1001, error_code=7),
     "PRIORITY": PriorityFrame(1),
     "a small frame of an unknown type": Unknown(100),
     "a large frame of an unknown type": Unknown(16_000),
@@ -101,14 +100,18 @@ async def test_flood_beside_a_stream(client, by_hand, what):
     assert client.stats().connections == 0
 
 
-@pytest.mark.parametrize("what", [*FLOODS, "DATA after the end", "HEADERS after the end"])
+@pytest.mark.parametrize("what", [*FLOODS, "DATA after the end", "HEADERS after the end", "RST_STREAM after the end"])
 async def test_flood_on_an_idle_connection(client, by_hand, what):
     """A connection without a stream is closed after 100 frames that carry nothing."""
     answered, is_cut_off = asyncio.Event(), asyncio.get_running_loop().create_future()
 
     async def script(peer: Peer) -> None:
         number = await peer.request()
-        late = {"DATA after the end": DataFrame(number, b"x"), "HEADERS after the end": peer.head(number, is_end=True)}
+        late = {
+            "DATA after the end": DataFrame(number, b"x"),
+            "HEADERS after the end": peer.head(number, is_end=True),
+            "RST_STREAM after the end": RstStreamFrame(number, error_code=7),
+        }
         peer.send(peer.head(number, is_end=True))
         await answered.wait()
         is_cut_off.set_result(await peer.is_cut_off(late.get(what) or FLOODS[what], at_most=110))
@@ -117,6 +120,23 @@ async def test_flood_on_an_idle_connection(client, by_hand, what):
     answered.set()
     assert await is_cut_off
     assert client.stats().connections == 0
+
+
+async def test_flood_for_a_stream_that_has_ended(client, by_hand):
+    """Beside one that is open: late frames are borne, but not for ever."""
+    is_cut_off = asyncio.get_running_loop().create_future()
+
+    async def script(peer: Peer) -> None:
+        first = await peer.request()
+        peer.send(peer.head(first, is_end=True))
+        peer.send(peer.head(await peer.request()))
+        is_cut_off.set_result(await peer.is_cut_off(*[RstStreamFrame(first, error_code=7)] * 100))
+
+    url = await by_hand(script)
+    await client.get(url)
+    with pytest.raises(seawall.BadAnswer, match="carry nothing"):
+        await client.get(url, extensions=ONCE)
+    assert await is_cut_off
 
 
 async def test_idle_connection_may_say_a_little(client, by_hand):

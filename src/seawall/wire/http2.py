@@ -47,7 +47,9 @@ SILENT_FOR: Final = 1.0  # s in which what was silent takes no stream, so that a
 FULL_FOR: Final = 0.1  # s; a retry is not to be refused by the same one
 PROBE_TIMEOUT: Final = 5.0  # s; httpx's connect timeout, after which a dead host would have been given up
 
-DATA, HEADERS, RST_STREAM, SETTINGS, GOAWAY, CONTINUATION = 0x0, 0x1, 0x3, 0x4, 0x7, 0x9  # frame types; section 6
+DATA, HEADERS, RST_STREAM, SETTINGS, GOAWAY = 0x0, 0x1, 0x3, 0x4, 0x7  # frame types; section 6
+WINDOW_UPDATE, CONTINUATION = 0x8, 0x9
+OF_BEGUN: Final = frozenset((DATA, HEADERS, RST_STREAM, WINDOW_UPDATE, CONTINUATION))  # section 5.1
 END_STREAM, PADDED = 0x1, 0x8  # flags; section 6.1
 KNOWN_SETTINGS: Final = frozenset(code.to_bytes(2, "big") for code in h2.settings.SettingCodes)
 GONE: Final = getattr(select, "POLLRDHUP", 0) | getattr(select, "POLLHUP", 0) | getattr(select, "POLLERR", 0)
@@ -316,13 +318,16 @@ class Multiplexed(Stream):
             if not self._is_bearable(frame):
                 return
             done += 1 + (size // TURN_HEADERS if frame[3] in (HEADERS, CONTINUATION) else 0)
-            if frame[3] == GOAWAY and size >= 8:
+            if frame[3] == GOAWAY and size >= 8 and not _number(frame):
                 self._going_away(int.from_bytes(frame[9:13], "big") & 0x7FFFFFFF, int.from_bytes(frame[13:17], "big"))
                 continue
             try:
                 events = self.h2.receive_data(_known(frame) if frame[3] == SETTINGS else frame)
             except h2.exceptions.DenialOfServiceError as error:
                 self._too_large(_number(frame), str(error))
+                return
+            except h2.exceptions.NoSuchStreamError:
+                self._broken(f"a frame of type {frame[3]} for stream {_number(frame)}, which has ended")
                 return
             except h2.exceptions.H2Error as error:
                 self._broken(str(error) or type(error).__name__)
@@ -364,7 +369,12 @@ class Multiplexed(Stream):
     def _is_bearable(self, frame: bytes) -> bool:
         """Whether the server may send it still: else the connection is over."""
         kind, number = frame[3], _number(frame)
-        cost = self._cost(kind, frame, self._channels.get(number))
+        channel = self._channels.get(number)
+        if channel is None and kind in OF_BEGUN and self._is_idle(number):
+            self.h2.close_connection(h2.errors.ErrorCodes.PROTOCOL_ERROR)
+            self._broken(f"a frame of type {kind} for stream {number}, which nobody has begun")
+            return False
+        cost = self._cost(kind, frame, channel)
         if cost < 1:
             self._carried_at = self.heard_at
         if cost and self.chatter.is_too_much(cost, self._loop.time(), is_idle=not self._open):
@@ -377,6 +387,10 @@ class Multiplexed(Stream):
                 self._too_large(number, f"headers of more than {MAX_HEAD} bytes")
                 return False
         return True
+
+    def _is_idle(self, number: int) -> bool:
+        """Whether we haven't begun it, nor may the server, whose numbers are even: PUSH_PROMISE is switched off."""
+        return number > self.h2.highest_outbound_stream_id or (number % 2 == 0 and number > 0)
 
     def _cost(self, kind: int, frame: bytes, channel: Channel | None) -> float:
         """How many frames that carry nothing it counts for; less than 1 where it is a part of an answer."""
