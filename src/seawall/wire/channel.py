@@ -172,12 +172,10 @@ class Channel(Waiting):
         self.is_closed = True
         connection, number = self.connection, self.number
         self._stop_timer()
-        if self.upload is not None:
-            self.upload.stop()
-            self.upload = None
         if self._room is not None:
             self._room._stop_timer()
         self.fail(ConnectionLost, "the response was closed while it was read")  # for another task that reads it
+        self.upload = None
         if number is not None and not connection.is_closed:
             connection.take(number, self._owed)
             self._owed = 0
@@ -387,9 +385,9 @@ class Channel(Waiting):
     def _take(self) -> bytes:
         data = b"".join(self._parts)
         self._parts.clear()
-        if self.number is not None:
-            self.connection.take(self.number, self._owed)
-            self.connection.flush()
+        assert self.number is not None
+        self.connection.take(self.number, self._owed)
+        self.connection.flush()
         self._owed = 0
         return data
 
@@ -471,7 +469,6 @@ class Channel(Waiting):
 
     def got_reset(self, code: int) -> None:
         self._is_reset = True
-        self.wake()
         if code == h2.errors.ErrorCodes.REFUSED_STREAM:
             is_surplus = self._place > max(1, self.connection.max_streams)  # which it said meanwhile
             if not is_surplus:
@@ -491,10 +488,9 @@ class Channel(Waiting):
             self._wake()
 
     def fail(self, kind: type[WireError], text: str, *, is_stale: bool = False, death: object | None = None) -> None:
-        if self.is_complete:
-            if self.upload is not None:
-                self.upload.stop()  # the answer stands, but nobody takes the rest of the request
-        elif self._failure is None:
+        if self.upload is not None:
+            self.upload.stop()  # a complete answer stands, but nobody takes the rest of the request
+        if not self.is_complete and self._failure is None:
             self._failure, self._is_stale, self._death = (kind, text), is_stale, death
             self._wake()
 

@@ -55,7 +55,6 @@ class Connection(Stream):
         "_has_ended",
         "_is_last",
         "_is_paused",
-        "_is_spoilt",
         "_parser",
         "_progress",
         "_read_timeout",
@@ -86,7 +85,7 @@ class Connection(Stream):
         self._parser = Parser()
         self._answer: Answer | None = None  # of the exchange in flight
         self.upload: Upload | None = None
-        self._has_ended = self._is_last = self._is_paused = self._is_spoilt = False
+        self._has_ended = self._is_last = self._is_paused = False
         self._progress: Progress
         self._read_timeout: float | None
 
@@ -97,7 +96,7 @@ class Connection(Stream):
     @property
     def is_usable(self) -> bool:
         """Idle, open, and without bytes that nobody asked for."""
-        return self._answer is None and not (self._is_spoilt or self._has_ended or self.is_closed)
+        return self._answer is None and not (self._has_ended or self.is_closed)
 
     def has_unseen(self) -> bool:
         """Whether something came that the loop has not looked at yet: it was busy, and this is no idle connection."""
@@ -350,7 +349,6 @@ class Connection(Stream):
         if self.is_upgraded:
             self._tunnel(data)
         elif answer is None:
-            self._is_spoilt = True
             self.close()
             return
         else:
