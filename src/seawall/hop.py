@@ -24,6 +24,7 @@ F = TypeVar("F", bound=BaseException)
 __all__ = ["CURRENT", "Call", "Hop", "Patience"]
 
 FAIR_SHARE = 0.5  # of the client's own patience: what had less time says more of its caller than of the origin
+FAIR_TIMEOUT = 5.0  # s; httpx's own, so a request that waits for as long is as patient as one that sets nothing
 
 
 class Patience(Protocol):
@@ -137,9 +138,13 @@ class Call:
         return timeout is None or left < timeout * FAIR_SHARE
 
     def is_hasty(self, kind: str, timeouts: Mapping[str, float | None]) -> bool:
-        """Whether a request's own "connect", "read" or "write" timeout is less than half of the client's."""
+        """
+        Whether a request's own "connect", "read" or "write" timeout is less than half of the client's.
+
+        Never one of 5 s or more, because a client that waits for minutes would otherwise never notice a hang.
+        """
         mine, own = timeouts.get(kind), getattr(self.patience, kind, None)
-        return mine is not None and own is not None and mine < own * FAIR_SHARE
+        return mine is not None and own is not None and mine < min(own * FAIR_SHARE, FAIR_TIMEOUT)
 
     def failed(self, error: F) -> F:
         """Note what the caller gets, where that isn't a response."""

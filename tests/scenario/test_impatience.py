@@ -104,6 +104,33 @@ async def test_hasty_timeout_is_neutral(expiry, timeout, state):
             assert told(c) == UNTOUCHED
 
 
+@pytest.mark.parametrize("expiry", EXPIRIES)
+@pytest.mark.parametrize(("timeout", "state"), [(4.9, "closed"), (5.0, "open"), (10.0, "open"), (300.0, "open")])
+async def test_patient_timeout_counts_whatever_the_clients(expiry, timeout, state):
+    """A client that waits for 600 s: a request that waits for 5 s is as patient as httpx's own, and counts."""
+    async with client(ScriptedWire((timeout, expiry)), timeout=600.0, deadline=None) as c:
+        assert await cut(c, timeout=timeout) == {expiry.__name__}
+        assert told(c)[0] == state
+
+
+@pytest.mark.parametrize(("timeout", "state"), [(4.9, "closed"), (10.0, "open")])
+async def test_deadline_derived_from_patient_timeouts(timeout, state):
+    """The same for a transport that heeds no timeout, where the deadline that they give cuts the attempt."""
+    async with client(ScriptedWire(math.inf), timeout=600.0) as c:
+        assert await cut(c, timeout=timeout) == {"DeadlineExceeded"}
+        assert told(c)[0] == state
+
+
+@pytest.mark.parametrize(("timeout", "state"), [(4.9, "closed"), (10.0, "open")])
+async def test_504_of_an_upstream_that_was_told_of_a_patient_timeout(timeout, state):
+    """An upstream that was told of 10 s, and needs longer, fails, though the client would wait for 600 s."""
+    propagation = seawall.Propagation(hosts=["api.test"])
+    async with client(ScriptedWire(504), timeout=600.0, propagation=propagation) as c:
+        for _ in range(20):
+            await c.get(URL, timeout=timeout)
+        assert told_of(c) == state
+
+
 async def test_hasty_in_one_thing_only():
     """A short connect timeout says nothing of a read timeout that is the client's."""
     async with client(ScriptedWire((5.0, httpx.ReadTimeout)), deadline=None) as c:
