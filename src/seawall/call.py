@@ -67,6 +67,7 @@ class Headers(NamedTuple):
         number: The attempt's.
         is_good: It was recorded as a success, which its body may still belie.
         at: When, in seconds on the loop's clock.
+        took: Seconds until then, queueing aside.
         generation: The breaker's after that; None: it heard nothing of the attempt.
     """
 
@@ -74,6 +75,7 @@ class Headers(NamedTuple):
     number: int
     is_good: bool
     at: float
+    took: float
     generation: int | None
 
 
@@ -348,7 +350,7 @@ class Layers:
                     bulkhead.release()
                     bulkhead = None
             elif outcome.error is None:
-                headers = Headers(progress, attempt.number, failed is False, now, generation)
+                headers = Headers(progress, attempt.number, failed is False, now, took, generation)
             if hop.has_token:
                 hop.has_token = False
                 if progress.phase < Phase.CONNECTING:
@@ -469,7 +471,14 @@ class Layers:
                 if error is not None and (outcome := exchange.failure(error, headers.progress)) is not None:
                     failed = bool(is_failure(outcome) and _is_fault(outcome, hop, exchange.timeouts))
                     death = _death(error)
-                state.body_ended(headers.generation, now, is_failure=failed, recorded_at=headers.at, death=death)
+                state.body_ended(
+                    headers.generation,
+                    now,
+                    is_failure=failed,
+                    recorded_at=headers.at,
+                    duration=headers.took,
+                    death=death,
+                )
             if not self._events.is_silent:
                 name, detail = (end.value, "") if error is None else (type(error).__name__, str(error))
                 duration = now - headers.progress.started_at

@@ -185,6 +185,23 @@ async def test_probe_is_decided_at_its_headers():
         await asyncio.gather(*tasks)
 
 
+async def test_slow_probe_whose_stream_is_cut_is_one_failed_probe():
+    """Of five probes one was slow and then cut, and one failed: two, so the breaker is still half-open."""
+    wire = ScriptedWire(*[500] * 20, (1.0, CUT), 500, 200)
+    async with client(wire, breaker=seawall.Breaker(slow_call=1.0, probes=5)) as c:
+        for _ in range(20):
+            await c.get(URL)
+        breaker = c.breakers["http://api.test"]
+        await asyncio.sleep(2.0)
+        with pytest.raises(httpx.ReadError):
+            await read(c)
+        await c.get(URL)
+        assert breaker.state == "half-open"
+        for _ in range(3):
+            await c.get(URL)
+        assert breaker.state == "closed"
+
+
 async def test_stream_from_before_the_breaker_opened_is_no_probe():
     """Its headers come while the breaker is half-open, and its body is cut then: that neither reopens nor feeds it."""
     wire = ScriptedWire((1.5, CUT))

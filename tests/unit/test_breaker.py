@@ -322,6 +322,27 @@ def test_retracted_probes():
     assert breaker.failure_share(11.0) == 1.0
 
 
+def test_slow_probe_that_is_cut_failed_once():
+    """It counted at its headers; of five probes two failed, and not three."""
+    breaker, moves = make(slow_call=4.0, probes=5)
+    fail(breaker, 0.0, 20)
+    record(breaker, 5.0, is_failure=False, duration=4.0)
+    record(breaker, 5.0, is_failure=False, duration=3.9)
+    breaker.retract(breaker.generation, 5.0, recorded_at=5.0, duration=4.0)
+    breaker.retract(breaker.generation, 5.0, recorded_at=5.0, duration=3.9)
+    assert moves == ["open", "half-open"]
+    record(breaker, 5.0, is_failure=True)
+    assert (moves[-1], breaker.reason) == ("open", "3 of 3 probes failed")
+
+
+def test_slow_one_that_opened_it_and_is_cut_opens_it_no_longer():
+    """Its own record opened it, so the end of its body says nothing new."""
+    breaker, moves = make(slow_call=4.0, min_calls=1)
+    record(breaker, 0.0, is_failure=False, duration=4.0)
+    breaker.retract(breaker.generation, 4.0, recorded_at=0.0, duration=4.0)
+    assert (moves, breaker.retry_after(4.0)) == (["open"], 1.0)
+
+
 def test_shut_for():
     """Until it lets somebody through, or, while the probes are out, until others take their places."""
     breaker, _ = make()

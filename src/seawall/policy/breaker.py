@@ -179,18 +179,20 @@ class BreakerState:
             buckets[last + 3] += is_slow
             self._judge(now, retry_after)
 
-    def retract(self, generation: int, now: float, *, recorded_at: float) -> None:
+    def retract(self, generation: int, now: float, *, recorded_at: float, duration: float = 0.0) -> None:
         """
         The body of a response was cut that was recorded as a success *recorded_at*, when its headers were there.
 
         Args:
-            generation: As it was after that record: a probe may have closed the breaker.
+            generation: As it was after that record, which may have closed the breaker, or opened it.
+            duration: As it was recorded. A probe that was slow counts as failed already.
         """
-        if generation != self.generation or self.state in FORCED:
+        if generation != self.generation or self.state in FORCED or self.state == "open":
             return
         if self.state == "half-open":
-            self._probe_failures += 1
-            self._decide(now, None)
+            if duration < self._slow_call:
+                self._probe_failures += 1
+                self._decide(now, None)
             return
         # In the same bucket, because the attempt that is counted there leaves the window with it.
         buckets = self._buckets

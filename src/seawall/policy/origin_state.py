@@ -120,6 +120,7 @@ class OriginState:
         *,
         is_failure: bool,
         recorded_at: float,
+        duration: float = 0.0,
         death: object | None = None,
     ) -> None:
         """
@@ -127,13 +128,14 @@ class OriginState:
 
         Args:
             generation: What `leave` returned.
+            duration: What `leave` was told.
         """
         if is_failure and death is not None and not self._is_first(death):
             return
         if is_failure or self.trouble:
             self._note(now, is_failure=is_failure)
         if is_failure and self.breaker is not None and generation is not None:
-            self.breaker.retract(generation, now, recorded_at=recorded_at)
+            self.breaker.retract(generation, now, recorded_at=recorded_at, duration=duration)
 
     def _is_first(self, death: object) -> bool:
         """Whether this end of a connection wasn't counted before."""
