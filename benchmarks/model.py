@@ -130,6 +130,9 @@ class Exchange:
     def adopt(self, error: SeawallError) -> Exception:
         return error
 
+    def waited(self, now: float) -> float:
+        return 0.0
+
     def is_whole(self, response: int) -> bool:
         return True
 

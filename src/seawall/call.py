@@ -67,7 +67,7 @@ class Headers(NamedTuple):
         number: The attempt's.
         is_good: It was recorded as a success, which its body may still belie.
         at: When, in seconds on the loop's clock.
-        took: Seconds until then, queueing aside.
+        took: Seconds until then, without those in which it queued or waited for its caller.
         generation: The breaker's after that; None: it heard nothing of the attempt.
     """
 
@@ -332,7 +332,10 @@ class Layers:
                     failed, death = _is_fault(outcome, hop, exchange.timeouts), _death(outcome.error)
             else:  # cancelled: by a deadline, or by somebody else
                 is_late = hop.timer.is_expired and not self.underway.is_closed
-                failed = True if is_late and hop.is_cut_by_fault(exchange.timeouts) else None
+                if is_late and hop.is_cut_by_fault(exchange.timeouts, now=now, waited=exchange.waited(now)):
+                    failed = True
+                else:
+                    failed = None
             took = attempt.duration - progress.waited
             generation = state.leave(
                 generation,

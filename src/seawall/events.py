@@ -224,7 +224,7 @@ class Progress:
         self.is_reused = False
         self.source = ""
         self.dials: tuple[Dial, ...] = ()
-        self.waited = 0.0  # s of the pool timeout that the bulkhead's queue took
+        self.waited = 0.0  # s in the bulkhead's queue, and for the caller to give parts of its body: not the origin's
         self.marks: list[Phase | float] = []  # in pairs; one list, for the garbage collector sees each tuple
 
     def reached(self, phase: Phase) -> None:

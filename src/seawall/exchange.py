@@ -63,6 +63,9 @@ class Exchange(Protocol[R]):
     async def send(self, progress: Progress, pacer: Pacer) -> R:
         """Up to the response's headers; where the body is read at once and was there with them, up to its end."""
 
+    def waited(self, now: float) -> float:
+        """Seconds that the attempt has waited for the caller to give parts of the request's body."""
+
     def is_whole(self, response: R) -> bool:
         """Nothing of its body is left to be read."""
 

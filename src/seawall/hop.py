@@ -216,17 +216,20 @@ class Hop:
             self._pace = Pace(self.call.soft_at)
         return self._pace
 
-    def is_cut_by_fault(self, timeouts: Mapping[str, float | None]) -> bool:
+    def is_cut_by_fault(self, timeouts: Mapping[str, float | None], *, now: float, waited: float) -> bool:
         """
         Whether the deadline that cut its attempt tells of a fault of the origin's.
 
         It does if it was the client's own, and the attempt was on the wire for at least half of it: then not another
         caller, a queue or an earlier attempt has used it up.
+
+        Args:
+            waited: Seconds of them in which the caller gave no part of the request's body.
         """
         assert self.timer.when is not None
         assert self.progress is not None
         timeout = self.call.yardstick(self.timer.when, timeouts)
-        return timeout is not None and self.progress.on_wire(self.now()) >= timeout * FAIR_SHARE
+        return timeout is not None and self.progress.on_wire(now) - waited >= timeout * FAIR_SHARE
 
     def history(self) -> History:
         history = History(self.call.attempts)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+from collections.abc import AsyncIterator
 
 import httpx
 import pytest
@@ -64,6 +65,59 @@ async def test_own_deadline_counts_after_half_of_it_on_the_wire(settings, before
             await c.get(URL)
         await first
         assert told(c) == (state, 0.0, 0.2 if state == "open" else 0.0)
+
+
+def slow(*waits: float) -> AsyncIterator[bytes]:
+    """A caller's body: a part after each wait, in seconds."""
+
+    async def parts() -> AsyncIterator[bytes]:
+        for wait in waits:
+            await asyncio.sleep(wait)
+            yield b"part"
+
+    return parts()
+
+
+@pytest.mark.parametrize(
+    ("waits", "settings", "state"),
+    [
+        ((1e6,), {"deadline": 4.0}, "closed"),
+        ((0.5, 0.5, 1e6), {"deadline": 4.0}, "closed"),
+        ((1.0, 1.01), {"deadline": 4.0}, "closed"),
+        ((1.0, 1.0), {"deadline": 4.0}, "open"),
+        ((), {"deadline": 4.0}, "open"),
+        ((1e6,), {"timeout": 2.0}, "closed"),
+        ((0.5, 1e6), {"timeout": 2.0}, "closed"),
+        ((0.5,), {"timeout": 2.0}, "open"),
+    ],
+)
+async def test_callers_slow_upload_is_not_the_origins_time(waits, settings, state):
+    """The client's own deadline of 4 s: half of it has to be left to the origin, beside what the caller takes."""
+    async with client(ScriptedWire(math.inf), **settings) as c:
+        calls = [c.put(URL, content=slow(*waits)) for _ in range(20)]
+        results = await asyncio.gather(*calls, return_exceptions=True)
+        assert {type(result).__name__ for result in results} == {"DeadlineExceeded"}
+        assert told(c)[0] == state
+
+
+@pytest.mark.parametrize(("waits", "state"), [((3.0, 0.5), "closed"), ((), "open")])
+async def test_callers_slow_upload_makes_no_attempt_slow(waits, state):
+    """Of 4.5 s the origin took one; an origin that takes 4 s by itself is slow."""
+    breaker = seawall.Breaker(slow_call=4.0, slow_rate=1.0)
+    async with client(ScriptedWire(1.0 if waits else 4.0), breaker=breaker) as c:
+        await asyncio.gather(*(c.put(URL, content=slow(*waits)) for _ in range(20)))
+        assert told(c)[0] == state
+
+
+async def test_wait_of_an_attempt_is_not_the_next_ones():
+    """A body that is made anew: the first attempt waited 1 s for it, the second found it there and hung."""
+    waits = iter([1.0, 0.0])
+    body = seawall.replayable(lambda: slow(next(waits)))
+    settings = {"retry": seawall.Retry(backoff=0.0), "breaker": seawall.Breaker(min_calls=2, failure_rate=0.9)}
+    async with client(ScriptedWire(500, math.inf), deadline=2.0, **settings) as c:
+        with pytest.raises(seawall.DeadlineExceeded):
+            await c.put(URL, content=body)
+        assert told(c)[0] == "open"
 
 
 async def test_earlier_of_two_deadlines_is_the_one_that_struck():

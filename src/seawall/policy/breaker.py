@@ -156,7 +156,7 @@ class BreakerState:
         End an admission with its outcome.
 
         Args:
-            duration: s that the attempt took, queueing aside.
+            duration: s that the attempt took, without those in which it queued or waited for its caller.
             retry_after: s that the answer asks to wait: if this one opens it, for no less, up to `max_open_for`.
         """
         if generation != self.generation or self.state in FORCED:

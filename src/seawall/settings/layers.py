@@ -58,8 +58,9 @@ class Breaker:
             Where the upstream hangs, up to an attempt's timeout later.
         max_open_for: Bound of what a Retry-After may make of it, s.
         probes: Attempts let through to decide. 3: one is luck, ten (resilience4j) are a burden.
-        slow_call: s from which on an attempt counts as slow, queueing aside. None: none does, for what is slow is the
-            upstream's own; 80 % of the read timeout is a good choice.
+        slow_call: s from which on an attempt counts as slow, without its time in the queue or waiting for its
+            caller. None disables it, because what is slow is the upstream's own; 80 % of the read timeout is
+            a good choice.
         slow_rate: Share of slow attempts that opens it, > 0 and <= 1. 1: resilience4j.
     """
 

@@ -105,16 +105,18 @@ class Exchange:
             request.stream = self._streamed
         return request
 
-    def watch(self, pacer: Pacer) -> None:
+    def watch(self, progress: Progress, pacer: Pacer) -> None:
         """
-        Have *pacer* told of each part of a streamed request body.
+        Have *pacer* told of each part of a streamed request body, and *progress* of the waits for them.
 
         Raises:
             BodySpent: It can't be sent from its beginning.
         """
         if self._streamed is not None:
-            self._streamed.check()
-            self._streamed.sent = pacer.sent
+            self._streamed.begin(progress, pacer.sent)
+
+    def waited(self, now: float) -> float:
+        return 0.0 if self._streamed is None else self._streamed.waited(now)
 
     def part(self, partition: Callable[[Any], Hashable]) -> Hashable:
         return partition(self.request)

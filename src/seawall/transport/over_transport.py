@@ -47,7 +47,7 @@ class OverTransport(Exchange):
         self.is_trusted = is_trusted
 
     async def send(self, progress: Progress, pacer: Pacer) -> httpx.Response:
-        self.watch(pacer)
+        self.watch(progress, pacer)
         pool, pool_timeout = self._pool, self.timeouts.get("pool")
         left = None if pool_timeout is None else max(0.0, pool_timeout - progress.waited)
         give_back = await pool.take_slot(left, self.origin)

@@ -19,6 +19,7 @@ from typing import Any, Final
 import httpx
 
 from ..errors import BodySpent
+from ..events import Progress
 from .private import files_of, given
 
 __all__ = ["RequestBody", "replayable"]
@@ -112,6 +113,38 @@ def _past_of(thing: Any) -> _Past:
     return past
 
 
+class _Given:
+    """A body's parts as the caller gives them, and how long an attempt waits for them: that time isn't the origin's."""
+
+    __slots__ = ("_asked_at", "_parts", "_progress", "_waited")
+
+    def __init__(self, parts: AsyncIterator[bytes], progress: Progress) -> None:
+        self._parts = parts
+        self._progress = progress
+        self._asked_at: float | None = None  # since when a part is awaited
+        self._waited = 0.0
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return self
+
+    async def __anext__(self) -> bytes:
+        self._asked_at = asked_at = self._progress.now()
+        try:
+            return await anext(self._parts)
+        finally:
+            waited, self._asked_at = self._progress.now() - asked_at, None
+            self._waited += waited
+            self._progress.waited += waited
+
+    async def aclose(self) -> None:
+        if (close := getattr(self._parts, "aclose", None)) is not None:
+            await close()
+
+    def waited(self, now: float) -> float:
+        """Seconds so far, the present wait included."""
+        return self._waited if self._asked_at is None else self._waited + now - self._asked_at
+
+
 class RequestBody(httpx.AsyncByteStream):
     """
     What one hop sends of a body that is not in memory: each reading begins at the body's beginning, or fails.
@@ -122,6 +155,8 @@ class RequestBody(httpx.AsyncByteStream):
 
     def __init__(self, stream: httpx.AsyncByteStream) -> None:
         self.sent: Callable[[], None] = _nothing
+        self._progress: Progress | None = None  # of the attempt
+        self._given: _Given | None = None  # what it reads
         self._stream = stream
         self._source: Any = given(stream)
         self._is_file = all(hasattr(self._source, name) for name in ("seek", "tell"))
@@ -145,7 +180,7 @@ class RequestBody(httpx.AsyncByteStream):
             size = 0
             # Not by way of httpx, which would leave it open: the next attempt must not read it beside this one.
             stream = self._source if isinstance(self._source, _Replayable) else self._stream
-            async with _closing(aiter(stream)) as parts:
+            async with _closing(self._timed(aiter(stream))) as parts:
                 async for part in parts:
                     turn.rests.set()
                     size += len(part)
@@ -166,6 +201,26 @@ class RequestBody(httpx.AsyncByteStream):
 
     async def aclose(self) -> None:
         await self._stream.aclose()
+
+    def begin(self, progress: Progress, sent: Callable[[], None]) -> None:
+        """
+        For a new attempt: *sent* is called for each part that is taken, and *progress* is told of the waits for them.
+
+        Raises:
+            BodySpent: It can't be sent as it was given.
+        """
+        self.check()
+        self._progress, self._given, self.sent = progress, None, sent
+
+    def waited(self, now: float) -> float:
+        """Seconds that the attempt has waited for the caller to give a part."""
+        return 0.0 if self._given is None else self._given.waited(now)
+
+    def _timed(self, parts: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+        if self._progress is None:
+            return parts
+        self._given = given = _Given(parts, self._progress)
+        return given
 
     def check(self) -> None:
         """
