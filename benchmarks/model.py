@@ -127,6 +127,8 @@ class Exchange:
     def failure(self, error: Exception, progress: Progress) -> Outcome | None:
         return Outcome(progress.phase, error=error)
 
+    def blame(self, progress: Progress) -> None: ...
+
     def adopt(self, error: SeawallError) -> Exception:
         return error
 

@@ -325,17 +325,19 @@ class Layers:
             attempts, now = hop.call.attempts, self._now()
             attempt = progress.end(now, exchange.origin, len(attempts) + 1, delay, name, detail)
             attempts.append(attempt)
-            retry_after = death = None
+            retry_after = None
             if outcome is not None:
                 failed, retry_after = is_failure(outcome), outcome.retry_after
                 if failed:
-                    failed, death = _is_fault(outcome, hop, exchange.timeouts), _death(outcome.error)
+                    failed = _is_fault(outcome, hop, exchange.timeouts)
             else:  # cancelled: by a deadline, or by somebody else
                 is_late = hop.timer.is_expired and not self.underway.is_closed
                 if is_late and hop.is_cut_by_fault(exchange.timeouts, now=now, waited=exchange.waited(now)):
                     failed = True
                 else:
                     failed = None
+            if failed:
+                exchange.blame(progress)
             took = attempt.duration - progress.waited
             generation = state.leave(
                 generation,
@@ -343,7 +345,6 @@ class Layers:
                 is_failure=failed,
                 duration=took,
                 retry_after=retry_after,
-                death=death,
                 is_streamed=not hop.call.is_buffered,
             )
             if hop.retries is None and progress.phase >= Phase.CONNECTING:
@@ -470,18 +471,15 @@ class Layers:
                 release()
             now = self._now()
             if headers.is_good:
-                failed, death = False, None
+                failed: bool | None = False
                 if error is not None and (outcome := exchange.failure(error, headers.progress)) is not None:
-                    failed = bool(is_failure(outcome) and _is_fault(outcome, hop, exchange.timeouts))
-                    death = _death(error)
-                state.body_ended(
-                    headers.generation,
-                    now,
-                    is_failure=failed,
-                    recorded_at=headers.at,
-                    duration=headers.took,
-                    death=death,
-                )
+                    failed = _is_fault(outcome, hop, exchange.timeouts) if is_failure(outcome) else None
+                if failed:
+                    exchange.blame(headers.progress)
+                if failed is not None:
+                    state.body_ended(
+                        headers.generation, now, is_failure=failed, recorded_at=headers.at, duration=headers.took
+                    )
             if not self._events.is_silent:
                 name, detail = (end.value, "") if error is None else (type(error).__name__, str(error))
                 duration = now - headers.progress.started_at
@@ -492,19 +490,18 @@ class Layers:
 
 def _is_fault(outcome: Outcome, hop: Hop, timeouts: Mapping[str, float | None]) -> bool | None:
     """
-    Whether a failure is the origin's.
+    Whether a failure is the origin's, and new.
 
     Not the timeout of a request which is far shorter than its client's, nor a 504 by which the origin heeds the little
-    time that it was told of.
+    time that it was told of; nor the end of a connection that was counted for another of its streams.
     """
-    if outcome.error is None:
+    error = outcome.error
+    if error is None:
         return None if hop.is_hurried and outcome.status == GATEWAY_TIMEOUT else True
-    return None if outcome.expired is not None and hop.call.is_hasty(outcome.expired, timeouts) else True
-
-
-def _death(error: Exception | None) -> object | None:
-    """What it has in common with the errors of other streams of the same connection."""
-    return error.death if isinstance(error, WireError) else None
+    if outcome.expired is not None and hop.call.is_hasty(outcome.expired, timeouts):
+        return None
+    death = error.death if isinstance(error, WireError) else None
+    return True if death is None or hop.state.is_first(death) else None
 
 
 def _last_word(kept: Ended[R], last: Ended[R]) -> Ended[R]:

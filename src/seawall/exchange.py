@@ -90,6 +90,9 @@ class Exchange(Protocol[R]):
     def failure(self, error: Exception, progress: Progress) -> Outcome | None:
         """What an error means; None: it's none of the transport's, and is raised as it is."""
 
+    def blame(self, progress: Progress) -> None:
+        """Count a failure against the address that the attempt was sent to, where it was sent to one."""
+
     def adopt(self, error: SeawallError) -> Exception:
         """The same error, of httpx's class too."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import math
 from collections.abc import AsyncIterator
 
@@ -12,6 +13,7 @@ import pytest
 import seawall
 from seawall.middleware import DeadlineMiddleware
 from seawall.testing import Body, FixedRandom, ScriptedWire
+from seawall.transport.exchange import Exchange
 
 pytestmark = pytest.mark.anyio
 
@@ -287,6 +289,67 @@ async def test_504_of_an_upstream_that_was_told_nothing():
                 for _ in range(20):
                     await c.get(URL)
             assert told_of(c) == "open"
+
+
+@pytest.mark.parametrize(
+    ("step", "settings", "call", "count"),
+    [
+        (math.inf, {}, {"extensions": seawall.options(deadline=1.0)}, 0),
+        (math.inf, {"deadline": 1.0}, {}, 3),
+        ((0.1, httpx.ReadTimeout), {}, {"timeout": 0.1}, 0),
+        ((2.5, httpx.ReadTimeout), {}, {"timeout": 2.5}, 3),
+        (httpx.ConnectError, {}, {}, 3),
+        (504, {"propagation": seawall.Propagation(hosts=["api.test"])}, {"timeout": 0.1}, 0),
+        (504, {"propagation": seawall.Propagation(hosts=["api.test"])}, {}, 3),
+        (501, {}, {}, 0),
+        (200, {}, {}, 0),
+        (seawall.ConnectionLost("the connection ended", death=object()), {}, {}, 1),
+        (seawall.ConnectionLost("stale", is_stale=True), {}, {}, 0),
+    ],
+)
+@pytest.mark.parametrize("is_stream", [False, True])
+async def test_address_is_blamed_exactly_where_the_breaker_counts(monkeypatch, step, settings, call, count, is_stream):
+    """Of three attempts as many as the breaker has counted, whether the body is streamed or not."""
+    blamed = []
+    monkeypatch.setattr(Exchange, "blame", lambda self, progress: blamed.append(progress))
+    async with client(ScriptedWire(step), **settings) as c:
+        for _ in range(3):
+            with contextlib.suppress(httpx.TransportError):
+                if is_stream:
+                    async with c.stream("GET", URL, **call) as response:
+                        await response.aread()
+                else:
+                    await c.get(URL, **call)
+        (state,) = c._shared.layers.origins
+        failures = state.breaker._totals(asyncio.get_running_loop().time())[1]
+        assert (len(blamed), failures) == (count, count)
+
+
+@pytest.mark.parametrize(
+    ("error", "call", "count"),
+    [
+        (httpx.ReadError, {}, 3),
+        (httpx.ReadTimeout, {"timeout": 0.1}, 0),
+        (seawall.ConnectionLost("the connection ended", death=object()), {}, 1),
+        (seawall.ResponseTooLarge("a bomb"), {}, 0),
+    ],
+)
+async def test_address_of_a_stream_that_is_cut(monkeypatch, error, call, count):
+    """It is blamed where the breaker takes the success back; what is neutral is no success for an origin in trouble."""
+    blamed = []
+    monkeypatch.setattr(Exchange, "blame", lambda self, progress: blamed.append(progress))
+    async with client(ScriptedWire(500, Body(b"half", 0.1, error))) as c:
+        await c.get(URL)
+        blamed.clear()
+        (state,) = c._shared.layers.origins
+        before = state.trouble
+        for _ in range(3):
+            with pytest.raises((httpx.TransportError, seawall.SeawallError)):
+                async with c.stream("GET", URL, **call) as response:
+                    await response.aread()
+        failures = state.breaker._totals(asyncio.get_running_loop().time())[1]
+        assert (len(blamed), failures) == (count, 1 + count)
+        assert state.trouble == pytest.approx(1 - (1 - before) * 0.8**count)
 
 
 def told_of(c: seawall.Client) -> str:

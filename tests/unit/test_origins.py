@@ -187,26 +187,14 @@ def test_retry_waits_for_a_breaker_that_the_deadline_can_hold():
 
 
 def test_deaths_are_counted_once():
-    """Each connection's end once, among the last eight; a success or what is neutral remembers none."""
-    state = make(breaker=seawall.Breaker(min_calls=1000))[origin(0)]
+    """Each connection's end once, among the last eight."""
+    state = make()[origin(0)]
     deaths = [object() for _ in range(9)]
-
-    def failures() -> float:
-        return state.breaker._totals(0.0)[1]
-
-    for death in deaths[:8]:
-        for _ in range(3):
-            state.leave(state.enter(0.0), 0.0, is_failure=True, death=death)
-    assert failures() == 8
-    state.leave(state.enter(0.0), 0.0, is_failure=None, death=deaths[8])
-    state.leave(state.enter(0.0), 0.0, is_failure=True, death=deaths[8])
-    assert failures() == 9
+    for death in deaths:
+        assert [state.is_first(death) for _ in range(3)] == [True, False, False]
     assert len(state.deaths) == 8
-    state.leave(state.enter(0.0), 0.0, is_failure=False)
-    state.body_ended(state.breaker.generation, 0.0, is_failure=True, recorded_at=0.0, death=deaths[8])
-    assert failures() == 9
-    state.body_ended(state.breaker.generation, 0.0, is_failure=True, recorded_at=0.0)
-    assert failures() == 10
+    assert [state.is_first(death) for death in deaths[:0:-1]] == [False] * 8
+    assert state.is_first(deaths[0])
 
 
 def test_trouble_hears_of_a_stream_at_its_end():

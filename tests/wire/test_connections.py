@@ -289,6 +289,31 @@ async def test_bad_address_is_left_out(stack, dns):
         assert len(servers[0].requests) - before < 3 * max(5, at_once)
 
 
+HASTY = httpx.Timeout(5.0, read=0.02)
+
+
+@pytest.mark.parametrize(
+    ("settings", "call", "is_left_out"), [({}, {"timeout": HASTY}, False), ({"timeout": HASTY}, {}, True)]
+)
+async def test_hasty_timeouts_leave_no_address_out(stack, dns, settings, call, is_left_out):
+    """Of addresses that hang, a request's own says no more than of the origin; the client's leaves one out."""
+
+    async def hang(request: Request) -> None:
+        await asyncio.Event().wait()
+
+    url, _ = await two_addresses(stack, dns, [hang, hang])
+    layers = {"dns": seawall.DNS(nameservers=(dns.address,)), "retry": None, "breaker": None}
+    async with seawall.Client(**layers, **settings) as client:
+        for _ in range(9):
+            with pytest.raises(httpx.ReadTimeout):
+                await client.get(url, **call)
+        known = client._shared.wire._dialler.addresses
+        (origin,) = client.stats().origins
+        addresses = [seawall.Address(each) for each in ("127.0.0.1", "127.0.0.2")]
+        assert (len(known._ejections.usable(origin, addresses)) < 2) == is_left_out
+        assert any(known.is_bad(origin, each) for each in addresses) == is_left_out
+
+
 async def test_only_address_is_never_left_out(stack, dns, serve):
     """However bad it is."""
     server = await serve(bad)

@@ -3,7 +3,8 @@ Addresses of a name that are left out for a while, because what they answer is b
 
 Rules: only of names with several addresses. Never more than half of them: where more are bad, it is not the addresses
 (panic), and all are used. An address that comes back is judged anew; one that is bad again is left out for longer.
-Left out is tried last: if no other can be reached, a call is better off there than nowhere.
+Left out is tried last: if no other can be reached, a call is better off there than nowhere. A failure is what the
+breaker counts as one, so a caller's impatience ejects no address.
 """
 
 from __future__ import annotations

@@ -87,7 +87,6 @@ class OriginState:
         is_failure: bool | None,
         duration: float = 0.0,
         retry_after: float | None = None,
-        death: object | None = None,
         is_streamed: bool = False,
     ) -> int | None:
         """
@@ -96,13 +95,10 @@ class OriginState:
         Args:
             is_failure: None: it says nothing of the origin.
             is_streamed: Its body is still to come; `body_ended` says what came of it.
-            death: Of the connection that failed: of all its streams, the first one counts.
         Returns:
             The breaker's generation after that, for `body_ended`; None: the breaker heard nothing, because it is off or
             has moved since the admission.
         """
-        if death is not None and is_failure:
-            is_failure = self._is_first(death) or None
         if is_failure is not None and (is_failure or (self.trouble and not is_streamed)):
             self._note(now, is_failure=is_failure)
         if self.breaker is None or generation is None or self.breaker.generation != generation:
@@ -121,7 +117,6 @@ class OriginState:
         is_failure: bool,
         recorded_at: float,
         duration: float = 0.0,
-        death: object | None = None,
     ) -> None:
         """
         The body ended of which `leave` was told a success when its headers were there.
@@ -130,15 +125,13 @@ class OriginState:
             generation: What `leave` returned.
             duration: What `leave` was told.
         """
-        if is_failure and death is not None and not self._is_first(death):
-            return
         if is_failure or self.trouble:
             self._note(now, is_failure=is_failure)
         if is_failure and self.breaker is not None and generation is not None:
             self.breaker.retract(generation, now, recorded_at=recorded_at, duration=duration)
 
-    def _is_first(self, death: object) -> bool:
-        """Whether this end of a connection wasn't counted before."""
+    def is_first(self, death: object) -> bool:
+        """Whether this end of a connection wasn't counted before: of all its streams, the first one's error counts."""
         if death in self.deaths:
             return False
         self.deaths = (*self.deaths[1 - MAX_DEATHS :], death)

@@ -278,6 +278,9 @@ class Exchange:
             return None
         return Outcome(self._failed_at(error, progress), error=error, expired=expired)
 
+    def blame(self, progress: Progress) -> None:
+        """Another transport doesn't say where it sends to."""
+
     def _failed_at(self, error: httpx.TransportError, progress: Progress) -> Phase:
         """Our own errors know; of others, only the class tells, and only where it is to be believed."""
         if self.is_trusted and isinstance(error, UNSENT) and progress.phase <= Phase.CONNECTING:

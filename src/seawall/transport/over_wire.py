@@ -125,6 +125,9 @@ class OverWire(Exchange):
     def attach(self, response: httpx.Response, history: History) -> None:
         response.extensions["seawall"] = history  # the dict is ours
 
+    def blame(self, progress: Progress) -> None:
+        self._wire.blame(self.origin, self.request.extensions, progress)
+
     def _closer(self, stream: object) -> Callable[[], None]:
         return nothing if self._answered is None else self._answered.abandon
 

@@ -9,7 +9,7 @@ exactly once.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from ..dns.caching import CachingResolver
@@ -92,8 +92,6 @@ class Answered:
                 async for part in connection.body():
                     yield part
         except BaseException as error:
-            if isinstance(error, WireError) and self._connection is not None:
-                self._wire.note(self._origin, connection, is_failure=True)
             if self._trace is not None and isinstance(error, Exception):
                 async with self._trace.step(f"{connection.name}.response_closed"):
                     self.abandon()
@@ -105,7 +103,8 @@ class Answered:
         connection, self._connection = self._connection, None
         if connection is not None:
             wire, status = self._wire, self.head.status
-            wire.note(self._origin, connection, is_failure=status >= 500 and status != 501)
+            if status < 500 or status == 501:
+                wire.praise(self._origin, connection)
             connection.finish()
             if isinstance(connection, Connection):
                 wire.pool.keep(connection, self._progress.now())
@@ -172,7 +171,7 @@ class Wire:
             Unsent, WireError: By how far it got.
         """
         trace = Trace.of(message) if "trace" in message.extensions else None
-        key = _key(message) if "sni_hostname" in message.extensions else message.origin
+        key = _key(message.origin, message.extensions) if "sni_hostname" in message.extensions else message.origin
         now = progress.started_at + progress.waited
         avoid = progress.avoid
         if avoid and not self._addresses.has_other(message.origin, avoid):
@@ -190,19 +189,28 @@ class Wire:
         except WireError as error:
             if error.is_stale:
                 self.pool.drop_idle(key)
-            else:
-                self.note(message.origin, connection, is_failure=True)
-            if not progress.is_reused and connection.address is not None and progress.phase >= Phase.SENDING:
-                # It took the connection and then broke it, or said nothing: a retry dials another first.
-                self._addresses.mark_bad(message.origin, connection.address)
             raise
         return Answered(head, connection, message.origin, progress, self, trace)
 
-    def note(self, origin: Origin, connection: Connection | Channel, *, is_failure: bool) -> None:
-        """How an attempt ended; if its address is ejected now, connections to it are used no more."""
-        address = connection.address
-        if address is not None and self._addresses.note(origin, address, is_failure=is_failure):
-            self.pool.retire(connection.origin, address)
+    def praise(self, origin: Origin, connection: Connection | Channel) -> None:
+        """The address of *connection* has answered well."""
+        if connection.address is not None:
+            self._addresses.note(origin, connection.address, is_failure=False)
+
+    def blame(self, origin: Origin, extensions: Mapping[str, Any], progress: Progress) -> None:
+        """
+        An attempt failed at its address; if that is ejected now, connections to it are used no more.
+
+        The layers say when, because they know whose fault a failure was.
+        """
+        address = progress.address
+        if address is None or progress.phase < Phase.SENDING:
+            return
+        if not progress.is_reused and progress.phase < Phase.HEADERS:
+            # It took the connection and then broke it, or said nothing: others dial another first.
+            self._addresses.mark_bad(origin, address)
+        if self._addresses.note(origin, address, is_failure=True):
+            self.pool.retire(_key(origin, extensions), address)
 
     async def aclose(self) -> None:
         self.pool.close()
@@ -341,11 +349,10 @@ class Wire:
         )
 
 
-def _key(message: Message) -> Origin:
+def _key(origin: Origin, extensions: Mapping[str, Any]) -> Origin:
     """
-    What the pool keeps the connection under, where `sni_hostname` is given.
-
-    One that was verified for a name serves requests for that name only.
+    What the pool keeps the connection under: one that was verified for a name (`sni_hostname`) serves requests for that
+    name only.
     """
-    name = message.extensions["sni_hostname"]
-    return message.origin if name is None or not message.origin.is_secure else message.origin.verified_as(name)
+    name = extensions.get("sni_hostname")
+    return origin if name is None or not origin.is_secure else origin.verified_as(name)
