@@ -24,8 +24,8 @@ from random import Random
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 
 from .clock import Clock
-from .endings import bad_status, closed, exceeded, given_up, partly_sent, paused
-from .errors import SeawallError, Unsent, WireError
+from .endings import bad_status, closed, exceeded, fail, given_up, paused
+from .errors import SeawallError, WireError
 from .events import BodyEnd, BodyEnded, CallEnded, Events, Phase, Progress, RetryScheduled
 from .exchange import Exchange, is_nested
 from .hop import Call, Hop, Patience
@@ -166,13 +166,8 @@ class Layers:
         call = self.begin(is_buffered=False)
         try:
             return await self._hop(exchange, call)
-        except Unsent as error:
-            if not call.has_sent:
-                call.failed(error)
-                raise
-            raise call.failed(exchange.adopt(partly_sent(call, error))) from error
         except BaseException as error:
-            call.failed(error)
+            fail(call, error, exchange.adopt)
             raise
         finally:
             if outer is not None and call.has_sent:

@@ -8,6 +8,7 @@ import difflib
 import inspect
 import time
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from random import Random
 from typing import Any
 
@@ -17,8 +18,7 @@ from httpx import USE_CLIENT_DEFAULT
 from .breakers import Breakers
 from .clock import Clock
 from .dns.guard import Guard
-from .endings import partly_sent
-from .errors import Unsent
+from .endings import fail
 from .events import Listener
 from .hop import CURRENT
 from .plain import Prepared, is_bare, is_untouched, is_whole, settle
@@ -184,13 +184,8 @@ class Client(httpx.AsyncClient):
             if isinstance(last, httpx.Response):  # a patched `httpx.AsyncClient.send` may return anything
                 unbind(last)
             return last
-        except Unsent as error:
-            if not call.has_sent:
-                call.failed(error)
-                raise
-            raise call.failed(as_httpx(partly_sent(call, error), getattr(error, "_request", request))) from error
         except BaseException as error:
-            call.failed(error)
+            fail(call, error, partial(as_httpx, request=getattr(error, "_request", request)))
             raise
         finally:
             layers.finish(call)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from .errors import ClientClosed, DeadlineExceeded, OriginPaused, PartlySent, StatusError, Unsent
+from collections.abc import Callable
+
+from .errors import ClientClosed, DeadlineExceeded, OriginPaused, PartlySent, SeawallError, StatusError, Unsent
 from .events import History, Phase
 from .hop import Call, Hop
 from .origin import Origin
 from .policy.outcome import Outcome
 
-__all__ = ["bad_status", "closed", "exceeded", "given_up", "partly_sent", "paused"]
+__all__ = ["bad_status", "closed", "exceeded", "fail", "given_up", "paused"]
 
 
 def exceeded(hop: Hop, now: float) -> DeadlineExceeded:
@@ -56,7 +58,21 @@ def given_up(origin: Origin, answer: Outcome, reason: Exception) -> PartlySent:
     )
 
 
-def partly_sent(call: Call, error: Unsent) -> PartlySent:
+def fail(call: Call, error: BaseException, adopt: Callable[[SeawallError], Exception]) -> None:
+    """
+    Note what the caller gets of a call that ends with *error*.
+
+    Args:
+        adopt: Makes it an error of httpx's.
+    Raises:
+        PartlySent: In place of an `Unsent`, where a request of the call was sent.
+    """
+    if isinstance(error, Unsent) and call.has_sent:
+        raise call.failed(adopt(_partly_sent(call, error))) from error
+    call.failed(error)
+
+
+def _partly_sent(call: Call, error: Unsent) -> PartlySent:
     """What *error* is where a request of the call was sent, or may have been."""
     history = error.attempts or History(call.attempts)
     is_handed_on = bool(history) and history[-1].phase >= Phase.SENDING
