@@ -247,6 +247,8 @@ class Hop:
         """*error*, with the attempts on it: for code as ``attempts``, for people as a note."""
         if history is None:
             history = self.history()
+            if self.retries is not None:
+                history.statistics = dict(self.retries.statistics)
         history.balance = self.balance
         error.attempts = history  # type: ignore[attr-defined]
         error.add_note(f"seawall: {history}")

@@ -192,6 +192,30 @@ async def test_hooks_and_statistics_of_tenacity(caplog):
     assert (statistics["attempt_number"], round(statistics["idle_for"], 6)) == (3, 0.3)
 
 
+@pytest.mark.parametrize(
+    ("steps", "deadline", "closes", "attempt_number", "idle_for"),
+    [
+        ((500, 60.0), 2.0, False, 2, 0.1),
+        ((500, 500, 60.0), 2.0, False, 3, 0.3),
+        ((500, 60.0), None, True, 2, 0.1),
+        ((60.0,), 2.0, False, None, None),
+    ],
+)
+async def test_statistics_of_a_call_that_is_cut(steps, deadline, closes, attempt_number, idle_for):
+    """By its deadline or by the end of its client: the error has tenacity's, where an attempt had failed before."""
+    async with client(ScriptedWire(*steps), deadline=deadline) as c:
+        call = asyncio.create_task(c.get(URL))
+        await asyncio.sleep(1.0)
+        if closes:
+            await c.aclose()
+        with pytest.raises((seawall.DeadlineExceeded, seawall.ClientClosed)) as caught:
+            await call
+    statistics = caught.value.attempts.statistics
+    idle = statistics.get("idle_for")
+    assert statistics.get("attempt_number") == attempt_number
+    assert (idle if idle is None else round(idle, 6)) == idle_for
+
+
 async def test_x_should_retry():
     """The server's own word, as LLM APIs send it."""
 
