@@ -145,6 +145,13 @@ class Layers:
             outcome = call.outcome or (call.attempts[-1].outcome if call.attempts else "")
             self._events.emit(CallEnded(call.origin, len(call.attempts), outcome, call.note))
 
+    def refuse(self, call: Call | None, error: BaseException) -> None:
+        """A hop that can't be begun: where it would have been a call of its own, that began and ended with *error*."""
+        if call is None or call.owner is not self or call.is_over:
+            call = self.begin(is_buffered=False)
+            call.failed(error)
+            self.finish(call)
+
     # The way of a request, top-down
 
     def run(self, exchange: Exchange[R], call: Call | None = None) -> Coroutine[Any, Any, R]:
@@ -367,7 +374,7 @@ class Layers:
     # Parts of it
 
     def _retries(self, hop: Hop, exchange: Exchange[R], settings: Retry, started_at: float) -> Retries:
-        from .policy.retry import Retries  # at the first failure: tenacity takes 5 ms to load
+        from .policy.retry import Retries  # not above: importing seawall loads no tenacity, a client does
 
         def request() -> Request:
             return Request(settings.is_idempotent(exchange.method), exchange.has_key, exchange.is_replayable())

@@ -11,6 +11,7 @@ import pytest
 
 import seawall
 from seawall.testing import Body, FixedRandom, ScriptedWire
+from seawall.transport import Proxied
 
 pytestmark = pytest.mark.anyio
 
@@ -125,6 +126,60 @@ async def test_exactly_one_end_whatever_ended_it(kind, ending, outcome, attempts
             call.cancel()
         await asyncio.gather(*calls, return_exceptions=True)
     assert len(ends) == (2 if ending.endswith("queue") else 1)
+
+
+@pytest.mark.parametrize("kind", ["client", "stock"])
+@pytest.mark.parametrize(
+    ("inner", "url", "extensions", "outcome"),
+    [
+        (None, "ftp://api.test/", {}, "UnsupportedScheme"),
+        (None, "https://", {}, "UnsupportedScheme"),
+        (None, "http://api.test:0/", {}, "DialError"),
+        (None, "http://api.test:99999/", {}, "DialError"),
+        (None, URL, {"timeout": {"read": -1}}, "ValueError"),
+        (None, URL, {"seawall": 1}, "TypeError"),
+        (ScriptedWire(), URL, {"timeout": {"read": -1}}, "ValueError"),
+        (ScriptedWire(), URL, {"seawall": 1}, "TypeError"),
+    ],
+)
+async def test_request_that_cannot_be_made_ends_a_call_too(kind, inner, url, extensions, outcome):
+    """Exactly once: of no origin, because it ended before its first hop."""
+    ends = Ends()
+    made = seawall.Client if kind == "client" else httpx.AsyncClient
+    async with made(transport=seawall.Transport(inner, listeners=[ends])) as c:
+        with pytest.raises((httpx.TransportError, ValueError, TypeError)):
+            await c.send(httpx.Request("GET", url, extensions=extensions))
+    assert ends == [seawall.CallEnded(None, 0, outcome, "")]
+
+
+async def test_hop_that_cannot_be_made_is_no_call_of_its_own():
+    """A redirect to a port that can't be: of a client one call, of a stock client the hop is one."""
+    ends = Ends()
+    to = redirect("http://other.test:0/")
+    async with client(ScriptedWire(to), listeners=[ends]) as c:
+        c._mounts[httpx._utils.URLPattern("http://other.test")] = seawall.Transport(_shared=c._shared)
+        with pytest.raises(seawall.PartlySent):
+            await c.get(URL, follow_redirects=True)
+    assert ends == [seawall.CallEnded(ORIGIN, 1, "PartlySent", "")]
+    ends.clear()
+    mounts = {"http://other.test": seawall.Transport(listeners=[ends])}
+    stock = httpx.AsyncClient(transport=seawall.Transport(ScriptedWire(to), listeners=[ends]), mounts=mounts)
+    async with stock:
+        with pytest.raises(seawall.DialError):
+            await stock.get(URL, follow_redirects=True)
+    assert ends == [seawall.CallEnded(ORIGIN, 1, "302", ""), seawall.CallEnded(None, 0, "DialError", "")]
+
+
+async def test_guarded_proxy_ends_a_call_too():
+    """The client has one; the guard refuses what a proxy of the environment would dial."""
+    ends = Ends()
+    async with client(ScriptedWire(), listeners=[ends]) as c:
+        c._shared.guard = seawall.Guard()
+        proxied = Proxied(c._shared, limits=httpx.Limits(), proxy=httpx.Proxy("http://proxy.test"), trust_env=False)
+        with pytest.raises(seawall.AddressRefused):
+            await proxied.handle_async_request(httpx.Request("GET", URL))
+        await proxied.aclose()
+    assert ends == [seawall.CallEnded(None, 0, "AddressRefused", "")]
 
 
 async def test_errors_of_httpx_above_the_layers_end_a_call_too():

@@ -157,10 +157,14 @@ class Transport(httpx.AsyncBaseTransport):
     def send(self, request: httpx.Request, call: Call | None) -> Coroutine[Any, Any, httpx.Response]:
         """The same, as a hop of *call* if that is this transport's and goes on; else as a call of its own."""
         shared, inner = self.shared, self._inner
-        if inner is None:
-            exchange: Exchange = OverWire(request, shared.wire, wall=shared.wall, max_size=shared.max_size)
-        else:
-            exchange = shared.over(inner.handle_async_request, request, is_trusted=_is_trusted(inner))
+        try:
+            if inner is None:
+                exchange: Exchange = OverWire(request, shared.wire, wall=shared.wall, max_size=shared.max_size)
+            else:
+                exchange = shared.over(inner.handle_async_request, request, is_trusted=_is_trusted(inner))
+        except Exception as error:
+            shared.layers.refuse(call, error)
+            raise
         return shared.layers.run(exchange, call)
 
     async def __aenter__(self) -> Self:
@@ -201,8 +205,13 @@ class Proxied(StockTransport):
         self._shared = shared
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        exchange = self._shared.over(super().handle_async_request, request, is_trusted=True)
-        return await self._shared.layers.run(exchange, CURRENT.get())
+        call, layers = CURRENT.get(), self._shared.layers
+        try:
+            exchange = self._shared.over(super().handle_async_request, request, is_trusted=True)
+        except Exception as error:
+            layers.refuse(call, error)
+            raise
+        return await layers.run(exchange, call)
 
     async def __aexit__(
         self,
