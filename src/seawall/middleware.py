@@ -48,9 +48,13 @@ def parse_timeout(value: str | None, *, max_timeout: float) -> float | None:
 class _Inbound:
     """What both frameworks' middlewares know: the header's name, and the bounds."""
 
-    def __init__(self, header: str, min_timeout: float, max_timeout: float, default_timeout: float | None) -> None:
+    def __init__(
+        self, header: str, min_timeout: float | None, max_timeout: float, default_timeout: float | None
+    ) -> None:
         check_header("header", header)
         number("middleware", "max_timeout", max_timeout, low=0, above=True)
+        if min_timeout is None:
+            min_timeout = min(MIN_TIMEOUT, max_timeout)
         number("middleware", "min_timeout", min_timeout, low=0, high=max_timeout)
         if default_timeout is not None:
             number("middleware", "default_timeout", default_timeout, low=0, high=max_timeout, above=True)
@@ -76,7 +80,8 @@ class DeadlineMiddleware:
     Args:
         app: The application.
         header: What the caller sends, in whole ms. As `Propagation.timeout_header`.
-        min_timeout: s below which a request is answered with 504 at once. 0.02: what an answer needs for its way back.
+        min_timeout: s below which a request is answered with 504 at once. None stands for 0.02, which an answer needs for
+            its way back, or for *max_timeout* where that is less.
         max_timeout: s that a request gets at most, whatever it asks for.
         default_timeout: s for a request without the header; None: no deadline.
     Raises:
@@ -88,7 +93,7 @@ class DeadlineMiddleware:
         app: App,
         *,
         header: str = TIMEOUT_HEADER,
-        min_timeout: float = MIN_TIMEOUT,
+        min_timeout: float | None = None,
         max_timeout: float = MAX_TIMEOUT,
         default_timeout: float | None = None,
     ) -> None:
@@ -139,7 +144,7 @@ async def _too_late(send: Send) -> None:
 def deadline_middleware(
     *,
     header: str = TIMEOUT_HEADER,
-    min_timeout: float = MIN_TIMEOUT,
+    min_timeout: float | None = None,
     max_timeout: float = MAX_TIMEOUT,
     default_timeout: float | None = None,
 ) -> Middleware:

@@ -226,6 +226,7 @@ async def test_deadline_of_the_applications_own_is_its_own():
     [
         ({"max_timeout": 0}, "max_timeout must be finite and > 0"),
         ({"min_timeout": -1}, "min_timeout must be finite and >= 0 and <= 60"),
+        ({"min_timeout": 0.02, "max_timeout": 0.01}, "min_timeout must be finite and >= 0 and <= 0.01"),
         ({"min_timeout": 3, "max_timeout": 2}, "min_timeout must be finite and >= 0 and <= 2"),
         ({"header": "a:b"}, "name of a header"),
         ({"default_timeout": 99, "max_timeout": 9}, "default_timeout must be finite and > 0 and <= 9"),
@@ -236,6 +237,12 @@ def test_settings_that_cannot_be(settings, message):
     for make in (lambda: DeadlineMiddleware(None, **settings), lambda: deadline_middleware(**settings)):
         with pytest.raises(ValueError, match=message):
             make()
+
+
+def test_maximum_below_the_default_minimum():
+    """It is the minimum too, because nobody set another one."""
+    for made in (DeadlineMiddleware(None, max_timeout=0.01), deadline_middleware(max_timeout=0.01)):
+        assert callable(made)
 
 
 def test_parse_timeout():
