@@ -50,9 +50,10 @@ def bad_status(origin: Origin, outcome: Outcome, response: object, history: Hist
 
 
 def given_up(origin: Origin, answer: Outcome, reason: Exception) -> PartlySent:
-    """An *answer* of which the body wasn't kept, because it was to be followed by an attempt that couldn't be sent."""
+    """An *answer* of which the body wasn't kept, because a retry was to follow, which couldn't be sent."""
     return PartlySent(
-        f"{origin}: it answered {answer.name}, which was given up for another attempt, which wasn't sent: {reason}",
+        f"{origin}: the server answered {answer.name}, and the rest of that stream was closed to retry, but the retry "
+        f"wasn't sent: {reason}; to get such answers, read them with get(), or stream them with retry=None",
         origin=origin,
         reason=reason,
     )

@@ -80,8 +80,8 @@ class DeadlineMiddleware:
     Args:
         app: The application.
         header: What the caller sends, in whole ms. As `Propagation.timeout_header`.
-        min_timeout: s below which a request is answered with 504 at once. None stands for 0.02, which an answer needs for
-            its way back, or for *max_timeout* where that is less.
+        min_timeout: s below which a request is answered with 504 at once. None stands for 0.02, which an answer needs
+            for its way back, or for *max_timeout* where that is less.
         max_timeout: s that a request gets at most, whatever it asks for.
         default_timeout: s for a request without the header; None: no deadline.
     Raises:

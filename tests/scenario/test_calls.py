@@ -204,7 +204,8 @@ async def test_budget_bounds_retries():
         responses = [await c.get(URL) for _ in range(200)]
     assert 1.1 * 200 + 30 - 2 <= len(wire.instants) <= 1.1 * 200 + 30
     assert responses[-1].status_code == 500
-    assert responses[-1].extensions["seawall"].note == "the retry budget is empty"
+    note = "the origin's retry budget is empty; raise Budget.rate, Budget.ratio or Budget.max_balance"
+    assert responses[-1].extensions["seawall"].note == note
 
 
 @pytest.mark.parametrize("outage", [8.0, 10.0, 12.0, 20.0, 30.0, 60.0, 600.0])

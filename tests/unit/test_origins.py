@@ -118,12 +118,20 @@ def test_busy_parts_stay():
     ("settings", "arguments", "why"),
     [
         ({}, {}, ""),
-        ({}, {"deadline_at": 1.0}, "could not finish before the deadline"),
+        ({}, {"deadline_at": 1.0}, "a retry after 1 s could not finish before the deadline; raise deadline="),
         ({}, {"deadline_at": 1.1}, ""),
         ({"budget": None}, {}, ""),
-        ({"budget": seawall.Budget(ratio=0, rate=0, max_balance=0.5)}, {}, "the retry budget is empty"),
+        (
+            {"budget": seawall.Budget(ratio=0, rate=0, max_balance=0.5)},
+            {},
+            "origin's retry budget is empty; raise Budget.rate",
+        ),
         ({"budget": seawall.Budget(ratio=0, rate=0, max_balance=0.5)}, {"is_free": True}, ""),
-        ({"budget": seawall.Budget(client_rate=0, max_client_balance=0)}, {}, "the retry budget is empty"),
+        (
+            {"budget": seawall.Budget(client_rate=0, max_client_balance=0)},
+            {},
+            "client's retry budget is empty; raise Budget.cl",
+        ),
     ],
 )
 def test_what_a_retry_costs(settings, arguments, why):
@@ -161,7 +169,11 @@ def test_no_retry_while_the_breaker_is_open_or_trouble_lasts():
         state.leave(None, float(second), is_failure=True)
     assert state.troubled_since == 3.0
     assert origins.afford(state, 7.9, 0.1, deadline_at=None, is_free=False) == ("", True)
-    why = ("the origin has been in trouble for too long", False)
+    why = (
+        "most attempts at the origin have failed for 5 s or longer, so none is repeated until it is well; budget=None "
+        "repeats them all the same",
+        False,
+    )
     assert origins.afford(state, 8.0, 0.1, deadline_at=None, is_free=False) == why
     assert origins.afford(state, 8.0, 0.1, deadline_at=None, is_free=True) == ("", False)
     for _ in range(5):
@@ -170,7 +182,8 @@ def test_no_retry_while_the_breaker_is_open_or_trouble_lasts():
     state.leave(None, 8.0, is_failure=False)
     assert origins.afford(state, 8.0, 0.1, deadline_at=None, is_free=False) == ("", True)
     state.breaker.force_open()
-    assert origins.afford(state, 8.0, 0.1, deadline_at=None, is_free=True) == ("the breaker opened", False)
+    why = ("the breaker is held open by hand; its reset() closes it", False)
+    assert origins.afford(state, 8.0, 0.1, deadline_at=None, is_free=True) == why
 
 
 def test_retry_waits_for_a_breaker_that_the_deadline_can_hold():
@@ -183,7 +196,10 @@ def test_retry_waits_for_a_breaker_that_the_deadline_can_hold():
     assert 0.9 <= length <= 1.1
     assert origins.afford(state, 0.0, 0.1, deadline_at=None, is_free=True) == ("", False)
     assert origins.afford(state, 0.0, 0.1, deadline_at=length + 0.01, is_free=True) == ("", False)
-    assert origins.afford(state, 0.0, 0.1, deadline_at=length, is_free=True) == ("the breaker opened", False)
+    why, is_charged = origins.afford(state, 0.0, 0.1, deadline_at=length, is_free=True)
+    assert why.startswith(f"the breaker opened, and lets nobody through for another {length:.3g} s, ")
+    assert why.endswith("; raise deadline=, or lower Breaker.open_for")
+    assert not is_charged
 
 
 def test_deaths_are_counted_once():

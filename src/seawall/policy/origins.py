@@ -18,7 +18,7 @@ from ..settings import Breaker, Budget, Bulkhead, Policy
 from .breaker import BreakerState
 from .budget import BudgetState
 from .memory import make_room
-from .origin_state import OriginState, bulkhead_of
+from .origin_state import HOPELESS_AFTER, OriginState, bulkhead_of
 from .per_host import policy_for
 
 __all__ = ["Origins"]
@@ -82,19 +82,29 @@ class Origins:
         Whether there may be a retry *delay* s from now; charges the budget for it, unless it *is_free*.
 
         Returns:
-            Why not ("": it may), and whether a token was taken, for `refund`.
+            Why not, and what to change ("": it may), and whether a token was taken, for `refund`.
         """
         wait = max(delay, state.paused_until - now)
         if deadline_at is not None and wait >= deadline_at - now:
-            return f"a retry after {wait:.3g} s could not finish before the deadline", False
+            return f"a retry after {wait:.3g} s could not finish before the deadline; raise deadline=", False
         shut_for = state.shut_for(now)
-        if shut_for == math.inf or (deadline_at is not None and max(wait, shut_for) >= deadline_at - now):
-            return "the breaker opened", False
+        if shut_for == math.inf:
+            return "the breaker is held open by hand; its reset() closes it", False
+        if deadline_at is not None and max(wait, shut_for) >= deadline_at - now:
+            return (
+                f"the breaker opened, and lets nobody through for another {shut_for:.3g} s, "
+                "which is past the deadline; raise deadline=, or lower Breaker.open_for",
+                False,
+            )
         if is_free:
             return "", False
         if state.budget is not None and state.is_hopeless(now):
-            return "the origin has been in trouble for too long", False
-        return ("", True) if self.withdraw(state, now) else ("the retry budget is empty", False)
+            return (
+                f"most attempts at the origin have failed for {HOPELESS_AFTER:g} s or longer, so none is repeated "
+                "until it is well; budget=None repeats them all the same",
+                False,
+            )
+        return ("", True) if self.withdraw(state, now) else (_why_empty(state, now), False)
 
     def withdraw(self, state: OriginState, now: float) -> bool:
         """A token of the origin's and one of the client's, or none of either."""
@@ -131,6 +141,13 @@ class Origins:
             self._now,
         )
         return made
+
+
+def _why_empty(state: OriginState, now: float) -> str:
+    """Whose budget allows no retry, and what raises it."""
+    if state.budget is None or state.budget.can_withdraw(now):
+        return "the client's retry budget is empty; raise Budget.client_rate or Budget.max_client_balance"
+    return "the origin's retry budget is empty; raise Budget.rate, Budget.ratio or Budget.max_balance"
 
 
 def _shared_budget(settings: Budget, now: float) -> BudgetState:
