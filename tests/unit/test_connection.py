@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import weakref
 from collections.abc import AsyncIterator
+from contextvars import ContextVar
 
 import pytest
 
@@ -23,6 +26,13 @@ A = Origin("http", "a", 80)
 OK = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n"
 EXPECT = (b"Expect", b"expect", b"100-continue")
 CHUNKED = (b"Transfer-Encoding", b"transfer-encoding", b"chunked")
+
+
+class Caller:
+    """What a caller's context may hold."""
+
+
+CALLER: ContextVar[Caller | None] = ContextVar("caller", default=None)
 
 
 @pytest.fixture
@@ -271,6 +281,21 @@ async def test_timeouts_are_of_each_part(connection):
     with pytest.raises(ReadTimeout):
         await anext(body)
     assert now() == 5 * 1.9 + 2.0
+
+
+async def test_timer_of_a_connection_holds_nothing_of_a_call(connection):
+    """It goes on ticking after the exchange that started it, and what the caller's context holds would live as long."""
+    CALLER.set(Caller())
+    caller = weakref.ref(CALLER.get())
+    exchange = Exchange(connection, read=3600.0)
+    CALLER.set(None)
+    await exchange.comes(OK + b"\r\nok")
+    await exchange.head
+    connection.finish()
+    del exchange
+    gc.collect()
+    assert connection.is_usable
+    assert caller() is None
 
 
 @pytest.mark.parametrize("end", ["close", "eof_received"])

@@ -115,9 +115,12 @@ async def test_window_is_given_back_as_the_body_is_taken(peer):
     channel, sent = peer.request()
     await peer.answer(1)
     await sent
+    sent_size = 0
     while room := min(peer.server.local_flow_control_window(1), peer.server.max_outbound_frame_size):
         peer.server.send_data(1, b"x" * room)
         await peer.turn()
+        sent_size += room
+        assert sent_size <= STREAM_WINDOW
     body = channel.body()
     assert len(await anext(body)) == STREAM_WINDOW
     await peer.turn()

@@ -66,13 +66,20 @@ async def test_tunnel_is_read_and_written_at_once(serve):
         assert await reader == b"hello"
 
 
-async def test_101_is_not_read_as_a_body(listen):
-    """A hook may talk through the tunnel, though the caller asked for the whole response."""
+@pytest.mark.parametrize(
+    ("method", "answer"),
+    [
+        ("GET", b"101 X\r\nconnection: upgrade\r\nupgrade: x\r\ncontent-length: 3"),
+        ("CONNECT", b"200 Connection established"),
+    ],
+)
+async def test_tunnel_is_not_read_as_a_body(listen, method, answer):
+    """A hook may talk through it, though the caller asked for the whole response."""
     said = []
 
     async def echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
-        writer.write(b"HTTP/1.1 101 X\r\nconnection: upgrade\r\nupgrade: x\r\ncontent-length: 3\r\n\r\nhello")
+        writer.write(b"HTTP/1.1 %b\r\n\r\nhello" % answer)
         writer.write(await reader.readexactly(3))
         await reader.read()
 
@@ -84,8 +91,8 @@ async def test_101_is_not_read_as_a_body(listen):
 
     url = await listen(echo)
     async with seawall.Client(event_hooks={"response": [talk]}, retry=None) as client:
-        response = await client.get(url, headers={"connection": "upgrade", "upgrade": "x"})
-        assert (said, response.status_code, response.content) == ([b"hello", b"you"], 101, b"")
+        response = await client.request(method, url, headers={"connection": "upgrade", "upgrade": "x"})
+        assert (said, response.status_code, response.content) == ([b"hello", b"you"], int(answer[:3]), b"")
         assert client.stats().connections == 0
 
 
@@ -274,6 +281,19 @@ async def test_retry_goes_to_another_address(stack, dns):
         addresses = [attempt.address for attempt in response.extensions["seawall"]]
         assert len(set(addresses)) == len(addresses)
     assert len(servers[0].requests) >= 1
+
+
+async def test_address_that_breaks_off_is_dialled_last(stack, dns):
+    """For 30 s after it took a connection and closed it without an answer; calls after that start with the other."""
+
+    async def breaks_off(request: Request) -> None:
+        request.close()
+
+    url, servers = await two_addresses(stack, dns, [breaks_off, good])
+    limits = httpx.Limits(max_keepalive_connections=0)
+    async with seawall.Client(dns=seawall.DNS(nameservers=(dns.address,)), limits=limits) as client:
+        assert {(await client.get(url)).status_code for _ in range(10)} == {200}
+    assert len(servers[0].requests) <= 1
 
 
 async def test_bad_address_is_left_out(stack, dns):

@@ -43,6 +43,23 @@ async def test_host_that_hangs_takes_no_connection_of_a_healthy_one(stack, serve
     await asyncio.gather(*calls, return_exceptions=True)
 
 
+@pytest.mark.parametrize(("limits", "left"), [({"max_keepalive_connections": 2}, 2), ({"keepalive_expiry": 0}, 0)])
+async def test_limits_on_idle_connections_are_the_clients(stack, serve, limits, left):
+    """Those that httpx has, of all origins together."""
+    together = asyncio.Barrier(5)
+
+    async def handler(request: Request) -> None:
+        await together.wait()
+        await request.reply()
+
+    servers = [await serve(handler) for _ in range(5)]
+    client = await stack.enter_async_context(seawall.Client(limits=httpx.Limits(**limits)))
+    await asyncio.gather(*(client.get(server.url) for server in servers))
+    for _ in range(3):
+        await asyncio.sleep(0)
+    assert client.stats().connections == left
+
+
 async def test_read_timeout_says_nothing_of_other_connections(stack, serve):
     """One slow answer on a connection that was used before: the idle ones of the origin stay."""
     together = asyncio.Barrier(5)
