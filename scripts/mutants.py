@@ -2,7 +2,8 @@
 Are the tests able to fail? Changes one thing in the source, runs the tests that hold it, and shows what lives.
 
 ``python scripts/mutants.py wire 100 --seed 1``: a hundred random mutants of the modules of wire/. A mutant is made in a
-copy of the source, so the work tree stays as it is. One that lives is either a gap in the tests, or equivalent.
+copy of the source, so the work tree stays as it is. One that lives is either a gap in the tests, or equivalent. The
+tests run without a mutant first: where they fail then, that they fail with one says nothing.
 """
 
 from __future__ import annotations
@@ -12,9 +13,11 @@ import ast
 import os
 import random
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
+import time
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -23,7 +26,7 @@ from typing import NamedTuple
 
 ROOT = Path(__file__).parent.parent
 SOURCE = ROOT / "src" / "seawall"
-TIMEOUT = 90  # s; tests that hang have noticed
+PATIENCE = 4  # times as long as without a mutant; tests that hang have noticed
 TESTS = {  # of a module, or of a folder: the first key that fits counts; the fastest first, because one failure ends it
     "wire/pool": "unit/test_pool wire/test_connections wire/test_pool",
     "wire/http11": "unit/test_connection wire/test_connections wire/test_uploads interop/test_httpx wire/test_failures",
@@ -132,26 +135,44 @@ def mutants(path: Path) -> list[Mutant]:
     return found
 
 
-def tests(path: Path) -> list[str]:
+def tests(path: Path) -> tuple[str, ...]:
     name = path.relative_to(SOURCE).with_suffix("").as_posix()
     names = next(tests for key, tests in TESTS.items() if name == key or name.startswith(f"{key}/"))
-    return [f"tests/{each}.py" for each in names.split()]
+    return tuple(f"tests/{each}.py" for each in names.split())
 
 
-def verdict(mutant: Mutant) -> str:
+def run(files: tuple[str, ...], mutant: Mutant | None = None, timeout: float | None = None) -> bool:
+    """Whether all tests of *files* pass. Raises TimeoutExpired."""
     with tempfile.TemporaryDirectory() as folder:
         shutil.copytree(ROOT / "src", f"{folder}/src", ignore=shutil.ignore_patterns("__pycache__"))
-        (Path(folder) / "src" / mutant.path.relative_to(ROOT / "src")).write_bytes(mutant.source)
-        command = [sys.executable, "-m", "pytest", "-q", "-x", "-n", "0", *tests(mutant.path)]
+        if mutant is not None:
+            (Path(folder) / "src" / mutant.path.relative_to(ROOT / "src")).write_bytes(mutant.source)
+        command = [sys.executable, "-m", "pytest", "-q", "-x", "-n", "0", *files]
         environment = {**os.environ, "PYTHONPATH": f"{folder}/src{os.pathsep}{ROOT}"}
+        quiet = subprocess.DEVNULL
         with subprocess.Popen(
-            command, cwd=ROOT, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-        ) as run:
+            command, cwd=ROOT, env=environment, stdout=quiet, stderr=quiet, start_new_session=True
+        ) as tested:
             try:
-                return "lived" if run.wait(TIMEOUT) == 0 else "killed"
-            except subprocess.TimeoutExpired:
-                run.kill()
-                return "timeout"
+                return tested.wait(timeout) == 0
+            finally:
+                if tested.returncode is None:
+                    os.killpg(tested.pid, signal.SIGKILL)  # the servers that tests have started too
+
+
+def took(files: tuple[str, ...]) -> float:
+    """s that the tests take without a mutant."""
+    began_at = time.monotonic()
+    if not run(files):
+        sys.exit(f"without a mutant, these don't pass: {' '.join(files)}")
+    return time.monotonic() - began_at
+
+
+def verdict(mutant: Mutant, timeout: float) -> str:
+    try:
+        return "lived" if run(tests(mutant.path), mutant, timeout) else "killed"
+    except subprocess.TimeoutExpired:
+        return "timeout"
 
 
 def main() -> None:
@@ -167,7 +188,10 @@ def main() -> None:
     chosen = random.Random(given.seed).sample(every, min(given.count, len(every)))
     verdicts: Counter[str] = Counter()
     with ThreadPoolExecutor(given.jobs) as executor:
-        for mutant, found in zip(chosen, executor.map(verdict, chosen), strict=True):
+        files = list(dict.fromkeys(tests(mutant.path) for mutant in chosen))
+        limits = {each: PATIENCE * s for each, s in zip(files, executor.map(took, files), strict=True)}
+        timeouts = [limits[tests(mutant.path)] for mutant in chosen]
+        for mutant, found in zip(chosen, executor.map(verdict, chosen, timeouts), strict=True):
             verdicts[found] += 1
             if found != "killed":
                 print(f"{found}: {mutant}", flush=True)
