@@ -12,7 +12,15 @@ import h2.events
 import h2.settings
 import pytest
 
-from seawall.errors import BadAnswer, ConnectionLost, ReadTimeout, ResponseTooLarge, StreamRefused, WriteTimeout
+from seawall.errors import (
+    BadAnswer,
+    ConnectionLost,
+    InvalidRequest,
+    ReadTimeout,
+    ResponseTooLarge,
+    StreamRefused,
+    WriteTimeout,
+)
 from seawall.events import Phase, Progress
 from seawall.origin import Origin
 from seawall.testing.clock import VIRTUAL
@@ -183,6 +191,50 @@ async def test_100_continue_is_waited_for_a_second_though_something_comes(peer):
     await peer.turn()
     assert peer.body == b"body"
     sent.cancel()
+
+
+async def test_connect_is_not_sent_over_http2(peer):
+    """Its stream would be a tunnel, which is not made here; the caller hears of it before anything is sent."""
+    _, sent = peer.request(method=b"CONNECT")
+    with pytest.raises(InvalidRequest, match=r"CONNECT needs HTTP/1\.1"):
+        await sent
+    await peer.turn()
+    assert peer.saw(h2.events.RequestReceived) == 0
+    assert (peer.client.streams, peer.client.is_usable) == (0, True)
+
+
+async def test_connection_whose_stream_numbers_are_used_up(peer):
+    """The request is sent again on another connection, and this one takes no more."""
+    peer.client.h2.highest_outbound_stream_id = 2**31 - 1
+    channel, sent = peer.request(is_reused=True)
+    with pytest.raises(StreamRefused, match="used up") as caught:
+        await sent
+    assert (caught.value.is_stale, channel.is_usable, peer.client.is_closed) == (True, False, True)
+
+
+async def test_error_of_the_body_sent_is_raised_by_the_read(peer):
+    """Though the answer is complete: a caller whose iterator fails is told, and not that all is well."""
+    more = asyncio.Event()
+
+    async def parts() -> AsyncIterator[bytes]:
+        yield b"first"
+        await more.wait()
+        raise ZeroDivisionError
+
+    chunked = (b"Transfer-Encoding", b"transfer-encoding", b"chunked")
+    channel, sent = peer.request(chunked, method=b"POST", content=None, body=parts())
+    await peer.answer(1, is_end=True)
+    assert (await sent).status == 200
+    assert channel.whole() is None
+    reader = asyncio.ensure_future(anext(channel.body()))
+    await turns()
+    assert not reader.done()
+    more.set()
+    with pytest.raises(ZeroDivisionError):
+        await reader
+    channel.finish()
+    await peer.turn()
+    assert peer.saw(h2.events.StreamReset) == 1
 
 
 async def test_socket_that_takes_no_more_holds_up_an_upload(peer):
