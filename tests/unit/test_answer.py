@@ -26,6 +26,7 @@ ANSWERS = {
     "extra": PLAIN + b"garbage",
     "second": PLAIN + PLAIN,
     "cut": PLAIN[:-2],
+    "space first": OK + b" content-length: 5\r\n\r\nhello",
     **{f"odd {name}": data for name, (_, data) in ODD.items()},
     **{f"malformed {name}": data for name, (_, data) in MALFORMED.items()},
 }
@@ -104,6 +105,29 @@ def test_end_of_headers_ends_the_answer_to_head():
         for piece in pieces:
             parser.feed(piece)
         assert (answer.is_complete, answer.is_spoilt) == (True, True)
+
+
+def test_space_before_the_first_header_is_an_error():
+    """It would be glued to the status line by some, and be a header for others."""
+    assert seen([ANSWERS["space first"]])[:2] == ("failed", BadAnswer)
+
+
+@pytest.mark.parametrize(
+    ("status", "method", "is_bodiless"),
+    [(204, b"GET", True), (304, b"GET", True), (200, b"HEAD", True), (303, b"GET", False), (200, b"GET", False)],
+)
+def test_answers_without_a_body(status, method, is_bodiless):
+    """Those that have none by the rules are known, because a server that breaks them sends it late."""
+    parser, answer = begun(method)
+    parser.feed(b"HTTP/1.1 %d X\r\n%b\r\n" % (status, b"" if status in (204, 304) else b"content-length: 0\r\n"))
+    assert (answer.is_complete, answer.is_bodiless) == (True, is_bodiless)
+
+
+@pytest.mark.parametrize(("version", "is_kept"), [(b"1.1", True), (b"1.0", False)])
+def test_chunks_of_http10_end_the_connection(version, is_kept):
+    """Whatever it says of keep-alive: its framing is not to be trusted (RFC 9112 section 6.1)."""
+    data = CHUNKED.replace(b"HTTP/1.1", b"HTTP/" + version).replace(b"OK\r\n", b"OK\r\nconnection: keep-alive\r\n")
+    assert seen([data])[4:7] == (b"helloyou", True, is_kept)
 
 
 def test_keep_alive_max_0_is_the_last():

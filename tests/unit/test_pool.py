@@ -208,6 +208,58 @@ async def test_call_that_waits_gets_the_slot_of_what_becomes_surplus(expiry):
     pool.cancel(A)
 
 
+@pytest.mark.parametrize("kind", [Connection, Multiplexed])
+async def test_connection_that_is_too_old_is_not_used_again(kind):
+    """From the instant on that its age says; it is closed."""
+    pool = make(Slots(None))
+    connection = await opened(pool, A, kind)
+    connection.ends_at = 10.0
+    pool.keep(connection, now())
+    for instant in (5.0, 9.9):
+        await asyncio.sleep(instant - now())
+        used = pool.take(A, now())
+        assert used is not None
+        if used is not connection:
+            used.finish()  # a stream, which tells the pool
+        else:
+            pool.keep(connection, now())
+    await asyncio.sleep(10.0 - now())
+    assert pool.take(A, now()) is None
+    assert (connection.is_closed, pool.open) == (True, 0)
+
+
+async def test_connection_rests_before_it_is_used_again():
+    """Until its time is over, and its Keep-Alive goes on meanwhile; what the server closes then is gone."""
+    pool = make(Slots(None))
+    first, second = await opened(pool, A), await opened(pool, A)
+    for connection in (first, second):
+        connection.keep_for, connection.rests_until = 4.0, 0.5
+        pool.keep(connection, now())
+    assert (pool.idle(A), pool.open) == (0, 2)
+    second.close()
+    await asyncio.sleep(0.4)
+    assert pool.take(A, now()) is None
+    await asyncio.sleep(0.2)
+    assert (pool.idle(A), pool.open, first.is_closed) == (1, 1, False)
+    await asyncio.sleep(3.3)
+    assert not first.is_closed
+    await asyncio.sleep(0.2)
+    assert first.is_closed
+
+
+async def test_call_that_waits_gets_a_connection_once_it_has_rested():
+    """Not a new one, whose dial would take no less; and not sooner."""
+    pool = make(Slots(1))
+    connection = await opened(pool, A)
+    task = await waiting(pool, A)
+    connection.rests_until = 0.5
+    pool.keep(connection, now())
+    await asyncio.sleep(0.4)
+    assert not task.done()
+    assert await task is connection
+    assert now() == 0.5
+
+
 async def test_timers_of_the_pool_hold_nothing_of_a_call():
     """What closes a connection later runs in no caller's context, which would live as long."""
     seen = []
