@@ -107,6 +107,20 @@ def test_end_of_headers_ends_the_answer_to_head():
         assert (answer.is_complete, answer.is_spoilt) == (True, True)
 
 
+@pytest.mark.parametrize("data", [b"SSH-2.0-x\r\n", b"RTSP/1.0 200 OK\r\n", b"X", b"HTTX"])
+def test_what_is_not_http_is_an_error_at_once(data):
+    """Nobody waits for its end."""
+    parser, answer = begun()
+    parser.feed(data)
+    assert (answer.failure, answer.has_head) == ((BadAnswer, "what came is not HTTP/1.1"), False)
+
+
+def test_second_status_line_is_an_error():
+    """However it arrives."""
+    assert seen([OK, PLAIN]) == seen([OK + PLAIN])
+    assert seen([OK + PLAIN])[:2] == ("failed", BadAnswer)
+
+
 def test_space_before_the_first_header_is_an_error():
     """It would be glued to the status line by some, and be a header for others."""
     assert seen([ANSWERS["space first"]])[:2] == ("failed", BadAnswer)
@@ -217,10 +231,11 @@ def test_interim_answer_with_a_body_is_an_error():
     assert seen([b"HTTP/1.1 199 X\r\ncontent-length: 5\r\n\r\nEARLY" + PLAIN])[:2] == ("failed", BadAnswer)
 
 
+@pytest.mark.parametrize("interim", [b"", b"HTTP/1.1 103 X\r\n\r\n"])
 @pytest.mark.parametrize("header", [b"", b"content-length: 0\r\n", b"transfer-encoding: chunked\r\n"])
-def test_tunnel_begins_after_the_head(header):
+def test_tunnel_begins_after_the_head(interim, header):
     """Whatever lengths the answer to CONNECT says, in one piece or byte by byte."""
-    data = b"HTTP/1.1 103 X\r\n\r\n" + OK + header + b"\r\nSSH-2.0-x"
+    data = interim + OK + header + b"\r\nSSH-2.0-x"
     for pieces in ([data], [data[i : i + 1] for i in range(len(data))]):
         (parser, answer), rest = begun(b"CONNECT"), b""
         for piece in pieces:

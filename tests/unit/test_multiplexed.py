@@ -506,6 +506,20 @@ async def test_what_came_before_the_end_counts(peer):
     assert b"".join([part async for part in channel.body()]) == b"x" * TINY * 3 * TURN
 
 
+async def test_data_on_the_way_when_its_stream_was_reset_is_free(peer):
+    """As many bytes as the server may have sent before it knew; then they count."""
+    _, sent = peer.request()
+    await peer.answer(1)
+    frame = (1024).to_bytes(3, "big") + bytes(2) + (1).to_bytes(4, "big") + bytes(1024)
+    assert peer.client._cost(0, frame, None) > 0
+    channel = peer.client._channels[1]
+    await sent
+    channel.finish()
+    costs = [peer.client._cost(0, frame, None) for _ in range(STREAM_WINDOW // 1024)]
+    assert set(costs[:-1]) == {0}
+    assert costs[-1] > 0
+
+
 @pytest.mark.parametrize(
     ("kind", "flags", "size", "is_known", "cost"),
     [

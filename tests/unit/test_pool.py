@@ -388,6 +388,18 @@ async def test_slot_for_another_transport_brings_no_connection_of_ours():
     assert (slots.in_use, slots._lines) == (0, {})
 
 
+async def test_stream_is_of_a_connection_that_has_room_and_is_not_avoided():
+    """Else there is none, and another is dialled."""
+    pool = make(Slots(None))
+    connection = await opened(pool, A, Multiplexed)
+    connection.address, connection.max_streams = Address("192.0.2.1"), 2
+    assert pool.take(A, now(), [connection.address]) is None
+    assert pool.take(A, now(), [Address("192.0.2.2")]) is not None
+    assert pool.take(A, now()) is not None
+    assert pool.take(A, now()) is None
+    assert connection.is_usable
+
+
 async def test_stream_waits_for_nobody_elsewhere():
     """A call that waits for a slot for another origin holds up no stream of a connection that is open."""
     pool = make(Slots(2))

@@ -1,0 +1,193 @@
+"""Whom a dial asks, and when (RFC 8305), on the virtual clock: what an address does is scripted."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import socket
+
+import pytest
+
+from seawall.dns.guard import Guard
+from seawall.dns.resolver import Answer
+from seawall.errors import DialError
+from seawall.events import Progress
+from seawall.origin import Address, Origin
+from seawall.policy.ejection import Ejections
+from seawall.testing import FixedRandom
+from seawall.testing.clock import VIRTUAL
+from seawall.wire.addresses import Addresses
+from seawall.wire.dial import ATTEMPT_DELAY, LATE_GRACE, MAX_ADDRESSES, Dialler
+from seawall.wire.http11 import Connection
+from seawall.wire.versions import Versions
+
+from .noted import now, turns
+
+pytestmark = pytest.mark.anyio
+
+ORIGIN = Origin("http", "many.test", 80)
+IPS = [f"192.0.2.{number}" for number in range(1, 21)]
+HANGS = object()
+
+
+@pytest.fixture
+def anyio_backend():
+    return VIRTUAL
+
+
+class Race:
+    """Dials of one name; *script* has what each address does: connects after so many s, fails so, or hangs."""
+
+    def __init__(self, script: dict[str, object], guard: Guard | None = None) -> None:
+        self.script = script
+        self.sockets: list[socket.socket] = []
+        clock, rng = asyncio.get_running_loop().time, FixedRandom(0.0)
+        self.addresses = Addresses(now=clock, rng=rng, ejections=Ejections(now=clock, rng=rng))
+        self._dialler = Dialler(
+            tls=lambda **_: pytest.fail("no TLS is wanted"),
+            guard=guard,
+            addresses=self.addresses,
+            versions=Versions(http1=True, http2=False),
+            spare=bool,
+        )
+        self.progress = Progress(clock, now())
+
+    async def connect(self, sock: socket.socket, target: tuple[str, int]) -> None:
+        self.sockets.append(sock)
+        match self.script[target[0]]:
+            case Exception() as error:
+                raise error
+            case float() as delay:
+                await asyncio.sleep(delay)
+            case _:
+                await asyncio.Event().wait()
+
+    async def dial(self, *ips: str, late=None) -> str:
+        """The address that it is connected to."""
+        answer = Answer(tuple(Address(ip) for ip in ips), None, "dns")
+        connection = await self._dialler.dial(ORIGIN, answer, self.progress, late=late)
+        assert isinstance(connection, Connection)
+        return self.progress.address.ip
+
+    @property
+    def dials(self) -> list[tuple[str, float, str]]:
+        return [(dial.address.ip, round(dial.at, 6), dial.outcome) for dial in self.progress.dials]
+
+    def is_bad(self, ip: str) -> bool:
+        return self.addresses.is_bad(ORIGIN, Address(ip))
+
+
+@pytest.fixture
+async def race(monkeypatch):
+    """Makes a race of a script; no socket is open after it but the winner's."""
+    made: list[Race] = []
+
+    def race(script: dict[str, object], **arguments) -> Race:
+        made.append(Race(script, **arguments))
+        monkeypatch.setattr(asyncio.get_running_loop(), "sock_connect", made[-1].connect, raising=False)
+        return made[-1]
+
+    won: list[socket.socket] = []
+
+    async def take(self: Connection, sock: socket.socket) -> None:
+        won.append(sock)
+
+    monkeypatch.setattr(Connection, "connect", take)
+    yield race
+    open_ones = [sock for each in made for sock in each.sockets if sock.fileno() >= 0]
+    assert open_ones == won
+    for sock in won:
+        sock.close()
+
+
+async def test_next_address_is_dialled_every_250_ms(race):
+    """While those before it hang; the first to connect wins, and the others are tried last from now on."""
+    dialled = race({IPS[0]: HANGS, IPS[1]: HANGS, IPS[2]: 0.1, IPS[3]: 0.0})
+    assert await dialled.dial(*IPS[:4]) == IPS[2]
+    assert now() == 2 * ATTEMPT_DELAY + 0.1
+    assert sorted(dialled.dials) == [
+        (IPS[0], 0.0, "given up"),
+        (IPS[1], ATTEMPT_DELAY, "given up"),
+        (IPS[2], 2 * ATTEMPT_DELAY, "connected"),
+    ]
+    assert [dialled.is_bad(ip) for ip in IPS[:4]] == [True, True, False, False]
+
+
+async def test_next_address_is_dialled_at_once_where_one_fails(race):
+    """And no sooner: one that is just slow has its 250 ms."""
+    refused, unreachable = OSError(errno.ECONNREFUSED, "no"), OSError(errno.EHOSTUNREACH, "no")
+    dialled = race({IPS[0]: refused, IPS[1]: unreachable, IPS[2]: 0.2, IPS[3]: 0.0})
+    assert await dialled.dial(*IPS[:4]) == IPS[2]
+    assert now() == 0.2
+    assert [dial[1:] for dial in dialled.dials] == [
+        (0.0, "connection refused"),
+        (0.0, "no route to host"),
+        (0.0, "connected"),
+    ]
+    assert [dialled.is_bad(ip) for ip in IPS[:4]] == [True, True, False, False]
+
+
+async def test_slow_address_may_win_over_those_after_it(race):
+    """It goes on while others are dialled."""
+    dialled = race({IPS[0]: 0.6, IPS[1]: HANGS, IPS[2]: HANGS})
+    assert await dialled.dial(*IPS[:3]) == IPS[0]
+    assert now() == 0.6
+
+
+async def test_error_names_all_that_was_tried(race):
+    """Eight addresses a dial, at most; those that failed are tried last."""
+    dialled = race(dict.fromkeys(IPS, OSError(errno.ECONNREFUSED, "no")))
+    with pytest.raises(DialError) as caught:
+        await dialled.dial(*IPS)
+    assert MAX_ADDRESSES == 8
+    assert str(caught.value) == f"{ORIGIN}: can't connect: connection refused (tried {', '.join(IPS[:8])})"
+    assert now() == 0
+    dialled.script = dict.fromkeys(IPS, 0.0)
+    assert await dialled.dial(*IPS) in IPS[8:]
+
+
+@pytest.mark.parametrize(("after", "is_found"), [(0.0, True), (LATE_GRACE - 0.001, True), (LATE_GRACE + 0.001, False)])
+async def test_addresses_that_are_still_to_come_have_a_moment(race, after, is_found):
+    """Once all others have failed: RFC 8305's resolution delay, and no more."""
+    dialled, before = race({IPS[0]: OSError(errno.ECONNREFUSED, "no"), IPS[1]: 0.0}), asyncio.all_tasks()
+
+    async def late() -> list[Address]:
+        await asyncio.sleep(after)
+        return [Address(IPS[1])]
+
+    if is_found:
+        assert await dialled.dial(IPS[0], late=late) == IPS[1]
+        assert now() == after
+    else:
+        with pytest.raises(DialError):
+            await dialled.dial(IPS[0], late=late)
+        assert now() == LATE_GRACE
+    await turns()
+    assert asyncio.all_tasks() == before
+
+
+async def test_addresses_that_come_late_join_the_race(race):
+    """In their turn, those that were dialled already not again, and none that the guard refuses."""
+    private, first, second = "10.0.0.1", "8.8.8.8", "8.8.4.4"
+    dialled = race({private: 0.0, first: HANGS, second: 0.0}, guard=Guard())
+
+    async def late() -> list[Address]:
+        await asyncio.sleep(0.1)
+        return [Address(ip) for ip in (private, first, second)]
+
+    assert await dialled.dial(first, late=late) == second
+    assert now() == ATTEMPT_DELAY
+    assert len(dialled.dials) == 2
+
+
+async def test_dial_that_is_cancelled_leaves_nothing(race):
+    """No socket, no task, no load, whenever it is."""
+    dialled, before = race({IPS[0]: HANGS, IPS[1]: HANGS}), asyncio.all_tasks()
+    for after in (0.0, 0.1, 0.3):
+        task = asyncio.create_task(dialled.dial(*IPS[:2]))
+        await asyncio.sleep(after)
+        task.cancel()
+        await asyncio.wait([task])
+        assert task.cancelled()
+        assert asyncio.all_tasks() == before
+        assert [dialled.addresses.load(ORIGIN, Address(ip)).in_flight for ip in IPS[:2]] == [0, 0]
