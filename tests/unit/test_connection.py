@@ -8,6 +8,7 @@ import weakref
 from collections.abc import AsyncIterator
 from contextvars import ContextVar
 
+import httpcore
 import pytest
 
 from seawall.errors import BadAnswer, ConnectionLost, ReadTimeout, SendFailed, WireError, WriteTimeout
@@ -16,6 +17,7 @@ from seawall.origin import Origin
 from seawall.testing.clock import VIRTUAL
 from seawall.wire.http11 import HIGH_WATER, MARGIN, Connection
 from seawall.wire.message import CONTINUE_TIMEOUT, Message
+from seawall.wire.tunnel import Tunnel
 from seawall.wire.upload import STOP_TIMEOUT
 
 from .noted import Dripping, Noted, now, turns
@@ -227,6 +229,63 @@ async def test_tunnel_that_nobody_reads_is_not_read_on(connection, transport):
     assert await connection.receive(10, None) == b"y"
     connection.finish()
     assert connection.is_closed
+
+
+async def upgraded(connection: Connection) -> Tunnel:
+    upgrade = (b"Upgrade", b"upgrade", b"x")
+    exchange = Exchange(connection, upgrade, (b"Connection", b"connection", b"upgrade"))
+    await exchange.comes(b"HTTP/1.1 101 X\r\nupgrade: x\r\nconnection: upgrade\r\n\r\n")
+    await exchange.head
+    return Tunnel(connection)
+
+
+async def test_tunnel_says_whether_there_is_something_to_read(connection):
+    """As httpcore's streams do: bytes, or its end."""
+    tunnel = await upgraded(connection)
+    assert tunnel.get_extra_info("is_readable") is False
+    connection.data_received(b"x")
+    assert tunnel.get_extra_info("is_readable") is True
+    assert await tunnel.read(10) == b"x"
+    assert tunnel.get_extra_info("is_readable") is False
+    connection.eof_received()
+    assert tunnel.get_extra_info("is_readable") is True
+    assert await tunnel.read(10) == b""
+
+
+@pytest.mark.parametrize("is_waiting", [False, True])
+@pytest.mark.parametrize("error", [None, ConnectionResetError("reset")])
+async def test_tunnel_that_is_closed_takes_nothing(connection, transport, is_waiting, error):
+    """Whoever writes hears of it, at once: by an error of httpcore's."""
+    tunnel = await upgraded(connection)
+    if is_waiting:
+        connection.pause_writing()
+        task = asyncio.create_task(tunnel.write(b"lost"))
+        await turns()
+        assert not task.done()
+        connection.connection_lost(error)
+    else:
+        connection.connection_lost(error)
+        task = asyncio.create_task(tunnel.write(b"lost"))
+    with pytest.raises(httpcore.WriteError, match="reset" if error else "closed"):
+        await task
+    assert transport.written.endswith(b"lost") == is_waiting
+    assert now() == 0
+
+
+async def test_tunnel_that_is_slow_has_its_timeouts(connection):
+    """Each read and each write its own."""
+    tunnel = await upgraded(connection)
+    with pytest.raises(httpcore.ReadTimeout, match="nothing came for 2 s"):
+        await tunnel.read(10, timeout=2.0)
+    assert now() == 2.0
+    connection.pause_writing()
+    with pytest.raises(httpcore.WriteTimeout, match="nothing was taken for 3 s"):
+        await tunnel.write(b"x", timeout=3.0)
+    assert now() == 5.0
+    await tunnel.write(b"", timeout=3.0)
+    connection.connection_lost(ConnectionResetError("reset"))
+    with pytest.raises(httpcore.ReadError, match="reset"):
+        await tunnel.read(10)
 
 
 async def failure(exchange: Exchange) -> WireError:

@@ -11,6 +11,7 @@ from seawall.errors import BulkheadFull
 from seawall.origin import Address, Origin
 from seawall.policy.slots import Slots
 from seawall.testing.clock import VIRTUAL
+from seawall.wire.addresses import Load
 from seawall.wire.http2 import Multiplexed
 from seawall.wire.http11 import Connection
 from seawall.wire.pool import LOOKED_AT, WARM_FOR, Pool
@@ -478,6 +479,34 @@ async def test_connection_that_is_handed_over_is_not_idle_any_more():
     assert not connection.is_closed
     stream.close()
     assert pool.idle(B) == 1
+
+
+async def test_load_of_an_address_is_what_is_in_use():
+    """Idle connections aren't, nor closed ones, however they were closed; so the least loaded one is found."""
+    pool, load = make(Slots(None)), Load(has_others=True)
+
+    async def loaded() -> Connection:
+        connection = Connection(A, memoryview(bytearray(1)))
+        connection.load = load
+        assert await pool.reserve(0.0, A) is None
+        pool.add(connection)
+        return connection
+
+    first, second, third = [await loaded() for _ in range(3)]
+    assert load.in_flight == 3
+    for _ in range(3):
+        pool.keep(first, now())
+        assert load.in_flight == 2
+        assert pool.take(A, now()) is first
+        assert load.in_flight == 3
+    pool.keep(first, now())
+    second.close()
+    assert load.in_flight == 1
+    first.close()
+    assert load.in_flight == 1
+    pool.keep(third, now())
+    await asyncio.sleep(20)
+    assert (third.is_closed, load.in_flight) == (True, 0)
 
 
 async def test_connections_to_an_address_that_is_left_out_end():

@@ -102,6 +102,11 @@ class Connection(Stream):
         """Whether something came that the loop has not looked at yet: it was busy, and this is no idle connection."""
         return self._poll is not None and bool(self._poll.poll(0))
 
+    @property
+    def has_ended(self) -> bool:
+        """Nothing more comes, whoever ended it."""
+        return self._has_ended or self.is_closed
+
     # The way of an exchange
 
     async def send(self, message: Message, progress: Progress, trace: Trace | None = None) -> Head:
@@ -395,7 +400,7 @@ class Connection(Stream):
         """Some bytes of the other protocol, ``b""`` at its end, None after *timeout* s. RuntimeError: another reads."""
         until = None if timeout is None else self._loop.time() + timeout
         while not self.tunnelled:
-            if self._has_ended or self.is_closed:
+            if self.has_ended:
                 return b""
             if not await self._wait(None if until is None else until - self._loop.time()):
                 return None
@@ -406,7 +411,7 @@ class Connection(Stream):
 
     async def transmit(self, data: bytes, timeout: float | None) -> bool:
         """Bytes of the other protocol; False after *timeout* s. Raises OSError where it is closed."""
-        if self.is_closed or self._has_ended or self._transport is None:
+        if self.has_ended or self._transport is None:
             raise self.error or ConnectionAbortedError("the connection was closed")
         self._transport.write(data)
         until = None if timeout is None else self._loop.time() + timeout

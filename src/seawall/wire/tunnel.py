@@ -90,7 +90,7 @@ class Tunnel(Facts):
 
     def get_extra_info(self, info: str) -> Any:
         if info == "is_readable":
-            return not self._connection.is_usable or bool(self._connection.tunnelled)
+            return self._connection.has_ended or bool(self._connection.tunnelled)
         return super().get_extra_info(info)
 
 
