@@ -28,7 +28,7 @@ ROOT = Path(__file__).parent.parent
 SOURCE = ROOT / "src" / "seawall"
 PATIENCE = 4  # times as long as without a mutant; tests that hang have noticed
 TESTS = {  # of a module, or of a folder: the first key that fits counts; the fastest first, because one failure ends it
-    "wire/pool": "unit/test_pool wire/test_connections wire/test_pool",
+    "wire/pool": "unit/test_pool unit/test_exchange wire/test_connections wire/test_pool",
     "wire/http11": "unit/test_connection wire/test_connections wire/test_uploads interop/test_httpx wire/test_failures",
     "wire/parser": "unit/test_answer unit/test_connection wire/test_connections",
     "wire/answer": "unit/test_answer unit/test_connection wire/test_bodies",
@@ -40,8 +40,8 @@ TESTS = {  # of a module, or of a folder: the first key that fits counts; the fa
     "wire/chatter": "unit/test_chatter unit/test_multiplexed wire/test_http2_attacks",
     "wire/fields": "unit/test_fields wire/test_http2 wire/test_http2_attacks",
     "wire/versions": "wire/test_http2 wire/test_tls unit/test_pool",
-    "wire/dial": "wire/test_tls unit/test_addresses wire/test_names",
-    "wire/exchange": "wire/test_connections wire/test_failures wire/test_tls wire/test_names wire/test_http2",
+    "wire/dial": "unit/test_dial unit/test_addresses wire/test_tls wire/test_names",
+    "wire/exchange": "unit/test_exchange wire/test_connections wire/test_failures wire/test_tls wire/test_names wire/test_http2",
     "wire": "unit/test_connection unit/test_multiplexed interop/test_httpx wire/test_connections wire/test_uploads "
     "wire/test_tls wire/test_http2",
     "dns/system": "unit/test_system unit/test_caching",
@@ -56,9 +56,20 @@ TESTS = {  # of a module, or of a folder: the first key that fits counts; the fa
     "transport/coding": "unit/test_decoding scenario/test_decoding wire/test_bodies",
     "transport/tls": "wire/test_tls interop/test_parity",
     "transport/replay": "scenario/test_whole_call scenario/test_retries interop/test_bodies wire/test_uploads",
+    "transport/patched": "interop/test_instrumentation interop/test_mocks",
+    "transport/detour": "interop/test_instrumentation interop/test_mocks",
+    "transport/private": "unit/test_contracts scenario/test_decoding interop/test_httpx interop/test_mocks",
+    "transport/authority": "interop/test_proxies interop/test_urls",
+    "transport/proxies": "interop/test_proxies interop/test_parity",
+    "transport/shared": "unit/test_settings wire/test_guard scenario/test_endings interop/test_parity "
+    "interop/test_proxies wire/test_pool wire/test_names",
+    "transport/transport": "unit/test_settings scenario/test_endings interop/test_parity interop/test_proxies "
+    "scenario/test_discarded wire/test_guard interop/test_httpx",
+    "transport/over_wire": "interop/test_httpx wire/test_connections interop/test_urls interop/test_bodies "
+    "wire/test_bodies",
     "transport": "scenario/test_discarded scenario/test_whole_call scenario/test_streams scenario/test_endings "
-    "interop/test_httpx interop/test_mocks interop/test_proxies interop/test_parity interop/test_urls "
-    "scenario/test_deadlines wire/test_bodies wire/test_connections",
+    "interop/test_proxies scenario/test_deadlines interop/test_httpx interop/test_mocks scenario/test_retries "
+    "wire/test_bodies",
 }
 FLIPS = {
     ast.Lt: (ast.LtE, ast.GtE), ast.LtE: (ast.Lt, ast.Gt), ast.Gt: (ast.GtE, ast.LtE), ast.GtE: (ast.Gt, ast.Lt),
