@@ -62,7 +62,7 @@ TESTS = {  # of a module, or of a folder: the first key that fits counts; the fa
     "transport/authority": "interop/test_proxies interop/test_urls",
     "transport/proxies": "interop/test_proxies interop/test_parity",
     "transport/shared": "unit/test_settings wire/test_guard scenario/test_endings interop/test_parity "
-    "interop/test_proxies wire/test_pool wire/test_names",
+    "interop/test_proxies scenario/test_isolation",
     "transport/transport": "unit/test_settings scenario/test_endings interop/test_parity interop/test_proxies "
     "scenario/test_discarded wire/test_guard interop/test_httpx",
     "transport/over_wire": "interop/test_httpx wire/test_connections interop/test_urls interop/test_bodies "
@@ -172,11 +172,12 @@ def run(files: tuple[str, ...], mutant: Mutant | None = None, timeout: float | N
 
 
 def took(files: tuple[str, ...]) -> float:
-    """s that the tests take without a mutant."""
-    began_at = time.monotonic()
-    if not run(files):
-        sys.exit(f"without a mutant, these don't pass: {' '.join(files)}")
-    return time.monotonic() - began_at
+    """s that the tests take without a mutant; a busy machine gets a second chance."""
+    for _ in range(2):
+        began_at = time.monotonic()
+        if run(files):
+            return time.monotonic() - began_at
+    sys.exit(f"without a mutant, these don't pass: {' '.join(files)}")
 
 
 def verdict(mutant: Mutant, timeout: float) -> str:
