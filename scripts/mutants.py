@@ -41,7 +41,7 @@ TESTS = {  # of a module, or of a folder: the first key that fits counts; the fa
     "wire/fields": "unit/test_fields wire/test_http2 wire/test_http2_attacks",
     "wire/versions": "wire/test_http2 wire/test_tls unit/test_pool",
     "wire/dial": "unit/test_dial unit/test_addresses wire/test_tls wire/test_names",
-    "wire/exchange": "unit/test_exchange wire/test_connections wire/test_failures wire/test_tls wire/test_names wire/test_http2",
+    "wire/exchange": "unit/test_exchange wire/test_connections wire/test_failures wire/test_tls wire/test_http2",
     "wire": "unit/test_connection unit/test_multiplexed interop/test_httpx wire/test_connections wire/test_uploads "
     "wire/test_tls wire/test_http2",
     "dns/system": "unit/test_system unit/test_caching",
