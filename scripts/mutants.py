@@ -65,8 +65,8 @@ TESTS = {  # of a module, or of a folder: the first key that fits counts; the fa
     "interop/test_proxies scenario/test_isolation",
     "transport/transport": "unit/test_settings scenario/test_endings interop/test_parity interop/test_proxies "
     "scenario/test_discarded wire/test_guard interop/test_httpx",
-    "transport/over_wire": "interop/test_httpx wire/test_connections interop/test_urls interop/test_bodies "
-    "wire/test_bodies",
+    "transport/over_wire": "interop/test_httpx wire/test_connections interop/test_bodies wire/test_bodies "
+    "wire/test_verdicts interop/test_urls",
     "transport": "scenario/test_discarded scenario/test_whole_call scenario/test_streams scenario/test_endings "
     "interop/test_proxies scenario/test_deadlines interop/test_httpx interop/test_mocks scenario/test_retries "
     "wire/test_bodies",

@@ -408,3 +408,32 @@ async def test_error_of_an_inner_transports_close_is_raised():
     c = client(Broken(lambda request: httpx.Response(200)))
     with pytest.raises(OSError, match="close"):
         await c.aclose()
+
+
+@pytest.mark.parametrize("way", ["async with", "aclose"])
+async def test_inner_transport_is_opened_and_closed_with_ours(way):
+    """One that is opened by `async with` needs it; both that and `aclose` close it once."""
+
+    class Inner(httpx.AsyncBaseTransport):
+        def __init__(self) -> None:
+            self.calls: list[str] = []
+
+        async def __aenter__(self):
+            self.calls.append("opened")
+            return self
+
+        async def __aexit__(self, *_: object) -> None:
+            self.calls.append("left")
+
+        async def aclose(self) -> None:
+            self.calls.append("closed")
+
+    inner = Inner()
+    transport = seawall.Transport(inner)
+    if way == "aclose":
+        await transport.aclose()
+        assert inner.calls == ["closed"]
+    else:
+        async with transport as entered:
+            assert entered is transport
+        assert inner.calls == ["opened", "left"]

@@ -81,6 +81,7 @@ from seawall.policy.per_host import check_patterns, policy_for
         (lambda: seawall.Client(limits=httpx.Limits(keepalive_expiry=math.nan)), ValueError, r"keepalive_expiry"),
         (lambda: seawall.Client(timeout=-1), ValueError, r"timeout: connect must be >= 0 s or None, not -1"),
         (lambda: seawall.Client(timeout=httpx.Timeout(5, read=math.nan)), ValueError, r"timeout: read must be >= 0"),
+        (lambda: seawall.Client(http1=False), ValueError, r"http1 and http2 can't both be off"),
         (lambda: seawall.Transport(inner=3), TypeError, r"inner must be an httpx\.AsyncBaseTransport"),
         (
             lambda: seawall.Transport(inner=httpx.MockTransport(lambda request: httpx.Response(200)), http2=True),
@@ -93,6 +94,23 @@ def test_bad_settings(make, error, message):
     """Each is an error of the right kind, naming what to change."""
     with pytest.raises(error, match=message):
         make()
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"max_response_size": 0},
+        {"limits": httpx.Limits(max_connections=1)},
+        {"limits": httpx.Limits(max_keepalive_connections=0)},
+        {"limits": httpx.Limits(keepalive_expiry=0)},
+        {"limits": httpx.Limits(keepalive_expiry=math.inf)},
+        {"limits": httpx.Limits(max_connections=None, max_keepalive_connections=None, keepalive_expiry=None)},
+        {"timeout": 0},
+    ],
+)
+def test_least_and_greatest_settings(arguments):
+    """What httpx takes and has a meaning is taken."""
+    seawall.Client(**arguments)
 
 
 def test_settings_are_values():
