@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import ssl
 import weakref
 from collections.abc import AsyncIterator
 from contextvars import ContextVar
@@ -270,6 +271,23 @@ async def test_tunnel_that_is_closed_takes_nothing(connection, transport, is_wai
         await task
     assert transport.written.endswith(b"lost") == is_waiting
     assert now() == 0
+
+
+async def test_connection_that_was_not_upgraded_is_no_tunnel(connection, transport):
+    """It goes on to serve others: nothing is read from it, written to it, or made of it."""
+    exchange = Exchange(connection)
+    await exchange.comes(OK + b"\r\nok")
+    await exchange.head
+    tunnel, written = Tunnel(connection), transport.written
+    for error, use in (
+        (httpcore.ReadError, tunnel.read(10)),
+        (httpcore.WriteError, tunnel.write(b"x")),
+        (httpcore.ConnectError, tunnel.start_tls(ssl.create_default_context())),
+    ):
+        with pytest.raises(error, match="didn't switch protocols"):
+            await use
+    await tunnel.aclose()
+    assert (connection.is_closed, transport.written) == (False, written)
 
 
 async def test_tunnel_that_is_slow_has_its_timeouts(connection):

@@ -54,6 +54,7 @@ class Race:
 
     async def connect(self, sock: socket.socket, target: tuple[str, int]) -> None:
         self.sockets.append(sock)
+        assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)  # else a small write may wait for an ACK
         match self.script[target[0]]:
             case Exception() as error:
                 raise error

@@ -35,13 +35,16 @@ def anyio_backend():
 
 
 class Names:
-    """Resolves after *delay* s."""
+    """Resolves after *delay* s; *still* is what it says of an address later on, and *asked* how often it did."""
 
     delay = 0.0
+    addresses = (ADDRESS,)
+    still: bool | None = True
+    asked = 0
 
     async def resolve(self, origin: Origin) -> Answer:
         await asyncio.sleep(self.delay)
-        return Answer((ADDRESS,), None, "dns")
+        return Answer(self.addresses, None, "dns")
 
     def late(self, origin: Origin) -> None:
         return None
@@ -50,7 +53,8 @@ class Names:
         return 60.0
 
     async def is_still(self, origin: Origin, address: Address) -> bool | None:
-        return True
+        self.asked += 1
+        return self.still
 
 
 class Dials:
@@ -66,6 +70,7 @@ class Dials:
         self.late = 0
 
     async def dial(self, origin: Origin, answer: Answer, progress: Progress, **_) -> Connection:
+        self.addresses.order(origin, answer, progress.avoid)
         progress.reached(Phase.CONNECTING)
         await asyncio.sleep(self.connecting)
         progress.address = answer.addresses[0]
@@ -96,11 +101,11 @@ class Sent:
         message = Message(origin, b"GET", b"/", [(b"Host", b"host", b"a")], b"", None, {"timeout": timeouts})  # type: ignore[arg-type]
         return await self.wire.send(message, self.progress)
 
-    async def answered(self, **timeouts: float | None) -> Answered:
+    async def answered(self, status: int = 200, **timeouts: float | None) -> Answered:
         """By the connection that was made last."""
         task = asyncio.create_task(self.send(**timeouts))
         await turns()
-        self.dials.made[-1].data_received(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok")
+        self.dials.made[-1].data_received(b"HTTP/1.1 %d X\r\ncontent-length: 2\r\n\r\nok" % status)
         return await task
 
 
@@ -178,3 +183,40 @@ async def test_connection_is_used_again():
     await asyncio.sleep(2.0)
     await sent.answered()
     assert (len(sent.dials.made), sent.dials.made[0].is_closed) == (2, True)
+
+
+@pytest.mark.parametrize(("still", "asked", "made"), [(True, 3, 1), (None, 9, 1), (False, 3, 4)])
+async def test_address_of_a_connection_is_looked_up_again(still, asked, made):
+    """Each 60 s, as the name says: it is used on if it is in the record still; where nobody knows, each call asks."""
+    sent = Sent()
+    for _ in range(3):
+        (await sent.answered()).close()
+        await asyncio.sleep(10.0)
+    assert sent.names.asked == 0
+    sent.names.still = still
+    for _ in range(10):
+        await asyncio.sleep(20.0)
+        (await sent.answered()).close()
+    assert (sent.names.asked, len(sent.dials.made)) == (asked, made)
+
+
+@pytest.mark.parametrize(
+    ("ending", "is_bad"), [("reset", True), ("silence", True), (500, True), (501, False), (404, False), (200, False)]
+)
+async def test_address_that_fails_is_left_out(ending, is_bad):
+    """After five failures in a row, where the name has others; what the server means to say is none."""
+    sent = Sent()
+    sent.names.addresses = (ADDRESS, Address("192.0.2.2"))
+    for _ in range(5):
+        if isinstance(ending, int):
+            (await sent.answered(ending)).close()
+            continue
+        task = asyncio.create_task(sent.send(read=1.0))
+        await turns()
+        if ending == "reset":
+            sent.dials.made[-1].connection_lost(ConnectionResetError("reset"))
+        with pytest.raises(SeawallError):
+            await task
+    usable = sent.dials.addresses._ejections.usable(A, sent.names.addresses)
+    assert (ADDRESS not in usable) == is_bad
+    assert sent.pool.idle(A) == (0 if is_bad else 1)

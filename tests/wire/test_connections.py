@@ -188,6 +188,22 @@ async def test_bad_body_of_ours_is_not_held_against_the_address(serve):
         assert client._shared.wire._dialler.addresses._bad == {}
 
 
+@pytest.mark.parametrize("place", [0, 1, 2])
+async def test_host_is_sent_first(serve, place):
+    """Wherever the caller has it (RFC 9110 section 7.2); the others stay in their order."""
+
+    async def handler(request: Request) -> None:
+        await request.reply()
+
+    server = await serve(handler)
+    headers = [("a", "1"), ("b", "2")]
+    headers.insert(place, ("Host", "my.test"))
+    async with seawall.Client() as client:
+        request = httpx.Request("GET", server.url, headers=headers)
+        await client.send(request)
+    assert [name.lower() for name, _ in server.requests[0].fields][:3] == ["host", "a", "b"]
+
+
 async def test_small_writes_go_out_at_once(client, serve):
     """TCP_NODELAY: a request in parts is not held back until the last one was acknowledged, some 40 ms each."""
 
