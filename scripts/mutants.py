@@ -51,7 +51,7 @@ TESTS = {  # of a module, or of a folder: the first key that fits counts; the fa
     "dns/srv": "wire/test_discovery unit/test_order",
     "dns/guard": "unit/test_guard wire/test_guard",
     "dns": "unit/test_caching unit/test_settings scenario/test_silent_names scenario/test_denials "
-    "wire/test_foreign_dns wire/test_discovery wire/test_names",
+    "wire/test_discovery wire/test_names",
     "transport/decoder": "unit/test_decoding scenario/test_decoding wire/test_bodies",
     "transport/coding": "unit/test_decoding scenario/test_decoding wire/test_bodies",
     "transport/tls": "wire/test_tls interop/test_parity",
@@ -65,6 +65,9 @@ TESTS = {  # of a module, or of a folder: the first key that fits counts; the fa
     "interop/test_proxies scenario/test_isolation",
     "transport/transport": "unit/test_settings scenario/test_endings interop/test_parity interop/test_proxies "
     "scenario/test_discarded wire/test_guard interop/test_httpx",
+    "transport/exchange": "scenario/test_discarded scenario/test_decoding scenario/test_streams scenario/test_endings "
+    "scenario/test_whole_call unit/test_settings scenario/test_deadlines interop/test_httpx interop/test_mocks "
+    "scenario/test_retries wire/test_bodies",
     "transport/over_wire": "interop/test_httpx wire/test_connections interop/test_bodies wire/test_bodies "
     "wire/test_verdicts interop/test_urls",
     "transport": "scenario/test_discarded scenario/test_whole_call scenario/test_streams scenario/test_endings "
@@ -207,6 +210,7 @@ def main() -> None:
             verdicts[found] += 1
             if found != "killed":
                 print(f"{found}: {mutant}", flush=True)
+            print(f"{verdicts.total()} of {len(chosen)}", end="\r", file=sys.stderr, flush=True)
     share = 1 - verdicts["lived"] / max(1, len(chosen))
     print(f"{given.where}, seed {given.seed}: {dict(verdicts)} of {len(every)}; {share:.0%} noticed")
 
