@@ -201,22 +201,37 @@ async def test_address_of_a_connection_is_looked_up_again(still, asked, made):
 
 
 @pytest.mark.parametrize(
-    ("ending", "is_bad"), [("reset", True), ("silence", True), (500, True), (501, False), (404, False), (200, False)]
+    ("status", "is_left_out"), [(200, False), (404, False), (501, False), (500, True), (503, True)]
 )
-async def test_address_that_fails_is_left_out(ending, is_bad):
-    """After five failures in a row, where the name has others; what the server means to say is none."""
+async def test_address_that_is_blamed_is_left_out(status, is_left_out):
+    """After five failures with no good answer between, where the name has others; its connections end with it."""
     sent = Sent()
     sent.names.addresses = (ADDRESS, Address("192.0.2.2"))
-    for _ in range(5):
-        if isinstance(ending, int):
-            (await sent.answered(ending)).close()
-            continue
-        task = asyncio.create_task(sent.send(read=1.0))
-        await turns()
-        if ending == "reset":
-            sent.dials.made[-1].connection_lost(ConnectionResetError("reset"))
-        with pytest.raises(SeawallError):
-            await task
+    for _ in range(4):
+        (await sent.answered()).abandon()
+        sent.wire.blame(A, {}, sent.progress)
+    (await sent.answered(status)).close()
+    for _ in range(4):
+        sent.wire.blame(A, {}, sent.progress)
     usable = sent.dials.addresses._ejections.usable(A, sent.names.addresses)
-    assert (ADDRESS not in usable) == is_bad
-    assert sent.pool.idle(A) == (0 if is_bad else 1)
+    assert (ADDRESS not in usable) == is_left_out
+    assert sent.pool.idle(A) == (0 if is_left_out else 1)
+
+
+@pytest.mark.parametrize(
+    ("phase", "is_reused", "is_last"),
+    [
+        (Phase.CONNECTING, False, False),
+        (Phase.SENT, False, True),
+        (Phase.SENT, True, False),
+        (Phase.BODY, False, False),
+    ],
+)
+async def test_address_that_is_blamed_is_tried_last(phase, is_reused, is_last):
+    """One that took a new connection and gave no answer; a dial that fails marks its address by itself."""
+    sent = Sent()
+    sent.names.addresses = (ADDRESS, Address("192.0.2.2"))
+    (await sent.answered()).abandon()
+    sent.progress.phase, sent.progress.is_reused = phase, is_reused
+    sent.wire.blame(A, {}, sent.progress)
+    assert sent.dials.addresses.is_bad(A, ADDRESS) == is_last
