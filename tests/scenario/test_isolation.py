@@ -42,6 +42,19 @@ async def test_parts_of_an_origin():
     assert (state.in_flight, state.waiting) == (0, 0)
 
 
+@pytest.mark.parametrize("bulkhead", [None, seawall.Bulkhead(max_concurrent=1)])
+async def test_pool_timeout_of_another_transport_is_one_for_all_queues(bulkhead):
+    """To the instant: what a call waits at the cap and what it waits in its bulkhead."""
+    limits, timeout = httpx.Limits(max_connections=1), httpx.Timeout(60.0, pool=0.2)
+    async with client(ScriptedWire(30.0), limits=limits, bulkhead=bulkhead, retry=None, timeout=timeout) as c:
+        first = asyncio.create_task(c.get(URL))
+        await asyncio.sleep(0)
+        with pytest.raises(httpx.PoolTimeout):
+            await c.get(URL)
+        assert asyncio.get_running_loop().time() == 0.2
+        assert (await first).status_code == 200
+
+
 async def test_parts_are_bounded():
     """A part per request: those that are idle make room."""
     bulkhead = seawall.Bulkhead(partition=lambda request: request.url.path)

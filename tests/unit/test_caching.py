@@ -84,6 +84,20 @@ async def test_lookup_that_ends_later_is_what_counts(later):
     await resolver.aclose()
 
 
+async def test_name_that_cannot_be_is_not_asked_for():
+    """The call ends at once, and no resolver sees it."""
+
+    class Unasked(FakeResolver):
+        async def resolve(self, host, port, *, family=0):
+            pytest.fail("it was asked")
+
+    resolver = caching(Unasked({}))
+    with pytest.raises(NameNotFound, match="control characters"):
+        await resolver.resolve(Origin("http", "a\x7f.test", 80))
+    assert now() == 0
+    await resolver.aclose()
+
+
 async def test_what_is_known_is_known_for_its_ttl():
     """Not a moment longer, however often it is asked for; the lookup ahead of time brings what is new."""
     upstream = FakeResolver({"a.test": ["192.0.2.1", (0.05, "192.0.2.2")]}, ttl=10.0)
