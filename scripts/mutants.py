@@ -48,10 +48,10 @@ TESTS = {  # of a module, or of a folder: the first key that fits counts; the fa
     "dns/cares": "wire/test_cares wire/test_names",
     "dns/static": "unit/test_resolver wire/test_discovery interop/test_urls",
     "dns/order": "unit/test_order wire/test_discovery",
-    "dns/srv": "wire/test_discovery unit/test_order",
+    "dns/srv": "unit/test_resolver unit/test_order wire/test_discovery",
     "dns/guard": "unit/test_guard wire/test_guard",
-    "dns": "unit/test_cache unit/test_resolver unit/test_caching unit/test_settings scenario/test_silent_names scenario/test_denials "
-    "wire/test_discovery wire/test_names",
+    "dns": "unit/test_cache unit/test_resolver unit/test_caching unit/test_settings scenario/test_silent_names "
+    "scenario/test_denials wire/test_discovery wire/test_names",
     "transport/decoder": "unit/test_decoding scenario/test_decoding wire/test_bodies",
     "transport/coding": "unit/test_decoding scenario/test_decoding wire/test_bodies",
     "transport/tls": "wire/test_tls interop/test_parity",
