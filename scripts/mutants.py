@@ -67,7 +67,7 @@ TESTS = {  # of a module, or of a folder: the first key that fits counts; the fa
     "scenario/test_discarded wire/test_guard interop/test_httpx",
     "transport/exchange": "scenario/test_discarded scenario/test_decoding scenario/test_streams scenario/test_endings "
     "scenario/test_whole_call unit/test_settings scenario/test_deadlines interop/test_httpx interop/test_mocks "
-    "scenario/test_retries wire/test_bodies",
+    "scenario/test_retries wire/test_bodies wire/test_bombs",
     "transport/over_wire": "interop/test_httpx wire/test_connections interop/test_bodies wire/test_bodies "
     "wire/test_verdicts interop/test_urls",
     "transport": "scenario/test_discarded scenario/test_whole_call scenario/test_streams scenario/test_endings "

@@ -10,11 +10,13 @@ from contextvars import ContextVar
 import pytest
 
 from seawall.dns.caching import RECHECK, CachingResolver
+from seawall.dns.chain import Chained
 from seawall.dns.resolver import Answer, Rank
 from seawall.errors import NameNotFound, NoAddress, ResolveError, ResolverFailure, ResolveTimeout
 from seawall.origin import Address, Origin
 from seawall.policy.deadline import deadline, inherited
 from seawall.settings import DNS
+from seawall.stats import NameStats
 from seawall.testing import FakeResolver
 from seawall.testing.clock import VIRTUAL
 
@@ -95,6 +97,33 @@ async def test_name_that_cannot_be_is_not_asked_for():
     with pytest.raises(NameNotFound, match="control characters"):
         await resolver.resolve(Origin("http", "a\x7f.test", 80))
     assert now() == 0
+    await resolver.aclose()
+
+
+async def test_resolvers_one_after_another():
+    """Each has what it knows for as long as it knows it; together they count what each was asked."""
+    names = Chained([caching(FakeResolver({"b.test": "192.0.2.2"})), caching(FakeResolver({"a.test": "192.0.2.1"}))])
+    assert (names.good_for(A), names.stats()) == (0.0, {})
+    for _ in range(3):
+        assert (await names.resolve(A)).addresses == (Address("192.0.2.1"),)
+    assert names.good_for(A) > 0
+    first, second = (each.stats()["a.test"] for each in names._names)
+    assert names.stats() == {"a.test": NameStats(*(sum(pair) for pair in zip(first, second, strict=True)))}
+    await names.aclose()
+
+
+async def test_resolver_of_the_users_is_asked_for_all_families_at_once():
+    """By 0, as socket has it."""
+    seen = []
+
+    class Asked(FakeResolver):
+        async def resolve(self, host, port, *, family=0):
+            seen.append((host, port, family))
+            return await super().resolve(host, port, family=family)
+
+    resolver = caching(Asked({"a.test": "192.0.2.1"}))
+    await resolver.resolve(A)
+    assert seen == [("a.test", 80, 0)]
     await resolver.aclose()
 
 

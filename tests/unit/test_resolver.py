@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from seawall import Address, ChainResolver, StaticResolver
+from seawall import Address, ChainResolver, SRVResolver, StaticResolver
+from seawall.dns.cares import CaresResolver, Service
 from seawall.dns.resolver import check_name, literal
-from seawall.errors import NameNotFound, ResolverFailure
+from seawall.errors import NameNotFound, NoAddress, ResolverFailure
 from seawall.testing import FakeResolver
 from seawall.testing.clock import VIRTUAL
 
@@ -122,3 +123,28 @@ async def test_chain_alone_has_no_other_resolver():
         await ChainResolver("auto").resolve("a.test", 80)
     with pytest.raises(ValueError, match="at least one"):
         ChainResolver()
+
+
+async def test_map_may_lead_to_another_resolver():
+    """Which is asked as the map was, and closed with it."""
+    other = FakeResolver({"a.test": "192.0.2.1"})
+    names = StaticResolver({"*.test": other, "b.test": "192.0.2.2"})
+    assert (await names.resolve("a.test", 80)).addresses == (Address("192.0.2.1"),)
+    assert (await names.resolve("b.test", 80)).addresses == (Address("192.0.2.2"),)
+    await names.aclose()
+    assert other.is_closed
+
+
+@pytest.mark.parametrize("records", [[], [Service(0, 0, 0, "a.test", 60.0)], [Service(0, 0, 80, "", 60.0)]])
+async def test_service_that_is_not_to_be_had(monkeypatch, records):
+    """No record, or one with the target "." (RFC 2782): there is no address, and no host is asked for."""
+
+    async def services(self: CaresResolver, service: str) -> list[Service]:
+        assert service == "_http._tcp.a.test"
+        return records
+
+    monkeypatch.setattr(CaresResolver, "services", services)
+    names = SRVResolver(nameservers=["127.0.0.1:1"])
+    with pytest.raises(NoAddress, match="decidedly not available"):
+        await names.resolve("a.test.", 80)
+    await names.aclose()
