@@ -45,7 +45,7 @@ TESTS = {  # of a module, or of a folder: the first key that fits counts; the fa
     "wire": "unit/test_connection unit/test_multiplexed interop/test_httpx wire/test_connections wire/test_uploads "
     "wire/test_tls wire/test_http2",
     "dns/system": "unit/test_system unit/test_caching",
-    "dns/cares": "wire/test_cares wire/test_names",
+    "dns/cares": "wire/test_cares wire/test_pool wire/test_names",
     "dns/static": "unit/test_resolver wire/test_discovery interop/test_urls",
     "dns/order": "unit/test_order wire/test_discovery",
     "dns/srv": "unit/test_resolver unit/test_order wire/test_discovery",
