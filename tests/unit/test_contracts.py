@@ -6,13 +6,11 @@ import inspect
 import io
 import weakref
 
-import aiodns
 import h2.config
 import h2.connection
 import hpack
 import httpcore
 import httpx
-import pycares
 import pytest
 
 import seawall
@@ -173,14 +171,6 @@ def test_private_names_of_h2():
     client._frame_dispatch_table.clear()
     del client, connection
     assert is_freed() is None
-
-
-async def test_private_names_of_aiodns():
-    """The channel that can search."""
-    resolver = aiodns.DNSResolver(["127.0.0.1"])
-    assert isinstance(resolver._channel, pycares.Channel)
-    assert {"name", "query_type", "callback"} <= set(inspect.signature(resolver._channel.search).parameters)
-    await resolver.close()
 
 
 def test_nobody_has_patched_anything():

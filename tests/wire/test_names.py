@@ -9,7 +9,6 @@ import httpx
 import pytest
 
 import seawall
-from seawall.dns import cares
 from seawall.testing import Request
 from seawall.testing.dns import DNSServer, Name
 from seawall.wire import dial
@@ -710,27 +709,3 @@ async def test_retry_dials_the_other_address(stack, dns, serve):
     client = await stack.enter_async_context(seawall.Client(dns=settings(dns)))
     response = await client.get(f"http://two.test:{good.port}")
     assert [attempt.address.ip for attempt in response.extensions["seawall"]] == ["127.0.0.3", "127.0.0.2"]
-
-
-async def test_new_resolv_conf_is_noticed(monkeypatch, tmp_path):
-    """Whatever changed: the file, or what a symlink to it leads to; and looked at every 5 s only."""
-    now = 1000.0
-    target, link = tmp_path / "target", tmp_path / "resolv.conf"
-    target.write_text("nameserver 127.0.0.1")
-    link.symlink_to(target)
-    monkeypatch.setattr(cares, "RESOLV_CONF", str(link))
-    monkeypatch.setattr(cares.time, "monotonic", lambda: now)
-    resolver = cares.CaresResolver()
-    changed = [resolver._has_changed()]
-    for after, text in ((6, None), (1, "nameserver 127.0.0.53"), (6, None), (6, None), (6, "nameserver 127.0.0.2")):
-        now += after
-        if text is not None:
-            target.write_text(text + "\n# changed")
-        changed.append(resolver._has_changed())
-    now += 6
-    target.unlink()
-    changed.append(resolver._has_changed())
-    assert changed == [False, False, False, True, False, True, True]
-    own = cares.CaresResolver(["127.0.0.1:5353"])
-    assert not own._has_changed()
-    await resolver.aclose()

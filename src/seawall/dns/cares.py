@@ -1,67 +1,72 @@
 """
-aiodns and pycares: the only file that imports them.
+One question to given name servers, through c-ares: the only file that imports pycares.
 
 What is peculiar about c-ares, and what is done about it:
 
-- Its timeout is a hint: after three answers it becomes 5 x the mean round trip. The caller sets the time limit; here
-  five tries keep asking until it strikes, and a channel that timed out is not used again.
-- It has a cache of its own (on since 1.31) that can't be switched off and rounds TTLs up. So no channel is asked for
-  the same name and family twice: a repeated question goes to a new channel. Making one costs 0.1 ms.
+- Its timeout is a hint: once a server has sent three replies, it is 5 x their mean round trip, or 250 ms if that is
+  more (ares_metrics.c), and an answer that comes later is lost. So a try is one query to one server on a channel that
+  has seen no reply yet, and `Tries` says when the next try goes out while c-ares still listens for the earlier ones.
+- It has a cache of its own (on since 1.31) that can't be switched off and rounds TTLs up. A new list of servers empties
+  it, and the record of round trips with it. That costs 9 µs, where a new channel costs 60 µs. So a channel is emptied
+  after each use.
+- It either starts a thread for each channel (80 µs more, and four descriptors), or tells us which sockets it has. So
+  the event loop watches these: an idle channel has no thread and no descriptor, and each question can have its own.
+- All pending queries of a channel leave from one port, so a query that a server holds back would pin later ones to a
+  port that an attacker can find out (RFC 5452 section 9.2), and garbage that arrives there ends them all. So questions
+  share a channel only while `MAX_CHANNELS` of their server are in use.
+- It can't cancel a single query, only all those of a channel. So a query that nobody waits for stays until the last
+  question on its channel has ended.
 - EDNS brings DNS cookies, and those false timeouts: ``flags=0``.
-- It hears of a new resolv.conf, but not of a new target of a symlink (systemd-resolved), nor of a file that is mounted
-  over it (containers). So what is there is looked at every 5 s, as Go does, and a new channel reads it anew.
-- A query can't be cancelled: cancelling one who waits for it leaves it running, unheard.
-- All queries that a channel has pending go out from one port, so one that a server holds back would pin those after it
-  to a port that can be found out (RFC 5452 section 9.2). So a query goes to a channel that owes no answer, as long as
-  there are no more than `MAX_CHANNELS`, because each is a thread and four descriptors.
-- Its getaddrinfo takes whatever addresses are in an answer, and doesn't say whose they are. So records are asked for,
-  and those of another owner are left out (RFC 5452 section 6). Names of /etc/hosts and localhost still go through it.
+- It takes whatever records are in an answer. Those of another owner are left out (RFC 5452 section 6).
 """
 
 from __future__ import annotations
 
 import asyncio
+import functools
 import os
 import socket
-import time
-from collections.abc import Awaitable, Callable, Sequence
-from typing import NamedTuple, TypeVar
+import weakref
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple, TypeAlias
 
-import aiodns
 import pycares
 
 from ..errors import NameNotFound, NoAddress, ResolveError, ResolverFailure, ResolveTimeout
 from ..origin import Address
-from .resolver import Answer, failed, shortage
+from .resolver import Answer, ServerFailure, failed, shortage
+from .tries import QUESTION_TIMEOUT, TRIES_AT, Tries
 
 __all__ = ["CaresResolver", "Service"]
 
-R = TypeVar("R")
+MAX_CHANNELS = 32  # for each server: sockets of questions in flight, before they share
+MAX_ASKED = 1024  # questions that a channel is given before it is emptied, because c-ares keeps their answers
 
-AI_NOSORT = 1 << 7  # RFC 6724 sorting costs 11 µs an address, and dialling does its own
-RESOLV_CONF = "/etc/resolv.conf"
-HOSTS = "/etc/hosts" if os.name == "posix" else os.path.expandvars(r"%SystemRoot%\System32\drivers\etc\hosts")
-LOOK_EVERY = 5.0  # s; Go's
-TRY_TIMEOUT = 0.5  # s, then doubling: a lost datagram is to cost no more than a slow server
-TRIES = 5
-
-MAX_ASKED = 1024  # names that one channel is asked, and keeps
-MAX_CHANNELS = 8
-KEPT = 2  # channels that owe nothing: one for each family
-ETIMEOUT = 12
-
+NO_SOCKET = pycares.ARES_SOCKET_BAD
 A, AAAA, SRV = pycares.QUERY_TYPE_A, pycares.QUERY_TYPE_AAAA, pycares.QUERY_TYPE_SRV
-KINDS = {socket.AF_INET: (A,), socket.AF_INET6: (AAAA,), 0: (AAAA, A)}
+KINDS = {int(socket.AF_INET): A, int(socket.AF_INET6): AAAA}
 ADDRESSES = (pycares.ARecordData, pycares.AAAARecordData)
-FAMILIES = {A: socket.AF_INET, AAAA: socket.AF_INET6}
 
 # https://c-ares.org/docs/ares_strerror.html
-ERRORS: dict[int, type[ResolveError]] = {
-    1: NoAddress,  # ENODATA
-    4: NameNotFound,  # ENOTFOUND
-    8: NameNotFound,  # EBADNAME
-    ETIMEOUT: ResolveTimeout,
+ENODATA, EFORMERR, ESERVFAIL, ENOTFOUND, ENOTIMP, EREFUSED = 1, 2, 3, 4, 5, 6
+EBADNAME, EBADRESP, ECONNREFUSED, ETIMEOUT = 8, 10, 11, 12
+FINAL: dict[int, tuple[type[ResolveError], str]] = {
+    ENODATA: (NoAddress, "the name exists, without such a record"),
+    ENOTFOUND: (NameNotFound, "there is no such name"),
+    EBADNAME: (NameNotFound, "it can't be the name of a host"),
 }
+FAILURES = {
+    EFORMERR: "FORMERR: it doesn't understand the query",
+    ESERVFAIL: "SERVFAIL",
+    ENOTIMP: "NOTIMP: it can't do what is asked",
+    EREFUSED: "REFUSED",
+    EBADRESP: "its answer is garbage",
+    ECONNREFUSED: "it refuses connections, or can't be reached",
+}
+
+DUE_AT = (*TRIES_AT[1:], QUESTION_TIMEOUT)  # s after the first try: further tries, and the end
+
+Records: TypeAlias = Sequence[pycares.DNSRecord]
 
 
 class Service(NamedTuple):
@@ -74,99 +79,46 @@ class Service(NamedTuple):
     ttl: float
 
 
-class _Searching(aiodns.DNSResolver):
-    """aiodns', which has no search of its own."""
-
-    def search(self, name: str, kind: int) -> asyncio.Future[pycares.DNSResult]:
-        """As `query_dns`, but through the search list of resolv.conf."""
-        future: asyncio.Future[pycares.DNSResult] = self.loop.create_future()
-
-        def done(result: pycares.DNSResult, code: int | None) -> None:
-            if future.done():
-                return
-            if code is None:
-                future.set_result(result)
-            else:
-                future.set_exception(aiodns.error.DNSError(code, pycares.errno.strerror(code)))
-
-        def called(result: pycares.DNSResult, code: int | None) -> None:
-            if not self.loop.is_closed():
-                self.loop.call_soon_threadsafe(done, result, code)
-
-        try:
-            self._channel.search(name, kind, callback=called)
-        except pycares.AresError as error:
-            future.set_exception(aiodns.error.DNSError(*error.args))
-        return future
-
-
-class _Channel:
-    """An aiodns resolver, what it was asked, and how many answers it owes."""
-
-    __slots__ = ("asked", "is_retired", "pending", "pid", "resolver")
-
-    def __init__(self, nameservers: Sequence[str] | None) -> None:
-        self.resolver = _Searching(nameservers, timeout=TRY_TIMEOUT, tries=TRIES, flags=0)
-        self.asked: set[tuple[str, int]] = set()
-        self.pending = 0
-        self.is_retired = False
-        self.pid = os.getpid()  # c-ares' thread does not survive a fork
-
-
 class CaresResolver:
-    """`Resolver` that asks DNS servers (and /etc/hosts) through c-ares, without a thread per lookup."""
+    """Asks DNS servers through c-ares, without a thread."""
 
     def __init__(self, nameservers: Sequence[str] | None = None) -> None:
         self._nameservers = nameservers
-        self._channels: dict[_Channel, None] = {}
-        self._looked_at = float("-inf")
-        self._system: object = None  # what resolv.conf was when it was looked at
-        self._hosts: object = None  # the same of /etc/hosts
-        self._local: frozenset[str] = frozenset()  # the names in it
+        self._channels = _Channels()
+        self._questions: set[_Question] = set()
+        self._turn = 0
 
-    async def resolve(self, host: str, port: int, *, family: int = 0) -> Answer:
+    async def ask(
+        self, name: str, kind: int, *, servers: Sequence[str], use_tcp: bool = False, rotate: bool = False
+    ) -> Answer:
         """
-        As `Resolver.resolve`; the TTL is the minimum over the CNAME chain.
+        The addresses of a name; the TTL is the minimum over the CNAME chain.
 
-        **Cancellation:** the query ends unheard; those of others go on.
+        Args:
+            name: Fully qualified.
+            kind: socket.AF_INET or AF_INET6.
+            servers: "ip", "ip:port" or "[ip6]:port", in the order in which they are asked.
+            use_tcp: Ask over TCP only.
+            rotate: Each question begins one server further on.
+        Raises:
+            NoAddress, NameNotFound: A server says so.
+            ServerFailure, ResolverFailure: Every server failed, the last of them with SERVFAIL, or otherwise.
+            ResolveTimeout: No answer within `QUESTION_TIMEOUT`.
+
+        **Cancellation:** the question ends, and its sockets are closed.
         """
-        kinds = KINDS[family]
-        if len(kinds) == 1:
-            return await self._addresses(host, kinds[0])
-        results = await asyncio.gather(*(self._addresses(host, kind) for kind in kinds), return_exceptions=True)
-        answers = [result for result in results if isinstance(result, Answer)]
-        if not answers:
-            raise next(result for result in results if isinstance(result, BaseException))
-        addresses = dict.fromkeys(address for answer in answers for address in answer.addresses)
-        return Answer(tuple(addresses), min(answer.ttl or 0.0 for answer in answers), "dns")
-
-    async def _addresses(self, host: str, kind: int) -> Answer:
-        if self._is_local(host):
-            wanted = FAMILIES[kind]
-            found = await self._ask(
-                host, kind, lambda of: of.getaddrinfo(host, family=wanted, type=socket.SOCK_STREAM, flags=AI_NOSORT)
-            )
-            texts = [_text(node.addr[0]) for node in found.nodes]
-            ttls = [node.ttl for node in found.nodes] + [cname.ttl for cname in found.cnames]
-        else:
-            result = await self._ask(host, kind, lambda of: of.search(host, kind))
-            records = _own(host, result.answer)
-            texts = [data.addr for data in (each.data for each in records) if isinstance(data, ADDRESSES)]
-            ttls = [record.ttl for record in records]
+        records = await self._records(name, KINDS[kind], servers, use_tcp, rotate)
+        texts = [data.addr for data in (each.data for each in records) if isinstance(data, ADDRESSES)]
         addresses = dict.fromkeys(map(Address, texts))
         if not addresses:
-            raise NoAddress(f"{host}: DNS: the answer has no address")
-        return Answer(tuple(addresses), float(min(ttls)), "dns")
+            raise NoAddress(f"{name}: DNS: the answer has no address")
+        return Answer(tuple(addresses), float(min(record.ttl for record in records)), "dns")
 
-    async def services(self, name: str) -> list[Service]:
-        """
-        The SRV records of a name.
-
-        Raises:
-            NameNotFound, NoAddress, ResolverFailure, ResolveTimeout: There are none.
-        """
-        result = await self._ask(name, SRV, lambda of: of.query_dns(name, "SRV"))
-        records = _own(name, result.answer)
+    async def services(
+        self, name: str, *, servers: Sequence[str], use_tcp: bool = False, rotate: bool = False
+    ) -> list[Service]:
+        """The SRV records of a name; arguments and errors are those of `ask`."""
+        records = await self._records(name, SRV, servers, use_tcp, rotate)
         found = [(each.data, each.ttl) for each in records if isinstance(each.data, pycares.SRVRecordData)]
         if not found:
             raise NoAddress(f"{name}: DNS: the answer has no SRV record")
@@ -175,120 +127,328 @@ class CaresResolver:
         ]
 
     async def aclose(self) -> None:
-        while self._channels:
-            channel, _ = self._channels.popitem()
-            await channel.resolver.close()
+        """Questions in flight end with `ResolverFailure`."""
+        for question in self._questions:
+            question.finish(ResolverFailure(f"{question.name}: DNS: the resolver was closed"))
+            question.end()
+        self._channels.close()
 
-    async def _ask(self, host: str, kind: int, query: Callable[[_Searching], Awaitable[R]]) -> R:
-        """
-        The result of a *query* of a channel's resolver; its failure becomes a `ResolveError`.
-
-        Not a context manager: since Python 3.13 contextlib's frame would hold the error, and the error that frame.
-        """
-        loop, is_again = asyncio.get_running_loop(), False
-        while True:
-            channel = await self._channel_for(host, kind)
-            channel.pending += 1
-            asked_at = loop.time()
+    async def _records(self, name: str, kind: int, servers: Sequence[str], use_tcp: bool, rotate: bool) -> Records:
+        if rotate and servers:
+            first = self._turn % len(servers)
+            servers = (*servers[first:], *servers[:first])
+            self._turn += 1
+        question = _Question(name, kind, servers, use_tcp, self._channels)
+        self._questions.add(question)
+        try:
+            question.begin()
+            outcome = await question.outcome
+        finally:
+            self._questions.discard(question)
+            question.end()
+        if isinstance(outcome, ResolveError):
             try:
-                return await query(channel.resolver)
-            except aiodns.error.DNSError as error:
-                code, text = error.args
-                channel.is_retired |= code == ETIMEOUT
-                # Too soon for a timeout: c-ares got no socket to ask by, and another lookup has made one free since.
-                is_unasked = code == ETIMEOUT and loop.time() - asked_at < TRY_TIMEOUT / 2
-                if is_again or not is_unasked or shortage() is not None:
-                    raise failed(ERRORS.get(code, ResolverFailure), f"{host}: DNS: {text}") from error
-                is_again = True
-            except asyncio.CancelledError:
-                channel.is_retired = True  # it may be what was too slow
-                raise
+                raise outcome
             finally:
-                channel.pending -= 1
-                free = sum(not each.pending for each in self._channels)
-                if not channel.pending and (channel.is_retired or free > KEPT):
-                    await self._close(channel)
+                del question, outcome  # or the error would hold this frame, and the frame the error
+        return outcome
 
-    async def _channel_for(self, host: str, kind: int) -> _Channel:
-        """One that owes no answer; a new one; or, where there are too many, the one that owes the fewest."""
-        if self._has_changed():
-            for channel in self._channels:
-                channel.is_retired = True
-        for channel in list(self._channels):
-            if channel.pid != os.getpid():
-                del self._channels[channel]
-            elif (host, kind) in channel.asked or len(channel.asked) >= MAX_ASKED:
-                if not channel.pending:
-                    await self._close(channel)
-            elif channel.is_retired and not channel.pending:
-                await self._close(channel)
-        usable = [each for each in self._channels if not each.is_retired and (host, kind) not in each.asked]
-        best = min(usable, key=lambda each: each.pending, default=None)
-        if best is None or (best.pending and len(self._channels) < MAX_CHANNELS):
-            best = _Channel(self._nameservers)
-            self._channels[best] = None
-        best.asked.add((host, kind))
-        return best
+    # until dns/lookup.py asks
 
-    def _has_changed(self) -> bool:
-        """Whether the system's settings are others than when they were last looked at."""
-        now = time.monotonic()
-        if self._nameservers is not None or now - self._looked_at < LOOK_EVERY:
+    async def resolve(self, host: str, port: int, *, family: int = 0) -> Answer:
+        name, servers = host.removesuffix("."), self.servers()
+        if name.lower() == "localhost":
+            local = {socket.AF_INET: ("127.0.0.1",), socket.AF_INET6: ("::1",)}.get(family, ("::1", "127.0.0.1"))
+            return Answer(tuple(map(Address, local)), 0.0, "dns")
+        if family:
+            return await self.ask(name, family, servers=servers)
+        kinds = (socket.AF_INET6, socket.AF_INET)
+        results = await asyncio.gather(
+            *(self.ask(name, kind, servers=servers) for kind in kinds), return_exceptions=True
+        )
+        answers = [result for result in results if isinstance(result, Answer)]
+        if not answers:
+            raise next(result for result in results if isinstance(result, BaseException))
+        addresses = dict.fromkeys(address for answer in answers for address in answer.addresses)
+        return Answer(tuple(addresses), min(answer.ttl or 0.0 for answer in answers), "dns")
+
+    def servers(self) -> Sequence[str]:
+        return self._nameservers or pycares.Channel(sock_state_cb=lambda *_: None).servers
+
+
+class _Try:
+    """One query of one server: its channel owes an answer."""
+
+    __slots__ = ("channel", "server", "was_sent")
+
+    def __init__(self, server: str, channel: _Channel) -> None:
+        self.server = server
+        self.channel = channel
+        self.was_sent = True
+
+    @property
+    def is_stream(self) -> bool:
+        """Whether it is sure to wait for an answer over TCP, which repeats what is lost."""
+        return self.channel.has_stream and not self.channel.is_shared
+
+
+class _Question:
+    """A name and a type, sent to one server after another until the first valid answer."""
+
+    def __init__(self, name: str, kind: int, servers: Sequence[str], use_tcp: bool, channels: _Channels) -> None:
+        self.name = name
+        self._kind = kind
+        self._servers = servers
+        self._use_tcp = use_tcp
+        self._channels = channels
+        self._tries = Tries(servers)
+        self._waiting: list[_Try] = []
+        self._failure: ResolveError | None = None
+        self._was_unsent = False
+        self._stage = 0
+        self._loop = asyncio.get_running_loop()
+        self._began_at = self._loop.time()
+        self._timer: asyncio.TimerHandle | None = None
+        # An error is a value here, because one that is set and not awaited would be logged.
+        self.outcome: asyncio.Future[Records | ResolveError] = self._loop.create_future()
+
+    def begin(self) -> None:
+        if self._servers:
+            self._wait()
+            self._send(self._tries.take())
+        else:
+            self.finish(ResolverFailure(f"{self.name}: DNS: there is no name server to ask"))
+
+    def finish(self, outcome: Records | ResolveError) -> None:
+        if not self.outcome.done():
+            self.outcome.set_result(outcome)
+
+    def end(self) -> None:
+        """Nobody waits any more: give back what is held."""
+        if self._timer is not None:
+            self._timer.cancel()
+        while self._waiting:
+            self._channels.give_back(self._waiting.pop().channel)
+
+    def _wait(self) -> None:
+        self._timer = self._loop.call_at(self._began_at + DUE_AT[self._stage], self._is_due)
+
+    def _is_due(self) -> None:
+        self._stage += 1
+        if self._stage < len(DUE_AT):
+            self._wait()
+            streams = [each.server for each in self._waiting if each.is_stream]
+            self._heed_truncation(streams)
+            self._send(self._tries.take(but=streams))
+        else:
+            self.finish(self._timed_out())
+
+    def _send(self, server: str | None) -> None:
+        if server is None or self.outcome.done():
+            return
+        question = (self.name, self._kind)
+        try:
+            attempt = _Try(server, self._channels.take(server, question, use_tcp=self._use_tcp))
+        except pycares.AresError as error:  # no server's address, or no descriptor for c-ares' own files
+            self._failed(server, failed(ResolverFailure, self._text(server, str(error.args[-1]))))
+            return
+        self._waiting.append(attempt)
+        attempt.was_sent = attempt.channel.ask(question, functools.partial(self._heard, attempt))
+
+    def _heard(self, attempt: _Try, result: pycares.DNSResult | None, code: int) -> None:
+        if attempt not in self._waiting:  # the question has ended; or c-ares says twice that it couldn't send
+            return
+        server, channel = attempt.server, attempt.channel
+        is_shared = channel.is_shared
+        self._heed_truncation([server] if attempt.is_stream else [])
+        self._waiting.remove(attempt)
+        self._channels.give_back(channel)
+        if result is not None:
+            records = _own(self.name, result.answer)
+            if records or not result.answer:
+                self.finish(records)
+            else:
+                why = f"the answer is about {result.answer[0].name}"
+                self._failed(server, ResolverFailure(self._text(server, why)))
+        elif code in FINAL:
+            kind, why = FINAL[code]
+            self.finish(kind(self._text(server, why)))
+        elif not attempt.was_sent and not self._was_unsent and shortage() is None:
+            self._was_unsent = True  # another socket may have been closed since: once more
+            self._send(server)
+        elif code == ETIMEOUT or (code == EBADRESP and is_shared):  # early, or garbage for another question
+            self._lost()
+        else:
+            kind = ServerFailure if code == ESERVFAIL else ResolverFailure
+            why = FAILURES.get(code) or str(pycares.errno.strerror(code))
+            self._failed(server, failed(kind, self._text(server, why)))
+
+    def _heed_truncation(self, streams: Sequence[str]) -> None:
+        """What one server couldn't say in a datagram the others can't either: the rest is asked over TCP."""
+        if streams and not self._use_tcp:
+            self._use_tcp = True
+            self._tries.made += 1
+
+    def _failed(self, server: str, failure: ResolveError) -> None:
+        self._failure = failure
+        self._tries.drop(server)
+        self._send(self._tries.take(but=[each.server for each in self._waiting]))
+        self._lost()
+
+    def _lost(self) -> None:
+        if not self._waiting and self._tries.is_over:
+            self.finish(self._failure or self._timed_out())
+
+    def _timed_out(self) -> ResolveError:
+        waited = self._loop.time() - self._began_at
+        return failed(ResolveTimeout, self._text(", ".join(self._servers), f"no answer within {waited:.1f} s"))
+
+    def _text(self, server: str, why: str) -> str:
+        return f"{self.name}: DNS: {server}: {why}"
+
+
+class _Channels:
+    """c-ares' channels: those of each server that owe answers, and those that owe none."""
+
+    def __init__(self) -> None:
+        self._owner: object = None  # the process and the loop that they are of
+        self._idle: dict[bool, list[_Channel]] = {False: [], True: []}
+        self._busy: dict[tuple[str, bool], set[_Channel]] = {}
+
+    def take(self, server: str, question: tuple[str, int], *, use_tcp: bool) -> _Channel:
+        """One of its own for *question*; where there are too many, the one that owes the fewest answers."""
+        owner = os.getpid(), asyncio.get_running_loop()
+        if owner != self._owner:  # after a fork the random ids would be the parent's too
+            self._owner, self._idle, self._busy = owner, {False: [], True: []}, {}
+        busy = self._busy.get((server, use_tcp), set())
+        if len(busy) >= MAX_CHANNELS:
+            usable = [each for each in busy if question not in each.asked and len(each.asked) < MAX_ASKED]
+            shared = min(usable, key=lambda each: each.owed, default=None)
+            if shared is not None:
+                shared.owed += 1
+                return shared
+        idle = self._idle[use_tcp]
+        channel = idle.pop() if idle else _Channel(use_tcp=use_tcp)
+        try:
+            channel.open(server)
+        except pycares.AresError:
+            idle.append(channel)
+            raise
+        channel.owed = 1
+        busy.add(channel)
+        self._busy[server, use_tcp] = busy
+        return channel
+
+    def give_back(self, channel: _Channel) -> None:
+        """One question less waits for an answer of it."""
+        channel.owed -= 1
+        if channel.owed:
+            return
+        channel.empty()
+        busy = self._busy.get((channel.server, channel.use_tcp), set())
+        idle = self._idle[channel.use_tcp]
+        if channel in busy and len(idle) < MAX_CHANNELS:
+            idle.append(channel)
+        else:
+            channel.close()
+        busy.discard(channel)
+        if not busy:
+            self._busy.pop((channel.server, channel.use_tcp), None)
+
+    def close(self) -> None:
+        """Those that owe nothing."""
+        for channels in self._idle.values():
+            while channels:
+                channels.pop().close()
+
+
+class _Channel:
+    """
+    c-ares' channel, open to one server at a time.
+
+    Attributes:
+        asked: Names and types since it was opened: c-ares may answer them from its cache.
+        owed: How many questions wait for an answer of it.
+        has_stream: It has asked over TCP.
+    """
+
+    __slots__ = ("__weakref__", "_ares", "_loop", "_soon", "asked", "has_stream", "owed", "server", "use_tcp")
+
+    def __init__(self, *, use_tcp: bool) -> None:
+        self._loop = asyncio.get_running_loop()
+        self.use_tcp = use_tcp
+        self.server = ""
+        self.asked: set[tuple[str, int]] = set()
+        self.owed = 0
+        self.has_stream = False
+        # Windows' default loop can't watch sockets: there c-ares has its thread, which calls us.
+        is_watched = type(self._loop).add_reader is not asyncio.AbstractEventLoop.add_reader
+        self._soon: Callable[..., Any] = self._loop.call_soon if is_watched else self._loop.call_soon_threadsafe
+        self._ares = pycares.Channel(
+            flags=pycares.ARES_FLAG_USEVC if use_tcp else 0,
+            timeout=QUESTION_TIMEOUT,
+            tries=1,
+            sock_state_cb=_watching(weakref.ref(self)) if is_watched else None,
+        )
+
+    @property
+    def is_shared(self) -> bool:
+        return len(self.asked) > 1
+
+    def open(self, server: str) -> None:
+        self._ares.servers = (server,)
+        self.server = server
+
+    def ask(self, question: tuple[str, int], heard: Callable[[pycares.DNSResult | None, int], None]) -> bool:
+        """*heard* is called soon after the answer, never from within c-ares; False: it could send nothing."""
+        self.asked.add(question)
+        try:
+            self._ares.query(*question, callback=functools.partial(self._soon, heard))
+        except pycares.AresError as error:
+            self._soon(heard, None, error.args[0])
             return False
-        before, self._looked_at, self._system = self._system, now, _stamp(RESOLV_CONF)
-        return before is not None and before != self._system
+        return True
 
-    def _is_local(self, host: str) -> bool:
-        """Whether c-ares answers for it without DNS: by /etc/hosts, or because it is localhost (RFC 6761)."""
-        stamp = _stamp(HOSTS)
-        if stamp != self._hosts:
-            try:
-                with open(HOSTS, encoding="utf-8", errors="replace") as lines:
-                    fields = (line.partition("#")[0].split() for line in lines)
-                    self._local = frozenset(name.lower() for line in fields for name in line[1:])
-            except FileNotFoundError:
-                self._local = frozenset()
-            except OSError:  # no descriptor is left, or it may not be read: as before
-                stamp = self._hosts
-            self._hosts = stamp
-        name = host.removesuffix(".").lower()
-        return name in self._local or name == "localhost" or name.endswith(".localhost")
+    def empty(self) -> None:
+        """End what it has in flight, close its sockets, forget answers and round trips."""
+        self._ares.cancel()
+        self._ares.servers = ()
+        self.asked.clear()
+        self.has_stream = False
 
-    async def _close(self, channel: _Channel) -> None:
-        """aiodns closes without suspending: nothing can come between."""
-        if self._channels.pop(channel, channel) is None:
-            await channel.resolver.close()
+    def close(self) -> None:
+        self._ares.close()
+
+    def watch(self, socket: int, *, is_readable: bool, is_writable: bool) -> None:
+        """What c-ares wants to know of a socket; neither: it is about to close it."""
+        if is_readable:
+            self._loop.add_reader(socket, self._ares.process_fd, socket, NO_SOCKET)
+        else:
+            self._loop.remove_reader(socket)
+        if is_writable:
+            self.has_stream = True
+            self._loop.add_writer(socket, self._ares.process_fd, NO_SOCKET, socket)
+        else:
+            self._loop.remove_writer(socket)
 
 
-def _own(host: str, records: Sequence[pycares.DNSRecord]) -> list[pycares.DNSRecord]:
-    """
-    The records of *host*, as it is or with a suffix of the search list, and of what it is an alias of.
+def _watching(weak: weakref.ref[_Channel]) -> Callable[[int, bool, bool], None]:
+    """`_Channel.watch`, which c-ares' channel must not keep alive."""
 
-    Raises:
-        ResolverFailure: There are records, and all are of other names.
-    """
-    name = host.removesuffix(".").lower()
+    def watch(socket: int, is_readable: bool, is_writable: bool) -> None:
+        if (channel := weak()) is not None:
+            channel.watch(socket, is_readable=is_readable, is_writable=is_writable)
+
+    return watch
+
+
+def _own(name: str, records: Records) -> Records:
+    """The records of *name*, and of what it is an alias of."""
     owned = [(record.name.removesuffix(".").lower(), record) for record in records]
-    is_searched = not host.endswith(".")
-    owners = {owner for owner, _ in owned if owner == name or (is_searched and owner.startswith(f"{name}."))}
     aliases = {owner: record.data.cname for owner, record in owned if isinstance(record.data, pycares.CNAMERecordData)}
-    for owner in list(owners):
-        while (target := aliases.pop(owner, None)) is not None:
-            owner = target.removesuffix(".").lower()
-            owners.add(owner)
-    found = [record for owner, record in owned if owner in owners]
-    if records and not found:
-        raise ResolverFailure(f"{host}: DNS: the answer is about {records[0].name}")
-    return found
-
-
-def _stamp(path: str) -> object:
-    try:
-        found = os.stat(path)  # of a symlink's target
-    except OSError:
-        return "none"
-    return found.st_ino, found.st_mtime_ns, found.st_size
-
-
-def _text(address: bytes | str) -> str:
-    return address.decode() if isinstance(address, bytes) else address
+    owner = name.removesuffix(".").lower()
+    owners = {owner}
+    while (target := aliases.pop(owner, None)) is not None:
+        owner = target.removesuffix(".").lower()
+        owners.add(owner)
+    return [record for owner, record in owned if owner in owners]

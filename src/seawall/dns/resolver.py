@@ -13,10 +13,34 @@ from typing import NamedTuple, Protocol, runtime_checkable
 from ..errors import NameNotFound, ResolveError, ResolverFailure
 from ..origin import Address
 
-__all__ = ["ADVICE", "SHORTAGES", "Answer", "Rank", "Resolver", "check_name", "failed", "literal", "shortage"]
+__all__ = [
+    "ADVICE",
+    "SHORTAGES",
+    "Answer",
+    "Rank",
+    "Resolver",
+    "ServerFailure",
+    "check_name",
+    "failed",
+    "literal",
+    "shortage",
+]
 
 SHORTAGES = (errno.EMFILE, errno.ENFILE)  # no descriptor is left: for this process, for the machine
 ADVICE = "raise RLIMIT_NOFILE (ulimit -n), or lower Limits.max_connections"
+
+
+class ServerFailure(ResolverFailure):
+    """
+    Every name server that was asked said SERVFAIL, or the last one did: the name may exist.
+
+    A class of its own because the search list goes on after it, and not after the other failures (glibc's res_search).
+
+    Attributes:
+        rcode: What the server said, as RFC 1035 section 4.1.1 names it.
+    """
+
+    rcode: str = "SERVFAIL"
 
 
 class Rank(NamedTuple):

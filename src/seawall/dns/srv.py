@@ -41,7 +41,11 @@ class SRVResolver:
     async def resolve(self, host: str, port: int, *, family: int = 0) -> Answer:
         """As `Resolver.resolve`; targets without an address are left out."""
         service = self._service.replace("{host}", host.removesuffix("."))
-        records = [each for each in await self._names.services(service) if each.target and each.port]
+        records = [
+            each
+            for each in await self._names.services(service, servers=self._names.servers())
+            if each.target and each.port
+        ]
         if not records:
             raise NoAddress(f"{service}: the service is decidedly not available")
         records = sorted(records)[:MAX_TARGETS]
