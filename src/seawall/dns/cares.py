@@ -24,6 +24,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import math
 import os
 import socket
 import weakref
@@ -35,7 +36,7 @@ import pycares
 from ..errors import NameNotFound, NoAddress, ResolveError, ResolverFailure, ResolveTimeout
 from ..origin import Address
 from .resolver import Answer, ServerFailure, failed, shortage
-from .tries import QUESTION_TIMEOUT, TRIES_AT, Tries
+from .tries import PAUSES, QUESTION_TIMEOUT, RECENT, Queue, Tries
 
 __all__ = ["CaresResolver", "Service"]
 
@@ -55,6 +56,7 @@ FINAL: dict[int, tuple[type[ResolveError], str]] = {
     ENOTFOUND: (NameNotFound, "there is no such name"),
     EBADNAME: (NameNotFound, "it can't be the name of a host"),
 }
+FROM_SERVER = (None, ENODATA, EFORMERR, ESERVFAIL, ENOTFOUND, ENOTIMP, EREFUSED)  # None: an answer with records
 FAILURES = {
     EFORMERR: "FORMERR: it doesn't understand the query",
     ESERVFAIL: "SERVFAIL",
@@ -64,7 +66,6 @@ FAILURES = {
     ECONNREFUSED: "it refuses connections, or can't be reached",
 }
 
-DUE_AT = (*TRIES_AT[1:], QUESTION_TIMEOUT)  # s after the first try: further tries, and the end
 
 Records: TypeAlias = Sequence[pycares.DNSRecord]
 
@@ -158,7 +159,7 @@ class CaresResolver:
     async def resolve(self, host: str, port: int, *, family: int = 0) -> Answer:
         name, servers = host.removesuffix("."), self.servers()
         if name.lower() == "localhost":
-            local = {socket.AF_INET: ("127.0.0.1",), socket.AF_INET6: ("::1",)}.get(family, ("::1", "127.0.0.1"))
+            local = {A: ["127.0.0.1"], AAAA: ["::1"]}.get(KINDS.get(family, 0), ["::1", "127.0.0.1"])
             return Answer(tuple(map(Address, local)), 0.0, "dns")
         if family:
             return await self.ask(name, family, servers=servers)
@@ -179,11 +180,12 @@ class CaresResolver:
 class _Try:
     """One query of one server: its channel owes an answer."""
 
-    __slots__ = ("channel", "server", "was_sent")
+    __slots__ = ("channel", "sent_at", "server", "was_sent")
 
-    def __init__(self, server: str, channel: _Channel) -> None:
+    def __init__(self, server: str, channel: _Channel, sent_at: float) -> None:
         self.server = server
         self.channel = channel
+        self.sent_at = sent_at
         self.was_sent = True
 
     @property
@@ -205,16 +207,16 @@ class _Question:
         self._waiting: list[_Try] = []
         self._failure: ResolveError | None = None
         self._was_unsent = False
-        self._stage = 0
+        self._pauses = iter(PAUSES)
         self._loop = asyncio.get_running_loop()
-        self._began_at = self._loop.time()
+        self._ends_at = self._loop.time() + QUESTION_TIMEOUT
         self._timer: asyncio.TimerHandle | None = None
         # An error is a value here, because one that is set and not awaited would be logged.
         self.outcome: asyncio.Future[Records | ResolveError] = self._loop.create_future()
 
     def begin(self) -> None:
         if self._servers:
-            self._wait()
+            self._wait(next(self._pauses))
             self._send(self._tries.take())
         else:
             self.finish(ResolverFailure(f"{self.name}: DNS: there is no name server to ask"))
@@ -230,28 +232,36 @@ class _Question:
         while self._waiting:
             self._channels.give_back(self._waiting.pop().channel)
 
-    def _wait(self) -> None:
-        self._timer = self._loop.call_at(self._began_at + DUE_AT[self._stage], self._is_due)
+    def _wait(self, pause: float) -> None:
+        loop = self._loop
+        at = min(loop.time() + pause, self._ends_at)
+        # After what has come by then was read, because the loop may have been busy for longer than that.
+        self._timer = loop.call_at(at, loop.call_later, 0, loop.call_soon, self._is_due)
 
     def _is_due(self) -> None:
-        self._stage += 1
-        if self._stage < len(DUE_AT):
-            self._wait()
+        now = self._loop.time()
+        if self.outcome.done():
+            return
+        if now >= self._ends_at:
+            self.finish(self._timed_out())
+        elif any(self._channels.queue(each.server).has(each.sent_at, now) for each in self._waiting):
+            self._wait(RECENT)
+        else:
+            self._wait(next(self._pauses, math.inf))
             streams = [each.server for each in self._waiting if each.is_stream]
             self._heed_truncation(streams)
             self._send(self._tries.take(but=streams))
-        else:
-            self.finish(self._timed_out())
 
     def _send(self, server: str | None) -> None:
         if server is None or self.outcome.done():
             return
         question = (self.name, self._kind)
         try:
-            attempt = _Try(server, self._channels.take(server, question, use_tcp=self._use_tcp))
+            channel = self._channels.take(server, question, use_tcp=self._use_tcp)
         except pycares.AresError as error:  # no server's address, or no descriptor for c-ares' own files
             self._failed(server, failed(ResolverFailure, self._text(server, str(error.args[-1]))))
             return
+        attempt = _Try(server, channel, self._loop.time())
         self._waiting.append(attempt)
         attempt.was_sent = attempt.channel.ask(question, functools.partial(self._heard, attempt))
 
@@ -263,6 +273,8 @@ class _Question:
         self._heed_truncation([server] if attempt.is_stream else [])
         self._waiting.remove(attempt)
         self._channels.give_back(channel)
+        if code in FROM_SERVER:
+            self._channels.queue(server).answered(attempt.sent_at, self._loop.time())
         if result is not None:
             records = _own(self.name, result.answer)
             if records or not result.answer:
@@ -300,7 +312,7 @@ class _Question:
             self.finish(self._failure or self._timed_out())
 
     def _timed_out(self) -> ResolveError:
-        waited = self._loop.time() - self._began_at
+        waited = self._loop.time() - self._ends_at + QUESTION_TIMEOUT
         return failed(ResolveTimeout, self._text(", ".join(self._servers), f"no answer within {waited:.1f} s"))
 
     def _text(self, server: str, why: str) -> str:
@@ -314,6 +326,10 @@ class _Channels:
         self._owner: object = None  # the process and the loop that they are of
         self._idle: dict[bool, list[_Channel]] = {False: [], True: []}
         self._busy: dict[tuple[str, bool], set[_Channel]] = {}
+        self._queues: dict[str, Queue] = {}
+
+    def queue(self, server: str) -> Queue:
+        return self._queues.setdefault(server, Queue())
 
     def take(self, server: str, question: tuple[str, int], *, use_tcp: bool) -> _Channel:
         """One of its own for *question*; where there are too many, the one that owes the fewest answers."""
@@ -357,6 +373,7 @@ class _Channels:
 
     def close(self) -> None:
         """Those that owe nothing."""
+        self._queues.clear()
         for channels in self._idle.values():
             while channels:
                 channels.pop().close()

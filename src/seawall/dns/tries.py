@@ -1,23 +1,46 @@
 """
 Which name server a question goes to, and when. Pure.
 
-Rules: servers in their order; the next one at `TRIES_AT` while no answer has come, and at once where a server fails;
+Rules: servers in their order; the next one after each of `PAUSES` without an answer, and at once where a server fails;
 `MAX_TRIES` in all, whatever comes, so that a lookup of both families sends six datagrams at most. A server that failed
-is not asked this question again; one that is silent is, because the datagram may be lost.
+is not asked this question again; one that is silent is, because the datagram may be lost. It isn't while it works
+through a queue, because that would make the queue three times as long.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Container, Sequence
 
-__all__ = ["MAX_TRIES", "QUESTION_TIMEOUT", "TRIES_AT", "Tries"]
+__all__ = ["MAX_TRIES", "PAUSES", "QUESTION_TIMEOUT", "RECENT", "Queue", "Tries"]
 
-# Seconds after the first try. A lost datagram costs half a second, where glibc's costs 5 s and Go's too.
-TRIES_AT = (0.0, 0.5, 1.5)
-MAX_TRIES = len(TRIES_AT)
+# Seconds between tries, so that a lost datagram costs half a second (with glibc or Go it costs five). The second pause is
+# longer because a server that is slow, and not deaf, would be asked for nothing.
+PAUSES = (0.5, 1.0)
+MAX_TRIES = len(PAUSES) + 1
 # Seconds for a question: how long glibc waits for a server (RES_TIMEOUT), and as long as c-ares does at most
 # (MAX_TIMEOUT_MS in ares_metrics.c).
 QUESTION_TIMEOUT = 5.0
+RECENT = 0.25  # seconds since an answer, after which a server no longer counts as working through a queue
+
+
+class Queue:
+    """What a server's answers say of the questions that it still has."""
+
+    __slots__ = ("_answered_at", "_newest_at")
+
+    def __init__(self) -> None:
+        self._answered_at = -math.inf
+        self._newest_at = -math.inf
+
+    def answered(self, sent_at: float, now: float) -> None:
+        """It answered a question that was sent then."""
+        self._answered_at = now
+        self._newest_at = max(self._newest_at, sent_at)
+
+    def has(self, sent_at: float, now: float) -> bool:
+        """Whether a question sent then is still to come: answers come, and none yet to a question sent after it."""
+        return now - self._answered_at < RECENT and self._newest_at < sent_at
 
 
 class Tries:
