@@ -36,7 +36,7 @@ import pycares
 from ..errors import NameNotFound, NoAddress, ResolveError, ResolverFailure, ResolveTimeout
 from ..origin import Address
 from .resolver import Answer, ServerFailure, failed, shortage
-from .tries import PAUSES, QUESTION_TIMEOUT, RECENT, Queue, Tries
+from .tries import PAUSES, QUESTION_TIMEOUT, RECENT, Standing, Tries
 
 __all__ = ["CaresResolver", "Service"]
 
@@ -51,13 +51,13 @@ ADDRESSES = (pycares.ARecordData, pycares.AAAARecordData)
 # https://c-ares.org/docs/ares_strerror.html
 ENODATA, EFORMERR, ESERVFAIL, ENOTFOUND, ENOTIMP, EREFUSED = 1, 2, 3, 4, 5, 6
 EBADNAME, EBADRESP, ECONNREFUSED, ETIMEOUT = 8, 10, 11, 12
-FINAL: dict[int, tuple[type[ResolveError], str]] = {
+FINAL: dict[int | None, tuple[type[ResolveError], str]] = {
     ENODATA: (NoAddress, "the name exists, without such a record"),
     ENOTFOUND: (NameNotFound, "there is no such name"),
     EBADNAME: (NameNotFound, "it can't be the name of a host"),
 }
 FROM_SERVER = (None, ENODATA, EFORMERR, ESERVFAIL, ENOTFOUND, ENOTIMP, EREFUSED)  # None: an answer with records
-FAILURES = {
+FAILURES: dict[int | None, str] = {
     EFORMERR: "FORMERR: it doesn't understand the query",
     ESERVFAIL: "SERVFAIL",
     ENOTIMP: "NOTIMP: it can't do what is asked",
@@ -203,13 +203,15 @@ class _Question:
         self._servers = servers
         self._use_tcp = use_tcp
         self._channels = channels
-        self._tries = Tries(servers)
+        self._standing = channels.standing
         self._waiting: list[_Try] = []
         self._failure: ResolveError | None = None
         self._was_unsent = False
         self._pauses = iter(PAUSES)
         self._loop = asyncio.get_running_loop()
-        self._ends_at = self._loop.time() + QUESTION_TIMEOUT
+        now = self._loop.time()
+        self._ends_at = now + QUESTION_TIMEOUT
+        self._tries = Tries(sorted(servers, key=lambda server: self._standing(server).is_silent(now)))
         self._timer: asyncio.TimerHandle | None = None
         # An error is a value here, because one that is set and not awaited would be logged.
         self.outcome: asyncio.Future[Records | ResolveError] = self._loop.create_future()
@@ -244,7 +246,7 @@ class _Question:
             return
         if now >= self._ends_at:
             self.finish(self._timed_out())
-        elif any(self._channels.queue(each.server).has(each.sent_at, now) for each in self._waiting):
+        elif any(self._standing(each.server).has_queue(each.sent_at, now) for each in self._waiting):
             self._wait(RECENT)
         else:
             self._wait(next(self._pauses, math.inf))
@@ -263,28 +265,27 @@ class _Question:
             return
         attempt = _Try(server, channel, self._loop.time())
         self._waiting.append(attempt)
-        attempt.was_sent = attempt.channel.ask(question, functools.partial(self._heard, attempt))
+        attempt.was_sent = channel.ask(question, functools.partial(self._heard, attempt))
 
-    def _heard(self, attempt: _Try, result: pycares.DNSResult | None, code: int) -> None:
+    def _heard(self, attempt: _Try, result: pycares.DNSResult | None, code: int | None) -> None:
         if attempt not in self._waiting:  # the question has ended; or c-ares says twice that it couldn't send
             return
-        server, channel = attempt.server, attempt.channel
-        is_shared = channel.is_shared
+        server, is_shared = attempt.server, attempt.channel.is_shared
         self._heed_truncation([server] if attempt.is_stream else [])
         self._waiting.remove(attempt)
-        self._channels.give_back(channel)
+        self._channels.give_back(attempt.channel)
         if code in FROM_SERVER:
-            self._channels.queue(server).answered(attempt.sent_at, self._loop.time())
+            self._standing(server).answered(attempt.sent_at, self._loop.time())
         if result is not None:
             records = _own(self.name, result.answer)
             if records or not result.answer:
-                self.finish(records)
+                self._answered(records)
             else:
                 why = f"the answer is about {result.answer[0].name}"
                 self._failed(server, ResolverFailure(self._text(server, why)))
         elif code in FINAL:
             kind, why = FINAL[code]
-            self.finish(kind(self._text(server, why)))
+            self._answered(kind(self._text(server, why)))
         elif not attempt.was_sent and not self._was_unsent and shortage() is None:
             self._was_unsent = True  # another socket may have been closed since: once more
             self._send(server)
@@ -292,8 +293,14 @@ class _Question:
             self._lost()
         else:
             kind = ServerFailure if code == ESERVFAIL else ResolverFailure
-            why = FAILURES.get(code) or str(pycares.errno.strerror(code))
+            why = FAILURES.get(code) or str(pycares.errno.strerror(code or 0))
             self._failed(server, failed(kind, self._text(server, why)))
+
+    def _answered(self, outcome: Records | ResolveError) -> None:
+        now = self._loop.time()
+        for each in self._waiting:
+            self._standing(each.server).left(each.sent_at, now)
+        self.finish(outcome)
 
     def _heed_truncation(self, streams: Sequence[str]) -> None:
         """What one server couldn't say in a datagram the others can't either: the rest is asked over TCP."""
@@ -326,10 +333,10 @@ class _Channels:
         self._owner: object = None  # the process and the loop that they are of
         self._idle: dict[bool, list[_Channel]] = {False: [], True: []}
         self._busy: dict[tuple[str, bool], set[_Channel]] = {}
-        self._queues: dict[str, Queue] = {}
+        self._standings: dict[str, Standing] = {}
 
-    def queue(self, server: str) -> Queue:
-        return self._queues.setdefault(server, Queue())
+    def standing(self, server: str) -> Standing:
+        return self._standings.setdefault(server, Standing())
 
     def take(self, server: str, question: tuple[str, int], *, use_tcp: bool) -> _Channel:
         """One of its own for *question*; where there are too many, the one that owes the fewest answers."""
@@ -373,7 +380,7 @@ class _Channels:
 
     def close(self) -> None:
         """Those that owe nothing."""
-        self._queues.clear()
+        self._standings.clear()
         for channels in self._idle.values():
             while channels:
                 channels.pop().close()
@@ -400,7 +407,8 @@ class _Channel:
         self.has_stream = False
         # Windows' default loop can't watch sockets: there c-ares has its thread, which calls us.
         is_watched = type(self._loop).add_reader is not asyncio.AbstractEventLoop.add_reader
-        self._soon: Callable[..., Any] = self._loop.call_soon if is_watched else self._loop.call_soon_threadsafe
+        soon = self._loop.call_soon if is_watched else self._loop.call_soon_threadsafe
+        self._soon = functools.partial(_soon, self._loop, soon)
         self._ares = pycares.Channel(
             flags=pycares.ARES_FLAG_USEVC if use_tcp else 0,
             timeout=QUESTION_TIMEOUT,
@@ -416,7 +424,7 @@ class _Channel:
         self._ares.servers = (server,)
         self.server = server
 
-    def ask(self, question: tuple[str, int], heard: Callable[[pycares.DNSResult | None, int], None]) -> bool:
+    def ask(self, question: tuple[str, int], heard: Callable[[pycares.DNSResult | None, int | None], None]) -> bool:
         """*heard* is called soon after the answer, never from within c-ares; False: it could send nothing."""
         self.asked.add(question)
         try:
@@ -438,6 +446,8 @@ class _Channel:
 
     def watch(self, socket: int, *, is_readable: bool, is_writable: bool) -> None:
         """What c-ares wants to know of a socket; neither: it is about to close it."""
+        if self._loop.is_closed():
+            return
         if is_readable:
             self._loop.add_reader(socket, self._ares.process_fd, socket, NO_SOCKET)
         else:
@@ -447,6 +457,11 @@ class _Channel:
             self._loop.add_writer(socket, self._ares.process_fd, NO_SOCKET, socket)
         else:
             self._loop.remove_writer(socket)
+
+
+def _soon(loop: asyncio.AbstractEventLoop, call: Callable[..., Any], *arguments: object) -> None:
+    if not loop.is_closed():  # it was, with questions in flight: nobody waits for them
+        call(*arguments)
 
 
 def _watching(weak: weakref.ref[_Channel]) -> Callable[[int, bool, bool], None]:

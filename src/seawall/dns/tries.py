@@ -4,7 +4,8 @@ Which name server a question goes to, and when. Pure.
 Rules: servers in their order; the next one after each of `PAUSES` without an answer, and at once where a server fails;
 `MAX_TRIES` in all, whatever comes, so that a lookup of both families sends six datagrams at most. A server that failed
 is not asked this question again; one that is silent is, because the datagram may be lost. It isn't while it works
-through a queue, because that would make the queue three times as long.
+through a queue, because that would make the queue three times as long. A server that is silent where another answers
+comes last for `SILENT_FOR`, because otherwise each new name would wait for it.
 """
 
 from __future__ import annotations
@@ -12,35 +13,46 @@ from __future__ import annotations
 import math
 from collections.abc import Container, Sequence
 
-__all__ = ["MAX_TRIES", "PAUSES", "QUESTION_TIMEOUT", "RECENT", "Queue", "Tries"]
+__all__ = ["MAX_TRIES", "PAUSES", "QUESTION_TIMEOUT", "RECENT", "SILENT_FOR", "Standing", "Tries"]
 
-# Seconds between tries, so that a lost datagram costs half a second (with glibc or Go it costs five). The second pause is
-# longer because a server that is slow, and not deaf, would be asked for nothing.
+# Seconds between tries: a lost datagram costs half a second, where it costs five with glibc or Go. The second pause is
+# longer, because a server that is merely slow needn't be asked again.
 PAUSES = (0.5, 1.0)
 MAX_TRIES = len(PAUSES) + 1
 # Seconds for a question: how long glibc waits for a server (RES_TIMEOUT), and as long as c-ares does at most
 # (MAX_TIMEOUT_MS in ares_metrics.c).
 QUESTION_TIMEOUT = 5.0
 RECENT = 0.25  # seconds since an answer, after which a server no longer counts as working through a queue
+SILENT_FOR = 5.0  # seconds for which a silent server is asked last: c-ares' own server_retry_delay
 
 
-class Queue:
-    """What a server's answers say of the questions that it still has."""
+class Standing:
+    """What a server's answers, and their absence, say of it."""
 
-    __slots__ = ("_answered_at", "_newest_at")
+    __slots__ = ("_answered_at", "_newest_at", "_silent_until")
 
     def __init__(self) -> None:
         self._answered_at = -math.inf
         self._newest_at = -math.inf
+        self._silent_until = -math.inf
 
     def answered(self, sent_at: float, now: float) -> None:
         """It answered a question that was sent then."""
         self._answered_at = now
         self._newest_at = max(self._newest_at, sent_at)
+        self._silent_until = -math.inf
 
-    def has(self, sent_at: float, now: float) -> bool:
-        """Whether a question sent then is still to come: answers come, and none yet to a question sent after it."""
+    def left(self, sent_at: float, now: float) -> None:
+        """It left a question of then to another server, which has answered it."""
+        if now - sent_at >= PAUSES[0] and self._answered_at < sent_at:
+            self._silent_until = now + SILENT_FOR
+
+    def has_queue(self, sent_at: float, now: float) -> bool:
+        """Whether it is still to come to a question of then: it answers, but nothing yet that was sent later."""
         return now - self._answered_at < RECENT and self._newest_at < sent_at
+
+    def is_silent(self, now: float) -> bool:
+        return now < self._silent_until
 
 
 class Tries:
