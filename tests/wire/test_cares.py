@@ -186,18 +186,21 @@ async def test_truncated_answer_is_asked_for_over_tcp(names, dns):
     assert (asked(dns), dns.over_tcp.total()) == ([2], 1)
 
 
-async def test_truncation_holds_for_the_other_servers(names, dns, other, quick):
+@pytest.mark.parametrize(("count", "queries"), [(1, [2]), (2, [2, 1]), (3, [2, 1, 0])])
+async def test_truncation_holds_for_the_other_servers(names, stack, quick, count, queries):
     """What one couldn't say in a datagram is asked over TCP of the next, and silence over TCP isn't asked again."""
+    servers = [await stack.enter_async_context(DNSServer()) for _ in range(count)]
     with pytest.raises(ResolveTimeout):
-        await ask(names, "a.tcdrop.test", dns, other)
-    assert (asked(dns, other), dns.over_tcp.total(), other.over_tcp.total()) == ([2, 1], 1, 1)
+        await ask(names, "a.tcdrop.test", *servers)
+    assert asked(*servers) == queries
+    assert [server.over_tcp.total() for server in servers] == [1, 1, 0][:count]
 
 
 async def test_tcp_only(names, dns, quick):
-    """As resolv.conf's use-vc: no datagram at all."""
-    assert await ask(names, "a.tcponly.test", dns, use_tcp=True) == FOUND
+    """As resolv.conf's use-vc: no datagram at all, and silence isn't asked again."""
     with pytest.raises(ResolveTimeout):
         await ask(names, "a.tcdrop.test", dns, use_tcp=True)
+    assert await ask(names, "a.tcponly.test", dns, use_tcp=True) == FOUND
     assert dns.over_tcp == dns.queries
     assert asked(dns) == [2]
 
@@ -320,6 +323,16 @@ async def test_repeated_question_is_asked_again(names, dns):
         with pytest.raises(NameNotFound):
             await ask(names, "a.test", dns)
     assert asked(dns) == [4]
+
+
+async def test_shared_channel_is_not_asked_the_same_again(names, dns, monkeypatch):
+    """It still has the first answer in c-ares' cache."""
+    monkeypatch.setattr(cares, "MAX_CHANNELS", 1)
+    task = await held(names, dns, "held.test")
+    for address in ("127.0.0.1", "127.0.0.2"):
+        dns.zone["a.test"] = Name(a=(address,), ttl=3600)
+        assert await ask(names, "a.test", dns) == (Address(address),)
+    await cancelled(task)
 
 
 async def test_held_question_pins_nobody_to_its_port(names, dns):
@@ -472,6 +485,40 @@ def test_loops(factory):
         for _ in range(2):
             with asyncio.Runner(loop_factory=factory) as runner:
                 runner.run(main(server))
+
+
+def test_thread_of_c_ares_waits_as_long(monkeypatch):
+    """Where it watches the sockets itself, its own time limit doesn't strike before ours."""
+    pauses(monkeypatch, 0.2, 0.2)
+
+    async def main(server: DNSServer) -> None:
+        names = CaresResolver()
+        for number in range(9):
+            await ask(names, f"a{number}.ok.test", server)
+        assert await ask(names, "slow.ok.test", server) == FOUND
+        await names.aclose()
+
+    with Late("slow", 3) as server, asyncio.Runner(loop_factory=Unwatched) as runner:
+        runner.run(main(server))
+
+
+@pytest.mark.parametrize("factory", loops())
+def test_loop_that_was_closed(factory, capfd):
+    """A question in flight ends without a word when its loop is closed, and the resolver works in another."""
+    names, loop = CaresResolver(), factory()
+    with DNSServer() as server:
+        question = ask(names, "a.drop.test", server)
+
+        async def begin() -> None:
+            question.send(None)
+
+        loop.run_until_complete(begin())
+        loop.close()
+        question.close()
+        with asyncio.Runner(loop_factory=factory) as runner:
+            assert runner.run(ask(names, "a.ok.test", server)) == FOUND
+    assert not names._questions
+    assert capfd.readouterr().err == ""
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork")

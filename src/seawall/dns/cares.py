@@ -352,11 +352,7 @@ class _Channels:
                 return shared
         idle = self._idle[use_tcp]
         channel = idle.pop() if idle else _Channel(use_tcp=use_tcp)
-        try:
-            channel.open(server)
-        except pycares.AresError:
-            idle.append(channel)
-            raise
+        channel.open(server)
         channel.owed = 1
         busy.add(channel)
         self._busy[server, use_tcp] = busy

@@ -49,7 +49,7 @@ class Standing:
 
     def has_queue(self, sent_at: float, now: float) -> bool:
         """Whether it is still to come to a question of then: it answers, but nothing yet that was sent later."""
-        return now - self._answered_at < RECENT and self._newest_at < sent_at
+        return now - self._answered_at < RECENT and self._newest_at <= sent_at
 
     def is_silent(self, now: float) -> bool:
         return now < self._silent_until
