@@ -335,6 +335,15 @@ async def test_shared_channel_is_not_asked_the_same_again(names, dns, monkeypatc
     await cancelled(task)
 
 
+async def test_channel_is_not_shared_without_end(names, dns, monkeypatch):
+    """c-ares keeps the answers until it is emptied, so from some number of questions on there is a new one."""
+    monkeypatch.setattr(cares, "MAX_CHANNELS", 1)
+    monkeypatch.setattr(cares, "MAX_ASKED", 2)
+    tasks = [await held(names, dns, f"held{number}.test") for number in range(5)]
+    assert sorted(channel.owed for channel in names._channels._busy[dns.address, False]) == [1, 2, 2]
+    await cancelled(*tasks)
+
+
 async def test_held_question_pins_nobody_to_its_port(names, dns):
     """While a server holds one back, those that come after it have ports of their own (RFC 5452 section 9.2)."""
     tasks = [await held(names, dns, f"held{number}.test") for number in range(MAX_CHANNELS - 1)]

@@ -442,8 +442,6 @@ class _Channel:
 
     def watch(self, socket: int, *, is_readable: bool, is_writable: bool) -> None:
         """What c-ares wants to know of a socket; neither: it is about to close it."""
-        if self._loop.is_closed():
-            return
         if is_readable:
             self._loop.add_reader(socket, self._ares.process_fd, socket, NO_SOCKET)
         else:
