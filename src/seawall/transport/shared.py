@@ -215,7 +215,7 @@ def _one_of(
     if not isinstance(dns, DNS):
         raise TypeError(f"dns must be a seawall.DNS, not {shown(dns)}")
     if resolver in (None, "auto", "cares"):
-        from ..dns.cares import CaresResolver  # by the first client: aiodns takes 15 ms to load
+        from ..dns.cares import CaresResolver  # by the first client: pycares takes 35 ms to load
 
     if resolver is None or resolver == "auto":
         fallback = None if dns.nameservers else SystemResolver()
