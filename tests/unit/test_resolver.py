@@ -139,7 +139,7 @@ async def test_map_may_lead_to_another_resolver():
 async def test_service_that_is_not_to_be_had(monkeypatch, records):
     """No record, or one with the target "." (RFC 2782): there is no address, and no host is asked for."""
 
-    async def services(self: CaresResolver, service: str) -> list[Service]:
+    async def services(self: CaresResolver, service: str, **more: object) -> list[Service]:
         assert service == "_http._tcp.a.test"
         return records
 
