@@ -156,7 +156,7 @@ def _with_options(conf: ResolvConf, text: str) -> ResolvConf:
         word = option[0]
         if word.startswith("ndots:"):
             number = NUMBER.match(text, option.start() + len("ndots:"))
-            conf = conf._replace(ndots=min(int(number[1]) if number else 0, MAX_NDOTS) & MAX_NDOTS)
+            conf = conf._replace(ndots=max(0, min(int(number[1]) if number else 0, MAX_NDOTS)))
         conf = conf._replace(
             rotate=conf.rotate or word.startswith("rotate"),
             use_tcp=conf.use_tcp or word.startswith("use-vc"),
