@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -14,9 +15,7 @@ from seawall.dns.machine import Machine, glibc_version
 from seawall.dns.modules import Source
 from seawall.dns.resolv_conf import ResolvConf
 
-STUB = (
-    "  1: 3500007F:0035 00000000:0000 07\n" if os.sys.byteorder == "little" else "  1: 7F000035:0035 00000000:0000 07\n"
-)
+STUB = f"  1: {'3500007F' if sys.byteorder == 'little' else '7F000035'}:0035 00000000:0000 07\n"
 
 
 class Here:
@@ -186,8 +185,7 @@ async def test_large_hosts_file(here: Here):
     await here.machine.aclose()
     assert here.machine.hosts.find("a") == ("10.0.0.1",)
     await here.later()
-    (reading,) = asyncio.all_tasks() - {asyncio.current_task()}
-    await reading
+    await next(task for task in asyncio.all_tasks() if task.get_name() == "seawall-hosts")
     assert here.machine.hosts.find("a") == ("10.0.0.2",)
 
 

@@ -146,8 +146,8 @@ class Machine:
         if hosts[0] is None or hosts[0].size <= MAX_AT_ONCE:
             self._keep(self._parsed_hosts(), hosts)
         else:  # in a context of its own, because it serves other callers too
-            loop = asyncio.get_running_loop()
-            self._reading = loop.create_task(self._read_hosts(hosts), context=contextvars.Context())
+            reading = self._read_hosts(hosts)
+            self._reading = asyncio.create_task(reading, name="seawall-hosts", context=contextvars.Context())
 
     async def _read_hosts(self, stamp: Stamps) -> None:
         """In a thread of its own, because the loop's may all be taken by whoever uses them."""
