@@ -6,6 +6,8 @@ import tracemalloc
 from random import Random
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from seawall.dns.hosts import Hosts, is_multi
 
@@ -43,6 +45,7 @@ def find(text: str, name: str, *, all_lines: bool = True) -> tuple[str, ...]:
         ("::ffff:10.0.0.1 a", "a", ("::ffff:10.0.0.1",)),
         ("10.0.0.1 \xe9", "a", ()),
         ("10.0.0.1 a", "\xe9\udcff", ()),
+        ("10.0.0.1 k", "\u212a", ()),
         ("10.0.0.1 a", "", ()),
         ("10.0.0.1 a", "a b", ()),
         ("", "a", ()),
@@ -52,6 +55,14 @@ def find(text: str, name: str, *, all_lines: bool = True) -> tuple[str, ...]:
 def test_line(text: str, name: str, addresses: tuple[str, ...]):
     """Each rule of the file by itself."""
     assert find(text, name) == addresses
+
+
+@given(st.lists(st.sampled_from([*b"ab.1:% #\t\r\n\0\xe9"])), st.text("abAB.1\u212a"))
+def test_any_bytes(data: list[int], name: str):
+    """No file is too odd, and only a name that stands there is found."""
+    hosts = Hosts.parse(bytes(data), is_multi=True)
+    for address in hosts.find(name):
+        assert name.encode().lower() in bytes(data).lower().replace(b"#", b" ").replace(b"\0", b" ").split(), address
 
 
 def test_several_lines():

@@ -210,6 +210,12 @@ async def test_stub(here: Here):
     here.write("hosts", "")
     here.write("resolv.conf", "nameserver 10.0.0.53\nsearch a.test\n")
     here.write("nsswitch.conf", "hosts: files resolve [!UNAVAIL=return] dns\n")
+    here.write("net/udp", STUB)
+    await here.later()
+    assert here.sources() == "files dns"
+    assert here.machine.resolv.nameservers == ("10.0.0.53",)  # another machine's stub, as far as nss-resolve knows
+    (here.etc / "systemd" / "resolve").mkdir(parents=True)
+    here.write("net/udp", "")
     await here.later()
     assert here.sources() == "files system"
     here.write("net/udp", STUB)

@@ -6,6 +6,8 @@ from pathlib import Path
 from random import Random
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from seawall.dns.modules import Modules, Source
 from seawall.dns.nsswitch import Service, Status, parse
@@ -93,6 +95,13 @@ def test_another_database_is_broken():
     assert parse("passwd: files [x=y]\nhosts: dns\n") is None
 
 
+@given(st.text("hosts: dn[]!=#\tNOTFUDreturn\0\n\xe9\udcff"))
+def test_any_text(text: str):
+    """No text is too odd."""
+    parse(text)
+    parse(f"hosts: {text}\n", glibc=(2, 28))
+
+
 def test_old_versions():
     """Before 2.35 the default is DNS first; before 2.33 `#` begins a comment, and the last line needs no newline."""
     old = (Service("dns", frozenset(Status) - {UNAVAIL}), FILES)
@@ -148,13 +157,15 @@ def test_actions_of_a_step():
     assert [(step.service, step.returns_on) for step in found] == [(each.name, each.returns_on) for each in parsed]
 
 
-def test_resolve():
+def test_resolve(tmp_path: Path):
     """systemd-resolved's stub is asked for what unicast DNS can answer, and no other server beside it."""
-    assert steps(FEDORA, "a.test", stub=True) == "files dns system"
-    assert steps(FEDORA, "a.test") == "files system"
-    assert steps(FEDORA, "printer.local", stub=True) == "files system"
-    assert steps(FEDORA, "single", stub=True) == "files system"
-    assert steps("files dns resolve", "a.test") == "files dns system"
+    assert steps(FEDORA, "a.test", root=tmp_path) == "files dns"  # it never ran here
+    (tmp_path / "systemd" / "resolve").mkdir(parents=True)
+    assert steps(FEDORA, "a.test", root=tmp_path, stub=True) == "files dns system"
+    assert steps(FEDORA, "a.test", root=tmp_path) == "files system"
+    assert steps(FEDORA, "printer.local", root=tmp_path, stub=True) == "files system"
+    assert steps(FEDORA, "single", root=tmp_path, stub=True) == "files system"
+    assert steps("files dns resolve", "a.test", root=tmp_path) == "files dns system"
 
 
 def test_missing_hosts_file():

@@ -5,6 +5,8 @@ from __future__ import annotations
 from random import Random
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from seawall.dns.resolv_conf import Candidate, ResolvConf, parse
 
@@ -119,6 +121,18 @@ def test_options(text: str, environ: dict[str, str], expected: ResolvConf):
 def test_candidates(conf: ResolvConf, name: str, expected: list[str]):
     """The names to ask for, in order, each once."""
     assert names(conf, name) == expected
+
+
+WORDS = st.sampled_from(
+    ["nameserver", "search", "options", "ndots:", "9" * 9000, "1.1", "fe80::1", "%", " ", "\n", "\0"]
+)
+
+
+@given(st.lists(WORDS | st.text(max_size=2)).map("".join), st.text(max_size=5))
+def test_any_text(text: str, name: str):
+    """No file is too odd, and all candidates are names that DNS can be asked for."""
+    conf = parse(text, hostname="machine", environ={"LOCALDOMAIN": name, "RES_OPTIONS": text})
+    assert all(0 < len(candidate.name) <= 253 and candidate.name.isascii() for candidate in conf.candidates(name))
 
 
 def test_as_given():

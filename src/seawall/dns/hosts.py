@@ -50,7 +50,7 @@ class Hosts:
 
     def find(self, name: str) -> tuple[str, ...]:
         """A name's addresses of both families in the file's order, each once; () where the file doesn't have it."""
-        wanted, found = name.lower().encode(errors="surrogateescape"), dict[str, None]()
+        wanted, found = name.encode(errors="surrogateescape").lower(), dict[str, None]()
         for line in self._lines_of(wanted):
             address, *names = _fields(line)
             if wanted in names and (text := _normal(address)):

@@ -54,7 +54,7 @@ class Machine:
     Args:
         now: The instant, in s.
         root: The directory of hosts, host.conf, resolv.conf and nsswitch.conf.
-        run: The directory of systemd's ``machines``.
+        run: The directory of systemd's ``systemd/machines`` and ``systemd/resolve``.
         proc: The directory of ``net/udp``.
         environ: LOCALDOMAIN, RES_OPTIONS, RESOLV_MULTI and HOSTALIASES are heeded.
         hostname: The machine's name.
@@ -139,7 +139,7 @@ class Machine:
             self._others_stamp = others
             self._tell()
         asked = [service.name for service in self._services or () if service.name in ("dns", "resolve")]
-        self._has_stub = asked[:1] == ["resolve"] and self._is_stub_listening()
+        self._has_stub = asked[:1] == ["resolve"] and self._modules.has_resolved() and self._is_stub_listening()
         hosts = (self._files.stamp("hosts"), self._files.stamp("host.conf"))
         if hosts == self._hosts_stamp or (self._reading is not None and not self._reading.done()):
             return
@@ -166,7 +166,7 @@ class Machine:
         return Hosts.parse(self._files.read("hosts"), is_multi=is_multi(self._files.text("host.conf"), self._environ))
 
     def _is_stub_listening(self) -> bool:
-        """As the kernel lists it (proc_net(5)): a query would have to be waited for."""
+        """As the kernel's list of sockets has it, because a query to the stub would have to be waited for."""
         address = int.from_bytes(socket.inet_aton(STUB.nameservers[0]), sys.byteorder)
         return f" {address:08X}:0035 ".encode() in self._proc.read("net/udp")
 

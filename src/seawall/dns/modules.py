@@ -48,7 +48,7 @@ class Modules:
     """
     Args:
         root: The directory of mdns.allow.
-        run: The directory of systemd's ``machines``.
+        run: The directory of systemd's ``systemd/machines`` and ``systemd/resolve``.
         environ: With ``HOSTALIASES``, glibc gives names without dots another name.
         hostname: The machine's name, which ``myhostname`` answers for.
     """
@@ -80,6 +80,8 @@ class Modules:
             source: Source | Status
             if service.name == "files":
                 source = Source.FILES if has_hosts else Status.UNAVAIL
+            elif service.name == "resolve" and not self.has_resolved():
+                source = Status.UNAVAIL
             elif service.name in ("dns", "resolve"):
                 is_other = any(step.source is Source.DNS and step.service != service.name for step in steps)
                 is_ours = self._is_plain(name) if service.name == "dns" else has_stub and _is_unicast(name)
@@ -91,6 +93,10 @@ class Modules:
             if source is Source.SYSTEM or source in service.returns_on:
                 break
         return tuple(steps)
+
+    def has_resolved(self) -> bool:
+        """Whether systemd-resolved has run: seldom in a container, though nsswitch.conf names ``resolve`` there too."""
+        return os.path.exists(os.path.join(self._run, "systemd", "resolve"))
 
     def _is_plain(self, name: str) -> bool:
         return "." in name or "HOSTALIASES" not in self._environ

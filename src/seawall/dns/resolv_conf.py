@@ -20,7 +20,7 @@ MAX_NDOTS = 15  # RES_MAXNDOTS
 MAX_NAME, MAX_LABEL = 253, 63  # octets, RFC 1035 section 2.3.4 without the root's
 BLANKS = re.compile(r"[ \t]+")
 DIRECTIVE = re.compile(r"(domain|search|nameserver|options)[ \t]+([^ \t].*)", re.DOTALL)
-NUMBER = re.compile(r"\s*([+-]?\d+)", re.ASCII)  # what strtol takes
+NUMBER = re.compile(r"\s*([+-]?\d{1,18})", re.ASCII)  # what strtol takes
 ASKABLE = re.compile(r"[!-\[\]-~]+")  # printable ASCII without a backslash, which would escape what follows
 
 
