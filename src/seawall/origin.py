@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from typing import NamedTuple, TypeAlias
 
 __all__ = ["Address", "Elsewhere", "Holder", "Origin"]
@@ -75,3 +76,7 @@ class Address(NamedTuple):
     @property
     def is_ipv6(self) -> bool:
         return ":" in self.ip
+
+    @property
+    def family(self) -> socket.AddressFamily:
+        return socket.AF_INET6 if self.is_ipv6 else socket.AF_INET

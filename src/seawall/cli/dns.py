@@ -15,6 +15,9 @@ from .. import Client
 from ..dns.caching import CachingResolver
 from ..dns.cares import CaresResolver
 from ..dns.chain import Chained
+from ..dns.lookup import MachineResolver
+from ..dns.machine import Machine
+from ..dns.modules import Source
 from ..dns.resolver import Answer, check_name, literal
 from ..dns.system import SystemResolver
 from ..errors import ResolveError, ResolveTimeout
@@ -47,17 +50,7 @@ async def _show(console: Console, known: CachingResolver | Chained, dns: DNS, na
         except ResolveError as error:
             console.print(f"  [red]{type(error).__name__}[/]: {escape(str(error))}")
             return False
-        cares, system = CaresResolver(dns.nameservers), SystemResolver()
-        steps = {
-            "DNS, A": cares.resolve(host, 80, family=socket.AF_INET),
-            "DNS, AAAA": cares.resolve(host, 80, family=socket.AF_INET6),
-        }
-        if not dns.nameservers:
-            steps["system"] = system.resolve(host, 80)
-        for line in await asyncio.gather(*(_step(what, asked, dns.timeout) for what, asked in steps.items())):
-            console.print(line)
-        await cares.aclose()
-        await system.aclose()
+        await _show_steps(console, dns, host)
     began_at = time.perf_counter()
     try:
         answer = await known.resolve(Origin("http", host, 80))
@@ -67,8 +60,41 @@ async def _show(console: Console, known: CachingResolver | Chained, dns: DNS, na
     took = (time.perf_counter() - began_at) * 1e3
     good_for = known.good_for(Origin("http", host, 80))
     kept = "" if good_for == float("inf") else f", kept for {good_for:.0f} s"
-    console.print(f"  [green]used[/]       {took:>8.1f} ms  {_addresses(answer)}  ({answer.source}{kept})")
+    console.print(f"  [green]used[/]                   {took:>8.1f} ms  {_addresses(answer)}  ({answer.source}{kept})")
     return True
+
+
+async def _show_steps(console: Console, dns: DNS, host: str) -> None:
+    """What each service of nsswitch.conf has of it, in their order."""
+    loop = asyncio.get_running_loop()
+    machine, cares = Machine(now=loop.time), CaresResolver()
+    system = None if dns.nameservers else SystemResolver()
+    names = MachineResolver(machine, cares, system, dns)
+    await machine.looked_at()
+    resolv, servers = machine.resolv, names.servers()
+    for step in names.steps(host):
+        if step.source is Source.FILES:
+            addresses = machine.hosts.find(host)
+            console.print(f"  {'hosts file':22} {'':>11}  {', '.join(addresses) or 'not in it'}")
+            if addresses:
+                break
+        elif step.source is Source.SYSTEM:
+            assert system is not None
+            asked = system.resolve(host, 80)
+            console.print(await _step(f"system ({step.service})", asked, dns.timeout))
+        else:
+            console.print(f"  {step.service:22} {'':>11}  asks {', '.join(servers)}")
+            for candidate in resolv.candidates(host):
+                steps = {
+                    f"  {candidate.name} {kind}": cares.ask(candidate.name, family, servers=servers)
+                    for kind, family in (("A", socket.AF_INET), ("AAAA", socket.AF_INET6))
+                }
+                lines = await asyncio.gather(*(_step(what, asked, dns.timeout) for what, asked in steps.items()))
+                for line in lines:
+                    console.print(line)
+    await names.aclose()
+    if system is not None:
+        await system.aclose()
 
 
 async def _step(what: str, asked: Awaitable[Answer], timeout: float) -> str:
@@ -81,7 +107,7 @@ async def _step(what: str, asked: Awaitable[Answer], timeout: float) -> str:
         found = f"[yellow]{ResolveTimeout.__name__}[/]: no answer within {timeout:g} s"
     except ResolveError as error:
         found = f"[yellow]{type(error).__name__}[/]: {escape(str(error))}"
-    return f"  {what:10} {(time.perf_counter() - began_at) * 1e3:>8.1f} ms  {found}"
+    return f"  {what:22} {(time.perf_counter() - began_at) * 1e3:>8.1f} ms  {found}"
 
 
 def _addresses(answer: Answer) -> str:

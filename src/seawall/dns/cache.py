@@ -9,15 +9,14 @@ nothing, but from the second one in a row on a name is left alone for a while (R
 from __future__ import annotations
 
 from collections import OrderedDict
-from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
-from ..errors import NoAddress, ResolveError
+from ..errors import ResolveError
 from ..origin import Address
 from ..settings import DNS
-from .resolver import Answer
+from .resolver import Answer, Found
 
-__all__ = ["Cache", "Entry", "Failures"]
+__all__ = ["Cache", "Entry", "Failures", "Key"]
 
 REFRESH_AT = 0.8  # of the TTL
 MIN_REST, MAX_REST = 0.25, 5.0  # s; RFC 9520 section 3.2 asks resolvers, which have many clients, for 1 s to 5 min
@@ -26,19 +25,26 @@ MANY_RETURNS = 4  # a service that fails over and back brings one back each time
 REFRESH_FROM = 0.5  # of the TTL; sooner, refreshing ahead doubles the queries for nothing
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+Key: TypeAlias = tuple[str, int]
+
+
+class Entry(NamedTuple):
     """
     What one lookup found.
 
     Attributes:
-        answer: The addresses, or what to raise: NameNotFound or NoAddress.
+        found: The addresses, or what to raise: NameNotFound or NoAddress.
         refresh_at: From here on, a hit is a reason to look up again.
     """
 
-    answer: Answer | ResolveError
+    found: Found | ResolveError
+    stored_at: float
     refresh_at: float
     expires_at: float
+
+    def knows(self, family: int) -> bool:
+        """Whether an address of *family* that isn't in it is none of the name's."""
+        return not (isinstance(self.found, Found) and self.found.unknown == family)
 
 
 class Failures(NamedTuple):
@@ -51,113 +57,106 @@ class Failures(NamedTuple):
 
 class Cache:
     """
-    (host, family) → what is known; least recently used goes first.
-
-    Args:
-        families: Kept of each name.
+    (host, port) → what is known; least recently used goes first. Where the port doesn't matter, it is always the same.
     """
 
-    def __init__(self, settings: DNS, *, families: int = 1) -> None:
+    def __init__(self, settings: DNS) -> None:
         self._settings = settings
-        self._max = settings.max_entries * families
-        self._entries: OrderedDict[tuple[str, int], Entry] = OrderedDict()
-        self._failures: OrderedDict[tuple[str, int], Failures] = OrderedDict()
-        self._gone: OrderedDict[tuple[str, int], dict[Address, None]] = OrderedDict()  # left the record; oldest first
-        self._returns: dict[tuple[str, int], int] = {}  # addresses of it that were gone and came back
+        self._max = settings.max_entries
+        self._entries: OrderedDict[Key, Entry] = OrderedDict()
+        self._failures: OrderedDict[Key, Failures] = OrderedDict()
+        self._gone: OrderedDict[Key, dict[Address, None]] = OrderedDict()  # left the record; oldest first
+        self._returns: dict[Key, int] = {}  # addresses of it that were gone and came back
 
     def __len__(self) -> int:
         return len(self._entries)
 
-    def fresh(self, host: str, family: int, now: float) -> Entry | None:
-        entry = self._entries.get((host, family))
+    def fresh(self, key: Key, now: float) -> Entry | None:
+        entry = self._entries.get(key)
         if entry is None or now >= entry.expires_at:
             return None
-        self._entries.move_to_end((host, family))
+        self._entries.move_to_end(key)
         return entry
 
-    def stale(self, host: str, family: int, now: float, *, is_secure: bool) -> Answer | None:
+    def stale(self, key: Key, now: float, *, is_secure: bool) -> Answer | None:
         """An answer whose time is over, where it may still serve because DNS fails."""
-        entry = self._entries.get((host, family))
-        if entry is None or not isinstance(entry.answer, Answer):
+        entry = self._entries.get(key)
+        if entry is None or not isinstance(entry.found, Found):
             return None
         limit = self._settings.stale_ttl if is_secure else self._settings.stale_ttl_plain
         if now >= entry.expires_at + limit:
             return None
-        return entry.answer._replace(source="stale")
+        return entry.found.answer._replace(ttl=None, source="stale")
 
-    def store(self, host: str, family: int, answer: Answer | ResolveError, now: float) -> Entry:
+    def store(self, key: Key, found: Found | ResolveError, now: float) -> Entry:
         """Keep an answer for its TTL, clamped; a negative one for `negative_ttl`."""
         settings = self._settings
-        if isinstance(answer, Answer):
-            ttl = settings.min_ttl if answer.ttl is None else answer.ttl
+        if isinstance(found, Found):
+            ttl = settings.min_ttl if found.answer.ttl is None else found.answer.ttl
             ttl = min(max(ttl, settings.min_ttl), settings.max_ttl)
             # A silent DNS, and then the system's resolver, have each had their time before anybody would wait.
             refresh_after = max(ttl * REFRESH_FROM, min(ttl * REFRESH_AT, ttl - 2 * settings.stale_wait))
         else:
             ttl = refresh_after = settings.negative_ttl
-        entry = Entry(answer, now + refresh_after, now + ttl)
-        self._compare((host, family), answer)
-        self._entries[host, family] = entry
-        self._entries.move_to_end((host, family))
-        self._failures.pop((host, family), None)
+        entry = Entry(found, now, now + refresh_after, now + ttl)
+        self._compare(key, found)
+        self._entries[key] = entry
+        self._entries.move_to_end(key)
+        self._failures.pop(key, None)
         while len(self._entries) > self._max:
             self._entries.popitem(last=False)
         return entry
 
-    def gives_subsets(self, host: str, family: int) -> bool:
+    def gives_subsets(self, key: Key) -> bool:
         """Its addresses come and go and come again, as a load balancer's: one that is missing is not gone."""
-        return self._returns.get((host, family), 0) >= MANY_RETURNS
+        return self._returns.get(key, 0) >= MANY_RETURNS
 
-    def _compare(self, key: tuple[str, int], answer: Answer | ResolveError) -> None:
+    def _compare(self, key: Key, found: Found | ResolveError) -> None:
         before = self._entries.get(key)
-        if before is None or not isinstance(before.answer, Answer) or not isinstance(answer, Answer):
+        if before is None or not isinstance(before.found, Found) or not isinstance(found, Found):
             return
-        gone = self._gone.setdefault(key, {})
-        for address in answer.addresses:
+        gone, addresses = self._gone.setdefault(key, {}), found.answer.addresses
+        for address in addresses:
             if gone.pop(address, False) is None:
                 self._returns[key] = self._returns.get(key, 0) + 1
-        gone.update(dict.fromkeys(address for address in before.answer.addresses if address not in answer.addresses))
+        left = set(before.found.answer.addresses).difference(addresses)
+        gone.update(
+            (address, None)
+            for address in before.found.answer.addresses
+            if address in left and address.family != found.unknown
+        )
         while len(gone) > MAX_GONE:
             del gone[next(iter(gone))]
         while len(self._gone) > self._max:
             self._returns.pop(self._gone.popitem(last=False)[0], None)
 
-    def fail(self, host: str, family: int, error: ResolveError, now: float) -> None:
+    def fail(self, key: Key, error: ResolveError, now: float) -> None:
         """
         Note that a lookup failed.
 
         The first failure is forgiven, for a datagram may be lost; then the name rests for 0.25 s, 0.5 s, 1 s, 2 s, 4 s,
         5 s at most: a resolver that is back is to be noticed within that time.
         """
-        known = self._failures.pop((host, family), None)
+        known = self._failures.pop(key, None)
         number = 1 if known is None else known.number + 1
         rest = 0.0 if number == 1 else min(MAX_REST, MIN_REST * 2.0 ** min(number - 2, 10))
-        self._failures[host, family] = Failures(number, error, now + rest)
+        self._failures[key] = Failures(number, error, now + rest)
         while len(self._failures) > self._max:
             self._failures.popitem(last=False)
 
-    def has_failed(self, host: str, family: int, now: float) -> bool:
+    def has_failed(self, key: Key, now: float) -> bool:
         """The last lookup of it failed, and lately: who is asked about it all the time is asked again soon after."""
-        known = self._failures.get((host, family))
+        known = self._failures.get(key)
         return known is not None and now < known.until + MAX_REST
 
-    def failure(self, host: str, family: int, now: float) -> ResolveError | None:
+    def failure(self, key: Key, now: float) -> ResolveError | None:
         """What to raise in place of asking again."""
-        known = self._failures.get((host, family))
+        known = self._failures.get(key)
         return known.error if known is not None and now < known.until else None
 
-    def align(self, host: str, families: tuple[int, ...], now: float) -> None:
-        """
-        Where one family has addresses, "none" of the other is as good for as long.
-
-        Else a host with IPv4 only would be asked for AAAA every `negative_ttl`. Both are asked for again together.
-        """
-        entries = [self._entries.get((host, family)) for family in families]
-        positive = [entry for entry in entries if entry is not None and isinstance(entry.answer, Answer)]
-        best = max(positive, key=lambda entry: entry.expires_at, default=None)
-        if best is None:
-            return
-        refresh_at = best.refresh_at if now < best.refresh_at else best.expires_at
-        for family, entry in zip(families, entries, strict=True):
-            if entry is not None and isinstance(entry.answer, NoAddress) and entry.expires_at < best.expires_at:
-                self._entries[host, family] = Entry(entry.answer, refresh_at, best.expires_at)
+    def expire(self, key: Key, age: float) -> None:
+        """Be over *age* seconds after it was stored, if it was to hold for longer."""
+        entry = self._entries.get(key)
+        if entry is not None and entry.stored_at + age < entry.expires_at:
+            at = entry.stored_at + age
+            self._entries[key] = entry._replace(refresh_at=at, expires_at=at)

@@ -83,8 +83,7 @@ class Service(NamedTuple):
 class CaresResolver:
     """Asks DNS servers through c-ares, without a thread."""
 
-    def __init__(self, nameservers: Sequence[str] | None = None) -> None:
-        self._nameservers = nameservers
+    def __init__(self) -> None:
         self._channels = _Channels()
         self._questions: set[_Question] = set()
         self._turn = 0
@@ -154,27 +153,9 @@ class CaresResolver:
                 del question, outcome  # or the error would hold this frame, and the frame the error
         return outcome
 
-    # until dns/lookup.py asks
-
-    async def resolve(self, host: str, port: int, *, family: int = 0) -> Answer:
-        name, servers = host.removesuffix("."), self.servers()
-        if name.lower() == "localhost":
-            local = {A: ["127.0.0.1"], AAAA: ["::1"]}.get(KINDS.get(family, 0), ["::1", "127.0.0.1"])
-            return Answer(tuple(map(Address, local)), 0.0, "dns")
-        if family:
-            return await self.ask(name, family, servers=servers)
-        kinds = (socket.AF_INET6, socket.AF_INET)
-        results = await asyncio.gather(
-            *(self.ask(name, kind, servers=servers) for kind in kinds), return_exceptions=True
-        )
-        answers = [result for result in results if isinstance(result, Answer)]
-        if not answers:
-            raise next(result for result in results if isinstance(result, BaseException))
-        addresses = dict.fromkeys(address for answer in answers for address in answer.addresses)
-        return Answer(tuple(addresses), min(answer.ttl or 0.0 for answer in answers), "dns")
-
     def servers(self) -> Sequence[str]:
-        return self._nameservers or pycares.Channel(sock_state_cb=lambda *_: None).servers
+        """Those that c-ares knows of, where no resolv.conf says it."""
+        return pycares.Channel(sock_state_cb=lambda *_: None).servers
 
 
 class _Try:

@@ -8,7 +8,8 @@ import math
 import os
 import re
 import socket
-from typing import NamedTuple, Protocol, runtime_checkable
+from collections.abc import Callable
+from typing import NamedTuple, Protocol, TypeAlias, runtime_checkable
 
 from ..errors import NameNotFound, ResolveError, ResolverFailure
 from ..origin import Address
@@ -17,9 +18,12 @@ __all__ = [
     "ADVICE",
     "SHORTAGES",
     "Answer",
+    "Found",
+    "Progressive",
     "Rank",
     "Resolver",
     "ServerFailure",
+    "Told",
     "check_name",
     "failed",
     "literal",
@@ -63,14 +67,26 @@ class Answer(NamedTuple):
     Attributes:
         ranks: Of each address, where some are to be preferred; else empty.
         ttl: s that they may be kept; None: as long as the setting for such answers says.
-        source: "dns", "system", "srv", "function", "static", "literal", or what a resolver of the user's calls itself;
-            "cache" for what was looked up before, "stale" for that past its time.
+        source: "dns", "hosts", "localhost", "system", "srv", "function", "static", "literal", or what a resolver of the
+            user's calls itself; "cache" for what was looked up before, "stale" for that past its time.
     """
 
     addresses: tuple[Address, ...]
     ttl: float | None
     source: str
     ranks: tuple[Rank, ...] = ()
+
+
+class Found(NamedTuple):
+    """
+    What is known of a name.
+
+    Attributes:
+        unknown: The address family of which nothing is known, because its lookup failed or isn't over yet; 0: none.
+    """
+
+    answer: Answer
+    unknown: int = 0
 
 
 @runtime_checkable
@@ -93,6 +109,22 @@ class Resolver(Protocol):
 
     async def aclose(self) -> None:
         """Give back what it holds."""
+
+
+Told: TypeAlias = "Callable[[Found | ResolveError], None]"
+
+
+@runtime_checkable
+class Progressive(Protocol):
+    """A resolver that tells what it knows before it knows everything."""
+
+    async def look_up(self, host: str, port: int, tell: Told) -> Found:
+        """
+        As `Resolver.resolve`, for both families.
+
+        Args:
+            tell: Called with addresses while others are still to come; with an error that stands unless some come.
+        """
 
 
 def failed(kind: type[ResolveError], text: str) -> ResolveError:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from ..errors import NoAddress, ResolveError
 from ..origin import Address
+from ..settings import DNS
+from .machine import Machine
 from .resolver import Answer, Rank
 
 if TYPE_CHECKING:
@@ -34,18 +37,16 @@ class SRVResolver:
         if not service.startswith("_") or "._" not in service:
             raise ValueError(f'service must look like "_http._tcp.example.com", not {service!r}')
         from .cares import CaresResolver
+        from .lookup import MachineResolver
 
         self._service = service
-        self._names = CaresResolver(nameservers)
+        dns = DNS(nameservers=None if nameservers is None else tuple(nameservers))
+        self._names = MachineResolver(Machine(now=time.monotonic), CaresResolver(), None, dns)
 
     async def resolve(self, host: str, port: int, *, family: int = 0) -> Answer:
         """As `Resolver.resolve`; targets without an address are left out."""
         service = self._service.replace("{host}", host.removesuffix("."))
-        records = [
-            each
-            for each in await self._names.services(service, servers=self._names.servers())
-            if each.target and each.port
-        ]
+        records = [each for each in await self._names.services(service) if each.target and each.port]
         if not records:
             raise NoAddress(f"{service}: the service is decidedly not available")
         records = sorted(records)[:MAX_TARGETS]

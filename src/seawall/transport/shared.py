@@ -21,6 +21,7 @@ from ..clock import Clock
 from ..dns.caching import CachingResolver
 from ..dns.chain import Chained
 from ..dns.guard import Guard
+from ..dns.machine import Machine
 from ..dns.resolver import Resolver
 from ..dns.static import ChainResolver
 from ..dns.system import SystemResolver
@@ -215,25 +216,25 @@ def _one_of(
     if not isinstance(dns, DNS):
         raise TypeError(f"dns must be a seawall.DNS, not {shown(dns)}")
     if resolver in (None, "auto", "cares"):
-        from ..dns.cares import CaresResolver  # by the first client: pycares takes 35 ms to load
+        from ..dns.cares import CaresResolver  # by the first client: aiodns takes 15 ms to load
+        from ..dns.lookup import MachineResolver
 
-    if resolver is None or resolver == "auto":
-        fallback = None if dns.nameservers else SystemResolver()
-        return CachingResolver(
-            CaresResolver(dns.nameservers), dns, now=now, fallback=fallback, events=events, spare=spare
-        )
-    if resolver == "cares":
-        return CachingResolver(CaresResolver(dns.nameservers), dns, now=now, events=events, spare=spare)
-    if resolver == "system":
+        machine = Machine(now=now)
+        is_alone = resolver == "cares" or dns.nameservers
+        if is_alone or machine.is_decided_by_files:
+            system = None if is_alone else SystemResolver()
+            names = MachineResolver(machine, CaresResolver(), system, dns)
+            return CachingResolver(names, dns, now=now, fallback=system, events=events, spare=spare)
+    if resolver in (None, "auto", "system"):
         if dns.nameservers:
             raise ValueError("DNS.nameservers can't be used with resolver=\"system\", which asks the system's")
-        return CachingResolver(SystemResolver(), dns, now=now, families=(0,), events=events, spare=spare)
+        return CachingResolver(SystemResolver(), dns, now=now, events=events, spare=spare)
     if isinstance(resolver, type) or not isinstance(resolver, Resolver):
         raise TypeError(
             'resolver must be "auto", "cares", "system" or an object with resolve() and aclose() '
             f"(see seawall.Resolver), not {shown(resolver)}"
         )
-    return CachingResolver(resolver, dns, now=now, families=(0,), events=events, spare=spare)
+    return CachingResolver(resolver, dns, now=now, by_port=True, events=events, spare=spare)
 
 
 def _load() -> None:

@@ -1,0 +1,224 @@
+"""
+A name as the machine itself has it: one decision over both address families, as getaddrinfo makes it.
+
+Rules, top-down: the steps of nsswitch.conf come one after the other; in DNS, so do the candidates of the search list,
+and the first that has any address wins; both families of a candidate are asked for at once. The first answer with
+addresses is enough to begin with: the other family has 50 ms, then what it brings is late. NXDOMAIN of one family
+denies the name only if the other has nothing either, because some load balancers deny a family that they don't have
+(RFC 4074 section 4.2). Names that other modules of nsswitch.conf take are left to the system's resolver.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Mapping, Sequence
+
+from ..errors import NameNotFound, NoAddress, ResolveError, ResolveTimeout
+from ..origin import Address
+from ..settings import DNS
+from .cares import CaresResolver, Service
+from .machine import Machine
+from .modules import Source, Step
+from .nsswitch import Status
+from .resolver import Answer, Found, ServerFailure, Told
+from .system import SystemResolver
+
+__all__ = ["MachineResolver", "special"]
+
+HOSTS_TTL = 1.0  # s; the file is looked at as often
+LOOPBACK = Answer((Address("127.0.0.1"), Address("::1")), None, "localhost")
+FAMILIES = (socket.AF_INET6, socket.AF_INET)
+OURS = (Step(Source.FILES, frozenset({Status.SUCCESS}), "files"), Step(Source.DNS, frozenset(Status), "dns"))
+
+
+class MachineResolver:
+    """
+    `Resolver` that makes of a name what ``getaddrinfo`` makes of it on this machine, without a thread where files and
+    DNS alone decide.
+
+    Args:
+        system: Asked where another module of nsswitch.conf comes into play; None leaves those modules out.
+    """
+
+    def __init__(self, machine: Machine, cares: CaresResolver, system: SystemResolver | None, settings: DNS) -> None:
+        self.machine = machine
+        self.cares = cares
+        self._system = system
+        self._settings = settings
+
+    async def resolve(self, host: str, port: int, *, family: int = 0) -> Answer:
+        """As `Resolver.resolve`."""
+        answer = (await self.look_up(host, port, _ignore)).answer
+        addresses = tuple(each for each in answer.addresses if family in (0, each.family))
+        if not addresses:
+            raise NoAddress(f"{host}: no address of this family")
+        return answer._replace(addresses=addresses)
+
+    async def look_up(self, host: str, port: int, tell: Told) -> Found:
+        """As `Progressive.look_up`."""
+        await self.machine.looked_at()
+        found: Found | ResolveError = NameNotFound(f"{host}: no service of nsswitch.conf knows it")
+        for step in self.steps(host):
+            if step.source is Source.FILES:
+                addresses = self.machine.hosts.find(host)
+                if addresses:
+                    return Found(Answer(tuple(map(Address, addresses)), HOSTS_TTL, "hosts"))
+                status = Status.NOTFOUND
+            elif (known := special(host)) is not None:
+                return Found(known)
+            elif step.source is Source.DNS:
+                found = await self._in_dns(host, tell)
+                if isinstance(found, Found):
+                    return found
+                status = _status(found)
+            else:
+                assert self._system is not None
+                return Found(await self._system.resolve(host, port))
+            if status in step.returns_on:
+                break
+        assert isinstance(found, ResolveError)
+        try:
+            raise found
+        finally:
+            del found  # it holds this frame
+
+    async def services(self, name: str) -> list[Service]:
+        """The SRV records of a fully qualified name; errors are those of `CaresResolver.ask`."""
+        await self.machine.looked_at()
+        resolv = self.machine.resolv
+        return await self.cares.services(name, servers=self.servers(), use_tcp=resolv.use_tcp, rotate=resolv.rotate)
+
+    def steps(self, host: str) -> Sequence[Step]:
+        """Whom to ask for a name, in order; those only that we have."""
+        if self._system is not None:
+            return self.machine.steps(host)
+        steps = [step for step in self.machine.steps(host) if step.source is not Source.SYSTEM]
+        is_dns_left_out = self._settings.nameservers and all(step.source is not Source.DNS for step in steps)
+        return OURS if not steps or is_dns_left_out else steps
+
+    def servers(self) -> Sequence[str]:
+        """The name servers that are asked."""
+        if self._settings.nameservers:
+            return self._settings.nameservers
+        return self.machine.resolv.nameservers if self.machine.is_decided_by_files else self.cares.servers()
+
+    async def aclose(self) -> None:
+        await self.cares.aclose()
+        await self.machine.aclose()
+
+    async def _in_dns(self, host: str, tell: Told) -> Found | ResolveError:
+        """
+        Through the search list; errors are those that glibc's ``__res_context_search`` has.
+
+        A candidate that doesn't exist, or whose servers say SERVFAIL, is followed by the next; after any other failure
+        only the name as given is still asked for.
+        """
+        candidates = self.machine.resolv.candidates(host)
+        errors: list[ResolveError] = []
+        is_over = False
+        for candidate in candidates:
+            if is_over and not candidate.is_as_given:
+                continue
+            found = await self._candidate(candidate.name, tell)
+            if isinstance(found, Found | ResolveTimeout):
+                return found
+            errors.append(found)
+            is_over = is_over or not isinstance(found, NameNotFound | NoAddress | ServerFailure)
+        if not errors:
+            return NameNotFound(f"{host}: it can't be the name of a host")
+        if candidates[0].is_as_given:
+            return errors[0]
+        telling = [error for kind in (NoAddress, ServerFailure) for error in errors if isinstance(error, kind)]
+        return telling[0] if telling else errors[-1]
+
+    async def _candidate(self, name: str, tell: Told) -> Found | ResolveError:
+        """Both families of one fully qualified name."""
+        resolv, servers = self.machine.resolv, self.servers()
+        loop = asyncio.get_running_loop()
+        questions: dict[asyncio.Task[Answer], int] = {
+            loop.create_task(
+                self.cares.ask(name, family, servers=servers, use_tcp=resolv.use_tcp, rotate=resolv.rotate),
+                name=f"seawall dns {name}",
+            ): family
+            for family in ((socket.AF_INET,) if resolv.no_aaaa else FAMILIES)
+        }
+        try:
+            return await self._decided(questions, loop.time() + self._settings.timeout, tell)
+        finally:
+            for question in questions:
+                question.cancel()
+
+    async def _decided(
+        self, questions: dict[asyncio.Task[Answer], int], deny_at: float, tell: Told
+    ) -> Found | ResolveError:
+        """
+        What comes of both questions.
+
+        Args:
+            deny_at: The instant when silence of one family no longer counts against NXDOMAIN of the other.
+        """
+        done, pending = await asyncio.wait(questions, return_when=asyncio.FIRST_COMPLETED)
+        first = _result(done.pop())
+        if pending and isinstance(first, Answer):
+            _, pending = await asyncio.wait(pending, timeout=self._settings.resolution_delay)
+            if pending:
+                [other] = pending
+                tell(Found(first, questions[other]))
+        elif pending and isinstance(first, NameNotFound):
+            tell(first)
+            now = asyncio.get_running_loop().time()
+            _, pending = await asyncio.wait(pending, timeout=max(0.0, deny_at - now))
+            if pending:
+                return first
+        if pending:
+            await asyncio.wait(pending)
+        return _both({family: _result(question) for question, family in questions.items()})
+
+
+def special(host: str) -> Answer | None:
+    """
+    The addresses of a name that is nobody's but this machine's.
+
+    Raises:
+        NameNotFound: It is one that no name server may be asked for.
+    Source: RFC 6761 sections 6.3 and 6.4, RFC 7686 section 2.
+    """
+    top = host.lower().removesuffix(".").rpartition(".")[2]
+    if top == "localhost":
+        return LOOPBACK
+    if top in ("invalid", "onion"):
+        raise NameNotFound(f"{host}: no name server is asked for .{top}")
+    return None
+
+
+def _both(results: Mapping[int, Answer | ResolveError]) -> Found | ResolveError:
+    """All addresses; where there are none, why."""
+    answers = [result for result in results.values() if isinstance(result, Answer)]
+    failed = [family for family, result in results.items() if not isinstance(result, Answer | NameNotFound | NoAddress)]
+    if answers:
+        addresses = tuple(dict.fromkeys(address for answer in answers for address in answer.addresses))
+        ttl = min(answer.ttl or 0.0 for answer in answers)
+        return Found(Answer(addresses, ttl, answers[0].source), failed[0] if failed else 0)
+    errors = [result for result in results.values() if isinstance(result, ResolveError)]
+    denials = [error for error in errors if isinstance(error, NameNotFound)]
+    failures = [error for error in errors if not isinstance(error, NoAddress)]
+    return (denials or failures or errors)[0]
+
+
+def _result(question: asyncio.Task[Answer]) -> Answer | ResolveError:
+    error = question.exception()
+    if error is None:
+        return question.result()
+    if isinstance(error, ResolveError):
+        return error
+    raise error
+
+
+def _status(error: ResolveError) -> Status:
+    """What nsswitch.conf calls it; glibc's nss_dns says NOTFOUND of all but servers that don't answer."""
+    return Status.UNAVAIL if isinstance(error, ResolveTimeout) else Status.NOTFOUND
+
+
+def _ignore(_: Found | ResolveError) -> None:
+    pass
