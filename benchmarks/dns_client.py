@@ -142,10 +142,8 @@ NAMES = {
 
 def _caching(case: Case) -> Any:
     import seawall
-    from seawall.dns.caching import CachingResolver
-    from seawall.dns.cares import CaresResolver
-
-    return CachingResolver(CaresResolver((case.dns,)), seawall.DNS(), now=time.monotonic)
+    client = seawall.Client(resolver="cares", dns=seawall.DNS(nameservers=(case.dns,)))
+    return client._shared.wire.names
 
 
 def _origin(name: str) -> Any:

@@ -93,8 +93,9 @@ async def test_dns_shows_each_step(dns):
     assert status == 0, output
     lines = [" ".join(line.split()) for line in output.splitlines()]
     assert lines[0] == "two.test"
-    assert any(line.startswith("DNS, A ") and line.endswith("127.0.0.1 (TTL 30 s)") for line in lines)
-    assert any(line.startswith("DNS, AAAA ") and line.endswith("::1 (TTL 30 s)") for line in lines)
+    assert any(line.startswith("hosts file") and line.endswith("not in it") for line in lines)
+    assert any(line.startswith("two.test A ") and line.endswith("127.0.0.1 (TTL 30 s)") for line in lines)
+    assert any(line.startswith("two.test AAAA ") and line.endswith("::1 (TTL 30 s)") for line in lines)
     assert any(line.startswith("used ") and "::1, 127.0.0.1 (dns, kept for" in line for line in lines)
     assert lines[-1].endswith("127.0.0.1 (literal)")
     status, output = await run("dns", "none.test", "a b", "--server", dns.address)

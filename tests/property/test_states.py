@@ -9,15 +9,14 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from seawall.dns.cache import Cache
-from seawall.dns.resolver import Answer
+from seawall.dns.resolver import Answer, Found
 from seawall.errors import NameNotFound, NoAddress, ResolverFailure
 from seawall.origin import Address
 from seawall.policy.breaker import BreakerState
 from seawall.policy.budget import BudgetState
 from seawall.settings import DNS, Breaker
 
-names = st.sampled_from(["a", "b", "c", "d"])
-families = st.sampled_from([4, 6])
+keys = st.tuples(st.sampled_from(["a", "b", "c", "d"]), st.sampled_from([0, 80]))
 
 
 class CacheMachine(RuleBasedStateMachine):
@@ -30,41 +29,41 @@ class CacheMachine(RuleBasedStateMachine):
         self.now = 0.0
         self.model: dict[tuple[str, int], tuple[object, float]] = {}
 
-    @rule(name=names, family=families, ttl=st.floats(0, 1000))
-    def found(self, name, family, ttl):
-        answer = Answer((Address("127.0.0.1"),), ttl, "dns")
-        self.cache.store(name, family, answer, self.now)
-        self.model[name, family] = (answer, self.now + min(max(ttl, 1), 100))
-        assert self.cache.failure(name, family, self.now) is None
+    @rule(key=keys, ttl=st.floats(0, 1000))
+    def found(self, key, ttl):
+        answer = Found(Answer((Address("127.0.0.1"),), ttl, "dns"))
+        self.cache.store(key, answer, self.now)
+        self.model[key] = (answer, self.now + min(max(ttl, 1), 100))
+        assert self.cache.failure(key, self.now) is None
 
-    @rule(name=names, family=families, kind=st.sampled_from([NameNotFound, NoAddress]))
-    def denied(self, name, family, kind):
+    @rule(key=keys, kind=st.sampled_from([NameNotFound, NoAddress]))
+    def denied(self, key, kind):
         error = kind("no")
-        self.cache.store(name, family, error, self.now)
-        self.model[name, family] = (error, self.now + 5)
+        self.cache.store(key, error, self.now)
+        self.model[key] = (error, self.now + 5)
 
-    @rule(name=names, family=families)
-    def failed(self, name, family):
+    @rule(key=keys)
+    def failed(self, key):
         """Replaces nothing; from the second one in a row on the name rests, 5 s at most."""
-        before = self.cache.fresh(name, family, self.now)
-        self.cache.fail(name, family, ResolverFailure("no"), self.now)
-        assert self.cache.fresh(name, family, self.now) is before
-        assert self.cache.failure(name, family, self.now + 5.01) is None
+        before = self.cache.fresh(key, self.now)
+        self.cache.fail(key, ResolverFailure("no"), self.now)
+        assert self.cache.fresh(key, self.now) is before
+        assert self.cache.failure(key, self.now + 5.01) is None
 
     @rule(seconds=st.floats(0, 60))
     def time_passes(self, seconds):
         self.now += seconds
 
-    @rule(name=names, family=families, is_secure=st.booleans())
-    def asked(self, name, family, is_secure):
-        fresh = self.cache.fresh(name, family, self.now)
-        stale = self.cache.stale(name, family, self.now, is_secure=is_secure)
-        what, until = self.model.get((name, family), (None, 0.0))
+    @rule(key=keys, is_secure=st.booleans())
+    def asked(self, key, is_secure):
+        fresh = self.cache.fresh(key, self.now)
+        stale = self.cache.stale(key, self.now, is_secure=is_secure)
+        what, until = self.model.get(key, (None, 0.0))
         if fresh is not None:
-            assert fresh.answer is what
+            assert fresh.found is what
             assert self.now < until
         if stale is not None:
-            assert isinstance(what, Answer)
+            assert isinstance(what, Found)
             assert self.now < until + (50 if is_secure else 10)
             assert stale.source == "stale"
 

@@ -7,12 +7,11 @@ import socket
 
 import pytest
 
-from seawall.dns.caching import CachingResolver
 from seawall.dns.resolver import Answer
 from seawall.errors import NoAddress
-from seawall.events import Events
 from seawall.origin import Address, Origin
-from seawall.settings import DNS
+
+from ..names import both_families
 
 pytestmark = pytest.mark.anyio
 
@@ -42,7 +41,7 @@ class Moving:
 async def test_no_stale_answer_beside_a_denial(first, second):
     """Both deny it, one a turn of the loop after the other: the old address is not served, not even once."""
     upstream = Moving({socket.AF_INET: first, socket.AF_INET6: second})
-    resolver = CachingResolver(upstream, DNS(), now=asyncio.get_running_loop().time, events=Events())
+    resolver = both_families(upstream)
     await resolver.resolve(ORIGIN)
     await asyncio.sleep(5.5)
     upstream.is_gone = True

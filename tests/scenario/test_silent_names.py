@@ -10,9 +10,10 @@ import pytest
 from seawall.dns.caching import CachingResolver
 from seawall.dns.resolver import Answer
 from seawall.errors import NoAddress
-from seawall.events import Events
 from seawall.origin import Address, Origin
 from seawall.settings import DNS
+
+from ..names import both_families
 
 pytestmark = pytest.mark.anyio
 
@@ -41,8 +42,7 @@ class Quiet:
 
 
 def caching(upstream: Quiet, *, fallback: Quiet | None = None, **settings: float) -> CachingResolver:
-    now = asyncio.get_running_loop().time
-    return CachingResolver(upstream, DNS(**settings), now=now, events=Events(), fallback=fallback)
+    return both_families(upstream, fallback=fallback, **settings)
 
 
 async def fallen_silent() -> tuple[Quiet, CachingResolver]:
@@ -88,7 +88,7 @@ async def test_first_alone_waits_for_a_name_out_of_use():
     first, *others = await waits(resolver, every=0.01, seconds=14.0)
     assert first == pytest.approx(0.2)
     assert max(others) == 0.0
-    assert upstream.asked > 3
+    assert upstream.asked > 2  # a lookup goes on for 5 s, because the name server may just be slow
     await resolver.aclose()
 
 
@@ -155,7 +155,7 @@ async def test_kept_alive_connections_wait_for_no_name(has_system):
         began_at = loop.time()
         assert await resolver.is_still(ORIGIN, address) in (True, None)
         assert loop.time() == began_at
-    assert upstream.asked > 3
+    assert upstream.asked > 2  # a lookup goes on for 5 s, because the name server may just be slow
     await resolver.aclose()
 
 

@@ -190,11 +190,11 @@ async def test_silent_upstream(dnsmasq, stack):
 
 async def test_remaining_ttl_of_a_forwarder(dnsmasq):
     """What it keeps itself it gives out with the seconds that are left; c-ares' own cache answers nothing."""
-    resolver = CaresResolver((dnsmasq.address,))
+    resolver, servers = CaresResolver(), (dnsmasq.address,)
     try:
-        first = await resolver.resolve("good.upstream.test", 80, family=socket.AF_INET)
+        first = await resolver.ask("good.upstream.test", socket.AF_INET, servers=servers)
         await asyncio.sleep(2.1)
-        later = await resolver.resolve("good.upstream.test", 80, family=socket.AF_INET)
+        later = await resolver.ask("good.upstream.test", socket.AF_INET, servers=servers)
     finally:
         await resolver.aclose()
     assert first.ttl <= 60

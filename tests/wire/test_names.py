@@ -208,20 +208,6 @@ async def test_only_the_first_waits_for_a_silent_dns(stack, dns, serve, clock):
     assert max(waited[1:]) < 0.3
 
 
-async def test_as_many_names_are_kept_as_it_says(client, dns, serve):
-    """Of both families."""
-    for number in range(40):
-        dns.zone[f"n{number}.test"] = Name(a=("127.0.0.1",))
-    names = client._shared.wire.names
-    names._cache._max = 2 * 40
-    assert seawall.DNS().max_entries * 2 == type(names._cache)(seawall.DNS(), families=2)._max
-    origins = [seawall.Origin("http", f"n{number}.test", 80) for number in range(40)]
-    for origin in origins:
-        await names.resolve(origin)
-    await settled(client)
-    assert all(names.cached(origin) is not None for origin in origins)
-
-
 async def test_name_that_fails_is_left_alone_for_a_while(client, dns, serve, clock):
     """The first failure may be asked about at once, then after 0.25 s, 0.5 s, 1 s; an answer ends it (RFC 9520)."""
     server = await serve(ok)
@@ -309,18 +295,6 @@ async def test_one_family_does_not_speak_for_the_other(keeping, dns, clock):
             response = await keeping.get(f"http://both.test:{port}")
             assert response.extensions["seawall"][0].is_reused
         await keeping.aclose()
-
-
-async def test_old_addresses_of_a_family_that_fails(client, dns, serve, clock):
-    """Serve beside what the other family has."""
-    server = await serve(ok)
-    dns.zone["mixed.test"] = Name(a=("127.0.0.1",), ttl=1)
-    url = f"http://mixed.test:{server.port}"
-    await client.get(url)
-    dns.zone["mixed.test"] = Name(a=("127.0.0.1",), aaaa=("::1",), delay_a=30.0)  # nobody listens there
-    clock.ahead = 6.0
-    response = await client.get(url)
-    assert response.extensions["seawall"][0].address.ip == "127.0.0.1"
 
 
 async def test_names_that_give_subsets_keep_their_connections(keeping, dns, serve, clock):
@@ -482,15 +456,11 @@ async def test_system_resolver_is_the_fallback(stack, serve, monkeypatch):
         asked.append(host)
         return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", port))]
 
-    class Dead:
-        async def resolve(self, host, port, *, family=0):
-            raise seawall.ResolverFailure("no server")
-
-        async def aclose(self):
-            pass
+    async def dead(*_, **__):
+        raise seawall.ResolverFailure("no server")
 
     monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
-    monkeypatch.setattr("seawall.dns.cares.CaresResolver", lambda nameservers: Dead())
+    monkeypatch.setattr("seawall.dns.cares.CaresResolver.ask", dead)
     client = await stack.enter_async_context(seawall.Client())
     for _ in range(2):
         assert (await client.get(f"http://vpn.test:{server.port}")).status_code == 200

@@ -233,7 +233,7 @@ class CachingResolver:
             if not asked.is_decided and (system := self._ask_system(key)) is not None:
                 asked.lookups.append(system)
                 await self._outwait(asked, (host, SYSTEM))
-            if not asked.is_decided:
+            if not asked.is_decided and not asked.heard:  # one family's NXDOMAIN may deny the name
                 self._count(host, 1)
                 self._events.emit(StaleServed(host, stale.addresses))
                 return stale
@@ -373,6 +373,11 @@ class _Asked:
         """Found; or denied: no such name, or no address of it. Else nobody knows yet, or all have failed."""
         return any(isinstance(result, Found | NameNotFound | NoAddress) for result in self._results())
 
+    @property
+    def heard(self) -> list[ResolveError]:
+        """What stands unless more comes."""
+        return [lookup.heard for lookup in self.lookups if lookup.found is None and lookup.heard is not None]
+
     async def wait(self, until: float) -> None:
         """Until it is decided, or all are done, or *until*."""
         while not self.is_decided and (pending := [each.is_decided for each in self.lookups if each.found is None]):
@@ -388,7 +393,7 @@ class _Asked:
             if isinstance(result, Found):
                 return result.answer._replace(ttl=None)
         if any(lookup.found is None for lookup in self.lookups) and not self.is_decided:
-            results = [lookup.heard for lookup in self.lookups if lookup.heard is not None]
+            results = [*self.heard]
             if not results:
                 raise ResolveTimeout(
                     f"{host}: no answer from DNS within {timeout:g} s (DNS.timeout)", origin=origin, elapsed=timeout
