@@ -13,6 +13,7 @@ NAMES = {
     "idle": "memory of 10,000 idle connections in seawall, aiohttp and bare asyncio",
     "stream": "1 GB through client.stream() of httpx, aiohttp and seawall: memory and speed",
     "dns": "names that are known, cold, dead, moved or half dead, and a DNS server that falls silent",
+    "names": "1,000 random machines (hosts file, DNS, nsswitch): what names are there to seawall and to glibc",
     "deadlines": "1,000 random calls on sockets: how far any goes past its deadline",
     "unsafe": "10,000 random scripts of faults: how often a server sees what is not idempotent twice",
     "reliability": "a scoreboard of nine clients: outages, isolation, cancellation, garbage",

@@ -39,10 +39,15 @@ def is_entered(module: str, arguments: list[str]) -> bool:
     return False
 
 
-def up() -> None:
-    """The loopback, and who is asked for names."""
+def raise_loopback() -> None:
+    """A new network has one, but it is down."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
         fcntl.ioctl(sock, SET_FLAGS, struct.pack("16sh14x", b"lo", UP_AND_RUNNING))
+
+
+def up() -> None:
+    """The loopback, and who is asked for names."""
+    raise_loopback()
     with tempfile.NamedTemporaryFile("w", suffix=".conf") as file:
         file.write(f"nameserver {NAMESERVER}\n")
         file.flush()

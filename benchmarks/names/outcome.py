@@ -1,0 +1,57 @@
+"""What came of a lookup, and how two of them differ. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Literal, NamedTuple, TypeAlias
+
+from .machine import Machine
+
+__all__ = ["Difference", "Outcome", "What", "difference"]
+
+# "failure": nobody knows, so it is worth another try. "broken": what isn't an outcome at all.
+What: TypeAlias = Literal["found", "NameNotFound", "NoAddress", "failure", "broken"]
+
+
+class Outcome(NamedTuple):
+    """Addresses of a name, sorted; or an error's kind, and what it said."""
+
+    what: What
+    addresses: tuple[str, ...] = ()
+    text: str = ""
+
+    @classmethod
+    def found(cls, addresses: Iterable[str]) -> Outcome:
+        return cls("found", tuple(sorted(set(addresses))))
+
+    def __str__(self) -> str:
+        return ", ".join(self.addresses) if self.what == "found" else f"{self.what} ({self.text})"
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """Between what glibc and what seawall, with one of its resolvers, made of a machine's name."""
+
+    machine: Machine
+    resolver: str
+    expected: Outcome
+    got: Outcome
+
+    @property
+    def kind(self) -> str:
+        """The same for differences that are alike."""
+        if self.expected.what != "found" or self.got.what != "found":
+            return f"{self.expected.what} became {self.got.what}"
+        expected, got = set(self.expected.addresses), set(self.got.addresses)
+        return "fewer addresses" if got < expected else "more addresses" if got > expected else "other addresses"
+
+
+def difference(machine: Machine, resolver: str, expected: Outcome, got: Outcome) -> Difference | None:
+    """
+    None where both say the same: the same set of addresses, or an error of the same kind.
+
+    Where glibc crashes, as it does on a "hosts:" line without a service, nothing that seawall says is another thing.
+    """
+    is_same = expected[:2] == got[:2] or expected.what == "broken"
+    return None if is_same and got.what != "broken" else Difference(machine, resolver, expected, got)
