@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
-from typing import Literal, NamedTuple, TypeAlias
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, fields, replace
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 __all__ = ["MAX_CHAIN", "Answer", "Behaviour", "Machine", "Record", "answer"]
 
+SEPARATORS = "\n "
 MAX_CHAIN = 8  # aliases that one answer holds
 Behaviour: TypeAlias = Literal["good", "closed", "refused", "servfail", "formerr", "notimp", "lame", "silent"]
 Kind: TypeAlias = Literal["A", "AAAA"]
@@ -57,6 +58,29 @@ class Machine:
         texts = {"host.conf": self.host_conf, "resolv.conf": self.resolv_conf, "nsswitch.conf": self.nsswitch_conf}
         return {"hosts": self.hosts} | {name: None if text is None else text.encode() for name, text in texts.items()}
 
+    def smaller(self) -> Iterator[Machine]:
+        """Machines with one thing less; they show what of this one matters."""
+        plain = Machine(name=self.name)
+        for each in fields(self):
+            if getattr(self, each.name) != getattr(plain, each.name):
+                yield replace(self, **{each.name: getattr(plain, each.name)})
+        if self.hosts is not None:
+            for less in _with_less(self.hosts.decode("latin-1"), SEPARATORS):
+                yield replace(self, hosts=less.encode("latin-1"))
+        if self.resolv_conf not in (None, plain.resolv_conf):  # else it would come to the plain one, and so on
+            for less in _with_less(self.resolv_conf, SEPARATORS):
+                yield replace(self, resolv_conf=less)
+        if self.nsswitch_conf not in (None, plain.nsswitch_conf):
+            for less in _with_less(self.nsswitch_conf, SEPARATORS):
+                yield replace(self, nsswitch_conf=less)
+        for owner, record in self.zone.items():
+            yield replace(self, zone={name: each for name, each in self.zone.items() if name != owner})
+            for smaller in _records_with_less(record):
+                yield replace(self, zone={**self.zone, owner: smaller})
+        for number, behaviour in enumerate(self.servers):
+            if behaviour != "good":
+                yield replace(self, servers=(*self.servers[:number], "good", *self.servers[number + 1 :]))
+
     def __str__(self) -> str:
         """Everything that one needs in order to set it up by hand."""
         lines = [f"name {self.name!r} on {self.hostname!r}"]
@@ -74,6 +98,29 @@ class Machine:
             ]
             lines.append(f"    {name}: {', '.join(shown) or 'no address'}")
         return "\n".join(line for line in lines if line.strip())
+
+
+def _with_less(text: str, separators: str) -> Iterator[str]:
+    """Without one of its pieces, and those with less in one of theirs."""
+    separator, others = separators[0], separators[1:]
+    pieces = text.split(separator)
+    for number, piece in enumerate(pieces):
+        if len(pieces) > 1:
+            yield separator.join(pieces[:number] + pieces[number + 1 :])
+        if others and piece:
+            for less in _with_less(piece, others):
+                yield separator.join([*pieces[:number], less, *pieces[number + 1 :]])
+
+
+def _records_with_less(record: Record) -> Iterator[Record]:
+    plain = Record()
+    for each in fields(record):
+        value: Any = getattr(record, each.name)
+        if value != getattr(plain, each.name):
+            yield replace(record, **{each.name: getattr(plain, each.name)})
+        if isinstance(value, tuple) and len(value) > 1:
+            fewer: Any = {each.name: value[:1]}
+            yield replace(record, **fewer)
 
 
 class Answer(NamedTuple):

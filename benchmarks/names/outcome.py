@@ -38,6 +38,9 @@ class Difference:
     expected: Outcome
     got: Outcome
 
+    def __str__(self) -> str:
+        return f"{self.kind}, resolver {self.resolver!r}\n{self.machine}\nglibc:   {self.expected}\nseawall: {self.got}"
+
     @property
     def kind(self) -> str:
         """The same for differences that are alike."""

@@ -7,6 +7,7 @@ import queue
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
@@ -17,12 +18,14 @@ from .machine import Machine
 from .outcome import Difference, Outcome, difference
 from .pipe import receive, send
 
-__all__ = ["RESOLVERS", "Namespace", "differences", "why_not"]
+__all__ = ["RESOLVERS", "Namespace", "Namespaces", "why_not"]
 
 RESOLVERS = ("default", "cares", "system")
 COMMAND = (*UNSHARE, "--uts")
 IS_ROOT = hasattr(os, "geteuid") and os.geteuid() == 0
 NAMESPACES = max(2, 2 * (os.cpu_count() or 1))  # more than cores, because a machine whose server is silent only waits
+
+PATIENCE = 15.0  # s
 
 
 def why_not() -> str | None:
@@ -65,6 +68,16 @@ class Namespace:
         found = (difference(machine, resolver, expected, got) for resolver, got in outcomes.items())
         return [each for each in found if each is not None]
 
+    def smallest(self, found: Difference) -> Difference:
+        """A difference of the same kind on a machine of which little can be left out; looked for in `PATIENCE` s."""
+        end_at = time.monotonic() + PATIENCE
+        candidates = found.machine.smaller()
+        while time.monotonic() < end_at and (machine := next(candidates, None)) is not None:
+            for each in self.differences(machine):
+                if (each.resolver, each.kind) == (found.resolver, found.kind):
+                    found, candidates = each, machine.smaller()
+        return found
+
     def __enter__(self) -> Namespace:
         return self
 
@@ -74,25 +87,45 @@ class Namespace:
         self._process.communicate(b"")
 
 
-def differences(machines: Iterable[Machine], resolvers: Iterable[str] = RESOLVERS) -> Iterator[list[Difference]]:
-    """Of each machine, in their order; several are looked at side by side."""
-    with ExitStack() as stack:
-        free: queue.SimpleQueue[Namespace] = queue.SimpleQueue()
+class Namespaces:
+    """Some, in which machines are looked at side by side."""
+
+    def __init__(self, resolvers: Iterable[str] = RESOLVERS) -> None:
+        self._resolvers = tuple(resolvers)
+        self._free: queue.SimpleQueue[Namespace] = queue.SimpleQueue()
+        self._stack = ExitStack()
+
+    def differences(self, machines: Iterable[Machine]) -> list[Difference]:
+        """Of all resolvers on each machine, in the machines' order."""
+        return [each for several in self._pool.map(self._differences, machines) for each in several]
+
+    def smallest(self, found: Iterable[Difference]) -> list[Difference]:
+        """As `Namespace.smallest`, of each."""
+        return list(self._pool.map(self._smallest, found))
+
+    def _differences(self, machine: Machine) -> list[Difference]:
+        with self._taken() as namespace:
+            return namespace.differences(machine)
+
+    def _smallest(self, found: Difference) -> Difference:
+        with self._taken() as namespace:
+            return namespace.smallest(found)
+
+    @contextmanager
+    def _taken(self) -> Iterator[Namespace]:
+        namespace = self._free.get()
+        try:
+            yield namespace
+        finally:
+            self._free.put(namespace)
+
+    def __enter__(self) -> Namespaces:
         for _ in range(NAMESPACES):
-            free.put(stack.enter_context(Namespace(resolvers)))
-        pool = stack.enter_context(ThreadPoolExecutor(NAMESPACES))
+            self._free.put(self._stack.enter_context(Namespace(self._resolvers)))
+        self._pool = self._stack.enter_context(ThreadPoolExecutor(NAMESPACES))
+        return self
 
-        def look(machine: Machine) -> list[Difference]:
-            with _taken(free) as namespace:
-                return namespace.differences(machine)
-
-        yield from pool.map(look, machines)
-
-
-@contextmanager
-def _taken(free: queue.SimpleQueue[Namespace]) -> Iterator[Namespace]:
-    namespace = free.get()
-    try:
-        yield namespace
-    finally:
-        free.put(namespace)
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._stack.close()

@@ -5,16 +5,18 @@ from __future__ import annotations
 import argparse
 import time
 from collections import Counter
+from collections.abc import Iterable, Sequence
 
 from ..machine import conditions
+from .named import NAMED, named
 from .outcome import Difference
-from .outside import RESOLVERS, differences, why_not
+from .outside import RESOLVERS, Namespaces, why_not
 from .strategies import generated
 
-__all__ = ["main"]
+__all__ = ["examples", "main"]
 
 PACKAGES = ("seawall", "aiodns", "pycares", "hypothesis")
-SHOWN = 3  # machines of each kind
+SHOWN = 2  # machines of each kind
 
 
 def main(arguments: list[str]) -> int:
@@ -23,31 +25,53 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--seed", type=int, default=19, help="the same seed makes the same machines (19)")
     parser.add_argument("--resolver", choices=RESOLVERS, action="append", help="one of them; all, if left out")
     parser.add_argument("--show", type=int, default=SHOWN, help=f"machines of each kind of difference ({SHOWN})")
+    parser.add_argument("--whole", action="store_true", help="show them as they are, not with all left out that can be")
     options = parser.parse_args(arguments)
     if reason := why_not():
         print(f"no namespace can be made here: {reason}")
         return 2
-    print(conditions(PACKAGES, arguments, "names"))
+    print(conditions(PACKAGES, arguments, "names"), flush=True)
     started_at = time.perf_counter()
     resolvers = tuple(options.resolver or RESOLVERS)
     machines = generated(options.machines, options.seed)
-    made = time.perf_counter() - started_at
-    found = [each for several in differences(machines, resolvers) for each in several]
-    _show(found, options.show)
-    took = time.perf_counter() - started_at
-    print(f"{len(machines):,} machines, seed {options.seed}: {took:.0f} s in all, {made:.0f} s to make them up")
-    for resolver in resolvers:
-        mine = [each for each in found if each.resolver == resolver]
-        print(f"{resolver:8} {len(mine)} differences")
-    return int(bool(found))
+    made_at = time.perf_counter()
+    with Namespaces(resolvers) as namespaces:
+        found = namespaces.differences(machines)
+        looked_at = time.perf_counter()
+        unnamed = [each for each in found if named(each) is None]
+        shown = examples(unnamed, options.show)
+        for each in shown if options.whole else namespaces.smallest(shown):
+            print(f"--- {each}\n")
+    _sum_up(found, resolvers)
+    print(f"{len(machines):,} machines, seed {options.seed}, on which glibc and {len(resolvers)} resolvers looked")
+    print(f"made in {made_at - started_at:.0f} s, looked at in {looked_at - made_at:.0f} s")
+    print(f"{len(found)} differences, {len(unnamed)} of which nobody has accounted for")
+    return int(bool(unnamed))
 
 
-def _show(found: list[Difference], most: int) -> None:
-    kinds = Counter((each.kind, each.resolver) for each in found)
-    for kind, resolver in kinds:
-        alike = [each for each in found if (each.kind, each.resolver) == (kind, resolver)]
-        alike.sort(key=lambda each: len(str(each.machine)))
-        for each in alike[:most]:
-            print(f"--- {resolver}: {kind}\n{each.machine}\nglibc:   {each.expected}\nseawall: {each.got}\n")
-    for (kind, resolver), number in kinds.most_common():
-        print(f"{number:6} {resolver:8} {kind}")
+def examples(found: Iterable[Difference], most: int) -> list[Difference]:
+    """Of each kind and resolver the simplest ones, the most frequent kind first."""
+    kinds: dict[tuple[str, str], list[Difference]] = {}
+    for each in found:
+        kinds.setdefault((each.kind, each.resolver), []).append(each)
+    shown: list[Difference] = []
+    for alike in sorted(kinds.values(), key=len, reverse=True):
+        shown += sorted(alike, key=lambda each: len(str(each.machine)))[:most]
+    return shown
+
+
+def _sum_up(found: Sequence[Difference], resolvers: tuple[str, ...]) -> None:
+    kinds = Counter(each.kind for each in found if named(each) is None)
+    titles = Counter(name.title for each in found if (name := named(each)) is not None)
+    rows = [(kind, None) for kind, _ in kinds.most_common()] + [
+        (each.title, each) for each in NAMED if titles[each.title]
+    ]
+    if not rows:
+        return
+    print(f"{'':48}" + "".join(f"{resolver:>9}" for resolver in resolvers))
+    for row, name in rows:
+        alike = [each for each in found if named(each) is name and (name or each.kind == row)]
+        counts = Counter(each.resolver for each in alike)
+        start = "named: " if name else ""
+        print(f"{start + row:48}" + "".join(f"{counts[resolver]:9}" for resolver in resolvers))
+    print()
