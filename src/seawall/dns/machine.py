@@ -8,7 +8,6 @@ forgets the search list for a name with *ndots* dots) is asked itself, as the sy
 from __future__ import annotations
 
 import asyncio
-import contextvars
 import logging
 import math
 import os
@@ -145,9 +144,8 @@ class Machine:
             return
         if hosts[0] is None or hosts[0].size <= MAX_AT_ONCE:
             self._keep(self._parsed_hosts(), hosts)
-        else:  # in a context of its own, because it serves other callers too
-            reading = self._read_hosts(hosts)
-            self._reading = asyncio.create_task(reading, name="seawall-hosts", context=contextvars.Context())
+        else:
+            self._reading = asyncio.create_task(self._read_hosts(hosts), name="seawall-hosts")
 
     async def _read_hosts(self, stamp: Stamps) -> None:
         """In a thread of its own, because the loop's may all be taken by whoever uses them."""
