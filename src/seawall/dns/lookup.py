@@ -18,7 +18,7 @@ from ..errors import NameNotFound, NoAddress, ResolveError, ResolveTimeout
 from ..origin import Address
 from ..settings import DNS
 from .cares import CaresResolver, Service
-from .machine import Machine
+from .machine import SYSTEM, Machine
 from .modules import Source, Step
 from .nsswitch import Status
 from .resolver import Answer, Found, ServerFailure, Told
@@ -62,9 +62,9 @@ class MachineResolver:
         for step in self.steps(host):
             if step.source is Source.FILES:
                 addresses = self.machine.hosts.find(host)
-                if addresses:
+                if addresses and Status.SUCCESS in step.returns_on:
                     return Found(Answer(tuple(map(Address, addresses)), HOSTS_TTL, "hosts"))
-                status = Status.NOTFOUND
+                status = Status.SUCCESS if addresses else Status.NOTFOUND
             elif (known := special(host)) is not None:
                 return Found(known)
             elif step.source is Source.DNS:
@@ -92,7 +92,7 @@ class MachineResolver:
     def steps(self, host: str) -> Sequence[Step]:
         """Whom to ask for a name, in order; those only that we have."""
         if self._system is not None:
-            return self.machine.steps(host)
+            return self.machine.steps(host) or SYSTEM  # which says why
         steps = [step for step in self.machine.steps(host) if step.source is not Source.SYSTEM]
         is_dns_left_out = self._settings.nameservers and all(step.source is not Source.DNS for step in steps)
         return OURS if not steps or is_dns_left_out else steps
@@ -216,8 +216,8 @@ def _result(question: asyncio.Task[Answer]) -> Answer | ResolveError:
 
 
 def _status(error: ResolveError) -> Status:
-    """What nsswitch.conf calls it; glibc's nss_dns says NOTFOUND of all but servers that don't answer."""
-    return Status.UNAVAIL if isinstance(error, ResolveTimeout) else Status.NOTFOUND
+    """What nsswitch.conf calls it, by what glibc's nss_dns does."""
+    return Status.NOTFOUND if isinstance(error, NameNotFound | NoAddress) else Status.UNAVAIL
 
 
 def _ignore(_: Found | ResolveError) -> None:

@@ -24,7 +24,7 @@ from .modules import Modules, Source, Step, is_known
 from .nsswitch import Service, Status
 from .resolv_conf import ResolvConf
 
-__all__ = ["Machine", "glibc_version"]
+__all__ = ["SYSTEM", "Machine", "glibc_version"]
 
 logger = logging.getLogger("seawall")
 
