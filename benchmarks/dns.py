@@ -12,18 +12,25 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeAlias
 
-from .dns_client import COLD, DEAD, HITS, KNOWN, LATER
+from .dns_client import COLD, DEAD, HEALTHY, HITS, KNOWN, LATER
 from .machine import SERVER_CORE, child, conditions, is_installed, start
+from .namespace import PORT, is_entered
 
 OUTAGE, QUICK_OUTAGE = 10, 6  # s, in place of a minute
 GUARD = 60.0  # s for a run
+MAX_QUERIES = 6  # of one lookup, whatever its server does
 PACKAGES = ("seawall", "aiodns", "pycares", "aiohttp", "niquests", "httpx")
 CLIENTS = ("seawall", "aiohttp", "niquests")
+COLUMNS = (*CLIENTS, "httpx", "getaddrinfo")
 WHO = {  # else: all of CLIENTS
     "limit": ("the server",),
     "hit": ("seawall", "aiohttp"),
     "cold": (*CLIENTS, "getaddrinfo"),
+    "slow": ("seawall", "aiohttp", "httpx"),
+    "left": ("seawall", "aiohttp", "httpx"),
+    "files": ("seawall", "aiohttp", "httpx"),
 }
+APART = ("slow", "left", "files")  # of a namespace, because the machine's own files must lead to our DNS server
 Cell: TypeAlias = tuple[str, str]
 
 # case, its title, and rows of it: figure, what, target
@@ -80,6 +87,32 @@ TABLE: dict[str, tuple[str, list[tuple[str, str, str]]]] = {
             ("failed", "not answered", "0"),
         ],
     ),
+    "left": (
+        "a name of TTL 1 moves, and its old host refuses from then on, 10 in flight; the machine's own DNS",
+        [
+            ("requests", "requests, for 3 s", ""),
+            ("good_percent", "good", "100 %"),
+            ("last_bad_ms", "the last bad one, after the move", ""),
+        ],
+    ),
+    "slow": (
+        "a slow DNS server, every client as it comes; the machine's own DNS",
+        [
+            ("first_ms", "the first 200, where an answer takes 1.5 s", "1.5 s"),
+            ("first_queries", "queries", f"≤ {MAX_QUERIES}"),
+            ("second_ms", "the first 200, where an answer takes 2.5 s", "≤ 2.8 s"),
+            ("second_queries", "queries", f"≤ {MAX_QUERIES}"),
+        ],
+    ),
+    "files": (
+        f"{HEALTHY} cold names, and localhost, as the machine's own files and DNS have them",
+        [
+            ("calls", "calls in a thread", "0"),
+            ("threads", "threads that Python started (pycares has one)", "≤ 1"),
+            ("queries", "queries", f"{2 * HEALTHY}"),
+            ("failed", "not answered", "0"),
+        ],
+    ),
     "hole": (
         "the first of two addresses swallows SYNs, no connection kept",
         [
@@ -109,7 +142,7 @@ def servers(port: int = 0) -> Iterator[tuple[str, str, str]]:
             http.communicate("")
 
 
-def measure(repeat: int, seconds: int) -> tuple[dict[Cell, list[dict[str, float]]], dict[Cell, str]]:
+def measure(repeat: int, seconds: int, *, is_apart: bool) -> tuple[dict[Cell, list[dict[str, float]]], dict[Cell, str]]:
     """
     Returns:
         Runs of each case and client, interleaved, and why one failed.
@@ -118,10 +151,10 @@ def measure(repeat: int, seconds: int) -> tuple[dict[Cell, list[dict[str, float]
         (case, client): []
         for case in ("limit", *TABLE)
         for client in WHO.get(case, CLIENTS)
-        if client not in CLIENTS or is_installed(client)
+        if (client not in CLIENTS or is_installed(client)) and (is_apart or case not in APART)
     }
     failures: dict[Cell, str] = {}
-    with servers() as (names, good, hole):
+    with servers(PORT if is_apart else 0) as (names, good, hole):
         for _ in range(repeat):
             for (case, client), done in runs.items():
                 try:
@@ -138,11 +171,12 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--json", metavar="FILE", help="write all runs and medians")
     parser.add_argument("--quick", action="store_true", help=f"an outage of {QUICK_OUTAGE} s, not {OUTAGE}")
     options = parser.parse_args(arguments)
+    is_apart = is_entered("benchmarks", ["dns", *arguments])
     seconds = QUICK_OUTAGE if options.quick else OUTAGE
     head = conditions(PACKAGES, arguments, "dns")
     started_at = time.perf_counter()
     print(head, flush=True)
-    runs, failures = measure(options.repeat, seconds)
+    runs, failures = measure(options.repeat, seconds, is_apart=is_apart)
     medians = {
         cell: {name: statistics.median(run[name] for run in done) for name in done[0]}
         for cell, done in runs.items()
@@ -155,13 +189,15 @@ def main(arguments: list[str]) -> int:
             f"the DNS server itself: {2 * COLD:,} queries at once in {server['wall_ms']:.0f} ms, "
             f"{server['per_second']:,.0f}/s, {server['lost']:.0f} lost"
         )
+    if not is_apart:
+        print("no namespace can be made here, so nobody is asked for names as the machine's own files say")
     print("httpx can't be pointed at a DNS server; getaddrinfo, which it calls, neither: it was given a name of")
     print("/etc/hosts, so no query. aiohttp: AsyncResolver, cache of 1 s (as it comes: 10 s, whatever the TTL).")
-    print(f"\n{'':54}{'target':>16}{'seawall':>12}{'aiohttp':>12}{'niquests':>12}{'getaddrinfo':>12}")
+    print(f"\n{'':54}{'target':>16}{'seawall':>12}{'aiohttp':>12}{'niquests':>12}{'httpx':>12}{'getaddrinfo':>12}")
     for case, (title, rows) in TABLE.items():
         print(title)
         for figure, what, target in rows:
-            cells = [medians.get((case, client), {}).get(figure) for client in (*CLIENTS, "getaddrinfo")]
+            cells = [medians.get((case, client), {}).get(figure) for client in COLUMNS]
             shown = "".join(f"{value(figure, cell):>12}" for cell in cells)
             print(f"  {what:52}{target:>16}{shown}".rstrip())
     for (case, client), why in failures.items():
@@ -186,4 +222,4 @@ def value(figure: str, number: float | None) -> str:
         return f"{number / 1e3:.1f} µs"
     if figure.endswith("_ms"):
         return f"{number:.1f} ms"
-    return f"{number:.0f} %" if figure.endswith("_percent") else f"{number:.0f}"
+    return f"{number:.4g} %" if figure.endswith("_percent") else f"{number:.0f}"

@@ -13,14 +13,17 @@ import os
 import socket
 import statistics
 import sys
+import threading
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any, ClassVar, TypeAlias
+from unittest.mock import patch
 
 from .clients import CLIENTS, Setup
-from .dns_server import FIRST, SECOND, tell
+from .dns_server import FIRST, SECOND, Telling, tell
 from .machine import raise_descriptors
 
 TIMEOUT = 5.0  # s
@@ -63,14 +66,19 @@ class Case:
 
 
 @asynccontextmanager
-async def client(case: Case, *, is_kept: bool) -> AsyncIterator[Get]:
-    """aiohttp can't see TTLs: its cache is set to that of the names that change, 1 s in place of 10."""
+async def client(case: Case, *, is_kept: bool, is_told: bool = True) -> AsyncIterator[Get]:
+    """
+    aiohttp can't see TTLs: its cache is set to that of the names that change, 1 s in place of 10.
+
+    Args:
+        is_told: False: it comes as it is, and asks who the machine's own files say.
+    """
     setup = Setup(
         timeout=TIMEOUT,
-        deadline=TIMEOUT,
+        deadline=TIMEOUT if is_told else None,
         connections=CONNECTIONS,
         is_kept=is_kept,
-        nameserver=case.dns,
+        nameserver=case.dns if is_told else None,
         dns_ttl=1,
     )
     async with CLIENTS[case.client].open(setup) as ask:
@@ -142,6 +150,7 @@ NAMES = {
 
 def _caching(case: Case) -> Any:
     import seawall
+
     client = seawall.Client(resolver="cares", dns=seawall.DNS(nameservers=(case.dns,)))
     return client._shared.wire.names
 
@@ -387,7 +396,98 @@ async def hole(case: Case) -> dict[str, float]:
     }
 
 
+async def slow(case: Case) -> dict[str, float]:
+    """Names whose DNS server takes its time: until the first 200, and how often it was asked."""
+    figures: dict[str, float] = {}
+    for which, milliseconds in (("first", 1500), ("second", 2500)):
+        times: list[float] = []
+        tell(case.dns, "reset")
+        async with client(case, is_kept=False, is_told=False) as get:
+            await timed(get, case.url(0, f"delay-{milliseconds}"), times, [], 4 * TIMEOUT)
+        figures |= {f"{which}_ms": _median(times), f"{which}_queries": case.queries()}
+    return figures
+
+
+class _Leaving(Telling):
+    """A host that closes all it has when it leaves."""
+
+    connections: ClassVar[list[asyncio.Transport]] = []
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        self.connections.append(self._transport)
+
+
+async def left(case: Case) -> dict[str, float]:
+    """A name moves after 1 s, TTL 1; its old host then closes its connections, and refuses others."""
+    loop = asyncio.get_running_loop()
+    old = await loop.create_server(_Leaving, FIRST, 0)
+    port = old.sockets[0].getsockname()[1]
+    await loop.create_server(Telling, SECOND, port)
+    url = f"http://{case.name(0, 'flip-1.ttl-1')}:{port}/"
+    asked = bad = 0
+    last_bad = 0.0
+    async with client(case, is_kept=True, is_told=False) as get:
+        left_at = loop.time() + 1.05
+        await get(url)
+
+        async def worker() -> None:
+            nonlocal asked, bad, last_bad
+            while (asked_at := loop.time()) < left_at + 3.0:
+                bodies: list[str] = []
+                await timed(get, url, [], bodies)
+                if asked_at > left_at:
+                    asked += 1
+                    if not bodies:
+                        bad, last_bad = bad + 1, asked_at - left_at
+                await asyncio.sleep(0.02)
+
+        workers = [asyncio.create_task(worker()) for _ in range(IN_FLIGHT)]
+        await asyncio.sleep(left_at - loop.time())
+        old.close()
+        for connection in _Leaving.connections:
+            connection.abort()
+        left_at = loop.time()
+        await asyncio.gather(*workers)
+    return {"requests": asked, "good_percent": 100 * (asked - bad) / asked, "last_bad_ms": last_bad * 1e3}
+
+
+async def files(case: Case) -> dict[str, float]:
+    """Names that files and DNS decide: what is done for them in threads. c-ares' own aren't Python's."""
+    calls: list[object] = []
+    threads: list[object] = []
+    submit, start = ThreadPoolExecutor.submit, threading.Thread.start
+
+    def counted(self: ThreadPoolExecutor, function: Any, *arguments: Any, **more: Any) -> Any:
+        calls.append(function)
+        return submit(self, function, *arguments, **more)
+
+    def counted_start(self: threading.Thread) -> None:
+        threads.append(self)
+        start(self)
+
+    times: list[float] = []
+    urls = [case.url(number) for number in range(HEALTHY)] + [f"http://localhost:{case.port}/"]
+    async with client(case, is_kept=False, is_told=False) as get:
+        tell(case.dns, "reset")
+        with (
+            patch.object(ThreadPoolExecutor, "submit", counted),
+            patch.object(threading.Thread, "start", counted_start),
+        ):
+            for url in urls:
+                await timed(get, url, times, [])
+    return {
+        "calls": len(calls),
+        "threads": len(threads),
+        "queries": case.queries(),
+        "failed": len(urls) - len(times),
+    }
+
+
 CASES = {
+    "files": files,
+    "left": left,
+    "slow": slow,
     "hit": hit,
     "cold": cold,
     "limit": limit,

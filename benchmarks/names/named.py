@@ -43,7 +43,38 @@ def _is_never_asked(found: Difference) -> bool:
     return found.resolver != "system" and is_special and found.got.what == "NameNotFound"
 
 
+def _words(text: str | None) -> set[str]:
+    return set((text or "").split())
+
+
+def _is_lame(found: Difference) -> bool:
+    """A configured server is lame, and its empty answer was believed."""
+    return found.resolver != "system" and "lame" in found.machine.servers and found.got.what == "NoAddress"
+
+
+def _is_formerr(found: Difference) -> bool:
+    """A server doesn't understand the query, which glibc takes for a denial."""
+    says = [rcode for each in found.machine.zone.values() for rcode in (each.rcode_a, each.rcode_aaaa)]
+    is_said = "formerr" in found.machine.servers or "FORMERR" in says
+    return found.resolver != "system" and is_said and found.expected.what in ("NameNotFound", "NoAddress")
+
+
+def _is_one_by_one(found: Difference) -> bool:
+    """glibc gives the name up where its first question, for A, failed."""
+    is_single = bool(_words(found.machine.resolv_conf) & {"single-request", "single-request-reopen"})
+    return found.resolver != "system" and is_single and found.got.what == "found"
+
+
+def _is_without_module(found: Difference) -> bool:
+    """nsswitch.conf ends with a module that isn't installed."""
+    return found.resolver != "system" and "EAI_SYSTEM" in found.expected.text and found.got.what != "failure"
+
+
 NAMED = (
+    Named("lame servers are believed", _is_lame),
+    Named("FORMERR is no denial", _is_formerr),
+    Named("single-request does not end a lookup early", _is_one_by_one),
+    Named("a module that is not installed takes no name", _is_without_module),
     Named("localhost is always loopback", _is_localhost),
     Named("invalid and onion are never asked of DNS", _is_never_asked),
 )

@@ -69,7 +69,7 @@ class MachineResolver:
                 return Found(known)
             elif step.source is Source.DNS:
                 found = await self._in_dns(host, tell)
-                if isinstance(found, Found):
+                if isinstance(found, Found) and Status.SUCCESS in step.returns_on:
                     return found
                 status = _status(found)
             else:
@@ -77,7 +77,8 @@ class MachineResolver:
                 return Found(await self._system.resolve(host, port))
             if status in step.returns_on:
                 break
-        assert isinstance(found, ResolveError)
+        if isinstance(found, Found):  # nsswitch.conf says [SUCCESS=continue], and nothing followed that knew more
+            return found
         try:
             raise found
         finally:
@@ -215,9 +216,11 @@ def _result(question: asyncio.Task[Answer]) -> Answer | ResolveError:
     raise error
 
 
-def _status(error: ResolveError) -> Status:
+def _status(found: Found | ResolveError) -> Status:
     """What nsswitch.conf calls it, by what glibc's nss_dns does."""
-    return Status.NOTFOUND if isinstance(error, NameNotFound | NoAddress) else Status.UNAVAIL
+    if isinstance(found, Found):
+        return Status.SUCCESS
+    return Status.NOTFOUND if isinstance(found, NameNotFound | NoAddress) else Status.UNAVAIL
 
 
 def _ignore(_: Found | ResolveError) -> None:
