@@ -195,7 +195,7 @@ def alone(is_short: bool, http2: bool, resolver: str, *urls: str) -> tuple[list[
 def test_call_without_a_descriptor_says_what_to_raise(resolver):
     """Whatever is to be opened for it; it ends with an error of ours, because nothing has to be imported for that."""
     urls = ["http://127.0.0.1:9/", "https://127.0.0.1:9/"]
-    urls.append("http://two.test:9/" if resolver == "static" else "http://name.invalid:9/")
+    urls.append("http://two.test:9/" if resolver == "static" else "http://name.example:9/")
     ends, imports = alone(True, False, resolver, *urls)
     assert imports == []
     assert [name for name, _ in ends] == [

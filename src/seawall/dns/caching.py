@@ -322,6 +322,7 @@ class CachingResolver:
                 self._cache.store((host, ANY), found, now)
             else:
                 self._failed(key, found, now)
+        del lookup.task  # where it was cancelled, its error holds frames that hold the lookup
         lookup.end(found)
 
     def _failed(self, key: Key, error: ResolveError, now: float) -> None:

@@ -1,5 +1,5 @@
 """
-One question to given name servers, through c-ares: the only file that imports pycares.
+One question to given name servers, through c-ares: the only file that imports aiodns and pycares.
 
 What is peculiar about c-ares, and what is done about it:
 
@@ -9,8 +9,8 @@ What is peculiar about c-ares, and what is done about it:
 - It has a cache of its own (on since 1.31) that can't be switched off and rounds TTLs up. A new list of servers empties
   it, and the record of round trips with it. That costs 9 µs, where a new channel costs 60 µs. So a channel is emptied
   after each use.
-- It either starts a thread for each channel (80 µs more, and four descriptors), or tells us which sockets it has. So
-  the event loop watches these: an idle channel has no thread and no descriptor, and each question can have its own.
+- It either starts a thread for each channel (80 µs more, and four descriptors), or tells aiodns which sockets it
+  has. So the event loop watches these: an idle channel has no thread and no descriptor, and each question can have its own.
 - All pending queries of a channel leave from one port, so a query that a server holds back would pin later ones to a
   port that an attacker can find out (RFC 5452 section 9.2), and garbage that arrives there ends them all. So questions
   share a channel only while `MAX_CHANNELS` of their server are in use.
@@ -29,8 +29,9 @@ import os
 import socket
 import weakref
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias, TypeVar
 
+import aiodns
 import pycares
 
 from ..errors import NameNotFound, NoAddress, ResolveError, ResolverFailure, ResolveTimeout
@@ -44,8 +45,7 @@ MAX_CHANNELS = 32  # for each server: sockets of questions in flight, before the
 MAX_ASKED = 1024  # questions that a channel is given before it is emptied, because c-ares keeps their answers
 
 NO_SOCKET = pycares.ARES_SOCKET_BAD
-A, AAAA, SRV = pycares.QUERY_TYPE_A, pycares.QUERY_TYPE_AAAA, pycares.QUERY_TYPE_SRV
-KINDS = {int(socket.AF_INET): A, int(socket.AF_INET6): AAAA}
+KINDS = {int(socket.AF_INET): "A", int(socket.AF_INET6): "AAAA"}
 ADDRESSES = (pycares.ARecordData, pycares.AAAARecordData)
 
 # https://c-ares.org/docs/ares_strerror.html
@@ -67,6 +67,7 @@ FAILURES: dict[int | None, str] = {
 }
 
 
+R = TypeVar("R")
 Records: TypeAlias = Sequence[pycares.DNSRecord]
 
 
@@ -118,7 +119,7 @@ class CaresResolver:
         self, name: str, *, servers: Sequence[str], use_tcp: bool = False, rotate: bool = False
     ) -> list[Service]:
         """The SRV records of a name; arguments and errors are those of `ask`."""
-        records = await self._records(name, SRV, servers, use_tcp, rotate)
+        records = await self._records(name, "SRV", servers, use_tcp, rotate)
         found = [(each.data, each.ttl) for each in records if isinstance(each.data, pycares.SRVRecordData)]
         if not found:
             raise NoAddress(f"{name}: DNS: the answer has no SRV record")
@@ -133,7 +134,7 @@ class CaresResolver:
             question.end()
         self._channels.close()
 
-    async def _records(self, name: str, kind: int, servers: Sequence[str], use_tcp: bool, rotate: bool) -> Records:
+    async def _records(self, name: str, kind: str, servers: Sequence[str], use_tcp: bool, rotate: bool) -> Records:
         if rotate and servers:
             first = self._turn % len(servers)
             servers = (*servers[first:], *servers[:first])
@@ -178,7 +179,7 @@ class _Try:
 class _Question:
     """A name and a type, sent to one server after another until the first valid answer."""
 
-    def __init__(self, name: str, kind: int, servers: Sequence[str], use_tcp: bool, channels: _Channels) -> None:
+    def __init__(self, name: str, kind: str, servers: Sequence[str], use_tcp: bool, channels: _Channels) -> None:
         self.name = name
         self._kind = kind
         self._servers = servers
@@ -319,7 +320,7 @@ class _Channels:
     def standing(self, server: str) -> Standing:
         return self._standings.setdefault(server, Standing())
 
-    def take(self, server: str, question: tuple[str, int], *, use_tcp: bool) -> _Channel:
+    def take(self, server: str, question: tuple[str, str], *, use_tcp: bool) -> _Channel:
         """One of its own for *question*; where there are too many, the one that owes the fewest answers."""
         owner = os.getpid(), asyncio.get_running_loop()
         if owner != self._owner:  # after a fork the random ids would be the parent's too
@@ -363,6 +364,42 @@ class _Channels:
                 channels.pop().close()
 
 
+class _Resolver(aiodns.DNSResolver):
+    """
+    aiodns', with the event loop in the place of c-ares' thread.
+
+    Its own way without a thread goes on watching a TCP socket that could be written to, at the cost of a busy core.
+    """
+
+    has_stream = False
+
+    def _make_channel(self, **settings: Any) -> tuple[bool, pycares.Channel]:
+        if type(self.loop).add_reader is asyncio.AbstractEventLoop.add_reader:
+            return super()._make_channel(**settings)  # Windows' default loop can't watch sockets
+        return False, pycares.Channel(sock_state_cb=_watching(weakref.ref(self)), **settings)
+
+    def _get_future_callback(self) -> tuple[asyncio.Future[R], Callable[[R, int | None], None]]:
+        future, call = super()._get_future_callback()
+
+        def heard(result: R, code: int | None) -> None:
+            if not self.loop.is_closed():  # it was, with questions in flight: nobody waits for them
+                call(result, code)
+
+        return future, heard
+
+    def _sock_state_cb(self, fd: int, readable: bool, writable: bool) -> None:
+        """What c-ares wants to know of a socket; neither: it is about to close it."""
+        if readable:
+            self.loop.add_reader(fd, self._channel.process_fd, fd, NO_SOCKET)
+        else:
+            self.loop.remove_reader(fd)
+        if writable:
+            self.has_stream = True
+            self.loop.add_writer(fd, self._channel.process_fd, NO_SOCKET, fd)
+        else:
+            self.loop.remove_writer(fd)
+
+
 class _Channel:
     """
     c-ares' channel, open to one server at a time.
@@ -370,83 +407,68 @@ class _Channel:
     Attributes:
         asked: Names and types since it was opened: c-ares may answer them from its cache.
         owed: How many questions wait for an answer of it.
-        has_stream: It has asked over TCP.
     """
 
-    __slots__ = ("__weakref__", "_ares", "_loop", "_soon", "asked", "has_stream", "owed", "server", "use_tcp")
+    __slots__ = ("_resolver", "asked", "owed", "server", "use_tcp")
 
     def __init__(self, *, use_tcp: bool) -> None:
-        self._loop = asyncio.get_running_loop()
         self.use_tcp = use_tcp
         self.server = ""
-        self.asked: set[tuple[str, int]] = set()
+        self.asked: set[tuple[str, str]] = set()
         self.owed = 0
-        self.has_stream = False
-        # Windows' default loop can't watch sockets: there c-ares has its thread, which calls us.
-        is_watched = type(self._loop).add_reader is not asyncio.AbstractEventLoop.add_reader
-        soon = self._loop.call_soon if is_watched else self._loop.call_soon_threadsafe
-        self._soon = functools.partial(_soon, self._loop, soon)
-        self._ares = pycares.Channel(
-            flags=pycares.ARES_FLAG_USEVC if use_tcp else 0,
-            timeout=QUESTION_TIMEOUT,
-            tries=1,
-            sock_state_cb=_watching(weakref.ref(self)) if is_watched else None,
-        )
+        flags = pycares.ARES_FLAG_USEVC if use_tcp else 0
+        self._resolver = _Resolver(loop=asyncio.get_running_loop(), flags=flags, timeout=QUESTION_TIMEOUT, tries=1)
+
+    @property
+    def has_stream(self) -> bool:
+        """Whether it has asked over TCP."""
+        return self._resolver.has_stream
 
     @property
     def is_shared(self) -> bool:
         return len(self.asked) > 1
 
     def open(self, server: str) -> None:
-        self._ares.servers = (server,)
+        self._resolver.nameservers = (server,)
         self.server = server
 
-    def ask(self, question: tuple[str, int], heard: Callable[[pycares.DNSResult | None, int | None], None]) -> bool:
+    def ask(self, question: tuple[str, str], heard: Callable[[pycares.DNSResult | None, int | None], None]) -> bool:
         """*heard* is called soon after the answer, never from within c-ares; False: it could send nothing."""
         self.asked.add(question)
-        try:
-            self._ares.query(*question, callback=functools.partial(self._soon, heard))
-        except pycares.AresError as error:
-            self._soon(heard, None, error.args[0])
-            return False
-        return True
+        answer = self._resolver.query_dns(*question)
+        was_sent = not answer.done()
+        answer.add_done_callback(functools.partial(_tell, heard))
+        return was_sent
 
     def empty(self) -> None:
         """End what it has in flight, close its sockets, forget answers and round trips."""
-        self._ares.cancel()
-        self._ares.servers = ()
+        self._resolver.cancel()
+        self._resolver.nameservers = ()
+        self._resolver.has_stream = False
         self.asked.clear()
-        self.has_stream = False
 
     def close(self) -> None:
-        self._ares.close()
-
-    def watch(self, socket: int, *, is_readable: bool, is_writable: bool) -> None:
-        """What c-ares wants to know of a socket; neither: it is about to close it."""
-        if is_readable:
-            self._loop.add_reader(socket, self._ares.process_fd, socket, NO_SOCKET)
-        else:
-            self._loop.remove_reader(socket)
-        if is_writable:
-            self.has_stream = True
-            self._loop.add_writer(socket, self._ares.process_fd, NO_SOCKET, socket)
-        else:
-            self._loop.remove_writer(socket)
+        self._resolver._cleanup()  # aiodns' close() awaits nothing else
 
 
-def _soon(loop: asyncio.AbstractEventLoop, call: Callable[..., Any], *arguments: object) -> None:
-    if not loop.is_closed():  # it was, with questions in flight: nobody waits for them
-        call(*arguments)
+def _watching(weak: weakref.ref[_Resolver]) -> Callable[[int, bool, bool], None]:
+    """`_Resolver._sock_state_cb`, which c-ares' channel must not keep alive."""
 
-
-def _watching(weak: weakref.ref[_Channel]) -> Callable[[int, bool, bool], None]:
-    """`_Channel.watch`, which c-ares' channel must not keep alive."""
-
-    def watch(socket: int, is_readable: bool, is_writable: bool) -> None:
-        if (channel := weak()) is not None:
-            channel.watch(socket, is_readable=is_readable, is_writable=is_writable)
+    def watch(fd: int, readable: bool, writable: bool) -> None:
+        if (resolver := weak()) is not None:
+            resolver._sock_state_cb(fd, readable, writable)
 
     return watch
+
+
+def _tell(
+    heard: Callable[[pycares.DNSResult | None, int | None], None], answer: asyncio.Future[pycares.DNSResult]
+) -> None:
+    error = answer.exception()
+    if error is None:
+        heard(answer.result(), None)
+    else:
+        heard(None, error.args[0])
 
 
 def _own(name: str, records: Records) -> Records:
