@@ -15,6 +15,8 @@ from random import Random
 
 import seawall
 from seawall.call import Layers
+from seawall.dns.gai_conf import GLIBC
+from seawall.dns.precedence import Precedence
 from seawall.dns.resolver import Answer
 from seawall.errors import ReadTimeout, SeawallError
 from seawall.events import Phase, Progress
@@ -76,7 +78,9 @@ class Upstream:
         self.servers[ADDRESSES[0]] = BAD[bad](rng)
         self.asked: Counter[Address] = Counter()
         self._ejections = (Ejections if "ejection" in choice else Blind)(now=now, rng=rng)
-        self._addresses = Addresses(now=now, rng=rng, ejections=self._ejections)
+        self._addresses = Addresses(
+            now=now, rng=rng, ejections=self._ejections, precedence=Precedence(GLIBC, lambda _: None)
+        )
         self._is_counting = "fewest" in choice
         self._idle: list[tuple[float, Address]] = []
         self._now = now

@@ -6,6 +6,8 @@ import gc
 
 import pytest
 
+from seawall.dns.gai_conf import GLIBC, number
+from seawall.dns.precedence import Precedence, Source
 from seawall.dns.resolver import Answer
 from seawall.origin import Address, Origin
 from seawall.policy.ejection import Ejections
@@ -14,6 +16,8 @@ from seawall.wire.addresses import BAD_FOR, LOOKED_AT, MAX_KNOWN, Addresses, Loa
 
 ORIGIN = Origin("http", "many.test", 80)
 A, B, C, SIX, SEVEN = (Address(ip) for ip in ("192.0.2.1", "192.0.2.2", "192.0.2.3", "2001:db8::1", "2001:db8::2"))
+OWN = {True: Source(number("2001:db8::9")), False: Source(number("198.51.100.9"))}
+HERE = Precedence(GLIBC, lambda address: OWN[address.is_ipv6])  # a machine with both families
 
 
 class At:
@@ -31,7 +35,7 @@ def clock() -> At:
 @pytest.fixture
 def known(clock) -> Addresses:
     rng = FixedRandom(0.0)
-    return Addresses(now=clock, rng=rng, ejections=Ejections(now=clock, rng=rng))
+    return Addresses(now=clock, rng=rng, ejections=Ejections(now=clock, rng=rng), precedence=HERE)
 
 
 def order(known: Addresses, *addresses: Address, avoid: tuple[Address, ...] = ()) -> list[Address]:
@@ -137,7 +141,7 @@ class Counting(tuple):
 def test_dial_costs_no_more_for_four_thousand_addresses(clock, has_six):
     """They are gone through once for each answer; of the few of a dial the bad ones come last, and all have turns."""
     rng = FixedRandom(0.0)
-    known = Counted(now=clock, rng=rng, ejections=Ejections(now=clock, rng=rng))
+    known = Counted(now=clock, rng=rng, ejections=Ejections(now=clock, rng=rng), precedence=HERE)
     many = [Address(f"10.0.{number // 250}.{number % 250}") for number in range(4000)]
     if has_six:
         many[::2] = [Address(f"2001:db8::{number:x}") for number in range(2000)]

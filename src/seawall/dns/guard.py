@@ -3,8 +3,8 @@ Addresses that must not be dialled, for who fetches URLs of strangers.
 
 Rules: what is looked at is the address that is about to be dialled, so nothing can be resolved anew in between, and no
 spelling of a literal or a redirect goes round it. The table is our own: ``ipaddress.is_global`` is another with each
-patch release, and true of some addresses that lead inside. A name with one bad address is refused whole: who mixes them
-is up to something.
+patch release, and true of some addresses that lead inside. A name with one bad address is refused whole, whichever of
+them is to be dialled, because whoever mixes them is up to something.
 
 Source: IANA's special-purpose address registries (RFC 6890); for IPv6, only what is assigned (2000::/3) is let through.
 """
@@ -91,12 +91,16 @@ class Guard:
         Raises:
             AddressRefused: One of *addresses* must not be dialled.
         """
-        for address in addresses:
-            if (why := self.refusal(address.ip)) is not None:
-                raise AddressRefused(
-                    f"{origin}: {address.ip} must not be dialled: {why} (seawall.Guard; allow= lets it through)",
-                    origin=origin,
-                )
+        for address in self.refused(addresses):
+            raise AddressRefused(
+                f"{origin}: {address.ip} must not be dialled: {self.refusal(address.ip)} "
+                "(seawall.Guard; allow= lets it through)",
+                origin=origin,
+            )
+
+    def refused(self, addresses: Iterable[Address]) -> tuple[Address, ...]:
+        """The first of *addresses* that must not be dialled; else nothing."""
+        return next(((address,) for address in addresses if self.refusal(address.ip) is not None), ())
 
     def refusal(self, ip: str) -> str | None:
         """What is wrong with an address; None: nothing."""

@@ -1,34 +1,92 @@
 """
 In which order a name's addresses are dialled. Pure: the turn and chance are arguments.
 
-Rules: priorities first, the lowest number best; within one, by weight and chance where there are weights, else each
-dial begins one further on, so that load is spread whatever order the name server has; then families in turn. Where only
-some of thousands are wanted they are taken at equal distances, because neighbours go down together.
+Rules: priorities first, the lowest number best; within one, by weight and chance where there are weights. Then the groups
+of `Precedence`, the best first; within a group each dial begins one further on, so that load is spread whatever order the
+name server has. Then families in turn, beginning with that of the best address; what the machine has no route to comes
+last. Where only some of thousands are wanted they are taken at equal distances, because neighbours go down together.
 
-Source: RFC 2782 (priority and weight of SRV records), RFC 8305 section 4 (families).
+Source: RFC 2782 (priority and weight of SRV records), RFC 8305 section 4 (families; First Address Family Count is 1).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import math
+from collections.abc import Iterable, Iterator, Sequence
 from random import Random
+from typing import TypeAlias
 
 from ..origin import Address
+from .precedence import Group
 from .resolver import Answer
 
-__all__ = ["by_family", "in_turn", "interleave", "ordered"]
+__all__ = ["Ranked", "interleave", "ordered"]
+
+_Family: TypeAlias = Sequence[Sequence[Address]]
+"""Groups of one family, the best first."""
 
 
-def ordered(answer: Answer, turn: int, *, rng: Random, most: int | None = None) -> list[Address]:
+class Ranked:
+    """Addresses in groups, sorted out by family once, for many dials."""
+
+    __slots__ = ("_first_unreachable", "_places", "_reachable", "_unreachable")
+
+    def __init__(self, groups: Iterable[Group]) -> None:
+        reachable: dict[bool, list[list[Address]]] = {}
+        unreachable: dict[bool, list[list[Address]]] = {}
+        self._places: dict[Address, int] = {}
+        self._first_unreachable: float = math.inf
+        for group in groups:
+            if not group.is_reachable:
+                self._first_unreachable = min(self._first_unreachable, len(self._places))
+            families = reachable if group.is_reachable else unreachable
+            parts: dict[bool, list[Address]] = {}
+            for address in group.addresses:
+                parts.setdefault(":" in address.ip, []).append(address)
+            for is_ipv6, part in parts.items():
+                families.setdefault(is_ipv6, []).append(part)
+                self._places.update(dict.fromkeys(part, len(self._places)))
+        self._reachable = tuple(reachable.values())
+        self._unreachable = tuple(unreachable.values())
+
+    def place(self, address: Address) -> int:
+        """A number that an address shares with its equals: those of its group and family."""
+        return self._places[address]
+
+    def is_unreachable(self, address: Address) -> bool:
+        """The machine has no route to it."""
+        return self._places[address] >= self._first_unreachable
+
+    def in_turn(self, turn: int, most: int | None = None) -> list[Address]:
+        """
+        Families in turn, of each its groups, of each group from the address whose *turn* it is.
+
+        Args:
+            most: At most so many of each family. None: all.
+        """
+        found = _in_turn(self._reachable, turn, most)
+        if self._unreachable and (most is None or len(found) < most):
+            found += _in_turn(self._unreachable, turn, most)
+        return found
+
+    def some(self, addresses: Iterable[Address]) -> Ranked:
+        """Of these only."""
+        groups: dict[int, list[Address]] = {}
+        for address in addresses:
+            groups.setdefault(self._places[address], []).append(address)
+        places = sorted(groups)
+        return Ranked(Group(tuple(groups[place]), is_reachable=place < self._first_unreachable) for place in places)
+
+
+def ordered(answer: Answer, known: Ranked, turn: int, *, rng: Random, most: int | None = None) -> list[Address]:
     """
-    An answer's addresses, the first to be dialled first.
+    The addresses of an answer with ranks, the first to be dialled first.
 
     Args:
+        known: The same addresses.
         turn: How many dials of this name there were.
-        most: Of each family without ranks; with ranks of all together, and no fewer where there are as many. None: all.
+        most: No more of them are needed, though there may be. None: all.
     """
-    if not answer.ranks:
-        return in_turn(by_family(answer.addresses), turn, most)
     groups: dict[int, dict[int, list[Address]]] = {}  # by priority, then by target
     weights: dict[int, dict[int, int]] = {}
     for address, rank in zip(answer.addresses, answer.ranks, strict=True):
@@ -39,44 +97,38 @@ def ordered(answer: Answer, turn: int, *, rng: Random, most: int | None = None) 
         targets = groups[priority]
         if any(weights[priority].values()):
             for target in _weighed(weights[priority], rng):
-                found += in_turn(by_family(targets[target]), turn)
+                found += known.some(targets[target]).in_turn(turn)
                 if most is not None and len(found) >= most:
                     break
         else:
             together = [address for target in targets.values() for address in target]
-            found += in_turn(by_family(together), turn, most)
+            found += known.some(together).in_turn(turn, most)
         if most is not None and len(found) >= most:
             break
     return found
 
 
-def by_family(addresses: Sequence[Address]) -> tuple[list[Address], list[Address]]:
-    """IPv6, and IPv4, each in its order."""
-    return [each for each in addresses if ":" in each.ip], [each for each in addresses if ":" not in each.ip]
+def interleave(first: Sequence[Address], second: Sequence[Address]) -> list[Address]:
+    """One of each in turn; what is left of the longer one at the end."""
+    both = [address for pair in zip(first, second, strict=False) for address in pair]
+    return [*both, *first[len(second) :], *second[len(first) :]]
 
 
-def in_turn(families: Sequence[Sequence[Address]], turn: int, most: int | None = None) -> list[Address]:
-    """
-    Families in turn, each from the address whose *turn* it is: with one address of it, it is that one's turn always.
+def _in_turn(families: Sequence[_Family], turn: int, most: int | None) -> list[Address]:
+    taken = [_taken(family, turn, most) for family in families]
+    return interleave(*taken) if len(taken) == 2 else [address for each in taken for address in each]
 
-    Args:
-        most: At most so many of each family, at equal distances. None: all.
-    """
+
+def _taken(groups: _Family, turn: int, most: int | None) -> list[Address]:
+    """Of one family, its groups one after the other; *most* at equal distances of the group where that is reached."""
     found: list[Address] = []
-    for family in families:
-        count = len(family)
-        some = count if most is None else min(count, most)
-        found += [family[(turn + index * count // some) % count] for index in range(some)]
-    return interleave(found)
-
-
-def interleave(addresses: Sequence[Address]) -> list[Address]:
-    """Families in turn, each in its order, IPv6 first: First Address Family Count is 1."""
-    six, four = by_family(addresses)
-    if not six or not four:
-        return list(addresses)
-    both = [address for pair in zip(six, four, strict=False) for address in pair]
-    return both + six[len(four) :] + four[len(six) :]
+    for group in groups:
+        count = len(group)
+        some = count if most is None else min(count, most - len(found))
+        if some <= 0:
+            break
+        found += [group[(turn + index * count // some) % count] for index in range(some)]
+    return found
 
 
 def _weighed(weights: dict[int, int], rng: Random) -> Iterator[int]:

@@ -18,11 +18,15 @@ except ImportError:  # Windows
 from ..call import Layers
 from ..check import count, number, shown
 from ..clock import Clock
+from ..dns import gai_conf
 from ..dns.caching import CachingResolver
 from ..dns.chain import Chained
 from ..dns.guard import Guard
 from ..dns.machine import Machine
+
+from ..dns.precedence import Precedence
 from ..dns.resolver import Resolver
+from ..dns.sources import Sources
 from ..dns.static import ChainResolver
 from ..dns.system import SystemResolver
 from ..errors import AddressRefused
@@ -135,7 +139,12 @@ class Shared:
         dialler = Dialler(
             tls=secure.context,
             guard=guard,
-            addresses=Addresses(now=clock.now, rng=rng, ejections=Ejections(now=clock.now, rng=rng)),
+            addresses=Addresses(
+                now=clock.now,
+                rng=rng,
+                ejections=Ejections(now=clock.now, rng=rng),
+                precedence=Precedence(gai_conf.read(), Sources(now=clock.now)),
+            ),
             versions=Versions(http1=http1, http2=http2),
             spare=pool.spare,
         )

@@ -3,7 +3,7 @@ Addresses to one connected stream: RFC 8305, then TLS.
 
 Rules: an attempt starts 250 ms after the one before, or at once when that fails; the first to connect wins and the
 others are closed. An address that failed lately is tried last, but never left out: where all are bad, all are dialled.
-TLS is made on the winner only.
+TLS is made on the winner only. A guard sees all addresses of a name, and those that come late: a bad one ends the race.
 """
 
 from __future__ import annotations
@@ -13,11 +13,10 @@ import os
 import socket
 import ssl
 from collections import deque
-from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypeVar
+from collections.abc import Awaitable, Callable, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeAlias, TypeVar
 
 from ..dns.guard import Guard
-from ..dns.order import interleave
 from ..dns.resolver import ADVICE, SHORTAGES, Answer
 from ..errors import CertificateError, DialError, HandshakeError, HostnameMismatch
 from ..events import Phase, Progress
@@ -40,10 +39,23 @@ Late: TypeAlias = "Callable[[], Awaitable[list[Address]]] | None"
 GIVEN_UP = "given up"
 LATE_GRACE = 0.05  # s for addresses to come once all others have failed; RFC 8305's resolution delay
 ATTEMPT_DELAY = 0.25  # s; RFC 8305 section 5
-MAX_ADDRESSES = 8  # per dial: beyond, a name with hundreds of dead addresses would be a port scan
+MAX_ADDRESSES = 64  # per dial: more than names have (a DNS answer over UDP holds 28, rarely 60), yet not a port scan
+CHECKED_AT_ONCE = 256  # addresses; a guard needs 1 ms for them, and others have a turn in between
+SHOWN = 8  # addresses in an error's text
 
 # X509_V_ERR_HOSTNAME_MISMATCH, X509_V_ERR_EMAIL_MISMATCH, X509_V_ERR_IP_ADDRESS_MISMATCH
 MISMATCHES = (62, 63, 64)
+
+
+class _Attempt(NamedTuple):
+    """A connection that is being opened."""
+
+    address: Address
+    began_at: float
+
+    def had_its_time(self, winner: _Attempt) -> bool:
+        """The winner was begun because this one took too long, and not because another one failed."""
+        return winner.began_at >= self.began_at + ATTEMPT_DELAY
 
 
 class Contexts(Protocol):
@@ -99,8 +111,8 @@ class Dialler:
             TLSError: The one that did spoke no TLS, or had a bad certificate.
         """
         addresses = self.addresses.order(origin, answer, progress.avoid)
-        if self._guard is not None:
-            self._guard.check(origin, addresses)
+        if self._guard is not None and (unchecked := self.addresses.to_check(origin, answer)):
+            await self._check(self._guard, origin, unchecked, answer)
         progress.reached(Phase.CONNECTING)
         addresses = addresses[:MAX_ADDRESSES]
         load = self.addresses.load(origin, addresses[0])
@@ -109,6 +121,27 @@ class Dialler:
             return await self._dial(origin, addresses, progress, late, server_hostname, trace)
         finally:
             load.in_flight -= 1
+
+    async def _check(
+        self, guard: Guard, origin: Origin, addresses: Sequence[Address], answer: Answer | None = None
+    ) -> None:
+        """
+        All of them, for a name with one bad address is refused whole.
+
+        Args:
+            answer: Whose addresses they are; the verdict is kept as long as it is.
+        Raises:
+            AddressRefused: The guard said no.
+        """
+        refused: tuple[Address, ...] = ()
+        for start in range(0, len(addresses), CHECKED_AT_ONCE):
+            if start:
+                await asyncio.sleep(0)
+            if refused := guard.refused(addresses[start : start + CHECKED_AT_ONCE]):
+                break
+        if answer is not None:
+            self.addresses.checked(origin, answer, refused)
+        guard.check(origin, refused)
 
     async def _dial(
         self,
@@ -154,13 +187,22 @@ class Dialler:
             sock.close()
             raise
 
-    def mark_late(self, origin: Origin, progress: Progress) -> None:
-        """The time for connecting is over: whatever was waited for hung."""
+    def mark_late(self, origin: Origin, progress: Progress, limit: float) -> None:
+        """
+        The time for connecting is over: what was waited for hung.
+
+        An attempt that had just begun isn't to blame: its address is among the first next time.
+
+        Args:
+            limit: The connect timeout, s.
+        """
+        if progress.address is not None:  # in the handshake; it had won the race
+            self.addresses.mark_bad(origin, progress.address)
+            return
+        enough = min(ATTEMPT_DELAY, limit / 2)
         for dial in progress.dials:
-            if dial.outcome == GIVEN_UP:
+            if dial.outcome == GIVEN_UP and dial.duration >= enough:
                 self.addresses.mark_bad(origin, dial.address)
-        if progress.address is not None:
-            self.addresses.mark_bad(origin, progress.address)  # in the handshake
 
     async def _connect_any(
         self, origin: Origin, addresses: list[Address], progress: Progress, late: Late
@@ -176,24 +218,23 @@ class Dialler:
         self, origin: Origin, addresses: list[Address], progress: Progress, late: Late
     ) -> tuple[socket.socket, Address]:
         """The first to connect; all other attempts have ended by then, and their sockets are closed."""
-        attempts: dict[asyncio.Task[socket.socket], Address] = {}
+        attempts: dict[asyncio.Task[socket.socket], _Attempt] = {}
         coming = None if late is None else asyncio.ensure_future(late())
         winner: asyncio.Task[socket.socket] | None = None
         try:
             winner = await self._first(origin, deque(addresses), progress, attempts, coming)
-            return winner.result(), attempts.pop(winner)
+            won = attempts.pop(winner)
+            self._note_outrun(origin, won, attempts)
+            return winner.result(), won.address
         finally:
             running: list[asyncio.Future[Any]] = [task for task in attempts if not task.done()]
             if coming is not None and not coming.done():
                 running.append(coming)
             for task in running:
                 task.cancel()
-            for task, address in attempts.items():
-                if task not in running:
-                    if not task.cancelled() and task.exception() is None:
-                        task.result().close()  # it connected too
-                elif winner is not None:
-                    self.addresses.mark_bad(origin, address)  # others were faster: it is to be tried last
+            for task in attempts:
+                if task not in running and not task.cancelled() and task.exception() is None:
+                    task.result().close()  # it connected too
             try:
                 if running:
                     await asyncio.wait(running)
@@ -202,12 +243,21 @@ class Dialler:
                     winner.result().close()
                 raise
 
+    def _note_outrun(
+        self, origin: Origin, won: _Attempt, attempts: dict[asyncio.Task[socket.socket], _Attempt]
+    ) -> None:
+        """Which of those that lost the race had had their time."""
+        now = asyncio.get_running_loop().time()
+        for task, lost in attempts.items():
+            if not task.done() and lost.had_its_time(won):
+                self.addresses.outrun(origin, lost.address, ran=now - lost.began_at, needed=now - won.began_at)
+
     async def _first(
         self,
         origin: Origin,
         left: deque[Address],
         progress: Progress,
-        attempts: dict[asyncio.Task[socket.socket], Address],
+        attempts: dict[asyncio.Task[socket.socket], _Attempt],
         coming: asyncio.Future[list[Address]] | None,
     ) -> asyncio.Task[socket.socket]:
         """
@@ -215,6 +265,9 @@ class Dialler:
 
         Args:
             left: Addresses to be dialled, to which those that are *coming* are added.
+        Raises:
+            AddressRefused: The guard said no to one that came late.
+            DialError: All have failed.
         """
         loop = asyncio.get_running_loop()
         tried, errors = list[Address](), list[OSError]()
@@ -223,9 +276,10 @@ class Dialler:
         while True:
             if left and (last is None or last.done() or loop.time() >= next_at):
                 tried.append(left.popleft())
+                began_at = loop.time()
                 last = loop.create_task(self._connect(origin, tried[-1], progress))
-                attempts[last] = tried[-1]
-                next_at = loop.time() + ATTEMPT_DELAY
+                attempts[last] = _Attempt(tried[-1], began_at)
+                next_at = began_at + ATTEMPT_DELAY
             waits: list[asyncio.Future[Any]] = [*attempts]
             if coming is not None:
                 waits.append(coming)
@@ -237,6 +291,15 @@ class Dialler:
             elif not attempts:  # all have failed: what is still to come has a moment, and no more
                 timeout = LATE_GRACE
             await asyncio.wait(waits, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
+            has_come = coming is not None and coming.done()
+            if coming is not None and has_come:
+                found, coming = coming.result(), None
+                if self._guard is not None:
+                    await self._check(self._guard, origin, found)
+                known = {*tried, *left}
+                if found := [address for address in found if address not in known]:
+                    both = self.addresses.joined(origin, left, found, tried[-1])
+                    left = deque(both[: MAX_ADDRESSES - len(tried)])
             for task in [task for task in attempts if task.done()]:
                 error = task.exception()
                 if error is None:
@@ -245,13 +308,7 @@ class Dialler:
                 if not isinstance(error, OSError):
                     raise error
                 errors.append(error.with_traceback(None))  # which would hold this list
-            if coming is not None and coming.done():
-                found = [address for address in coming.result() if address not in (*tried, *left)]
-                if self._guard is not None:
-                    found = [address for address in found if self._guard.refusal(address.ip) is None]
-                both = interleave([*left, *found[: MAX_ADDRESSES - len(tried) - len(left)]])
-                left, coming = deque(both), None
-            elif not left and not attempts and timeout is not None:
+            if not left and not attempts and timeout is not None and not has_come:
                 break
         cause: BaseException = errors[0] if len(errors) == 1 else ExceptionGroup("all addresses failed", errors)
         raise _dial_error(origin, errors, tried) from cause
@@ -278,6 +335,7 @@ class Dialler:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # asyncio does it where the protocol is named
             await asyncio.get_running_loop().sock_connect(sock, target)
             outcome = "connected"
+            self.addresses.connected(origin, address)
         except BaseException as error:
             sock.close()
             if isinstance(error, OSError):
@@ -307,7 +365,9 @@ def _scope(zone: str) -> int:
 
 def _dial_error(origin: Origin, errors: list[OSError], addresses: list[Address]) -> DialError:
     texts = ", ".join(dict.fromkeys(_reason(error) for error in errors))
-    tried = ", ".join(str(address) for address in addresses)
+    tried = ", ".join(str(address) for address in addresses[:SHOWN])
+    if len(addresses) > SHOWN:
+        tried += f" and {len(addresses) - SHOWN} others"
     is_shortage = any(error.errno in SHORTAGES for error in errors)
     if is_shortage:
         texts += f", and no connection is idle: {ADVICE}"

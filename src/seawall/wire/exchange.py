@@ -319,7 +319,8 @@ class Wire:
         except BaseException as error:
             pool.cancel(key)
             if isinstance(error, TimeoutError) and timer.expired():
-                self._dialler.mark_late(origin, progress)
+                assert limit is not None
+                self._dialler.mark_late(origin, progress, limit)
                 raise self._late(origin, progress, started_at, limit) from error.with_traceback(None)
             raise
         finally:

@@ -1,0 +1,161 @@
+"""
+/etc/gai.conf: by which tables addresses are ranked, as glibc 2.36 reads them.
+
+A kind of line (label, precedence, scopev4) that the file has replaces glibc's table of that kind; a kind that it doesn't
+have leaves it. Broken lines are skipped. glibc reads the file once in a process, and so do we: ``reload`` is not heeded.
+
+Source: gai.conf(5); sysdeps/posix/getaddrinfo.c; RFC 6724 section 2.1 where the C library isn't glibc.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import socket
+from collections.abc import Sequence
+from typing import Final, NamedTuple, TypeAlias
+
+__all__ = ["GLIBC", "RFC6724", "Table", "number", "parse", "read"]
+
+PATH: Final = "/etc/gai.conf"
+MAPPED: Final = 0xFFFF << 32  # ::ffff:0:0/96, as which the tables know IPv4
+WHOLE: Final = (1 << 128) - 1
+MAX_VALUE: Final = 2**31 - 1
+
+Prefixes: TypeAlias = tuple[tuple[int, int, int], ...]
+"""(mask, what is left of an address under it, value); the longest first, and of equally long ones the first in the file."""
+
+
+class Table(NamedTuple):
+    """
+    Values by prefix, of addresses as 128-bit numbers.
+
+    Attributes:
+        scopes: Of IPv4 addresses; those of IPv6 are in the address.
+    """
+
+    labels: Prefixes
+    precedences: Prefixes
+    scopes: Prefixes
+
+    def label(self, address: int) -> int:
+        return _value(self.labels, address)
+
+    def precedence(self, address: int) -> int:
+        return _value(self.precedences, address)
+
+    def scope(self, address: int) -> int:
+        """Source: RFC 6724 section 3.1; 2 is link-local, 14 is global."""
+        if address >> 32 == 0xFFFF:
+            return _value(self.scopes, address)
+        if address >> 120 == 0xFF:
+            return address >> 112 & 0xF
+        if address >> 118 == 0xFE80 >> 6 or address == 1:  # loopback is treated as link-local
+            return 2
+        return 5 if address >> 118 == 0xFEC0 >> 6 else 14
+
+
+def number(ip: str) -> int | None:
+    """An address without its zone, IPv4 as a mapped one; None where it isn't in the usual form."""
+    try:
+        if ":" in ip:
+            return int.from_bytes(socket.inet_pton(socket.AF_INET6, ip.partition("%")[0]))
+        return MAPPED | int.from_bytes(socket.inet_pton(socket.AF_INET, ip))
+    except OSError:
+        return None
+
+
+def read(path: str = PATH) -> Table:
+    """This machine's table; an unreadable file is as a missing one."""
+    default = GLIBC if _is_glibc() else RFC6724
+    try:
+        with open(path, encoding="latin-1") as file:
+            return parse(file.read())
+    except OSError:
+        return default
+
+
+def parse(text: str) -> Table:
+    """What glibc makes of a gai.conf."""
+    found: dict[str, list[tuple[int, int, int]]] = {"label": [], "precedence": [], "scopev4": []}
+    for line in text.split("\n"):
+        words = re.split(r"[ \t\v\f\r]+", re.split("[#\0]", line)[0].strip(" \t\v\f\r"))
+        kind, prefix, value = [*words, "", ""][:3]
+        if kind in found and (entry := _entry(prefix, value, is_scope=kind == "scopev4")) is not None:
+            found[kind].append(entry)
+    return Table(
+        _sorted([*found["label"], (0, 0, 1)]) if found["label"] else GLIBC.labels,
+        _sorted([*found["precedence"], (0, 0, 40)]) if found["precedence"] else GLIBC.precedences,
+        _sorted([*found["scopev4"], (96, MAPPED, 14)]) if found["scopev4"] else GLIBC.scopes,
+    )
+
+
+def _entry(prefix: str, value: str, *, is_scope: bool) -> tuple[int, int, int] | None:
+    """(bits, address, value); None where glibc would skip the line."""
+    ip, slash, text = prefix.partition("/")
+    is_four = is_scope and ":" not in ip  # which only scopev4 takes
+    if not is_four and ":" not in ip:
+        return None
+    address = number(ip) if "%" not in ip else None
+    bits = _unsigned(text) if slash else (32 if is_four else 128)
+    given = _unsigned(value)
+    if address is None or bits is None or given is None or given > MAX_VALUE:
+        return None
+    if is_four:
+        bits += 96
+    if bits > 128 or (is_scope and (bits < 96 or address >> 32 != 0xFFFF)):
+        return None
+    return bits, address, given
+
+
+def _unsigned(text: str) -> int | None:
+    """As strtoul does: nothing is 0, and what is negative is more than any limit."""
+    match = re.fullmatch(r"([+-]?)([0-9]+)", text)
+    if match is None:
+        return 0 if not text else None
+    sign, digits = match.groups()
+    if len(digits) > 20:
+        return None
+    return MAX_VALUE + 1 if sign == "-" and int(digits) else int(digits)
+
+
+def _sorted(entries: Sequence[tuple[int, int, int]]) -> Prefixes:
+    found = []
+    for bits, address, value in sorted(entries, key=lambda entry: -entry[0]):
+        mask = WHOLE >> (128 - bits) << (128 - bits)
+        found.append((mask, address & mask, value))
+    return tuple(found)
+
+
+def _value(prefixes: Prefixes, address: int) -> int:
+    for mask, prefix, value in prefixes:
+        if address & mask == prefix:
+            return value
+    raise AssertionError("a table ends with a prefix that all addresses have")
+
+
+def _is_glibc() -> bool:
+    try:
+        return (os.confstr("CS_GNU_LIBC_VERSION") or "").startswith("glibc")
+    except (AttributeError, ValueError, OSError):  # Windows, macOS, musl
+        return False
+
+
+def _table(labels: str, precedences: str) -> Table:
+    """From "prefix/bits value" each."""
+    given = []
+    for each in (labels, precedences, "::ffff:169.254.0.0/112 2, ::ffff:127.0.0.0/104 2, ::ffff:0.0.0.0/96 14"):
+        entries = (_entry(*item.split(), is_scope=False) for item in each.split(","))
+        given.append(_sorted([entry for entry in entries if entry is not None]))
+    return Table(*given)
+
+
+GLIBC: Final = _table(
+    "::1/128 0, 2002::/16 2, ::/96 3, ::ffff:0:0/96 4, fec0::/10 5, fc00::/7 6, 2001::/32 7, ::/0 1",
+    "::1/128 50, 2002::/16 30, ::/96 20, ::ffff:0:0/96 10, ::/0 40",
+)
+"""Of glibc 2.36, after RFC 3484: it prefers unique local IPv6 addresses to IPv4, which RFC 6724 doesn't."""
+RFC6724: Final = _table(
+    "::1/128 0, ::ffff:0:0/96 4, ::/96 3, 2001::/32 5, 2002::/16 2, 3ffe::/16 12, fec0::/10 11, fc00::/7 13, ::/0 1",
+    "::1/128 50, ::ffff:0:0/96 35, ::/96 1, 2001::/32 5, 2002::/16 30, 3ffe::/16 1, fec0::/10 1, fc00::/7 3, ::/0 40",
+)
