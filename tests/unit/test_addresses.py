@@ -6,7 +6,7 @@ import gc
 
 import pytest
 
-from seawall.dns.gai_conf import GLIBC, number
+from seawall.dns.gai_conf import GLIBC, as_number
 from seawall.dns.precedence import Precedence, Source
 from seawall.dns.resolver import Answer
 from seawall.origin import Address, Origin
@@ -16,7 +16,7 @@ from seawall.wire.addresses import BAD_FOR, LOOKED_AT, MAX_KNOWN, Addresses, Loa
 
 ORIGIN = Origin("http", "many.test", 80)
 A, B, C, SIX, SEVEN = (Address(ip) for ip in ("192.0.2.1", "192.0.2.2", "192.0.2.3", "2001:db8::1", "2001:db8::2"))
-OWN = {True: Source(number("2001:db8::9")), False: Source(number("198.51.100.9"))}
+OWN = {True: Source(as_number("2001:db8::9")), False: Source(as_number("198.51.100.9"))}
 HERE = Precedence(GLIBC, lambda address: OWN[address.is_ipv6])  # a machine with both families
 
 

@@ -7,7 +7,6 @@ Run as ``unshare -mn python -m tests.wire.machines SEED COUNT``; prints a line o
 from __future__ import annotations
 
 import json
-import os
 import random
 import socket
 import subprocess
@@ -21,17 +20,18 @@ from seawall.dns.precedence import Precedence
 from seawall.dns.sources import Sources
 from seawall.origin import Address
 
-OWN = ["10.1.2.3/24", "10.1.9.9/16", "192.168.7.7/30", "100.64.1.1/10", "169.254.3.3/16", "203.0.113.5/25", "8.8.8.1/32"]
-OWN_SIX = ["2001:db8:1::2/64", "2001:db8:2:3::4/48", "fd00:1::1/64", "fec0::7/64", "2002:a01:203::1/48", "2001::53/32"]
-ROUTES = ["default", "10.0.0.0/8", "172.16.0.0/12", "203.0.0.0/8"]
-ROUTES_SIX = ["default", "2000::/3", "fd00::/8", "2002::/16", "64:ff9b::/96", "::/96"]
-TO = ["127.0.0.1", "127.0.0.9", "10.1.2.1", "10.1.2.66", "10.1.2.200", "10.1.77.1", "10.9.9.9", "192.168.7.5", "1.1.1.1"]
-TO += ["192.168.7.6", "169.254.9.9", "203.0.113.1", "203.0.113.99", "203.0.113.200", "172.16.4.4", "8.8.8.8", "8.8.8.1"]
-TO_SIX = ["::1", "2001:db8:1::9", "2001:db8:2:3::99", "2001:db8:2:9::1", "2a00:1450::5", "2600::7", "fd00:1::99", "fd77::1"]
-TO_SIX += ["fec0::9", "2002:c000:201::1", "2001::77", "64:ff9b::808:808", "::5.6.7.8", "3ffe::1", "fe80::9"]
-PREFIXES = ["::1/128", "::/0", "2002::/16", "::/96", "::ffff:0:0/96", "fc00::/7", "2001:db8::/32", "::ffff:10.0.0.0/104"]
-PREFIXES += ["2001:db8:1::/49", "fd00:1::/97", "::ffff:10.1.2.0/121", "nonsense/1", "10.0.0.0/8", "::/129", "2000::/", "::/ 3"]
-SCOPED = ["10.0.0.0/8", "::ffff:127.0.0.0/104", "0.0.0.0/0", "203.0.113.128/25", "::ffff:0:0/96", "::/0", "10.1.2.1/32", "x/3"]
+OWN = "10.1.2.3/24 10.1.9.9/16 192.168.7.7/30 100.64.1.1/10 169.254.3.3/16 203.0.113.5/25 8.8.8.1/32"
+OWN_SIX = "2001:db8:1::2/64 2001:db8:2:3::4/48 fd00:1::1/64 fec0::7/64 2002:a01:203::1/48 2001::53/32"
+ROUTES = "default 10.0.0.0/8 172.16.0.0/12 203.0.0.0/8"
+ROUTES_SIX = "default 2000::/3 fd00::/8 2002::/16 64:ff9b::/96 ::/96"
+TO = """127.0.0.1 127.0.0.9 10.1.2.1 10.1.2.66 10.1.2.200 10.1.77.1 10.9.9.9 192.168.7.5 192.168.7.6 169.254.9.9 1.1.1.1
+    203.0.113.1 203.0.113.99 203.0.113.200 172.16.4.4 8.8.8.8 8.8.8.1"""
+TO_SIX = """::1 2001:db8:1::9 2001:db8:2:3::99 2001:db8:2:9::1 2a00:1450::5 2600::7 fd00:1::99 fd77::1 fec0::9 3ffe::1
+    2002:c000:201::1 2001::77 64:ff9b::808:808 ::5.6.7.8 fe80::9"""
+PREFIXES = """::1/128 ::/0 2002::/16 ::/96 ::ffff:0:0/96 fc00::/7 2001:db8::/32 ::ffff:10.0.0.0/104 2001:db8:1::/49
+    fd00:1::/97 ::ffff:10.1.2.0/121 nonsense/1 10.0.0.0/8 ::/129 2000::/ ::/x"""
+SCOPED = """10.0.0.0/8 ::ffff:127.0.0.0/104 0.0.0.0/0 203.0.113.128/25 ::ffff:0:0/96 ::/0 10.1.2.1/32 10.0.0.0/33
+    ::ffff:10.1.0.0/95 x/3"""
 VALUES = ["0", "1", "5", "14", "40", "45", "100", "", "x", "-1", "+7", "2147483648", "3 # why"]
 
 
@@ -50,16 +50,16 @@ def dress(rng: random.Random) -> None:
         ip("link", "set", "lo", "up")
     for each in interfaces:
         ip("link", "set", each, "up", "addrgenmode", "none")
-    four = rng.sample(OWN, rng.randint(0, 4)) if rng.random() < 0.9 else []
-    six = rng.sample(OWN_SIX, rng.randint(0, 4)) if rng.random() < 0.8 else []
+    four = rng.sample(OWN.split(), rng.randint(0, 4)) if rng.random() < 0.9 else []
+    six = rng.sample(OWN_SIX.split(), rng.randint(0, 4)) if rng.random() < 0.8 else []
     for each in four:
         ip("address", "add", each, "dev", rng.choice(interfaces[:2]))
     for each in six:
         life = ["preferred_lft", "0"] if rng.random() < 0.25 else []
         ip("-6", "address", "add", each, "dev", rng.choice(interfaces), "nodad", *life)
-    for each in rng.sample(ROUTES, rng.randint(0, 3)):
+    for each in rng.sample(ROUTES.split(), rng.randint(0, 3)):
         ip("route", "add", each, "dev", rng.choice(interfaces[:2]))
-    for each in rng.sample(ROUTES_SIX, rng.randint(0, 4)):
+    for each in rng.sample(ROUTES_SIX.split(), rng.randint(0, 4)):
         kind = ["unreachable"] if rng.random() < 0.1 else []
         ip("-6", "route", "add", *kind, each, "dev", rng.choice(interfaces))
 
@@ -68,7 +68,7 @@ def configuration(rng: random.Random) -> str:
     lines = []
     for kind, prefixes in (("label", PREFIXES), ("precedence", PREFIXES), ("scopev4", SCOPED)):
         if rng.random() < 0.4:
-            lines += [f"{kind} {rng.choice(prefixes)}\t{rng.choice(VALUES)}" for _ in range(rng.randint(1, 6))]
+            lines += [f"{kind} {rng.choice(prefixes.split())}\t{rng.choice(VALUES)}" for _ in range(rng.randint(1, 6))]
     rng.shuffle(lines)
     return "".join(f"{line}\n" for line in lines)
 
@@ -78,20 +78,17 @@ def compare(seed: int, folder: Path) -> dict[str, object] | None:
     rng = random.Random(seed)
     dress(rng)
     (folder / "gai.conf").write_text(configuration(rng))
-    to = rng.sample(TO, rng.randint(1, 6)) + rng.sample(TO_SIX, rng.randint(1, 6))
+    to = rng.sample(TO.split(), rng.randint(1, 6)) + rng.sample(TO_SIX.split(), rng.randint(1, 6))
     rng.shuffle(to)
     (folder / "hosts").write_text("".join(f"{each} many.test\n" for each in to))
     theirs = [info[4][0] for info in socket.getaddrinfo("many.test", 80, type=socket.SOCK_STREAM)]
     precedence = Precedence(gai_conf.read(), Sources(now=time.monotonic))
     groups = precedence.sort([Address(each) for each in to])
     ours = [address.ip for group in groups for address in group.addresses]
-    if [socket.inet_pton(_family(each), each) for each in ours] == [socket.inet_pton(_family(each), each) for each in theirs]:
+    if [gai_conf.as_number(each) for each in ours] == [gai_conf.as_number(each) for each in theirs]:
         return None
-    return {"seed": seed, "asked": to, "getaddrinfo": theirs, "seawall": ours, "gai.conf": (folder / "gai.conf").read_text()}
-
-
-def _family(ip: str) -> int:
-    return socket.AF_INET6 if ":" in ip else socket.AF_INET
+    text = (folder / "gai.conf").read_text()
+    return {"seed": seed, "asked": to, "getaddrinfo": theirs, "seawall": ours, "gai.conf": text}
 
 
 def main(seed: int, count: int) -> None:

@@ -314,19 +314,19 @@ async def test_names_that_give_subsets_keep_their_connections(keeping, dns, serv
 
 async def test_handshake_that_hangs_is_dialled_last(stack, dns, serve):
     """By the retry already: another address has its turn."""
-    server = await serve(ok)
+    server = await serve(ok, host="127.0.0.3")
 
     async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.read()
         writer.close()
 
     async with await asyncio.start_server(silent, "127.0.0.2", server.port):
-        dns.zone["tls.test"] = Name(a=("127.0.0.2", "127.0.0.1"))
+        dns.zone["tls.test"] = Name(a=("127.0.0.2", "127.0.0.3"))
         client = await stack.enter_async_context(seawall.Client(dns=settings(dns), retry=seawall.Retry(backoff=0)))
         with pytest.raises(seawall.TLSError) as caught:  # the other speaks no TLS either, but has its turn
             await client.get(f"https://tls.test:{server.port}", timeout=0.3)
     dialled = [attempt.dials[0].address.ip for attempt in caught.value.attempts]
-    assert dialled[:2] == ["127.0.0.2", "127.0.0.1"]
+    assert dialled[:2] == ["127.0.0.2", "127.0.0.3"]
     assert caught.value.attempts[0].outcome == "HandshakeTimeout"
 
 
@@ -643,14 +643,14 @@ async def test_load_is_spread(client, dns, serve):
 
 async def test_each_dial_is_in_the_history(client, dns, serve):
     """Whom, when, how long and what came of it; and where the addresses came from."""
-    server = await serve(ok)
-    dns.zone["half.test"] = Name(a=("127.0.0.9", "127.0.0.1"))
+    server = await serve(ok, host="127.0.0.2")
+    dns.zone["half.test"] = Name(a=("127.0.0.3", "127.0.0.2"))
     response = await client.get(f"http://half.test:{server.port}")
     (attempt,) = response.extensions["seawall"]
     assert attempt.source == "dns"
     assert [(each.address.ip, each.outcome) for each in attempt.dials] == [
-        ("127.0.0.9", "connection refused"),
-        ("127.0.0.1", "connected"),
+        ("127.0.0.3", "connection refused"),
+        ("127.0.0.2", "connected"),
     ]
     assert all(0 <= each.at <= attempt.duration and each.duration >= 0 for each in attempt.dials)
 

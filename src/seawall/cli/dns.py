@@ -12,7 +12,6 @@ from rich.console import Console
 from rich.markup import escape
 
 from .. import Client
-from ..dns.caching import CachingResolver
 from ..dns.cares import CaresResolver
 from ..dns.chain import Chained
 from ..dns.lookup import MachineResolver
@@ -23,6 +22,7 @@ from ..dns.system import SystemResolver
 from ..errors import ResolveError, ResolveTimeout
 from ..origin import Origin
 from ..settings import DNS
+from ..wire.exchange import Names
 
 __all__ = ["run"]
 
@@ -40,7 +40,7 @@ async def run(names: Sequence[str], *, dns: DNS, resolver: Any, watch: float | N
             console.print(f"[dim]{time.strftime('%H:%M:%S')}[/]")
 
 
-async def _show(console: Console, known: CachingResolver | Chained, dns: DNS, name: str) -> bool:
+async def _show(console: Console, known: Names, dns: DNS, name: str) -> bool:
     """Each step by itself, and then what a client would use; whether it would have an address."""
     console.print(f"[bold]{escape(name)}[/]")
     host = name.lower()

@@ -45,6 +45,10 @@ class Chained:
                 break
         return found
 
+    def disprove(self, origin: Origin) -> None:
+        for names in self._names:
+            names.disprove(origin)
+
     async def resolve(self, origin: Origin) -> Answer:
         for names in self._names[:-1]:
             try:

@@ -1,8 +1,9 @@
 """
 /etc/gai.conf: by which tables addresses are ranked, as glibc 2.36 reads them.
 
-A kind of line (label, precedence, scopev4) that the file has replaces glibc's table of that kind; a kind that it doesn't
-have leaves it. Broken lines are skipped. glibc reads the file once in a process, and so do we: ``reload`` is not heeded.
+A kind of line (label, precedence, scopev4) that the file has replaces glibc's table of that kind. Broken lines are
+skipped. glibc reads the file once in a process, and a client reads it once: ``reload`` isn't heeded. A prefix without
+"/bits" makes glibc 2.36 crash, or counts as /128 by chance; here it counts.
 
 Source: gai.conf(5); sysdeps/posix/getaddrinfo.c; RFC 6724 section 2.1 where the C library isn't glibc.
 """
@@ -15,7 +16,7 @@ import socket
 from collections.abc import Sequence
 from typing import Final, NamedTuple, TypeAlias
 
-__all__ = ["GLIBC", "RFC6724", "Table", "number", "parse", "read"]
+__all__ = ["GLIBC", "MAPPED", "RFC6724", "Table", "as_number", "parse", "read"]
 
 PATH: Final = "/etc/gai.conf"
 MAPPED: Final = 0xFFFF << 32  # ::ffff:0:0/96, as which the tables know IPv4
@@ -23,7 +24,7 @@ WHOLE: Final = (1 << 128) - 1
 MAX_VALUE: Final = 2**31 - 1
 
 Prefixes: TypeAlias = tuple[tuple[int, int, int], ...]
-"""(mask, what is left of an address under it, value); the longest first, and of equally long ones the first in the file."""
+"""(mask, what is left of an address under it, value); the longest first, then as in the file."""
 
 
 class Table(NamedTuple):
@@ -55,7 +56,7 @@ class Table(NamedTuple):
         return 5 if address >> 118 == 0xFEC0 >> 6 else 14
 
 
-def number(ip: str) -> int | None:
+def as_number(ip: str) -> int | None:
     """An address without its zone, IPv4 as a mapped one; None where it isn't in the usual form."""
     try:
         if ":" in ip:
@@ -96,7 +97,7 @@ def _entry(prefix: str, value: str, *, is_scope: bool) -> tuple[int, int, int] |
     is_four = is_scope and ":" not in ip  # which only scopev4 takes
     if not is_four and ":" not in ip:
         return None
-    address = number(ip) if "%" not in ip else None
+    address = as_number(ip) if "%" not in ip else None
     bits = _unsigned(text) if slash else (32 if is_four else 128)
     given = _unsigned(value)
     if address is None or bits is None or given is None or given > MAX_VALUE:

@@ -1,10 +1,11 @@
 """
 In which order a name's addresses are dialled. Pure: the turn and chance are arguments.
 
-Rules: priorities first, the lowest number best; within one, by weight and chance where there are weights. Then the groups
-of `Precedence`, the best first; within a group each dial begins one further on, so that load is spread whatever order the
-name server has. Then families in turn, beginning with that of the best address; what the machine has no route to comes
-last. Where only some of thousands are wanted they are taken at equal distances, because neighbours go down together.
+Rules: priorities first, the lowest number best; within one, by weight and chance where there are weights. Then the
+groups of `Precedence`, the best first; within a group each dial begins one further on, so that load is spread whatever
+order the name server has. Then families in turn, beginning with that of the best address; what the machine has no route
+to comes last. Where only some of thousands are wanted they are taken at equal distances, because neighbours go down
+together.
 
 Source: RFC 2782 (priority and weight of SRV records), RFC 8305 section 4 (families; First Address Family Count is 1).
 """

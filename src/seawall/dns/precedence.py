@@ -1,8 +1,8 @@
 """
 Which of a name's addresses to prefer: RFC 6724's destination address selection, as glibc's getaddrinfo does it.
 
-Rules: pure; the source that the machine would use for a destination is asked of *source_of*. Addresses that rules 1 to 8
-don't tell apart are a group, within which dials go in turn: the RFC lets rules 9 and 10 give way to better knowledge,
+Rules: pure; the source that the machine would use for a destination is asked of *source_of*. Addresses that rules 1 to
+8 don't tell apart are a group, within which dials go in turn: the RFC lets rules 9 and 10 give way to better knowledge,
 and what is in flight to each address is better knowledge than how many bits it shares with ours. So rule 9 (longest
 prefix) orders a group and doesn't split it: by it alone, all load would go to one of several servers of a subnet. For
 IPv4 glibc heeds it within the machine's own subnet only, because elsewhere IPv4 prefixes say nothing about distance.
@@ -16,7 +16,7 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple, TypeAlias
 
 from ..origin import Address
-from .gai_conf import Table, number
+from .gai_conf import Table, as_number
 from .resolver import Answer
 
 __all__ = ["MAX_ASKED", "Group", "Precedence", "Source", "sort"]
@@ -82,8 +82,8 @@ def sort(addresses: Sequence[Address], *, source_of: SourceOf, table: Table) -> 
     """
     *addresses* in groups, the best first.
 
-    Of a family with more than `MAX_ASKED` addresses so many are judged, at equal distances, and each of the others ranks
-    as the last one before it that was: a name with thousands costs no more than some milliseconds.
+    Of a family with more than `MAX_ASKED` addresses so many are judged, at equal distances, and each of the others
+    ranks as the last one before it that was: a name with thousands costs some milliseconds at most.
     """
     found: dict[_Key, list[tuple[int, list[Address]]]] = {}  # neighbours, and the bits that they share with us
     for is_ipv6 in (False, True):
@@ -111,7 +111,7 @@ def _as_they_came(members: list[Address], addresses: Sequence[Address]) -> list[
 
 def _judged(address: Address, source_of: SourceOf, table: Table) -> tuple[_Key, int]:
     """What rules 1 to 8 say of an address, the lower the better; and, for rule 9, the bits that it shares with ours."""
-    destination = number(address.ip)
+    destination = as_number(address.ip)
     if destination is None:
         return (1, 0, 0, 0, 0, 0, 0, 15), 0
     source = source_of(address)

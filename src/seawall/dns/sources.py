@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 from ..origin import Address
-from .gai_conf import MAPPED, number
+from .gai_conf import MAPPED, as_number
 from .precedence import Source
 
 __all__ = ["Sources"]
@@ -80,7 +80,7 @@ def _source(address: Address) -> int | None:
             target = (host, DISCARD, 0, _scope(zone))
         with socket.socket(socket.AF_INET6 if address.is_ipv6 else socket.AF_INET, socket.SOCK_DGRAM) as sock:
             sock.connect(target)
-            return number(sock.getsockname()[0])
+            return as_number(sock.getsockname()[0])
     except OSError:
         return None
 

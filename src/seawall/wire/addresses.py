@@ -3,11 +3,13 @@ What is known of the addresses of a name: which failed, whose turn it is, and ho
 
 Rules: nothing here is left out, only tried later: where all are bad, all are dialled. Of addresses that RFC 6724 ranks
 alike, the one to which least is under way is next, and of these the one whose turn it is; where the record itself
-has priorities and weights, they decide. An address is bad because it failed, or because another one connected so much
-sooner that it can only be dead or far away; to have been dialled 10 ms before the winner connected is no fault. That halves the latency at p99 where one of five is slow (``python -m
+has priorities and weights, they decide. That halves the latency at p99 where one of five is slow (``python -m
 benchmarks simulate``), and has a price: who answers at once draws most of the calls. Ejection ends that for one that
 answers 5xx; nothing does for one that answers 404, which is no failure here. Of a name with thousands of
 addresses some are looked at, so a dial costs no more for them.
+
+An address is bad because it failed, or because another one that was dialled later connected so much sooner that it can
+only be dead or far away. That it was dialled 10 ms before the winner connected is not its fault.
 """
 
 from __future__ import annotations
@@ -77,9 +79,7 @@ class _Several:
 class Addresses:
     """Of all origins; the least recently used go first."""
 
-    def __init__(
-        self, *, now: Callable[[], float], rng: Random, ejections: Ejections, precedence: Precedence
-    ) -> None:
+    def __init__(self, *, now: Callable[[], float], rng: Random, ejections: Ejections, precedence: Precedence) -> None:
         self._now = now
         self._rng = rng
         self._ejections = ejections
@@ -188,8 +188,8 @@ class Addresses:
         """
         *address* had not connected after *ran* s, when one that was dialled later had, and had *needed* so much.
 
-        It is bad if that was far longer, or if it happens twice in a row: a dead address costs its dials the delay of an
-        attempt two times at most, and a far one that is slower now and then has its turns.
+        It is bad if that was far longer, or if it happens twice in a row: so a dead address costs at most two dials the
+        delay of an attempt, and a far one that is slower now and then has its turns.
         """
         key = (address.ip, address.port or origin.port)
         if ran >= FAR_SLOWER * needed or key in self._slow:

@@ -9,14 +9,14 @@ exactly once.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from typing import TYPE_CHECKING, Any, Protocol
 
-from ..dns.caching import CachingResolver
-from ..dns.chain import Chained
-from ..errors import DialTimeout, HandshakeTimeout, ResolveTimeout, SeawallError, WireError
+from ..dns.resolver import Answer
+from ..errors import DialError, DialTimeout, HandshakeTimeout, ResolveTimeout, SeawallError, TLSError, WireError
 from ..events import Phase, Progress
-from ..origin import Origin
+from ..origin import Address, Origin
+from ..stats import NameStats
 from .answer import Head
 from .dial import Dialler
 from .http11 import Connection
@@ -28,9 +28,30 @@ from .tunnel import Facts, Tunnel
 if TYPE_CHECKING:  # it needs the extra "http2"
     from .channel import Channel
 
-__all__ = ["Answered", "Wire"]
+__all__ = ["Answered", "Names", "Wire"]
 
 TIMEOUTS = {Phase.CONNECTING: DialTimeout, Phase.TLS: HandshakeTimeout}
+
+
+class Names(Protocol):
+    """What is known of names, and who asks about the others; see `CachingResolver`."""
+
+    async def resolve(self, origin: Origin) -> Answer: ...
+
+    def late(self, origin: Origin) -> Callable[[], Awaitable[list[Address]]] | None: ...
+
+    async def is_still(self, origin: Origin, address: Address) -> bool | None: ...
+
+    def recheck_in(self, origin: Origin, address: Address) -> float: ...
+
+    def good_for(self, origin: Origin) -> float: ...
+
+    def disprove(self, origin: Origin) -> None:
+        """None of the addresses that were dialled took a connection: the name may have others by now."""
+
+    def stats(self) -> Mapping[str, NameStats]: ...
+
+    async def aclose(self) -> None: ...
 
 
 class Answered:
@@ -147,7 +168,7 @@ class Wire:
         self,
         pool: Pool,
         dialler: Dialler,
-        names: CachingResolver | Chained,
+        names: Names,
         *,
         now: Callable[[], float],
         max_age: float | None = None,
@@ -321,7 +342,10 @@ class Wire:
             if isinstance(error, TimeoutError) and timer.expired():
                 assert limit is not None
                 self._dialler.mark_late(origin, progress, limit)
+                self.names.disprove(origin)
                 raise self._late(origin, progress, started_at, limit) from error.with_traceback(None)
+            if isinstance(error, DialError) and not isinstance(error, TLSError) and not error.is_shortage:
+                self.names.disprove(origin)
             raise
         finally:
             del timer
