@@ -129,6 +129,6 @@ def _judged(address: Address, source_of: SourceOf, table: Table) -> tuple[_Key, 
         scope,
     )
     differing = (destination ^ source.number).bit_length()
-    if not address.is_ipv6 and differing > 32 - source.prefix:
+    if not address.is_ipv6 and differing > (32 - source.prefix if source.prefix else 0):
         return key, 0
     return key, 128 - differing

@@ -53,10 +53,6 @@ class _Attempt(NamedTuple):
     address: Address
     began_at: float
 
-    def had_its_time(self, winner: _Attempt) -> bool:
-        """The winner was begun because this one took too long, and not because another one failed."""
-        return winner.began_at >= self.began_at + ATTEMPT_DELAY
-
 
 class Contexts(Protocol):
     """The TLS context of a connection, which offers HTTP/2 or does not."""
@@ -246,10 +242,10 @@ class Dialler:
     def _note_outrun(
         self, origin: Origin, won: _Attempt, attempts: dict[asyncio.Task[socket.socket], _Attempt]
     ) -> None:
-        """Which of those that lost the race had had their time."""
+        """Whom one outran that was begun later, 250 ms at least; those that were begun after it had no chance."""
         now = asyncio.get_running_loop().time()
         for task, lost in attempts.items():
-            if not task.done() and lost.had_its_time(won):
+            if not task.done() and lost.began_at < won.began_at:
                 self.addresses.outrun(origin, lost.address, ran=now - lost.began_at, needed=now - won.began_at)
 
     async def _first(
