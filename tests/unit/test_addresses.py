@@ -91,6 +91,37 @@ def test_families_stay_in_turn(known):
     assert [found[0] for found in orders] == [SIX] * 4
 
 
+def test_better_group_is_first(known):
+    """However busy it is: a unique local address, whose label isn't that of our source, comes after a global one."""
+    local = Address("fd00::1")
+    held = [*(load(known, each, 9) for each in (SIX, SEVEN)), load(known, local, 0)]
+    assert [order(known, local, SIX, SEVEN) for _ in range(2)] == [[SIX, SEVEN, local], [SEVEN, SIX, local]]
+    assert len(held) == 3
+    known.mark_bad(ORIGIN, SIX)
+    known.mark_bad(ORIGIN, SEVEN)
+    assert order(known, local, SIX, SEVEN)[0] == local
+
+
+def test_answer_is_sorted_once():
+    """And not for each dial: another answer is sorted anew, and its turn goes on."""
+    asked = []
+
+    def source_of(address: Address) -> Source:
+        asked.append(address)
+        return OWN[address.is_ipv6]
+
+    clock, rng = At(), FixedRandom(0.0)
+    ejections = Ejections(now=clock, rng=rng)
+    known = Addresses(now=clock, rng=rng, ejections=ejections, precedence=Precedence(GLIBC, source_of))
+    answer = Answer((A, B), None, "dns")
+    assert [known.order(ORIGIN, answer, ())[0] for _ in range(3)] == [A, B, A]
+    assert asked == [A, B]
+    assert known.order(ORIGIN, Answer((A, B), None, "dns"), ())[0] == B
+    assert asked == [A, B, A, B]
+    known.order(ORIGIN, Answer((C,), None, "dns"), ())
+    assert asked == [A, B, A, B]
+
+
 def test_bad_ones_stay_last(known, clock):
     """However little is under way to them: what failed lately, and where the call failed before."""
     order(known, A, B, C)

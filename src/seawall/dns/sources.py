@@ -2,7 +2,8 @@
 The machine's own address for a destination: a connected UDP socket knows it, and sends nothing.
 
 What is known of that address besides (its subnet, whether it is deprecated, its interface) the kernel tells by
-rtnetlink, on Linux; elsewhere, and where a sandbox forbids it, the rules that need it don't decide.
+rtnetlink, on Linux; elsewhere, and where a sandbox forbids it, the rules that need it don't decide. Nor do they on a
+machine that has no IPv6 address but ::1, because glibc doesn't ask for the others there.
 
 Source: rtnetlink(7); glibc 2.36, sysdeps/unix/sysv/linux/check_pf.c and check_native.c.
 """
@@ -57,7 +58,7 @@ class Sources:
             self._own, self._tunnels, self._until = _addresses(), {}, self._now() + KNOWN_FOR
         own = self._own.get(found)
         if own is None:
-            return Source(found)
+            return Source(found, is_native=not self._own)  # glibc: what isn't known is no better than a tunnel
         return Source(
             found,
             own.prefix,
@@ -92,7 +93,7 @@ def _scope(zone: str) -> int:
 
 
 def _addresses() -> dict[int, _Own]:
-    """The machine's addresses; none where the kernel doesn't tell."""
+    """The machine's addresses; none where the kernel doesn't tell, and none where all of IPv6 is ::1."""
     found: dict[int, _Own] = {}
     try:
         for message in _dumped():
@@ -105,7 +106,7 @@ def _addresses() -> dict[int, _Own]:
             found[mapped | int.from_bytes(packed)] = _Own(prefix, flags, interface)
     except (AttributeError, OSError, struct.error):
         return {}
-    return found
+    return found if any(number >> 32 != 0xFFFF and number != 1 for number in found) else {}
 
 
 def _dumped() -> Iterator[bytes]:
