@@ -234,6 +234,16 @@ async def test_name_with_a_thousand_dead_addresses_is_no_port_scan():
     assert len(set(network().dialled)) == 2 * MAX_ADDRESSES  # others, for these are bad
 
 
+async def test_late_addresses_count_too():
+    """Of more than a dial may try, the family that came late has its share."""
+    late = [Address(f"2600::{number:x}") for number in range(100)]
+    with pytest.raises(DialError):
+        await Client(*[Address(f"8.8.0.{number}") for number in range(60)]).dial(coming(0.0, *late))
+    dialled = network().dialled
+    assert len(dialled) == MAX_ADDRESSES
+    assert sum(":" in ip for ip in dialled) >= MAX_ADDRESSES // 2 - 1
+
+
 async def test_machine_without_ipv6():
     """IPv4 first, at once, and the addresses to which there is no route last of all."""
     network().hosts = {A.ip: 0.01, SIX.ip: UNREACHABLE}
