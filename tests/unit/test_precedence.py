@@ -61,7 +61,7 @@ def test_rule_nine_within_a_group():
 def test_rule_ten():
     """What nothing tells apart stays as it came; families that rank alike too, each in its own order."""
     assert sorted_by({"10.0.0.2": FOUR, "10.0.0.1": FOUR, "10.0.0.3": FOUR}) == [["10.0.0.2", "10.0.0.1", "10.0.0.3"]]
-    alike = parse("precedence ::/0 40\n")
+    alike = parse(b"precedence ::/0 40\n")
     mixed = {"10.0.0.2": FOUR, "2600::1": MINE, "198.51.100.8": FOUR, "2001:db8::1": MINE}
     assert sorted_by(mixed, alike) == [["198.51.100.8", "2001:db8::1", "10.0.0.2", "2600::1"]]
 
@@ -71,7 +71,7 @@ def test_tables_decide():
     both = {"10.0.0.1": FOUR, "fd00::1": source("fd00::9")}
     assert sorted_by(both) == [["fd00::1"], ["10.0.0.1"]]
     assert sorted_by(both, RFC6724) == [["10.0.0.1"], ["fd00::1"]]
-    assert sorted_by({"2600::1": MINE, "10.0.0.1": FOUR}, parse("precedence ::ffff:0:0/96 100")) == [
+    assert sorted_by({"2600::1": MINE, "10.0.0.1": FOUR}, parse(b"precedence ::ffff:0:0/96 100")) == [
         ["10.0.0.1"],
         ["2600::1"],
     ]

@@ -70,18 +70,20 @@ def read(path: str = PATH) -> Table:
     """This machine's table; an unreadable file is as a missing one."""
     default = GLIBC if _is_glibc() else RFC6724
     try:
-        with open(path, encoding="latin-1") as file:
+        with open(path, "rb") as file:
             return parse(file.read())
     except OSError:
         return default
 
 
-def parse(text: str) -> Table:
+def parse(data: bytes) -> Table:
     """What glibc makes of a gai.conf."""
     found: dict[str, list[tuple[int, int, int]]] = {"label": [], "precedence": [], "scopev4": []}
-    for line in text.split("\n"):
-        words = re.split(r"[ \t\v\f\r]+", re.split("[#\0]", line)[0].strip(" \t\v\f\r"))
-        kind, prefix, value = [*words, "", ""][:3]
+    for line in data.split(b"\n"):
+        words = line.partition(b"#")[0].partition(b"\0")[0].split()
+        if len(words) < 2:
+            continue
+        kind, prefix, value = [*(word.decode("latin-1") for word in words[:3]), ""][:3]
         if kind in found and (entry := _entry(prefix, value, is_scope=kind == "scopev4")) is not None:
             found[kind].append(entry)
     return Table(
