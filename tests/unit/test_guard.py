@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-import seawall
+import seawall.testing
 from seawall import Address, Guard, Origin
 
 ORIGIN = Origin("http", "hook.test", 80)

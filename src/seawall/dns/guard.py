@@ -49,9 +49,13 @@ SIX: Final = {
     "2002::/16": "6to4: an IPv4 address within",
     "3fff::/20": "documentation",
 }
-TABLE: Final[tuple[tuple[Network, str], ...]] = tuple(
-    (ipaddress.ip_network(network), what) for network, what in {**FOUR, **SIX}.items()
-)
+TABLE: Final = {  # by version; as numbers, because a name may have thousands of addresses
+    version: tuple(
+        (int(network.netmask), int(network.network_address), what)
+        for network, what in ((ipaddress.ip_network(text), what) for text, what in table.items())
+    )
+    for version, table in ((4, FOUR), (6, SIX))
+}
 ASSIGNED: Final = ipaddress.ip_network("2000::/3")
 NAT64: Final = ipaddress.ip_network("64:ff9b::/96")  # RFC 6052; what DNS64 makes of good names
 
@@ -126,7 +130,8 @@ def _refusal(address: IP) -> str | None:
         return None if what is None else f"NAT64 of an address that is {what}"
     if address.version == 6 and address not in ASSIGNED:
         return "not a public IPv6 address"
-    return next((what for network, what in TABLE if address in network), None)
+    number = int(address)
+    return next((what for mask, network, what in TABLE[address.version] if number & mask == network), None)
 
 
 def _is_in(address: IP, networks: Iterable[Network]) -> bool:

@@ -40,7 +40,7 @@ GIVEN_UP = "given up"
 LATE_GRACE = 0.05  # s for addresses to come once all others have failed; RFC 8305's resolution delay
 ATTEMPT_DELAY = 0.25  # s; RFC 8305 section 5
 MAX_ADDRESSES = 64  # per dial: more than names have (a DNS answer over UDP holds 28, rarely 60), yet not a port scan
-CHECKED_AT_ONCE = 256  # addresses; a guard needs 1 ms for them, and others have a turn in between
+CHECKED_AT_ONCE = 256  # addresses; a guard needs 1 ms for them, then other tasks have a turn
 SHOWN = 8  # addresses in an error's text
 
 # X509_V_ERR_HOSTNAME_MISMATCH, X509_V_ERR_EMAIL_MISMATCH, X509_V_ERR_IP_ADDRESS_MISMATCH
