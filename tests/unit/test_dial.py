@@ -8,7 +8,8 @@ import socket
 
 import pytest
 
-from seawall.dns.guard import Guard
+from seawall.dns.gai_conf import GLIBC
+from seawall.dns.precedence import Precedence, Source
 from seawall.dns.resolver import Answer
 from seawall.errors import DialError
 from seawall.events import Progress
@@ -17,7 +18,7 @@ from seawall.policy.ejection import Ejections
 from seawall.testing import FixedRandom
 from seawall.testing.clock import VIRTUAL
 from seawall.wire.addresses import Addresses
-from seawall.wire.dial import ATTEMPT_DELAY, LATE_GRACE, MAX_ADDRESSES, Dialler
+from seawall.wire.dial import ATTEMPT_DELAY, LATE_GRACE, Dialler
 from seawall.wire.http11 import Connection
 from seawall.wire.versions import Versions
 
@@ -38,14 +39,15 @@ def anyio_backend():
 class Race:
     """Dials of one name; *script* has what each address does: connects after so many s, fails so, or hangs."""
 
-    def __init__(self, script: dict[str, object], guard: Guard | None = None) -> None:
+    def __init__(self, script: dict[str, object]) -> None:
         self.script = script
         self.sockets: list[socket.socket] = []
         clock, rng = asyncio.get_running_loop().time, FixedRandom(0.0)
-        self.addresses = Addresses(now=clock, rng=rng, ejections=Ejections(now=clock, rng=rng))
+        precedence = Precedence(GLIBC, lambda address: Source(1))  # there is a route to each
+        ejections = Ejections(now=clock, rng=rng)
+        self.addresses = Addresses(now=clock, rng=rng, ejections=ejections, precedence=precedence)
         self._dialler = Dialler(
             tls=lambda **_: pytest.fail("no TLS is wanted"),
-            guard=guard,
             addresses=self.addresses,
             versions=Versions(http1=True, http2=False),
             spare=bool,
@@ -83,8 +85,8 @@ async def race(monkeypatch):
     """Makes a race of a script; no socket is open after it but the winner's."""
     made: list[Race] = []
 
-    def race(script: dict[str, object], **arguments) -> Race:
-        made.append(Race(script, **arguments))
+    def race(script: dict[str, object]) -> Race:
+        made.append(Race(script))
         monkeypatch.setattr(asyncio.get_running_loop(), "sock_connect", made[-1].connect, raising=False)
         return made[-1]
 
@@ -102,7 +104,7 @@ async def race(monkeypatch):
 
 
 async def test_next_address_is_dialled_every_250_ms(race):
-    """While those before it hang; the first to connect wins, and the others are tried last from now on."""
+    """While those before it hang; the first to connect wins, and those that it outran by far are tried last then."""
     dialled = race({IPS[0]: HANGS, IPS[1]: HANGS, IPS[2]: 0.1, IPS[3]: 0.0})
     assert await dialled.dial(*IPS[:4]) == IPS[2]
     assert now() == 2 * ATTEMPT_DELAY + 0.1
@@ -136,15 +138,17 @@ async def test_slow_address_may_win_over_those_after_it(race):
 
 
 async def test_error_names_all_that_was_tried(race):
-    """Eight addresses a dial, at most; those that failed are tried last."""
-    dialled = race(dict.fromkeys(IPS, OSError(errno.ECONNREFUSED, "no")))
-    with pytest.raises(DialError) as caught:
-        await dialled.dial(*IPS)
-    assert MAX_ADDRESSES == 8
-    assert str(caught.value) == f"{ORIGIN}: can't connect: connection refused (tried {', '.join(IPS[:8])})"
+    """Up to eight, and how many more; those that failed are tried last."""
+    refused = OSError(errno.ECONNREFUSED, "no")
+    dialled = race(dict.fromkeys(IPS, refused))
+    for count, shown in ((8, IPS[:8]), (10, [*IPS[8:10], *IPS[1:7]])):
+        with pytest.raises(DialError) as caught:
+            await dialled.dial(*IPS[:count])
+        tried = ", ".join(shown) + " and 2 others" * (count > 8)
+        assert str(caught.value) == f"{ORIGIN}: can't connect: connection refused (tried {tried})"
     assert now() == 0
     dialled.script = dict.fromkeys(IPS, 0.0)
-    assert await dialled.dial(*IPS) in IPS[8:]
+    assert await dialled.dial(*IPS) in IPS[10:]
 
 
 @pytest.mark.parametrize(("after", "is_found"), [(0.0, True), (LATE_GRACE - 0.001, True), (LATE_GRACE + 0.001, False)])
@@ -168,13 +172,13 @@ async def test_addresses_that_are_still_to_come_have_a_moment(race, after, is_fo
 
 
 async def test_addresses_that_come_late_join_the_race(race):
-    """In their turn, those that were dialled already not again, and none that the guard refuses."""
-    private, first, second = "10.0.0.1", "8.8.8.8", "8.8.4.4"
-    dialled = race({private: 0.0, first: HANGS, second: 0.0}, guard=Guard())
+    """In their turn, and those that were dialled already not again."""
+    first, second = IPS[:2]
+    dialled = race({first: HANGS, second: 0.0})
 
     async def late() -> list[Address]:
         await asyncio.sleep(0.1)
-        return [Address(ip) for ip in (private, first, second)]
+        return [Address(ip) for ip in (first, second)]
 
     assert await dialled.dial(first, late=late) == second
     assert now() == ATTEMPT_DELAY

@@ -6,6 +6,8 @@ import asyncio
 
 import pytest
 
+from seawall.dns.gai_conf import GLIBC
+from seawall.dns.precedence import Precedence, Source
 from seawall.dns.resolver import Answer
 from seawall.errors import BulkheadFull, DialTimeout, HandshakeTimeout, ReadTimeout, ResolveTimeout, SeawallError
 from seawall.events import Phase, Progress
@@ -35,12 +37,12 @@ def anyio_backend():
 
 
 class Names:
-    """Resolves after *delay* s; *still* is what it says of an address later on, and *asked* how often it did."""
+    """Resolves after *delay* s; *still* is what it says of an address later on; counts how often it was asked."""
 
     delay = 0.0
     addresses = (ADDRESS,)
     still: bool | None = True
-    asked = 0
+    asked = disproved = 0
 
     async def resolve(self, origin: Origin) -> Answer:
         await asyncio.sleep(self.delay)
@@ -56,6 +58,9 @@ class Names:
         self.asked += 1
         return self.still
 
+    def disprove(self, origin: Origin) -> None:
+        self.disproved += 1
+
 
 class Dials:
     """Connects after *connecting* s, and makes TLS in *handshake* s more."""
@@ -64,7 +69,9 @@ class Dials:
 
     def __init__(self) -> None:
         rng, clock = FixedRandom(0.0), asyncio.get_running_loop().time
-        self.addresses = Addresses(now=clock, rng=rng, ejections=Ejections(now=clock, rng=rng))
+        precedence = Precedence(GLIBC, lambda address: Source(1))  # there is a route to each
+        ejections = Ejections(now=clock, rng=rng)
+        self.addresses = Addresses(now=clock, rng=rng, ejections=ejections, precedence=precedence)
         self.versions = Versions(http1=True, http2=False)
         self.made: list[Connection] = []
         self.late = 0
@@ -81,7 +88,8 @@ class Dials:
         self.made.append(connection)
         return connection
 
-    def mark_late(self, origin: Origin, progress: Progress) -> None:
+    def mark_late(self, origin: Origin, progress: Progress, limit: float) -> None:
+        assert limit == 2.0
         self.late += 1
 
 
@@ -121,6 +129,7 @@ async def test_connect_timeout_covers_all_of_connecting(resolving, connecting, h
         await sent.send(connect=2.0)
     assert (type(caught.value), now(), caught.value.elapsed) == (kind, 2.0, 2.0)
     assert (sent.slots.in_use, sent.dials.late) == (0, kind is not ResolveTimeout)
+    assert sent.names.disproved == sent.dials.late
 
 
 async def test_connect_timeout_stands_still_in_the_queue():
