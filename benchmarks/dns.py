@@ -192,9 +192,8 @@ def main(arguments: list[str]) -> int:
     if not is_apart:
         print("no namespace can be made here, so nobody is asked for names as the machine's own files say")
     print("httpx can't be pointed at a DNS server, so it is only where the machine's own is asked; getaddrinfo, which")
-    print(
-        "it calls, was given a name of /etc/hosts, so no query. aiohttp: AsyncResolver, cache of 1 s (as it comes: 10 s, whatever the TTL)."
-    )
+    print("it calls, was given a name of /etc/hosts, so no query.")
+    print("aiohttp: AsyncResolver, cache of 1 s (as it comes: 10 s, whatever the TTL).")
     print(f"\n{'':54}{'target':>16}{'seawall':>12}{'aiohttp':>12}{'niquests':>12}{'httpx':>12}{'getaddrinfo':>12}")
     for case, (title, rows) in TABLE.items():
         print(title)

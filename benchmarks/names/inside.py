@@ -42,9 +42,9 @@ DNS = seawall.DNS(timeout=10.0)  # a machine with a silent server is compared to
 
 
 def expected(machine: Machine) -> dict[str, Outcome]:
-    """What glibc says, asked as httpx asks."""
+    """What glibc says, asked as httpx asks: in lower case, as a bytes object, for both families."""
     try:
-        found = socket.getaddrinfo(machine.name.encode(), PORT, family=0, type=socket.SOCK_STREAM)
+        found = socket.getaddrinfo(machine.name.lower().encode(), PORT, family=0, type=socket.SOCK_STREAM)
     except socket.gaierror as error:
         kinds: dict[int | None, What] = {socket.EAI_NONAME: "NameNotFound", socket.EAI_NODATA: "NoAddress"}
         return {"glibc": Outcome(kinds.get(error.errno, "failure"), text=f"{error.strerror} ({error.errno})")}

@@ -11,7 +11,7 @@ __all__ = ["MAX_CHAIN", "Answer", "Behaviour", "Machine", "Record", "answer"]
 
 SEPARATORS = "\n "
 MAX_CHAIN = 8  # aliases that one answer holds
-Behaviour: TypeAlias = Literal["good", "closed", "refused", "servfail", "formerr", "notimp", "lame", "silent"]
+Behaviour: TypeAlias = Literal["good", "closed", "refused", "servfail", "formerr", "notimp", "lame", "empty", "silent"]
 Kind: TypeAlias = Literal["A", "AAAA"]
 
 

@@ -1,15 +1,30 @@
-"""Differences from getaddrinfo that are meant; docs/reference/names.md has their reasons."""
+"""
+Differences from getaddrinfo that are meant, or can't be helped; docs/reference/names.md has their reasons.
+
+A difference is excused only where glibc itself says what seawall says, once what makes the difference is taken away
+from the machine. So a fault is not mistaken for one that is named, though it be on a machine that has both.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from functools import reduce
+from itertools import combinations
 
+from .machine import Behaviour, Machine, Record
 from .outcome import Difference
 
-__all__ = ["NAMED", "Named", "named"]
+__all__ = ["NAMED", "RESOLVERS", "Named", "excuses"]
 
-LOOPBACK = {"127.0.0.1", "::1"}
+RESOLVERS = ("default", "cares", "system")
+FAILURES = ("SERVFAIL", "REFUSED", "NOTIMP")
+LOOPBACK = ("127.0.0.1", "::1")
+HOSTS_LINE = re.compile(r"(?m)^hosts:(.*)$")
+ACTION = r"\[!?(?:NOTFOUND|UNAVAIL|TRYAGAIN|SUCCESS)=(?:return|continue)\]"
+PARSED = re.compile(rf"(?i)\s*(?:[^\s\[]+\s*(?:{ACTION})?\s*)+")
+OTHER_SERVICE = re.compile(rf"(?i)\s(?!(?:files|dns)(?:\s|$))[^\s\[]+(?:\s*{ACTION})?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,64 +32,105 @@ class Named:
     """
     Attributes:
         title: As in the docs.
-        is_so: Whether a difference is of this kind; it must not be true of any other.
+        without: The machine without it; the same one, where it has no such thing.
+        resolvers: Which of seawall's differ.
     """
 
     title: str
-    is_so: Callable[[Difference], bool]
+    without: Callable[[Machine], Machine]
+    resolvers: tuple[str, ...] = ("default", "cares")
 
 
-def named(found: Difference) -> Named | None:
-    """Which of the kinds it is; None where nobody has accounted for it."""
-    return next((each for each in NAMED if each.is_so(found)), None)
+def excuses(found: Difference) -> Iterator[tuple[str, Machine]]:
+    """What a difference may be named, with the machine on which glibc must then say what seawall said."""
+    there = [
+        each for each in NAMED if found.resolver in each.resolvers and each.without(found.machine) != found.machine
+    ]
+    for number in range(1, len(there) + 1):
+        for several in combinations(there, number):
+            machine = reduce(lambda machine, each: each.without(machine), several, found.machine)
+            yield " + ".join(each.title for each in several), machine
 
 
-def _labels(found: Difference) -> list[str]:
-    return found.machine.name.lower().removesuffix(".").split(".")
+def _with_localhost(machine: Machine) -> Machine:
+    if _last_label(machine) != "localhost":
+        return machine
+    lines = "".join(f"{address} {machine.name}\n" for address in LOOPBACK)
+    return replace(machine, hosts=lines.encode(), host_conf="multi on\n", nsswitch_conf="hosts: files\n")
 
 
-def _is_localhost(found: Difference) -> bool:
-    is_loopback = found.got.what == "found" and set(found.got.addresses) <= LOOPBACK
-    return found.resolver != "system" and _labels(found)[-1] == "localhost" and is_loopback
+def _with_no_special_name(machine: Machine) -> Machine:
+    if _last_label(machine) not in ("invalid", "onion"):
+        return machine
+    return replace(machine, nsswitch_conf="hosts: files\n")
 
 
-def _is_never_asked(found: Difference) -> bool:
-    is_special = _labels(found)[-1] in ("invalid", "onion")
-    return found.resolver != "system" and is_special and found.got.what == "NameNotFound"
+def _last_label(machine: Machine) -> str:
+    return machine.name.lower().removesuffix(".").split(".")[-1]
 
 
-def _words(text: str | None) -> set[str]:
-    return set((text or "").split())
+def _instead(machine: Machine, old: Behaviour, new: Behaviour) -> Machine:
+    return replace(machine, servers=tuple(new if each == old else each for each in machine.servers))
 
 
-def _is_lame(found: Difference) -> bool:
-    """A configured server is lame, and its empty answer was believed."""
-    return found.resolver != "system" and "lame" in found.machine.servers and found.got.what == "NoAddress"
+def _without_lame_servers(machine: Machine) -> Machine:
+    return _instead(machine, "lame", "empty")
 
 
-def _is_formerr(found: Difference) -> bool:
-    """A server doesn't understand the query, which glibc takes for a denial."""
-    says = [rcode for each in found.machine.zone.values() for rcode in (each.rcode_a, each.rcode_aaaa)]
-    is_said = "formerr" in found.machine.servers or "FORMERR" in says
-    return found.resolver != "system" and is_said and found.expected.what in ("NameNotFound", "NoAddress")
+def _without_formerr(machine: Machine) -> Machine:
+    def changed(record: Record) -> Record:
+        codes = ["SERVFAIL" if code == "FORMERR" else code for code in (record.rcode_a, record.rcode_aaaa)]
+        return replace(record, rcode_a=codes[0], rcode_aaaa=codes[1])
+
+    zone = {name: changed(record) for name, record in machine.zone.items()}
+    return replace(_instead(machine, "formerr", "servfail"), zone=zone)
 
 
-def _is_one_by_one(found: Difference) -> bool:
-    """glibc gives the name up where its first question, for A, failed."""
-    is_single = bool(_words(found.machine.resolv_conf) & {"single-request", "single-request-reopen"})
-    return found.resolver != "system" and is_single and found.got.what == "found"
+def _without_single_request(machine: Machine) -> Machine:
+    if machine.resolv_conf is None:
+        return machine
+    return replace(machine, resolv_conf=re.sub(r" single-request(-reopen)?\b", "", machine.resolv_conf))
 
 
-def _is_without_module(found: Difference) -> bool:
-    """nsswitch.conf ends with a module that isn't installed."""
-    return found.resolver != "system" and "EAI_SYSTEM" in found.expected.text and found.got.what != "failure"
+def _with_a_name_that_is_known_not_to_be(machine: Machine) -> Machine:
+    name = machine.name.removesuffix(".")
+    if len(name) <= 253 and all(0 < len(label) <= 63 for label in name.split(".")):
+        return machine
+    return replace(machine, nsswitch_conf="hosts: files\n")
+
+
+def _with_files_and_dns(machine: Machine) -> Machine:
+    """Without other services, and with these two where there is nothing else, or nothing that glibc understands."""
+    conf = machine.nsswitch_conf
+    if conf is None or not (lines := HOSTS_LINE.findall(conf)):
+        return machine
+    line = lines[-1]
+    left = OTHER_SERVICE.sub("", line) if PARSED.fullmatch(line) else ""
+    return replace(machine, nsswitch_conf=f"hosts: {left.strip() or 'files dns'}\n")
+
+
+def _with_both_families_failing(machine: Machine) -> Machine:
+    """Where one family fails and the other has nothing, both fail."""
+
+    def changed(record: Record) -> Record:
+        a, aaaa = record.rcode_a, record.rcode_aaaa
+        if a in FAILURES and aaaa not in FAILURES and not record.aaaa:
+            return replace(record, rcode_aaaa=a)
+        if aaaa in FAILURES and a not in FAILURES and not record.a:
+            return replace(record, rcode_a=aaaa)
+        return record
+
+    return replace(machine, zone={name: changed(record) for name, record in machine.zone.items()})
 
 
 NAMED = (
-    Named("lame servers are believed", _is_lame),
-    Named("FORMERR is no denial", _is_formerr),
-    Named("single-request does not end a lookup early", _is_one_by_one),
-    Named("a module that is not installed takes no name", _is_without_module),
-    Named("localhost is always loopback", _is_localhost),
-    Named("invalid and onion are never asked of DNS", _is_never_asked),
+    Named("localhost is always loopback", _with_localhost),
+    Named("invalid and onion are never asked of DNS", _with_no_special_name),
+    Named("FORMERR is a failure, as SERVFAIL is", _without_formerr),
+    Named("a referral is an answer without addresses", _without_lame_servers),
+    Named("both families are asked for at once", _without_single_request),
+    Named("a name that can't be one is never looked up", _with_a_name_that_is_known_not_to_be, RESOLVERS),
+    Named("the resolver cares knows files and DNS only", _with_files_and_dns, ("cares",)),
+    Named("a service that is not installed finds nothing", _with_files_and_dns, ("default",)),
+    Named("a family that fails may have addresses", _with_both_families_failing),
 )

@@ -11,16 +11,17 @@ import time
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from types import TracebackType
 
 from ..namespace import UNSHARE
 from .machine import Machine
+from .named import RESOLVERS, excuses
 from .outcome import Difference, Outcome, difference
 from .pipe import receive, send
 
-__all__ = ["RESOLVERS", "Namespace", "Namespaces", "why_not"]
+__all__ = ["Namespace", "Namespaces", "why_not"]
 
-RESOLVERS = ("default", "cares", "system")
 COMMAND = (*UNSHARE, "--uts")
 IS_ROOT = hasattr(os, "geteuid") and os.geteuid() == 0
 NAMESPACES = max(2, 2 * (os.cpu_count() or 1))  # more than cores, because a machine whose server is silent only waits
@@ -62,11 +63,11 @@ class Namespace:
         return outcomes
 
     def differences(self, machine: Machine) -> list[Difference]:
-        """Of each resolver of seawall's from glibc."""
+        """Of each resolver of seawall's from glibc, with what they are named."""
         outcomes = self.look_up(machine)
         expected = outcomes.pop("glibc")
         found = (difference(machine, resolver, expected, got) for resolver, got in outcomes.items())
-        return [each for each in found if each is not None]
+        return [self._named(each) for each in found if each is not None]
 
     def smallest(self, found: Difference) -> Difference:
         """A difference of the same kind on a machine of which little can be left out; looked for in `PATIENCE` s."""
@@ -74,8 +75,14 @@ class Namespace:
         candidates = found.machine.smaller()
         while time.monotonic() < end_at and (machine := next(candidates, None)) is not None:
             for each in self.differences(machine):
-                if (each.resolver, each.kind) == (found.resolver, found.kind):
+                if not each.title and (each.resolver, each.kind) == (found.resolver, found.kind):
                     found, candidates = each, machine.smaller()
+        return found
+
+    def _named(self, found: Difference) -> Difference:
+        for title, machine in excuses(found):
+            if self.look_up(machine)["glibc"].is_same(found.got):
+                return replace(found, title=title)
         return found
 
     def __enter__(self) -> Namespace:

@@ -8,9 +8,9 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 
 from ..machine import conditions
-from .named import NAMED, named
+from .named import RESOLVERS
 from .outcome import Difference
-from .outside import RESOLVERS, Namespaces, why_not
+from .outside import Namespaces, why_not
 from .strategies import generated
 
 __all__ = ["examples", "main"]
@@ -38,7 +38,7 @@ def main(arguments: list[str]) -> int:
     with Namespaces(resolvers) as namespaces:
         found = namespaces.differences(machines)
         looked_at = time.perf_counter()
-        unnamed = [each for each in found if named(each) is None]
+        unnamed = [each for each in found if not each.title]
         shown = examples(unnamed, options.show)
         for each in shown if options.whole else namespaces.smallest(shown):
             print(f"--- {each}\n")
@@ -61,17 +61,12 @@ def examples(found: Iterable[Difference], most: int) -> list[Difference]:
 
 
 def _sum_up(found: Sequence[Difference], resolvers: tuple[str, ...]) -> None:
-    kinds = Counter(each.kind for each in found if named(each) is None)
-    titles = Counter(name.title for each in found if (name := named(each)) is not None)
-    rows = [(kind, None) for kind, _ in kinds.most_common()] + [
-        (each.title, each) for each in NAMED if titles[each.title]
-    ]
+    rows = Counter((each.title, each.title or each.kind) for each in found)
     if not rows:
         return
-    print(f"{'':48}" + "".join(f"{resolver:>9}" for resolver in resolvers))
-    for row, name in rows:
-        alike = [each for each in found if named(each) is name and (name or each.kind == row)]
+    print(f"{'':64}" + "".join(f"{resolver:>9}" for resolver in resolvers))
+    for (title, row), _ in sorted(rows.items(), key=lambda each: (each[0][0] != "", -each[1])):
+        alike = [each for each in found if (each.title, each.title or each.kind) == (title, row)]
         counts = Counter(each.resolver for each in alike)
-        start = "named: " if name else ""
-        print(f"{start + row:48}" + "".join(f"{counts[resolver]:9}" for resolver in resolvers))
+        print(f"{'named: ' * bool(title) + row:64}" + "".join(f"{counts[resolver]:9}" for resolver in resolvers))
     print()

@@ -105,9 +105,9 @@ def reply(query: bytes, zone: Mapping[str, Record], behaviour: Behaviour, max_si
     if behaviour == "lame":  # it refers the client to another server, and doesn't recurse
         referral = _wire(name) + struct.pack("!HHIH", NS, IN, TTL, len(_wire("ns.test"))) + _wire("ns.test")
         return HEADER.pack(ident, flags & ~RA, 1, 0, 1, 0) + question + referral
-    if behaviour != "good":
+    if behaviour not in ("good", "empty"):
         return HEADER.pack(ident, flags | RCODES[behaviour.upper()], 1, 0, 0, 0) + question
-    if kind is None:
+    if kind is None or behaviour == "empty":
         return HEADER.pack(ident, flags, 1, 0, 0, 0) + question
     found = answer(zone, name, kind)
     records, owner = [], name

@@ -32,7 +32,8 @@ LOCAL = (
     "x.invalid",
     "x.onion",
 )
-RARE = ("x.test", "-x.example", "x-.example", "x*y.example", "a..example", ".example", "a" * 64 + ".example", "..", ".")
+RARE = ("x.test", "a..example", ".example", "a" * 64 + ".example", "..", ".")
+ODD = ("-x.example", "x*y.example", "x/y.a.example", "x-.example", "256.1.1.1", "x.1")
 LITERALS = ("10.3.0.1", "10.3.1", "0x0a.3.0.1", "010.3.0.1", "167968769", "fd03::1", "fe80::1%lo", "::ffff:10.3.0.1")
 RCODES = ("NXDOMAIN", "SERVFAIL", "REFUSED", "FORMERR", "NOTIMP")
 HOSTS_4 = ("10.1.0.1", "10.1.0.2", "127.0.0.1", "127.0.1.1", "0.0.0.0")
@@ -126,7 +127,9 @@ def some(values: Sequence[T], low: int, high: int) -> st.SearchStrategy[tuple[T,
 
 
 qualified = st.builds(lambda label, domain: f"{label}.{domain}", st.sampled_from(LABELS), st.sampled_from(DOMAINS))
-known = st.one_of(qualified, qualified, qualified, st.sampled_from(LABELS), st.sampled_from(DOMAINS + LOCAL))
+known = st.one_of(
+    *[qualified] * 9, *[st.sampled_from(LABELS), st.sampled_from(DOMAINS + LOCAL)] * 3, st.sampled_from(ODD)
+)
 
 
 @st.composite
@@ -246,7 +249,7 @@ def machines(draw: Draw) -> Machine:
     if draw(weighted((39, False), (1, True))):
         servers[draw(st.integers(0, 2))] = "silent"
     return Machine(
-        name=draw(cases(draw(names(stock)))),
+        name=draw(names(stock)),
         hosts=hosts,
         host_conf=draw(weighted((4, "multi on\n"), (2, None), (1, "multi off\n"), (1, "order hosts,bind\n"), (1, ""))),
         resolv_conf=draw(resolv_confs(tuple(servers))),
@@ -276,11 +279,11 @@ def names(draw: Draw, stock: st.SearchStrategy[str]) -> str:
         return draw(st.sampled_from(LITERALS))
     name = draw(stock)
     if how == "unknown":
-        return f"nowhere.{name}"
+        return draw(cases(f"nowhere.{name}"))
     if how == "part":
         labels = name.split(".")
         name = ".".join(labels[: draw(st.integers(1, len(labels)))])
-    return name + draw(weighted((6, ""), (1, ".")))
+    return draw(cases(name)) + draw(weighted((6, ""), (1, ".")))
 
 
 def generated(number: int, seed: int) -> list[Machine]:

@@ -13,7 +13,6 @@ from rich.markup import escape
 
 from .. import Client
 from ..dns.cares import CaresResolver
-from ..dns.chain import Chained
 from ..dns.lookup import MachineResolver
 from ..dns.machine import Machine
 from ..dns.modules import Source

@@ -244,9 +244,6 @@ class CachingResolver:
         await asked.wait(give_up_at)
         return asked.answer(host, settings.timeout, origin)
 
-    def disprove(self, origin: Origin) -> None:
-        """None of the addresses that were dialled took a connection; nothing is done about it yet."""
-
     async def aclose(self) -> None:
         lookups = [lookup.task for lookup in self._lookups.values()]
         for task in lookups:

@@ -10,7 +10,8 @@ What is peculiar about c-ares, and what is done about it:
   it, and the record of round trips with it. That costs 9 µs, where a new channel costs 60 µs. So a channel is emptied
   after each use.
 - It either starts a thread for each channel (80 µs more, and four descriptors), or tells aiodns which sockets it
-  has. So the event loop watches these: an idle channel has no thread and no descriptor, and each question can have its own.
+  has. So the event loop watches these: an idle channel has no thread and no descriptor, and each question can have
+  one of its own.
 - All pending queries of a channel leave from one port, so a query that a server holds back would pin later ones to a
   port that an attacker can find out (RFC 5452 section 9.2), and garbage that arrives there ends them all. So questions
   share a channel only while `MAX_CHANNELS` of their server are in use.
@@ -36,7 +37,7 @@ import pycares
 
 from ..errors import NameNotFound, NoAddress, ResolveError, ResolverFailure, ResolveTimeout
 from ..origin import Address
-from .resolver import Answer, ServerFailure, failed, shortage
+from .resolver import Answer, Dangling, ServerFailure, failed, shortage
 from .tries import PAUSES, QUESTION_TIMEOUT, RECENT, Standing, Tries
 
 __all__ = ["CaresResolver", "Service"]
@@ -112,6 +113,8 @@ class CaresResolver:
         texts = [data.addr for data in (each.data for each in records) if isinstance(data, ADDRESSES)]
         addresses = dict.fromkeys(map(Address, texts))
         if not addresses:
+            if records:
+                raise Dangling(f"{name}: DNS: it is an alias of a name without addresses")
             raise NoAddress(f"{name}: DNS: the answer has no address")
         return Answer(tuple(addresses), float(min(record.ttl for record in records)), "dns")
 
@@ -379,6 +382,7 @@ class _Resolver(aiodns.DNSResolver):
         return False, pycares.Channel(sock_state_cb=_watching(weakref.ref(self)), **settings)
 
     def _get_future_callback(self) -> tuple[asyncio.Future[R], Callable[[R, int | None], None]]:
+        future: asyncio.Future[R]
         future, call = super()._get_future_callback()
 
         def heard(result: R, code: int | None) -> None:

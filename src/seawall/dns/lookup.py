@@ -11,8 +11,9 @@ denies the name only if the other has nothing either, because some load balancer
 from __future__ import annotations
 
 import asyncio
+import re
 import socket
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from ..errors import NameNotFound, NoAddress, ResolveError, ResolveTimeout
 from ..origin import Address
@@ -21,7 +22,7 @@ from .cares import CaresResolver, Service
 from .machine import SYSTEM, Machine
 from .modules import Source, Step
 from .nsswitch import Status
-from .resolver import Answer, Found, ServerFailure, Told
+from .resolver import Answer, Dangling, Found, ServerFailure, Told
 from .system import SystemResolver
 
 __all__ = ["MachineResolver", "special"]
@@ -29,6 +30,7 @@ __all__ = ["MachineResolver", "special"]
 HOSTS_TTL = 1.0  # s; the file is looked at as often
 LOOPBACK = Answer((Address("127.0.0.1"), Address("::1")), None, "localhost")
 FAMILIES = (socket.AF_INET6, socket.AF_INET)
+ASKED = re.compile(r"[\w.][\w.-]*", re.ASCII)  # glibc's res_hnok
 OURS = (Step(Source.FILES, frozenset({Status.SUCCESS}), "files"), Step(Source.DNS, frozenset(Status), "dns"))
 
 
@@ -94,7 +96,7 @@ class MachineResolver:
         """Whom to ask for a name, in order; those only that we have."""
         if self._system is not None:
             return self.machine.steps(host) or SYSTEM  # which says why
-        steps = [step for step in self.machine.steps(host) if step.source is not Source.SYSTEM]
+        steps = self.machine.steps(host, has_system=False)
         is_dns_left_out = self._settings.nameservers and all(step.source is not Source.DNS for step in steps)
         return OURS if not steps or is_dns_left_out else steps
 
@@ -110,27 +112,27 @@ class MachineResolver:
 
     async def _in_dns(self, host: str, tell: Told) -> Found | ResolveError:
         """
-        Through the search list; errors are those that glibc's ``__res_context_search`` has.
+        Through the search list, with the errors that glibc's ``__res_context_search`` has.
 
-        A candidate that doesn't exist, or whose servers say SERVFAIL, is followed by the next; after any other failure
-        only the name as given is still asked for.
+        A candidate without addresses is followed by the next, whatever its servers said; silence ends the search, and
+        so does an alias of a name without addresses.
         """
-        candidates = self.machine.resolv.candidates(host)
+        if ASKED.fullmatch(host) is None:
+            return NameNotFound(f"{host}: it can't be the name of a host")
         errors: list[ResolveError] = []
-        is_over = False
-        for candidate in candidates:
-            if is_over and not candidate.is_as_given:
-                continue
+        searched: list[ResolveError] = []
+        for candidate in self.machine.resolv.candidates(host):
             found = await self._candidate(candidate.name, tell)
-            if isinstance(found, Found | ResolveTimeout):
+            if isinstance(found, Found | ResolveTimeout | Dangling):
                 return found
             errors.append(found)
-            is_over = is_over or not isinstance(found, NameNotFound | NoAddress | ServerFailure)
+            if not candidate.is_as_given:
+                searched.append(found)
         if not errors:
             return NameNotFound(f"{host}: it can't be the name of a host")
-        if candidates[0].is_as_given:
+        if not searched or errors[0] is not searched[0]:  # the name as given was asked for first
             return errors[0]
-        telling = [error for kind in (NoAddress, ServerFailure) for error in errors if isinstance(error, kind)]
+        telling = [error for kind in (NoAddress, ServerFailure) for error in searched if isinstance(error, kind)]
         return telling[0] if telling else errors[-1]
 
     async def _candidate(self, name: str, tell: Told) -> Found | ResolveError:
@@ -193,7 +195,7 @@ def special(host: str) -> Answer | None:
     return None
 
 
-def _both(results: Mapping[int, Answer | ResolveError]) -> Found | ResolveError:
+def _both(results: dict[int, Answer | ResolveError]) -> Found | ResolveError:
     """All addresses; where there are none, why."""
     answers = [result for result in results.values() if isinstance(result, Answer)]
     failed = [family for family, result in results.items() if not isinstance(result, Answer | NameNotFound | NoAddress)]
@@ -201,7 +203,7 @@ def _both(results: Mapping[int, Answer | ResolveError]) -> Found | ResolveError:
         addresses = tuple(dict.fromkeys(address for answer in answers for address in answer.addresses))
         ttl = min(answer.ttl or 0.0 for answer in answers)
         return Found(Answer(addresses, ttl, answers[0].source), failed[0] if failed else 0)
-    errors = [result for result in results.values() if isinstance(result, ResolveError)]
+    errors = [result for result in reversed(results.values()) if isinstance(result, ResolveError)]  # A's first
     denials = [error for error in errors if isinstance(error, NameNotFound)]
     failures = [error for error in errors if not isinstance(error, NoAddress)]
     return (denials or failures or errors)[0]

@@ -116,12 +116,22 @@ class Machine:
         if self._reading is not None and not self._hosts_stamp:
             await asyncio.wait([self._reading])
 
-    def steps(self, name: str) -> tuple[Step, ...]:
-        """Whom to ask for a name, in order (see `Modules.steps`); the system where we don't know better."""
+    def steps(self, name: str, *, has_system: bool = True) -> tuple[Step, ...]:
+        """
+        Whom to ask for a name, in order (see `Modules.steps`); the system where we don't know better.
+
+        Args:
+            has_system: It may be asked; else the modules that it would be asked for take no name.
+        """
         if self._services is None or not self._hosts_stamp or not self.is_decided_by_files:  # not read, or not ours
-            return SYSTEM
-        has_hosts = self._hosts_stamp[0] is not None
-        return self._modules.steps(name, self._services, has_hosts=has_hosts, has_stub=self._has_stub)
+            return SYSTEM if has_system else ()
+        steps = self._modules.steps(
+            name, self._services, has_hosts=self._hosts_stamp[0] is not None, has_stub=self._has_stub
+        )
+        if has_system or all(step.source is not Source.SYSTEM for step in steps):
+            return steps
+        services = [service for service in self._services if service.name in ("files", "dns")]
+        return self._modules.steps(name, services, has_hosts=self._hosts_stamp[0] is not None, has_stub=False)
 
     async def aclose(self) -> None:
         """End the reading that is in flight."""

@@ -18,6 +18,7 @@ __all__ = [
     "ADVICE",
     "SHORTAGES",
     "Answer",
+    "Dangling",
     "Found",
     "Progressive",
     "Rank",
@@ -45,6 +46,10 @@ class ServerFailure(ResolverFailure):
     """
 
     rcode: str = "SERVFAIL"
+
+
+class Dangling(NameNotFound):
+    """It is an alias of a name without addresses. A class of its own because the search list ends with it, in glibc."""
 
 
 class Rank(NamedTuple):

@@ -23,7 +23,6 @@ from ..dns.caching import CachingResolver
 from ..dns.chain import Chained
 from ..dns.guard import Guard
 from ..dns.machine import Machine
-
 from ..dns.precedence import Precedence
 from ..dns.resolver import Resolver
 from ..dns.sources import Sources
