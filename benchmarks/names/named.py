@@ -19,7 +19,7 @@ from .outcome import Difference
 __all__ = ["NAMED", "RESOLVERS", "Named", "excuses"]
 
 RESOLVERS = ("default", "cares", "system")
-FAILURES = ("SERVFAIL", "REFUSED", "NOTIMP")
+FAILURES = ("SERVFAIL", "REFUSED", "NOTIMP", "FORMERR")
 LOOPBACK = ("127.0.0.1", "::1")
 HOSTS_LINE = re.compile(r"(?m)^hosts:(.*)$")
 ACTION = r"\[!?(?:NOTFOUND|UNAVAIL|TRYAGAIN|SUCCESS)=(?:return|continue)\]"
@@ -62,7 +62,13 @@ def _with_localhost(machine: Machine) -> Machine:
 def _with_no_special_name(machine: Machine) -> Machine:
     if _last_label(machine) not in ("invalid", "onion"):
         return machine
-    return replace(machine, nsswitch_conf="hosts: files\n")
+    return _without_services(machine)
+
+
+def _without_services(machine: Machine) -> Machine:
+    """With nobody to ask but the hosts file, where it is asked now."""
+    is_asked = "files" in (machine.nsswitch_conf or "hosts: files").split()
+    return replace(machine, nsswitch_conf="hosts: files\n", hosts=machine.hosts if is_asked else b"")
 
 
 def _last_label(machine: Machine) -> str:
@@ -105,8 +111,10 @@ def _with_files_and_dns(machine: Machine) -> Machine:
     if conf is None or not (lines := HOSTS_LINE.findall(conf)):
         return machine
     line = lines[-1]
-    left = OTHER_SERVICE.sub("", line) if PARSED.fullmatch(line) else ""
-    return replace(machine, nsswitch_conf=f"hosts: {left.strip() or 'files dns'}\n")
+    if not PARSED.fullmatch(line):
+        return replace(machine, nsswitch_conf="hosts: files dns\n")
+    left = OTHER_SERVICE.sub("", line).strip()
+    return replace(machine, nsswitch_conf=f"hosts: {left}\n") if left else _without_services(machine)
 
 
 def _with_both_families_failing(machine: Machine) -> Machine:
@@ -123,6 +131,18 @@ def _with_both_families_failing(machine: Machine) -> Machine:
     return replace(machine, zone={name: changed(record) for name, record in machine.zone.items()})
 
 
+def _with_dns_last(machine: Machine) -> Machine:
+    if machine.nsswitch_conf is None:
+        return machine
+    return replace(machine, nsswitch_conf=re.sub(r"\bdns\b.* files\b", "files dns", machine.nsswitch_conf))
+
+
+def _without_tcp(machine: Machine) -> Machine:
+    if machine.resolv_conf is None:
+        return machine
+    return replace(machine, resolv_conf=re.sub(r" use-vc\b", "", machine.resolv_conf))
+
+
 NAMED = (
     Named("localhost is always loopback", _with_localhost),
     Named("invalid and onion are never asked of DNS", _with_no_special_name),
@@ -133,4 +153,6 @@ NAMED = (
     Named("the resolver cares knows files and DNS only", _with_files_and_dns, ("cares",)),
     Named("a service that is not installed finds nothing", _with_files_and_dns, ("default",)),
     Named("a family that fails may have addresses", _with_both_families_failing),
+    Named("what DNS said is told, though files were asked after it", _with_dns_last),
+    Named("the next server is asked over TCP too", _without_tcp),
 )

@@ -198,6 +198,8 @@ def resolv_confs(draw: Draw, servers: tuple[Behaviour, ...]) -> str | None:
     options = draw(some(OPTIONS, 0, 3))
     if "silent" in servers:  # else glibc takes half a minute
         options = ("timeout:1", "attempts:1", *(each for each in options if each[:7] not in ("timeout", "attempt")))
+    if set(servers) != {"good"}:  # glibc begins with any of them, so it says now this and now that
+        options = tuple(each for each in options if each != "rotate")
     if options:
         lines.append(f"options {' '.join(options)}")
     search = draw(some(DOMAINS, 0, 4))

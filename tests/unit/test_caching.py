@@ -43,8 +43,8 @@ def now() -> float:
     return asyncio.get_running_loop().time()
 
 
-def caching(upstream, *, fallback=None, **settings) -> CachingResolver:
-    return CachingResolver(upstream, DNS(**settings), now=now, fallback=fallback)
+def caching(upstream, *, fallback=None, by_port=False, **settings) -> CachingResolver:
+    return CachingResolver(upstream, DNS(**settings), now=now, by_port=by_port, fallback=fallback)
 
 
 async def test_lookup_belongs_to_no_caller():
@@ -121,7 +121,7 @@ async def test_resolver_of_the_users_is_asked_for_all_families_at_once():
             seen.append((host, port, family))
             return await super().resolve(host, port, family=family)
 
-    resolver = caching(Asked({"a.test": "192.0.2.1"}))
+    resolver = caching(Asked({"a.test": "192.0.2.1"}), by_port=True)
     await resolver.resolve(A)
     assert seen == [("a.test", 80, 0)]
     await resolver.aclose()

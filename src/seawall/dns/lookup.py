@@ -19,7 +19,7 @@ from ..errors import NameNotFound, NoAddress, ResolveError, ResolveTimeout
 from ..origin import Address
 from ..settings import DNS
 from .cares import CaresResolver, Service
-from .machine import SYSTEM, Machine
+from .machine import ALONE, SYSTEM, Machine
 from .modules import Source, Step
 from .nsswitch import Status
 from .resolver import Answer, Dangling, Found, ServerFailure, Told
@@ -31,7 +31,6 @@ HOSTS_TTL = 1.0  # s; the file is looked at as often
 LOOPBACK = Answer((Address("127.0.0.1"), Address("::1")), None, "localhost")
 FAMILIES = (socket.AF_INET6, socket.AF_INET)
 ASKED = re.compile(r"[\w.][\w.-]*", re.ASCII)  # glibc's res_hnok
-OURS = (Step(Source.FILES, frozenset({Status.SUCCESS}), "files"), Step(Source.DNS, frozenset(Status), "dns"))
 
 
 class MachineResolver:
@@ -60,12 +59,15 @@ class MachineResolver:
     async def look_up(self, host: str, port: int, tell: Told) -> Found:
         """As `Progressive.look_up`."""
         await self.machine.looked_at()
-        found: Found | ResolveError = NameNotFound(f"{host}: no service of nsswitch.conf knows it")
+        denial = NameNotFound(f"{host}: no service of nsswitch.conf knows it")
+        found: Found | ResolveError = denial  # by [SUCCESS=continue], a later service's word counts
         for step in self.steps(host):
             if step.source is Source.FILES:
                 addresses = self.machine.hosts.find(host)
                 if addresses and Status.SUCCESS in step.returns_on:
                     return Found(Answer(tuple(map(Address, addresses)), HOSTS_TTL, "hosts"))
+                if isinstance(found, Found):
+                    found = denial
                 status = Status.SUCCESS if addresses else Status.NOTFOUND
             elif (known := special(host)) is not None:
                 return Found(known)
@@ -79,12 +81,12 @@ class MachineResolver:
                 return Found(await self._system.resolve(host, port))
             if status in step.returns_on:
                 break
-        if isinstance(found, Found):  # nsswitch.conf says [SUCCESS=continue], and nothing followed that knew more
+        if isinstance(found, Found):
             return found
         try:
             raise found
         finally:
-            del found  # it holds this frame
+            del found, denial  # they hold this frame
 
     async def services(self, name: str) -> list[Service]:
         """The SRV records of a fully qualified name; errors are those of `CaresResolver.ask`."""
@@ -98,7 +100,7 @@ class MachineResolver:
             return self.machine.steps(host) or SYSTEM  # which says why
         steps = self.machine.steps(host, has_system=False)
         is_dns_left_out = self._settings.nameservers and all(step.source is not Source.DNS for step in steps)
-        return OURS if not steps or is_dns_left_out else steps
+        return ALONE if is_dns_left_out else steps
 
     def servers(self) -> Sequence[str]:
         """The name servers that are asked."""

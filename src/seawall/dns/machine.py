@@ -24,13 +24,14 @@ from .modules import Modules, Source, Step, is_known
 from .nsswitch import Service, Status
 from .resolv_conf import ResolvConf
 
-__all__ = ["SYSTEM", "Machine", "glibc_version"]
+__all__ = ["ALONE", "SYSTEM", "Machine", "glibc_version"]
 
 logger = logging.getLogger("seawall")
 
 LOOK_EVERY = 1.0  # s between looks whether a file changed
 MAX_AT_ONCE = 256 * 1024  # bytes of hosts file that are parsed on the loop
 STUB = ResolvConf(nameservers=("127.0.0.53",))  # systemd-resolved(8); it has search domains of its own
+ALONE = (Step(Source.FILES, frozenset({Status.SUCCESS}), "files"), Step(Source.DNS, frozenset(Status), "dns"))
 SYSTEM = (Step(Source.SYSTEM, frozenset(Status), "system"),)
 Stamps = tuple[Stamp | None, ...]
 
@@ -124,14 +125,10 @@ class Machine:
             has_system: It may be asked; else the modules that it would be asked for take no name.
         """
         if self._services is None or not self._hosts_stamp or not self.is_decided_by_files:  # not read, or not ours
-            return SYSTEM if has_system else ()
-        steps = self._modules.steps(
-            name, self._services, has_hosts=self._hosts_stamp[0] is not None, has_stub=self._has_stub
-        )
-        if has_system or all(step.source is not Source.SYSTEM for step in steps):
-            return steps
-        services = [service for service in self._services if service.name in ("files", "dns")]
-        return self._modules.steps(name, services, has_hosts=self._hosts_stamp[0] is not None, has_stub=False)
+            return SYSTEM if has_system else ALONE
+        services = self._services if has_system else [each for each in self._services if each.name in ("files", "dns")]
+        has_hosts = self._hosts_stamp[0] is not None
+        return self._modules.steps(name, services, has_hosts=has_hosts, has_stub=self._has_stub)
 
     async def aclose(self) -> None:
         """End the reading that is in flight."""

@@ -1,0 +1,346 @@
+"""What a machine's files and both families of a name make together, on the virtual clock."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import socket
+from pathlib import Path
+
+import pytest
+
+from seawall.dns.lookup import MachineResolver, special
+from seawall.dns.machine import Machine
+from seawall.dns.resolver import Answer, Dangling, Found, ServerFailure
+from seawall.errors import NameNotFound, NoAddress, ResolveError, ResolverFailure, ResolveTimeout
+from seawall.origin import Address, Origin
+from seawall.settings import DNS
+from seawall.testing.clock import VIRTUAL
+
+from ..names import both_families
+
+pytestmark = pytest.mark.anyio
+
+FOUR, SIX = Address("192.0.2.1"), Address("2001:db8::1")
+MINE = {socket.AF_INET: FOUR, socket.AF_INET6: SIX}
+SILENCE = math.inf
+SAID = {
+    "nodata": NoAddress("no such record"),
+    "nxdomain": NameNotFound("no such name"),
+    "servfail": ServerFailure("SERVFAIL"),
+    "refused": ResolverFailure("REFUSED"),
+    "alias": Dangling("an alias of nothing"),
+}
+
+
+@pytest.fixture
+def anyio_backend():
+    return VIRTUAL
+
+
+def now() -> float:
+    return asyncio.get_running_loop().time()
+
+
+class Servers:
+    """In place of c-ares: what is said of each name and family, each after some seconds."""
+
+    def __init__(self, said: dict[str, dict[int, object]]) -> None:
+        self._said = said
+        self.asked: list[tuple[str, int]] = []
+
+    async def ask(self, name, kind, *, servers, use_tcp=False, rotate=False):
+        self.asked.append((name, int(kind)))
+        said = self._said.get(name, {}).get(int(kind), "nxdomain")
+        said, after = said if isinstance(said, tuple) else (said, 0.0)
+        if said == "silence":
+            await asyncio.sleep(5.0)
+            raise ResolveTimeout("no answer within 5 s")
+        await asyncio.sleep(after)
+        if said == "found":
+            return Answer((MINE[kind],), 60.0, "dns")
+        raise SAID[said]
+
+    async def resolve(self, host, port, *, family=0):
+        return await self.ask(host, family, servers=())
+
+    async def aclose(self):
+        pass
+
+
+class System:
+    """The system's resolver, which knows everything."""
+
+    is_saturated = False
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+
+    async def resolve(self, host, port, *, family=0):
+        self.asked.append(host)
+        return Answer((Address("198.51.100.1"),), None, "system")
+
+    async def aclose(self):
+        pass
+
+
+def machine(root: Path, **files: str) -> Machine:
+    """One with these files; "_" stands for "."."""
+    for name, text in files.items():
+        (root / name.replace("_", ".")).write_text(text)
+    return Machine(now=now, root=str(root), run="/nowhere", environ={}, hostname=lambda: "box", glibc=(2, 36))
+
+
+def resolver(servers: Servers, root: Path, *, system: System | None = None, dns: DNS | None = None, **files: str):
+    return MachineResolver(machine(root, **files), servers, system, dns or DNS())
+
+
+async def outcome(names: MachineResolver, host: str) -> object:
+    """The addresses, or the class of the error."""
+    try:
+        found = await names.look_up(host, 80, lambda _: None)
+    except ResolveError as error:
+        return type(error)
+    return set(found.answer.addresses)
+
+
+CELLS = [
+    ("found", "found", {FOUR, SIX}),
+    ("found", "nodata", {FOUR}),
+    ("found", "nxdomain", {FOUR}),
+    ("found", "servfail", {FOUR}),
+    ("found", "silence", {FOUR}),
+    ("nodata", "nodata", NoAddress),
+    ("nodata", "nxdomain", NameNotFound),
+    ("nodata", "servfail", ServerFailure),
+    ("nodata", "silence", ResolveTimeout),
+    ("nxdomain", "nxdomain", NameNotFound),
+    ("nxdomain", "servfail", NameNotFound),
+    ("nxdomain", "silence", NameNotFound),
+    ("servfail", "servfail", ServerFailure),
+    ("servfail", "refused", ServerFailure),
+    ("refused", "refused", ResolverFailure),
+    ("silence", "silence", ResolveTimeout),
+]
+
+
+@pytest.mark.parametrize("first", [socket.AF_INET, socket.AF_INET6])
+@pytest.mark.parametrize(("a", "b", "made"), CELLS)
+async def test_what_both_families_make_together(tmp_path, a, b, made, first):
+    """Each field of the table in docs/reference/names.md, whichever family says which, and whichever says it first."""
+    for one, other in ((a, b), (b, a)):
+        said = {socket.AF_INET: (one, 0.1), socket.AF_INET6: (other, 0.1)}
+        said[first] = (said[first][0], 0.0)
+        names = resolver(Servers({"x.test": said}), tmp_path)
+        expected = made
+        if isinstance(made, set) and len(made) == 1:
+            expected = {FOUR} if one == "found" else {SIX}
+        if {one, other} == {"servfail", "refused"}:
+            expected = ServerFailure if one == "servfail" else ResolverFailure  # A's
+        assert await outcome(names, "x.test") == expected
+
+
+@pytest.mark.parametrize("family", [socket.AF_INET, socket.AF_INET6])
+async def test_denial_of_one_family_waits_for_the_other(tmp_path, family):
+    """Its addresses may come until `DNS.timeout`: a load balancer that denies a family which it doesn't have."""
+    other = socket.AF_INET6 if family == socket.AF_INET else socket.AF_INET
+    names = resolver(Servers({"lb.test": {family: "nxdomain", other: ("found", 1.9)}}), tmp_path)
+    assert await outcome(names, "lb.test") == {MINE[other]}
+    names = resolver(Servers({"lb.test": {family: "nxdomain", other: ("found", 2.1)}}), tmp_path)
+    began_at = now()
+    assert await outcome(names, "lb.test") is NameNotFound
+    assert now() - began_at == 2.0
+
+
+async def test_denied_name_is_denied_by_its_timeout():
+    """A caller whose time is over hears of the denial, and not of a timeout; so does one who has a stale address."""
+    servers = Servers({"gone.test": {socket.AF_INET: "nxdomain", socket.AF_INET6: "silence"}})
+    names = both_families(servers)
+    with pytest.raises(NameNotFound):
+        await names.resolve(Origin("http", "gone.test", 80))
+    assert now() == 2.0
+    await names.aclose()
+
+
+async def test_slow_server_serves_whoever_asks_next():
+    """A lookup goes on when the first caller's time is over."""
+    slow = dict.fromkeys(MINE, ("found", 2.5))
+    names = both_families(Servers({"slow.test": slow}))
+    with pytest.raises(ResolveTimeout):
+        await names.resolve(Origin("http", "slow.test", 80))
+    assert set((await names.resolve(Origin("http", "slow.test", 80))).addresses) == {FOUR, SIX}
+    assert now() == 2.5
+    await names.aclose()
+
+
+SEARCH = "search one.test two.test\n"
+
+
+@pytest.mark.parametrize("said", ["nodata", "nxdomain", "servfail", "refused"])
+async def test_candidate_without_addresses_is_followed_by_the_next(tmp_path, said):
+    """Whatever both of its families say."""
+    servers = Servers({"db.one.test": dict.fromkeys(MINE, said), "db.two.test": {socket.AF_INET: "found"}})
+    assert await outcome(resolver(servers, tmp_path, resolv_conf=SEARCH), "db") == {FOUR}
+    assert {name for name, _ in servers.asked} == {"db.one.test", "db.two.test"}
+
+
+async def test_first_candidate_with_any_address_wins(tmp_path):
+    """A name with A only isn't looked for further for an AAAA: a wildcard there would lead to another's host."""
+    servers = Servers(
+        {
+            "api.test": {socket.AF_INET: ("found", 1.0), socket.AF_INET6: "nodata"},
+            "api.test.one.test": {socket.AF_INET6: "found"},
+        }
+    )
+    assert await outcome(resolver(servers, tmp_path, resolv_conf=SEARCH), "api.test") == {FOUR}
+    assert {name for name, _ in servers.asked} == {"api.test"}
+
+
+@pytest.mark.parametrize(("said", "error"), [("silence", ResolveTimeout), ("alias", Dangling)])
+async def test_what_ends_the_search(tmp_path, said, error):
+    """Silence, because each further candidate would cost as long; and an alias of a name without addresses."""
+    servers = Servers({"db.one.test": dict.fromkeys(MINE, said), "db.two.test": {socket.AF_INET: "found"}})
+    assert await outcome(resolver(servers, tmp_path, resolv_conf=SEARCH), "db") is error
+    assert {name for name, _ in servers.asked} == {"db.one.test"}
+
+
+@pytest.mark.parametrize(
+    ("said", "error"),
+    [
+        (("nodata", "nxdomain", "nxdomain"), NoAddress),
+        (("servfail", "nxdomain", "nxdomain"), ServerFailure),
+        (("nodata", "servfail", "nxdomain"), NoAddress),
+        (("refused", "nxdomain", "nxdomain"), NameNotFound),
+        (("nxdomain", "nxdomain", "servfail"), ServerFailure),
+    ],
+)
+async def test_error_of_a_search(tmp_path, said, error):
+    """The one that says most of the candidates with a domain, else that of the name as given: as glibc has it."""
+    names = ("db.one.test", "db.two.test", "db")
+    servers = Servers({name: dict.fromkeys(MINE, each) for name, each in zip(names, said, strict=True)})
+    assert await outcome(resolver(servers, tmp_path, resolv_conf=SEARCH), "db") is error
+    assert {name for name, _ in servers.asked} == set(names)
+
+
+async def test_name_in_the_hosts_file_is_final(tmp_path):
+    """An address of the other family in DNS is another host's."""
+    servers = Servers({"pinned.test": dict.fromkeys(MINE, "found")})
+    names = resolver(servers, tmp_path, hosts="192.0.2.9 pinned.test\n127.0.0.1 localhost\n")
+    assert await outcome(names, "Pinned.Test") == {Address("192.0.2.9")}
+    assert await outcome(names, "localhost") == {Address("127.0.0.1")}
+    assert servers.asked == []
+
+
+@pytest.mark.parametrize("name", ["localhost", "a.LOCALHOST", "localhost.", "x.invalid", "x.onion", "x.Onion."])
+async def test_special_names_are_never_asked_for(tmp_path, name):
+    """Neither DNS nor the system hears of them (RFC 6761, RFC 7686)."""
+    servers, system = Servers({}), System()
+    for files in ({}, {"nsswitch_conf": "hosts: sss dns\n"}):
+        found = await outcome(resolver(servers, tmp_path, system=system, **files), name)
+        assert found == ({Address("127.0.0.1"), Address("::1")} if "localhost" in name.lower() else NameNotFound)
+    assert (servers.asked, system.asked) == ([], [])
+    assert special("x.test") is None
+
+
+@pytest.mark.parametrize(
+    ("line", "name", "asked", "found"),
+    [
+        ("files dns", "x.test", ["dns"], {FOUR}),
+        ("files mdns4_minimal [NOTFOUND=return] dns", "x.test", ["dns"], {FOUR}),
+        ("files mdns4_minimal [NOTFOUND=return] dns", "printer.local", ["system"], {Address("198.51.100.1")}),
+        ("files dns myhostname", "nowhere.test", ["dns"], NameNotFound),
+        ("files dns myhostname", "box", ["dns", "system"], {Address("198.51.100.1")}),
+        ("files dns sss", "nowhere.test", ["dns", "system"], {Address("198.51.100.1")}),
+        ("files dns [NOTFOUND=return] sss", "nowhere.test", ["dns"], NameNotFound),
+        ("files dns [NOTFOUND=return] sss", "broken.test", ["dns", "system"], {Address("198.51.100.1")}),
+        ("files dns [UNAVAIL=return] sss", "broken.test", ["dns"], ServerFailure),
+        ("files sss dns", "x.test", ["system"], {Address("198.51.100.1")}),
+        ("files", "x.test", [], NameNotFound),
+        ("dns files", "hosted.test", ["dns"], {Address("192.0.2.9")}),
+        ("files [NOTFOUND=return] dns", "x.test", [], NameNotFound),
+        ("files [SUCCESS=continue] dns", "hosted.test", ["dns"], NameNotFound),
+        ("nonsense [", "x.test", ["system"], {Address("198.51.100.1")}),
+    ],
+)
+async def test_services_of_nsswitch_conf(tmp_path, line, name, asked, found):
+    """Each is asked in its turn, and what it says ends the lookup where the line has it so."""
+    servers, system = (
+        Servers({"x.test": {socket.AF_INET: "found"}, "broken.test": dict.fromkeys(MINE, "servfail")}),
+        System(),
+    )
+    files = {"nsswitch_conf": f"hosts: {line}\n", "hosts": "192.0.2.9 hosted.test\n"}
+    assert await outcome(resolver(servers, tmp_path, system=system, **files), name) == found
+    assert (["dns"] if servers.asked else []) + (["system"] if system.asked else []) == asked
+
+
+@pytest.mark.parametrize("line", ["sss", "files sss dns", "files", "nonsense ["])
+async def test_name_servers_of_ones_own_are_asked_whatever_nsswitch_conf_says(tmp_path, line):
+    """Without the system's resolver, which would ask others."""
+    servers, dns = Servers({"x.test": {socket.AF_INET: "found"}}), DNS(nameservers=("192.0.2.53",))
+    names = resolver(servers, tmp_path, dns=dns, nsswitch_conf=f"hosts: {line}\n")
+    assert await outcome(names, "x.test") == {FOUR}
+    assert list(names.servers()) == ["192.0.2.53"]
+
+
+async def test_files_that_change_count_a_second_later(tmp_path):
+    """Looked at once a second at most."""
+    servers = Servers({"x.test": {socket.AF_INET: "found"}})
+    names = resolver(servers, tmp_path, hosts="")
+    assert await outcome(names, "x.test") == {FOUR}
+    (tmp_path / "hosts").write_text("192.0.2.9 x.test\n")
+    assert await outcome(names, "x.test") == {FOUR}
+    await asyncio.sleep(1.0)
+    assert await outcome(names, "x.test") == {Address("192.0.2.9")}
+
+
+@pytest.mark.parametrize("name", ["x*y.test", "-x.test", "x/y.test"])
+async def test_name_that_dns_is_not_asked_for(tmp_path, name):
+    """As glibc: only the hosts file may have it."""
+    servers = Servers({})
+    assert await outcome(resolver(servers, tmp_path), name) is NameNotFound
+    assert await outcome(resolver(servers, tmp_path, hosts=f"192.0.2.9 {name}\n"), name) == {Address("192.0.2.9")}
+    assert servers.asked == []
+
+
+async def test_ipv4_only_where_resolv_conf_says_so(tmp_path):
+    """``options no-aaaa``."""
+    servers = Servers({"x.test": dict.fromkeys(MINE, "found")})
+    assert await outcome(resolver(servers, tmp_path, resolv_conf="options no-aaaa\n"), "x.test") == {FOUR}
+    assert {kind for _, kind in servers.asked} == {socket.AF_INET}
+
+
+async def test_other_family_is_told_of_while_it_is_still_unknown(tmp_path):
+    """After the resolution delay, with the family of which nothing is known."""
+    told = []
+    names = resolver(Servers({"x.test": {socket.AF_INET: "found", socket.AF_INET6: ("found", 0.2)}}), tmp_path)
+
+    def tell(found: Found | ResolveError) -> None:
+        assert isinstance(found, Found)
+        told.append((now(), found.answer.addresses, found.unknown))
+
+    found = await names.look_up("x.test", 80, tell)
+    assert told == [(0.05, (FOUR,), socket.AF_INET6)]
+    assert (now(), set(found.answer.addresses), found.unknown) == (0.2, {FOUR, SIX}, 0)
+
+
+async def test_lookup_that_is_cancelled_leaves_no_question(tmp_path):
+    """Whoever closes a client ends both."""
+    names = resolver(Servers({"x.test": dict.fromkeys(MINE, "silence")}), tmp_path)
+    task = asyncio.create_task(names.look_up("x.test", 80, lambda _: None))
+    await asyncio.sleep(0.1)
+    before = asyncio.all_tasks()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    await asyncio.sleep(0)
+    assert not {each for each in before if each.get_name() == "seawall dns x.test"} & asyncio.all_tasks()
+
+
+async def test_resolver_by_itself_keeps_one_family():
+    """As `Resolver.resolve` has it."""
+    names = MachineResolver(
+        Machine(now=now, root="/nowhere", environ={}), Servers({"x.test": {socket.AF_INET: "found"}}), None, DNS()
+    )
+    assert (await names.resolve("x.test", 80, family=socket.AF_INET)).addresses == (FOUR,)
+    with pytest.raises(NoAddress):
+        await names.resolve("x.test", 80, family=socket.AF_INET6)
