@@ -18,7 +18,8 @@ class DNS:
     How names become addresses.
 
     Args:
-        timeout: s for one lookup, within the connect timeout. 2: c-ares' own timeout is only a hint.
+        timeout: s that a caller waits for a lookup, within the connect timeout. The lookup goes on for 5 s, for whoever
+            asks next. 2: c-ares' own timeout is only a hint.
         nameservers: "ip" or "ip:port" of the servers to ask, in place of the system's; then the system resolver is
             not used as a fallback, for it would ask others.
         min_ttl: Shortest time an answer is kept, s. 1: a TTL of 0 makes storms.
@@ -28,7 +29,7 @@ class DNS:
         stale_ttl_plain: The same without TLS, where nothing proves that the address is still theirs.
         stale_wait: s that a lookup gets before a stale answer is used. A name in use is looked up at 80 % of its TTL,
             or twice this before its end, at half of it at most: then nobody waits.
-        fallback_after: s before the system resolver is asked too (at once where c-ares fails).
+        fallback_after: s before the system resolver is asked too (at once where DNS fails).
         resolution_delay: s that the other family is waited for once one has answered (RFC 8305 section 3).
         max_entries: Names kept; the least recently used goes first.
     """
