@@ -11,6 +11,7 @@ import re
 import ssl
 from collections import defaultdict
 from collections.abc import Container, Mapping
+from dataclasses import replace
 from typing import Any, TypeAlias
 
 import httpx
@@ -66,7 +67,7 @@ async def _run(
     results: dict[str, dict[str, Result]] = {}
 
     async def one(client: str, index: int, cell: Cell) -> None:
-        cell.client = client
+        cell = replace(cell, client=client)  # a key of its own, so that neither meets the steps that the other took
         place(cell, index, server, None, None)  # type: ignore[arg-type]
         async with gate:
             results.setdefault(cell.how, {})[client] = await _ask(client, cell, tls, patience)
