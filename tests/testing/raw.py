@@ -7,6 +7,7 @@ import ssl
 from dataclasses import dataclass
 
 SILENCE = 0.12  # s without a byte
+LOOK = 0.005  # s, of one look at the socket
 
 
 @dataclass
@@ -36,7 +37,7 @@ class Seen:
         return self.data.partition(b"\r\n\r\n")[2]
 
 
-def connect(port: int, *, timeout: float = 2.0) -> socket.socket:
+def connect(port: int, *, timeout: float = 30.0) -> socket.socket:
     return socket.create_connection(("127.0.0.1", port), timeout)
 
 
@@ -49,21 +50,29 @@ def request(target: str, *, method: str = "GET", body: bytes | None = None, **he
 
 
 def see(sock: socket.socket, *, limit: int = 10**7, silence: float = SILENCE) -> Seen:
-    """Read until the end, or until nothing comes for a while."""
+    """
+    Read until the end, or until nothing comes for a while.
+
+    That while is counted in looks at the socket and not in seconds, because a busy machine may stop the server, and us,
+    for longer: then no look is taken either.
+    """
     parts = []
-    size = 0
-    sock.settimeout(silence)
+    size = looks = 0
+    sock.settimeout(LOOK)
     end = "silence"
     try:
-        while size < limit:
-            part = sock.recv(65536)
+        while size < limit and looks < silence / LOOK:
+            try:
+                part = sock.recv(65536)
+            except TimeoutError:
+                looks += 1
+                continue
             if not part:
                 end = "FIN"
                 break
+            looks = 0
             parts.append(part)
             size += len(part)
-    except TimeoutError:
-        pass
     except ConnectionResetError:
         end = "RST"
     except ssl.SSLEOFError:

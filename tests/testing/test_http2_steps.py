@@ -42,13 +42,18 @@ class Peer:
         self.sock.sendall(self.http2.data_to_send())
 
     def ask(self, target: str, *, body: bytes | None = None) -> int:
+        stream = self.begin(target, body=body)
+        self.flush()
+        return stream
+
+    def begin(self, target: str, *, body: bytes | None = None) -> int:
+        """`ask`, but for what sends it."""
         stream = self.http2.get_next_available_stream_id()
         method = "GET" if body is None else "POST"
         fields = [(":method", method), (":path", target), (":scheme", "http"), (":authority", "test")]
         self.http2.send_headers(stream, fields, end_stream=body is None)
         if body is not None:
             self.http2.send_data(stream, body, end_stream=True)
-        self.flush()
         return stream
 
     def events(self, *kinds: type) -> list:
@@ -299,8 +304,8 @@ def test_streams_before_the_limit_is_known(server):
     """Are refused, and the connection lives."""
     port = server.listen("h2_streams:1:clear")
     with peer(server, port.name) as client:
-        client.ask("/x/delay:0.05")
-        client.ask("/x/ok")
+        client.begin("/x/delay:0.05")
+        client.ask("/x/ok")  # both at once, so that the first is being answered still
         events = client.events()
         assert [e.error_code for e in events if isinstance(e, h2.events.StreamReset)] == [7]
         assert status(events) == ["200"]

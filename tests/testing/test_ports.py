@@ -165,7 +165,7 @@ def test_client_certificate(server, tmp_path):
     port = server.listen("tls:wants_client")
     with secure(server, port) as sock:
         sock.sendall(request("/x/ok"))
-        sock.settimeout(2)
+        sock.settimeout(30)
         with pytest.raises(ssl.SSLError, match=r"(?i)certificate.required"):
             sock.recv(1)
     pem = tmp_path / "client.pem"
@@ -224,7 +224,7 @@ def test_inject(server, what):
     port = server.listen("tls", name=f"inject {what}")
     with secure(server, port) as sock:
         sock.sendall(request(f"/x/tls_inject:{what}"))
-        sock.settimeout(2)
+        sock.settimeout(30)
         with pytest.raises(ssl.SSLError, match=r"(?i)wrong[ _]version|decryption[ _]failed|record"):
             sock.recv(100)
     with connect(server.port) as sock:
@@ -252,7 +252,7 @@ def test_blackhole_and_heal(server):
     waiting.setblocking(False)
     waiting.connect_ex(("127.0.0.1", port.port))
     server.heal("blackhole")
-    waiting.settimeout(5)
+    waiting.settimeout(30)
     with waiting:
         with contextlib.suppress(OSError):
             waiting.connect(("127.0.0.1", port.port))
@@ -308,7 +308,7 @@ def test_proxy_that_works(server):
         sock.sendall(f"CONNECT localhost:{target.port} HTTP/1.1\r\n\r\n".encode())
         assert see(sock).data == b"HTTP/1.1 200 Connected\r\n\r\n"
         with server.client_context().wrap_socket(sock, server_hostname="localhost") as tls:
-            tls.settimeout(2)
+            tls.settimeout(30)
             tls.sendall(request("/x/ok"))
             assert is_good(see(tls))
     with connect(port.port) as sock:

@@ -233,7 +233,7 @@ def test_body_that_is_never_read(server):
         with pytest.raises(TimeoutError):
             sock.sendall(b"x" * 100_000_000)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
-    assert wait(lambda: server.attempts("noread")[0].sha256)
+    assert wait(lambda: server.attempts("noread") and server.attempts("noread")[0].sha256)
     assert not server.attempts("noread")[0].is_complete
 
 
@@ -298,7 +298,7 @@ def test_next_request(server, fault, end):
 def test_idle_waits_for_a_next_request(server):
     """A connection that is used again in time isn't idle."""
     with connect(server.port) as sock:
-        sock.sendall(request("/x/idle:close:0.4"))
+        sock.sendall(request("/x/idle:close:60"))
         assert is_good(see(sock))
         sock.sendall(request("/x/ok"))
         assert is_good(see(sock))
@@ -318,12 +318,10 @@ def test_rate_and_limit(server):
     """429 and a Retry-After beyond the rate; 503 beyond so many at a time."""
     statuses = [ask(server.port, "/x/rate:2:60?key=rate", silence=0.05).status for _ in range(4)]
     assert statuses == [200, 200, 429, 429]
-    first = connect(server.port)
-    first.sendall(request("/x/limit:1:0.3?key=limit"))
-    assert wait(lambda: server.attempts("limit"))
-    assert ask(server.port, "/x/limit:1:0.3?key=limit", silence=0.05).status == 503
-    assert see(first, silence=1).status == 200
-    first.close()
+    with connect(server.port) as first:
+        first.sendall(request("/x/limit:1:60?key=limit"))
+        assert wait(lambda: server.attempts("limit"))
+        assert ask(server.port, "/x/limit:1:60?key=limit", silence=0.05).status == 503
 
 
 def test_credentials(server):
@@ -492,7 +490,7 @@ def test_many_interim_answers_leave_others_alone(server):
     assert wait(lambda: server.ports["http"].open == 0)
 
 
-def wait(is_so, *, timeout: float = 5.0):
+def wait(is_so, *, timeout: float = 60.0):
     """Until something is so in the server's thread."""
     ends_at = time.monotonic() + timeout
     while not (value := is_so()):
