@@ -64,7 +64,7 @@ def test_step_of_a_tutorial(tmp_path, code):
     complains of nothing.
     """
     (tmp_path / "step.py").write_text(code)
-    done = subprocess.run([sys.executable, "step.py"], capture_output=True, text=True, cwd=tmp_path, timeout=30)
+    done = subprocess.run([sys.executable, "step.py"], capture_output=True, text=True, cwd=tmp_path, timeout=300)
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout
 

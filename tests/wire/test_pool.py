@@ -162,16 +162,17 @@ class Imports:
 async def main(is_short, http2, resolver, urls):
     imports, ends = Imports(), []
     static = seawall.StaticResolver({"two.test": ["127.0.0.1", "127.0.0.2"]})
-    settings = {"retry": seawall.Retry(backoff=0, throttled_backoff=0, max_attempts=2), "timeout": 0.5, "http2": http2}
+    settings = {"retry": seawall.Retry(backoff=0, throttled_backoff=0, max_attempts=2), "http2": http2}
     async with seawall.Client(resolver=static if resolver == "static" else resolver, **settings) as client:
         for url in urls:
+            timeout = 0.5 if url.endswith("/hang") else 60
             sys.meta_path.insert(0, imports)
             try:
                 if is_short:
                     with no_file_descriptors():
-                        response = await client.get(url)
+                        response = await client.get(url, timeout=timeout)
                 else:
-                    response = await client.get(url)
+                    response = await client.get(url, timeout=timeout)
                 ends.append([str(response.status_code), ""])
             except Exception as error:
                 ends.append([type(error).__name__, str(error)])

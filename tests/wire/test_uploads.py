@@ -391,7 +391,7 @@ async def test_silence_after_the_head_is_no_read_timeout_while_the_body_is_sent(
         yield b"x"
         await go_on.wait()
 
-    url, client = await start(handler, timeout=httpx.Timeout(20.0, read=0.05))
+    url, client = await start(handler, timeout=httpx.Timeout(20.0, read=0.1))
     async with client, client.stream("POST", url, content=parts()) as response:
         reading = asyncio.ensure_future(response.aread())
         done, _ = await asyncio.wait([reading], timeout=0.3)
