@@ -291,8 +291,9 @@ async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> 
         writer.close()
 
 
-async def test_one_family_does_not_speak_for_the_other(keeping, dns, clock):
+async def test_one_family_does_not_speak_for_the_other(keeping, dns, clock, monkeypatch):
     """A connection over IPv6 stays while only A was answered."""
+    monkeypatch.setattr(dial, "LATE_GRACE", 30.0)  # for AAAA may come after 127.0.0.9 has refused
     async with await asyncio.start_server(answer, "::1", 0) as listening:
         port = listening.sockets[0].getsockname()[1]
         dns.zone["both.test"] = Name(a=("127.0.0.9",), aaaa=("::1",), ttl=1)
@@ -423,8 +424,9 @@ async def test_stale_answer_never_outlives_its_denial(client, dns, serve, clock)
         await client.get(url)
 
 
-async def test_denial_of_one_family_ends_both(client, dns, serve, clock):
+async def test_denial_of_one_family_ends_both(client, dns, serve, clock, monkeypatch):
     """NXDOMAIN for A, silence for AAAA: the old AAAA is not stale, it is gone."""
+    monkeypatch.setattr(dial, "LATE_GRACE", 30.0)  # for A may come after ::1 has refused
     dns.zone["gone.test"] = Name(a=("127.0.0.1",), aaaa=("::1",), ttl=1)
     server = await serve(ok)
     await client.get(f"http://gone.test:{server.port}")
