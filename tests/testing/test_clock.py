@@ -39,7 +39,7 @@ async def test_time_starts_at_0_and_jumps():
     await anyio.sleep(80_000.5)
     await asyncio.sleep(3 * 86_400.0)  # more than a selector is ever asked to wait
     assert now() == 80_000.5 + 3 * 86_400.0
-    assert time.perf_counter() - began_at < 5.0
+    assert time.perf_counter() - began_at < 60.0
 
 
 async def test_instants_are_those_of_the_timers():

@@ -147,7 +147,7 @@ async def test_http1_where_the_server_requires_it(server, trusted, tmp_path, mon
     verify = trusted if is_given else True
     async with seawall.Client(http2=True, verify=verify) as client:
         await client.get(f"{base}/ok")  # pycares' first channel starts a thread that stays
-    async with no_leaks(), seawall.Client(http2=True, verify=verify) as client:
+    async with no_leaks(grace=60), seawall.Client(http2=True, verify=verify) as client:
         assert (await client.get(f"{base}/ok")).http_version == "HTTP/2"
         url, content = f"{base}/h2_rst:13,ok?key={key}", b"order" if method == "POST" else None
         response = await client.request(method, url, content=content)
@@ -307,7 +307,7 @@ async def test_unread_bodies_hold_up_nobody(server, client):
 
 async def test_nothing_is_left(server):
     """Cancelled at any moment: no permit, no connection, no task."""
-    async with no_leaks(), seawall.Client(http1=False, http2=True, retry=None, breaker=None) as client:
+    async with no_leaks(grace=60), seawall.Client(http1=False, http2=True, retry=None, breaker=None) as client:
         url = server.ports["h2:clear"].url + "/x/ok:300000"
         for turns in range(40):
             task = asyncio.create_task(client.post(url, content=b"x" * 200_000))
@@ -521,7 +521,7 @@ async def test_what_ends_an_upload_beside_its_answer(by_hand, end):
                     asyncio.current_task().cancel()
 
     url = await by_hand(script)
-    async with no_leaks(), seawall.Client(http1=False, http2=True, retry=None, breaker=None) as client:
+    async with no_leaks(grace=60), seawall.Client(http1=False, http2=True, retry=None, breaker=None) as client:
         (result,) = await asyncio.gather(asyncio.create_task(call()), return_exceptions=True)
         kinds = {"cancel": asyncio.CancelledError, "deadline": seawall.DeadlineExceeded, "aclose": type(None)}
         assert isinstance(result, kinds.get(end, seawall.WireError))
