@@ -151,7 +151,7 @@ async def test_idle_connections_are_given_up_where_no_descriptor_is_left(stack, 
 
 
 WITHOUT = """
-import asyncio, json, sys
+import asyncio, json, sys, httpx
 import seawall
 from seawall.testing import no_file_descriptors
 
@@ -165,7 +165,7 @@ async def main(is_short, http2, resolver, urls):
     settings = {"retry": seawall.Retry(backoff=0, throttled_backoff=0, max_attempts=2), "http2": http2}
     async with seawall.Client(resolver=static if resolver == "static" else resolver, **settings) as client:
         for url in urls:
-            timeout = 0.5 if url.endswith("/hang") else 60
+            timeout = 0.5 if url.startswith("https") else httpx.Timeout(60, read=0.5 if "hang" in url else 60)
             sys.meta_path.insert(0, imports)
             try:
                 if is_short:
