@@ -18,6 +18,11 @@ hypothesis.settings.register_profile(
 hypothesis.settings.load_profile("busy machine")
 
 
+def pytest_xdist_auto_num_workers() -> int:
+    """Two for each core, because many tests wait for a socket's silence, a timeout or another process."""
+    return 2 * (os.cpu_count() or 1)
+
+
 @pytest.fixture
 def anyio_backend() -> tuple[str, dict[str, Any]]:
     """No test fails because the machine is busy."""
