@@ -58,6 +58,7 @@ def see(sock: socket.socket, *, limit: int = 10**7, silence: float = SILENCE) ->
     """
     parts = []
     size = looks = 0
+    timeout = sock.gettimeout()
     sock.settimeout(LOOK)
     end = "silence"
     try:
@@ -77,6 +78,7 @@ def see(sock: socket.socket, *, limit: int = 10**7, silence: float = SILENCE) ->
         end = "RST"
     except ssl.SSLEOFError:
         end = "FIN without close_notify"
+    sock.settimeout(timeout)
     return Seen(b"".join(parts), len(parts), end)
 
 
