@@ -75,11 +75,12 @@ async def garbage(client: seawall.Client, url: str, **more: Any) -> list[object]
 
 
 async def left_by(call: Callable[[], Awaitable[object]], client: seawall.Client) -> list[object]:
-    await call()
-    gc.collect()
-    gc.disable()
-    gc.set_debug(gc.DEBUG_SAVEALL)
+    gc.freeze()  # what is there already: to look through all of it takes longer than the calls
     try:
+        await call()
+        gc.collect()
+        gc.disable()
+        gc.set_debug(gc.DEBUG_SAVEALL)
         for _ in range(2):
             await call()
         await client.aclose()
@@ -96,6 +97,7 @@ async def left_by(call: Callable[[], Awaitable[object]], client: seawall.Client)
         gc.set_debug(0)
         gc.garbage.clear()
         gc.enable()
+        gc.unfreeze()
 
 
 @pytest.mark.parametrize(("port", "step", "settings"), CASES)
