@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import socket
 import ssl
+import threading
 from dataclasses import dataclass
+from pathlib import Path
 
 SILENCE = 0.12  # s without a byte
 LOOK = 0.005  # s, of one look at the socket
@@ -37,6 +39,21 @@ class Seen:
         return self.data.partition(b"\r\n\r\n")[2]
 
 
+def is_busy() -> bool:
+    """Whether a server, in a thread of this process or in a process that it started, runs or waits for its turn to."""
+    clients = (threading.current_thread(), threading.main_thread())
+    servers = [
+        each for each in threading.enumerate() if each not in clients and not each.name.startswith("ThreadPoolExecutor")
+    ]
+    tasks = [Path(f"/proc/self/task/{each.native_id}") for each in servers]
+    try:
+        children = [pid for task in Path("/proc/self/task").glob("*/children") for pid in task.read_text().split()]
+        tasks += [task for pid in children for task in Path(f"/proc/{pid}/task").glob("*")]
+        return any((task / "stat").read_text().rpartition(")")[2].split()[0] == "R" for task in tasks)
+    except OSError:  # one of them has ended, or there is no /proc
+        return False
+
+
 def connect(port: int, *, timeout: float = 30.0) -> socket.socket:
     return socket.create_connection(("127.0.0.1", port), timeout)
 
@@ -53,11 +70,11 @@ def see(sock: socket.socket, *, limit: int = 10**7, silence: float = SILENCE) ->
     """
     Read until the end, or until nothing comes for a while.
 
-    That while is counted in looks at the socket and not in seconds, because a busy machine may stop the server, and us,
-    for longer: then no look is taken either.
+    That while is counted in looks at the socket and not in seconds, and a look hardly counts while the server wants the
+    CPU, because a busy machine may make it, and us, wait for longer.
     """
     parts = []
-    size = looks = 0
+    size, looks = 0, 0.0
     timeout = sock.gettimeout()
     sock.settimeout(LOOK)
     end = "silence"
@@ -66,7 +83,7 @@ def see(sock: socket.socket, *, limit: int = 10**7, silence: float = SILENCE) ->
             try:
                 part = sock.recv(65536)
             except TimeoutError:
-                looks += 1
+                looks += 0.1 if is_busy() else 1
                 continue
             if not part:
                 end = "FIN"
