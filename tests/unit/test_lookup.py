@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from seawall.dns.caching import CachingResolver
 from seawall.dns.lookup import MachineResolver, special
 from seawall.dns.machine import Machine
 from seawall.dns.resolver import Answer, Dangling, Found, ServerFailure
@@ -18,6 +19,7 @@ from seawall.settings import DNS
 from seawall.testing.clock import VIRTUAL
 
 from ..names import both_families
+from .test_machine import STUB
 
 pytestmark = pytest.mark.anyio
 
@@ -48,6 +50,9 @@ class Servers:
     def __init__(self, said: dict[str, dict[int, object]]) -> None:
         self._said = said
         self.asked: list[tuple[str, int]] = []
+
+    def say(self, name: str, said: dict[int, object]) -> None:
+        self._said[name] = said
 
     async def ask(self, name, kind, *, servers, use_tcp=False, rotate=False):
         self.asked.append((name, int(kind)))
@@ -176,6 +181,61 @@ async def test_slow_server_serves_whoever_asks_next():
 SEARCH = "search one.test two.test\n"
 
 
+@pytest.mark.parametrize("has_stale", [True, False])
+async def test_denied_candidate_denies_no_name(tmp_path, has_stale):
+    """A name that is searched for in vain first, as in Kubernetes, is not denied where DNS is silent about the last."""
+    in_vain = {socket.AF_INET: "nxdomain", socket.AF_INET6: ("nxdomain", 0.01)}
+    servers = Servers({"x.test.one.test": in_vain, "x.test.two.test": in_vain, "x.test": dict.fromkeys(MINE, "found")})
+    dns = DNS()
+    names = CachingResolver(
+        resolver(servers, tmp_path, dns=dns, resolv_conf=SEARCH + "options ndots:5\n"), dns, now=now
+    )
+    if has_stale:
+        await names.resolve(Origin("https", "x.test", 443))
+        await asyncio.sleep(61.0)
+    servers.say("x.test", dict.fromkeys(MINE, "silence"))
+    if has_stale:
+        assert (await names.resolve(Origin("https", "x.test", 443))).source == "stale"
+    else:
+        with pytest.raises(ResolveTimeout):
+            await names.resolve(Origin("https", "x.test", 443))
+    await names.aclose()
+
+
+@pytest.mark.parametrize(
+    ("files", "denied"),
+    [
+        ({}, True),
+        ({"nsswitch_conf": "hosts: dns myhostname\n"}, True),
+        ({"nsswitch_conf": "hosts: dns [NOTFOUND=return] sss\n"}, True),
+        ({"nsswitch_conf": "hosts: dns sss\n"}, False),
+        ({"nsswitch_conf": "hosts: dns [NOTFOUND=continue] sss\n"}, False),
+        ({"resolv_conf": "search two.test\noptions ndots:5\n"}, True),
+        ({"resolv_conf": "search broken.test\noptions ndots:5\n"}, False),
+        ({"resolv_conf": "search broken.test\n"}, False),
+    ],
+)
+async def test_denial_is_told_where_it_is_the_names(tmp_path, files, denied):
+    """Not where another candidate or service follows, or where another error would be the search's."""
+    half = {socket.AF_INET: "nxdomain", socket.AF_INET6: "silence"}
+    servers = Servers({"x.test": half, "x.test.broken.test": dict.fromkeys(MINE, "servfail")})
+    names, told = resolver(servers, tmp_path, system=System(), **files), list[object]()
+    lookup = asyncio.create_task(names.look_up("x.test", 80, told.append))
+    await asyncio.sleep(1.0)
+    assert [type(each) for each in told] == [NameNotFound] * denied
+    lookup.cancel()
+
+
+async def test_addresses_are_told_where_they_are_the_names(tmp_path):
+    """Not where a later service has the last word."""
+    servers = Servers({"x.test": {socket.AF_INET: "found", socket.AF_INET6: "silence"}})
+    names, told = resolver(servers, tmp_path, hosts="", nsswitch_conf="hosts: dns [SUCCESS=continue] files\n"), []
+    lookup = asyncio.create_task(names.look_up("x.test", 80, told.append))
+    await asyncio.sleep(1.0)
+    assert told == []
+    lookup.cancel()
+
+
 @pytest.mark.parametrize("said", ["nodata", "nxdomain", "servfail", "refused"])
 async def test_candidate_without_addresses_is_followed_by_the_next(tmp_path, said):
     """Whatever both of its families say."""
@@ -280,6 +340,24 @@ async def test_name_servers_of_ones_own_are_asked_whatever_nsswitch_conf_says(tm
     names = resolver(servers, tmp_path, dns=dns, nsswitch_conf=f"hosts: {line}\n")
     assert await outcome(names, "x.test") == {FOUR}
     assert list(names.servers()) == ["192.0.2.53"]
+
+
+@pytest.mark.parametrize("dns", [DNS(), DNS(nameservers=("192.0.2.53",))])
+async def test_without_the_system_only_files_and_dns_count(tmp_path, dns):
+    """As if nsswitch.conf had only these: the search list is resolv.conf's, though systemd-resolved is there."""
+    (tmp_path / "systemd" / "resolve").mkdir(parents=True)
+    (tmp_path / "net").mkdir()
+    (tmp_path / "net" / "udp").write_text(STUB)
+    (tmp_path / "nsswitch.conf").write_text("hosts: files resolve [!UNAVAIL=return] dns\n")
+    (tmp_path / "resolv.conf").write_text("nameserver 192.0.2.54\nsearch one.test\n")
+    here = Machine(
+        now=now, root=str(tmp_path), run=str(tmp_path), proc=str(tmp_path), environ={"HOSTALIASES": "x"}, glibc=(2, 36)
+    )
+    servers = Servers({"db.one.test": {socket.AF_INET: "found"}})
+    names = MachineResolver(here, servers, None, dns)
+    assert await outcome(names, "db") == {FOUR}
+    assert here.resolv.nameservers == ("127.0.0.53",)
+    assert list(names.servers()) == list(dns.nameservers or ["192.0.2.54"])
 
 
 async def test_files_that_change_count_a_second_later(tmp_path):

@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import re
 import socket
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from ..errors import NameNotFound, NoAddress, ResolveError, ResolveTimeout
 from ..origin import Address
@@ -22,6 +22,7 @@ from .cares import CaresResolver, Service
 from .machine import ALONE, SYSTEM, Machine
 from .modules import Source, Step
 from .nsswitch import Status
+from .resolv_conf import Candidate, ResolvConf
 from .resolver import Answer, Dangling, Found, ServerFailure, Told
 from .system import SystemResolver
 
@@ -61,7 +62,8 @@ class MachineResolver:
         await self.machine.looked_at()
         denial = NameNotFound(f"{host}: no service of nsswitch.conf knows it")
         found: Found | ResolveError = denial  # by [SUCCESS=continue], a later service's word counts
-        for step in self.steps(host):
+        steps = self.steps(host)
+        for step in steps:
             if step.source is Source.FILES:
                 addresses = self.machine.hosts.find(host)
                 if addresses and Status.SUCCESS in step.returns_on:
@@ -72,8 +74,10 @@ class MachineResolver:
             elif (known := special(host)) is not None:
                 return Found(known)
             elif step.source is Source.DNS:
-                found = await self._in_dns(host, tell)
-                if isinstance(found, Found) and Status.SUCCESS in step.returns_on:
+                is_final = Status.SUCCESS in step.returns_on
+                is_denial_final = step is steps[-1] or Status.NOTFOUND in step.returns_on
+                found = await self._in_dns(host, tell if is_final else _ignore, tell if is_denial_final else _ignore)
+                if isinstance(found, Found) and is_final:
                     return found
                 status = _status(found)
             else:
@@ -91,7 +95,7 @@ class MachineResolver:
     async def services(self, name: str) -> list[Service]:
         """The SRV records of a fully qualified name; errors are those of `CaresResolver.ask`."""
         await self.machine.looked_at()
-        resolv = self.machine.resolv
+        resolv = self.resolv
         return await self.cares.services(name, servers=self.servers(), use_tcp=resolv.use_tcp, rotate=resolv.rotate)
 
     def steps(self, host: str) -> Sequence[Step]:
@@ -102,44 +106,50 @@ class MachineResolver:
         is_dns_left_out = self._settings.nameservers and all(step.source is not Source.DNS for step in steps)
         return ALONE if is_dns_left_out else steps
 
+    @property
+    def resolv(self) -> ResolvConf:
+        """How name servers are asked; only where `steps` has all modules may systemd-resolved's stub be one of them."""
+        return self.machine.resolv_conf if self._system is None else self.machine.resolv
+
     def servers(self) -> Sequence[str]:
         """The name servers that are asked."""
         if self._settings.nameservers:
             return self._settings.nameservers
-        return self.machine.resolv.nameservers if self.machine.is_decided_by_files else self.cares.servers()
+        return self.resolv.nameservers if self.machine.is_decided_by_files else self.cares.servers()
 
     async def aclose(self) -> None:
         await self.cares.aclose()
         await self.machine.aclose()
 
-    async def _in_dns(self, host: str, tell: Told) -> Found | ResolveError:
+    async def _in_dns(self, host: str, tell: Told, deny: Told) -> Found | ResolveError:
         """
-        Through the search list, with the errors that glibc's ``__res_context_search`` has.
+        Through the search list.
 
         A candidate without addresses is followed by the next, whatever its servers said; silence ends the search, and
         so does an alias of a name without addresses.
+
+        Args:
+            deny: Called where the last candidate is denied unless its other family has addresses.
         """
         if ASKED.fullmatch(host) is None:
             return NameNotFound(f"{host}: it can't be the name of a host")
-        errors: list[ResolveError] = []
-        searched: list[ResolveError] = []
-        for candidate in self.machine.resolv.candidates(host):
-            found = await self._candidate(candidate.name, tell)
+        errors: dict[Candidate, ResolveError] = {}
+        candidates = self.resolv.candidates(host)
+
+        def denied(error: ResolveError) -> None:
+            if isinstance(error := _of_search({**errors, candidates[-1]: error}), NameNotFound):
+                deny(error)
+
+        for candidate in candidates:
+            found = await self._candidate(candidate.name, tell, denied if candidate is candidates[-1] else _ignore)
             if isinstance(found, Found | ResolveTimeout | Dangling):
                 return found
-            errors.append(found)
-            if not candidate.is_as_given:
-                searched.append(found)
-        if not errors:
-            return NameNotFound(f"{host}: it can't be the name of a host")
-        if not searched or errors[0] is not searched[0]:  # the name as given was asked for first
-            return errors[0]
-        telling = [error for kind in (NoAddress, ServerFailure) for error in searched if isinstance(error, kind)]
-        return telling[0] if telling else errors[-1]
+            errors[candidate] = found
+        return _of_search(errors) if errors else NameNotFound(f"{host}: it can't be the name of a host")
 
-    async def _candidate(self, name: str, tell: Told) -> Found | ResolveError:
+    async def _candidate(self, name: str, tell: Told, deny: Callable[[ResolveError], None]) -> Found | ResolveError:
         """Both families of one fully qualified name."""
-        resolv, servers = self.machine.resolv, self.servers()
+        resolv, servers = self.resolv, self.servers()
         loop = asyncio.get_running_loop()
         questions: dict[asyncio.Task[Answer], int] = {
             loop.create_task(
@@ -149,13 +159,17 @@ class MachineResolver:
             for family in ((socket.AF_INET,) if resolv.no_aaaa else FAMILIES)
         }
         try:
-            return await self._decided(questions, loop.time() + self._settings.timeout, tell)
+            return await self._decided(questions, loop.time() + self._settings.timeout, tell, deny)
         finally:
             for question in questions:
                 question.cancel()
 
     async def _decided(
-        self, questions: dict[asyncio.Task[Answer], int], deny_at: float, tell: Told
+        self,
+        questions: dict[asyncio.Task[Answer], int],
+        deny_at: float,
+        tell: Told,
+        deny: Callable[[ResolveError], None],
     ) -> Found | ResolveError:
         """
         What comes of both questions.
@@ -171,7 +185,7 @@ class MachineResolver:
                 [other] = pending
                 tell(Found(first, questions[other]))
         elif pending and isinstance(first, NameNotFound):
-            tell(first)
+            deny(first)
             now = asyncio.get_running_loop().time()
             _, pending = await asyncio.wait(pending, timeout=max(0.0, deny_at - now))
             if pending:
@@ -195,6 +209,16 @@ def special(host: str) -> Answer | None:
     if top in ("invalid", "onion"):
         raise NameNotFound(f"{host}: no name server is asked for .{top}")
     return None
+
+
+def _of_search(errors: dict[Candidate, ResolveError]) -> ResolveError:
+    """The error that glibc's ``__res_context_search`` has where no candidate has an address."""
+    candidates = list(errors)
+    if candidates[0].is_as_given:
+        return errors[candidates[0]]
+    searched = [error for candidate, error in errors.items() if not candidate.is_as_given]
+    telling = [error for kind in (NoAddress, ServerFailure) for error in searched if isinstance(error, kind)]
+    return telling[0] if telling else errors[candidates[-1]]
 
 
 def _both(results: dict[int, Answer | ResolveError]) -> Found | ResolveError:

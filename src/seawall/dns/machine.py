@@ -62,6 +62,7 @@ class Machine:
 
     Attributes:
         hosts: The hosts file; empty until `looked_at` read it.
+        resolv_conf: resolv.conf as it is, whoever answers for ``resolve``.
     """
 
     def __init__(
@@ -76,7 +77,7 @@ class Machine:
         glibc: tuple[int, int] | None = glibc_version(),
     ) -> None:
         self.hosts = Hosts.parse(b"", is_multi=False)
-        self._resolv = ResolvConf()
+        self.resolv_conf = ResolvConf()
         self._services: tuple[Service, ...] | None = None  # None: the system's resolver decides
         self._modules = Modules(root=root, run=run, environ=environ, hostname=hostname)
         self._files, self._proc, self._now = Files(root), Files(proc), now
@@ -96,7 +97,7 @@ class Machine:
     @property
     def resolv(self) -> ResolvConf:
         """The name servers and how to ask them: resolv.conf, or systemd-resolved's stub where ``resolve`` is used."""
-        return STUB if self._has_stub else self._resolv
+        return STUB if self._has_stub else self.resolv_conf
 
     async def looked_at(self) -> None:
         """
@@ -126,9 +127,10 @@ class Machine:
         """
         if self._services is None or not self._hosts_stamp or not self.is_decided_by_files:  # not read, or not ours
             return SYSTEM if has_system else ALONE
-        services = self._services if has_system else [each for each in self._services if each.name in ("files", "dns")]
         has_hosts = self._hosts_stamp[0] is not None
-        return self._modules.steps(name, services, has_hosts=has_hosts, has_stub=self._has_stub)
+        return self._modules.steps(
+            name, self._services, has_hosts=has_hosts, has_stub=self._has_stub, has_system=has_system
+        )
 
     async def aclose(self) -> None:
         """End the reading that is in flight."""
@@ -140,7 +142,7 @@ class Machine:
         others = (self._files.stamp("resolv.conf"), self._files.stamp("nsswitch.conf"))
         if others != self._others_stamp:
             resolv, services = self._files.text("resolv.conf"), self._files.text("nsswitch.conf")
-            self._resolv = resolv_conf.parse(resolv, hostname=self._hostname(), environ=self._environ)
+            self.resolv_conf = resolv_conf.parse(resolv, hostname=self._hostname(), environ=self._environ)
             self._services = nsswitch.parse(services, glibc=self._glibc or (2, 36))
             self._others_stamp = others
             self._tell()

@@ -63,7 +63,9 @@ class Modules:
     ) -> None:
         self._root, self._run, self._environ, self._hostname = root, run, environ, hostname
 
-    def steps(self, name: str, services: Sequence[Service], *, has_hosts: bool, has_stub: bool) -> tuple[Step, ...]:
+    def steps(
+        self, name: str, services: Sequence[Service], *, has_hosts: bool, has_stub: bool, has_system: bool = True
+    ) -> tuple[Step, ...]:
         """
         Whom to ask for a name, in order; nothing follows SYSTEM.
 
@@ -73,9 +75,12 @@ class Modules:
         Args:
             has_hosts: There is a hosts file.
             has_stub: systemd-resolved answers DNS queries for ``resolve``.
+            has_system: It may be asked; else modules that aren't ours are passed over, and HOSTALIASES isn't heeded.
         """
         name = name.lower().removesuffix(".")
         steps: list[Step] = []
+        if not has_system:
+            services = [each for each in services if each.name in ("files", "dns")]
         for service in services:
             source: Source | Status
             if service.name == "files":
@@ -84,7 +89,9 @@ class Modules:
                 source = Status.UNAVAIL
             elif service.name in ("dns", "resolve"):
                 is_other = any(step.source is Source.DNS and step.service != service.name for step in steps)
-                is_ours = self._is_plain(name) if service.name == "dns" else has_stub and _is_unicast(name)
+                is_ours = (
+                    not has_system or self._is_plain(name) if service.name == "dns" else has_stub and _is_unicast(name)
+                )
                 source = Source.DNS if is_ours and not is_other else Source.SYSTEM  # two sets of servers: not ours
             else:
                 source = self._of_module(service.name, name)
