@@ -309,3 +309,57 @@ async def test_name_that_is_denied_has_no_address_any_more():
     with pytest.raises(NameNotFound):
         await resolver.resolve(A)
     await resolver.aclose()
+
+
+@pytest.mark.parametrize(("origin", "stale_for"), [(A, 60.0), (Origin("https", "a.test", 443), 3600.0)])
+async def test_disproved_answer_has_its_whole_time_where_dns_fails(origin, stale_for):
+    """One refused connection is not to lose a name for which the answer holds, and DNS is silent."""
+    resolver = caching(FakeResolver({"a.test": ["192.0.2.1", math.inf]}, ttl=100.0))
+    await resolver.resolve(origin)
+    await asyncio.sleep(10.0)
+    resolver.disprove(origin)
+    for instant in (20.0, 99.0, 99.0 + stale_for):
+        await asyncio.sleep(instant - now())
+        assert (await resolver.resolve(origin)).source == "stale"
+    await asyncio.sleep(101.0 + stale_for - now())
+    with pytest.raises(ResolveTimeout):
+        await resolver.resolve(origin)
+    await resolver.aclose()
+
+
+async def test_system_that_answers_has_not_failed_before():
+    """Failures count where they are in a row: one now and then is forgiven, and the system asked again at once."""
+    flaky = ResolverFailure("flaky")
+    upstream = FakeResolver({"a.test": ResolverFailure("SERVFAIL")})
+    system = System({"a.test": [flaky, "192.0.2.1"] * 10})
+    resolver = caching(upstream, fallback=system)
+    for _ in range(10):
+        with pytest.raises(ResolverFailure):
+            await resolver.resolve(A)
+        await asyncio.sleep(0.3)
+        assert (await resolver.resolve(A)).source == "fake"
+        await asyncio.sleep(100.0)
+    await resolver.aclose()
+
+
+class MineNotFound(NameNotFound):
+    def __init__(self, code: int) -> None:
+        super().__init__(f"code {code}")
+        self.code = code
+
+
+class MineFailed(ResolverFailure):
+    def __init__(self, code: int) -> None:
+        super().__init__(f"code {code}")
+        self.code = code
+
+
+@pytest.mark.parametrize("kind", [MineNotFound, MineFailed])
+async def test_errors_of_the_users_own_classes(kind):
+    """They reach each caller as they are, though a resolver's author may have given them any arguments."""
+    resolver = caching(FakeResolver({"a.test": kind(7)}))
+    for _ in range(4):
+        with pytest.raises(kind, match=r"^a.test: code 7$") as caught:
+            await resolver.resolve(A)
+        assert caught.value.code == 7
+    await resolver.aclose()

@@ -14,6 +14,7 @@ from seawall.dns.lookup import MachineResolver, special
 from seawall.dns.machine import Machine
 from seawall.dns.resolver import Answer, Dangling, Found, ServerFailure
 from seawall.errors import NameNotFound, NoAddress, ResolveError, ResolverFailure, ResolveTimeout
+from seawall.events import Events
 from seawall.origin import Address, Origin
 from seawall.settings import DNS
 from seawall.testing.clock import VIRTUAL
@@ -23,6 +24,7 @@ from .test_machine import STUB
 
 pytestmark = pytest.mark.anyio
 
+A = Origin("http", "x.test", 80)
 FOUR, SIX = Address("192.0.2.1"), Address("2001:db8::1")
 MINE = {socket.AF_INET: FOUR, socket.AF_INET6: SIX}
 SILENCE = math.inf
@@ -399,6 +401,29 @@ async def test_other_family_is_told_of_while_it_is_still_unknown(tmp_path):
     found = await names.look_up("x.test", 80, tell)
     assert told == [(0.05, (FOUR,), socket.AF_INET6)]
     assert (now(), set(found.answer.addresses), found.unknown) == (0.2, {FOUR, SIX}, 0)
+
+
+async def test_family_that_is_always_silent_is_no_failure(tmp_path):
+    """The other's addresses are found at each lookup: nothing stale is needed, no rest, and nobody waits again."""
+    events, dns = list[object](), DNS()
+    names = resolver(Servers({"x.test": {socket.AF_INET: "found", socket.AF_INET6: "silence"}}), tmp_path, dns=dns)
+    known = CachingResolver(names, dns, now=now, events=Events([events.append]))
+    for second in range(200):
+        await asyncio.sleep(second - now())
+        assert (await known.resolve(A)).addresses == (FOUR,)
+        assert now() == (second or dns.resolution_delay)
+    assert events == []
+    await known.aclose()
+
+
+async def test_half_an_answer_holds_for_its_ttl(tmp_path):
+    """From when it came, and not from when the other family was given up."""
+    names = resolver(Servers({"x.test": {socket.AF_INET: "found", socket.AF_INET6: "silence"}}), tmp_path, dns=DNS())
+    known = CachingResolver(names, DNS(), now=now)
+    await known.resolve(A)
+    await asyncio.sleep(6.0)
+    assert now() + known.good_for(A) == pytest.approx(60.05)
+    await known.aclose()
 
 
 async def test_lookup_that_is_cancelled_leaves_no_question(tmp_path):

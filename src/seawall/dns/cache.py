@@ -1,9 +1,9 @@
 """
 What is known of names, and until when. A pure state machine: no I/O, the time is an argument.
 
-Rules (RFC 8767, RFC 2308): an entry is fresh until `expires_at`; a positive one may serve as stale until `stale_at`,
-and only where DNS failed; "no such name" replaces what was known, so nothing stale outlives it; a failure replaces
-nothing, but from the second one in a row on a name is left alone for a while (RFC 9520).
+Rules (RFC 8767, RFC 2308): an entry is fresh until `expires_at`; a positive one may serve as stale for a while after
+`stale_from`, and only where DNS failed; "no such name" replaces what was known, so nothing stale outlives it; a
+failure replaces nothing, but from the second one in a row on a name is left alone for a while (RFC 9520).
 """
 
 from __future__ import annotations
@@ -35,12 +35,15 @@ class Entry(NamedTuple):
     Attributes:
         found: The addresses, or what to raise: NameNotFound or NoAddress.
         refresh_at: From here on, a hit is a reason to look up again.
+        expires_at: From here on, it isn't used before the name has been looked up again.
+        stale_from: The end of its time to live, which an answer that was disproved still has.
     """
 
     found: Found | ResolveError
     stored_at: float
     refresh_at: float
     expires_at: float
+    stale_from: float
 
     def knows(self, family: int) -> bool:
         """Whether an address of *family* that isn't in it is none of the name's."""
@@ -84,7 +87,7 @@ class Cache:
         if entry is None or not isinstance(entry.found, Found):
             return None
         limit = self._settings.stale_ttl if is_secure else self._settings.stale_ttl_plain
-        if now >= entry.expires_at + limit:
+        if now >= entry.stale_from + limit:
             return None
         return entry.found.answer._replace(ttl=None, source="stale")
 
@@ -98,7 +101,7 @@ class Cache:
             refresh_after = max(ttl * REFRESH_FROM, min(ttl * REFRESH_AT, ttl - 2 * settings.stale_wait))
         else:
             ttl = refresh_after = settings.negative_ttl
-        entry = Entry(found, now, now + refresh_after, now + ttl)
+        entry = Entry(found, now, now + refresh_after, now + ttl, now + ttl)
         self._compare(key, found)
         self._entries[key] = entry
         self._entries.move_to_end(key)
@@ -143,6 +146,10 @@ class Cache:
         self._failures[key] = Failures(number, error, now + rest)
         while len(self._failures) > self._max:
             self._failures.popitem(last=False)
+
+    def recovered(self, key: Key) -> None:
+        """A lookup succeeded whose answer isn't stored under its own key."""
+        self._failures.pop(key, None)
 
     def has_failed(self, key: Key, now: float) -> bool:
         """The last lookup of it failed, and lately: who is asked about it all the time is asked again soon after."""

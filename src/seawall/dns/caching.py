@@ -53,14 +53,15 @@ class _Lookup:
     Attributes:
         began_at: The instant, s.
         found: What it ended with, or the addresses that it has so far.
+        told_at: The instant at which it had those, s.
         heard: What it would end with if nothing else came.
         is_decided: Done once *found* is there.
     """
 
-    __slots__ = ("began_at", "found", "heard", "is_decided", "task")
+    __slots__ = ("began_at", "found", "heard", "is_decided", "task", "told_at")
 
     def __init__(self, began_at: float) -> None:
-        self.began_at = began_at
+        self.began_at = self.told_at = began_at
         self.found: Found | ResolveError | None = None
         self.heard: ResolveError | None = None
         self.is_decided: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -306,8 +307,9 @@ class CachingResolver:
     def _told(self, key: Key, lookup: _Lookup, found: Found | ResolveError) -> None:
         """Of what a lookup knows, which isn't over yet."""
         lookup.tell(found)
-        if isinstance(found, Found) and self._cache.fresh(key, self._now()) is None:
-            self._cache.store(key, _timed(found), self._now())
+        lookup.told_at = now = self._now()
+        if isinstance(found, Found) and self._cache.fresh(key, now) is None:
+            self._cache.store(key, _timed(found), now)
             self._hits.pop(key[0], None)
 
     def _finished(self, key: Key, lookup: _Lookup) -> None:
@@ -316,10 +318,13 @@ class CachingResolver:
         self._hits.pop(host, None)
         found, now = _result(lookup.task), self._now()
         if not lookup.task.cancelled():
+            if isinstance(found, ResolverFailure | ResolveTimeout) and isinstance(lookup.found, Found):
+                found, now = lookup.found, lookup.told_at  # only of the rest, such as the other family
             if isinstance(found, Found | NameNotFound | NoAddress) and port != SYSTEM:
                 self._cache.store(key, _timed(found) if isinstance(found, Found) else found, now)
             elif isinstance(found, Found):
                 self._cache.store((host, ANY), found, now)
+                self._cache.recovered(key)
             else:
                 self._failed(key, found, now)
         del lookup.task  # where it was cancelled, its error holds frames that hold the lookup
@@ -436,12 +441,19 @@ def _checked(host: str, found: Found) -> Found:
 
 def _again(error: ResolveError, host: str) -> ResolveError:
     """The same, raised once more: by this call."""
-    return type(error)(f"{host}: {str(error).removeprefix(f'{host}: ')}", **vars(error))
+    return _copied(error, f"{host}: {str(error).removeprefix(f'{host}: ')}")
 
 
 def _resting(error: ResolveError) -> ResolveError:
     """The same, without having been asked for again."""
-    return type(error)(*error.args, **{**vars(error), "is_resting": True})
+    return _copied(error, *error.args, is_resting=True)
+
+
+def _copied(error: ResolveError, *args: object, **facts: object) -> ResolveError:
+    """Without its class's __init__, which may take anything where a resolver of the user's raises its own."""
+    copy = type(error).__new__(type(error), *args)
+    vars(copy).update(vars(error), **facts)
+    return copy
 
 
 def _result(task: asyncio.Task[Found]) -> Found | ResolveError:
