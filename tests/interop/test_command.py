@@ -103,6 +103,10 @@ async def test_dns_shows_each_step(dns):
     assert lines[-1].endswith("127.0.0.1 (literal)")
     status, output = await run("dns", "none.test", "a b", "--server", dns.address)
     assert (status, output.count("NameNotFound"), "Traceback" in output) == (1, 4, False), output
+    for special in ("x.onion", "x.invalid", "localhost."):
+        _, output = await run("dns", special, "--server", dns.address)
+        assert "special name" in output, output
+    assert not {name for name, _ in dns.queries} & {"x.onion", "x.invalid", "localhost"}
     status, output = await run("dns", "x.test", "--server", "nonsense")
     assert (status, "nameservers must hold" in output) == (2, True)
 

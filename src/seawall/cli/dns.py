@@ -13,12 +13,12 @@ from rich.markup import escape
 
 from .. import Client
 from ..dns.cares import CaresResolver
-from ..dns.lookup import MachineResolver
+from ..dns.lookup import MachineResolver, special
 from ..dns.machine import Machine
-from ..dns.modules import Source
+from ..dns.modules import Source, Step
 from ..dns.resolver import Answer, check_name, literal
 from ..dns.system import SystemResolver
-from ..errors import ResolveError, ResolveTimeout
+from ..errors import NameNotFound, ResolveError, ResolveTimeout
 from ..origin import Origin
 from ..settings import DNS
 from ..wire.exchange import Names
@@ -32,14 +32,14 @@ async def run(names: Sequence[str], *, dns: DNS, resolver: Any, watch: float | N
     async with Client(dns=dns, resolver=resolver) as client:
         known = client._shared.wire.names
         while True:
-            found = [await _show(console, known, dns, name) for name in names]
+            found = [await _show(console, known, dns, resolver, name) for name in names]
             if watch is None:
                 return 0 if all(found) else 1
             await asyncio.sleep(watch)
             console.print(f"[dim]{time.strftime('%H:%M:%S')}[/]")
 
 
-async def _show(console: Console, known: Names, dns: DNS, name: str) -> bool:
+async def _show(console: Console, known: Names, dns: DNS, resolver: Any, name: str) -> bool:
     """Each step by itself, and then what a client would use; whether it would have an address."""
     console.print(f"[bold]{escape(name)}[/]")
     host = name.lower()
@@ -49,7 +49,7 @@ async def _show(console: Console, known: Names, dns: DNS, name: str) -> bool:
         except ResolveError as error:
             console.print(f"  [red]{type(error).__name__}[/]: {escape(str(error))}")
             return False
-        await _show_steps(console, dns, host)
+        await _show_steps(console, dns, resolver, host)
     began_at = time.perf_counter()
     try:
         answer = await known.resolve(Origin("http", host, 80))
@@ -63,41 +63,64 @@ async def _show(console: Console, known: Names, dns: DNS, name: str) -> bool:
     return True
 
 
-async def _show_steps(console: Console, dns: DNS, host: str) -> None:
-    """What each service of nsswitch.conf has of it, in their order."""
+async def _show_steps(console: Console, dns: DNS, resolver: Any, host: str) -> None:
+    """What each service of nsswitch.conf has of it, in their order, until one has addresses."""
     loop = asyncio.get_running_loop()
-    machine, cares = Machine(now=loop.time), CaresResolver()
-    system = None if dns.nameservers else SystemResolver()
-    names = MachineResolver(machine, cares, system, dns)
-    await machine.looked_at()
-    resolv, servers = machine.resolv, names.servers()
-    for step in names.steps(host):
-        if step.source is Source.FILES:
-            addresses = machine.hosts.find(host)
-            console.print(f"  {'hosts file':22} {'':>11}  {', '.join(addresses) or 'not in it'}")
-            if addresses:
+    system = None if dns.nameservers or resolver == "cares" else SystemResolver()
+    names = MachineResolver(Machine(now=loop.time), CaresResolver(), system, dns)
+    try:
+        await names.machine.looked_at()
+        for step in names.steps(host):
+            if await _has_shown(console, names, system, dns, step, host):
                 break
-        elif step.source is Source.SYSTEM:
-            assert system is not None
-            asked = system.resolve(host, 80)
-            console.print(await _step(f"system ({step.service})", asked, dns.timeout))
-        else:
-            console.print(f"  {step.service:22} {'':>11}  asks {', '.join(servers)}")
-            for candidate in resolv.candidates(host):
-                steps = {
-                    f"  {candidate.name} {kind}": cares.ask(candidate.name, family, servers=servers)
-                    for kind, family in (("A", socket.AF_INET), ("AAAA", socket.AF_INET6))
-                }
-                lines = await asyncio.gather(*(_step(what, asked, dns.timeout) for what, asked in steps.items()))
-                for line in lines:
-                    console.print(line)
-    await names.aclose()
-    if system is not None:
-        await system.aclose()
+    finally:
+        await names.aclose()
+        if system is not None:
+            await system.aclose()
 
 
-async def _step(what: str, asked: Awaitable[Answer], timeout: float) -> str:
-    began_at = time.perf_counter()
+async def _has_shown(
+    console: Console, names: MachineResolver, system: SystemResolver | None, dns: DNS, step: Step, host: str
+) -> bool:
+    """Whether there are addresses, or nobody is to be asked for any."""
+    if step.source is Source.FILES:
+        addresses = names.machine.hosts.find(host)
+        console.print(f"  {'hosts file':22} {'':>11}  {', '.join(addresses) or 'not in it'}")
+        return bool(addresses)
+    try:
+        answer = special(host)
+    except NameNotFound as error:
+        console.print(f"  {'special name':22} {'':>11}  {escape(str(error))}")
+        return True
+    if answer is not None:
+        console.print(f"  {'special name':22} {'':>11}  {_addresses(answer)}")
+        return True
+    if step.source is Source.SYSTEM:
+        assert system is not None
+        line, _ = await _step(f"system ({step.service})", system.resolve(host, 80), dns.timeout)
+        console.print(line)
+        return True
+    resolv, servers = names.resolv, names.servers()
+    console.print(f"  {step.service:22} {'':>11}  asks {', '.join(servers)}")
+    for candidate in resolv.candidates(host):
+        kinds = {"A": socket.AF_INET} if resolv.no_aaaa else {"A": socket.AF_INET, "AAAA": socket.AF_INET6}
+        steps = {
+            f"  {candidate.name} {kind}": names.cares.ask(
+                candidate.name, family, servers=servers, use_tcp=resolv.use_tcp
+            )
+            for kind, family in kinds.items()
+        }
+        shown = await asyncio.gather(*(_step(what, asked, dns.timeout) for what, asked in steps.items()))
+        for line, _ in shown:
+            console.print(line)
+        if any(has_addresses for _, has_addresses in shown):
+            return True
+    return False
+
+
+async def _step(what: str, asked: Awaitable[Answer], timeout: float) -> tuple[str, bool]:
+    """A line, and whether there are addresses."""
+    began_at, answer = time.perf_counter(), None
     try:
         async with asyncio.timeout(timeout):
             answer = await asked
@@ -106,7 +129,7 @@ async def _step(what: str, asked: Awaitable[Answer], timeout: float) -> str:
         found = f"[yellow]{ResolveTimeout.__name__}[/]: no answer within {timeout:g} s"
     except ResolveError as error:
         found = f"[yellow]{type(error).__name__}[/]: {escape(str(error))}"
-    return f"  {what:22} {(time.perf_counter() - began_at) * 1e3:>8.1f} ms  {found}"
+    return f"  {what:22} {(time.perf_counter() - began_at) * 1e3:>8.1f} ms  {found}", answer is not None
 
 
 def _addresses(answer: Answer) -> str:
