@@ -23,7 +23,8 @@ ORIGIN = Origin("http", "quiet.test", 80)
 class Quiet:
     """Answers at once, until it is silent; DNS as well as the system's resolver."""
 
-    is_saturated = False
+    def takes(self, host):
+        return True
 
     def __init__(self, ttl: float) -> None:
         self._ttl = ttl

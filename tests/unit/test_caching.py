@@ -36,7 +36,8 @@ def anyio_backend():
 class System(FakeResolver):
     """In place of the system's."""
 
-    is_saturated = False
+    def takes(self, host):
+        return True
 
 
 def now() -> float:
@@ -179,6 +180,29 @@ async def test_closing_ends_lookups_that_hang():
     with pytest.raises(ResolverFailure, match="cancelled"):
         await waiting
     assert len(asyncio.all_tasks()) == 2  # anyio's two
+
+
+async def test_closing_that_is_cancelled_closes_what_is_asked():
+    """Though a lookup of the user's own resolver doesn't let itself be cancelled."""
+
+    class Stubborn(FakeResolver):
+        async def resolve(self, host, port, *, family=0):
+            try:
+                await asyncio.sleep(1.0)
+            except asyncio.CancelledError:
+                await asyncio.sleep(1.0)
+            raise NameNotFound(host)
+
+    upstream, system = Stubborn({}), System({})
+    resolver = caching(upstream, fallback=system)
+    waiting = asyncio.create_task(resolver.resolve(A))
+    await asyncio.sleep(0.1)
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.1):
+            await resolver.aclose()
+    assert (upstream.is_closed, system.is_closed) == (True, True)
+    with pytest.raises(NameNotFound):
+        await waiting
 
 
 async def test_names_that_are_counted_are_bounded():

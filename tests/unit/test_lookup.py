@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import math
+import os
 import socket
+import threading
 from pathlib import Path
 
 import pytest
@@ -13,6 +16,7 @@ from seawall.dns.caching import CachingResolver
 from seawall.dns.lookup import MachineResolver, special
 from seawall.dns.machine import Machine
 from seawall.dns.resolver import Answer, Dangling, Found, ServerFailure
+from seawall.dns.system import SystemResolver
 from seawall.errors import NameNotFound, NoAddress, ResolveError, ResolverFailure, ResolveTimeout
 from seawall.events import Events
 from seawall.origin import Address, Origin
@@ -78,7 +82,8 @@ class Servers:
 class System:
     """The system's resolver, which knows everything."""
 
-    is_saturated = False
+    def takes(self, host):
+        return True
 
     def __init__(self) -> None:
         self.asked: list[str] = []
@@ -360,6 +365,43 @@ async def test_without_the_system_only_files_and_dns_count(tmp_path, dns):
     assert await outcome(names, "db") == {FOUR}
     assert here.resolv.nameservers == ("127.0.0.53",)
     assert list(names.servers()) == list(dns.nameservers or ["192.0.2.54"])
+
+
+async def test_name_is_not_asked_for_before_the_hosts_file_was_read(tmp_path, monkeypatch):
+    """Where no descriptor is left for it and there is no system to ask: a name may be pinned. Then it is read at once."""
+
+    def fails(*_, **__):
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    servers = Servers({"x.test": dict.fromkeys(MINE, "found")})
+    names = resolver(servers, tmp_path, hosts="192.0.2.9 x.test\n")
+    with monkeypatch.context() as patch:
+        patch.setattr("builtins.open", fails)
+        with pytest.raises(ResolverFailure, match="hosts file"):
+            await names.look_up("x.test", 80, lambda _: None)
+    assert await outcome(names, "x.test") == {Address("192.0.2.9")}
+    assert servers.asked == []
+
+
+async def test_system_is_asked_once_for_a_name(tmp_path, monkeypatch):
+    """As a service that we have not, and not as the fallback as well: dead names would take twice the threads."""
+    go_on = threading.Event()
+
+    def getaddrinfo(*_):
+        go_on.wait()
+        raise socket.gaierror(socket.EAI_AGAIN, "dead")
+
+    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
+    system, dns = SystemResolver(), DNS()
+    names = resolver(Servers({}), tmp_path, system=system, dns=dns, nsswitch_conf="hosts: mdns4_minimal dns\n")
+    known = CachingResolver(names, dns, now=now, fallback=system)
+    try:
+        with pytest.raises(ResolveTimeout):
+            await known.resolve(Origin("http", "printer.local", 80))
+        assert system._running == 1
+    finally:
+        go_on.set()
+    await known.aclose()
 
 
 async def test_files_that_change_count_a_second_later(tmp_path):

@@ -249,11 +249,15 @@ class CachingResolver:
         lookups = [lookup.task for lookup in self._lookups.values()]
         for task in lookups:
             task.cancel()
-        if lookups:
-            await asyncio.wait(lookups, timeout=CLOSE_TIMEOUT)
-        await self._upstream.aclose()
-        if self._fallback is not None:
-            await self._fallback.aclose()
+        try:
+            if lookups:
+                await asyncio.wait(lookups, timeout=CLOSE_TIMEOUT)
+        finally:
+            try:
+                await self._upstream.aclose()
+            finally:
+                if self._fallback is not None:
+                    await self._fallback.aclose()
 
     async def _outwait(self, asked: _Asked, key: Key) -> None:
         """Wait no longer than a caller who has something stale needs to; not at all where the last lookup failed."""
@@ -337,11 +341,11 @@ class CachingResolver:
             self._events.emit(ResolverFailed(key[0], str(error)))
 
     def _ask_system(self, key: Key) -> _Lookup | None:
-        """The system's resolver too, where there is one and it can."""
+        """The system's resolver too, where there is one, it can, and the lookup isn't asking it already."""
         key = (key[0], SYSTEM)
         if self._fallback is None or self._cache.failure(key, self._now()) is not None:
             return None
-        if self._fallback.is_saturated and key not in self._lookups:
+        if key not in self._lookups and not self._fallback.takes(key[0]):
             return None
         return self._lookup(key)
 

@@ -15,7 +15,7 @@ import re
 import socket
 from collections.abc import Callable, Sequence
 
-from ..errors import NameNotFound, NoAddress, ResolveError, ResolveTimeout
+from ..errors import NameNotFound, NoAddress, ResolveError, ResolverFailure, ResolveTimeout
 from ..origin import Address
 from ..settings import DNS
 from .cares import CaresResolver, Service
@@ -23,7 +23,7 @@ from .machine import ALONE, SYSTEM, Machine
 from .modules import Source, Step
 from .nsswitch import Status
 from .resolv_conf import Candidate, ResolvConf
-from .resolver import Answer, Dangling, Found, ServerFailure, Told
+from .resolver import Answer, Dangling, Found, ServerFailure, Told, failed
 from .system import SystemResolver
 
 __all__ = ["MachineResolver", "special"]
@@ -60,6 +60,8 @@ class MachineResolver:
     async def look_up(self, host: str, port: int, tell: Told) -> Found:
         """As `Progressive.look_up`."""
         await self.machine.looked_at()
+        if self._system is None and not self.machine.is_read:  # the hosts file may have the name
+            raise failed(ResolverFailure, f"{host}: the machine's hosts file can't be read")
         denial = NameNotFound(f"{host}: no service of nsswitch.conf knows it")
         found: Found | ResolveError = denial  # by [SUCCESS=continue], a later service's word counts
         steps = self.steps(host)

@@ -95,6 +95,11 @@ class Machine:
         return self._glibc is not None
 
     @property
+    def is_read(self) -> bool:
+        """Whether the files have been read."""
+        return bool(self._hosts_stamp)
+
+    @property
     def resolv(self) -> ResolvConf:
         """The name servers and how to ask them: resolv.conf, or systemd-resolved's stub where ``resolve`` is used."""
         return STUB if self._has_stub else self.resolv_conf
@@ -104,7 +109,8 @@ class Machine:
         Read again what changed, looking at most once in *LOOK_EVERY* s. No await where nothing changed.
 
         A large hosts file is read in a thread. The first time, callers wait for it; later, the old one serves until
-        the new one is there. What can't be read for lack of descriptors or memory stays as it was.
+        the new one is there. What can't be read for lack of descriptors or memory stays as it was, and is tried
+        for each caller until it was read once.
 
         **Cancellation:** ends the wait; the reading goes on for others.
         """
@@ -114,8 +120,10 @@ class Machine:
             try:
                 self._look()
             except OSError as error:
+                if not self.is_read:
+                    self._look_at = now
                 logger.debug("%s: looking whether it changed failed", self._files.root, exc_info=error)
-        if self._reading is not None and not self._hosts_stamp:
+        if self._reading is not None and not self.is_read:
             await asyncio.wait([self._reading])
 
     def steps(self, name: str, *, has_system: bool = True) -> tuple[Step, ...]:
@@ -125,7 +133,7 @@ class Machine:
         Args:
             has_system: It may be asked; else the modules that it would be asked for take no name.
         """
-        if self._services is None or not self._hosts_stamp or not self.is_decided_by_files:  # not read, or not ours
+        if self._services is None or not self.is_read or not self.is_decided_by_files:
             return SYSTEM if has_system else ALONE
         has_hosts = self._hosts_stamp[0] is not None
         return self._modules.steps(

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 
 from ..errors import NameNotFound, NoAddress, ResolveError, ResolverFailure
@@ -26,11 +27,15 @@ class SystemResolver:
 
     def __init__(self) -> None:
         self._executor: ThreadPoolExecutor | None = None
-        self._running = 0
+        self._asked = Counter[str]()  # names for which a thread is taken or waited for
 
     @property
-    def is_saturated(self) -> bool:
-        return self._running >= THREADS
+    def _running(self) -> int:
+        return self._asked.total()
+
+    def takes(self, host: str) -> bool:
+        """Whether a thread is free, and none asks for *host* already."""
+        return self._running < THREADS and host not in self._asked
 
     async def resolve(self, host: str, port: int, *, family: int = 0) -> Answer:
         """
@@ -42,13 +47,13 @@ class SystemResolver:
             ResolverFailure: *MAX_WAITING* lookups are waiting already.
         """
         if self._running >= THREADS + MAX_WAITING:
-            raise ResolverFailure(f"{host}: system resolver: {self._running} lookups are under way or waiting")
+            raise ResolverFailure(f"{host}: system resolver: {self._running} lookups are in flight or waiting")
         if self._executor is None:
             self._executor = ThreadPoolExecutor(THREADS, thread_name_prefix="seawall-dns")
-        self._running += 1
+        self._asked[host] += 1
         lookup = self._executor.submit(socket.getaddrinfo, host, port, family, socket.SOCK_STREAM)
         loop = asyncio.get_running_loop()
-        lookup.add_done_callback(lambda _: None if loop.is_closed() else loop.call_soon_threadsafe(self._done))
+        lookup.add_done_callback(lambda _: None if loop.is_closed() else loop.call_soon_threadsafe(self._done, host))
         try:
             found = await asyncio.wrap_future(lookup)
         except socket.gaierror as error:
@@ -66,8 +71,8 @@ class SystemResolver:
             self._executor.shutdown(wait=False, cancel_futures=True)
             self._executor = None
 
-    def _done(self) -> None:
-        self._running -= 1
+    def _done(self, host: str) -> None:
+        self._asked -= Counter([host])
 
 
 def _kind(error: socket.gaierror) -> type[ResolveError]:
