@@ -302,7 +302,7 @@ async def test_name_in_the_hosts_file_is_final(tmp_path):
 async def test_special_names_are_never_asked_for(tmp_path, name):
     """Neither DNS nor the system hears of them (RFC 6761, RFC 7686)."""
     servers, system = Servers({}), System()
-    for files in ({}, {"nsswitch_conf": "hosts: sss dns\n"}):
+    for files in ({}, {"nsswitch_conf": "hosts: sss dns\n"}, {"nsswitch_conf": "hosts: files\n", "hosts": ""}):
         found = await outcome(resolver(servers, tmp_path, system=system, **files), name)
         assert found == ({Address("127.0.0.1"), Address("::1")} if "localhost" in name.lower() else NameNotFound)
     assert (servers.asked, system.asked) == ([], [])
@@ -368,7 +368,7 @@ async def test_without_the_system_only_files_and_dns_count(tmp_path, dns):
 
 
 async def test_name_is_not_asked_for_before_the_hosts_file_was_read(tmp_path, monkeypatch):
-    """Where no descriptor is left for it and there is no system to ask: a name may be pinned. Then it is read at once."""
+    """Where no descriptor is left for it and there is no system to ask: a name may be pinned."""
 
     def fails(*_, **__):
         raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))

@@ -6,6 +6,7 @@ import asyncio
 import errno
 import os
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -200,6 +201,23 @@ async def test_cancelled_while_a_large_hosts_file_is_read(here: Here):
     waiter.cancel()
     await here.machine.looked_at()
     assert waiter.cancelled()
+    assert here.machine.hosts.find("a") == ("10.0.0.1",)
+
+
+async def test_no_thread_for_a_large_hosts_file(here: Here, monkeypatch: pytest.MonkeyPatch):
+    """As where no descriptor is left: it is tried again, and no task's error is left over."""
+
+    def fails(_):
+        raise RuntimeError("can't start new thread")
+
+    here.write("hosts", LARGE)
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", fails)
+        await here.machine.looked_at()
+    assert not here.machine.is_read
+    assert here.machine._reading is not None
+    assert here.machine._reading.exception() is None
+    await here.later()
     assert here.machine.hosts.find("a") == ("10.0.0.1",)
 
 

@@ -119,3 +119,19 @@ async def test_threads_and_those_who_wait_for_one_are_bounded(resolver, monkeypa
         while resolver._running:
             await asyncio.sleep(0)
     assert resolver.takes("0.test")
+
+
+async def test_thread_that_cannot_be_started(resolver, monkeypatch):
+    """It is a failure like any other, and isn't counted as a lookup in flight, which would end the fallback."""
+    finds(monkeypatch, [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("192.0.2.1", 80))])
+
+    def fails(_):
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", fails)
+        for _ in range(system.THREADS):
+            with pytest.raises(ResolverFailure, match="can't start new thread"):
+                await resolver.resolve("a.test", 80)
+    assert resolver.takes("a.test")
+    assert (await resolver.resolve("a.test", 80)).addresses == (Address("192.0.2.1"),)

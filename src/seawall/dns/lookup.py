@@ -89,6 +89,8 @@ class MachineResolver:
                 break
         if isinstance(found, Found):
             return found
+        if (known := special(host)) is not None:
+            return Found(known)
         try:
             raise found
         finally:

@@ -169,7 +169,7 @@ class Machine:
         executor = ThreadPoolExecutor(1, thread_name_prefix="seawall-hosts")
         try:
             self._keep(await asyncio.get_running_loop().run_in_executor(executor, self._parsed_hosts), stamp)
-        except OSError as error:
+        except (OSError, RuntimeError) as error:  # RuntimeError: the machine has no thread to give
             logger.debug("%s: reading hosts failed", self._files.root, exc_info=error)
         finally:
             executor.shutdown(wait=False)

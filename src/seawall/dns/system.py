@@ -50,8 +50,11 @@ class SystemResolver:
             raise ResolverFailure(f"{host}: system resolver: {self._running} lookups are in flight or waiting")
         if self._executor is None:
             self._executor = ThreadPoolExecutor(THREADS, thread_name_prefix="seawall-dns")
+        try:
+            lookup = self._executor.submit(socket.getaddrinfo, host, port, family, socket.SOCK_STREAM)
+        except RuntimeError as error:  # the machine has no thread to give
+            raise ResolverFailure(f"{host}: system resolver: {error}") from error
         self._asked[host] += 1
-        lookup = self._executor.submit(socket.getaddrinfo, host, port, family, socket.SOCK_STREAM)
         loop = asyncio.get_running_loop()
         lookup.add_done_callback(lambda _: None if loop.is_closed() else loop.call_soon_threadsafe(self._done, host))
         try:
