@@ -221,10 +221,10 @@ async def test_names_that_are_counted_are_bounded():
     ("found", "why"),
     [
         (Answer((), None, "mine"), "no address"),
-        (Answer((Address("not.an.address"),), None, "mine"), "no IP address"),
+        (Answer((Address("not.an.address"),), None, "mine"), "isn't an IP address"),
         (Answer((Address("192.0.2.1", 0),), None, "mine"), "port 0"),
         (Answer((Address("192.0.2.1", 65536),), None, "mine"), "port 65536"),
-        (Answer((Address("192.0.2.1"),), None, "mine", (Rank(1, 1, 0), Rank(1, 1, 1))), "ranks"),
+        (Answer((Address("192.0.2.1"),), None, "mine", (Rank(1, 1, 0), Rank(1, 1, 1))), "gave 2 ranks for 1 addresses"),
         (KeyError("a bug"), "the resolver failed: KeyError"),
         (OSError("a bug"), "the resolver failed: OSError"),
     ],

@@ -18,7 +18,7 @@ LINES = 20_000
 
 
 def find(text: str, name: str, *, all_lines: bool = True) -> tuple[str, ...]:
-    return Hosts.parse(text.encode("latin-1"), is_multi=all_lines).find(name)
+    return Hosts(text.encode("latin-1"), is_multi=all_lines).find(name)
 
 
 @pytest.mark.parametrize(
@@ -60,7 +60,7 @@ def test_line(text: str, name: str, addresses: tuple[str, ...]):
 @given(st.lists(st.sampled_from([*b"ab.1:% #\t\r\n\0\xe9"])), st.text("abAB.1\u212a"))
 def test_any_bytes(data: list[int], name: str):
     """No file is too odd, and only a name that stands there is found."""
-    hosts = Hosts.parse(bytes(data), is_multi=True)
+    hosts = Hosts(bytes(data), is_multi=True)
     for address in hosts.find(name):
         assert name.encode().lower() in bytes(data).lower().replace(b"#", b" ").replace(b"\0", b" ").split(), address
 
@@ -99,7 +99,7 @@ def test_large_file():
     data = b"".join(b"0.0.0.0 x%d.ads%d.example.com\n" % (number * number, number % 97) for number in range(LINES))
     tracemalloc.start()
     try:
-        hosts = Hosts.parse(data, is_multi=True)
+        hosts = Hosts(data, is_multi=True)
         assert tracemalloc.get_traced_memory()[1] < 2 * len(data)  # beside the data itself
     finally:
         tracemalloc.stop()
@@ -111,7 +111,7 @@ def test_large_file():
 def test_one_name_in_all_lines():
     """It is found in each, and parsing takes one step a line, however many there are of it."""
     data = b"".join(b"10.%d.%d.1 same\n" % divmod(number, 256) for number in range(LINES))
-    assert len(Hosts.parse(data, is_multi=True).find("same")) == LINES
+    assert len(Hosts(data, is_multi=True).find("same")) == LINES
 
 
 @pytest.mark.skipif(WITHOUT is not None, reason=str(WITHOUT))
@@ -137,6 +137,6 @@ def test_against_getaddrinfo():
         machines.append({"files": files, "names": ["a", "b", "a.example", "A.EXAMPLE.", "c", "a_b"]})
     for machine, answers in zip(machines, real_getaddrinfo.ask(machines), strict=True):
         files = machine["files"]
-        hosts = Hosts.parse(files["hosts"].encode("latin-1"), is_multi=is_multi(files.get("host.conf", ""), {}))
+        hosts = Hosts(files["hosts"].encode("latin-1"), is_multi=is_multi(files.get("host.conf", ""), {}))
         for name, asked in zip(machine["names"], answers, strict=True):
             assert (sorted(hosts.find(name)) or "EAI_NONAME") == asked.addresses, (files, name)

@@ -305,6 +305,8 @@ async def test_special_names_are_never_asked_for(tmp_path, name):
     for files in ({}, {"nsswitch_conf": "hosts: sss dns\n"}, {"nsswitch_conf": "hosts: files\n", "hosts": ""}):
         found = await outcome(resolver(servers, tmp_path, system=system, **files), name)
         assert found == ({Address("127.0.0.1"), Address("::1")} if "localhost" in name.lower() else NameNotFound)
+        with pytest.raises(ResolveError, match="no name server is asked"):
+            await resolver(servers, tmp_path, **files).services(f"_http._tcp.{name}")
     assert (servers.asked, system.asked) == ([], [])
     assert special("x.test") is None
 

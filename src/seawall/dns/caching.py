@@ -435,11 +435,13 @@ def _checked(host: str, found: Found) -> Found:
         raise NoAddress(f"{host}: the resolver gave no address")
     for address in answer.addresses:
         if literal(address.ip) is None:
-            raise ResolverFailure(f"{host}: the resolver gave {address.ip!r}, which is no IP address")
+            raise ResolverFailure(f"{host}: the resolver gave {address.ip!r}, which isn't an IP address")
         if address.port is not None and not 1 <= address.port <= 65535:
-            raise ResolverFailure(f"{host}: the resolver gave port {address.port!r}, which is none")
+            raise ResolverFailure(f"{host}: the resolver gave port {address.port!r}, which isn't one (1 to 65535)")
     if answer.ranks and len(answer.ranks) != len(answer.addresses):
-        raise ResolverFailure(f"{host}: the resolver gave as many ranks as there are not addresses")
+        raise ResolverFailure(
+            f"{host}: the resolver gave {len(answer.ranks)} ranks for {len(answer.addresses)} addresses"
+        )
     return found
 
 

@@ -10,11 +10,12 @@ Source: gai.conf(5); sysdeps/posix/getaddrinfo.c; RFC 6724 section 2.1 where the
 
 from __future__ import annotations
 
-import os
 import re
 import socket
 from collections.abc import Sequence
 from typing import Final, NamedTuple, TypeAlias
+
+from .machine import glibc_version
 
 __all__ = ["GLIBC", "MAPPED", "RFC6724", "Table", "as_number", "parse", "read"]
 
@@ -68,7 +69,7 @@ def as_number(ip: str) -> int | None:
 
 def read(path: str = PATH) -> Table:
     """This machine's table; an unreadable file is as a missing one."""
-    default = GLIBC if _is_glibc() else RFC6724
+    default = RFC6724 if glibc_version() is None else GLIBC
     try:
         with open(path, "rb") as file:
             return parse(file.read())
@@ -135,13 +136,6 @@ def _value(prefixes: Prefixes, address: int) -> int:
         if address & mask == prefix:
             return value
     raise AssertionError("a table ends with a prefix that all addresses have")
-
-
-def _is_glibc() -> bool:
-    try:
-        return (os.confstr("CS_GNU_LIBC_VERSION") or "").startswith("glibc")
-    except (AttributeError, ValueError, OSError):  # Windows, macOS, musl
-        return False
 
 
 def _table(labels: str, precedences: str) -> Table:

@@ -29,6 +29,9 @@ class Hosts:
 
     It keeps the file's bytes and a hash table of line starts, because ad blockers' files have 350,000 lines: a dict of
     their names would take ten times the file's size. Lines are parsed when a name is looked for.
+
+    Args:
+        is_multi: All lines of a name count, not only the first (see the function `is_multi`).
     """
 
     __slots__ = ("_data", "_heads", "_is_multi", "_lines", "_nexts")
@@ -39,14 +42,6 @@ class Hosts:
         self._heads = array("I", bytes(4)) * (1 << (len(data) // BYTES_A_SLOT).bit_length())  # slot → its last entry
         self._nexts, self._lines = array("I", (0,)), array("I", (0,))  # entry → the one before it, its line; 0 ends
         self._index()
-
-    @classmethod
-    def parse(cls, data: bytes, *, is_multi: bool) -> Hosts:
-        """
-        Args:
-            is_multi: All lines of a name count, not only the first (see the function `is_multi`).
-        """
-        return cls(data, is_multi=is_multi)
 
     def find(self, name: str) -> tuple[str, ...]:
         """A name's addresses of both families in the file's order, each once; () where the file doesn't have it."""

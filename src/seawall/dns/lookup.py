@@ -97,7 +97,9 @@ class MachineResolver:
             del found, denial  # they hold this frame
 
     async def services(self, name: str) -> list[Service]:
-        """The SRV records of a fully qualified name; errors are those of `CaresResolver.ask`."""
+        """The SRV records of a fully qualified name; errors are those of `CaresResolver.ask` and `special`."""
+        if special(name) is not None:
+            raise NoAddress(f"{name}: no name server is asked for localhost")
         await self.machine.looked_at()
         resolv = self.resolv
         return await self.cares.services(name, servers=self.servers(), use_tcp=resolv.use_tcp, rotate=resolv.rotate)

@@ -76,7 +76,7 @@ class Machine:
         hostname: Callable[[], str] = socket.gethostname,
         glibc: tuple[int, int] | None = glibc_version(),
     ) -> None:
-        self.hosts = Hosts.parse(b"", is_multi=False)
+        self.hosts = Hosts(b"", is_multi=False)
         self.resolv_conf = ResolvConf()
         self._services: tuple[Service, ...] | None = None  # None: the system's resolver decides
         self._modules = Modules(root=root, run=run, environ=environ, hostname=hostname)
@@ -178,7 +178,7 @@ class Machine:
         self.hosts, self._hosts_stamp = hosts, stamp
 
     def _parsed_hosts(self) -> Hosts:
-        return Hosts.parse(self._files.read("hosts"), is_multi=is_multi(self._files.text("host.conf"), self._environ))
+        return Hosts(self._files.read("hosts"), is_multi=is_multi(self._files.text("host.conf"), self._environ))
 
     def _is_stub_listening(self) -> bool:
         """As the kernel's list of sockets has it, because a query to the stub would have to be waited for."""

@@ -39,13 +39,8 @@ class ServerFailure(ResolverFailure):
     """
     Every name server that was asked said SERVFAIL, or the last one did: the name may exist.
 
-    A class of its own because the search list goes on after it, and not after the other failures (glibc's res_search).
-
-    Attributes:
-        rcode: What the server said, as RFC 1035 section 4.1.1 names it.
+    A class of its own because the search list tells of it, and not of the other failures (glibc's res_search).
     """
-
-    rcode: str = "SERVFAIL"
 
 
 class Dangling(NameNotFound):
