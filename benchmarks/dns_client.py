@@ -428,8 +428,8 @@ async def left(case: Case) -> dict[str, float]:
     asked = bad = 0
     last_bad = 0.0
     async with client(case, is_kept=True, is_told=False) as get:
-        left_at = loop.time() + 1.05
         await get(url)
+        left_at = loop.time() + 1.05  # after the move, which is 1 s after the first query
 
         async def worker() -> None:
             nonlocal asked, bad, last_bad

@@ -157,17 +157,38 @@ def test_what_left_records_is_bounded():
     assert (len(cache._gone), len(cache._returns)) == (2, 2)
 
 
-def test_answer_that_is_disproved_is_over_a_second_after_it_came(cache):
-    """Not sooner, so that a name is looked up once a second at most; what ends sooner ends as it would have."""
+def test_answer_that_is_doubted_is_over_at_once_but_the_next_one_a_second_later(cache):
+    """So that a retry finds a name that moved, and a dead name is looked up once a second at most because of that."""
     cache.store(A, answer(ttl=100.0), 10.0)
-    cache.expire(A, 1.0)
-    assert cache.fresh(A, 10.999) is not None
-    assert cache.fresh(A, 11.0) is None
-    assert cache.stale(A, 11.0, is_secure=False).addresses == (ONE,)
+    assert cache.fresh(A, 10.25) is not None
+    cache.doubt(A, 1.0, 10.25)
+    assert cache.fresh(A, 10.25) is None
+    assert cache.stale(A, 10.25, is_secure=False).addresses == (ONE,)
+    cache.store(A, answer(ttl=100.0), 10.5)
+    for now in (10.5, 11.0):  # the second doubt doesn't put the lookup off
+        cache.doubt(A, 1.0, now)
+    assert cache.fresh(A, 11.0) is not None
+    assert cache.fresh(A, 11.25) is None
+    cache.store(A, answer(ttl=100.0), 11.25)
+    cache.doubt(A, 1.0, 12.0)
+    assert cache.fresh(A, 12.0) is not None
+    assert cache.fresh(A, 12.25) is None
+    cache.store(A, answer(ttl=100.0), 12.25)
+    cache.doubt(A, 1.0, 13.5)
+    assert cache.fresh(A, 13.5) is None
+
+
+def test_doubt_never_lengthens_an_answers_time(cache):
+    """What ends sooner ends as it would have; of what isn't known there is nothing to doubt."""
     cache.store(B, answer(ttl=2.0), 10.0)
-    cache.expire(B, 5.0)
+    cache.doubt(B, 1.0, 10.0)
+    cache.store(B, answer(ttl=2.0), 10.0)
+    cache.doubt(B, 5.0, 10.0)
     assert cache.fresh(B, 11.999) is not None
-    cache.expire(("c", 0), 1.0)  # nothing is known of it
+    assert cache.fresh(B, 12.0) is None
+    cache.doubt(B, 1.0, 13.0)
+    assert cache.fresh(B, 13.0) is None
+    cache.doubt(("c", 0), 1.0, 10.0)
 
 
 def test_family_that_is_not_known_yet_is_not_gone(cache):

@@ -387,3 +387,21 @@ async def test_errors_of_the_users_own_classes(kind):
             await resolver.resolve(A)
         assert caught.value.code == 7
     await resolver.aclose()
+
+
+async def test_name_whose_addresses_all_fail_is_asked_anew_at_once_and_then_once_a_second():
+    """The retry of a call finds a name that has moved; a name that stays dead costs one more lookup a second."""
+    upstream = FakeResolver({"a.test": "192.0.2.1"}, ttl=60.0)
+    resolver = caching(upstream)
+    await resolver.resolve(A)
+    await asyncio.sleep(0.25)
+    upstream.add("a.test", "192.0.2.2")
+    resolver.disprove(A)
+    assert (await resolver.resolve(A)).addresses == (Address("192.0.2.2"),)
+    moved_at = now()
+    for _ in range(12):  # of a quarter of a second
+        resolver.disprove(A)
+        await resolver.resolve(A)
+        await asyncio.sleep(0.25)
+    assert now() - moved_at == 3.0
+    assert len(upstream.lookups) == 2 + 2

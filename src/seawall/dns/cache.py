@@ -8,6 +8,7 @@ failure replaces nothing, but from the second one in a row on a name is left alo
 
 from __future__ import annotations
 
+import math
 from collections import OrderedDict
 from typing import NamedTuple, TypeAlias
 
@@ -37,13 +38,14 @@ class Entry(NamedTuple):
         refresh_at: From here on, a hit is a reason to look up again.
         expires_at: From here on, it isn't used before the name has been looked up again.
         stale_from: The end of its time to live, which an answer that was disproved still has.
+        doubted_at: When an answer for its name was last over before its time, because none of its addresses served.
     """
 
     found: Found | ResolveError
-    stored_at: float
     refresh_at: float
     expires_at: float
     stale_from: float
+    doubted_at: float = -math.inf
 
     def knows(self, family: int) -> bool:
         """Whether an address of *family* that isn't in it is none of the name's."""
@@ -101,7 +103,9 @@ class Cache:
             refresh_after = max(ttl * REFRESH_FROM, min(ttl * REFRESH_AT, ttl - 2 * settings.stale_wait))
         else:
             ttl = refresh_after = settings.negative_ttl
-        entry = Entry(found, now, now + refresh_after, now + ttl, now + ttl)
+        before = self._entries.get(key)
+        doubted_at = -math.inf if before is None else before.doubted_at
+        entry = Entry(found, now + refresh_after, now + ttl, now + ttl, doubted_at)
         self._compare(key, found)
         self._entries[key] = entry
         self._entries.move_to_end(key)
@@ -161,9 +165,11 @@ class Cache:
         known = self._failures.get(key)
         return known.error if known is not None and now < known.until else None
 
-    def expire(self, key: Key, age: float) -> None:
-        """Be over *age* seconds after it was stored, if it was to hold for longer."""
+    def doubt(self, key: Key, rest: float, now: float) -> None:
+        """Be over now, or *rest* seconds after the last doubt ended it, if it was to hold for longer."""
         entry = self._entries.get(key)
-        if entry is not None and entry.stored_at + age < entry.expires_at:
-            at = entry.stored_at + age
-            self._entries[key] = entry._replace(refresh_at=at, expires_at=at)
+        if entry is None or now >= entry.expires_at:
+            return
+        at = entry.doubted_at if entry.doubted_at > now else max(now, entry.doubted_at + rest)
+        if at < entry.expires_at:
+            self._entries[key] = entry._replace(refresh_at=min(at, entry.refresh_at), expires_at=at, doubted_at=at)

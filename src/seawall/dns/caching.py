@@ -30,7 +30,7 @@ LOOKED_UP = ("dns", "hosts", "system", "srv", "function")  # from now on it is t
 MAX_PORTS = 64  # of one name, put together ahead
 MIN_LOOKUP = 5.0  # s that a lookup goes on, whatever its waiters' limit: as long as a question to a name server
 RECHECK = 5.0  # s until a connection's address is looked up again, where that failed
-REDOUBT = 1.0  # s between lookups of a name whose addresses all fail
+REDOUBT = 1.0  # s between lookups of a name because its addresses all fail
 SYSTEM_TTL = 10.0  # s; getaddrinfo gives none: aiohttp's figure
 ANY, SYSTEM = 0, -1  # what is kept under a name, in place of a port: for all ports; failures of the system's resolver
 
@@ -187,9 +187,13 @@ class CachingResolver:
         return address in entry.found.answer.addresses or self._cache.gives_subsets(key)
 
     def disprove(self, origin: Origin) -> None:
-        """None of its addresses took a connection: look up anew, once a second at most, whatever the TTL says."""
+        """
+        None of its addresses took a connection: look up anew, once a second at most, whatever the TTL says.
+
+        At once where the last second saw none of that, so that a retry of the same call finds a name that has moved.
+        """
         host, key = origin.host.lower(), self._key(origin)
-        self._cache.expire(key, REDOUBT)
+        self._cache.doubt(key, REDOUBT, self._now())
         self._hits.pop(host, None)
 
     def late(self, origin: Origin) -> Callable[[], Awaitable[list[Address]]] | None:
