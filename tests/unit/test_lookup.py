@@ -13,9 +13,11 @@ from pathlib import Path
 import pytest
 
 from seawall.dns.caching import CachingResolver
+from seawall.dns.cares import Service
 from seawall.dns.lookup import MachineResolver, special
 from seawall.dns.machine import Machine
 from seawall.dns.resolver import Answer, Dangling, Found, ServerFailure
+from seawall.dns.srv import SRVResolver
 from seawall.dns.system import SystemResolver
 from seawall.errors import NameNotFound, NoAddress, ResolveError, ResolverFailure, ResolveTimeout
 from seawall.events import Events
@@ -71,6 +73,9 @@ class Servers:
         if said == "found":
             return Answer((MINE[kind],), 60.0, "dns")
         raise SAID[said]
+
+    async def services(self, name, *, servers, use_tcp=False, rotate=False):
+        return [Service(0, 0, 81, "db.x.test", 60.0), Service(1, 0, 82, "pinned.x.test", 60.0)]
 
     async def resolve(self, host, port, *, family=0):
         return await self.ask(host, family, servers=())
@@ -481,6 +486,17 @@ async def test_lookup_that_is_cancelled_leaves_no_question(tmp_path):
         await task
     await asyncio.sleep(0)
     assert not {each for each in before if each.get_name() == "seawall dns x.test"} & asyncio.all_tasks()
+
+
+async def test_target_of_a_service_is_not_searched_for(tmp_path):
+    """It is a whole name, which the hosts file may have; under a search domain, a wildcard may have it too."""
+    servers = Servers({"db.x.test": {socket.AF_INET: "found"}, "db.x.test.one.test": {socket.AF_INET6: "found"}})
+    names = resolver(servers, tmp_path, resolv_conf=SEARCH + "options ndots:5\n", hosts="192.0.2.9 pinned.x.test\n")
+    services = SRVResolver("_http._tcp.x.test")
+    services._names = names
+    assert (await services.resolve("x.test", 80)).addresses == (Address(FOUR.ip, 81), Address("192.0.2.9", 82))
+    assert {name for name, _ in servers.asked} == {"db.x.test"}
+    await services.aclose()
 
 
 async def test_resolver_by_itself_keeps_one_family():

@@ -49,16 +49,21 @@ class MachineResolver:
         self._system = system
         self._settings = settings
 
-    async def resolve(self, host: str, port: int, *, family: int = 0) -> Answer:
-        """As `Resolver.resolve`."""
-        answer = (await self.look_up(host, port, _ignore)).answer
+    async def resolve(self, host: str, port: int, *, family: int = 0, is_qualified: bool = False) -> Answer:
+        """
+        As `Resolver.resolve`.
+
+        Args:
+            is_qualified: *host* is a whole name, as in SRV records: DNS isn't searched for it.
+        """
+        answer = (await self.look_up(host, port, _ignore, is_qualified=is_qualified)).answer
         addresses = tuple(each for each in answer.addresses if family in (0, each.family))
         if not addresses:
             raise NoAddress(f"{host}: no address of this family")
         return answer._replace(addresses=addresses)
 
-    async def look_up(self, host: str, port: int, tell: Told) -> Found:
-        """As `Progressive.look_up`."""
+    async def look_up(self, host: str, port: int, tell: Told, *, is_qualified: bool = False) -> Found:
+        """As `Progressive.look_up`; see `resolve`."""
         await self.machine.looked_at()
         if self._system is None and not self.machine.is_read:  # the hosts file may have the name
             raise failed(ResolverFailure, f"{host}: the machine's hosts file can't be read")
@@ -78,7 +83,8 @@ class MachineResolver:
             elif step.source is Source.DNS:
                 is_final = Status.SUCCESS in step.returns_on
                 is_denial_final = step is steps[-1] or Status.NOTFOUND in step.returns_on
-                found = await self._in_dns(host, tell if is_final else _ignore, tell if is_denial_final else _ignore)
+                asked = f"{host.removesuffix('.')}." if is_qualified else host
+                found = await self._in_dns(asked, tell if is_final else _ignore, tell if is_denial_final else _ignore)
                 if isinstance(found, Found) and is_final:
                     return found
                 status = _status(found)

@@ -69,7 +69,7 @@ class SRVResolver:
     async def _target(self, record: Service, family: int) -> Answer:
         """Within less than a lookup has: one silent name server is not to keep the others' answers."""
         async with asyncio.timeout(TARGET_TIMEOUT):
-            return await self._names.resolve(record.target, record.port, family=family)
+            return await self._names.resolve(record.target, record.port, family=family, is_qualified=True)
 
     async def aclose(self) -> None:
         await self._names.aclose()

@@ -47,7 +47,8 @@ class SystemResolver:
             ResolverFailure: *MAX_WAITING* lookups are waiting already.
         """
         if self._running >= THREADS + MAX_WAITING:
-            raise ResolverFailure(f"{host}: system resolver: {self._running} lookups are in flight or waiting")
+            text = f'{self._running} lookups are in flight or waiting (resolver="cares" needs no threads)'
+            raise ResolverFailure(f"{host}: system resolver: {text}")
         if self._executor is None:
             self._executor = ThreadPoolExecutor(THREADS, thread_name_prefix="seawall-dns")
         try:
