@@ -32,7 +32,7 @@ class Setup:
         authority: File of the one that is trusted.
         nameserver: "ip:port"; where a client can't be pointed at one, it isn't.
         dns_ttl: s that aiohttp is to believe an address, for it does not see what a record says.
-        own: More arguments of `seawall.Client`, which the others have no words for.
+        own: More arguments of `seawall.AsyncClient`, which the others have no words for.
     """
 
     timeout: float = 1.0
@@ -128,7 +128,7 @@ async def seawall_client(setup: Setup) -> AsyncIterator[Ask]:
         arguments["dns"] = seawall.DNS(nameservers=(setup.nameserver,))
     if setup.deadline is not None:
         arguments["deadline"] = setup.deadline
-    async with seawall.Client(timeout=setup.timeout, **arguments, **setup.own) as client:
+    async with seawall.AsyncClient(timeout=setup.timeout, **arguments, **setup.own) as client:
         yield _httpx_like(client)
 
 

@@ -27,7 +27,7 @@ async def ask(url: str, calls: int, seed: int) -> tuple[list[float], Counter[str
     """s past the deadline of each call that had one, negative where it ended before; and how they ended."""
     rng, late, ends = Random(seed), [], Counter[str]()
     bulkhead = seawall.Bulkhead(max_concurrent=20)  # fewer than callers: some queue
-    async with seawall.Client(
+    async with seawall.AsyncClient(
         bulkhead=bulkhead, breaker=None, budget=None, follow_redirects=True, timeout=5.0
     ) as client:
         left, loop = iter(range(calls)), asyncio.get_running_loop()

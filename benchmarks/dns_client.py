@@ -151,7 +151,7 @@ NAMES = {
 def _caching(case: Case) -> Any:
     import seawall
 
-    client = seawall.Client(resolver="cares", dns=seawall.DNS(nameservers=(case.dns,)))
+    client = seawall.AsyncClient(resolver="cares", dns=seawall.DNS(nameservers=(case.dns,)))
     return client._shared.wire.names
 
 

@@ -77,7 +77,7 @@ async def seawall_client(limit: int) -> AsyncIterator[Ask]:
 
     limits = httpx.Limits(max_connections=limit, max_keepalive_connections=limit, keepalive_expiry=KEPT)
     bulkhead = seawall.Bulkhead(max_concurrent=EACH)
-    async with seawall.Client(limits=limits, timeout=30, bulkhead=bulkhead) as client:
+    async with seawall.AsyncClient(limits=limits, timeout=30, bulkhead=bulkhead) as client:
         yield client.get
 
 

@@ -32,7 +32,7 @@ class Answering(httpx.AsyncBaseTransport):
 
 
 def settings() -> dict[str, dict[str, Any]]:
-    """Arguments of `seawall.Client` by name; a layer that is on is as it comes."""
+    """Arguments of `seawall.AsyncClient` by name; a layer that is on is as it comes."""
     found = {"all off": OFF}
     found |= {layer: {name: None for name in LAYERS if name != layer} for layer in LAYERS}
     found["deadline, retry"] = {name: None for name in LAYERS if name not in ("deadline", "retry")}
@@ -46,7 +46,7 @@ async def measure(
     workers = 1 if transport else IN_FLIGHT
     found: dict[str, list[float]] = {name: [] for name in settings()}
 
-    async def work(client: seawall.Client, count: int) -> float:
+    async def work(client: seawall.AsyncClient, count: int) -> float:
         left = iter(range(count))
 
         async def worker() -> None:
@@ -59,7 +59,7 @@ async def measure(
 
     async with AsyncExitStack() as stack:
         clients = {
-            name: await stack.enter_async_context(seawall.Client(transport=transport, **arguments))
+            name: await stack.enter_async_context(seawall.AsyncClient(transport=transport, **arguments))
             for name, arguments in settings().items()
         }
         for client in clients.values():

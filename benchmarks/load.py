@@ -114,7 +114,7 @@ async def seawall_client(load: Load, *, is_off: bool = False) -> AsyncIterator[C
     layers: dict[str, Any] = {"bulkhead": seawall.Bulkhead(max_concurrent=load.in_flight)}
     if is_off:
         layers = dict.fromkeys(("deadline", "retry", "bulkhead", "breaker", "budget"))
-    async with seawall.Client(limits=load.limits(httpx), timeout=TIMEOUT, **layers) as client:
+    async with seawall.AsyncClient(limits=load.limits(httpx), timeout=TIMEOUT, **layers) as client:
         yield _httpx_calls(client)
 
 

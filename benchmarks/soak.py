@@ -35,7 +35,7 @@ async def soak(url: str, calls: int, *, seed: int = 1) -> dict[str, object]:
     outcomes: Counter[str] = Counter()
     tasks, descriptors, memory = len(asyncio.all_tasks()), _descriptors(), 0.0
     left = iter(range(calls))
-    async with seawall.Client(timeout=0.1, deadline=0.5, breaker=None, follow_redirects=True) as client:
+    async with seawall.AsyncClient(timeout=0.1, deadline=0.5, breaker=None, follow_redirects=True) as client:
 
         async def one() -> None:
             body = None if rng.random() < 0.7 else rng.randbytes(rng.choice((10, 100_000)))
@@ -84,7 +84,7 @@ async def soak(url: str, calls: int, *, seed: int = 1) -> dict[str, object]:
     return found
 
 
-async def _is_good(client: seawall.Client, url: str) -> bool:
+async def _is_good(client: seawall.AsyncClient, url: str) -> bool:
     """Whether the client works, once the idle connections that were made to fail at their next use are used up."""
     for _ in range(CONCURRENT):
         try:

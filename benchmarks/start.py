@@ -12,7 +12,7 @@ import tempfile
 
 from .machine import conditions
 
-CLIENTS = {"httpx": "httpx.AsyncClient", "seawall": "seawall.Client"}
+CLIENTS = {"httpx": "httpx.AsyncClient", "seawall": "seawall.AsyncClient"}
 LEFT_OUT = ("PYTHONDONTWRITEBYTECODE", "SSL_CERT_FILE", "SSL_CERT_DIR")
 # With the last two in the environment, seawall makes its TLS context with the client, as httpx always does.
 LATER = 5  # clients after the first

@@ -27,7 +27,7 @@ async def httpx_body(url: str) -> AsyncIterator[bytes]:
 async def seawall_body(url: str) -> AsyncIterator[bytes]:
     import seawall
 
-    async with seawall.Client(timeout=TIMEOUT) as client, client.stream("GET", url) as response:
+    async with seawall.AsyncClient(timeout=TIMEOUT) as client, client.stream("GET", url) as response:
         async for part in response.aiter_bytes():
             yield part
 

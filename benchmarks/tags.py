@@ -225,7 +225,7 @@ async def run(protocol: str, requests: int, *, seed: int) -> tuple[Round, seawal
         server = await asyncio.start_server(HTTP11(rng), "127.0.0.1", 0, ssl=serving)
     url = f"{'http' if serving is None else 'https'}://localhost:{server.sockets[0].getsockname()[1]}"
     limits = httpx.Limits(max_connections=MAX_CONNECTIONS)
-    async with seawall.Client(
+    async with seawall.AsyncClient(
         verify=context, http2=protocol == "http2", limits=limits, timeout=TIMEOUT, breaker=None, retry=None
     ) as client:
         found = Round(client, url, rng)

@@ -29,7 +29,9 @@ async def ask(url: str, scripts: int, seed: int) -> tuple[Counter[str], list[str
     rng, ends, keys = Random(seed), Counter[str](), [f"u{number}" for number in range(scripts)]
     left = iter(keys)
     retry = seawall.Retry(backoff=0, throttled_backoff=0)
-    async with seawall.Client(timeout=TIMEOUT, deadline=DEADLINE, retry=retry, breaker=None, budget=None) as client:
+    async with seawall.AsyncClient(
+        timeout=TIMEOUT, deadline=DEADLINE, retry=retry, breaker=None, budget=None
+    ) as client:
 
         async def worker() -> None:
             for key in left:

@@ -59,7 +59,7 @@ def got(machine: Machine, resolvers: tuple[str, ...]) -> dict[str, Outcome]:
 
     async def outcome(resolver: str) -> Outcome:
         kind: Any = None if resolver == "default" else resolver
-        client = seawall.Client(resolver=kind, dns=DNS, verify=context)
+        client = seawall.AsyncClient(resolver=kind, dns=DNS, verify=context)
         try:
             return Outcome.found(await resolved(client, machine.name))
         except seawall.NameNotFound as error:
@@ -78,7 +78,7 @@ def got(machine: Machine, resolvers: tuple[str, ...]) -> dict[str, Outcome]:
     return asyncio.run(outcomes())
 
 
-async def resolved(client: seawall.Client, name: str) -> set[str]:
+async def resolved(client: seawall.AsyncClient, name: str) -> set[str]:
     """Every address that a client would dial for *name*: at first, those that come late, and once it is known."""
     names, origin = client._shared.wire.names, Origin("http", name, PORT)
     found = set((await names.resolve(origin)).addresses)

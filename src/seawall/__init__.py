@@ -1,13 +1,13 @@
 """seawall: httpx.AsyncClient that keeps working when the network doesn't."""
 
-from .client import Client
+from .client import AsyncClient
 from .clock import Clock
 from .dns.guard import Guard
 from .dns.resolver import Answer, Rank, Resolver
 from .dns.srv import SRVResolver
 from .dns.static import ChainResolver, FunctionResolver, StaticResolver
 from .errors import (
-    AddressRefused,
+    AddressNotAllowed,
     BadAnswer,
     BodySpent,
     BreakerOpen,
@@ -61,7 +61,7 @@ from .policy.deadline import deadline, detached, remaining
 from .policy.outcome import Outcome
 from .settings import DNS, UNSET, Breaker, Budget, Bulkhead, Policy, Propagation, Retry, options
 from .stats import NameStats, OriginStats, Stats
-from .transport import Transport, replayable
+from .transport import AsyncTransport, replayable
 
 __version__ = "0.1.0"
 
@@ -69,8 +69,10 @@ __all__ = [
     "DNS",
     "UNSET",
     "Address",
-    "AddressRefused",
+    "AddressNotAllowed",
     "Answer",
+    "AsyncClient",
+    "AsyncTransport",
     "Attempt",
     "BadAnswer",
     "BodyEnded",
@@ -84,7 +86,6 @@ __all__ = [
     "CallEnded",
     "CertificateError",
     "ChainResolver",
-    "Client",
     "ClientClosed",
     "Clock",
     "ConnectionLost",
@@ -132,7 +133,6 @@ __all__ = [
     "StatusError",
     "StreamRefused",
     "TLSError",
-    "Transport",
     "Unsent",
     "UnsupportedScheme",
     "WireError",

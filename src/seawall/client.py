@@ -1,4 +1,4 @@
-"""`Client`: httpx's front, on our transport. It settles what belongs to a call as a whole, and nothing else."""
+"""`AsyncClient`: httpx's front, on our transport. It settles what belongs to a call as a whole, and nothing else."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ from .hop import CURRENT
 from .plain import Prepared, is_bare, is_untouched, is_whole, settle
 from .settings import DNS, UNSET, Breaker, Budget, Bulkhead, Policy, Propagation, Retry, Unset
 from .stats import Stats
-from .transport import LIMITS, Proxied, ResolverTypes, Shared, Transport, check_timeouts
+from .transport import LIMITS, AsyncTransport, Proxied, ResolverTypes, Shared, check_timeouts
 from .transport.adopt import as_httpx
 from .transport.coding import ACCEPTED
 from .transport.location import bad_location
 from .transport.private import set_headers, unbind
 
-__all__ = ["Client"]
+__all__ = ["AsyncClient"]
 
 
-class Client(httpx.AsyncClient):
+class AsyncClient(httpx.AsyncClient):
     """
     A drop-in for ``httpx.AsyncClient``: all that it takes, and the settings of the layers.
 
@@ -44,7 +44,7 @@ class Client(httpx.AsyncClient):
             from the request's timeouts, (connect + read) x max_attempts, up to the response's headers.
         retry, bulkhead, breaker, budget: The layers; None switches one off.
         per_host: Policies by name or ``*.suffix``, over the client's.
-        dns, resolver: How names become addresses; see `DNS` and `Transport`.
+        dns, resolver: How names become addresses; see `DNS` and `AsyncTransport`.
         guard: Refuses addresses that must not be dialled; see `Guard`. None: none does.
         propagation: What upstreams are told of deadline and attempt; see `Propagation`. None: nothing.
         max_connection_age: s after which a connection is used no more; None: it may be used for ever. An idle one is
@@ -52,8 +52,8 @@ class Client(httpx.AsyncClient):
         max_response_size: B of a response's body, decoded, beyond which it is an error; None: none is too large.
         listeners: Called with each event; see `seawall.events`.
         clock, rng, wall: Time and chance, for tests.
-        arguments: Those of ``httpx.AsyncClient``. A *transport* and *mounts* go under the layers; a `Transport` is
-            taken as it is, with its own layers.
+        arguments: Those of ``httpx.AsyncClient``. A *transport* and *mounts* go under the layers; an `AsyncTransport`
+            is taken as it is, with its own layers.
     Raises:
         TypeError, ValueError: A setting that can't be; the message names it and its range.
     """
@@ -100,7 +100,7 @@ class Client(httpx.AsyncClient):
             "wall": wall,
         }
         transport = arguments.get("transport")
-        if isinstance(transport, Transport):
+        if isinstance(transport, AsyncTransport):
             _check_unused(settings)
             self._shared = transport.shared
         else:
@@ -112,15 +112,15 @@ class Client(httpx.AsyncClient):
                 raise ValueError(f"guard: it can't see what {', '.join(others)} dials, so there can't be both")
             self._shared = Shared(tls=tls, limits=arguments["limits"], **protocols, **settings)
         super().__init__(**arguments)
-        self._prepared = Prepared(Client)
-        assert isinstance(self._transport, Transport)
+        self._prepared = Prepared(AsyncClient)
+        assert isinstance(self._transport, AsyncTransport)
         self._plain_transport = self._transport
         self._plain_encoding = arguments.get("default_encoding", "utf-8")
         self._has_sent = False
         check_timeouts(self.timeout.as_dict())
         for pattern, mounted in self._mounts.items():
-            if mounted is not None and not isinstance(mounted, Transport | Proxied):
-                self._mounts[pattern] = Transport(mounted, _shared=self._shared)
+            if mounted is not None and not isinstance(mounted, AsyncTransport | Proxied):
+                self._mounts[pattern] = AsyncTransport(mounted, _shared=self._shared)
 
     @property
     def headers(self) -> httpx.Headers:
@@ -244,29 +244,29 @@ class Client(httpx.AsyncClient):
             and "timeout" in request.extensions
             and not request.url.userinfo
             and isinstance(request.stream, httpx.AsyncByteStream)
-            and is_untouched(self, Client)
+            and is_untouched(self, AsyncClient)
         )
 
     # httpx's private hooks for what is at the bottom; httpx-aiohttp and others build on them too.
 
     def _init_transport(  # type: ignore[override]
         self, transport: httpx.AsyncBaseTransport | None = None, **arguments: Any
-    ) -> Transport:
-        if isinstance(transport, Transport):
+    ) -> AsyncTransport:
+        if isinstance(transport, AsyncTransport):
             return transport
         if transport is not None:
-            return Transport(transport, _shared=self._shared)
-        return Transport(_shared=self._shared, **arguments)
+            return AsyncTransport(transport, _shared=self._shared)
+        return AsyncTransport(_shared=self._shared, **arguments)
 
     def _init_proxy_transport(self, proxy: httpx.Proxy, **arguments: Any) -> Proxied:  # type: ignore[override]
         return Proxied(self._shared, proxy=proxy, **arguments)
 
 
 UNSEEN = ("transport", "mounts", "proxy")
-HANDLE = Transport.handle_async_request
+HANDLE = AsyncTransport.handle_async_request
 HTTPX_ARGUMENTS = list(inspect.signature(httpx.AsyncClient).parameters)
 OUR_DEFAULTS = {
-    name: each.default for name, each in inspect.signature(Client).parameters.items() if name != "arguments"
+    name: each.default for name, each in inspect.signature(AsyncClient).parameters.items() if name != "arguments"
 }
 
 
@@ -274,11 +274,11 @@ def _check_names(arguments: Mapping[str, object]) -> None:
     for name in arguments:
         if name not in HTTPX_ARGUMENTS:
             close = difflib.get_close_matches(name, [*HTTPX_ARGUMENTS, *OUR_DEFAULTS], n=1)
-            hint = f"; did you mean {close[0]!r}?" if close else "; see help(seawall.Client)"
-            raise TypeError(f"seawall.Client has no setting {name!r}{hint}")
+            hint = f"; did you mean {close[0]!r}?" if close else "; see help(seawall.AsyncClient)"
+            raise TypeError(f"seawall.AsyncClient has no setting {name!r}{hint}")
 
 
 def _check_unused(settings: Mapping[str, object]) -> None:
     given = [name for name, value in settings.items() if value is not OUR_DEFAULTS[name]]
     if given:
-        raise ValueError(f"{', '.join(given)}: give it to the seawall.Transport, whose layers this client uses")
+        raise ValueError(f"{', '.join(given)}: give it to the seawall.AsyncTransport, whose layers this client uses")

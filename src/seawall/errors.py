@@ -24,7 +24,7 @@ What can go wrong, on the axis "was anything sent?".
     │        └─ HandshakeTimeout + ConnectTimeout
     ├─ UnsupportedScheme + UnsupportedProtocol
     ├─ InvalidRequest + LocalProtocolError
-    ├─ AddressRefused + ConnectError
+    ├─ AddressNotAllowed + ConnectError
     ├─ DeadlineExceeded + TimeoutException
     ├─ StatusError + HTTPStatusError (only with Retry(raise_on_status=True))
     ├─ BodySpent + LocalProtocolError and StreamConsumed
@@ -50,7 +50,7 @@ if TYPE_CHECKING:
     from .origin import Origin
 
 __all__ = [
-    "AddressRefused",
+    "AddressNotAllowed",
     "BadAnswer",
     "BodySpent",
     "BreakerOpen",
@@ -256,7 +256,7 @@ class InvalidRequest(SeawallError):
     """A request that HTTP can't express: illegal bytes in a header, a wrong content-length. A bug: it ends the same."""
 
 
-class AddressRefused(SeawallError):
+class AddressNotAllowed(SeawallError):
     """
     An address that must not be dialled: a guard's verdict, which a repetition doesn't change.
 

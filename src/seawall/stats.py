@@ -1,4 +1,4 @@
-"""Frozen snapshots for dashboards and tests: `Client.stats`."""
+"""Frozen snapshots for dashboards and tests: `AsyncClient.stats`."""
 
 from __future__ import annotations
 

@@ -31,7 +31,7 @@ async def settle() -> None:
         await asyncio.sleep(0)
 
 
-def assert_clean(client: seawall.Client) -> None:
+def assert_clean(client: seawall.AsyncClient) -> None:
     assert held(client.stats()) == []
 
 
@@ -60,7 +60,7 @@ async def test_at_every_step_of_a_call_with_tls_and_a_dead_address(stack, dns, s
     server = await serve(ok, tls=context, host="127.0.0.2")
     dns.zone["good.test"] = Name(a=("127.0.0.3", "127.0.0.2"))
     client = await stack.enter_async_context(
-        seawall.Client(
+        seawall.AsyncClient(
             verify=trusting,
             dns=seawall.DNS(nameservers=(dns.address,)),
             limits=httpx.Limits(max_connections=2, max_keepalive_connections=0),
@@ -113,7 +113,7 @@ async def test_a_thousand_calls_at_random_instants(dns, serve):
 
     rng = random.Random(7)
     server = await serve(moody)
-    client = seawall.Client(
+    client = seawall.AsyncClient(
         dns=seawall.DNS(nameservers=(dns.address,)),
         bulkhead=seawall.Bulkhead(max_concurrent=10),
         breaker=None,

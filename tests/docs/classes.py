@@ -28,7 +28,7 @@ TIMEOUT = 0.4  # s
 GUARD = 1.5  # s; then it is given up
 CONCURRENT = 24
 LEFT_OUT = ("dns:", "net:", "port:proxy", "chance:", "limit:", "rate:", "port:blackhole")
-KINDS = {"httpx": httpx.AsyncClient, "seawall": seawall.Client}
+KINDS = {"httpx": httpx.AsyncClient, "seawall": seawall.AsyncClient}
 BARE = {"retry": None, "breaker": None, "deadline": None}
 
 

@@ -45,8 +45,8 @@ def defaults() -> str:
         parts.extend(f"| `{f.name}` | {show(f.default)} | {words[f.name]} |\n" for f in fields(settings))
         parts.append("\n")
     timeout = httpx.Timeout(5.0)
-    assert httpx.AsyncClient().timeout == seawall.Client().timeout == timeout
-    parts.append("## `Client` and `Transport`\n\n| setting | default | |\n|---|---|---|\n")
+    assert httpx.AsyncClient().timeout == seawall.AsyncClient().timeout == timeout
+    parts.append("## `AsyncClient` and `AsyncTransport`\n\n| setting | default | |\n|---|---|---|\n")
     parts.append("| `timeout` | 5 s each | httpx's, for SDKs compare it |\n")
     parts.append(
         f"| `limits` | {LIMITS.max_connections} connections, {LIMITS.max_keepalive_connections} of them idle, "

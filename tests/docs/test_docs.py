@@ -118,7 +118,7 @@ def test_each_argument_of_urllib3_is_in_the_table():
 async def test_readme_says_what_a_get_and_a_post_become():
     """The histories in its comments are those of these calls, but for the numbers that chance makes."""
     at_once = seawall.Retry(wait=tenacity.wait_none())
-    async with FaultServer() as server, seawall.Client(retry=at_once) as client:
+    async with FaultServer() as server, seawall.AsyncClient(retry=at_once) as client:
         got = await client.get(server.script("get", "503", "reset:body", "ok"))
         posted = await client.post(server.script("post", "503", "ok"), json={"id": 1})
     said = re.findall(r"# (\d attempts? in .*)", (ROOT / "README.md").read_text())

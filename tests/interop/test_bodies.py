@@ -32,14 +32,14 @@ class Wrapper(httpx.AsyncBaseTransport):
 
 
 CLIENTS = {
-    "ours": lambda: seawall.Client(follow_redirects=True, retry=FAST),
+    "ours": lambda: seawall.AsyncClient(follow_redirects=True, retry=FAST),
     "httpx's, over our transport": lambda: httpx.AsyncClient(
-        transport=seawall.Transport(retry=FAST), follow_redirects=True
+        transport=seawall.AsyncTransport(retry=FAST), follow_redirects=True
     ),
-    "ours, over a wrapper of our transport": lambda: seawall.Client(
-        transport=Wrapper(seawall.Transport(retry=FAST)), follow_redirects=True, retry=FAST
+    "ours, over a wrapper of our transport": lambda: seawall.AsyncClient(
+        transport=Wrapper(seawall.AsyncTransport(retry=FAST)), follow_redirects=True, retry=FAST
     ),
-    "ours, over httpx's transport": lambda: seawall.Client(
+    "ours, over httpx's transport": lambda: seawall.AsyncClient(
         transport=httpx.AsyncHTTPTransport(), follow_redirects=True, retry=FAST
     ),
 }
@@ -226,7 +226,7 @@ async def test_rest_of_an_iterator_in_a_later_call(serve, make):
         request.reset()
 
     server, body = await serve(refuse), make()
-    async with seawall.Client() as client:
+    async with seawall.AsyncClient() as client:
         with pytest.raises(httpx.TransportError):
             await client.put(server.url, content=body)
         with pytest.raises(seawall.BodySpent):
@@ -238,7 +238,7 @@ async def test_generator_that_was_read_to_its_end(serve):
     """Not an empty body."""
     server, body = await serve(ask_again), parts()
     assert [part async for part in body] == [b"some", b"thing"]
-    async with seawall.Client() as client:
+    async with seawall.AsyncClient() as client:
         with pytest.raises(seawall.BodySpent):
             await client.put(server.url, content=body)
     assert server.requests == []
@@ -267,7 +267,7 @@ class Slow:
 async def test_file_of_two_calls_at_once(serve):
     """The second one is refused while the first one reads: neither gets parts that are the other's."""
     server, file = await serve(ask_again), Slow(b"something")
-    async with seawall.Client() as client, asyncio.TaskGroup() as tasks:
+    async with seawall.AsyncClient() as client, asyncio.TaskGroup() as tasks:
         first = tasks.create_task(client.put(server.url, content=file))
         await file.is_read.wait()
         with pytest.raises(seawall.BodySpent, match="is being read for another request"):
@@ -291,7 +291,7 @@ async def test_reading_that_another_transport_leaves_is_not_waited_for():
             bodies.append([part async for part in reading])
             return httpx.Response(200)
 
-    async with seawall.Client(transport=Leaving(), retry=FAST) as client:
+    async with seawall.AsyncClient(transport=Leaving(), retry=FAST) as client:
         response = await client.put("http://api.test/", content=seawall.replayable(lambda: [b"a", b"b"]))
     assert (response.status_code, bodies) == (200, [[b"a", b"b"]])
     await left[0].aclose()
@@ -308,7 +308,7 @@ async def test_file_that_another_request_begins_anew():
 
     file = Slow(b"something")
     file.may_read.set()
-    async with seawall.Client(transport=Held()) as client:
+    async with seawall.AsyncClient(transport=Held()) as client:
         for _ in range(2):
             await client.put("http://api.test/", content=file)
     assert await anext(readings[0]) == b"some"
@@ -322,7 +322,7 @@ async def test_file_that_another_request_begins_anew():
 async def test_length_that_is_not_the_files(serve, path):
     """Content-Length says more than is left of the file: the request isn't completed."""
     server = await serve(ask_again)
-    async with await anyio.open_file(path, "rb") as file, seawall.Client() as client:
+    async with await anyio.open_file(path, "rb") as file, seawall.AsyncClient() as client:
         await file.read(4)
         with pytest.raises(httpx.LocalProtocolError, match="content-length"):
             await client.put(server.url, content=file, headers={"Content-Length": str(4 + len(CONTENT))})
@@ -341,7 +341,7 @@ async def test_request_stays_as_it_is(url):
 
     given = httpx.Request("PUT", url, content=parts())
     stream, headers = given.stream, given.headers.copy()
-    for transport in (seawall.Transport(retry=None), seawall.Transport(Looking(), retry=None)):
+    for transport in (seawall.AsyncTransport(retry=None), seawall.AsyncTransport(Looking(), retry=None)):
         async with transport:
             with pytest.raises(httpx.TransportError):
                 await transport.handle_async_request(given)
@@ -363,7 +363,7 @@ async def test_equal_streams_are_told_apart(serve):
             yield b"something"
 
     server = await serve(ask_again)
-    async with seawall.Client() as client:
+    async with seawall.AsyncClient() as client:
         for _ in range(2):
             await client.send(client.build_request("PUT", server.url, content=Equal()))
     assert [request.body for request in server.requests] == [b"something"] * 2
@@ -387,7 +387,7 @@ async def test_iterator_without_weak_references(serve):
             raise StopAsyncIteration
 
     server = await serve(ask_again)
-    async with seawall.Client(follow_redirects=True) as client:
+    async with seawall.AsyncClient(follow_redirects=True) as client:
         assert (await client.put(server.url, content=Slotted())).status_code == 200
         with pytest.raises(seawall.BodySpent):
             await client.put(server.url + "/redirect", content=Slotted())

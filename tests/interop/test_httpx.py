@@ -1,4 +1,4 @@
-"""What httpx.AsyncClient does, seawall.Client does; what our wire doesn't do yet goes through httpx's transport."""
+"""What httpx's client does, ours does; what our wire doesn't do yet goes through httpx's transport."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ async def ok(request: Request) -> None:
 
 
 async def test_plain_client_over_our_transport(serve):
-    """httpx.AsyncClient(transport=seawall.Transport()): layers for each hop, bodies read afterwards."""
+    """httpx.AsyncClient(transport=seawall.AsyncTransport()): layers for each hop, bodies read afterwards."""
     server = await serve(ok)
-    transport = seawall.Transport()
+    transport = seawall.AsyncTransport()
     async with httpx.AsyncClient(transport=transport) as client:
         response = await client.get(server.url)
         assert response.text == "GET /"
@@ -33,24 +33,24 @@ async def test_plain_client_over_our_transport(serve):
 
 
 async def test_transport_of_ones_own_with_its_layers(serve):
-    """A seawall.Transport given to a Client is taken as it is."""
+    """A seawall.AsyncTransport given to an AsyncClient is taken as it is."""
     server = await serve(ok)
-    transport = seawall.Transport(retry=None)
-    async with seawall.Client(transport=transport) as client:
+    transport = seawall.AsyncTransport(retry=None)
+    async with seawall.AsyncClient(transport=transport) as client:
         await client.get(server.url)
         assert client.stats().origins == transport.stats().origins != {}
 
 
 async def test_layers_beside_a_transport_that_has_its_own():
     """They would be ignored: that is refused."""
-    with pytest.raises(ValueError, match=r"retry.*give it to the seawall\.Transport"):
-        seawall.Client(transport=seawall.Transport(), retry=None)
+    with pytest.raises(ValueError, match=r"retry.*give it to the seawall\.AsyncTransport"):
+        seawall.AsyncClient(transport=seawall.AsyncTransport(), retry=None)
 
 
 async def test_proxy(serve):
     """Through httpx's own transport, whose pool tools look at, under our layers and our cap."""
     proxy = await serve(ok)
-    async with seawall.Client(proxy=proxy.url) as client:
+    async with seawall.AsyncClient(proxy=proxy.url) as client:
         transport = client._transport_for_url(httpx.URL("http://far.test/"))
         assert isinstance(transport, httpx.AsyncHTTPTransport)
         assert isinstance(transport._pool, httpcore.AsyncHTTPProxy)
@@ -64,14 +64,14 @@ async def test_proxy_from_the_environment(serve, monkeypatch):
     proxy, direct = await serve(ok), await serve(ok)
     monkeypatch.setenv("HTTP_PROXY", proxy.url)
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    async with seawall.Client() as client:
+    async with seawall.AsyncClient() as client:
         assert (await client.get("http://far.test/")).text == "GET http://far.test/"
         assert (await client.get(direct.url)).text == "GET /"
 
 
 async def test_dead_proxy_is_retried_for_any_method(monkeypatch):
     """Nothing reached the origin."""
-    async with seawall.Client(proxy="http://127.0.0.1:1", retry=seawall.Retry(backoff=0)) as client:
+    async with seawall.AsyncClient(proxy="http://127.0.0.1:1", retry=seawall.Retry(backoff=0)) as client:
         with pytest.raises(httpx.ConnectError) as caught:
             await client.post("http://far.test/")
     assert len(caught.value.attempts) == 3
@@ -81,7 +81,7 @@ async def test_mounts(serve):
     """Transports for some URLs, under the same layers."""
     server = await serve(ok)
     mock = httpx.MockTransport(lambda request: httpx.Response(200, text="mounted"))
-    async with seawall.Client(mounts={"all://special.test": mock}) as client:
+    async with seawall.AsyncClient(mounts={"all://special.test": mock}) as client:
         assert (await client.get("http://special.test/")).text == "mounted"
         assert (await client.get(server.url)).text == "GET /"
         assert len(client.stats().origins) == 2
@@ -97,7 +97,7 @@ async def test_unix_socket(tmp_path):
         writer.close()
 
     path = str(tmp_path / "socket")
-    transport = seawall.Transport(uds=path)
+    transport = seawall.AsyncTransport(uds=path)
     async with await asyncio.start_unix_server(handle, path), httpx.AsyncClient(transport=transport) as client:
         assert (await client.get("http://docker/")).text == "unix"
 
@@ -105,7 +105,7 @@ async def test_unix_socket(tmp_path):
 async def test_http2_falls_back_to_http1(serve):
     """As with httpx: without TLS there is nobody to ask."""
     server = await serve(ok)
-    async with seawall.Client(http2=True) as client:
+    async with seawall.AsyncClient(http2=True) as client:
         assert (await client.get(server.url)).http_version == "HTTP/1.1"
 
 
@@ -120,7 +120,9 @@ async def test_auth_cookies_hooks_and_base_url(serve):
         await request.reply(200, set_cookie="a=b") if "authorization" in request.headers else await request.reply(401)
 
     server = await serve(handler)
-    async with seawall.Client(base_url=server.url, auth=("me", "secret"), event_hooks={"request": [hook]}) as client:
+    async with seawall.AsyncClient(
+        base_url=server.url, auth=("me", "secret"), event_hooks={"request": [hook]}
+    ) as client:
         assert (await client.get("/x")).status_code == 200
         await client.get("/y")
     assert seen == ["/x", "/y"]
@@ -135,7 +137,7 @@ async def test_upgraded_connection(serve):
         await request.hang()
 
     server = await serve(upgrade)
-    async with seawall.Client() as client:
+    async with seawall.AsyncClient() as client:
         async with client.stream("GET", server.url, headers={"upgrade": "echo", "connection": "upgrade"}) as response:
             network = response.extensions["network_stream"]
             assert response.status_code == 101
@@ -158,7 +160,7 @@ async def test_digest_auth_is_one_call(serve):
             await request.reply(401, www_authenticate='Digest realm="r", nonce="n", qop="auth"')
 
     server = await serve(handler)
-    async with seawall.Client() as client:
+    async with seawall.AsyncClient() as client:
         response = await client.get(server.url, auth=httpx.DigestAuth("me", "secret"))
     assert [attempt.outcome for attempt in response.extensions["seawall"]] == ["401", "200"]
 
@@ -166,7 +168,7 @@ async def test_digest_auth_is_one_call(serve):
 @pytest.mark.parametrize("url", ["ftp://host/", "host/", "http://"])
 async def test_urls_that_cannot_be_fetched(url):
     """httpx's UnsupportedProtocol, with a message that says what is wrong."""
-    async with seawall.Client() as client:
+    async with seawall.AsyncClient() as client:
         with pytest.raises(httpx.UnsupportedProtocol, match="http:// or https://"):
             await client.get(url)
 
@@ -180,7 +182,7 @@ async def test_timeout_of_a_request_that_cannot_be(client):
 @pytest.mark.parametrize("port", [0, 99999])
 async def test_ports_that_cannot_be(port):
     """Not taken for the default, and no OverflowError of the socket's."""
-    async with seawall.Client() as client:
+    async with seawall.AsyncClient() as client:
         with pytest.raises(httpx.ConnectError, match=r"port must be from 1 to 65535"):
             await client.get(f"http://127.0.0.1:{port}/")
 
@@ -189,7 +191,7 @@ async def test_header_that_http_cannot_carry_stays_secret(serve, caplog):
     """A token with a newline at its end is a common mistake: it is in no log, event or message."""
     events = []
     server = await serve(ok)
-    async with seawall.Client(listeners=[events.append]) as client:
+    async with seawall.AsyncClient(listeners=[events.append]) as client:
         with caplog.at_level(logging.DEBUG, "seawall"), pytest.raises(httpx.LocalProtocolError) as caught:
             await client.get(server.url, headers={"authorization": "Bearer s3cret\n"})
     told = "".join(record.getMessage() for record in caplog.records if record.name == "seawall")
@@ -200,14 +202,14 @@ async def test_header_that_http_cannot_carry_stays_secret(serve, caplog):
 async def test_urls_that_httpx_takes(serve, url):
     """A WebSocket's handshake is a request; numeric hosts are what the system takes them for."""
     server = await serve(ok)
-    async with seawall.Client() as client:
+    async with seawall.AsyncClient() as client:
         assert (await client.get(url.format(port=server.port))).status_code == 200
 
 
 async def test_request_keeps_its_stream(serve):
     """What the application built is what it has afterwards: readable, and to be sent again."""
     server = await serve(ok)
-    async with seawall.Client() as client:
+    async with seawall.AsyncClient() as client:
         response = await client.post(server.url, files={"f": ("name", b"data")})
     assert b"data" in response.request.read()
 
@@ -216,14 +218,14 @@ def test_certificates_of_the_environment(monkeypatch):
     """A bad SSL_CERT_FILE is found when the client is made, as in httpx."""
     monkeypatch.setenv("SSL_CERT_FILE", "/nonexistent")
     with pytest.raises(FileNotFoundError):
-        seawall.Client()
-    seawall.Client(trust_env=False)
+        seawall.AsyncClient()
+    seawall.AsyncClient(trust_env=False)
 
 
 async def test_header_that_http_cannot_carry(serve):
     """Nothing is sent, nothing is retried, and the client goes on working."""
     server = await serve(ok)
-    async with seawall.Client() as client:
+    async with seawall.AsyncClient() as client:
         with pytest.raises(httpx.LocalProtocolError) as caught:
             await client.get(server.url, headers={"x": "a\r\nb: c"})
         assert isinstance(caught.value, seawall.InvalidRequest)
@@ -234,7 +236,7 @@ async def test_header_that_http_cannot_carry(serve):
 
 async def test_errors_pickle(serve):
     """With their class, their facts and their history."""
-    async with seawall.Client(retry=None) as client:
+    async with seawall.AsyncClient(retry=None) as client:
         with pytest.raises(httpx.ConnectError) as caught:
             await client.get("http://127.0.0.1:1/")
     copy = pickle.loads(pickle.dumps(caught.value))
@@ -248,7 +250,7 @@ def test_under_trio():
     """asyncio only, and it says so."""
 
     async def main() -> None:
-        await seawall.Client().get("http://127.0.0.1/")
+        await seawall.AsyncClient().get("http://127.0.0.1/")
 
     with pytest.raises(RuntimeError, match="asyncio"):
         trio.run(main)
@@ -267,7 +269,7 @@ def test_under_uvloop():
 
     async def main() -> None:
         nonlocal server
-        async with Server(handler) as server, seawall.Client() as client:
+        async with Server(handler) as server, seawall.AsyncClient() as client:
             url = f"http://localhost:{server.port}"
             bodies = [(await client.get(url + path)).text for path in ("/", "/", "/cut")]
             assert bodies == ["whole"] * 3
@@ -281,7 +283,7 @@ def test_under_uvloop():
 def test_in_a_second_event_loop():
     """A clear error, not a dead connection."""
     transport = httpx.MockTransport(lambda request: httpx.Response(200))
-    client = seawall.Client(transport=transport)
+    client = seawall.AsyncClient(transport=transport)
 
     async def main() -> None:
         await client.get("http://host/")
@@ -293,7 +295,7 @@ def test_in_a_second_event_loop():
 
 def test_statistics_outside_of_the_loop():
     """A dashboard may ask from anywhere, before, after, and from another thread."""
-    client = seawall.Client(transport=httpx.MockTransport(lambda request: httpx.Response(200)))
+    client = seawall.AsyncClient(transport=httpx.MockTransport(lambda request: httpx.Response(200)))
     assert client.stats().origins == {}
 
     async def main() -> None:
@@ -305,7 +307,7 @@ def test_statistics_outside_of_the_loop():
 
 async def test_after_aclose():
     """As httpx says it; over the bare transport, ClientClosed."""
-    transport = seawall.Transport()
+    transport = seawall.AsyncTransport()
     await transport.aclose()
     with pytest.raises(seawall.ClientClosed):
         await transport.handle_async_request(httpx.Request("GET", "http://127.0.0.1/"))
@@ -314,7 +316,7 @@ async def test_after_aclose():
 async def test_short_way_sees_what_changes(serve):
     """Headers, timeouts, cookies, parameters and hooks that are set between two requests of one URL are heeded."""
     server = await serve(ok)
-    async with seawall.Client() as client:
+    async with seawall.AsyncClient() as client:
         for _ in range(3):
             await client.get(server.url)
         client.headers["x-new"] = "1"
@@ -359,7 +361,7 @@ async def test_short_way_ends_where_an_answer_is_not_plain(serve):
             await request.reply(set_cookie="a=b" if request.target == "/cookie" else "")
 
     server = await serve(handler)
-    async with seawall.Client(follow_redirects=True) as client:
+    async with seawall.AsyncClient(follow_redirects=True) as client:
         for _ in range(3):
             await client.get(server.url + "/x?")
         response = await client.get(server.url + "/redirect")
@@ -387,7 +389,7 @@ async def test_trace_events_are_httpxs(case):
     method, step, arguments = TRACED[case]
     seen = []
     async with FaultServer() as server:
-        for client in (httpx.AsyncClient(timeout=0.3), seawall.Client(timeout=0.3, retry=None)):
+        for client in (httpx.AsyncClient(timeout=0.3), seawall.AsyncClient(timeout=0.3, retry=None)):
             names = []
 
             async def trace(name: str, info: dict, names=names) -> None:
@@ -408,7 +410,7 @@ async def test_trace_events_are_httpxs(case):
 
 async def test_keep_alive_header_is_heeded():
     """A connection is given up before the server does, by a second or half of what it says."""
-    async with FaultServer() as server, seawall.Client() as client:
+    async with FaultServer() as server, seawall.AsyncClient() as client:
         for step, idle in {"keep_alive:5": 1, "keep_alive:5:0": 0, "keep_alive:1": 1}.items():
             await client.get(f"{server.url}/x/{step}")
             assert [origin.idle for origin in client.stats().origins.values()] == [idle], step
@@ -420,7 +422,7 @@ async def test_short_way_takes_what_a_call_asks_for(serve):
     """No timeout at all, a timeout changed in place, another base URL, a stream put in place by a hook."""
     server = await serve(ok)
     other = await serve(ok)
-    async with seawall.Client(base_url=server.url) as client:
+    async with seawall.AsyncClient(base_url=server.url) as client:
         for _ in range(2):
             assert (await client.get("/a")).request.url.port == server.port
         client.base_url = other.url
@@ -449,7 +451,7 @@ async def test_short_way_tells_of_its_request(serve):
     async def fail(request: httpx.Request) -> httpx.Response:
         raise httpx.ReadError("broken")
 
-    async with seawall.Client(transport=httpx.MockTransport(fail), retry=None) as client:
+    async with seawall.AsyncClient(transport=httpx.MockTransport(fail), retry=None) as client:
         for _ in range(3):
             with pytest.raises(httpx.ReadError) as caught:
                 await client.get("http://a.test/fail")
@@ -464,7 +466,7 @@ async def test_short_way_tells_of_its_time(serve):
         await request.reply(set_cookie="a=b")
 
     server = await serve(slow)
-    async with seawall.Client() as client:
+    async with seawall.AsyncClient() as client:
         for _ in range(3):
             assert (await client.get(server.url)).elapsed.total_seconds() >= 0.05
             client.cookies.clear()

@@ -39,8 +39,8 @@ ENTRIES = [
     (httpx.AsyncHTTPTransport, "handle_async_request"),
     (httpcore.AsyncConnectionPool, "handle_async_request"),
     (httpcore.AsyncHTTPConnection, "handle_async_request"),
-    (seawall.Client, "send"),
-    (seawall.Transport, "handle_async_request"),
+    (seawall.AsyncClient, "send"),
+    (seawall.AsyncTransport, "handle_async_request"),
 ]
 
 
@@ -119,7 +119,7 @@ async def test_patch_of_an_instance(client, serve, patch, name):
     with patched(patch, owner, name) as seen:
         for method in CALLS:
             await client.request(method, server.url)
-        async with seawall.Client() as other:
+        async with seawall.AsyncClient() as other:
             await other.get(server.url)
     assert len(seen) == len(CALLS)
 
@@ -197,7 +197,7 @@ async def test_patch_that_is_there_before_seawall(serve, target):
         wrapt.wrap_function_wrapper({module!r}, {name!r}, wrapper)
         import seawall
         async def main():
-            async with seawall.Client() as client:
+            async with seawall.AsyncClient() as client:
                 for _ in range(4):
                     assert (await client.get({server.url!r})).text == "real"
         asyncio.run(main())

@@ -57,8 +57,8 @@ async def stack() -> AsyncIterator[AsyncExitStack]:
 
 
 @pytest.fixture
-async def client(stack: AsyncExitStack) -> seawall.Client:
-    return await stack.enter_async_context(seawall.Client(propagation=TOLD, retry=None))
+async def client(stack: AsyncExitStack) -> seawall.AsyncClient:
+    return await stack.enter_async_context(seawall.AsyncClient(propagation=TOLD, retry=None))
 
 
 @pytest.fixture
@@ -67,7 +67,7 @@ async def caller(stack: AsyncExitStack) -> httpx.AsyncClient:
     return await stack.enter_async_context(httpx.AsyncClient())
 
 
-async def fastapi_service(stack: AsyncExitStack, client: seawall.Client, upstream: str, **settings) -> str:
+async def fastapi_service(stack: AsyncExitStack, client: seawall.AsyncClient, upstream: str, **settings) -> str:
     """Answers with what its own upstream does, and how long it had."""
     app = fastapi.FastAPI()
     app.add_middleware(DeadlineMiddleware, **settings)
@@ -88,7 +88,7 @@ async def fastapi_service(stack: AsyncExitStack, client: seawall.Client, upstrea
     return await stack.enter_async_context(asgi(app))
 
 
-async def aiohttp_service(stack: AsyncExitStack, client: seawall.Client, upstream: str, **settings) -> str:
+async def aiohttp_service(stack: AsyncExitStack, client: seawall.AsyncClient, upstream: str, **settings) -> str:
     async def root(request: web.Request) -> web.Response:
         left = seawall.remaining()
         answer = await client.get(upstream)

@@ -29,7 +29,7 @@ async def ok(request: Request) -> None:
 async def test_respx_sees_each_attempt():
     """A mocked 503 is retried, and the route counts two calls."""
     route = respx.get("http://api.test/").mock(side_effect=[httpx.Response(503), httpx.Response(200, text="mocked")])
-    async with seawall.Client(retry=FAST) as client:
+    async with seawall.AsyncClient(retry=FAST) as client:
         response = await client.get("http://api.test/")
     assert (response.text, route.call_count) == ("mocked", 2)
 
@@ -39,7 +39,7 @@ async def test_respx_side_effects_are_transport_failures():
     """A mocked ConnectError is one in which nothing was sent: retried even for a POST. A ReadError isn't."""
     refused = respx.post("http://api.test/a").mock(side_effect=[httpx.ConnectError, httpx.Response(200)])
     lost = respx.post("http://api.test/b").mock(side_effect=[httpx.ReadError, httpx.Response(200)])
-    async with seawall.Client(retry=FAST) as client:
+    async with seawall.AsyncClient(retry=FAST) as client:
         assert (await client.post("http://api.test/a")).status_code == 200
         with pytest.raises(httpx.ReadError) as caught:
             await client.post("http://api.test/b")
@@ -50,7 +50,7 @@ async def test_respx_side_effects_are_transport_failures():
 async def test_respx_where_nothing_matches():
     """Its assertion comes through as it is: not retried, no failure of the origin's."""
     with respx.mock:
-        async with seawall.Client() as client:
+        async with seawall.AsyncClient() as client:
             with pytest.raises(AssertionError):
                 await client.get("http://api.test/")
             assert client.stats().calls == 0
@@ -64,7 +64,7 @@ def test_respx_before_seawall_is_imported():
             import seawall
             route = respx.get("http://api.test/").respond(200)
             async def main():
-                async with seawall.Client() as client:
+                async with seawall.AsyncClient() as client:
                     await client.get("http://api.test/")
             asyncio.run(main())
             assert route.called
@@ -76,7 +76,7 @@ async def test_pytest_httpx_sees_each_attempt(httpx_mock):
     """The same with the other mock library."""
     httpx_mock.add_response(status_code=503)
     httpx_mock.add_response(text="mocked")
-    async with seawall.Client(retry=FAST) as client:
+    async with seawall.AsyncClient(retry=FAST) as client:
         response = await client.get("http://api.test/")
     assert (response.text, len(httpx_mock.get_requests())) == ("mocked", 2)
 
@@ -221,7 +221,7 @@ async def test_mock_transport_works_under_the_layers():
             raise answer
         return answer
 
-    async with seawall.Client(transport=httpx.MockTransport(handler), retry=FAST) as client:
+    async with seawall.AsyncClient(transport=httpx.MockTransport(handler), retry=FAST) as client:
         response = await client.get("http://api.test/")
     assert response.text == "good"
     assert [attempt.outcome for attempt in response.extensions["seawall"]] == ["503", "ReadTimeout", "200"]
@@ -234,7 +234,7 @@ async def test_asgi_transport_works_under_the_layers():
         await send({"type": "http.response.start", "status": 200, "headers": []})
         await send({"type": "http.response.body", "body": b"hello"})
 
-    transport = seawall.Transport(inner=httpx.ASGITransport(application))
+    transport = seawall.AsyncTransport(inner=httpx.ASGITransport(application))
     async with httpx.AsyncClient(transport=transport) as client:
         assert (await client.get("http://app/")).text == "hello"
 
@@ -247,7 +247,7 @@ async def test_errors_of_an_asgi_application_are_its_own():
         seen.append(scope["method"])
         raise httpx.ConnectError("the database's API is down")
 
-    async with seawall.Client(transport=httpx.ASGITransport(application), retry=FAST) as client:
+    async with seawall.AsyncClient(transport=httpx.ASGITransport(application), retry=FAST) as client:
         with pytest.raises(httpx.ConnectError):
             await client.post("http://app/")
     assert seen == ["POST"]
@@ -260,7 +260,7 @@ async def test_another_seawall_below_is_not_believed(serve):
         request.reset()
 
     server = await serve(reset)
-    async with seawall.Client(transport=seawall.Transport(seawall.Transport(), retry=FAST)) as client:
+    async with seawall.AsyncClient(transport=seawall.AsyncTransport(seawall.AsyncTransport(), retry=FAST)) as client:
         with pytest.raises(httpx.TransportError):
             await client.post(server.url)
     assert len(server.requests) == 1
@@ -277,7 +277,7 @@ async def test_foreign_transport_is_not_believed():
             raise httpx.ConnectTimeout("connection lost")
 
     foreign = Foreign()
-    async with seawall.Client(transport=foreign, retry=FAST) as client:
+    async with seawall.AsyncClient(transport=foreign, retry=FAST) as client:
         with pytest.raises(httpx.ConnectTimeout):
             await client.post("http://api.test/")
     assert foreign.calls == 1
@@ -298,7 +298,7 @@ async def test_foreign_stream_that_breaks_is_closed(kind):
             events.append("closed")
 
     transport = httpx.MockTransport(lambda request: httpx.Response(200, stream=Breaking()))
-    async with seawall.Client(transport=transport, retry=None) as client:
+    async with seawall.AsyncClient(transport=transport, retry=None) as client:
         with pytest.raises(kind):
             await client.get("http://a/")
         events.append("raised")
@@ -307,7 +307,7 @@ async def test_foreign_stream_that_breaks_is_closed(kind):
 
 async def test_client_in_the_place_of_httpx(serve, monkeypatch):
     """Whoever patches `httpx.AsyncClient`, so that an SDK makes ours, gets one that works."""
-    monkeypatch.setattr(httpx, "AsyncClient", seawall.Client)
+    monkeypatch.setattr(httpx, "AsyncClient", seawall.AsyncClient)
     server = await serve(ok)
     async with httpx.AsyncClient(headers={"x-made": "by an SDK"}) as client:
         answers = [await client.get(server.url) for _ in range(3)]

@@ -1,4 +1,4 @@
-"""The same request through httpx.AsyncClient and seawall.Client, against the same server: the same result."""
+"""The same request through httpx.AsyncClient and seawall.AsyncClient, against the same server: the same result."""
 
 from __future__ import annotations
 
@@ -110,7 +110,7 @@ async def test_same_as_httpx(serve, method, path, arguments):
     """Status, headers, body, history, state, cookies; or the class of the error."""
     server = await serve(handler)
     theirs = await observe(httpx.AsyncClient(timeout=2), server.url + path, method, arguments)
-    client = seawall.Client(retry=seawall.Retry(backoff=0), timeout=2)
+    client = seawall.AsyncClient(retry=seawall.Retry(backoff=0), timeout=2)
     ours = await observe(client, server.url + path, method, arguments)
     assert ours == theirs
 
@@ -146,7 +146,7 @@ async def test_subclasses_build_as_they_like(serve, name):
     """Each request anew, as in httpx."""
     server = await serve(handler)
     seen = []
-    for base in (httpx.AsyncClient, seawall.Client):
+    for base in (httpx.AsyncClient, seawall.AsyncClient):
         async with own(base, name) as client:
             requests = [(await client.get(server.url + "/x")).request for _ in range(4)]
         seen.append([str((request.url, request.headers.raw, request.extensions["timeout"])) for request in requests])
@@ -157,7 +157,7 @@ async def test_subclasses_build_as_they_like(serve, name):
 
 async def test_request_is_given_back_whole(serve):
     """Its own stream, whatever came of the call: it failed, or was refused before it began."""
-    async with seawall.Client(retry=None) as client:
+    async with seawall.AsyncClient(retry=None) as client:
         for close in (False, True):
             request = client.build_request("POST", "http://127.0.0.1:1/", content=parts())
             stream = request.stream
@@ -171,7 +171,7 @@ async def test_request_is_given_back_whole(serve):
 async def test_sync_methods_are_refused(serve):
     """As httpx refuses them, whichever way the answer came."""
     server = await serve(handler)
-    async with seawall.Client() as client:
+    async with seawall.AsyncClient() as client:
         for _ in range(3):
             response = await client.get(server.url + "/x")
             with pytest.raises(RuntimeError, match="sync"):

@@ -65,11 +65,13 @@ class Proxy:
 
 
 CLIENTS = {
-    "proxy": lambda url, **layers: seawall.Client(proxy=url, **layers),
-    "mount": lambda url, **layers: seawall.Client(
+    "proxy": lambda url, **layers: seawall.AsyncClient(proxy=url, **layers),
+    "mount": lambda url, **layers: seawall.AsyncClient(
         mounts={"all://": httpx.AsyncHTTPTransport(proxy=httpx.Proxy(url))}, **layers
     ),
-    "transport": lambda url, **layers: httpx.AsyncClient(transport=seawall.Transport(proxy=httpx.Proxy(url), **layers)),
+    "transport": lambda url, **layers: httpx.AsyncClient(
+        transport=seawall.AsyncTransport(proxy=httpx.Proxy(url), **layers)
+    ),
 }
 
 
@@ -91,7 +93,7 @@ async def test_proxy_that_refuses(make, status):
 @pytest.mark.parametrize("status", [429, 500, 502, 503, 504])
 async def test_proxy_that_has_trouble(status):
     """It may pass, and nothing was sent to the origin: a POST is tried again; at last httpx's error, as it is."""
-    async with Proxy(b"%d Somehow" % status) as proxy, seawall.Client(proxy=proxy.url, retry=FAST) as client:
+    async with Proxy(b"%d Somehow" % status) as proxy, seawall.AsyncClient(proxy=proxy.url, retry=FAST) as client:
         with pytest.raises(httpx.ProxyError) as caught:
             await client.post(URL, json={})
         assert not isinstance(caught.value, seawall.SeawallError)
@@ -124,7 +126,7 @@ async def test_error_of_a_transport_that_is_not_httpxs():
         async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
             raise httpx.ProxyError("407 Proxy Authentication Required")
 
-    async with seawall.Client(transport=Foreign(), retry=None) as client:
+    async with seawall.AsyncClient(transport=Foreign(), retry=None) as client:
         with pytest.raises(httpx.ProxyError) as caught:
             await client.get(URL)
     assert not isinstance(caught.value, seawall.ProxyRefused)
@@ -194,7 +196,7 @@ async def test_at_every_step_of_a_tunnel():
         await reader.readuntil(b"\r\n\r\n")
         writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok")
 
-    async with Proxy(b"200 OK", serve) as proxy, seawall.Client(proxy=proxy.url, verify=trusting) as client:
+    async with Proxy(b"200 OK", serve) as proxy, seawall.AsyncClient(proxy=proxy.url, verify=trusting) as client:
 
         async def call() -> None:
             assert (await client.get(URL)).text == "ok"

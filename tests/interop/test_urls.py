@@ -96,7 +96,7 @@ def redirecting(location: bytes) -> httpx.MockTransport:
 @pytest.mark.parametrize("location", BAD, ids=lambda location: repr(location[:20]))
 async def test_unusable_location(location, follow_redirects):
     """It is a RemoteProtocolError with the attempt that had it, whether it is followed or not."""
-    async with seawall.Client(transport=redirecting(location), follow_redirects=follow_redirects) as client:
+    async with seawall.AsyncClient(transport=redirecting(location), follow_redirects=follow_redirects) as client:
         with pytest.raises(httpx.RemoteProtocolError, match="302 has a Location that isn't a URL") as caught:
             await client.get("http://h.test/start")
         assert isinstance(caught.value, seawall.BadAnswer)
@@ -118,7 +118,7 @@ async def test_odd_location_over_the_wire(serve, dns, location, follow_redirects
 
     server = await serve(redirect)
     settings = {"dns": seawall.DNS(nameservers=(dns.address,)), "retry": None, "follow_redirects": follow_redirects}
-    async with seawall.Client(**settings) as client:
+    async with seawall.AsyncClient(**settings) as client:
         with suppress(httpx.RequestError):
             response = await client.get(f"{server.url}/start")
             assert response.status_code == (200 if follow_redirects else 302)
@@ -141,7 +141,7 @@ def test_any_location(location, follow_redirects):
 
     async def ask() -> None:
         wire = redirecting(location)
-        async with seawall.Client(transport=wire, retry=None, follow_redirects=follow_redirects) as client:
+        async with seawall.AsyncClient(transport=wire, retry=None, follow_redirects=follow_redirects) as client:
             with suppress(httpx.RequestError):
                 await client.get("http://h.test/start")
 
@@ -174,7 +174,7 @@ def test_zone_of_a_url(host, address):
 async def test_zone_is_dialled_and_not_sent(serve, zone):
     """The scope is this machine's own: the server reads a Host without it (RFC 6874 section 4)."""
     server = await serve(ok, host="::1")
-    async with seawall.Client(retry=None) as client:
+    async with seawall.AsyncClient(retry=None) as client:
         response = await client.get(f"http://[::1{zone}]:{server.port}/")
     assert response.status_code == 200
     assert server.requests[0].headers["host"] == f"[::1]:{server.port}"
@@ -188,7 +188,7 @@ async def test_zone_is_no_part_of_the_certificate(serve):
     authority.issue_cert("::1").configure_cert(tls)
     authority.configure_trust(context)
     server = await serve(ok, host="::1", tls=tls)
-    async with seawall.Client(verify=context, retry=None) as client:
+    async with seawall.AsyncClient(verify=context, retry=None) as client:
         assert (await client.get(f"https://[::1%25{LOOPBACK}]:{server.port}/")).status_code == 200
 
 
@@ -206,10 +206,10 @@ async def test_host_is_sent_first(serve, monkeypatch, is_patched):
 
         monkeypatch.setattr(httpx.AsyncHTTPTransport, "handle_async_request", handle)
     server = await serve(ok)
-    async with seawall.Client(headers={"X-A": "1", "Host": "virtual.test"}) as client:
+    async with seawall.AsyncClient(headers={"X-A": "1", "Host": "virtual.test"}) as client:
         await client.get(server.url, headers={"X-B": "2"})
         await client.get(server.url)
-    async with seawall.Client() as client:
+    async with seawall.AsyncClient() as client:
         await client.get(server.url, headers=[("x-b", "2"), ("x-a", "1"), ("HOST", "other.test")])
         await client.get(server.url)
     names = [[name.lower() for name, _ in request.fields] for request in server.requests]
@@ -232,7 +232,7 @@ async def test_host_is_sent_first(serve, monkeypatch, is_patched):
 async def test_what_two_servers_could_read_differently_is_not_sent(serve, headers):
     """Two Host headers, or a control character in a value: an error of ours before a byte of it leaves."""
     server = await serve(ok)
-    async with seawall.Client() as client:
+    async with seawall.AsyncClient() as client:
         with pytest.raises(httpx.LocalProtocolError) as caught:
             await client.get(server.url, headers=headers)
         assert isinstance(caught.value, seawall.InvalidRequest)
@@ -267,7 +267,7 @@ async def test_connect_of_our_wire(serve, extensions, target):
         await request.send(b"HTTP/1.1 403 Forbidden\r\ncontent-length: 0\r\n\r\n")
 
     server = await serve(refuse, host="::1")
-    async with seawall.Client() as client:
+    async with seawall.AsyncClient() as client:
         response = await client.request("CONNECT", f"http://[::1]:{server.port}/", extensions=extensions)
     assert response.status_code == 403
     assert server.requests[0].target == target.format(port=server.port)
@@ -275,11 +275,14 @@ async def test_connect_of_our_wire(serve, extensions, target):
 
 @pytest.mark.parametrize(
     "make",
-    [seawall.Client, lambda proxy, verify: seawall.Client(transport=seawall.Transport(proxy=proxy, verify=verify))],
+    [
+        seawall.AsyncClient,
+        lambda proxy, verify: seawall.AsyncClient(transport=seawall.AsyncTransport(proxy=proxy, verify=verify)),
+    ],
     ids=["client", "transport"],
 )
 @over_ipv6
-async def test_connect_through_a_proxy(serve, make: Callable[..., seawall.Client]):
+async def test_connect_through_a_proxy(serve, make: Callable[..., seawall.AsyncClient]):
     """A proxy is asked for an IPv6 address in its brackets, which httpcore leaves out; what comes of it is a tunnel."""
     authority, context = trustme.CA(), ssl.create_default_context()
     tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -373,7 +376,7 @@ async def test_no_failure_tells_a_secret(caplog, version):
 
         async def ask(method: str, step: str, **patience: float) -> str:
             """By a client of its own, whose connection no other step spoils."""
-            async with turns, seawall.Client(verify=context, **settings | patience) as client:
+            async with turns, seawall.AsyncClient(verify=context, **settings | patience) as client:
                 body = None if method == "GET" else b"x" * 100_000
                 return await told.of(client.request(method, f"{url}/{step}", content=body, **SECRETS))
 
@@ -403,11 +406,11 @@ async def test_no_refusal_tells_a_secret(caplog, dns, serve):
     full = {**settings, "bulkhead": seawall.Bulkhead(max_concurrent=1, max_waiting=0)}
     raising = {**settings, "retry": seawall.Retry(max_attempts=1, raise_on_status=True)}
     async with (
-        seawall.Client(**settings) as client,
-        seawall.Client(**guarded) as careful,
-        seawall.Client(**full) as narrow,
-        seawall.Client(**raising) as strict,
-        seawall.Client(**settings, proxy=url_of("http://127.0.0.1:1", "")) as proxied,
+        seawall.AsyncClient(**settings) as client,
+        seawall.AsyncClient(**guarded) as careful,
+        seawall.AsyncClient(**full) as narrow,
+        seawall.AsyncClient(**raising) as strict,
+        seawall.AsyncClient(**settings, proxy=url_of("http://127.0.0.1:1", "")) as proxied,
     ):
         refused = [
             await told.of(client.get(url_of("ftp://good.test"), **SECRETS)),
@@ -429,6 +432,6 @@ async def test_no_refusal_tells_a_secret(caplog, dns, serve):
         await strict.aclose()
     assert refused == [
         "UnsupportedScheme", "UnsupportedScheme", "DialError", "NameNotFound", "DialError", "InvalidRequest",
-        "AddressRefused", "BadAnswer", "BadAnswer", "StatusError", "ConnectError", "BulkheadFull", "BreakerOpen",
+        "AddressNotAllowed", "BadAnswer", "BadAnswer", "StatusError", "ConnectError", "BulkheadFull", "BreakerOpen",
     ]  # fmt: skip
     assert CANARY not in told.text()

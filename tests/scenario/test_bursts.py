@@ -30,11 +30,11 @@ def failing_once(step: WireStep) -> ScriptedWire:
     return ScriptedWire(upstream)
 
 
-def client(wire: httpx.AsyncBaseTransport, **arguments) -> seawall.Client:
-    return seawall.Client(transport=wire, **{"rng": FixedRandom()} | arguments)
+def client(wire: httpx.AsyncBaseTransport, **arguments) -> seawall.AsyncClient:
+    return seawall.AsyncClient(transport=wire, **{"rng": FixedRandom()} | arguments)
 
 
-async def burst(c: seawall.Client, count: int) -> Counter[object]:
+async def burst(c: seawall.AsyncClient, count: int) -> Counter[object]:
     """What came of so many calls at once: statuses, and names of errors."""
     calls = (c.get(f"{URL}/{number}") for number in range(count))
     results = await asyncio.gather(*calls, return_exceptions=True)

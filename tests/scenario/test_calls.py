@@ -32,10 +32,10 @@ def now() -> float:
     return round(asyncio.get_running_loop().time(), 9)
 
 
-def client(wire: httpx.AsyncBaseTransport, **settings) -> seawall.Client:
+def client(wire: httpx.AsyncBaseTransport, **settings) -> seawall.AsyncClient:
     """Each delay of a retry is its upper bound."""
     settings.setdefault("rng", FixedRandom())
-    return seawall.Client(transport=wire, **settings)
+    return seawall.AsyncClient(transport=wire, **settings)
 
 
 def later(status: int, retry_after: str) -> httpx.Response:
@@ -342,7 +342,7 @@ async def test_closed_loop_loses_nothing():
     """500 workers, each with a call at a time, on a host that answers in 0.5 s: a queue that stands is no fault."""
     wire = ScriptedWire(0.5)
 
-    async def worker(c: seawall.Client) -> set[int]:
+    async def worker(c: seawall.AsyncClient) -> set[int]:
         return {(await c.get(URL)).status_code for _ in range(5)}
 
     async with client(wire) as c:

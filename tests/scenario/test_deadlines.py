@@ -51,9 +51,9 @@ async def test_thousand_random_calls():
             "retry": seawall.Retry(max_attempts=rng.choice([1, 3, 5]), pause_origin=rng.random() < 0.3),
             "breaker": None,
         }
-        async with seawall.Client(transport=wire, rng=rng, follow_redirects=True, **settings) as client:
+        async with seawall.AsyncClient(transport=wire, rng=rng, follow_redirects=True, **settings) as client:
 
-            async def one(client: seawall.Client = client) -> float | None:
+            async def one(client: seawall.AsyncClient = client) -> float | None:
                 """How long it had, where its deadline ended it."""
                 await asyncio.sleep(rng.uniform(0, 2))
                 deadline, began_at = rng.uniform(0.01, 6), now()
@@ -78,7 +78,7 @@ async def test_thousand_random_calls():
 
 async def test_tasks_inherit_and_may_be_detached():
     """What a task starts has its deadline; what is to outlive it has none."""
-    async with seawall.Client(transport=ScriptedWire(3.0)) as client:
+    async with seawall.AsyncClient(transport=ScriptedWire(3.0)) as client:
         assert seawall.remaining() is None
         with seawall.deadline(2.0):
             assert seawall.remaining() == 2.0
@@ -113,7 +113,7 @@ TOLD = seawall.Propagation(hosts=["api.test", "*.internal"])
 async def test_upstreams_are_told():
     """What remains, anew for each attempt, less 20 ms for the way back; and which attempt it is."""
     wire = ScriptedWire((0.5, 503), 200)
-    async with seawall.Client(transport=wire, deadline=4.0, rng=FixedRandom(), propagation=TOLD) as client:
+    async with seawall.AsyncClient(transport=wire, deadline=4.0, rng=FixedRandom(), propagation=TOLD) as client:
         response = await client.get(URL)
     told = [(each.headers["x-request-timeout-ms"], each.headers["x-request-attempt"]) for each in wire.attempts]
     assert told == [("3980", "1"), ("2480", "2")]
@@ -123,7 +123,7 @@ async def test_upstreams_are_told():
 async def test_read_timeout_is_told_where_it_is_shorter():
     """Nobody waits for an answer longer than that."""
     wire = ScriptedWire(200)
-    async with seawall.Client(transport=wire, deadline=60.0, timeout=5.0, propagation=TOLD) as client:
+    async with seawall.AsyncClient(transport=wire, deadline=60.0, timeout=5.0, propagation=TOLD) as client:
         await client.get(URL)
         await client.get(URL, timeout=None)
         await client.get(URL, timeout=None, extensions=seawall.options(deadline=None))
@@ -142,7 +142,7 @@ async def test_time_in_the_queue_is_not_told():
     """It is reckoned when the attempt is sent, not when it began to wait for a permit."""
     wire = ScriptedWire(1.0)
     settings = {"bulkhead": seawall.Bulkhead(max_concurrent=1), "deadline": 3.0, "propagation": TOLD}
-    async with seawall.Client(transport=wire, **settings) as client:
+    async with seawall.AsyncClient(transport=wire, **settings) as client:
         await asyncio.gather(client.get(URL), client.get(URL))
     assert [each.headers["x-request-timeout-ms"] for each in wire.attempts] == ["2980", "1980"]
 
@@ -150,7 +150,7 @@ async def test_time_in_the_queue_is_not_told():
 async def test_nobody_else_is_told():
     """Neither a host that is not on the list, nor one that a redirect leads to."""
     wire = ScriptedWire(httpx.Response(302, headers={"location": "http://third.party/"}), 200)
-    async with seawall.Client(transport=wire, propagation=TOLD, follow_redirects=True) as client:
+    async with seawall.AsyncClient(transport=wire, propagation=TOLD, follow_redirects=True) as client:
         await client.get("http://a.internal/")
         await client.get("http://internal/", headers={"x-request-attempt": "mine"})
     assert [each.headers.get("x-request-attempt") for each in wire.attempts] == ["1", None, "mine"]
@@ -160,7 +160,7 @@ async def test_other_names_for_the_headers():
     """As the upstreams know them; either may be left out."""
     told = seawall.Propagation(hosts=["api.test"], timeout_header="X-Timeout", attempt_header=None, margin=0)
     wire = ScriptedWire(200)
-    async with seawall.Client(transport=wire, deadline=1.0, propagation=told) as client:
+    async with seawall.AsyncClient(transport=wire, deadline=1.0, propagation=told) as client:
         await client.get(URL)
     assert wire.attempts[0].headers["x-timeout"] == "1000"
     assert not any("attempt" in name for name in wire.attempts[0].headers)
@@ -178,7 +178,7 @@ async def test_other_names_for_the_headers():
         (lambda: seawall.Propagation(hosts=["a"], timeout_header="x", attempt_header="X"), ValueError, "two names"),
         (lambda: seawall.Propagation(hosts=["a"], timeout_header=None, attempt_header=None), ValueError, "needs"),
         (lambda: seawall.Propagation(hosts=["a"], margin=-1), ValueError, ">= 0"),
-        (lambda: seawall.Client(propagation=["api.test"]), TypeError, r"seawall\.Propagation"),
+        (lambda: seawall.AsyncClient(propagation=["api.test"]), TypeError, r"seawall\.Propagation"),
     ],
 )
 def test_propagation_that_cannot_be(make, kind, message):

@@ -44,7 +44,7 @@ BODY = encoded(["gzip"], NOISE)
 @pytest.mark.parametrize("stream", [Body(BODY), httpx.ByteStream(BODY)], ids=["parts", "bytes"])
 async def test_deadline_holds(slow, stream):
     """It strikes between two turns, and nothing is left."""
-    async with seawall.Client(transport=ScriptedWire(answer(stream)), deadline=0.5) as client:
+    async with seawall.AsyncClient(transport=ScriptedWire(answer(stream)), deadline=0.5) as client:
         with pytest.raises(seawall.DeadlineExceeded) as caught:
             await client.get(URL)
         assert 0.5 <= asyncio.get_running_loop().time() <= 0.55
@@ -55,7 +55,7 @@ async def test_deadline_holds(slow, stream):
 @pytest.mark.parametrize("slow", [0.02], indirect=True)
 async def test_derived_deadline_goes_on_with_the_body(slow):
     """Where nobody asked for a deadline, a body that is being decoded is one that comes in."""
-    async with seawall.Client(
+    async with seawall.AsyncClient(
         transport=ScriptedWire(answer(Body(BODY))), timeout=httpx.Timeout(0.1), retry=None
     ) as client:
         assert (await client.get(URL)).content == NOISE
@@ -65,7 +65,7 @@ async def test_derived_deadline_goes_on_with_the_body(slow):
 async def test_cancelled_at_every_turn():
     """No permit is left, and the next call is answered."""
     body = encoded(["gzip"], NOISE[:200_000])
-    async with seawall.Client(transport=ScriptedWire(answer(Body(body)))) as client:
+    async with seawall.AsyncClient(transport=ScriptedWire(answer(Body(body)))) as client:
 
         async def call() -> None:
             assert (await client.get(URL)).content == NOISE[:200_000]

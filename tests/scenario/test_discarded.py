@@ -18,9 +18,9 @@ pytestmark = pytest.mark.anyio
 URL = "http://api.test/"
 
 
-def client(wire: httpx.AsyncBaseTransport, **arguments) -> seawall.Client:
+def client(wire: httpx.AsyncBaseTransport, **arguments) -> seawall.AsyncClient:
     arguments = {"rng": FixedRandom(), "retry": seawall.Retry(backoff=0, throttled_backoff=0)} | arguments
-    return seawall.Client(transport=wire, **arguments)
+    return seawall.AsyncClient(transport=wire, **arguments)
 
 
 class Watched(httpx.AsyncByteStream):
@@ -42,7 +42,7 @@ class Watched(httpx.AsyncByteStream):
         self.closed_at = asyncio.get_running_loop().time()
 
 
-async def streamed(c: seawall.Client) -> httpx.Response:
+async def streamed(c: seawall.AsyncClient) -> httpx.Response:
     """As a stream, so no attempt reads its body for the caller."""
     async with c.stream("GET", URL) as response:
         assert response.status_code == 200

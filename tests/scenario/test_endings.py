@@ -19,8 +19,8 @@ URL = "http://api.test/"
 ORIGIN = seawall.Origin("http", "api.test", 80)
 
 
-def client(wire: httpx.AsyncBaseTransport, **arguments) -> seawall.Client:
-    return seawall.Client(transport=wire, **{"rng": FixedRandom()} | arguments)
+def client(wire: httpx.AsyncBaseTransport, **arguments) -> seawall.AsyncClient:
+    return seawall.AsyncClient(transport=wire, **{"rng": FixedRandom()} | arguments)
 
 
 def now() -> float:
@@ -49,7 +49,7 @@ async def test_one_end_per_call_with_redirects():
         await c.get(URL, follow_redirects=True)
     assert ends == [seawall.CallEnded(other, 3, "200", "")]
     ends.clear()
-    transport = seawall.Transport(ScriptedWire(per_host=script), listeners=[ends])
+    transport = seawall.AsyncTransport(ScriptedWire(per_host=script), listeners=[ends])
     async with httpx.AsyncClient(transport=transport) as stock:
         await stock.get(URL, follow_redirects=True)
     assert ends == [seawall.CallEnded(ORIGIN, 1, "302", ""), seawall.CallEnded(other, 2, "200", "")]
@@ -88,8 +88,8 @@ async def test_exactly_one_end_whatever_ended_it(kind, ending, outcome, attempts
         settings["bulkhead"] = seawall.Bulkhead(max_concurrent=1)
     elif ending == "transport":
         step = ValueError
-    transport = seawall.Transport(ScriptedWire(step), listeners=[ends], rng=FixedRandom(), **settings)
-    made = seawall.Client if kind == "client" else httpx.AsyncClient
+    transport = seawall.AsyncTransport(ScriptedWire(step), listeners=[ends], rng=FixedRandom(), **settings)
+    made = seawall.AsyncClient if kind == "client" else httpx.AsyncClient
     async with made(transport=transport) as c:
         deadline = {"deadline": -1.0, "deadline before": 0.0}
         if ending == "breaker":
@@ -145,8 +145,8 @@ async def test_exactly_one_end_whatever_ended_it(kind, ending, outcome, attempts
 async def test_request_that_cannot_be_made_ends_a_call_too(kind, inner, url, extensions, outcome):
     """Exactly once: of no origin, because it ended before its first hop."""
     ends = Ends()
-    made = seawall.Client if kind == "client" else httpx.AsyncClient
-    async with made(transport=seawall.Transport(inner, listeners=[ends])) as c:
+    made = seawall.AsyncClient if kind == "client" else httpx.AsyncClient
+    async with made(transport=seawall.AsyncTransport(inner, listeners=[ends])) as c:
         with pytest.raises((httpx.TransportError, ValueError, TypeError)):
             await c.send(httpx.Request("GET", url, extensions=extensions))
     assert ends == [seawall.CallEnded(None, 0, outcome, "")]
@@ -157,13 +157,13 @@ async def test_hop_that_cannot_be_made_is_no_call_of_its_own():
     ends = Ends()
     to = redirect("http://other.test:0/")
     async with client(ScriptedWire(to), listeners=[ends]) as c:
-        c._mounts[httpx._utils.URLPattern("http://other.test")] = seawall.Transport(_shared=c._shared)
+        c._mounts[httpx._utils.URLPattern("http://other.test")] = seawall.AsyncTransport(_shared=c._shared)
         with pytest.raises(seawall.PartlySent):
             await c.get(URL, follow_redirects=True)
     assert ends == [seawall.CallEnded(ORIGIN, 1, "PartlySent", "")]
     ends.clear()
-    mounts = {"http://other.test": seawall.Transport(listeners=[ends])}
-    stock = httpx.AsyncClient(transport=seawall.Transport(ScriptedWire(to), listeners=[ends]), mounts=mounts)
+    mounts = {"http://other.test": seawall.AsyncTransport(listeners=[ends])}
+    stock = httpx.AsyncClient(transport=seawall.AsyncTransport(ScriptedWire(to), listeners=[ends]), mounts=mounts)
     async with stock:
         with pytest.raises(seawall.DialError):
             await stock.get(URL, follow_redirects=True)
@@ -176,10 +176,10 @@ async def test_guarded_proxy_ends_a_call_too():
     async with client(ScriptedWire(), listeners=[ends]) as c:
         c._shared.guard = seawall.Guard()
         proxied = Proxied(c._shared, limits=httpx.Limits(), proxy=httpx.Proxy("http://proxy.test"), trust_env=False)
-        with pytest.raises(seawall.AddressRefused):
+        with pytest.raises(seawall.AddressNotAllowed):
             await proxied.handle_async_request(httpx.Request("GET", URL))
         await proxied.aclose()
-    assert ends == [seawall.CallEnded(None, 0, "AddressRefused", "")]
+    assert ends == [seawall.CallEnded(None, 0, "AddressNotAllowed", "")]
 
 
 async def test_errors_of_httpx_above_the_layers_end_a_call_too():
@@ -429,7 +429,7 @@ async def test_inner_transport_is_opened_and_closed_with_ours(way):
             self.calls.append("closed")
 
     inner = Inner()
-    transport = seawall.Transport(inner)
+    transport = seawall.AsyncTransport(inner)
     if way == "aclose":
         await transport.aclose()
         assert inner.calls == ["closed"]

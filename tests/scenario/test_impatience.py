@@ -20,17 +20,17 @@ pytestmark = pytest.mark.anyio
 URL = "http://api.test/"
 
 
-def client(wire: httpx.AsyncBaseTransport, **arguments) -> seawall.Client:
-    return seawall.Client(transport=wire, **{"rng": FixedRandom(), "retry": None} | arguments)
+def client(wire: httpx.AsyncBaseTransport, **arguments) -> seawall.AsyncClient:
+    return seawall.AsyncClient(transport=wire, **{"rng": FixedRandom(), "retry": None} | arguments)
 
 
-async def cut(c: seawall.Client, count: int = 20, **arguments) -> set[str]:
+async def cut(c: seawall.AsyncClient, count: int = 20, **arguments) -> set[str]:
     """The errors of so many calls at once."""
     results = await asyncio.gather(*(c.get(URL, **arguments) for _ in range(count)), return_exceptions=True)
     return {type(result).__name__ for result in results}
 
 
-def told(c: seawall.Client) -> tuple[str, float, float]:
+def told(c: seawall.AsyncClient) -> tuple[str, float, float]:
     """What the origin's breaker and its budget's sense of trouble have heard: state, share of failures, trouble."""
     (state,) = c._shared.layers.origins
     return state.breaker.state, state.breaker.failure_share(asyncio.get_running_loop().time()), round(state.trouble, 2)
@@ -209,7 +209,7 @@ async def test_clients_timeout_may_be_unknown():
     async with client(ScriptedWire((0.1, httpx.ReadTimeout)), timeout=None) as c:
         await cut(c, timeout=0.1)
         assert told(c)[0] == "open"
-    transport = seawall.Transport(ScriptedWire((0.1, httpx.ReadTimeout)), retry=None)
+    transport = seawall.AsyncTransport(ScriptedWire((0.1, httpx.ReadTimeout)), retry=None)
     async with httpx.AsyncClient(transport=transport) as stock:
         for _ in range(20):
             with pytest.raises(httpx.ReadTimeout):
@@ -352,7 +352,7 @@ async def test_address_of_a_stream_that_is_cut(monkeypatch, error, call, count):
         assert state.trouble == pytest.approx(1 - (1 - before) * 0.8**count)
 
 
-def told_of(c: seawall.Client) -> str:
+def told_of(c: seawall.AsyncClient) -> str:
     return c.breakers["http://api.test"].state
 
 

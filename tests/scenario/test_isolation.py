@@ -15,9 +15,9 @@ pytestmark = pytest.mark.anyio
 URL = "http://api.test/"
 
 
-def client(wire: httpx.AsyncBaseTransport, **arguments) -> seawall.Client:
+def client(wire: httpx.AsyncBaseTransport, **arguments) -> seawall.AsyncClient:
     arguments.setdefault("rng", FixedRandom())
-    return seawall.Client(transport=wire, **arguments)
+    return seawall.AsyncClient(transport=wire, **arguments)
 
 
 async def test_parts_of_an_origin():

@@ -29,10 +29,10 @@ pytestmark = pytest.mark.anyio
 URL = "http://api.test/"
 
 
-def client(wire: httpx.AsyncBaseTransport, **arguments) -> seawall.Client:
+def client(wire: httpx.AsyncBaseTransport, **arguments) -> seawall.AsyncClient:
     """Each delay of a retry is its upper bound."""
     arguments.setdefault("rng", FixedRandom())
-    return seawall.Client(transport=wire, **arguments)
+    return seawall.AsyncClient(transport=wire, **arguments)
 
 
 def later(status: int, **headers: str) -> httpx.Response:
@@ -522,7 +522,7 @@ def test_processes_that_were_forked():
 
         keys, delays = [], []
         retry = seawall.Retry(idempotency_key=True, backoff=1e-6)
-        client = seawall.Client(transport=httpx.MockTransport(handler), retry=retry, listeners=[listener])
+        client = seawall.AsyncClient(transport=httpx.MockTransport(handler), retry=retry, listeners=[listener])
         for _ in range(2):
             if os.fork() == 0:
                 asyncio.run(main())
@@ -557,8 +557,8 @@ async def test_empty_key_is_none():
 async def test_two_layers_do_not_multiply(method):
     """The inner stands down where the outer one repeats all; a POST that was never sent is the inner's to repeat."""
     wire = ScriptedWire(503 if method == "GET" else httpx.ConnectError)
-    inner = seawall.Transport(wire, rng=FixedRandom())
-    async with httpx.AsyncClient(transport=seawall.Transport(inner, rng=FixedRandom())) as c:
+    inner = seawall.AsyncTransport(wire, rng=FixedRandom())
+    async with httpx.AsyncClient(transport=seawall.AsyncTransport(inner, rng=FixedRandom())) as c:
         with contextlib.suppress(httpx.ConnectError):
             await c.request(method, URL)
     assert len(wire.instants) == 3
@@ -609,7 +609,7 @@ async def test_attempts_at_full_failure(layers, bound):
     wire = ScriptedWire((0.01, 503))
     transport: httpx.AsyncBaseTransport = wire
     for _ in range(layers):
-        transport = seawall.Transport(transport, breaker=None, bulkhead=None, rng=Random(3))
+        transport = seawall.AsyncTransport(transport, breaker=None, bulkhead=None, rng=Random(3))
     async with httpx.AsyncClient(transport=transport) as c:
         calls = []
         for _ in range(2000):
@@ -626,7 +626,7 @@ async def test_layers_never_multiply(method, step, layers):
     wire = ScriptedWire(step)
     transport: httpx.AsyncBaseTransport = wire
     for _ in range(layers):
-        transport = seawall.Transport(transport, rng=FixedRandom())
+        transport = seawall.AsyncTransport(transport, rng=FixedRandom())
     async with httpx.AsyncClient(transport=transport) as c:
         with contextlib.suppress(httpx.ConnectError):
             await c.request(method, URL)
@@ -657,7 +657,7 @@ async def test_error_of_another_request_says_nothing_of_ours():
         asked.append(request.method)
         raise seawall.DialError("its own upstream")
 
-    transport = seawall.Transport(seawall.Transport(httpx.MockTransport(app)))
+    transport = seawall.AsyncTransport(seawall.AsyncTransport(httpx.MockTransport(app)))
     async with httpx.AsyncClient(transport=transport) as c:
         with pytest.raises(seawall.PartlySent) as caught:
             await c.post(URL)
@@ -872,7 +872,7 @@ def test_delays_are_in_their_bounds(seed, backoff, attempts, deadline, jitter, s
     async def main() -> tuple[seawall.History, float]:
         wire = ScriptedWire(*script)
         off = {"breaker": None, "budget": None}
-        async with seawall.Client(transport=wire, retry=retry, deadline=deadline, rng=Random(seed), **off) as c:
+        async with seawall.AsyncClient(transport=wire, retry=retry, deadline=deadline, rng=Random(seed), **off) as c:
             try:
                 history = (await c.get(URL)).extensions["seawall"]
             except (httpx.TransportError, seawall.SeawallError) as error:

@@ -30,8 +30,8 @@ class Listener(list[seawall.Event]):
             self.append(event)
 
 
-def client(wire: httpx.AsyncBaseTransport, **arguments) -> seawall.Client:
-    return seawall.Client(transport=wire, **{"rng": FixedRandom(), "retry": None} | arguments)
+def client(wire: httpx.AsyncBaseTransport, **arguments) -> seawall.AsyncClient:
+    return seawall.AsyncClient(transport=wire, **{"rng": FixedRandom(), "retry": None} | arguments)
 
 
 def drop(things: list[httpx.Response]) -> None:
@@ -45,7 +45,7 @@ async def read(c: httpx.AsyncClient) -> bytes:
         return await response.aread()
 
 
-def share(c: seawall.Client) -> float:
+def share(c: seawall.AsyncClient) -> float:
     return c.breakers["http://api.test"].failure_share(asyncio.get_running_loop().time())
 
 
@@ -64,7 +64,7 @@ async def test_cut_streams_open_the_breaker():
 
 async def test_cut_streams_open_the_breaker_of_a_stock_client():
     """Whose calls stream all bodies."""
-    transport = seawall.Transport(ScriptedWire(CUT), retry=None)
+    transport = seawall.AsyncTransport(ScriptedWire(CUT), retry=None)
     async with httpx.AsyncClient(transport=transport) as c:
         for _ in range(20):
             with pytest.raises(httpx.ReadError):

@@ -24,7 +24,7 @@ def ours(*arguments, **settings) -> seawall.Retry:
 async def outcome(retry: seawall.Retry, *steps, method: str = "GET") -> tuple[object, list[float]]:
     """Status or class of the error that a call ends with, and when each attempt was there."""
     wire = ScriptedWire(*steps)
-    async with seawall.Client(
+    async with seawall.AsyncClient(
         transport=wire, retry=retry, rng=FixedRandom(), deadline=None, breaker=None, budget=None
     ) as client:
         try:
@@ -120,7 +120,9 @@ async def test_other():
 async def test_redirect_is_httpx_own():
     """Redirects are no retries here: httpx's follow_redirects and max_redirects."""
     wire = ScriptedWire(httpx.Response(302, headers={"location": "/again"}))
-    async with seawall.Client(transport=wire, retry=ours(redirect=1), follow_redirects=True, max_redirects=3) as client:
+    async with seawall.AsyncClient(
+        transport=wire, retry=ours(redirect=1), follow_redirects=True, max_redirects=3
+    ) as client:
         with pytest.raises(httpx.TooManyRedirects):
             await client.get(URL)
     assert len(wire.instants) == 4
@@ -181,7 +183,7 @@ async def test_raise_on_status():
     """Whether we should raise an exception if status is in status_forcelist and retries have been exhausted."""
     retry = ours(total=1, status_forcelist={500})
     wire = ScriptedWire(httpx.Response(500, json={"why": "broken"}))
-    async with seawall.Client(transport=wire, retry=retry) as client:
+    async with seawall.AsyncClient(transport=wire, retry=retry) as client:
         with pytest.raises(httpx.HTTPStatusError, match="2 attempts in 0 s: 500, 500") as caught:
             await client.get(URL)
     assert isinstance(caught.value, seawall.StatusError)
@@ -203,7 +205,7 @@ async def test_raise_on_status_leaves_other_answers_alone():
 async def test_history():
     """The history of the request: what was tried, in order."""
     wire = ScriptedWire(READ, 500, 200)
-    async with seawall.Client(transport=wire, retry=ours(total=3, status_forcelist={500})) as client:
+    async with seawall.AsyncClient(transport=wire, retry=ours(total=3, status_forcelist={500})) as client:
         response = await client.get(URL)
     history = response.extensions["seawall"]
     assert [attempt.outcome for attempt in history] == ["ReadError", "500", "200"]
@@ -247,7 +249,7 @@ async def test_retry_after_max():
 async def test_remove_headers_on_redirect_is_httpx_own():
     """httpx takes Authorization off a redirect to another origin."""
     wire = ScriptedWire(httpx.Response(302, headers={"location": "http://other.test/"}), 200)
-    async with seawall.Client(transport=wire, retry=ours(), follow_redirects=True) as client:
+    async with seawall.AsyncClient(transport=wire, retry=ours(), follow_redirects=True) as client:
         await client.get(URL, headers={"authorization": "me"})
     assert [attempt.headers.get("authorization") for attempt in wire.attempts] == ["me", None]
 
@@ -267,6 +269,6 @@ async def test_settings_are_shared_by_calls():
     """urllib3 makes a new object for each retry; ours is never changed."""
     retry = ours(total=2, backoff_factor=1)
     wire = ScriptedWire(READ)
-    async with seawall.Client(transport=wire, retry=retry, breaker=None) as client:
+    async with seawall.AsyncClient(transport=wire, retry=retry, breaker=None) as client:
         await asyncio.gather(*(client.get(URL) for _ in range(5)), return_exceptions=True)
     assert len(wire.instants) == 15

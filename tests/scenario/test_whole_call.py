@@ -22,8 +22,8 @@ URL = "http://api.test/"
 REFUSED = seawall.DialError
 
 
-def client(wire: httpx.AsyncBaseTransport, **arguments) -> seawall.Client:
-    return seawall.Client(transport=wire, **{"rng": FixedRandom()} | arguments)
+def client(wire: httpx.AsyncBaseTransport, **arguments) -> seawall.AsyncClient:
+    return seawall.AsyncClient(transport=wire, **{"rng": FixedRandom()} | arguments)
 
 
 def outcomes(of) -> list[str]:
@@ -245,13 +245,13 @@ async def test_hop_that_cannot_be_sent():
 
 async def test_hop_to_a_url_that_cannot_be():
     """A redirect to another scheme: an error of its own class, which claims nothing of what was sent."""
-    async with seawall.Client(mounts={"http://api.test": ScriptedWire(to("ftp://api.test/"))}) as c:
+    async with seawall.AsyncClient(mounts={"http://api.test": ScriptedWire(to("ftp://api.test/"))}) as c:
         with pytest.raises(seawall.UnsupportedScheme) as caught:
             await c.post(URL, follow_redirects=True)
     assert isinstance(caught.value, httpx.UnsupportedProtocol)
 
 
-@pytest.mark.parametrize("verdict", [seawall.AddressRefused, seawall.UnsupportedScheme, seawall.InvalidRequest])
+@pytest.mark.parametrize("verdict", [seawall.AddressNotAllowed, seawall.UnsupportedScheme, seawall.InvalidRequest])
 def test_verdicts_claim_nothing(verdict):
     """What ends the same however often it is tried is no `Unsent`, and keeps its class where a redirect leads to it."""
     assert not issubclass(verdict, seawall.Unsent)
@@ -259,7 +259,7 @@ def test_verdicts_claim_nothing(verdict):
 
 async def test_hop_before_was_a_mounts():
     """A mount that has layers of its own sent the POST, so what it was redirected to doesn't end as Unsent."""
-    mount = seawall.Transport(ScriptedWire(to("http://closed.test/")))
+    mount = seawall.AsyncTransport(ScriptedWire(to("http://closed.test/")))
     async with client(ScriptedWire(), mounts={"all://mounted.test": mount}) as c:
         await c.get("http://closed.test/")
         c.breakers["http://closed.test"].force_open()
@@ -272,7 +272,7 @@ async def test_hop_before_was_a_mounts():
 async def test_unsent_of_a_call_below(is_stock):
     """An application that lets the Unsent of its own call through was given the request, which so was sent."""
     below = Closed(seawall.DialError("refused"))
-    made = httpx.AsyncClient(transport=seawall.Transport(below)) if is_stock else client(below)
+    made = httpx.AsyncClient(transport=seawall.AsyncTransport(below)) if is_stock else client(below)
     async with made as c:
         with pytest.raises(seawall.PartlySent, match="raised this, after it was given the request") as caught:
             await c.post("http://closed.test/")

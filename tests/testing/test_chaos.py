@@ -296,7 +296,7 @@ async def test_seawall_repeats_a_get_and_not_a_post():
     """After an injected ReadError a GET is sent again, a POST is not: it did reach the server."""
     inner = Inner()
     chaos = ChaosTransport(inner, Chaos(error_rate=1.0, errors=(httpx.ReadError,)), rng=Random(1))
-    async with seawall.Client(transport=chaos, retry=seawall.Retry(max_attempts=3), budget=None) as c:
+    async with seawall.AsyncClient(transport=chaos, retry=seawall.Retry(max_attempts=3), budget=None) as c:
         with pytest.raises(httpx.ReadError):
             await c.get(URL)
         assert len(inner.requests) == 3
@@ -312,7 +312,7 @@ async def test_seawall_gets_through():
         Inner(b"whole", b" body"), Chaos(error_rate=0.1, status_rate=0.05, cut_rate=0.05, cut_after=5), rng=Random(2)
     )
     retry = seawall.Retry(max_attempts=5)
-    async with seawall.Client(transport=chaos, retry=retry, budget=None, breaker=None, deadline=None) as c:
+    async with seawall.AsyncClient(transport=chaos, retry=retry, budget=None, breaker=None, deadline=None) as c:
         for _ in range(200):
             response = await c.get(URL)
             assert (response.status_code, response.text) == (200, "whole body")

@@ -119,16 +119,16 @@ async def test_another_thread_may_wake_the_loop():
 
 async def test_client_over_a_scripted_wire():
     """A whole client needs no socket and no thread, its resolver and its DNS channels included."""
-    async with seawall.Client(transport=ScriptedWire(500, 200)) as client:
+    async with seawall.AsyncClient(transport=ScriptedWire(500, 200)) as client:
         assert (await client.get("http://api.test")).status_code == 200
-    async with seawall.Client():
+    async with seawall.AsyncClient():
         pass
     assert 0.0 <= now() <= 0.1
 
 
 async def test_client_without_one_says_so():
     """Neither a hang nor a jump over what the network would have done."""
-    async with seawall.Client(retry=None) as client:
+    async with seawall.AsyncClient(retry=None) as client:
         with pytest.raises((httpx.ConnectError, VirtualTimeError)) as caught:
             await client.get("http://127.0.0.1:9")
     chain = [caught.value]

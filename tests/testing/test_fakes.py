@@ -61,7 +61,9 @@ async def test_resolver_is_one():
     assert isinstance(resolver, seawall.Resolver)
     answer = await resolver.resolve("API.test.", 443)
     assert answer == seawall.Answer((seawall.Address("10.0.0.1"),), 30, "fake")
-    async with seawall.Client(resolver=FakeResolver({"api.test": seawall.ResolverFailure("down")}), retry=None) as c:
+    async with seawall.AsyncClient(
+        resolver=FakeResolver({"api.test": seawall.ResolverFailure("down")}), retry=None
+    ) as c:
         with pytest.raises(seawall.ResolverFailure, match="down"):
             await c.get("http://api.test")
 
@@ -254,7 +256,7 @@ async def test_attempts_are_recorded():
 async def test_client_believes_what_was_sent(error, attempts):
     """A POST is repeated after an error that says "not sent", and after no other."""
     wire = ScriptedWire(error)
-    async with seawall.Client(transport=wire) as client:
+    async with seawall.AsyncClient(transport=wire) as client:
         with pytest.raises(error):
             await client.post("http://a.test", content=b"x")
     assert len(wire.attempts) == attempts

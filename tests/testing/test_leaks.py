@@ -40,7 +40,7 @@ async def test_nothing_left_is_fast():
     """A client, its server, tasks, threads that are kept and threads that end; none of the grace is waited for."""
     began_at = time.monotonic()
     async with no_leaks(grace=600) as check:
-        async with Server(ok) as server, check.watch(seawall.Client()) as client:
+        async with Server(ok) as server, check.watch(seawall.AsyncClient()) as client:
             assert (await client.get(server.url)).content == b"hello"
         await asyncio.create_task(asyncio.sleep(0))
         await asyncio.to_thread(time.sleep, 0)
@@ -108,7 +108,7 @@ async def test_connection_is_named_with_both_ends():
 
 async def test_permits_of_a_client():
     """A streamed response that nobody closed: a call, a permit, a connection; then all is given back."""
-    async with Server(ok) as server, seawall.Client() as client:
+    async with Server(ok) as server, seawall.AsyncClient() as client:
         await client.get(server.url)
         response = await client.send(client.build_request("GET", server.url), stream=True)
         with pytest.raises(Leaked) as caught:
@@ -123,7 +123,7 @@ async def test_permits_of_a_client():
 
 async def test_waiters_are_held():
     """Who queues for a permit when the block ends."""
-    async with seawall.Client(
+    async with seawall.AsyncClient(
         transport=ScriptedWire(60.0), bulkhead=seawall.Bulkhead(max_concurrent=1), deadline=None
     ) as c:
         calls = [asyncio.create_task(c.get("http://a.test")) for _ in range(3)]

@@ -11,7 +11,7 @@ import seawall
 
 
 async def client_is_httpx() -> None:
-    client = seawall.Client(
+    client = seawall.AsyncClient(
         base_url="https://api.example.com",
         timeout=httpx.Timeout(5.0),
         deadline=None,
@@ -34,7 +34,7 @@ async def client_is_httpx() -> None:
 
 async def transport_is_httpx() -> None:
     inner = httpx.ASGITransport(lambda *_: None)  # type: ignore[arg-type]
-    async with httpx.AsyncClient(transport=seawall.Transport(inner)) as client:
+    async with httpx.AsyncClient(transport=seawall.AsyncTransport(inner)) as client:
         await client.get("https://api.example.com/")
 
 

@@ -22,7 +22,7 @@ from seawall.transport.patched import is_patched
 
 
 def test_private_names_of_httpx():
-    """Those that Client and its transports stand on."""
+    """Those that AsyncClient and its transports stand on."""
     parameters = inspect.signature(httpx.AsyncClient._init_transport).parameters
     assert {"verify", "cert", "trust_env", "http1", "http2", "limits", "transport"} <= set(parameters)
     assert "proxy" in inspect.signature(httpx.AsyncClient._init_proxy_transport).parameters
@@ -58,9 +58,9 @@ async def test_stream_that_httpx_binds_to_a_response():
 
 def test_private_names_that_the_short_way_needs():
     """httpx's steps that it leaves out are methods of these names, its own; a client is read by these attributes."""
-    client = seawall.Client(base_url="http://a/", headers={"a": "b"})
-    assert plain.is_untouched(client, seawall.Client)
-    assert plain.is_built_by_httpx(seawall.Client, seawall.Client)
+    client = seawall.AsyncClient(base_url="http://a/", headers={"a": "b"})
+    assert plain.is_untouched(client, seawall.AsyncClient)
+    assert plain.is_built_by_httpx(seawall.AsyncClient, seawall.AsyncClient)
     assert (client._params, client._auth, client._mounts) == (client.params, client.auth, {})
     assert (client._base_url, client._timeout, client._headers) == (client.base_url, client.timeout, client.headers)
     assert client._event_hooks == {"request": [], "response": []}
@@ -72,7 +72,9 @@ def test_private_names_that_the_short_way_needs():
 @pytest.mark.parametrize("name", ["build_request", "send"])
 def test_arguments_are_those_of_httpx(name):
     """Ours name them all, with the same defaults."""
-    ours, theirs = (inspect.signature(getattr(cls, name)).parameters for cls in (seawall.Client, httpx.AsyncClient))
+    ours, theirs = (
+        inspect.signature(getattr(cls, name)).parameters for cls in (seawall.AsyncClient, httpx.AsyncClient)
+    )
     assert {n: (p.kind, p.default) for n, p in ours.items()} == {n: (p.kind, p.default) for n, p in theirs.items()}
 
 
@@ -129,16 +131,16 @@ def test_private_names_of_decoding():
 @pytest.mark.parametrize("name", plain.NAMES)
 def test_patch_switches_the_short_way_off(monkeypatch, name):
     """Whatever step is patched, at any time."""
-    client = seawall.Client()
+    client = seawall.AsyncClient()
     with monkeypatch.context() as patch:
         patch.setattr(httpx.AsyncClient, name, lambda *args, **kwargs: None)
-        assert not plain.is_untouched(client, seawall.Client)
+        assert not plain.is_untouched(client, seawall.AsyncClient)
     with monkeypatch.context() as patch:
         patch.setattr(client, name, lambda *args, **kwargs: None)
-        assert not plain.is_untouched(client, seawall.Client)
-    subclass = type("Own", (seawall.Client,), {name: lambda *args, **kwargs: None})
-    assert not plain.is_untouched(subclass(), seawall.Client)
-    assert plain.is_untouched(type("Own", (seawall.Client,), {})(), seawall.Client)
+        assert not plain.is_untouched(client, seawall.AsyncClient)
+    subclass = type("Own", (seawall.AsyncClient,), {name: lambda *args, **kwargs: None})
+    assert not plain.is_untouched(subclass(), seawall.AsyncClient)
+    assert plain.is_untouched(type("Own", (seawall.AsyncClient,), {})(), seawall.AsyncClient)
 
 
 def test_private_names_of_h2():
@@ -195,10 +197,10 @@ def test_public_names():
         assert getattr(seawall, name).__doc__.strip(), name
 
 
-@pytest.mark.parametrize("kind", [seawall.Client, seawall.Transport])
+@pytest.mark.parametrize("kind", [seawall.AsyncClient, seawall.AsyncTransport])
 def test_every_argument_of_httpx_is_taken(kind):
     """A drop-in takes what httpx takes."""
-    stock = {seawall.Client: httpx.AsyncClient, seawall.Transport: httpx.AsyncHTTPTransport}[kind]
+    stock = {seawall.AsyncClient: httpx.AsyncClient, seawall.AsyncTransport: httpx.AsyncHTTPTransport}[kind]
     ours = inspect.signature(kind).parameters
     if "arguments" not in ours:
         assert set(inspect.signature(stock).parameters) - set(ours) == {"retries"}

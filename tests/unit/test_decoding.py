@@ -550,7 +550,7 @@ def without(monkeypatch: pytest.MonkeyPatch, *names: str) -> None:
 def test_all_are_asked_for():
     """With the extra."""
     assert ACCEPTED == "gzip, deflate, br, zstd"
-    assert seawall.Client().headers["accept-encoding"] == ACCEPTED
+    assert seawall.AsyncClient().headers["accept-encoding"] == ACCEPTED
 
 
 def test_without_packages(monkeypatch):
@@ -587,7 +587,7 @@ def test_second_package_that_has_bounds(monkeypatch):
 def test_headers_of_a_client(monkeypatch):
     """Only what is decoded is asked for by default, whenever headers are set; what the caller says stays."""
     monkeypatch.setattr("seawall.client.ACCEPTED", "gzip, deflate")
-    client = seawall.Client(headers={"x": "y"})
+    client = seawall.AsyncClient(headers={"x": "y"})
     assert (client.headers["accept-encoding"], client.headers["x"]) == ("gzip, deflate", "y")
     assert [name for name, _ in client.headers.raw] == [
         name for name, _ in httpx.AsyncClient(headers={"x": "y"}).headers.raw
@@ -596,6 +596,6 @@ def test_headers_of_a_client(monkeypatch):
     assert client.headers["accept-encoding"] == "gzip, deflate"
     client.headers = {"Accept-Encoding": "br"}
     assert client.headers["accept-encoding"] == "br"
-    assert seawall.Client(headers={"accept-encoding": "zstd"}).headers["accept-encoding"] == "zstd"
+    assert seawall.AsyncClient(headers={"accept-encoding": "zstd"}).headers["accept-encoding"] == "zstd"
     request = client.build_request("GET", "http://a/", headers={"accept-encoding": "x"})
     assert request.headers["accept-encoding"] == "x"

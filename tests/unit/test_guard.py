@@ -29,7 +29,7 @@ GOOD += ["2606:4700:4700::1111", "2a00:1450:4001::1", "2003::1", "64:ff9b::808:8
 def test_refuses(ip):
     """Loopback, private, metadata, special, multicast, reserved; in each of IPv6's disguises too."""
     assert Guard().refusal(ip)
-    with pytest.raises(seawall.AddressRefused, match=r"hook\.test.*must not be dialled"):
+    with pytest.raises(seawall.AddressNotAllowed, match=r"hook\.test.*must not be dialled"):
         Guard().check(ORIGIN, [Address("8.8.8.8"), Address(ip)])
 
 
@@ -71,6 +71,6 @@ def test_bad_lists(arguments, error):
 def test_not_with_what_it_cannot_see(arguments):
     """A proxy or another transport dials by itself."""
     with pytest.raises(ValueError, match="can't see"):
-        seawall.Client(guard=Guard(), **arguments)
+        seawall.AsyncClient(guard=Guard(), **arguments)
     with pytest.raises(TypeError, match=r"seawall\.Guard"):
-        seawall.Client(guard=True)
+        seawall.AsyncClient(guard=True)

@@ -49,7 +49,7 @@ def anyio_backend():
 
 
 class Peer:
-    """Client and server of one connection; what either sends, the other gets in `turn`."""
+    """AsyncClient and server of one connection; what either sends, the other gets in `turn`."""
 
     def __init__(self, window: int) -> None:
         self.transport, self.known = Noted(), Known()

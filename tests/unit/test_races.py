@@ -15,7 +15,7 @@ from seawall.dns.gai_conf import GLIBC, as_number
 from seawall.dns.guard import Guard
 from seawall.dns.precedence import Precedence, Source
 from seawall.dns.resolver import Answer
-from seawall.errors import AddressRefused, DialError, DialTimeout, HandshakeTimeout
+from seawall.errors import AddressNotAllowed, DialError, DialTimeout, HandshakeTimeout
 from seawall.events import Progress
 from seawall.origin import Address, Origin
 from seawall.policy.ejection import Ejections
@@ -288,7 +288,7 @@ async def test_guard_refuses_late_addresses(first):
     """The name is refused whole while the race goes on, whichever family came first; nothing is dialled any more."""
     network().hosts = {first.ip: NEVER}
     client = Client(first, guard=Guard())
-    with pytest.raises(AddressRefused, match=r"10\.0\.0\.1"):
+    with pytest.raises(AddressNotAllowed, match=r"10\.0\.0\.1"):
         await client.dial(coming(0.1, B, BAD))
     assert network().time() == pytest.approx(0.1)
     assert network().dialled == [first.ip]
@@ -298,7 +298,7 @@ async def test_guard_refuses_late_addresses(first):
 async def test_guard_refuses_what_comes_with_the_winner():
     """In the same turn of the loop: the connection is closed."""
     network().hosts = {A.ip: 0.1}
-    with pytest.raises(AddressRefused):
+    with pytest.raises(AddressNotAllowed):
         await Client(A, guard=Guard()).dial(coming(0.1, BAD))
     assert network().open == 0
 
@@ -335,10 +335,10 @@ async def test_guard_looks_at_all_addresses_once():
     assert Counting.looked_at == len(many)
     bad = Answer((*many[:-1], BAD), None, "dns")
     for _ in range(2):
-        with pytest.raises(AddressRefused, match=r"10\.0\.0\.1"):
+        with pytest.raises(AddressNotAllowed, match=r"10\.0\.0\.1"):
             await client.dial(answer=bad)
         Counting.looked_at = 0
-    with pytest.raises(AddressRefused):
+    with pytest.raises(AddressNotAllowed):
         await client.dial(answer=bad)
     assert 0 < Counting.looked_at <= 3  # the one that it refused
     await client.dial(answer=Answer(tuple(many), None, "dns"))

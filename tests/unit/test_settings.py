@@ -37,9 +37,9 @@ from seawall.policy.per_host import check_patterns, policy_for
         (lambda: seawall.Retry(wait=tenacity.wait_fixed), TypeError, r"Retry\.wait must be a tenacity strategy"),
         (lambda: seawall.DNS(min_ttl="x"), TypeError, r"DNS\.min_ttl must be a number"),
         (lambda: seawall.DNS(nameservers=[5]), ValueError, r"DNS\.nameservers must hold IP addresses"),
-        (lambda: seawall.Client(retry=seawall.UNSET), TypeError, r"retry: UNSET means"),
+        (lambda: seawall.AsyncClient(retry=seawall.UNSET), TypeError, r"retry: UNSET means"),
         (
-            lambda: seawall.Client(per_host={"A.test": seawall.Policy(), "a.test": seawall.Policy()}),
+            lambda: seawall.AsyncClient(per_host={"A.test": seawall.Policy(), "a.test": seawall.Policy()}),
             ValueError,
             r"there twice",
         ),
@@ -61,30 +61,38 @@ from seawall.policy.per_host import check_patterns, policy_for
         (lambda: seawall.DNS(nameservers=()), ValueError, r"DNS\.nameservers must name at least one"),
         (lambda: seawall.Policy(deadline=0), ValueError, r"deadline must be finite and > 0"),
         (lambda: seawall.Policy(retry=3), TypeError, r"retry must be a seawall\.Retry or None"),
-        (lambda: seawall.Client(deadline=-1), ValueError, r"deadline must be finite and > 0"),
-        (lambda: seawall.Client(retries=3), TypeError, r"no setting 'retries'; did you mean 'retry'\?"),
-        (lambda: seawall.Client(bulkhead=64), TypeError, r"bulkhead must be a seawall\.Bulkhead or None"),
-        (lambda: seawall.Client(resolver="google"), TypeError, r'resolver must be "auto", "cares", "system"'),
-        (lambda: seawall.Client(resolver=object()), TypeError, r"resolve\(\) and aclose\(\)"),
-        (lambda: seawall.Client(dns=2.0), TypeError, r"dns must be a seawall\.DNS"),
-        (lambda: seawall.Client(listeners=[3]), TypeError, r"listeners must be callables"),
-        (lambda: seawall.Client(per_host={"https://a.test": seawall.Policy()}), ValueError, r"no host can match"),
-        (lambda: seawall.Client(per_host={"a.test:80": seawall.Policy()}), ValueError, r"no host can match"),
-        (lambda: seawall.Client(per_host={"a.*.test": seawall.Policy()}), ValueError, r"no host can match"),
-        (lambda: seawall.Client(per_host={"a.test": 3}), TypeError, r"per_host\['a\.test'\] must be a seawall\.Policy"),
-        (lambda: seawall.Client(limits=httpx.Limits(max_connections=0)), ValueError, r"Limits\.max_connections"),
+        (lambda: seawall.AsyncClient(deadline=-1), ValueError, r"deadline must be finite and > 0"),
+        (lambda: seawall.AsyncClient(retries=3), TypeError, r"no setting 'retries'; did you mean 'retry'\?"),
+        (lambda: seawall.AsyncClient(bulkhead=64), TypeError, r"bulkhead must be a seawall\.Bulkhead or None"),
+        (lambda: seawall.AsyncClient(resolver="google"), TypeError, r'resolver must be "auto", "cares", "system"'),
+        (lambda: seawall.AsyncClient(resolver=object()), TypeError, r"resolve\(\) and aclose\(\)"),
+        (lambda: seawall.AsyncClient(dns=2.0), TypeError, r"dns must be a seawall\.DNS"),
+        (lambda: seawall.AsyncClient(listeners=[3]), TypeError, r"listeners must be callables"),
+        (lambda: seawall.AsyncClient(per_host={"https://a.test": seawall.Policy()}), ValueError, r"no host can match"),
+        (lambda: seawall.AsyncClient(per_host={"a.test:80": seawall.Policy()}), ValueError, r"no host can match"),
+        (lambda: seawall.AsyncClient(per_host={"a.*.test": seawall.Policy()}), ValueError, r"no host can match"),
         (
-            lambda: seawall.Client(limits=httpx.Limits(max_keepalive_connections=-1)),
+            lambda: seawall.AsyncClient(per_host={"a.test": 3}),
+            TypeError,
+            r"per_host\['a\.test'\] must be a seawall\.Policy",
+        ),
+        (lambda: seawall.AsyncClient(limits=httpx.Limits(max_connections=0)), ValueError, r"Limits\.max_connections"),
+        (
+            lambda: seawall.AsyncClient(limits=httpx.Limits(max_keepalive_connections=-1)),
             ValueError,
             r"keepalive_connections",
         ),
-        (lambda: seawall.Client(limits=httpx.Limits(keepalive_expiry=math.nan)), ValueError, r"keepalive_expiry"),
-        (lambda: seawall.Client(timeout=-1), ValueError, r"timeout: connect must be >= 0 s or None, not -1"),
-        (lambda: seawall.Client(timeout=httpx.Timeout(5, read=math.nan)), ValueError, r"timeout: read must be >= 0"),
-        (lambda: seawall.Client(http1=False), ValueError, r"http1 and http2 can't both be off"),
-        (lambda: seawall.Transport(inner=3), TypeError, r"inner must be an httpx\.AsyncBaseTransport"),
+        (lambda: seawall.AsyncClient(limits=httpx.Limits(keepalive_expiry=math.nan)), ValueError, r"keepalive_expiry"),
+        (lambda: seawall.AsyncClient(timeout=-1), ValueError, r"timeout: connect must be >= 0 s or None, not -1"),
         (
-            lambda: seawall.Transport(inner=httpx.MockTransport(lambda request: httpx.Response(200)), http2=True),
+            lambda: seawall.AsyncClient(timeout=httpx.Timeout(5, read=math.nan)),
+            ValueError,
+            r"timeout: read must be >= 0",
+        ),
+        (lambda: seawall.AsyncClient(http1=False), ValueError, r"http1 and http2 can't both be off"),
+        (lambda: seawall.AsyncTransport(inner=3), TypeError, r"inner must be an httpx\.AsyncBaseTransport"),
+        (
+            lambda: seawall.AsyncTransport(inner=httpx.MockTransport(lambda request: httpx.Response(200)), http2=True),
             ValueError,
             r"http2: give these to the inner transport",
         ),
@@ -110,7 +118,7 @@ def test_bad_settings(make, error, message):
 )
 def test_least_and_greatest_settings(arguments):
     """What httpx takes and has a meaning is taken."""
-    seawall.Client(**arguments)
+    seawall.AsyncClient(**arguments)
 
 
 def test_settings_are_values():
@@ -167,11 +175,11 @@ JUNK += [UNWRITTEN, -UNWRITTEN, object(), "\udc80", "é" * 70, [UNWRITTEN], {"a.
 
 
 def limits(name: str) -> Callable[[Any], object]:
-    return lambda value: seawall.Client(limits=httpx.Limits(**{name: value}))
+    return lambda value: seawall.AsyncClient(limits=httpx.Limits(**{name: value}))
 
 
 def timeout(name: str) -> Callable[[Any], object]:
-    return lambda value: seawall.Client(timeout=httpx.Timeout(5.0, **{name: value}))
+    return lambda value: seawall.AsyncClient(timeout=httpx.Timeout(5.0, **{name: value}))
 
 
 def field(settings: type, name: str) -> Callable[[Any], object]:
@@ -181,7 +189,7 @@ def field(settings: type, name: str) -> Callable[[Any], object]:
 
 SETTINGS: dict[str, Callable[[Any], object]] = {
     **{
-        name: lambda value, name=name: seawall.Client(**{name: value})
+        name: lambda value, name=name: seawall.AsyncClient(**{name: value})
         for name in (
             "deadline", "retry", "bulkhead", "breaker", "budget", "per_host", "dns", "resolver", "guard", "propagation",
             "max_connection_age", "max_response_size", "listeners", "clock", "rng", "wall", "limits", "timeout",
@@ -223,22 +231,38 @@ def test_every_setting_names_itself(name):
     [
         (lambda: seawall.Breaker(window=HUGE), ValueError, r"Breaker\.window must be finite and > 0, not 10{400}$"),
         (lambda: seawall.Retry(max_attempts=HUGE), ValueError, r"Retry\.max_attempts must be <= \d+, not 10{400}$"),
-        (lambda: seawall.Client(limits=httpx.Limits(max_connections="5")), TypeError, r"Limits\.max_connections.*'5'"),
-        (lambda: seawall.Client(limits=httpx.Limits(max_connections=1.5)), TypeError, r"must be a whole number >= 1"),
-        (lambda: seawall.Client(limits=5), TypeError, r"limits must be an httpx\.Limits, not 5"),
-        (lambda: seawall.Client(per_host=[]), TypeError, r"per_host must map names of hosts"),
-        (lambda: seawall.Client(per_host={5: seawall.Policy()}), ValueError, r"per_host: no host can match 5"),
-        (lambda: seawall.Client(rng=0), TypeError, r"rng must be a random\.Random or None"),
-        (lambda: seawall.Client(clock=0), TypeError, r"clock must be a seawall\.Clock or None"),
-        (lambda: seawall.Client(wall=5), TypeError, r"wall must be a function"),
-        (lambda: seawall.Client(listeners=5), TypeError, r"listeners must be a list of callables"),
-        (lambda: seawall.Client(timeout="5"), TypeError, r"timeout: connect must be a number >= 0 s or None, not '5'"),
         (
-            lambda: seawall.Client(timeout=True),
+            lambda: seawall.AsyncClient(limits=httpx.Limits(max_connections="5")),
+            TypeError,
+            r"Limits\.max_connections.*'5'",
+        ),
+        (
+            lambda: seawall.AsyncClient(limits=httpx.Limits(max_connections=1.5)),
+            TypeError,
+            r"must be a whole number >= 1",
+        ),
+        (lambda: seawall.AsyncClient(limits=5), TypeError, r"limits must be an httpx\.Limits, not 5"),
+        (lambda: seawall.AsyncClient(per_host=[]), TypeError, r"per_host must map names of hosts"),
+        (lambda: seawall.AsyncClient(per_host={5: seawall.Policy()}), ValueError, r"per_host: no host can match 5"),
+        (lambda: seawall.AsyncClient(rng=0), TypeError, r"rng must be a random\.Random or None"),
+        (lambda: seawall.AsyncClient(clock=0), TypeError, r"clock must be a seawall\.Clock or None"),
+        (lambda: seawall.AsyncClient(wall=5), TypeError, r"wall must be a function"),
+        (lambda: seawall.AsyncClient(listeners=5), TypeError, r"listeners must be a list of callables"),
+        (
+            lambda: seawall.AsyncClient(timeout="5"),
+            TypeError,
+            r"timeout: connect must be a number >= 0 s or None, not '5'",
+        ),
+        (
+            lambda: seawall.AsyncClient(timeout=True),
             TypeError,
             r"timeout: connect must be a number >= 0 s or None, not True",
         ),
-        (lambda: seawall.Client(timeout=HUGE), ValueError, r"timeout: connect must be >= 0 s or None, not 10{400}$"),
+        (
+            lambda: seawall.AsyncClient(timeout=HUGE),
+            ValueError,
+            r"timeout: connect must be >= 0 s or None, not 10{400}$",
+        ),
         (lambda: seawall.Retry(statuses=[[]]), TypeError, r"Retry\.statuses must be a set"),
     ],
 )
@@ -260,7 +284,7 @@ def test_huge_and_wrongly_typed_settings(make, error, message):
 )
 async def test_timeouts_of_one_request(timeouts, message):
     """They come in its extensions, and are looked at as the client's are."""
-    async with seawall.Client(transport=httpx.MockTransport(lambda request: httpx.Response(200))) as client:
+    async with seawall.AsyncClient(transport=httpx.MockTransport(lambda request: httpx.Response(200))) as client:
         with pytest.raises((TypeError, ValueError), match=message):
             await client.get("http://a.test/", extensions={"timeout": timeouts})
         for good in ({}, {"read": None}, {"read": 1, "write": 1.5, "pool": math.inf, "connect": Fraction(1, 2)}):

@@ -79,9 +79,9 @@ async def dns(stack: AsyncExitStack) -> DNSServer:
 
 
 @pytest.fixture
-async def client(stack: AsyncExitStack, dns: DNSServer) -> seawall.Client:
+async def client(stack: AsyncExitStack, dns: DNSServer) -> seawall.AsyncClient:
     """At the defaults, but asking our DNS server."""
-    return await stack.enter_async_context(seawall.Client(dns=seawall.DNS(nameservers=(dns.address,))))
+    return await stack.enter_async_context(seawall.AsyncClient(dns=seawall.DNS(nameservers=(dns.address,))))
 
 
 @pytest.fixture

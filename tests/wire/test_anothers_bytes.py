@@ -68,7 +68,7 @@ async def test_reader_that_holds_a_part_while_another_task_closes(listen):
     """It gets what had come of its own, the next request its answer, on the same connection."""
     server = Steps()
     url = await listen(server)
-    async with seawall.Client(retry=None) as client:
+    async with seawall.AsyncClient(retry=None) as client:
         response = await client.send(client.build_request("GET", f"{url}/a"), stream=True)
         parts = response.aiter_raw()
         assert await anext(parts) == b"AAAA"
@@ -85,7 +85,7 @@ async def test_reader_whose_response_is_closed_in_the_midst(listen):
     """It hears of it, at once, whether it waits for a part or holds one."""
     for is_waiting in (True, False):
         url = await listen(Steps())
-        async with seawall.Client(retry=None) as client:
+        async with seawall.AsyncClient(retry=None) as client:
             response = await client.send(client.build_request("GET", f"{url}/a"), stream=True)
             parts = response.aiter_raw()
             assert await anext(parts) == b"AAAA"
@@ -100,7 +100,7 @@ async def test_reader_whose_response_is_closed_in_the_midst(listen):
 async def test_two_readers_at_once_are_refused(listen):
     """Two tasks that wait for one response would share its parts, and one would wait for ever."""
     url = await listen(Steps())
-    async with seawall.Client(retry=None) as client:
+    async with seawall.AsyncClient(retry=None) as client:
         response = await client.send(client.build_request("GET", f"{url}/a"), stream=True)
         first, second = aiter(response.stream), aiter(response.stream)
         assert await anext(first) == b"AAAA"
@@ -116,7 +116,7 @@ async def test_two_readers_at_once_are_refused(listen):
 async def test_network_stream_of_a_plain_response_is_not_one(listen):
     """Who holds it after the response can't read, write or close what serves other requests by then."""
     url = await listen(Steps())
-    async with seawall.Client() as client:
+    async with seawall.AsyncClient() as client:
         response = await client.get(f"{url}/b")
         stream = response.extensions["network_stream"]
         with pytest.raises(httpcore.ReadError, match="switch protocols"):
@@ -155,7 +155,7 @@ async def test_late_body_does_not_answer_the_next_request(serve, monkeypatch, me
             await request.reply(body=b"good")
 
     server = await serve(handler)
-    async with seawall.Client(retry=None) as client:
+    async with seawall.AsyncClient(retry=None) as client:
         await client.request(method, server.url)
         assert (await client.get(server.url)).content == b"good"
         assert server.connections == 2
@@ -168,7 +168,7 @@ async def test_rest_is_waited_for_at_the_cap(serve):
         await request.reply()
 
     server = await serve(handler)
-    async with seawall.Client(retry=None, limits=httpx.Limits(max_connections=1)) as client:
+    async with seawall.AsyncClient(retry=None, limits=httpx.Limits(max_connections=1)) as client:
         await asyncio.gather(*(client.head(server.url) for _ in range(5)))
         await client.get(server.url)
         assert (server.connections, client.stats().connections) == (1, 1)
@@ -183,7 +183,7 @@ async def test_rest_is_bounded(serve, monkeypatch):
         await request.reply()
 
     server = await serve(handler)
-    async with seawall.Client(retry=None) as client:
+    async with seawall.AsyncClient(retry=None) as client:
         await client.head(server.url)
         await client.get(server.url)
         assert server.connections == 1
@@ -204,7 +204,7 @@ async def test_connection_serves_the_name_only_that_it_was_verified_for(listen, 
             writer.write(OK % (2, b"ok"))
 
     url = await listen(handler, ssl=context)
-    async with seawall.Client(verify=trusting, retry=None, http2=protocol == "h2") as client:
+    async with seawall.AsyncClient(verify=trusting, retry=None, http2=protocol == "h2") as client:
         for name in ("a.test", "b.test", "a.test", None):
             extensions = {} if name is None else {"sni_hostname": name}
             assert (await client.get(url, extensions=extensions)).status_code == 200

@@ -44,12 +44,12 @@ def answering(body: bytes, coding: str = "", *, is_chunked: bool = False):
     return step
 
 
-async def drained(client: seawall.Client, url: str) -> bytes:
+async def drained(client: seawall.AsyncClient, url: str) -> bytes:
     async with client.stream("GET", url) as response:
         return b"".join([part async for part in response.aiter_bytes()])
 
 
-async def both_ways(client: seawall.Client, url: str) -> list[bytes]:
+async def both_ways(client: seawall.AsyncClient, url: str) -> list[bytes]:
     """Read at once, the short way of a second call, and streamed."""
     return [(await client.get(url)).content for _ in range(2)] + [await drained(client, url)]
 
@@ -92,7 +92,7 @@ async def test_codings(server, coding, encode, is_chunked):
     """All that servers send, small and large, in one part or many."""
     for data in (b"", b"short", TEXT, bytes(range(256)) * 400):
         url = server.script("k", answering(encode(data), coding, is_chunked=is_chunked))
-        async with seawall.Client() as client:
+        async with seawall.AsyncClient() as client:
             assert await both_ways(client, url) == [data] * 3
 
 
@@ -101,7 +101,7 @@ async def test_codings(server, coding, encode, is_chunked):
 async def test_compressed_body_that_ends_too_early(server, coding, size):
     """Its length is right; its data isn't all there."""
     url = server.script("k", answering(encoded([coding], bytes(range(256)) * 4)[:-size], coding))
-    async with seawall.Client() as client:
+    async with seawall.AsyncClient() as client:
         for _ in range(2):
             with pytest.raises(httpx.DecodingError, match="ends before"):
                 await client.get(url)
@@ -119,7 +119,7 @@ async def test_part_of_a_compressed_body(server, coding):
     async def step(request: Request) -> None:
         await request.reply(206, body, {"content-encoding": coding, "content-range": f"bytes 0-{len(body) - 1}/*"})
 
-    async with seawall.Client() as client:
+    async with seawall.AsyncClient() as client:
         parts = await both_ways(client, server.script("k", step))
     assert len({*parts}) == 1
     assert data.startswith(parts[0])
@@ -133,7 +133,7 @@ async def test_no_body_at_all_is_whole(server, method):
     async def step(request: Request) -> None:
         await request.send(b"HTTP/1.1 204 No Content\r\ncontent-encoding: gzip\r\n\r\n")
 
-    async with seawall.Client() as client:
+    async with seawall.AsyncClient() as client:
         assert (await client.request(method, server.script("k", step))).content == b""
 
 
@@ -145,7 +145,7 @@ async def test_max_response_size(server, size, coding, is_chunked):
     data = bytes(size)
     body = gzip.compress(data) if coding else data
     url = server.script("k", answering(body, coding, is_chunked=is_chunked))
-    async with seawall.Client(max_response_size=LIMIT) as client:
+    async with seawall.AsyncClient(max_response_size=LIMIT) as client:
         if size == LIMIT:
             assert await both_ways(client, url) == [data] * 3
             return
@@ -169,7 +169,7 @@ async def test_bomb(server):
             turns += 1
             await asyncio.sleep(0)
 
-    async with seawall.Client() as client:
+    async with seawall.AsyncClient() as client:
         watching = asyncio.create_task(others())
         with pytest.raises(seawall.ResponseTooLarge, match="a bomb") as caught:
             await client.get(server.script("k", "bomb"))
@@ -190,7 +190,7 @@ async def test_codings_without_end(server):
         head = b"HTTP/1.1 200 OK\r\ncontent-encoding: gzip, gzip, gzip, gzip, gzip, gzip\r\ncontent-length: 9\r\n\r\n"
         await request.send(head + b"x")
 
-    async with seawall.Client(limits=httpx.Limits(max_connections=2)) as client:
+    async with seawall.AsyncClient(limits=httpx.Limits(max_connections=2)) as client:
         for _ in range(5):
             with pytest.raises(seawall.ResponseTooLarge, match="6 codings"):
                 await client.get(server.script("k", step))
@@ -202,7 +202,7 @@ async def test_codings_without_end(server):
 async def test_bomb_in_a_bomb(server):
     """1 kB that become 1 MB that become 1 GB: no more than some MB are ever made."""
     body = gzip.compress(gzip.compress(bytes(10**9), 1), 9)
-    async with seawall.Client(max_response_size=1000) as client:
+    async with seawall.AsyncClient(max_response_size=1000) as client:
         with pytest.raises(seawall.ResponseTooLarge) as caught:
             await client.get(server.script("k", answering(body, "gzip, gzip")))
     assert "max_response_size=1000" in str(caught.value)
@@ -215,14 +215,14 @@ async def test_member_that_begins_between_two_slices(server, length):
     padded = first[:3] + b"\x10" + first[4:10] + b"c" * (length - len(first) - 1) + b"\0" + first[10:]  # a comment
     assert len(padded) == length
     body = padded + gzip.compress(b"second") + bytes(5000)
-    async with seawall.Client() as client:
+    async with seawall.AsyncClient() as client:
         assert await both_ways(client, server.script("k", answering(body, "gzip"))) == [b"second"] * 3
 
 
 @pytest.mark.parametrize("step", ["huge_header", "many_headers", "endless_headers"])
 async def test_headers_too_large(server, step):
     """Asked again, they would be no smaller."""
-    async with seawall.Client() as client:
+    async with seawall.AsyncClient() as client:
         with pytest.raises(seawall.ResponseTooLarge, match="headers"):
             await client.get(server.script("k", step))
     assert len(server.attempts("k")) == 1
@@ -234,7 +234,7 @@ async def test_max_response_size_over_other_transports():
     def answer(request: httpx.Request) -> httpx.Response:
         return httpx.Response(200, stream=Body(*[b"x" * 1000] * 10))
 
-    async with seawall.Client(transport=httpx.MockTransport(answer), max_response_size=5000) as client:
+    async with seawall.AsyncClient(transport=httpx.MockTransport(answer), max_response_size=5000) as client:
         with pytest.raises(seawall.ResponseTooLarge):
             await client.get("http://a/")
         with pytest.raises(seawall.ResponseTooLarge):
@@ -246,4 +246,4 @@ async def test_size_that_cannot_be():
     """Refused at once."""
     for wrong in (-1, 1.5, True):
         with pytest.raises((TypeError, ValueError), match="max_response_size"):
-            seawall.Client(max_response_size=wrong)
+            seawall.AsyncClient(max_response_size=wrong)

@@ -113,7 +113,7 @@ async def refused(client: httpx.AsyncClient, call: Callable[[], Awaitable[object
         assert isinstance(caught.value, httpx.RemoteProtocolError)
         assert caught.value.request is not None
         await asyncio.sleep(0)  # a mock takes no turn of its own
-    if isinstance(client, seawall.Client):
+    if isinstance(client, seawall.AsyncClient):
         assert held(client.stats()) == []
 
 
@@ -131,14 +131,14 @@ async def test_streamed(server, meter, how):
                     size += len(part)
                     assert size <= LIMIT
 
-    async with seawall.Client(**settings()) as client:
+    async with seawall.AsyncClient(**settings()) as client:
         await refused(client, call)
     meter.check()
 
 
 async def test_read_at_once(server, meter):
     """The bomb is an error of its attempt, and isn't asked for again."""
-    async with seawall.Client(**settings()) as client:
+    async with seawall.AsyncClient(**settings()) as client:
         await refused(client, lambda: client.get(server.url))
         with pytest.raises(seawall.ResponseTooLarge) as caught:
             await client.post(server.url, content=b"x")
@@ -147,7 +147,7 @@ async def test_read_at_once(server, meter):
     meter.check()
 
 
-class Own(seawall.Client):
+class Own(seawall.AsyncClient):
     """A user's, whose every response goes through a method of its own."""
 
     async def _send_single_request(self, request: httpx.Request) -> httpx.Response:
@@ -184,7 +184,7 @@ async def test_read_by_httpx(server, meter, how, is_streamed):
         "subclass": {},
     }[how]  # type: ignore[assignment]
     path = {"redirect": "/302", "auth": "/401"}.get(how, "/")
-    client_class = Own if how == "subclass" else seawall.Client
+    client_class = Own if how == "subclass" else seawall.AsyncClient
 
     async def call() -> None:
         if not is_streamed:
@@ -207,7 +207,7 @@ async def test_shown(server, meter, how):
         "before_sleep": seawall.Retry(statuses={503}, before_sleep=seen.append, backoff=0, throttled_backoff=0),
         "raise_on_status": seawall.Retry(raise_on_status=True, max_attempts=1),
     }[how]
-    async with seawall.Client(**settings(retry=retry)) as client:
+    async with seawall.AsyncClient(**settings(retry=retry)) as client:
         await refused(client, lambda: client.get(server.url + "/503"))
     meter.check()
 
@@ -249,7 +249,7 @@ async def test_other_transports(bomb, meter, which, is_streamed):
         else:
             await client.get(URL)
 
-    async with seawall.Client(transport=transports(*bomb)[which], **settings()) as client:
+    async with seawall.AsyncClient(transport=transports(*bomb)[which], **settings()) as client:
         await refused(client, call)
     meter.check()
 
@@ -265,12 +265,12 @@ async def test_ways_through_httpx(server, bomb, meter, monkeypatch, how):
 
         monkeypatch.setattr(httpx.AsyncHTTPTransport, "handle_async_request", patch)
     if how == "stock":
-        transport = seawall.Transport(max_response_size=LIMIT, trust_env=False)
+        transport = seawall.AsyncTransport(max_response_size=LIMIT, trust_env=False)
         client: httpx.AsyncClient = httpx.AsyncClient(transport=transport)
     elif how == "sync":
-        client = seawall.Client(transport=transports(*bomb)["bytes"], **settings())
+        client = seawall.AsyncClient(transport=transports(*bomb)["bytes"], **settings())
     else:
-        client = seawall.Client(**settings(transport=httpx.AsyncHTTPTransport() if how == "inner" else None))
+        client = seawall.AsyncClient(**settings(transport=httpx.AsyncHTTPTransport() if how == "inner" else None))
 
     async def call() -> None:
         if how != "sync":
@@ -302,11 +302,11 @@ async def test_predicates_see_what_is_decoded(name):
 
     retry = seawall.Retry(retry=look, backoff=0, throttled_backoff=0)
     body = encoded([name], b"text")
-    async with seawall.Client(transport=answering(name, body), retry=retry) as client:
+    async with seawall.AsyncClient(transport=answering(name, body), retry=retry) as client:
         for _ in range(2):
             response = await client.get(URL)
             assert (response.content, response.num_bytes_downloaded) == (b"text", len(body))
-    async with seawall.Client(transport=answering(name, body[:-1]), retry=retry) as client:
+    async with seawall.AsyncClient(transport=answering(name, body[:-1]), retry=retry) as client:
         with pytest.raises(httpx.DecodingError):
             await client.get(URL)
     assert seen == [(b"text", True), (b"text", True), (body[:-1], False)]
@@ -316,7 +316,7 @@ async def test_status_error_has_what_is_decoded():
     """And a 503 that can't be decoded is retried as any."""
     retry = seawall.Retry(raise_on_status=True, backoff=0, throttled_backoff=0, max_attempts=2)
     for body, content in ((encoded(["zstd"], b"busy"), b"busy"), (b"garbage", b"garbage")):
-        async with seawall.Client(transport=answering("zstd", body, 503), retry=retry) as client:
+        async with seawall.AsyncClient(transport=answering("zstd", body, 503), retry=retry) as client:
             with pytest.raises(seawall.StatusError) as caught:
                 await client.get(URL)
         assert caught.value.response.content == content
@@ -328,7 +328,7 @@ async def test_response_that_was_read_already(meter):
     made = httpx.Response(200, headers={"content-encoding": "gzip"}, content=encoded(["gzip"], b"text"))
     seen = []
     retry = seawall.Retry(retry=lambda outcome: seen.append(outcome.response))
-    async with seawall.Client(transport=httpx.MockTransport(lambda request: made), retry=retry) as client:
+    async with seawall.AsyncClient(transport=httpx.MockTransport(lambda request: made), retry=retry) as client:
         assert (await client.get(URL)).content == b"text"
     assert seen[0] is made
     assert meter.steps == []
@@ -346,7 +346,7 @@ async def test_answer_that_nobody_could_decode_leaves_no_cycle():
     gc.disable()
     try:
         retry = seawall.Retry(backoff=0, throttled_backoff=0)
-        async with seawall.Client(transport=httpx.MockTransport(answer), retry=retry) as client:
+        async with seawall.AsyncClient(transport=httpx.MockTransport(answer), retry=retry) as client:
             assert (await client.get(URL)).content == b"text"
         assert not [each for each in gc.get_objects() if type(each) is Decoded and each.error is not None]
     finally:

@@ -23,7 +23,7 @@ async def test_unread_body_does_not_spoil_the_next_call(serve):
         await request.reply(body=b"x" * 400_000)
 
     server = await serve(handler)
-    async with seawall.Client(timeout=2, retry=None) as client:
+    async with seawall.AsyncClient(timeout=2, retry=None) as client:
         async with client.stream("GET", server.url):
             await asyncio.sleep(0.1)  # all of it is there
         assert len((await client.post(server.url)).content) == 400_000
@@ -34,7 +34,7 @@ def test_loop_that_was_busy_uses_no_spoilt_connection(fault_server, step):
     """What came while the loop could not look is seen before the connection is used again."""
 
     async def scenario() -> None:
-        async with seawall.Client(retry=None) as client:
+        async with seawall.AsyncClient(retry=None) as client:
             stream = (await client.get(f"{fault_server.url}/x/{step}")).extensions["network_stream"]
             select.select([stream.get_extra_info("socket")], [], [], 30)  # as long as a handler that computes
             response = await client.post(f"{fault_server.url}/x/ok?key=mine")
@@ -56,7 +56,7 @@ async def test_tunnel_is_read_and_written_at_once(serve):
 
     server = await serve(handler)
     headers = {"connection": "upgrade", "upgrade": "x"}
-    async with seawall.Client() as client, client.stream("GET", server.url, headers=headers) as response:
+    async with seawall.AsyncClient() as client, client.stream("GET", server.url, headers=headers) as response:
         stream = response.extensions["network_stream"]
         reader = asyncio.create_task(stream.read(100, timeout=5))
         await asyncio.sleep(0)
@@ -90,7 +90,7 @@ async def test_tunnel_is_not_read_as_a_body(listen, method, answer):
         said.append(await stream.read(5, timeout=5))
 
     url = await listen(echo)
-    async with seawall.Client(event_hooks={"response": [talk]}, retry=None) as client:
+    async with seawall.AsyncClient(event_hooks={"response": [talk]}, retry=None) as client:
         response = await client.request(method, url, headers={"connection": "upgrade", "upgrade": "x"})
         assert (said, response.status_code, response.content) == ([b"hello", b"you"], int(answer[:3]), b"")
         assert client.stats().connections == 0
@@ -104,7 +104,7 @@ async def test_stream_closed_by_another_task_ends_its_reader(serve):
         await request.hang()
 
     server = await serve(handler)
-    async with seawall.Client(timeout=None) as client, client.stream("GET", server.url) as response:
+    async with seawall.AsyncClient(timeout=None) as client, client.stream("GET", server.url) as response:
         reader = asyncio.create_task(response.aread())
         await asyncio.sleep(0.05)
         await response.aclose()
@@ -127,7 +127,7 @@ async def test_reader_whose_body_is_closed_gets_no_other_answer(serve):
             await request.reply(body=b"another's")
 
     server = await serve(handler)
-    async with seawall.Client(timeout=2, retry=None) as client:
+    async with seawall.AsyncClient(timeout=2, retry=None) as client:
         await client.get(server.url)
 
         async def close_and_ask() -> bytes:
@@ -153,7 +153,7 @@ async def test_early_answer_to_a_large_upload_over_tls():
     async with FaultServer() as server:
         port = server.listen("tls")
         server.script("upload", early(413), ok())
-        async with seawall.Client(verify=server.client_context(), retry=None, timeout=2) as client:
+        async with seawall.AsyncClient(verify=server.client_context(), retry=None, timeout=2) as client:
             response = await client.post(f"{port.url}/x?key=upload", content=b"x" * 20_000_000)
             assert response.status_code == 413
             assert (await client.get(f"{port.url}/x/ok")).status_code == 200
@@ -164,7 +164,7 @@ async def test_slow_upload_over_tls_is_no_read_timeout():
     """While the server takes it, the write timeout is what counts."""
     async with FaultServer() as server:
         port = server.listen("tls")
-        async with seawall.Client(verify=server.client_context(), retry=None) as client:
+        async with seawall.AsyncClient(verify=server.client_context(), retry=None) as client:
             timeout = httpx.Timeout(5, read=0.5)
             body = b"x" * 8_000_000
             response = await client.post(f"{port.url}/x/ok?key=up", content=body, timeout=timeout)
@@ -182,7 +182,7 @@ async def test_bad_body_of_ours_is_not_held_against_the_address(serve):
         yield b"abcdef"
 
     server = await serve(ok_)
-    async with seawall.Client() as client:
+    async with seawall.AsyncClient() as client:
         with pytest.raises(httpx.LocalProtocolError, match="content-length 3"):
             await client.post(server.url, content=parts(), headers={"content-length": "3"})
         assert client._shared.wire._dialler.addresses._bad == {}
@@ -198,7 +198,7 @@ async def test_host_is_sent_first(serve, place):
     server = await serve(handler)
     headers = [("a", "1"), ("b", "2")]
     headers.insert(place, ("Host", "my.test"))
-    async with seawall.Client() as client:
+    async with seawall.AsyncClient() as client:
         request = httpx.Request("GET", server.url, headers=headers)
         await client.send(request)
     assert [name.lower() for name, _ in server.requests[0].fields][:3] == ["host", "a", "b"]
@@ -224,7 +224,7 @@ async def test_connections_are_handed_over_where_the_cap_binds(stack, serve):
 
     server = await serve(answer)
     limits = httpx.Limits(max_connections=2)
-    client = await stack.enter_async_context(seawall.Client(limits=limits, bulkhead=None))
+    client = await stack.enter_async_context(seawall.AsyncClient(limits=limits, bulkhead=None))
     responses = await asyncio.gather(*(client.get(server.url) for _ in range(100)))
     assert {response.status_code for response in responses} == {200}
     assert server.connections == client.stats().connections == 2
@@ -239,7 +239,7 @@ async def test_origins_take_turns_where_the_cap_binds(stack, serve):
         await request.reply()
 
     busy, other = await serve(answer), await serve(answer)
-    client = await stack.enter_async_context(seawall.Client(limits=httpx.Limits(max_connections=1), bulkhead=None))
+    client = await stack.enter_async_context(seawall.AsyncClient(limits=httpx.Limits(max_connections=1), bulkhead=None))
     calls = (
         [client.get(busy.url) for _ in range(5)] + [client.get(other.url)] + [client.get(busy.url) for _ in range(5)]
     )
@@ -255,7 +255,7 @@ async def test_what_was_handed_over_to_the_cancelled_goes_on(stack, http2):
     with FaultServer() as server:
         port = server.listen("h2:clear" if http2 else "serve")
         client = await stack.enter_async_context(
-            seawall.Client(http1=not http2, http2=http2, limits=httpx.Limits(max_connections=1), bulkhead=None)
+            seawall.AsyncClient(http1=not http2, http2=http2, limits=httpx.Limits(max_connections=1), bulkhead=None)
         )
         for turns in range(30):
             calls = [asyncio.create_task(client.get(port.url + "/x/ok")) for _ in range(6)]
@@ -289,7 +289,7 @@ async def test_retry_goes_to_another_address(stack, dns):
     """Where the name has one: not to the same connection once more, though that is kept."""
     url, servers = await two_addresses(stack, dns, [bad, good])
     settings = {"dns": seawall.DNS(nameservers=(dns.address,)), "retry": seawall.Retry(throttled_backoff=0)}
-    async with seawall.Client(**settings) as client:
+    async with seawall.AsyncClient(**settings) as client:
         responses = [await client.get(url) for _ in range(20)]
     assert {response.status_code for response in responses} == {200}
     assert max(len(response.extensions["seawall"]) for response in responses) == 2
@@ -307,7 +307,7 @@ async def test_address_that_breaks_off_is_dialled_last(stack, dns):
 
     url, servers = await two_addresses(stack, dns, [breaks_off, good])
     limits = httpx.Limits(max_keepalive_connections=0)
-    async with seawall.Client(dns=seawall.DNS(nameservers=(dns.address,)), limits=limits) as client:
+    async with seawall.AsyncClient(dns=seawall.DNS(nameservers=(dns.address,)), limits=limits) as client:
         assert {(await client.get(url)).status_code for _ in range(10)} == {200}
     assert len(servers[0].requests) <= 1
 
@@ -318,7 +318,7 @@ async def test_bad_address_is_left_out(stack, dns):
     settings = {"dns": seawall.DNS(nameservers=(dns.address,)), "retry": None, "breaker": None}
     for at_once in (1, 10):
         before = len(servers[0].requests)
-        async with seawall.Client(**settings) as client:
+        async with seawall.AsyncClient(**settings) as client:
             for _ in range(10):
                 await asyncio.gather(*(client.get(url) for _ in range(at_once)))
             assert {(await client.get(url)).status_code for _ in range(20)} == {200}
@@ -339,7 +339,7 @@ async def test_hasty_timeouts_leave_no_address_out(stack, dns, settings, call, i
 
     url, _ = await two_addresses(stack, dns, [hang, hang])
     layers = {"dns": seawall.DNS(nameservers=(dns.address,)), "retry": None, "breaker": None}
-    async with seawall.Client(**layers, **settings) as client:
+    async with seawall.AsyncClient(**layers, **settings) as client:
         for _ in range(9):
             with pytest.raises(httpx.ReadTimeout):
                 await client.get(url, **call)
@@ -353,7 +353,7 @@ async def test_hasty_timeouts_leave_no_address_out(stack, dns, settings, call, i
 async def test_only_address_is_never_left_out(stack, dns, serve):
     """However bad it is."""
     server = await serve(bad)
-    async with seawall.Client(dns=seawall.DNS(nameservers=(dns.address,)), retry=None, breaker=None) as client:
+    async with seawall.AsyncClient(dns=seawall.DNS(nameservers=(dns.address,)), retry=None, breaker=None) as client:
         for _ in range(20):
             await client.get(f"http://good.test:{server.port}")
     assert len(server.requests) == 20
@@ -368,7 +368,7 @@ async def test_redirect_to_the_same_host_uses_the_same_connection(stack, dns):
 
     server = await stack.enter_async_context(Server(around, host="127.0.0.1"))
     dns.zone["two.test"] = Name(a=("127.0.0.1", "127.0.0.2"))
-    async with seawall.Client(dns=seawall.DNS(nameservers=(dns.address,)), follow_redirects=True) as client:
+    async with seawall.AsyncClient(dns=seawall.DNS(nameservers=(dns.address,)), follow_redirects=True) as client:
         for _ in range(20):
             assert (await client.get(f"http://two.test:{server.port}/a")).status_code == 200
     assert server.connections == 1
@@ -384,7 +384,7 @@ async def test_less_goes_to_a_slow_address(stack, dns):
 
     url, servers = await two_addresses(stack, dns, [slow, good])
     settings = {"dns": seawall.DNS(nameservers=(dns.address,)), "limits": httpx.Limits(max_keepalive_connections=0)}
-    async with seawall.Client(**settings) as client:
+    async with seawall.AsyncClient(**settings) as client:
         waiting = [asyncio.create_task(client.get(url)) for _ in range(2)]
         await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
         for _ in range(20):
@@ -404,7 +404,7 @@ async def test_load_of_addresses_is_forgotten(stack, dns, kept):
 
     url, servers = await two_addresses(stack, dns, [handler, handler])
     settings = {"dns": seawall.DNS(nameservers=(dns.address,)), "limits": httpx.Limits(max_keepalive_connections=kept)}
-    async with seawall.Client(retry=None, **settings) as client:
+    async with seawall.AsyncClient(retry=None, **settings) as client:
 
         async def call(number: int) -> None:
             try:

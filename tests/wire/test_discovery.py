@@ -20,7 +20,7 @@ async def ok(request: Request) -> None:
 
 
 async def ask(stack, resolver, url: str, **settings) -> httpx.Response:
-    client = await stack.enter_async_context(seawall.Client(resolver=resolver, retry=None, **settings))
+    client = await stack.enter_async_context(seawall.AsyncClient(resolver=resolver, retry=None, **settings))
     return await client.get(url)
 
 
@@ -66,7 +66,7 @@ async def test_function(stack, serve):
         return find(host, port)
 
     for function in (find, find_later):
-        client = await stack.enter_async_context(seawall.Client(resolver=FunctionResolver(function), retry=None))
+        client = await stack.enter_async_context(seawall.AsyncClient(resolver=FunctionResolver(function), retry=None))
         for _ in range(3):
             assert (await client.get("http://one.test/")).status_code == 200
         for name in ("none.test", "empty.test"):
@@ -93,7 +93,7 @@ async def test_chain(stack, dns, serve):
 
     names = ChainResolver(StaticResolver({"mine.test": "127.0.0.1"}), FunctionResolver(fails), "cares")
     client = await stack.enter_async_context(
-        seawall.Client(resolver=names, retry=None, dns=seawall.DNS(nameservers=(dns.address,)))
+        seawall.AsyncClient(resolver=names, retry=None, dns=seawall.DNS(nameservers=(dns.address,)))
     )
     for name, source in (("mine.test", "static"), ("real.test", "dns")):
         response = await client.get(f"http://{name}:{server.port}/")
@@ -122,7 +122,7 @@ async def test_srv(stack, dns, serve):
     dns.zone["one.test"] = dns.zone["two.test"] = Name(a=("127.0.0.1",))
     resolver = SRVResolver("_http._tcp.{host}", nameservers=[dns.address])
     limits = httpx.Limits(max_keepalive_connections=0)
-    client = await stack.enter_async_context(seawall.Client(resolver=resolver, limits=limits, retry=None))
+    client = await stack.enter_async_context(seawall.AsyncClient(resolver=resolver, limits=limits, retry=None))
     sources = [(await client.get("http://orders.test/")).extensions["seawall"][0].source for _ in range(100)]
     assert sources == ["srv", *["cache"] * 99]
     first, second, third = (server.connections for server in servers)
@@ -149,7 +149,7 @@ async def test_srv_decides_whom_to_ask(stack, dns, serve):
     )
     dns.zone["one.test"] = Name(a=("127.0.0.1",))
     resolver = SRVResolver("_http._tcp.{host}", nameservers=[dns.address])
-    client = await stack.enter_async_context(seawall.Client(resolver=resolver, retry=None))
+    client = await stack.enter_async_context(seawall.AsyncClient(resolver=resolver, retry=None))
     origin, addresses = seawall.Origin("http", "orders.test", 80), client._shared.wire._addresses
     await client.get("http://orders.test/")
     (connection,) = client._shared.wire.pool._open
@@ -203,7 +203,7 @@ async def test_all_of_a_chain_are_closed(stack):
             raise OSError("can't")
 
     first, second = Mine({}), Mine({})
-    client = seawall.Client(resolver=ChainResolver(first, second))
+    client = seawall.AsyncClient(resolver=ChainResolver(first, second))
     with pytest.raises(OSError, match="can't"):
         await client.aclose()
     assert set(closed) == {first, second}

@@ -101,7 +101,7 @@ async def test_keys_are_made_where_asked_for(stack, serve):
     """One a call, kept over its attempts, as a quoted string; none for what is idempotent, or has its own."""
     server = await serve(in_turn(reset, ok))
     retry = seawall.Retry(backoff=0, idempotency_key=True)
-    client = await stack.enter_async_context(seawall.Client(retry=retry))
+    client = await stack.enter_async_context(seawall.AsyncClient(retry=retry))
     response = await client.post(server.url, content=b"order")
     await client.post(server.url, content=b"order")
     await client.post(server.url, content=b"order", headers={"Idempotency-Key": '"mine"'})
@@ -186,7 +186,7 @@ async def test_slow_redirects_end_at_the_calls_deadline(stack, dns, serve):
         await request.reply(302, location=f"/{int(request.target[1:]) + 1}")
 
     server = await serve(slow)
-    client = await stack.enter_async_context(seawall.Client(deadline=1.0, follow_redirects=True))
+    client = await stack.enter_async_context(seawall.AsyncClient(deadline=1.0, follow_redirects=True))
     with pytest.raises(seawall.DeadlineExceeded) as caught:
         await client.get(f"{server.url}/0")
     assert caught.value.elapsed >= 1.0
@@ -220,7 +220,7 @@ async def test_dead_names_leave_others_alone(stack, dns: DNSServer, serve):
     """200 names whose server is silent, and one good host: it answers while they still wait."""
     server = await serve(ok)
     patient = seawall.DNS(nameservers=(dns.address,), timeout=600)
-    client = await stack.enter_async_context(seawall.Client(dns=patient, timeout=600))
+    client = await stack.enter_async_context(seawall.AsyncClient(dns=patient, timeout=600))
     for number in range(200):
         dns.zone[f"dead-{number}.test"] = Name(drop=-1)
     dead = [asyncio.create_task(client.get(f"http://dead-{number}.test/")) for number in range(200)]
@@ -257,7 +257,7 @@ async def test_connection_is_used_again(client, serve):
 async def test_permit_is_held_until_the_body_is_closed(stack, serve):
     """A streamed response counts as in flight, and a call that finds no permit in time says so."""
     server = await serve(ok)
-    client = await stack.enter_async_context(seawall.Client(bulkhead=seawall.Bulkhead(max_concurrent=1)))
+    client = await stack.enter_async_context(seawall.AsyncClient(bulkhead=seawall.Bulkhead(max_concurrent=1)))
     async with client.stream("GET", server.url):
         with pytest.raises(httpx.PoolTimeout) as caught:
             await client.get(server.url, timeout=httpx.Timeout(5, pool=0.05))
@@ -270,7 +270,7 @@ async def test_permit_is_held_until_the_body_is_closed(stack, serve):
 async def test_closing_with_calls_in_flight(dns, serve):
     """aclose() is done within a second, and every call ends with an error that says why."""
     server = await serve(hang)
-    client = seawall.Client()
+    client = seawall.AsyncClient()
     calls = [asyncio.create_task(client.get(server.url)) for _ in range(100)]
     while len(server.requests) < 64:  # the others wait for a permit
         await asyncio.sleep(0)
@@ -323,7 +323,7 @@ async def test_timeouts_are_of_httpx_class_too(client, serve):
 async def test_client_wide_cap(stack, serve):
     """Two connections at most, five origins, 100 calls: all good; idle connections give way."""
     servers = [await serve(ok) for _ in range(5)]
-    client = await stack.enter_async_context(seawall.Client(limits=httpx.Limits(max_connections=2), deadline=None))
+    client = await stack.enter_async_context(seawall.AsyncClient(limits=httpx.Limits(max_connections=2), deadline=None))
     calls = [client.get(server.url, timeout=30) for _ in range(20) for server in servers]
     responses = await asyncio.gather(*calls)
     assert {response.status_code for response in responses} == {200}
@@ -334,7 +334,7 @@ async def test_client_wide_cap(stack, serve):
 async def test_cap_that_is_used_up(stack, serve):
     """A hanging origin holds the only slot: another waits for the pool timeout, and is told which setting it is."""
     hanging, healthy = await serve(hang), await serve(ok)
-    client = await stack.enter_async_context(seawall.Client(limits=httpx.Limits(max_connections=1)))
+    client = await stack.enter_async_context(seawall.AsyncClient(limits=httpx.Limits(max_connections=1)))
     lost = asyncio.create_task(client.get(hanging.url))
     while not hanging.requests:
         await asyncio.sleep(0)
@@ -377,7 +377,7 @@ async def test_stale_connection_is_the_posts_risk(client, serve):
 async def test_closing_twice_at_once(serve):
     """Both are done at once, whichever came first."""
     server = await serve(hang)
-    client = seawall.Client()
+    client = seawall.AsyncClient()
     call = asyncio.create_task(client.get(server.url))
     while not server.requests:
         await asyncio.sleep(0)
@@ -395,7 +395,7 @@ async def test_stream_left_open_when_the_client_closes(serve):
         await request.hang()
 
     server = await serve(endless)
-    client = seawall.Client()
+    client = seawall.AsyncClient()
     async with client.stream("GET", server.url) as response:
         await client.aclose()
         with pytest.raises(httpx.ReadError, match="closed on this side"):

@@ -103,10 +103,10 @@ def clock() -> Shifted:
 
 
 @pytest.fixture
-async def client(stack, dnsmasq, clock) -> seawall.Client:
+async def client(stack, dnsmasq, clock) -> seawall.AsyncClient:
     """With a clock that can be put forward, and no connection kept: each call asks for addresses."""
     return await stack.enter_async_context(
-        seawall.Client(
+        seawall.AsyncClient(
             dns=seawall.DNS(nameservers=(dnsmasq.address,)),
             clock=clock,
             limits=httpx.Limits(max_keepalive_connections=0),
@@ -116,7 +116,7 @@ async def client(stack, dnsmasq, clock) -> seawall.Client:
     )
 
 
-async def addresses(client: seawall.Client, host: str) -> list[str]:
+async def addresses(client: seawall.AsyncClient, host: str) -> list[str]:
     answer = await client._shared.wire.names.resolve(Origin("http", host, 80))
     return [address.ip for address in answer.addresses]
 
@@ -184,7 +184,7 @@ async def test_failure_of_the_server(client, host):
 async def test_silent_upstream(dnsmasq, stack):
     """It says nothing as long as its upstream doesn't."""
     settings = seawall.DNS(nameservers=(dnsmasq.address,), timeout=0.3)
-    client = await stack.enter_async_context(seawall.Client(dns=settings, retry=None))
+    client = await stack.enter_async_context(seawall.AsyncClient(dns=settings, retry=None))
     with pytest.raises(httpx.ConnectTimeout) as caught:
         await client.get("http://silent.upstream.test")
     assert isinstance(caught.value, seawall.ResolveTimeout)

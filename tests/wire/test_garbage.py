@@ -59,13 +59,13 @@ def faults() -> Iterator[FaultProcess]:
         yield server
 
 
-def made(faults: FaultProcess, **settings: Any) -> seawall.Client:
+def made(faults: FaultProcess, **settings: Any) -> seawall.AsyncClient:
     trusted = ssl.create_default_context(cadata=faults.ca())
     fast = seawall.Retry(backoff=0, throttled_backoff=0)
-    return seawall.Client(**{"verify": trusted, "timeout": LIMIT, "deadline": 6 * LIMIT, "retry": fast} | settings)
+    return seawall.AsyncClient(**{"verify": trusted, "timeout": LIMIT, "deadline": 6 * LIMIT, "retry": fast} | settings)
 
 
-async def garbage(client: seawall.Client, url: str, **more: Any) -> list[object]:
+async def garbage(client: seawall.AsyncClient, url: str, **more: Any) -> list[object]:
     """What of ours, of httpx's, of frames and errors only the collector can free after calls that end in any way."""
 
     async def call() -> None:
@@ -74,7 +74,7 @@ async def garbage(client: seawall.Client, url: str, **more: Any) -> list[object]
     return await left_by(call, client)
 
 
-async def left_by(call: Callable[[], Awaitable[object]], client: seawall.Client) -> list[object]:
+async def left_by(call: Callable[[], Awaitable[object]], client: seawall.AsyncClient) -> list[object]:
     gc.freeze()  # what is there already: to look through all of it takes longer than the calls
     try:
         await call()
@@ -165,7 +165,7 @@ async def test_answer_is_gone_by_the_next_attempt():
         answers.append(weakref.ref(answer))
         return answer
 
-    async with seawall.Client(transport=httpx.MockTransport(handler), retry=seawall.Retry(backoff=0)) as client:
+    async with seawall.AsyncClient(transport=httpx.MockTransport(handler), retry=seawall.Retry(backoff=0)) as client:
         await client.get("http://a/")
     assert len(answers) == 3
 
@@ -183,7 +183,7 @@ async def test_an_idle_connection_holds_nothing_of_its_caller(faults, port):
         gc.collect()
         return sum(type(each) is Progress or (type(each) is Head and bool(each.headers)) for each in gc.get_objects())
 
-    async def call(client: seawall.Client) -> weakref.ref[Thing]:
+    async def call(client: seawall.AsyncClient) -> weakref.ref[Thing]:
         thing = Thing()
         MINE.set(thing)
         async with client.stream("GET", f"{url}/x/ok:1000000") as response:

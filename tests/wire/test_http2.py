@@ -56,11 +56,11 @@ def trusted(server) -> ssl.SSLContext:
 
 
 @pytest.fixture
-async def client(stack) -> seawall.Client:
+async def client(stack) -> seawall.AsyncClient:
     """Speaks HTTP/2 without TLS, and retries at once."""
     retry = seawall.Retry(backoff=0)
     return await stack.enter_async_context(
-        seawall.Client(http1=False, http2=True, retry=retry, breaker=None, timeout=2)
+        seawall.AsyncClient(http1=False, http2=True, retry=retry, breaker=None, timeout=2)
     )
 
 
@@ -75,14 +75,14 @@ def at(server, port: str, key: str, *steps: str) -> str:
 
 async def test_is_chosen_by_alpn(server, trusted):
     """Where the server has it; else HTTP/1.1, on the connection that was just made."""
-    async with seawall.Client(http2=True, verify=trusted) as client:
+    async with seawall.AsyncClient(http2=True, verify=trusted) as client:
         second = await client.get(f"https://localhost:{server.ports['h2'].port}/x/ok")
         first = await client.get(f"https://localhost:{server.ports['tls'].port}/x/ok")
         assert (second.http_version, second.reason_phrase, second.extensions["stream_id"]) == ("HTTP/2", "OK", 1)
         assert second.extensions["network_stream"].get_extra_info("ssl_object").selected_alpn_protocol() == "h2"
         assert first.http_version == "HTTP/1.1"
         assert client.stats().connections == 2
-    async with seawall.Client(verify=trusted) as client:
+    async with seawall.AsyncClient(verify=trusted) as client:
         assert (await client.get(f"https://localhost:{server.ports['tls'].port}/x/ok")).http_version == "HTTP/1.1"
 
 
@@ -93,7 +93,7 @@ async def test_one_connection_for_all(server, client, trusted):
     assert {len(response.content) for response in responses} == {100_000}
     assert len({response.extensions["stream_id"] for response in responses}) == 60
     assert client.stats().connections == 1
-    async with seawall.Client(http2=True, verify=trusted) as other:
+    async with seawall.AsyncClient(http2=True, verify=trusted) as other:
         url = f"https://localhost:{server.ports['h2'].port}/x/ok"
         await asyncio.gather(*(other.get(url) for _ in range(20)))
         assert other.stats().connections == 1
@@ -145,9 +145,9 @@ async def test_http1_where_the_server_requires_it(server, trusted, tmp_path, mon
     key = f"http1-{method}-{is_given}"
     base = f"https://localhost:{server.ports['h2:either'].port}/x"
     verify = trusted if is_given else True
-    async with seawall.Client(http2=True, verify=verify) as client:
+    async with seawall.AsyncClient(http2=True, verify=verify) as client:
         await client.get(f"{base}/ok")  # pycares' first channel starts a thread that stays
-    async with no_leaks(grace=60), seawall.Client(http2=True, verify=verify) as client:
+    async with no_leaks(grace=60), seawall.AsyncClient(http2=True, verify=verify) as client:
         assert (await client.get(f"{base}/ok")).http_version == "HTTP/2"
         url, content = f"{base}/h2_rst:13,ok?key={key}", b"order" if method == "POST" else None
         response = await client.request(method, url, content=content)
@@ -164,7 +164,7 @@ async def test_http1_is_required_where_several_connections_are_idle(server, trus
     """None of them is used again, or each would take its turn to say so; the body is sent once more, and no more."""
     base = f"https://localhost:{server.ports['h2:either'].port}/x"
     key = f"idle-{step.replace(':', '-')}"
-    async with seawall.Client(http2=True, verify=trusted) as client:
+    async with seawall.AsyncClient(http2=True, verify=trusted) as client:
         wire = client._shared.wire
         origin = seawall.Origin("https", "localhost", server.ports["h2:either"].port)
         wire._dialler.versions._known[origin] = known = Known()
@@ -223,7 +223,7 @@ async def test_limit_of_streams(server, port):
     """
     url = server.ports[port].url + "/x/delay:0.05"
     often = seawall.Retry(backoff=0, max_attempts=50)
-    async with seawall.Client(http1=False, http2=True, retry=often, budget=None, timeout=5) as client:
+    async with seawall.AsyncClient(http1=False, http2=True, retry=often, budget=None, timeout=5) as client:
         responses = await asyncio.gather(*(client.post(url, content=b"order") for _ in range(50)))
         assert {response.status_code for response in responses} == {200}
         (stats,) = client.stats().origins.values()
@@ -307,7 +307,7 @@ async def test_unread_bodies_hold_up_nobody(server, client):
 
 async def test_nothing_is_left(server):
     """Cancelled at any moment: no permit, no connection, no task."""
-    async with no_leaks(grace=60), seawall.Client(http1=False, http2=True, retry=None, breaker=None) as client:
+    async with no_leaks(grace=60), seawall.AsyncClient(http1=False, http2=True, retry=None, breaker=None) as client:
         url = server.ports["h2:clear"].url + "/x/ok:300000"
         for turns in range(40):
             task = asyncio.create_task(client.post(url, content=b"x" * 200_000))
@@ -521,7 +521,7 @@ async def test_what_ends_an_upload_beside_its_answer(by_hand, end):
                     asyncio.current_task().cancel()
 
     url = await by_hand(script)
-    async with no_leaks(grace=60), seawall.Client(http1=False, http2=True, retry=None, breaker=None) as client:
+    async with no_leaks(grace=60), seawall.AsyncClient(http1=False, http2=True, retry=None, breaker=None) as client:
         (result,) = await asyncio.gather(asyncio.create_task(call()), return_exceptions=True)
         kinds = {"cancel": asyncio.CancelledError, "deadline": seawall.DeadlineExceeded, "aclose": type(None)}
         assert isinstance(result, kinds.get(end, seawall.WireError))
@@ -727,7 +727,7 @@ async def test_surplus_of_a_limit_that_is_lowered(by_hand):
 
     breaker = seawall.Breaker(min_calls=1, failure_rate=0.1)
     retry = seawall.Retry(backoff=20, jitter=0)
-    async with seawall.Client(http1=False, http2=True, breaker=breaker, retry=retry, timeout=5) as client:
+    async with seawall.AsyncClient(http1=False, http2=True, breaker=breaker, retry=retry, timeout=5) as client:
         url = await by_hand(script)
         posts = asyncio.gather(*(client.post(url, content=b"order") for _ in range(3)))
         responses = await asyncio.wait_for(posts, 5)
@@ -824,7 +824,7 @@ async def test_server_that_takes_no_stream_at_all(by_hand):
             peer.send(RstStreamFrame(await peer.request(), error_code=7))
 
     breaker = seawall.Breaker(min_calls=3)
-    async with seawall.Client(http1=False, http2=True, breaker=breaker, retry=None) as client:
+    async with seawall.AsyncClient(http1=False, http2=True, breaker=breaker, retry=None) as client:
         url = await by_hand(script)
         for error in [seawall.StreamRefused] * 3 + [seawall.BreakerOpen] * 3:
             with pytest.raises(error):
@@ -849,7 +849,7 @@ async def test_limit_that_is_raised(by_hand):
         peer.send(DataFrame(first, b"", flags=["END_STREAM"]))
 
     limits = httpx.Limits(max_connections=1)
-    async with seawall.Client(http1=False, http2=True, limits=limits, retry=None, timeout=5) as client:
+    async with seawall.AsyncClient(http1=False, http2=True, limits=limits, retry=None, timeout=5) as client:
         url = await by_hand(script)
         async with client.stream("GET", url) as slow:
             others = [asyncio.create_task(client.get(url)) for _ in range(5)]
@@ -869,7 +869,7 @@ async def test_small_limit_is_dialled_for_at_once(by_hand):
         while True:
             peer.send(peer.head(await peer.request(), is_end=True))
 
-    async with seawall.Client(http1=False, http2=True, timeout=5) as client:
+    async with seawall.AsyncClient(http1=False, http2=True, timeout=5) as client:
         url = await by_hand(script)
         await client.get(url)
         dialler, waiting, all_dial = client._shared.wire._dialler, 0, asyncio.Event()
@@ -902,7 +902,7 @@ async def test_who_waits_for_a_slot_shares_what_was_opened(by_hand):
         peer.send(peer.head(first, is_end=True))
 
     limits = httpx.Limits(max_connections=1)
-    async with seawall.Client(
+    async with seawall.AsyncClient(
         http1=False, http2=True, limits=limits, bulkhead=None, retry=None, timeout=httpx.Timeout(5, pool=2)
     ) as client:
         dialler = client._shared.wire._dialler
@@ -971,7 +971,7 @@ async def test_connection_headers_stay_behind(client, by_hand):
 async def test_trace_events_are_those_of_httpx(server):
     """Names and order, for a good answer."""
     seen = {}
-    for kind in (httpx.AsyncClient, seawall.Client):
+    for kind in (httpx.AsyncClient, seawall.AsyncClient):
         events = seen[kind] = []
 
         async def note(name, info, events=events) -> None:
@@ -981,16 +981,16 @@ async def test_trace_events_are_those_of_httpx(server):
             url = server.ports["h2:clear"].url + "/x/ok"
             await client.get(url)
             await client.get(url, extensions={"trace": note})
-    assert seen[seawall.Client] == seen[httpx.AsyncClient]
+    assert seen[seawall.AsyncClient] == seen[httpx.AsyncClient]
 
 
 async def test_without_the_package(monkeypatch):
     """The error says what to install."""
     monkeypatch.setitem(__import__("sys").modules, "seawall.wire.http2", None)
     with pytest.raises(ImportError, match=r"seawall\[http2\]"):
-        seawall.Client(http2=True)
+        seawall.AsyncClient(http2=True)
     with pytest.raises(ValueError, match="can't both be off"):
-        seawall.Client(http1=False)
+        seawall.AsyncClient(http1=False)
 
 
 async def test_context_that_others_offer_http2_with(server, trusted, monkeypatch):
@@ -998,7 +998,7 @@ async def test_context_that_others_offer_http2_with(server, trusted, monkeypatch
     trusted.set_alpn_protocols(["h2"])
     server.certificates.kept("http2")  # the server's own
     monkeypatch.setattr(ssl.SSLContext, "set_alpn_protocols", lambda self, names: None)
-    async with seawall.Client(verify=trusted, retry=None) as client:
+    async with seawall.AsyncClient(verify=trusted, retry=None) as client:
         with pytest.raises(seawall.HandshakeError, match="the server chose HTTP/2"):
             await client.get(f"https://localhost:{server.ports['h2'].port}/x/ok")
 
@@ -1011,7 +1011,7 @@ def test_one_context_for_both_protocols_under_uvloop(server):
     async def main() -> list[str]:
         limits = httpx.Limits(max_keepalive_connections=0)
         verify = server.certificates.client_context()
-        async with seawall.Client(http2=True, verify=verify, limits=limits, retry=None) as client:
+        async with seawall.AsyncClient(http2=True, verify=verify, limits=limits, retry=None) as client:
             with contextlib.suppress(seawall.StreamRefused):
                 await client.get(f"{both}/h2_rst:13,ok?key=uvloop")
             urls = [f"{both}/ok", f"{only}/ok"] * 10
@@ -1023,7 +1023,7 @@ def test_one_context_for_both_protocols_under_uvloop(server):
 async def test_no_more_connections_than_it_takes(server):
     """Who finds no room waits for the next connection too, and not each for its own."""
     url = server.ports["h2:clear"].url + "/x/delay:0.2"
-    async with seawall.Client(http1=False, http2=True, bulkhead=None) as client:
+    async with seawall.AsyncClient(http1=False, http2=True, bulkhead=None) as client:
         responses = await asyncio.gather(*(client.get(url) for _ in range(250)))
         assert {response.status_code for response in responses} == {200}
         assert client.stats().connections == 3
@@ -1056,7 +1056,7 @@ async def test_connections_grow_old(server):
             return super().now() + ahead
 
     limits = httpx.Limits(keepalive_expiry=None)
-    made = seawall.Client(http1=False, http2=True, clock=Shifted(), max_connection_age=60.0, limits=limits)
+    made = seawall.AsyncClient(http1=False, http2=True, clock=Shifted(), max_connection_age=60.0, limits=limits)
     async with made as client:
         for _ in range(5):
             await client.get(server.ports["h2:clear"].url + "/x/ok")

@@ -73,13 +73,13 @@ FLOODS = {
 
 
 @pytest.fixture
-async def client(stack) -> AsyncIterator[seawall.Client]:
+async def client(stack) -> AsyncIterator[seawall.AsyncClient]:
     """Speaks HTTP/2 without TLS, and retries at once."""
-    made = seawall.Client(http1=False, http2=True, retry=seawall.Retry(backoff=0), breaker=None, timeout=30)
+    made = seawall.AsyncClient(http1=False, http2=True, retry=seawall.Retry(backoff=0), breaker=None, timeout=30)
     return await stack.enter_async_context(made)
 
 
-def connection_of(client: seawall.Client) -> Multiplexed:
+def connection_of(client: seawall.AsyncClient) -> Multiplexed:
     """The only one."""
     (connection,) = client._shared.wire.pool._open
     return connection
@@ -340,7 +340,7 @@ async def test_host_in_an_answer(client, by_hand):
 # The connection alone, and what comes in one piece
 
 
-class Transport(asyncio.Transport):
+class AsyncTransport(asyncio.Transport):
     """Keeps what is written."""
 
     def __init__(self) -> None:
@@ -365,9 +365,9 @@ class Transport(asyncio.Transport):
 
 @pytest.fixture
 async def connection() -> Multiplexed:
-    """To a server that has sent its SETTINGS; `Transport` is below it."""
+    """To a server that has sent its SETTINGS; `AsyncTransport` is below it."""
     made = Multiplexed(seawall.Origin("http", "a.test", 80), memoryview(bytearray(1024)), Known())
-    made.connection_made(Transport())
+    made.connection_made(AsyncTransport())
     made.begin(can_fall_back=False)
     return made
 

@@ -13,7 +13,7 @@ READ = """
 import asyncio, resource, sys, seawall
 
 async def main(url):
-    async with seawall.Client(http1=not sys.argv[2:], http2=bool(sys.argv[2:])) as client:
+    async with seawall.AsyncClient(http1=not sys.argv[2:], http2=bool(sys.argv[2:])) as client:
         await client.get(url.rpartition(":")[0])
         before, size = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, 0
         async with client.stream("GET", url) as response:

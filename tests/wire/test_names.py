@@ -37,7 +37,7 @@ async def ok(request: Request) -> None:
     await request.reply()
 
 
-async def settled(client: seawall.Client) -> None:
+async def settled(client: seawall.AsyncClient) -> None:
     """No lookup is under way: one that nobody waits for any more would be counted, and kept, at a later instant."""
     while client._shared.wire.names._lookups:
         await asyncio.sleep(0)
@@ -47,9 +47,9 @@ def settings(dns: DNSServer, **more) -> seawall.DNS:
     return seawall.DNS(nameservers=(dns.address,), **more)
 
 
-async def opened(stack, dns: DNSServer, clock: Shifted, limits: httpx.Limits) -> seawall.Client:
+async def opened(stack, dns: DNSServer, clock: Shifted, limits: httpx.Limits) -> seawall.AsyncClient:
     return await stack.enter_async_context(
-        seawall.Client(dns=settings(dns), clock=clock, limits=limits, deadline=None, retry=None)
+        seawall.AsyncClient(dns=settings(dns), clock=clock, limits=limits, deadline=None, retry=None)
     )
 
 
@@ -59,7 +59,7 @@ def clock() -> Shifted:
 
 
 @pytest.fixture
-async def client(stack, dns, clock) -> seawall.Client:
+async def client(stack, dns, clock) -> seawall.AsyncClient:
     """With a clock that can be put forward, and no connection kept: each call dials."""
     return await opened(stack, dns, clock, httpx.Limits(max_keepalive_connections=0))
 
@@ -143,7 +143,7 @@ async def test_server_failure(client, dns):
 async def test_silent_server(stack, dns):
     """No answer ends after DNS.timeout, not after c-ares' idea of it, and is a ConnectTimeout."""
     dns.zone["silent.test"] = Name(drop=-1)
-    client = await stack.enter_async_context(seawall.Client(dns=settings(dns, timeout=0.3), retry=None))
+    client = await stack.enter_async_context(seawall.AsyncClient(dns=settings(dns, timeout=0.3), retry=None))
     with pytest.raises(httpx.ConnectTimeout) as caught:
         await client.get("http://silent.test")
     assert isinstance(caught.value, seawall.ResolveTimeout)
@@ -153,7 +153,7 @@ async def test_silent_server(stack, dns):
 async def test_connect_timeout_covers_resolving(stack, dns):
     """As in httpx, where DNS is part of connecting."""
     dns.zone["silent.test"] = Name(drop=-1)
-    client = await stack.enter_async_context(seawall.Client(dns=settings(dns, timeout=600), retry=None))
+    client = await stack.enter_async_context(seawall.AsyncClient(dns=settings(dns, timeout=600), retry=None))
     with pytest.raises(httpx.ConnectTimeout, match=r"connect timeout of 0\.1 s"):
         await client.get("http://silent.test", timeout=httpx.Timeout(5, connect=0.1))
 
@@ -202,7 +202,7 @@ async def test_only_the_first_waits_for_a_silent_dns(stack, dns, serve, clock):
     url = f"http://quiet.test:{server.port}"
     limits = httpx.Limits(max_keepalive_connections=0)
     slow = settings(dns, stale_wait=0.5, timeout=5.0)
-    client = await stack.enter_async_context(seawall.Client(dns=slow, clock=clock, limits=limits, retry=None))
+    client = await stack.enter_async_context(seawall.AsyncClient(dns=slow, clock=clock, limits=limits, retry=None))
     await client.get(url)
     dns.zone["quiet.test"].drop = -1
     clock.ahead = 10.0
@@ -237,7 +237,7 @@ async def test_name_that_fails_is_left_alone_for_a_while(client, dns, serve, clo
 
 
 @pytest.fixture
-async def keeping(stack, dns, clock) -> seawall.Client:
+async def keeping(stack, dns, clock) -> seawall.AsyncClient:
     """As `client`, but connections are kept."""
     return await opened(stack, dns, clock, httpx.Limits(keepalive_expiry=None))
 
@@ -269,7 +269,7 @@ async def test_rest_of_a_name_says_nothing_of_its_origin(stack, dns, serve, cloc
     dns.zone["blip.test"] = Name(rcode="SERVFAIL")
     url = f"http://blip.test:{server.port}"
     client = await stack.enter_async_context(
-        seawall.Client(dns=settings(dns), clock=clock, retry=seawall.Retry(backoff=0))
+        seawall.AsyncClient(dns=settings(dns), clock=clock, retry=seawall.Retry(backoff=0))
     )
     for _ in range(40):
         with pytest.raises(seawall.ResolverFailure) as caught:
@@ -331,7 +331,7 @@ async def test_handshake_that_hangs_is_dialled_last(stack, dns, serve):
 
     async with await asyncio.start_server(silent, "127.0.0.2", server.port):
         dns.zone["tls.test"] = Name(a=("127.0.0.2", "127.0.0.3"))
-        client = await stack.enter_async_context(seawall.Client(dns=settings(dns), retry=seawall.Retry(backoff=0)))
+        client = await stack.enter_async_context(seawall.AsyncClient(dns=settings(dns), retry=seawall.Retry(backoff=0)))
         with pytest.raises(seawall.TLSError) as caught:  # the other speaks no TLS either, but has its turn
             await client.get(f"https://tls.test:{server.port}", timeout=0.3)
     dialled = [attempt.dials[0].address.ip for attempt in caught.value.attempts]
@@ -378,14 +378,14 @@ async def test_connections_outlive_a_silent_dns(keeping, dns, serve, clock):
 async def test_connections_grow_old(stack, dns, serve, clock):
     """Past max_connection_age one is used no more, however lively."""
     server = await serve(ok)
-    made = seawall.Client(clock=clock, max_connection_age=60.0, limits=httpx.Limits(keepalive_expiry=None))
+    made = seawall.AsyncClient(clock=clock, max_connection_age=60.0, limits=httpx.Limits(keepalive_expiry=None))
     client = await stack.enter_async_context(made)
     for ahead, connections in ((0.0, 1), (59.0, 1), (61.0, 2), (100.0, 2), (122.0, 3)):
         clock.ahead = ahead
         await client.get(server.url)
         assert server.connections == connections
     with pytest.raises(ValueError, match="max_connection_age"):
-        seawall.Client(max_connection_age=0)
+        seawall.AsyncClient(max_connection_age=0)
 
 
 async def test_listeners_hear_of_names(stack, dns, serve, clock):
@@ -394,7 +394,7 @@ async def test_listeners_hear_of_names(stack, dns, serve, clock):
     events = []
     limits = httpx.Limits(max_keepalive_connections=0)
     client = await stack.enter_async_context(
-        seawall.Client(dns=settings(dns), clock=clock, limits=limits, listeners=[events.append])
+        seawall.AsyncClient(dns=settings(dns), clock=clock, limits=limits, listeners=[events.append])
     )
     dns.zone["fading.test"] = Name(a=("127.0.0.1",), ttl=1)
     await client.get(f"http://fading.test:{server.port}")
@@ -453,7 +453,7 @@ async def test_localhost_and_literals_need_no_server(client, dns, serve):
 async def test_system_resolver(stack, serve, monkeypatch):
     """resolver="system" asks getaddrinfo, in threads of its own."""
     server = await serve(ok)
-    client = await stack.enter_async_context(seawall.Client(resolver="system"))
+    client = await stack.enter_async_context(seawall.AsyncClient(resolver="system"))
     assert (await client.get(f"http://localhost:{server.port}")).status_code == 200
 
 
@@ -471,7 +471,7 @@ async def test_system_resolver_is_the_fallback(stack, serve, monkeypatch):
 
     monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
     monkeypatch.setattr("seawall.dns.cares.CaresResolver.ask", dead)
-    client = await stack.enter_async_context(seawall.Client())
+    client = await stack.enter_async_context(seawall.AsyncClient())
     for _ in range(2):
         assert (await client.get(f"http://vpn.test:{server.port}")).status_code == 200
     assert asked == ["vpn.test"]
@@ -491,7 +491,7 @@ async def test_resolver_of_ones_own(stack, serve):
             self.closed = True
 
     discovery = Discovery()
-    async with seawall.Client(resolver=discovery) as client:
+    async with seawall.AsyncClient(resolver=discovery) as client:
         response = await client.get("http://orders.service/")
     assert response.status_code == 200
     assert server.requests[0].headers["host"] == "orders.service"
@@ -516,7 +516,7 @@ async def test_resolver_of_ones_own_is_asked_for_each_port(stack, serve):
         async def aclose(self):
             pass
 
-    client = await stack.enter_async_context(seawall.Client(resolver=Discovery()))
+    client = await stack.enter_async_context(seawall.AsyncClient(resolver=Discovery()))
     bodies = [(await client.get(f"http://svc:{port}/")).text for port in (80, 81, 80)]
     assert bodies == ["first", "second", "first"]
 
@@ -543,7 +543,7 @@ async def test_resolver_of_ones_own_that_is_wrong(stack, answer, error):
         async def aclose(self):
             pass
 
-    client = await stack.enter_async_context(seawall.Client(resolver=Wrong(), retry=None))
+    client = await stack.enter_async_context(seawall.AsyncClient(resolver=Wrong(), retry=None))
     with pytest.raises(httpx.ConnectError) as caught:
         await client.get("http://orders.service/")
     assert isinstance(caught.value, error)
@@ -604,7 +604,7 @@ async def test_late_addresses_are_guarded(stack, dns, serve):
     server = await serve(ok)
     dns.zone["late.test"] = Name(a=("127.0.0.1",), aaaa=("::1",), delay_a=0.3)
     client = await stack.enter_async_context(
-        seawall.Client(dns=settings(dns), guard=seawall.Guard(allow=["::1"]), retry=None)
+        seawall.AsyncClient(dns=settings(dns), guard=seawall.Guard(allow=["::1"]), retry=None)
     )
     with pytest.raises(seawall.DialError) as caught:
         await client.get(f"http://late.test:{server.port}")
@@ -626,7 +626,7 @@ async def test_every_fault_of_dns_has_its_error(stack, dns, serve):
 
     async def ask(fault: str) -> httpx.Response:
         """By a client, and a channel, of its own: garbage may hit another question."""
-        async with seawall.Client(dns=settings(dns, timeout=1.5), retry=None) as client:
+        async with seawall.AsyncClient(dns=settings(dns, timeout=1.5), retry=None) as client:
             return await client.get(f"http://{fault}.test:{server.port}")
 
     results = await asyncio.gather(*map(ask, faults), return_exceptions=True)
@@ -686,6 +686,6 @@ async def test_retry_dials_the_other_address(stack, dns, serve):
     bad = await serve(reset, host="127.0.0.3")
     good = await serve(ok, host="127.0.0.2", port=bad.port)
     dns.zone["two.test"] = Name(a=("127.0.0.3", "127.0.0.2"))
-    client = await stack.enter_async_context(seawall.Client(dns=settings(dns)))
+    client = await stack.enter_async_context(seawall.AsyncClient(dns=settings(dns)))
     response = await client.get(f"http://two.test:{good.port}")
     assert [attempt.address.ip for attempt in response.extensions["seawall"]] == ["127.0.0.3", "127.0.0.2"]

@@ -30,7 +30,7 @@ async def test_host_that_hangs_takes_no_connection_of_a_healthy_one(stack, serve
         await request.reply()
 
     bad, good = await serve(hang), await serve(answer)
-    client = await stack.enter_async_context(seawall.Client(limits=httpx.Limits(max_connections=4), retry=None))
+    client = await stack.enter_async_context(seawall.AsyncClient(limits=httpx.Limits(max_connections=4), retry=None))
     await client.get(good.url)
     calls = [asyncio.create_task(client.get(bad.url, timeout=None)) for _ in range(8)]
     while len(bad.requests) < 3 or not client._shared.layers.slots.has_waiters:
@@ -53,7 +53,7 @@ async def test_limits_on_idle_connections_are_the_clients(stack, serve, limits, 
         await request.reply()
 
     servers = [await serve(handler) for _ in range(5)]
-    client = await stack.enter_async_context(seawall.Client(limits=httpx.Limits(**limits)))
+    client = await stack.enter_async_context(seawall.AsyncClient(limits=httpx.Limits(**limits)))
     await asyncio.gather(*(client.get(server.url) for server in servers))
     for _ in range(3):
         await asyncio.sleep(0)
@@ -71,7 +71,7 @@ async def test_read_timeout_says_nothing_of_other_connections(stack, serve):
         await request.reply()
 
     server = await serve(handler)
-    client = await stack.enter_async_context(seawall.Client(retry=None))
+    client = await stack.enter_async_context(seawall.AsyncClient(retry=None))
     for turn in range(2):
         await asyncio.gather(*(client.get(server.url) for _ in range(5)))
         assert server.connections == 5 + turn
@@ -94,7 +94,7 @@ async def test_stale_connection_says_that_the_others_are(stack, serve):
         await request.reply()
 
     server = await serve(handler)
-    client = await stack.enter_async_context(seawall.Client(retry=None))
+    client = await stack.enter_async_context(seawall.AsyncClient(retry=None))
     await asyncio.gather(*(client.get(server.url) for _ in range(5)))
     with pytest.raises(httpx.RemoteProtocolError):
         await client.get(f"{server.url}/close")
@@ -113,7 +113,7 @@ async def test_another_transport_is_given_a_slot_and_no_connection(stack, serve)
     server = await serve(handler)
     other = httpx.MockTransport(lambda request: httpx.Response(200, text="other"))
     client = await stack.enter_async_context(
-        seawall.Client(mounts={"ws://": other}, limits=httpx.Limits(max_connections=1), retry=None)
+        seawall.AsyncClient(mounts={"ws://": other}, limits=httpx.Limits(max_connections=1), retry=None)
     )
     slots = client._shared.layers.slots
     first = asyncio.create_task(client.get(server.url))
@@ -138,7 +138,7 @@ async def test_idle_connections_are_given_up_where_no_descriptor_is_left(stack, 
     settings = {"dns": seawall.DNS(nameservers=(dns.address,))} if asks_dns else {"resolver": resolver}
     server = stack.enter_context(FaultProcess())
     url = server.url.replace("127.0.0.1", "h{}.test") + "/x/ok"
-    client = await stack.enter_async_context(seawall.Client(retry=None, **settings))
+    client = await stack.enter_async_context(seawall.AsyncClient(retry=None, **settings))
     for number in range(30):
         await client.get(url.format(number))
     with no_file_descriptors():
@@ -163,7 +163,7 @@ async def main(is_short, http2, resolver, urls):
     imports, ends = Imports(), []
     static = seawall.StaticResolver({"two.test": ["127.0.0.1", "127.0.0.2"]})
     settings = {"retry": seawall.Retry(backoff=0, throttled_backoff=0, max_attempts=2), "http2": http2}
-    async with seawall.Client(resolver=static if resolver == "static" else resolver, **settings) as client:
+    async with seawall.AsyncClient(resolver=static if resolver == "static" else resolver, **settings) as client:
         for url in urls:
             timeout = 0.5 if url.startswith("https") else httpx.Timeout(60, read=0.5 if "hang" in url else 60)
             sys.meta_path.insert(0, imports)
@@ -234,7 +234,7 @@ for limit in (64, 10**6):
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(limit, hard), hard))
     for given in ({}, {"limits": httpx.Limits(max_connections=500)}):
-        print(seawall.Client(**given)._shared.limits.max_connections)
+        print(seawall.AsyncClient(**given)._shared.limits.max_connections)
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["32", "500", "1000", "500"]

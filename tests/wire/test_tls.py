@@ -39,11 +39,13 @@ def server_context(authority: trustme.CA, *names: str) -> ssl.SSLContext:
 
 
 @pytest.fixture
-async def client(stack, dns, authority) -> seawall.Client:
+async def client(stack, dns, authority) -> seawall.AsyncClient:
     context = ssl.create_default_context()
     authority.configure_trust(context)
     dns.zone["other.test"] = Name(a=("127.0.0.1",))
-    return await stack.enter_async_context(seawall.Client(verify=context, dns=seawall.DNS(nameservers=(dns.address,))))
+    return await stack.enter_async_context(
+        seawall.AsyncClient(verify=context, dns=seawall.DNS(nameservers=(dns.address,)))
+    )
 
 
 async def test_sni_host_and_certificate_are_the_names(client, serve, authority):
@@ -88,7 +90,7 @@ async def test_sni_hostname_extension(client, serve, authority):
 async def test_verify_false(stack, serve, authority):
     """As in httpx."""
     server = await serve(ok, tls=server_context(authority, "good.test"))
-    client = await stack.enter_async_context(seawall.Client(verify=False))
+    client = await stack.enter_async_context(seawall.AsyncClient(verify=False))
     assert (await client.get(server.url)).status_code == 200
 
 
@@ -156,7 +158,7 @@ async def test_sessions_are_resumed(trusting, serve, authority, version):
     context = server_context(authority, "localhost", "127.0.0.1")
     context.maximum_version = version
     server = await serve(ok, tls=context)
-    async with seawall.Client(limits=httpx.Limits(max_keepalive_connections=0)) as client:
+    async with seawall.AsyncClient(limits=httpx.Limits(max_keepalive_connections=0)) as client:
         reused = []
         for host in ("localhost", "localhost", "127.0.0.1"):
             response = await client.get(f"https://{host}:{server.port}")
@@ -168,7 +170,7 @@ async def test_a_session_is_no_licence(trusting, serve, authority):
     """A server that has neither the session's keys nor a good certificate is refused, under the same name."""
     good = await serve(ok, tls=server_context(authority, "localhost"))
     bad = await serve(ok, tls=server_context(trustme.CA(), "localhost"))
-    async with seawall.Client() as client:
+    async with seawall.AsyncClient() as client:
         await client.get(f"https://localhost:{good.port}")
         with pytest.raises(seawall.CertificateError):
             await client.get(f"https://localhost:{bad.port}")
@@ -189,7 +191,7 @@ async def test_one_context_for_all_clients_of_the_same_settings(monkeypatch):
     assert TLS({}, plain).context() is not TLS({"trust_env": False}, plain).context()
     monkeypatch.setenv("SSL_CERT_FILE", "/nowhere")
     with pytest.raises(FileNotFoundError):
-        seawall.Client()
+        seawall.AsyncClient()
 
 
 SHARED = httpx.Limits(max_keepalive_connections=0)  # each request makes a connection of its own
@@ -202,7 +204,7 @@ async def test_a_new_file_of_authorities_counts_from_the_next_connection(monkeyp
     new = await serve(ok, tls=server_context(other, "localhost"))
     authority.cert_pem.write_to_path(path)
     monkeypatch.setenv("SSL_CERT_FILE", str(path))
-    async with seawall.Client(limits=SHARED) as client:
+    async with seawall.AsyncClient(limits=SHARED) as client:
         assert (await client.get(f"https://localhost:{old.port}")).status_code == 200
         with pytest.raises(seawall.CertificateError):
             await client.get(f"https://localhost:{new.port}")
@@ -222,14 +224,14 @@ async def test_authorities_that_are_being_replaced(monkeypatch, tmp_path, serve,
     authority.cert_pem.write_to_path(path)
     whole = path.read_bytes()
     monkeypatch.setenv("SSL_CERT_FILE", str(path))
-    async with seawall.Client(limits=SHARED) as client:
+    async with seawall.AsyncClient(limits=SHARED) as client:
         for broken in (None, b"", b"half of it"):
             path.unlink(missing_ok=True)
             if broken is not None:
                 path.write_bytes(broken)
             assert (await client.get(f"https://localhost:{server.port}")).status_code == 200
             with pytest.raises((OSError, ssl.SSLError)):
-                seawall.Client()
+                seawall.AsyncClient()
         path.write_bytes(whole)
         assert (await client.get(f"https://localhost:{server.port}")).status_code == 200
 
@@ -243,7 +245,7 @@ async def test_a_folder_of_authorities(monkeypatch, tmp_path, serve, authority):
     new = await serve(ok, tls=server_context(other, "localhost"))
     monkeypatch.delenv("SSL_CERT_FILE", raising=False)
     monkeypatch.setenv("SSL_CERT_DIR", str(folder))
-    async with seawall.Client(limits=SHARED) as client:
+    async with seawall.AsyncClient(limits=SHARED) as client:
         assert (await client.get(f"https://localhost:{old.port}")).status_code == 200
         for each in folder.iterdir():
             each.unlink()
@@ -275,7 +277,7 @@ async def test_keys_are_logged_only_where_the_environment_says(monkeypatch, tmp_
     server = await serve(ok, tls=server_context(authority, "localhost"))
     first, second = tmp_path / "first.log", tmp_path / "second.log"
     monkeypatch.setenv("SSLKEYLOGFILE", str(first))
-    async with seawall.Client(limits=SHARED) as client:
+    async with seawall.AsyncClient(limits=SHARED) as client:
 
         async def grown(*files: Path) -> list[bool]:
             before = [each.stat().st_size if each.exists() else 0 for each in files]
@@ -298,7 +300,7 @@ async def test_a_context_of_the_users_stays_as_it_is(monkeypatch, tmp_path, serv
     context = ssl.create_default_context()
     authority.configure_trust(context)
     server = await serve(ok, tls=server_context(authority, "localhost"))
-    async with seawall.Client(verify=context, limits=SHARED) as client:
+    async with seawall.AsyncClient(verify=context, limits=SHARED) as client:
         trustme.CA().cert_pem.write_to_path(tmp_path / "ca.pem")
         monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "ca.pem"))
         monkeypatch.setenv("SSLKEYLOGFILE", str(tmp_path / "keys.log"))
@@ -338,7 +340,7 @@ async def test_what_will_not_get_better_is_not_tried_again(step):
     with FaultServer() as server:
         port = server.listen(step)
         retry = seawall.Retry(backoff=0)
-        async with seawall.Client(verify=server.certificates.client_context(), retry=retry) as client:
+        async with seawall.AsyncClient(verify=server.certificates.client_context(), retry=retry) as client:
             with pytest.raises((seawall.TLSError, seawall.ConnectionLost)) as caught:
                 await client.get(f"https://localhost:{port.port}/x/ok")  # ::1 too, where nobody listens
     assert len(caught.value.attempts) == (1 if step in FINAL else 3), caught.value

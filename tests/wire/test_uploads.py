@@ -34,10 +34,10 @@ def contexts() -> tuple[ssl.SSLContext, ssl.SSLContext]:
 def start(request, listen, contexts):
     """Starts a server and makes a client of it: ``url, client = await start(handler)``."""
 
-    async def start(handler: Any, **settings: Any) -> tuple[str, seawall.Client]:
+    async def start(handler: Any, **settings: Any) -> tuple[str, seawall.AsyncClient]:
         arguments = {"ssl": contexts[0]} if request.param == "https" else {}
         given = {"retry": None, "verify": contexts[1], "timeout": 20.0} | settings
-        return await listen(handler, **arguments), seawall.Client(**given)
+        return await listen(handler, **arguments), seawall.AsyncClient(**given)
 
     return start
 

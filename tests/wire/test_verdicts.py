@@ -75,14 +75,14 @@ async def server() -> AsyncIterator[FaultServer]:
         yield server
 
 
-def patient(server: FaultServer, **arguments) -> seawall.Client:
+def patient(server: FaultServer, **arguments) -> seawall.AsyncClient:
     """A client that loses patience soon, and whose breaker and budget stay out of it."""
-    return seawall.Client(
+    return seawall.AsyncClient(
         verify=server.client_context(), timeout=0.2, retry=FAST, breaker=None, budget=None, deadline=5.0, **arguments
     )
 
 
-async def end(client: seawall.Client, method: str, url: str, headers: dict[str, str]) -> tuple[object, int]:
+async def end(client: seawall.AsyncClient, method: str, url: str, headers: dict[str, str]) -> tuple[object, int]:
     """Status or error, and how many attempts the client says it made."""
     try:
         response = await client.request(method, url, headers=headers, content=b"x" if method == "POST" else None)
@@ -168,7 +168,7 @@ FAULTS = (
 async def test_no_unsafe_request_is_seen_twice(server):
     """Random scripts of faults; ``python -m benchmarks unsafe`` has 10,000 of them."""
     rng = Random(20)
-    async with seawall.Client(timeout=0.1, deadline=1.0, retry=FAST, breaker=None, budget=None) as client:
+    async with seawall.AsyncClient(timeout=0.1, deadline=1.0, retry=FAST, breaker=None, budget=None) as client:
 
         async def one(number: int) -> None:
             url = server.script(f"k{number}", *rng.choices(FAULTS.split(), k=3))

@@ -11,7 +11,7 @@ from typing import Any
 from rich.console import Console
 from rich.markup import escape
 
-from .. import Client
+from .. import AsyncClient
 from ..dns.cares import CaresResolver
 from ..dns.lookup import MachineResolver, special
 from ..dns.machine import Machine
@@ -29,7 +29,7 @@ __all__ = ["run"]
 async def run(names: Sequence[str], *, dns: DNS, resolver: Any, watch: float | None) -> int:
     """Exit status: 0 if a client would have an address for every name; with *watch* it goes on until it is stopped."""
     console = Console(highlight=False, soft_wrap=True)
-    async with Client(dns=dns, resolver=resolver) as client:
+    async with AsyncClient(dns=dns, resolver=resolver) as client:
         known = client._shared.wire.names
         while True:
             found = [await _show(console, known, dns, resolver, name) for name in names]

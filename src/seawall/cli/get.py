@@ -8,7 +8,7 @@ import httpx
 from rich.console import Console
 from rich.markup import escape
 
-from .. import Client
+from .. import AsyncClient
 from ..events import Attempt, Phase
 from ..settings import UNSET
 from .text import plain
@@ -23,13 +23,13 @@ async def run(urls: Sequence[str], *, deadline: float | None, method: str, verif
     console = Console(highlight=False, soft_wrap=True)
     worst = 0
     limit = UNSET if deadline is None else deadline
-    async with Client(deadline=limit, follow_redirects=True, verify=verify) as client:
+    async with AsyncClient(deadline=limit, follow_redirects=True, verify=verify) as client:
         for url in urls:
             worst = max(worst, await _fetch(console, client, method, url))
     return worst
 
 
-async def _fetch(console: Console, client: Client, method: str, url: str) -> int:
+async def _fetch(console: Console, client: AsyncClient, method: str, url: str) -> int:
     console.print(f"[bold]{escape(method)} {escape(url)}[/]")
     try:
         response = await client.request(method, url)

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple, TypeAlias
 
 import httpx
 
-from .. import DNS, Client
+from .. import DNS, AsyncClient
 
 __all__ = ["CLIENTS", "DEADLINE", "PATIENCE", "TIMEOUT", "WIDE"]
 
@@ -121,7 +121,7 @@ async def retrying_aiohttp(nameserver: str) -> AsyncIterator[Get]:
 
 @asynccontextmanager
 async def seawall_client(nameserver: str) -> AsyncIterator[Get]:
-    async with Client(timeout=TIMEOUT, deadline=DEADLINE, dns=DNS(nameservers=(nameserver,))) as client:
+    async with AsyncClient(timeout=TIMEOUT, deadline=DEADLINE, dns=DNS(nameservers=(nameserver,))) as client:
 
         async def get(url: str, attempted: Callable[[int], None]) -> int:
             try:

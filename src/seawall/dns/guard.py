@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from typing import Final, TypeAlias
 
 from ..check import shown
-from ..errors import AddressRefused
+from ..errors import AddressNotAllowed
 from ..origin import Address, Origin
 
 __all__ = ["Guard"]
@@ -63,9 +63,9 @@ NAT64: Final = ipaddress.ip_network("64:ff9b::/96")  # RFC 6052; what DNS64 make
 @dataclass(frozen=True, slots=True)
 class Guard:
     """
-    Lets a client dial public addresses only: ``seawall.Client(guard=seawall.Guard())``.
+    Lets a client dial public addresses only: ``seawall.AsyncClient(guard=seawall.Guard())``.
 
-    `AddressRefused` for private, loopback, link-local, metadata, multicast and reserved ones, and for IPv6 forms of
+    `AddressNotAllowed` for private, loopback, link-local, metadata, multicast and reserved ones, and for IPv6 forms of
     them (mapped, NAT64, 6to4, Teredo). It doesn't see what a proxy or another transport dials, so a client has one or
     the other. A NAT64 prefix of your network's own has to be denied by you.
 
@@ -93,10 +93,10 @@ class Guard:
     def check(self, origin: Origin, addresses: Iterable[Address]) -> None:
         """
         Raises:
-            AddressRefused: One of *addresses* must not be dialled.
+            AddressNotAllowed: One of *addresses* must not be dialled.
         """
         for address in self.refused(addresses):
-            raise AddressRefused(
+            raise AddressNotAllowed(
                 f"{origin}: {address.ip} must not be dialled: {self.refusal(address.ip)} "
                 "(seawall.Guard; allow= lets it through)",
                 origin=origin,

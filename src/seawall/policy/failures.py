@@ -11,7 +11,7 @@ from enum import Enum
 from typing import Final, NamedTuple
 
 from ..errors import (
-    AddressRefused,
+    AddressNotAllowed,
     BadAnswer,
     BodySpent,
     BreakerOpen,
@@ -86,7 +86,7 @@ FAILURES: Final = (
     Failure("the name does not exist", "a typo, a service that is gone", NameNotFound, NEVER,
             "tells at once; remembers it for `DNS.negative_ttl`", is_fault=None),
     Failure("the name has no address", "a wrong record", NoAddress, NEVER, "the same", is_fault=None),
-    Failure("the name has an address that a guard refuses", "an attack, or a wrong record", AddressRefused, NEVER,
+    Failure("the name has an address that a guard refuses", "an attack, or a wrong record", AddressNotAllowed, NEVER,
             is_fault=None),
     Failure("the name failed twice just now, and rests", "in an outage of DNS", ResolveError, NEVER,
             "asks again after 0.25 s, doubling to 5 s; stale addresses are used meanwhile", "is_resting",

@@ -12,7 +12,7 @@ __all__ = ["FixedRandom"]
 class FixedRandom(Random):
     """
     `uniform`, which is all that a client draws, gives the same share of its range every time:
-    ``seawall.Client(rng=FixedRandom())`` waits for the longest that its jitter allows. All else is ``Random(0)``.
+    ``seawall.AsyncClient(rng=FixedRandom())`` waits for the longest that its jitter allows. All else is ``Random(0)``.
 
     For chance that varies and can be repeated there is ``random.Random(seed)``.
 

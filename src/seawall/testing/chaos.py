@@ -136,7 +136,7 @@ class ChaosTransport(httpx.AsyncBaseTransport):
     An httpx transport that injects faults into another.
 
     Such as ``ChaosTransport(httpx.AsyncHTTPTransport(), Chaos(error_rate=0.01))``: for any
-    ``httpx.AsyncClient``, or as the innermost layer of a ``seawall.Client(transport=...)``.
+    ``httpx.AsyncClient``, or as the innermost layer of an ``seawall.AsyncClient(transport=...)``.
 
     Errors say "injected by ChaosTransport" and carry the request.
 

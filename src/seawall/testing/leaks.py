@@ -50,7 +50,7 @@ class Leaked(AssertionError):
 
 
 class Watched(Protocol):
-    """A client: `seawall.Client`, `seawall.Transport`."""
+    """A client: `seawall.AsyncClient`, `seawall.AsyncTransport`."""
 
     def stats(self) -> Stats: ...
 
@@ -107,7 +107,7 @@ class LeakCheck:
         self._grace = grace
 
     def watch(self, client: W) -> W:
-        """*client* too must hold nothing at the end: ``async with check.watch(seawall.Client()) as client``."""
+        """*client* too must hold nothing at the end: ``async with check.watch(seawall.AsyncClient()) as client``."""
         self._clients.append(client)
         return client
 

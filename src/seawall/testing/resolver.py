@@ -40,7 +40,7 @@ class Lookup(NamedTuple):
 
 class FakeResolver:
     """
-    A `Resolver`: ``seawall.Client(resolver=FakeResolver({"api.test": "10.0.0.1"}))``.
+    A `Resolver`: ``seawall.AsyncClient(resolver=FakeResolver({"api.test": "10.0.0.1"}))``.
 
     ::
 

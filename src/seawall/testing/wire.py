@@ -83,7 +83,7 @@ class Sent:
 
 class ScriptedWire(httpx.MockTransport):
     """
-    For the bottom of a client: ``seawall.Client(transport=ScriptedWire(503, (0.5, httpx.ReadTimeout), 200))``.
+    For the bottom of a client: ``seawall.AsyncClient(transport=ScriptedWire(503, (0.5, httpx.ReadTimeout), 200))``.
 
     The n-th attempt gets the n-th step, the last repeats; without any, all are answered with 200. It is an
     ``httpx.MockTransport``, which a client believes: ConnectError, ConnectTimeout and PoolTimeout were not sent, so

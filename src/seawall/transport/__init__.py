@@ -8,6 +8,6 @@ httpcore are held against the installed versions by tests/unit/test_contracts.py
 from .exchange import check_timeouts
 from .replay import replayable
 from .shared import LIMITS, ResolverTypes, Shared
-from .transport import Proxied, Transport
+from .transport import AsyncTransport, Proxied
 
-__all__ = ["LIMITS", "Proxied", "ResolverTypes", "Shared", "Transport", "check_timeouts", "replayable"]
+__all__ = ["LIMITS", "AsyncTransport", "Proxied", "ResolverTypes", "Shared", "check_timeouts", "replayable"]

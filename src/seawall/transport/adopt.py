@@ -28,7 +28,7 @@ HTTPX: Final[Mapping[type[SeawallError], type[httpx.HTTPError]]] = {
     errors.StreamRefused: httpx.RemoteProtocolError,
     errors.NameNotFound: httpx.ConnectError,
     errors.NoAddress: httpx.ConnectError,
-    errors.AddressRefused: httpx.ConnectError,
+    errors.AddressNotAllowed: httpx.ConnectError,
     errors.ResolverFailure: httpx.ConnectError,
     errors.ResolveTimeout: httpx.ConnectTimeout,
     errors.DialError: httpx.ConnectError,

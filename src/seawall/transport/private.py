@@ -39,7 +39,7 @@ __all__ = [
 
 EMPTY: Final = httpx.ByteStream(b"")
 CLIENT: Final = httpx.AsyncClient
-"""httpx's own, also where somebody puts `seawall.Client` in its place to give it to an SDK."""
+"""httpx's own, also where somebody puts `seawall.AsyncClient` in its place to give it to an SDK."""
 
 
 class _Spent(httpx.AsyncByteStream):

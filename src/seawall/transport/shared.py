@@ -28,7 +28,7 @@ from ..dns.resolver import Resolver
 from ..dns.sources import Sources
 from ..dns.static import ChainResolver
 from ..dns.system import SystemResolver
-from ..errors import AddressRefused
+from ..errors import AddressNotAllowed
 from ..events import Events, Listener
 from ..policy.ejection import Ejections
 from ..policy.per_host import check_patterns
@@ -65,7 +65,7 @@ class Shared:
 
     Args:
         tls: httpx's verify, cert and trust_env, as far as they are given.
-        others: See `Transport`.
+        others: See `AsyncTransport`.
     """
 
     def __init__(
@@ -106,9 +106,9 @@ class Shared:
             raise TypeError(f"propagation must be a seawall.Propagation or None (off), not {shown(propagation)}")
         self.guard = guard
         if max_connection_age is not None:
-            number("Client", "max_connection_age", max_connection_age, low=0, above=True)
+            number("AsyncClient", "max_connection_age", max_connection_age, low=0, above=True)
         if max_response_size is not None:
-            count("Client", "max_response_size", max_response_size, low=0)
+            count("AsyncClient", "max_response_size", max_response_size, low=0)
         self.max_size = max_response_size
         _check_limits(limits)
         self.limits = limits = fitting(limits)
@@ -160,11 +160,11 @@ class Shared:
         An exchange with another transport's *send* in place of our wire.
 
         Raises:
-            AddressRefused: There is a guard, which would not see what that one dials.
+            AddressNotAllowed: There is a guard, which would not see what that one dials.
         """
         if self.guard is not None:
             text = f"{origin_of(request.url)[1]}: the guard can't see what a proxy dials (trust_env=False takes none)"
-            raise as_httpx(AddressRefused(text), request)
+            raise as_httpx(AddressNotAllowed(text), request)
         return OverTransport(
             request,
             send,

@@ -1,4 +1,4 @@
-"""The two transports: `Transport`, and what stands in for httpx's own where a proxy is used."""
+"""The two transports: `AsyncTransport`, and what stands in for httpx's own where a proxy is used."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ from .over_wire import OverWire
 from .proxies import StockTransport
 from .shared import LIMITS, ResolverTypes, Shared, fitting
 
-__all__ = ["Proxied", "Transport"]
+__all__ = ["AsyncTransport", "Proxied"]
 
 
-class Transport(httpx.AsyncBaseTransport):
+class AsyncTransport(httpx.AsyncBaseTransport):
     """
-    All layers, as an httpx transport: ``httpx.AsyncClient(transport=seawall.Transport())``.
+    All layers, as an httpx transport: ``httpx.AsyncClient(transport=seawall.AsyncTransport())``.
 
     A plain httpx client calls it for each redirect and each step of an authentication, and reads bodies after it has
-    returned: then each hop is a call of its own, and a body cut in the middle is not retried. `Client` does both.
+    returned: then each hop is a call of its own, and a body cut in the middle is not retried. `AsyncClient` does both.
 
     Args:
         inner: The transport at the bottom in place of our wire, such as ``httpx.ASGITransport(app)``.
@@ -127,7 +127,7 @@ class Transport(httpx.AsyncBaseTransport):
         self._inner = inner
 
     def __repr__(self) -> str:
-        return f"<seawall.Transport over {self._inner or 'its own wire'}>"
+        return f"<seawall.AsyncTransport over {self._inner or 'its own wire'}>"
 
     @property
     def breakers(self) -> Breakers:

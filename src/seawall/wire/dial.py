@@ -102,7 +102,7 @@ class Dialler:
         **Cancellation:** all sockets are closed.
 
         Raises:
-            AddressRefused: The guard said no.
+            AddressNotAllowed: The guard said no.
             DialError: No address took a connection.
             TLSError: The one that did spoke no TLS, or had a bad certificate.
         """
@@ -127,7 +127,7 @@ class Dialler:
         Args:
             answer: Whose addresses they are; the verdict is kept as long as it is.
         Raises:
-            AddressRefused: The guard said no.
+            AddressNotAllowed: The guard said no.
         """
         refused: tuple[Address, ...] = ()
         for start in range(0, len(addresses), CHECKED_AT_ONCE):
@@ -262,7 +262,7 @@ class Dialler:
         Args:
             left: Addresses to be dialled, to which those that are *coming* are added.
         Raises:
-            AddressRefused: The guard said no to one that came late.
+            AddressNotAllowed: The guard said no to one that came late.
             DialError: All have failed.
         """
         loop = asyncio.get_running_loop()
