@@ -475,6 +475,18 @@ async def test_half_an_answer_holds_for_its_ttl(tmp_path):
     await known.aclose()
 
 
+async def test_half_an_answer_that_was_doubted_stays_so(tmp_path):
+    """Though its lookup ends later: what was disproved meanwhile is looked up anew."""
+    names = resolver(Servers({"x.test": {socket.AF_INET: "found", socket.AF_INET6: "silence"}}), tmp_path, dns=DNS())
+    known = CachingResolver(names, DNS(), now=now)
+    await known.resolve(A)
+    await asyncio.sleep(1.0)
+    known.disprove(A)
+    await asyncio.sleep(5.0)
+    assert known.cached(A) is None
+    await known.aclose()
+
+
 async def test_lookup_that_is_cancelled_leaves_no_question(tmp_path):
     """Whoever closes a client ends both."""
     names = resolver(Servers({"x.test": dict.fromkeys(MINE, "silence")}), tmp_path)

@@ -54,14 +54,16 @@ class _Lookup:
         began_at: The instant, s.
         found: What it ended with, or the addresses that it has so far.
         told_at: The instant at which it had those, s.
+        is_kept: They are in the cache already.
         heard: What it would end with if nothing else came.
         is_decided: Done once *found* is there.
     """
 
-    __slots__ = ("began_at", "found", "heard", "is_decided", "task", "told_at")
+    __slots__ = ("began_at", "found", "heard", "is_decided", "is_kept", "task", "told_at")
 
     def __init__(self, began_at: float) -> None:
         self.began_at = self.told_at = began_at
+        self.is_kept = False
         self.found: Found | ResolveError | None = None
         self.heard: ResolveError | None = None
         self.is_decided: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -318,6 +320,7 @@ class CachingResolver:
         lookup.told_at = now = self._now()
         if isinstance(found, Found) and self._cache.fresh(key, now) is None:
             self._cache.store(key, _timed(found), now)
+            lookup.is_kept = True
             self._hits.pop(key[0], None)
 
     def _finished(self, key: Key, lookup: _Lookup) -> None:
@@ -328,7 +331,9 @@ class CachingResolver:
         if not lookup.task.cancelled():
             if isinstance(found, ResolverFailure | ResolveTimeout) and isinstance(lookup.found, Found):
                 found, now = lookup.found, lookup.told_at  # only of the rest, such as the other family
-            if isinstance(found, Found | NameNotFound | NoAddress) and port != SYSTEM:
+            if lookup.is_kept and found is lookup.found:
+                pass  # it may have been doubted since
+            elif isinstance(found, Found | NameNotFound | NoAddress) and port != SYSTEM:
                 self._cache.store(key, _timed(found) if isinstance(found, Found) else found, now)
             elif isinstance(found, Found):
                 self._cache.store((host, ANY), found, now)
