@@ -141,7 +141,7 @@ class Layers:
     def finish(self, call: Call) -> None:
         """It is over, however it ended."""
         call.is_over = True
-        if not self._events.is_silent:
+        if not call.is_silent:
             outcome = call.outcome or (call.attempts[-1].outcome if call.attempts else "")
             self._events.emit(CallEnded(call.origin, len(call.attempts), outcome, call.note))
 

@@ -251,6 +251,7 @@ class Progress:
         return zip(marks, marks, strict=False)
 
     def end(self, now: float, origin: Origin, number: int, delay: float, outcome: str, detail: str) -> Attempt:
+        marks: Iterator[Any] = iter(self.marks)  # as in `each`, whose call each request would pay for
         fields = (
             origin,
             number,
@@ -261,7 +262,7 @@ class Progress:
             detail,
             self.address,
             self.is_reused,
-            tuple(self.each()),
+            tuple(zip(marks, marks, strict=False)),
             self.source,
             self.dials,
         )

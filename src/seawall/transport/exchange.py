@@ -326,7 +326,9 @@ def check_timeouts(timeouts: Mapping[str, float | None]) -> None:
     """
     try:
         for value in timeouts.values():
-            if value is not None and (value.__class__ is not float or not value >= 0.0):
+            if value.__class__ is float and value >= 0.0:
+                continue
+            if value is not None:
                 break  # which is rare, and asks an abstract class below
         else:
             return

@@ -79,7 +79,8 @@ class OverWire(Exchange):
         self._answered: Answered | None = None
 
     async def send(self, progress: Progress, pacer: Pacer) -> httpx.Response:
-        self.watch(progress, pacer)
+        if self._streamed is not None:
+            self.watch(progress, pacer)
         if is_any_patched():
             return await self._decoded(await self._send_patched(progress), pacer)
         request = self.outgoing()

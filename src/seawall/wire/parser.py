@@ -49,7 +49,6 @@ class Parser:
         "_is_interim",
         "_is_open",
         "_llhttp",
-        "_says_body",
         "_unparsed",
         "answer",
     )
@@ -72,7 +71,7 @@ class Parser:
         self._is_head = method == b"HEAD"
         self._is_connect = method == b"CONNECT"
         self._asks_upgrade = asks_upgrade
-        self._has_framing = self._says_body = self._is_interim = self._is_open = False
+        self._has_framing = self._is_interim = self._is_open = False
         self._head_size = self._unparsed = self._interims = self._gap = 0
         self._held = b""
         self.answer = answer = Answer()
@@ -237,25 +236,25 @@ class Parser:
             answer.is_complete = answer.is_bodiless = True
         elif status in (204, 304):
             answer.is_bodiless = True
-            if status == 204 and self._says_body:
+            if status == 204 and _says_body(head):
                 answer.is_kept = False  # it must not (RFC 9110 section 8.6), so it may well send one
         answer.has_head = True
 
     def _framing(self, head: Head) -> bool:
         """What the headers say of the body's end; returns whether the connection may be kept."""
-        self._has_framing = self._says_body = False
+        self._has_framing = False
         is_kept = True
         codings = 0
         if len(head.headers) > MAX_HEADERS:
             raise _TooLarge(f"more than {MAX_HEADERS} headers")
         for _, name, value in head.headers:
             if name == b"content-length":
-                self._has_framing, self._says_body = True, bool(value.strip(b"0"))
+                self._has_framing = True
             elif name == b"transfer-encoding":
                 codings += 1
                 if value.lower() != b"chunked" or codings > 1:
                     raise _Bad("a transfer-encoding that is not chunked alone")
-                self._has_framing = self._says_body = True
+                self._has_framing = True
                 if head.version == b"HTTP/1.0":
                     is_kept = False  # its framing is faulty: RFC 9112 section 6.1
             elif name == b"keep-alive":
@@ -278,10 +277,11 @@ class Parser:
         elif answer.is_complete:
             answer.is_spoilt = True  # after the answer to HEAD
         else:
+            parts = answer.parts
+            parts.append(data)
             answer.size += len(data)
-            answer.parts.append(data)
-            if len(answer.parts) >= MAX_PARTS:
-                answer.parts = [b"".join(answer.parts)]
+            if len(parts) >= MAX_PARTS:
+                answer.parts = [b"".join(parts)]
 
     def on_message_complete(self) -> None:
         if self._is_interim:
@@ -306,6 +306,14 @@ class _Bad(Exception):
 
 class _TooLarge(_Bad):
     kind = ResponseTooLarge
+
+
+def _says_body(head: Head) -> bool:
+    """Whether the headers say that there is one, by a length that isn't 0 or by chunks."""
+    return any(
+        name == b"transfer-encoding" or (name == b"content-length" and value.strip(b"0") != b"")
+        for _, name, value in head.headers
+    )
 
 
 def _llhttp(parser: Parser) -> httptools.HttpResponseParser:
