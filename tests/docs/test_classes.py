@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import pytest
+
 from tests.docs.classes import RACING, row, settled, told
 
 
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # bare httpx leaves sockets open
 def test_every_class_is_as_documented():
     """No fault's error is another than the page says; bold is what no drop-in has, and nothing else is."""
     documented = told()
