@@ -55,6 +55,13 @@ TESTS = {  # of a module, or of a folder: the first key that fits counts; the fa
     "dns/sources": "unit/test_sources wire/test_precedence",
     "dns/srv": "unit/test_resolver unit/test_order wire/test_discovery",
     "dns/guard": "unit/test_guard wire/test_guard",
+    "dns/lookup": "unit/test_lookup unit/test_caching wire/test_machines",
+    "dns/machine": "unit/test_machine unit/test_lookup wire/test_machines",
+    "dns/modules": "unit/test_machine unit/test_nsswitch unit/test_lookup",
+    "dns/nsswitch": "unit/test_nsswitch unit/test_machine",
+    "dns/hosts": "unit/test_hosts unit/test_lookup",
+    "dns/resolv_conf": "unit/test_resolv_conf unit/test_lookup",
+    "dns/files": "unit/test_machine unit/test_hosts",
     "dns": "unit/test_cache unit/test_resolver unit/test_caching unit/test_settings scenario/test_silent_names "
     "scenario/test_denials wire/test_discovery wire/test_names",
     "transport/decoder": "unit/test_decoding scenario/test_decoding wire/test_bodies",
