@@ -405,3 +405,14 @@ async def test_name_whose_addresses_all_fail_is_asked_anew_at_once_and_then_once
         await asyncio.sleep(0.25)
     assert now() - moved_at == 3.0
     assert len(upstream.lookups) == 2 + 2
+
+
+async def test_system_that_answers_in_time_comes_before_what_is_stale():
+    """DNS is silent and the old answer's time over: what the system says within `stale_wait` is newer."""
+    upstream = FakeResolver({"a.test": ["192.0.2.1", math.inf]}, ttl=10.0)
+    resolver = caching(upstream, fallback=System({"a.test": (0.1, "192.0.2.2")}))
+    await resolver.resolve(A)
+    await asyncio.sleep(10.0)
+    assert (await resolver.resolve(A)).addresses == (Address("192.0.2.2"),)
+    assert now() == pytest.approx(10.3)
+    await resolver.aclose()
