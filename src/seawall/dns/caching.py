@@ -28,7 +28,8 @@ __all__ = ["CachingResolver"]
 CLOSE_TIMEOUT = 0.5  # s that lookups have to end in
 LOOKED_UP = ("dns", "hosts", "system", "srv", "function")  # from now on it is the cache's; what is static stays so
 MAX_PORTS = 64  # of one name, put together ahead
-MIN_LOOKUP = 5.0  # s that a lookup goes on, whatever its waiters' limit: as long as a question to a name server
+LINGER = 0.5  # s that a lookup goes on when its last waiter left, because a retry may come for its answer
+MAX_LOOKUP = 5.0  # s that a lookup goes on while somebody waits: as long as a question to a name server
 RECHECK = 5.0  # s until a connection's address is looked up again, where that failed
 REDOUBT = 1.0  # s between lookups of a name because its addresses all fail
 SYSTEM_TTL = 10.0  # s; getaddrinfo gives none: aiohttp's figure
@@ -59,9 +60,16 @@ class _Lookup:
         is_decided: Done once *found* is there.
     """
 
-    __slots__ = ("began_at", "found", "heard", "is_decided", "is_kept", "task", "told_at")
+    __slots__ = (
+        "_least", "_started_at", "_waiters", "began_at", "found", "heard", "is_decided", "is_kept", "limit", "task",
+        "told_at",
+    )  # fmt: skip
 
-    def __init__(self, began_at: float) -> None:
+    def __init__(self, began_at: float, least: float) -> None:
+        self._least = least  # s that it goes on, whether anybody waits or not
+        self._started_at = asyncio.get_running_loop().time()
+        self._waiters = 0
+        self.limit: asyncio.Timeout | None = None  # while it goes on
         self.began_at = self.told_at = began_at
         self.is_kept = False
         self.found: Found | ResolveError | None = None
@@ -74,6 +82,26 @@ class _Lookup:
             self.end(found)
         else:
             self.heard = found
+
+    def hold(self) -> None:
+        """Somebody waits: it goes on for `MAX_LOOKUP`."""
+        self._waiters += 1
+        self._reschedule()
+
+    def release(self) -> None:
+        """One waiter less: without any, it goes on for `LINGER`."""
+        self._waiters -= 1
+        self._reschedule()
+
+    def _reschedule(self) -> None:
+        if self.limit is not None and not self.limit.expired():
+            self.limit.reschedule(self.ends_at(asyncio.get_running_loop().time()))
+
+    def ends_at(self, now: float) -> float:
+        """The instant on the loop's clock when its time is over."""
+        least = self._started_at + self._least
+        most = max(least, self._started_at + MAX_LOOKUP)
+        return most if self._waiters else min(max(least, now + LINGER), most)
 
     def end(self, found: Found | ResolveError) -> None:
         self.found = found
@@ -286,7 +314,7 @@ class CachingResolver:
         """The lookup in flight, or a new one."""
         lookup = self._lookups.get(key)
         if lookup is None:
-            lookup = self._lookups[key] = _Lookup(self._now())
+            lookup = self._lookups[key] = _Lookup(self._now(), self._settings.timeout)
             lookup.task = asyncio.get_running_loop().create_task(
                 self._ask(key, lookup), context=contextvars.Context(), name=f"seawall dns {key[0]}"
             )
@@ -294,14 +322,18 @@ class CachingResolver:
         return lookup
 
     async def _ask(self, key: Key, lookup: _Lookup) -> Found:
-        async with asyncio.timeout(max(self._settings.timeout, MIN_LOOKUP)):
-            while True:
-                try:
-                    return await self._asked(key, lookup)
-                except ResolverFailure as error:
-                    if not (error.is_shortage and self._spare()):
-                        raise
-                await asyncio.sleep(0)  # meanwhile the loop closes the connection's socket
+        now = asyncio.get_running_loop().time()
+        try:
+            async with asyncio.timeout_at(lookup.ends_at(now)) as lookup.limit:
+                while True:
+                    try:
+                        return await self._asked(key, lookup)
+                    except ResolverFailure as error:
+                        if not (error.is_shortage and self._spare()):
+                            raise
+                    await asyncio.sleep(0)  # meanwhile the loop closes the connection's socket
+        finally:
+            lookup.limit = None
 
     async def _asked(self, key: Key, lookup: _Lookup) -> Found:
         host, port = key
@@ -399,11 +431,18 @@ class _Asked:
 
     async def wait(self, until: float) -> None:
         """Until it is decided, or all are done, or *until*."""
-        while not self.is_decided and (pending := [each.is_decided for each in self.lookups if each.found is None]):
-            left = until - self._now()
-            if left <= 0:
-                return
-            await asyncio.wait(pending, timeout=left, return_when=asyncio.FIRST_COMPLETED)
+        lookups = list(self.lookups)
+        for lookup in lookups:
+            lookup.hold()
+        try:
+            while not self.is_decided and (pending := [each.is_decided for each in lookups if each.found is None]):
+                left = until - self._now()
+                if left <= 0:
+                    return
+                await asyncio.wait(pending, timeout=left, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for lookup in lookups:
+                lookup.release()
 
     def answer(self, host: str, timeout: float, origin: Origin) -> Answer:
         """The addresses; where there are none, the failure that says most."""
