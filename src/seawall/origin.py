@@ -80,3 +80,16 @@ class Address(NamedTuple):
     @property
     def family(self) -> socket.AddressFamily:
         return socket.AF_INET6 if self.is_ipv6 else socket.AF_INET
+
+    def at(self, port: int) -> tuple[str, int] | tuple[str, int, int, int]:
+        """
+        As sockets of its family take it, with its own port or else *port*.
+
+        Raises:
+            OSError: There is no interface of its zone's name.
+        """
+        host, _, zone = self.ip.partition("%")
+        if not self.is_ipv6:
+            return host, self.port or port
+        scope = int(zone) if zone.isdigit() else socket.if_nametoindex(zone) if zone else 0
+        return host, self.port or port, 0, scope

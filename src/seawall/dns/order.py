@@ -43,7 +43,7 @@ class Ranked:
             families = reachable if group.is_reachable else unreachable
             parts: dict[bool, list[Address]] = {}
             for address in group.addresses:
-                parts.setdefault(":" in address.ip, []).append(address)
+                parts.setdefault(address.is_ipv6, []).append(address)
             for is_ipv6, part in parts.items():
                 families.setdefault(is_ipv6, []).append(part)
                 self._places.update(dict.fromkeys(part, len(self._places)))

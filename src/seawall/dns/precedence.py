@@ -87,7 +87,7 @@ def sort(addresses: Sequence[Address], *, source_of: SourceOf, table: Table) -> 
     """
     found: dict[_Key, list[tuple[int, list[Address]]]] = {}  # neighbours, and the bits that they share with us
     for is_ipv6 in (False, True):
-        family = [each for each in addresses if (":" in each.ip) == is_ipv6]
+        family = [each for each in addresses if each.is_ipv6 == is_ipv6]
         step = -(-len(family) // MAX_ASKED)
         for start in range(0, len(family), step or 1):
             key, shared = _judged(family[start], source_of, table)

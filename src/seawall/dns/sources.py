@@ -74,22 +74,12 @@ class Sources:
 
 
 def _source(address: Address) -> int | None:
-    host, _, zone = address.ip.partition("%")
-    target: tuple[str, int] | tuple[str, int, int, int] = (host, DISCARD)
     try:
-        if address.is_ipv6:
-            target = (host, DISCARD, 0, _scope(zone))
-        with socket.socket(socket.AF_INET6 if address.is_ipv6 else socket.AF_INET, socket.SOCK_DGRAM) as sock:
-            sock.connect(target)
+        with socket.socket(address.family, socket.SOCK_DGRAM) as sock:
+            sock.connect(Address(address.ip).at(DISCARD))
             return as_number(sock.getsockname()[0])
     except OSError:
         return None
-
-
-def _scope(zone: str) -> int:
-    if not zone:
-        return 0
-    return int(zone) if zone.isdigit() else socket.if_nametoindex(zone)
 
 
 def _addresses() -> dict[int, _Own]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ipaddress
 import math
-import socket
 from collections import Counter
 from collections.abc import Mapping
 from typing import NamedTuple
@@ -121,7 +120,7 @@ class FakeResolver:
                 await (anyio.sleep_forever() if item == math.inf else anyio.sleep(item))
             else:
                 raise item(f"{host}: FakeResolver was told so") if isinstance(item, type) else item
-        addresses = tuple(address for address in answer.addresses if not family or _family(address) == family)
+        addresses = tuple(address for address in answer.addresses if family in (0, address.family))
         if not addresses:
             raise NoAddress(f"{host}: FakeResolver knows no such address of it")
         return answer._replace(addresses=addresses)
@@ -141,10 +140,6 @@ def _items(found: Found) -> tuple[Item, ...]:
 
 def _address(item: str | Address) -> Address:
     return item if isinstance(item, Address) else Address(item)
-
-
-def _family(address: Address) -> int:
-    return socket.AF_INET6 if ":" in address.ip else socket.AF_INET
 
 
 def _check(name: str, item: object) -> None:

@@ -316,15 +316,9 @@ class Dialler:
         Raises:
             OSError: Refused, unreachable, or no socket to be had; the address is marked.
         """
-        host, _, zone = address.ip.partition("%")
-        port = address.port or origin.port
-        target: tuple[str, int] | tuple[str, int, int, int] = (host, port)
-        family = socket.AF_INET
-        if ":" in host:
-            family = socket.AF_INET6
-            target = (host, port, 0, _scope(zone))
+        target = address.at(origin.port)
         kind = socket.SOCK_STREAM | getattr(socket, "SOCK_CLOEXEC", 0)
-        sock = await self._opened(lambda: socket.socket(family, kind))
+        sock = await self._opened(lambda: socket.socket(address.family, kind))
         began_at, outcome = progress.now(), GIVEN_UP
         try:
             sock.setblocking(False)
@@ -351,12 +345,6 @@ class Dialler:
                 if error.errno not in SHORTAGES or not self._spare():
                     raise
             await asyncio.sleep(0)  # meanwhile the loop closes the connection's socket
-
-
-def _scope(zone: str) -> int:
-    if not zone:
-        return 0
-    return int(zone) if zone.isdigit() else socket.if_nametoindex(zone)
 
 
 def _dial_error(origin: Origin, errors: list[OSError], addresses: list[Address]) -> DialError:
