@@ -142,6 +142,31 @@ async def test_system_is_left_alone_where_dns_answers():
     await resolver.aclose()
 
 
+class Blocking(Quiet):
+    """As getaddrinfo: a lookup keeps its thread for 10 s, whether anybody waits for it or not."""
+
+    free_at = 0.0
+
+    def takes(self, host):
+        return asyncio.get_running_loop().time() >= self.free_at
+
+    async def resolve(self, host: str, port: int, *, family: int = 0) -> Answer:
+        if self.is_silent:
+            self.free_at = asyncio.get_running_loop().time() + 10.0
+        return await super().resolve(host, port, family=family)
+
+
+async def test_nobody_waits_for_a_system_that_was_busy_with_the_name():
+    """It is asked again once its thread is free, and that it was silent before still counts by then."""
+    upstream, system = Quiet(1.0), Blocking(1.0)
+    resolver = caching(upstream, fallback=system)
+    await resolver.resolve(ORIGIN)
+    upstream.is_silent = system.is_silent = True
+    assert max(await waits(resolver, every=0.01, seconds=25.0)) == pytest.approx(0.0, abs=0.011)
+    assert system.asked == 3
+    await resolver.aclose()
+
+
 @pytest.mark.parametrize("has_system", [False, True])
 async def test_kept_alive_connections_wait_for_no_name(has_system):
     """They are asked about as their name is refreshed, so a silent DNS is known by the time it would be waited for."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
 import math
 import os
@@ -485,6 +486,46 @@ async def test_half_an_answer_that_was_doubted_stays_so(tmp_path):
     await asyncio.sleep(5.0)
     assert known.cached(A) is None
     await known.aclose()
+
+
+async def over(names: CachingResolver) -> float:
+    """The instant when no lookup is in flight any more."""
+    while names._lookups:
+        await asyncio.sleep(0.01)
+    return pytest.approx(now(), abs=0.02)
+
+
+@pytest.mark.parametrize(("patience", "until"), [(0.1, 2.0), (1.9, 2.4), (3.0, 3.5), (60.0, 5.0)])
+async def test_lookup_that_nobody_waits_for_ends(patience, until):
+    """Half a second after the last caller left, and not before `DNS.timeout`: a name that is dead leaves no task."""
+    names = both_families(Servers({"dead.test": dict.fromkeys(MINE, "silence")}))
+
+    async def call() -> None:
+        while True:
+            with contextlib.suppress(ResolveTimeout):
+                await names.resolve(Origin("http", "dead.test", 80))
+            if now() >= 5.0:
+                return
+
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(min(patience, 4.9)):
+            await call()
+    assert await over(names) == until
+    await names.aclose()
+
+
+async def test_callers_who_have_something_stale_keep_no_lookup_in_flight():
+    """They don't wait for it, so it is over at `DNS.timeout`."""
+    servers = Servers({"x.test": dict.fromkeys(MINE, "found")})
+    names = both_families(servers)
+    await names.resolve(A)
+    servers._said["x.test"] = dict.fromkeys(MINE, "silence")
+    await asyncio.sleep(60.0 - now())
+    while now() < 61.9:
+        await names.resolve(A)
+        await asyncio.sleep(0.1)
+    assert await over(names) == 62.0
+    await names.aclose()
 
 
 async def test_lookup_that_is_cancelled_leaves_no_question(tmp_path):

@@ -151,6 +151,12 @@ class Cache:
         while len(self._failures) > self._max:
             self._failures.popitem(last=False)
 
+    def still_fails(self, key: Key, now: float) -> None:
+        """Its last lookup failed, and whoever was asked is still busy with it: that counts as a failure of now."""
+        known = self._failures.get(key)
+        if known is not None and known.until < now:
+            self._failures[key] = known._replace(until=now)
+
     def recovered(self, key: Key) -> None:
         """A lookup succeeded whose answer isn't stored under its own key."""
         self._failures.pop(key, None)

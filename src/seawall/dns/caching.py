@@ -95,13 +95,15 @@ class _Lookup:
 
     def _reschedule(self) -> None:
         if self.limit is not None and not self.limit.expired():
-            self.limit.reschedule(self.ends_at(asyncio.get_running_loop().time()))
+            self.limit.reschedule(self.ends_at)
 
-    def ends_at(self, now: float) -> float:
+    @property
+    def ends_at(self) -> float:
         """The instant on the loop's clock when its time is over."""
         least = self._started_at + self._least
         most = max(least, self._started_at + MAX_LOOKUP)
-        return most if self._waiters else min(max(least, now + LINGER), most)
+        linger = asyncio.get_running_loop().time() + LINGER
+        return most if self._waiters else min(max(least, linger), most)
 
     def end(self, found: Found | ResolveError) -> None:
         self.found = found
@@ -322,9 +324,8 @@ class CachingResolver:
         return lookup
 
     async def _ask(self, key: Key, lookup: _Lookup) -> Found:
-        now = asyncio.get_running_loop().time()
         try:
-            async with asyncio.timeout_at(lookup.ends_at(now)) as lookup.limit:
+            async with asyncio.timeout_at(lookup.ends_at) as lookup.limit:
                 while True:
                     try:
                         return await self._asked(key, lookup)
@@ -384,9 +385,11 @@ class CachingResolver:
     def _ask_system(self, key: Key) -> _Lookup | None:
         """The system's resolver too, where there is one, it can, and the lookup isn't asking it already."""
         key = (key[0], SYSTEM)
-        if self._fallback is None or self._cache.failure(key, self._now()) is not None:
+        now = self._now()
+        if self._fallback is None or self._cache.failure(key, now) is not None:
             return None
         if key not in self._lookups and not self._fallback.takes(key[0]):
+            self._cache.still_fails(key, now)
             return None
         return self._lookup(key)
 
@@ -431,18 +434,18 @@ class _Asked:
 
     async def wait(self, until: float) -> None:
         """Until it is decided, or all are done, or *until*."""
-        lookups = list(self.lookups)
-        for lookup in lookups:
-            lookup.hold()
-        try:
-            while not self.is_decided and (pending := [each.is_decided for each in lookups if each.found is None]):
-                left = until - self._now()
-                if left <= 0:
-                    return
-                await asyncio.wait(pending, timeout=left, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for lookup in lookups:
-                lookup.release()
+        while not self.is_decided and (pending := [each for each in self.lookups if each.found is None]):
+            left = until - self._now()
+            if left <= 0:
+                return
+            for lookup in pending:
+                lookup.hold()
+            try:
+                decided = [lookup.is_decided for lookup in pending]
+                await asyncio.wait(decided, timeout=left, return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                for lookup in pending:
+                    lookup.release()
 
     def answer(self, host: str, timeout: float, origin: Origin) -> Answer:
         """The addresses; where there are none, the failure that says most."""
