@@ -38,7 +38,7 @@ class Machine:
     A machine, and a name that is looked up on it.
 
     Attributes:
-        hosts, host_conf, resolv_conf, nsswitch_conf: The files in /etc; None means that there is no such file.
+        hosts, host_conf, resolv_conf, nsswitch_conf: The files in /etc; None where the file is missing.
         servers: What 127.0.0.1, 127.0.0.2 and 127.0.0.3 do at port 53.
         zone: What the good servers know, by names in lower case without a final dot; "*.x" is a wildcard.
     """

@@ -63,7 +63,7 @@ class Namespace:
         return outcomes
 
     def differences(self, machine: Machine) -> list[Difference]:
-        """Of each resolver of seawall's from glibc, with what they are named."""
+        """How seawall's resolvers differ from glibc, each difference with its name."""
         outcomes = self.look_up(machine)
         expected = outcomes.pop("glibc")
         found = (difference(machine, resolver, expected, got) for resolver, got in outcomes.items())
@@ -103,11 +103,11 @@ class Namespaces:
         self._stack = ExitStack()
 
     def differences(self, machines: Iterable[Machine]) -> list[Difference]:
-        """Of all resolvers on each machine, in the machines' order."""
+        """How all resolvers differ from glibc on each machine, in the order of *machines*."""
         return [each for several in self._pool.map(self._differences, machines) for each in several]
 
     def smallest(self, found: Iterable[Difference]) -> list[Difference]:
-        """As `Namespace.smallest`, of each."""
+        """What `Namespace.smallest` makes of each difference."""
         return list(self._pool.map(self._smallest, found))
 
     def _differences(self, machine: Machine) -> list[Difference]:

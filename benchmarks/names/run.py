@@ -50,7 +50,7 @@ def main(arguments: list[str]) -> int:
 
 
 def examples(found: Iterable[Difference], most: int) -> list[Difference]:
-    """Of each kind and resolver the simplest ones, the most frequent kind first."""
+    """The simplest machines for each kind and resolver, at most *most*; the most frequent kind comes first."""
     kinds: dict[tuple[str, str], list[Difference]] = {}
     for each in found:
         kinds.setdefault((each.kind, each.resolver), []).append(each)

@@ -18,8 +18,9 @@ class DNS:
     How names become addresses.
 
     Args:
-        timeout: s that a caller waits for a lookup, within the connect timeout. The lookup goes on for 5 s, for whoever
-            asks next. 2: c-ares' own timeout is only a hint.
+        timeout: Seconds that a caller waits for a lookup, within the connect timeout. The lookup goes on for 0.5 s
+            more, so that a retry finds it, and for 5 s in all while somebody waits. 2: c-ares' own timeout is only a
+            hint.
         nameservers: "ip" or "ip:port" of the servers to ask, in place of the system's; then the system resolver is
             not used as a fallback, for it would ask others.
         min_ttl: Shortest time an answer is kept, s. 1: a TTL of 0 makes storms.
