@@ -1,11 +1,20 @@
-"""A transport that notes what it is told, in place of a socket."""
+"""In place of a socket and of a clock: a transport that notes what it is told, and an instant that is set."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
 
-__all__ = ["Dripping", "Noted", "now", "turns"]
+__all__ = ["At", "Dripping", "Noted", "now", "turns"]
+
+
+class At:
+    """A clock that is set."""
+
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
 
 
 class Noted(asyncio.Transport):

@@ -14,17 +14,12 @@ from seawall.policy.ejection import Ejections
 from seawall.testing import FixedRandom
 from seawall.wire.addresses import BAD_FOR, LOOKED_AT, MAX_KNOWN, Addresses, Load
 
+from .noted import At
+
 ORIGIN = Origin("http", "many.test", 80)
 A, B, C, SIX, SEVEN = (Address(ip) for ip in ("192.0.2.1", "192.0.2.2", "192.0.2.3", "2001:db8::1", "2001:db8::2"))
 OWN = {True: Source(as_number("2001:db8::9")), False: Source(as_number("198.51.100.9"))}
 HERE = Precedence(GLIBC, lambda address: OWN[address.is_ipv6])  # a machine with both families
-
-
-class At:
-    now = 0.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 @pytest.fixture

@@ -9,17 +9,10 @@ from seawall.origin import Address, Origin
 from seawall.policy.ejection import MAX_KNOWN, Ejections
 from seawall.testing import FixedRandom
 
+from .noted import At
+
 ORIGIN = Origin("http", "a", 80)
 ADDRESSES = [Address(f"127.0.0.{n}") for n in range(1, 5)]
-
-
-class At:
-    """A clock that is set."""
-
-    now = 0.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 def make() -> tuple[Ejections, At]:

@@ -453,23 +453,27 @@ async def test_other_family_is_told_of_while_it_is_still_unknown(tmp_path):
     assert (now(), set(found.answer.addresses), found.unknown) == (0.2, {FOUR, SIX}, 0)
 
 
+def half_silent(root: Path, events: Events | None = None) -> CachingResolver:
+    """One that knows x.test by its IPv4 address, while the name servers never answer for IPv6."""
+    servers = Servers({"x.test": {socket.AF_INET: "found", socket.AF_INET6: "silence"}})
+    return CachingResolver(resolver(servers, root, dns=DNS()), DNS(), now=now, events=events)
+
+
 async def test_family_that_is_always_silent_is_no_failure(tmp_path):
     """The other's addresses are found at each lookup: nothing stale is needed, no rest, and nobody waits again."""
-    events, dns = list[object](), DNS()
-    names = resolver(Servers({"x.test": {socket.AF_INET: "found", socket.AF_INET6: "silence"}}), tmp_path, dns=dns)
-    known = CachingResolver(names, dns, now=now, events=Events([events.append]))
+    events = list[object]()
+    known = half_silent(tmp_path, Events([events.append]))
     for second in range(200):
         await asyncio.sleep(second - now())
         assert (await known.resolve(A)).addresses == (FOUR,)
-        assert now() == (second or dns.resolution_delay)
+        assert now() == (second or DNS().resolution_delay)
     assert events == []
     await known.aclose()
 
 
 async def test_half_an_answer_holds_for_its_ttl(tmp_path):
     """From when it came, and not from when the other family was given up."""
-    names = resolver(Servers({"x.test": {socket.AF_INET: "found", socket.AF_INET6: "silence"}}), tmp_path, dns=DNS())
-    known = CachingResolver(names, DNS(), now=now)
+    known = half_silent(tmp_path)
     await known.resolve(A)
     await asyncio.sleep(6.0)
     assert now() + known.good_for(A) == pytest.approx(60.05)
@@ -478,8 +482,7 @@ async def test_half_an_answer_holds_for_its_ttl(tmp_path):
 
 async def test_half_an_answer_that_was_doubted_stays_so(tmp_path):
     """Though its lookup ends later: what was disproved meanwhile is looked up anew."""
-    names = resolver(Servers({"x.test": {socket.AF_INET: "found", socket.AF_INET6: "silence"}}), tmp_path, dns=DNS())
-    known = CachingResolver(names, DNS(), now=now)
+    known = half_silent(tmp_path)
     await known.resolve(A)
     await asyncio.sleep(1.0)
     known.disprove(A)

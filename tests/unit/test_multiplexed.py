@@ -695,15 +695,21 @@ async def test_goaway_of_a_stream(peer, number):
         await sent
 
 
-@pytest.mark.parametrize("kind", ["DATA", "RST_STREAM", "WINDOW_UPDATE", "PRIORITY", "ALTSVC"])
-async def test_late_frame_of_a_stream_that_has_ended(peer, kind):
-    """It may have been on the way; the others on the connection go on."""
+async def one_ended(peer):
+    """What a second request waits for, on stream 3, after stream 1 has ended."""
     channel, sent = peer.request()
     await peer.answer(1, is_end=True)
     await sent
     channel.finish()
     _, sent = peer.request()
     await peer.turn()
+    return sent
+
+
+@pytest.mark.parametrize("kind", ["DATA", "RST_STREAM", "WINDOW_UPDATE", "PRIORITY", "ALTSVC"])
+async def test_late_frame_of_a_stream_that_has_ended(peer, kind):
+    """It may have been on the way; the others on the connection go on."""
+    sent = await one_ended(peer)
     peer.client.data_received(frame_of(kind, 1))
     if kind in ("PRIORITY", "ALTSVC"):  # RFC 9113 section 5.1: for streams in any state
         peer.client.data_received(frame_of(kind, 9))
@@ -714,12 +720,7 @@ async def test_late_frame_of_a_stream_that_has_ended(peer, kind):
 
 async def test_headers_of_a_stream_that_has_ended(peer):
     """The server goes back to it (RFC 9113 section 5.1): that ends the connection, and says what for."""
-    channel, sent = peer.request()
-    await peer.answer(1, is_end=True)
-    await sent
-    channel.finish()
-    _, sent = peer.request()
-    await peer.turn()
+    sent = await one_ended(peer)
     peer.client.data_received(frame_of("HEADERS", 1))
     with pytest.raises(BadAnswer, match="for stream 1, which has ended"):
         await sent

@@ -12,14 +12,9 @@ from seawall.dns.gai_conf import as_number
 from seawall.dns.sources import KNOWN_FOR, Sources
 from seawall.origin import Address
 
+from .noted import At
+
 LOOPBACK = as_number("127.0.0.1")
-
-
-class At:
-    now = 0.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 @pytest.fixture
