@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from random import Random
+
 import pytest
 
 from seawall.dns.gai_conf import GLIBC, RFC6724, Table, as_number, parse
 from seawall.dns.precedence import MAX_ASKED, Group, Precedence, Source, sort
 from seawall.dns.resolver import Answer, Rank
-from seawall.origin import Address
+from seawall.origin import Address, Origin
+from seawall.policy.ejection import Ejections
+from seawall.wire.addresses import Addresses
+
+ORIGIN = Origin("http", "two.test", 80)
 
 
 def source(ip: str, **flags) -> Source:
@@ -107,7 +113,7 @@ def test_thousands_of_addresses():
 
 
 def test_answers():
-    """In getaddrinfo's order; one that has ranks keeps its own, and for a single address nobody is asked."""
+    """In getaddrinfo's order; one that has ranks keeps its own, and for a single address no source is asked for."""
     asked = []
 
     def source_of(address: Address) -> Source | None:
@@ -117,8 +123,11 @@ def test_answers():
     precedence = Precedence(GLIBC, source_of)
     four, six = Address("10.0.0.1"), Address("2600::1", 8080)
     single, ranked = Answer((four,), None, "dns"), Answer((four, six), None, "srv", (Rank(1, 1, 0), Rank(2, 1, 1)))
-    assert precedence.preferred(single) is single
-    assert precedence.preferred(ranked) is ranked
+    ejections = Ejections(now=lambda: 0.0, rng=Random(1))
+    known = Addresses(now=lambda: 0.0, rng=Random(1), ejections=ejections, precedence=precedence)
+    assert known.order(ORIGIN, single, ()) == [four]
     assert asked == []
-    assert precedence.preferred(Answer((four, six), 5.0, "dns")) == Answer((six, four), 5.0, "dns")
+    assert known.order(ORIGIN, ranked, ()) == [four, six]
+    asked.clear()
+    assert known.order(ORIGIN, Answer((four, six), 5.0, "dns"), ()) == [six, four]
     assert asked == [four, six]

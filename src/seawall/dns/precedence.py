@@ -17,7 +17,6 @@ from typing import NamedTuple, TypeAlias
 
 from ..origin import Address
 from .gai_conf import Table, as_number
-from .resolver import Answer
 
 __all__ = ["MAX_ASKED", "Group", "Precedence", "Source", "sort"]
 
@@ -69,13 +68,6 @@ class Precedence:
     def sort(self, addresses: Sequence[Address]) -> tuple[Group, ...]:
         """See `sort`."""
         return sort(addresses, source_of=self._source_of, table=self._table)
-
-    def preferred(self, answer: Answer) -> Answer:
-        """The same answer with its addresses as getaddrinfo would order them; one that has ranks keeps its order."""
-        if len(answer.addresses) == 1 or answer.ranks:
-            return answer
-        groups = self.sort(answer.addresses)
-        return answer._replace(addresses=tuple(address for group in groups for address in group.addresses))
 
 
 def sort(addresses: Sequence[Address], *, source_of: SourceOf, table: Table) -> tuple[Group, ...]:
