@@ -203,8 +203,8 @@ class _Question:
 
     def begin(self) -> None:
         if self._servers:
-            self._wait(next(self._pauses))
             self._send(self._tries.take())
+            self._wait(next(self._pauses))  # from when it was sent, which `Standing.left` counts from too
         else:
             self.finish(ResolverFailure(f"{self.name}: DNS: there is no name server to ask"))
 
@@ -234,10 +234,10 @@ class _Question:
         elif any(self._standing(each.server).has_queue(each.sent_at, now) for each in self._waiting):
             self._wait(RECENT)
         else:
-            self._wait(next(self._pauses, math.inf))
             streams = [each.server for each in self._waiting if each.is_stream]
             self._heed_truncation(streams)
             self._send(self._tries.take(but=streams))
+            self._wait(next(self._pauses, math.inf))
 
     def _send(self, server: str | None) -> None:
         if server is None or self.outcome.done():
