@@ -14,13 +14,13 @@ from dataclasses import dataclass, field
 from random import Random
 
 import seawall
-from seawall.call import Layers
+from seawall.core.exchange import Pacer
+from seawall.core.pipeline import Layers
 from seawall.dns.gai_conf import GLIBC
 from seawall.dns.precedence import Precedence
 from seawall.dns.resolver import Answer
 from seawall.errors import ReadTimeout, SeawallError
 from seawall.events import Phase, Progress
-from seawall.exchange import Pacer
 from seawall.origin import Address
 from seawall.policy.ejection import Ejections
 from seawall.policy.outcome import Outcome

@@ -9,12 +9,12 @@ from random import Random
 from typing import Any
 
 import seawall
-from seawall.call import Layers
+from seawall.config import Policy
+from seawall.core.exchange import Pacer
+from seawall.core.pipeline import Layers
 from seawall.errors import ReadTimeout, SeawallError
 from seawall.events import BodyEnd, Events, History, Phase, Progress
-from seawall.exchange import Pacer
 from seawall.policy.outcome import Outcome
-from seawall.settings import Policy
 from seawall.testing import VirtualLoop
 
 ORIGIN = seawall.Origin("http", "server.test", 80)
@@ -92,7 +92,7 @@ class Server:
 
 
 class Exchange:
-    """`seawall.exchange.Exchange` with the model in place of a wire."""
+    """`seawall.core.exchange.Exchange` with the model in place of a wire."""
 
     origin = ORIGIN
     method = "GET"

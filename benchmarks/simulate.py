@@ -22,7 +22,7 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from seawall.call import Layers
+from seawall.core.pipeline import Layers
 from seawall.errors import SeawallError
 
 from . import addresses

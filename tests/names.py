@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 
+from seawall.config import DNS
 from seawall.dns.caching import CachingResolver
 from seawall.dns.lookup import MachineResolver
 from seawall.dns.machine import Machine
 from seawall.dns.resolver import Answer, Resolver
 from seawall.events import Events
-from seawall.settings import DNS
 
 __all__ = ["Asked", "both_families"]
 

@@ -1,7 +1,10 @@
 """seawall: httpx.AsyncClient that keeps working when the network doesn't."""
 
-from .client import AsyncClient
-from .clock import Clock
+from ._httpx import AsyncTransport, replayable
+from ._httpx.client import AsyncClient
+from .config import DNS, UNSET, Breaker, Budget, Bulkhead, Policy, Propagation, Retry, options
+from .core.clock import Clock
+from .core.deadline import deadline, detached, remaining
 from .dns.guard import Guard
 from .dns.resolver import Answer, Rank, Resolver
 from .dns.srv import SRVResolver
@@ -57,11 +60,8 @@ from .events import (
     StaleServed,
 )
 from .origin import Address, Origin
-from .policy.deadline import deadline, detached, remaining
 from .policy.outcome import Outcome
-from .settings import DNS, UNSET, Breaker, Budget, Bulkhead, Policy, Propagation, Retry, options
 from .stats import NameStats, OriginStats, Stats
-from .transport import AsyncTransport, replayable
 
 __version__ = "0.1.0"
 

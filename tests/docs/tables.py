@@ -11,15 +11,16 @@ import httpx
 
 import seawall
 import seawall.testing
-from seawall import errors, middleware
+from seawall import errors
+from seawall._httpx import LIMITS, decoder
+from seawall._httpx.errors import HTTPX
+from seawall.integrations import asgi as middleware
 from seawall.policy.failures import FAILURES, Failure, Safe
 from seawall.testing.dns import DNS_FAULTS
 from seawall.testing.http.vocabulary import FAULTS, HAMMS, OKHTTP
 from seawall.testing.network import toxic
 from seawall.testing.steps import MALFORMED, ODD, STEPS
-from seawall.transport import LIMITS, decoder
-from seawall.transport.adopt import HTTPX
-from seawall.wire import answer
+from seawall.wire.http1 import answer
 
 DOCS = Path(__file__).parents[2] / "docs"
 SAID_HERE = {
@@ -115,7 +116,7 @@ def names() -> str:
 
 
 def middleware_names() -> str:
-    """The same of `seawall.middleware`."""
+    """The same of `seawall.integrations.asgi`."""
     words = {name: first_line(getattr(middleware, name)) for name in middleware.__all__}
     return table("| name | |", *(f"| `{name}` | {first} |" for name, first in words.items()))
 

@@ -293,7 +293,7 @@ def test_httpcore_is_imported_by_another_thread():
     code = """
         import sys, types
         import seawall
-        from seawall.transport.patched import is_any_patched
+        from seawall._httpx.mocks import is_any_patched
         assert "httpcore" not in sys.modules
         sys.modules["httpcore"] = types.ModuleType("httpcore")
         assert not is_any_patched() and not is_any_patched()

@@ -15,7 +15,7 @@ from aiohttp import web
 from fastapi.responses import StreamingResponse
 
 import seawall
-from seawall.middleware import DeadlineMiddleware, deadline_middleware, parse_timeout
+from seawall.integrations.asgi import DeadlineMiddleware, deadline_middleware, parse_timeout
 from seawall.testing import FaultServer
 
 pytestmark = pytest.mark.anyio

@@ -11,8 +11,8 @@ import pytest
 import trustme
 
 import seawall
+from seawall._httpx.proxies import check_refusal
 from seawall.testing.cancel import cancel_everywhere
-from seawall.transport.proxies import check_refusal
 
 pytestmark = pytest.mark.anyio
 FAST = seawall.Retry(backoff=0, throttled_backoff=0)

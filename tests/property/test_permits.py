@@ -13,7 +13,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from seawall.errors import BulkheadFull
 from seawall.origin import Origin
 from seawall.policy.bulkhead import BulkheadState
-from seawall.policy.slots import Slots
+from seawall.policy.cap import Slots
 from seawall.testing import VirtualLoop
 
 ORIGINS = [Origin("http", name, 80) for name in "abc"]

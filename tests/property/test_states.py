@@ -8,13 +8,13 @@ import hypothesis
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
+from seawall.config import DNS, Breaker
 from seawall.dns.cache import Cache
 from seawall.dns.resolver import Answer, Found
 from seawall.errors import NameNotFound, NoAddress, ResolverFailure
 from seawall.origin import Address
 from seawall.policy.breaker import BreakerState
 from seawall.policy.budget import BudgetState
-from seawall.settings import DNS, Breaker
 
 keys = st.tuples(st.sampled_from(["a", "b", "c", "d"]), st.sampled_from([0, 80]))
 

@@ -10,8 +10,8 @@ import httpx
 import pytest
 
 import seawall
+from seawall._httpx.exchange import DRAIN_MAX, DRAIN_TIMEOUT
 from seawall.testing import Body, FixedRandom, ScriptedWire
-from seawall.transport.exchange import DRAIN_MAX, DRAIN_TIMEOUT
 
 pytestmark = pytest.mark.anyio
 

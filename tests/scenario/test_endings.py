@@ -10,8 +10,8 @@ import httpx
 import pytest
 
 import seawall
+from seawall._httpx import Proxied
 from seawall.testing import Body, FixedRandom, ScriptedWire
-from seawall.transport import Proxied
 
 pytestmark = pytest.mark.anyio
 

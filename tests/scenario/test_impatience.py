@@ -11,9 +11,9 @@ import httpx
 import pytest
 
 import seawall
-from seawall.middleware import DeadlineMiddleware
+from seawall._httpx.exchange import Exchange
+from seawall.integrations.asgi import DeadlineMiddleware
 from seawall.testing import Body, FixedRandom, ScriptedWire
-from seawall.transport.exchange import Exchange
 
 pytestmark = pytest.mark.anyio
 

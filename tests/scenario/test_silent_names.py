@@ -7,11 +7,11 @@ import socket
 
 import pytest
 
+from seawall.config import DNS
 from seawall.dns.caching import CachingResolver
 from seawall.dns.resolver import Answer
 from seawall.errors import NoAddress
 from seawall.origin import Address, Origin
-from seawall.settings import DNS
 
 from ..names import both_families
 

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from seawall.errors import BadAnswer, ConnectionLost, ResponseTooLarge
 from seawall.testing.steps import MALFORMED, ODD
-from seawall.wire.answer import MAX_GAP, MAX_HEAD, MAX_HEADERS, MAX_INTERIM, Answer
-from seawall.wire.parser import Parser
+from seawall.wire.http1.answer import MAX_GAP, MAX_HEAD, MAX_HEADERS, MAX_INTERIM, Answer
+from seawall.wire.http1.parser import Parser
 
 OK = b"HTTP/1.1 200 OK\r\n"
 PLAIN = OK + b"content-length: 5\r\nkeep-alive: timeout=7, max=3\r\n\r\nhello"

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from random import Random
 
+from seawall.config import Breaker
 from seawall.policy.breaker import BreakerState
-from seawall.settings import Breaker
 
 
 class Middle(Random):

@@ -6,11 +6,11 @@ import socket
 
 import pytest
 
+from seawall.config import DNS
 from seawall.dns.cache import MANY_RETURNS, MAX_GONE, Cache
 from seawall.dns.resolver import Answer, Found
 from seawall.errors import NameNotFound, ResolverFailure
 from seawall.origin import Address
-from seawall.settings import DNS
 
 SETTINGS = DNS(min_ttl=1.0, max_ttl=300.0, negative_ttl=5.0, stale_ttl=3600.0, stale_ttl_plain=60.0, stale_wait=0.2)
 ONE, TWO = Address("192.0.2.1"), Address("192.0.2.2")

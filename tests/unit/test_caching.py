@@ -9,13 +9,13 @@ from contextvars import ContextVar
 
 import pytest
 
+from seawall.config import DNS
+from seawall.core.deadline import deadline, inherited
 from seawall.dns.caching import RECHECK, CachingResolver
 from seawall.dns.chain import Chained
 from seawall.dns.resolver import Answer, Rank
 from seawall.errors import NameNotFound, NoAddress, ResolveError, ResolverFailure, ResolveTimeout
 from seawall.origin import Address, Origin
-from seawall.policy.deadline import deadline, inherited
-from seawall.settings import DNS
 from seawall.stats import NameStats
 from seawall.testing import FakeResolver
 from seawall.testing.clock import VIRTUAL

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from seawall.wire.chatter import BUSY, IDLE, MAX_EARNED, MAX_LATE, REQUEST, SMALLEST, Chatter
+from seawall.wire.http2.chatter import BUSY, IDLE, MAX_EARNED, MAX_LATE, REQUEST, SMALLEST, Chatter
 
 
 @pytest.mark.parametrize(("is_idle", "limits"), [(False, BUSY), (True, IDLE)])

@@ -16,9 +16,9 @@ from seawall.errors import BadAnswer, ConnectionLost, ReadTimeout, SendFailed, W
 from seawall.events import Progress
 from seawall.origin import Origin
 from seawall.testing.clock import VIRTUAL
-from seawall.wire.http11 import HIGH_WATER, MARGIN, Connection
+from seawall.wire.http1.connection import HIGH_WATER, MARGIN, Connection
 from seawall.wire.message import CONTINUE_TIMEOUT, Message
-from seawall.wire.tunnel import Tunnel
+from seawall.wire.upgrade import Tunnel
 from seawall.wire.upload import STOP_TIMEOUT
 
 from .noted import Dripping, Noted, now, turns

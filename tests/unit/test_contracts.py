@@ -14,11 +14,12 @@ import httpx
 import pytest
 
 import seawall
-from seawall import errors, plain
-from seawall.transport import private
-from seawall.transport.adopt import HTTPX
-from seawall.transport.decoder import Decoded
-from seawall.transport.patched import is_patched
+from seawall import errors
+from seawall._httpx import compat as private
+from seawall._httpx import fast_path as plain
+from seawall._httpx.decoder import Decoded
+from seawall._httpx.errors import HTTPX
+from seawall._httpx.mocks import is_patched
 
 
 def test_private_names_of_httpx():

@@ -18,9 +18,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import seawall
-from seawall.transport import coding as coding_module
-from seawall.transport.coding import ACCEPTED, BROTLI, PIECE, SLICE, ZSTD, Coding, bounded, coding, known
-from seawall.transport.decoder import (
+from seawall._httpx import coding as coding_module
+from seawall._httpx.coding import ACCEPTED, BROTLI, PIECE, SLICE, ZSTD, Coding, bounded, coding, known
+from seawall._httpx.decoder import (
     FREE,
     FREE_BETWEEN,
     FREE_MEMBERS,
@@ -586,7 +586,7 @@ def test_second_package_that_has_bounds(monkeypatch):
 
 def test_headers_of_a_client(monkeypatch):
     """Only what is decoded is asked for by default, whenever headers are set; what the caller says stays."""
-    monkeypatch.setattr("seawall.client.ACCEPTED", "gzip, deflate")
+    monkeypatch.setattr("seawall._httpx.client.ACCEPTED", "gzip, deflate")
     client = seawall.AsyncClient(headers={"x": "y"})
     assert (client.headers["accept-encoding"], client.headers["x"]) == ("gzip, deflate", "y")
     assert [name for name, _ in client.headers.raw] == [

@@ -18,9 +18,9 @@ from seawall.policy.ejection import Ejections
 from seawall.testing import FixedRandom
 from seawall.testing.clock import VIRTUAL
 from seawall.wire.addresses import Addresses
+from seawall.wire.alpn import Versions
 from seawall.wire.dial import ATTEMPT_DELAY, LATE_GRACE, Dialler
-from seawall.wire.http11 import Connection
-from seawall.wire.versions import Versions
+from seawall.wire.http1.connection import Connection
 
 from .noted import now, turns
 

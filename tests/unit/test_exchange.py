@@ -12,16 +12,16 @@ from seawall.dns.resolver import Answer
 from seawall.errors import BulkheadFull, DialTimeout, HandshakeTimeout, ReadTimeout, ResolveTimeout, SeawallError
 from seawall.events import Phase, Progress
 from seawall.origin import Address, Origin
+from seawall.policy.cap import Slots
 from seawall.policy.ejection import Ejections
-from seawall.policy.slots import Slots
 from seawall.testing import FixedRandom
 from seawall.testing.clock import VIRTUAL
 from seawall.wire.addresses import Addresses
-from seawall.wire.exchange import Answered, Wire
-from seawall.wire.http11 import Connection
+from seawall.wire.alpn import Versions
+from seawall.wire.connector import Answered, Wire
+from seawall.wire.http1.connection import Connection
 from seawall.wire.message import Message
 from seawall.wire.pool import Pool
-from seawall.wire.versions import Versions
 
 from .noted import Noted, now, turns
 

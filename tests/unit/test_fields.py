@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from seawall.wire.fields import MAX_FIELDS, SLICE, Decoder, Encoder
+from seawall.wire.http2.fields import MAX_FIELDS, SLICE, Decoder, Encoder
 
 FIELDS = st.lists(st.tuples(st.binary(max_size=40), st.binary(max_size=9000)), max_size=60)
 

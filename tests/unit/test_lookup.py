@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from seawall.config import DNS
 from seawall.dns.caching import CachingResolver
 from seawall.dns.cares import Service
 from seawall.dns.lookup import MachineResolver, special
@@ -23,7 +24,6 @@ from seawall.dns.system import SystemResolver
 from seawall.errors import NameNotFound, NoAddress, ResolveError, ResolverFailure, ResolveTimeout
 from seawall.events import Events
 from seawall.origin import Address, Origin
-from seawall.settings import DNS
 from seawall.testing.clock import VIRTUAL
 
 from ..names import both_families

@@ -24,13 +24,22 @@ from seawall.errors import (
 from seawall.events import Phase, Progress
 from seawall.origin import Origin
 from seawall.testing.clock import VIRTUAL
-from seawall.wire import http2
-from seawall.wire.answer import MAX_HEAD, MAX_INTERIM
-from seawall.wire.channel import Channel
-from seawall.wire.http2 import DOUBT_AFTER, FULL_FOR, PROBE_TIMEOUT, SILENT_FOR, STREAM_WINDOW, TINY, TURN, Multiplexed
+from seawall.wire.alpn import Known
+from seawall.wire.http1.answer import MAX_HEAD, MAX_INTERIM
+from seawall.wire.http2 import connection as http2
+from seawall.wire.http2.connection import (
+    DOUBT_AFTER,
+    FULL_FOR,
+    PROBE_TIMEOUT,
+    SILENT_FOR,
+    STREAM_WINDOW,
+    TINY,
+    TURN,
+    Multiplexed,
+)
+from seawall.wire.http2.stream import Channel
 from seawall.wire.message import CONTINUE_TIMEOUT, Message
 from seawall.wire.upload import STOP_TIMEOUT
-from seawall.wire.versions import Known
 
 from .noted import Dripping, Noted, now, turns
 

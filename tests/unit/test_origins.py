@@ -7,11 +7,11 @@ from random import Random
 import pytest
 
 import seawall
+from seawall.config import Policy
 from seawall.events import Events
 from seawall.origin import Origin
 from seawall.policy.memory import MAX_LOOKED_AT
 from seawall.policy.origins import Origins
-from seawall.settings import Policy
 
 
 def make(per_host: dict[str, Policy] | None = None, now=lambda: 0.0, **settings) -> Origins:

@@ -9,13 +9,13 @@ import pytest
 
 from seawall.errors import BulkheadFull
 from seawall.origin import Address, Origin
-from seawall.policy.slots import Slots
+from seawall.policy.cap import Slots
 from seawall.testing.clock import VIRTUAL
 from seawall.wire.addresses import Load
-from seawall.wire.http2 import Multiplexed
-from seawall.wire.http11 import Connection
+from seawall.wire.alpn import Known
+from seawall.wire.http1.connection import Connection
+from seawall.wire.http2.connection import Multiplexed
 from seawall.wire.pool import LOOKED_AT, WARM_FOR, Pool
-from seawall.wire.versions import Known
 
 pytestmark = pytest.mark.anyio
 

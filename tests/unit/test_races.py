@@ -18,16 +18,16 @@ from seawall.dns.resolver import Answer
 from seawall.errors import AddressNotAllowed, DialError, DialTimeout, HandshakeTimeout
 from seawall.events import Progress
 from seawall.origin import Address, Origin
+from seawall.policy.cap import Slots
 from seawall.policy.ejection import Ejections
-from seawall.policy.slots import Slots
 from seawall.testing import FixedRandom, VirtualLoop
 from seawall.wire.addresses import BAD_FOR, Addresses
+from seawall.wire.alpn import Versions
+from seawall.wire.connector import Wire
 from seawall.wire.dial import ATTEMPT_DELAY, CHECKED_AT_ONCE, MAX_ADDRESSES, Dialler
-from seawall.wire.exchange import Wire
-from seawall.wire.http11 import Connection
+from seawall.wire.http1.connection import Connection
 from seawall.wire.message import Message
 from seawall.wire.pool import Pool
-from seawall.wire.versions import Versions
 
 pytestmark = pytest.mark.anyio
 

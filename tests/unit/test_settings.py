@@ -16,8 +16,8 @@ import tenacity
 import urllib3
 
 import seawall
-from seawall.check import shown
-from seawall.policy.per_host import check_patterns, policy_for
+from seawall.config.check import shown
+from seawall.config.per_host import check_patterns, policy_for
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import pytest
 
 from seawall.errors import BulkheadFull
 from seawall.origin import Origin
-from seawall.policy.slots import Slots
+from seawall.policy.cap import Slots
 from seawall.testing.clock import VIRTUAL
 
 pytestmark = pytest.mark.anyio

@@ -7,8 +7,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from seawall.core.timer import TICK, Timer, Timers
 from seawall.testing import run
-from seawall.timer import TICK, Timer, Timers
 
 
 def timers() -> Timers:

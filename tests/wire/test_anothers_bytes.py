@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 import seawall
 from seawall.errors import ConnectionLost
 from seawall.testing import Request
-from seawall.wire import http11
-from seawall.wire.parser import Parser
+from seawall.wire.http1 import connection as http11
+from seawall.wire.http1.parser import Parser
 
 pytestmark = pytest.mark.anyio
 

@@ -23,7 +23,7 @@ import seawall
 from seawall.events import Progress
 from seawall.testing import FaultProcess, Name
 from seawall.testing.cancel import cancel_everywhere
-from seawall.wire.answer import Head
+from seawall.wire.http1.answer import Head
 
 pytestmark = pytest.mark.anyio
 

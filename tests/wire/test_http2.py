@@ -26,7 +26,7 @@ from hyperframe.frame import (
 
 import seawall
 from seawall.testing import FaultServer, no_leaks
-from seawall.wire.versions import Known
+from seawall.wire.alpn import Known
 
 from .peer import Peer
 
@@ -986,7 +986,7 @@ async def test_trace_events_are_those_of_httpx(server):
 
 async def test_without_the_package(monkeypatch):
     """The error says what to install."""
-    monkeypatch.setitem(__import__("sys").modules, "seawall.wire.http2", None)
+    monkeypatch.setitem(__import__("sys").modules, "seawall.wire.http2.connection", None)
     with pytest.raises(ImportError, match=r"seawall\[http2\]"):
         seawall.AsyncClient(http2=True)
     with pytest.raises(ValueError, match="can't both be off"):

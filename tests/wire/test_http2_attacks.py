@@ -24,10 +24,10 @@ from hyperframe.frame import (
 
 import seawall
 from seawall.events import Progress
-from seawall.wire.answer import MAX_HEADERS
-from seawall.wire.http2 import MAX_UNSENT, STREAM_WINDOW, TURN, Multiplexed
+from seawall.wire.alpn import Known
+from seawall.wire.http1.answer import MAX_HEADERS
+from seawall.wire.http2.connection import MAX_UNSENT, STREAM_WINDOW, TURN, Multiplexed
 from seawall.wire.message import Message
-from seawall.wire.versions import Known
 
 from .peer import Peer
 
@@ -531,7 +531,7 @@ async def test_retry_after_silence_goes_elsewhere(client, by_hand, answers_ping,
 @pytest.mark.parametrize("when", ["before the answer", "in its body", "in the request"])
 async def test_stream_that_is_cancelled_in_silence(client, by_hand, monkeypatch, when):
     """Its connection has said something once, but nothing lately: it is asked by PING, and the next call dials."""
-    monkeypatch.setattr("seawall.wire.http2.DOUBT_AFTER", 0)
+    monkeypatch.setattr("seawall.wire.http2.connection.DOUBT_AFTER", 0)
     is_waiting = asyncio.Event()
 
     async def script(peer: Peer) -> None:

@@ -13,9 +13,9 @@ import pycares
 import pytest
 
 import seawall
+from seawall._httpx import shared
 from seawall.dns.cares import ECONNREFUSED, CaresResolver
 from seawall.testing import FaultProcess, Name, Request, no_file_descriptors
-from seawall.transport import shared
 
 pytestmark = pytest.mark.anyio
 

@@ -16,9 +16,9 @@ import trustme
 from cryptography import x509
 
 import seawall
+from seawall._httpx.tls import MAX_CONTEXTS, TLS
 from seawall.testing import FaultServer, Request
 from seawall.testing.dns import Name
-from seawall.transport.tls import MAX_CONTEXTS, TLS
 
 pytestmark = pytest.mark.anyio
 

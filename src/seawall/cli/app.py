@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from .. import __version__
-from ..settings import DNS
+from ..config import DNS
 from . import demo as demo_command
 from . import dns as dns_command
 from . import faults as faults_command

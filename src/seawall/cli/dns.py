@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from .. import AsyncClient
+from ..config import DNS
 from ..dns.cares import CaresResolver
 from ..dns.lookup import MachineResolver, special
 from ..dns.machine import Machine
@@ -20,8 +21,7 @@ from ..dns.resolver import Answer, check_name, literal
 from ..dns.system import SystemResolver
 from ..errors import NameNotFound, ResolveError, ResolveTimeout
 from ..origin import Origin
-from ..settings import DNS
-from ..wire.exchange import Names
+from ..wire.connector import Names
 
 __all__ = ["run"]
 

@@ -9,8 +9,8 @@ from rich.console import Console
 from rich.markup import escape
 
 from .. import AsyncClient
+from ..config import UNSET
 from ..events import Attempt, Phase
-from ..settings import UNSET
 from .text import plain
 
 __all__ = ["run"]

@@ -12,9 +12,9 @@ import math
 from collections import OrderedDict
 from typing import NamedTuple, TypeAlias
 
+from ..config import DNS
 from ..errors import ResolveError
 from ..origin import Address
-from ..settings import DNS
 from .resolver import Answer, Found
 
 __all__ = ["Cache", "Entry", "Failures", "Key"]

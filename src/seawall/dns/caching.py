@@ -14,10 +14,10 @@ import math
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 
+from ..config import DNS
 from ..errors import NameNotFound, NoAddress, ResolveError, ResolverFailure, ResolveTimeout
 from ..events import Events, ResolverFailed, StaleServed
 from ..origin import Address, Origin
-from ..settings import DNS
 from ..stats import NameStats
 from .cache import Cache, Entry, Key
 from .resolver import Answer, Found, Progressive, Resolver, check_name, literal

@@ -16,7 +16,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Final, TypeAlias
 
-from ..check import shown
+from ..config.check import shown
 from ..errors import AddressNotAllowed
 from ..origin import Address, Origin
 

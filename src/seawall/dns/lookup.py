@@ -15,9 +15,9 @@ import re
 import socket
 from collections.abc import Callable, Sequence
 
+from ..config import DNS
 from ..errors import NameNotFound, NoAddress, ResolveError, ResolverFailure, ResolveTimeout
 from ..origin import Address
-from ..settings import DNS
 from .cares import CaresResolver, Service
 from .machine import ALONE, SYSTEM, Machine
 from .modules import Source, Step

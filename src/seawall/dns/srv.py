@@ -7,9 +7,9 @@ import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from ..config import DNS
 from ..errors import NoAddress, ResolveError
 from ..origin import Address
-from ..settings import DNS
 from .machine import Machine
 from .resolver import Answer, Rank
 

@@ -18,7 +18,7 @@ from array import array
 from collections.abc import Callable
 from random import Random
 
-from ..settings import Breaker
+from ..config import Breaker
 
 __all__ = ["BreakerState"]
 

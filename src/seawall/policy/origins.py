@@ -12,14 +12,14 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
 from random import Random
 
+from ..config import Breaker, Budget, Bulkhead, Policy
+from ..config.per_host import policy_for
 from ..events import BreakerMoved, Events
 from ..origin import Origin
-from ..settings import Breaker, Budget, Bulkhead, Policy
 from .breaker import BreakerState
 from .budget import BudgetState
 from .memory import make_room
-from .origin_state import HOPELESS_AFTER, OriginState, bulkhead_of
-from .per_host import policy_for
+from .origin import HOPELESS_AFTER, OriginState, bulkhead_of
 
 __all__ = ["Origins"]
 

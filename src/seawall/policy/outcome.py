@@ -10,9 +10,9 @@ from __future__ import annotations
 from enum import Enum
 from typing import Any, NamedTuple
 
+from ..config import Retry
 from ..errors import BreakerOpen, BulkheadFull, OriginPaused, StreamRefused
 from ..events import Phase
-from ..settings import Retry
 from .failures import Safe, failure_of
 
 __all__ = [

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
-from ..settings import Propagation
-from .deadline import earliest
+from ..config import Propagation
+from ..core.deadline import earliest
 
 __all__ = ["headers"]
 

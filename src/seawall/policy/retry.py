@@ -16,7 +16,7 @@ from typing import Any, Protocol
 
 from tenacity import AsyncRetrying, DoSleep, RetryCallState, retry_base
 
-from ..settings import Retry
+from ..config import Retry
 from .outcome import THROTTLED, Kind, Outcome, Request, is_final, is_transparent, is_worth_retrying, kind_of, why_unsafe
 
 __all__ = ["Retries", "backoff"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from random import Random
 
-from ..check import number
+from ..config.check import number
 
 __all__ = ["FixedRandom"]
 

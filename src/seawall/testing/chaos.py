@@ -18,7 +18,7 @@ from typing import Final, Self
 import anyio
 import httpx
 
-from ..check import count, number
+from ..config.check import count, number
 
 __all__ = ["Chaos", "ChaosTransport", "Plan", "plan"]
 

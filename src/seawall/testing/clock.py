@@ -16,7 +16,7 @@ from contextvars import Context
 from functools import partial
 from typing import Any, Final, TypeVar, TypeVarTuple
 
-from ..check import number
+from ..config.check import number
 from .whereabouts import whereabouts
 
 __all__ = ["VIRTUAL", "Deadlock", "VirtualLoop", "VirtualTimeError", "run"]

@@ -24,7 +24,7 @@ from types import TracebackType
 from typing import Any, Protocol, Self, TypeVar
 from weakref import WeakSet
 
-from ..check import number
+from ..config.check import number
 from ..stats import Stats
 from .whereabouts import whereabouts
 

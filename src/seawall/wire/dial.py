@@ -22,13 +22,13 @@ from ..errors import CertificateError, DialError, HandshakeError, HostnameMismat
 from ..events import Phase, Progress
 from ..origin import Address, Origin
 from .addresses import Addresses
-from .http11 import Connection
-from .stream import is_disagreement
+from .alpn import Versions
+from .http1.connection import Connection
+from .socket import is_disagreement
 from .trace import Trace
-from .versions import Versions
 
 if TYPE_CHECKING:  # it needs the extra "http2"
-    from .http2 import Multiplexed
+    from .http2.connection import Multiplexed
 
 __all__ = ["Dialler"]
 

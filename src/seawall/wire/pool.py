@@ -19,11 +19,11 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from ..origin import Address, Elsewhere, Holder, Origin
-from .http11 import Connection
+from .http1.connection import Connection
 
 if TYPE_CHECKING:  # it needs the extra "http2"
-    from .channel import Channel
-    from .http2 import Multiplexed
+    from .http2.connection import Multiplexed
+    from .http2.stream import Channel
 
 __all__ = ["Pool", "Slots"]
 

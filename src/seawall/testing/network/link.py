@@ -17,7 +17,7 @@ from functools import partial
 from random import Random
 from typing import Any, Literal, TypeAlias
 
-from ...check import number
+from ...config.check import number
 from ..service import bound
 from .flow import End, Toxic
 from .relay import Relay

@@ -12,7 +12,7 @@ from __future__ import annotations
 from random import Random
 from urllib.parse import urlsplit
 
-from ...check import count
+from ...config.check import count
 from ..service import Service
 from .link import Link
 

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from typing import Any
 
-from ...check import count, number
+from ...config.check import count, number
 from .flow import End, Packet, Stage, Toxic
 
 __all__ = ["Bandwidth", "Latency", "Limit", "Reset", "Slicer", "SlowClose", "Timeout", "parse"]

@@ -1,0 +1,86 @@
+"""
+Our wire beneath httpx's stock transport and httpcore's pool: the way that a patched attempt takes, see `patched`.
+
+Imported where it is needed only: httpcore takes as long to load as all the rest.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+import httpcore
+import httpx
+
+from .mocks import is_patched
+
+__all__ = ["WirePool", "WireTransport"]
+
+
+class WirePool(httpcore.AsyncConnectionPool):
+    """
+    Our wire in the place of httpcore's pool, for one attempt; that pool's own code runs only where it is patched.
+
+    Args:
+        answer: Our wire, with httpcore's types.
+    """
+
+    def __init__(self, answer: Callable[[httpcore.Request], Awaitable[httpcore.Response]]) -> None:
+        super().__init__()
+        self._answer = answer
+
+    async def handle_async_request(self, request: httpcore.Request) -> httpcore.Response:
+        if is_patched(httpcore.AsyncConnectionPool):
+            return await super().handle_async_request(request)
+        return await self.create_connection(request.url.origin).handle_async_request(request)
+
+    def create_connection(self, origin: httpcore.Origin) -> httpcore.AsyncConnectionInterface:
+        return _Connection(_WireConnection(self._answer, origin), origin)
+
+
+class _Connection(httpcore.AsyncHTTPConnection):
+    """httpcore's own, which has dialled already: its entry point is where tools look on."""
+
+    def __init__(self, connection: _WireConnection, origin: httpcore.Origin) -> None:
+        super().__init__(origin)
+        self._connection = connection
+
+
+class _WireConnection(httpcore.AsyncConnectionInterface):
+    """What httpcore has below that for its one request."""
+
+    def __init__(
+        self, answer: Callable[[httpcore.Request], Awaitable[httpcore.Response]], origin: httpcore.Origin
+    ) -> None:
+        self._answer = answer
+        self._origin = origin
+
+    async def handle_async_request(self, request: httpcore.Request) -> httpcore.Response:
+        return await self._answer(request)
+
+    async def aclose(self) -> None:
+        """Its connection belongs to our wire."""
+
+    def info(self) -> str:
+        return "seawall"
+
+    def can_handle_request(self, origin: httpcore.Origin) -> bool:
+        return origin == self._origin
+
+    def is_available(self) -> bool:
+        return False
+
+    def has_expired(self) -> bool:
+        return False
+
+    def is_idle(self) -> bool:
+        return False
+
+    def is_closed(self) -> bool:
+        return False
+
+
+class WireTransport(httpx.AsyncHTTPTransport):
+    """httpx's stock transport, over our wire."""
+
+    def __init__(self, pool: WirePool) -> None:
+        self._pool = pool

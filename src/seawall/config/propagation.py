@@ -1,0 +1,62 @@
+"""What upstreams are told of a call."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+
+from .check import number, shown
+from .hosts import canonical
+
+__all__ = ["ATTEMPT_HEADER", "TIMEOUT_HEADER", "Propagation", "check_header"]
+
+TIMEOUT_HEADER = "X-Request-Timeout-Ms"
+ATTEMPT_HEADER = "X-Request-Attempt"
+NOT_FREE = ("host", "content-length", "transfer-encoding", "connection", "expect", "upgrade", "te", "trailer")
+
+
+def check_header(setting: str, name: object) -> None:
+    """Refuse what is no name of a header (RFC 9110 section 5.1)."""
+    is_one = isinstance(name, str) and re.fullmatch(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+", name)
+    if not is_one or str(name).lower() in NOT_FREE:
+        raise ValueError(
+            f"{setting} must be the name of a header that is free, such as {TIMEOUT_HEADER!r}, not {shown(name)}"
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Propagation:
+    """
+    What upstreams are told with each attempt: how long it is waited for, and which one it is.
+
+    The time is relative, for clocks differ, and reckoned anew for each attempt: of what remains of the call's deadline
+    and the attempt's read timeout, the shorter.
+
+    Args:
+        hosts: Who is told: names, or ``*.suffix``. Nobody else is: how patient you are is no third party's business.
+        timeout_header: Its name; whole milliseconds. None: it isn't sent.
+        attempt_header: Its name; 1 for the first attempt of a call. None: it isn't sent.
+        margin: s kept for the answer's way back, but at most 10 % of what remains. 0.02: a round trip within a region,
+            and the scheduling at both ends.
+    """
+
+    hosts: Collection[str]
+    timeout_header: str | None = TIMEOUT_HEADER
+    attempt_header: str | None = ATTEMPT_HEADER
+    margin: float = 0.02
+
+    def __post_init__(self) -> None:
+        if isinstance(self.hosts, str) or not isinstance(self.hosts, Iterable):
+            raise TypeError(f"Propagation.hosts must be a list of names, not {shown(self.hosts)}")
+        hosts = frozenset(canonical("Propagation.hosts", host) for host in self.hosts)
+        if not hosts:
+            raise ValueError("Propagation.hosts must name at least one host; leave propagation out to tell nobody")
+        object.__setattr__(self, "hosts", hosts)
+        for name in ("timeout_header", "attempt_header"):
+            if getattr(self, name) is not None:
+                check_header(f"Propagation.{name}", getattr(self, name))
+        names = [name.lower() for name in (self.timeout_header, self.attempt_header) if name is not None]
+        if len(set(names)) != len(names) or not names:
+            raise ValueError("Propagation needs timeout_header or attempt_header, and two names where it has both")
+        number("Propagation", "margin", self.margin, low=0)

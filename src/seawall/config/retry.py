@@ -1,0 +1,138 @@
+"""When, how often and how soon an attempt is repeated."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from random import Random, SystemRandom
+from typing import Any, Self, TypeAlias
+
+from .check import collection, count, number, shown
+from .urllib3 import COUNTS, Urllib3Backoff, translated
+
+__all__ = ["Retry"]
+
+Strategy: TypeAlias = Callable[[Any], Any]  # tenacity's: a function of its RetryCallState
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Retry:
+    """
+    When, how often and how soon an attempt is repeated.
+
+    Whatever is set here, an attempt is repeated only where that is safe: nothing of it was sent, or it was rejected
+    up front, or its method is in *methods* (or it carries an Idempotency-Key); and its body can be sent again.
+
+    Args:
+        max_attempts: Attempts in all, the first included; >= 1. 3: AWS SDKs, gRPC, SRE book.
+        max_connect_retries: Retries after failures before anything was sent; None: no limit of their own.
+        max_read_retries: Retries after failures past that.
+        max_status_retries: Retries after answers.
+        max_other_retries: Retries that only *retry* asked for.
+        backoff: Upper bound of the first delay, s; doubles with each. 0.1: between AWS' 50 ms and a human's notice.
+        max_backoff: Upper bound of any delay, s. 20: AWS SDKs.
+        throttled_backoff: *backoff* after 429 and 503, s. 1: AWS SDKs.
+        jitter: Share of each delay that is left to chance, 0 to 1. 1: full jitter, which spreads a herd the best (AWS).
+        statuses: Answers worth a retry. 409 is another, where the request carries an Idempotency-Key: the first attempt
+            is still being worked on (IETF draft-ietf-httpapi-idempotency-key-header-07 section 2.6).
+        retry_after_statuses: More of them, where they come with Retry-After. 413: RFC 9110 section 15.5.14.
+        rejected_statuses: Of these, the ones that say "not processed": safe for any method. 429; add 503 where your
+            server sends it before it works.
+        methods: Idempotent ones (RFC 9110 section 9.2.2). None: you say that all of them are.
+        idempotency_key: Give what isn't idempotent an ``Idempotency-Key``, one a call, which makes it repeatable: for
+            servers that heed it (the same draft). False: most don't.
+        respect_retry_after: Wait as long as a Retry-After says, at least.
+        max_retry_after: Longest one that is waited for, s; a longer one: the answer is returned now.
+        pause_origin: Have the Retry-After of a 429 or 503 hold back all calls to that origin. False: another tenant of
+            the host may be fine.
+        raise_on_status: Raise StatusError for an answer of *statuses* that no further attempt follows, before httpx's
+            hooks and cookies see it. False: it is returned, as httpx would.
+        wait: A tenacity strategy in place of backoff and jitter. Retry-After is respected all the same.
+        stop: A tenacity strategy beside *max_attempts*: whichever says stop first.
+        retry: What is worth a retry, in place of *statuses* and "any transport failure": a tenacity predicate, or a
+            function of the `Outcome`, which may return None to leave it to these. Either may be async.
+        before_sleep: Called with tenacity's RetryCallState before each delay, such as
+            ``tenacity.before_sleep_log(logger, logging.INFO)``.
+        after: The same after each attempt that is worth a retry and safe to be followed by one.
+    """
+
+    max_attempts: int = 3
+    max_connect_retries: int | None = None
+    max_read_retries: int | None = None
+    max_status_retries: int | None = None
+    max_other_retries: int | None = None
+    backoff: float = 0.1
+    max_backoff: float = 20.0
+    throttled_backoff: float = 1.0
+    jitter: float = 1.0
+    statuses: Collection[int] = frozenset({408, 425, 429, 500, 502, 503, 504})
+    retry_after_statuses: Collection[int] = frozenset({413})
+    rejected_statuses: Collection[int] = frozenset({429})
+    methods: Collection[str] | None = frozenset({"GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"})
+    idempotency_key: bool = False
+    respect_retry_after: bool = True
+    max_retry_after: float = 30.0
+    pause_origin: bool = False
+    raise_on_status: bool = False
+    wait: Strategy | None = None
+    stop: Strategy | None = None
+    retry: Strategy | None = None
+    before_sleep: Strategy | None = None
+    after: Strategy | None = None
+
+    def __post_init__(self) -> None:
+        count("Retry", "max_attempts", self.max_attempts, low=1)
+        for kind in COUNTS:
+            name = f"max_{kind}_retries"
+            if getattr(self, name) is not None:
+                count("Retry", name, getattr(self, name), low=0)
+        number("Retry", "backoff", self.backoff, low=0)
+        number("Retry", "max_backoff", self.max_backoff, low=self.backoff)
+        number("Retry", "throttled_backoff", self.throttled_backoff, low=0)
+        number("Retry", "jitter", self.jitter, low=0, high=1)
+        number("Retry", "max_retry_after", self.max_retry_after, low=0)
+        for name in ("idempotency_key", "respect_retry_after", "pause_origin", "raise_on_status"):
+            if not isinstance(getattr(self, name), bool):
+                raise TypeError(f"Retry.{name} must be True or False, not {shown(getattr(self, name))}")
+        for name in ("wait", "stop", "retry", "before_sleep", "after"):
+            value = getattr(self, name)
+            if value is not None and (isinstance(value, type) or not callable(value)):
+                raise TypeError(f"Retry.{name} must be a tenacity strategy, a function, or None, not {shown(value)}")
+        for name in ("statuses", "retry_after_statuses", "rejected_statuses"):
+            statuses = collection(f"Retry.{name}", getattr(self, name), "a set, such as {...}")
+            for status in statuses:
+                if isinstance(status, bool) or not isinstance(status, int) or not 100 <= status <= 599:
+                    raise ValueError(f"Retry.{name} must hold whole numbers from 100 to 599, not {shown(status)}")
+            object.__setattr__(self, name, statuses)
+        if self.methods is not None:
+            methods = collection("Retry.methods", self.methods, "a set, such as {...}")
+            for method in methods:
+                if not isinstance(method, str) or not re.fullmatch(r"[A-Za-z-]+", method):
+                    raise ValueError(f"Retry.methods must hold names such as 'GET', not {shown(method)}")
+            object.__setattr__(self, "methods", frozenset(method.upper() for method in methods))
+
+    @classmethod
+    def from_urllib3(cls, retry: Any, *, rng: Random | None = None) -> Self:
+        """
+        What a ``urllib3.util.Retry`` says, as far as it isn't about redirects, which are httpx's own.
+
+        It stays as safe as all else here, and under the budget and the deadline of its client.
+
+        Args:
+            rng: Chance of its backoff_jitter, for tests.
+        Raises:
+            TypeError: It is none.
+            ValueError: It would go on for ever: total=None, and no other count.
+        """
+        return cls(**translated(retry, rng or SystemRandom()))
+
+    @property
+    def is_watched(self) -> bool:
+        """Whether functions of the user's look at answers."""
+        is_theirs = isinstance(self.wait, Urllib3Backoff)
+        return any((self.wait and not is_theirs, self.stop, self.retry, self.before_sleep, self.after))
+
+    def is_idempotent(self, method: str) -> bool:
+        """Whether *method* is taken for one that may be repeated."""
+        return self.methods is None or method in self.methods

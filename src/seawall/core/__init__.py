@@ -1,0 +1,1 @@
+"""One call: no I/O, and no HTTP library."""

@@ -1,0 +1,267 @@
+"""A call and its hops: what is known of them while they are under way. Nothing here waits or decides."""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from collections.abc import Callable, Mapping
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar
+
+from ..config import UNSET, Policy, Retry
+from ..events import Attempt, History, Phase, Progress
+from ..origin import Address, Origin
+from ..policy.origin import OriginState
+from .deadline import Pace, earliest, inherited
+from .timer import Timer
+
+if TYPE_CHECKING:
+    from ..policy.retry import Retries
+
+E = TypeVar("E", bound=Exception)
+F = TypeVar("F", bound=BaseException)
+
+__all__ = ["CURRENT", "Call", "Hop", "Patience"]
+
+FAIR_SHARE = 0.5  # of the client's own patience: what had less time says more of its caller than of the origin
+FAIR_TIMEOUT = 5.0  # s; httpx's own, so a request that waits for as long is as patient as one that sets nothing
+
+
+class Patience(Protocol):
+    """A client's own timeouts, in seconds; None: no limit. ``httpx.Timeout`` is one."""
+
+    @property
+    def connect(self) -> float | None: ...
+    @property
+    def read(self) -> float | None: ...
+    @property
+    def write(self) -> float | None: ...
+
+
+class Key(NamedTuple):
+    """An Idempotency-Key, and what for."""
+
+    value: str
+    body: object
+    origin: Origin
+
+
+class Call:
+    """
+    What a user asked for. Its hops (redirects, steps of an authentication) share it.
+
+    Attributes:
+        patience: The client's own timeouts, by which those of a request are judged; None: they are not known.
+        outcome, note: What the caller gets, empty where that is the last attempt's; and why no further one was made.
+    """
+
+    __slots__ = (
+        "_own_timeout", "_theirs_at", "attempts", "hard_at", "has_sent_elsewhere", "is_buffered", "is_over",
+        "is_silent", "is_timed", "key", "note", "origin", "outcome", "owner", "patience", "ready", "soft_at",
+        "started_at",
+    )  # fmt: skip
+
+    def __init__(self, owner: object, now: float, *, is_buffered: bool, patience: Patience | None) -> None:
+        self.owner = owner
+        self.started_at = now
+        self.is_buffered = is_buffered  # the body is read at once: it belongs to the attempt
+        self.patience = patience
+        self.is_over = False
+        self.has_sent_elsewhere = False  # by a mount, or a transport below, that has layers of its own
+        self.is_silent = False  # nobody is told of it
+        self.is_timed = False
+        self.hard_at: float | None = None  # somebody's wish
+        self.soft_at: float | None = None  # derived from the timeouts; a body that comes in may pass it
+        self._theirs_at: float | None = None  # of hard_at, the caller's: inherited, or set for this call
+        self._own_timeout: float | None = None  # of the other, the client's or its policy's
+        self.origin: Origin | None = None  # the last hop's
+        self.outcome = self.note = ""
+        self.attempts: list[Attempt] = []
+        self.key: Key | None = None  # that we gave it last
+        self.ready: Any = None  # a response that httpx has still to be given
+
+    def key_of(self, body: object, origin: Origin) -> str:
+        """
+        One for each body and origin.
+
+        A redirect within an origin takes the key along. No other origin gets to know it, because it could use it there.
+        """
+        key = self.key
+        if key is None or key.body is not body or key.origin != origin:
+            # From the system: it can't be predicted, and a process that was forked has others.
+            self.key = key = Key(f'"{uuid.uuid4()}"', body, origin)  # in quotes, as the draft has it
+        return key.value
+
+    def set_deadline(self, policy: Policy, options: Policy | None, timeouts: Mapping[str, float | None]) -> None:
+        """Fix the deadline, at the first hop and once: by *policy*, over which those *options* lie already."""
+        self.is_timed = True
+        self.hard_at = self._theirs_at = inherited()
+        if policy.deadline is UNSET:
+            connect, read = timeouts.get("connect"), timeouts.get("read")
+            if connect is not None and read is not None:
+                attempts = policy.retry.max_attempts if isinstance(policy.retry, Retry) else 1
+                self.soft_at = self.started_at + (connect + read) * attempts
+        elif policy.deadline is not None:
+            at = self.started_at + policy.deadline
+            self.hard_at = earliest(self.hard_at, at)
+            if options is None or options.deadline is UNSET:
+                self._own_timeout = policy.deadline
+            else:
+                self._theirs_at = self.hard_at
+
+    @property
+    def deadline_at(self) -> float | None:
+        return earliest(self.hard_at, self.soft_at)
+
+    def yardstick(self, struck_at: float, timeouts: Mapping[str, float | None]) -> float | None:
+        """
+        Seconds that the client gives its calls, if it was its own deadline that struck.
+
+        Returns:
+            None where it was the caller's: inherited, set for this call, or derived from hasty timeouts of its own.
+        """
+        if self._own_timeout is not None:
+            own_at = self.started_at + self._own_timeout
+            return None if self._theirs_at is not None and self._theirs_at < own_at else self._own_timeout
+        if self.soft_at is None or (self._theirs_at is not None and self._theirs_at <= struck_at):
+            return None
+        if self.is_hasty("connect", timeouts) or self.is_hasty("read", timeouts):
+            return None
+        return self.soft_at - self.started_at
+
+    def is_hurried(self, left: float | None, timeouts: Mapping[str, float | None]) -> bool:
+        """Whether an upstream that is told of *left* s, or the read timeout, gets less time than the client gives."""
+        read = timeouts.get("read")
+        if left is None or self.deadline_at is None or (read is not None and read < left):
+            return self.is_hasty("read", timeouts)
+        timeout = self.yardstick(self.deadline_at, timeouts)
+        return timeout is None or left < timeout * FAIR_SHARE
+
+    def is_hasty(self, kind: str, timeouts: Mapping[str, float | None]) -> bool:
+        """
+        Whether a request's own "connect", "read" or "write" timeout is less than half of the client's.
+
+        Never one of 5 s or more, because a client that waits for minutes would otherwise never notice a hang.
+        """
+        mine, own = timeouts.get(kind), getattr(self.patience, kind, None)
+        return mine is not None and own is not None and mine < min(own * FAIR_SHARE, FAIR_TIMEOUT)
+
+    def failed(self, error: F) -> F:
+        """Note what the caller gets, where that isn't a response."""
+        self.outcome = "cancelled" if isinstance(error, asyncio.CancelledError) else type(error).__name__
+        self.note = getattr(getattr(error, "attempts", None), "note", "")
+        return error
+
+    @property
+    def has_sent(self) -> bool:
+        """Whether a server may have seen anything of the call."""
+        return self.has_sent_elsewhere or any(attempt.phase >= Phase.SENDING for attempt in self.attempts)
+
+
+class Hop:
+    """A call's passage through the layers to one origin: what it goes by, and what was last seen."""
+
+    __slots__ = (
+        "_pace",
+        "avoid",
+        "call",
+        "has_token",
+        "is_hurried",
+        "is_repeated",
+        "kept",
+        "last_error",
+        "now",
+        "policy",
+        "progress",
+        "retries",
+        "state",
+        "timer",
+    )
+
+    def __init__(self, call: Call, state: OriginState, policy: Policy, timer: Timer, now: Callable[[], float]) -> None:
+        self.call = call
+        self.state = state
+        self.policy = policy
+        self.timer = timer
+        self.now = now
+        self.avoid: tuple[Address, ...] = ()  # where attempts of it failed
+        self.has_token = False  # of the budget, for a retry that is not under way yet
+        self.is_hurried = False  # its upstream was told of less time than the client gives of itself
+        self.is_repeated = False  # what this hop's attempts lead to is repeated with them, if they fail
+        self.progress: Progress | None = None
+        self.kept: Any = None  # what came of an attempt that was sent: the call's outcome, if no later one says more
+        self.last_error: Exception | None = None
+        self.retries: Retries | None = None  # from the first failure on
+        self._pace: Pace | None = None
+
+    def begin(self, started_at: float) -> Progress:
+        """A new attempt."""
+        self._pace = None
+        self.progress = progress = Progress(self.now, started_at)
+        progress.avoid = self.avoid
+        return progress
+
+    def sent(self) -> None:
+        """A part of the request's body was taken: where the deadline is only derived, that pushes it ahead."""
+        if (pace := self._paced()) is not None:
+            self.timer.reschedule(earliest(self.call.hard_at, pace.sent(self.now())))
+
+    def received(self, size: int) -> None:
+        """So did *size* bytes of the response's body."""
+        if (pace := self._paced()) is not None:
+            self.timer.reschedule(earliest(self.call.hard_at, pace.received(size, self.now())))
+
+    def _paced(self) -> Pace | None:
+        if self._pace is None and self.call.soft_at is not None:
+            self._pace = Pace(self.call.soft_at)
+        return self._pace
+
+    def is_cut_by_fault(self, timeouts: Mapping[str, float | None], *, now: float, waited: float) -> bool:
+        """
+        Whether the deadline that cut its attempt tells of a fault of the origin's.
+
+        It does if it was the client's own, and the attempt was on the wire for at least half of it: then not another
+        caller, a queue or an earlier attempt has used it up.
+
+        Args:
+            waited: Seconds of them in which the caller gave no part of the request's body.
+        """
+        assert self.timer.when is not None
+        assert self.progress is not None
+        timeout = self.call.yardstick(self.timer.when, timeouts)
+        return timeout is not None and self.progress.on_wire(now) - waited >= timeout * FAIR_SHARE
+
+    def history(self) -> History:
+        history = History(self.call.attempts)
+        key = self.call.key
+        if key is not None and key.origin == self.state.origin:
+            history.idempotency_key = key.value
+        return history
+
+    @property
+    def balance(self) -> float | None:
+        """Retry tokens of the origin; None: it has no budget."""
+        return None if self.state.budget is None else self.state.budget.balance(self.now())
+
+    def ended(self, error: E, history: History | None = None) -> E:
+        """*error*, with the attempts on it: for code as ``attempts``, for people as a note."""
+        if history is None:
+            history = self.history()
+            if self.retries is not None:
+                history.statistics = dict(self.retries.statistics)
+        history.balance = self.balance
+        error.attempts = history  # type: ignore[attr-defined]
+        error.add_note(f"seawall: {history}")
+        return error
+
+    def close(self) -> None:
+        """It is over. What it held of its errors goes at once, without waiting for a garbage collection."""
+        self.is_repeated = False
+        self.kept = self.last_error = None
+        if self.retries is not None:
+            self.retries.close()
+            self.retries = None
+
+
+CURRENT: ContextVar[Call | None] = ContextVar("seawall_call", default=None)
+"""The call that this task is in: how its hops find each other through httpx."""

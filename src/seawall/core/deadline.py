@@ -1,0 +1,108 @@
+"""
+Deadlines: an instant that a call must not outlive, and the one that a task inherits.
+
+Rules: a deadline is an instant (s, on the loop's clock), a timeout a duration. The earlier of two deadlines wins.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+
+from ..config.check import number
+from .clock import Clock
+
+__all__ = ["Pace", "deadline", "detached", "earliest", "inherited", "remaining"]
+
+_inherited: ContextVar[float | None] = ContextVar("seawall_deadline", default=None)
+
+
+@contextmanager
+def deadline(timeout: float) -> Iterator[float]:
+    """
+    Bound all calls made inside, by this task and the ones that it starts, by *timeout* s from now.
+
+    Nested ones can only shorten it. Nothing is cancelled but calls: other awaits inside are left alone.
+
+    Args:
+        timeout: s, finite and > 0.
+    Yields:
+        The instant in force.
+    Raises:
+        ValueError, TypeError: *timeout* is not a finite number > 0.
+        RuntimeError: There is no running event loop, whose clock it is.
+    """
+    number("seawall", "deadline", timeout, low=0, above=True)
+    instant = Clock().now() + timeout
+    outer = _inherited.get()
+    instant = instant if outer is None else min(outer, instant)
+    token = _inherited.set(instant)
+    try:
+        yield instant
+    finally:
+        _inherited.reset(token)
+
+
+@contextmanager
+def detached() -> Iterator[None]:
+    """
+    Have all calls made inside, by this task and the ones that it starts, inherit no deadline.
+
+    For work that is to outlive the request which started it: ``with seawall.detached(): asyncio.create_task(...)``.
+    """
+    token = _inherited.set(None)
+    try:
+        yield
+    finally:
+        _inherited.reset(token)
+
+
+def remaining() -> float | None:
+    """s until the deadline that this task works under, 0 where it has passed; None: it has none."""
+    instant = _inherited.get()
+    if instant is None:
+        return None
+    try:
+        now = Clock().now()
+    except RuntimeError:  # in a thread, such as of a plain `def` of FastAPI's; asyncio's loops go by this clock
+        now = time.monotonic()
+    return max(0.0, instant - now)
+
+
+def inherited() -> float | None:
+    """The deadline that this task works under, if any."""
+    return _inherited.get()
+
+
+def earliest(one: float | None, other: float | None) -> float | None:
+    if one is None or other is None:
+        return other if one is None else one
+    return min(one, other)
+
+
+class Pace:
+    """
+    How long a body may go on past a deadline that nobody asked for, as long as it comes in.
+
+    Each KiB buys a second, of which at most 5 are saved up: a healthy 40 s download lives, a drip dies.
+    """
+
+    __slots__ = ("_until",)
+
+    rate = 1024.0  # B/s
+    max_saved = 5.0  # s
+
+    def __init__(self, deadline_at: float) -> None:
+        self._until = deadline_at
+
+    def sent(self, now: float) -> float:
+        """The instant by which something more has to happen, now that a part of the request's body was taken."""
+        self._until = max(self._until, now + self.max_saved)
+        return self._until
+
+    def received(self, size: int, now: float) -> float:
+        """The instant at which the body has to have brought more than these *size* bytes."""
+        self._until = max(self._until, min(max(self._until, now) + size / self.rate, now + self.max_saved))
+        return self._until

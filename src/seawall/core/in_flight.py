@@ -1,0 +1,113 @@
+"""What a client has under way: on one event loop, each with its timer, and ended together."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Collection, Coroutine
+from typing import Any
+
+from .call import Hop
+from .clock import Clock
+from .timer import Timers
+
+__all__ = ["Underway"]
+
+
+logger = logging.getLogger("seawall")
+
+
+class Underway:
+    """
+    The hops of a client's calls, and the second in which all that the client has is closed.
+
+    Attributes:
+        is_closed: `aclose` was called: nothing more is begun.
+    """
+
+    close_timeout = 1.0  # s
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._now = clock.now
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._hops: set[Hop] = set()
+        self._drained: asyncio.Future[None] | None = None
+        self._ends_at: float | None = None  # by when all is closed
+        self.timers = Timers()
+        self.is_closed = False
+
+    def __len__(self) -> int:
+        return len(self._hops)
+
+    def on_loop(self) -> Callable[[], float]:
+        """
+        The clock of the loop that runs here.
+
+        Raises:
+            RuntimeError: There is none, or it is another than before.
+        """
+        try:
+            loop = asyncio.get_running_loop()
+        except RuntimeError:
+            raise RuntimeError(
+                "seawall runs on asyncio, and no asyncio event loop is running here (under trio, use httpx itself)"
+            ) from None
+        if self._loop is not loop:
+            if self._loop is not None:
+                raise RuntimeError(
+                    "this seawall client belongs to another event loop: make one client per loop "
+                    "(with asyncio.run, make it inside)"
+                )
+            self._loop = self.timers.loop = loop
+            self._now = self._clock.on(loop)
+        return self._now
+
+    def add(self, hop: Hop) -> None:
+        self._hops.add(hop)
+
+    def discard(self, hop: Hop) -> None:
+        self._hops.discard(hop)
+        if self._drained is not None and not self._hops and not self._drained.done():
+            self._drained.set_result(None)
+
+    async def aclose(self) -> None:
+        """
+        End every call with ClientClosed; `close_timeout` s from now, at most, all is closed.
+
+        **Cancellation:** calls end all the same.
+        """
+        loop = asyncio.get_running_loop()
+        self.is_closed = True
+        if self._ends_at is None:
+            self._ends_at = loop.time() + self.close_timeout
+        for hop in self._hops:
+            hop.timer.reschedule(0.0)  # long past
+        if self._hops:
+            self._drained = self._drained or loop.create_future()
+            await asyncio.wait([self._drained], timeout=self._left())
+
+    async def finish(self, tasks: Collection[asyncio.Task[None]]) -> None:
+        """Wait for *tasks* as long as closing may still take, and then cancel them."""
+        if tasks:
+            _, late = await asyncio.wait(list(tasks), timeout=self._left())
+            for task in late:
+                task.cancel()
+            if late:
+                await asyncio.wait(late, timeout=0)  # a turn of the loop to be cancelled in
+
+    async def within(self, closing: Coroutine[Any, Any, None]) -> None:
+        """Await *closing* in this task as long as closing may still take; then it is cancelled."""
+        timer = asyncio.timeout_at(self._ends_at)
+        try:
+            async with timer:
+                await closing
+        except TimeoutError:
+            if not timer.expired():
+                raise
+            logger.debug("%r was cancelled, because closing took longer than %g s", closing, self.close_timeout)
+
+    def _left(self) -> float:
+        """Seconds that closing may still take."""
+        assert self._ends_at is not None
+        return max(0.0, self._ends_at - asyncio.get_running_loop().time())

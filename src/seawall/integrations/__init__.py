@@ -1,0 +1,1 @@
+"""Frameworks and tools, one third-party import each."""

@@ -1,0 +1,51 @@
+"""A client's breakers, for those who look at them or force them: ``client.breakers["https://api.example.com"]``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from urllib.parse import urlsplit
+
+from ..config.hosts import canonical
+from ..origin import Origin
+from .breaker import BreakerState
+from .origins import Origins
+
+__all__ = ["Breakers"]
+
+PORTS = {"http": 80, "https": 443}
+
+
+class Breakers(Mapping[str, BreakerState]):
+    """
+    Origin, as a URL → its breaker. One that no call was made to yet is made when it is asked for.
+
+    Raises:
+        KeyError: Its breaker is off.
+        ValueError: No origin is meant, such as "api.example.com" without a scheme.
+    """
+
+    def __init__(self, origins: Origins) -> None:
+        self._origins = origins
+
+    def __getitem__(self, url: str) -> BreakerState:
+        breaker = self._origins[_origin(url)].breaker
+        if breaker is None:
+            raise KeyError(f"{url}: the breaker is off")
+        return breaker
+
+    def __iter__(self) -> Iterator[str]:
+        return iter([str(state.origin) for state in self._origins if state.breaker is not None])
+
+    def __len__(self) -> int:
+        return len(list(iter(self)))
+
+    def __repr__(self) -> str:
+        return f"<Breakers {dict(self)}>"
+
+
+def _origin(url: str) -> Origin:
+    parts = urlsplit(url)
+    if parts.scheme not in PORTS or not parts.hostname or parts.path not in ("", "/") or parts.query or parts.username:
+        raise ValueError(f"breakers: {url!r} is no origin, such as https://api.example.com or http://127.0.0.1:8080")
+    host = parts.hostname if ":" in parts.hostname else canonical("breakers", parts.hostname)
+    return Origin(parts.scheme, host, parts.port or PORTS[parts.scheme])

@@ -1,0 +1,1 @@
+"""HTTP/2; it needs the extra "http2"."""
