@@ -20,11 +20,12 @@ from seawall.dns.gai_conf import GLIBC
 from seawall.dns.precedence import Precedence
 from seawall.dns.resolver import Answer
 from seawall.errors import ReadTimeout, SeawallError
-from seawall.events import Phase, Progress
+from seawall.events import Phase
 from seawall.origin import Address
 from seawall.policy.ejection import Ejections
 from seawall.policy.outcome import Outcome
 from seawall.wire.addresses import Addresses, Load
+from seawall.wire.progress import Progress
 
 from .model import ORIGIN, POLICIES, Exchange, Server, layers, virtual
 

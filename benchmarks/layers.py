@@ -14,7 +14,8 @@ from typing import Any
 import httpx
 
 import seawall
-from seawall.events import History, Phase, Progress
+from seawall.events import History, Phase
+from seawall.wire.progress import Progress
 
 from .machine import CLIENT_CORE, conditions, pin, server
 from .server import BODY

@@ -10,12 +10,14 @@ from typing import Any
 
 import seawall
 from seawall.config import Policy
+from seawall.core.emitter import Emitter
 from seawall.core.exchange import Pacer
 from seawall.core.pipeline import Layers
 from seawall.errors import ReadTimeout, SeawallError
-from seawall.events import BodyEnd, Events, History, Phase, Progress
+from seawall.events import BodyEnd, History, Phase
 from seawall.policy.outcome import Outcome
 from seawall.testing import VirtualLoop
+from seawall.wire.progress import Progress
 
 ORIGIN = seawall.Origin("http", "server.test", 80)
 ATTEMPT_TIMEOUT = 1.0  # s
@@ -175,8 +177,7 @@ def layers(policy: Mapping[str, Any], rng: Random) -> Layers:
         {},
         max_connections=None,
         propagation=None,
-        events=Events(),
-        clock=seawall.Clock(),
+        emitter=Emitter(),
         rng=rng,
     )
 

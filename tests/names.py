@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from seawall.config import DNS
 from seawall.dns.caching import CachingResolver
 from seawall.dns.lookup import MachineResolver
 from seawall.dns.machine import Machine
 from seawall.dns.resolver import Answer, Resolver
-from seawall.events import Events
+from seawall.events import Event
 
 __all__ = ["Asked", "both_families"]
 
@@ -30,9 +30,11 @@ class Asked:
         await self._upstream.aclose()
 
 
-def both_families(upstream: Resolver, *, fallback: object = None, events: Events | None = None, **settings: object):
+def both_families(
+    upstream: Resolver, *, fallback: object = None, emit: Callable[[Event], None] = print, **settings: object
+):
     """A `CachingResolver` that asks *upstream* for each family."""
     now, dns = asyncio.get_running_loop().time, DNS(**settings)
     machine = Machine(now=now, root="/nowhere", environ={}, hostname=lambda: "host")
     names = MachineResolver(machine, Asked(upstream), None, dns)
-    return CachingResolver(names, dns, now=now, fallback=fallback, events=events)
+    return CachingResolver(names, dns, now=now, fallback=fallback, emit=emit)

@@ -3,7 +3,6 @@
 from ._httpx import AsyncTransport, replayable
 from ._httpx.client import AsyncClient
 from .config import DNS, UNSET, Breaker, Budget, Bulkhead, Policy, Propagation, Retry, options
-from .core.clock import Clock
 from .core.deadline import deadline, detached, remaining
 from .dns.guard import Guard
 from .dns.resolver import Answer, Rank, Resolver
@@ -87,7 +86,6 @@ __all__ = [
     "CertificateError",
     "ChainResolver",
     "ClientClosed",
-    "Clock",
     "ConnectionLost",
     "DeadlineExceeded",
     "Dial",

@@ -1,13 +1,12 @@
 """
-What happened: frozen records, and whom they are told to.
+What happened: frozen records.
 
 Records hold origins, addresses, numbers and the text of errors; never a URL's userinfo, never headers.
 """
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from enum import Enum, IntEnum
 from types import MappingProxyType
 from typing import Any, NamedTuple, TypeAlias
@@ -22,17 +21,13 @@ __all__ = [
     "CallEnded",
     "Dial",
     "Event",
-    "Events",
     "History",
     "Listener",
     "Phase",
-    "Progress",
     "ResolverFailed",
     "RetryScheduled",
     "StaleServed",
 ]
-
-logger = logging.getLogger("seawall")
 
 
 class Phase(IntEnum):
@@ -208,92 +203,3 @@ class ResolverFailed(NamedTuple):
 
 Event: TypeAlias = Attempt | BodyEnded | RetryScheduled | CallEnded | BreakerMoved | StaleServed | ResolverFailed
 Listener: TypeAlias = Callable[[Event], None]
-
-
-class Progress:
-    """An attempt in flight. The exchange says where it is."""
-
-    __slots__ = ("address", "avoid", "dials", "is_reused", "marks", "now", "phase", "source", "started_at", "waited")
-
-    def __init__(self, now: Callable[[], float], started_at: float) -> None:
-        self.now = now
-        self.started_at = started_at
-        self.phase = Phase.QUEUED
-        self.address: Address | None = None
-        self.avoid: tuple[Address, ...] = ()  # addresses where the call failed before
-        self.is_reused = False
-        self.source = ""
-        self.dials: tuple[Dial, ...] = ()
-        self.waited = 0.0  # s in the bulkhead's queue, and for the caller to give parts of its body: not the origin's
-        self.marks: list[Phase | float] = []  # in pairs; one list, for the garbage collector sees each tuple
-
-    def reached(self, phase: Phase) -> None:
-        """Forward only; a phase is marked once."""
-        if phase > self.phase:
-            self.phase = phase
-            self.marks += (phase, self.now() - self.started_at)
-
-    def dialled(self, address: Address, began_at: float, outcome: str) -> None:
-        self.dials += (Dial(address, began_at - self.started_at, self.now() - began_at, outcome),)
-
-    def on_wire(self, now: float) -> float:
-        """Seconds since it began to dial, or to send on a connection that was there; 0 where it did neither."""
-        began_at = next((at for phase, at in self.each() if phase >= Phase.CONNECTING), None)
-        return 0.0 if began_at is None else now - self.started_at - began_at
-
-    def took_back(self) -> None:
-        """The server says that it did nothing of what was sent."""
-        self.phase = min(self.phase, Phase.CONNECTING)
-
-    def each(self) -> Iterator[tuple[Phase, float]]:
-        """The phases that were reached, and when, in seconds since the attempt's start."""
-        marks: Iterator[Any] = iter(self.marks)
-        return zip(marks, marks, strict=False)
-
-    def end(self, now: float, origin: Origin, number: int, delay: float, outcome: str, detail: str) -> Attempt:
-        marks: Iterator[Any] = iter(self.marks)  # as in `each`, whose call each request would pay for
-        fields = (
-            origin,
-            number,
-            delay,
-            now - self.started_at,
-            self.phase,
-            outcome,
-            detail,
-            self.address,
-            self.is_reused,
-            tuple(zip(marks, marks, strict=False)),
-            self.source,
-            self.dials,
-        )
-        return tuple.__new__(Attempt, fields)  # its constructor takes as long again, and each call ends here
-
-
-class Events:
-    """Tells the log and the listeners. A listener that raises is logged and breaks no call."""
-
-    def __init__(self, listeners: Iterable[Listener] = ()) -> None:
-        self._listeners = tuple(listeners)
-
-    @property
-    def is_silent(self) -> bool:
-        """Nobody listens, and nothing is logged of what is not a retry or a breaker's move."""
-        return not self._listeners and not logger.isEnabledFor(logging.DEBUG)
-
-    def emit(self, event: Event) -> None:
-        if logger.isEnabledFor(logging.DEBUG):
-            logger.debug("%r", event)
-        match event:
-            case RetryScheduled(origin, number, delay, reason):
-                logger.info("%s: attempt %d in %.3f s, after %s", origin, number, delay, reason)
-            case ResolverFailed(host, reason):
-                logger.info("%s: a lookup failed: %s", host, reason)
-            case StaleServed(host, addresses):
-                logger.info("%s: DNS has no answer; used: %s", host, ", ".join(map(str, addresses)))
-            case BreakerMoved(origin, previous, state, reason):
-                logger.warning("%s: breaker %s, was %s: %s", origin, state, previous, reason)
-        for listener in self._listeners:
-            try:
-                listener(event)
-            except Exception:
-                logger.exception("listener %r raised on %r", listener, event)

@@ -8,12 +8,15 @@ import logging
 import time
 from collections import Counter
 from collections.abc import AsyncIterator
+from functools import partial
 
 import httpx
 import pytest
 import tenacity
 
 import seawall
+from seawall._httpx import exchange
+from seawall.policy.retry_after import parse_retry_after
 from seawall.testing.chance import FixedRandom
 from seawall.testing.clock import VIRTUAL
 from seawall.testing.wire import Body, ScriptedWire
@@ -64,10 +67,11 @@ async def test_throttled_backoff():
     ("value", "second"),
     [("5", 5.5), ("0", 1.0), ("Thu, 01 Jan 1970 00:00:10 GMT", 11.0), ("rubbish", 1.0)],
 )
-async def test_retry_after_is_waited_for(value, second):
+async def test_retry_after_is_waited_for(value, second, monkeypatch):
     """Seconds or a date, with up to 10 % on top; garbage is ignored."""
     wire = ScriptedWire(later(503, value), 200)
-    async with client(wire, wall=lambda: 0.0) as c:
+    monkeypatch.setattr(exchange, "parse_retry_after", partial(parse_retry_after, wall=lambda: 0.0))
+    async with client(wire) as c:
         await c.get(URL)
     assert wire.instants == [0.0, second]
 

@@ -13,11 +13,11 @@ import httpcore
 import pytest
 
 from seawall.errors import BadAnswer, ConnectionLost, ReadTimeout, SendFailed, WireError, WriteTimeout
-from seawall.events import Progress
 from seawall.origin import Origin
 from seawall.testing.clock import VIRTUAL
 from seawall.wire.http1.connection import HIGH_WATER, MARGIN, Connection
 from seawall.wire.message import CONTINUE_TIMEOUT, Message
+from seawall.wire.progress import Progress
 from seawall.wire.upgrade import Tunnel
 from seawall.wire.upload import STOP_TIMEOUT
 

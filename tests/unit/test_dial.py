@@ -12,7 +12,6 @@ from seawall.dns.gai_conf import GLIBC
 from seawall.dns.precedence import Precedence, Source
 from seawall.dns.resolver import Answer
 from seawall.errors import DialError
-from seawall.events import Progress
 from seawall.origin import Address, Origin
 from seawall.policy.ejection import Ejections
 from seawall.testing import FixedRandom
@@ -21,6 +20,7 @@ from seawall.wire.addresses import Addresses
 from seawall.wire.alpn import Versions
 from seawall.wire.dial import ATTEMPT_DELAY, LATE_GRACE, Dialler
 from seawall.wire.http1.connection import Connection
+from seawall.wire.progress import Progress
 
 from .noted import now, turns
 

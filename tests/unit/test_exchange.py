@@ -10,7 +10,7 @@ from seawall.dns.gai_conf import GLIBC
 from seawall.dns.precedence import Precedence, Source
 from seawall.dns.resolver import Answer
 from seawall.errors import BulkheadFull, DialTimeout, HandshakeTimeout, ReadTimeout, ResolveTimeout, SeawallError
-from seawall.events import Phase, Progress
+from seawall.events import Phase
 from seawall.origin import Address, Origin
 from seawall.policy.cap import Slots
 from seawall.policy.ejection import Ejections
@@ -22,6 +22,7 @@ from seawall.wire.connector import Answered, Wire
 from seawall.wire.http1.connection import Connection
 from seawall.wire.message import Message
 from seawall.wire.pool import Pool
+from seawall.wire.progress import Progress
 
 from .noted import Noted, now, turns
 

@@ -9,6 +9,7 @@ import math
 import os
 import socket
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -22,7 +23,7 @@ from seawall.dns.resolver import Answer, Dangling, Found, ServerFailure
 from seawall.dns.srv import SRVResolver
 from seawall.dns.system import SystemResolver
 from seawall.errors import NameNotFound, NoAddress, ResolveError, ResolverFailure, ResolveTimeout
-from seawall.events import Events
+from seawall.events import Event
 from seawall.origin import Address, Origin
 from seawall.testing.clock import VIRTUAL
 
@@ -453,16 +454,16 @@ async def test_other_family_is_told_of_while_it_is_still_unknown(tmp_path):
     assert (now(), set(found.answer.addresses), found.unknown) == (0.2, {FOUR, SIX}, 0)
 
 
-def half_silent(root: Path, events: Events | None = None) -> CachingResolver:
+def half_silent(root: Path, emit: Callable[[Event], None] = print) -> CachingResolver:
     """One that knows x.test by its IPv4 address, while the name servers never answer for IPv6."""
     servers = Servers({"x.test": {socket.AF_INET: "found", socket.AF_INET6: "silence"}})
-    return CachingResolver(resolver(servers, root, dns=DNS()), DNS(), now=now, events=events)
+    return CachingResolver(resolver(servers, root, dns=DNS()), DNS(), now=now, emit=emit)
 
 
 async def test_family_that_is_always_silent_is_no_failure(tmp_path):
     """The other's addresses are found at each lookup: nothing stale is needed, no rest, and nobody waits again."""
     events = list[object]()
-    known = half_silent(tmp_path, Events([events.append]))
+    known = half_silent(tmp_path, events.append)
     for second in range(200):
         await asyncio.sleep(second - now())
         assert (await known.resolve(A)).addresses == (FOUR,)

@@ -21,7 +21,7 @@ from seawall.errors import (
     StreamRefused,
     WriteTimeout,
 )
-from seawall.events import Phase, Progress
+from seawall.events import Phase
 from seawall.origin import Origin
 from seawall.testing.clock import VIRTUAL
 from seawall.wire.alpn import Known
@@ -39,6 +39,7 @@ from seawall.wire.http2.connection import (
 )
 from seawall.wire.http2.stream import Channel
 from seawall.wire.message import CONTINUE_TIMEOUT, Message
+from seawall.wire.progress import Progress
 from seawall.wire.upload import STOP_TIMEOUT
 
 from .noted import Dripping, Noted, now, turns

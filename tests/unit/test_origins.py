@@ -8,7 +8,6 @@ import pytest
 
 import seawall
 from seawall.config import Policy
-from seawall.events import Events
 from seawall.origin import Origin
 from seawall.policy.memory import MAX_LOOKED_AT
 from seawall.policy.origins import Origins
@@ -17,7 +16,7 @@ from seawall.policy.origins import Origins
 def make(per_host: dict[str, Policy] | None = None, now=lambda: 0.0, **settings) -> Origins:
     policy = {"retry": None, "bulkhead": seawall.Bulkhead(), "breaker": seawall.Breaker(), "budget": seawall.Budget()}
     base = Policy(deadline=None, **policy | settings)
-    return Origins(base, per_host or {}, rng=Random(0), events=Events(), now=now)
+    return Origins(base, per_host or {}, rng=Random(0), emit=lambda _: None, now=now)
 
 
 def origin(number: int) -> Origin:

@@ -16,7 +16,6 @@ from seawall.dns.guard import Guard
 from seawall.dns.precedence import Precedence, Source
 from seawall.dns.resolver import Answer
 from seawall.errors import AddressNotAllowed, DialError, DialTimeout, HandshakeTimeout
-from seawall.events import Progress
 from seawall.origin import Address, Origin
 from seawall.policy.cap import Slots
 from seawall.policy.ejection import Ejections
@@ -28,6 +27,7 @@ from seawall.wire.dial import ATTEMPT_DELAY, CHECKED_AT_ONCE, MAX_ADDRESSES, Dia
 from seawall.wire.http1.connection import Connection
 from seawall.wire.message import Message
 from seawall.wire.pool import Pool
+from seawall.wire.progress import Progress
 
 pytestmark = pytest.mark.anyio
 

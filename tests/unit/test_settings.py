@@ -245,8 +245,6 @@ def test_every_setting_names_itself(name):
         (lambda: seawall.AsyncClient(per_host=[]), TypeError, r"per_host must map names of hosts"),
         (lambda: seawall.AsyncClient(per_host={5: seawall.Policy()}), ValueError, r"per_host: no host can match 5"),
         (lambda: seawall.AsyncClient(rng=0), TypeError, r"rng must be a random\.Random or None"),
-        (lambda: seawall.AsyncClient(clock=0), TypeError, r"clock must be a seawall\.Clock or None"),
-        (lambda: seawall.AsyncClient(wall=5), TypeError, r"wall must be a function"),
         (lambda: seawall.AsyncClient(listeners=5), TypeError, r"listeners must be a list of callables"),
         (
             lambda: seawall.AsyncClient(timeout="5"),

@@ -12,10 +12,12 @@ import pytest
 from hyperframe.frame import SettingsFrame
 
 import seawall
+from seawall.core import clock as core_clock
 from seawall.testing import Request, Server
 from seawall.testing.dns import DNSServer, Name
 
 from .peer import Peer
+from .shifted import Shifted
 
 Make = Callable[..., Awaitable[Any]]
 
@@ -25,6 +27,15 @@ async def stack() -> AsyncIterator[AsyncExitStack]:
     """What is entered here is left after the test, last in first out."""
     async with AsyncExitStack() as stack:
         yield stack
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Shifted:
+    """What the clients of this test take for the time."""
+    shifted = Shifted()
+    monkeypatch.setattr(core_clock, "now", shifted.now)
+    monkeypatch.setattr(core_clock, "on", shifted.on)
+    return shifted
 
 
 @pytest.fixture

@@ -20,7 +20,7 @@ from seawall.dns.cares import CaresResolver
 from seawall.origin import Origin
 from seawall.testing.dns import DNSServer, Name
 
-from .test_names import Shifted, ok, settled
+from .test_names import ok, settled
 
 DNSMASQ = shutil.which("dnsmasq", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin:/opt/homebrew/sbin")
 pytestmark = [
@@ -98,17 +98,11 @@ def dnsmasq(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Dnsmasq]:
 
 
 @pytest.fixture
-def clock() -> Shifted:
-    return Shifted()
-
-
-@pytest.fixture
 async def client(stack, dnsmasq, clock) -> seawall.AsyncClient:
     """With a clock that can be put forward, and no connection kept: each call asks for addresses."""
     return await stack.enter_async_context(
         seawall.AsyncClient(
             dns=seawall.DNS(nameservers=(dnsmasq.address,)),
-            clock=clock,
             limits=httpx.Limits(max_keepalive_connections=0),
             deadline=None,
             retry=None,

@@ -20,10 +20,10 @@ import httpx
 import pytest
 
 import seawall
-from seawall.events import Progress
 from seawall.testing import FaultProcess, Name
 from seawall.testing.cancel import cancel_everywhere
 from seawall.wire.http1.answer import Head
+from seawall.wire.progress import Progress
 
 pytestmark = pytest.mark.anyio
 

@@ -1047,18 +1047,12 @@ async def test_server_that_only_makes_us_answer(client, by_hand):
     await ended.wait()
 
 
-async def test_connections_grow_old(server):
+async def test_connections_grow_old(server, clock):
     """Past max_connection_age an idle one is closed, not passed over."""
-    ahead = 0.0
-
-    class Shifted(seawall.Clock):
-        def now(self) -> float:
-            return super().now() + ahead
-
     limits = httpx.Limits(keepalive_expiry=None)
-    made = seawall.AsyncClient(http1=False, http2=True, clock=Shifted(), max_connection_age=60.0, limits=limits)
+    made = seawall.AsyncClient(http1=False, http2=True, max_connection_age=60.0, limits=limits)
     async with made as client:
         for _ in range(5):
             await client.get(server.ports["h2:clear"].url + "/x/ok")
             assert client.stats().connections == 1
-            ahead += 61.0
+            clock.ahead += 61.0

@@ -23,11 +23,11 @@ from hyperframe.frame import (
 )
 
 import seawall
-from seawall.events import Progress
 from seawall.wire.alpn import Known
 from seawall.wire.http1.answer import MAX_HEADERS
 from seawall.wire.http2.connection import MAX_UNSENT, STREAM_WINDOW, TURN, Multiplexed
 from seawall.wire.message import Message
+from seawall.wire.progress import Progress
 
 from .peer import Peer
 

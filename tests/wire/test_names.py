@@ -16,23 +16,6 @@ from seawall.wire import dial
 pytestmark = pytest.mark.anyio
 
 
-class Shifted(seawall.Clock):
-    """The loop's clock, put forward by hand: TTLs end without anybody waiting."""
-
-    __slots__ = ("_stopped_at", "ahead")
-
-    def __init__(self) -> None:
-        self.ahead = 0.0
-        self._stopped_at: float | None = None
-
-    def now(self) -> float:
-        return (super().now() if self._stopped_at is None else self._stopped_at) + self.ahead
-
-    def stop(self) -> None:
-        """From now on only *ahead* moves it: a call may take as long as a busy machine wants."""
-        self._stopped_at = super().now()
-
-
 async def ok(request: Request) -> None:
     await request.reply()
 
@@ -47,21 +30,16 @@ def settings(dns: DNSServer, **more) -> seawall.DNS:
     return seawall.DNS(nameservers=(dns.address,), **more)
 
 
-async def opened(stack, dns: DNSServer, clock: Shifted, limits: httpx.Limits) -> seawall.AsyncClient:
+async def opened(stack, dns: DNSServer, limits: httpx.Limits) -> seawall.AsyncClient:
     return await stack.enter_async_context(
-        seawall.AsyncClient(dns=settings(dns), clock=clock, limits=limits, deadline=None, retry=None)
+        seawall.AsyncClient(dns=settings(dns), limits=limits, deadline=None, retry=None)
     )
-
-
-@pytest.fixture
-def clock() -> Shifted:
-    return Shifted()
 
 
 @pytest.fixture
 async def client(stack, dns, clock) -> seawall.AsyncClient:
     """With a clock that can be put forward, and no connection kept: each call dials."""
-    return await opened(stack, dns, clock, httpx.Limits(max_keepalive_connections=0))
+    return await opened(stack, dns, httpx.Limits(max_keepalive_connections=0))
 
 
 async def test_ttl_means_what_it_says(client, dns, serve, clock):
@@ -202,7 +180,7 @@ async def test_only_the_first_waits_for_a_silent_dns(stack, dns, serve, clock):
     url = f"http://quiet.test:{server.port}"
     limits = httpx.Limits(max_keepalive_connections=0)
     slow = settings(dns, stale_wait=0.5, timeout=5.0)
-    client = await stack.enter_async_context(seawall.AsyncClient(dns=slow, clock=clock, limits=limits, retry=None))
+    client = await stack.enter_async_context(seawall.AsyncClient(dns=slow, limits=limits, retry=None))
     await client.get(url)
     dns.zone["quiet.test"].drop = -1
     clock.ahead = 10.0
@@ -239,7 +217,7 @@ async def test_name_that_fails_is_left_alone_for_a_while(client, dns, serve, clo
 @pytest.fixture
 async def keeping(stack, dns, clock) -> seawall.AsyncClient:
     """As `client`, but connections are kept."""
-    return await opened(stack, dns, clock, httpx.Limits(keepalive_expiry=None))
+    return await opened(stack, dns, httpx.Limits(keepalive_expiry=None))
 
 
 async def test_connections_follow_the_name(keeping, dns, serve, clock):
@@ -268,9 +246,7 @@ async def test_rest_of_a_name_says_nothing_of_its_origin(stack, dns, serve, cloc
     server = await serve(ok)
     dns.zone["blip.test"] = Name(rcode="SERVFAIL")
     url = f"http://blip.test:{server.port}"
-    client = await stack.enter_async_context(
-        seawall.AsyncClient(dns=settings(dns), clock=clock, retry=seawall.Retry(backoff=0))
-    )
+    client = await stack.enter_async_context(seawall.AsyncClient(dns=settings(dns), retry=seawall.Retry(backoff=0)))
     for _ in range(40):
         with pytest.raises(seawall.ResolverFailure) as caught:
             await client.get(url)
@@ -378,7 +354,7 @@ async def test_connections_outlive_a_silent_dns(keeping, dns, serve, clock):
 async def test_connections_grow_old(stack, dns, serve, clock):
     """Past max_connection_age one is used no more, however lively."""
     server = await serve(ok)
-    made = seawall.AsyncClient(clock=clock, max_connection_age=60.0, limits=httpx.Limits(keepalive_expiry=None))
+    made = seawall.AsyncClient(max_connection_age=60.0, limits=httpx.Limits(keepalive_expiry=None))
     client = await stack.enter_async_context(made)
     for ahead, connections in ((0.0, 1), (59.0, 1), (61.0, 2), (100.0, 2), (122.0, 3)):
         clock.ahead = ahead
@@ -394,7 +370,7 @@ async def test_listeners_hear_of_names(stack, dns, serve, clock):
     events = []
     limits = httpx.Limits(max_keepalive_connections=0)
     client = await stack.enter_async_context(
-        seawall.AsyncClient(dns=settings(dns), clock=clock, limits=limits, listeners=[events.append])
+        seawall.AsyncClient(dns=settings(dns), limits=limits, listeners=[events.append])
     )
     dns.zone["fading.test"] = Name(a=("127.0.0.1",), ttl=1)
     await client.get(f"http://fading.test:{server.port}")

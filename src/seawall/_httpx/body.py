@@ -19,7 +19,7 @@ from typing import Any, Final
 import httpx
 
 from ..errors import BodySpent
-from ..events import Progress
+from ..wire.progress import Progress
 from .compat import files_of, given
 
 __all__ = ["RequestBody", "replayable"]

@@ -7,7 +7,7 @@ import datetime
 import difflib
 import inspect
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from functools import partial
 from random import Random
 from typing import Any
@@ -17,7 +17,6 @@ from httpx import USE_CLIENT_DEFAULT
 
 from ..config import DNS, UNSET, Breaker, Budget, Bulkhead, Policy, Propagation, Retry, Unset
 from ..core.call import CURRENT
-from ..core.clock import Clock
 from ..core.endings import fail
 from ..dns.guard import Guard
 from ..events import Listener
@@ -51,7 +50,7 @@ class AsyncClient(httpx.AsyncClient):
             dropped anyway once its address has left the name's record.
         max_response_size: B of a response's body, decoded, beyond which it is an error; None: none is too large.
         listeners: Called with each event; see `seawall.events`.
-        clock, rng, wall: Time and chance, for tests.
+        rng: Chance, for tests.
         arguments: Those of ``httpx.AsyncClient``. A *transport* and *mounts* go under the layers; an `AsyncTransport`
             is taken as it is, with its own layers.
     Raises:
@@ -74,9 +73,7 @@ class AsyncClient(httpx.AsyncClient):
         max_connection_age: float | None = None,
         max_response_size: int | None = None,
         listeners: Iterable[Listener] = (),
-        clock: Clock | None = None,
         rng: Random | None = None,
-        wall: Callable[[], float] = time.time,
         **arguments: Any,
     ) -> None:
         _check_names(arguments)
@@ -95,9 +92,7 @@ class AsyncClient(httpx.AsyncClient):
             "max_connection_age": max_connection_age,
             "max_response_size": max_response_size,
             "listeners": listeners,
-            "clock": clock,
             "rng": rng,
-            "wall": wall,
         }
         transport = arguments.get("transport")
         if isinstance(transport, AsyncTransport):

@@ -15,11 +15,12 @@ from ..config import Policy
 from ..config.check import MAX_COUNT, shown
 from ..core.exchange import Pacer
 from ..errors import ResponseTooLarge, SeawallError
-from ..events import BodyEnd, History, Phase, Progress
+from ..events import BodyEnd, History, Phase
 from ..origin import Origin
 from ..policy.outcome import Outcome
 from ..policy.retry_after import parse_retry_after, parse_retry_after_ms
 from ..wire.body import OwningBody
+from ..wire.progress import Progress
 from .body import RequestBody
 from .compat import decoder_of, is_read, origin_of, set_decoder
 from .decoder import Decoded, Decoder, Paced, codings
@@ -65,9 +66,8 @@ class Exchange:
     is_buffered = False
     _streamed: RequestBody | None = None  # in place of a body that isn't in memory
 
-    def __init__(self, request: httpx.Request, *, wall: Callable[[], float], max_size: int | None) -> None:
+    def __init__(self, request: httpx.Request, *, max_size: int | None) -> None:
         self.request = request
-        self._wall = wall
         self._max_size = max_size
         scheme, host, port = origin_of(request.url)
         scheme = WEBSOCKET.get(scheme, scheme)
@@ -264,7 +264,7 @@ class Exchange:
         headers = response.headers
         retry_after = parse_retry_after_ms(headers.get("retry-after-ms"))
         if retry_after is None:
-            retry_after = parse_retry_after(headers.get("retry-after"), wall=self._wall)
+            retry_after = parse_retry_after(headers.get("retry-after"))
         return Outcome(phase, status=response.status_code, retry_after=retry_after, is_settled=is_settled)
 
     def failure(self, error: Exception, progress: Progress) -> Outcome | None:

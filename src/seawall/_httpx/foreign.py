@@ -10,8 +10,9 @@ import httpx
 
 from ..core.exchange import INSIDE, Pacer
 from ..errors import SeawallError
-from ..events import Phase, Progress
+from ..events import Phase
 from ..wire.pool import Pool
+from ..wire.progress import Progress
 from .exchange import DRAIN_TIMEOUT, Body, Exchange
 from .proxies import check_refusal
 
@@ -35,11 +36,10 @@ class OverTransport(Exchange):
         pool: Pool,
         *,
         is_trusted: bool,
-        wall: Callable[[], float],
         max_size: int | None,
         closing: set[asyncio.Task[None]],
     ) -> None:
-        super().__init__(request, wall=wall, max_size=max_size)
+        super().__init__(request, max_size=max_size)
         self._send = send
         self._closing = closing
         self._pool = pool

@@ -11,9 +11,10 @@ import httpx
 from ..config.check import shown
 from ..core.exchange import Pacer
 from ..errors import DialError, SeawallError, UnsupportedScheme, WireError
-from ..events import History, Progress
+from ..events import History
 from ..wire.connector import Answered, Wire
 from ..wire.message import Message, Triples
+from ..wire.progress import Progress
 from .compat import EMPTY, answer, target_of, triples
 from .errors import as_httpx
 from .exchange import ENCODING, Exchange, nothing
@@ -64,8 +65,8 @@ class OverWire(Exchange):
 
     is_own = True
 
-    def __init__(self, request: httpx.Request, wire: Wire, *, wall: Callable[[], float], max_size: int | None) -> None:
-        super().__init__(request, wall=wall, max_size=max_size)
+    def __init__(self, request: httpx.Request, wire: Wire, *, max_size: int | None) -> None:
+        super().__init__(request, max_size=max_size)
         if self.origin.scheme not in ("http", "https") or not self.origin.host:
             scheme, host, _ = self.origin
             text = (  # not the URL: its query may hold somebody's credentials

@@ -18,7 +18,8 @@ except ImportError:  # Windows
 from ..config import DNS, Breaker, Budget, Bulkhead, Policy, Propagation, Retry, Unset
 from ..config.check import count, number, shown
 from ..config.per_host import check_patterns
-from ..core.clock import Clock
+from ..core import clock
+from ..core.emitter import Emitter
 from ..core.pipeline import Layers
 from ..dns import gai_conf
 from ..dns.caching import CachingResolver
@@ -31,7 +32,7 @@ from ..dns.sources import Sources
 from ..dns.static import ChainResolver
 from ..dns.system import SystemResolver
 from ..errors import AddressNotAllowed
-from ..events import Events, Listener
+from ..events import Listener
 from ..policy.ejection import Ejections
 from ..stats import OriginStats, Stats
 from ..wire.addresses import Addresses
@@ -88,14 +89,11 @@ class Shared:
         max_connection_age: float | None,
         max_response_size: int | None,
         listeners: Iterable[Listener],
-        clock: Clock | None,
         rng: Random | None,
-        wall: Callable[[], float],
     ) -> None:
         _load()
         listeners = _check_listeners(listeners)
-        _check_chance(clock, rng, wall)
-        clock = Clock() if clock is None else clock
+        _check_chance(rng)
         rng = SystemRandom() if rng is None else rng  # without a state: processes that were forked draw differently
         for name, layer in {"retry": retry, "bulkhead": bulkhead, "breaker": breaker, "budget": budget}.items():
             if isinstance(layer, Unset):
@@ -112,20 +110,17 @@ class Shared:
         self.max_size = max_response_size
         _check_limits(limits)
         self.limits = limits = fitting(limits)
-        self.wall = wall
         self.closing: set[asyncio.Task[None]] = set()  # what closes streams of other transports
-        self._clock = clock
         if not (http1 or http2):
             raise ValueError("http1 and http2 can't both be off")
         secure = TLS(tls, ["h2"] * bool(http2) + ["http/1.1"] * bool(http1))
-        events = Events(listeners)
+        emitter = Emitter(listeners)
         self.layers = Layers(
             Policy(deadline=deadline, retry=retry, bulkhead=bulkhead, breaker=breaker, budget=budget),
             check_patterns({} if per_host is None else per_host),
             max_connections=limits.max_connections,
             propagation=propagation,
-            events=events,
-            clock=clock,
+            emitter=emitter,
             rng=rng,
         )
         pool = Pool(
@@ -134,7 +129,7 @@ class Shared:
             expiry=limits.keepalive_expiry,
             now=clock.now,
         )
-        names = _names(dns, resolver, clock.now, events, pool.spare)
+        names = _names(dns, resolver, clock.now, emitter.emit, pool.spare)
         dialler = Dialler(
             tls=secure.context,
             guard=guard,
@@ -170,7 +165,6 @@ class Shared:
             send,
             self.wire.pool,
             is_trusted=is_trusted,
-            wall=self.wall,
             max_size=self.max_size,
             closing=self.closing,
         )
@@ -178,7 +172,7 @@ class Shared:
     def stats(self) -> Stats:
         """May be asked for outside of the event loop too; budgets are then as of their last use."""
         try:
-            now = self._clock.now()
+            now = clock.now()
         except RuntimeError:
             now = float("-inf")
         pool = self.wire.pool
@@ -211,15 +205,15 @@ class Shared:
 
 
 def _names(
-    dns: DNS, resolver: ResolverTypes, now: Callable[[], float], events: Events, spare: Callable[[], bool]
+    dns: DNS, resolver: ResolverTypes, now: Callable[[], float], emit: Listener, spare: Callable[[], bool]
 ) -> CachingResolver | Chained:
     if isinstance(resolver, ChainResolver):
-        return Chained([_one_of(dns, each, now, events, spare) for each in resolver.resolvers])
-    return _one_of(dns, resolver, now, events, spare)
+        return Chained([_one_of(dns, each, now, emit, spare) for each in resolver.resolvers])
+    return _one_of(dns, resolver, now, emit, spare)
 
 
 def _one_of(
-    dns: DNS, resolver: Any, now: Callable[[], float], events: Events, spare: Callable[[], bool]
+    dns: DNS, resolver: Any, now: Callable[[], float], emit: Listener, spare: Callable[[], bool]
 ) -> CachingResolver:
     if not isinstance(dns, DNS):
         raise TypeError(f"dns must be a seawall.DNS, not {shown(dns)}")
@@ -232,17 +226,17 @@ def _one_of(
         if is_alone or machine.is_decided_by_files:
             system = None if is_alone else SystemResolver()
             names = MachineResolver(machine, CaresResolver(), system, dns)
-            return CachingResolver(names, dns, now=now, fallback=system, events=events, spare=spare)
+            return CachingResolver(names, dns, now=now, fallback=system, emit=emit, spare=spare)
     if resolver in (None, "auto", "system"):
         if dns.nameservers:
             raise ValueError("DNS.nameservers can't be used with resolver=\"system\", which asks the system's")
-        return CachingResolver(SystemResolver(), dns, now=now, events=events, spare=spare)
+        return CachingResolver(SystemResolver(), dns, now=now, emit=emit, spare=spare)
     if isinstance(resolver, type) or not isinstance(resolver, Resolver):
         raise TypeError(
             'resolver must be "auto", "cares", "system" or an object with resolve() and aclose() '
             f"(see seawall.Resolver), not {shown(resolver)}"
         )
-    return CachingResolver(resolver, dns, now=now, by_port=True, events=events, spare=spare)
+    return CachingResolver(resolver, dns, now=now, by_port=True, emit=emit, spare=spare)
 
 
 def _load() -> None:
@@ -265,13 +259,9 @@ def _check_listeners(listeners: object) -> tuple[Listener, ...]:
     return checked
 
 
-def _check_chance(clock: object, rng: object, wall: object) -> None:
-    if clock is not None and not isinstance(clock, Clock):
-        raise TypeError(f"clock must be a seawall.Clock or None (the event loop's), not {shown(clock)}")
+def _check_chance(rng: object) -> None:
     if rng is not None and not isinstance(rng, Random):
         raise TypeError(f"rng must be a random.Random or None (a new one), not {shown(rng)}")
-    if not callable(wall):
-        raise TypeError(f"wall must be a function that returns s since 1970, such as time.time, not {shown(wall)}")
 
 
 def _check_limits(limits: httpx.Limits) -> None:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import ssl
-import time
-from collections.abc import Callable, Coroutine, Iterable, Mapping
+from collections.abc import Coroutine, Iterable, Mapping
 from random import Random
 from types import TracebackType
 from typing import Any, Self
@@ -13,7 +12,6 @@ import httpx
 
 from ..config import DNS, UNSET, Breaker, Budget, Bulkhead, Policy, Propagation, Retry, Unset
 from ..core.call import CURRENT, Call
-from ..core.clock import Clock
 from ..dns.guard import Guard
 from ..events import Listener
 from ..policy.breakers import Breakers
@@ -48,7 +46,7 @@ class AsyncTransport(httpx.AsyncBaseTransport):
             dropped anyway once its address has left the name's record.
         max_response_size: B of a response's body, decoded, beyond which it is an error; None: none is too large.
         listeners: Called with each event.
-        clock, rng, wall: Time and chance, for tests.
+        rng: Chance, for tests.
     """
 
     def __init__(
@@ -78,9 +76,7 @@ class AsyncTransport(httpx.AsyncBaseTransport):
         max_connection_age: float | None = None,
         max_response_size: int | None = None,
         listeners: Iterable[Listener] = (),
-        clock: Clock | None = None,
         rng: Random | None = None,
-        wall: Callable[[], float] = time.time,
         _shared: Shared | None = None,
     ) -> None:
         if inner is not None and not isinstance(inner, httpx.AsyncBaseTransport):
@@ -110,9 +106,7 @@ class AsyncTransport(httpx.AsyncBaseTransport):
             max_connection_age=max_connection_age,
             max_response_size=max_response_size,
             listeners=listeners,
-            clock=clock,
             rng=rng,
-            wall=wall,
         )
         if used:
             inner = StockTransport(
@@ -159,7 +153,7 @@ class AsyncTransport(httpx.AsyncBaseTransport):
         shared, inner = self.shared, self._inner
         try:
             if inner is None:
-                exchange: Exchange = OverWire(request, shared.wire, wall=shared.wall, max_size=shared.max_size)
+                exchange: Exchange = OverWire(request, shared.wire, max_size=shared.max_size)
             else:
                 exchange = shared.over(inner.handle_async_request, request, is_trusted=_is_trusted(inner))
         except Exception as error:

@@ -9,9 +9,10 @@ from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar
 
 from ..config import UNSET, Policy, Retry
-from ..events import Attempt, History, Phase, Progress
+from ..events import Attempt, History, Phase
 from ..origin import Address, Origin
 from ..policy.origin import OriginState
+from ..wire.progress import Progress
 from .deadline import Pace, earliest, inherited
 from .timer import Timer
 

@@ -1,4 +1,9 @@
-"""Time, as everything here sees it: the event loop's. The only module that asks the loop for it."""
+"""
+Time, as everything here sees it: the event loop's clock, and not ``time.monotonic``.
+
+So a loop with virtual time (see ``seawall.testing.VirtualLoop``) makes every timeout, delay and TTL of a
+client virtual. The only module that asks the loop for it.
+"""
 
 from __future__ import annotations
 
@@ -6,27 +11,14 @@ import asyncio
 from asyncio import get_running_loop
 from collections.abc import Callable
 
-__all__ = ["Clock"]
+__all__ = ["now", "on"]
 
 
-class Clock:
-    """
-    Monotonic seconds and sleeping.
+def now() -> float:
+    """The instant, in seconds; comparable only with other instants of the same event loop."""
+    return get_running_loop().time()
 
-    It is the loop's clock and not ``time.monotonic``, so a loop with virtual time (see
-    ``seawall.testing.VirtualLoop``) makes every timeout, delay and TTL of a client virtual at once.
-    """
 
-    __slots__ = ()
-
-    def now(self) -> float:
-        """The instant, s; comparable only with other instants of the same event loop."""
-        return get_running_loop().time()
-
-    def on(self, loop: asyncio.AbstractEventLoop) -> Callable[[], float]:
-        """`now`, for who knows the loop that runs and need not have it looked up."""
-        return loop.time if type(self).now is Clock.now else self.now
-
-    async def sleep(self, delay: float) -> None:
-        """Wait *delay* s. **Cancellation:** ends the wait; nothing is left behind."""
-        await asyncio.sleep(delay)
+def on(loop: asyncio.AbstractEventLoop) -> Callable[[], float]:
+    """`now` for a caller that knows the running loop and need not have it looked up."""
+    return loop.time

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 
 from ..config.check import number
-from .clock import Clock
+from .clock import now
 
 __all__ = ["Pace", "deadline", "detached", "earliest", "inherited", "remaining"]
 
@@ -35,7 +35,7 @@ def deadline(timeout: float) -> Iterator[float]:
         RuntimeError: There is no running event loop, whose clock it is.
     """
     number("seawall", "deadline", timeout, low=0, above=True)
-    instant = Clock().now() + timeout
+    instant = now() + timeout
     outer = _inherited.get()
     instant = instant if outer is None else min(outer, instant)
     token = _inherited.set(instant)
@@ -65,10 +65,10 @@ def remaining() -> float | None:
     if instant is None:
         return None
     try:
-        now = Clock().now()
+        at = now()
     except RuntimeError:  # in a thread, such as of a plain `def` of FastAPI's; asyncio's loops go by this clock
-        now = time.monotonic()
-    return max(0.0, instant - now)
+        at = time.monotonic()
+    return max(0.0, instant - at)
 
 
 def inherited() -> float | None:

@@ -8,9 +8,10 @@ from typing import Any, Protocol, TypeVar
 
 from ..config import Policy
 from ..errors import SeawallError
-from ..events import BodyEnd, History, Progress
+from ..events import BodyEnd, History
 from ..origin import Origin
 from ..policy.outcome import Outcome
+from ..wire.progress import Progress
 
 __all__ = ["INSIDE", "Exchange", "Pacer", "is_nested"]
 

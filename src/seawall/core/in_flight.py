@@ -7,8 +7,8 @@ import logging
 from collections.abc import Callable, Collection, Coroutine
 from typing import Any
 
+from . import clock
 from .call import Hop
-from .clock import Clock
 from .timer import Timers
 
 __all__ = ["Underway"]
@@ -27,8 +27,7 @@ class Underway:
 
     close_timeout = 1.0  # s
 
-    def __init__(self, clock: Clock) -> None:
-        self._clock = clock
+    def __init__(self) -> None:
         self._now = clock.now
         self._loop: asyncio.AbstractEventLoop | None = None
         self._hops: set[Hop] = set()
@@ -60,7 +59,7 @@ class Underway:
                     "(with asyncio.run, make it inside)"
                 )
             self._loop = self.timers.loop = loop
-            self._now = self._clock.on(loop)
+            self._now = clock.on(loop)
         return self._now
 
     def add(self, hop: Hop) -> None:

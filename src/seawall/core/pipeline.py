@@ -18,6 +18,7 @@ origin couldn't be reached, the caller gets what came of the last one that was.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import replace
 from random import Random
@@ -26,7 +27,7 @@ from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 from ..config import Bulkhead, Policy, Propagation, Retry
 from ..config.hosts import find
 from ..errors import SeawallError, WireError
-from ..events import BodyEnd, BodyEnded, CallEnded, Events, Phase, Progress, RetryScheduled
+from ..events import BodyEnd, BodyEnded, CallEnded, Phase, RetryScheduled
 from ..policy.bulkhead import BulkheadState
 from ..policy.cap import Slots
 from ..policy.origin import OriginState
@@ -42,8 +43,10 @@ from ..policy.outcome import (
     is_transparent,
 )
 from ..policy.propagation import headers
+from ..wire.progress import Progress
+from . import clock
 from .call import Call, Hop, Patience
-from .clock import Clock
+from .emitter import Emitter
 from .endings import bad_status, closed, exceeded, fail, given_up, paused
 from .exchange import Exchange, is_nested
 from .in_flight import Underway
@@ -113,17 +116,15 @@ class Layers:
         *,
         max_connections: int | None,
         propagation: Propagation | None,
-        events: Events,
-        clock: Clock,
+        emitter: Emitter,
         rng: Random,
     ) -> None:
-        self._clock = clock
         self._rng = rng
-        self._events = events
+        self._emitter = emitter
         self._told = dict.fromkeys(propagation.hosts, propagation) if propagation is not None else {}
-        self.origins = Origins(base, per_host, rng=rng, events=events, now=clock.now)
+        self.origins = Origins(base, per_host, rng=rng, emit=emitter.emit, now=clock.now)
         self.slots = Slots(max_connections)
-        self.underway = Underway(clock)
+        self.underway = Underway()
         self._now = clock.now
 
     def begin(self, *, is_buffered: bool, patience: Patience | None = None) -> Call:
@@ -135,7 +136,7 @@ class Layers:
         """
         self._now = self.underway.on_loop()
         call = Call(self, self._now(), is_buffered=is_buffered, patience=patience)
-        call.is_silent = self._events.is_silent  # asked once, because asking the log costs more than the rest of this
+        call.is_silent = self._emitter.is_silent  # asked once, because asking the log costs more than the rest of this
         return call
 
     def finish(self, call: Call) -> None:
@@ -143,7 +144,7 @@ class Layers:
         call.is_over = True
         if not call.is_silent:
             outcome = call.outcome or (call.attempts[-1].outcome if call.attempts else "")
-            self._events.emit(CallEnded(call.origin, len(call.attempts), outcome, call.note))
+            self._emitter.emit(CallEnded(call.origin, len(call.attempts), outcome, call.note))
 
     def refuse(self, call: Call | None, error: BaseException) -> None:
         """A hop that can't be begun: where it would have been a call of its own, that began and ended with *error*."""
@@ -282,9 +283,9 @@ class Layers:
                 hop.avoid += (hop.progress.address,)
             hop.last_error, hop.progress = outcome.error or hop.last_error, None
             hop.timer.reschedule(hop.call.deadline_at)  # the body of this attempt may have pushed it ahead
-            self._events.emit(RetryScheduled(exchange.origin, len(hop.call.attempts) + 1, wait, outcome.name))
+            self._emitter.emit(RetryScheduled(exchange.origin, len(hop.call.attempts) + 1, wait, outcome.name))
             del attempt, outcome, response  # nothing of it is held meanwhile: its error holds this frame
-            await self._clock.sleep(wait)
+            await asyncio.sleep(wait)
             now, delay = self._now(), wait
 
     async def _attempt(self, hop: Hop, exchange: Exchange[R], now: float, delay: float) -> Ended[R]:
@@ -362,7 +363,7 @@ class Layers:
                 if progress.phase < Phase.CONNECTING:
                     self.origins.refund(state, now)
             if not hop.call.is_silent:
-                self._events.emit(attempt)
+                self._emitter.emit(attempt)
         assert outcome is not None  # an error that is none of the transport's was raised
         try:
             if outcome.error is not None:
@@ -425,7 +426,7 @@ class Layers:
             delay = left + self._rng.uniform(0.0, state.pause_spread)
             if deadline_at is not None and delay >= deadline_at - now:
                 return exchange.adopt(paused(state.origin, left))
-            await self._clock.sleep(delay)
+            await asyncio.sleep(delay)
         return None
 
     def _end(self, hop: Hop, exchange: Exchange[R], last: Ended[R]) -> R:
@@ -482,10 +483,10 @@ class Layers:
                     state.body_ended(
                         headers.generation, now, is_failure=failed, recorded_at=headers.at, duration=headers.took
                     )
-            if not self._events.is_silent:
+            if not self._emitter.is_silent:
                 name, detail = (end.value, "") if error is None else (type(error).__name__, str(error))
                 duration = now - headers.progress.started_at
-                self._events.emit(BodyEnded(exchange.origin, headers.number, duration, name, detail))
+                self._emitter.emit(BodyEnded(exchange.origin, headers.number, duration, name, detail))
 
         return over
 

@@ -16,7 +16,7 @@ from collections.abc import Awaitable, Callable
 
 from ..config import DNS
 from ..errors import NameNotFound, NoAddress, ResolveError, ResolverFailure, ResolveTimeout
-from ..events import Events, ResolverFailed, StaleServed
+from ..events import Listener, ResolverFailed, StaleServed
 from ..origin import Address, Origin
 from ..stats import NameStats
 from .cache import Cache, Entry, Key
@@ -130,10 +130,10 @@ class CachingResolver:
         now: Callable[[], float],
         by_port: bool = False,
         fallback: SystemResolver | None = None,
-        events: Events | None = None,
+        emit: Listener = lambda _: None,
         spare: Callable[[], bool] = bool,
     ) -> None:
-        self._events = events or Events()
+        self._emit = emit
         self._spare = spare
         self._upstream = upstream
         self._settings = settings
@@ -272,7 +272,7 @@ class CachingResolver:
                 await self._outwait(asked, (host, SYSTEM))
             if not asked.is_decided and not asked.heard:  # one family's NXDOMAIN may deny the name
                 self._count(host, 1)
-                self._events.emit(StaleServed(host, stale.addresses))
+                self._emit(StaleServed(host, stale.addresses))
                 return stale
         elif self._fallback is not None:
             await asked.wait(min(now + settings.fallback_after, give_up_at))
@@ -380,7 +380,7 @@ class CachingResolver:
         if not (isinstance(error, ResolverFailure) and error.is_shortage):  # which says nothing of the name
             self._cache.fail(key, error, now)
         if not isinstance(error, NameNotFound | NoAddress):
-            self._events.emit(ResolverFailed(key[0], str(error)))
+            self._emit(ResolverFailed(key[0], str(error)))
 
     def _ask_system(self, key: Key) -> _Lookup | None:
         """The system's resolver too, where there is one, it can, and the lookup isn't asking it already."""

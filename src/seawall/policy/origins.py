@@ -14,7 +14,7 @@ from random import Random
 
 from ..config import Breaker, Budget, Bulkhead, Policy
 from ..config.per_host import policy_for
-from ..events import BreakerMoved, Events
+from ..events import BreakerMoved, Listener
 from ..origin import Origin
 from .breaker import BreakerState
 from .budget import BudgetState
@@ -35,12 +35,12 @@ class Origins:
     max_origins = 1024
 
     def __init__(
-        self, base: Policy, per_host: Mapping[str, Policy], *, rng: Random, events: Events, now: Callable[[], float]
+        self, base: Policy, per_host: Mapping[str, Policy], *, rng: Random, emit: Listener, now: Callable[[], float]
     ) -> None:
         self._base = base
         self._per_host = per_host
         self._rng = rng
-        self._events = events
+        self._emit = emit
         self._now = now
         self._states: OrderedDict[Origin, OriginState] = OrderedDict()
         self._budget: BudgetState | None = None  # made at first use: its clock is the loop's
@@ -128,7 +128,7 @@ class Origins:
 
         def moved(previous: str, state: str, reason: str) -> None:
             made.has_moved()
-            self._events.emit(BreakerMoved(origin, previous, state, reason))
+            self._emit(BreakerMoved(origin, previous, state, reason))
 
         made = OriginState(
             origin,

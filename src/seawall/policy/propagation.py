@@ -6,7 +6,6 @@ import math
 from collections.abc import Iterator
 
 from ..config import Propagation
-from ..core.deadline import earliest
 
 __all__ = ["headers"]
 
@@ -26,7 +25,7 @@ def headers(
     """
     if propagation.attempt_header is not None:
         yield propagation.attempt_header, str(attempt)
-    patience = earliest(left, read)
-    if propagation.timeout_header is not None and patience is not None and patience != math.inf:
+    patience = min(math.inf if left is None else left, math.inf if read is None else read)
+    if propagation.timeout_header is not None and patience != math.inf:
         margin = min(propagation.margin, patience * MARGIN_SHARE)
         yield propagation.timeout_header, str(max(0, int((patience - margin) * 1000)))

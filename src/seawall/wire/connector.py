@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from ..dns.resolver import Answer
 from ..errors import DialError, DialTimeout, HandshakeTimeout, ResolveTimeout, SeawallError, TLSError, WireError
-from ..events import Phase, Progress
+from ..events import Phase
 from ..origin import Address, Origin
 from ..stats import NameStats
 from .dial import Dialler
@@ -22,6 +22,7 @@ from .http1.answer import Head
 from .http1.connection import Connection
 from .message import Heads, Message
 from .pool import Pool
+from .progress import Progress
 from .trace import Trace
 from .upgrade import Facts, Tunnel
 

@@ -19,11 +19,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeAlias, TypeVar
 from ..dns.guard import Guard
 from ..dns.resolver import ADVICE, SHORTAGES, Answer
 from ..errors import CertificateError, DialError, HandshakeError, HostnameMismatch
-from ..events import Phase, Progress
+from ..events import Phase
 from ..origin import Address, Origin
 from .addresses import Addresses
 from .alpn import Versions
 from .http1.connection import Connection
+from .progress import Progress
 from .socket import is_disagreement
 from .trace import Trace
 

@@ -17,10 +17,11 @@ from functools import partial
 from typing import Any, Final, NoReturn
 
 from ...errors import ConnectionLost, ReadTimeout, SendFailed, WireError, WriteTimeout
-from ...events import Phase, Progress
+from ...events import Phase
 from ...origin import Address, Origin
 from ..addresses import Load
 from ..message import CONTINUE_TIMEOUT, SLICE, Message, slices
+from ..progress import Progress
 from ..socket import Stream, is_disagreement
 from ..trace import Trace
 from ..upload import Upload

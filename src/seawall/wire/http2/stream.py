@@ -29,10 +29,11 @@ from ...errors import (
     WireError,
     WriteTimeout,
 )
-from ...events import Phase, Progress
+from ...events import Phase
 from ...origin import Address, Origin
 from ..http1.answer import MAX_HEAD, MAX_HEADERS, MAX_INTERIM, MAX_PARTS, Head
 from ..message import CONTINUE_TIMEOUT, SLICE, Message, slices
+from ..progress import Progress
 from ..socket import is_disagreement
 from ..trace import Trace
 from ..upload import Upload
