@@ -14,8 +14,8 @@ from dataclasses import dataclass, field
 from random import Random
 
 import seawall
-from seawall.core.exchange import Pacer
-from seawall.core.pipeline import Layers
+from seawall.core.attempt import AttemptState
+from seawall.core.pipeline import Pipeline
 from seawall.dns.gai_conf import GLIBC
 from seawall.dns.precedence import Precedence
 from seawall.dns.resolver import Answer
@@ -23,11 +23,9 @@ from seawall.errors import ReadTimeout, SeawallError
 from seawall.events import Phase
 from seawall.origin import Address
 from seawall.policy.ejection import Ejections
-from seawall.policy.outcome import Outcome
 from seawall.wire.addresses import Addresses, Load
-from seawall.wire.progress import Progress
 
-from .model import ORIGIN, POLICIES, Exchange, Server, layers, virtual
+from .model import ORIGIN, POLICIES, Exchange, Reply, Request, Server, layers, virtual
 
 TITLE = "one of five addresses at 10 % speed"
 ADDRESSES = tuple(Address(f"192.0.2.{number}") for number in range(1, 6))
@@ -126,19 +124,16 @@ class Addressed(Exchange):
     def __init__(self, upstream: Upstream) -> None:
         self._upstream = upstream
 
-    async def send(self, progress: Progress, pacer: Pacer) -> int:
-        progress.address = address = self._upstream.take(progress.avoid)
-        progress.reached(Phase.SENT)
+    async def send(self, request: Request, attempt: AttemptState) -> Reply:
+        attempt.address = address = self._upstream.take(attempt.avoid)
+        attempt.reached(Phase.SENT)
         try:
             status = await self.answered(self._upstream.servers[address])
         except ReadTimeout:
             self._upstream.give_back(address, is_failure=True, is_kept=False)
             raise
         self._upstream.give_back(address, is_failure=status >= 500)
-        return status
-
-    def outcome(self, response: int, progress: Progress) -> Outcome:
-        return Outcome(Phase.HEADERS, status=response)
+        return Reply(status)
 
 
 @dataclass
@@ -159,10 +154,10 @@ async def one(choice: str, bad: str, load: float, seed: int) -> Run:
     upstream, mine = Upstream(choice, bad, rng), layers(POLICIES["defaults"], rng)
     tasks: set[asyncio.Task[None]] = set()
 
-    async def call(mine: Layers) -> None:
+    async def call(mine: Pipeline) -> None:
         began_at = loop.time()
         try:
-            is_good = await mine.run(Addressed(upstream), mine.begin(is_buffered=True)) == 200
+            is_good = await mine.run(Addressed(upstream), Request(), mine.begin(is_buffered=True)) == 200
         except SeawallError:
             is_good = False
         if began_at >= WARM and is_good:

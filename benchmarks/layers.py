@@ -14,10 +14,13 @@ from typing import Any
 import httpx
 
 import seawall
+from seawall.core.attempt import AttemptState
+from seawall.core.call import Call
+from seawall.core.timer import Timer, Timers
 from seawall.events import History, Phase
-from seawall.wire.progress import Progress
 
 from .machine import CLIENT_CORE, conditions, pin, server
+from .model import Request
 from .server import BODY
 
 LAYERS = ("deadline", "retry", "bulkhead", "breaker", "budget")
@@ -88,14 +91,24 @@ def main(arguments: list[str]) -> int:
 
 def history(repeat: int) -> float:
     """µs of CPU to note one attempt, and to hang it on a response."""
-    origin, extensions = seawall.Origin("http", "127.0.0.1", 80), dict[str, Any]()
+    call = Call(None, 1, 0.0, is_buffered=True, patience=None)
+    request, timer, extensions = Request(), Timer(Timers(), None), dict[str, Any]()
 
     def one() -> None:
-        progress = Progress(time.perf_counter, time.perf_counter())
+        attempt = AttemptState(
+            time.perf_counter,
+            time.perf_counter(),
+            request,
+            number=1,
+            delay=0.0,
+            avoid=(),
+            is_buffered=True,
+            bounds=call,
+            timer=timer,
+        )
         for phase in (Phase.SENDING, Phase.SENT, Phase.HEADERS, Phase.BODY):
-            progress.reached(phase)
-        attempts = [progress.end(time.perf_counter(), origin, 1, 0.0, "200", "")]
-        extensions["seawall"] = History(attempts)
+            attempt.reached(phase)
+        extensions["seawall"] = History([attempt.record(time.perf_counter(), 200, None, "")])
 
     return statistics.median(timeit.repeat(one, number=1000, repeat=repeat)) / 1000 * 1e6
 

@@ -10,14 +10,13 @@ from typing import Any
 
 import seawall
 from seawall.config import Policy
+from seawall.core.attempt import AttemptState
 from seawall.core.emitter import Emitter
-from seawall.core.exchange import Pacer
-from seawall.core.pipeline import Layers
+from seawall.core.pipeline import Pipeline
 from seawall.errors import ReadTimeout, SeawallError
 from seawall.events import BodyEnd, History, Phase
 from seawall.policy.outcome import Outcome
 from seawall.testing import VirtualLoop
-from seawall.wire.progress import Progress
 
 ORIGIN = seawall.Origin("http", "server.test", 80)
 ATTEMPT_TIMEOUT = 1.0  # s
@@ -93,23 +92,67 @@ class Server:
         self._begin()
 
 
-class Exchange:
-    """`seawall.core.exchange.Exchange` with the model in place of a wire."""
+class Request:
+    """`seawall.core.exchange.Request` of the model."""
 
     origin = ORIGIN
     method = "GET"
+    path = "/"
     timeouts: Mapping[str, float | None] = {"connect": ATTEMPT_TIMEOUT, "read": ATTEMPT_TIMEOUT, "pool": 5.0}
     options: Policy | None = None
     body: object = None
-    is_buffered = True
+    is_repeated = False
     has_key = False
+
+    def add(self, name: str, value: str) -> None: ...
+
+    def is_replayable(self) -> bool:
+        return True
+
+    def part(self, partition: Callable[[Any], Hashable]) -> Hashable: ...
+
+    def adopt(self, error: SeawallError) -> Exception:
+        return error
+
+
+class Reply:
+    """`seawall.core.exchange.Reply` of the model: a status, and when it asks to come again."""
+
+    is_whole = True
+
+    def __init__(self, status: int, retry_after: float | None = None) -> None:
+        self.response = status
+        self._retry_after = retry_after
+
+    def outcome(self) -> Outcome:
+        return Outcome(Phase.HEADERS, status=self.response, retry_after=self._retry_after)
+
+    async def read(self) -> None: ...
+
+    def own(self, over: Callable[[BodyEnd, Exception | None], None]) -> None:
+        over(BodyEnd.COMPLETE, None)
+
+    async def discard(self) -> None: ...
+
+    def keep(self) -> None: ...
+
+    def abandon(self) -> None: ...
+
+    def shown(self) -> int:
+        return self.response
+
+    def attach(self, history: History) -> None: ...
+
+
+class Exchange:
+    """`seawall.core.exchange.Exchange` with the model in place of a wire."""
 
     def __init__(self, server: Server) -> None:
         self._server = server
 
-    async def send(self, progress: Progress, pacer: Pacer) -> int:
-        progress.reached(Phase.SENT)
-        return await self.answered(self._server)
+    async def send(self, request: Request, attempt: AttemptState) -> Reply:
+        attempt.reached(Phase.SENT)
+        return Reply(await self.answered(self._server), self._server.retry_after)
 
     async def answered(self, server: Server) -> int:
         """Its status. Raises ReadTimeout."""
@@ -123,46 +166,10 @@ class Exchange:
             timer.cancel()
             answer.cancel()  # nobody waits for it any more
 
-    def outcome(self, response: int, progress: Progress) -> Outcome:
-        return Outcome(Phase.HEADERS, status=response, retry_after=self._server.retry_after)
+    def failure(self, error: Exception, attempt: AttemptState) -> Outcome | None:
+        return Outcome(attempt.phase, error=error)
 
-    def failure(self, error: Exception, progress: Progress) -> Outcome | None:
-        return Outcome(progress.phase, error=error)
-
-    def blame(self, progress: Progress) -> None: ...
-
-    def adopt(self, error: SeawallError) -> Exception:
-        return error
-
-    def waited(self, now: float) -> float:
-        return 0.0
-
-    def is_whole(self, response: int) -> bool:
-        return True
-
-    def is_replayable(self) -> bool:
-        return True
-
-    def add(self, name: str, value: str) -> None: ...
-
-    def part(self, partition: Callable[[Any], Hashable]) -> Hashable: ...
-
-    async def read(self, response: int, pacer: Pacer) -> None: ...
-
-    def own(self, response: int, over: Callable[[BodyEnd, Exception | None], None]) -> None:
-        over(BodyEnd.COMPLETE, None)
-
-    async def discard(self, response: int) -> None: ...
-
-    def kept(self, response: int) -> int:
-        return response
-
-    def abandon(self, response: int) -> None: ...
-
-    def shown(self, response: int) -> int:
-        return response
-
-    def attach(self, response: int, history: History) -> None: ...
+    def blame(self, request: Request, attempt: AttemptState) -> None: ...
 
 
 def _give_up(answer: asyncio.Future[int]) -> None:
@@ -170,9 +177,9 @@ def _give_up(answer: asyncio.Future[int]) -> None:
         answer.set_exception(ReadTimeout(f"no answer within {ATTEMPT_TIMEOUT:g} s"))
 
 
-def layers(policy: Mapping[str, Any], rng: Random) -> Layers:
+def layers(policy: Mapping[str, Any], rng: Random) -> Pipeline:
     """Those of one client."""
-    return Layers(
+    return Pipeline(
         Policy(deadline=seawall.UNSET, **policy),
         {},
         max_connections=None,

@@ -22,12 +22,12 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from seawall.core.pipeline import Layers
+from seawall.core.pipeline import Pipeline
 from seawall.errors import SeawallError
 
 from . import addresses
 from .machine import conditions
-from .model import POLICIES, Exchange, Server, layers, virtual
+from .model import POLICIES, Exchange, Request, Server, layers, virtual
 from .plot import lines
 
 WARM, FREEZE, AFTER = 10.0, 10.0, 60.0  # s
@@ -85,11 +85,11 @@ async def frozen(
     made = [layers(policy, rng) for _ in range(clients)]
     tasks: set[asyncio.Task[None]] = set()
 
-    async def call(mine: Layers) -> None:
+    async def call(mine: Pipeline) -> None:
         began_at = loop.time()
         is_good = False
         try:
-            is_good = await mine.run(Exchange(server), mine.begin(is_buffered=True)) == 200
+            is_good = await mine.run(Exchange(server), Request(), mine.begin(is_buffered=True)) == 200
             run.ends[str(is_good)] += 1
         except SeawallError as error:
             run.ends[type(error).__name__] += 1
@@ -115,7 +115,7 @@ async def herd(policy: Mapping[str, Any], seed: int, *, clients: int = 1000, sec
     server = Server(1e6)
     server.retry_after = float(seconds)
     made = [layers(policy, rng) for _ in range(clients)]
-    tasks = [asyncio.create_task(each.run(Exchange(server), each.begin(is_buffered=True))) for each in made]
+    tasks = [asyncio.create_task(each.run(Exchange(server), Request(), each.begin(is_buffered=True))) for each in made]
     await asyncio.sleep(1)
     server.retry_after = None
     await asyncio.gather(*tasks, return_exceptions=True)

@@ -5,9 +5,10 @@ What can go wrong, on the axis "was anything sent?".
 
     SeawallError (never raised itself; "+" is the httpx class that callers can catch as well)
     ├─ Unsent (nothing was sent: safe to repeat)
-    │  ├─ BulkheadFull + PoolTimeout
-    │  ├─ BreakerOpen + ConnectError
-    │  ├─ OriginPaused + ConnectError
+    │  ├─ Rejected + PoolTimeout   by a gate of ours
+    │  │  ├─ BulkheadFull + PoolTimeout
+    │  │  ├─ BreakerOpen + ConnectError
+    │  │  └─ OriginPaused + ConnectError
     │  ├─ ProxyRefused + ProxyError
     │  ├─ StreamRefused + RemoteProtocolError
     │  ├─ ResolveError + ConnectError
@@ -38,7 +39,7 @@ What can go wrong, on the axis "was anything sent?".
        ├─ ResponseTooLarge + RemoteProtocolError
        └─ PartlySent             (+ the class of its reason) an earlier request of the call was sent, the last was not
 
-This module knows no httpx: ``transport.py`` holds the table behind the "+".
+This module knows no httpx: ``_httpx/errors.py`` holds the table behind the "+".
 """
 
 from __future__ import annotations
@@ -71,6 +72,7 @@ __all__ = [
     "PartlySent",
     "ProxyRefused",
     "ReadTimeout",
+    "Rejected",
     "ResolveError",
     "ResolveTimeout",
     "ResolverFailure",
@@ -110,7 +112,18 @@ class Unsent(SeawallError):
     """No byte of any request of the call left: any method may be repeated."""
 
 
-class BulkheadFull(Unsent):
+class Rejected(Unsent):
+    """
+    A gate on this side let the attempt not through, so no server heard of it.
+
+    Attributes:
+        by: Name of the gate: "bulkhead", "cap", "breaker", "pause", or of one of the user's own.
+    """
+
+    by: str = ""
+
+
+class BulkheadFull(Rejected):
     """
     No permit in time: as many attempts are in flight as the setting allows.
 
@@ -119,11 +132,12 @@ class BulkheadFull(Unsent):
         waiting: How many others were waiting.
     """
 
-    max_concurrent: int
+    by = "bulkhead"
+    max_concurrent: int | None
     waiting: int
 
 
-class BreakerOpen(Unsent):
+class BreakerOpen(Rejected):
     """
     The origin failed too often lately; nobody asks it for a while.
 
@@ -133,12 +147,13 @@ class BreakerOpen(Unsent):
         open_for: s for which it has been so.
     """
 
+    by = "breaker"
     retry_after: float
     reason: str
     open_for: float
 
 
-class OriginPaused(Unsent):
+class OriginPaused(Rejected):
     """
     The origin asked its callers to wait, for longer than this call can (``Retry(pause_origin=True)``).
 
@@ -146,6 +161,7 @@ class OriginPaused(Unsent):
         retry_after: s that it asked for, from now on.
     """
 
+    by = "pause"
     retry_after: float
 
 

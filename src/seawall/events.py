@@ -1,46 +1,44 @@
 """
-What happened: frozen records.
+What happened: frozen records, and who hears of them.
 
-Records hold origins, addresses, numbers and the text of errors; never a URL's userinfo, never headers.
+Records hold origins, paths, addresses, numbers and the text of errors; never a URL's query or userinfo, never headers.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from enum import Enum, IntEnum
-from types import MappingProxyType
-from typing import Any, NamedTuple, TypeAlias
+from enum import Enum
+from typing import NamedTuple, Protocol, TypeAlias
 
+from .history import Attempt, Dial, History, Phase
 from .origin import Address, Origin
 
 __all__ = [
+    "AddressEjected",
+    "AddressReadmitted",
     "Attempt",
+    "AttemptStarted",
     "BodyEnd",
     "BodyEnded",
     "BreakerMoved",
     "CallEnded",
+    "CallStarted",
+    "ConnectionClosed",
+    "ConnectionOpened",
+    "Denied",
     "Dial",
     "Event",
     "History",
     "Listener",
+    "Observer",
+    "OriginPaused",
     "Phase",
+    "Rejected",
     "ResolverFailed",
+    "RetryDenied",
     "RetryScheduled",
     "StaleServed",
 ]
-
-
-class Phase(IntEnum):
-    """How far an attempt got. From SENDING on, the server may have seen something of it."""
-
-    QUEUED = 0
-    RESOLVING = 1
-    CONNECTING = 2
-    TLS = 3
-    SENDING = 4
-    SENT = 5
-    HEADERS = 6
-    BODY = 7
 
 
 class BodyEnd(Enum):
@@ -51,96 +49,116 @@ class BodyEnd(Enum):
     FAILED = "failed"
 
 
-class Dial(NamedTuple):
+class Denied(Enum):
+    """Why no further attempt is made, where one might have been worth it."""
+
+    UNSAFE = "unsafe"  # something was sent of what isn't idempotent
+    BODY = "body"  # it can't be sent from its beginning again
+    MAX_ATTEMPTS = "max_attempts"
+    MAX_RETRIES = "max_retries"  # of the kind that failed
+    STOP = "stop"  # a strategy of the user's
+    RETRY_AFTER = "retry_after"  # the server asks for a longer wait than the setting allows
+    DEADLINE = "deadline"
+    BREAKER = "breaker"
+    OUTAGE = "outage"  # the origin has been failing for so long that a retry would be more of the same
+    BUDGET = "budget"
+
+
+class CallStarted(NamedTuple):
     """
-    One address that was dialled.
+    A call began: once per call.
 
     Attributes:
-        at: When, s since the attempt's start.
-        duration: s until it was connected, failed, or was given up for another that was faster.
-        outcome: "connected", "given up", or the system's words.
+        call: Its number, the same in all events of this call; unique within a client.
+        origin: The first hop's; None where the URL has none that can be called.
+        path: Without the query.
     """
 
-    address: Address
-    at: float
-    duration: float
-    outcome: str
+    call: int
+    method: str
+    origin: Origin | None
+    path: str
 
 
-class Attempt(NamedTuple):
+class AttemptStarted(NamedTuple):
     """
-    One request on the wire.
+    An attempt is about to be sent: what `Observer.attempt_started` is told.
 
     Attributes:
+        path: Without the query.
         number: From 1, over all hops of the call.
-        delay: Backoff before it, s.
-        duration: From its start (queueing included) to its end, s.
-        phase: The last one reached.
-        outcome: A status ("503") or the class of an error ("ReadTimeout").
-        detail: The error's text; empty where there was none.
-        is_reused: On a connection that was there already.
-        marks: When each phase was reached, s since the attempt's start.
-        source: Where the addresses came from: "dns", "system", "stale", "literal", ...; empty where none were needed.
-        dials: In the order in which they ended.
+        delay: Backoff before it, in seconds.
     """
 
+    call: int
     origin: Origin
+    method: str
+    path: str
     number: int
     delay: float
-    duration: float
-    phase: Phase
-    outcome: str
-    detail: str
-    address: Address | None
-    is_reused: bool
-    marks: tuple[tuple[Phase, float], ...]
-    source: str
-    dials: tuple[Dial, ...]
-
-
-class History(tuple[Attempt, ...]):
-    """
-    The attempts of a call, in order: ``response.extensions["seawall"]`` and ``error.attempts``.
-
-    As a text it is what a log needs: ``3 attempts in 1.2 s: 503, ReadTimeout, 503``.
-
-    Attributes:
-        note: Why no further attempt was made, where one might have been; else empty.
-        retry_after: s that the last answer asks to wait; None where it doesn't.
-        idempotency_key: The Idempotency-Key that seawall made for the call and the origin where the call ended; None
-            where it made none. The caller's request doesn't show it.
-        balance: Retry tokens that the origin had left after a failure; None where nothing failed or the budget is off.
-        statistics: tenacity's, of the last hop; empty where nothing failed.
-    """
-
-    note: str = ""
-    retry_after: float | None = None
-    idempotency_key: str | None = None
-    balance: float | None = None
-    statistics: Mapping[str, Any] = MappingProxyType({})
-
-    @property
-    def attempts(self) -> tuple[Attempt, ...]:
-        return tuple(self)
-
-    def __str__(self) -> str:
-        count = "1 attempt" if len(self) == 1 else f"{len(self)} attempts"
-        elapsed = sum(attempt.delay + attempt.duration for attempt in self)
-        parts = [f"{count} in {elapsed:.3g} s: {', '.join(attempt.outcome for attempt in self)}"]
-        if self.balance is not None:
-            parts.append(f"budget left {self.balance:.1f}")
-        if self.note:
-            parts.append(self.note)
-        return "; ".join(parts)
 
 
 class RetryScheduled(NamedTuple):
-    """A verdict: again, *delay* s from now; *reason* is the outcome that led to it."""
+    """A verdict: another attempt follows, *delay* seconds from now; *reason* is the outcome that led to it."""
 
+    call: int
     origin: Origin
     number: int
     delay: float
     reason: str
+
+
+class RetryDenied(NamedTuple):
+    """
+    A verdict: no attempt follows, though one might have been worth it.
+
+    Attributes:
+        number: Of the attempt that isn't made.
+        detail: What to change, where something can be changed.
+    """
+
+    call: int
+    origin: Origin
+    number: int
+    reason: Denied
+    detail: str
+
+
+class Rejected(NamedTuple):
+    """
+    A gate on this side let an attempt not through; the attempt's own event follows.
+
+    Attributes:
+        by: Name of the gate: "breaker", "bulkhead", "cap", "pause", or of one of the user's own.
+        waited: Seconds that the attempt had waited.
+    """
+
+    call: int
+    origin: Origin
+    number: int
+    by: str
+    waited: float
+
+
+class BodyEnded(NamedTuple):
+    """
+    The body of a streamed response ended: once per response that `stream()` or a stock client was given.
+
+    Attributes:
+        number: Of the attempt, which was reported when its headers had come.
+        duration: Seconds from the attempt's start.
+        outcome: "complete", "closed" (by its reader, before its end), or the class of an error ("ConnectionLost").
+        detail: The error's text; empty where there was none.
+        bytes_in: What came over the wire, the head included.
+    """
+
+    call: int
+    origin: Origin
+    number: int
+    duration: float
+    outcome: str
+    detail: str
+    bytes_in: int
 
 
 class CallEnded(NamedTuple):
@@ -152,30 +170,31 @@ class CallEnded(NamedTuple):
         attempts: How many were made, over all hops.
         outcome: What the caller got: a status, the class of an error, or "cancelled".
         note: Why no further attempt was made, where one might have been; else empty.
+        duration: Seconds from the call's start; of a streamed response, until its headers had come.
     """
 
+    call: int
     origin: Origin | None
     attempts: int
     outcome: str
     note: str
+    duration: float
 
 
-class BodyEnded(NamedTuple):
-    """
-    The body of a streamed response ended: once per response that `stream()` or a stock client was given.
-
-    Attributes:
-        number: Of the attempt, which was reported when its headers were there.
-        duration: s from the attempt's start.
-        outcome: "complete", "closed" (by its reader, before its end), or the class of an error ("ConnectionLost").
-        detail: The error's text; empty where there was none.
-    """
+class ConnectionOpened(NamedTuple):
+    """A connection was dialled, its TLS shook hands, and it can be used. *protocol*: "HTTP/1.1" or "HTTP/2"."""
 
     origin: Origin
-    number: int
-    duration: float
-    outcome: str
-    detail: str
+    address: Address
+    protocol: str
+
+
+class ConnectionClosed(NamedTuple):
+    """A connection was closed, by whichever side."""
+
+    origin: Origin
+    address: Address
+    protocol: str
 
 
 class BreakerMoved(NamedTuple):
@@ -187,19 +206,71 @@ class BreakerMoved(NamedTuple):
     reason: str
 
 
+class OriginPaused(NamedTuple):
+    """An origin asked all its callers to wait, for *duration* seconds (``Retry(pause_origin=True)``)."""
+
+    origin: Origin
+    duration: float
+
+
+class AddressEjected(NamedTuple):
+    """An address of a name that has several failed too often: it is tried last for *duration* seconds."""
+
+    origin: Origin
+    address: Address
+    duration: float
+
+
+class AddressReadmitted(NamedTuple):
+    """An ejected address is used like the others again; noticed when the next connection is dialled."""
+
+    origin: Origin
+    address: Address
+
+
 class StaleServed(NamedTuple):
-    """DNS failed or was too slow for a name, and addresses were used whose time is over."""
+    """DNS failed or was too slow for a name, so addresses were used whose time is over."""
 
     host: str
     addresses: tuple[Address, ...]
 
 
 class ResolverFailed(NamedTuple):
-    """A lookup of a name failed: no answer in time, or none that is to be used. Not: there is no such name."""
+    """A lookup of a name failed: no answer in time, or none that can be used. Not: there is no such name."""
 
     host: str
     reason: str
 
 
-Event: TypeAlias = Attempt | BodyEnded | RetryScheduled | CallEnded | BreakerMoved | StaleServed | ResolverFailed
+Event: TypeAlias = (
+    CallStarted
+    | Attempt
+    | RetryScheduled
+    | RetryDenied
+    | Rejected
+    | BodyEnded
+    | CallEnded
+    | ConnectionOpened
+    | ConnectionClosed
+    | BreakerMoved
+    | OriginPaused
+    | AddressEjected
+    | AddressReadmitted
+    | StaleServed
+    | ResolverFailed
+)
 Listener: TypeAlias = Callable[[Event], None]
+
+
+class Observer(Protocol):
+    """
+    Hears of everything: ``AsyncClient(observers=[...])``. A function of an event alone is one too.
+
+    It is called in the task of the call, so it must be quick. One that raises is logged, and breaks no call.
+    """
+
+    def attempt_started(self, call: CallStarted, attempt: AttemptStarted) -> Mapping[str, str] | None:
+        """Headers for this attempt alone, such as a trace's; the caller's request stays as it is."""
+
+    def on(self, event: Event) -> None:
+        """Something happened."""

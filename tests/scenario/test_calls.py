@@ -15,7 +15,7 @@ import pytest
 import tenacity
 
 import seawall
-from seawall._httpx import exchange
+from seawall._httpx import convert
 from seawall.policy.retry_after import parse_retry_after
 from seawall.testing.chance import FixedRandom
 from seawall.testing.clock import VIRTUAL
@@ -70,7 +70,7 @@ async def test_throttled_backoff():
 async def test_retry_after_is_waited_for(value, second, monkeypatch):
     """Seconds or a date, with up to 10 % on top; garbage is ignored."""
     wire = ScriptedWire(later(503, value), 200)
-    monkeypatch.setattr(exchange, "parse_retry_after", partial(parse_retry_after, wall=lambda: 0.0))
+    monkeypatch.setattr(convert, "parse_retry_after", partial(parse_retry_after, wall=lambda: 0.0))
     async with client(wire) as c:
         await c.get(URL)
     assert wire.instants == [0.0, second]
@@ -470,7 +470,13 @@ async def test_history_events_and_log(caplog):
             response = await c.get(URL)
     history = response.extensions["seawall"]
     assert [(a.number, a.outcome, a.delay) for a in history] == [(1, "ReadTimeout", 0.0), (2, "200", 0.1)]
-    assert [type(event).__name__ for event in events] == ["Attempt", "RetryScheduled", "Attempt", "CallEnded"]
+    assert [type(event).__name__ for event in events] == [
+        "CallStarted",
+        "Attempt",
+        "RetryScheduled",
+        "Attempt",
+        "CallEnded",
+    ]
     assert [record.levelname for record in caplog.records if record.name == "seawall"] == ["INFO"]
 
 

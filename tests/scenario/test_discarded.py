@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 import seawall
-from seawall._httpx.exchange import DRAIN_MAX, DRAIN_TIMEOUT
+from seawall._httpx.convert import DRAIN_MAX, DRAIN_TIMEOUT
 from seawall.testing import Body, FixedRandom, ScriptedWire
 
 pytestmark = pytest.mark.anyio

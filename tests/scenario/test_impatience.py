@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 import seawall
-from seawall._httpx.exchange import Exchange
+from seawall._httpx.foreign import OverTransport
 from seawall.integrations.asgi import DeadlineMiddleware
 from seawall.testing import Body, FixedRandom, ScriptedWire
 
@@ -311,7 +311,7 @@ async def test_504_of_an_upstream_that_was_told_nothing():
 async def test_address_is_blamed_exactly_where_the_breaker_counts(monkeypatch, step, settings, call, count, is_stream):
     """Of three attempts as many as the breaker has counted, whether the body is streamed or not."""
     blamed = []
-    monkeypatch.setattr(Exchange, "blame", lambda self, progress: blamed.append(progress))
+    monkeypatch.setattr(OverTransport, "blame", lambda self, outgoing, attempt: blamed.append(attempt))
     async with client(ScriptedWire(step), **settings) as c:
         for _ in range(3):
             with contextlib.suppress(httpx.TransportError):
@@ -337,7 +337,7 @@ async def test_address_is_blamed_exactly_where_the_breaker_counts(monkeypatch, s
 async def test_address_of_a_stream_that_is_cut(monkeypatch, error, call, count):
     """It is blamed where the breaker takes the success back; what is neutral is no success for an origin in trouble."""
     blamed = []
-    monkeypatch.setattr(Exchange, "blame", lambda self, progress: blamed.append(progress))
+    monkeypatch.setattr(OverTransport, "blame", lambda self, outgoing, attempt: blamed.append(attempt))
     async with client(ScriptedWire(500, Body(b"half", 0.1, error))) as c:
         await c.get(URL)
         blamed.clear()

@@ -62,7 +62,7 @@ async def test_parts_are_bounded():
         for number in range(1100):
             await c.get(f"{URL}{number}")
         (state,) = c._shared.layers.origins
-        assert len(state.parts) == 1024
+        assert len(state.bulkheads) == 1024
 
 
 async def test_partition_that_raises():

@@ -101,7 +101,7 @@ def test_requests_and_responses_are_as_httpx_makes_them():
     assert vars(ours).keys() == vars(theirs).keys()
     assert vars(ours.headers) == vars(theirs.headers)
     assert (ours.content, ours.url, ours.method) == (theirs.content, theirs.url, theirs.method)
-    assert private.origin_of(url) == ("http", "a", 81)
+    assert private.origin_of(url) == ("http", "a", 81, "/b")
     assert private.target_of(url).encode() == url.raw_path
 
     theirs, ours = (

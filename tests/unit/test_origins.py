@@ -8,7 +8,9 @@ import pytest
 
 import seawall
 from seawall.config import Policy
+from seawall.events import Denied
 from seawall.origin import Origin
+from seawall.policy.denial import Denial
 from seawall.policy.memory import MAX_LOOKED_AT
 from seawall.policy.origins import Origins
 
@@ -57,7 +59,7 @@ def test_busy_and_forced_ones_stay():
 
 def open_breaker(state):
     for _ in range(20):
-        state.leave(state.enter(0.0), 0.0, is_failure=True, retry_after=40.0)
+        state.breaker.record(state.breaker.generation, 0.0, is_failure=True, retry_after=40.0)
 
 
 def pause(state):
@@ -66,7 +68,7 @@ def pause(state):
 
 def trouble(state):
     for second in range(0, 20, 5):
-        state.leave(None, float(second), is_failure=True)
+        state.note(float(second), is_failure=True)
 
 
 @pytest.mark.parametrize("remember", [open_breaker, pause, trouble])
@@ -99,17 +101,26 @@ def test_table_is_bounded_though_all_remember_something():
     assert origin(0) not in kept
 
 
+class Entrant:
+    """Of a part."""
+
+    def __init__(self, part: object) -> None:
+        self._part = part
+
+    def part(self, partition):
+        return partition(self._part)
+
+
 def test_busy_parts_stay():
     """The same of the parts of a bulkhead."""
-    state = make(bulkhead=seawall.Bulkhead(partition=lambda request: request))[origin(0)]
-    busy = state.part("busy")
-    busy.try_acquire()
+    state = make(bulkhead=seawall.Bulkhead(partition=lambda part: part))[origin(0)]
+    permit = state.bulkhead.try_enter(Entrant("busy"), 0.0)
     for number in range(3000):
-        state.part(number)
-    assert len(state.parts) == 1024
-    assert state.part("busy") is busy
+        state.bulkhead.try_enter(Entrant(number), 0.0).end(None, 0.0)
+    assert len(state.bulkheads) == 1024
+    assert sum(part.statistics().in_flight for part in state.bulkheads) == 1
     assert not state.is_idle
-    busy.release()
+    permit.end(None, 0.0)
     assert state.is_idle
 
 
@@ -139,8 +150,8 @@ def test_what_a_retry_costs(settings, arguments, why):
     state = origins[origin(0)]
     before = state.budget.balance(0.0) if state.budget else None
     said, is_charged = origins.afford(state, 0.0, 1.0, **{"deadline_at": None, "is_free": False} | arguments)
-    assert why in said
-    assert bool(said) == bool(why)
+    assert (said is None) == (not why)
+    assert said is None or why in said.text
     assert is_charged is (not why and not arguments.get("is_free", False))
     if before is not None:
         assert state.budget.balance(0.0) == before - is_charged
@@ -165,23 +176,23 @@ def test_no_retry_while_the_breaker_is_open_or_trouble_lasts():
     origins = make(breaker=seawall.Breaker(min_calls=100))
     state = origins[origin(0)]
     for second in range(7):
-        state.leave(None, float(second), is_failure=True)
+        state.note(float(second), is_failure=True)
     assert state.troubled_since == 3.0
-    assert origins.afford(state, 7.9, 0.1, deadline_at=None, is_free=False) == ("", True)
-    why = (
+    assert origins.afford(state, 7.9, 0.1, deadline_at=None, is_free=False) == (None, True)
+    outage = (
         "most attempts at the origin have failed for 5 s or longer, so none is repeated until it is well; budget=None "
-        "repeats them all the same",
-        False,
+        "repeats them all the same"
     )
+    why = (Denial(Denied.OUTAGE, outage), False)
     assert origins.afford(state, 8.0, 0.1, deadline_at=None, is_free=False) == why
-    assert origins.afford(state, 8.0, 0.1, deadline_at=None, is_free=True) == ("", False)
+    assert origins.afford(state, 8.0, 0.1, deadline_at=None, is_free=True) == (None, False)
     for _ in range(5):
-        state.leave(None, 8.0, is_failure=False)
+        state.note(8.0, is_failure=False)
     assert origins.afford(state, 8.0, 0.1, deadline_at=None, is_free=False) == why
-    state.leave(None, 8.0, is_failure=False)
-    assert origins.afford(state, 8.0, 0.1, deadline_at=None, is_free=False) == ("", True)
+    state.note(8.0, is_failure=False)
+    assert origins.afford(state, 8.0, 0.1, deadline_at=None, is_free=False) == (None, True)
     state.breaker.force_open()
-    why = ("the breaker is held open by hand; its reset() closes it", False)
+    why = (Denial(Denied.BREAKER, "the breaker is held open by hand; its reset() closes it"), False)
     assert origins.afford(state, 8.0, 0.1, deadline_at=None, is_free=True) == why
 
 
@@ -190,14 +201,15 @@ def test_retry_waits_for_a_breaker_that_the_deadline_can_hold():
     origins = make()
     state = origins[origin(0)]
     for _ in range(20):
-        state.leave(state.enter(0.0), 0.0, is_failure=True)
+        state.breaker.record(state.breaker.generation, 0.0, is_failure=True)
     length = state.breaker.retry_after(0.0)
     assert 0.9 <= length <= 1.1
-    assert origins.afford(state, 0.0, 0.1, deadline_at=None, is_free=True) == ("", False)
-    assert origins.afford(state, 0.0, 0.1, deadline_at=length + 0.01, is_free=True) == ("", False)
+    assert origins.afford(state, 0.0, 0.1, deadline_at=None, is_free=True) == (None, False)
+    assert origins.afford(state, 0.0, 0.1, deadline_at=length + 0.01, is_free=True) == (None, False)
     why, is_charged = origins.afford(state, 0.0, 0.1, deadline_at=length, is_free=True)
-    assert why.startswith(f"the breaker opened, and lets nobody through for another {length:.3g} s, ")
-    assert why.endswith("; raise deadline=, or lower Breaker.open_for")
+    assert why.reason is Denied.BREAKER
+    assert why.text.startswith(f"the breaker opened, and lets nobody through for another {length:.3g} s, ")
+    assert why.text.endswith("; raise deadline=, or lower Breaker.open_for")
     assert not is_charged
 
 
@@ -212,37 +224,11 @@ def test_deaths_are_counted_once():
     assert state.is_first(deaths[0])
 
 
-def test_trouble_hears_of_a_stream_at_its_end():
-    """Headers that are good say nothing yet; a body that is cut is a failure, one that is whole a success."""
-    state = make()[origin(0)]
-    for _ in range(4):
-        state.leave(None, 0.0, is_failure=False, is_streamed=True)
-        state.body_ended(None, 0.0, is_failure=True, recorded_at=0.0)
-    assert state.troubled_since == 0.0
-    before = state.trouble
-    state.leave(None, 0.0, is_failure=False, is_streamed=True)
-    assert state.trouble == before
-    state.body_ended(None, 0.0, is_failure=False, recorded_at=0.0)
-    assert state.trouble == pytest.approx(before * 0.8)
-
-
 def test_three_failures_of_one_call_are_no_trouble():
-    """The fourth in a row is; what says nothing of the origin changes nothing."""
+    """The fourth in a row is."""
     state = make()[origin(0)]
     for _ in range(3):
-        state.leave(None, 0.0, is_failure=True)
-        state.leave(None, 0.0, is_failure=None)
+        state.note(0.0, is_failure=True)
     assert state.troubled_since is None
-    state.leave(None, 0.0, is_failure=True)
+    state.note(0.0, is_failure=True)
     assert state.troubled_since == 0.0
-
-
-def test_breaker_that_opened_meanwhile():
-    """Whoever queued is asked again."""
-    state = make()[origin(0)]
-    generation = state.enter(0.0)
-    assert state.enter_again(generation, 0.0) == generation
-    state.breaker.force_open()
-    with pytest.raises(seawall.BreakerOpen, match="forced open"):
-        state.enter_again(generation, 0.0)
-    assert "forced open probes 0/3" in repr(state.breaker)

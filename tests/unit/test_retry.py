@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from seawall.policy.retry import backoff
 from seawall.policy.retry_after import parse_retry_after, parse_retry_after_ms
+from seawall.policy.tenacity import backoff
 
 NOW = 1_700_000_000.0  # Tue, 14 Nov 2023 22:13:20 GMT
 

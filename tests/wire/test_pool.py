@@ -33,7 +33,7 @@ async def test_host_that_hangs_takes_no_connection_of_a_healthy_one(stack, serve
     client = await stack.enter_async_context(seawall.AsyncClient(limits=httpx.Limits(max_connections=4), retry=None))
     await client.get(good.url)
     calls = [asyncio.create_task(client.get(bad.url, timeout=None)) for _ in range(8)]
-    while len(bad.requests) < 3 or not client._shared.layers.slots.has_waiters:
+    while len(bad.requests) < 3 or not client._shared.layers.slots.waiting:
         await asyncio.sleep(0)
     for _ in range(50):
         assert (await client.get(good.url)).status_code == 200

@@ -6,7 +6,7 @@ httpcore are held against the installed versions by tests/unit/test_contracts.py
 """
 
 from .body import replayable
-from .exchange import check_timeouts
+from .convert import check_timeouts
 from .shared import LIMITS, ResolverTypes, Shared
 from .transport import AsyncTransport, Proxied
 

@@ -18,8 +18,8 @@ from typing import Any, Final
 
 import httpx
 
+from ..core.attempt import AttemptState
 from ..errors import BodySpent
-from ..wire.progress import Progress
 from .compat import files_of, given
 
 __all__ = ["RequestBody", "replayable"]
@@ -114,49 +114,36 @@ def _past_of(thing: Any) -> _Past:
 
 
 class _Given:
-    """A body's parts as the caller gives them, and how long an attempt waits for them: that time isn't the origin's."""
+    """A body's parts as the caller gives them; *attempt* is told of each, and how long it waits for them."""
 
-    __slots__ = ("_asked_at", "_parts", "_progress", "_waited")
+    __slots__ = ("_attempt", "_parts")
 
-    def __init__(self, parts: AsyncIterator[bytes], progress: Progress) -> None:
+    def __init__(self, parts: AsyncIterator[bytes], attempt: AttemptState) -> None:
         self._parts = parts
-        self._progress = progress
-        self._asked_at: float | None = None  # since when a part is awaited
-        self._waited = 0.0
+        self._attempt = attempt
 
     def __aiter__(self) -> AsyncIterator[bytes]:
         return self
 
     async def __anext__(self) -> bytes:
-        self._asked_at = asked_at = self._progress.now()
+        self._attempt.asks()
         try:
-            return await anext(self._parts)
+            part = await anext(self._parts)
         finally:
-            waited, self._asked_at = self._progress.now() - asked_at, None
-            self._waited += waited
-            self._progress.waited += waited
+            self._attempt.got()
+        self._attempt.sent()
+        return part
 
     async def aclose(self) -> None:
         if (close := getattr(self._parts, "aclose", None)) is not None:
             await close()
 
-    def waited(self, now: float) -> float:
-        """Seconds so far, the present wait included."""
-        return self._waited if self._asked_at is None else self._waited + now - self._asked_at
-
 
 class RequestBody(httpx.AsyncByteStream):
-    """
-    What one hop sends of a body that is not in memory: each reading begins at the body's beginning, or fails.
-
-    Attributes:
-        sent: Called for each part that is taken.
-    """
+    """What one hop sends of a body that isn't in memory: each reading begins at the body's beginning, or fails."""
 
     def __init__(self, stream: httpx.AsyncByteStream) -> None:
-        self.sent: Callable[[], None] = _nothing
-        self._progress: Progress | None = None  # of the attempt
-        self._given: _Given | None = None  # what it reads
+        self._attempt: AttemptState | None = None  # the one that reads it next
         self._stream = stream
         self._source: Any = given(stream)
         self._is_file = all(hasattr(self._source, name) for name in ("seek", "tell"))
@@ -184,7 +171,6 @@ class RequestBody(httpx.AsyncByteStream):
                 async for part in parts:
                     turn.rests.set()
                     size += len(part)
-                    self.sent()
                     try:
                         yield part
                     finally:
@@ -202,25 +188,18 @@ class RequestBody(httpx.AsyncByteStream):
     async def aclose(self) -> None:
         await self._stream.aclose()
 
-    def begin(self, progress: Progress, sent: Callable[[], None]) -> None:
+    def begin(self, attempt: AttemptState) -> None:
         """
-        For a new attempt: *sent* is called for each part that is taken, and *progress* is told of the waits for them.
+        For a new attempt, which is told of each part that is taken, and of the waits for them.
 
         Raises:
             BodySpent: It can't be sent as it was given.
         """
         self.check()
-        self._progress, self._given, self.sent = progress, None, sent
-
-    def waited(self, now: float) -> float:
-        """Seconds that the attempt has waited for the caller to give a part."""
-        return 0.0 if self._given is None else self._given.waited(now)
+        self._attempt = attempt
 
     def _timed(self, parts: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-        if self._progress is None:
-            return parts
-        self._given = given = _Given(parts, self._progress)
-        return given
+        return parts if self._attempt is None else _Given(parts, self._attempt)
 
     def check(self) -> None:
         """
@@ -284,7 +263,3 @@ def _is_seekable(file: Any) -> bool:
 
 async def _result(value: Any) -> Any:
     return await value if inspect.isawaitable(value) else value
-
-
-def _nothing() -> None:
-    pass

@@ -25,6 +25,7 @@ from ..stats import Stats
 from . import LIMITS, AsyncTransport, Proxied, ResolverTypes, Shared, check_timeouts
 from .coding import ACCEPTED
 from .compat import set_headers, unbind
+from .convert import origin_and_path
 from .errors import as_httpx
 from .fast_path import Prepared, is_bare, is_untouched, is_whole, settle
 from .location import bad_location
@@ -153,6 +154,8 @@ class AsyncClient(httpx.AsyncClient):
         """
         layers = self._shared.layers
         call = layers.begin(is_buffered=not stream, patience=self._timeout)
+        if not call.is_silent:
+            layers.announce(call, request.method, *origin_and_path(request.url))
         try:
             took = 0.0
             if not stream and auth is follow_redirects is USE_CLIENT_DEFAULT and self._is_plain(request):

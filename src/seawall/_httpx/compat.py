@@ -58,10 +58,10 @@ def triples(headers: httpx.Headers) -> Triples:
     return headers._list
 
 
-def origin_of(url: httpx.URL) -> tuple[str, str, int | None]:
-    """Scheme, host in ASCII, port."""
+def origin_of(url: httpx.URL) -> tuple[str, str, int | None, str]:
+    """Scheme, host in ASCII, port; and the path, without the query."""
     parts = url._uri_reference
-    return parts.scheme, parts.host, parts.port
+    return parts.scheme, parts.host, parts.port, parts.path
 
 
 def target_of(url: httpx.URL) -> str:

@@ -19,6 +19,7 @@ class StreamConsumed(httpx.StreamConsumed, httpx.LocalProtocolError):
 
 
 HTTPX: Final[Mapping[type[SeawallError], type[httpx.HTTPError]]] = {
+    errors.Rejected: httpx.PoolTimeout,
     errors.BulkheadFull: httpx.PoolTimeout,
     errors.BreakerOpen: httpx.ConnectError,
     errors.OriginPaused: httpx.ConnectError,

@@ -1,4 +1,4 @@
-"""`call.Exchange` over a transport of httpx's or the user's."""
+"""`core.exchange.Exchange` over a transport of httpx's or the user's."""
 
 from __future__ import annotations
 
@@ -8,12 +8,15 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 
 import httpx
 
-from ..core.exchange import INSIDE, Pacer
-from ..errors import SeawallError
-from ..events import Phase
+from ..core.attempt import AttemptState
+from ..core.exchange import INSIDE
+from ..errors import AddressNotAllowed, SeawallError
+from ..events import History, Phase
+from ..policy.outcome import Outcome
 from ..wire.pool import Pool
-from ..wire.progress import Progress
-from .exchange import DRAIN_TIMEOUT, Body, Exchange
+from .compat import origin_of
+from .convert import DRAIN_TIMEOUT, Body, Outgoing, Reply, failure
+from .errors import as_httpx
 from .proxies import check_refusal
 
 __all__ = ["OverTransport"]
@@ -21,85 +24,128 @@ __all__ = ["OverTransport"]
 logger = logging.getLogger("seawall")
 
 
-class OverTransport(Exchange):
+class ForeignReply(Reply):
+    """Of another transport: its stream is closed before an error of it is handed on, as with httpx."""
+
+    __slots__ = ("foreign",)
+
+    foreign: _Foreign | None
+
+    async def read(self) -> None:
+        """As `Reply.read`; a cancellation doesn't wait for the stream to be closed."""
+        try:
+            await super().read()
+        except asyncio.CancelledError:
+            raise
+        except BaseException:
+            if self.foreign is not None:
+                await self.foreign.closed()
+            raise
+
+
+class OverTransport:
     """
-    Over a transport of httpx or of the user's. It takes a slot of the client-wide cap, until its body is closed.
+    Sends requests over a transport of httpx or of the user's, each of which takes a slot of the client-wide cap.
 
     Whether anything was sent is told by the class of the error, and only for httpx's own transports: others have been
     seen to call a lost connection a ConnectTimeout.
+
+    Args:
+        send: The transport's.
+        is_trusted: It is one of httpx's own.
+        is_guarded: There is a guard, which would not see what that transport dials.
+        max_size: B of a decoded body beyond which it is an error; None sets no limit.
+        closing: Where tasks are noted that close streams: closing the client waits for them.
     """
 
     def __init__(
         self,
-        request: httpx.Request,
         send: Callable[[httpx.Request], Awaitable[httpx.Response]],
         pool: Pool,
         *,
         is_trusted: bool,
+        is_guarded: bool,
         max_size: int | None,
         closing: set[asyncio.Task[None]],
     ) -> None:
-        super().__init__(request, max_size=max_size)
         self._send = send
-        self._closing = closing
         self._pool = pool
-        self._foreign: _Foreign | None = None  # the body of the attempt, if it isn't in memory
-        self.is_trusted = is_trusted
+        self._is_trusted = is_trusted
+        self._is_guarded = is_guarded
+        self._max_size = max_size
+        self._closing = closing
 
-    async def send(self, progress: Progress, pacer: Pacer) -> httpx.Response:
-        self.watch(progress, pacer)
-        pool, pool_timeout = self._pool, self.timeouts.get("pool")
-        left = None if pool_timeout is None else max(0.0, pool_timeout - progress.waited)
-        give_back = await pool.take_slot(left, self.origin)
-        response: httpx.Response | None = None
-        self._foreign = None
-        request = self.outgoing()
+    def outgoing(self, request: httpx.Request) -> Outgoing:
+        """
+        *request*, as it can be sent.
+
+        Raises:
+            AddressNotAllowed: There is a guard.
+        """
+        if self._is_guarded:
+            text = f"{origin_of(request.url)[1]}: the guard can't see what a proxy dials (trust_env=False takes none)"
+            raise as_httpx(AddressNotAllowed(text), request)
+        return Outgoing(request)
+
+    async def send(self, outgoing: Outgoing, attempt: AttemptState) -> Reply:
+        request = outgoing.sent_by(attempt)
+        pool_timeout, began_at = outgoing.timeouts.get("pool"), attempt.now()
+        left = None if pool_timeout is None else max(0.0, pool_timeout - attempt.waited)
+        give_back = await self._pool.take_slot(left, outgoing.origin)
+        waited = attempt.now() - began_at
+        if waited:
+            attempt.queued += (("cap", waited),)
         try:
-            progress.reached(Phase.CONNECTING)
-            token = INSIDE.set(pacer)
+            attempt.reached(Phase.CONNECTING)
+            token = INSIDE.set(outgoing)
             try:
                 response = await self._send(request)
             finally:
                 INSIDE.reset(token)
-            progress.reached(Phase.HEADERS)
-            if not isinstance(response.stream, httpx.AsyncByteStream):
-                raise TypeError(f"{self._send!r} must return a response with an async stream, not {response.stream!r}")
-            if not (isinstance(response.stream, httpx.ByteStream) or response.is_closed):
-                response.stream = self._foreign = _Foreign(response.stream, self._closing)
-            elif isinstance(response.stream, httpx.ByteStream) and not response.is_stream_consumed:
-                self._check_size(len(b"".join(response.stream)))
-            await self._decoded(response, pacer)
+            attempt.reached(Phase.HEADERS)
+            reply = self._reply(outgoing, attempt, response)
+            await reply.decoded()
         except SeawallError:
             # Ours of the body; another seawall's, or one that an application below let through, which says nothing of
             # OUR request.
-            progress.reached(Phase.SENDING)
+            attempt.reached(Phase.SENDING)
             give_back()
             raise
         except BaseException as error:
             give_back()
-            if self.is_trusted and isinstance(error, httpx.ProxyError):
-                check_refusal(error, self.origin)
+            if self._is_trusted and isinstance(error, httpx.ProxyError):
+                check_refusal(error, outgoing.origin)
             raise
-        super().own(response, lambda end, error: give_back())
-        if isinstance(response.stream, Body) and self._max_size is not None and not self.is_buffered:
-            response.stream.watch(self._check_size)
-        return response
+        reply.own(lambda end, error: give_back())
+        if isinstance(response.stream, Body) and self._max_size is not None and not attempt.is_buffered:
+            response.stream.watch(reply.check_size)
+        return reply
 
-    async def read(self, response: httpx.Response, pacer: Pacer) -> None:
-        """A stream that broke is closed before its error is handed on, as with httpx; a cancellation doesn't wait."""
-        try:
-            await super().read(response, pacer)
-        except asyncio.CancelledError:
-            raise
-        except BaseException:
-            if self._foreign is not None:
-                await self._foreign.closed()
-            raise
+    def _reply(self, outgoing: Outgoing, attempt: AttemptState, response: httpx.Response) -> ForeignReply:
+        """Its stream is closed in a task of its own from now on."""
+        if not isinstance(response.stream, httpx.AsyncByteStream):
+            raise TypeError(f"{self._send!r} must return a response with an async stream, not {response.stream!r}")
+        foreign = None
+        if not (isinstance(response.stream, httpx.ByteStream) or response.is_closed):
+            response.stream = foreign = _Foreign(response.stream, self._closing)
+        reply = ForeignReply(
+            outgoing,
+            attempt,
+            response,
+            close=nothing if foreign is None else foreign.close_soon,
+            max_size=self._max_size,
+            is_settled=_is_settled(response),
+        )
+        reply.foreign = foreign
+        if foreign is None and isinstance(response.stream, httpx.ByteStream) and not response.is_stream_consumed:
+            reply.check_size(len(b"".join(response.stream)))
+        return reply
 
-    def _closer(self, stream: object) -> Callable[[], None]:
-        if isinstance(stream, Body) or self._foreign is None:
-            return super()._closer(stream)
-        return self._foreign.close_soon
+    def failure(self, error: Exception, attempt: AttemptState) -> Outcome | None:
+        return failure(error, attempt, is_trusted=self._is_trusted)
+
+    def blame(self, outgoing: Outgoing, attempt: AttemptState) -> None:
+        """Another transport doesn't say where it sends to."""
 
 
 class _Foreign(httpx.AsyncByteStream):
@@ -148,3 +194,13 @@ async def _close(stream: httpx.AsyncByteStream) -> None:
         await stream.aclose()
     except Exception:
         logger.debug("%r: closing it failed", stream, exc_info=True)
+
+
+def _is_settled(response: httpx.Response) -> bool:
+    """Whether another layer of seawall has retried it, and given up."""
+    below = response.extensions.get("seawall")
+    return isinstance(below, History) and bool(below.note)
+
+
+def nothing() -> None:
+    """In place of a callback that is wanted."""

@@ -21,7 +21,7 @@ def bad_location(request: httpx.Request, response: httpx.Response, error: Except
     Args:
         error: What httpx or idna said; its text is cut where it quotes the URL, because that may be somebody's secret.
     """
-    scheme, host, _ = origin_of(request.url)
+    scheme, host, _, _ = origin_of(request.url)
     reason = re.split("['\"]", str(error).removeprefix("Invalid URL in location header: "))[0].strip(" :")
     bad = BadAnswer(f"{scheme}://{host}: the answer {response.status_code} has a Location that isn't a URL: {reason}")
     history = response.extensions.get("seawall")

@@ -1,4 +1,4 @@
-"""`call.Exchange` over our own wire."""
+"""`core.exchange.Exchange` over our own wire."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING, Any, Final
 import httpx
 
 from ..config.check import shown
-from ..core.exchange import Pacer
+from ..core.attempt import AttemptState
 from ..errors import DialError, SeawallError, UnsupportedScheme, WireError
 from ..events import History
+from ..policy.outcome import Outcome
 from ..wire.connector import Answered, Wire
 from ..wire.message import Message, Triples
-from ..wire.progress import Progress
 from .compat import EMPTY, answer, target_of, triples
+from .convert import ENCODING, Outgoing, Reply, failure
 from .errors import as_httpx
-from .exchange import ENCODING, Exchange, nothing
 from .mocks import is_any_patched
 
 if TYPE_CHECKING:
@@ -38,15 +38,15 @@ class _Answer(httpx.AsyncByteStream):
     ) -> None:
         self._answered = answered
         self._request = request
-        self._check_size = check_size  # of a stream; who reads it at once looks by itself
+        self.check_size = check_size  # of a stream; a body that is read at once is checked by its reader
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         received = 0
         try:
             async for part in self._answered:
                 received += len(part)
-                if self._check_size is not None:
-                    self._check_size(received)
+                if self.check_size is not None:
+                    self.check_size(received)
                 yield part
         except SeawallError as error:
             if isinstance(error, WireError):
@@ -60,78 +60,121 @@ class _Answer(httpx.AsyncByteStream):
         await self._answered.aclose()
 
 
-class OverWire(Exchange):
-    """Over our own wire."""
+class WireReply(Reply):
+    """Of our own wire: nobody else has the response's extensions."""
 
-    is_own = True
+    __slots__ = ()
 
-    def __init__(self, request: httpx.Request, wire: Wire, *, max_size: int | None) -> None:
-        super().__init__(request, max_size=max_size)
-        if self.origin.scheme not in ("http", "https") or not self.origin.host:
-            scheme, host, _ = self.origin
+    def attach(self, history: History) -> None:
+        self.response.extensions["seawall"] = history
+
+
+class OverWire:
+    """
+    Sends requests over our own wire.
+
+    Args:
+        max_size: B of a decoded body beyond which it is an error; None sets no limit.
+    """
+
+    def __init__(self, wire: Wire, *, max_size: int | None) -> None:
+        self._wire = wire
+        self._max_size = max_size
+
+    def outgoing(self, request: httpx.Request) -> Outgoing:
+        """
+        *request*, as it can be sent.
+
+        Raises:
+            UnsupportedScheme, DialError: Its URL is none that can be called.
+        """
+        outgoing = Outgoing(request)
+        origin = outgoing.origin
+        if origin.scheme not in ("http", "https") or not origin.host:
             text = (  # not the URL: its query may hold somebody's credentials
                 "the URL must begin with http:// or https:// and a host; "
-                f"its scheme is {shown(scheme)}, its host {shown(host)}"
+                f"its scheme is {shown(origin.scheme)}, its host {shown(origin.host)}"
             )
             raise as_httpx(UnsupportedScheme(text), request)
-        if not 1 <= self.origin.port <= 65535:
-            raise as_httpx(DialError(f"{self.origin}: the port must be from 1 to 65535", origin=self.origin), request)
-        self._wire = wire
-        self._answered: Answered | None = None
+        if not 1 <= origin.port <= 65535:
+            raise as_httpx(DialError(f"{origin}: the port must be from 1 to 65535", origin=origin), request)
+        return outgoing
 
-    async def send(self, progress: Progress, pacer: Pacer) -> httpx.Response:
-        if self._streamed is not None:
-            self.watch(progress, pacer)
+    async def send(self, outgoing: Outgoing, attempt: AttemptState) -> Reply:
         if is_any_patched():
-            return await self._decoded(await self._send_patched(progress), pacer)
-        request = self.outgoing()
+            return await self._send_patched(outgoing, attempt)
+        request = outgoing.sent_by(attempt)
         target = request.extensions.get("target") or target_of(request.url).encode("ascii")
-        message = self._message(target, triples(request.headers), _content(request), request.stream)
-        self._answered = answered = await self._wire.send(message, progress)
+        message = self._message(outgoing, target, triples(request.headers), _content(request), request.stream)
+        answered = await self._wire.send(message, attempt)
         head, extensions = answered.head, answered.extensions
-        whole = answered.take() if self.is_buffered else None  # most answers are there at once
-        if whole is None:
-            stream: httpx.AsyncByteStream = _Answer(answered, request, None if self.is_buffered else self._check_size)
-        else:
-            self._check_size(len(whole))
-            stream = httpx.ByteStream(whole)
-        response = answer(head.status, head.headers, stream, extensions)
+        whole = answered.take() if attempt.is_buffered else None  # most answers are there at once
+        stream: httpx.AsyncByteStream = _Answer(answered, request) if whole is None else httpx.ByteStream(whole)
+        reply = WireReply(
+            outgoing,
+            attempt,
+            answer(head.status, head.headers, stream, extensions),
+            close=answered.abandon,
+            max_size=self._max_size,
+        )
+        if whole is not None:
+            if self._max_size is not None:
+                reply.check_size(len(whole))
+        elif not attempt.is_buffered:
+            stream.check_size = reply.check_size  # type: ignore[attr-defined]
         for _, name, _ in head.headers:
             if name == ENCODING:
-                return await self._decoded(response, pacer)
-        return response
+                await reply.decoded()
+                break
+        return reply
 
-    async def _send_patched(self, progress: Progress) -> httpx.Response:
+    def failure(self, error: Exception, attempt: AttemptState) -> Outcome | None:
+        return failure(error, attempt, is_trusted=True)
+
+    def blame(self, outgoing: Outgoing, attempt: AttemptState) -> None:
+        self._wire.blame(outgoing.origin, outgoing.original.extensions, attempt)
+
+    async def _send_patched(self, outgoing: Outgoing, attempt: AttemptState) -> Reply:
         """By way of what a tool has patched; it may have another body for our answer."""
         import httpcore
 
         from .detour import WirePool, WireTransport
 
+        sent: list[Answered] = []
+        streams: list[_Answer] = []
+
         async def ask(request: httpcore.Request) -> httpcore.Response:
             headers = [(name, name.lower(), value) for name, value in request.headers]
-            message = self._message(request.url.target, headers, None, request.stream)
-            self._answered = answered = await self._wire.send(message, progress)
-            head, stream = answered.head, _Answer(answered, self.request, self._check_size)
+            message = self._message(outgoing, request.url.target, headers, None, request.stream)
+            answered = await self._wire.send(message, attempt)
+            head, stream = answered.head, _Answer(answered, outgoing.original)
+            sent[:], streams[:] = [answered], [stream]
             return httpcore.Response(head.status, headers=head.raw, content=stream, extensions=answered.extensions)
 
-        return await WireTransport(WirePool(ask)).handle_async_request(self.outgoing())
+        def close() -> None:
+            for answered in sent:
+                answered.abandon()
 
-    def _message(self, target: bytes, headers: Triples, content: bytes | None, body: Any) -> Message:
-        extensions, heads = self.request.extensions, self._wire.heads
-        if headers and (headers[0][1] != HOST or "%" in self.origin.host):
+        try:
+            response = await WireTransport(WirePool(ask)).handle_async_request(outgoing.sent_by(attempt))
+        except BaseException:
+            close()
+            raise
+        reply = WireReply(outgoing, attempt, response, close=close, max_size=self._max_size)
+        for stream in streams:
+            stream.check_size = reply.check_size
+        await reply.decoded()
+        return reply
+
+    def _message(
+        self, outgoing: Outgoing, target: bytes, headers: Triples, content: bytes | None, body: Any
+    ) -> Message:
+        origin, method, extensions = outgoing.origin, outgoing.method, outgoing.original.extensions
+        if headers and (headers[0][1] != HOST or "%" in origin.host):
             headers = _host_first(headers)
-        if self.method == "CONNECT" and not extensions.get("target"):
-            target = self.origin.authority.encode()
-        return Message(self.origin, self.method.encode(), target, headers, content, body, extensions, heads)
-
-    def attach(self, response: httpx.Response, history: History) -> None:
-        response.extensions["seawall"] = history  # the dict is ours
-
-    def blame(self, progress: Progress) -> None:
-        self._wire.blame(self.origin, self.request.extensions, progress)
-
-    def _closer(self, stream: object) -> Callable[[], None]:
-        return nothing if self._answered is None else self._answered.abandon
+        if method == "CONNECT" and not extensions.get("target"):
+            target = origin.authority.encode()
+        return Message(origin, method.encode(), target, headers, content, body, extensions, self._wire.heads)
 
 
 def _host_first(headers: Triples) -> Triples:

@@ -20,7 +20,7 @@ from ..config.check import count, number, shown
 from ..config.per_host import check_patterns
 from ..core import clock
 from ..core.emitter import Emitter
-from ..core.pipeline import Layers
+from ..core.pipeline import Pipeline
 from ..dns import gai_conf
 from ..dns.caching import CachingResolver
 from ..dns.chain import Chained
@@ -31,7 +31,6 @@ from ..dns.resolver import Resolver
 from ..dns.sources import Sources
 from ..dns.static import ChainResolver
 from ..dns.system import SystemResolver
-from ..errors import AddressNotAllowed
 from ..events import Listener
 from ..policy.ejection import Ejections
 from ..stats import OriginStats, Stats
@@ -40,9 +39,8 @@ from ..wire.alpn import Versions
 from ..wire.connector import Wire
 from ..wire.dial import Dialler
 from ..wire.pool import Pool
-from .compat import origin_of
-from .errors import as_httpx
 from .foreign import OverTransport
+from .over_wire import OverWire
 from .tls import TLS
 
 __all__ = ["LIMITS", "ResolverTypes", "Shared"]
@@ -115,7 +113,7 @@ class Shared:
             raise ValueError("http1 and http2 can't both be off")
         secure = TLS(tls, ["h2"] * bool(http2) + ["http/1.1"] * bool(http1))
         emitter = Emitter(listeners)
-        self.layers = Layers(
+        self.layers = Pipeline(
             Policy(deadline=deadline, retry=retry, bulkhead=bulkhead, breaker=breaker, budget=budget),
             check_patterns({} if per_host is None else per_host),
             max_connections=limits.max_connections,
@@ -143,28 +141,15 @@ class Shared:
             spare=pool.spare,
         )
         self.wire = Wire(pool, dialler, names, now=clock.now, max_age=max_connection_age)
+        self.over_wire = OverWire(self.wire, max_size=max_response_size)
 
-    def over(
-        self,
-        send: Callable[[httpx.Request], Awaitable[httpx.Response]],
-        request: httpx.Request,
-        *,
-        is_trusted: bool,
-    ) -> OverTransport:
-        """
-        An exchange with another transport's *send* in place of our wire.
-
-        Raises:
-            AddressNotAllowed: There is a guard, which would not see what that one dials.
-        """
-        if self.guard is not None:
-            text = f"{origin_of(request.url)[1]}: the guard can't see what a proxy dials (trust_env=False takes none)"
-            raise as_httpx(AddressNotAllowed(text), request)
+    def over(self, send: Callable[[httpx.Request], Awaitable[httpx.Response]], *, is_trusted: bool) -> OverTransport:
+        """An exchange with another transport's *send* in place of our wire."""
         return OverTransport(
-            request,
             send,
             self.wire.pool,
             is_trusted=is_trusted,
+            is_guarded=self.guard is not None,
             max_size=self.max_size,
             closing=self.closing,
         )
@@ -187,21 +172,21 @@ class Shared:
                 idle=pool.idle(state.origin),
             )
         return Stats(
-            len(self.layers.underway), pool.open, self.layers.origins.balance(now), origins, self.wire.names.stats()
+            len(self.layers.in_flight), pool.open, self.layers.origins.balance(now), origins, self.wire.names.stats()
         )
 
     async def aclose(self) -> None:
         """Takes at most 1 s, which what is closed by `within` afterwards shares."""
-        underway = self.layers.underway
+        in_flight = self.layers.in_flight
         try:
-            await underway.aclose()
+            await in_flight.aclose()
         finally:
-            await underway.finish(self.closing)
-            await underway.within(self.wire.aclose())
+            await in_flight.finish(self.closing)
+            await in_flight.within(self.wire.aclose())
 
     async def within(self, closing: Coroutine[Any, Any, None]) -> None:
         """Await *closing*, of what a client has beside this, for as long as `aclose` has left."""
-        await self.layers.underway.within(closing)
+        await self.layers.in_flight.within(closing)
 
 
 def _names(
@@ -246,7 +231,7 @@ def _load() -> None:
     """
     import encodings.idna  # noqa: F401  # by ssl and by getaddrinfo
 
-    from ..policy import retry  # noqa: F401
+    from ..policy import tenacity  # noqa: F401
 
 
 def _check_listeners(listeners: object) -> tuple[Listener, ...]:

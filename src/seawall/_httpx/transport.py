@@ -16,8 +16,6 @@ from ..dns.guard import Guard
 from ..events import Listener
 from ..policy.breakers import Breakers
 from ..stats import Stats
-from .exchange import Exchange
-from .over_wire import OverWire
 from .proxies import StockTransport
 from .shared import LIMITS, ResolverTypes, Shared, fitting
 
@@ -119,6 +117,11 @@ class AsyncTransport(httpx.AsyncBaseTransport):
                 **stock,
             )
         self._inner = inner
+        self._exchange = (
+            self.shared.over_wire
+            if inner is None
+            else self.shared.over(lambda request: inner.handle_async_request(request), is_trusted=_is_trusted(inner))
+        )
 
     def __repr__(self) -> str:
         return f"<seawall.AsyncTransport over {self._inner or 'its own wire'}>"
@@ -150,16 +153,13 @@ class AsyncTransport(httpx.AsyncBaseTransport):
 
     def send(self, request: httpx.Request, call: Call | None) -> Coroutine[Any, Any, httpx.Response]:
         """The same, as a hop of *call* if that is this transport's and goes on; else as a call of its own."""
-        shared, inner = self.shared, self._inner
+        layers = self.shared.layers
         try:
-            if inner is None:
-                exchange: Exchange = OverWire(request, shared.wire, max_size=shared.max_size)
-            else:
-                exchange = shared.over(inner.handle_async_request, request, is_trusted=_is_trusted(inner))
+            outgoing = self._exchange.outgoing(request)
         except Exception as error:
-            shared.layers.refuse(call, error)
+            layers.refuse(call, request.method, error)
             raise
-        return shared.layers.run(exchange, call)
+        return layers.run(self._exchange, outgoing, call)
 
     async def __aenter__(self) -> Self:
         if self._inner is not None:
@@ -197,15 +197,17 @@ class Proxied(StockTransport):
     def __init__(self, shared: Shared, *, limits: httpx.Limits, **arguments: Any) -> None:
         super().__init__(limits=fitting(limits), **arguments)
         self._shared = shared
+        self._exchange = shared.over(super().handle_async_request, is_trusted=True)
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         call, layers = CURRENT.get(), self._shared.layers
         try:
-            exchange = self._shared.over(super().handle_async_request, request, is_trusted=True)
+            outgoing = self._exchange.outgoing(request)
         except Exception as error:
-            layers.refuse(call, error)
+            layers.refuse(call, request.method, error)
             raise
-        return await layers.run(exchange, call)
+        response: httpx.Response = await layers.run(self._exchange, outgoing, call)
+        return response
 
     async def __aexit__(
         self,

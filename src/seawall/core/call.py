@@ -1,4 +1,4 @@
-"""A call and its hops: what is known of them while they are under way. Nothing here waits or decides."""
+"""A call and its hops: what is known of them while they are in flight. Nothing here waits or decides."""
 
 from __future__ import annotations
 
@@ -9,15 +9,17 @@ from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar
 
 from ..config import UNSET, Policy, Retry
-from ..events import Attempt, History, Phase
+from ..events import Attempt, CallStarted, History, Phase
 from ..origin import Address, Origin
 from ..policy.origin import OriginState
-from ..wire.progress import Progress
-from .deadline import Pace, earliest, inherited
+from ..policy.outcome import Outcome
+from .attempt import AttemptState, Ended
+from .deadline import INHERITED, earliest
+from .exchange import Exchange, Request
 from .timer import Timer
 
 if TYPE_CHECKING:
-    from ..policy.retry import Retries
+    from ..policy.tenacity import Retries
 
 E = TypeVar("E", bound=Exception)
 F = TypeVar("F", bound=BaseException)
@@ -52,27 +54,32 @@ class Call:
     What a user asked for. Its hops (redirects, steps of an authentication) share it.
 
     Attributes:
+        number: Unique within its client.
+        started: What observers were told when it began; None where nobody listens.
         patience: The client's own timeouts, by which those of a request are judged; None: they are not known.
         outcome, note: What the caller gets, empty where that is the last attempt's; and why no further one was made.
     """
 
     __slots__ = (
-        "_own_timeout", "_theirs_at", "attempts", "hard_at", "has_sent_elsewhere", "is_buffered", "is_over",
-        "is_silent", "is_timed", "key", "note", "origin", "outcome", "owner", "patience", "ready", "soft_at",
-        "started_at",
+        "_own_timeout", "_theirs_at", "attempts", "deadline_at", "hard_at", "has_sent_elsewhere", "is_buffered",
+        "is_over", "is_silent", "is_timed", "key", "note", "number", "origin", "outcome", "owner", "patience",
+        "ready", "soft_at", "started", "started_at",
     )  # fmt: skip
 
-    def __init__(self, owner: object, now: float, *, is_buffered: bool, patience: Patience | None) -> None:
+    def __init__(self, owner: object, number: int, now: float, *, is_buffered: bool, patience: Patience | None) -> None:
         self.owner = owner
+        self.number = number
         self.started_at = now
         self.is_buffered = is_buffered  # the body is read at once: it belongs to the attempt
         self.patience = patience
         self.is_over = False
         self.has_sent_elsewhere = False  # by a mount, or a transport below, that has layers of its own
         self.is_silent = False  # nobody is told of it
+        self.started: CallStarted | None = None
         self.is_timed = False
         self.hard_at: float | None = None  # somebody's wish
         self.soft_at: float | None = None  # derived from the timeouts; a body that comes in may pass it
+        self.deadline_at: float | None = None  # the earlier of the two
         self._theirs_at: float | None = None  # of hard_at, the caller's: inherited, or set for this call
         self._own_timeout: float | None = None  # of the other, the client's or its policy's
         self.origin: Origin | None = None  # the last hop's
@@ -96,7 +103,7 @@ class Call:
     def set_deadline(self, policy: Policy, options: Policy | None, timeouts: Mapping[str, float | None]) -> None:
         """Fix the deadline, at the first hop and once: by *policy*, over which those *options* lie already."""
         self.is_timed = True
-        self.hard_at = self._theirs_at = inherited()
+        self.hard_at = self._theirs_at = INHERITED.get()
         if policy.deadline is UNSET:
             connect, read = timeouts.get("connect"), timeouts.get("read")
             if connect is not None and read is not None:
@@ -109,10 +116,8 @@ class Call:
                 self._own_timeout = policy.deadline
             else:
                 self._theirs_at = self.hard_at
-
-    @property
-    def deadline_at(self) -> float | None:
-        return earliest(self.hard_at, self.soft_at)
+        hard_at, soft_at = self.hard_at, self.soft_at
+        self.deadline_at = soft_at if hard_at is None else hard_at if soft_at is None else min(hard_at, soft_at)
 
     def yardstick(self, struck_at: float, timeouts: Mapping[str, float | None]) -> float | None:
         """
@@ -160,77 +165,58 @@ class Call:
 
 
 class Hop:
-    """A call's passage through the layers to one origin: what it goes by, and what was last seen."""
+    """
+    A call's passage through the layers to one origin: what it goes by, and what was last seen.
+
+    Attributes:
+        avoid: Addresses where attempts of it failed.
+        has_token: Of the budget, for a retry that isn't in flight yet.
+        attempt: The one in flight; None between two.
+        kept: What came of an attempt that was sent: the call's outcome, if no later one says more.
+        later: How an attempt after the one that the call ends with ended, which says less.
+        retries: From the first failure on.
+    """
 
     __slots__ = (
-        "_pace",
-        "avoid",
-        "call",
-        "has_token",
-        "is_hurried",
-        "is_repeated",
-        "kept",
-        "last_error",
-        "now",
-        "policy",
-        "progress",
-        "retries",
-        "state",
-        "timer",
-    )
+        "attempt", "avoid", "call", "exchange", "has_token", "kept", "last_error", "later", "now",
+        "policy", "request", "retries", "state", "timer",
+    )  # fmt: skip
 
-    def __init__(self, call: Call, state: OriginState, policy: Policy, timer: Timer, now: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        call: Call,
+        request: Request,
+        exchange: Exchange,
+        state: OriginState,
+        policy: Policy,
+        timer: Timer,
+        now: Callable[[], float],
+    ) -> None:
         self.call = call
+        self.request = request
+        self.exchange = exchange
         self.state = state
         self.policy = policy
         self.timer = timer
         self.now = now
-        self.avoid: tuple[Address, ...] = ()  # where attempts of it failed
-        self.has_token = False  # of the budget, for a retry that is not under way yet
-        self.is_hurried = False  # its upstream was told of less time than the client gives of itself
-        self.is_repeated = False  # what this hop's attempts lead to is repeated with them, if they fail
-        self.progress: Progress | None = None
-        self.kept: Any = None  # what came of an attempt that was sent: the call's outcome, if no later one says more
+        self.avoid: tuple[Address, ...] = ()
+        self.has_token = False
+        self.attempt: AttemptState | None = None
+        self.kept: Ended | None = None
+        self.later: Outcome | None = None
         self.last_error: Exception | None = None
-        self.retries: Retries | None = None  # from the first failure on
-        self._pace: Pace | None = None
+        self.retries: Retries | None = None
 
-    def begin(self, started_at: float) -> Progress:
-        """A new attempt."""
-        self._pace = None
-        self.progress = progress = Progress(self.now, started_at)
-        progress.avoid = self.avoid
-        return progress
-
-    def sent(self) -> None:
-        """A part of the request's body was taken: where the deadline is only derived, that pushes it ahead."""
-        if (pace := self._paced()) is not None:
-            self.timer.reschedule(earliest(self.call.hard_at, pace.sent(self.now())))
-
-    def received(self, size: int) -> None:
-        """So did *size* bytes of the response's body."""
-        if (pace := self._paced()) is not None:
-            self.timer.reschedule(earliest(self.call.hard_at, pace.received(size, self.now())))
-
-    def _paced(self) -> Pace | None:
-        if self._pace is None and self.call.soft_at is not None:
-            self._pace = Pace(self.call.soft_at)
-        return self._pace
-
-    def is_cut_by_fault(self, timeouts: Mapping[str, float | None], *, now: float, waited: float) -> bool:
+    def is_cut_by_fault(self, attempt: AttemptState, now: float) -> bool:
         """
-        Whether the deadline that cut its attempt tells of a fault of the origin's.
+        Whether the deadline that cut *attempt* tells of a fault of the origin's.
 
         It does if it was the client's own, and the attempt was on the wire for at least half of it: then not another
         caller, a queue or an earlier attempt has used it up.
-
-        Args:
-            waited: Seconds of them in which the caller gave no part of the request's body.
         """
         assert self.timer.when is not None
-        assert self.progress is not None
-        timeout = self.call.yardstick(self.timer.when, timeouts)
-        return timeout is not None and self.progress.on_wire(now) - waited >= timeout * FAIR_SHARE
+        timeout = self.call.yardstick(self.timer.when, self.request.timeouts)
+        return timeout is not None and attempt.on_wire(now) - attempt.waited_for_body(now) >= timeout * FAIR_SHARE
 
     def history(self) -> History:
         history = History(self.call.attempts)
@@ -241,7 +227,7 @@ class Hop:
 
     @property
     def balance(self) -> float | None:
-        """Retry tokens of the origin; None: it has no budget."""
+        """Retry tokens of the origin; None where it has no budget."""
         return None if self.state.budget is None else self.state.budget.balance(self.now())
 
     def ended(self, error: E, history: History | None = None) -> E:
@@ -256,9 +242,9 @@ class Hop:
         return error
 
     def close(self) -> None:
-        """It is over. What it held of its errors goes at once, without waiting for a garbage collection."""
-        self.is_repeated = False
-        self.kept = self.last_error = None
+        """The hop ended. What it held of its errors goes at once, without waiting for a garbage collection."""
+        self.request.is_repeated = False
+        self.attempt = self.kept = self.later = self.last_error = None
         if self.retries is not None:
             self.retries.close()
             self.retries = None

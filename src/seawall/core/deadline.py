@@ -14,9 +14,9 @@ from contextvars import ContextVar
 from ..config.check import number
 from .clock import now
 
-__all__ = ["Pace", "deadline", "detached", "earliest", "inherited", "remaining"]
+__all__ = ["INHERITED", "Pace", "deadline", "detached", "earliest", "inherited", "remaining"]
 
-_inherited: ContextVar[float | None] = ContextVar("seawall_deadline", default=None)
+INHERITED: ContextVar[float | None] = ContextVar("seawall_deadline", default=None)
 
 
 @contextmanager
@@ -36,13 +36,13 @@ def deadline(timeout: float) -> Iterator[float]:
     """
     number("seawall", "deadline", timeout, low=0, above=True)
     instant = now() + timeout
-    outer = _inherited.get()
+    outer = INHERITED.get()
     instant = instant if outer is None else min(outer, instant)
-    token = _inherited.set(instant)
+    token = INHERITED.set(instant)
     try:
         yield instant
     finally:
-        _inherited.reset(token)
+        INHERITED.reset(token)
 
 
 @contextmanager
@@ -52,16 +52,16 @@ def detached() -> Iterator[None]:
 
     For work that is to outlive the request which started it: ``with seawall.detached(): asyncio.create_task(...)``.
     """
-    token = _inherited.set(None)
+    token = INHERITED.set(None)
     try:
         yield
     finally:
-        _inherited.reset(token)
+        INHERITED.reset(token)
 
 
 def remaining() -> float | None:
     """s until the deadline that this task works under, 0 where it has passed; None: it has none."""
-    instant = _inherited.get()
+    instant = INHERITED.get()
     if instant is None:
         return None
     try:
@@ -73,7 +73,7 @@ def remaining() -> float | None:
 
 def inherited() -> float | None:
     """The deadline that this task works under, if any."""
-    return _inherited.get()
+    return INHERITED.get()
 
 
 def earliest(one: float | None, other: float | None) -> float | None:

@@ -1,11 +1,22 @@
-"""Whom events are told to: the log, and the listeners."""
+"""Whom events are told to: the log, and the observers."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
 
-from ..events import BreakerMoved, Event, Listener, ResolverFailed, RetryScheduled, StaleServed
+from ..events import (
+    AttemptStarted,
+    BreakerMoved,
+    CallStarted,
+    Event,
+    Listener,
+    Observer,
+    ResolverFailed,
+    RetryScheduled,
+    StaleServed,
+)
 
 __all__ = ["Emitter"]
 
@@ -13,22 +24,33 @@ logger = logging.getLogger("seawall")
 
 
 class Emitter:
-    """Tells the log and the listeners. A listener that raises is logged and breaks no call."""
+    """
+    Tells the log and the observers. One that raises is logged, and breaks no call.
 
-    def __init__(self, listeners: Iterable[Listener] = ()) -> None:
-        self._listeners = tuple(listeners)
+    Attributes:
+        has_starters: Some observer wants to hear of attempts before they are sent.
+    """
+
+    def __init__(self, observers: Iterable[Observer | Listener] = ()) -> None:
+        observers = tuple(observers)
+        self._listeners: tuple[Listener, ...] = tuple(map(_listener, observers))
+        self._starters: tuple[Callable[[CallStarted, AttemptStarted], Mapping[str, str] | None], ...] = tuple(
+            each.attempt_started for each in observers if hasattr(each, "attempt_started")
+        )
+        self.has_starters = bool(self._starters)
 
     @property
     def is_silent(self) -> bool:
-        """Nobody listens, and nothing is logged of what is not a retry or a breaker's move."""
+        """Nobody listens, and nothing is logged of what isn't a retry or a breaker's move."""
         return not self._listeners and not logger.isEnabledFor(logging.DEBUG)
 
     def emit(self, event: Event) -> None:
+        """Tell all of *event*."""
         if logger.isEnabledFor(logging.DEBUG):
             logger.debug("%r", event)
         match event:
-            case RetryScheduled(origin, number, delay, reason):
-                logger.info("%s: attempt %d in %.3f s, after %s", origin, number, delay, reason)
+            case RetryScheduled():
+                logger.info("%s: attempt %d in %.3f s, after %s", event.origin, event.number, event.delay, event.reason)
             case ResolverFailed(host, reason):
                 logger.info("%s: a lookup failed: %s", host, reason)
             case StaleServed(host, addresses):
@@ -39,4 +61,20 @@ class Emitter:
             try:
                 listener(event)
             except Exception:
-                logger.exception("listener %r raised on %r", listener, event)
+                logger.exception("observer %r raised on %r", listener, event)
+
+    def attempt_started(self, call: CallStarted, attempt: AttemptStarted) -> dict[str, str]:
+        """The headers that observers give for *attempt*."""
+        given: dict[str, str] = {}
+        for starter in self._starters:
+            try:
+                given |= starter(call, attempt) or {}
+            except Exception:
+                logger.exception("observer %r raised on %r", starter, attempt)
+        return given
+
+
+def _listener(observer: Any) -> Listener:
+    """Its method that hears of events; of a function, the function itself."""
+    listener: Listener = getattr(observer, "on", observer)
+    return listener

@@ -3,23 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
+from typing import Any
 
+from ..config import Policy, Retry
 from ..errors import ClientClosed, DeadlineExceeded, OriginPaused, PartlySent, SeawallError, StatusError, Unsent
 from ..events import History, Phase
 from ..origin import Origin
-from ..policy.outcome import Outcome
+from ..policy.outcome import Outcome, is_refused, is_sent
+from .attempt import Ended
 from .call import Call, Hop
+from .exchange import is_nested
+from .ledger import Ledger
 
-__all__ = ["bad_status", "closed", "exceeded", "fail", "given_up", "paused"]
+__all__ = ["closed", "conclude", "exceeded", "fail", "last_word", "paused", "refused"]
 
 
 def exceeded(hop: Hop, now: float) -> DeadlineExceeded:
     """The deadline struck, or had passed before."""
-    call, origin, progress = hop.call, hop.state.origin, hop.progress
+    call, origin, attempt = hop.call, hop.state.origin, hop.attempt
     deadline_at = now if call.deadline_at is None else call.deadline_at
     elapsed, timeout = now - call.started_at, max(0.0, deadline_at - call.started_at)
-    where = "backing off" if progress is None else progress.phase.name.lower()
-    address = "" if progress is None or progress.address is None else f" with {progress.address}"
+    where = "backing off" if attempt is None else attempt.phase.name.lower()
+    address = "" if attempt is None or attempt.address is None else f" with {attempt.address}"
     kind = "deadline" if call.hard_at is not None and call.hard_at == deadline_at else "deadline from the timeouts"
     return DeadlineExceeded(
         f"{origin}: {kind} of {timeout:.3g} s exceeded after {elapsed:.3g} s, "
@@ -44,12 +50,12 @@ def paused(origin: Origin, left: float) -> OriginPaused:
     )
 
 
-def bad_status(origin: Origin, outcome: Outcome, response: object, history: History) -> StatusError:
+def _bad_status(origin: Origin, outcome: Outcome, response: object, history: History) -> StatusError:
     """The answer of a last attempt, where one that is worth a retry is to be raised."""
     return StatusError(f"{origin}: {history}", origin=origin, response=response, status=outcome.status)
 
 
-def given_up(origin: Origin, answer: Outcome, reason: Exception) -> PartlySent:
+def _abandoned(origin: Origin, answer: Outcome, reason: Exception) -> PartlySent:
     """An *answer* of which the body wasn't kept, because a retry was to follow, which couldn't be sent."""
     return PartlySent(
         f"{origin}: the server answered {answer.name}, and the rest of that stream was closed to retry, but the retry "
@@ -90,3 +96,85 @@ def _partly_sent(call: Call, error: Unsent) -> PartlySent:
     )
     whole.add_note(f"seawall: {history}")
     return whole
+
+
+# What a hop ends with
+
+
+def refused(hop: Hop, refusal: Exception) -> Ended:
+    """
+    An attempt isn't begun, because *refusal* stands against it.
+
+    Raises:
+        Exception: *refusal*, where there was no attempt before.
+    """
+    if hop.kept is None:
+        try:
+            raise hop.ended(refusal)
+        finally:
+            del refusal  # it holds this frame
+    hop.later = Outcome(Phase.QUEUED, refusal)
+    return hop.kept
+
+
+def last_word(hop: Hop, this: Ended) -> Ended:
+    """*This* attempt, the last; or the one that was kept, where this one wasn't sent: that says nothing of the call."""
+    outcome, kept = this.outcome, hop.kept
+    assert kept is not None
+    if outcome.error is None or is_sent(outcome) or not (is_refused(outcome) or is_sent(kept.outcome)):
+        return this
+    hop.later = outcome
+    return kept
+
+
+def conclude(hop: Hop, last: Ended, ledger: Ledger) -> Any:
+    """
+    What the caller gets.
+
+    Returns:
+        The response of the *last* attempt that counts, its history attached.
+    Raises:
+        Exception: What it failed with; StatusError, PartlySent.
+    """
+    attempt, outcome, reply = last
+    history, error, retries, request = hop.history(), outcome.error, hop.retries, hop.request
+    history.retry_after = outcome.retry_after
+    if retries is not None:
+        if not is_nested():  # else the one that this is part of decides
+            history.note = "" if retries.denial is None else retries.denial.text
+        history.statistics, history.balance = dict(retries.statistics), hop.balance
+        hop.call.note = history.note
+        if reply is not None and (retries.raises if hop.later is None else _raises(outcome, hop.policy)):
+            error = request.adopt(_bad_status(request.origin, outcome, reply.shown(), history))
+    earlier = hop.last_error if hop.last_error is not error else None
+    if (later := hop.later) is not None:
+        assert later.error is not None
+        earlier = later.error
+        history.note = hop.call.note = "; ".join(filter(None, (_why_not(later), history.note)))
+        hop.call.outcome = outcome.name
+        if error is None and reply is not None and not reply.is_whole:
+            error = request.adopt(_abandoned(request.origin, outcome, later.error))
+    if outcome.is_settled:
+        history.note = hop.call.note = history.note or "a layer below has retried it"
+    if error is None:
+        assert reply is not None
+        reply.attach(history)
+        if not attempt.is_buffered:
+            reply.own(partial(ledger.body_ended, hop, attempt, outcome))
+        return reply.response
+    attempt.end(None, hop.now())
+    try:
+        raise hop.ended(error, history) from (error.__cause__ or earlier)
+    finally:
+        del last, attempt, outcome, error, earlier, later  # they hold this frame
+
+
+def _why_not(later: Outcome) -> str:
+    """Why an attempt wasn't sent."""
+    return f"a retry was refused: {later.error}" if is_refused(later) else f"a retry wasn't sent: {later.error!r}"
+
+
+def _raises(outcome: Outcome, policy: Policy) -> bool:
+    """Whether an answer that no further attempt follows is raised."""
+    settings = policy.retry
+    return isinstance(settings, Retry) and settings.raise_on_status and outcome.status in settings.statuses

@@ -1,4 +1,4 @@
-"""What a client has under way: on one event loop, each with its timer, and ended together."""
+"""What a client has in flight: on one event loop, each with its timer, and ended together."""
 
 from __future__ import annotations
 
@@ -11,17 +11,19 @@ from . import clock
 from .call import Hop
 from .timer import Timers
 
-__all__ = ["Underway"]
+__all__ = ["InFlight"]
 
 
 logger = logging.getLogger("seawall")
 
 
-class Underway:
+class InFlight:
     """
     The hops of a client's calls, and the second in which all that the client has is closed.
 
     Attributes:
+        hops: Of all calls.
+        loop: The one that the client runs on; None before its first call.
         is_closed: `aclose` was called: nothing more is begun.
     """
 
@@ -29,15 +31,15 @@ class Underway:
 
     def __init__(self) -> None:
         self._now = clock.now
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._hops: set[Hop] = set()
+        self.loop: asyncio.AbstractEventLoop | None = None
+        self.hops: set[Hop] = set()
         self._drained: asyncio.Future[None] | None = None
         self._ends_at: float | None = None  # by when all is closed
         self.timers = Timers()
         self.is_closed = False
 
     def __len__(self) -> int:
-        return len(self._hops)
+        return len(self.hops)
 
     def on_loop(self) -> Callable[[], float]:
         """
@@ -52,22 +54,19 @@ class Underway:
             raise RuntimeError(
                 "seawall runs on asyncio, and no asyncio event loop is running here (under trio, use httpx itself)"
             ) from None
-        if self._loop is not loop:
-            if self._loop is not None:
+        if self.loop is not loop:
+            if self.loop is not None:
                 raise RuntimeError(
                     "this seawall client belongs to another event loop: make one client per loop "
                     "(with asyncio.run, make it inside)"
                 )
-            self._loop = self.timers.loop = loop
+            self.loop = self.timers.loop = loop
             self._now = clock.on(loop)
         return self._now
 
-    def add(self, hop: Hop) -> None:
-        self._hops.add(hop)
-
-    def discard(self, hop: Hop) -> None:
-        self._hops.discard(hop)
-        if self._drained is not None and not self._hops and not self._drained.done():
+    def left(self) -> None:
+        """A hop has ended, while the client is being closed."""
+        if self._drained is not None and not self.hops and not self._drained.done():
             self._drained.set_result(None)
 
     async def aclose(self) -> None:
@@ -80,9 +79,9 @@ class Underway:
         self.is_closed = True
         if self._ends_at is None:
             self._ends_at = loop.time() + self.close_timeout
-        for hop in self._hops:
+        for hop in self.hops:
             hop.timer.reschedule(0.0)  # long past
-        if self._hops:
+        if self.hops:
             self._drained = self._drained or loop.create_future()
             await asyncio.wait([self._drained], timeout=self._left())
 

@@ -19,6 +19,8 @@ from collections.abc import Callable
 from random import Random
 
 from ..config import Breaker
+from ..errors import BreakerOpen
+from .gate import Entrant, Gate, Result, Ticket
 
 __all__ = ["BreakerState"]
 
@@ -27,9 +29,46 @@ EMPTY = array("d", (-math.inf, 0, 0, 0)) * BUCKETS
 """Of each bucket: when it began, attempts, failures, slow ones. Flat: to a garbage collection it is one object."""
 
 FORCED = ("forced open", "forced closed")
+REMEMBERED_FOR = 30.0  # s after its last move
 
 
-class BreakerState:
+class Admission(Ticket):
+    """Of a breaker that is closed: the same for all attempts of one generation, because nothing tells them apart."""
+
+    __slots__ = ("_breaker", "_generation")
+
+    def __init__(self, breaker: BreakerState, generation: int) -> None:
+        self._breaker = breaker
+        self._generation = generation
+
+    def is_valid(self) -> bool:
+        return self._breaker.generation == self._generation
+
+    def end(self, result: Result | None, now: float) -> None:
+        if result is None:
+            self._breaker.release(self._generation)
+        else:
+            outcome, is_failure, duration = result
+            self._breaker.record(
+                self._generation, now, is_failure=is_failure, duration=duration, retry_after=outcome.retry_after
+            )
+
+    def retract(self, now: float, *, ended_at: float, duration: float) -> None:
+        self._breaker.retract(self._generation, now, recorded_at=ended_at, duration=duration)
+
+
+class Probe(Admission):
+    """Of a breaker that is half-open: one attempt's own."""
+
+    __slots__ = ()
+
+    def end(self, result: Result | None, now: float) -> None:
+        is_valid = self.is_valid()
+        super().end(result, now)
+        self._generation = self._breaker.generation if is_valid else -1  # it may have closed the breaker
+
+
+class BreakerState(Gate):
     """
     What lives of `seawall.Breaker`: ``client.breakers["https://api.example.com"]``.
 
@@ -40,6 +79,7 @@ class BreakerState:
     """
 
     __slots__ = (
+        "_admission",
         "_buckets",
         "_last",
         "_moved",
@@ -59,6 +99,8 @@ class BreakerState:
         "state",
     )
 
+    name = "breaker"
+
     def __init__(
         self, settings: Breaker, *, rng: Random, moved: Callable[[str, str, str], None], now: Callable[[], float]
     ) -> None:
@@ -72,6 +114,7 @@ class BreakerState:
         self._until = self._probing_since = 0.0
         self._probes_out = self._probes_done = self._probe_failures = 0
         self.generation = 0
+        self._admission = Admission(self, 0)
         self.state = "closed"
         self.reason = ""
         self.moved_at = 0.0
@@ -97,6 +140,41 @@ class BreakerState:
         """Closed, and nothing remembered."""
         self._buckets = EMPTY[:]
         self._move("closed", "by hand", self._now())
+
+    # As a gate
+
+    def try_enter(self, attempt: Entrant, now: float) -> Ticket | None:
+        if self.state == "closed":
+            return self._admission
+        generation = self.try_acquire(now)
+        if generation is None:
+            return None
+        return Probe(self, generation) if self.state == "half-open" else self._admission
+
+    async def enter(self, attempt: Entrant, timeout: float | None) -> Ticket:
+        """
+        Never waits.
+
+        Raises:
+            BreakerOpen: It lets nobody through.
+        """
+        now = self._now()
+        retry_after, open_for = self.shut_for(now), now - self.moved_at
+        raise BreakerOpen(
+            f"{attempt.origin}: breaker {self.state} for {open_for:.1f} s: {self.reason}; {_next_probe(retry_after)} "
+            "(Breaker.failure_rate, Breaker.open_for)",
+            origin=attempt.origin,
+            retry_after=retry_after,
+            reason=self.reason,
+            open_for=open_for,
+        )
+
+    @property
+    def is_idle(self) -> bool:
+        return not self.is_forced
+
+    def remembers(self, now: float) -> bool:
+        return self.state != "closed" and (self.retry_after(now) > 0 or now - self.moved_at < REMEMBERED_FOR)
 
     # By what attempts meet
 
@@ -242,6 +320,7 @@ class BreakerState:
         previous, self.state = self.state, state
         self.reason, self.moved_at = reason, now
         self.generation += 1
+        self._admission = Admission(self, self.generation)
         self._moved(previous, state, reason)
 
     def _totals(self, now: float) -> tuple[float, float, float]:
@@ -253,3 +332,7 @@ class BreakerState:
             sum(buckets[begin + 2] for begin in begins),
             sum(buckets[begin + 3] for begin in begins),
         )
+
+
+def _next_probe(retry_after: float) -> str:
+    return "its reset() closes it" if retry_after == math.inf else f"next probe in {retry_after:.1f} s"

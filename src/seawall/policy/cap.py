@@ -4,21 +4,18 @@ The client-wide cap of connections: slots, and turns among the origins that wait
 Rules: the next slot goes to the origin that holds the fewest, of equals to the one that has waited longest; within an
 origin it is first in, first out. A connection that becomes free stays with its own origin, unless another origin waits
 and holds none, or two fewer: moving a slot costs a dial, so it is moved only where that makes them more equal.
-Whoever is cancelled after a hand-over passes it on. A waiter that was cancelled but has not run yet
-waits no more: whoever looks for the next one takes it out.
 """
 
 from __future__ import annotations
 
-import asyncio
 import heapq
-from collections import OrderedDict
 from collections.abc import Callable
 from itertools import count
 from typing import Any
 
 from ..errors import BulkheadFull
 from ..origin import Elsewhere, Holder
+from .fifo import Fifo
 
 __all__ = ["Slots"]
 
@@ -28,36 +25,39 @@ class _Line:
 
     __slots__ = ("held", "since", "waiters")
 
-    def __init__(self) -> None:
+    def __init__(self, left: Callable[[], None]) -> None:
         self.held = 0
-        self.waiters: OrderedDict[asyncio.Future[Any], None] = OrderedDict()  # in the order they came
+        self.waiters: Fifo[Any] = Fifo(left)
         self.since = 0  # its turn among those who hold as many
 
 
 class Slots:
     """
     Args:
-        max_connections: Slots in all; None: any number.
+        max_connections: Slots in all; None sets no limit.
+    Attributes:
+        in_use: Slots that are out.
+        waiting: How many wait for one.
     """
 
     def __init__(self, max_connections: int | None) -> None:
         self._max = max_connections
-        self._in_use = 0
-        self._waiting = 0
+        self.in_use = 0
+        self.waiting = 0
         self._lines: dict[Holder, _Line] = {}
         self._turns: list[tuple[int, int, Holder]] = []  # a heap: (held, since, holder); outdated ones are skipped
         self._counter = count()
 
     def __repr__(self) -> str:
-        return f"<Slots {self._in_use}/{self._max or 'any number'} waiting {self._waiting}>"
+        return f"<Slots {self.in_use}/{self._max or 'any number'} waiting {self.waiting}>"
 
     @property
-    def in_use(self) -> int:
-        return self._in_use
+    def max_connections(self) -> int | None:
+        return self._max
 
     @property
     def has_waiters(self) -> bool:
-        return self._waiting > 0
+        return self.waiting > 0
 
     def held(self, origin: Holder) -> int:
         """Slots that *origin* has."""
@@ -65,17 +65,17 @@ class Slots:
         return 0 if line is None else line.held
 
     def try_acquire(self, origin: Holder) -> bool:
-        """A slot without waiting, where there is one and nobody waits for it."""
-        if self._waiting or (self._max is not None and self._in_use >= self._max):
+        """Take a slot, where there is one and nobody waits for it."""
+        if self.waiting or (self._max is not None and self.in_use >= self._max):
             return False
-        self._in_use += 1
+        self.in_use += 1
         self._line(origin).held += 1
         return True
 
     def is_waiting(self, origin: Holder) -> bool:
         """Whether anybody waits for a slot of *origin*'s."""
         line = self._lines.get(origin)
-        return line is not None and self._is_waiting(line)
+        return line is not None and len(line.waiters) > 0
 
     def owes(self, origin: Holder) -> bool:
         """Whether the next slot of *origin*'s to become free is for another: one that waits and holds too few."""
@@ -91,7 +91,7 @@ class Slots:
 
     def hand_over(self, origin: Holder, given: object) -> None:
         """A connection of *origin*, to its longest waiter, which there has to be. It keeps its slot."""
-        self._next(self._lines[origin]).set_result(given)
+        self._lines[origin].waiters.give(given)
 
     async def acquire(
         self,
@@ -101,11 +101,11 @@ class Slots:
         make_room: Callable[[], None] | None = None,
     ) -> Any:
         """
-        A slot, within *timeout* s (None: however long it takes).
+        A slot, within *timeout* seconds; None waits as long as it takes.
 
         Args:
-            undo: Takes back what was handed over to who was cancelled.
-            make_room: Called once the caller stands in line, because what it frees goes to whoever is next.
+            undo: Takes back the connection that was handed to a waiter which was cancelled.
+            make_room: Called once the caller stands in line, because what it frees goes to the next waiter.
         Returns:
             None; or the connection that was handed over in its place.
 
@@ -117,58 +117,51 @@ class Slots:
         """
         if self.try_acquire(origin):
             return None
-        loop = asyncio.get_running_loop()
-        waiter: asyncio.Future[Any] = loop.create_future()
         line = self._line(origin)
-        is_first = not self._is_waiting(line)
-        line.waiters[waiter] = None
-        self._waiting += 1
-        if is_first:
-            self._take_turn(origin, line)
-        if make_room is not None:
-            make_room()
-        timer = None
-        if timeout is not None and not waiter.done():
-            timer = loop.call_later(timeout, self._expire, waiter, origin, timeout)
+        is_first = not len(line.waiters)
+
+        def joined() -> None:
+            self.waiting += 1
+            if is_first:
+                self._take_turn(origin, line)
+            if make_room is not None:
+                make_room()
+
+        def back(given: Any) -> None:
+            if given is None:
+                self.release(origin)
+            else:
+                undo(given)
+
         try:
-            return await waiter
-        except asyncio.CancelledError:
-            if waiter.cancelled():
-                self._remove(line, waiter)
-                self._tidy(origin, line)
-            elif waiter.exception() is None:  # granted, and cancelled before it could be used
-                if waiter.result() is None:
-                    self.release(origin)
-                else:
-                    undo(waiter.result())
-            raise  # (one that expired has left already)
-        finally:
-            if timer is not None:
-                timer.cancel()
-            del waiter  # its error holds this frame
+            return await line.waiters.wait(
+                timeout, expired=lambda: self._full(origin, line, timeout or 0.0), undo=back, joined=joined
+            )
+        except BaseException:
+            self._tidy(origin, line)
+            raise
 
     def release(self, origin: Holder) -> None:
         """A slot of *origin*'s is free: the next one's, if anybody waits."""
         line = self._lines[origin]
         first = self._first()  # as things stand: or an origin that gives its only slot back would be first again
         line.held -= 1
-        if self._is_waiting(line):
+        if len(line.waiters):
             self._push(origin, line)
         if first is None:
-            self._in_use -= 1
+            self.in_use -= 1
         else:
             mine = self._lines[first]
-            waiter = self._next(mine)
             mine.held += 1
-            if self._is_waiting(mine):
+            mine.waiters.give(None)
+            if len(mine.waiters):
                 self._take_turn(first, mine)
-            waiter.set_result(None)
         self._tidy(origin, line)
 
     def _line(self, origin: Holder) -> _Line:
         found = self._lines.get(origin)
         if found is None:
-            found = self._lines[origin] = _Line()
+            found = self._lines[origin] = _Line(self._left)
         return found
 
     def _tidy(self, origin: Holder, line: _Line) -> None:
@@ -188,50 +181,25 @@ class Slots:
         heapq.heappush(self._turns, (line.held, line.since, origin))
 
     def _first(self) -> Holder | None:
-        """Whose turn it is; None: nobody waits."""
+        """Whose turn it is; None where nobody waits."""
         while self._turns:
             held, since, origin = self._turns[0]
             line = self._lines.get(origin)
-            if line is not None and self._is_waiting(line) and (held, since) == (line.held, line.since):
+            if line is not None and len(line.waiters) and (held, since) == (line.held, line.since):
                 return origin
             heapq.heappop(self._turns)
         return None
 
-    def _is_waiting(self, line: _Line) -> bool:
-        """Whether somebody of it does; whoever was cancelled, and has not run since, is taken out."""
-        while line.waiters:
-            waiter = next(iter(line.waiters))
-            if not waiter.done():
-                return True
-            self._remove(line, waiter)
-        return False
+    def _left(self) -> None:
+        self.waiting -= 1
 
-    def _next(self, line: _Line) -> asyncio.Future[Any]:
-        """Its longest waiter, which waits no more; there has to be one."""
-        is_waiting = self._is_waiting(line)  # which takes out those who left
-        assert is_waiting
-        waiter = next(iter(line.waiters))
-        self._remove(line, waiter)
-        return waiter
-
-    def _remove(self, line: _Line, waiter: asyncio.Future[Any]) -> None:
-        if waiter in line.waiters:
-            del line.waiters[waiter]
-            self._waiting -= 1
-
-    def _expire(self, waiter: asyncio.Future[Any], origin: Holder, timeout: float) -> None:
-        if waiter.done():
-            return
-        line = self._lines[origin]
-        self._remove(line, waiter)
-        waiter.set_exception(
-            BulkheadFull(
-                f"{origin}: no connection within {timeout:g} s: {self._in_use} of {self._max} are in use, {line.held} "
-                f"of them by this origin, {self._waiting} waiting; raise Limits.max_connections, or send less",
-                max_concurrent=self._max,
-                waiting=self._waiting,
-                elapsed=timeout,
-                origin=origin.origin if isinstance(origin, Elsewhere) else origin,
-            )
+    def _full(self, origin: Holder, line: _Line, timeout: float) -> BulkheadFull:
+        return BulkheadFull(
+            f"{origin}: no connection within {timeout:g} s: {self.in_use} of {self._max} are in use, {line.held} "
+            f"of them by this origin, {self.waiting} waiting; raise Limits.max_connections, or send less",
+            by="cap",
+            max_concurrent=self._max,
+            waiting=self.waiting,
+            elapsed=timeout,
+            origin=origin.origin if isinstance(origin, Elsewhere) else origin,
         )
-        self._tidy(origin, line)

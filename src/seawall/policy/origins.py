@@ -9,17 +9,20 @@ from __future__ import annotations
 
 import math
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from random import Random
 
 from ..config import Breaker, Budget, Bulkhead, Policy
 from ..config.per_host import policy_for
-from ..events import BreakerMoved, Listener
+from ..events import BreakerMoved, Denied, Listener
 from ..origin import Origin
 from .breaker import BreakerState
 from .budget import BudgetState
+from .bulkhead import bulkhead_of
+from .denial import Denial
+from .gate import Gate
 from .memory import make_room
-from .origin import HOPELESS_AFTER, OriginState, bulkhead_of
+from .origin import HOPELESS_AFTER, OriginState
 
 __all__ = ["Origins"]
 
@@ -35,13 +38,21 @@ class Origins:
     max_origins = 1024
 
     def __init__(
-        self, base: Policy, per_host: Mapping[str, Policy], *, rng: Random, emit: Listener, now: Callable[[], float]
+        self,
+        base: Policy,
+        per_host: Mapping[str, Policy],
+        *,
+        rng: Random,
+        emit: Listener,
+        now: Callable[[], float],
+        gates: Sequence[Callable[[Origin], Gate | None]] = (),
     ) -> None:
         self._base = base
         self._per_host = per_host
         self._rng = rng
         self._emit = emit
         self._now = now
+        self._gates = gates
         self._states: OrderedDict[Origin, OriginState] = OrderedDict()
         self._budget: BudgetState | None = None  # made at first use: its clock is the loop's
 
@@ -71,40 +82,43 @@ class Origins:
 
     def deposit(self, state: OriginState, now: float) -> None:
         """A first attempt that was on the wire."""
-        for budget in (state.budget, self._budget):
-            if budget is not None:
-                budget.deposit(now)
+        mine, shared = state.budget, self._budget
+        if mine is not None and not mine.is_full:
+            mine.deposit(now)
+        if shared is not None and not shared.is_full:
+            shared.deposit(now)
 
     def afford(
         self, state: OriginState, now: float, delay: float, *, deadline_at: float | None, is_free: bool
-    ) -> tuple[str, bool]:
+    ) -> tuple[Denial | None, bool]:
         """
         Whether there may be a retry *delay* s from now; charges the budget for it, unless it *is_free*.
 
         Returns:
-            Why not, and what to change ("": it may), and whether a token was taken, for `refund`.
+            Why not (None: it may), and whether a token was taken, for `refund`.
         """
         wait = max(delay, state.paused_until - now)
         if deadline_at is not None and wait >= deadline_at - now:
-            return f"a retry after {wait:.3g} s could not finish before the deadline; raise deadline=", False
+            late = f"a retry after {wait:.3g} s could not finish before the deadline; raise deadline="
+            return Denial(Denied.DEADLINE, late), False
         shut_for = state.shut_for(now)
         if shut_for == math.inf:
-            return "the breaker is held open by hand; its reset() closes it", False
+            return Denial(Denied.BREAKER, "the breaker is held open by hand; its reset() closes it"), False
         if deadline_at is not None and max(wait, shut_for) >= deadline_at - now:
-            return (
+            shut = (
                 f"the breaker opened, and lets nobody through for another {shut_for:.3g} s, "
-                "which is past the deadline; raise deadline=, or lower Breaker.open_for",
-                False,
+                "which is past the deadline; raise deadline=, or lower Breaker.open_for"
             )
+            return Denial(Denied.BREAKER, shut), False
         if is_free:
-            return "", False
+            return None, False
         if state.budget is not None and state.is_hopeless(now):
-            return (
+            hopeless = (
                 f"most attempts at the origin have failed for {HOPELESS_AFTER:g} s or longer, so none is repeated "
-                "until it is well; budget=None repeats them all the same",
-                False,
+                "until it is well; budget=None repeats them all the same"
             )
-        return ("", True) if self.withdraw(state, now) else (_why_empty(state, now), False)
+            return Denial(Denied.OUTAGE, hopeless), False
+        return (None, True) if self.withdraw(state, now) else (_empty(state, now), False)
 
     def withdraw(self, state: OriginState, now: float) -> bool:
         """A token of the origin's and one of the client's, or none of either."""
@@ -124,17 +138,25 @@ class Origins:
     def _new(self, origin: Origin) -> OriginState:
         policy = policy_for(origin.host, self._per_host, self._base)
         now = self._now()
-        bulkhead, breaker, budget = policy.bulkhead, policy.breaker, policy.budget
+        budget = policy.budget
 
         def moved(previous: str, state: str, reason: str) -> None:
             made.has_moved()
             self._emit(BreakerMoved(origin, previous, state, reason))
 
+        breaker = bulkhead = None
+        if isinstance(policy.breaker, Breaker):
+            breaker = BreakerState(policy.breaker, rng=self._rng, moved=moved, now=self._now)
+        if isinstance(policy.bulkhead, Bulkhead):
+            failures = None if breaker is None else breaker.failure_share
+            bulkhead = bulkhead_of(str(origin), policy.bulkhead, failures)
+        theirs = [make(origin) for make in self._gates]
         made = OriginState(
             origin,
             policy,
-            bulkhead_of(str(origin), bulkhead) if isinstance(bulkhead, Bulkhead) else None,
-            BreakerState(breaker, rng=self._rng, moved=moved, now=self._now) if isinstance(breaker, Breaker) else None,
+            tuple(gate for gate in (breaker, *theirs, bulkhead) if gate is not None),
+            breaker,
+            bulkhead,
             BudgetState(ratio=budget.ratio, rate=budget.rate, max_balance=budget.max_balance, now=now)
             if isinstance(budget, Budget)
             else None,
@@ -143,11 +165,13 @@ class Origins:
         return made
 
 
-def _why_empty(state: OriginState, now: float) -> str:
+def _empty(state: OriginState, now: float) -> Denial:
     """Whose budget allows no retry, and what raises it."""
     if state.budget is None or state.budget.can_withdraw(now):
-        return "the client's retry budget is empty; raise Budget.client_rate or Budget.max_client_balance"
-    return "the origin's retry budget is empty; raise Budget.rate, Budget.ratio or Budget.max_balance"
+        text = "the client's retry budget is empty; raise Budget.client_rate or Budget.max_client_balance"
+    else:
+        text = "the origin's retry budget is empty; raise Budget.rate, Budget.ratio or Budget.max_balance"
+    return Denial(Denied.BUDGET, text)
 
 
 def _shared_budget(settings: Budget, now: float) -> BudgetState:

@@ -11,8 +11,9 @@ from enum import Enum
 from typing import Any, NamedTuple
 
 from ..config import Retry
-from ..errors import BreakerOpen, BulkheadFull, OriginPaused, StreamRefused
-from ..events import Phase
+from ..errors import Rejected, StreamRefused
+from ..events import Denied, Phase
+from .denial import Denial
 from .failures import Safe, failure_of
 
 __all__ = [
@@ -117,7 +118,7 @@ def is_sent(outcome: Outcome) -> bool:
 
 def is_refused(outcome: Outcome) -> bool:
     """Whether a layer of ours refused it, so that it says nothing new."""
-    return isinstance(outcome.error, BreakerOpen | BulkheadFull | OriginPaused) and not is_sent(outcome)
+    return isinstance(outcome.error, Rejected) and not is_sent(outcome)
 
 
 def is_transparent(outcome: Outcome) -> bool:
@@ -145,21 +146,21 @@ def is_worth_retrying(outcome: Outcome, settings: Retry, *, has_key: bool) -> bo
     return has_key and outcome.status == IN_PROGRESS
 
 
-def why_unsafe(outcome: Outcome, settings: Retry, request: Request) -> str:
+def why_unsafe(outcome: Outcome, settings: Retry, request: Request) -> Denial | None:
     """
-    Why a second attempt could do harm; "" where it can't.
+    Why a second attempt could do harm; None where it can't.
 
     Source: RFC 9110 section 9.2.2: what isn't idempotent is repeated only where the first was never applied.
     """
     if not request.is_replayable:
-        return "its body can't be sent again (see seawall.replayable)"
+        return Denial(Denied.BODY, "its body can't be sent again (see seawall.replayable)")
     if request.is_idempotent or request.has_key:
-        return ""
+        return None
     if outcome.error is not None:
         is_unsent = outcome.phase < Phase.SENDING
     else:
         is_unsent = outcome.status in settings.rejected_statuses
-    return "" if is_unsent else "not safe to repeat"
+    return None if is_unsent else Denial(Denied.UNSAFE, "not safe to repeat")
 
 
 def kind_of(outcome: Outcome, settings: Retry, *, has_key: bool) -> Kind:

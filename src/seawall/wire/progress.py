@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from ..events import Attempt, Dial, Phase
-from ..origin import Address, Origin
+from ..events import Dial, Phase
+from ..origin import Address
 
 __all__ = ["Progress"]
 
@@ -14,7 +14,10 @@ __all__ = ["Progress"]
 class Progress:
     """An attempt in flight. The exchange says where it is."""
 
-    __slots__ = ("address", "avoid", "dials", "is_reused", "marks", "now", "phase", "source", "started_at", "waited")
+    __slots__ = (
+        "address", "avoid", "bytes_in", "bytes_out", "dials", "is_reused", "marks", "now", "phase", "protocol",
+        "queued", "source", "started_at", "waited",
+    )  # fmt: skip
 
     def __init__(self, now: Callable[[], float], started_at: float) -> None:
         self.now = now
@@ -23,7 +26,9 @@ class Progress:
         self.address: Address | None = None
         self.avoid: tuple[Address, ...] = ()  # addresses where the call failed before
         self.is_reused = False
-        self.source = ""
+        self.protocol = self.source = ""
+        self.queued: tuple[tuple[str, float], ...] = ()  # seconds at each gate, or at the cap, that made it wait
+        self.bytes_out = self.bytes_in = 0  # over the wire, heads included
         self.dials: tuple[Dial, ...] = ()
         self.waited = 0.0  # s in the bulkhead's queue, and for the caller to give parts of its body: not the origin's
         self.marks: list[Phase | float] = []  # in pairs; one list, for the garbage collector sees each tuple
@@ -50,21 +55,3 @@ class Progress:
         """The phases that were reached, and when, in seconds since the attempt's start."""
         marks: Iterator[Any] = iter(self.marks)
         return zip(marks, marks, strict=False)
-
-    def end(self, now: float, origin: Origin, number: int, delay: float, outcome: str, detail: str) -> Attempt:
-        marks: Iterator[Any] = iter(self.marks)  # as in `each`, whose call each request would pay for
-        fields = (
-            origin,
-            number,
-            delay,
-            now - self.started_at,
-            self.phase,
-            outcome,
-            detail,
-            self.address,
-            self.is_reused,
-            tuple(zip(marks, marks, strict=False)),
-            self.source,
-            self.dials,
-        )
-        return tuple.__new__(Attempt, fields)  # its constructor takes as long again, and each call ends here

@@ -17,6 +17,8 @@ from typing import Any, Protocol
 from tenacity import AsyncRetrying, DoSleep, RetryCallState, retry_base
 
 from ..config import Retry
+from ..events import Denied
+from .denial import Denial
 from .outcome import THROTTLED, Kind, Outcome, Request, is_final, is_transparent, is_worth_retrying, kind_of, why_unsafe
 
 __all__ = ["Retries", "backoff"]
@@ -51,7 +53,7 @@ def backoff(attempt: int, *, base: float, cap: float, rng: Random, jitter: float
 class Afford(Protocol):
     """See `Retries`."""
 
-    def __call__(self, delay: float, *, is_free: bool) -> str: ...
+    def __call__(self, delay: float, *, is_free: bool) -> Denial | None: ...
 
 
 class Retries:
@@ -62,17 +64,17 @@ class Retries:
         name: Of what is called, for tenacity's own log helpers.
         started_at: When the first attempt began: what tenacity's stop_after_delay counts from.
         request: What of the request decides, as things stand.
-        afford: Why a retry after this delay is out of the question ("" where it isn't); charges the budget, unless it
-            is free.
+        afford: Why a retry after this delay is out of the question (None where it isn't); charges the budget, unless
+            it is free.
 
     Attributes:
-        note: Why it is over, where a retry was worth it; else empty.
+        denial: Why it is over, where a retry was worth it; else None.
         raises: The last outcome is an answer that is to be raised, if there is no further attempt.
     """
 
     __slots__ = (
-        "_afford", "_counts", "_outcome", "_request", "_retrying", "_rng", "_settings", "_state", "_was_free", "note",
-        "raises",
+        "_afford", "_counts", "_outcome", "_request", "_retrying", "_rng", "_settings", "_state", "_was_free",
+        "denial", "raises",
     )  # fmt: skip
 
     def __init__(
@@ -92,7 +94,7 @@ class Retries:
         self._counts: Counter[Kind] = Counter()
         self._outcome: Outcome
         self._was_free = False
-        self.note = ""
+        self.denial: Denial | None = None
         self.raises = False
         # Coroutine functions: tenacity awaits them, its annotations of wait and stop just don't say so.
         strategies: dict[str, Any] = {"retry": self._retry, "wait": self._wait, "stop": self._stop}
@@ -116,7 +118,7 @@ class Retries:
             Exception: What a user's strategy raised.
         """
         self._outcome = outcome
-        self.note, self.raises = "", False
+        self.denial, self.raises = None, False
         traceback = None
         if outcome.error is None:
             self._state.set_result(outcome.response)
@@ -150,9 +152,9 @@ class Retries:
         if not await self._is_wanted(state, has_key=request.has_key):
             return False
         self.raises = self._settings.raise_on_status and outcome.status in self._settings.statuses
-        self.note = why_unsafe(outcome, self._settings, request)
+        self.denial = why_unsafe(outcome, self._settings, request)
         self._counts[kind_of(outcome, self._settings, has_key=request.has_key)] += 1
-        return not self.note
+        return self.denial is None
 
     async def _is_wanted(self, state: RetryCallState, *, has_key: bool) -> bool:
         predicate = self._settings.retry
@@ -181,18 +183,19 @@ class Retries:
     async def _stop(self, state: RetryCallState) -> bool:
         settings, retry_after = self._settings, self._retry_after
         if state.attempt_number >= settings.max_attempts:
-            self.note = f"max_attempts={settings.max_attempts} reached"
+            self.denial = Denial(Denied.MAX_ATTEMPTS, f"max_attempts={settings.max_attempts} reached")
         elif exhausted := self._exhausted():
-            self.note = f"{exhausted} reached"
+            self.denial = Denial(Denied.MAX_RETRIES, f"{exhausted} reached")
         elif settings.stop is not None and await _result(settings.stop(state)):
-            self.note = "Retry.stop said so"
+            self.denial = Denial(Denied.STOP, "Retry.stop said so")
         elif retry_after is not None and retry_after > settings.max_retry_after:
-            self.note = f"Retry-After {retry_after:g} s is over max_retry_after={settings.max_retry_after:g}"
+            over = f"Retry-After {retry_after:g} s is over max_retry_after={settings.max_retry_after:g}"
+            self.denial = Denial(Denied.RETRY_AFTER, over)
         else:
             # The server did nothing of it, and is well: that costs nothing, but not twice in a row.
             self._was_free = is_transparent(self._outcome) and not self._was_free
-            self.note = self._afford(state.upcoming_sleep, is_free=self._was_free)
-        return bool(self.note)
+            self.denial = self._afford(state.upcoming_sleep, is_free=self._was_free)
+        return self.denial is not None
 
     def _exhausted(self) -> str:
         """The count that is used up, if any."""

@@ -1,0 +1,375 @@
+"""httpx's requests and responses as the layers see them: `core.exchange.Request` and `core.exchange.Reply`."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import math
+from collections.abc import Callable, Hashable, Mapping
+from numbers import Real
+from typing import Any, Final, NoReturn
+
+import httpx
+
+from ..config import Policy
+from ..config.check import MAX_COUNT, shown
+from ..core.attempt import AttemptState
+from ..errors import ResponseTooLarge, SeawallError
+from ..events import BodyEnd, History, Phase
+from ..origin import Origin
+from ..policy.outcome import Outcome
+from ..policy.retry_after import parse_retry_after, parse_retry_after_ms
+from ..wire.body import OwningBody
+from .body import RequestBody
+from .compat import decoder_of, is_read, origin_of, set_decoder
+from .decoder import Decoded, Decoder, Paced, codings
+from .errors import as_httpx
+
+__all__ = ["DRAIN_TIMEOUT", "ENCODING", "Body", "Outgoing", "Reply", "check_timeouts", "failure", "origin_and_path"]
+
+UNSENT: Final = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError)
+"""Of httpx's own transports, these mean that nothing of the request reached its server."""
+
+EXPIRED: Final = {
+    httpx.ReadTimeout: "read",
+    httpx.WriteTimeout: "write",
+    httpx.ConnectTimeout: "connect",
+}
+"""Which of a request's timeouts an error tells of; ours have these classes too."""
+
+WEBSOCKET: Final = {"ws": "http", "wss": "https"}  # as httpcore takes them: a handshake is a request
+
+KEY: Final = "Idempotency-Key"
+ENCODING: Final = b"content-encoding"
+
+DRAIN_MAX: Final = 64 * 1024  # B of a discarded response that are read to keep its connection
+DRAIN_TIMEOUT: Final = 0.05  # s
+
+
+class Body(OwningBody, httpx.AsyncByteStream):
+    """An owning body, as httpx wants it."""
+
+
+def origin_and_path(url: httpx.URL) -> tuple[Origin, str]:
+    """Where a request goes; its path is without the query."""
+    scheme, host, port, path = origin_of(url)
+    scheme = WEBSOCKET.get(scheme, scheme)
+    if port is None:
+        port = 443 if scheme == "https" else 80
+    return Origin(scheme, host, port), path
+
+
+class Outgoing:
+    """
+    An httpx request on its way, the same for all attempts of a hop; see `core.exchange.Request`.
+
+    Attributes:
+        original: The caller's, to which nothing is written.
+        streamed: Stands in for a body that isn't in memory.
+    """
+
+    def __init__(self, request: httpx.Request) -> None:
+        self.original = request
+        self.origin, self.path = origin_and_path(request.url)
+        self.method = request.method
+        self.timeouts: Mapping[str, float | None] = request.extensions.get("timeout", {})
+        check_timeouts(self.timeouts)
+        options = request.extensions.get("seawall")
+        if options is not None and not isinstance(options, Policy):
+            raise TypeError(f'extensions["seawall"] must come from seawall.options(...), not {options!r}')
+        self.options: Policy | None = options
+        self.is_repeated = False
+        self.added: dict[str, str] | None = None
+        self.body: object = request.stream
+        self.streamed: RequestBody | None = None
+        if type(request.stream) is not httpx.ByteStream and not isinstance(request.stream, httpx.ByteStream):
+            assert isinstance(request.stream, httpx.AsyncByteStream)
+            self.streamed = RequestBody(request.stream)
+
+    @property
+    def has_key(self) -> bool:
+        return (self.added is not None and KEY in self.added) or bool(self.original.headers.get(KEY))
+
+    def add(self, name: str, value: str) -> None:
+        self.added = {**(self.added or {}), name: value}
+
+    def part(self, partition: Callable[[Any], Hashable]) -> Hashable:
+        return partition(self.original)
+
+    def is_replayable(self) -> bool:
+        return self.streamed is None or self.streamed.is_replayable()
+
+    def adopt(self, error: SeawallError) -> Exception:
+        return as_httpx(error, self.original)
+
+    def sent_by(self, attempt: AttemptState) -> httpx.Request:
+        """
+        The request as *attempt* sends it: a copy where that differs, because the caller's stays as it is.
+
+        A streamed body tells *attempt* of each part, and of the waits for them.
+
+        Raises:
+            BodySpent: It can't be sent from its beginning.
+        """
+        added, streamed = self.added, self.streamed
+        if attempt.headers is None and added is None and streamed is None:
+            return self.original
+        request = httpx.Request.__new__(httpx.Request)
+        request.__dict__ = self.original.__dict__ | {"headers": self.original.headers.copy()}
+        request.headers.update({**(added or {}), **(attempt.headers or {})})
+        if streamed is not None:
+            streamed.begin(attempt)
+            request.stream = streamed
+        return request
+
+
+class Reply:
+    """
+    What came of one attempt: an httpx response, which owns its connection; see `core.exchange.Reply`.
+
+    Args:
+        close: Closes the connection, or another transport's stream, without waiting.
+        max_size: B of the decoded body beyond which it is an error; None sets no limit.
+        is_settled: Another layer of seawall, below, has retried it and given up.
+    """
+
+    __slots__ = ("_attempt", "_close", "_is_settled", "_max_size", "_outgoing", "is_whole", "response")
+
+    def __init__(
+        self,
+        outgoing: Outgoing,
+        attempt: AttemptState,
+        response: httpx.Response,
+        *,
+        close: Callable[[], None],
+        max_size: int | None,
+        is_settled: bool = False,
+    ) -> None:
+        self._outgoing = outgoing
+        self._attempt = attempt
+        self.response = response
+        self._close = close
+        self._max_size = max_size
+        self._is_settled = is_settled
+        self.is_whole = (
+            isinstance(response.stream, httpx.ByteStream)
+            or response.is_stream_consumed
+            or response.status_code == 101
+            or (outgoing.method == "CONNECT" and response.status_code < 300)
+        )
+
+    def outcome(self) -> Outcome:
+        response = self.response
+        phase = max(self._attempt.phase, Phase.HEADERS)
+        if response.status_code < 300:
+            return Outcome(phase, None, response.status_code, None, False, self._is_settled)
+        headers = response.headers
+        retry_after = parse_retry_after_ms(headers.get("retry-after-ms"))
+        if retry_after is None:
+            retry_after = parse_retry_after(headers.get("retry-after"))
+        return Outcome(phase, status=response.status_code, retry_after=retry_after, is_settled=self._is_settled)
+
+    async def read(self) -> None:
+        """Into memory: as it came off the wire, with what it becomes beside it."""
+        response, stream = self.response, self.response.stream
+        assert isinstance(stream, httpx.AsyncByteStream)
+        parts: list[bytes] = []
+        size = 0
+        try:
+            async for part in stream:
+                parts.append(part)
+                size += len(part)
+                self._attempt.received(len(part))
+                self.check_size(size)
+        except BaseException:
+            self.abandon()
+            raise
+        await stream.aclose()
+        content = b"".join(parts)
+        response.stream = httpx.ByteStream(content)
+        if isinstance(decoder := decoder_of(response), Decoder):
+            await self._decode(content, decoder)
+        self.is_whole = True
+
+    def check_size(self, size: int) -> None:
+        """
+        Raises:
+            ResponseTooLarge: *size* bytes are too many.
+        """
+        if self._max_size is not None and size > self._max_size:
+            origin = self._outgoing.origin
+            text = f"{origin}: {size} bytes of its body had come, more than max_response_size={self._max_size}"
+            raise self._outgoing.adopt(ResponseTooLarge(text, origin=origin))
+
+    async def decoded(self) -> None:
+        """Have a decoder of ours where the body is compressed; a body that is there is decoded at once."""
+        response, stream = self.response, self.response.stream
+        if is_read(response) or response.is_stream_consumed:
+            return
+        try:
+            decoder = self._decoder()
+        except BaseException:
+            self.abandon()
+            raise
+        if decoder is None:
+            return
+        set_decoder(response, decoder)
+        if isinstance(stream, httpx.ByteStream):
+            await self._decode(b"".join(stream), decoder)
+        elif not self._attempt.is_buffered:
+            assert isinstance(stream, httpx.AsyncByteStream)
+            response.stream = Paced(stream, decoder)
+
+    def _decoder(self) -> Decoder | None:
+        """None where the body is as it is."""
+        applied = codings(self.response.headers)
+        if not applied:
+            return None
+        is_part = self.response.status_code == httpx.codes.PARTIAL_CONTENT
+        refuse = functools.partial(_refuse, self._outgoing.origin, self._outgoing.original)
+        return Decoder(applied, max_size=self._max_size, is_part=is_part, refuse=refuse)
+
+    async def _decode(self, content: bytes, decoder: Decoder) -> None:
+        """
+        A body that is there, as part of the attempt: under its deadline.
+
+        A body that can't be decoded is an error for its reader, as in httpx: a 503 is retried all the same.
+        """
+        try:
+            decoded = Decoded(await decoder.whole(content, self._attempt.received))
+        except httpx.DecodingError as error:
+            if error.__cause__ is not None:
+                error.__cause__.__traceback__ = None  # its frames hold those of their awaiters, since Python 3.12
+            decoded = Decoded(error=error.with_traceback(None))
+        set_decoder(self.response, decoded)
+
+    def own(self, over: Callable[[BodyEnd, Exception | None], None]) -> None:
+        response, stream = self.response, self.response.stream
+        if isinstance(stream, httpx.ByteStream) or response.is_closed:
+            if response.is_closed and not response.is_stream_consumed:  # it was discarded, and is wanted after all
+                response.is_closed = False
+                if isinstance(decoder := decoder_of(response), Decoder):
+                    assert isinstance(stream, httpx.ByteStream)
+                    response.stream = Paced(stream, decoder)
+            over(BodyEnd.COMPLETE, None)
+            return
+        assert isinstance(stream, httpx.AsyncByteStream)
+        response.stream = Body(stream, over, self.closer())
+
+    async def discard(self) -> None:
+        """
+        At most 64 kB and 50 ms are read to keep the connection; else it is closed.
+
+        What was read to its end stays with the response: it is the caller's, if no other attempt is sent after all.
+        """
+        response, stream = self.response, self.response.stream
+        if isinstance(stream, httpx.ByteStream) or response.is_stream_consumed:
+            return
+        assert isinstance(stream, httpx.AsyncByteStream)
+        parts: list[bytes] = []
+        size = 0
+        try:
+            async with asyncio.timeout(DRAIN_TIMEOUT):
+                async for part in stream:
+                    parts.append(part)
+                    size += len(part)
+                    if size > DRAIN_MAX:
+                        raise TimeoutError
+        except (httpx.TransportError, TimeoutError):
+            self.abandon()
+        else:
+            await stream.aclose()
+            response.stream = httpx.ByteStream(b"".join(parts))
+            self.is_whole = True
+        response.is_closed = True
+
+    def keep(self) -> None:
+        kept = httpx.Response.__new__(httpx.Response)
+        kept.__dict__ = self.response.__dict__.copy()
+        self.response = kept
+
+    def abandon(self) -> None:
+        self.closer()()
+
+    def closer(self) -> Callable[[], None]:
+        """What closes the response now, without waiting."""
+        stream = self.response.stream
+        return stream.abandon if isinstance(stream, Body) else self._close
+
+    def shown(self) -> httpx.Response:
+        response = self.response
+        if response._request is None:
+            response.request = self._outgoing.original
+        if is_read(response) or response.is_closed or not isinstance(response.stream, httpx.ByteStream):
+            return response  # of what was discarded, nobody looks at the body
+        decoded = decoder_of(response)
+        headers = response.headers
+        if isinstance(decoded, Decoded) and decoded.error is not None:  # as it came; the caller hears of it from httpx
+            headers = headers.copy()
+            del headers["content-encoding"]
+        shown = httpx.Response(
+            response.status_code,
+            headers=headers,
+            stream=response.stream,
+            request=self._outgoing.original,
+            extensions=response.extensions,
+        )
+        if isinstance(decoded, Decoded) and decoded.error is None:
+            set_decoder(shown, Decoded(decoded.content))
+        shown.read()
+        return shown
+
+    def attach(self, history: History) -> None:
+        self.response.extensions = {**self.response.extensions, "seawall": history}
+
+
+def failure(error: Exception, attempt: AttemptState, *, is_trusted: bool) -> Outcome | None:
+    """
+    What an error means; None: it isn't the transport's, and is raised as it is.
+
+    Our own errors know how far the attempt got; of others, only the class tells, and only where it is to be believed.
+
+    Args:
+        is_trusted: Whether the class of an httpx error tells if anything was sent.
+    """
+    expired = next((kind for expiry, kind in EXPIRED.items() if isinstance(error, expiry)), None)
+    if isinstance(error, SeawallError):
+        is_stale = getattr(error, "is_stale", False)
+        return Outcome(attempt.phase, error=error, is_stale=is_stale, expired=expired)
+    if not isinstance(error, httpx.TransportError) or isinstance(
+        error, httpx.UnsupportedProtocol | httpx.LocalProtocolError
+    ):
+        return None
+    is_unsent = is_trusted and isinstance(error, UNSENT) and attempt.phase <= Phase.CONNECTING
+    return Outcome(Phase.CONNECTING if is_unsent else max(attempt.phase, Phase.SENDING), error=error, expired=expired)
+
+
+def check_timeouts(timeouts: Mapping[str, float | None]) -> None:
+    """
+    httpx takes anything as a timeout, and fails later or never.
+
+    Raises:
+        ValueError: One is negative, NaN, or an int that no float can hold.
+        TypeError: One isn't a number.
+    """
+    try:
+        for value in timeouts.values():
+            if value.__class__ is float and value >= 0.0:
+                continue
+            if value is not None:
+                break  # which is rare, and asks an abstract class below
+        else:
+            return
+    except AttributeError:
+        raise TypeError(f'extensions["timeout"] must map names to s or None, not {shown(timeouts)}') from None
+    for name, value in timeouts.items():
+        if value is None:
+            continue
+        if isinstance(value, bool) or not isinstance(value, Real):
+            raise TypeError(f"timeout: {name} must be a number >= 0 s or None, not {shown(value)}")
+        if not 0 <= value <= MAX_COUNT and value != math.inf:
+            raise ValueError(f"timeout: {name} must be >= 0 s or None, not {shown(value)}")
+
+
+def _refuse(origin: Origin, request: httpx.Request, why: str) -> NoReturn:
+    raise as_httpx(ResponseTooLarge(f"{origin}: {why}", origin=origin), request)

@@ -1,0 +1,195 @@
+"""One attempt in flight: what is known of it, and the tickets that it holds."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Hashable, Iterable, Iterator
+from typing import Any, NamedTuple, Protocol
+
+from ..history import Attempt, Phase
+from ..origin import Address, Origin
+from ..policy.gate import Result, Ticket
+from ..policy.outcome import Outcome
+from ..wire.progress import Progress
+from .deadline import Pace, earliest
+from .exchange import Reply, Request
+from .timer import Timer
+
+__all__ = ["AttemptState", "Ended"]
+
+logger = logging.getLogger("seawall")
+
+
+class Bounds(Protocol):
+    """The deadlines of a call; see `Call`."""
+
+    number: int
+    hard_at: float | None
+    soft_at: float | None
+
+
+class AttemptState(Progress):
+    """
+    What lives of `seawall.Attempt`.
+
+    Attributes:
+        request: What it sends.
+        is_buffered: Its response's body is read at once, and belongs to it.
+        number: From 1, over all hops of the call.
+        delay: Backoff before it, in seconds.
+        headers: What it sends beside the headers of the caller's request.
+        tickets: Of the gates that it has passed, as far as they are not ended yet.
+        is_hurried: Its upstream was told of less time than the client gives by itself.
+        is_good: It counted as a success when its headers had come, which its body may still belie.
+        ended_at: When that was.
+        took: Seconds until then, without those in which it queued or waited for its caller.
+    """
+
+    __slots__ = (
+        "_bounds", "_ended", "_pace", "_timer", "asked_at", "delay", "ended_at", "given", "headers",
+        "is_buffered", "is_good", "is_hurried", "number", "request", "tickets", "took",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        now: Callable[[], float],
+        started_at: float,
+        request: Request,
+        *,
+        number: int,
+        delay: float,
+        avoid: tuple[Address, ...],
+        is_buffered: bool,
+        bounds: Bounds,
+        timer: Timer,
+    ) -> None:
+        super().__init__(now, started_at)
+        self.request = request
+        self.number = number
+        self.delay = delay
+        self.avoid = avoid
+        self.is_buffered = is_buffered
+        self._bounds = bounds
+        self._timer = timer
+        self.headers: dict[str, str] | None = None
+        self.tickets: list[Ticket] = []
+        self._ended: list[Ticket] = []
+        self.is_hurried = self.is_good = False
+        self.ended_at = self.took = 0.0
+        self.given = 0.0  # seconds that it has waited for the caller to give parts of the request's body
+        self.asked_at: float | None = None  # since when a part is awaited
+        self._pace: Pace | None = None
+
+    # What a gate sees
+
+    @property
+    def origin(self) -> Origin:
+        return self.request.origin
+
+    @property
+    def method(self) -> str:
+        return self.request.method
+
+    def part(self, partition: Callable[[Any], Hashable]) -> Hashable:
+        return self.request.part(partition)
+
+    # What its exchange tells
+
+    def sent(self) -> None:
+        """A part of the request's body was taken: where the deadline is only derived, that pushes it ahead."""
+        if (pace := self._paced()) is not None:
+            self._timer.reschedule(earliest(self._bounds.hard_at, pace.sent(self.now())))
+
+    def received(self, size: int) -> None:
+        """So did *size* bytes of the response's body."""
+        if (pace := self._paced()) is not None:
+            self._timer.reschedule(earliest(self._bounds.hard_at, pace.received(size, self.now())))
+
+    def _paced(self) -> Pace | None:
+        if self._pace is None and self._bounds.soft_at is not None:
+            self._pace = Pace(self._bounds.soft_at)
+        return self._pace
+
+    def asks(self) -> None:
+        """The caller's next part of the request's body is awaited."""
+        self.asked_at = self.now()
+
+    def got(self) -> None:
+        """It has come, or never will."""
+        if self.asked_at is not None:
+            waited, self.asked_at = self.now() - self.asked_at, None
+            self.given += waited
+            self.waited += waited
+
+    def waited_for_body(self, now: float) -> float:
+        """Seconds that it has waited for the caller to give parts of the request's body, the present wait included."""
+        return self.given if self.asked_at is None else self.given + now - self.asked_at
+
+    # Its end
+
+    def headers_came(self, result: Result | None, now: float) -> None:
+        """The headers of a streamed response: what isn't held until the body is ended now."""
+        self.is_good, self.ended_at = result is not None and not result.is_failure, now
+        self._ended = [ticket for ticket in self.tickets if ticket.held_until is not Phase.BODY]
+        self.tickets = [ticket for ticket in self.tickets if ticket.held_until is Phase.BODY]
+        _end(self._ended, result, now)
+
+    def retract(self, now: float) -> None:
+        """The body broke after the headers had counted as a success."""
+        for ticket in self._ended:
+            ticket.retract(now, ended_at=self.ended_at, duration=self.took)
+
+    def end(self, result: Result | None, now: float) -> None:
+        """End the tickets that it holds. May be called again."""
+        tickets, self.tickets = self.tickets, []
+        _end(tickets, result, now)
+
+    def record(self, now: float, status: int | None, error: str | None, detail: str) -> Attempt:
+        """What is kept of it."""
+        request = self.request
+        marks: Iterator[Any] = iter(self.marks)  # as in `each`, whose call each request would pay for
+        fields = (
+            self._bounds.number,
+            request.origin,
+            request.method,
+            request.path,
+            self.number,
+            self.delay,
+            now - self.started_at,
+            self.phase,
+            status,
+            error,
+            detail,
+            self.address,
+            self.protocol,
+            self.is_reused,
+            tuple(zip(marks, marks, strict=False)),
+            self.source,
+            self.dials,
+            self.queued,
+            self.bytes_out,
+            self.bytes_in,
+        )
+        return tuple.__new__(Attempt, fields)  # its constructor takes as long again, and each call ends here
+
+
+def _end(tickets: Iterable[Ticket], result: Result | None, now: float) -> None:
+    """All of them, even where a gate of the user's raises."""
+    for ticket in tickets:
+        try:
+            ticket.end(result, now)
+        except Exception:
+            logger.exception("%r raised as it was ended", ticket)
+
+
+class Ended(NamedTuple):
+    """
+    What came of an attempt.
+
+    Attributes:
+        reply: None where it failed.
+    """
+
+    attempt: AttemptState
+    outcome: Outcome
+    reply: Reply | None

@@ -1,0 +1,136 @@
+"""Who hears how an attempt ended: its tickets, its origin, the budget, the totals, and the observers."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from functools import partial
+
+from ..errors import Rejected
+from ..events import BodyEnd, BodyEnded, Denied, Phase, RetryDenied
+from ..events import Rejected as AttemptRejected
+from ..policy.denial import Denial
+from ..policy.fault import is_fault
+from ..policy.gate import Result
+from ..policy.origins import Origins
+from ..policy.outcome import Outcome
+from .attempt import AttemptState
+from .call import Hop
+from .emitter import Emitter
+
+__all__ = ["Ledger"]
+
+
+class Ledger:
+    """
+    What is counted of all calls of a client, since its beginning.
+
+    Attributes:
+        calls, attempts, retries: How many there were; a retry is an attempt too.
+        denied: Retries that were not made, by the reason.
+        rejected: Attempts that a gate refused, by its name.
+    """
+
+    def __init__(self, origins: Origins, emitter: Emitter) -> None:
+        self._origins = origins
+        self._emitter = emitter
+        self.calls = self.attempts = self.retries = 0
+        self.denied: Counter[Denied] = Counter()
+        self.rejected: Counter[str] = Counter()
+
+    def ended(
+        self,
+        hop: Hop,
+        attempt: AttemptState,
+        outcome: Outcome | None,
+        now: float,
+        *,
+        is_ours: bool,
+        error: str | None,
+        detail: str,
+    ) -> None:
+        """
+        *attempt* ended, or the headers of its streamed response have come.
+
+        Args:
+            outcome: None where it was cancelled.
+            is_ours: It was cancelled by its own deadline.
+            error, detail: Class and text of what it failed with.
+        """
+        call, state = hop.call, hop.state
+        record = attempt.record(now, None if outcome is None else outcome.status, error, detail)
+        call.attempts.append(record)
+        self.attempts += 1
+        if outcome is None:
+            failed = True if is_ours and hop.is_cut_by_fault(attempt, now) else None
+        elif outcome.error is None and outcome.status is not None and outcome.status < 500:
+            failed = False
+        else:
+            failed = _is_fault(hop, attempt, outcome)
+        if failed:
+            hop.exchange.blame(hop.request, attempt)
+        attempt.took = record.duration - attempt.waited
+        result = None if failed is None else Result(outcome or Outcome(attempt.phase), failed, attempt.took)
+        if outcome is not None and outcome.error is None and not call.is_buffered:
+            attempt.headers_came(result, now)
+            if failed:
+                state.note(now, is_failure=True)
+        else:
+            attempt.end(result, now)
+            if failed or (state.trouble and failed is not None):
+                state.note(now, is_failure=failed)
+        if hop.retries is None and attempt.phase >= Phase.CONNECTING:
+            self._origins.deposit(state, now)
+        if hop.has_token:
+            hop.has_token = False
+            if attempt.phase < Phase.CONNECTING:
+                self._origins.refund(state, now)
+        if error is not None and outcome is not None and isinstance(outcome.error, Rejected):
+            self.refused(hop, outcome.error, attempt)
+        if not call.is_silent:
+            self._emitter.emit(record)
+
+    def body_ended(
+        self, hop: Hop, attempt: AttemptState, outcome: Outcome, end: BodyEnd, error: Exception | None
+    ) -> None:
+        """The body of a streamed response ended: that is the outcome of its attempt."""
+        call, state, now = hop.call, hop.state, hop.now()
+        failed: bool | None = None
+        if attempt.is_good:
+            failed = False
+            if error is not None and (broken := hop.exchange.failure(error, attempt)) is not None:
+                failed = _is_fault(hop, attempt, broken)
+            if failed:
+                hop.exchange.blame(hop.request, attempt)
+                attempt.retract(now)
+            if failed or (state.trouble and failed is not None):
+                state.note(now, is_failure=failed)
+        attempt.end(None if failed is None else Result(outcome, failed, attempt.took), now)
+        if not call.is_silent:
+            name, detail = (end.value, "") if error is None else (type(error).__name__, str(error))
+            duration = now - attempt.started_at
+            self._emitter.emit(
+                BodyEnded(call.number, state.origin, attempt.number, duration, name, detail, attempt.bytes_in)
+            )
+
+    def refused(self, hop: Hop, error: Exception, attempt: AttemptState | None) -> None:
+        """A gate let an attempt not through; *attempt* is None where it wasn't begun."""
+        assert isinstance(error, Rejected)
+        self.rejected[error.by] += 1
+        call = hop.call
+        if not call.is_silent:
+            number, waited = (len(call.attempts) + 1, 0.0) if attempt is None else (attempt.number, attempt.waited)
+            self._emitter.emit(AttemptRejected(call.number, hop.state.origin, number, error.by, waited))
+
+    def denied_retry(self, hop: Hop, denial: Denial) -> None:
+        """No attempt follows, though one might have been worth it."""
+        self.denied[denial.reason] += 1
+        call = hop.call
+        if not call.is_silent:
+            number = len(call.attempts) + 1
+            self._emitter.emit(RetryDenied(call.number, hop.state.origin, number, denial.reason, denial.text))
+
+
+def _is_fault(hop: Hop, attempt: AttemptState, outcome: Outcome) -> bool | None:
+    is_hasty: Callable[[str], bool] = partial(hop.call.is_hasty, timeouts=hop.request.timeouts)
+    return is_fault(outcome, is_hurried=attempt.is_hurried, is_hasty=is_hasty, is_first=hop.state.is_first)

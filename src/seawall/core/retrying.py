@@ -1,0 +1,109 @@
+"""Whether another attempt follows, and when: what the layer of retries does around tenacity's verdict."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from random import Random
+from typing import TYPE_CHECKING
+
+from ..config import Retry
+from ..events import OriginPaused
+from ..policy.denial import Denial
+from ..policy.origins import Origins
+from ..policy.outcome import THROTTLED, Outcome, Request
+from .attempt import Ended
+from .call import Hop
+from .emitter import Emitter
+from .endings import paused
+from .ledger import Ledger
+
+if TYPE_CHECKING:
+    from ..policy.tenacity import Retries
+
+__all__ = ["Retrying"]
+
+
+class Retrying:
+    """The retries of one client."""
+
+    def __init__(
+        self, origins: Origins, *, rng: Random, emitter: Emitter, ledger: Ledger, now: Callable[[], float]
+    ) -> None:
+        self._origins = origins
+        self._rng = rng
+        self._emitter = emitter
+        self._ledger = ledger
+        self._now = now
+
+    async def after(self, hop: Hop, this: Ended, settings: Retry, started_at: float) -> tuple[Ended, float | None]:
+        """
+        Decide, after an attempt that wasn't good.
+
+        Returns:
+            The attempt, its answer shown where somebody looks at it and drained where it isn't the caller's; and the
+            seconds until the next one, None where there is none.
+        Raises:
+            Exception: What a user's strategy raised; the reply is closed then.
+        """
+        attempt, outcome, reply = this
+        try:
+            if reply is not None and settings.is_watched:
+                outcome = outcome._replace(response=reply.shown())
+            self._hold_back(hop, outcome, settings)
+            if hop.retries is None:
+                hop.retries = self._begun(hop, settings, started_at)
+            wait = await hop.retries.after(outcome, self._now())
+            if reply is not None and (wait is not None or hop.retries.raises):
+                await reply.discard()
+            if wait is None and hop.retries.denial is not None:
+                self._ledger.denied_retry(hop, hop.retries.denial)
+            return Ended(attempt, outcome, reply), wait
+        except BaseException:
+            if reply is not None:
+                reply.abandon()
+            attempt.end(None, self._now())
+            raise
+        finally:
+            del this, outcome, attempt  # its error holds this frame
+
+    def _begun(self, hop: Hop, settings: Retry, started_at: float) -> Retries:
+        from ..policy.tenacity import Retries  # not above: importing seawall loads no tenacity, a client does
+
+        request = hop.request
+
+        def facts() -> Request:
+            return Request(settings.is_idempotent(request.method), request.has_key, request.is_replayable())
+
+        def afford(delay: float, *, is_free: bool) -> Denial | None:
+            denial, hop.has_token = self._origins.afford(
+                hop.state, self._now(), delay, deadline_at=hop.call.deadline_at, is_free=is_free
+            )
+            return denial
+
+        name = f"{request.method} {request.origin}"
+        return Retries(settings, name=name, started_at=started_at, rng=self._rng, request=facts, afford=afford)
+
+    def _hold_back(self, hop: Hop, outcome: Outcome, settings: Retry) -> None:
+        """All calls to the origin, where that is wanted and the origin asks for it."""
+        if settings.pause_origin and outcome.retry_after is not None and outcome.status in THROTTLED:
+            length = min(outcome.retry_after, settings.max_retry_after)
+            if hop.state.pause(self._now(), length):
+                self._emitter.emit(OriginPaused(hop.state.origin, length))
+
+    async def sit_out(self, hop: Hop) -> Exception | None:
+        """
+        Wait until the origin takes calls again, and a retry until its breaker may let it through.
+
+        Returns:
+            OriginPaused, where the deadline is before that.
+        """
+        state, deadline_at = hop.state, hop.call.deadline_at
+        if hop.kept is not None:
+            await state.sit_out(deadline_at)
+        while (left := state.paused_until - (now := self._now())) > 0:
+            delay = left + self._rng.uniform(0.0, state.pause_spread)
+            if deadline_at is not None and delay >= deadline_at - now:
+                return hop.request.adopt(paused(state.origin, left))
+            await asyncio.sleep(delay)
+        return None

@@ -1,0 +1,44 @@
+"""What an attempt sends beside the request's own headers: what upstreams and observers are to know of it."""
+
+from __future__ import annotations
+
+from ..config import Propagation
+from ..config.hosts import find
+from ..events import AttemptStarted
+from ..policy.propagation import headers
+from .attempt import AttemptState
+from .call import Hop
+from .emitter import Emitter
+
+__all__ = ["Telling"]
+
+
+class Telling:
+    """
+    Args:
+        propagation: What upstreams are told; None tells them nothing.
+    Attributes:
+        has_any: Somebody may want a header.
+    """
+
+    def __init__(self, propagation: Propagation | None, emitter: Emitter) -> None:
+        self._told = dict.fromkeys(propagation.hosts, propagation) if propagation is not None else {}
+        self._emitter = emitter
+        self.has_any = bool(self._told) or emitter.has_starters
+
+    def tell(self, hop: Hop, attempt: AttemptState, now: float) -> None:
+        """Give *attempt* its headers."""
+        request, call = hop.request, hop.call
+        added: dict[str, str] = {}
+        told = find(request.origin.host, self._told)
+        if told is not None:
+            left = None if call.deadline_at is None else call.deadline_at - now
+            if told.timeout_header is not None:
+                attempt.is_hurried = call.is_hurried(left, request.timeouts)
+            added |= headers(told, attempt=attempt.number, left=left, read=request.timeouts.get("read"))
+        if self._emitter.has_starters and call.started is not None:
+            started = AttemptStarted(
+                call.number, request.origin, request.method, request.path, attempt.number, attempt.delay
+            )
+            added |= self._emitter.attempt_started(call.started, started)
+        attempt.headers = added or None

@@ -1,0 +1,102 @@
+"""
+The one queue of waiters: the bulkhead's and the client-wide cap's.
+
+Rules: first in, first out. What is free is handed to the longest waiter at once, so nobody overtakes it. A waiter that
+is cancelled after the hand-over gives back what it got. A waiter that was cancelled and has not run since no longer
+waits: the next look at the queue takes it out.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import Generic, TypeVar
+
+__all__ = ["Fifo"]
+
+T = TypeVar("T")
+
+
+def _nothing() -> None:
+    """In place of a callback."""
+
+
+class Fifo(Generic[T]):
+    """
+    Waiters for things that come one at a time.
+
+    Args:
+        left: Called once for each waiter that leaves, for whatever reason.
+    """
+
+    __slots__ = ("_left", "_waiters")
+
+    def __init__(self, left: Callable[[], None] = _nothing) -> None:
+        self._left = left
+        self._waiters: OrderedDict[asyncio.Future[T], None] = OrderedDict()  # in the order in which they came
+
+    def __len__(self) -> int:
+        """How many wait."""
+        waiters = self._waiters
+        while waiters and (first := next(iter(waiters))).done():
+            self._remove(first)
+        return len(waiters)
+
+    def give(self, thing: T) -> bool:
+        """Hand *thing* to the longest waiter; False where nobody waits."""
+        if not self._waiters or not len(self):
+            return False
+        waiter = next(iter(self._waiters))
+        self._remove(waiter)
+        waiter.set_result(thing)
+        return True
+
+    async def wait(
+        self,
+        timeout: float | None,
+        *,
+        expired: Callable[[], Exception],
+        undo: Callable[[T], None],
+        joined: Callable[[], None] = _nothing,
+    ) -> T:
+        """
+        The next thing that is this caller's, within *timeout* seconds; None waits as long as it takes.
+
+        Args:
+            expired: Makes the error that the wait ends with when its time is over.
+            undo: Takes back what was handed to a caller that was cancelled meanwhile.
+            joined: Called once the caller stands in the queue; it may free what the caller waits for.
+
+        **Cancellation:** leaves the queue; what was handed over meanwhile goes to *undo*.
+        **Fairness:** FIFO.
+        """
+        loop = asyncio.get_running_loop()
+        waiter: asyncio.Future[T] = loop.create_future()
+        self._waiters[waiter] = None
+        joined()
+        timer = None
+        if timeout is not None and not waiter.done():
+            timer = loop.call_later(timeout, self._expire, waiter, expired)
+        try:
+            return await waiter
+        except asyncio.CancelledError:
+            if waiter.cancelled():
+                self._remove(waiter)
+            elif waiter.exception() is None:  # handed over, and cancelled before it could be used
+                undo(waiter.result())
+            raise  # (a waiter whose time was over has left already)
+        finally:
+            if timer is not None:
+                timer.cancel()
+            del waiter  # its error holds this frame
+
+    def _expire(self, waiter: asyncio.Future[T], expired: Callable[[], Exception]) -> None:
+        if not waiter.done():
+            self._remove(waiter)
+            waiter.set_exception(expired())
+
+    def _remove(self, waiter: asyncio.Future[T]) -> None:
+        if waiter in self._waiters:
+            del self._waiters[waiter]
+            self._left()
