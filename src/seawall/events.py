@@ -30,6 +30,7 @@ __all__ = [
     "Event",
     "History",
     "Listener",
+    "LookupEnded",
     "Observer",
     "OriginPaused",
     "Phase",
@@ -242,6 +243,30 @@ class ResolverFailed(NamedTuple):
     reason: str
 
 
+class LookupEnded(NamedTuple):
+    """
+    A lookup of a name ended: once per lookup, however many calls waited for it. The cache's hits are not lookups.
+
+    Attributes:
+        host: The name.
+        source: Where the addresses came from, as in `Answer.source`: "dns", "hosts", "system", ...; of a lookup without
+            addresses "system" where the system's resolver was asked as the fallback, else empty.
+        duration: Seconds from its start to its end.
+        addresses: How many were found.
+        error: The class of the error where none were found ("NameNotFound"), or "cancelled" where the client was
+            closed; else empty.
+        ttl: Seconds that the resolver lets the addresses be kept, before `DNS.min_ttl` and `DNS.max_ttl` bound it; None
+            where it doesn't say, or where there are none.
+    """
+
+    host: str
+    source: str
+    duration: float
+    addresses: int
+    error: str
+    ttl: float | None
+
+
 Event: TypeAlias = (
     CallStarted
     | Attempt
@@ -258,6 +283,7 @@ Event: TypeAlias = (
     | AddressReadmitted
     | StaleServed
     | ResolverFailed
+    | LookupEnded
 )
 Listener: TypeAlias = Callable[[Event], None]
 

@@ -15,6 +15,7 @@ from seawall.dns.caching import RECHECK, CachingResolver
 from seawall.dns.chain import Chained
 from seawall.dns.resolver import Answer, Rank
 from seawall.errors import NameNotFound, NoAddress, ResolveError, ResolverFailure, ResolveTimeout
+from seawall.events import Event, LookupEnded
 from seawall.origin import Address, Origin
 from seawall.stats import NameStats
 from seawall.testing import FakeResolver
@@ -416,3 +417,71 @@ async def test_system_that_answers_in_time_comes_before_what_is_stale():
     assert (await resolver.resolve(A)).addresses == (Address("192.0.2.2"),)
     assert now() == pytest.approx(10.3)
     await resolver.aclose()
+
+
+def ended(events: list[Event]) -> list[LookupEnded]:
+    return [event for event in events if isinstance(event, LookupEnded)]
+
+
+async def test_each_lookup_that_ends_is_told_once():
+    """Of the name, by whom, how long, how many addresses and for how long they hold; a hit is no lookup."""
+    events: list[Event] = []
+    found = Answer((Address("192.0.2.1"), Address("192.0.2.2")), 60.0, "dns")
+    resolver = CachingResolver(FakeResolver({"a.test": (0.5, found)}), DNS(), now=now, emit=events.append)
+    callers = [asyncio.create_task(resolver.resolve(A)) for _ in range(3)]
+    await asyncio.sleep(0.25)
+    assert (resolver.in_flight, resolver.entries, events) == (1, 0, [])
+    await asyncio.gather(*callers)
+    await resolver.resolve(A)
+    assert events == [LookupEnded("a.test", "dns", 0.5, 2, "", 60.0)]
+    assert (resolver.in_flight, resolver.entries) == (0, 1)
+    await resolver.aclose()
+
+
+@pytest.mark.parametrize(
+    ("found", "duration", "error"),
+    [
+        (NameNotFound("no such name"), 0.0, "NameNotFound"),
+        (Answer((), None, "mine"), 0.0, "NoAddress"),
+        (KeyError("a bug"), 0.0, "ResolverFailure"),
+        (math.inf, 2.5, "ResolveTimeout"),  # it goes on for a while after its last waiter left
+    ],
+)
+async def test_lookup_that_finds_nothing_is_told_with_its_error(found, duration, error):
+    """By the class of the error that its waiters get, whatever the resolver raised."""
+    events: list[Event] = []
+
+    class Mine(FakeResolver):
+        async def resolve(self, host, port, *, family=0):
+            if isinstance(found, KeyError):
+                raise found
+            return await super().resolve(host, port, family=family)
+
+    resolver = CachingResolver(Mine({"a.test": found}), DNS(), now=now, emit=events.append)
+    with pytest.raises(ResolveError):
+        await resolver.resolve(A)
+    await asyncio.sleep(10.0)
+    assert ended(events) == [LookupEnded("a.test", "", duration, 0, error, None)]
+    await resolver.aclose()
+
+
+async def test_lookup_of_the_systems_resolver_is_told_as_its():
+    """Each of the two that a call may wait for is told; where there are no addresses the system's says whose it was."""
+    events: list[Event] = []
+    upstream, system = FakeResolver({"a.test": (1.5, "192.0.2.1")}), System({"a.test": ResolverFailure("no route")})
+    resolver = CachingResolver(upstream, DNS(fallback_after=1.0), now=now, fallback=system, emit=events.append)
+    await resolver.resolve(A)
+    assert [(event.source, event.error) for event in ended(events)] == [("system", "ResolverFailure"), ("fake", "")]
+    await resolver.aclose()
+
+
+async def test_lookup_that_closing_cancels_is_told():
+    """As cancelled, because nothing failed."""
+    events: list[Event] = []
+    resolver = CachingResolver(FakeResolver({"a.test": math.inf}), DNS(), now=now, emit=events.append)
+    waiting = asyncio.create_task(resolver.resolve(A))
+    await asyncio.sleep(1.0)
+    await resolver.aclose()
+    assert events == [LookupEnded("a.test", "", 1.0, 0, "cancelled", None)]
+    with pytest.raises(ResolverFailure):
+        await waiting

@@ -17,7 +17,7 @@ from ..errors import ResolveError
 from ..origin import Address
 from .resolver import Answer, Found
 
-__all__ = ["Cache", "Entry", "Failures", "Key"]
+__all__ = ["ANY", "SYSTEM", "Cache", "Entry", "Failures", "Key"]
 
 REFRESH_AT = 0.8  # of the TTL
 MIN_REST, MAX_REST = 0.25, 5.0  # s; RFC 9520 section 3.2 asks resolvers, which have many clients, for 1 s to 5 min
@@ -25,8 +25,9 @@ MAX_GONE = 256  # addresses of one name
 MANY_RETURNS = 4  # a service that fails over and back brings one back each time
 REFRESH_FROM = 0.5  # of the TTL; sooner, refreshing ahead doubles the queries for nothing
 
-
 Key: TypeAlias = tuple[str, int]
+"""Host and port."""
+ANY, SYSTEM = 0, -1  # in place of a port: all of them; the failures of the system's resolver
 
 
 class Entry(NamedTuple):
