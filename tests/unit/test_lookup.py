@@ -16,10 +16,9 @@ import pytest
 
 from seawall.config import DNS
 from seawall.dns.caching import CachingResolver
-from seawall.dns.cares import Service
 from seawall.dns.lookup import MachineResolver, special
 from seawall.dns.machine import Machine
-from seawall.dns.resolver import Answer, Dangling, Found, ServerFailure
+from seawall.dns.resolver import Answer, Dangling, Found, ServerFailure, SRVRecord
 from seawall.dns.srv import SRVResolver
 from seawall.dns.system import SystemResolver
 from seawall.errors import NameNotFound, NoAddress, ResolveError, ResolverFailure, ResolveTimeout
@@ -77,7 +76,7 @@ class Servers:
         raise SAID[said]
 
     async def services(self, name, *, servers, use_tcp=False, rotate=False):
-        return [Service(0, 0, 81, "db.x.test", 60.0), Service(1, 0, 82, "pinned.x.test", 60.0)]
+        return [SRVRecord(0, 0, 81, "db.x.test", 60.0), SRVRecord(1, 0, 82, "pinned.x.test", 60.0)]
 
     async def resolve(self, host, port, *, family=0):
         return await self.ask(host, family, servers=())

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import pytest
 
 from seawall import Address, ChainResolver, SRVResolver, StaticResolver
-from seawall.dns.cares import CaresResolver, Service
-from seawall.dns.resolver import check_name, literal
+from seawall.dns.cares import CaresResolver
+from seawall.dns.resolver import SRVRecord, check_name, literal
 from seawall.errors import NameNotFound, NoAddress, ResolverFailure
 from seawall.testing import FakeResolver
 from seawall.testing.clock import VIRTUAL
@@ -135,11 +138,11 @@ async def test_map_may_lead_to_another_resolver():
     assert other.is_closed
 
 
-@pytest.mark.parametrize("records", [[], [Service(0, 0, 0, "a.test", 60.0)], [Service(0, 0, 80, "", 60.0)]])
+@pytest.mark.parametrize("records", [[], [SRVRecord(0, 0, 0, "a.test", 60.0)], [SRVRecord(0, 0, 80, "", 60.0)]])
 async def test_service_that_is_not_to_be_had(monkeypatch, records):
     """No record, or one with the target "." (RFC 2782): there is no address, and no host is asked for."""
 
-    async def services(self: CaresResolver, service: str, **more: object) -> list[Service]:
+    async def services(self: CaresResolver, service: str, **more: object) -> list[SRVRecord]:
         assert service == "_http._tcp.a.test"
         return records
 
@@ -148,3 +151,9 @@ async def test_service_that_is_not_to_be_had(monkeypatch, records):
     with pytest.raises(NoAddress, match="decidedly not available"):
         await names.resolve("a.test.", 80)
     await names.aclose()
+
+
+def test_importing_seawall_loads_no_c_ares():
+    """The first client does, because c-ares takes 15 ms to load."""
+    code = "import sys, seawall, seawall.dns; print({'aiodns', 'pycares'} & set(sys.modules))"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, check=True).stdout == b"set()\n"

@@ -19,8 +19,10 @@ import pycares
 import pytest
 
 from seawall import Address, NameNotFound, NoAddress, ResolveError, ResolverFailure, ResolveTimeout
-from seawall.dns import cares
-from seawall.dns.cares import ETIMEOUT, MAX_CHANNELS, CaresResolver
+from seawall.dns import channels, questions
+from seawall.dns.cares import CaresResolver
+from seawall.dns.channels import MAX_CHANNELS
+from seawall.dns.questions import ETIMEOUT
 from seawall.dns.resolver import ServerFailure
 from seawall.testing import cancel_everywhere
 from seawall.testing.dns import DNSServer, Name
@@ -92,11 +94,12 @@ async def other(stack):
 def quick(monkeypatch):
     """Tries follow each other at once, and the end follows them."""
     pauses(monkeypatch, 0.01, 0.01)
-    monkeypatch.setattr(cares, "QUESTION_TIMEOUT", 0.1)
+    monkeypatch.setattr(questions, "QUESTION_TIMEOUT", 0.1)
+    monkeypatch.setattr(channels, "QUESTION_TIMEOUT", 0.1)
 
 
 def pauses(monkeypatch: pytest.MonkeyPatch, *seconds: float) -> None:
-    monkeypatch.setattr(cares, "PAUSES", seconds)
+    monkeypatch.setattr(questions, "PAUSES", seconds)
 
 
 def asked(*servers: DNSServer) -> list[int]:
@@ -327,7 +330,7 @@ async def test_repeated_question_is_asked_again(names, dns):
 
 async def test_shared_channel_is_not_asked_the_same_again(names, dns, monkeypatch):
     """It still has the first answer in c-ares' cache."""
-    monkeypatch.setattr(cares, "MAX_CHANNELS", 1)
+    monkeypatch.setattr(channels, "MAX_CHANNELS", 1)
     task = await held(names, dns, "held.test")
     for address in ("127.0.0.1", "127.0.0.2"):
         dns.zone["a.test"] = Name(a=(address,), ttl=3600)
@@ -337,8 +340,8 @@ async def test_shared_channel_is_not_asked_the_same_again(names, dns, monkeypatc
 
 async def test_channel_is_not_shared_without_end(names, dns, monkeypatch):
     """c-ares keeps the answers until it is emptied, so from some number of questions on there is a new one."""
-    monkeypatch.setattr(cares, "MAX_CHANNELS", 1)
-    monkeypatch.setattr(cares, "MAX_ASKED", 2)
+    monkeypatch.setattr(channels, "MAX_CHANNELS", 1)
+    monkeypatch.setattr(channels, "MAX_ASKED", 2)
     tasks = [await held(names, dns, f"held{number}.test") for number in range(5)]
     assert sorted(channel.owed for channel in names._channels._busy[dns.address, False]) == [1, 2, 2]
     await cancelled(*tasks)
@@ -377,7 +380,7 @@ def held_by_process() -> tuple[int, int]:
 
 async def test_garbage_ends_no_other_question(names, dns, monkeypatch):
     """Where two share a channel c-ares ends both, and both are asked again."""
-    monkeypatch.setattr(cares, "MAX_CHANNELS", 1)
+    monkeypatch.setattr(channels, "MAX_CHANNELS", 1)
     pauses(monkeypatch, 0.05, NEVER)
     dns.zone |= {"held.test": replace(GOOD, drop=1), "bad.test": replace(GOOD, faults="garbage")}
     tasks = []

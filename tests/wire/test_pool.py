@@ -14,7 +14,8 @@ import pytest
 
 import seawall
 from seawall._httpx import shared
-from seawall.dns.cares import ECONNREFUSED, CaresResolver
+from seawall.dns.cares import CaresResolver
+from seawall.dns.questions import ECONNREFUSED
 from seawall.testing import FaultProcess, Name, Request, no_file_descriptors
 
 pytestmark = pytest.mark.anyio

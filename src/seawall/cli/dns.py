@@ -13,7 +13,6 @@ from rich.markup import escape
 
 from .. import AsyncClient
 from ..config import DNS
-from ..dns.cares import CaresResolver
 from ..dns.lookup import MachineResolver, special
 from ..dns.machine import Machine
 from ..dns.modules import Source, Step
@@ -67,7 +66,7 @@ async def _show_steps(console: Console, dns: DNS, resolver: Any, host: str) -> N
     """What each service of nsswitch.conf has of it, in their order, until one has addresses."""
     loop = asyncio.get_running_loop()
     system = None if dns.nameservers or resolver == "cares" else SystemResolver()
-    names = MachineResolver(Machine(now=loop.time), CaresResolver(), system, dns)
+    names = MachineResolver.through_cares(Machine(now=loop.time), system, dns)
     try:
         await names.machine.looked_at()
         for step in names.steps(host):

@@ -1,1 +1,17 @@
-"""Names to addresses. Knows neither httpx nor the wire."""
+"""Names to addresses. Knows neither an HTTP library nor the wire."""
+
+from .guard import Guard
+from .resolver import Answer, Rank, Resolver
+from .srv import SRVResolver
+from .static import ChainResolver, FunctionResolver, StaticResolver
+
+__all__ = [
+    "Answer",
+    "ChainResolver",
+    "FunctionResolver",
+    "Guard",
+    "Rank",
+    "Resolver",
+    "SRVResolver",
+    "StaticResolver",
+]

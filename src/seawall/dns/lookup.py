@@ -14,17 +14,20 @@ import asyncio
 import re
 import socket
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 from ..config import DNS
 from ..errors import NameNotFound, NoAddress, ResolveError, ResolverFailure, ResolveTimeout
 from ..origin import Address
-from .cares import CaresResolver, Service
 from .machine import ALONE, SYSTEM, Machine
 from .modules import Source, Step
 from .nsswitch import Status
 from .resolv_conf import Candidate, ResolvConf
-from .resolver import Answer, Dangling, Found, ServerFailure, Told, failed
+from .resolver import Answer, Dangling, Found, ServerFailure, SRVRecord, Told, failed
 from .system import SystemResolver
+
+if TYPE_CHECKING:
+    from .cares import CaresResolver
 
 __all__ = ["MachineResolver", "special"]
 
@@ -48,6 +51,13 @@ class MachineResolver:
         self.cares = cares
         self._system = system
         self._settings = settings
+
+    @classmethod
+    def through_cares(cls, machine: Machine, system: SystemResolver | None, settings: DNS) -> MachineResolver:
+        """One that asks name servers through c-ares, which is imported here because aiodns takes 15 ms to load."""
+        from .cares import CaresResolver
+
+        return cls(machine, CaresResolver(), system, settings)
 
     async def resolve(self, host: str, port: int, *, family: int = 0, is_qualified: bool = False) -> Answer:
         """
@@ -102,7 +112,7 @@ class MachineResolver:
         finally:
             del found, denial  # they hold this frame
 
-    async def services(self, name: str) -> list[Service]:
+    async def services(self, name: str) -> list[SRVRecord]:
         """The SRV records of a fully qualified name; errors are those of `CaresResolver.ask` and `special`."""
         if special(name) is not None:
             raise NoAddress(f"{name}: no name server is asked for localhost")

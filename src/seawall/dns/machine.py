@@ -17,12 +17,13 @@ import sys
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 
-from . import nsswitch, resolv_conf
 from .files import Files, Stamp
 from .hosts import Hosts, is_multi
 from .modules import Modules, Source, Step, is_known
 from .nsswitch import Service, Status
+from .nsswitch import parse as parse_nsswitch
 from .resolv_conf import ResolvConf
+from .resolv_conf import parse as parse_resolv_conf
 
 __all__ = ["ALONE", "SYSTEM", "Machine", "glibc_version"]
 
@@ -150,8 +151,8 @@ class Machine:
         others = (self._files.stamp("resolv.conf"), self._files.stamp("nsswitch.conf"))
         if others != self._others_stamp:
             resolv, services = self._files.text("resolv.conf"), self._files.text("nsswitch.conf")
-            self.resolv_conf = resolv_conf.parse(resolv, hostname=self._hostname(), environ=self._environ)
-            self._services = nsswitch.parse(services, glibc=self._glibc or (2, 36))
+            self.resolv_conf = parse_resolv_conf(resolv, hostname=self._hostname(), environ=self._environ)
+            self._services = parse_nsswitch(services, glibc=self._glibc or (2, 36))
             self._others_stamp = others
             self._tell()
         asked = [service.name for service in self._services or () if service.name in ("dns", "resolve")]

@@ -23,6 +23,7 @@ __all__ = [
     "Progressive",
     "Rank",
     "Resolver",
+    "SRVRecord",
     "ServerFailure",
     "Told",
     "check_name",
@@ -58,6 +59,16 @@ class Rank(NamedTuple):
     priority: int
     weight: int
     target: int
+
+
+class SRVRecord(NamedTuple):
+    """An SRV record; its *target* is empty where the service isn't available. Source: RFC 2782."""
+
+    priority: int
+    weight: int
+    port: int
+    target: str
+    ttl: float
 
 
 class Answer(NamedTuple):

@@ -5,16 +5,13 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from ..config import DNS
 from ..errors import NoAddress, ResolveError
 from ..origin import Address
+from .lookup import MachineResolver
 from .machine import Machine
-from .resolver import Answer, Rank
-
-if TYPE_CHECKING:
-    from .cares import Service
+from .resolver import Answer, Rank, SRVRecord
 
 __all__ = ["SRVResolver"]
 
@@ -36,12 +33,9 @@ class SRVResolver:
     def __init__(self, service: str = "_http._tcp.{host}", *, nameservers: Sequence[str] | None = None) -> None:
         if not service.startswith("_") or "._" not in service:
             raise ValueError(f'service must look like "_http._tcp.example.com", not {service!r}')
-        from .cares import CaresResolver
-        from .lookup import MachineResolver
-
         self._service = service
         dns = DNS(nameservers=None if nameservers is None else tuple(nameservers))
-        self._names = MachineResolver(Machine(now=time.monotonic), CaresResolver(), None, dns)
+        self._names = MachineResolver.through_cares(Machine(now=time.monotonic), None, dns)
 
     async def resolve(self, host: str, port: int, *, family: int = 0) -> Answer:
         """As `Resolver.resolve`; targets without an address are left out."""
@@ -66,7 +60,7 @@ class SRVResolver:
             raise answers[0]  # type: ignore[misc]
         return Answer(tuple(addresses), min(ttls), "srv", tuple(ranks))
 
-    async def _target(self, record: Service, family: int) -> Answer:
+    async def _target(self, record: SRVRecord, family: int) -> Answer:
         """Within less than a lookup has: one silent name server is not to keep the others' answers."""
         async with asyncio.timeout(TARGET_TIMEOUT):
             return await self._names.resolve(record.target, record.port, family=family, is_qualified=True)
