@@ -18,21 +18,22 @@ class DNS:
     How names become addresses.
 
     Args:
-        timeout: Seconds that a caller waits for a lookup, within the connect timeout. The lookup goes on for 0.5 s
-            more, so that a retry finds it, and for 5 s in all while somebody waits. 2: c-ares' own timeout is only a
-            hint.
-        nameservers: "ip" or "ip:port" of the servers to ask, in place of the system's; then the system resolver is
-            not used as a fallback, for it would ask others.
-        min_ttl: Shortest time an answer is kept, s. 1: a TTL of 0 makes storms.
-        max_ttl: Longest, s. 300: bounds how long a fail-over takes.
-        negative_ttl: How long "no such name" is kept, s. c-ares does not show the SOA.
-        stale_ttl: How long after its end an answer is used where DNS fails, s, with TLS (RFC 8767).
-        stale_ttl_plain: The same without TLS, where nothing proves that the address is still theirs.
-        stale_wait: s that a lookup gets before a stale answer is used. A name in use is looked up at 80 % of its TTL,
-            or twice this before its end, at half of it at most: then nobody waits.
-        fallback_after: s before the system resolver is asked too (at once where DNS fails).
-        resolution_delay: s that the other family is waited for once one has answered (RFC 8305 section 3).
-        max_entries: Names kept; the least recently used goes first.
+        timeout: Seconds that a caller waits for a lookup, within the connect timeout. The lookup goes on for 0.5
+            seconds more, so that a retry finds its answer, and for 5 seconds in all while a caller waits. 2 by default,
+            because c-ares' own timeout is only a hint.
+        nameservers: "ip" or "ip:port" of the servers to ask in place of the system's. The system's resolver isn't the
+            fallback then, because it would ask others.
+        min_ttl: Shortest time that an answer is kept, in seconds. 1 by default, because a TTL of 0 makes storms.
+        max_ttl: Longest time that an answer is kept, in seconds. 300 by default, because that bounds a fail-over.
+        negative_ttl: Seconds that "no such name" is kept, because c-ares doesn't show the SOA.
+        stale_ttl: Seconds that an expired answer may be used where DNS fails, with TLS (RFC 8767).
+        stale_ttl_plain: The same without TLS, where nothing proves that the address still belongs to the host.
+        stale_wait: Seconds that a lookup has before a stale answer is used. A name in use is looked up at 80 % of its
+            TTL, or twice this time before its end if that is earlier, but not before half of it, so that no caller
+            waits.
+        fallback_after: Seconds before the system's resolver is asked too; it is asked at once where DNS fails.
+        resolution_delay: Seconds to wait for the other family once one has answered (RFC 8305 section 3).
+        max_entries: Names that are kept; the least recently used one is dropped first.
     """
 
     timeout: float = 2.0

@@ -1,9 +1,9 @@
 """
-What is known of names, and until when. A pure state machine: no I/O, the time is an argument.
+What is known about names, and until when. A pure state machine: it does no I/O, and the time is an argument.
 
-Rules (RFC 8767, RFC 2308): an entry is fresh until `expires_at`; a positive one may serve as stale for a while after
-`stale_from`, and only where DNS failed; "no such name" replaces what was known, so nothing stale outlives it; a
-failure replaces nothing, but from the second one in a row on a name is left alone for a while (RFC 9520).
+Rules (RFC 8767, RFC 2308): an entry is fresh until `expires_at`. Addresses may serve as stale for a while after
+`stale_from`, but only where DNS failed. "No such name" replaces what was known, so nothing stale outlives it. A failure
+replaces nothing, but after the second one in a row the name rests: it isn't looked up for a while (RFC 9520).
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ from .resolver import Answer, Found
 __all__ = ["ANY", "SYSTEM", "Cache", "Entry", "Failures", "Key"]
 
 REFRESH_AT = 0.8  # of the TTL
-MIN_REST, MAX_REST = 0.25, 5.0  # s; RFC 9520 section 3.2 asks resolvers, which have many clients, for 1 s to 5 min
+MIN_REST, MAX_REST = 0.25, 5.0  # seconds; RFC 9520 section 3.2 asks resolvers with many clients for 1 s to 5 min
 MAX_GONE = 256  # addresses of one name
-MANY_RETURNS = 4  # a service that fails over and back brings one back each time
-REFRESH_FROM = 0.5  # of the TTL; sooner, refreshing ahead doubles the queries for nothing
+MANY_RETURNS = 4  # more than one, because a service that fails over and back brings an address back each time
+REFRESH_FROM = 0.5  # of the TTL, because an earlier refresh would double the queries for nothing
 
 Key: TypeAlias = tuple[str, int]
 """Host and port."""
@@ -32,14 +32,14 @@ ANY, SYSTEM = 0, -1  # in place of a port: all of them; the failures of the syst
 
 class Entry(NamedTuple):
     """
-    What one lookup found.
+    The result of one lookup.
 
     Attributes:
-        found: The addresses, or what to raise: NameNotFound or NoAddress.
-        refresh_at: From here on, a hit is a reason to look up again.
-        expires_at: From here on, it isn't used before the name has been looked up again.
-        stale_from: The end of its time to live, which an answer that was disproved still has.
-        doubted_at: When an answer for its name was last over before its time, because none of its addresses served.
+        found: The addresses, or the error to raise: NameNotFound or NoAddress.
+        refresh_at: From this instant on, a hit begins a lookup.
+        expires_at: From this instant on, the entry isn't used before the name has been looked up again.
+        stale_from: The end of the TTL, which doubt doesn't move.
+        doubted_at: When an entry of its name last expired early, because none of its addresses took a connection.
     """
 
     found: Found | ResolveError
@@ -49,12 +49,12 @@ class Entry(NamedTuple):
     doubted_at: float = -math.inf
 
     def knows(self, family: int) -> bool:
-        """Whether an address of *family* that isn't in it is none of the name's."""
+        """Whether the entry has all addresses of *family* that the name has."""
         return not (isinstance(self.found, Found) and self.found.unknown == family)
 
 
 class Failures(NamedTuple):
-    """Of lookups of one name: how many in a row, the last, and until when it is not asked again."""
+    """Failed lookups of one name: how many in a row, the last error, and until when the name rests."""
 
     number: int
     error: ResolveError
@@ -63,7 +63,8 @@ class Failures(NamedTuple):
 
 class Cache:
     """
-    (host, port) → what is known; least recently used goes first. Where the port doesn't matter, it is always the same.
+    (host, port) → what is known. The least recently used entry is dropped first. The port is `ANY` where it doesn't
+    matter.
     """
 
     def __init__(self, settings: DNS) -> None:
@@ -71,8 +72,8 @@ class Cache:
         self._max = settings.max_entries
         self._entries: OrderedDict[Key, Entry] = OrderedDict()
         self._failures: OrderedDict[Key, Failures] = OrderedDict()
-        self._gone: OrderedDict[Key, dict[Address, None]] = OrderedDict()  # left the record; oldest first
-        self._returns: dict[Key, int] = {}  # addresses of it that were gone and came back
+        self._gone: OrderedDict[Key, dict[Address, None]] = OrderedDict()  # no longer in the record; oldest first
+        self._returns: dict[Key, int] = {}  # how many of those came back
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -85,7 +86,7 @@ class Cache:
         return entry
 
     def stale(self, key: Key, now: float, *, is_secure: bool) -> Answer | None:
-        """An answer whose time is over, where it may still serve because DNS fails."""
+        """An expired answer that may still serve because DNS fails."""
         entry = self._entries.get(key)
         if entry is None or not isinstance(entry.found, Found):
             return None
@@ -95,12 +96,12 @@ class Cache:
         return entry.found.answer._replace(ttl=None, source="stale")
 
     def store(self, key: Key, found: Found | ResolveError, now: float) -> Entry:
-        """Keep an answer for its TTL, clamped; a negative one for `negative_ttl`."""
+        """Keep an answer for its TTL, within `min_ttl` and `max_ttl`; a negative one for `negative_ttl`."""
         settings = self._settings
         if isinstance(found, Found):
             ttl = settings.min_ttl if found.answer.ttl is None else found.answer.ttl
             ttl = min(max(ttl, settings.min_ttl), settings.max_ttl)
-            # A silent DNS, and then the system's resolver, have each had their time before anybody would wait.
+            # Early enough for a silent DNS, and then for the system's resolver, before any caller would wait.
             refresh_after = max(ttl * REFRESH_FROM, min(ttl * REFRESH_AT, ttl - 2 * settings.stale_wait))
         else:
             ttl = refresh_after = settings.negative_ttl
@@ -116,7 +117,7 @@ class Cache:
         return entry
 
     def gives_subsets(self, key: Key) -> bool:
-        """Its addresses come and go and come again, as a load balancer's: one that is missing is not gone."""
+        """Whether addresses leave the record and come back, as a load balancer's do, so a missing one still serves."""
         return self._returns.get(key, 0) >= MANY_RETURNS
 
     def _compare(self, key: Key, found: Found | ResolveError) -> None:
@@ -142,8 +143,8 @@ class Cache:
         """
         Note that a lookup failed.
 
-        The first failure is forgiven, for a datagram may be lost; then the name rests for 0.25 s, 0.5 s, 1 s, 2 s, 4 s,
-        5 s at most: a resolver that is back is to be noticed within that time.
+        The first failure is forgiven, because a datagram may be lost. Then the name rests for 0.25 s, 0.5 s, 1 s, 2 s,
+        4 s, and at most 5 s, because callers must notice within that time that a resolver works again.
         """
         known = self._failures.pop(key, None)
         number = 1 if known is None else known.number + 1
@@ -153,27 +154,27 @@ class Cache:
             self._failures.popitem(last=False)
 
     def still_fails(self, key: Key, now: float) -> None:
-        """Its last lookup failed, and whoever was asked is still busy with it: that counts as a failure of now."""
+        """Count the last failure as one of now, because the resolver is still busy with that lookup."""
         known = self._failures.get(key)
         if known is not None and known.until < now:
             self._failures[key] = known._replace(until=now)
 
     def recovered(self, key: Key) -> None:
-        """A lookup succeeded whose answer isn't stored under its own key."""
+        """Forget the failures, because a lookup succeeded whose answer isn't stored under *key*."""
         self._failures.pop(key, None)
 
     def has_failed(self, key: Key, now: float) -> bool:
-        """The last lookup of it failed, and lately: who is asked about it all the time is asked again soon after."""
+        """Whether the last lookup failed, and lately: a name that is in use is looked up again soon after its rest."""
         known = self._failures.get(key)
         return known is not None and now < known.until + MAX_REST
 
     def failure(self, key: Key, now: float) -> ResolveError | None:
-        """What to raise in place of asking again."""
+        """The error to raise while the name rests."""
         known = self._failures.get(key)
         return known.error if known is not None and now < known.until else None
 
     def doubt(self, key: Key, rest: float, now: float) -> None:
-        """Be over now, or *rest* seconds after the last doubt ended it, if it was to hold for longer."""
+        """Let the entry expire now, but no sooner than *rest* seconds after it last expired early."""
         entry = self._entries.get(key)
         if entry is None or now >= entry.expires_at:
             return

@@ -1,4 +1,4 @@
-"""What a client makes of a `ChainResolver`: a cache for each of its resolvers, and one after the other asked."""
+"""A client's view of a `ChainResolver`: a cache for each of its resolvers, which are asked one after another."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["Chained"]
 
 
 class Chained:
-    """As `CachingResolver`; the next is asked where one says that there is no such name."""
+    """As `CachingResolver`. The next one is asked where one says that there is no such name."""
 
     def __init__(self, names: Sequence[CachingResolver]) -> None:
         self._names = names

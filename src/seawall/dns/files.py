@@ -1,4 +1,4 @@
-"""Small configuration files below one directory: what tells one version from the next, and what they say."""
+"""Small configuration files below one directory: how to tell that one changed, and its text."""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ class Files:
     Args:
         root: The directory, such as /etc.
 
-    A file that isn't there, that may not be read or that isn't a regular one is missing. Whatever else keeps it from
-    being read (no descriptor is left, no memory, an I/O error) says nothing of the file, and is raised as OSError.
+    A file counts as missing if it doesn't exist, may not be read or isn't a regular file. Any other failure (no
+    descriptor or memory is left, an I/O error) says nothing about the file, and is raised as OSError.
     """
 
     def __init__(self, root: str) -> None:
         self.root = root
 
     def stamp(self, name: str) -> Stamp | None:
-        """None where the file is missing."""
+        """Its facts; None where the file is missing."""
         try:
             found = os.stat(os.path.join(self.root, name))
         except OSError as error:
@@ -47,8 +47,8 @@ class Files:
         return Stamp(found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
 
     def read(self, name: str) -> bytes:
-        """Empty where the file is missing."""
-        if self.stamp(name) is None:  # opening a pipe would wait for its writer
+        """Its bytes; empty where the file is missing."""
+        if self.stamp(name) is None:  # because opening a pipe would wait for its writer
             return b""
         try:
             with open(os.path.join(self.root, name), "rb", buffering=0) as file:
@@ -59,5 +59,5 @@ class Files:
             raise
 
     def text(self, name: str) -> str:
-        """As `read`. Bytes that aren't UTF-8 survive as surrogates."""
+        """As `read`, decoded. Bytes that aren't UTF-8 become surrogates."""
         return self.read(name).decode(errors="surrogateescape")

@@ -1,9 +1,9 @@
 """
-/etc/gai.conf: by which tables addresses are ranked, as glibc 2.36 reads them.
+/etc/gai.conf: the tables by which addresses are ranked, read as glibc 2.36 reads it.
 
-A kind of line (label, precedence, scopev4) that the file has replaces glibc's table of that kind. Broken lines are
+If the file has lines of a kind (label, precedence, scopev4), they replace glibc's table of that kind. Broken lines are
 skipped. glibc reads the file once in a process, and a client reads it once: ``reload`` isn't heeded. A prefix without
-"/bits" makes glibc 2.36 crash, or counts as /128 by chance; here it counts.
+"/bits" makes glibc 2.36 crash, or counts as /128 by chance; here it counts as /128.
 
 Source: gai.conf(5); sysdeps/posix/getaddrinfo.c; RFC 6724 section 2.1 where the C library isn't glibc.
 """
@@ -25,15 +25,15 @@ WHOLE: Final = (1 << 128) - 1
 MAX_VALUE: Final = 2**31 - 1
 
 Prefixes: TypeAlias = tuple[tuple[int, int, int], ...]
-"""(mask, what is left of an address under it, value); the longest first, then as in the file."""
+"""(mask, the masked bits of an address, value); the longest prefix first, then as in the file."""
 
 
 class Table(NamedTuple):
     """
-    Values by prefix, of addresses as 128-bit numbers.
+    The values of addresses by their prefixes. Addresses are 128-bit numbers.
 
     Attributes:
-        scopes: Of IPv4 addresses; those of IPv6 are in the address.
+        scopes: Those of IPv4 addresses; an IPv6 address contains its scope.
     """
 
     labels: Prefixes
@@ -58,7 +58,7 @@ class Table(NamedTuple):
 
 
 def as_number(ip: str) -> int | None:
-    """An address without its zone, IPv4 as a mapped one; None where it isn't in the usual form."""
+    """An address as a 128-bit number, without its zone, IPv4 mapped; None where it isn't in the usual form."""
     try:
         if ":" in ip:
             return int.from_bytes(socket.inet_pton(socket.AF_INET6, ip.partition("%")[0]))
@@ -68,7 +68,7 @@ def as_number(ip: str) -> int | None:
 
 
 def read(path: str = PATH) -> Table:
-    """This machine's table; an unreadable file is as a missing one."""
+    """This machine's table; the default where the file can't be read."""
     default = RFC6724 if glibc_version() is None else GLIBC
     try:
         with open(path, "rb") as file:
@@ -78,7 +78,7 @@ def read(path: str = PATH) -> Table:
 
 
 def parse(data: bytes) -> Table:
-    """What glibc makes of a gai.conf."""
+    """The table that glibc makes of a gai.conf."""
     found: dict[str, list[tuple[int, int, int]]] = {"label": [], "precedence": [], "scopev4": []}
     for line in data.split(b"\n"):
         words = line.partition(b"#")[0].partition(b"\0")[0].split()
@@ -97,7 +97,7 @@ def parse(data: bytes) -> Table:
 def _entry(prefix: str, value: str, *, is_scope: bool) -> tuple[int, int, int] | None:
     """(bits, address, value); None where glibc would skip the line."""
     ip, slash, text = prefix.partition("/")
-    is_four = is_scope and ":" not in ip  # which only scopev4 takes
+    is_four = is_scope and ":" not in ip  # an address form that only scopev4 takes
     if not is_four and ":" not in ip:
         return None
     address = as_number(ip) if "%" not in ip else None
@@ -113,7 +113,7 @@ def _entry(prefix: str, value: str, *, is_scope: bool) -> tuple[int, int, int] |
 
 
 def _unsigned(text: str) -> int | None:
-    """As strtoul does: nothing is 0, and what is negative is more than any limit."""
+    """As strtoul parses: an empty text is 0, and a negative number is above any limit."""
     match = re.fullmatch(r"([+-]?)([0-9]+)", text)
     if match is None:
         return 0 if not text else None
@@ -139,7 +139,7 @@ def _value(prefixes: Prefixes, address: int) -> int:
 
 
 def _table(labels: str, precedences: str) -> Table:
-    """From "prefix/bits value" each."""
+    """A table from texts of "prefix/bits value"."""
     given = []
     for each in (labels, precedences, "::ffff:169.254.0.0/112 2, ::ffff:127.0.0.0/104 2, ::ffff:0.0.0.0/96 14"):
         entries = (_entry(*item.split(), is_scope=False) for item in each.split(","))
@@ -151,7 +151,7 @@ GLIBC: Final = _table(
     "::1/128 0, 2002::/16 2, ::/96 3, ::ffff:0:0/96 4, fec0::/10 5, fc00::/7 6, 2001::/32 7, ::/0 1",
     "::1/128 50, 2002::/16 30, ::/96 20, ::ffff:0:0/96 10, ::/0 40",
 )
-"""Of glibc 2.36, after RFC 3484: it prefers unique local IPv6 addresses to IPv4, which RFC 6724 doesn't."""
+"""That of glibc 2.36, after RFC 3484: unlike RFC 6724, it prefers unique local IPv6 addresses to IPv4."""
 RFC6724: Final = _table(
     "::1/128 0, ::ffff:0:0/96 4, ::/96 3, 2001::/32 5, 2002::/16 2, 3ffe::/16 12, fec0::/10 11, fc00::/7 13, ::/0 1",
     "::1/128 50, ::ffff:0:0/96 35, ::/96 1, 2001::/32 5, 2002::/16 30, 3ffe::/16 1, fec0::/10 1, fc00::/7 3, ::/0 40",

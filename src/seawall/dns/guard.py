@@ -1,12 +1,12 @@
 """
-Addresses that must not be dialled, for who fetches URLs of strangers.
+Addresses that must not be dialled, for clients that fetch untrusted URLs.
 
-Rules: what is looked at is the address that is about to be dialled, so nothing can be resolved anew in between, and no
-spelling of a literal or a redirect goes round it. The table is our own: ``ipaddress.is_global`` is another with each
-patch release, and true of some addresses that lead inside. A name with one bad address is refused whole, whichever of
-them is to be dialled, because whoever mixes them is up to something.
+Rules: the guard checks the address that is about to be dialled, so the name can't be resolved again in between, and
+neither a redirect nor an odd spelling of an address gets round it. The table is seawall's own, because
+``ipaddress.is_global`` changes with each patch release, and lets some addresses through that lead inside. A name with
+one bad address is refused as a whole, because only an attacker mixes them with good ones.
 
-Source: IANA's special-purpose address registries (RFC 6890); for IPv6, only what is assigned (2000::/3) is let through.
+Source: IANA's special-purpose address registries (RFC 6890); of IPv6, only the assigned 2000::/3 is let through.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ SIX: Final = {
     "2002::/16": "6to4: an IPv4 address within",
     "3fff::/20": "documentation",
 }
-TABLE: Final = {  # by version; as numbers, because a name may have thousands of addresses
+TABLE: Final = {  # by version; numbers, because they compare fast and a name may have thousands of addresses
     version: tuple(
         (int(network.netmask), int(network.network_address), what)
         for network, what in ((ipaddress.ip_network(text), what) for text, what in table.items())
@@ -57,7 +57,7 @@ TABLE: Final = {  # by version; as numbers, because a name may have thousands of
     for version, table in ((4, FOUR), (6, SIX))
 }
 ASSIGNED: Final = ipaddress.ip_network("2000::/3")
-NAT64: Final = ipaddress.ip_network("64:ff9b::/96")  # RFC 6052; what DNS64 makes of good names
+NAT64: Final = ipaddress.ip_network("64:ff9b::/96")  # RFC 6052; the addresses that DNS64 gives good names
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,15 +65,15 @@ class Guard:
     """
     Lets a client dial public addresses only: ``seawall.AsyncClient(guard=seawall.Guard())``.
 
-    `AddressNotAllowed` for private, loopback, link-local, metadata, multicast and reserved ones, and for IPv6 forms of
-    them (mapped, NAT64, 6to4, Teredo). It doesn't see what a proxy or another transport dials, so a client has one or
-    the other. A NAT64 prefix of your network's own has to be denied by you.
+    Private, loopback, link-local, metadata, multicast and reserved addresses, and IPv6 forms of them (mapped, NAT64,
+    6to4, Teredo), raise `AddressNotAllowed`. A guard doesn't see what a proxy or another transport dials, so a client
+    can't have both. If your network has a NAT64 prefix of its own, deny that.
 
     Args:
-        allow: Addresses or networks that are good all the same, such as "10.1.2.0/24".
-        deny: Those that are bad all the same; stronger than *allow*.
+        allow: Addresses or networks to let through as well, such as "10.1.2.0/24".
+        deny: Addresses or networks to refuse as well, even where *allow* has them.
     Raises:
-        ValueError, TypeError: One is neither.
+        ValueError, TypeError: An item isn't an address or a network.
     """
 
     allow: tuple[str, ...] = ()
@@ -107,11 +107,11 @@ class Guard:
         return next(((address,) for address in addresses if self.refusal(address.ip) is not None), ())
 
     def refusal(self, ip: str) -> str | None:
-        """What is wrong with an address; None: nothing."""
+        """Why an address must not be dialled; None where it may be."""
         try:
             address = ipaddress.ip_address(ip.partition("%")[0])
         except ValueError:
-            return "it is no address"
+            return "it isn't an address"
         within = _within(address)
         if _is_in(address, self._deny) or _is_in(within, self._deny):
             return "Guard.deny has it"
@@ -119,7 +119,7 @@ class Guard:
 
 
 def _within(address: IP) -> IP:
-    """The IPv4 address that a NAT64 one stands for; any other is itself."""
+    """The IPv4 address that a NAT64 address stands for; any other address as it is."""
     is_nat64 = address.version == 6 and address in NAT64
     return ipaddress.IPv4Address(int(address) & 0xFFFFFFFF) if is_nat64 else address
 

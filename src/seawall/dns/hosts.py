@@ -17,10 +17,10 @@ from collections.abc import Mapping
 
 __all__ = ["Hosts", "is_multi"]
 
-BYTES_A_SLOT = 16  # of the file: about what a short line has, so that a slot seldom holds two names
+BYTES_A_SLOT = 16  # of the file: about the length of a short line, so that a slot seldom has two names
 MULTI = re.compile(r"^[^\S\n]*multi[^\S\n]+(on|off)", re.IGNORECASE | re.MULTILINE)
 ON_OR_OFF = re.compile(r"on|off", re.IGNORECASE)
-TERMINATED = re.compile(rb"\0[^\n]*")  # what C, whose strings end with a NUL, doesn't see of a line
+TERMINATED = re.compile(rb"\0[^\n]*")  # the part of a line that C doesn't see, because a NUL ends its strings
 
 
 class Hosts:
@@ -31,7 +31,7 @@ class Hosts:
     their names would take ten times the file's size. Lines are parsed when a name is looked for.
 
     Args:
-        is_multi: All lines of a name count, not only the first (see the function `is_multi`).
+        is_multi: All lines with a name count, not only the first (see the function `is_multi`).
     """
 
     __slots__ = ("_data", "_heads", "_is_multi", "_lines", "_nexts")
@@ -40,11 +40,11 @@ class Hosts:
         self._data = TERMINATED.sub(b"", data) if b"\0" in data else data
         self._is_multi = is_multi
         self._heads = array("I", bytes(4)) * (1 << (len(data) // BYTES_A_SLOT).bit_length())  # slot → its last entry
-        self._nexts, self._lines = array("I", (0,)), array("I", (0,))  # entry → the one before it, its line; 0 ends
+        self._nexts, self._lines = array("I", (0,)), array("I", (0,))  # entry → the previous one, its line; 0 ends
         self._index()
 
     def find(self, name: str) -> tuple[str, ...]:
-        """A name's addresses of both families in the file's order, each once; () where the file doesn't have it."""
+        """A name's addresses of both families in the file's order, each once; () where the file hasn't the name."""
         wanted, found = name.encode(errors="surrogateescape").lower(), dict[str, None]()
         for line in self._lines_of(wanted):
             address, *names = _fields(line)
@@ -79,7 +79,7 @@ class Hosts:
 
 
 def is_multi(host_conf: str, environ: Mapping[str, str]) -> bool:
-    """Whether all lines of a name count: ``multi on`` of host.conf, or ``RESOLV_MULTI`` (resolv/res_hconf.c)."""
+    """Whether all lines with a name count: ``multi on`` in host.conf, or ``RESOLV_MULTI`` (resolv/res_hconf.c)."""
     found: list[str] = MULTI.findall(host_conf)
     if override := ON_OR_OFF.match(environ.get("RESOLV_MULTI", "")):
         found.append(override[0])
@@ -87,7 +87,7 @@ def is_multi(host_conf: str, environ: Mapping[str, str]) -> bool:
 
 
 def _fields(line: bytes) -> list[bytes]:
-    """The address and the names, in lower case. ``bytes.split`` and C's ``isspace`` agree on what a blank is."""
+    """The address and the names in lower case. ``bytes.split`` and C's ``isspace`` agree on blanks."""
     return line.partition(b"#")[0].lower().split()
 
 

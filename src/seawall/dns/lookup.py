@@ -1,11 +1,11 @@
 """
-A name as the machine itself has it: one decision over both address families, as getaddrinfo makes it.
+A name as the machine itself resolves it: one decision over both address families, as getaddrinfo makes it.
 
-Rules, top-down: the steps of nsswitch.conf come one after the other; in DNS, so do the candidates of the search list,
-and the first that has any address wins; both families of a candidate are asked for at once. The first answer with
-addresses is enough to begin with: the other family has 50 ms, then what it brings is late. NXDOMAIN of one family
-denies the name only if the other has nothing either, because some load balancers deny a family that they don't have
-(RFC 4074 section 4.2). Names that other modules of nsswitch.conf take are left to the system's resolver.
+Rules, top-down: the steps of nsswitch.conf are taken one after another. In DNS, so are the candidates of the search
+list, and the first one with any address wins. Both families of a candidate are asked for at once. The first answer with
+addresses is enough to begin with: the other family has 50 ms, then its addresses are late. NXDOMAIN for one family
+denies the name only if the other has no addresses either, because some load balancers deny a family that they don't
+have (RFC 4074 section 4.2). The system's resolver is asked for names that other modules of nsswitch.conf take.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 __all__ = ["MachineResolver", "special"]
 
-HOSTS_TTL = 1.0  # s; the file is looked at as often
+HOSTS_TTL = 1.0  # seconds, because the file is looked at as often
 LOOPBACK = Answer((Address("127.0.0.1"), Address("::1")), None, "localhost")
 FAMILIES = (socket.AF_INET6, socket.AF_INET)
 ASKED = re.compile(r"[\w.][\w.-]*", re.ASCII)  # glibc's res_hnok
@@ -39,11 +39,10 @@ ASKED = re.compile(r"[\w.][\w.-]*", re.ASCII)  # glibc's res_hnok
 
 class MachineResolver:
     """
-    `Resolver` that makes of a name what ``getaddrinfo`` makes of it on this machine, without a thread where files and
-    DNS alone decide.
+    `Resolver` that finds what ``getaddrinfo`` finds on this machine, without a thread where files and DNS alone decide.
 
     Args:
-        system: Asked where another module of nsswitch.conf comes into play; None leaves those modules out.
+        system: Asked where another module of nsswitch.conf takes the name; None leaves those modules out.
     """
 
     def __init__(self, machine: Machine, cares: CaresResolver, system: SystemResolver | None, settings: DNS) -> None:
@@ -54,7 +53,7 @@ class MachineResolver:
 
     @classmethod
     def through_cares(cls, machine: Machine, system: SystemResolver | None, settings: DNS) -> MachineResolver:
-        """One that asks name servers through c-ares, which is imported here because aiodns takes 15 ms to load."""
+        """A resolver that asks through c-ares, which is imported here because aiodns takes 15 ms to load."""
         from .cares import CaresResolver
 
         return cls(machine, CaresResolver(), system, settings)
@@ -64,7 +63,7 @@ class MachineResolver:
         As `Resolver.resolve`.
 
         Args:
-            is_qualified: *host* is a whole name, as in SRV records: DNS isn't searched for it.
+            is_qualified: *host* is a whole name, as in SRV records, so the search list isn't used.
         """
         answer = (await self.look_up(host, port, _ignore, is_qualified=is_qualified)).answer
         addresses = tuple(each for each in answer.addresses if family in (0, each.family))
@@ -78,7 +77,7 @@ class MachineResolver:
         if self._system is None and not self.machine.is_read:  # the hosts file may have the name
             raise failed(ResolverFailure, f"{host}: the machine's hosts file can't be read")
         denial = NameNotFound(f"{host}: no service of nsswitch.conf knows it")
-        found: Found | ResolveError = denial  # by [SUCCESS=continue], a later service's word counts
+        found: Found | ResolveError = denial  # with [SUCCESS=continue], a later service decides
         steps = self.steps(host)
         for step in steps:
             if step.source is Source.FILES:
@@ -110,7 +109,7 @@ class MachineResolver:
         try:
             raise found
         finally:
-            del found, denial  # they hold this frame
+            del found, denial  # because they hold this frame
 
     async def services(self, name: str) -> list[SRVRecord]:
         """The SRV records of a fully qualified name; errors are those of `CaresResolver.ask` and `special`."""
@@ -121,16 +120,16 @@ class MachineResolver:
         return await self.cares.services(name, servers=self.servers(), use_tcp=resolv.use_tcp, rotate=resolv.rotate)
 
     def steps(self, host: str) -> Sequence[Step]:
-        """Whom to ask for a name, in order; those only that we have."""
+        """Whom to ask for a name, in order; only those that there are."""
         if self._system is not None:
-            return self.machine.steps(host) or SYSTEM  # which says why
+            return self.machine.steps(host) or SYSTEM  # whose error says why
         steps = self.machine.steps(host, has_system=False)
         is_dns_left_out = self._settings.nameservers and all(step.source is not Source.DNS for step in steps)
         return ALONE if is_dns_left_out else steps
 
     @property
     def resolv(self) -> ResolvConf:
-        """How name servers are asked; only where `steps` has all modules may systemd-resolved's stub be one of them."""
+        """How to ask name servers; systemd-resolved's stub is one of them only where `steps` has all modules."""
         return self.machine.resolv_conf if self._system is None else self.machine.resolv
 
     def servers(self) -> Sequence[str]:
@@ -145,13 +144,13 @@ class MachineResolver:
 
     async def _in_dns(self, host: str, tell: Told, deny: Told) -> Found | ResolveError:
         """
-        Through the search list.
+        Ask for each candidate of the search list.
 
-        A candidate without addresses is followed by the next, whatever its servers said; silence ends the search, and
-        so does an alias of a name without addresses.
+        After a candidate without addresses comes the next, whatever its servers said. Silence ends the search, and so
+        does an alias of a name without addresses.
 
         Args:
-            deny: Called where the last candidate is denied unless its other family has addresses.
+            deny: Called where the last candidate is denied, unless its other family has addresses.
         """
         if ASKED.fullmatch(host) is None:
             return NameNotFound(f"{host}: it can't be the name of a host")
@@ -170,7 +169,7 @@ class MachineResolver:
         return _of_search(errors) if errors else NameNotFound(f"{host}: it can't be the name of a host")
 
     async def _candidate(self, name: str, tell: Told, deny: Callable[[ResolveError], None]) -> Found | ResolveError:
-        """Both families of one fully qualified name."""
+        """Ask for both families of one fully qualified name."""
         resolv, servers = self.resolv, self.servers()
         loop = asyncio.get_running_loop()
         questions: dict[asyncio.Task[Answer], int] = {
@@ -194,10 +193,10 @@ class MachineResolver:
         deny: Callable[[ResolveError], None],
     ) -> Found | ResolveError:
         """
-        What comes of both questions.
+        The result of both questions.
 
         Args:
-            deny_at: The instant when silence of one family no longer counts against NXDOMAIN of the other.
+            deny_at: The instant from which NXDOMAIN for one family counts although the other is still silent.
         """
         done, pending = await asyncio.wait(questions, return_when=asyncio.FIRST_COMPLETED)
         first = _result(done.pop())
@@ -219,10 +218,10 @@ class MachineResolver:
 
 def special(host: str) -> Answer | None:
     """
-    The addresses of a name that is nobody's but this machine's.
+    The addresses of a name that always means this machine; None for any other name.
 
     Raises:
-        NameNotFound: It is one that no name server may be asked for.
+        NameNotFound: No name server may be asked for it.
     Source: RFC 6761 sections 6.3 and 6.4, RFC 7686 section 2.
     """
     top = host.lower().removesuffix(".").rpartition(".")[2]
@@ -234,7 +233,7 @@ def special(host: str) -> Answer | None:
 
 
 def _of_search(errors: dict[Candidate, ResolveError]) -> ResolveError:
-    """The error that glibc's ``__res_context_search`` has where no candidate has an address."""
+    """The error that glibc's ``__res_context_search`` chooses where no candidate has an address."""
     candidates = list(errors)
     if candidates[0].is_as_given:
         return errors[candidates[0]]
@@ -244,14 +243,14 @@ def _of_search(errors: dict[Candidate, ResolveError]) -> ResolveError:
 
 
 def _both(results: dict[int, Answer | ResolveError]) -> Found | ResolveError:
-    """All addresses; where there are none, why."""
+    """All addresses; where there are none, the error that says why."""
     answers = [result for result in results.values() if isinstance(result, Answer)]
     failed = [family for family, result in results.items() if not isinstance(result, Answer | NameNotFound | NoAddress)]
     if answers:
         addresses = tuple(dict.fromkeys(address for answer in answers for address in answer.addresses))
         ttl = min(answer.ttl or 0.0 for answer in answers)
         return Found(Answer(addresses, ttl, answers[0].source), failed[0] if failed else 0)
-    errors = [result for result in reversed(results.values()) if isinstance(result, ResolveError)]  # A's first
+    errors = [result for result in reversed(results.values()) if isinstance(result, ResolveError)]  # that of A first
     denials = [error for error in errors if isinstance(error, NameNotFound)]
     failures = [error for error in errors if not isinstance(error, NoAddress)]
     return (denials or failures or errors)[0]
@@ -267,7 +266,7 @@ def _result(question: asyncio.Task[Answer]) -> Answer | ResolveError:
 
 
 def _status(found: Found | ResolveError) -> Status:
-    """What nsswitch.conf calls it, by what glibc's nss_dns does."""
+    """The status that glibc's nss_dns has for a result."""
     if isinstance(found, Found):
         return Status.SUCCESS
     return Status.NOTFOUND if isinstance(found, NameNotFound | NoAddress) else Status.UNAVAIL

@@ -1,8 +1,9 @@
 """
 How the machine looks names up: its files, read again when they change.
 
-They decide where the C library is glibc. Another one (musl asks all name servers at once, heeds no nsswitch.conf, and
-forgets the search list for a name with *ndots* dots) is asked itself, as the systems are that have no such files.
+They decide where the C library is glibc. Another C library is asked itself, because it differs (musl asks all name
+servers at once, heeds no nsswitch.conf, and forgets the search list for a name with *ndots* dots). So is a system that
+has no such files.
 """
 
 from __future__ import annotations
@@ -29,9 +30,9 @@ __all__ = ["ALONE", "SYSTEM", "Machine", "glibc_version"]
 
 logger = logging.getLogger("seawall")
 
-LOOK_EVERY = 1.0  # s between looks whether a file changed
-MAX_AT_ONCE = 256 * 1024  # bytes of hosts file that are parsed on the loop
-STUB = ResolvConf(nameservers=("127.0.0.53",))  # systemd-resolved(8); it has search domains of its own
+LOOK_EVERY = 1.0  # seconds between checks for changed files
+MAX_AT_ONCE = 256 * 1024  # bytes of a hosts file that is parsed on the loop
+STUB = ResolvConf(nameservers=("127.0.0.53",))  # systemd-resolved(8), which has search domains of its own
 ALONE = (Step(Source.FILES, frozenset({Status.SUCCESS}), "files"), Step(Source.DNS, frozenset(Status), "dns"))
 SYSTEM = (Step(Source.SYSTEM, frozenset(Status), "system"),)
 Stamps = tuple[Stamp | None, ...]
@@ -43,7 +44,7 @@ def glibc_version() -> tuple[int, int] | None:
         return None
     try:
         found = re.match(r"glibc (\d+)\.(\d+)", os.confstr("CS_GNU_LIBC_VERSION") or "")
-    except (OSError, ValueError):  # another library, which doesn't know the question
+    except (OSError, ValueError):  # another C library, which doesn't know the name
         return None
     return (int(found[1]), int(found[2])) if found else None
 
@@ -53,17 +54,17 @@ class Machine:
     The machine's files and the steps that a name takes.
 
     Args:
-        now: The instant, in s.
+        now: The present instant, in seconds.
         root: The directory of hosts, host.conf, resolv.conf and nsswitch.conf.
         run: The directory of systemd's ``systemd/machines`` and ``systemd/resolve``.
         proc: The directory of ``net/udp``.
         environ: LOCALDOMAIN, RES_OPTIONS, RESOLV_MULTI and HOSTALIASES are heeded.
         hostname: The machine's name.
-        glibc: Its version; None where another C library looks names up.
+        glibc: The version of glibc; None where there is another C library.
 
     Attributes:
-        hosts: The hosts file; empty until `looked_at` read it.
-        resolv_conf: resolv.conf as it is, whoever answers for ``resolve``.
+        hosts: The hosts file; empty until `looked_at` has read it.
+        resolv_conf: resolv.conf as it is, even where systemd-resolved's stub is asked.
     """
 
     def __init__(
@@ -79,11 +80,11 @@ class Machine:
     ) -> None:
         self.hosts = Hosts(b"", is_multi=False)
         self.resolv_conf = ResolvConf()
-        self._services: tuple[Service, ...] | None = None  # None: the system's resolver decides
+        self._services: tuple[Service, ...] | None = None  # None leaves the decision to the system's resolver
         self._modules = Modules(root=root, run=run, environ=environ, hostname=hostname)
         self._files, self._proc, self._now = Files(root), Files(proc), now
         self._environ, self._hostname, self._glibc = environ, hostname, glibc
-        self._hosts_stamp: Stamps = ()  # (): not read yet
+        self._hosts_stamp: Stamps = ()  # () until they have been read
         self._others_stamp: Stamps = ()
         self._has_stub = False
         self._reading: asyncio.Task[None] | None = None
@@ -107,11 +108,11 @@ class Machine:
 
     async def looked_at(self) -> None:
         """
-        Read again what changed, looking at most once in *LOOK_EVERY* s. No await where nothing changed.
+        Read changed files again; check for changes at most once in `LOOK_EVERY` seconds. No await where none changed.
 
         A large hosts file is read in a thread. The first time, callers wait for it; later, the old one serves until
-        the new one is there. What can't be read for lack of descriptors or memory stays as it was, and is tried
-        for each caller until it was read once.
+        the new one has been read. Where no descriptor or memory is left to read with, the old ones stay, and until the
+        files have been read once, each caller tries.
 
         **Cancellation:** ends the wait; the reading goes on for others.
         """
@@ -129,10 +130,10 @@ class Machine:
 
     def steps(self, name: str, *, has_system: bool = True) -> tuple[Step, ...]:
         """
-        Whom to ask for a name, in order (see `Modules.steps`); the system where we don't know better.
+        Whom to ask for a name, in order (see `Modules.steps`); the system's resolver where the files don't decide.
 
         Args:
-            has_system: It may be asked; else the modules that it would be asked for take no name.
+            has_system: The system's resolver may be asked; else the modules that it stands for take no name.
         """
         if self._services is None or not self.is_read or not self.is_decided_by_files:
             return SYSTEM if has_system else ALONE
@@ -166,7 +167,7 @@ class Machine:
             self._reading = asyncio.create_task(self._read_hosts(hosts), name="seawall-hosts")
 
     async def _read_hosts(self, stamp: Stamps) -> None:
-        """In a thread of its own, because the loop's may all be taken by whoever uses them."""
+        """Read in a thread of its own, because others may use all threads of the loop."""
         executor = ThreadPoolExecutor(1, thread_name_prefix="seawall-hosts")
         try:
             self._keep(await asyncio.get_running_loop().run_in_executor(executor, self._parsed_hosts), stamp)
@@ -182,12 +183,12 @@ class Machine:
         return Hosts(self._files.read("hosts"), is_multi=is_multi(self._files.text("host.conf"), self._environ))
 
     def _is_stub_listening(self) -> bool:
-        """As the kernel's list of sockets has it, because a query to the stub would have to be waited for."""
+        """Whether the kernel's list of sockets has the stub. A query would tell too, but callers would wait for it."""
         address = int.from_bytes(socket.inet_aton(STUB.nameservers[0]), sys.byteorder)
         return f" {address:08X}:0035 ".encode() in self._proc.read("net/udp")
 
     def _tell(self) -> None:
-        """Log each thing that we leave to the system's resolver once."""
+        """Log, once each, the things because of which the system's resolver is asked."""
         unknown = {service.name for service in self._services or () if not is_known(service.name)}
         if self._services is None:
             unknown.add("an action or a line that isn't understood")

@@ -1,8 +1,9 @@
 """
-Which modules of nsswitch.conf come into play for a name, and whom to ask in their place.
+Which modules of nsswitch.conf take a name, and whom to ask in their place.
 
-``files`` and ``dns`` are ours. Another module is asked through the system's resolver, and only for the names that it
-takes: nss-myhostname(8), nss-mymachines(8), nss-resolve(8), nss-mdns' README. A module that isn't known takes all.
+seawall does the work of ``files`` and ``dns`` itself. It asks another module through the system's resolver, and only
+for the names that the module takes: nss-myhostname(8), nss-mymachines(8), nss-resolve(8), nss-mdns' README. A module
+that isn't known takes all names.
 """
 
 from __future__ import annotations
@@ -33,10 +34,10 @@ class Source(Enum):
 class Step(NamedTuple):
     """
     Attributes:
-        source: FILES: `Machine.hosts`. DNS: `Machine.resolv`. SYSTEM: getaddrinfo, which walks the whole list itself,
-            so its answer is final.
-        returns_on: With these, the step's word is the last; with the others, the next step follows.
-        service: The module that nsswitch.conf names.
+        source: FILES means `Machine.hosts`, DNS means `Machine.resolv`. SYSTEM means getaddrinfo, whose answer is
+            final, because it goes through the whole list itself.
+        returns_on: The statuses with which this step is the last; with the others, the next step follows.
+        service: The name of the module in nsswitch.conf.
     """
 
     source: Source
@@ -49,8 +50,8 @@ class Modules:
     Args:
         root: The directory of mdns.allow.
         run: The directory of systemd's ``systemd/machines`` and ``systemd/resolve``.
-        environ: With ``HOSTALIASES``, glibc gives names without dots another name.
-        hostname: The machine's name, which ``myhostname`` answers for.
+        environ: With ``HOSTALIASES``, glibc replaces names without dots.
+        hostname: Gives the machine's name, which ``myhostname`` takes.
     """
 
     def __init__(
@@ -69,13 +70,14 @@ class Modules:
         """
         Whom to ask for a name, in order; nothing follows SYSTEM.
 
-        A module that doesn't take the name says so at once, without a step: the next one is asked unless nsswitch.conf
-        has an action for that.
+        A module that doesn't take the name has no step. The next one is asked, unless nsswitch.conf has an action for
+        that status.
 
         Args:
             has_hosts: There is a hosts file.
             has_stub: systemd-resolved answers DNS queries for ``resolve``.
-            has_system: It may be asked; else modules that aren't ours are passed over, and HOSTALIASES isn't heeded.
+            has_system: The system's resolver may be asked; else only ``files`` and ``dns`` count, and HOSTALIASES isn't
+                heeded.
         """
         name = name.lower().removesuffix(".")
         steps: list[Step] = []
@@ -92,7 +94,8 @@ class Modules:
                 is_ours = (
                     not has_system or self._is_plain(name) if service.name == "dns" else has_stub and _is_unicast(name)
                 )
-                source = Source.DNS if is_ours and not is_other else Source.SYSTEM  # two sets of servers: not ours
+                # Two services with DNS have two sets of name servers, which the system's resolver asks in turn.
+                source = Source.DNS if is_ours and not is_other else Source.SYSTEM
             else:
                 source = self._of_module(service.name, name)
             if isinstance(source, Source):
@@ -102,14 +105,14 @@ class Modules:
         return tuple(steps)
 
     def has_resolved(self) -> bool:
-        """Whether systemd-resolved has run: seldom in a container, though nsswitch.conf names ``resolve`` there too."""
+        """Whether systemd-resolved has run; in containers it seldom has, though nsswitch.conf names ``resolve``."""
         return os.path.exists(os.path.join(self._run, "systemd", "resolve"))
 
     def _is_plain(self, name: str) -> bool:
         return "." in name or "HOSTALIASES" not in self._environ
 
     def _of_module(self, module: str, name: str) -> Source | Status:
-        """SYSTEM where a module takes the name, else what it says."""
+        """SYSTEM where a module takes the name, else its status."""
         if module.startswith("mdns"):
             takes = name.endswith(".local") or self._has_allowed_more(module)
             return Source.SYSTEM if takes else Status.UNAVAIL
@@ -122,20 +125,20 @@ class Modules:
         return Source.SYSTEM
 
     def _has_allowed_more(self, module: str) -> bool:
-        """mdns.allow lists further domains, for the modules that aren't minimal."""
+        """Whether mdns.allow may list further domains, which the minimal modules don't heed."""
         return not module.endswith("_minimal") and os.path.exists(os.path.join(self._root, "mdns.allow"))
 
 
 def is_known(module: str) -> bool:
-    """Whether we know which names a module takes."""
+    """Whether it is known here which names a module takes."""
     return KNOWN.fullmatch(module) is not None
 
 
 def _is_unicast(name: str) -> bool:
-    """systemd-resolved uses LLMNR or its search domains for one label, and mDNS for .local; its stub can't tell all."""
+    """Not a single label or .local: for these systemd-resolved uses LLMNR, search domains or mDNS, its stub doesn't."""
     return "." in name and not name.endswith(".local")
 
 
 def _is_underscored(name: str) -> bool:
-    """``_gateway``, ``_outbound``, and what later versions add."""
+    """``_gateway``, ``_outbound``, and those that later versions may add."""
     return name.startswith("_") and "." not in name

@@ -30,7 +30,7 @@ MERGE = re.compile(r"=\s*merge", re.ASCII | re.IGNORECASE)
 
 
 class Status(Enum):
-    """What a service says of a name (``enum nss_status``)."""
+    """The result of one service for a name (``enum nss_status``)."""
 
     SUCCESS = "success"
     NOTFOUND = "notfound"
@@ -41,8 +41,8 @@ class Status(Enum):
 class Service(NamedTuple):
     """
     Attributes:
-        name: Of the module, such as ``files``.
-        returns_on: With these, its word is the last; with the others, the next service is asked.
+        name: The name of the module, such as ``files``.
+        returns_on: The statuses with which this service is the last; with the others, the next one is asked.
     """
 
     name: str
@@ -54,12 +54,12 @@ def parse(text: str, *, glibc: tuple[int, int] = (2, 36)) -> tuple[Service, ...]
     The services that a host's name is looked up with, in order.
 
     Args:
-        text: The file's; "" where there is none.
+        text: The text of the file; "" where there isn't one.
         glibc: The version whose rules hold.
 
     Returns:
-        None where it has something that isn't understood: a broken line, for which glibc discards the whole file, or
-        the action ``merge``, which it doesn't support for hosts. The system's resolver decides what becomes of that.
+        None where the system's resolver must decide, because the file has a broken line, for which glibc discards the
+        whole file, or the action ``merge``, which glibc doesn't support for hosts.
     """
     services = _services(DEFAULT if glibc >= (2, 35) else OLD_DEFAULT)
     for line in _lines(text, glibc):

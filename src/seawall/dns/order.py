@@ -1,11 +1,11 @@
 """
-In which order a name's addresses are dialled. Pure: the turn and chance are arguments.
+The order in which a name's addresses are dialled. Pure: the turn and chance are arguments.
 
-Rules: priorities first, the lowest number best; within one, by weight and chance where there are weights. Then the
-groups of `Precedence`, the best first; within a group each dial begins one further on, so that load is spread whatever
-order the name server has. Then families in turn, beginning with that of the best address; what the machine has no route
-to comes last. Where only some of thousands are wanted they are taken at equal distances, because neighbours go down
-together.
+Rules: priorities come first, the lowest number first; within a priority, weight and chance decide where there are
+weights. Then come the groups of `Precedence`, the best first. Within a group each dial begins one address further on,
+so that load is spread whatever the name server's order is. Families alternate, beginning with that of the best address.
+Addresses without a route come last. Where only some of thousands are wanted they are taken at equal distances, because
+neighbours fail together.
 
 Source: RFC 2782 (priority and weight of SRV records), RFC 8305 section 4 (families; First Address Family Count is 1).
 """
@@ -28,7 +28,7 @@ _Family: TypeAlias = Sequence[Sequence[Address]]
 
 
 class Ranked:
-    """Addresses in groups, sorted out by family once, for many dials."""
+    """Addresses in groups, divided by family once for many dials."""
 
     __slots__ = ("_first_unreachable", "_places", "_reachable", "_unreachable")
 
@@ -55,15 +55,15 @@ class Ranked:
         return self._places[address]
 
     def is_unreachable(self, address: Address) -> bool:
-        """The machine has no route to it."""
+        """Whether the machine has no route to it."""
         return self._places[address] >= self._first_unreachable
 
     def in_turn(self, turn: int, most: int | None = None) -> list[Address]:
         """
-        Families in turn, of each its groups, of each group from the address whose *turn* it is.
+        The addresses in the order in which they are dialled at the given *turn*: families alternate.
 
         Args:
-            most: At most so many of each family. None: all.
+            most: At most so many of each family; None for all.
         """
         found = _in_turn(self._reachable, turn, most)
         if self._unreachable and (most is None or len(found) < most):
@@ -71,7 +71,7 @@ class Ranked:
         return found
 
     def some(self, addresses: Iterable[Address]) -> Ranked:
-        """Of these only."""
+        """The same for some of the addresses."""
         groups: dict[int, list[Address]] = {}
         for address in addresses:
             groups.setdefault(self._places[address], []).append(address)
@@ -81,12 +81,12 @@ class Ranked:
 
 def ordered(answer: Answer, known: Ranked, turn: int, *, rng: Random, most: int | None = None) -> list[Address]:
     """
-    The addresses of an answer with ranks, the first to be dialled first.
+    The addresses of an answer with ranks, in the order in which they are dialled.
 
     Args:
-        known: The same addresses.
+        known: The same addresses in groups.
         turn: How many dials of this name there were.
-        most: No more of them are needed, though there may be. None: all.
+        most: The caller needs no more of them, but may get more; None for all.
     """
     groups: dict[int, dict[int, list[Address]]] = {}  # by priority, then by target
     weights: dict[int, dict[int, int]] = {}
@@ -110,7 +110,7 @@ def ordered(answer: Answer, known: Ranked, turn: int, *, rng: Random, most: int 
 
 
 def interleave(first: Sequence[Address], second: Sequence[Address]) -> list[Address]:
-    """One of each in turn; what is left of the longer one at the end."""
+    """One of each in turn, then the rest of the longer one."""
     both = [address for pair in zip(first, second, strict=False) for address in pair]
     return [*both, *first[len(second) :], *second[len(first) :]]
 
@@ -121,7 +121,7 @@ def _in_turn(families: Sequence[_Family], turn: int, most: int | None) -> list[A
 
 
 def _taken(groups: _Family, turn: int, most: int | None) -> list[Address]:
-    """Of one family, its groups one after the other; *most* at equal distances of the group where that is reached."""
+    """One family's groups one after another; of the group that reaches *most*, addresses at equal distances."""
     found: list[Address] = []
     for group in groups:
         count = len(group)
@@ -133,12 +133,12 @@ def _taken(groups: _Family, turn: int, most: int | None) -> list[Address]:
 
 
 def _weighed(weights: dict[int, int], rng: Random) -> Iterator[int]:
-    """One target after the other by chance, in proportion; those of weight 0 come first in the sum, as in RFC 2782."""
+    """Targets in random order, by weight; those of weight 0 come first in the sum, as in RFC 2782."""
     left = sorted(weights.items(), key=lambda each: each[1] > 0)
     total = sum(weights.values())
     while left:
         point = rng.uniform(0, total)
-        chosen = len(left) - 1  # where the sum is short by rounding
+        chosen = len(left) - 1  # where rounding makes the sum too small
         for index, (_, weight) in enumerate(left):
             point -= weight
             if point <= 0:

@@ -1,11 +1,12 @@
 """
 Which of a name's addresses to prefer: RFC 6724's destination address selection, as glibc's getaddrinfo does it.
 
-Rules: pure; the source that the machine would use for a destination is asked of *source_of*. Addresses that rules 1 to
-8 don't tell apart are a group, within which dials go in turn: the RFC lets rules 9 and 10 give way to better knowledge,
-and what is in flight to each address is better knowledge than how many bits it shares with ours. So rule 9 (longest
-prefix) orders a group and doesn't split it: by it alone, all load would go to one of several servers of a subnet. For
-IPv4 glibc heeds it within the machine's own subnet only, because elsewhere IPv4 prefixes say nothing about distance.
+Rules: pure; *source_of* gives the source address that the machine would use for a destination. Addresses that rules 1
+to 8 don't tell apart are a group, within which dials take turns: the RFC lets rules 9 and 10 give way to better
+knowledge, and the number of dials in flight to each address is better knowledge than the number of bits that it shares
+with the machine's own. So rule 9 (longest prefix) orders a group and doesn't split it, because by it alone all load
+would go to one of several servers in a subnet. For IPv4 glibc heeds it within the machine's own subnet only, because
+elsewhere IPv4 prefixes say nothing about distance.
 
 Source: RFC 6724 section 6; glibc 2.36, sysdeps/posix/getaddrinfo.c.
 """
@@ -20,7 +21,7 @@ from .gai_conf import Table, as_number
 
 __all__ = ["MAX_ASKED", "Group", "Precedence", "Source", "sort"]
 
-MAX_ASKED = 64  # addresses of each family whose source is asked for, some 10 µs each; the next ones rank as these do
+MAX_ASKED = 64  # of each family, because to find a source takes some 10 µs; the others rank as their neighbours
 
 
 class Source(NamedTuple):
@@ -28,10 +29,10 @@ class Source(NamedTuple):
     The machine's own address that packets to a destination would carry.
 
     Attributes:
-        number: As a 128-bit number, IPv4 mapped.
-        prefix: Bits of its subnet; 0 where that isn't known.
-        is_deprecated: Its preferred lifetime is over, or it isn't known yet to be unique.
-        is_home: A Mobile IPv6 home address.
+        number: The address as a 128-bit number, IPv4 mapped.
+        prefix: The number of bits of its subnet; 0 where that isn't known.
+        is_deprecated: Its preferred lifetime is over, or nobody has checked yet that it is unique.
+        is_home: It is a Mobile IPv6 home address.
         is_native: Its interface is not a tunnel.
     """
 
@@ -59,7 +60,7 @@ _Key: TypeAlias = tuple[int, ...]
 
 
 class Precedence:
-    """This machine's preferences: what clients order addresses by."""
+    """This machine's preferences, by which clients order addresses."""
 
     def __init__(self, table: Table, source_of: SourceOf) -> None:
         self._table = table
@@ -74,8 +75,8 @@ def sort(addresses: Sequence[Address], *, source_of: SourceOf, table: Table) -> 
     """
     *addresses* in groups, the best first.
 
-    Of a family with more than `MAX_ASKED` addresses so many are judged, at equal distances, and each of the others
-    ranks as the last one before it that was: a name with thousands costs some milliseconds at most.
+    In a family with more than `MAX_ASKED` addresses that many are judged, at equal distances, and each of the others
+    ranks as the last judged one before it, so a name with thousands costs a few milliseconds at most.
     """
     found: dict[_Key, list[tuple[int, list[Address]]]] = {}  # neighbours, and the bits that they share with us
     for is_ipv6 in (False, True):
@@ -86,7 +87,7 @@ def sort(addresses: Sequence[Address], *, source_of: SourceOf, table: Table) -> 
             found.setdefault(key, []).append((shared, family[start : start + step]))
     groups = []
     for key in sorted(found):
-        parts = sorted(found[key], key=lambda part: -part[0])  # rule 9; what is equal stays in its order: rule 10
+        parts = sorted(found[key], key=lambda part: -part[0])  # rule 9; equal ones keep their order, which is rule 10
         members = [address for _, part in parts for address in part]
         if len({part[0].is_ipv6 for _, part in parts}) == 2:
             members = _as_they_came(members, addresses)
@@ -95,14 +96,14 @@ def sort(addresses: Sequence[Address], *, source_of: SourceOf, table: Table) -> 
 
 
 def _as_they_came(members: list[Address], addresses: Sequence[Address]) -> list[Address]:
-    """Families in the places that they had, each in its new order: rule 9 compares addresses of one family only."""
+    """Each family in its new order, in the places it had, because rule 9 compares addresses of one family only."""
     wanted = frozenset(members)
     families = {is_ipv6: iter([each for each in members if each.is_ipv6 == is_ipv6]) for is_ipv6 in (False, True)}
     return [next(families[each.is_ipv6], each) for each in addresses if each in wanted]
 
 
 def _judged(address: Address, source_of: SourceOf, table: Table) -> tuple[_Key, int]:
-    """What rules 1 to 8 say of an address, the lower the better; and, for rule 9, the bits that it shares with ours."""
+    """Rules 1 to 8 as a key, the lower the better; and, for rule 9, the number of bits shared with the source."""
     destination = as_number(address.ip)
     if destination is None:
         return (1, 0, 0, 0, 0, 0, 0, 15), 0

@@ -1,9 +1,9 @@
 """
-resolv.conf and what it makes of a name, as glibc has it (resolv/res_init.c, resolv/res_query.c; resolv.conf(5)).
+resolv.conf, and the names that it makes of a name, as in glibc (resolv/res_init.c, resolv/res_query.c; resolv.conf(5)).
 
 A keyword counts at the very beginning of a line and only before a blank. The last ``domain`` or ``search`` wins,
 ``LOCALDOMAIN`` wins over both, and without any the domain of the machine's own name is searched. ``RES_OPTIONS`` comes
-after the file. ``timeout``, ``attempts`` and the other options are left to `DNS`, and ``sortlist`` to nobody.
+after the file. `DNS` decides in place of ``timeout``, ``attempts`` and the other options. ``sortlist`` isn't heeded.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ __all__ = ["Candidate", "ResolvConf", "parse"]
 
 MAX_NAMESERVERS = 3  # MAXNS
 MAX_NDOTS = 15  # RES_MAXNDOTS
-MAX_NAME, MAX_LABEL = 253, 63  # octets, RFC 1035 section 2.3.4 without the root's
+MAX_NAME, MAX_LABEL = 253, 63  # octets, RFC 1035 section 2.3.4, without the root label
 BLANKS = re.compile(r"[ \t]+")
 DIRECTIVE = re.compile(r"(domain|search|nameserver|options)[ \t]+([^ \t].*)", re.DOTALL)
 NUMBER = re.compile(r"\s*([+-]?\d{1,18})", re.ASCII)  # what strtol takes
@@ -30,7 +30,7 @@ class Candidate(NamedTuple):
 
     Attributes:
         name: Without trailing dot.
-        is_as_given: It is the caller's name with nothing of the search list appended.
+        is_as_given: It is the caller's name without any domain of the search list.
     """
 
     name: str
@@ -40,9 +40,9 @@ class Candidate(NamedTuple):
 class ResolvConf(NamedTuple):
     """
     Attributes:
-        nameservers: Addresses, 3 at most; IPv6 may have a zone, ``fe80::1%eth0``.
+        nameservers: At most 3 addresses; an IPv6 one may have a zone, ``fe80::1%eth0``.
         search: Domains to append.
-        ndots: A name with so many dots is asked for as given before the search list.
+        ndots: A name with at least so many dots is asked for as given before the search list is used.
         rotate: Each lookup begins with the next server.
         use_tcp: ``options use-vc``.
         no_aaaa: Ask for IPv4 addresses only.
@@ -61,8 +61,8 @@ class ResolvConf(NamedTuple):
         """
         The names to ask for one after the other, until one has an address (``__res_context_search``).
 
-        A name with a trailing dot is asked for as given only, and one with *ndots* dots as given first. () where there
-        is none that a DNS message can hold.
+        A name with a trailing dot is only asked for as given, and one with *ndots* dots is first asked for as given.
+        () where a DNS message can't hold any of them.
         """
         dots = name.count(".")
         if name.endswith("."):
@@ -71,7 +71,7 @@ class ResolvConf(NamedTuple):
             names = [name] if dots >= self.ndots else []
             names += self._searched(name)
             if dots or not self.search or not self.no_tld_query:
-                names.append(name)  # if it wasn't among them yet
+                names.append(name)  # counts only if it isn't among them yet
         return tuple(
             Candidate(each, each == name.removesuffix("."))
             for each in dict.fromkeys(names)
@@ -80,16 +80,16 @@ class ResolvConf(NamedTuple):
 
     def _searched(self, name: str) -> Iterator[str]:
         for domain in self.search:
-            full = f"{name}.{domain.removeprefix('.')}".removesuffix(".")  # domain "." and "": the name as given
+            full = f"{name}.{domain.removeprefix('.')}".removesuffix(".")  # domains "." and "" give the name as it is
             if not _is_name(full):
-                return  # glibc makes no query of it and heeds no later domain either
+                return  # glibc doesn't ask for it, and heeds no later domain either
             yield full
 
 
 def parse(text: str, *, hostname: str, environ: Mapping[str, str]) -> ResolvConf:
     """
     Args:
-        text: The file's; "" where there is none.
+        text: The text of the file; "" where there isn't one.
         hostname: The machine's name.
         environ: ``LOCALDOMAIN`` and ``RES_OPTIONS`` are heeded.
     """
@@ -114,7 +114,7 @@ def parse(text: str, *, hostname: str, environ: Mapping[str, str]) -> ResolvConf
 
 
 def _words(text: str) -> tuple[str, ...]:
-    """Only the first may be empty, as glibc splits: ``LOCALDOMAIN=""`` is the root alone."""
+    """Split as glibc does: only the first word may be empty, so ``LOCALDOMAIN=""`` means the root alone."""
     first, *rest = BLANKS.split(text)
     return (first, *filter(None, rest))
 
@@ -125,7 +125,7 @@ def _domain_of(hostname: str) -> tuple[str, ...]:
 
 
 def _address(text: str) -> tuple[str, ...]:
-    """() where it isn't one: ``__inet_aton_exact`` takes ``127.1``, but not a carriage return at the end."""
+    """() where it isn't an address: ``__inet_aton_exact`` takes ``127.1``, but not a final carriage return."""
     try:
         if not text.isascii() or text.split() != [text]:
             return ()
@@ -143,7 +143,7 @@ def _address6(text: str, zone: str) -> tuple[str, ...]:
 
 
 def _is_zone(zone: str) -> bool:
-    """glibc leaves out a zone that the machine doesn't have."""
+    """Whether the machine has the zone; glibc leaves out others."""
     try:
         return zone.isdecimal() or socket.if_nametoindex(zone) > 0
     except OSError:
@@ -151,7 +151,7 @@ def _is_zone(zone: str) -> bool:
 
 
 def _with_options(conf: ResolvConf, text: str) -> ResolvConf:
-    """``res_setoptions``: an option is known by how it begins, and the number of ``ndots: 2`` may follow a blank."""
+    """``res_setoptions``: the beginning of an option decides, and the number of ``ndots: 2`` may follow a blank."""
     for option in re.finditer(r"[^ \t]+", text):
         word = option[0]
         if word.startswith("ndots:"):

@@ -32,28 +32,28 @@ __all__ = [
     "shortage",
 ]
 
-SHORTAGES = (errno.EMFILE, errno.ENFILE)  # no descriptor is left: for this process, for the machine
+SHORTAGES = (errno.EMFILE, errno.ENFILE)  # no descriptor is left for this process, or for the machine
 ADVICE = "raise RLIMIT_NOFILE (ulimit -n), or lower Limits.max_connections"
 
 
 class ServerFailure(ResolverFailure):
     """
-    Every name server that was asked said SERVFAIL, or the last one did: the name may exist.
+    Every name server that was asked said SERVFAIL, or the last one did, so the name may exist.
 
-    A class of its own because the search list tells of it, and not of the other failures (glibc's res_search).
+    It is a class of its own because a search reports it rather than another failure (glibc's res_search).
     """
 
 
 class Dangling(NameNotFound):
-    """It is an alias of a name without addresses. A class of its own because the search list ends with it, in glibc."""
+    """The name is an alias of one without addresses. A class of its own because glibc's search ends with it."""
 
 
 class Rank(NamedTuple):
     """
-    Of an SRV record: the lowest priority first, and in it in proportion to the weights. Source: RFC 2782.
+    From an SRV record: the lowest priority comes first, and within it chance decides by weight. Source: RFC 2782.
 
     Attributes:
-        target: A number that the addresses of one target share, for the weight is theirs together.
+        target: A number that the addresses of one target have in common, because they share its weight.
     """
 
     priority: int
@@ -76,10 +76,10 @@ class Answer(NamedTuple):
     Addresses of a name, never empty.
 
     Attributes:
-        ranks: Of each address, where some are to be preferred; else empty.
-        ttl: s that they may be kept; None: as long as the setting for such answers says.
-        source: "dns", "hosts", "localhost", "system", "srv", "function", "static", "literal", or what a resolver of the
-            user's calls itself; "cache" for what was looked up before, "stale" for that past its time.
+        ttl: Seconds that they may be kept; None leaves that to the cache.
+        source: "dns", "hosts", "localhost", "system", "srv", "function", "static", "literal", or the word of a user's
+            resolver; "cache" for addresses that were looked up before, "stale" for those whose time is over.
+        ranks: One for each address where some must be preferred; else empty.
     """
 
     addresses: tuple[Address, ...]
@@ -90,10 +90,10 @@ class Answer(NamedTuple):
 
 class Found(NamedTuple):
     """
-    What is known of a name.
+    The addresses of a name, and whether they are all.
 
     Attributes:
-        unknown: The address family of which nothing is known, because its lookup failed or isn't over yet; 0: none.
+        unknown: The address family whose lookup failed or hasn't ended yet; 0 where both are known.
     """
 
     answer: Answer
@@ -105,7 +105,7 @@ class Resolver(Protocol):
     """
     Service discovery: anything with these two methods can be a client's ``resolver=``.
 
-    The caller sets the time limit and caches; an implementation does neither.
+    The client limits the time and caches the answer, so an implementation needs to do neither.
     """
 
     async def resolve(self, host: str, port: int, *, family: int = 0) -> Answer:
@@ -115,11 +115,11 @@ class Resolver(Protocol):
         Args:
             family: socket.AF_INET, socket.AF_INET6, or 0 for both.
         Raises:
-            NameNotFound, NoAddress, ResolverFailure: There are none.
+            NameNotFound, NoAddress, ResolverFailure: It found no addresses.
         """
 
     async def aclose(self) -> None:
-        """Give back what it holds."""
+        """Release all that it holds."""
 
 
 Told: TypeAlias = "Callable[[Found | ResolveError], None]"
@@ -127,23 +127,23 @@ Told: TypeAlias = "Callable[[Found | ResolveError], None]"
 
 @runtime_checkable
 class Progressive(Protocol):
-    """A resolver that tells what it knows before it knows everything."""
+    """A resolver that tells the first addresses before it has all."""
 
     async def look_up(self, host: str, port: int, tell: Told) -> Found:
         """
         As `Resolver.resolve`, for both families.
 
         Args:
-            tell: Called with addresses while others are still to come; with an error that stands unless some come.
+            tell: Called with addresses before the others come, or with the error that it will raise if none come.
         """
 
 
 def failed(kind: type[ResolveError], text: str) -> ResolveError:
     """
-    A lookup's failure, and what it is at bottom.
+    The error for a failed lookup: a shortage of descriptors where there is one, else *kind*.
 
-    c-ares and getaddrinfo don't say that there was no descriptor to ask with: the one finds no server then, the other
-    no such name.
+    c-ares and getaddrinfo don't say that no descriptor was left: c-ares reports no server then, and getaddrinfo no such
+    name.
     """
     if (code := shortage()) is not None:
         return ResolverFailure(f"{text}: {os.strerror(code).lower()}: {ADVICE}", is_shortage=True)
@@ -151,7 +151,7 @@ def failed(kind: type[ResolveError], text: str) -> ResolveError:
 
 
 def shortage() -> int | None:
-    """Which of `SHORTAGES` there is now; None where a descriptor can be had."""
+    """The code of the shortage that there is now; None where a descriptor is left."""
     try:
         socket.socket(socket.AF_INET, socket.SOCK_DGRAM).close()
     except OSError as error:
@@ -161,9 +161,9 @@ def shortage() -> int | None:
 
 
 def literal(host: str) -> Answer | None:
-    """The answer for a host that is an IP address already (a zone included), else None."""
+    """The answer for a host that is an IP address already, with or without a zone; else None."""
     address, _, zone = host.partition("%")
-    if zone.startswith("25") and len(zone) > 2:  # in a URL "%25" is what a "%" is written as (RFC 6874 section 2)
+    if zone.startswith("25") and len(zone) > 2:  # "%25" stands for "%" in a URL (RFC 6874 section 2)
         return literal(f"{address}%{zone[2:]}")
     try:
         ipaddress.ip_address(address)
@@ -175,7 +175,7 @@ def literal(host: str) -> Answer | None:
 
 
 def _numeric(host: str) -> Answer | None:
-    """127.1, 0x7f.0.0.1, 2130706433: what the system's resolver takes for an IPv4 address, written out."""
+    """Other forms of an IPv4 address that the system's resolver takes: 127.1, 0x7f.0.0.1, 2130706433."""
     if not re.fullmatch(r"[0-9][0-9a-fA-FxX.]*", host):
         return None
     try:
@@ -186,10 +186,10 @@ def _numeric(host: str) -> Answer | None:
 
 def check_name(host: str) -> None:
     """
-    Refuse what no name server could know, before c-ares cuts it short or sends it.
+    Refuse a name that no name server can know, before c-ares truncates or sends it.
 
     Raises:
-        NameNotFound: Empty, with NUL or white space, a label over 63 or a name over 253 octets, an empty label.
+        NameNotFound: It is empty, has NUL or white space, is over 253 octets, or has a label that is empty or over 63.
     Source: RFC 1035 section 2.3.4.
     """
     name = host.removesuffix(".")
@@ -197,7 +197,7 @@ def check_name(host: str) -> None:
     if not name:
         why = "it is empty"
     elif not name.isascii():
-        why = "it is not in ASCII (IDNA) form"
+        why = "it isn't in ASCII (IDNA) form"
     elif any(ord(character) <= 32 or ord(character) == 127 for character in name):
         why = "it has white space or control characters"
     elif len(name) > 253:

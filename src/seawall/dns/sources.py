@@ -1,9 +1,9 @@
 """
 The machine's own address for a destination: a connected UDP socket knows it, and sends nothing.
 
-What is known of that address besides (its subnet, whether it is deprecated, its interface) the kernel tells by
-rtnetlink, on Linux; elsewhere, and where a sandbox forbids it, the rules that need it don't decide. Nor do they on a
-machine that has no IPv6 address but ::1, because glibc doesn't ask for the others there.
+More facts about that address (its subnet, whether it is deprecated, its interface) come from the kernel by rtnetlink,
+on Linux. Elsewhere, and where a sandbox forbids it, the rules that need them don't decide. Nor do they on a machine
+whose only IPv6 address is ::1, because glibc doesn't ask for the addresses there.
 
 Source: rtnetlink(7); glibc 2.36, sysdeps/unix/sysv/linux/check_pf.c and check_native.c.
 """
@@ -21,8 +21,8 @@ from .precedence import Source
 
 __all__ = ["Sources"]
 
-KNOWN_FOR = 1.0  # s; a machine may have thousands of addresses, and a client many names
-DISCARD = 9  # the port; none is more harmless, and none is sent to
+KNOWN_FOR = 1.0  # seconds, because a machine may have thousands of addresses, and a client many names
+DISCARD = 9  # the most harmless port, although nothing is sent
 
 RTM_NEWADDR, RTM_GETADDR = 20, 22
 NLM_F_REQUEST_DUMP = 0x301
@@ -41,7 +41,7 @@ class _Own(NamedTuple):
 
 
 class Sources:
-    """Of destinations."""
+    """Finds the source address for a destination."""
 
     def __init__(self, *, now: Callable[[], float]) -> None:
         self._now = now
@@ -58,7 +58,7 @@ class Sources:
             self._own, self._tunnels, self._until = _addresses(), {}, self._now() + KNOWN_FOR
         own = self._own.get(found)
         if own is None:
-            return Source(found, is_native=not self._own)  # glibc: what isn't known is no better than a tunnel
+            return Source(found, is_native=not self._own)  # in glibc, an unknown one isn't better than a tunnel
         return Source(
             found,
             own.prefix,
@@ -83,7 +83,7 @@ def _source(address: Address) -> int | None:
 
 
 def _addresses() -> dict[int, _Own]:
-    """The machine's addresses; none where the kernel doesn't tell, and none where all of IPv6 is ::1."""
+    """The machine's addresses; none where the kernel doesn't tell, or the only IPv6 address is ::1."""
     found: dict[int, _Own] = {}
     try:
         for message in _dumped():
@@ -102,7 +102,7 @@ def _addresses() -> dict[int, _Own]:
 def _dumped() -> Iterator[bytes]:
     """The kernel's messages about addresses, without their headers."""
     with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 0) as sock:
-        sock.setblocking(False)  # the kernel has answered when it has taken the question
+        sock.setblocking(False)  # the kernel has answered once it has taken the question
         sock.send(struct.pack("=IHHIIB3x", 20, RTM_GETADDR, NLM_F_REQUEST_DUMP, 1, 0, socket.AF_UNSPEC))
         while True:
             data = sock.recv(1 << 16)

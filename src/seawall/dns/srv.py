@@ -1,4 +1,4 @@
-"""SRV records: where a service is, on which ports, and who is to be preferred. Source: RFC 2782."""
+"""SRV records: where a service is, on which ports, and which targets to prefer. Source: RFC 2782."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from .resolver import Answer, Rank, SRVRecord
 __all__ = ["SRVResolver"]
 
 MAX_TARGETS = 32
-TARGET_TIMEOUT = 1.0  # s
+TARGET_TIMEOUT = 1.0  # seconds, less than a lookup has, because one silent target must not cost the others
 
 
 class SRVResolver:
     """
     The addresses and ports of a service: ``SRVResolver("_http._tcp.orders.example.com")``.
 
-    The lowest priority is dialled first, and within it in proportion to the weights; each dial chooses anew.
+    The lowest priority is dialled first, and within it chance decides by weight at each dial.
 
     Args:
-        service: The name of the records; "{host}" in it is the host that is asked for: ``"_http._tcp.{host}"``.
+        service: The name of the records; "{host}" in it stands for the host of the URL: ``"_http._tcp.{host}"``.
         nameservers: As in `DNS`.
     """
 
@@ -42,7 +42,7 @@ class SRVResolver:
         service = self._service.replace("{host}", host.removesuffix("."))
         records = [each for each in await self._names.services(service) if each.target and each.port]
         if not records:
-            raise NoAddress(f"{service}: the service is decidedly not available")
+            raise NoAddress(f"{service}: the service isn't available, its SRV records say")
         records = sorted(records)[:MAX_TARGETS]
         answers = await asyncio.gather(*(self._target(each, family) for each in records), return_exceptions=True)
         addresses: list[Address] = []
@@ -61,7 +61,6 @@ class SRVResolver:
         return Answer(tuple(addresses), min(ttls), "srv", tuple(ranks))
 
     async def _target(self, record: SRVRecord, family: int) -> Answer:
-        """Within less than a lookup has: one silent name server is not to keep the others' answers."""
         async with asyncio.timeout(TARGET_TIMEOUT):
             return await self._names.resolve(record.target, record.port, family=family, is_qualified=True)
 

@@ -1,4 +1,4 @@
-"""Names that are known without DNS: a map, a function, or one after the other."""
+"""Names that are known without DNS: a map, a function, or several resolvers one after another."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ class StaticResolver:
     """
     A map, as curl's ``--resolve``: ``StaticResolver({"api.test": "10.0.0.1", "*.db.test": ["10.0.0.2", "10.0.0.3"]})``.
 
-    ``"*.test"`` stands for all names that end so, ``"host:port"`` for one port of a host; the longest match counts.
-    What is not in it is NameNotFound: put a `ChainResolver` around it for the rest.
+    ``"*.test"`` matches all names that end so, ``"host:port"`` one port of a host; the longest match counts. A name
+    that isn't in the map raises NameNotFound; put the map into a `ChainResolver` to have other names looked up.
 
     Args:
-        names: To addresses ("10.0.0.1", "10.0.0.1:8080", "[::1]:8080"), or to a `Resolver` that is asked.
+        names: Maps names to addresses ("10.0.0.1", "10.0.0.1:8080", "[::1]:8080"), or to a `Resolver` that is asked.
     Raises:
-        ValueError, TypeError: One is no address.
+        ValueError, TypeError: A value isn't an address.
     """
 
     def __init__(self, names: Mapping[str, Found | Resolver]) -> None:
@@ -56,12 +56,12 @@ class StaticResolver:
 
 class FunctionResolver:
     """
-    Whatever knows where a service is: ``FunctionResolver(find, ttl=5.0)``.
+    Asks a function where a service is: ``FunctionResolver(find, ttl=5.0)``.
 
     Args:
-        function: Of host and port, async or not; returns addresses, or an `Answer`. None or nothing is NoAddress; it
-            may raise NameNotFound.
-        ttl: s that what it found may be kept.
+        function: Takes host and port, and returns addresses or an `Answer`; may be async. None and () mean NoAddress.
+            It may raise NameNotFound.
+        ttl: Seconds that the addresses may be kept.
     """
 
     def __init__(
@@ -85,17 +85,18 @@ class FunctionResolver:
         return answer
 
     async def aclose(self) -> None:
-        """It holds nothing."""
+        """Does nothing, because it holds nothing."""
 
 
 class ChainResolver:
     """
-    One after the other, until one knows the name: ``ChainResolver(StaticResolver({...}), "auto")``.
+    Asks one resolver after another until one knows the name: ``ChainResolver(StaticResolver({...}), "auto")``.
 
-    Each has a cache of its own. Only NameNotFound asks the next; a failure is one, for who doesn't answer may know.
+    Each has a cache of its own. Only after NameNotFound is the next one asked. A failure ends the lookup, because the
+    resolver that failed may know the name.
 
     Args:
-        resolvers: Each a `Resolver`, "auto", "cares" or "system".
+        resolvers: Each is a `Resolver`, "auto", "cares" or "system".
     """
 
     def __init__(self, *resolvers: Resolver | str) -> None:
@@ -104,7 +105,7 @@ class ChainResolver:
         self.resolvers = resolvers
 
     async def resolve(self, host: str, port: int, *, family: int = 0) -> Answer:
-        """For who asks it without a client: one name after the other; the strings are a client's to understand."""
+        """As `Resolver.resolve`, for callers without a client; only a client understands the strings."""
         error: NameNotFound | None = None
         for resolver in self.resolvers:
             if isinstance(resolver, str):

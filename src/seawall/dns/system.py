@@ -1,8 +1,9 @@
 """
 The operating system's resolver, in a few threads of its own.
 
-It knows what c-ares doesn't (mDNS, VPNs, containers' tricks), but blocks a thread as long as it likes. So it never uses
-the loop's executor, where twelve dead names would hold up everything else, and is skipped where its own is saturated.
+It knows names that c-ares doesn't (mDNS, VPNs, containers), but blocks a thread for as long as it likes. So it doesn't
+use the loop's executor, where twelve dead names would delay everything else, and isn't asked while its own threads are
+all busy.
 """
 
 from __future__ import annotations
@@ -23,28 +24,28 @@ MAX_WAITING = 64
 
 
 class SystemResolver:
-    """`Resolver` through ``getaddrinfo``. It gives no TTL."""
+    """`Resolver` through ``getaddrinfo``, which gives no TTL."""
 
     def __init__(self) -> None:
         self._executor: ThreadPoolExecutor | None = None
-        self._asked = Counter[str]()  # names for which a thread is taken or waited for
+        self._asked = Counter[str]()  # names that use a thread, or wait for one
 
     @property
     def _running(self) -> int:
         return self._asked.total()
 
     def takes(self, host: str) -> bool:
-        """Whether a thread is free, and none asks for *host* already."""
+        """Whether a thread is free, and no lookup of *host* is in flight."""
         return self._running < THREADS and host not in self._asked
 
     async def resolve(self, host: str, port: int, *, family: int = 0) -> Answer:
         """
         As `Resolver.resolve`.
 
-        **Cancellation:** a lookup that has begun keeps its thread until the system gives up.
+        **Cancellation:** a lookup that has begun keeps its thread until getaddrinfo returns.
 
         Raises:
-            ResolverFailure: *MAX_WAITING* lookups are waiting already.
+            ResolverFailure: `MAX_WAITING` lookups are waiting already.
         """
         if self._running >= THREADS + MAX_WAITING:
             text = f'{self._running} lookups are in flight or waiting (resolver="cares" needs no threads)'
@@ -53,7 +54,7 @@ class SystemResolver:
             self._executor = ThreadPoolExecutor(THREADS, thread_name_prefix="seawall-dns")
         try:
             lookup = self._executor.submit(socket.getaddrinfo, host, port, family, socket.SOCK_STREAM)
-        except RuntimeError as error:  # the machine has no thread to give
+        except RuntimeError as error:  # the machine can't start a thread
             raise ResolverFailure(f"{host}: system resolver: {error}") from error
         self._asked[host] += 1
         loop = asyncio.get_running_loop()
@@ -70,7 +71,7 @@ class SystemResolver:
         return Answer(addresses, None, "system")
 
     async def aclose(self) -> None:
-        """Start no more lookups; those that block are left to end by themselves."""
+        """Start no more lookups. Those that block a thread end by themselves."""
         if self._executor is not None:
             self._executor.shutdown(wait=False, cancel_futures=True)
             self._executor = None
