@@ -25,7 +25,7 @@ class DNS:
             fallback then, because it would ask others.
         min_ttl: Shortest time that an answer is kept, in seconds. 1 by default, because a TTL of 0 makes storms.
         max_ttl: Longest time that an answer is kept, in seconds. 300 by default, because that bounds a fail-over.
-        negative_ttl: Seconds that "no such name" is kept, because c-ares doesn't show the SOA.
+        negative_ttl: Seconds that "no such name" is kept; fixed, because c-ares doesn't show the SOA.
         stale_ttl: Seconds that an expired answer may be used where DNS fails, with TLS (RFC 8767).
         stale_ttl_plain: The same without TLS, where nothing proves that the address still belongs to the host.
         stale_wait: Seconds that a lookup has before a stale answer is used. A name in use is looked up at 80 % of its
