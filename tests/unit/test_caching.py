@@ -109,6 +109,7 @@ async def test_resolvers_one_after_another():
     for _ in range(3):
         assert (await names.resolve(A)).addresses == (Address("192.0.2.1"),)
     assert names.good_for(A) > 0
+    assert (names.in_flight, names.entries) == (0, 2)  # the first knows that it has no such name
     first, second = (each.stats()["a.test"] for each in names._names)
     assert names.stats() == {"a.test": NameStats(*(sum(pair) for pair in zip(first, second, strict=True)))}
     await names.aclose()

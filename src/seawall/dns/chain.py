@@ -20,6 +20,14 @@ class Chained:
     def __init__(self, names: Sequence[CachingResolver]) -> None:
         self._names = names
 
+    @property
+    def in_flight(self) -> int:
+        return sum(names.in_flight for names in self._names)
+
+    @property
+    def entries(self) -> int:
+        return sum(names.entries for names in self._names)
+
     def stats(self) -> dict[str, NameStats]:
         found: dict[str, NameStats] = {}
         for names in self._names:
