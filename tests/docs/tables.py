@@ -24,8 +24,8 @@ from seawall.wire.http1 import answer
 
 DOCS = Path(__file__).parents[2] / "docs"
 SAID_HERE = {
-    "UNSET": "In a `Policy`: from the client.",
-    "Event": "What a listener is called with: `Attempt`, `RetryScheduled`, `CallEnded` or another.",
+    "UNSET": "In a `Policy`: the client's setting.",
+    "Event": "What a listener gets: `Attempt`, `RetryScheduled`, `CallEnded` or another.",
     "Listener": "A function of an `Event`.",
 }
 SETTINGS = [seawall.Retry, seawall.Bulkhead, seawall.Breaker, seawall.Budget, seawall.DNS, seawall.Propagation]
@@ -48,7 +48,7 @@ def defaults() -> str:
     timeout = httpx.Timeout(5.0)
     assert httpx.AsyncClient().timeout == seawall.AsyncClient().timeout == timeout
     parts.append("## `AsyncClient` and `AsyncTransport`\n\n| setting | default | |\n|---|---|---|\n")
-    parts.append("| `timeout` | 5 s each | httpx's, for SDKs compare it |\n")
+    parts.append("| `timeout` | 5 s each | httpx's, because SDKs compare it |\n")
     parts.append(
         f"| `limits` | {LIMITS.max_connections} connections, {LIMITS.max_keepalive_connections} of them idle, "
         f"{LIMITS.keepalive_expiry:g} s; at most half of RLIMIT_NOFILE each, as it is when the client is made "
@@ -57,7 +57,7 @@ def defaults() -> str:
     )
     parts.append(
         "| `deadline` | derived: (connect + read) x max_attempts, 30 s with the defaults; none where one of the two is "
-        "None | up to the headers; a buffered body may pass it while it brings 1 KiB/s |\n"
+        "None | it covers all up to the headers; a buffered body may pass it while it brings 1 KiB/s |\n"
     )
     return "".join(parts)
 
@@ -65,7 +65,7 @@ def defaults() -> str:
 def failures() -> str:
     """A row for each way to fail."""
     return table(
-        "| what fails | how likely | safe to retry? | what seawall does, beside a retry after a backoff | error |",
+        "| what fails | how likely | safe to retry? | what seawall does, besides a retry after a backoff | error |",
         *(
             f"| {row.what} | {row.likely or '-'} | {_safe(row)} | {row.does or '-'} | {_error(row)} |"
             for row in FAILURES
@@ -74,7 +74,7 @@ def failures() -> str:
 
 
 def _safe(row: Failure) -> str:
-    neutral = {True: "", None: "; no fault of the origin's"}[row.is_fault]
+    neutral = {True: "", None: "; not the origin's fault"}[row.is_fault]
     return row.safe.value + neutral
 
 
@@ -86,22 +86,22 @@ def _error(row: Failure) -> str:
 
 
 def statuses() -> str:
-    """A row for each answer that is worth a retry by default."""
+    """A row for each status that is worth a retry by default."""
     retry = seawall.Retry()
     words = {
         408: "the server waited too long for the request",
-        425: "it won't risk a replay (TLS early data)",
-        429: "too many requests",
-        500: "may have been done, or not",
-        502: "a proxy got no good answer; the upstream may have worked",
-        503: "overloaded, or going down",
-        504: "a proxy waited too long; the upstream may still be working",
+        425: "the server won't risk a replay (TLS early data)",
+        429: "the client sends too many requests",
+        500: "the server may have acted, or not",
+        502: "a proxy got no good response; the upstream may have acted",
+        503: "the server is overloaded, or going down",
+        504: "a proxy waited too long; the upstream may still work on it",
     }
     safe = {status: Safe.ANY if status in retry.rejected_statuses else Safe.IDEMPOTENT for status in retry.statuses}
     rows = [f"| {status} | {words[status]} | {safe[status].value} |" for status in sorted(retry.statuses)]
-    rows += [f"| {status}, with Retry-After | too large for now | {Safe.IDEMPOTENT.value} |" for status in (413,)]
-    rows.append("| 409, to a request with a key | the first attempt is still being worked on | with a key |")
-    rows.append("| all others, 422 among them | a retry would get the same | no |")
+    rows.append(f"| 413, with Retry-After | the request is too large for now | {Safe.IDEMPOTENT.value} |")
+    rows.append("| 409, to a request with a key | the server still works on the first attempt | with a key |")
+    rows.append("| all others, 422 among them | a retry would get the same status | no |")
     assert retry.retry_after_statuses == {413}
     return table("| status | what it says | safe to retry? |", *rows)
 
@@ -124,16 +124,16 @@ def middleware_names() -> str:
 def testing_names() -> str:
     """The same of `seawall.testing`."""
     words = {name: first_line(getattr(seawall.testing, name)) for name in seawall.testing.__all__}
-    words["VIRTUAL"] = "What a fixture `anyio_backend` returns to run tests on a `VirtualLoop`."
+    words["VIRTUAL"] = "What the fixture `anyio_backend` must return to run tests on a `VirtualLoop`."
     return table("| name | |", *(f"| `{name}` | {first} |" for name, first in words.items()))
 
 
 def bounds() -> str:
     """The wire's limits."""
     rows = [
-        ("headers of one answer, in all", f"{answer.MAX_HEAD // 1024} KiB", "h11's"),
+        ("headers of one response, in all", f"{answer.MAX_HEAD // 1024} KiB", "h11's"),
         ("number of headers", f"{answer.MAX_HEADERS:,}", "Apache and Tomcat send 100"),
-        ("interim answers (1xx) to one request", str(answer.MAX_INTERIM), "Go bounds their bytes"),
+        ("interim responses (1xx) to one request", str(answer.MAX_INTERIM), "Go bounds their bytes"),
         ("chunk sizes, extensions and trailers without a byte of body", f"{answer.MAX_GAP // 1024} KiB", "Go's"),
     ]
     return table("| bound | default | after |", *(f"| {what} | {value} | {why} |" for what, value, why in rows))
@@ -145,12 +145,12 @@ def codings() -> str:
     rows = [
         ("bytes of the decoded body", f"`max_response_size`; {free} MiB, or {decoder.MAX_RATIO} times what came"),
         ("codings", str(decoder.MAX_CODINGS)),
-        ("bytes that they make for each other", f"{between} MiB, or {decoder.MAX_RATIO} times what came"),
+        ("bytes that codings make for each other", f"{between} MiB, or {decoder.MAX_RATIO} times what came"),
         (
             "members (gzip) and frames (zstd)",
             f"{decoder.FREE_MEMBERS:,}, and one for every {decoder.MEMBER} bytes that came",
         ),
-        ("of these, those that make nothing", f"{decoder.FREE_MEMBERS:,}"),
+        ("members and frames that make nothing", f"{decoder.FREE_MEMBERS:,}"),
         ("windows of br, together", f"{decoder.MAX_AHEAD // 2**20} MiB"),
     ]
     return table("| bound | default |", *(f"| {what} | {value} |" for what, value in rows))
@@ -227,7 +227,7 @@ def arguments(settings: type) -> dict[str, str]:
 
 def show(value: object) -> str:
     if value is MISSING:
-        return "to be given"
+        return "required"
     if isinstance(value, frozenset):
         return ", ".join(str(each) for each in sorted(value))
     return f"{value:g}" if isinstance(value, float) else str(value)

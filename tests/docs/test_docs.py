@@ -25,6 +25,7 @@ from tests.docs.tables import PAGES, written
 
 ROOT = Path(__file__).parents[2]
 SOURCES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+HOUSES = (ROOT, ROOT / "src", ROOT / "src/seawall")
 TUTORIALS = sorted((ROOT / "docs/tutorial").rglob("*.md"))
 
 
@@ -94,6 +95,13 @@ def test_links():
     for path in SOURCES:
         for target in re.findall(r"\]\((?!https?:)([^)#]+)", path.read_text()):
             assert (path.parent / target).exists(), f"{path.name}: {target}"
+
+
+def test_paths():
+    """Each Python file that a page names by its folder is there, in the repository or in the package."""
+    for path in SOURCES:
+        for named in re.findall(r"`(\w+/[\w/]*\w\.py)`", path.read_text()):
+            assert any((folder / named).exists() for folder in HOUSES), f"{path.name}: {named}"
 
 
 def test_readme_is_short_and_has_both_commands():
