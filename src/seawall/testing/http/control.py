@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 from urllib.parse import SplitResult, parse_qs
@@ -13,7 +14,10 @@ from .step import BadStep
 if TYPE_CHECKING:
     from .fault_server import FaultServer
 
-__all__ = ["answer", "stats"]
+__all__ = ["Control", "answer", "stats"]
+
+Control = Callable[[dict[str, str], str], object]
+"""What a path does with the query and the body of a request; its result is sent as JSON."""
 
 HELP = """\
 seawall fault server
@@ -44,54 +48,66 @@ def conns(server: FaultServer) -> dict[str, dict[str, object]]:
 
 
 async def answer(server: FaultServer, request: Request, url: SplitResult) -> None:
-    """One request of ``/ctl``, or the page that explains it all."""
+    """Answer one request of ``/ctl``, or send the page that explains them all."""
     body = (await request.read()).decode("utf-8", "replace")
     asked = {name: values[-1] for name, values in parse_qs(url.query).items()}
-    text: str | None = None
-    data: object = {"done": True}
-    code = 200
+    pages, actions = _pages(server), server.controls | _actions(server)
+    code, kind = 200, "text/plain; charset=utf-8"
     try:
-        match url.path:
-            case "/":
-                text = HELP + "".join(f"  {path}\n" for path in server.controls)
-            case "/ctl/stats" if "key" in asked:
-                data = [asdict(received) for received in server.scripts.attempts(asked["key"])]
-            case "/ctl/stats":
-                data = stats(server)
-            case "/ctl/conns":
-                data = conns(server)
-            case "/ctl/script":
-                server.scripts.set(_needed(asked, "key", url), [body])
-            case "/ctl/listen":
-                made = server.listen(body, port=int(asked.get("port", 0)), name=asked.get("name", ""))
-                data = {"name": made.name, "port": made.port, "url": made.url}
-            case "/ctl/heal":
-                server.heal(_needed(asked, "port", url))
-            case "/ctl/drop":
-                server.drop_connections(_needed(asked, "port", url))
-            case "/ctl/reset":
-                server.reset()
-            case "/ctl/ca.pem":
-                text = server.certificates.pem()
-            case "/ctl/steps":
-                from ..steps import STEPS
-
-                text = "".join(f"{kind.form:32} {kind.level:10} {kind.does}\n" for kind in STEPS)
-            case path if path in server.controls:
-                data = server.controls[path](asked, body)
-            case _:
-                code, text = 404, HELP
+        if url.path in pages:
+            text = pages[url.path]()
+        elif url.path in actions:
+            result = actions[url.path](asked, body)
+            kind, text = "application/json", json.dumps({"done": True} if result is None else result)
+        else:
+            code, text = 404, HELP
     except BadStep:
         raise
     except ImportError as error:
         code, text = 501, f"{error}\n"
     except (TypeError, ValueError, OSError) as error:
         code, text = 400, f"{error}\n"
-    kind = "application/json" if text is None else "text/plain; charset=utf-8"
-    await request.reply(code, (json.dumps(data) if text is None else text).encode(), {"content-type": kind})
+    await request.reply(code, text.encode(), {"content-type": kind})
 
 
-def _needed(asked: dict[str, str], name: str, url: SplitResult) -> str:
+def _pages(server: FaultServer) -> dict[str, Callable[[], str]]:
+    """The paths that are answered with text."""
+    return {
+        "/": lambda: HELP + "".join(f"  {path}\n" for path in server.controls),
+        "/ctl/ca.pem": lambda: server.certificates.pem(),
+        "/ctl/steps": _steps,
+    }
+
+
+def _actions(server: FaultServer) -> dict[str, Control]:
+    """The paths that are answered with JSON: with their result, or that it is done where there is none."""
+    return {
+        "/ctl/stats": lambda asked, _: _attempts(server, asked["key"]) if "key" in asked else stats(server),
+        "/ctl/conns": lambda asked, _: conns(server),
+        "/ctl/script": lambda asked, body: server.scripts.set(_needed(asked, "key", "/ctl/script"), [body]),
+        "/ctl/listen": lambda asked, body: _listen(server, asked, body),
+        "/ctl/heal": lambda asked, _: server.heal(_needed(asked, "port", "/ctl/heal")),
+        "/ctl/drop": lambda asked, _: server.drop_connections(_needed(asked, "port", "/ctl/drop")),
+        "/ctl/reset": lambda asked, _: server.reset(),
+    }
+
+
+def _steps() -> str:
+    from ..steps import STEPS
+
+    return "".join(f"{kind.form:32} {kind.level:10} {kind.does}\n" for kind in STEPS)
+
+
+def _attempts(server: FaultServer, key: str) -> list[dict[str, object]]:
+    return [asdict(received) for received in server.scripts.attempts(key)]
+
+
+def _listen(server: FaultServer, asked: dict[str, str], body: str) -> dict[str, object]:
+    made = server.listen(body, port=int(asked.get("port", 0)), name=asked.get("name", ""))
+    return {"name": made.name, "port": made.port, "url": made.url}
+
+
+def _needed(asked: dict[str, str], name: str, path: str) -> str:
     if not asked.get(name):
-        raise ValueError(f"{url.path} needs ?{name}=")
+        raise ValueError(f"{path} needs ?{name}=")
     return asked[name]

@@ -73,7 +73,7 @@ class FaultServer(Service):
     ) -> None:
         self.host = host
         self.ports: dict[str, Port] = {}
-        self.controls: dict[str, Callable[[dict[str, str], str], object]] = {}
+        self.controls: dict[str, control.Control] = {}
         self.on_attempt = on_attempt
         self._asked = port
         self._names = tuple(names)
