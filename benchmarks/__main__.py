@@ -8,6 +8,7 @@ import sys
 NAMES = {
     "peers": "seawall against other clients, by kind of request, requests in flight and origins: CPU, speed, memory",
     "instructions": "user-space instructions per request, counted by valgrind, which noise can't touch",
+    "calls": "how many of seawall's files and functions a request of each kind goes through",
     "layers": "CPU per call that each layer of seawall adds",
     "start": "time to import seawall and httpx, and to make a client",
     "idle": "memory of 10,000 idle connections in seawall, aiohttp and bare asyncio",

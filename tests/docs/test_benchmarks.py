@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
-from benchmarks import instructions
+from benchmarks import calls, instructions
 from benchmarks.faults import Cell
 from benchmarks.load import KINDS, WORDS, Calls
 from benchmarks.peers import usual_loads
 from benchmarks.reliability import table
 from benchmarks.reliability.board import Board, Verdict
 from benchmarks.reliability.matrix import reuse, single_faults
+from benchmarks.server import Answering
 
 ROOT = Path(__file__).parents[2]
+FILES, CALLS = 33, 142
 
 
 def benchmarks(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -29,7 +32,7 @@ def test_names():
     """Without a name it lists them, each of which is a module with a `main`."""
     done = benchmarks()
     assert done.returncode == 2
-    for name in ("peers", "instructions", "layers", "start", "idle", "stream", "soak", "faults"):
+    for name in ("peers", "instructions", "calls", "layers", "start", "idle", "stream", "soak", "faults"):
         assert f"  {name} " in done.stdout
         assert "def main(" in (ROOT / "benchmarks" / f"{name}.py").read_text()
 
@@ -81,6 +84,27 @@ def test_instructions(monkeypatch, capsys):
     monkeypatch.setattr("shutil.which", lambda name: name)
     assert instructions.main(["--clients", "aiohttp,seawall", "--kinds", "new"]) == 0
     assert f"| {WORDS['new']} | 250 | 250 | 1.00 |" in capsys.readouterr().out
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("kind", KINDS)
+async def test_calls(kind):
+    """A request over a kept connection goes through no more of seawall's files and functions than it does today."""
+    server = await asyncio.get_running_loop().create_server(Answering, "127.0.0.1", 0)
+    async with server:
+        found = await calls.counted(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/", kind)
+    assert found.ours["_httpx/client.py", "AsyncClient.send"] >= 1
+    assert found.httpx >= 1
+    assert found.files <= FILES
+    assert found.calls <= CALLS
+
+
+def test_calls_are_listed(capsys):
+    """Each kind has a row; with `--list`, each function has one too."""
+    assert calls.main(["--kinds", "new", "--list"]) == 0
+    shown = capsys.readouterr().out
+    assert f"| {WORDS['new']} | " in shown
+    assert " _httpx/client.py AsyncClient.send" in shown
 
 
 def test_reliability(tmp_path):

@@ -1,0 +1,99 @@
+"""
+How many of seawall's files and functions a request goes through, over a connection that is kept.
+
+A call is what sys.setprofile calls one: a call of a Python function, or a resume of a coroutine or generator. Of some
+requests of a kind the one with the fewest calls counts, because a timer that happens to be due adds some. How busy the
+machine is makes no difference.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import sys
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import httpx
+
+import seawall
+
+from .load import KINDS, WARM, WORDS, Load, seawall_client
+from .machine import conditions, server
+
+OURS, HTTPX = (str(Path(module.__file__ or "").parent) for module in (seawall, httpx))
+REQUESTS = 10
+Function = tuple[str, str]
+
+
+@dataclass(frozen=True)
+class Counted:
+    """
+    Attributes:
+        ours: Calls of each of seawall's functions, by (file, name), in the order of their first calls.
+        httpx: Calls of all of httpx's functions.
+    """
+
+    ours: Counter[Function]
+    httpx: int
+
+    @property
+    def files(self) -> int:
+        return len({file for file, _ in self.ours})
+
+    @property
+    def calls(self) -> int:
+        return self.ours.total()
+
+
+async def counted(url: str, kind: str) -> Counted:
+    """What one request of that kind goes through, once the client is warm."""
+    async with seawall_client(Load(in_flight=1, kind=kind)) as calls:
+        for number in range(WARM):
+            await KINDS[kind](calls, url, number)
+        found = [await _profiled(calls, url, kind, WARM + number) for number in range(REQUESTS)]
+    return min(found, key=lambda each: each.calls)
+
+
+async def _profiled(calls: Any, url: str, kind: str, number: int) -> Counted:
+    ours, httpxs = Counter[Function](), 0
+
+    def profile(frame: FrameType, event: str, _: Any) -> None:
+        nonlocal httpxs
+        file = frame.f_code.co_filename
+        if event == "call" and file.startswith(OURS):
+            ours[str(Path(file).relative_to(OURS)), frame.f_code.co_qualname] += 1
+        elif event == "call" and file.startswith(HTTPX):
+            httpxs += 1
+
+    sys.setprofile(profile)
+    try:
+        await KINDS[kind](calls, url, number)
+    finally:
+        sys.setprofile(None)
+    return Counted(ours, httpxs)
+
+
+def main(arguments: list[str]) -> int:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks calls", description=__doc__)
+    parser.add_argument("--kinds", default=",".join(KINDS), help=f"of {', '.join(KINDS)}")
+    parser.add_argument("--list", action="store_true", help="each function too, and how often it is called")
+    options = parser.parse_args(arguments)
+    kinds = options.kinds.split(",")
+    if unknown := [kind for kind in kinds if kind not in KINDS]:
+        parser.error(f"no {', '.join(unknown)}; kinds are {', '.join(KINDS)}")
+    print(conditions(("seawall", "httpx"), arguments, "calls"))
+    with server() as port:
+        found = {kind: asyncio.run(counted(f"http://127.0.0.1:{port}/", kind)) for kind in kinds}
+    print("| requests | files of seawall | calls of seawall | calls of httpx |\n|---|---|---|---|")
+    for kind, each in found.items():
+        print(f"| {WORDS[kind]} | {each.files} | {each.calls} | {each.httpx} |")
+    if options.list:
+        for kind, each in found.items():
+            print(f"\n{WORDS[kind]}:")
+            for (file, name), count in each.ours.items():
+                print(f"{count:4} {file} {name}")
+    return 0
