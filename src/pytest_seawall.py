@@ -1,8 +1,7 @@
 """
-pytest plugin: servers that fail as they are told, virtual time, and a leak check, for tests of any client.
+pytest plugin for tests of any client: servers that fail on request, virtual time, and a leak check.
 
-Rule: seawall is imported when one of its fixtures is used, and not before, so that other people's test runs pay
-nothing.
+Rule: seawall is imported when one of its fixtures is first used, so that other test runs pay nothing.
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ FAILED = pytest.StashKey[bool]()
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Notes that a test failed: then what it left undone is no news."""
+    """Notes that a test failed, because what it left undone is then a consequence."""
     report = yield
     if report.failed:
         item.stash[FAILED] = True
@@ -36,7 +35,7 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
 
 @contextmanager
 def _entered(request: pytest.FixtureRequest, service: Any) -> Iterator[Any]:
-    """``with service``; it hears of a test that failed, as it would in the test itself."""
+    """``with service`` around the test, which sees the test's failure as if the block were in the test itself."""
     with ExitStack() as stack:
         value = stack.enter_context(service)
         yield value
@@ -47,7 +46,7 @@ def _entered(request: pytest.FixtureRequest, service: Any) -> Iterator[Any]:
 
 @pytest.fixture
 def fault_server(request: pytest.FixtureRequest) -> Iterator[FaultServer]:
-    """A `seawall.testing.FaultServer` in a thread of its own; a script that nothing asked for fails the test."""
+    """A `seawall.testing.FaultServer` in a thread of its own; a script that no request used fails the test."""
     from seawall.testing import FaultServer
 
     with _entered(request, FaultServer()) as server:
@@ -74,7 +73,7 @@ def network(request: pytest.FixtureRequest) -> Iterator[Network]:
 
 @pytest.fixture
 def virtual_time() -> Callable[[Coroutine[Any, Any, Any]], Any]:
-    """`seawall.testing.run`: runs a coroutine on an event loop whose clock jumps when there is nothing to do."""
+    """`seawall.testing.run`, which runs a coroutine on an event loop whose clock jumps when nothing is ready."""
     from seawall.testing import run
 
     return run
@@ -83,11 +82,11 @@ def virtual_time() -> Callable[[Coroutine[Any, Any, Any]], Any]:
 @pytest.fixture
 def no_leaks(request: pytest.FixtureRequest) -> Iterator[LeakCheck]:
     """
-    Fails the test if it leaves threads, file descriptors or sockets behind; an async one: tasks too.
+    Fails the test if it leaves threads, file descriptors or sockets behind; an async test must leave no tasks either.
 
-    Of an async test, what its own body leaves, for its other fixtures end when its loop no longer runs.
+    In an async test it checks only the test's own body, because other fixtures end after the loop has stopped.
 
-    ``no_leaks.watch(client)``: of a seawall client, permits and connections in use as well.
+    ``no_leaks.watch(client)`` checks the permits and busy connections of a seawall client as well.
     """
     from seawall.testing import no_leaks
 

@@ -149,7 +149,7 @@ async def test_listeners_are_told_how_a_body_ended():
     assert names == ["Attempt", "CallEnded", "BodyEnded"] * 2 + ["Attempt", "CallEnded"]
     assert [event[1:6] for event in listener if isinstance(event, seawall.BodyEnded)] == [
         (ORIGIN, 1, 0.25, "complete", ""),
-        (ORIGIN, 1, 0.25, "ReadError", "ScriptedWire was told so"),
+        (ORIGIN, 1, 0.25, "ReadError", "raised by ScriptedWire"),
     ]
 
 

@@ -158,7 +158,7 @@ async def test_sockets_are_refused():
     one, other = socket.socketpair()
     with one, other:
         one.setblocking(False)
-        with pytest.raises(VirtualTimeError, match=r"socket or pipe .*: it takes real time"):
+        with pytest.raises(VirtualTimeError, match=r"socket or pipe .* takes real time"):
             loop.add_reader(one, takes_long)
         with pytest.raises(VirtualTimeError):
             await loop.sock_recv(one, 1)
@@ -219,11 +219,13 @@ def test_what_never_ends_ends_at_max_time():
         while True:
             await asyncio.sleep(3600)
 
-    with pytest.raises(VirtualTimeError, match=r"604800 s of virtual time are over .*\n  \S+ at \S+ in keep_alive"):
+    with pytest.raises(
+        VirtualTimeError, match=r"604800 s of virtual time \(max_time\) have passed .*\n  \S+ at \S+ in keep_alive"
+    ):
         run(keep_alive())
     with pytest.raises(VirtualTimeError, match=r"86400 s of virtual time"):
         run(keep_alive(), max_time=86_400)
-    with pytest.raises(VirtualTimeError, match="are over"):
+    with pytest.raises(VirtualTimeError, match="have passed"):
         run(asyncio.sleep(float("inf")))
     run(asyncio.sleep(86_400), max_time=86_400)
     run(asyncio.sleep(40 * 86_400), max_time=40 * 86_400)

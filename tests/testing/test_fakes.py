@@ -83,7 +83,7 @@ async def test_names_in_turn_and_the_last_repeats():
 async def test_names_may_change():
     """Added and removed while a client uses it; what is added begins at its first."""
     resolver = FakeResolver()
-    with pytest.raises(seawall.NameNotFound, match="it knows none"):
+    with pytest.raises(seawall.NameNotFound, match="it knows no name"):
         await resolver.resolve("a.test", 80)
     resolver.add("a.test", "10.0.0.1", "10.0.0.2")
     assert [await ips(resolver, "a.test") for _ in range(3)] == [["10.0.0.1"], ["10.0.0.2"], ["10.0.0.2"]]
@@ -124,8 +124,8 @@ async def test_answer_with_a_ttl_of_its_own_and_a_lookup_that_hangs():
         ({"a.test": "localhost"}, "a.test: 'localhost' is not an IP address"),
         ({"a.test": -1.0}, "a delay must be >= 0 s"),
         ({"a.test": []}, "give what is found"),
-        ({"a.test": None}, "None can't be found: give IP addresses"),
-        ({"a.test": (True, "::1")}, "True can't be found"),
+        ({"a.test": None}, "a lookup can't find None: give IP addresses"),
+        ({"a.test": (True, "::1")}, "a lookup can't find True"),
     ],
 )
 def test_names_that_are_none(names, says):
@@ -267,11 +267,11 @@ async def test_client_believes_what_was_sent(error, attempts):
     [
         ([5], "a status must be from 200 to 599, not 5; for seconds, write 5.0"),
         ([-0.5], "a delay must be >= 0 s"),
-        (["503"], "'503' is no step: give a status"),
-        ([True], "True is no step"),
+        (["503"], "'503' is not a step: give a status"),
+        ([True], "True is not a step"),
         ([(1.0, 200, 200)], r"a tuple must be \(delay, step\)"),
         ([("1", 200)], "'1' is neither"),
-        ([(1.0, (1.0, None))], "None is no step"),
+        ([(1.0, (1.0, None))], "None is not a step"),
     ],
 )
 def test_steps_that_are_none(steps, says):
@@ -285,7 +285,7 @@ def test_steps_that_are_none(steps, says):
 async def test_function_that_returns_no_step():
     """Says so, and what it may be."""
     async with httpx.AsyncClient(transport=ScriptedWire(lambda request: None)) as client:
-        with pytest.raises(TypeError, match="None is no step"):
+        with pytest.raises(TypeError, match="None is not a step"):
             await client.get("http://a.test")
 
 

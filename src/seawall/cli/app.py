@@ -33,41 +33,47 @@ def _version(is_asked: bool) -> None:
 
 @app.callback()
 def root(
-    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="And exit.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
 ) -> None:
     """httpx.AsyncClient that keeps working when the network doesn't."""
 
 
 @app.command()
 def demo(
-    seconds: Annotated[float, typer.Option(min=1, max=600, help="How long each client is under load.")] = 10.0,
-    rate: Annotated[float, typer.Option(min=10, max=1000, help="Calls a second, over all hosts.")] = 150.0,
-    json: Annotated[Path | None, typer.Option(help="Write the figures to this file too.")] = None,
+    seconds: Annotated[float, typer.Option(min=1, max=600, help="Seconds of load for each client.")] = 10.0,
+    rate: Annotated[float, typer.Option(min=10, max=1000, help="Calls per second, over all hosts.")] = 150.0,
+    json: Annotated[Path | None, typer.Option(help="Also write the figures to this file.")] = None,
 ) -> None:
-    """The same load through bare httpx and through seawall, to hosts that misbehave; everything on loopback."""
+    """Send the same load through httpx, aiohttp and seawall to hosts that misbehave, all on loopback."""
     raise typer.Exit(demo_command.run(seconds=seconds, rate=rate, path=json))
 
 
 @app.command()
 def get(
-    urls: Annotated[list[str], typer.Argument(metavar="URL...", help="With http:// or https://.")],
-    deadline: Annotated[float | None, typer.Option(min=0.001, max=86400, help="s for each call as a whole.")] = None,
-    method: Annotated[str, typer.Option("--method", "-X")] = "GET",
+    urls: Annotated[list[str], typer.Argument(metavar="URL...", help="Must begin with http:// or https://.")],
+    deadline: Annotated[
+        float | None, typer.Option(min=0.001, max=86400, help="Seconds for each call, with all its attempts.")
+    ] = None,
+    method: Annotated[str, typer.Option("--method", "-X", help="HTTP method.")] = "GET",
     insecure: Annotated[bool, typer.Option("--insecure", "-k", help="Don't check certificates.")] = False,
 ) -> None:
-    """Fetch URLs and show each attempt: where the time went, whom it asked, what came of it."""
+    """Fetch URLs and show each attempt: where its time went, which address it asked, how it ended."""
     raise typer.Exit(asyncio.run(get_command.run(urls, deadline=deadline, method=method, verify=not insecure)))
 
 
 @app.command()
 def dns(
-    names: Annotated[list[str], typer.Argument(metavar="NAME...")],
-    server: Annotated[list[str] | None, typer.Option(help="An IP, with :port or without, to ask instead.")] = None,
-    resolver: Annotated[str, typer.Option(help='"auto", "cares" or "system".')] = "auto",
-    timeout: Annotated[float, typer.Option(min=0.01, max=60, help="s for each step.")] = 2.0,
-    watch: Annotated[float | None, typer.Option(min=0.1, help="Again every so many s, until stopped.")] = None,
+    names: Annotated[list[str], typer.Argument(metavar="NAME...", help="Host names or IP addresses.")],
+    server: Annotated[
+        list[str] | None, typer.Option(help="Ask this name server instead: an IP address, with or without :port.")
+    ] = None,
+    resolver: Annotated[str, typer.Option(help='The client\'s resolver: "auto", "cares" or "system".')] = "auto",
+    timeout: Annotated[float, typer.Option(min=0.01, max=60, help="Seconds for each step.")] = 2.0,
+    watch: Annotated[float | None, typer.Option(min=0.1, help="Repeat after this many seconds, until Ctrl-C.")] = None,
 ) -> None:
-    """Resolve names as a client does, and show each step: addresses, TTL, time, and which were used."""
+    """Resolve names as a client does, and show each step: addresses, TTL, time, and which addresses it uses."""
     try:
         settings = DNS(timeout=timeout, nameservers=tuple(server) if server else None)
         raise typer.Exit(asyncio.run(dns_command.run(names, dns=settings, resolver=resolver, watch=watch)))
@@ -80,12 +86,18 @@ def dns(
 
 @app.command()
 def faults(
-    port: Annotated[int, typer.Option(min=0, max=65000, help="The first; others follow. 0: any free ones.")] = 5500,
-    host: Annotated[str, typer.Option(help="Whoever reaches it can use up this machine.")] = "127.0.0.1",
-    ca: Annotated[Path | None, typer.Option(help="Write the authority of the good certificates to this file.")] = None,
-    list_: Annotated[bool, typer.Option("--list", help="Print every step, and exit.")] = False,
+    port: Annotated[
+        int, typer.Option(min=0, max=65000, help="The first of some 50 ports in a row; 0 takes any free ones.")
+    ] = 5500,
+    host: Annotated[
+        str, typer.Option(help="The address to listen on. Any client that reaches it can exhaust this machine.")
+    ] = "127.0.0.1",
+    ca: Annotated[
+        Path | None, typer.Option(help="Write the CA certificate that signs the good certificates to this file.")
+    ] = None,
+    list_: Annotated[bool, typer.Option("--list", help="Print every step and exit.")] = False,
 ) -> None:
-    """Servers that fail as they are told, on loopback: HTTP, TLS, HTTP/2, DNS, a network; for any client."""
+    """Run servers that fail on request, for testing any client: HTTP, TLS, HTTP/2, DNS, a bad network."""
     if list_:
         raise typer.Exit(faults_command.print_steps())
     try:
@@ -93,6 +105,6 @@ def faults(
     except (OSError, ValueError) as error:
         text = getattr(error, "strerror", None) or str(error)
         typer.echo(
-            f"seawall faults: {text} (it takes some 50 ports, from --port on; --port 0 takes any free ones)", err=True
+            f"seawall faults: {text} (it needs some 50 ports, from --port on; --port 0 takes any free ones)", err=True
         )
         raise typer.Exit(1) from None

@@ -1,4 +1,4 @@
-"""``seawall demo``: the main job, on servers of its own."""
+"""``seawall demo``: six hosts, five of them in trouble, under the same load through several clients."""
 
 from __future__ import annotations
 
@@ -24,22 +24,22 @@ __all__ = ["run"]
 
 HOSTS = {
     "healthy": "answers at once",
-    "flaky": "one answer in ten is a 503, one in twenty a reset",
-    "slow": "accepts, then says nothing",
-    "dripping": "sends a byte in 0.2 s",
-    "two-addresses": "the first of them is dead",
+    "flaky": "answers one request in ten with 503, resets one in twenty",
+    "slow": "accepts the connection, then says nothing",
+    "dripping": "sends one byte every 0.2 s",
+    "two-addresses": "nothing listens on the first of its two addresses",
     "silent-dns": "its name server never answers",
 }
-MISSING = "not installed, so not shown: pip install aiohttp"
-WIDE = 104  # characters that the whole table takes
-BEYOND_HELP = ("slow", "dripping")
+MISSING = "not shown because it is not installed: pip install aiohttp"
+WIDE = 104  # characters that the table needs with all its columns
+HOPELESS = ("slow", "dripping")  # no client can get their answers in time
 BASELINE_SECONDS = 3.0
-NOISE = 0.01  # s; a p99 below it says more about the machine's other users than about the client
+NOISE = 0.01  # s; a p99 below it says more about other processes on the machine than about the client
 Result = dict[str, Any]
 
 
 def run(*, seconds: float, rate: float, path: Path | None) -> int:
-    """Exit status: 0 if seawall kept the healthy host whole."""
+    """Exit status: 0 if the trouble of the other hosts did not reach calls to the healthy one through seawall."""
     console = Console() if sys.stdout.isatty() else Console(width=WIDE)
     if path is not None:
         try:
@@ -47,16 +47,16 @@ def run(*, seconds: float, rate: float, path: Path | None) -> int:
         except OSError as error:
             console.print(f"--json: can't write {path}: {error.strerror}")
             return 2
-    console.print(f"\n[bold]Six hosts on loopback, {rate:g} calls/s for {seconds:g} s, half of them to the first:[/]")
+    console.print(f"\n[bold]Six hosts on loopback; {rate:g} calls/s for {seconds:g} s, half of them to the first:[/]")
     for host, what in HOSTS.items():
         console.print(f"  {host:15}[dim]{what}[/]")
-    console.print(f"\n[bold]The same load through each of these, with timeouts of {TIMEOUT:g} s:[/]")
+    console.print(f"\n[bold]Each of these clients gets the same load, with timeouts of {TIMEOUT:g} s:[/]")
     known = {title: client for title, client in CLIENTS.items() if find_spec(client.package)}
     for title, client in CLIENTS.items():
         console.print(f"  {title:22}[dim]{client.settings if title in known else MISSING}[/]", highlight=False)
     console.print(
-        "\n[dim]httpx gets addresses, because it can't be pointed at a DNS server: it is spared\n"
-        "the dead address and the silent name server.[/]\n"
+        "\n[dim]httpx can't be pointed at a DNS server, so its URLs hold good addresses: it meets\n"
+        "neither the dead address nor the silent name server.[/]\n"
     )
     with _upstreams() as (ports, nameserver):
 
@@ -74,9 +74,9 @@ def run(*, seconds: float, rate: float, path: Path | None) -> int:
         for title in known:
             found[title] = load(title, list(HOSTS), seconds, title)
             console.print(_sentence(title, found[title]), highlight=False)
-        baseline = load("seawall", ["healthy"], min(BASELINE_SECONDS, seconds), "seawall, nobody in trouble")
+        baseline = load("seawall", ["healthy"], min(BASELINE_SECONDS, seconds), "seawall, no host in trouble")
     console.print(
-        f"With nobody in trouble, the healthy host's p99 through seawall is {_p99(baseline)}.\n", highlight=False
+        f"When no host is in trouble, the healthy host's p99 through seawall is {_p99(baseline)}.\n", highlight=False
     )
     console.print(_table(found, width=console.width))
     ours = found["seawall"]
@@ -85,8 +85,8 @@ def run(*, seconds: float, rate: float, path: Path | None) -> int:
     is_good = _share(healthy) >= 0.999 and healthy["p99"] <= limit
     if not is_good:
         console.print(
-            f"\n[red]seawall did not keep the healthy host whole: {_share(healthy):.2%} ok (99.9 % asked), "
-            f"p99 {_ms(healthy['p99'])} (at most {_ms(limit)} asked).[/]"
+            f"\n[red]The trouble of the other hosts reached the healthy one through seawall: {_share(healthy):.2%} ok "
+            f"(should be at least 99.9 %), p99 {_ms(healthy['p99'])} (should be at most {_ms(limit)}).[/]"
         )
     if path is not None:
         path.write_text(json.dumps(found | {"baseline": baseline, "ok": is_good}, indent=1))
@@ -122,7 +122,7 @@ def _load(
             if "progress" in last:
                 show(last)
         if process.wait() != 0 or "hosts" not in last:
-            raise RuntimeError(f"the load through {client} ended with status {process.returncode}")
+            raise RuntimeError(f"the process that sends the load through {client} exited with {process.returncode}")
     finally:
         process.kill()
         process.communicate()
@@ -130,10 +130,10 @@ def _load(
 
 
 def _view(title: str, line: Result, seconds: float) -> Table:
-    """What is shown while a load runs."""
+    """The screen while a load runs."""
     view = Table.grid()
     view.add_row(
-        Text(f"{title}: {line['at']:.0f} of {seconds:g} s, and up to {PATIENCE:g} s for the last calls to end")
+        Text(f"{title}: {line['at']:.0f} of {seconds:g} s; then up to {PATIENCE:g} s for the last calls to end")
     )
     view.add_row(ProgressBar(total=seconds, completed=line["at"], width=60))
     for host, (started, ok, ended) in line["progress"].items():
@@ -147,12 +147,12 @@ def _view(title: str, line: Result, seconds: float) -> Table:
 
 
 def _table(found: dict[str, Result], *, width: int) -> Table:
-    """What each client made of each host, and which error came most where there is room for it."""
+    """The figures of each client with each host, and its most frequent error where the table has room for it."""
     table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, header_style="bold")
-    names = ["host", "client", "ok", "p50", "p99", "attempts/call", "failed most with"]
+    names = ["host", "client", "ok", "p50", "p99", "attempts/call", "most frequent failure"]
     for name in names if width >= WIDE else names[:-1]:
         table.add_column(
-            name, justify="left" if name in ("host", "client", "failed most with") else "right", no_wrap=True
+            name, justify="left" if name in ("host", "client", "most frequent failure") else "right", no_wrap=True
         )
     rows: list[tuple[str, str, list[str]]] = []
     for host in HOSTS:
@@ -175,11 +175,11 @@ def _colour(row: Result) -> str:
 
 def _sentence(title: str, result: Result) -> str:
     healthy, flaky = result["hosts"]["healthy"], result["hosts"]["flaky"]
-    vain = [row for host, row in result["hosts"].items() if host in BEYOND_HELP]
+    vain = [row for host, row in result["hosts"].items() if host in HOPELESS]
     attempts, calls = (sum(row[name] for row in vain) for name in ("attempts", "calls"))
     return (
-        f"[bold]{title}[/]: {_share(healthy):.1%} of the calls to the healthy host were good, p99 {_p99(result)}; "
-        f"to the flaky one {_share(flaky):.1%}. {calls} calls to hosts beyond help made {attempts} attempts. "
+        f"[bold]{title}[/]: {_share(healthy):.1%} of the calls to the healthy host succeeded, p99 {_p99(result)}; "
+        f"to the flaky one {_share(flaky):.1%}. {calls} calls to the slow and the dripping one made {attempts} attempts. "
         f"The event loop was {_ms(result['lag']['p99'])} late at p99."
     )
 

@@ -1,4 +1,4 @@
-"""``seawall dns``: how a name becomes addresses, step by step."""
+"""``seawall dns``: how a name is resolved, step by step."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ __all__ = ["run"]
 
 
 async def run(names: Sequence[str], *, dns: DNS, resolver: Any, watch: float | None) -> int:
-    """Exit status: 0 if a client would have an address for every name; with *watch* it goes on until it is stopped."""
+    """Exit status: 0 if a client would have an address for every name. With *watch*, it repeats until Ctrl-C."""
     console = Console(highlight=False, soft_wrap=True)
     async with AsyncClient(dns=dns, resolver=resolver) as client:
         known = client._shared.wire.names
@@ -39,7 +39,7 @@ async def run(names: Sequence[str], *, dns: DNS, resolver: Any, watch: float | N
 
 
 async def _show(console: Console, known: Names, dns: DNS, resolver: Any, name: str) -> bool:
-    """Each step by itself, and then what a client would use; whether it would have an address."""
+    """Show each step by itself, then what a client would use; returns whether a client would have an address."""
     console.print(f"[bold]{escape(name)}[/]")
     host = name.lower()
     if literal(host) is None:
@@ -63,7 +63,7 @@ async def _show(console: Console, known: Names, dns: DNS, resolver: Any, name: s
 
 
 async def _show_steps(console: Console, dns: DNS, resolver: Any, host: str) -> None:
-    """What each service of nsswitch.conf has of it, in their order, until one has addresses."""
+    """Show what each service of nsswitch.conf has, in their order, until one of them has addresses."""
     loop = asyncio.get_running_loop()
     system = None if dns.nameservers or resolver == "cares" else SystemResolver()
     names = MachineResolver.through_cares(Machine(now=loop.time), system, dns)
@@ -81,7 +81,7 @@ async def _show_steps(console: Console, dns: DNS, resolver: Any, host: str) -> N
 async def _has_shown(
     console: Console, names: MachineResolver, system: SystemResolver | None, dns: DNS, step: Step, host: str
 ) -> bool:
-    """Whether there are addresses, or nobody is to be asked for any."""
+    """Show one step; returns whether it is the last, because it found addresses or the name must not be asked for."""
     if step.source is Source.FILES:
         addresses = names.machine.hosts.find(host)
         console.print(f"  {'hosts file':22} {'':>11}  {', '.join(addresses) or 'not in it'}")
@@ -118,7 +118,7 @@ async def _has_shown(
 
 
 async def _step(what: str, asked: Awaitable[Answer], timeout: float) -> tuple[str, bool]:
-    """A line, and whether there are addresses."""
+    """A line to show, and whether it has addresses."""
     began_at, answer = time.perf_counter(), None
     try:
         async with asyncio.timeout(timeout):

@@ -1,4 +1,4 @@
-"""``seawall faults``: servers on loopback that fail as they are told, for testing any client in any language."""
+"""``seawall faults``: servers that fail on request, for testing any client in any language."""
 
 from __future__ import annotations
 
@@ -34,11 +34,11 @@ PORTS = tuple(
         if how.startswith("port:") and how != "port:serve"
     )
 )
-"""Each step of a port that the vocabulary names, once."""
+"""The steps of a port that the vocabulary names, each once."""
 
 
 async def run(*, host: str, port: int, ca: Path | None) -> int:
-    """Serve until SIGINT or SIGTERM; exit status 0."""
+    """Serve until SIGINT or SIGTERM; the exit status is 0."""
     console = Console(highlight=False, soft_wrap=True)
     started_at = time.monotonic()
 
@@ -76,7 +76,7 @@ async def run(*, host: str, port: int, ca: Path | None) -> int:
 
 
 def print_steps() -> int:
-    """Every step: what it simulates, in which phase, and whether a request may be sent again after it."""
+    """Print every step: what it simulates, in which phase, and whether a request may be sent again after it."""
     console = Console(highlight=False)
     if not console.is_terminal:
         console.width = 200
@@ -99,21 +99,21 @@ def print_steps() -> int:
     kinds = [getattr(toxic, name) for name in toxic.__all__ if name[0].isupper()]
     _print(
         console,
-        "Toxics of seawall.testing.network, and of POST /ctl/network",
+        "Toxics for seawall.testing.network and POST /ctl/network",
         [
             (":".join([kind.__name__, *(each.name for each in fields(kind))]), "net", kind.__name__, _first(kind))
             for kind in kinds
         ],
     )
     console.print(
-        "\nSafe to send a GET / a POST again? A: always; I: if idempotent or with a key; S: as the server says; "
-        "C: as the caller says; N: no; -: no need."
+        "\nIs it safe to send the request again (GET/POST)? A: always; I: if it is idempotent or has an "
+        "Idempotency-Key; S: if the server says so; C: if the caller says so; N: never; -: nothing failed."
     )
     return 0
 
 
 def _print(console: Console, title: str, rows: Iterable[tuple[str, str, str, str]]) -> None:
-    """Rows of a form, the prefix and name by which the vocabulary has it, and what it does."""
+    """Print rows of (form, prefix and name in the vocabulary, what it does)."""
     console.print(f"\n[bold]{title}[/]")
     table = Table.grid(padding=(0, 2))
     table.add_column(overflow="fold")
@@ -132,16 +132,16 @@ def _first(kind: type) -> str:
 
 
 def _explain(console: Console, server: FaultServer, dns: str, proxy: str, ca: Path | None) -> None:
-    """What listens where, and how to ask."""
+    """Print what listens where, and how to use it."""
     if ca is not None:
         ca.write_text(server.certificates.pem())
     console.print(
-        f"[bold]requests[/]   {server.url}/x/STEP,STEP,...?key=K   by the step; seawall faults --list has all"
+        f"[bold]requests[/]   {server.url}/x/STEP,STEP,...?key=K   fail as the steps say: seawall faults --list"
     )
-    console.print(f"[bold]names[/]      {dns} (UDP and TCP)   by the fault in the name: u1.delay-300.ttl-2.test")
-    console.print(f"[bold]network[/]    {proxy}   a proxy to the above; POST toxics to /ctl/network")
-    console.print(f"[bold]control[/]    {server.url}/   says how")
-    console.print("[bold]ports[/]      each with a fault of its own before the first request:")
+    console.print(f"[bold]names[/]      {dns} (UDP and TCP)   fail as their labels say: u1.delay-300.ttl-2.test")
+    console.print(f"[bold]network[/]    {proxy}   a proxy to the requests' port; POST toxics to /ctl/network")
+    console.print(f"[bold]control[/]    {server.url}/   lists the commands")
+    console.print("[bold]ports[/]      fail before the first request, each in its own way:")
     others = [port for port in server.ports.values() if port.name != "http"]
     width = max(len(port.name) for port in others) + 2
     for port in others:
@@ -153,11 +153,11 @@ def _explain(console: Console, server: FaultServer, dns: str, proxy: str, ca: Pa
     console.print(f"  curl --cacert {escape(authority)} {secure}/x/ok")
     console.print(f"  curl {server.url}/ctl/network -d Latency:0.5; curl {proxy}/x/ok")
     console.print(f"  dig @{server.host} -p {dns.rpartition(':')[2]} u1.delay-300.ttl-2.test")
-    console.print("\nCtrl-C stops it. What is asked of it:\n")
+    console.print("\nPress Ctrl-C to stop. Requests and queries:\n")
 
 
 def _worsen(link: Link, asked: dict[str, str], body: str) -> object:
-    """``/ctl/network``: POST toxics, one a line, in place of those that are there; "none" takes them away."""
+    """``/ctl/network``: POST one toxic per line to replace the present ones; "none" removes them all."""
     lines = [line.strip() for line in body.splitlines() if line.strip()]
     if lines:
         direction: Any = asked.get("direction", "down")
@@ -169,7 +169,7 @@ def _worsen(link: Link, asked: dict[str, str], body: str) -> object:
 
 
 def _does(port: Port) -> str:
-    """Its step's words; with arguments, the vocabulary's."""
+    """What the port's step does, in its own words; with arguments, in the vocabulary's."""
     kind = next((kind for kind in STEPS if kind.name == port.name), None)
     fault = next((fault for fault in FAULTS if f"port:{port.name}" in fault.how.split()), None)
     return kind.does if kind is not None else f"{fault.fault}: {fault.sees}" if fault is not None else ""

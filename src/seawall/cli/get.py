@@ -1,4 +1,4 @@
-"""``seawall get``: each attempt as a line."""
+"""``seawall get``: fetch URLs and print a line for each attempt."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from .text import plain
 
 __all__ = ["run"]
 
-COLUMNS = {"resolve": 9, "connect": 9, "TLS": 8, "first byte": 12, "body": 9, "in all": 9}  # name → width
+COLUMNS = {"resolve": 9, "connect": 9, "TLS": 8, "first byte": 12, "body": 9, "total": 9}  # name → width
 
 
 async def run(urls: Sequence[str], *, deadline: float | None, method: str, verify: bool) -> int:
-    """Exit status: 0 if every call ended with a status below 400."""
+    """Exit status: 0 if every call returned a status below 400."""
     console = Console(highlight=False, soft_wrap=True)
     worst = 0
     limit = UNSET if deadline is None else deadline
@@ -61,15 +61,15 @@ def _print(console: Console, attempts: Sequence[Attempt]) -> None:
             f"{part:>{width}}"
             for part, width in zip([*_parts(attempt), _ms(attempt.duration)], COLUMNS.values(), strict=True)
         )
-        whom = str(attempt.address or attempt.origin.host) + (", kept alive" if attempt.is_reused else "")
+        peer = str(attempt.address or attempt.origin.host) + (", kept alive" if attempt.is_reused else "")
         colour = "green" if attempt.outcome < "400" and attempt.outcome.isdigit() else "yellow"
         if attempt.delay:
             console.print(f"  [dim]after {_ms(attempt.delay)} ms[/]")
-        console.print(f"  {attempt.number}{parts}  {whom} -> [{colour}]{attempt.outcome}[/]")
+        console.print(f"  {attempt.number}{parts}  {peer} -> [{colour}]{attempt.outcome}[/]")
 
 
 def _parts(attempt: Attempt) -> list[str]:
-    """How long each stage took; "-" where it was not reached, or not needed."""
+    """How long each stage took; "-" for a stage that was not reached or not needed."""
     marks = dict(attempt.marks)
     stages = [
         (Phase.RESOLVING, (Phase.CONNECTING,)),

@@ -1,8 +1,8 @@
 """
-One client under the demo's load, in a process of its own: ``python -m seawall.cli.load JSON`` prints a line of JSON
-four times a second, what was done so far, and a last one with the result.
+One client under the demo's load, in a process of its own: ``python -m seawall.cli.load JSON`` prints its progress as a
+line of JSON four times a second, and the result as the last line.
 
-An open load: calls start when their time has come, whether or not the earlier ones are done.
+The load is open: a call starts at its time, whether or not earlier calls have ended.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ from .. import DNS, AsyncClient
 __all__ = ["CLIENTS", "DEADLINE", "PATIENCE", "TIMEOUT", "WIDE"]
 
 TIMEOUT = 2.0  # s; connect, read, write and pool, for all clients
-DEADLINE = 4.0  # s for a call, for all but bare httpx, which knows none
-WIDE = 1000  # connections of a client that an expert has set
-WARM = 20  # calls that don't count: imports, caches, the first connection
-PATIENCE = 4.5  # s that calls get to end once the load is over
+DEADLINE = 4.0  # s for a call, of all clients but bare httpx, which has no deadline
+WIDE = 1000  # connections of a client that an expert configured
+WARM = 20  # calls that don't count, because they pay for imports, caches and the first connection
+PATIENCE = 4.5  # s within which the last calls must end
 
 
 class Tally:
-    """What became of the calls to one host."""
+    """How the calls to one host ended."""
 
     def __init__(self) -> None:
         self.started = 0
@@ -62,7 +62,7 @@ class Tally:
 
 
 async def lag(samples: list[float]) -> None:
-    """How late the event loop is: what it takes from everybody else in this process."""
+    """Measure how late the event loop is, because every task of a process pays for that."""
     loop = asyncio.get_running_loop()
     while True:
         due = loop.time() + 0.01
@@ -71,7 +71,7 @@ async def lag(samples: list[float]) -> None:
 
 
 Get: TypeAlias = Callable[[str, Callable[[int], None]], Awaitable[int]]
-"""The status of a URL; what it is given is told of attempts as they are made, or of how many were."""
+"""Returns the status of a URL, and calls the given function with the number of attempts, once or one by one."""
 
 
 @asynccontextmanager
@@ -140,10 +140,10 @@ class Known(NamedTuple):
     A client that the demo shows.
 
     Attributes:
-        open: With the DNS server's address, where it can be told of one.
-        settings: As they are shown.
-        package: That it needs.
-        is_told: Whether it can be pointed at a DNS server; else it gets addresses.
+        open: Makes the client; takes the address of the DNS server, which some clients can't use.
+        settings: Its settings, in words.
+        package: The package that it needs.
+        is_told: Whether it can be pointed at a DNS server; if not, its URLs hold addresses.
     """
 
     open: Callable[[str], AbstractAsyncContextManager[Get]]
@@ -153,16 +153,16 @@ class Known(NamedTuple):
 
 
 CLIENTS = {
-    "httpx": Known(bare_httpx, "as it comes", "httpx", is_told=False),
+    "httpx": Known(bare_httpx, "its defaults", "httpx", is_told=False),
     "httpx tuned": Known(
         tuned_httpx,
-        f"limits of {WIDE:,}, asyncio.timeout({DEADLINE:g}) around each call",
+        f"{WIDE:,} connections, asyncio.timeout({DEADLINE:g}) around each call",
         "httpx",
         is_told=False,
     ),
     "aiohttp + own retries": Known(
         retrying_aiohttp,
-        f"limits of {WIDE:,}, up to 3 attempts in {DEADLINE:g} s by hand",
+        f"{WIDE:,} connections, up to 3 attempts within {DEADLINE:g} s, written by hand",
         "aiohttp",
         is_told=True,
     ),
@@ -171,7 +171,7 @@ CLIENTS = {
 
 
 async def run(client_name: str, urls: Mapping[str, str], nameserver: str, *, seconds: float, rate: float) -> None:
-    logging.getLogger("seawall").addHandler(logging.NullHandler())  # the terminal belongs to the demo
+    logging.getLogger("seawall").addHandler(logging.NullHandler())  # only the demo writes to the terminal
     loop = asyncio.get_running_loop()
     tallies = {host: Tally() for host in urls}
     samples: list[float] = []
@@ -200,7 +200,7 @@ async def run(client_name: str, urls: Mapping[str, str], nameserver: str, *, sec
         hosts = list(urls)
         while (now := loop.time() - begin) < seconds:
             while number / rate <= now:
-                # Healthy gets as much as all others together: half of a service's traffic goes where nothing is wrong.
+                # The healthy host gets as much as all others together, as most traffic of a service goes to good hosts.
                 host = hosts[0] if number % 2 == 0 else rng.choice(hosts[1:] or hosts)
                 task = asyncio.create_task(call(host))
                 running.add(task)

@@ -1,8 +1,8 @@
 """
-Retries as people write them around aiohttp: some thirty lines, which the demo and the scoreboard put beside seawall.
+Retries as people write them around aiohttp: some thirty lines, which the demo and the scoreboard compare with seawall.
 
-They know what is safe to repeat, back off with full jitter, heed Retry-After and keep a deadline. They have no budget,
-no breaker and no permits per host, because those are more than thirty lines.
+They repeat only what is safe, back off with full jitter, heed Retry-After and keep a deadline. They have no budget, no
+breaker and no permits per host, because those take more than thirty lines.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import aiohttp
 
 __all__ = ["IDEMPOTENT", "Answer", "retried"]
 
-ATTEMPTS, BASE = 3, 0.1  # s; the first pause is at most that, the second at most twice that
+ATTEMPTS, BASE = 3, 0.1  # s; the first pause is at most BASE, the second at most twice BASE
 REPEATED = frozenset({408, 425, 429, 500, 502, 503, 504})
 IDEMPOTENT = frozenset({"GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"})
 UNSENT = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError)
@@ -33,10 +33,10 @@ class Answer(NamedTuple):
 
 async def retried(attempt: Callable[[], Awaitable[Answer]], *, may_repeat: bool, deadline: float) -> Answer:
     """
-    The answer of the last attempt, or its error; TimeoutError after *deadline*, s.
+    The answer of the last attempt, or its error; TimeoutError after *deadline* seconds.
 
     Args:
-        may_repeat: Whether the request does no harm when it was sent before.
+        may_repeat: Whether sending the request twice does no harm.
     """
     loop = asyncio.get_running_loop()
     ends_at, number = loop.time() + deadline, 0
@@ -60,7 +60,7 @@ async def retried(attempt: Callable[[], Awaitable[Answer]], *, may_repeat: bool,
 
 
 def _seconds(retry_after: str | None) -> float:
-    """0 where there is none, or one that can't be understood."""
+    """Its seconds; 0 if the header is missing or can't be parsed."""
     if retry_after is None or retry_after.isdigit():
         return float(retry_after or 0)
     try:

@@ -1,4 +1,4 @@
-"""What strangers wrote, without its power over a terminal."""
+"""Text from a server, made harmless for a terminal."""
 
 from __future__ import annotations
 
@@ -8,5 +8,5 @@ __all__ = ["plain"]
 
 
 def plain(text: str) -> str:
-    """*text* for `rich.console.Console.print`: no control characters, no markup."""
+    """*text* for `rich.console.Console.print`, without control characters and markup."""
     return escape("".join(character if character.isprintable() else "?" for character in text))

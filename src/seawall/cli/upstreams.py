@@ -1,6 +1,6 @@
 """
-The demo's servers, in a process of their own: ``python -m seawall.cli.upstreams`` prints where they are, as JSON, and
-ends with its standard input.
+The demo's servers, in a process of their own: ``python -m seawall.cli.upstreams`` prints their ports as JSON, and ends
+when its standard input does.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ async def healthy(request: Request) -> None:
 
 
 def flaky(rng: random.Random) -> object:
-    """One answer in ten is a 503, one in twenty a reset."""
+    """A handler that answers one request in ten with 503 and resets one in twenty."""
 
     async def handler(request: Request) -> None:
         chance = rng.random()
@@ -41,7 +41,7 @@ async def slow(request: Request) -> None:
 
 
 async def drip(request: Request) -> None:
-    """A byte in 0.2 s: no read timeout ever strikes."""
+    """Sends one byte every 0.2 s, so that no read timeout ever strikes."""
     await request.send(b"HTTP/1.1 200 OK\r\ncontent-length: 1000\r\n\r\n")
     for _ in range(1000):
         await request.send(b"x")

@@ -1,9 +1,8 @@
 """
-What seawall is tested with, for your tests too, of any client: servers that fail as they are told, and time that takes
-none.
+The tools that test seawall, for your tests of any client: servers that fail on request, and a virtual clock.
 
-What needs the extra ``testing`` says so when it is used: certificates (trustme, cryptography), `DNSServer` (dnspython),
-HTTP/2 (h2).
+Some parts need the extra ``testing``, and say so when they are used: certificates (trustme, cryptography), `DNSServer`
+(dnspython), HTTP/2 (h2).
 """
 
 from __future__ import annotations
@@ -86,7 +85,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    """Each when it is first asked for: a test of one part needs not the packages of another."""
+    """Import each part when it is first used, because a test of one part need not have the packages of another."""
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     try:

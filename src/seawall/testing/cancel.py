@@ -1,4 +1,4 @@
-"""A cancellation at every point where one can strike."""
+"""Cancel a coroutine at every point where it can be cancelled."""
 
 from __future__ import annotations
 
@@ -22,24 +22,25 @@ async def cancel_everywhere(
     """
     Cancel a coroutine at each of its awaits.
 
-    ``start()`` is cancelled after 0, 1, 2, ... rounds of the event loop, until it ends before its cancellation.
+    The first run of ``start()`` is cancelled after 0 rounds of the event loop, the next after 1, then 2, and so on,
+    until a run ends before its cancellation.
 
-    Nothing of it may be left after any of these: assert that in *after*. On a `VirtualLoop` the points are the same
-    whenever it runs; with sockets, roughly. A round in which it waits is a point like any other; a wait of seconds on
-    a real clock has hundreds of thousands of them, so give it no cause to wait.
+    A cancelled run must leave nothing behind: assert that in *after*. On a `VirtualLoop` every run has the same points;
+    with sockets, roughly the same. A round in which the coroutine only waits is a point too, and a wait of seconds on
+    a real clock has hundreds of thousands of them, so don't make it wait.
 
     Args:
-        before: Called before each, such as a call that leaves an idle connection; may be async.
-        after: Called after each that was cancelled; may be async.
+        before: Called before each run, for example to leave an idle connection; may be async.
+        after: Called after each run that was cancelled; may be async.
 
     Returns:
-        How many points there were. Assert a lower bound: 0 means that nothing was tried.
+        The number of points. Assert a lower bound, because 0 means that nothing was cancelled.
 
     Raises:
-        AssertionError: It went on although it was cancelled, or it didn't end within *max_points*.
-        Exception: What ``start()`` raises when left alone, and what *before* and *after* raise.
+        AssertionError: A run went on although it was cancelled, or it didn't end within *max_points*.
+        Exception: What ``start()`` raises when it is left alone, and what *before* and *after* raise.
 
-    **Cancellation:** ends the ``start()`` under way too.
+    **Cancellation:** also ends the run that is in flight.
     """
     if isinstance(max_points, bool) or not isinstance(max_points, int) or max_points < 1:
         raise ValueError(f"max_points must be a whole number >= 1, not {max_points!r}")

@@ -1,4 +1,4 @@
-"""Chance that isn't."""
+"""A random generator that isn't random."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ __all__ = ["FixedRandom"]
 
 class FixedRandom(Random):
     """
-    `uniform`, which is all that a client draws, gives the same share of its range every time:
-    ``seawall.AsyncClient(rng=FixedRandom())`` waits for the longest that its jitter allows. All else is ``Random(0)``.
+    A generator whose `uniform`, the only method that a client uses, returns the same share of its range every time.
 
-    For chance that varies and can be repeated there is ``random.Random(seed)``.
+    ``seawall.AsyncClient(rng=FixedRandom())`` waits as long as its jitter allows. All other methods are those of
+    ``Random(0)``. For values that vary, and are the same in each run, use ``random.Random(seed)``.
 
     Args:
-        share: From 0, exactly the least, to 1, exactly the most.
+        share: From 0, the lower end of the range, to 1, the upper end.
     """
 
     def __init__(self, share: float = 1.0) -> None:

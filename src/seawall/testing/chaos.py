@@ -1,9 +1,9 @@
 """
 Faults at a given rate, between a client and its transport: Polly's Simmy (https://www.pollydocs.org/chaos/) for httpx.
 
-Rules: what strikes a request is decided once, before anything is done, with the same number of draws whatever comes
-out: the same seed and order of requests gives the same faults. A fault happens where it does in life: an error that
-means "not sent" comes before the inner transport is asked, any other after it, so the request did reach its server.
+Rules: the fault of a request is decided once, before anything is done, and always takes the same number of draws, so
+the same seed and order of requests give the same faults. A fault happens where it does in life: an error that means
+"not sent" is raised before the inner transport is asked, any other after it, so that the request does reach its server.
 """
 
 from __future__ import annotations
@@ -39,16 +39,16 @@ class Chaos:
     """
     What goes wrong, and how often. Rates are shares of all requests, from 0 to 1.
 
-    An error, a status and a cut exclude each other, so their rates add up to at most 1; latency comes on top.
+    An error, a status and a cut exclude each other, so their rates add up to at most 1; latency is independent of them.
 
     Args:
-        latency_rate, latency: A delay before anything else, s: one number, or a range (low, high). No timeout of httpx
-            sees it; a deadline does.
-        error_rate, errors: One of these httpx errors. Timeouts come after the request's own timeout of that kind, at
-            once if it has none.
-        status_rate, statuses: One of these statuses, without asking the inner transport.
-        cut_rate, cut_after, cut_errors: The body ends with one of these errors after that many bytes, or a range
-            (low, high) of them, or where it ends if that comes first.
+        latency_rate, latency: A delay before anything else, in seconds: one number, or a range (low, high). httpx's
+            timeouts don't cover it; a deadline does.
+        error_rate, errors: One of these httpx errors is raised. A timeout is raised after the request's own timeout of
+            that kind, at once if it has none.
+        status_rate, statuses: One of these statuses is returned, without asking the inner transport.
+        cut_rate, cut_after, cut_errors: The body ends with one of these errors after that many bytes, or a number from
+            a range (low, high), or at its own end if that comes first.
     """
 
     latency_rate: float = 0.0
@@ -90,9 +90,9 @@ class Plan:
     What happens to one request.
 
     Attributes:
-        delay: s.
-        error: Raised in place of an answer; from its body, where there is *cut*.
-        status: The answer.
+        delay: Before anything else, in seconds.
+        error: Raised instead of an answer; with *cut*, raised from the body of the answer.
+        status: Of the answer that is made up.
         cut: Bytes of the body that arrive.
     """
 
@@ -103,7 +103,7 @@ class Plan:
 
     @property
     def names(self) -> list[str]:
-        """As `ChaosTransport.injected` counts them."""
+        """The names under which `ChaosTransport.injected` counts it."""
         names = ["latency"] if self.delay else []
         if self.cut is not None:
             names.append("cut")
@@ -115,7 +115,7 @@ class Plan:
 
 
 def plan(chaos: Chaos, rng: Random) -> Plan:
-    """What happens to the next request; five draws, always."""
+    """Decide what happens to the next request, always with five draws."""
     is_slow, slowness, fault, choice, place = (rng.random() for _ in range(5))
     low, high = _range(chaos.latency)
     delay = low + (high - low) * slowness if is_slow < chaos.latency_rate else 0.0
@@ -133,21 +133,22 @@ def plan(chaos: Chaos, rng: Random) -> Plan:
 
 class ChaosTransport(httpx.AsyncBaseTransport):
     """
-    An httpx transport that injects faults into another.
+    An httpx transport that injects faults into another one.
 
-    Such as ``ChaosTransport(httpx.AsyncHTTPTransport(), Chaos(error_rate=0.01))``: for any
-    ``httpx.AsyncClient``, or as the innermost layer of an ``seawall.AsyncClient(transport=...)``.
+    ``ChaosTransport(httpx.AsyncHTTPTransport(), Chaos(error_rate=0.01))`` serves any ``httpx.AsyncClient``, or is the
+    innermost layer of a ``seawall.AsyncClient(transport=...)``.
 
-    Errors say "injected by ChaosTransport" and carry the request.
+    Its errors say "injected by ChaosTransport" and carry the request.
 
     Args:
-        is_enabled: Whether faults strike at all; or a function of the request. Where not, nothing is drawn.
-        rng: Chance; ``Random(seed)`` for faults that can be repeated.
+        is_enabled: Whether faults are injected, or a function of the request that says so. While it is false, nothing
+            is drawn from *rng*.
+        rng: The random generator; ``Random(seed)`` gives the same faults in each run.
     Attributes:
-        is_faithful: Its errors say whether anything was sent as *inner*'s do, so seawall believes them as far.
-        chaos, is_enabled: May be changed any time.
-        requests: How many came.
-        injected: How often each fault was decided on: "latency", "cut", names of errors, statuses as text.
+        is_faithful: Its errors tell as reliably as *inner*'s whether anything was sent, so seawall trusts them.
+        chaos, is_enabled: May be changed at any time.
+        requests: The number of requests so far.
+        injected: How often each fault was chosen: "latency", "cut", names of errors, statuses as text.
     """
 
     is_faithful = True
@@ -175,7 +176,7 @@ class ChaosTransport(httpx.AsyncBaseTransport):
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """
-        **Cancellation:** the inner response is closed.
+        **Cancellation:** closes the inner response.
 
         Raises:
             httpx.TransportError: One of *errors*, or what *inner* raises.
@@ -218,7 +219,7 @@ class ChaosTransport(httpx.AsyncBaseTransport):
 
 
 class _Cut(httpx.AsyncByteStream):
-    """*inner*, until *left* bytes have come; closed once."""
+    """The first *left* bytes of *inner*, then the error; closes *inner* once."""
 
     def __init__(self, inner: httpx.AsyncByteStream, left: int, error: httpx.TransportError) -> None:
         self._inner = inner
@@ -243,21 +244,21 @@ class _Cut(httpx.AsyncByteStream):
 
 
 def _cut(response: httpx.Response, size: int, error: httpx.TransportError) -> httpx.Response:
-    """A new response: an inner one that was read already would be believed to be whole."""
+    """A new response, because httpx takes an inner one that was read already for whole."""
     assert isinstance(response.stream, httpx.AsyncByteStream)
     stream = _Cut(response.stream, size, error)
     return httpx.Response(response.status_code, headers=response.headers, stream=stream, extensions=response.extensions)
 
 
 def _patience(request: httpx.Request, error: type[httpx.TransportError]) -> float:
-    """How long this request waits for what *error* says didn't happen, s."""
+    """Seconds after which this request raises *error*: its own timeout of that kind."""
     kinds = [kind for timeout, kind in TIMEOUTS.items() if issubclass(error, timeout)]
     timeouts = request.extensions.get("timeout", {})
     return timeouts.get(kinds[0]) or 0.0 if kinds else 0.0
 
 
 def _range(value: object) -> tuple[float, float]:
-    """One number, or two; checked by who asks."""
+    """One number as (number, number), or two as they are; the caller checks them."""
     return value if isinstance(value, tuple) and len(value) == 2 else (value, value)  # type: ignore[return-value]
 
 

@@ -1,8 +1,8 @@
 """
-Time that takes none.
+An event loop on a virtual clock.
 
-Rules: the clock moves only when nothing is ready, and then to the instant of the next timer, to the last bit. Where it
-can't move, or would have to wait for what takes real time (a thread, a socket), that is an error at once and no hang.
+Rules: the clock moves only when nothing is ready, and then exactly to the instant of the next timer. Where it can't
+move, or would have to wait for something that takes real time (a thread, a socket), it raises at once and never hangs.
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ RESOLUTION: Final = 1e-9  # s; the loop calls a timer that is due within it
 
 
 class VirtualTimeError(RuntimeError):
-    """What can't be done on a virtual clock: threads, sockets, and time beyond its `max_time`."""
+    """Something that a virtual clock can't do: threads, sockets, and time beyond its `max_time`."""
 
 
 class Deadlock(VirtualTimeError):
-    """Nothing is ready, and no timer is set: what the tasks wait for will never come. Says where they are."""
+    """Nothing is ready and no timer is set, so the tasks would wait for ever. Says where each of them waits."""
 
 
 class VirtualLoop(asyncio.SelectorEventLoop):
@@ -45,26 +45,26 @@ class VirtualLoop(asyncio.SelectorEventLoop):
     Every timeout, delay and TTL of a client runs on the loop's clock, so a scenario of an hour takes milliseconds, and
     its instants are exact (as floats are: 0.1 s and then 0.2 s end at 0.30000000000000004).
 
-    It waits for nobody: what happens in threads of others' own (anyio's, a resolver's) it jumps over.
+    It never waits for threads that a library runs by itself (anyio's, a resolver's): the clock jumps meanwhile.
 
     With anyio's pytest plugin: `VIRTUAL`. In a script: `run`. Elsewhere: ``asyncio.Runner(loop_factory=VirtualLoop)``.
 
     Args:
-        max_time: s on the virtual clock after which a scenario is taken for one that never ends; at most 40 days.
+        max_time: Virtual seconds after which a scenario counts as endless; at most 40 days.
 
     Raises:
-        Deadlock: Out of whatever runs the loop; also where only such a thread could have brought news.
-        VirtualTimeError: For `run_in_executor`, which getaddrinfo uses too; for each socket or pipe that a task would
-            wait for; out of whatever runs the loop, beyond *max_time*.
+        Deadlock: Raised by whatever runs the loop; also where only a thread of a library could have woken a task.
+        VirtualTimeError: Raised by `run_in_executor`, which getaddrinfo uses too; wherever a task would wait for a
+            socket or pipe; and, beyond *max_time*, by whatever runs the loop.
     """
 
     def __init__(self, *, max_time: float = MAX_TIME) -> None:
         self._virtual_now = 0.0
-        self._instants: list[float] = []  # a heap; of cancelled timers too
+        self._instants: list[float] = []  # a heap; cancelled timers stay in it
         selector = _Jumping(self._jump)
         super().__init__(selector)
         selector.is_sealed = True  # after the loop's own pipe
-        self._clock_resolution = RESOLUTION  # where the system's is coarse, timers 15 ms apart would be one
+        self._clock_resolution = RESOLUTION  # a coarse clock of the system would merge timers 15 ms apart
         try:
             number("VirtualLoop", "max_time", max_time, low=0, high=LONGEST, above=True)
         except (TypeError, ValueError):
@@ -86,15 +86,15 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         what = func.args[0] if isinstance(func, partial) and func.args else func  # as asyncio.to_thread wraps it
         raise VirtualTimeError(
             f"{getattr(what, '__qualname__', what)} in a thread takes real time, and the virtual clock would not wait "
-            "for it (a look-up of the system's resolver? seawall.testing.FakeResolver takes none)"
+            "for it (if it is a lookup by the system's resolver, use seawall.testing.FakeResolver)"
         )
 
     def _jump(self, delay: float | None) -> None:
         """
-        To where the loop's next timer is, *delay* s from now; None: there is none.
+        Move the clock to the loop's next timer, which is *delay* seconds away; None means that there is none.
 
-        Not to now + delay, which may be off by a bit; and to the last of the timers that the loop takes for due
-        together, for who is called before its instant and waits for the rest of it would be called for ever.
+        Not to now + delay, because that may be off by a bit; and to the last of the timers that the loop runs together,
+        because a callback that runs before its instant, and then waits for the rest, would be called for ever.
         """
         if delay is None:
             raise Deadlock(f"nothing is ready and no timer is set, at {self._virtual_now:g} s{self._waiting()}")
@@ -104,7 +104,7 @@ class VirtualLoop(asyncio.SelectorEventLoop):
             now = at if at >= now - RESOLUTION else now
         if now > self._max_time:
             raise VirtualTimeError(
-                f"{self._max_time:g} s of virtual time are over (max_time), and it goes on{self._waiting()}"
+                f"{self._max_time:g} s of virtual time (max_time) have passed without an end{self._waiting()}"
             )
         self._virtual_now = now
 
@@ -114,7 +114,7 @@ class VirtualLoop(asyncio.SelectorEventLoop):
 
 
 class _Jumping(selectors.DefaultSelector):
-    """A selector that, in place of waiting, moves the clock."""
+    """A selector that moves the clock instead of waiting."""
 
     def __init__(self, jump: Callable[[float | None], None]) -> None:
         super().__init__()
@@ -124,7 +124,7 @@ class _Jumping(selectors.DefaultSelector):
     def register(self, fileobj: Any, events: int, data: Any = None) -> selectors.SelectorKey:
         if self.is_sealed:
             raise VirtualTimeError(
-                f"socket or pipe {fileobj!r}: it takes real time, and the virtual clock would not wait for it "
+                f"socket or pipe {fileobj!r} takes real time, and the virtual clock would not wait for it "
                 "(seawall.testing.ScriptedWire answers without one)"
             )
         return super().register(fileobj, events, data)
@@ -138,7 +138,7 @@ class _Jumping(selectors.DefaultSelector):
 
 VIRTUAL: Final[tuple[str, dict[str, Any]]] = ("asyncio", {"loop_factory": VirtualLoop})
 """
-What a fixture for anyio's pytest plugin returns, for tests on the virtual clock::
+What the fixture ``anyio_backend`` of anyio's pytest plugin must return, for tests on the virtual clock::
 
     @pytest.fixture
     def anyio_backend():
@@ -152,10 +152,12 @@ def run(main: Coroutine[Any, Any, T], *, max_time: float = MAX_TIME) -> T:
 
     Raises:
         VirtualTimeError, Deadlock: See `VirtualLoop`.
-        RuntimeError: A loop is running here already.
+        RuntimeError: A loop already runs in this thread.
     """
     if asyncio._get_running_loop() is not None:
         main.close()
-        raise RuntimeError("a loop is running here: use a plain `def` test, or anyio_backend = seawall.testing.VIRTUAL")
+        raise RuntimeError(
+            "a loop already runs in this thread: use a plain `def` test, or anyio_backend = seawall.testing.VIRTUAL"
+        )
     with asyncio.Runner(loop_factory=partial(VirtualLoop, max_time=max_time)) as runner:
         return runner.run(main)

@@ -1,12 +1,12 @@
 """
 What a block leaves behind: tasks, threads, file descriptors, permits.
 
-Rules: what was there before is nobody's leak. What is left gets time to end: rounds of the loop, a garbage collection,
-and where that is not enough up to `grace` s of real time, in which the thread is blocked for 10 ms at a time. What is
-kept for the next who needs it is no leak: worker threads of the default executor and of anyio.
+Rules: what was there before the block is not a leak. What is left gets time to end: rounds of the loop, a garbage
+collection, and where that is not enough up to `grace` seconds of real time, in which the thread is blocked for 10 ms at
+a time. Worker threads of the default executor and of anyio are not leaks, because they wait for the next caller.
 
-False alarms, and what to do: files that a library opens once and keeps, at its first use: use it once before the block.
-Connections that a client keeps idle beyond the block: close it inside, or let it make them before.
+False alarms, and their cure: a library opens a file at its first use and keeps it: use it once before the block. A
+client keeps idle connections beyond the block: close the client inside, or let it connect before.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class Leaked(AssertionError):
     A block left something behind.
 
     Attributes:
-        things: What, a line each.
+        things: What is left, one line each.
     """
 
     def __init__(self, things: list[str]) -> None:
@@ -60,23 +60,23 @@ W = TypeVar("W", bound=Watched)
 
 def no_leaks(*clients: Watched, grace: float = 2.0) -> LeakCheck:
     """
-    Checks what a block leaves behind.
+    Check what a block leaves behind.
 
-    ``async with no_leaks(client):`` raises `Leaked` at the end of a block that left something; ``with`` does for code
-    without an event loop, where tasks are not seen.
+    ``async with no_leaks(client):`` raises `Leaked` at the end of a block that left something. ``with`` is for code
+    without an event loop; it doesn't see tasks.
 
-    Dropped and not closed is a leak that this does not see, for it collects garbage; Python's ResourceWarning says it.
-    After a block that raised nothing is checked.
+    It doesn't see a socket that was dropped without being closed, because it collects garbage; Python's ResourceWarning
+    reports those. A block that raised is not checked.
 
     Args:
-        clients: Must hold no permits at the end: see `held`. Those made inside: `LeakCheck.watch`.
-        grace: s of real time that what is left has to end; a block that leaves nothing takes none of it.
+        clients: Must hold no permits at the end, see `held`. For clients that are made inside: `LeakCheck.watch`.
+        grace: Seconds of real time within which leftovers must end; a block that leaves nothing takes none of it.
     """
     return LeakCheck(*clients, grace=grace)
 
 
 def held(stats: Stats) -> list[str]:
-    """What a client holds although it has nothing to do: calls, permits, waiters, busy connections; a line each."""
+    """What a client holds although it has nothing to do, one line each: calls, permits, waiters, busy connections."""
     things = [f"{stats.calls} calls in flight"] if stats.calls else []
     for origin, state in stats.origins.items():
         things += [f"{state.in_flight} permits of {origin}"] if state.in_flight else []
@@ -87,7 +87,7 @@ def held(stats: Stats) -> list[str]:
 
 @dataclass(frozen=True, slots=True)
 class _Seen:
-    """What there is at one instant, but for clients."""
+    """What exists at one instant, without the clients."""
 
     tasks: WeakSet[asyncio.Task[Any]]
     threads: WeakSet[threading.Thread]
@@ -107,13 +107,13 @@ class LeakCheck:
         self._grace = grace
 
     def watch(self, client: W) -> W:
-        """*client* too must hold nothing at the end: ``async with check.watch(seawall.AsyncClient()) as client``."""
+        """Check *client* too at the end: ``async with check.watch(seawall.AsyncClient()) as client``."""
         self._clients.append(client)
         return client
 
     def __enter__(self) -> Self:
         if _loop() is not None:
-            raise RuntimeError("where an event loop runs, it is `async with no_leaks()`")
+            raise RuntimeError("an event loop runs in this thread: use `async with no_leaks()`")
         self._before = _see()
         return self
 
@@ -129,7 +129,7 @@ class LeakCheck:
 
     async def __aenter__(self) -> Self:
         if _loop() is None:
-            raise RuntimeError("no_leaks is for asyncio, and no asyncio event loop is running here")
+            raise RuntimeError("no_leaks needs asyncio, and no asyncio event loop runs in this thread")
         await _settle()
         self._before = _see()
         return self
@@ -146,7 +146,7 @@ class LeakCheck:
                 await _settle()
 
     def _looks(self) -> Iterator[None]:
-        """Ends when nothing is left, and with `Leaked` after the grace; what has rounds to run does so in between."""
+        """Ends when nothing is left, with `Leaked` after the grace; the caller runs rounds of the loop in between."""
         give_up_at = time.monotonic() + self._grace
         while True:
             gc.collect()
@@ -183,7 +183,7 @@ async def _settle() -> None:
 
 
 def _tasks() -> list[asyncio.Task[Any]]:
-    """Those of the running loop; [] where there is no loop."""
+    """The tasks of the running loop; [] where no loop runs."""
     loop = _loop()
     return list(asyncio.all_tasks(loop)) if loop else []
 
@@ -196,7 +196,7 @@ def _loop() -> asyncio.AbstractEventLoop | None:
 
 
 def _descriptors() -> dict[int, str]:
-    """Each open one and which file it is; where there is no /proc, the sockets that Python knows of."""
+    """Each open descriptor and its file; without /proc, the sockets that Python knows."""
     if not os.path.isdir(DESCRIPTORS):
         socks = [thing for thing in gc.get_objects() if issubclass(type(thing), socket.socket)]
         return {sock.fileno(): f"socket:{id(sock)}" for sock in socks if sock.fileno() >= 0}
@@ -205,7 +205,7 @@ def _descriptors() -> dict[int, str]:
         try:
             found[int(name)] = os.readlink(f"{DESCRIPTORS}/{name}")
         except OSError:
-            continue  # it was the listing's own
+            continue  # the descriptor of this very listing
     return found
 
 
@@ -218,7 +218,7 @@ def _describe(fd: int, target: str) -> str:
             peer = "listening" if is_listening else f"to {_peer(sock)}"
             return f"{sock.type.name} socket at {_address(sock.getsockname())}, {peer}"
     except OSError:
-        return target  # closed this moment, or of a kind that Python knows not
+        return target  # closed a moment ago, or of a kind that Python doesn't know
 
 
 def _peer(sock: socket.socket) -> str:

@@ -19,17 +19,17 @@ __all__ = ["FakeResolver", "Found", "Lookup"]
 Item = str | Address | Answer | float | Exception | type[Exception]
 Found = Item | tuple[Item, ...]
 """
-What one lookup finds: one of these, or a tuple of them, done in order.
+What one lookup finds: one of these, or a tuple of them that is worked off in order.
 
-- An IP address, as text or `Address`; those of a tuple are answered together; none at all is NoAddress.
-- An `Answer`, for a TTL of its own.
-- A number: so many seconds pass; math.inf: it hangs for ever.
+- An IP address, as text or `Address`. All addresses of a tuple are one answer; a tuple without any is NoAddress.
+- An `Answer`, which has its own TTL.
+- A number: that many seconds pass; with math.inf the lookup hangs for ever.
 - An exception or its class: it is raised.
 """
 
 
 class Lookup(NamedTuple):
-    """A lookup that was begun *at* that instant of the loop's clock, s."""
+    """A lookup; *at* is the instant when it began, in seconds on the loop's clock."""
 
     at: float
     host: str
@@ -49,14 +49,14 @@ class FakeResolver:
             "flaky.test": [seawall.ResolverFailure, "10.0.0.1"],  # a list: in turn, and the last repeats
         })
 
-    Names that it doesn't know are NameNotFound. The turn is counted by name and family.
+    A name that it doesn't know is NameNotFound. Turns are counted for each name and family.
 
     Args:
-        names: What each is, any time later too: `add`.
-        ttl: s that addresses may be kept; None: as long as the setting for such answers says.
+        names: What the lookups of each name find; `add` changes it later.
+        ttl: Seconds for which addresses may be kept; None leaves it to the client's setting for answers without a TTL.
     Attributes:
-        lookups: All of them, in order; a client's cache asks less often than its calls do.
-        is_closed: Whoever owns it said `aclose`.
+        lookups: All lookups, in order. There are fewer than calls, because a client caches.
+        is_closed: Whether its owner called `aclose`.
     """
 
     def __init__(self, names: Mapping[str, Found | list[Found]] | None = None, *, ttl: float | None = None) -> None:
@@ -72,18 +72,18 @@ class FakeResolver:
 
     @property
     def instants(self) -> list[float]:
-        """When each lookup was begun, rounded to ns: what a test compares."""
+        """When each lookup began, rounded to nanoseconds so that tests can compare."""
         return [round(lookup.at, 9) for lookup in self.lookups]
 
     def add(self, name: str, *founds: Found) -> None:
         """
-        From now on, *name* is this: the n-th lookup finds the n-th, the last repeats.
+        From now on, the n-th lookup of *name* finds the n-th of these; the last one repeats.
 
         Raises:
-            ValueError, TypeError: None is given, or one is nothing that can be found.
+            ValueError, TypeError: Nothing is given, or something that a lookup can't find.
         """
         if not founds:
-            raise ValueError(f"{name}: give what is found, or () for a name without address; see `remove`")
+            raise ValueError(f"{name}: give what is found, or () for a name without addresses; see also `remove`")
         for found in founds:
             for item in _items(found):
                 _check(name, item)
@@ -97,17 +97,17 @@ class FakeResolver:
 
     async def resolve(self, host: str, port: int, *, family: int = 0) -> Answer:
         """
-        **Cancellation:** counts as a lookup.
+        **Cancellation:** a cancelled lookup counts too.
 
         Raises:
-            NameNotFound: Nobody added it.
-            NoAddress: It has none of that family.
-            Exception: As added.
+            NameNotFound: *host* was not added.
+            NoAddress: It has no address of that family.
+            Exception: Whatever was added.
         """
         self.lookups.append(Lookup(anyio.current_time(), host, port, family))
         key = _key(host)
         if key not in self._names:
-            raise NameNotFound(f"{host}: FakeResolver knows it not; it knows {', '.join(self._names) or 'none'}")
+            raise NameNotFound(f"{host}: FakeResolver doesn't know it; it knows {', '.join(self._names) or 'no name'}")
         turn = self._turns[key, family]
         self._turns[key, family] += 1
         answer = Answer((), self._ttl, "fake")
@@ -119,10 +119,10 @@ class FakeResolver:
             elif isinstance(item, int | float):
                 await (anyio.sleep_forever() if item == math.inf else anyio.sleep(item))
             else:
-                raise item(f"{host}: FakeResolver was told so") if isinstance(item, type) else item
+                raise item(f"{host}: raised by FakeResolver") if isinstance(item, type) else item
         addresses = tuple(address for address in answer.addresses if family in (0, address.family))
         if not addresses:
-            raise NoAddress(f"{host}: FakeResolver knows no such address of it")
+            raise NoAddress(f"{host}: FakeResolver has no address of that family for it")
         return answer._replace(addresses=addresses)
 
     async def aclose(self) -> None:
@@ -134,7 +134,7 @@ def _key(name: str) -> str:
 
 
 def _items(found: Found) -> tuple[Item, ...]:
-    """An `Address` and an `Answer` are tuples too."""
+    """One item, or several: an `Address` and an `Answer` are tuples too, but one item."""
     return found if isinstance(found, tuple) and not isinstance(found, Address | Answer) else (found,)
 
 
@@ -148,8 +148,8 @@ def _check(name: str, item: object) -> None:
         or (isinstance(item, type) and issubclass(item, Exception))
     ):
         raise TypeError(
-            f"{name}: {item!r} can't be found: give IP addresses, an Answer, seconds or an exception; a tuple for "
-            "several at once, a list for one lookup after the other"
+            f"{name}: a lookup can't find {item!r}: give IP addresses, an Answer, seconds or an exception; a tuple of "
+            "these for one lookup, a list for several lookups in turn"
         )
     if isinstance(item, int | float) and not item >= 0:
         raise ValueError(f"{name}: a delay must be >= 0 s, not {item!r}")

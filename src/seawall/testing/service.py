@@ -1,4 +1,4 @@
-"""What runs in the caller's event loop, or in a thread of its own: one class for all servers of the fault kit."""
+"""How a server of the fault kit runs: in the caller's event loop, or in a thread of its own."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ T = TypeVar("T")
 
 class Service:
     """
-    Base of the servers: ``async with`` runs it in the loop that is there, ``with`` in a thread of its own.
+    Base of the servers: ``async with`` runs one in the running loop, ``with`` in a thread of its own.
 
-    With a thread, tests of blocking clients need no event loop. The thread is a daemon: nothing listens on after the
-    process, even if the test dies. A subclass has `_open` and `_close`, both run in the loop, and reaches the loop
-    from its public methods through `_run`.
+    With a thread, tests of blocking clients need no event loop. The thread is a daemon, so that nothing listens any
+    longer than the process lives, even if the test dies. A subclass defines `_open` and `_close`, which run in the
+    loop; its public methods reach the loop through `_run`.
     """
 
     _loop: asyncio.AbstractEventLoop | None = None
@@ -32,18 +32,18 @@ class Service:
     _has_run = False
 
     async def _open(self) -> None:
-        """Bind and listen; what it raises comes out of the ``with``."""
+        """Bind and listen; the ``with`` raises what this raises."""
         raise NotImplementedError
 
     async def _close(self) -> None:
-        """Give back every socket and end every task; called once after `_open`, even when that failed."""
+        """Close every socket and end every task; called once after `_open`, even if that failed."""
         raise NotImplementedError
 
     def _check(self) -> None:
-        """Raise what a test should hear of at the end of a block that went well."""
+        """Raise what must fail the test at the end of a block that raised nothing."""
 
     def _run(self, function: Callable[[], T]) -> T:
-        """*function* in the loop's thread, waited for; for what must not run beside the server."""
+        """Run *function* in the loop's thread and wait for it, because it must not run while the server does."""
         loop = self._loop
         if loop is None:
             raise RuntimeError(f"{type(self).__name__} is not running: enter it with `async with` or `with`")
@@ -56,7 +56,7 @@ class Service:
         return asyncio.run_coroutine_threadsafe(inside(), loop).result(timeout=10)
 
     def _look(self, function: Callable[[], T]) -> T:
-        """The same for what only looks; once the server has ended nothing runs beside it."""
+        """Like `_run`, for a function that only reads; after the server's end, it runs here."""
         return function() if self._loop is None and self._has_run else self._run(function)
 
     # in the caller's loop
@@ -140,10 +140,10 @@ class Service:
 
 def bound(kind: socket.SocketKind, host: str, port: int) -> socket.socket:
     """
-    A non-blocking socket bound to *host* and *port* (0: any free one).
+    A non-blocking socket bound to *host* and *port* (0 takes any free one).
 
     Raises:
-        OSError: The port is in use, or *host* is none of this machine's addresses; says which.
+        OSError: The port is in use, or *host* is not an address of this machine; says which.
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     sock = socket.socket(family, kind, socket.IPPROTO_TCP if kind == socket.SOCK_STREAM else 0)  # so: TCP_NODELAY

@@ -1,4 +1,4 @@
-"""What a process can run out of: file descriptors, and turns of its event loop."""
+"""What a process can run out of: file descriptors, and time of its event loop."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ __all__ = ["blocked_loop", "no_file_descriptors"]
 @contextmanager
 def no_file_descriptors() -> Iterator[None]:
     """
-    ``with no_file_descriptors():`` nothing can be opened, no connection made: EMFILE. Linux and macOS.
+    In ``with no_file_descriptors():``, opening a file or a connection fails with EMFILE. Linux and macOS.
 
-    What is open stays so. Import what you need before: a module is a file too.
+    What is open stays open. Import what you need before, because a module is a file too.
     """
     import resource
 
@@ -25,7 +25,7 @@ def no_file_descriptors() -> Iterator[None]:
     highest = max(map(int, os.listdir("/dev/fd")))
     resource.setrlimit(resource.RLIMIT_NOFILE, (highest + 1, before[1]))
     try:
-        while True:  # those that are free below the highest one
+        while True:  # take those that are free below the highest one
             try:
                 held.append(os.dup(0))
             except OSError:
@@ -38,5 +38,5 @@ def no_file_descriptors() -> Iterator[None]:
 
 
 def blocked_loop(seconds: float) -> None:
-    """Keep the running loop from doing anything for so long, as a handler that computes or calls blocking code does."""
+    """Block the running loop for so many seconds, as a handler does that computes or calls blocking code."""
     asyncio.get_running_loop().call_soon(time.sleep, seconds)

@@ -1,4 +1,4 @@
-"""Which line a task waits at."""
+"""The line at which a task waits."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from typing import Any
 
 __all__ = ["whereabouts"]
 
-LIBRARIES = {"asyncio", "anyio"}  # a lock of theirs is no news; who waits for it is
+LIBRARIES = {"asyncio", "anyio"}  # the line that took a lock tells more than the lock's own
 
 
 def whereabouts(task: asyncio.Task[Any]) -> str:
     """
-    ``Task-3 at test_x.py:12 in fetch``: the innermost line that is not of asyncio or anyio.
+    Where a task waits: ``Task-3 at test_x.py:12 in fetch``, the innermost line outside asyncio and anyio.
 
-    The task must not run at this moment; a finished one has no line.
+    The task must not be running; a finished task has no line.
     """
     line, awaited = "", task.get_coro()
     while awaited is not None:
@@ -27,7 +27,7 @@ def whereabouts(task: asyncio.Task[Any]) -> str:
 
 
 def _step(awaited: Any) -> tuple[tuple[CodeType, int] | None, Any]:
-    """Where a coroutine or generator is, and what it waits for; (None, None) for what has no frame."""
+    """Where a coroutine or generator is, and what it awaits; (None, None) for an object without a frame."""
     for prefix, link in (("cr", "cr_await"), ("gi", "gi_yieldfrom"), ("ag", "ag_await")):
         frame = getattr(awaited, f"{prefix}_frame", None)
         if frame is not None:

@@ -1,4 +1,4 @@
-"""A transport that answers as you say, without a network."""
+"""A transport that follows a script, without a network."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ __all__ = ["Body", "ScriptedWire", "Sent", "WireStep"]
 
 class Body(httpx.AsyncByteStream):
     """
-    A body in parts: bytes come, a number of seconds passes (math.inf: for ever), an exception or its class is raised.
+    A body in parts: bytes, pauses in seconds (math.inf never ends), and an exception or its class, which is raised.
 
     ``Body(b"half", httpx.ReadError)`` is cut after 4 bytes; ``Body(*[1.0, b"x" * 1000] * 60)`` takes a minute. It can
     be read any number of times.
@@ -53,13 +53,13 @@ WireStep = (
 What happens to one attempt.
 
 - An int: an answer with that status and no body.
-- A float: so many seconds pass, then 200; math.inf: it hangs for ever. No timeout of httpx ends it, as none of a
-  transport is at work; say it: ``(5.0, httpx.ReadTimeout)``.
-- A ``httpx.Response``: a copy of it, whenever it is the turn's.
+- A float: that many seconds pass, then 200; with math.inf it hangs for ever. httpx's timeouts don't end it, because
+  they are the business of a transport; write ``(5.0, httpx.ReadTimeout)``.
+- An ``httpx.Response``: a copy of it, each time.
 - A `Body`: 200 with that body.
-- An exception or its class: it is raised; httpx's say whether anything was sent.
-- A function of the request, which may be async: what it returns is the step.
-- A tuple (delay, step): so many seconds pass, then the step.
+- An exception or its class: it is raised; httpx's classes say whether anything was sent.
+- A function of the request, sync or async: it returns the step.
+- A tuple (delay, step): that many seconds pass, then the step.
 """
 
 
@@ -69,8 +69,8 @@ class Sent:
     One attempt.
 
     Attributes:
-        at: When it was there with all its body, s on the loop's clock.
-        length, sha256: Of the body.
+        at: When it had arrived with all its body, in seconds on the loop's clock.
+        length, sha256: Of its body.
     """
 
     at: float
@@ -83,16 +83,16 @@ class Sent:
 
 class ScriptedWire(httpx.MockTransport):
     """
-    For the bottom of a client: ``seawall.AsyncClient(transport=ScriptedWire(503, (0.5, httpx.ReadTimeout), 200))``.
+    A client's transport: ``seawall.AsyncClient(transport=ScriptedWire(503, (0.5, httpx.ReadTimeout), 200))``.
 
-    The n-th attempt gets the n-th step, the last repeats; without any, all are answered with 200. It is an
-    ``httpx.MockTransport``, which a client believes: ConnectError, ConnectTimeout and PoolTimeout were not sent, so
-    they are safe to repeat; all others were.
+    The n-th attempt gets the n-th step, and the last one repeats; without steps, every answer is 200. It is an
+    ``httpx.MockTransport``, whose errors a client trusts: ConnectError, ConnectTimeout and PoolTimeout mean that
+    nothing was sent, so the client may repeat the request; all others mean that it was sent.
 
     Args:
-        per_host: Scripts of hosts of their own, which take no turn of the others'.
+        per_host: Scripts for single hosts; their attempts take no turn of the common script.
     Attributes:
-        attempts: All of them, in order.
+        attempts: All attempts, in order.
     """
 
     def __init__(self, *steps: WireStep, per_host: Mapping[str, list[WireStep]] | None = None) -> None:
@@ -108,26 +108,26 @@ class ScriptedWire(httpx.MockTransport):
 
     @property
     def instants(self) -> list[float]:
-        """When each attempt was there, rounded to ns: what a test compares."""
+        """When each attempt arrived, rounded to nanoseconds so that tests can compare."""
         return [round(attempt.at, 9) for attempt in self.attempts]
 
     def script(self, *steps: WireStep, host: str | None = None) -> None:
         """
-        From now on these steps, from the first.
+        From now on follow these steps, beginning with the first.
 
         Args:
-            host: For it only; None: for all that have no script of their own.
+            host: The host whose script it is; None means all hosts without a script of their own.
         Raises:
-            TypeError, ValueError: One is none, or there is none.
+            TypeError, ValueError: No step is given, or something that is not a step.
         """
         if not steps:
-            raise ValueError("give at least one step; the last repeats")
+            raise ValueError("give at least one step; the last one repeats")
         for step in steps:
             _check(step)
         self._scripts[host], self._turns[host] = steps, 0
 
     async def _answer(self, request: httpx.Request) -> httpx.Response:
-        """The body of *request* was read before."""
+        """Called by ``httpx.MockTransport``, which has read the body of *request*."""
         self.attempts.append(
             Sent(
                 anyio.current_time(),
@@ -173,10 +173,10 @@ async def _pass(delay: float) -> None:
 
 
 def _error(error: Exception | type[Exception], request: httpx.Request | None = None) -> Exception:
-    """An instance is raised more than once: without the traceback of the time before."""
+    """The error to raise; an instance loses its old traceback, because it may be raised more than once."""
     if isinstance(error, Exception):
         return error.with_traceback(None)
-    says = "ScriptedWire was told so"
+    says = "raised by ScriptedWire"
     return error(says, request=request) if issubclass(error, httpx.RequestError) else error(says)
 
 
@@ -192,7 +192,7 @@ def _check_delay(owner: str, value: object) -> None:
 
 
 def _check(step: object) -> None:
-    """Refuse what is no step, before a request finds it."""
+    """Refuse what is not a step when the script is set, not when a request comes."""
     if isinstance(step, tuple):
         if len(step) != 2:
             raise TypeError(f"a tuple must be (delay, step), not {step!r}")
@@ -205,6 +205,6 @@ def _check(step: object) -> None:
             raise ValueError(f"a status must be from 200 to 599, not {step}; for seconds, write {float(step)}")
     elif isinstance(step, bool) or not (isinstance(step, httpx.Response | Body) or _is_error(step) or callable(step)):
         raise TypeError(
-            f"{step!r} is no step: give a status, seconds as a float, a Body, an httpx.Response, an exception, a "
+            f"{step!r} is not a step: give a status, seconds as a float, a Body, an httpx.Response, an exception, a "
             "function of the request, or (delay, step)"
         )
