@@ -148,7 +148,7 @@ async def test_service_that_is_not_to_be_had(monkeypatch, records):
 
     monkeypatch.setattr(CaresResolver, "services", services)
     names = SRVResolver(nameservers=["127.0.0.1:1"])
-    with pytest.raises(NoAddress, match="isn.t available, its SRV records say"):
+    with pytest.raises(NoAddress, match=r"isn.t available, its SRV records say"):
         await names.resolve("a.test.", 80)
     await names.aclose()
 

@@ -179,8 +179,8 @@ def _sentence(title: str, result: Result) -> str:
     attempts, calls = (sum(row[name] for row in vain) for name in ("attempts", "calls"))
     return (
         f"[bold]{title}[/]: {_share(healthy):.1%} of the calls to the healthy host succeeded, p99 {_p99(result)}; "
-        f"to the flaky one {_share(flaky):.1%}. {calls} calls to the slow and the dripping one made {attempts} attempts. "
-        f"The event loop was {_ms(result['lag']['p99'])} late at p99."
+        f"to the flaky one {_share(flaky):.1%}. {calls} calls to the slow and the dripping one made {attempts} "
+        f"attempts. The event loop was {_ms(result['lag']['p99'])} late at p99."
     )
 
 
