@@ -152,7 +152,7 @@ def _caching(case: Case) -> Any:
     import seawall
 
     client = seawall.AsyncClient(resolver="cares", dns=seawall.DNS(nameservers=(case.dns,)))
-    return client._shared.wire.names
+    return client.engine.wire.names
 
 
 def _origin(name: str) -> Any:

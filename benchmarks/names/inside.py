@@ -80,7 +80,7 @@ def got(machine: Machine, resolvers: tuple[str, ...]) -> dict[str, Outcome]:
 
 async def resolved(client: seawall.AsyncClient, name: str) -> set[str]:
     """Every address that a client would dial for *name*: at first, those that come late, and once it is known."""
-    names, origin = client._shared.wire.names, Origin("http", name, PORT)
+    names, origin = client.engine.wire.names, Origin("http", name, PORT)
     found = set((await names.resolve(origin)).addresses)
     while (late := names.late(origin)) is not None:
         found |= set(await late())

@@ -1,7 +1,6 @@
 """seawall: httpx.AsyncClient that keeps working when the network doesn't."""
 
-from ._httpx import AsyncTransport, replayable
-from ._httpx.client import AsyncClient
+from ._httpx import AsyncClient, AsyncTransport, Engine, replayable
 from .config import DNS, UNSET, Breaker, Budget, Bulkhead, Policy, Propagation, Retry, options
 from .core.deadline import deadline, detached, remaining
 from .dns.guard import Guard
@@ -91,6 +90,7 @@ __all__ = [
     "Dial",
     "DialError",
     "DialTimeout",
+    "Engine",
     "Event",
     "FunctionResolver",
     "Guard",

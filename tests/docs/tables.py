@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import re
-from dataclasses import MISSING, fields
+from dataclasses import MISSING, fields, is_dataclass
 from pathlib import Path
 
 import httpx
@@ -14,6 +14,7 @@ import seawall.testing
 from seawall import errors
 from seawall._httpx import LIMITS, decoder
 from seawall._httpx.errors import HTTPX
+from seawall.config import Settings
 from seawall.integrations import asgi as middleware
 from seawall.policy.failures import FAILURES, Failure, Safe
 from seawall.testing.dns import DNS_FAULTS
@@ -47,7 +48,7 @@ def defaults() -> str:
         parts.append("\n")
     timeout = httpx.Timeout(5.0)
     assert httpx.AsyncClient().timeout == seawall.AsyncClient().timeout == timeout
-    parts.append("## `AsyncClient` and `AsyncTransport`\n\n| setting | default | |\n|---|---|---|\n")
+    parts.append("## `AsyncClient`, `AsyncTransport` and `Engine`\n\n| setting | default | |\n|---|---|---|\n")
     parts.append("| `timeout` | 5 s each | httpx's, because SDKs compare it |\n")
     parts.append(
         f"| `limits` | {LIMITS.max_connections} connections, {LIMITS.max_keepalive_connections} of them idle, "
@@ -58,6 +59,12 @@ def defaults() -> str:
     parts.append(
         "| `deadline` | derived: (connect + read) x max_attempts, 30 s with the defaults; none where one of the two is "
         "None | it covers all up to the headers; a buffered body may pass it while it brings 1 KiB/s |\n"
+    )
+    words = arguments(Settings)
+    parts.extend(
+        f"| `{each.name}` | {show(each.default)} | {words[each.name]} |\n"
+        for each in fields(Settings)
+        if each.name != "deadline"
     )
     return "".join(parts)
 
@@ -228,6 +235,8 @@ def arguments(settings: type) -> dict[str, str]:
 def show(value: object) -> str:
     if value is MISSING:
         return "required"
+    if is_dataclass(value):
+        return f"`{type(value).__name__}()`"
     if isinstance(value, frozenset):
         return ", ".join(str(each) for each in sorted(value))
     return f"{value:g}" if isinstance(value, float) else str(value)

@@ -162,7 +162,7 @@ async def test_request_is_given_back_whole(serve):
             request = client.build_request("POST", "http://127.0.0.1:1/", content=parts())
             stream = request.stream
             if close:
-                await client._shared.layers.in_flight.aclose()
+                await client.engine.layers.in_flight.aclose()
             with pytest.raises(httpx.TransportError):
                 await client.send(request)
             assert request.stream is stream

@@ -147,7 +147,7 @@ async def test_cancelled_while_it_waits():
     async with client(wire) as c:
         calls = [asyncio.create_task(c.get(URL)) for _ in range(20)]
         await asyncio.sleep(0.5)
-        (state,) = c._shared.layers.origins
+        (state,) = c.engine.layers.origins
         assert state.moved is not None
         for call in calls:
             call.cancel()
@@ -178,7 +178,7 @@ async def test_connections_that_die_are_counted_once(count):
     async with client(ScriptedWire(upstream), retry=None, breaker=seawall.Breaker(min_calls=3)) as c:
         for failures in (1, 2):
             assert await burst(c, count) == {"ConnectionLost": count}
-            (state,) = c._shared.layers.origins
+            (state,) = c.engine.layers.origins
             assert state.breaker.state == "closed"
             assert sum(state.breaker._totals(0.0)[:2]) == 2 * failures
             assert state.trouble == pytest.approx(1 - 0.8**failures)

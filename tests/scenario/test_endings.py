@@ -93,11 +93,11 @@ async def test_exactly_one_end_whatever_ended_it(kind, ending, outcome, attempts
     async with made(transport=transport) as c:
         deadline = {"deadline": -1.0, "deadline before": 0.0}
         if ending == "breaker":
-            transport.shared.layers.origins[ORIGIN].breaker.force_open()
+            transport.engine.layers.origins[ORIGIN].breaker.force_open()
         elif ending == "pause":
-            transport.shared.layers.origins[ORIGIN].pause(0.0, 100.0)
+            transport.engine.layers.origins[ORIGIN].pause(0.0, 100.0)
         elif ending == "closed before":
-            transport.shared.layers.in_flight.is_closed = True
+            transport.engine.layers.in_flight.is_closed = True
         extensions = seawall.options(deadline=1.0) if ending in ("deadline", "pause") else {}
         calls = [asyncio.create_task(c.get(URL, extensions=extensions))]
         if ending == "deadline before":
@@ -157,7 +157,7 @@ async def test_hop_that_cannot_be_made_is_no_call_of_its_own():
     ends = Ends()
     to = redirect("http://other.test:0/")
     async with client(ScriptedWire(to), listeners=[ends]) as c:
-        c._mounts[httpx._utils.URLPattern("http://other.test")] = seawall.AsyncTransport(_shared=c._shared)
+        c._mounts[httpx._utils.URLPattern("http://other.test")] = seawall.AsyncTransport(engine=c.engine)
         with pytest.raises(seawall.PartlySent):
             await c.get(URL, follow_redirects=True)
     assert [end[1:5] for end in ends] == [(ORIGIN, 1, "PartlySent", "")]
@@ -174,8 +174,8 @@ async def test_guarded_proxy_ends_a_call_too():
     """The client has one; the guard refuses what a proxy of the environment would dial."""
     ends = Ends()
     async with client(ScriptedWire(), listeners=[ends]) as c:
-        c._shared.guard = seawall.Guard()
-        proxied = Proxied(c._shared, limits=httpx.Limits(), proxy=httpx.Proxy("http://proxy.test"), trust_env=False)
+        c.engine.guard = seawall.Guard()
+        proxied = Proxied(c.engine, proxy=httpx.Proxy("http://proxy.test"))
         with pytest.raises(seawall.AddressNotAllowed):
             await proxied.handle_async_request(httpx.Request("GET", URL))
         await proxied.aclose()
@@ -226,9 +226,9 @@ async def test_what_we_refuse_deposits_nothing(refusal):
     budget = seawall.Budget(rate=0.0, client_rate=0.0)
     async with client(ScriptedWire(200), budget=budget, **settings) as c:
         await c.get(URL)
-        (state,) = c._shared.layers.origins
+        (state,) = c.engine.layers.origins
         for _ in range(30):
-            c._shared.layers.origins.withdraw(state, 0.0)
+            c.engine.layers.origins.withdraw(state, 0.0)
         c._transport._inner.script(math.inf)
         other = asyncio.create_task(c.get(URL if refusal == "bulkhead" else "http://other.test/"))
         await asyncio.sleep(0)
@@ -248,9 +248,9 @@ async def test_what_was_on_the_wire_deposits():
     budget = seawall.Budget(rate=0.0, client_rate=0.0)
     async with client(ScriptedWire(200, 404, httpx.ConnectError, 200), budget=budget) as c:
         (await c.get(URL))
-        (state,) = c._shared.layers.origins
+        (state,) = c.engine.layers.origins
         for _ in range(10):
-            c._shared.layers.origins.withdraw(state, 0.0)
+            c.engine.layers.origins.withdraw(state, 0.0)
         await c.get(URL)
         await c.get(URL)
         assert c.stats().origins[ORIGIN].budget == pytest.approx(20.0 + 0.1 + 0.1 - 1)

@@ -32,7 +32,7 @@ async def cut(c: seawall.AsyncClient, count: int = 20, **arguments) -> set[str]:
 
 def told(c: seawall.AsyncClient) -> tuple[str, float, float]:
     """What the origin's breaker and its budget's sense of trouble have heard: state, share of failures, trouble."""
-    (state,) = c._shared.layers.origins
+    (state,) = c.engine.layers.origins
     return state.breaker.state, state.breaker.failure_share(asyncio.get_running_loop().time()), round(state.trouble, 2)
 
 
@@ -320,7 +320,7 @@ async def test_address_is_blamed_exactly_where_the_breaker_counts(monkeypatch, s
                         await response.aread()
                 else:
                     await c.get(URL, **call)
-        (state,) = c._shared.layers.origins
+        (state,) = c.engine.layers.origins
         failures = state.breaker._totals(asyncio.get_running_loop().time())[1]
         assert (len(blamed), failures) == (count, count)
 
@@ -341,7 +341,7 @@ async def test_address_of_a_stream_that_is_cut(monkeypatch, error, call, count):
     async with client(ScriptedWire(500, Body(b"half", 0.1, error))) as c:
         await c.get(URL)
         blamed.clear()
-        (state,) = c._shared.layers.origins
+        (state,) = c.engine.layers.origins
         before = state.trouble
         for _ in range(3):
             with pytest.raises((httpx.TransportError, seawall.SeawallError)):

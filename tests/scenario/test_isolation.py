@@ -61,7 +61,7 @@ async def test_parts_are_bounded():
     async with client(ScriptedWire(200), bulkhead=bulkhead) as c:
         for number in range(1100):
             await c.get(f"{URL}{number}")
-        (state,) = c._shared.layers.origins
+        (state,) = c.engine.layers.origins
         assert len(state.bulkheads) == 1024
 
 

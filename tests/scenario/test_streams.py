@@ -56,7 +56,7 @@ async def test_cut_streams_open_the_breaker():
             assert c.breakers["http://api.test"].state == "closed" if number > 1 else True
             with pytest.raises(httpx.ReadError):
                 await read(c)
-            (state,) = c._shared.layers.origins
+            (state,) = c.engine.layers.origins
             assert state.trouble == pytest.approx(1 - 0.8**number)
         breaker = c.breakers["http://api.test"]
     assert (breaker.state, breaker.reason) == ("open", "20 of 20 attempts failed in 10 s")

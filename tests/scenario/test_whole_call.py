@@ -225,7 +225,7 @@ async def test_hop_that_cannot_be_sent():
     async with client(ScriptedWire(to("http://closed.test/")), listeners=[events.append]) as c:
         c.breakers  # noqa: B018
         (await c.get(URL))
-        c._shared.layers.origins[seawall.Origin("http", "closed.test", 80)].breaker.force_open()
+        c.engine.layers.origins[seawall.Origin("http", "closed.test", 80)].breaker.force_open()
         with pytest.raises(seawall.PartlySent, match="nothing of this request was sent, but an earlier one") as caught:
             await c.post(URL, follow_redirects=True)
     error = caught.value
@@ -312,8 +312,8 @@ async def test_nothing_waits_for_the_collector(steps):
     async def call() -> None:
         async with client(ScriptedWire(*steps), retry=seawall.Retry(backoff=0, throttled_backoff=0)) as c:
             refused = seawall.Origin("http", "refused.test", 80)
-            c._shared.layers.in_flight.on_loop()
-            c._shared.layers.origins[refused].breaker.force_open()
+            c.engine.layers.in_flight.on_loop()
+            c.engine.layers.origins[refused].breaker.force_open()
             with contextlib.suppress(httpx.HTTPError):
                 await c.get(URL, follow_redirects=True)
             with contextlib.suppress(httpx.HTTPError):

@@ -32,6 +32,29 @@ async def client_is_httpx() -> None:
     assert_type(client.stats().origins[seawall.Origin("https", "a", 443)].in_flight, int)
 
 
+def arguments_are_typed() -> None:
+    seawall.AsyncClient(timout=3)  # type: ignore[call-arg]
+    seawall.AsyncClient(timeout="3")  # type: ignore[arg-type]
+    seawall.AsyncClient(base_url=12)  # type: ignore[arg-type]
+    seawall.AsyncClient(retry=3)  # type: ignore[arg-type]
+    seawall.AsyncClient(resolver="google")  # type: ignore[arg-type]
+    seawall.AsyncTransport(deadline="1")  # type: ignore[arg-type]
+    seawall.AsyncTransport(base_url="http://a")  # type: ignore[call-arg]
+    seawall.AsyncTransport(3)  # type: ignore[arg-type]
+    seawall.Engine(http2="yes")  # type: ignore[arg-type]
+    seawall.Engine(mounts={})  # type: ignore[call-arg]
+    seawall.AsyncClient(engine=3)  # type: ignore[arg-type]
+
+
+async def clients_share_an_engine() -> None:
+    async with seawall.Engine(deadline=1.0, limits=httpx.Limits(max_connections=3), guard=seawall.Guard()) as engine:
+        assert_type(engine, seawall.Engine)
+        seawall.AsyncClient(engine=engine, base_url="https://api.example.com", auth=("user", "password"))
+        seawall.AsyncTransport(httpx.ASGITransport(lambda *_: None), engine=engine)  # type: ignore[arg-type]
+        assert_type(engine.stats(), seawall.Stats)
+        engine.breakers["https://api.example.com"].force_open()
+
+
 async def transport_is_httpx() -> None:
     inner = httpx.ASGITransport(lambda *_: None)  # type: ignore[arg-type]
     async with httpx.AsyncClient(transport=seawall.AsyncTransport(inner)) as client:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import inspect
 import io
 import weakref
@@ -15,11 +16,14 @@ import pytest
 
 import seawall
 from seawall import errors
+from seawall._httpx import LIMITS
 from seawall._httpx import compat as private
 from seawall._httpx import fast_path as plain
+from seawall._httpx.arguments import ClientArguments, EngineArguments, TransportArguments
 from seawall._httpx.decoder import Decoded
 from seawall._httpx.errors import HTTPX
 from seawall._httpx.mocks import is_patched
+from seawall.config import Settings, SettingsArguments
 
 
 def test_private_names_of_httpx():
@@ -200,10 +204,33 @@ def test_public_names():
 
 @pytest.mark.parametrize("kind", [seawall.AsyncClient, seawall.AsyncTransport])
 def test_every_argument_of_httpx_is_taken(kind):
-    """A drop-in takes what httpx takes."""
+    """A drop-in takes what httpx takes, and shows it with httpx's defaults, but for the limits."""
     stock = {seawall.AsyncClient: httpx.AsyncClient, seawall.AsyncTransport: httpx.AsyncHTTPTransport}[kind]
-    ours = inspect.signature(kind).parameters
-    if "arguments" not in ours:
-        assert set(inspect.signature(stock).parameters) - set(ours) == {"retries"}
-    else:
-        kind(**{name: each.default for name, each in inspect.signature(stock).parameters.items()})
+    theirs, ours = ({n: p.default for n, p in inspect.signature(cls).parameters.items()} for cls in (stock, kind))
+    theirs.pop("retries", None)
+    kind(**theirs)
+    assert {name: ours[name] for name in theirs} == theirs | {"limits": LIMITS}
+
+
+@pytest.mark.parametrize(
+    ("kind", "taken", "others"),
+    [
+        (seawall.AsyncClient, ClientArguments, {"engine"}),
+        (seawall.AsyncTransport, TransportArguments, {"engine", "inner"}),
+        (seawall.Engine, EngineArguments, set()),
+    ],
+)
+def test_arguments_are_typed_and_shown(kind, taken, others):
+    """What type checkers know of is what ``inspect.signature`` shows, defaults of `Settings` included."""
+    shown = inspect.signature(kind).parameters
+    assert set(taken.__annotations__) == set(shown) - others
+    defaults = {each.name: each.default for each in dataclasses.fields(Settings)}
+    assert {name: shown[name].default for name in defaults} == defaults
+    assert not any(each.kind is each.VAR_KEYWORD for each in shown.values())
+
+
+def test_settings_are_typed_twice_alike():
+    """Their names and types as keyword arguments are those of the dataclass, in its order."""
+    typed = {name: each.__forward_arg__ for name, each in SettingsArguments.__annotations__.items()}
+    assert list(typed.items()) == [(each.name, each.type) for each in dataclasses.fields(Settings)]
+    assert not SettingsArguments.__required_keys__

@@ -73,7 +73,7 @@ async def test_reader_that_holds_a_part_while_another_task_closes(listen):
         parts = response.aiter_raw()
         assert await anext(parts) == b"AAAA"
         server.rest.set()
-        (connection,) = client._shared.wire.pool._open
+        (connection,) = client.engine.wire.pool._open
         await until(lambda: connection._answer.is_complete)
         await response.aclose()
         assert (await client.get(f"{url}/b")).content == b"SECRET"

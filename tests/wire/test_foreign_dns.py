@@ -111,7 +111,7 @@ async def client(stack, dnsmasq, clock) -> seawall.AsyncClient:
 
 
 async def addresses(client: seawall.AsyncClient, host: str) -> list[str]:
-    answer = await client._shared.wire.names.resolve(Origin("http", host, 80))
+    answer = await client.engine.wire.names.resolve(Origin("http", host, 80))
     return [address.ip for address in answer.addresses]
 
 

@@ -165,7 +165,7 @@ async def test_http1_is_required_where_several_connections_are_idle(server, trus
     base = f"https://localhost:{server.ports['h2:either'].port}/x"
     key = f"idle-{step.replace(':', '-')}"
     async with seawall.AsyncClient(http2=True, verify=trusted) as client:
-        wire = client._shared.wire
+        wire = client.engine.wire
         origin = seawall.Origin("https", "localhost", server.ports["h2:either"].port)
         wire._dialler.versions._known[origin] = known = Known()
         known.max_streams = 1
@@ -259,7 +259,7 @@ async def test_doubt_ends_with_the_answer_to_a_ping(server, client):
     await client.get(url + "/x/ok")
     with anyio.move_on_after(0.15):
         await client.get(url + "/x/hang")
-    (connection,) = client._shared.wire.pool._open
+    (connection,) = client.engine.wire.pool._open
     while not connection.has_room:
         await asyncio.sleep(0)
     assert (await client.get(url + "/x/ok")).extensions["stream_id"] == 5
@@ -279,7 +279,7 @@ async def test_cancelled_streams_are_reset(server, client):
     """More of them than the server allows at a time: it forgets each when it is told to."""
     url = server.ports["h2:clear"].url
     await client.get(url + "/x/ok")
-    (connection,) = client._shared.wire.pool._open
+    (connection,) = client.engine.wire.pool._open
     for _ in range(3):
         calls = [asyncio.create_task(client.get(url + "/x/hang")) for _ in range(60)]
         while connection.streams < len(calls):
@@ -478,7 +478,7 @@ async def test_stream_is_open_until_both_sides_have_ended(client, by_hand):
     url = await by_hand(script)
     post = asyncio.create_task(client.post(url, content=parts()))
     await is_complete.wait()
-    (connection,) = client._shared.wire.pool._open
+    (connection,) = client.engine.wire.pool._open
     assert connection.streams == 1
     assert [origin.in_flight for origin in client.stats().origins.values()] == [1]
     assert not post.done()
@@ -853,7 +853,7 @@ async def test_limit_that_is_raised(by_hand):
         url = await by_hand(script)
         async with client.stream("GET", url) as slow:
             others = [asyncio.create_task(client.get(url)) for _ in range(5)]
-            while not client._shared.layers.slots.waiting:
+            while not client.engine.layers.slots.waiting:
                 await asyncio.sleep(0)
             raised.set()
             assert {(await each).status_code for each in others} == {200}
@@ -872,8 +872,8 @@ async def test_small_limit_is_dialled_for_at_once(by_hand):
     async with seawall.AsyncClient(http1=False, http2=True, timeout=5) as client:
         url = await by_hand(script)
         await client.get(url)
-        dialler, waiting, all_dial = client._shared.wire._dialler, 0, asyncio.Event()
-        for connection in list(client._shared.wire.pool._open):
+        dialler, waiting, all_dial = client.engine.wire._dialler, 0, asyncio.Event()
+        for connection in list(client.engine.wire.pool._open):
             connection.close()
         dial = dialler.dial
 
@@ -905,7 +905,7 @@ async def test_who_waits_for_a_slot_shares_what_was_opened(by_hand):
     async with seawall.AsyncClient(
         http1=False, http2=True, limits=limits, bulkhead=None, retry=None, timeout=httpx.Timeout(5, pool=2)
     ) as client:
-        dialler = client._shared.wire._dialler
+        dialler = client.engine.wire._dialler
         dial = dialler.dial
 
         async def until_heard(*arguments, **keywords):
@@ -929,7 +929,7 @@ async def test_who_gave_up_waiting_makes_room(client):
         dialled += 1
         await asyncio.Event().wait()
 
-    client._shared.wire._dialler.dial = hangs
+    client.engine.wire._dialler.dial = hangs
     first = asyncio.create_task(client.get("http://127.0.0.1:1/", timeout=None))
     while not dialled:
         await asyncio.sleep(0)

@@ -81,7 +81,7 @@ async def client(stack) -> AsyncIterator[seawall.AsyncClient]:
 
 def connection_of(client: seawall.AsyncClient) -> Multiplexed:
     """The only one."""
-    (connection,) = client._shared.wire.pool._open
+    (connection,) = client.engine.wire.pool._open
     return connection
 
 

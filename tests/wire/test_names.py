@@ -22,7 +22,7 @@ async def ok(request: Request) -> None:
 
 async def settled(client: seawall.AsyncClient) -> None:
     """No lookup is under way: one that nobody waits for any more would be counted, and kept, at a later instant."""
-    while client._shared.wire.names._lookups:
+    while client.engine.wire.names._lookups:
         await asyncio.sleep(0)
 
 
@@ -325,7 +325,7 @@ async def test_who_cancels_a_call_says_nothing_of_an_address(client, dns, serve)
             await asyncio.sleep(0)
         call.cancel()
         await asyncio.wait([call])
-        assert ("127.0.0.1", server.port) not in client._shared.wire._dialler.addresses._bad
+        assert ("127.0.0.1", server.port) not in client.engine.wire._dialler.addresses._bad
 
 
 async def test_refused_is_said_at_once(client, dns):

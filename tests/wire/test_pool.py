@@ -13,7 +13,7 @@ import pycares
 import pytest
 
 import seawall
-from seawall._httpx import shared
+from seawall.config import Limits
 from seawall.dns.cares import CaresResolver
 from seawall.dns.questions import ECONNREFUSED
 from seawall.testing import FaultProcess, Name, Request, no_file_descriptors
@@ -34,7 +34,7 @@ async def test_host_that_hangs_takes_no_connection_of_a_healthy_one(stack, serve
     client = await stack.enter_async_context(seawall.AsyncClient(limits=httpx.Limits(max_connections=4), retry=None))
     await client.get(good.url)
     calls = [asyncio.create_task(client.get(bad.url, timeout=None)) for _ in range(8)]
-    while len(bad.requests) < 3 or not client._shared.layers.slots.waiting:
+    while len(bad.requests) < 3 or not client.engine.layers.slots.waiting:
         await asyncio.sleep(0)
     for _ in range(50):
         assert (await client.get(good.url)).status_code == 200
@@ -116,7 +116,7 @@ async def test_another_transport_is_given_a_slot_and_no_connection(stack, serve)
     client = await stack.enter_async_context(
         seawall.AsyncClient(mounts={"ws://": other}, limits=httpx.Limits(max_connections=1), retry=None)
     )
-    slots = client._shared.layers.slots
+    slots = client.engine.layers.slots
     first = asyncio.create_task(client.get(server.url))
     await started.wait()
     second = asyncio.create_task(client.get(server.url.replace("http", "ws")))
@@ -235,11 +235,11 @@ for limit in (64, 10**6):
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(limit, hard), hard))
     for given in ({}, {"limits": httpx.Limits(max_connections=500)}):
-        print(seawall.AsyncClient(**given)._shared.limits.max_connections)
+        print(seawall.AsyncClient(**given).engine.limits.max_connections)
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["32", "500", "1000", "500"]
-    assert shared.fitting(shared.LIMITS).keepalive_expiry == shared.LIMITS.keepalive_expiry
+    assert Limits.fitting().keepalive_expiry == Limits().keepalive_expiry
 
 
 @pytest.mark.parametrize("failures", [1, 2])

@@ -7,6 +7,7 @@ import gc
 import hashlib
 import ssl
 import weakref
+from functools import partial
 from pathlib import Path
 
 import certifi
@@ -16,11 +17,14 @@ import trustme
 from cryptography import x509
 
 import seawall
-from seawall._httpx.tls import MAX_CONTEXTS, TLS
 from seawall.testing import FaultServer, Request
 from seawall.testing.dns import Name
+from seawall.wire import tls as wire_tls
+from seawall.wire.tls import MAX_CONTEXTS
 
 pytestmark = pytest.mark.anyio
+
+TLS = partial(wire_tls.TLS, create=httpx.create_ssl_context)
 
 
 async def ok(request: Request) -> None:

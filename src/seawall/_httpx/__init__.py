@@ -1,13 +1,14 @@
 """
 The border to httpx: its request goes in; its response, or an error of its classes, comes out.
 
-Rules: nothing here decides; `call.py` does. httpx is known here and in `client.py` only. Private names of httpx and
-httpcore are held against the installed versions by tests/unit/test_contracts.py.
+Rules: nothing here decides; the core does. httpx is imported in this folder only. Private names of httpx are listed and
+checked in `compat`; those of httpcore are held against the installed version by tests/unit/test_contracts.py.
 """
 
+from .arguments import LIMITS
 from .body import replayable
-from .convert import check_timeouts
-from .shared import LIMITS, ResolverTypes, Shared
+from .client import AsyncClient
+from .engine import Engine
 from .transport import AsyncTransport, Proxied
 
-__all__ = ["LIMITS", "AsyncTransport", "Proxied", "ResolverTypes", "Shared", "check_timeouts", "replayable"]
+__all__ = ["LIMITS", "AsyncClient", "AsyncTransport", "Engine", "Proxied", "replayable"]

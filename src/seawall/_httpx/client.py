@@ -4,119 +4,64 @@ from __future__ import annotations
 
 import contextlib
 import datetime
-import difflib
-import inspect
 import time
-from collections.abc import Iterable, Mapping
 from functools import partial
-from random import Random
-from typing import Any
+from typing import Any, Final, Unpack
 
 import httpx
 from httpx import USE_CLIENT_DEFAULT
 
-from ..config import DNS, UNSET, Breaker, Budget, Bulkhead, Policy, Propagation, Retry, Unset
+from ..config import SettingsArguments
+from ..core import engine as core
 from ..core.call import CURRENT
 from ..core.endings import fail
-from ..dns.guard import Guard
-from ..events import Listener
 from ..policy.breakers import Breakers
 from ..stats import Stats
-from . import LIMITS, AsyncTransport, Proxied, ResolverTypes, Shared, check_timeouts
+from .arguments import ClientArguments, EngineArguments, check_names, spelled_out
 from .coding import ACCEPTED
 from .compat import set_headers, unbind
-from .convert import origin_and_path
+from .convert import check_timeouts, origin_and_path
+from .engine import Engine, check_given
 from .errors import as_httpx
 from .fast_path import Prepared, is_bare, is_untouched, is_whole, settle
 from .location import bad_location
+from .transport import AsyncTransport, Proxied
 
 __all__ = ["AsyncClient"]
 
 
 class AsyncClient(httpx.AsyncClient):
     """
-    A drop-in for ``httpx.AsyncClient``: all that it takes, and the settings of the layers.
+    A drop-in for ``httpx.AsyncClient``: it takes all that httpx's takes, and the settings of the layers.
 
     asyncio only, one event loop, and made to be kept: use one for the life of a service.
 
     Args:
-        deadline: s of wall clock for a whole call, redirects and authentication included; None: none. Left out: derived
-            from the request's timeouts, (connect + read) x max_attempts, up to the response's headers.
-        retry, bulkhead, breaker, budget: The layers; None switches one off.
-        per_host: Policies by name or ``*.suffix``, over the client's.
-        dns, resolver: How names become addresses; see `DNS` and `AsyncTransport`.
-        guard: Refuses addresses that must not be dialled; see `Guard`. None: none does.
-        propagation: What upstreams are told of deadline and attempt; see `Propagation`. None: nothing.
-        max_connection_age: s after which a connection is used no more; None: it may be used for ever. An idle one is
-            dropped anyway once its address has left the name's record.
-        max_response_size: B of a response's body, decoded, beyond which it is an error; None: none is too large.
-        listeners: Called with each event; see `seawall.events`.
-        rng: Chance, for tests.
-        arguments: Those of ``httpx.AsyncClient``. A *transport* and *mounts* go under the layers; an `AsyncTransport`
-            is taken as it is, with its own layers.
+        engine: What it shares with other clients; then all settings, and verify, cert, http1, http2 and limits, are the
+            engine's, and closing the client leaves the engine open. None makes one of the arguments.
+        arguments: Those of ``httpx.AsyncClient``, and the settings; see `seawall.config.Settings`. A *transport* and
+            *mounts* go under the layers; an `AsyncTransport` is taken as it is, with its own engine.
     Raises:
         TypeError, ValueError: A setting that can't be; the message names it and its range.
     """
 
-    def __init__(
-        self,
-        *,
-        deadline: float | Unset | None = UNSET,
-        retry: Retry | None = Retry(),
-        bulkhead: Bulkhead | None = Bulkhead(),
-        breaker: Breaker | None = Breaker(),
-        budget: Budget | None = Budget(),
-        per_host: Mapping[str, Policy] | None = None,
-        dns: DNS = DNS(),
-        resolver: ResolverTypes = None,
-        guard: Guard | None = None,
-        propagation: Propagation | None = None,
-        max_connection_age: float | None = None,
-        max_response_size: int | None = None,
-        listeners: Iterable[Listener] = (),
-        rng: Random | None = None,
-        **arguments: Any,
-    ) -> None:
-        _check_names(arguments)
-        arguments.setdefault("limits", LIMITS)
-        settings: dict[str, Any] = {
-            "deadline": deadline,
-            "retry": retry,
-            "bulkhead": bulkhead,
-            "breaker": breaker,
-            "budget": budget,
-            "per_host": per_host,
-            "dns": dns,
-            "resolver": resolver,
-            "guard": guard,
-            "propagation": propagation,
-            "max_connection_age": max_connection_age,
-            "max_response_size": max_response_size,
-            "listeners": listeners,
-            "rng": rng,
+    @spelled_out(ClientArguments, httpx.AsyncClient)
+    def __init__(self, *, engine: core.Engine | None = None, **arguments: Unpack[ClientArguments]) -> None:
+        check_names(AsyncClient, arguments, ClientArguments)
+        self._bottom = _bottom(engine, arguments)
+        self.engine = self._bottom.engine
+        theirs: dict[str, Any] = {
+            name: value for name, value in arguments.items() if name not in SettingsArguments.__optional_keys__
         }
-        transport = arguments.get("transport")
-        if isinstance(transport, AsyncTransport):
-            _check_unused(settings)
-            self._shared = transport.shared
-        else:
-            tls: dict[str, Any] = {
-                name: arguments[name] for name in ("verify", "cert", "trust_env") if name in arguments
-            }
-            protocols = {"http1": arguments.get("http1", True), "http2": arguments.get("http2", False)}
-            if guard is not None and (others := [name for name in UNSEEN if arguments.get(name)]):
-                raise ValueError(f"guard: it can't see what {', '.join(others)} dials, so there can't be both")
-            self._shared = Shared(tls=tls, limits=arguments["limits"], **protocols, **settings)
-        super().__init__(**arguments)
+        super().__init__(**theirs)
+        assert self._transport is self._bottom
         self._prepared = Prepared(AsyncClient)
-        assert isinstance(self._transport, AsyncTransport)
-        self._plain_transport = self._transport
         self._plain_encoding = arguments.get("default_encoding", "utf-8")
         self._has_sent = False
         check_timeouts(self.timeout.as_dict())
         for pattern, mounted in self._mounts.items():
             if mounted is not None and not isinstance(mounted, AsyncTransport | Proxied):
-                self._mounts[pattern] = AsyncTransport(mounted, _shared=self._shared)
+                self._mounts[pattern] = AsyncTransport(mounted, engine=self.engine)
 
     @property
     def headers(self) -> httpx.Headers:
@@ -132,12 +77,12 @@ class AsyncClient(httpx.AsyncClient):
 
     @property
     def breakers(self) -> Breakers:
-        """By origin: ``client.breakers["https://api.example.com"].force_open()``, ``force_closed()``, ``reset()``."""
-        return Breakers(self._shared.layers.origins)
+        """As `Engine.breakers`."""
+        return self.engine.breakers
 
     def stats(self) -> Stats:
-        """A frozen snapshot of permits, queues, breakers, budgets, connections and names."""
-        return self._shared.stats()
+        """As `Engine.stats`."""
+        return self.engine.stats()
 
     async def send(
         self,
@@ -152,7 +97,7 @@ class AsyncClient(httpx.AsyncClient):
 
         Unless *stream*, the body belongs to the attempt: one that is cut in the middle is retried.
         """
-        layers = self._shared.layers
+        layers = self.engine.layers
         call = layers.begin(is_buffered=not stream, patience=self._timeout)
         if not call.is_silent:
             layers.announce(call, request.method, *origin_and_path(request.url))
@@ -161,7 +106,8 @@ class AsyncClient(httpx.AsyncClient):
             if not stream and auth is follow_redirects is USE_CLIENT_DEFAULT and self._is_plain(request):
                 started_at = time.perf_counter()
                 try:
-                    response = await self._plain_transport.send(request, call)
+                    exchange = self._bottom.exchange
+                    response: httpx.Response = await layers.run(exchange, exchange.outgoing(request), call)
                 except httpx.RequestError as error:
                     error.request = request
                     raise
@@ -236,47 +182,51 @@ class AsyncClient(httpx.AsyncClient):
             self._has_sent  # the first is httpx's, which notes that the client is open
             and is_bare(self)
             and not self.is_closed
-            and self._transport is self._plain_transport
-            and type(self._plain_transport).handle_async_request is HANDLE
-            and "handle_async_request" not in self._plain_transport.__dict__
+            and self._transport is self._bottom
+            and type(self._bottom).handle_async_request is HANDLE
+            and "handle_async_request" not in self._bottom.__dict__
             and "timeout" in request.extensions
             and not request.url.userinfo
             and isinstance(request.stream, httpx.AsyncByteStream)
             and is_untouched(self, AsyncClient)
         )
 
-    # httpx's private hooks for what is at the bottom; httpx-aiohttp and others build on them too.
+    # httpx's private hooks for the transports at the bottom; httpx-aiohttp and others build on them too.
 
-    def _init_transport(  # type: ignore[override]
-        self, transport: httpx.AsyncBaseTransport | None = None, **arguments: Any
-    ) -> AsyncTransport:
-        if isinstance(transport, AsyncTransport):
-            return transport
-        if transport is not None:
-            return AsyncTransport(transport, _shared=self._shared)
-        return AsyncTransport(_shared=self._shared, **arguments)
+    def _init_transport(self, *_: Any, **arguments: Any) -> AsyncTransport:
+        return self._bottom
 
     def _init_proxy_transport(self, proxy: httpx.Proxy, **arguments: Any) -> Proxied:  # type: ignore[override]
-        return Proxied(self._shared, proxy=proxy, **arguments)
+        return Proxied(self.engine, proxy=proxy)
 
 
-UNSEEN = ("transport", "mounts", "proxy")
-HANDLE = AsyncTransport.handle_async_request
-HTTPX_ARGUMENTS = list(inspect.signature(httpx.AsyncClient).parameters)
-OUR_DEFAULTS = {
-    name: each.default for name, each in inspect.signature(AsyncClient).parameters.items() if name != "arguments"
-}
+UNSEEN: Final = ("transport", "mounts", "proxy")
+HANDLE: Final = AsyncTransport.handle_async_request
 
 
-def _check_names(arguments: Mapping[str, object]) -> None:
-    for name in arguments:
-        if name not in HTTPX_ARGUMENTS:
-            close = difflib.get_close_matches(name, [*HTTPX_ARGUMENTS, *OUR_DEFAULTS], n=1)
-            hint = f"; did you mean {close[0]!r}?" if close else "; see help(seawall.AsyncClient)"
-            raise TypeError(f"seawall.AsyncClient has no setting {name!r}{hint}")
+def _bottom(engine: core.Engine | None, arguments: ClientArguments) -> AsyncTransport:
+    """
+    The transport of a client without proxy and mounts.
 
-
-def _check_unused(settings: Mapping[str, object]) -> None:
-    given = [name for name, value in settings.items() if value is not OUR_DEFAULTS[name]]
-    if given:
-        raise ValueError(f"{', '.join(given)}: give it to the seawall.AsyncTransport, whose layers this client uses")
+    Raises:
+        TypeError, ValueError: A setting that can't be, or that belongs to the engine or to the transport given.
+    """
+    transport = arguments.get("transport")
+    if isinstance(transport, AsyncTransport):
+        settings = SettingsArguments.__optional_keys__
+        if misplaced := ["engine"] * (engine is not None) + [name for name in arguments if name in settings]:
+            raise ValueError(
+                f"{', '.join(misplaced)}: give it to the seawall.AsyncTransport, whose layers this client uses"
+            )
+        return transport
+    given: dict[str, Any] = {
+        name: value for name, value in arguments.items() if name in EngineArguments.__optional_keys__
+    }
+    if engine is not None:
+        given.pop("trust_env", None)  # the client's own too: whether it takes proxies and .netrc from the environment
+        check_given(engine, given)
+    bottom = AsyncTransport(transport, engine=Engine(**given) if engine is None else engine)
+    bottom.is_owner = engine is None
+    if bottom.engine.guard is not None and (others := [name for name in UNSEEN if arguments.get(name)]):
+        raise ValueError(f"guard: it can't see what {', '.join(others)} dials, so there can't be both")
+    return bottom

@@ -1,4 +1,4 @@
-"""httpx's own transport, by which proxies and Unix sockets are reached, and what a proxy's refusal means."""
+"""httpx's own transport, which reaches proxies and Unix sockets, and what a proxy's refusal means."""
 
 from __future__ import annotations
 
@@ -8,24 +8,25 @@ from typing import Any, Final
 
 import httpx
 
+from ..core.engine import Engine
 from ..errors import ProxyRefused
 from ..origin import Origin
 
 __all__ = ["StockTransport", "check_refusal"]
 
 PASSING: Final = frozenset({408, 425, 429})
-"""Of 3xx and 4xx, what a proxy may answer otherwise a moment later."""
+"""Answers of 3xx and 4xx that a proxy may not repeat a moment later."""
 
 SOCKS: Final = ("Requested ", "Invalid username/password", "Connection not allowed", "not supported")
-"""What httpcore says where a SOCKS proxy wants other credentials, or never does what it is asked for (RFC 1928)."""
+"""httpcore's words where a SOCKS proxy wants other credentials, or never does what it is asked to (RFC 1928)."""
 
 
 def check_refusal(error: httpx.ProxyError, origin: Origin) -> None:
     """
-    A proxy's 5xx may be its origin's fault, or pass: that is worth a retry, and stays as it is.
+    A proxy's 5xx may be its origin's fault, or may pass: it is worth a retry, and *error* stays as it is.
 
     Raises:
-        ProxyRefused: Where the next attempt would end the same, because a setting is wrong.
+        ProxyRefused: The next attempt would end the same, because a setting is wrong.
     """
     text = str(error)
     status = int(text[:3]) if text[:3].isdigit() else None
@@ -43,18 +44,23 @@ def _is_final(status: int) -> bool:
 
 class StockTransport(httpx.AsyncHTTPTransport):
     """
-    httpx's, with three differences in its pool, which is httpcore's.
+    httpx's transport, with three differences in its pool, which is httpcore's.
 
-    What it asks a proxy for has brackets where it is an IPv6 address. It has no cap, because ours binds, and httpcore's
-    wedges when calls are cancelled. And a connection that fails or is cancelled on its way through a proxy, or is
-    cancelled while its response is closed, isn't kept for ever.
+    An IPv6 address that it asks a proxy for has brackets. It has no cap, because ours binds, and httpcore's wedges when
+    calls are cancelled. A connection that fails or is cancelled on its way through a proxy, or is cancelled while its
+    response is closed, isn't kept for ever.
+
+    Args:
+        engine: Its settings of TLS, versions and limits hold here too.
+        arguments: proxy, uds, local_address, socket_options.
     """
 
-    def __init__(self, *, limits: httpx.Limits, **arguments: Any) -> None:
+    def __init__(self, engine: Engine, **arguments: Any) -> None:
+        limits = engine.limits
         uncapped = httpx.Limits(
-            max_keepalive_connections=limits.max_keepalive_connections, keepalive_expiry=limits.keepalive_expiry
+            max_keepalive_connections=limits.max_keepalive, keepalive_expiry=limits.keepalive_expiry
         )
-        super().__init__(limits=uncapped, **arguments)
+        super().__init__(limits=uncapped, http1=engine.http1, http2=engine.http2, **engine.tls, **arguments)
         if arguments.get("proxy") is not None:
             from .authority import mend_connect
 
@@ -73,7 +79,7 @@ class StockTransport(httpx.AsyncHTTPTransport):
         return response
 
     async def _drop_dead(self) -> None:
-        """A connection that is neither idle nor any request's has nobody who would ever close it."""
+        """Close each connection that is neither idle nor a request's, because nobody else ever would."""
         pool: Any = self._pool
         used = {id(request.connection) for request in pool._requests}
         dead = [each for each in pool._connections if id(each) not in used and not each.is_idle()]
@@ -87,7 +93,7 @@ class StockTransport(httpx.AsyncHTTPTransport):
 
 
 class _Stream(httpx.AsyncByteStream):
-    """A response's: a cancellation doesn't cut its `aclose` short, because httpcore would never go on with it."""
+    """A response's stream: a cancellation doesn't cut its `aclose` short, because httpcore would never resume it."""
 
     def __init__(self, stream: httpx.AsyncByteStream, closing: set[asyncio.Task[None]]) -> None:
         self._stream = stream

@@ -29,7 +29,7 @@ async def run(names: Sequence[str], *, dns: DNS, resolver: Any, watch: float | N
     """Exit status: 0 if a client would have an address for every name. With *watch*, it repeats until Ctrl-C."""
     console = Console(highlight=False, soft_wrap=True)
     async with AsyncClient(dns=dns, resolver=resolver) as client:
-        known = client._shared.wire.names
+        known = client.engine.wire.names
         while True:
             found = [await _show(console, known, dns, resolver, name) for name in names]
             if watch is None:

@@ -5,11 +5,17 @@ Rules: `UNSET` means "from the client"; `None` means "off"; durations are float 
 A bad value raises ValueError (TypeError for a wrong type) that names the setting and its range.
 """
 
+from .breaker import Breaker
+from .budget import Budget
+from .bulkhead import Bulkhead
 from .dns import DNS
-from .layers import Breaker, Budget, Bulkhead
-from .policy import UNSET, Options, Policy, Unset, options
+from .limits import Limits
+from .options import Options, options
+from .policy import Policy
 from .propagation import Propagation
 from .retry import Retry
+from .settings import ResolverTypes, Settings, SettingsArguments
+from .unset import UNSET, Unset
 
 __all__ = [
     "DNS",
@@ -17,10 +23,14 @@ __all__ = [
     "Breaker",
     "Budget",
     "Bulkhead",
+    "Limits",
     "Options",
     "Policy",
     "Propagation",
+    "ResolverTypes",
     "Retry",
+    "Settings",
+    "SettingsArguments",
     "Unset",
     "options",
 ]

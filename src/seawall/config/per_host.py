@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from . import Policy
 from .check import shown
 from .hosts import canonical, find
+from .policy import Policy
 
 __all__ = ["check_patterns", "policy_for"]
 
@@ -16,8 +16,8 @@ def check_patterns(per_host: Mapping[str, Policy]) -> dict[str, Policy]:
     *per_host* with its keys as hosts are spelt.
 
     Raises:
-        ValueError: A key that no host can match, or the same one twice.
-        TypeError: It isn't a mapping, or a value of it isn't a Policy.
+        ValueError: No host can match a key, or two keys mean the same host.
+        TypeError: *per_host* isn't a mapping, or one of its values isn't a Policy.
     """
     if not isinstance(per_host, Mapping):
         raise TypeError(f"per_host must map names of hosts to a seawall.Policy each, not {shown(per_host)}")

@@ -95,8 +95,9 @@ class InFlight:
                 await asyncio.wait(late, timeout=0)  # a turn of the loop to be cancelled in
 
     async def within(self, closing: Coroutine[Any, Any, None]) -> None:
-        """Await *closing* in this task as long as closing may still take; then it is cancelled."""
-        timer = asyncio.timeout_at(self._ends_at)
+        """Await *closing* in this task as long as closing may still take, or 1 s; then it is cancelled."""
+        now = asyncio.get_running_loop().time()
+        timer = asyncio.timeout_at(now + self.close_timeout if self._ends_at is None else self._ends_at)
         try:
             async with timer:
                 await closing

@@ -1,12 +1,11 @@
 """
 The TLS context of a client: made at its first need, shared in the process, and with sessions to resume.
 
-Rules: a context that the user gave stays as it is, but for ALPN. One of ours depends on nothing but settings, the
-environment and the files that the environment names, so all clients of the same settings have the same: it costs 25 ms
-and 0.5 MB. It is looked at before each handshake whether these still are what the context was made from, so what
-replaces a file of authorities, or takes one away, holds from the next connection on. Connections that are open stay. A
-session is resumed only under the context and the name that it was made for, so what was not verified then is not
-trusted now.
+Rules: a context that the user gave stays as it is, but for ALPN. A context of ours depends on nothing but settings, the
+environment and the files that the environment names, so all clients of the same settings share one, because it costs
+25 ms and 0.5 MB. Before each handshake we look whether the context was made from what is there now, so a file of
+authorities that was replaced or removed counts from the next connection on. Open connections stay. A session is resumed
+only under the context and the name that it was made for, so what was not verified then is not trusted now.
 """
 
 from __future__ import annotations
@@ -18,27 +17,28 @@ import os
 import ssl
 import sys
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, NamedTuple, TypeAlias
-
-import httpx
 
 __all__ = ["TLS"]
 
 MAX_SESSIONS: Final = 1024
-MAX_CONTEXTS: Final = 16  # of a process; what is pushed out is made anew where a client still needs it
+MAX_CONTEXTS: Final = 16  # of a process; one that is evicted is made anew where a client still needs it
 
 Identity: TypeAlias = tuple[int, int, int, int]
-"""Of a file: device, inode, size, and the time of its last change in ns."""
+"""A file's device, inode, size, and the time of its last change in ns."""
+
+Create: TypeAlias = Callable[..., ssl.SSLContext]
+"""Takes verify, cert and trust_env; each HTTP library has its own, because it trusts other authorities."""
 
 
 class Authorities(NamedTuple):
     """
-    Whom a context trusts, as the environment has it now.
+    The authorities that a context trusts, as the environment has it now.
 
     Attributes:
         file, folder: SSL_CERT_FILE and SSL_CERT_DIR.
-        identity: Of the one that counts; None: it isn't there.
+        identity: The one that counts; None: that file doesn't exist.
     """
 
     file: str | None = None
@@ -49,28 +49,32 @@ class Authorities(NamedTuple):
     def now(cls) -> Authorities:
         file, folder = os.environ.get("SSL_CERT_FILE"), os.environ.get("SSL_CERT_DIR")
         path = file or folder
-        return cls(file, folder, _identity(path)) if path else CERTIFI
+        return cls(file, folder, _identity(path)) if path else DEFAULT
 
 
-CERTIFI: Final = Authorities()
+DEFAULT: Final = Authorities()
 
 
 class TLS:
     """
+    The contexts of one client, one for each set of protocols that it offers.
+
     Args:
-        arguments: httpx's verify, cert and trust_env, as far as they are given.
+        arguments: verify, cert and trust_env, as far as they are given.
         alpn: Protocols to offer, the best first. Source: RFC 7301.
+        create: Makes a context of *arguments*.
     Raises:
-        OSError, ssl.SSLError, TypeError: A file that can't be, at once as in httpx.
+        OSError, ssl.SSLError, TypeError: A file that can't be used; at once, as in httpx.
     """
 
-    def __init__(self, arguments: Mapping[str, Any], alpn: Sequence[str]) -> None:
+    def __init__(self, arguments: Mapping[str, Any], alpn: Sequence[str], create: Create) -> None:
+        self._create = create
         self._alpn = tuple(alpn)
         self._arguments = arguments
         self._contexts: dict[tuple[str, ...], ssl.SSLContext] = {}  # by what they offer
         self._verify, self._trusts_env = arguments.get("verify", True), arguments.get("trust_env", True)
         self._is_shared = isinstance(self._verify, bool) and not arguments.get("cert")
-        if not self._is_shared or self._authorities() is not CERTIFI or (self._verify and _key_log()):
+        if not self._is_shared or self._authorities() is not DEFAULT or (self._verify and _key_log()):
             self._context(self._alpn)
 
     def context(self, *, http2: bool = True) -> ssl.SSLContext:
@@ -78,11 +82,11 @@ class TLS:
         For the next handshake, which begins at once.
 
         Args:
-            http2: False: is not offered, for the server said that it wants HTTP/1.1.
+            http2: False leaves it out of the offer, because the server said that it wants HTTP/1.1.
         """
         alpn = self._alpn if http2 else tuple(each for each in self._alpn if each != "h2")
         context = self._context(alpn)
-        if not self._is_shared:  # who shares it with us may have set others; and uvloop takes them one callback later
+        if not self._is_shared:  # its owner may have set others meanwhile; and uvloop reads them one callback later
             context.set_alpn_protocols(list(alpn))
             asyncio.get_running_loop().call_soon(context.set_alpn_protocols, list(alpn))
         return context
@@ -94,7 +98,7 @@ class TLS:
                 last = self._contexts[alpn] = self._own()
             return last
         try:
-            context = _shared(self._verify, self._trusts_env, self._authorities(), alpn)
+            context = _shared(self._create, self._verify, self._trusts_env, self._authorities(), alpn)
         except (OSError, ssl.SSLError):
             if last is None:
                 raise
@@ -105,10 +109,10 @@ class TLS:
         return context
 
     def _authorities(self) -> Authorities:
-        return Authorities.now() if self._verify and self._trusts_env else CERTIFI
+        return Authorities.now() if self._verify and self._trusts_env else DEFAULT
 
     def _own(self) -> ssl.SSLContext:
-        context = httpx.create_ssl_context(**self._arguments)
+        context = self._create(**self._arguments)
         if context is not self._arguments.get("verify"):
             context.sslobject_class = _resuming()
         return context
@@ -116,12 +120,13 @@ class TLS:
 
 @functools.lru_cache(maxsize=MAX_CONTEXTS)
 def _shared(
+    create: Create,
     verify: bool,
     trusts_env: bool,
-    authorities: Authorities,  # noqa: ARG001  httpx reads the same environment; here it is the cache's key
+    authorities: Authorities,  # noqa: ARG001  *create* reads the same environment; here it is the cache's key
     alpn: tuple[str, ...],
 ) -> ssl.SSLContext:
-    context = httpx.create_ssl_context(verify=verify, trust_env=trusts_env)
+    context = create(verify=verify, trust_env=trusts_env)
     context.set_alpn_protocols(list(alpn))
     context.sslobject_class = _resuming()
     return context
@@ -143,8 +148,8 @@ def _log_keys(context: ssl.SSLContext) -> None:
     """
     Have *context* log its keys where SSLKEYLOGFILE says so now, and nowhere else.
 
-    ssl reads the variable when it makes a context, which would go on for the life of the process, into a file that was
-    deleted too.
+    ssl reads the variable only when it makes a context, and would then log for the life of the process, even into a
+    file that was deleted.
     """
     path = _key_log()
     if path == getattr(context, "keylog_filename", path) and (path is None or os.path.exists(path)):
@@ -157,7 +162,7 @@ def _log_keys(context: ssl.SSLContext) -> None:
 
 def _resuming() -> type[ssl.SSLObject]:
     """
-    What asyncio's connections of one context are: they begin with the last session of their name, and keep theirs.
+    The class of asyncio's connections of one context: each begins with the last session of its name, and keeps its own.
 
     asyncio has no argument for a session. With TLS 1.3 its tickets come with the first data after the handshake.
     """

@@ -1,0 +1,43 @@
+"""How many attempts one origin may have in flight."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass
+from typing import Any
+
+from .check import count, number, shown
+
+__all__ = ["Bulkhead"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bulkhead:
+    """
+    How many attempts one origin may have in flight, and how long others wait.
+
+    Args:
+        max_concurrent: Permits per origin, >= 1. An attempt holds one until its response's body is closed. 64: at most
+            a third of capacity x attempt timeout of a usual upstream, which recovers from overload in seconds.
+        max_waiting: Waiters per origin before a call is refused at once. None disables it, because httpx's pool timeout
+            bounds the wait.
+        shed_after: Seconds that a waiter may wait where the queue has been standing for the pool timeout while at least
+            10 % of the origin's attempts fail. Controlled delay: bursts drain, overload is shed.
+        partition: A function of the ``httpx.Request`` that returns the part of the origin whose permits the request
+            takes: a tenant, a route; anything that can be a key of a dict. None makes the origin one part.
+    """
+
+    max_concurrent: int = 64
+    max_waiting: int | None = None
+    shed_after: float = 0.1
+    partition: Callable[[Any], Hashable] | None = None
+
+    def __post_init__(self) -> None:
+        count("Bulkhead", "max_concurrent", self.max_concurrent, low=1)
+        if self.max_waiting is not None:
+            count("Bulkhead", "max_waiting", self.max_waiting, low=0)
+        number("Bulkhead", "shed_after", self.shed_after, low=0, above=True)
+        if self.partition is not None and not callable(self.partition):
+            raise TypeError(
+                f"Bulkhead.partition must be a function of the request or None, not {shown(self.partition)}"
+            )

@@ -1,0 +1,129 @@
+"""The settings of an engine, and so of a client: each stands here, once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from random import Random
+from typing import TYPE_CHECKING, Literal, TypeAlias, TypedDict
+
+from ..events import Listener
+from .breaker import Breaker
+from .budget import Budget
+from .bulkhead import Bulkhead
+from .check import count, number, shown
+from .dns import DNS
+from .per_host import check_patterns
+from .policy import Policy
+from .propagation import Propagation
+from .retry import Retry
+from .unset import UNSET, Unset
+
+if TYPE_CHECKING:  # a setting may be a living thing of a layer above
+    from ..dns.guard import Guard
+    from ..dns.resolver import Resolver
+
+__all__ = ["ResolverTypes", "Settings", "SettingsArguments"]
+
+ResolverTypes: TypeAlias = "Resolver | Literal['auto', 'cares', 'system'] | None"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """
+    What `Engine`, `AsyncClient` and `AsyncTransport` take beside httpx's arguments.
+
+    Args:
+        deadline: Seconds of wall clock for a whole call, redirects and authentication included; None disables it. Left
+            out, it is derived from the request's timeouts, (connect + read) x max_attempts, and holds up to the
+            response's headers.
+        retry: When a failed attempt is repeated; None switches it off.
+        bulkhead: How many attempts one origin may have in flight; None switches it off.
+        breaker: When an origin is left alone; None switches it off.
+        budget: How many retries calls may cost; None switches it off.
+        per_host: A `Policy` by name or ``*.suffix``, over the settings above.
+        dns: How names become addresses.
+        resolver: What looks names up. "auto" (None): DNS servers, and the system's resolver where they fail; "cares":
+            DNS servers only; "system": the system's resolver only; or a `Resolver`.
+        guard: Refuses addresses that must not be dialled; None refuses none.
+        propagation: What upstreams are told of deadline and attempt; None tells them nothing.
+        max_connection_age: Seconds after which a connection is not used again; None disables it. An idle one is
+            dropped anyway once its address has left the name's record.
+        max_response_size: Bytes of a response's body, decoded, beyond which it is an error; None disables it.
+        listeners: Functions that are called with each event; see `seawall.events`.
+        rng: Chance, for tests; None draws from the system's.
+    Raises:
+        TypeError, ValueError: A setting that can't be; the message names it and its range.
+    """
+
+    deadline: float | Unset | None = UNSET
+    retry: Retry | None = Retry()
+    bulkhead: Bulkhead | None = Bulkhead()
+    breaker: Breaker | None = Breaker()
+    budget: Budget | None = Budget()
+    per_host: Mapping[str, Policy] | None = None
+    dns: DNS = DNS()
+    resolver: ResolverTypes = None
+    guard: Guard | None = None
+    propagation: Propagation | None = None
+    max_connection_age: float | None = None
+    max_response_size: int | None = None
+    listeners: Iterable[Listener] = ()
+    rng: Random | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("retry", "bulkhead", "breaker", "budget"):
+            if isinstance(getattr(self, name), Unset):
+                raise TypeError(f'{name}: UNSET means "from the client", and this is the client; None means off')
+        self.policy()
+        object.__setattr__(self, "per_host", check_patterns({} if self.per_host is None else self.per_host))
+        if not isinstance(self.dns, DNS):
+            raise TypeError(f"dns must be a seawall.DNS, not {shown(self.dns)}")
+        if self.propagation is not None and not isinstance(self.propagation, Propagation):
+            raise TypeError(f"propagation must be a seawall.Propagation or None (off), not {shown(self.propagation)}")
+        if self.max_connection_age is not None:
+            number("AsyncClient", "max_connection_age", self.max_connection_age, low=0, above=True)
+        if self.max_response_size is not None:
+            count("AsyncClient", "max_response_size", self.max_response_size, low=0)
+        object.__setattr__(self, "listeners", _checked(self.listeners))
+        if self.rng is not None and not isinstance(self.rng, Random):
+            raise TypeError(f"rng must be a random.Random or None (a new one), not {shown(self.rng)}")
+
+    def policy(self) -> Policy:
+        """The layers, as `Policy` has them."""
+        return Policy(
+            deadline=self.deadline,
+            retry=self.retry,
+            bulkhead=self.bulkhead,
+            breaker=self.breaker,
+            budget=self.budget,
+        )
+
+
+class SettingsArguments(TypedDict, total=False):
+    """`Settings` as keyword arguments, for type checkers and editors; a test holds the two equal."""
+
+    deadline: float | Unset | None
+    retry: Retry | None
+    bulkhead: Bulkhead | None
+    breaker: Breaker | None
+    budget: Budget | None
+    per_host: Mapping[str, Policy] | None
+    dns: DNS
+    resolver: ResolverTypes
+    guard: Guard | None
+    propagation: Propagation | None
+    max_connection_age: float | None
+    max_response_size: int | None
+    listeners: Iterable[Listener]
+    rng: Random | None
+
+
+def _checked(listeners: object) -> tuple[Listener, ...]:
+    if isinstance(listeners, str | bytes) or not isinstance(listeners, Iterable):
+        raise TypeError(f"listeners must be a list of callables that take an event, not {shown(listeners)}")
+    checked = tuple(listeners)
+    for listener in checked:
+        if not callable(listener):
+            raise TypeError(f"listeners must be callables that take an event, not {shown(listener)}")
+    return checked

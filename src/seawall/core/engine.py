@@ -1,0 +1,206 @@
+"""`Engine`: what clients share."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine, Mapping
+from random import SystemRandom
+from types import TracebackType
+from typing import Any, Self
+
+from ..config import DNS, Limits, ResolverTypes, Settings
+from ..config.check import shown
+from ..dns import gai_conf
+from ..dns.caching import CachingResolver
+from ..dns.chain import Chained
+from ..dns.guard import Guard
+from ..dns.machine import Machine
+from ..dns.precedence import Precedence
+from ..dns.resolver import Resolver
+from ..dns.sources import Sources
+from ..dns.static import ChainResolver
+from ..dns.system import SystemResolver
+from ..events import Listener
+from ..policy.breakers import Breakers
+from ..policy.ejection import Ejections
+from ..stats import OriginStats, Stats
+from ..wire.addresses import Addresses
+from ..wire.alpn import Versions
+from ..wire.connector import Wire
+from ..wire.dial import Dialler
+from ..wire.pool import Pool
+from ..wire.tls import TLS, Create
+from . import clock
+from .emitter import Emitter
+from .pipeline import Pipeline
+
+__all__ = ["Engine"]
+
+
+class Engine:
+    """
+    What clients share: the state of each origin, the pool, our wire, DNS, and the listeners. It knows no HTTP library.
+
+    It lives on one event loop. Clients that are given an engine leave it open; its owner closes it.
+
+    Args:
+        limits: As they are; the caller has fitted them to this process.
+        tls: verify, cert and trust_env, as far as they are given.
+        create: Makes a TLS context of *tls*; see `seawall.wire.tls`.
+        http1, http2: Versions of HTTP that it offers.
+    Attributes:
+        tls, http1, http2: As given, for connections that the HTTP library makes beside our wire: those to a proxy.
+        closing: Tasks that close streams of other transports.
+    Raises:
+        TypeError, ValueError: A setting that can't be; the message names it.
+        OSError, ssl.SSLError: *tls* names a file that can't be used.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        limits: Limits,
+        tls: Mapping[str, Any],
+        create: Create,
+        http1: bool,
+        http2: bool,
+    ) -> None:
+        _load()
+        guard = settings.guard
+        if guard is not None and not isinstance(guard, Guard):
+            raise TypeError(f"guard must be a seawall.Guard or None (off), not {shown(guard)}")
+        if not (http1 or http2):
+            raise ValueError("http1 and http2 can't both be off")
+        self.guard = guard
+        self.max_size = settings.max_response_size
+        self.limits = limits
+        self.tls, self.http1, self.http2 = tls, http1, http2
+        self.closing: set[asyncio.Task[None]] = set()
+        secure = TLS(tls, ["h2"] * bool(http2) + ["http/1.1"] * bool(http1), create)
+        rng = settings.rng or SystemRandom()  # which has no state, so forked processes draw differently
+        emitter = Emitter(settings.listeners)
+        self.layers = Pipeline(
+            settings.policy(),
+            settings.per_host or {},
+            max_connections=limits.max_connections,
+            propagation=settings.propagation,
+            emitter=emitter,
+            rng=rng,
+        )
+        pool = Pool(self.layers.slots, max_idle=limits.max_keepalive, expiry=limits.keepalive_expiry, now=clock.now)
+        names = _names(settings.dns, settings.resolver, clock.now, emitter.emit, pool.spare)
+        dialler = Dialler(
+            tls=secure.context,
+            guard=guard,
+            addresses=Addresses(
+                now=clock.now,
+                rng=rng,
+                ejections=Ejections(now=clock.now, rng=rng),
+                precedence=Precedence(gai_conf.read(), Sources(now=clock.now)),
+            ),
+            versions=Versions(http1=http1, http2=http2),
+            spare=pool.spare,
+        )
+        self.wire = Wire(pool, dialler, names, now=clock.now, max_age=settings.max_connection_age)
+
+    @property
+    def breakers(self) -> Breakers:
+        """By origin: ``engine.breakers["https://api.example.com"].force_open()``, ``force_closed()``, ``reset()``."""
+        return Breakers(self.layers.origins)
+
+    def stats(self) -> Stats:
+        """
+        A frozen snapshot of permits, queues, breakers, budgets, connections and names.
+
+        It may be asked for outside of the event loop too; budgets are then as of their last use.
+        """
+        try:
+            now = clock.now()
+        except RuntimeError:
+            now = float("-inf")
+        pool = self.wire.pool
+        origins = {}
+        for state in self.layers.origins:
+            bulkheads = [bulkhead.statistics() for bulkhead in state.bulkheads]
+            origins[state.origin] = OriginStats(
+                in_flight=sum(bulkhead.in_flight for bulkhead in bulkheads),
+                waiting=sum(bulkhead.waiting for bulkhead in bulkheads),
+                breaker=state.breaker.state if state.breaker is not None else "off",
+                budget=state.budget.balance(now) if state.budget is not None else float("inf"),
+                idle=pool.idle(state.origin),
+            )
+        return Stats(
+            len(self.layers.in_flight), pool.open, self.layers.origins.balance(now), origins, self.wire.names.stats()
+        )
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None = None,
+        exc_value: BaseException | None = None,
+        traceback: TracebackType | None = None,
+    ) -> None:
+        await self.aclose()
+
+    async def aclose(self) -> None:
+        """
+        Close all; takes at most 1 s, which `within` shares afterwards.
+
+        Calls of all its clients end with ClientClosed; so do later ones.
+        """
+        in_flight = self.layers.in_flight
+        try:
+            await in_flight.aclose()
+        finally:
+            await in_flight.finish(self.closing)
+            await in_flight.within(self.wire.aclose())
+
+    async def within(self, closing: Coroutine[Any, Any, None]) -> None:
+        """Await the *closing* of what a client has beside this: as long as `aclose` has left of its second, or 1 s."""
+        await self.layers.in_flight.within(closing)
+
+
+def _names(
+    dns: DNS, resolver: ResolverTypes, now: Callable[[], float], emit: Listener, spare: Callable[[], bool]
+) -> CachingResolver | Chained:
+    if isinstance(resolver, ChainResolver):
+        return Chained([_one_of(dns, each, now, emit, spare) for each in resolver.resolvers])
+    return _one_of(dns, resolver, now, emit, spare)
+
+
+def _one_of(
+    dns: DNS, resolver: Any, now: Callable[[], float], emit: Listener, spare: Callable[[], bool]
+) -> CachingResolver:
+    if resolver in (None, "auto", "cares"):
+        from ..dns.cares import CaresResolver  # by the first client, because aiodns takes 15 ms to load
+        from ..dns.lookup import MachineResolver
+
+        machine = Machine(now=now)
+        is_alone = resolver == "cares" or dns.nameservers
+        if is_alone or machine.is_decided_by_files:
+            system = None if is_alone else SystemResolver()
+            names = MachineResolver(machine, CaresResolver(), system, dns)
+            return CachingResolver(names, dns, now=now, fallback=system, emit=emit, spare=spare)
+    if resolver in (None, "auto", "system"):
+        if dns.nameservers:
+            raise ValueError("DNS.nameservers can't be used with resolver=\"system\", which asks the system's")
+        return CachingResolver(SystemResolver(), dns, now=now, emit=emit, spare=spare)
+    if isinstance(resolver, type) or not isinstance(resolver, Resolver):
+        raise TypeError(
+            'resolver must be "auto", "cares", "system" or an object with resolve() and aclose() '
+            f"(see seawall.Resolver), not {shown(resolver)}"
+        )
+    return CachingResolver(resolver, dns, now=now, by_port=True, emit=emit, spare=spare)
+
+
+def _load() -> None:
+    """
+    Load now what otherwise only a failing call, or one to a name, would load, because an import fails without a free
+    descriptor. Not at ``import seawall``, because tenacity takes 5 ms.
+    """
+    import encodings.idna  # noqa: F401  # ssl and getaddrinfo use it
+
+    from ..policy import tenacity  # noqa: F401
