@@ -202,7 +202,7 @@ class Round:
             await asyncio.sleep(0)
 
 
-async def run(protocol: str, requests: int, *, seed: int) -> tuple[Round, seawall.Stats]:
+async def run(protocol: str, requests: int, *, seed: int) -> tuple[Round, seawall.stats.Stats]:
     """
     *requests* of them over one client, at its defaults but for a small cap.
 

@@ -62,11 +62,11 @@ def got(machine: Machine, resolvers: tuple[str, ...]) -> dict[str, Outcome]:
         client = seawall.AsyncClient(resolver=kind, dns=DNS, verify=context)
         try:
             return Outcome.found(await resolved(client, machine.name))
-        except seawall.NameNotFound as error:
+        except seawall.errors.NameNotFound as error:
             return Outcome("NameNotFound", text=str(error))
-        except seawall.NoAddress as error:
+        except seawall.errors.NoAddress as error:
             return Outcome("NoAddress", text=str(error))
-        except (seawall.ResolverFailure, seawall.ResolveTimeout) as error:
+        except (seawall.errors.ResolverFailure, seawall.errors.ResolveTimeout) as error:
             return Outcome("failure", text=str(error))
         except Exception as error:  # noqa: BLE001 - it is what is looked for
             return Outcome("broken", text=repr(error))

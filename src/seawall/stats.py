@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from .origin import Origin
+from .origin import Address, Origin
 
-__all__ = ["NameStats", "OriginStats", "Stats"]
+__all__ = ["NameStats", "OriginStats", "Stats", "Totals"]
 
 
 class OriginStats(NamedTuple):
@@ -16,17 +16,30 @@ class OriginStats(NamedTuple):
 
     Attributes:
         in_flight: Permits out; 0 where the bulkhead is off.
+        max_concurrent: Permits that there are, those of all its parts together; inf where the bulkhead is off.
         waiting: Attempts queueing for one.
         breaker: "closed", "open", "half-open", or "off".
+        next_probe: Seconds until the breaker lets a probe through; 0 where it lets attempts through, inf where it is
+            held open by hand.
+        paused_for: Seconds for which the origin has asked all its callers to wait.
         budget: Tokens left; inf where the budget is off.
+        max_budget: Tokens that it can hold; inf where the budget is off.
         idle: Connections kept alive.
+        connections: Connections that are open or being dialled, idle ones included.
+        ejected: Addresses that are tried last for a while.
     """
 
     in_flight: int
+    max_concurrent: float
     waiting: int
     breaker: str
+    next_probe: float
+    paused_for: float
     budget: float
+    max_budget: float
     idle: int
+    connections: int
+    ejected: tuple[Address, ...]
 
 
 class NameStats(NamedTuple):
@@ -37,6 +50,23 @@ class NameStats(NamedTuple):
     misses: int
 
 
+class Totals(NamedTuple):
+    """
+    What was counted since the client was made.
+
+    Attributes:
+        calls: Calls that began.
+        attempts: By kind: "first" and "retry".
+        denied: Retries that weren't made, by the reason; see `seawall.events.Denied`.
+        rejected: Attempts that a gate refused, by its name.
+    """
+
+    calls: int
+    attempts: Mapping[str, int]
+    denied: Mapping[str, int]
+    rejected: Mapping[str, int]
+
+
 class Stats(NamedTuple):
     """
     A client at one instant.
@@ -44,11 +74,16 @@ class Stats(NamedTuple):
     Attributes:
         calls: Calls in flight.
         connections: Sockets open, idle ones included.
+        max_connections: As many as there may be; inf where there is no limit.
+        waiting: Attempts waiting for a connection, because as many are open as may be.
         budget: Retry tokens that all origins share; inf where the budget is off.
     """
 
     calls: int
     connections: int
+    max_connections: float
+    waiting: int
     budget: float
+    totals: Totals
     origins: Mapping[Origin, OriginStats]
     names: Mapping[str, NameStats]

@@ -6,12 +6,13 @@ import inspect
 import re
 from dataclasses import MISSING, fields, is_dataclass
 from pathlib import Path
+from typing import Any
 
 import httpx
 
 import seawall
 import seawall.testing
-from seawall import errors
+from seawall import dns, errors, events, stats
 from seawall._httpx import LIMITS, decoder
 from seawall._httpx.errors import HTTPX
 from seawall.config import Settings
@@ -113,13 +114,13 @@ def statuses() -> str:
     return table("| status | what it says | safe to retry? |", *rows)
 
 
-def names() -> str:
+def names(module: Any = seawall) -> str:
     """A line for each public name: the first of its docstring."""
     words = {
-        name: inspect.cleandoc(getattr(seawall, name).__doc__ or "").partition("\n")[0] for name in seawall.__all__
+        name: SAID_HERE.get(name) or inspect.cleandoc(getattr(module, name).__doc__ or "").partition("\n")[0]
+        for name in module.__all__
     }
-    rows = [f"| `{name}` | {first} |\n" for name, first in (words | SAID_HERE).items()]
-    return "| name | |\n|---|---|\n" + "".join(rows)
+    return "| name | |\n|---|---|\n" + "".join(f"| `{name}` | {first} |\n" for name, first in words.items())
 
 
 def middleware_names() -> str:
@@ -249,7 +250,15 @@ def filled(page: str, mark: str, text: str) -> str:
 
 
 PAGES = {
-    DOCS / "reference/api.md": {"api": names, "middleware": middleware_names, "testing": testing_names},
+    DOCS / "reference/api.md": {
+        "api": names,
+        "errors": lambda: names(errors),
+        "events": lambda: names(events),
+        "dns": lambda: names(dns),
+        "stats": lambda: names(stats),
+        "middleware": middleware_names,
+        "testing": testing_names,
+    },
     DOCS / "reference/errors.md": {"errors": error_tree},
     DOCS / "reference/failures.md": {"failures": failures, "statuses": statuses},
     DOCS / "reference/defaults.md": {"defaults": defaults},

@@ -172,7 +172,7 @@ async def test_spent_body_is_not_sent_as_a_whole_one(any_client, serve, target, 
     with pytest.raises(httpx.TransportError, match=r"seawall\.replayable") as caught:
         await any_client.put(server.url + target, auth=auth(), **arguments())
     assert isinstance(caught.value, httpx.StreamConsumed | httpx.LocalProtocolError)
-    assert isinstance(caught.value, seawall.BodySpent)
+    assert isinstance(caught.value, seawall.errors.BodySpent)
     assert [request.target for request in server.requests if request.is_complete] == [target]
 
 
@@ -229,7 +229,7 @@ async def test_rest_of_an_iterator_in_a_later_call(serve, make):
     async with seawall.AsyncClient() as client:
         with pytest.raises(httpx.TransportError):
             await client.put(server.url, content=body)
-        with pytest.raises(seawall.BodySpent):
+        with pytest.raises(seawall.errors.BodySpent):
             await client.put(server.url, content=body)
     assert len(server.requests) == 1
 
@@ -239,7 +239,7 @@ async def test_generator_that_was_read_to_its_end(serve):
     server, body = await serve(ask_again), parts()
     assert [part async for part in body] == [b"some", b"thing"]
     async with seawall.AsyncClient() as client:
-        with pytest.raises(seawall.BodySpent):
+        with pytest.raises(seawall.errors.BodySpent):
             await client.put(server.url, content=body)
     assert server.requests == []
 
@@ -270,7 +270,7 @@ async def test_file_of_two_calls_at_once(serve):
     async with seawall.AsyncClient() as client, asyncio.TaskGroup() as tasks:
         first = tasks.create_task(client.put(server.url, content=file))
         await file.is_read.wait()
-        with pytest.raises(seawall.BodySpent, match="is being read for another request"):
+        with pytest.raises(seawall.errors.BodySpent, match="is being read for another request"):
             await client.put(server.url, content=file)
         file.may_read.set()
         assert (await first).status_code == 200
@@ -314,7 +314,7 @@ async def test_file_that_another_request_begins_anew():
     assert await anext(readings[0]) == b"some"
     file.seek(0)
     assert await anext(readings[1]) == b"some"
-    with pytest.raises(seawall.BodySpent, match="begun anew"):
+    with pytest.raises(seawall.errors.BodySpent, match="begun anew"):
         await anext(readings[0])
     assert await anext(readings[1]) == b"thin"
 
@@ -389,7 +389,7 @@ async def test_iterator_without_weak_references(serve):
     server = await serve(ask_again)
     async with seawall.AsyncClient(follow_redirects=True) as client:
         assert (await client.put(server.url, content=Slotted())).status_code == 200
-        with pytest.raises(seawall.BodySpent):
+        with pytest.raises(seawall.errors.BodySpent):
             await client.put(server.url + "/redirect", content=Slotted())
 
 

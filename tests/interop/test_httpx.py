@@ -191,7 +191,7 @@ async def test_header_that_http_cannot_carry_stays_secret(serve, caplog):
     """A token with a newline at its end is a common mistake: it is in no log, event or message."""
     events = []
     server = await serve(ok)
-    async with seawall.AsyncClient(listeners=[events.append]) as client:
+    async with seawall.AsyncClient(observers=[events.append]) as client:
         with caplog.at_level(logging.DEBUG, "seawall"), pytest.raises(httpx.LocalProtocolError) as caught:
             await client.get(server.url, headers={"authorization": "Bearer s3cret\n"})
     told = "".join(record.getMessage() for record in caplog.records if record.name == "seawall")
@@ -228,7 +228,7 @@ async def test_header_that_http_cannot_carry(serve):
     async with seawall.AsyncClient() as client:
         with pytest.raises(httpx.LocalProtocolError) as caught:
             await client.get(server.url, headers={"x": "a\r\nb: c"})
-        assert isinstance(caught.value, seawall.InvalidRequest)
+        assert isinstance(caught.value, seawall.errors.InvalidRequest)
         assert len(caught.value.attempts) == 1
         assert (await client.get(server.url)).status_code == 200
     assert len(server.requests) == 1

@@ -83,7 +83,7 @@ async def test_proxy_that_refuses(make, status):
         for _ in range(25):
             with pytest.raises(httpx.ProxyError, match=f"{status} Somehow") as caught:
                 await client.get(URL)
-            assert isinstance(caught.value, seawall.ProxyRefused)
+            assert isinstance(caught.value, seawall.errors.ProxyRefused)
             assert caught.value.status == status
             assert str(caught.value.origin) == "https://api.test:443"
             assert [attempt.outcome for attempt in caught.value.attempts] == ["ProxyRefused"]
@@ -115,7 +115,7 @@ async def test_proxy_that_has_trouble(status):
 def test_socks_proxy(text, is_refusal):
     """httpcore tells in words what RFC 1928 has as numbers: which are a wrong setting, and which may pass."""
     origin = seawall.Origin("https", "api.test", 443)
-    with pytest.raises(seawall.ProxyRefused) if is_refusal else contextlib.nullcontext():
+    with pytest.raises(seawall.errors.ProxyRefused) if is_refusal else contextlib.nullcontext():
         check_refusal(httpx.ProxyError(text), origin)
 
 
@@ -129,7 +129,7 @@ async def test_error_of_a_transport_that_is_not_httpxs():
     async with seawall.AsyncClient(transport=Foreign(), retry=None) as client:
         with pytest.raises(httpx.ProxyError) as caught:
             await client.get(URL)
-    assert not isinstance(caught.value, seawall.ProxyRefused)
+    assert not isinstance(caught.value, seawall.errors.ProxyRefused)
 
 
 def pool_of(client: httpx.AsyncClient):

@@ -99,7 +99,7 @@ async def test_unusable_location(location, follow_redirects):
     async with seawall.AsyncClient(transport=redirecting(location), follow_redirects=follow_redirects) as client:
         with pytest.raises(httpx.RemoteProtocolError, match="302 has a Location that isn't a URL") as caught:
             await client.get("http://h.test/start")
-        assert isinstance(caught.value, seawall.BadAnswer)
+        assert isinstance(caught.value, seawall.errors.BadAnswer)
         assert [attempt.outcome for attempt in caught.value.attempts] == ["302"]
         assert any("1 attempt" in note for note in caught.value.__notes__)
         assert caught.value.request.url == "http://h.test/start"
@@ -235,7 +235,7 @@ async def test_what_two_servers_could_read_differently_is_not_sent(serve, header
     async with seawall.AsyncClient() as client:
         with pytest.raises(httpx.LocalProtocolError) as caught:
             await client.get(server.url, headers=headers)
-        assert isinstance(caught.value, seawall.InvalidRequest)
+        assert isinstance(caught.value, seawall.errors.InvalidRequest)
     assert server.requests == []
 
 
@@ -363,7 +363,7 @@ async def test_no_failure_tells_a_secret(caplog, version):
     settings: dict[str, Any] = {
         "retry": seawall.Retry(max_attempts=2, backoff=0),
         "http2": version == "h2",
-        "listeners": [told.event],
+        "observers": [told.event],
         "timeout": 0.5,
         "deadline": 1.0,
         "follow_redirects": True,
@@ -392,7 +392,7 @@ async def test_no_refusal_tells_a_secret(caplog, dns, serve):
     """Nor does what never left the client: a scheme, a port, a name, a guard, a full queue, a breaker, a bad header."""
     told = Told(caplog)
     dns.zone["good.test"] = Name(a=("127.0.0.1",))
-    settings = {"dns": seawall.DNS(nameservers=(dns.address,)), "retry": None, "listeners": [told.event]}
+    settings = {"dns": seawall.DNS(nameservers=(dns.address,)), "retry": None, "observers": [told.event]}
 
     async def fail(request: Request) -> None:
         await request.reply(503, location=f"http://a:b/?{CANARY}", retry_after="60")

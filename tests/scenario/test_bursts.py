@@ -172,7 +172,7 @@ async def test_connections_that_die_are_counted_once(count):
     """Of so many streams that one connection's end took with it, the breaker counts one; another one is another."""
 
     def upstream(request: httpx.Request) -> Exception:
-        return seawall.ConnectionLost("the connection ended", death=deaths[-1])
+        return seawall.errors.ConnectionLost("the connection ended", death=deaths[-1])
 
     deaths = [object()]
     async with client(ScriptedWire(upstream), retry=None, breaker=seawall.Breaker(min_calls=3)) as c:

@@ -236,11 +236,11 @@ async def test_breaker_opens_and_closes(caplog):
     wire = ScriptedWire(*[500] * 20, 200)
     moves = []
 
-    def listener(event: seawall.Event) -> None:
-        if isinstance(event, seawall.BreakerMoved):
+    def listener(event: seawall.events.Event) -> None:
+        if isinstance(event, seawall.events.BreakerMoved):
             moves.append((now(), event.state))
 
-    async with client(wire, retry=None, listeners=[listener]) as c:
+    async with client(wire, retry=None, observers=[listener]) as c:
         for _ in range(20):
             await c.get(URL)
         with (
@@ -328,7 +328,7 @@ async def test_queue_without_a_time_limit():
 
 async def test_connection_that_was_closed_idle_is_no_overload():
     """What follows it is not waited for."""
-    wire = ScriptedWire(seawall.StreamRefused("closed", is_stale=True), 200)
+    wire = ScriptedWire(seawall.errors.StreamRefused("closed", is_stale=True), 200)
     async with client(wire) as c:
         assert (await c.get(URL)).status_code == 200
     assert wire.instants == [0.0, 0.0]
@@ -362,14 +362,14 @@ async def test_an_hour_of_an_upstream_that_was_down_for_twenty_minutes():
     def upstream(request: httpx.Request) -> object:
         return httpx.ConnectError if 1200.0 <= now() < 2400.0 else 200
 
-    def listener(event: seawall.Event) -> None:
-        if isinstance(event, seawall.BreakerMoved):
+    def listener(event: seawall.events.Event) -> None:
+        if isinstance(event, seawall.events.BreakerMoved):
             moves.append((now(), event.state))
 
     breaker = seawall.Breaker(window=60.0, min_calls=3, open_for=60.0, probes=1)
     outcomes: Counter[str] = Counter()
     wire, began_at = ScriptedWire(upstream), time.perf_counter()
-    async with client(wire, breaker=breaker, listeners=[listener], retry=None, rng=FixedRandom(0.5)) as c:
+    async with client(wire, breaker=breaker, observers=[listener], retry=None, rng=FixedRandom(0.5)) as c:
         for number in range(360):
             await asyncio.sleep(number * 10.0 - now())
             try:
@@ -463,10 +463,10 @@ async def test_one_settings_object_serves_many_calls_at_once():
 
 async def test_history_events_and_log(caplog):
     """Each attempt and verdict is told to listeners; a retry is one line at INFO."""
-    events: list[seawall.Event] = []
+    events: list[seawall.events.Event] = []
     wire = ScriptedWire(httpx.ReadTimeout("slow"), 200)
     with caplog.at_level(logging.INFO, "seawall"):
-        async with client(wire, listeners=[events.append]) as c:
+        async with client(wire, observers=[events.append]) as c:
             response = await c.get(URL)
     history = response.extensions["seawall"]
     assert [(a.number, a.outcome, a.delay) for a in history] == [(1, "ReadTimeout", 0.0), (2, "200", 0.1)]
@@ -483,10 +483,10 @@ async def test_history_events_and_log(caplog):
 async def test_listener_that_raises_breaks_nothing(caplog):
     """It is logged, and the call goes on."""
 
-    def broken(event: seawall.Event) -> None:
+    def broken(event: seawall.events.Event) -> None:
         raise RuntimeError("bug")
 
-    async with client(ScriptedWire(200), listeners=[broken]) as c:
+    async with client(ScriptedWire(200), observers=[broken]) as c:
         assert (await c.get(URL)).status_code == 200
     assert "bug" in caplog.text
 
@@ -505,9 +505,9 @@ async def test_policy_of_a_host():
 async def test_secrets_stay_out_of_events_and_errors(caplog):
     """No userinfo, no Authorization, no cookies."""
     wire = ScriptedWire(httpx.ReadTimeout("slow"))
-    events: list[seawall.Event] = []
+    events: list[seawall.events.Event] = []
     with caplog.at_level(logging.DEBUG, "seawall"):
-        async with client(wire, listeners=[events.append], cookies={"session": "s3cret"}) as c:
+        async with client(wire, observers=[events.append], cookies={"session": "s3cret"}) as c:
             with pytest.raises(httpx.ReadTimeout) as caught:
                 await c.get("http://me:s3cret@api.test/", headers={"authorization": "s3cret"})
     told = "".join(record.getMessage() for record in caplog.records if record.name == "seawall")

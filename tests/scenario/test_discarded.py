@@ -95,7 +95,7 @@ async def test_error_of_another_transport_after_its_headers_says_nothing_of_unse
             await c.post(URL)
     assert len(wire.attempts) == 1
     (attempt,) = caught.value.attempts
-    assert attempt.phase >= seawall.Phase.HEADERS
+    assert attempt.phase >= seawall.events.Phase.HEADERS
     assert not isinstance(caught.value, seawall.Unsent)
 
 

@@ -30,9 +30,9 @@ def now() -> float:
 # CallEnded
 
 
-class Ends(list[seawall.CallEnded]):
-    def __call__(self, event: seawall.Event) -> None:
-        if isinstance(event, seawall.CallEnded):
+class Ends(list[seawall.events.CallEnded]):
+    def __call__(self, event: seawall.events.Event) -> None:
+        if isinstance(event, seawall.events.CallEnded):
             self.append(event)
 
 
@@ -45,11 +45,11 @@ async def test_one_end_per_call_with_redirects():
     other = seawall.Origin("http", "other.test", 80)
     script = {"api.test": [redirect("http://other.test/")], "other.test": [500, 200]}
     ends = Ends()
-    async with client(ScriptedWire(per_host=script), listeners=[ends]) as c:
+    async with client(ScriptedWire(per_host=script), observers=[ends]) as c:
         await c.get(URL, follow_redirects=True)
     assert [end[1:5] for end in ends] == [(other, 3, "200", "")]
     ends.clear()
-    transport = seawall.AsyncTransport(ScriptedWire(per_host=script), listeners=[ends])
+    transport = seawall.AsyncTransport(ScriptedWire(per_host=script), observers=[ends])
     async with httpx.AsyncClient(transport=transport) as stock:
         await stock.get(URL, follow_redirects=True)
     assert [end[1:5] for end in ends] == [(ORIGIN, 1, "302", ""), (other, 2, "200", "")]
@@ -88,7 +88,7 @@ async def test_exactly_one_end_whatever_ended_it(kind, ending, outcome, attempts
         settings["bulkhead"] = seawall.Bulkhead(max_concurrent=1)
     elif ending == "transport":
         step = ValueError
-    transport = seawall.AsyncTransport(ScriptedWire(step), listeners=[ends], rng=FixedRandom(), **settings)
+    transport = seawall.AsyncTransport(ScriptedWire(step), observers=[ends], rng=FixedRandom(), **settings)
     made = seawall.AsyncClient if kind == "client" else httpx.AsyncClient
     async with made(transport=transport) as c:
         deadline = {"deadline": -1.0, "deadline before": 0.0}
@@ -146,7 +146,7 @@ async def test_request_that_cannot_be_made_ends_a_call_too(kind, inner, url, ext
     """Exactly once: of no origin, because it ended before its first hop."""
     ends = Ends()
     made = seawall.AsyncClient if kind == "client" else httpx.AsyncClient
-    async with made(transport=seawall.AsyncTransport(inner, listeners=[ends])) as c:
+    async with made(transport=seawall.AsyncTransport(inner, observers=[ends])) as c:
         with pytest.raises((httpx.TransportError, ValueError, TypeError)):
             await c.send(httpx.Request("GET", url, extensions=extensions))
     assert [end[1:5] for end in ends] == [(None, 0, outcome, "")]
@@ -156,14 +156,14 @@ async def test_hop_that_cannot_be_made_is_no_call_of_its_own():
     """A redirect to a port that can't be: of a client one call, of a stock client the hop is one."""
     ends = Ends()
     to = redirect("http://other.test:0/")
-    async with client(ScriptedWire(to), listeners=[ends]) as c:
+    async with client(ScriptedWire(to), observers=[ends]) as c:
         c._mounts[httpx._utils.URLPattern("http://other.test")] = seawall.AsyncTransport(engine=c.engine)
-        with pytest.raises(seawall.PartlySent):
+        with pytest.raises(seawall.errors.PartlySent):
             await c.get(URL, follow_redirects=True)
     assert [end[1:5] for end in ends] == [(ORIGIN, 1, "PartlySent", "")]
     ends.clear()
-    mounts = {"http://other.test": seawall.AsyncTransport(listeners=[ends])}
-    stock = httpx.AsyncClient(transport=seawall.AsyncTransport(ScriptedWire(to), listeners=[ends]), mounts=mounts)
+    mounts = {"http://other.test": seawall.AsyncTransport(observers=[ends])}
+    stock = httpx.AsyncClient(transport=seawall.AsyncTransport(ScriptedWire(to), observers=[ends]), mounts=mounts)
     async with stock:
         with pytest.raises(seawall.DialError):
             await stock.get(URL, follow_redirects=True)
@@ -173,10 +173,10 @@ async def test_hop_that_cannot_be_made_is_no_call_of_its_own():
 async def test_guarded_proxy_ends_a_call_too():
     """The client has one; the guard refuses what a proxy of the environment would dial."""
     ends = Ends()
-    async with client(ScriptedWire(), listeners=[ends]) as c:
+    async with client(ScriptedWire(), observers=[ends]) as c:
         c.engine.guard = seawall.Guard()
         proxied = Proxied(c.engine, proxy=httpx.Proxy("http://proxy.test"))
-        with pytest.raises(seawall.AddressNotAllowed):
+        with pytest.raises(seawall.errors.AddressNotAllowed):
             await proxied.handle_async_request(httpx.Request("GET", URL))
         await proxied.aclose()
     assert [end[1:5] for end in ends] == [(None, 0, "AddressNotAllowed", "")]
@@ -185,7 +185,7 @@ async def test_guarded_proxy_ends_a_call_too():
 async def test_errors_of_httpx_above_the_layers_end_a_call_too():
     """Too many redirects, a hook that raises: what the caller got; where no hop was begun, of no origin."""
     ends = Ends()
-    async with client(ScriptedWire(redirect(URL)), listeners=[ends], max_redirects=2) as c:
+    async with client(ScriptedWire(redirect(URL)), observers=[ends], max_redirects=2) as c:
         with pytest.raises(httpx.TooManyRedirects):
             await c.get(URL, follow_redirects=True)
 
@@ -204,7 +204,7 @@ async def test_errors_of_httpx_above_the_layers_end_a_call_too():
 async def test_note_of_the_end():
     """As the history has it."""
     ends = Ends()
-    async with client(ScriptedWire(503, *[httpx.ReadError] * 3, 200), listeners=[ends]) as c:
+    async with client(ScriptedWire(503, *[httpx.ReadError] * 3, 200), observers=[ends]) as c:
         with pytest.raises(httpx.ReadError):
             await c.get(URL)
         with pytest.raises(httpx.ReadError):
@@ -343,7 +343,7 @@ async def test_closing_takes_a_second_in_all(way):
     """Calls that won't end, streams that close slowly, the inner transport, mounts, the resolver: all of it in 1 s."""
 
     class Resolver:
-        async def resolve(self, name: str, family: int) -> seawall.Answer:
+        async def resolve(self, name: str, family: int) -> seawall.dns.Answer:
             raise AssertionError
 
         async def aclose(self) -> None:

@@ -303,8 +303,8 @@ async def test_504_of_an_upstream_that_was_told_nothing():
         (504, {"propagation": seawall.Propagation(hosts=["api.test"])}, {}, 3),
         (501, {}, {}, 0),
         (200, {}, {}, 0),
-        (seawall.ConnectionLost("the connection ended", death=object()), {}, {}, 1),
-        (seawall.ConnectionLost("stale", is_stale=True), {}, {}, 0),
+        (seawall.errors.ConnectionLost("the connection ended", death=object()), {}, {}, 1),
+        (seawall.errors.ConnectionLost("stale", is_stale=True), {}, {}, 0),
     ],
 )
 @pytest.mark.parametrize("is_stream", [False, True])
@@ -330,8 +330,8 @@ async def test_address_is_blamed_exactly_where_the_breaker_counts(monkeypatch, s
     [
         (httpx.ReadError, {}, 3),
         (httpx.ReadTimeout, {"timeout": 0.1}, 0),
-        (seawall.ConnectionLost("the connection ended", death=object()), {}, 1),
-        (seawall.ResponseTooLarge("a bomb"), {}, 0),
+        (seawall.errors.ConnectionLost("the connection ended", death=object()), {}, 1),
+        (seawall.errors.ResponseTooLarge("a bomb"), {}, 0),
     ],
 )
 async def test_address_of_a_stream_that_is_cut(monkeypatch, error, call, count):

@@ -346,7 +346,7 @@ async def test_pause_that_is_longer_than_the_deadline():
             await c.get(URL, extensions=seawall.options(deadline=2.0))
         assert asyncio.get_running_loop().time() == 1.0
         await first
-    assert isinstance(caught.value, seawall.OriginPaused)
+    assert isinstance(caught.value, seawall.errors.OriginPaused)
     assert caught.value.retry_after == 9.0
 
 
@@ -361,7 +361,7 @@ async def test_pause_after_an_attempt_that_was_sent():
             await call
         assert asyncio.get_running_loop().time() == 1.0
         await other
-    assert isinstance(caught.value.__cause__, seawall.OriginPaused)
+    assert isinstance(caught.value.__cause__, seawall.errors.OriginPaused)
     assert caught.value.attempts.note.startswith("a retry was refused: http://api.test:80: it asked its callers to")
 
 
@@ -512,7 +512,7 @@ def test_processes_that_were_forked():
             return httpx.Response(500)
 
         def listener(event):
-            if isinstance(event, seawall.RetryScheduled):
+            if isinstance(event, seawall.events.RetryScheduled):
                 delays.append(event.delay)
 
         async def main():
@@ -522,7 +522,7 @@ def test_processes_that_were_forked():
 
         keys, delays = [], []
         retry = seawall.Retry(idempotency_key=True, backoff=1e-6)
-        client = seawall.AsyncClient(transport=httpx.MockTransport(handler), retry=retry, listeners=[listener])
+        client = seawall.AsyncClient(transport=httpx.MockTransport(handler), retry=retry, observers=[listener])
         for _ in range(2):
             if os.fork() == 0:
                 asyncio.run(main())
@@ -640,7 +640,7 @@ async def test_part_of_a_call_stands_down_from_retries_only():
     async with client(wire, retry=retry) as below:
 
         async def app(request: httpx.Request) -> httpx.Response:
-            with pytest.raises(seawall.StatusError):
+            with pytest.raises(seawall.errors.StatusError):
                 await below.post("http://below.test/")
             return httpx.Response(200)
 
@@ -659,7 +659,7 @@ async def test_error_of_another_request_says_nothing_of_ours():
 
     transport = seawall.AsyncTransport(seawall.AsyncTransport(httpx.MockTransport(app)))
     async with httpx.AsyncClient(transport=transport) as c:
-        with pytest.raises(seawall.PartlySent) as caught:
+        with pytest.raises(seawall.errors.PartlySent) as caught:
             await c.post(URL)
     assert isinstance(caught.value.reason, seawall.DialError)
     assert asked == ["POST"]
@@ -829,7 +829,7 @@ async def test_history_and_errors_pickle():
     """With all that they know, to another process."""
     wire = ScriptedWire(503)
     async with client(wire, retry=seawall.Retry(raise_on_status=True)) as c:
-        with pytest.raises(seawall.StatusError) as caught:
+        with pytest.raises(seawall.errors.StatusError) as caught:
             await c.get(URL)
     again = pickle.loads(pickle.dumps(caught.value))
     assert isinstance(again, httpx.HTTPStatusError)
@@ -842,7 +842,7 @@ async def test_stream_that_is_raised_for_gives_all_back():
     """raise_on_status under stream(): closed, and its permit free."""
     wire = ScriptedWire(httpx.Response(500, stream=Body(b"x" * 100)))
     async with client(wire, retry=seawall.Retry(raise_on_status=True, max_attempts=1)) as c:
-        with pytest.raises(seawall.StatusError) as caught:
+        with pytest.raises(seawall.errors.StatusError) as caught:
             async with c.stream("GET", URL):
                 pass
         assert caught.value.response.is_closed

@@ -18,14 +18,14 @@ ORIGIN = seawall.Origin("http", "api.test", 80)
 CUT = Body(b"half", 0.25, httpx.ReadError)
 
 
-class Listener(list[seawall.Event]):
+class Listener(list[seawall.events.Event]):
     """What was told, of some kinds."""
 
     def __init__(self, *kinds: type) -> None:
         super().__init__()
         self._kinds = kinds
 
-    def __call__(self, event: seawall.Event) -> None:
+    def __call__(self, event: seawall.events.Event) -> None:
         if isinstance(event, self._kinds):
             self.append(event)
 
@@ -87,8 +87,8 @@ async def test_half_that_are_whole():
 @pytest.mark.parametrize("leave", ["early", "cancelled", "dropped"])
 async def test_reader_that_leaves_off_is_neutral(leave):
     """Closed before its end, cancelled, or forgotten: the origin was well."""
-    listener = Listener(seawall.BodyEnded)
-    async with client(ScriptedWire(Body(b"one", 1.0, b"two", 1.0, httpx.ReadError)), listeners=[listener]) as c:
+    listener = Listener(seawall.events.BodyEnded)
+    async with client(ScriptedWire(Body(b"one", 1.0, b"two", 1.0, httpx.ReadError)), observers=[listener]) as c:
 
         async def use() -> None:
             async with c.stream("GET", URL) as response:
@@ -118,8 +118,8 @@ async def test_reader_that_leaves_off_is_neutral(leave):
 
 async def test_cancelled_reader_gives_its_permit_back_at_once():
     """Though nobody closes the response: its iterator was what read it."""
-    listener = Listener(seawall.BodyEnded)
-    async with client(ScriptedWire(Body(b"one", 10.0)), listeners=[listener]) as c:
+    listener = Listener(seawall.events.BodyEnded)
+    async with client(ScriptedWire(Body(b"one", 10.0)), observers=[listener]) as c:
         response = await c.send(c.build_request("GET", URL), stream=True)
 
         async def use() -> None:
@@ -138,8 +138,8 @@ async def test_cancelled_reader_gives_its_permit_back_at_once():
 
 async def test_listeners_are_told_how_a_body_ended():
     """Once per streamed response, not of buffered ones: complete, or the class and text of what cut it, and when."""
-    listener = Listener(seawall.Attempt, seawall.BodyEnded, seawall.CallEnded)
-    async with client(ScriptedWire(Body(b"all", 0.25), CUT), listeners=[listener]) as c:
+    listener = Listener(seawall.Attempt, seawall.events.BodyEnded, seawall.events.CallEnded)
+    async with client(ScriptedWire(Body(b"all", 0.25), CUT), observers=[listener]) as c:
         assert await read(c) == b"all"
         with pytest.raises(httpx.ReadError):
             await read(c)
@@ -147,7 +147,7 @@ async def test_listeners_are_told_how_a_body_ended():
             await c.get(URL)
     names = [type(event).__name__ for event in listener]
     assert names == ["Attempt", "CallEnded", "BodyEnded"] * 2 + ["Attempt", "CallEnded"]
-    assert [event[1:6] for event in listener if isinstance(event, seawall.BodyEnded)] == [
+    assert [event[1:6] for event in listener if isinstance(event, seawall.events.BodyEnded)] == [
         (ORIGIN, 1, 0.25, "complete", ""),
         (ORIGIN, 1, 0.25, "ReadError", "raised by ScriptedWire"),
     ]
@@ -155,8 +155,8 @@ async def test_listeners_are_told_how_a_body_ended():
 
 async def test_body_in_memory_is_complete_at_once():
     """As of mocks: told once too, and nothing is left to be closed."""
-    listener = Listener(seawall.BodyEnded)
-    async with client(ScriptedWire(httpx.Response(200, content=b"all")), listeners=[listener]) as c:
+    listener = Listener(seawall.events.BodyEnded)
+    async with client(ScriptedWire(httpx.Response(200, content=b"all")), observers=[listener]) as c:
         assert await read(c) == b"all"
     assert [event[1:6] for event in listener] == [(ORIGIN, 1, 0.0, "complete", "")]
 
@@ -237,7 +237,7 @@ async def test_streams_that_one_death_cut():
     death = object()
 
     def upstream(request: httpx.Request) -> Body:
-        return Body(b"half", 1.0, seawall.ConnectionLost("lost", death=death))
+        return Body(b"half", 1.0, seawall.errors.ConnectionLost("lost", death=death))
 
     async with client(ScriptedWire(upstream)) as c:
         await asyncio.gather(*(read(c) for _ in range(40)), return_exceptions=True)
@@ -247,6 +247,6 @@ async def test_streams_that_one_death_cut():
 async def test_too_large_a_stream_is_no_fault():
     """What we refuse to read says nothing of the origin."""
     async with client(ScriptedWire(Body(b"x" * 100)), max_response_size=10) as c:
-        with pytest.raises(seawall.ResponseTooLarge):
+        with pytest.raises(seawall.errors.ResponseTooLarge):
             await read(c)
         assert share(c) == 0.0

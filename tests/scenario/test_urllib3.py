@@ -186,7 +186,7 @@ async def test_raise_on_status():
     async with seawall.AsyncClient(transport=wire, retry=retry) as client:
         with pytest.raises(httpx.HTTPStatusError, match="2 attempts in 0 s: 500, 500") as caught:
             await client.get(URL)
-    assert isinstance(caught.value, seawall.StatusError)
+    assert isinstance(caught.value, seawall.errors.StatusError)
     assert caught.value.response.json() == {"why": "broken"}
     assert (caught.value.status, len(caught.value.attempts), caught.value.request.url) == (500, 2, URL)
 
@@ -256,7 +256,7 @@ async def test_remove_headers_on_redirect_is_httpx_own():
 
 async def test_certificates_are_not_retried():
     """urllib3 retries what is "other", and certificates are; here they never are."""
-    assert await attempts(ours(total=5, other=5), seawall.CertificateError("expired")) == 1
+    assert await attempts(ours(total=5, other=5), seawall.errors.CertificateError("expired")) == 1
 
 
 def test_only_retries_are_translated():

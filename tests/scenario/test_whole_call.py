@@ -38,9 +38,9 @@ async def test_key_that_the_server_read():
             await c.post(URL)
     error = caught.value
     assert [(attempt.outcome, attempt.phase) for attempt in error.attempts] == [
-        ("ReadTimeout", seawall.Phase.SENDING),
-        ("ConnectError", seawall.Phase.CONNECTING),
-        ("ConnectError", seawall.Phase.CONNECTING),
+        ("ReadTimeout", seawall.events.Phase.SENDING),
+        ("ConnectError", seawall.events.Phase.CONNECTING),
+        ("ConnectError", seawall.events.Phase.CONNECTING),
     ]
     assert error.attempts.note.startswith("a retry wasn't sent: ConnectError(")
     assert error.attempts.note.endswith("; max_attempts=3 reached")
@@ -57,7 +57,7 @@ async def test_answer_before_a_closed_port(stream, is_small):
         request = c.build_request("GET", URL)
         if stream and not is_small:  # of which the rest wasn't waited for
             with pytest.raises(
-                seawall.PartlySent, match=r"answered 503.*; to get such answers, .* retry=None"
+                seawall.errors.PartlySent, match=r"answered 503.*; to get such answers, .* retry=None"
             ) as caught:
                 await c.send(request, stream=True)
             assert isinstance(caught.value, httpx.ConnectError)
@@ -89,7 +89,7 @@ async def test_compressed_answer_before_a_closed_port(stream):
         await response.aclose()
     bomb = httpx.Response(503, headers=headers, stream=Body(gzip.compress(bytes(2**22))))
     async with client(ScriptedWire(bomb, httpx.ConnectError), max_response_size=2**20) as c:
-        with pytest.raises(seawall.ResponseTooLarge):
+        with pytest.raises(seawall.errors.ResponseTooLarge):
             await (await c.send(c.build_request("GET", URL), stream=stream)).aread()
 
 
@@ -97,7 +97,7 @@ async def test_answer_before_a_closed_port_may_be_raised():
     """With raise_on_status, as any other last answer."""
     wire = ScriptedWire(503, httpx.ConnectError)
     async with client(wire, retry=seawall.Retry(raise_on_status=True)) as c:
-        with pytest.raises(seawall.StatusError) as caught:
+        with pytest.raises(seawall.errors.StatusError) as caught:
             await c.get(URL)
     assert caught.value.status == 503
 
@@ -221,12 +221,14 @@ class Closed(httpx.AsyncBaseTransport):
 
 async def test_hop_that_cannot_be_sent():
     """A POST was sent, and where it was redirected to refuses: not Unsent, but of the class that httpx raises."""
-    events: list[seawall.Event] = []
-    async with client(ScriptedWire(to("http://closed.test/")), listeners=[events.append]) as c:
+    events: list[seawall.events.Event] = []
+    async with client(ScriptedWire(to("http://closed.test/")), observers=[events.append]) as c:
         c.breakers  # noqa: B018
         (await c.get(URL))
         c.engine.layers.origins[seawall.Origin("http", "closed.test", 80)].breaker.force_open()
-        with pytest.raises(seawall.PartlySent, match="nothing of this request was sent, but an earlier one") as caught:
+        with pytest.raises(
+            seawall.errors.PartlySent, match="nothing of this request was sent, but an earlier one"
+        ) as caught:
             await c.post(URL, follow_redirects=True)
     error = caught.value
     assert isinstance(error, httpx.ConnectError)
@@ -246,12 +248,14 @@ async def test_hop_that_cannot_be_sent():
 async def test_hop_to_a_url_that_cannot_be():
     """A redirect to another scheme: an error of its own class, which claims nothing of what was sent."""
     async with seawall.AsyncClient(mounts={"http://api.test": ScriptedWire(to("ftp://api.test/"))}) as c:
-        with pytest.raises(seawall.UnsupportedScheme) as caught:
+        with pytest.raises(seawall.errors.UnsupportedScheme) as caught:
             await c.post(URL, follow_redirects=True)
     assert isinstance(caught.value, httpx.UnsupportedProtocol)
 
 
-@pytest.mark.parametrize("verdict", [seawall.AddressNotAllowed, seawall.UnsupportedScheme, seawall.InvalidRequest])
+@pytest.mark.parametrize(
+    "verdict", [seawall.errors.AddressNotAllowed, seawall.errors.UnsupportedScheme, seawall.errors.InvalidRequest]
+)
 def test_verdicts_claim_nothing(verdict):
     """What ends the same however often it is tried is no `Unsent`, and keeps its class where a redirect leads to it."""
     assert not issubclass(verdict, seawall.Unsent)
@@ -263,7 +267,9 @@ async def test_hop_before_was_a_mounts():
     async with client(ScriptedWire(), mounts={"all://mounted.test": mount}) as c:
         await c.get("http://closed.test/")
         c.breakers["http://closed.test"].force_open()
-        with pytest.raises(seawall.PartlySent, match="nothing of this request was sent, but an earlier one") as caught:
+        with pytest.raises(
+            seawall.errors.PartlySent, match="nothing of this request was sent, but an earlier one"
+        ) as caught:
             await c.post("http://mounted.test/", follow_redirects=True)
     assert not isinstance(caught.value, seawall.Unsent)
 
@@ -274,7 +280,7 @@ async def test_unsent_of_a_call_below(is_stock):
     below = Closed(seawall.DialError("refused"))
     made = httpx.AsyncClient(transport=seawall.AsyncTransport(below)) if is_stock else client(below)
     async with made as c:
-        with pytest.raises(seawall.PartlySent, match="raised this, after it was given the request") as caught:
+        with pytest.raises(seawall.errors.PartlySent, match="raised this, after it was given the request") as caught:
             await c.post("http://closed.test/")
     assert isinstance(caught.value, httpx.ConnectError)
     assert not isinstance(caught.value, seawall.Unsent)

@@ -58,20 +58,20 @@ def test_share_that_is_none(share):
 async def test_resolver_is_one():
     """A client takes it, and asks it as often as its cache allows."""
     resolver = FakeResolver({"api.test": "10.0.0.1"}, ttl=30)
-    assert isinstance(resolver, seawall.Resolver)
+    assert isinstance(resolver, seawall.dns.Resolver)
     answer = await resolver.resolve("API.test.", 443)
-    assert answer == seawall.Answer((seawall.Address("10.0.0.1"),), 30, "fake")
+    assert answer == seawall.dns.Answer((seawall.dns.Address("10.0.0.1"),), 30, "fake")
     async with seawall.AsyncClient(
-        resolver=FakeResolver({"api.test": seawall.ResolverFailure("down")}), retry=None
+        resolver=FakeResolver({"api.test": seawall.errors.ResolverFailure("down")}), retry=None
     ) as c:
-        with pytest.raises(seawall.ResolverFailure, match="down"):
+        with pytest.raises(seawall.errors.ResolverFailure, match="down"):
             await c.get("http://api.test")
 
 
 async def test_names_in_turn_and_the_last_repeats():
     """An error, then an address, then another; each lookup with its instant."""
-    resolver = FakeResolver({"a.test": [seawall.ResolverFailure, (0.5, "10.0.0.1"), ("10.0.0.2", "::2")]})
-    with pytest.raises(seawall.ResolverFailure, match=r"a\.test"):
+    resolver = FakeResolver({"a.test": [seawall.errors.ResolverFailure, (0.5, "10.0.0.1"), ("10.0.0.2", "::2")]})
+    with pytest.raises(seawall.errors.ResolverFailure, match=r"a\.test"):
         await resolver.resolve("a.test", 80)
     assert await ips(resolver, "a.test") == ["10.0.0.1"]
     assert now() == 0.5
@@ -83,14 +83,14 @@ async def test_names_in_turn_and_the_last_repeats():
 async def test_names_may_change():
     """Added and removed while a client uses it; what is added begins at its first."""
     resolver = FakeResolver()
-    with pytest.raises(seawall.NameNotFound, match="it knows no name"):
+    with pytest.raises(seawall.errors.NameNotFound, match="it knows no name"):
         await resolver.resolve("a.test", 80)
     resolver.add("a.test", "10.0.0.1", "10.0.0.2")
     assert [await ips(resolver, "a.test") for _ in range(3)] == [["10.0.0.1"], ["10.0.0.2"], ["10.0.0.2"]]
     resolver.add("A.test", "10.0.0.3", "10.0.0.4")
     assert await ips(resolver, "a.test") == ["10.0.0.3"]
     resolver.remove("a.test")
-    with pytest.raises(seawall.NameNotFound):
+    with pytest.raises(seawall.errors.NameNotFound):
         await resolver.resolve("a.test", 80)
     await resolver.aclose()
     assert resolver.is_closed
@@ -101,15 +101,15 @@ async def test_families_are_told_apart():
     resolver = FakeResolver({"a.test": [("10.0.0.1", "::1"), "10.0.0.2"], "none.test": ()})
     assert await ips(resolver, "a.test", socket.AF_INET6) == ["::1"]
     assert await ips(resolver, "a.test", socket.AF_INET) == ["10.0.0.1"]
-    with pytest.raises(seawall.NoAddress):
+    with pytest.raises(seawall.errors.NoAddress):
         await resolver.resolve("a.test", 80, family=socket.AF_INET6)
-    with pytest.raises(seawall.NoAddress):
+    with pytest.raises(seawall.errors.NoAddress):
         await resolver.resolve("none.test", 80)
 
 
 async def test_answer_with_a_ttl_of_its_own_and_a_lookup_that_hangs():
     """An Answer as it is; math.inf until somebody loses patience."""
-    answer = seawall.Answer((seawall.Address("10.0.0.1", 8080),), 5.0, "consul")
+    answer = seawall.dns.Answer((seawall.dns.Address("10.0.0.1", 8080),), 5.0, "consul")
     resolver = FakeResolver({"a.test": answer, "hang.test": math.inf})
     assert await resolver.resolve("a.test", 80) == answer
     with pytest.raises(TimeoutError):

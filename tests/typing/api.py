@@ -22,7 +22,7 @@ async def client_is_httpx() -> None:
         per_host={"*.internal": seawall.Policy(retry=None)},
         dns=seawall.DNS(nameservers=("127.0.0.1:53",)),
         resolver="system",
-        listeners=[listener],
+        observers=[listener],
     )
     as_httpx: httpx.AsyncClient = client
     assert_type(await client.get("/"), httpx.Response)
@@ -51,7 +51,7 @@ async def clients_share_an_engine() -> None:
         assert_type(engine, seawall.Engine)
         seawall.AsyncClient(engine=engine, base_url="https://api.example.com", auth=("user", "password"))
         seawall.AsyncTransport(httpx.ASGITransport(lambda *_: None), engine=engine)  # type: ignore[arg-type]
-        assert_type(engine.stats(), seawall.Stats)
+        assert_type(engine.stats(), seawall.stats.Stats)
         engine.breakers["https://api.example.com"].force_open()
 
 
@@ -61,20 +61,20 @@ async def transport_is_httpx() -> None:
         await client.get("https://api.example.com/")
 
 
-def listener(event: seawall.Event) -> None:
+def listener(event: seawall.events.Event) -> None:
     if isinstance(event, seawall.Attempt):
-        assert_type(event.phase, seawall.Phase)
-        assert_type(event.address, seawall.Address | None)
+        assert_type(event.phase, seawall.events.Phase)
+        assert_type(event.address, seawall.dns.Address | None)
 
 
 class Discovery:
-    async def resolve(self, host: str, port: int, *, family: int = 0) -> seawall.Answer:
-        return seawall.Answer((seawall.Address("127.0.0.1"),), 1.0, "mine")
+    async def resolve(self, host: str, port: int, *, family: int = 0) -> seawall.dns.Answer:
+        return seawall.dns.Answer((seawall.dns.Address("127.0.0.1"),), 1.0, "mine")
 
     async def aclose(self) -> None: ...
 
 
-def resolver_is_a_protocol() -> seawall.Resolver:
+def resolver_is_a_protocol() -> seawall.dns.Resolver:
     return Discovery()
 
 

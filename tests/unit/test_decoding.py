@@ -41,7 +41,7 @@ NESTS = [names for size in (1, 2, 3) for names in itertools.product(NAMES, repea
 
 
 def refuse(why: str) -> NoReturn:
-    raise seawall.ResponseTooLarge(why)
+    raise seawall.errors.ResponseTooLarge(why)
 
 
 class Measured:
@@ -97,7 +97,7 @@ def bytewise(data: bytes) -> list[bytes]:
 def result(make: Callable[[], Decoder], parts: Sequence[bytes]) -> bytes | type[Exception]:
     try:
         return drained(make(), *parts)
-    except (httpx.DecodingError, seawall.ResponseTooLarge) as error:
+    except (httpx.DecodingError, seawall.errors.ResponseTooLarge) as error:
         return type(error)
 
 
@@ -141,7 +141,7 @@ def test_however_it_arrives(names, data, at, cut, more, is_part, max_size):
         assert result(make, bytewise(body)) == whole
     if not cut and not more:
         too_large = max_size is not None and len(data) > max_size
-        assert whole == (seawall.ResponseTooLarge if too_large else data)
+        assert whole == (seawall.errors.ResponseTooLarge if too_large else data)
 
 
 @settings(max_examples=150, deadline=None)
@@ -263,7 +263,7 @@ def test_codings_in_two_headers():
 def test_too_many_codings():
     """Five are undone, six refused."""
     assert drained(decoder("gzip, " * 5), encoded(["gzip"] * 5, b"x")) == b"x"
-    with pytest.raises(seawall.ResponseTooLarge, match="6 codings"):
+    with pytest.raises(seawall.errors.ResponseTooLarge, match="6 codings"):
         decoder("gzip, " * 6)
 
 
@@ -282,7 +282,7 @@ def test_bombs(names, max_size):
     body = zeros(names)
     tracemalloc.start()
     try:
-        with pytest.raises(seawall.ResponseTooLarge):
+        with pytest.raises(seawall.errors.ResponseTooLarge):
             drained(machine, body)
         peak = tracemalloc.get_traced_memory()[1]
     finally:
@@ -300,7 +300,7 @@ def test_bombs_of_nothing(names):
     """8 MiB that yield nothing are refused as they are made; members sooner."""
     log: list[tuple[int, int]] = []
     body = hollow(names[0], names[1:])
-    with pytest.raises(seawall.ResponseTooLarge, match="a bomb"):
+    with pytest.raises(seawall.errors.ResponseTooLarge, match="a bomb"):
         drained(decoder(named(names), log=log), body)
     between = sum(made for _, made in log)
     assert between <= FREE_BETWEEN + MAX_RATIO * (len(body) + SLICE) + PIECE
@@ -315,7 +315,7 @@ def test_empty_members(empty):
     """As many as anybody needs, and no more."""
     name = "gzip" if empty.startswith(b"\x1f\x8b") else "zstd"
     assert drained(decoder(name), empty * FREE_MEMBERS) == b""
-    with pytest.raises(seawall.ResponseTooLarge, match=f"{FREE_MEMBERS + 1} members of its body hold nothing"):
+    with pytest.raises(seawall.errors.ResponseTooLarge, match=f"{FREE_MEMBERS + 1} members of its body hold nothing"):
         drained(decoder(name), empty * (FREE_MEMBERS + 1))
 
 
@@ -324,7 +324,7 @@ def test_members_that_hold_little(name):
     """Alone any number, for each has come; inside another coding, no more than could have come."""
     body = encoded([name], b"x") * 20_000
     assert drained(decoder(name), body) == b"x" * 20_000
-    with pytest.raises(seawall.ResponseTooLarge, match="members: a bomb"):
+    with pytest.raises(seawall.errors.ResponseTooLarge, match="members: a bomb"):
         drained(decoder(f"{name}, br"), encoded(["br"], body))
     few = encoded([name], b"x") * FREE_MEMBERS
     assert drained(decoder(f"{name}, gzip"), encoded(["gzip"], few)) == b"x" * FREE_MEMBERS
@@ -332,7 +332,7 @@ def test_members_that_hold_little(name):
 
 def test_ratio_is_looked_at_in_the_same_places():
     """A body that begins with more than 200:1 and goes on with noise is refused, or taken, however it arrives."""
-    for size, expected in ((FREE // 2**20 - 1, bytes), (FREE // 2**20 + 1, seawall.ResponseTooLarge)):
+    for size, expected in ((FREE // 2**20 - 1, bytes), (FREE // 2**20 + 1, seawall.errors.ResponseTooLarge)):
         machine = zlib.compressobj(9)
         body = b"".join(machine.compress(bytes(2**20)) for _ in range(size)) + machine.compress(NOISE * 20)
         body += machine.flush()
@@ -366,7 +366,7 @@ def test_ratio_is_looked_at_once_in_a_slice():
     marks = slices * SLICE * MAX_RATIO // PIECE + 1
     body = bytes(slices * SLICE - marks) + b"!" * marks + bytes(SLICE)
     for parts in ([body], [body[:1], body[1:]], [body[:-1], body[-1:]]):
-        with pytest.raises(seawall.ResponseTooLarge):
+        with pytest.raises(seawall.errors.ResponseTooLarge):
             drained(Decoder([Doubling()], max_size=None, is_part=False, refuse=refuse), *parts)
     fewer = body.replace(b"!", b"", 1)
     assert len(drained(Decoder([Doubling()], max_size=None, is_part=False, refuse=refuse), fewer)) > FREE
@@ -394,7 +394,7 @@ def test_windows_in_a_nest():
         body = machine.process(body) + machine.finish()
     assert MAX_AHEAD == 3 * 2**23
     assert drained(decoder("br, br, br"), body) == b"x"
-    with pytest.raises(seawall.ResponseTooLarge, match="windows"):
+    with pytest.raises(seawall.errors.ResponseTooLarge, match="windows"):
         drained(decoder("br, br"), encoded(["br"], windowed(24))[:0] + _wrapped(windowed(24), 24))
 
 
@@ -525,7 +525,7 @@ async def test_raw_body_is_as_it_came():
     assert [part async for part in response.aiter_raw()] == [body[:3], body[3:]]
     read = paced(body[:-9] + encoded(["gzip"], b"x"))
     assert response.num_bytes_downloaded == len(body)
-    with pytest.raises(seawall.ResponseTooLarge):
+    with pytest.raises(seawall.errors.ResponseTooLarge):
         await read.aread()
     assert read.num_bytes_downloaded == len(body) - 9 + len(encoded(["gzip"], b"x"))
 

@@ -80,7 +80,7 @@ def test_answers(status):
 def test_what_a_retry_is_counted_as():
     """As urllib3 has it: connect, read, status, other."""
     assert kind_of(Outcome(Phase.TLS, error=seawall.DialError("no")), RETRY, has_key=False) is Kind.CONNECT
-    assert kind_of(Outcome(Phase.SENT, error=seawall.ReadTimeout("no")), RETRY, has_key=False) is Kind.READ
+    assert kind_of(Outcome(Phase.SENT, error=seawall.errors.ReadTimeout("no")), RETRY, has_key=False) is Kind.READ
     assert kind_of(Outcome(Phase.HEADERS, status=503), RETRY, has_key=False) is Kind.STATUS
     assert kind_of(Outcome(Phase.HEADERS, status=200), RETRY, has_key=False) is Kind.OTHER
 
@@ -89,5 +89,5 @@ def test_user_says_more_is_idempotent():
     """methods=None: all; but what can't be sent again is not sent again."""
     retry = seawall.Retry(methods=None)
     assert retry.is_idempotent("POST")
-    outcome = Outcome(Phase.SENT, error=seawall.ReadTimeout("no"))
+    outcome = Outcome(Phase.SENT, error=seawall.errors.ReadTimeout("no"))
     assert why_unsafe(outcome, retry, Request(True, True, False)) != ""

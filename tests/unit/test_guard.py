@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 import seawall.testing
-from seawall import Address, Guard, Origin
+from seawall import Guard, Origin
+from seawall.dns import Address
 
 ORIGIN = Origin("http", "hook.test", 80)
 
@@ -29,7 +30,7 @@ GOOD += ["2606:4700:4700::1111", "2a00:1450:4001::1", "2003::1", "64:ff9b::808:8
 def test_refuses(ip):
     """Loopback, private, metadata, special, multicast, reserved; in each of IPv6's disguises too."""
     assert Guard().refusal(ip)
-    with pytest.raises(seawall.AddressNotAllowed, match=r"hook\.test.*must not be dialled"):
+    with pytest.raises(seawall.errors.AddressNotAllowed, match=r"hook\.test.*must not be dialled"):
         Guard().check(ORIGIN, [Address("8.8.8.8"), Address(ip)])
 
 

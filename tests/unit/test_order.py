@@ -9,7 +9,7 @@ from random import Random
 from hypothesis import given
 from hypothesis import strategies as st
 
-from seawall import Address, Answer, Rank
+from seawall.dns import Address, Answer, Rank
 from seawall.dns.order import Ranked, interleave, ordered
 from seawall.dns.precedence import Group
 

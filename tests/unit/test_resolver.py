@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from seawall import Address, ChainResolver, SRVResolver, StaticResolver
+from seawall.dns import Address, ChainResolver, SRVResolver, StaticResolver
 from seawall.dns.cares import CaresResolver
 from seawall.dns.resolver import SRVRecord, check_name, literal
 from seawall.errors import NameNotFound, NoAddress, ResolverFailure

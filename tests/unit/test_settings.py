@@ -67,7 +67,11 @@ from seawall.config.per_host import check_patterns, policy_for
         (lambda: seawall.AsyncClient(resolver="google"), TypeError, r'resolver must be "auto", "cares", "system"'),
         (lambda: seawall.AsyncClient(resolver=object()), TypeError, r"resolve\(\) and aclose\(\)"),
         (lambda: seawall.AsyncClient(dns=2.0), TypeError, r"dns must be a seawall\.DNS"),
-        (lambda: seawall.AsyncClient(listeners=[3]), TypeError, r"listeners must be callables"),
+        (
+            lambda: seawall.AsyncClient(observers=[3]),
+            TypeError,
+            r"observers must be functions of an event or have a method on",
+        ),
         (lambda: seawall.AsyncClient(per_host={"https://a.test": seawall.Policy()}), ValueError, r"no host can match"),
         (lambda: seawall.AsyncClient(per_host={"a.test:80": seawall.Policy()}), ValueError, r"no host can match"),
         (lambda: seawall.AsyncClient(per_host={"a.*.test": seawall.Policy()}), ValueError, r"no host can match"),
@@ -192,7 +196,7 @@ SETTINGS: dict[str, Callable[[Any], object]] = {
         name: lambda value, name=name: seawall.AsyncClient(**{name: value})
         for name in (
             "deadline", "retry", "bulkhead", "breaker", "budget", "per_host", "dns", "resolver", "guard", "propagation",
-            "max_connection_age", "max_response_size", "listeners", "clock", "rng", "wall", "limits", "timeout",
+            "max_connection_age", "max_response_size", "observers", "clock", "rng", "wall", "limits", "timeout",
         )
     },
     **{
@@ -245,7 +249,7 @@ def test_every_setting_names_itself(name):
         (lambda: seawall.AsyncClient(per_host=[]), TypeError, r"per_host must map names of hosts"),
         (lambda: seawall.AsyncClient(per_host={5: seawall.Policy()}), ValueError, r"per_host: no host can match 5"),
         (lambda: seawall.AsyncClient(rng=0), TypeError, r"rng must be a random\.Random or None"),
-        (lambda: seawall.AsyncClient(listeners=5), TypeError, r"listeners must be a list of callables"),
+        (lambda: seawall.AsyncClient(observers=5), TypeError, r"observers must be a list of observers or functions"),
         (
             lambda: seawall.AsyncClient(timeout="5"),
             TypeError,

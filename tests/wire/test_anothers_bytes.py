@@ -208,7 +208,7 @@ async def test_connection_serves_the_name_only_that_it_was_verified_for(listen, 
         for name in ("a.test", "b.test", "a.test", None):
             extensions = {} if name is None else {"sni_hostname": name}
             assert (await client.get(url, extensions=extensions)).status_code == 200
-        with pytest.raises(seawall.HostnameMismatch):
+        with pytest.raises(seawall.errors.HostnameMismatch):
             await client.get(url, extensions={"sni_hostname": "c.test"})
         assert names == ["a.test", "b.test", "localhost", "c.test"]
 

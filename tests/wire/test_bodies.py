@@ -152,8 +152,8 @@ async def test_max_response_size(server, size, coding, is_chunked):
         for _ in range(2):
             with pytest.raises(httpx.RemoteProtocolError, match=f"max_response_size={LIMIT}") as caught:
                 await client.get(url)
-            assert isinstance(caught.value, seawall.ResponseTooLarge)
-        with pytest.raises(seawall.ResponseTooLarge):
+            assert isinstance(caught.value, seawall.errors.ResponseTooLarge)
+        with pytest.raises(seawall.errors.ResponseTooLarge):
             await drained(client, url)
         (state,) = client.stats().origins.values()
         assert (state.in_flight, len(server.attempts("k"))) == (0, 3)
@@ -171,10 +171,10 @@ async def test_bomb(server):
 
     async with seawall.AsyncClient() as client:
         watching = asyncio.create_task(others())
-        with pytest.raises(seawall.ResponseTooLarge, match="a bomb") as caught:
+        with pytest.raises(seawall.errors.ResponseTooLarge, match="a bomb") as caught:
             await client.get(server.script("k", "bomb"))
         before = turns
-        with pytest.raises(seawall.ResponseTooLarge):
+        with pytest.raises(seawall.errors.ResponseTooLarge):
             await drained(client, server.script("k", "bomb"))
         is_over = True
         await watching
@@ -192,9 +192,9 @@ async def test_codings_without_end(server):
 
     async with seawall.AsyncClient(limits=httpx.Limits(max_connections=2)) as client:
         for _ in range(5):
-            with pytest.raises(seawall.ResponseTooLarge, match="6 codings"):
+            with pytest.raises(seawall.errors.ResponseTooLarge, match="6 codings"):
                 await client.get(server.script("k", step))
-            with pytest.raises(seawall.ResponseTooLarge):
+            with pytest.raises(seawall.errors.ResponseTooLarge):
                 await drained(client, server.script("k", step))
         assert client.stats().connections == 0
 
@@ -203,7 +203,7 @@ async def test_bomb_in_a_bomb(server):
     """1 kB that become 1 MB that become 1 GB: no more than some MB are ever made."""
     body = gzip.compress(gzip.compress(bytes(10**9), 1), 9)
     async with seawall.AsyncClient(max_response_size=1000) as client:
-        with pytest.raises(seawall.ResponseTooLarge) as caught:
+        with pytest.raises(seawall.errors.ResponseTooLarge) as caught:
             await client.get(server.script("k", answering(body, "gzip, gzip")))
     assert "max_response_size=1000" in str(caught.value)
 
@@ -223,7 +223,7 @@ async def test_member_that_begins_between_two_slices(server, length):
 async def test_headers_too_large(server, step):
     """Asked again, they would be no smaller."""
     async with seawall.AsyncClient() as client:
-        with pytest.raises(seawall.ResponseTooLarge, match="headers"):
+        with pytest.raises(seawall.errors.ResponseTooLarge, match="headers"):
             await client.get(server.script("k", step))
     assert len(server.attempts("k")) == 1
 
@@ -235,9 +235,9 @@ async def test_max_response_size_over_other_transports():
         return httpx.Response(200, stream=Body(*[b"x" * 1000] * 10))
 
     async with seawall.AsyncClient(transport=httpx.MockTransport(answer), max_response_size=5000) as client:
-        with pytest.raises(seawall.ResponseTooLarge):
+        with pytest.raises(seawall.errors.ResponseTooLarge):
             await client.get("http://a/")
-        with pytest.raises(seawall.ResponseTooLarge):
+        with pytest.raises(seawall.errors.ResponseTooLarge):
             await drained(client, "http://a/")
         assert client.stats().origins[seawall.Origin("http", "a", 80)].in_flight == 0
 

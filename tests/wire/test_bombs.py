@@ -108,7 +108,7 @@ def settings(**given: object) -> dict[str, object]:
 async def refused(client: httpx.AsyncClient, call: Callable[[], Awaitable[object]]) -> None:
     """Twice, because the second call of a client may go a shorter way."""
     for _ in range(2):
-        with pytest.raises(seawall.ResponseTooLarge) as caught:
+        with pytest.raises(seawall.errors.ResponseTooLarge) as caught:
             await call()
         assert isinstance(caught.value, httpx.RemoteProtocolError)
         assert caught.value.request is not None
@@ -140,7 +140,7 @@ async def test_read_at_once(server, meter):
     """The bomb is an error of its attempt, and isn't asked for again."""
     async with seawall.AsyncClient(**settings()) as client:
         await refused(client, lambda: client.get(server.url))
-        with pytest.raises(seawall.ResponseTooLarge) as caught:
+        with pytest.raises(seawall.errors.ResponseTooLarge) as caught:
             await client.post(server.url, content=b"x")
         assert [attempt.outcome for attempt in caught.value.attempts] == ["ResponseTooLarge"]
         assert caught.value.origin is not None
@@ -317,7 +317,7 @@ async def test_status_error_has_what_is_decoded():
     retry = seawall.Retry(raise_on_status=True, backoff=0, throttled_backoff=0, max_attempts=2)
     for body, content in ((encoded(["zstd"], b"busy"), b"busy"), (b"garbage", b"garbage")):
         async with seawall.AsyncClient(transport=answering("zstd", body, 503), retry=retry) as client:
-            with pytest.raises(seawall.StatusError) as caught:
+            with pytest.raises(seawall.errors.StatusError) as caught:
                 await client.get(URL)
         assert caught.value.response.content == content
         assert len(caught.value.attempts) == 2

@@ -18,12 +18,13 @@ from typing import Any
 import pycares
 import pytest
 
-from seawall import Address, NameNotFound, NoAddress, ResolveError, ResolverFailure, ResolveTimeout
-from seawall.dns import channels, questions
+from seawall import ResolveError
+from seawall.dns import Address, channels, questions
 from seawall.dns.cares import CaresResolver
 from seawall.dns.channels import MAX_CHANNELS
 from seawall.dns.questions import ETIMEOUT
 from seawall.dns.resolver import ServerFailure
+from seawall.errors import NameNotFound, NoAddress, ResolverFailure, ResolveTimeout
 from seawall.testing import cancel_everywhere
 from seawall.testing.dns import DNSServer, Name
 from seawall.testing.dns.plan import Plan

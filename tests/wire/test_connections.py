@@ -345,7 +345,7 @@ async def test_hasty_timeouts_leave_no_address_out(stack, dns, settings, call, i
                 await client.get(url, **call)
         known = client.engine.wire._dialler.addresses
         (origin,) = client.stats().origins
-        addresses = [seawall.Address(each) for each in ("127.0.0.1", "127.0.0.2")]
+        addresses = [seawall.dns.Address(each) for each in ("127.0.0.1", "127.0.0.2")]
         assert (len(known._ejections.usable(origin, addresses)) < 2) == is_left_out
         assert any(known.is_bad(origin, each) for each in addresses) == is_left_out
 

@@ -8,7 +8,7 @@ import httpx
 import pytest
 
 import seawall
-from seawall import ChainResolver, FunctionResolver, SRVResolver, StaticResolver
+from seawall.dns import ChainResolver, FunctionResolver, SRVResolver, StaticResolver
 from seawall.testing import Request
 from seawall.testing.dns import Name
 
@@ -31,7 +31,7 @@ async def test_map(stack, serve):
         {
             "a.test": f"127.0.0.1:{server.port}",
             "a.test:81": [f"127.0.0.2:{other.port}"],
-            "*.b.test": (seawall.Address("127.0.0.1", server.port),),
+            "*.b.test": (seawall.dns.Address("127.0.0.1", server.port),),
             "x.b.test": f"127.0.0.2:{other.port}",
         }
     )
@@ -42,7 +42,7 @@ async def test_map(stack, serve):
         assert response.extensions["seawall"][0].address.ip == "127.0.0.2"
         assert response.extensions["seawall"][0].source == "static"
     for url in ("http://b.test/", "http://c.test/"):
-        with pytest.raises(seawall.NameNotFound, match="not in the map"):
+        with pytest.raises(seawall.errors.NameNotFound, match="not in the map"):
             await ask(stack, names, url)
 
 
@@ -70,9 +70,9 @@ async def test_function(stack, serve):
         for _ in range(3):
             assert (await client.get("http://one.test/")).status_code == 200
         for name in ("none.test", "empty.test"):
-            with pytest.raises(seawall.NoAddress):
+            with pytest.raises(seawall.errors.NoAddress):
                 await client.get(f"http://{name}/")
-        with pytest.raises(seawall.ResolverFailure, match="KeyError"):
+        with pytest.raises(seawall.errors.ResolverFailure, match="KeyError"):
             await client.get("http://bug.test/")
     assert calls["one.test"] == 2
     with pytest.raises(TypeError, match="callable"):
@@ -88,8 +88,8 @@ async def test_chain(stack, dns, serve):
 
     def fails(host: str, port: int):
         if host == "broken.test":
-            raise seawall.ResolverFailure("down")
-        raise seawall.NameNotFound(f"{host}: not here")
+            raise seawall.errors.ResolverFailure("down")
+        raise seawall.errors.NameNotFound(f"{host}: not here")
 
     names = ChainResolver(StaticResolver({"mine.test": "127.0.0.1"}), FunctionResolver(fails), "cares")
     client = await stack.enter_async_context(
@@ -99,9 +99,9 @@ async def test_chain(stack, dns, serve):
         response = await client.get(f"http://{name}:{server.port}/")
         assert response.extensions["seawall"][0].source == source
     assert not dns.queries.keys() & {("mine.test", "A"), ("broken.test", "A")}
-    with pytest.raises(seawall.ResolverFailure, match="down"):
+    with pytest.raises(seawall.errors.ResolverFailure, match="down"):
         await client.get(f"http://broken.test:{server.port}/")
-    with pytest.raises(seawall.NameNotFound):
+    with pytest.raises(seawall.errors.NameNotFound):
         await client.get(f"http://nowhere.test:{server.port}/")
     assert client.stats().names["real.test"].misses >= 1
     with pytest.raises(ValueError, match="at least one"):
@@ -163,7 +163,7 @@ async def test_srv_decides_whom_to_ask(stack, dns, serve):
 async def test_srv_that_is_none(stack, dns):
     """No such name, no such record, a name that can't be."""
     dns.zone["_a._tcp.test"] = Name(a=("127.0.0.1",))
-    for service, error in (("_no._tcp.test", seawall.NameNotFound), ("_a._tcp.test", seawall.NoAddress)):
+    for service, error in (("_no._tcp.test", seawall.errors.NameNotFound), ("_a._tcp.test", seawall.errors.NoAddress)):
         with pytest.raises(error):
             await ask(stack, SRVResolver(service, nameservers=[dns.address]), "http://x.test/")
     with pytest.raises(ValueError, match="must look like"):
@@ -183,13 +183,13 @@ async def test_srv_target_that_is_silent(stack, dns, serve):
 @pytest.mark.parametrize(
     "answer",
     [
-        seawall.Answer((seawall.Address("127.0.0.1", 70_000),), None, "mine"),
-        seawall.Answer((seawall.Address("127.0.0.1"),), None, "mine", (seawall.Rank(1, 1, 0),) * 2),
+        seawall.dns.Answer((seawall.dns.Address("127.0.0.1", 70_000),), None, "mine"),
+        seawall.dns.Answer((seawall.dns.Address("127.0.0.1"),), None, "mine", (seawall.dns.Rank(1, 1, 0),) * 2),
     ],
 )
 async def test_resolver_that_is_wrong(stack, answer):
     """An error of ours that says so, whatever it gives."""
-    with pytest.raises(seawall.ResolverFailure, match="the resolver gave"):
+    with pytest.raises(seawall.errors.ResolverFailure, match="the resolver gave"):
         await ask(stack, FunctionResolver(lambda host, port: answer), "http://x.test/")
 
 

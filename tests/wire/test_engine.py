@@ -133,7 +133,9 @@ async def test_tls_of_an_engine_is_its_clients(serve):
     trusting = ssl.create_default_context()
     authority.configure_trust(trusting)
     url = f"https://localhost:{server.port}/"
-    async with seawall.Engine(verify=trusting, resolver=seawall.StaticResolver({"localhost": "127.0.0.1"})) as engine:
+    async with seawall.Engine(
+        verify=trusting, resolver=seawall.dns.StaticResolver({"localhost": "127.0.0.1"})
+    ) as engine:
         async with seawall.AsyncClient(engine=engine, proxy="http://127.0.0.1:1") as client:
             proxied = client._transport_for_url(httpx.URL(url))
             assert proxied._pool._ssl_context is trusting

@@ -72,7 +72,7 @@ async def test_streamed_body_cut_in_the_middle_is_the_readers(client, serve):
     with pytest.raises(httpx.RemoteProtocolError) as caught:
         async with client.stream("GET", server.url) as response:
             await response.aread()
-    assert isinstance(caught.value, seawall.BadAnswer)
+    assert isinstance(caught.value, seawall.errors.BadAnswer)
     assert [state.in_flight for state in client.stats().origins.values()] == [0]
     assert len(server.requests) == 1
 
@@ -118,7 +118,7 @@ async def test_post_to_a_refused_port_is_retried(client):
     with pytest.raises(httpx.ConnectError) as caught:
         await client.post(f"http://127.0.0.1:{free_port()}", content=b"order")
     assert isinstance(caught.value, seawall.DialError)
-    assert [attempt.phase for attempt in caught.value.attempts] == [seawall.Phase.CONNECTING] * 3
+    assert [attempt.phase for attempt in caught.value.attempts] == [seawall.events.Phase.CONNECTING] * 3
     assert isinstance(caught.value.__cause__, ConnectionRefusedError)
 
 
@@ -286,10 +286,10 @@ async def test_closing_with_calls_in_flight(dns, serve):
 @pytest.mark.parametrize(
     ("answer", "error", "ours"),
     [
-        (b"", httpx.RemoteProtocolError, seawall.BadAnswer),
-        (b"nonsense\r\n\r\n", httpx.RemoteProtocolError, seawall.BadAnswer),
-        (b"HTTP/1.1 200 OK\r\nconte", httpx.RemoteProtocolError, seawall.BadAnswer),
-        (CUT, httpx.RemoteProtocolError, seawall.BadAnswer),
+        (b"", httpx.RemoteProtocolError, seawall.errors.BadAnswer),
+        (b"nonsense\r\n\r\n", httpx.RemoteProtocolError, seawall.errors.BadAnswer),
+        (b"HTTP/1.1 200 OK\r\nconte", httpx.RemoteProtocolError, seawall.errors.BadAnswer),
+        (CUT, httpx.RemoteProtocolError, seawall.errors.BadAnswer),
     ],
     ids=["nothing", "nonsense", "cut headers", "cut body"],
 )

@@ -128,7 +128,7 @@ async def test_request(client, serve):
     """Through an alias of an alias to a server."""
     server = await serve(ok, host="127.0.0.2")
     response = await client.get(f"http://alias.test:{server.port}")
-    assert response.extensions["seawall"][0].address == seawall.Address("127.0.0.2")
+    assert response.extensions["seawall"][0].address == seawall.dns.Address("127.0.0.2")
 
 
 async def test_upper_case_and_final_dot(client):
@@ -149,14 +149,14 @@ async def test_ttl_is_the_minimum_over_the_chain(client, dnsmasq, clock):
 async def test_name_that_does_not_exist(client):
     with pytest.raises(httpx.ConnectError, match=r"nowhere\.test") as caught:
         await client.get("http://nowhere.test")
-    assert isinstance(caught.value, seawall.NameNotFound)
+    assert isinstance(caught.value, seawall.errors.NameNotFound)
 
 
 async def test_name_without_address(client):
     """It has a TXT record only."""
     with pytest.raises(httpx.ConnectError) as caught:
         await client.get("http://empty.test")
-    assert isinstance(caught.value, seawall.NoAddress)
+    assert isinstance(caught.value, seawall.errors.NoAddress)
 
 
 async def test_more_addresses_than_a_datagram_holds(client, dnsmasq):
@@ -172,7 +172,7 @@ async def test_failure_of_the_server(client, host):
     """SERVFAIL and REFUSED, of its upstream, and REFUSED of its own: it has no server to ask."""
     with pytest.raises(httpx.ConnectError) as caught:
         await client.get(f"http://{host}")
-    assert isinstance(caught.value, seawall.ResolverFailure)
+    assert isinstance(caught.value, seawall.errors.ResolverFailure)
 
 
 async def test_silent_upstream(dnsmasq, stack):
@@ -181,7 +181,7 @@ async def test_silent_upstream(dnsmasq, stack):
     client = await stack.enter_async_context(seawall.AsyncClient(dns=settings, retry=None))
     with pytest.raises(httpx.ConnectTimeout) as caught:
         await client.get("http://silent.upstream.test")
-    assert isinstance(caught.value, seawall.ResolveTimeout)
+    assert isinstance(caught.value, seawall.errors.ResolveTimeout)
 
 
 async def test_remaining_ttl_of_a_forwarder(dnsmasq):
@@ -217,10 +217,10 @@ async def test_stopped_server(client, dnsmasq, serve, clock):
 
 async def test_srv(dnsmasq, stack):
     """Ports and ranks, the best first; the target's TTL is the shorter one."""
-    resolver = seawall.SRVResolver("_http._tcp.test", nameservers=[dnsmasq.address])
+    resolver = seawall.dns.SRVResolver("_http._tcp.test", nameservers=[dnsmasq.address])
     stack.push_async_callback(resolver.aclose)
     answer = await resolver.resolve("anything", 80)
-    assert answer.addresses == (seawall.Address("127.0.0.2", 8082),)  # two.test has no address
-    assert answer.ranks == (seawall.Rank(10, 5, 0),)
+    assert answer.addresses == (seawall.dns.Address("127.0.0.2", 8082),)  # two.test has no address
+    assert answer.ranks == (seawall.dns.Rank(10, 5, 0),)
     assert answer.ttl is not None
     assert 0 <= answer.ttl <= 7

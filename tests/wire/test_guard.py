@@ -26,7 +26,7 @@ async def test_no_spelling_goes_round_it(serve, host):
     async with seawall.AsyncClient(guard=seawall.Guard(), resolver=names) as client:
         with pytest.raises(httpx.ConnectError, match="must not be dialled") as caught:
             await client.get(f"http://{host}:{server.port}/")
-    assert isinstance(caught.value, seawall.AddressNotAllowed)
+    assert isinstance(caught.value, seawall.errors.AddressNotAllowed)
     assert len(caught.value.attempts) == 1
     assert server.connections == 0
 
@@ -40,7 +40,7 @@ async def test_redirect_inside(serve):
     server = await serve(redirect)
     guard = seawall.Guard(allow=["127.0.0.1"])
     async with seawall.AsyncClient(guard=guard, follow_redirects=True) as client:
-        with pytest.raises(seawall.AddressNotAllowed, match=r"127\.0\.0\.2"):
+        with pytest.raises(seawall.errors.AddressNotAllowed, match=r"127\.0\.0\.2"):
             await client.get(server.url)
     assert [request.target for request in server.requests] == ["/"]
 
@@ -49,5 +49,5 @@ async def test_proxy_from_the_environment(monkeypatch):
     """It would dial unseen: refused, with what to do."""
     monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:1")
     async with seawall.AsyncClient(guard=seawall.Guard()) as client:
-        with pytest.raises(seawall.AddressNotAllowed, match=r"example\.test: .*trust_env=False"):
+        with pytest.raises(seawall.errors.AddressNotAllowed, match=r"example\.test: .*trust_env=False"):
             await client.get("http://example.test/")

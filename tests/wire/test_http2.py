@@ -130,7 +130,7 @@ async def test_misframed_body(server, client):
 
     url = server.ports["h2:clear"].url + "/x/ok"
     for length in ("2", "5"):
-        with pytest.raises(seawall.InvalidRequest, match="content-length"):
+        with pytest.raises(seawall.errors.InvalidRequest, match="content-length"):
             await client.post(url, content=parts(), headers={"content-length": length})
     assert client.stats().connections == 1
 
@@ -179,7 +179,7 @@ async def test_http1_is_required_where_several_connections_are_idle(server, trus
 
 async def test_http1_is_required_of_who_speaks_none(server, client):
     """An error that says so."""
-    with pytest.raises(seawall.BadAnswer, match="HTTP_1_1_REQUIRED"):
+    with pytest.raises(seawall.errors.BadAnswer, match="HTTP_1_1_REQUIRED"):
         await client.post(at(server, "h2:clear", "http1-none", "h2_rst:13"), content=b"order")
 
 
@@ -190,7 +190,7 @@ async def test_what_was_refused_is_sent_again(server, client, method, step):
     url = at(server, "h2:clear", f"{step}-{method}", step, "ok")
     response = await client.request(method, url, content=b"order" if method == "POST" else None)
     assert outcomes(response) == ["StreamRefused", "200"]
-    assert response.extensions["seawall"][0].phase < seawall.Phase.SENDING
+    assert response.extensions["seawall"][0].phase < seawall.events.Phase.SENDING
 
 
 @pytest.mark.parametrize(
@@ -341,7 +341,7 @@ async def test_streams_of_one_connection_die_one_death(client, by_hand, end):
     for _ in range(2):
         calls = [asyncio.create_task(client.get(url, extensions=once)) for _ in range(3)]
         reset, *others = await asyncio.gather(*calls, return_exceptions=True)
-        assert isinstance(reset, seawall.BadAnswer)
+        assert isinstance(reset, seawall.errors.BadAnswer)
         assert reset.death is None
         assert others[0].death is others[1].death is not None
         deaths.append(others[0].death)
@@ -368,7 +368,7 @@ async def test_answers_that_goaway_promises(client, by_hand, pieces):
         return_exceptions=True,
     )
     assert [result.text for result in results[:2]] == ["ok", "ok"]
-    assert isinstance(results[2], seawall.StreamRefused)
+    assert isinstance(results[2], seawall.errors.StreamRefused)
     assert isinstance(results[2], httpx.RemoteProtocolError)
     await asyncio.sleep(0)
     assert client.stats().connections == 0
@@ -640,7 +640,7 @@ async def test_answers_that_are_none(client, by_hand, fields):
         block = peer._encoder.encode([(":status", "200"), *fields] if fields[0][0] != ":status" else fields)
         peer.send(HeadersFrame(number, block, flags=["END_HEADERS"]), DataFrame(number, b"ok", flags=["END_STREAM"]))
 
-    with pytest.raises(seawall.BadAnswer):
+    with pytest.raises(seawall.errors.BadAnswer):
         await client.get(await by_hand(script), extensions=seawall.options(retry=None))
 
 
@@ -679,7 +679,7 @@ async def test_a_bad_answer_is_its_streams_matter(client, by_hand, what):
     if what in ("a 304 that names a length", "90 kB of headers"):
         assert isinstance(answer, httpx.Response)
     else:
-        assert isinstance(answer, seawall.BadAnswer)
+        assert isinstance(answer, seawall.errors.BadAnswer)
 
 
 @pytest.mark.parametrize("end", ["reset", "answer and reset", "bad frame"])
@@ -705,7 +705,7 @@ async def test_stream_that_ends_while_the_caller_makes_its_body(client, by_hand,
     if end == "answer and reset":
         assert (await post).status_code == 200
     else:
-        with pytest.raises(seawall.BadAnswer):
+        with pytest.raises(seawall.errors.BadAnswer):
             await post
 
 
@@ -744,7 +744,7 @@ async def test_refused_after_its_answer_began(client, by_hand):
         requests.append(await peer.request())
         peer.send(peer.head(requests[-1]), DataFrame(requests[-1], b"half"), RstStreamFrame(requests[-1], error_code=7))
 
-    with pytest.raises(seawall.BadAnswer, match="in the midst"):
+    with pytest.raises(seawall.errors.BadAnswer, match="in the midst"):
         await client.post(await by_hand(script), content=b"order")
     assert requests == [1]
 
@@ -787,7 +787,7 @@ async def test_reader_hears_that_its_stream_was_closed(server, client):
         await asyncio.sleep(0.05)
         await response.aclose()
         (result,) = await asyncio.wait_for(asyncio.gather(reader, return_exceptions=True), 3)
-    assert isinstance(result, seawall.ConnectionLost)
+    assert isinstance(result, seawall.errors.ConnectionLost)
 
 
 async def test_who_dials_first_may_leave(server, client):
@@ -826,7 +826,7 @@ async def test_server_that_takes_no_stream_at_all(by_hand):
     breaker = seawall.Breaker(min_calls=3)
     async with seawall.AsyncClient(http1=False, http2=True, breaker=breaker, retry=None) as client:
         url = await by_hand(script)
-        for error in [seawall.StreamRefused] * 3 + [seawall.BreakerOpen] * 3:
+        for error in [seawall.errors.StreamRefused] * 3 + [seawall.BreakerOpen] * 3:
             with pytest.raises(error):
                 await client.get(url)
     assert dialled <= 6  # one replay each
@@ -999,7 +999,7 @@ async def test_context_that_others_offer_http2_with(server, trusted, monkeypatch
     server.certificates.kept("http2")  # the server's own
     monkeypatch.setattr(ssl.SSLContext, "set_alpn_protocols", lambda self, names: None)
     async with seawall.AsyncClient(verify=trusted, retry=None) as client:
-        with pytest.raises(seawall.HandshakeError, match="the server chose HTTP/2"):
+        with pytest.raises(seawall.errors.HandshakeError, match="the server chose HTTP/2"):
             await client.get(f"https://localhost:{server.ports['h2'].port}/x/ok")
 
 
@@ -1012,7 +1012,7 @@ def test_one_context_for_both_protocols_under_uvloop(server):
         limits = httpx.Limits(max_keepalive_connections=0)
         verify = server.certificates.client_context()
         async with seawall.AsyncClient(http2=True, verify=verify, limits=limits, retry=None) as client:
-            with contextlib.suppress(seawall.StreamRefused):
+            with contextlib.suppress(seawall.errors.StreamRefused):
                 await client.get(f"{both}/h2_rst:13,ok?key=uvloop")
             urls = [f"{both}/ok", f"{only}/ok"] * 10
             return [each.http_version for _ in range(5) for each in await asyncio.gather(*map(client.get, urls))]
@@ -1042,7 +1042,7 @@ async def test_server_that_only_makes_us_answer(client, by_hand):
         except OSError:
             ended.set()
 
-    with pytest.raises(seawall.BadAnswer, match="carry nothing"):
+    with pytest.raises(seawall.errors.BadAnswer, match="carry nothing"):
         await client.get(await by_hand(script), timeout=30, extensions=seawall.options(retry=None, deadline=30))
     await ended.wait()
 

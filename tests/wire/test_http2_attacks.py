@@ -94,7 +94,7 @@ async def test_flood_beside_a_stream(client, by_hand, what):
         peer.send(peer.head(await peer.request()))
         is_cut_off.set_result(await peer.is_cut_off(*[FLOODS[what]] * 100))
 
-    with pytest.raises(seawall.BadAnswer, match="carry nothing"):
+    with pytest.raises(seawall.errors.BadAnswer, match="carry nothing"):
         await client.get(await by_hand(script), extensions=ONCE)
     assert await is_cut_off
     assert client.stats().connections == 0
@@ -134,7 +134,7 @@ async def test_flood_for_a_stream_that_has_ended(client, by_hand):
 
     url = await by_hand(script)
     await client.get(url)
-    with pytest.raises(seawall.BadAnswer, match="carry nothing"):
+    with pytest.raises(seawall.errors.BadAnswer, match="carry nothing"):
         await client.get(url, extensions=ONCE)
     assert await is_cut_off
 
@@ -171,7 +171,7 @@ async def test_headers_without_an_end(client, by_hand, what):
         await peer.is_cut_off(early if what == "interim answers" else more)
         ended.set()
 
-    with pytest.raises(seawall.BadAnswer):
+    with pytest.raises(seawall.errors.BadAnswer):
         await client.get(await by_hand(script), extensions=ONCE)
     await ended.wait()
     assert client.stats().connections == 0
@@ -249,7 +249,7 @@ async def test_body_in_tiny_parts_without_end(client, by_hand):
         peer.send(peer.head(number), *[DataFrame(number, b"ab")] * 20_000)
         is_cut_off.set_result(await peer.is_cut_off(DataFrame(number, b"ab")))
 
-    with pytest.raises(seawall.BadAnswer, match="next to nothing"):
+    with pytest.raises(seawall.errors.BadAnswer, match="next to nothing"):
         await client.get(await by_hand(script), extensions=ONCE)
     assert await is_cut_off
 
@@ -287,7 +287,7 @@ async def test_headers_too_large_are_their_streams_matter(client, by_hand, what)
     url = await by_hand(script)
     neighbour = asyncio.create_task(client.get(url, extensions=ONCE))
     await asyncio.sleep(0)
-    with pytest.raises(seawall.ResponseTooLarge):
+    with pytest.raises(seawall.errors.ResponseTooLarge):
         await client.get(url, extensions=ONCE)
     assert (await neighbour).text == "ok"
 
@@ -310,8 +310,8 @@ async def test_headers_too_large_to_be_decoded(client, by_hand, what):
     url = await by_hand(script)
     calls = [asyncio.create_task(client.get(url, extensions=ONCE)) for _ in range(2)]
     neighbour, too_large = await asyncio.gather(*calls, return_exceptions=True)
-    assert isinstance(too_large, seawall.ResponseTooLarge)
-    assert isinstance(neighbour, seawall.BadAnswer)
+    assert isinstance(too_large, seawall.errors.ResponseTooLarge)
+    assert isinstance(neighbour, seawall.errors.BadAnswer)
     assert neighbour.death is too_large.death is not None
 
 
@@ -477,7 +477,9 @@ async def test_small_parts_are_joined(connection):
 # What ends a connection, and who reads
 
 
-@pytest.mark.parametrize(("end", "error"), [("reset", seawall.ConnectionLost), ("close", seawall.BadAnswer)])
+@pytest.mark.parametrize(
+    ("end", "error"), [("reset", seawall.errors.ConnectionLost), ("close", seawall.errors.BadAnswer)]
+)
 @pytest.mark.parametrize("when", ["before the answer", "in its body"])
 async def test_end_of_the_connection(client, by_hand, end, error, when):
     """A TCP reset is a ConnectionLost, as over HTTP/1.1; a clean end in the midst is a server that broke off."""
@@ -569,7 +571,7 @@ async def test_response_closed_while_it_is_read(client, by_hand):
         await response.aclose()
         await response.aclose()
         assert (await client.get(url)).text == "other"
-        with pytest.raises(seawall.ConnectionLost, match="closed while it was read"):
+        with pytest.raises(seawall.errors.ConnectionLost, match="closed while it was read"):
             await anext(parts)
     assert client.stats().connections == 1
 

@@ -97,7 +97,7 @@ async def test_name_that_does_not_exist(client, dns, clock):
         with pytest.raises(httpx.ConnectError, match=r"nowhere\.test") as caught:
             await client.get("http://nowhere.test", extensions=seawall.options(retry=seawall.Retry()))
         await settled(client)
-        assert isinstance(caught.value, seawall.NameNotFound)
+        assert isinstance(caught.value, seawall.errors.NameNotFound)
         assert len(caught.value.attempts) == 1
         assert (dns.queries["nowhere.test", "A"], dns.queries["nowhere.test", "AAAA"]) == (asked, asked)
 
@@ -107,7 +107,7 @@ async def test_name_without_address(client, dns):
     dns.zone["empty.test"] = Name()
     with pytest.raises(httpx.ConnectError) as caught:
         await client.get("http://empty.test")
-    assert isinstance(caught.value, seawall.NoAddress)
+    assert isinstance(caught.value, seawall.errors.NoAddress)
 
 
 async def test_server_failure(client, dns):
@@ -115,7 +115,7 @@ async def test_server_failure(client, dns):
     dns.zone["broken.test"] = Name(rcode="SERVFAIL")
     with pytest.raises(httpx.ConnectError) as caught:
         await client.get("http://broken.test")
-    assert isinstance(caught.value, seawall.ResolverFailure)
+    assert isinstance(caught.value, seawall.errors.ResolverFailure)
 
 
 async def test_silent_server(stack, dns):
@@ -124,7 +124,7 @@ async def test_silent_server(stack, dns):
     client = await stack.enter_async_context(seawall.AsyncClient(dns=settings(dns, timeout=0.3), retry=None))
     with pytest.raises(httpx.ConnectTimeout) as caught:
         await client.get("http://silent.test")
-    assert isinstance(caught.value, seawall.ResolveTimeout)
+    assert isinstance(caught.value, seawall.errors.ResolveTimeout)
     assert "DNS.timeout" in str(caught.value)
 
 
@@ -148,7 +148,9 @@ async def test_slow_family_is_not_waited_for(client, dns, serve):
     response = await client.get(f"http://good.test:{server.port}")
     (attempt,) = response.extensions["seawall"]
     marks = dict(attempt.marks)
-    assert 0.05 <= marks[seawall.Phase.CONNECTING] - marks[seawall.Phase.RESOLVING] < 1.9  # DNS.timeout is 2 s
+    assert (
+        0.05 <= marks[seawall.events.Phase.CONNECTING] - marks[seawall.events.Phase.RESOLVING] < 1.9
+    )  # DNS.timeout is 2 s
 
 
 async def test_lost_queries_are_sent_again(client, dns, serve):
@@ -169,7 +171,7 @@ async def test_stale_answer_serves_while_dns_is_down(client, dns, serve, clock):
     assert (await client.get(url)).status_code == 200
     assert client.stats().names["stale.test"].stale == 1
     clock.ahead = 62.0
-    with pytest.raises(seawall.ResolveTimeout):
+    with pytest.raises(seawall.errors.ResolveTimeout):
         await client.get(url)
 
 
@@ -188,7 +190,7 @@ async def test_only_the_first_waits_for_a_silent_dns(stack, dns, serve, clock):
     for _ in range(6):
         response = await client.get(url)
         marks = dict(response.extensions["seawall"][0].marks)
-        waited.append(marks[seawall.Phase.CONNECTING] - marks[seawall.Phase.RESOLVING])
+        waited.append(marks[seawall.events.Phase.CONNECTING] - marks[seawall.events.Phase.RESOLVING])
     assert waited[0] >= 0.45
     assert max(waited[1:]) < 0.3
 
@@ -203,7 +205,7 @@ async def test_name_that_fails_is_left_alone_for_a_while(client, dns, serve, clo
     for ahead in (0.0, 0.0, 0.1, 0.35, 0.7, 0.95, 2.5):
         clock.ahead = ahead
         before = sum(dns.queries.values())
-        with pytest.raises(seawall.ResolverFailure) as caught:
+        with pytest.raises(seawall.errors.ResolverFailure) as caught:
             await client.get(url)
         await settled(client)
         assert caught.value.is_resting == (sum(dns.queries.values()) == before)
@@ -237,7 +239,7 @@ async def test_connections_follow_the_name(keeping, dns, serve, clock):
     assert keeping.stats().connections == 0
     dns.zone["moving.test"] = Name()
     clock.ahead = 5.0
-    with pytest.raises(seawall.NoAddress):
+    with pytest.raises(seawall.errors.NoAddress):
         await keeping.get(url)
 
 
@@ -248,7 +250,7 @@ async def test_rest_of_a_name_says_nothing_of_its_origin(stack, dns, serve, cloc
     url = f"http://blip.test:{server.port}"
     client = await stack.enter_async_context(seawall.AsyncClient(dns=settings(dns), retry=seawall.Retry(backoff=0)))
     for _ in range(40):
-        with pytest.raises(seawall.ResolverFailure) as caught:
+        with pytest.raises(seawall.errors.ResolverFailure) as caught:
             await client.get(url)
         assert sum(attempt.source == "" for attempt in caught.value.attempts) <= 3
     assert len(caught.value.attempts) == 1
@@ -308,7 +310,7 @@ async def test_handshake_that_hangs_is_dialled_last(stack, dns, serve):
     async with await asyncio.start_server(silent, "127.0.0.2", server.port):
         dns.zone["tls.test"] = Name(a=("127.0.0.2", "127.0.0.3"))
         client = await stack.enter_async_context(seawall.AsyncClient(dns=settings(dns), retry=seawall.Retry(backoff=0)))
-        with pytest.raises(seawall.TLSError) as caught:  # the other speaks no TLS either, but has its turn
+        with pytest.raises(seawall.errors.TLSError) as caught:  # the other speaks no TLS either, but has its turn
             await client.get(f"https://tls.test:{server.port}", timeout=0.3)
     dialled = [attempt.dials[0].address.ip for attempt in caught.value.attempts]
     assert dialled[:2] == ["127.0.0.2", "127.0.0.3"]
@@ -370,7 +372,7 @@ async def test_listeners_hear_of_names(stack, dns, serve, clock):
     events = []
     limits = httpx.Limits(max_keepalive_connections=0)
     client = await stack.enter_async_context(
-        seawall.AsyncClient(dns=settings(dns), limits=limits, listeners=[events.append])
+        seawall.AsyncClient(dns=settings(dns), limits=limits, observers=[events.append])
     )
     dns.zone["fading.test"] = Name(a=("127.0.0.1",), ttl=1)
     await client.get(f"http://fading.test:{server.port}")
@@ -378,10 +380,10 @@ async def test_listeners_hear_of_names(stack, dns, serve, clock):
     clock.ahead = 10.0
     response = await client.get(f"http://fading.test:{server.port}")
     assert response.extensions["seawall"][0].source == "stale"
-    told = [event for event in events if isinstance(event, seawall.ResolverFailed | seawall.StaleServed)]
-    assert {type(event) for event in told} == {seawall.ResolverFailed, seawall.StaleServed}
+    told = [event for event in events if isinstance(event, seawall.events.ResolverFailed | seawall.events.StaleServed)]
+    assert {type(event) for event in told} == {seawall.events.ResolverFailed, seawall.events.StaleServed}
     assert {event.host for event in told} == {"fading.test"}
-    assert seawall.StaleServed("fading.test", (seawall.Address("127.0.0.1"),)) in told
+    assert seawall.events.StaleServed("fading.test", (seawall.dns.Address("127.0.0.1"),)) in told
 
 
 async def test_stale_answer_never_outlives_its_denial(client, dns, serve, clock):
@@ -392,11 +394,11 @@ async def test_stale_answer_never_outlives_its_denial(client, dns, serve, clock)
     await client.get(url)
     del dns.zone["gone.test"]
     clock.ahead = 2.0
-    with pytest.raises(seawall.NameNotFound):
+    with pytest.raises(seawall.errors.NameNotFound):
         await client.get(url)
     dns.zone["gone.test"] = Name(drop=-1)
     clock.ahead = 10.0
-    with pytest.raises(seawall.ResolveTimeout):
+    with pytest.raises(seawall.errors.ResolveTimeout):
         await client.get(url)
 
 
@@ -411,10 +413,10 @@ async def test_denial_of_one_family_ends_both(client, dns, serve, clock, monkeyp
     del dns.zone["gone.test"]
     dns._answer = lambda query, name, kind, entry: b"" if kind == "AAAA" else original(query, name, kind, entry)
     clock.ahead = 2.0
-    with pytest.raises(seawall.NameNotFound):
+    with pytest.raises(seawall.errors.NameNotFound):
         await client.get(f"http://gone.test:{server.port}")
     clock.ahead = 4.0
-    with pytest.raises(seawall.NameNotFound):
+    with pytest.raises(seawall.errors.NameNotFound):
         await client.get(f"http://gone.test:{server.port}")
 
 
@@ -443,7 +445,7 @@ async def test_system_resolver_is_the_fallback(stack, serve, monkeypatch):
         return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", port))]
 
     async def dead(*_, **__):
-        raise seawall.ResolverFailure("no server")
+        raise seawall.errors.ResolverFailure("no server")
 
     monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
     monkeypatch.setattr("seawall.dns.cares.CaresResolver.ask", dead)
@@ -461,7 +463,7 @@ async def test_resolver_of_ones_own(stack, serve):
         closed = False
 
         async def resolve(self, host, port, *, family=0):
-            return seawall.Answer((seawall.Address("127.0.0.1", server.port),), 30.0, "discovery")
+            return seawall.dns.Answer((seawall.dns.Address("127.0.0.1", server.port),), 30.0, "discovery")
 
         async def aclose(self):
             self.closed = True
@@ -487,7 +489,7 @@ async def test_resolver_of_ones_own_is_asked_for_each_port(stack, serve):
 
     class Discovery:
         async def resolve(self, host, port, *, family=0):
-            return seawall.Answer((seawall.Address("127.0.0.1", ports[port]),), 30.0, "mine")
+            return seawall.dns.Answer((seawall.dns.Address("127.0.0.1", ports[port]),), 30.0, "mine")
 
         async def aclose(self):
             pass
@@ -500,10 +502,10 @@ async def test_resolver_of_ones_own_is_asked_for_each_port(stack, serve):
 @pytest.mark.parametrize(
     ("answer", "error"),
     [
-        (seawall.Answer((), 1.0, "mine"), seawall.NoAddress),
-        (seawall.Answer((seawall.Address("localhost"),), 1.0, "mine"), seawall.ResolverFailure),
-        (["127.0.0.1"], seawall.ResolverFailure),
-        (KeyError("bug"), seawall.ResolverFailure),
+        (seawall.dns.Answer((), 1.0, "mine"), seawall.errors.NoAddress),
+        (seawall.dns.Answer((seawall.dns.Address("localhost"),), 1.0, "mine"), seawall.errors.ResolverFailure),
+        (["127.0.0.1"], seawall.errors.ResolverFailure),
+        (KeyError("bug"), seawall.errors.ResolverFailure),
     ],
     ids=["nothing", "a name", "a list", "an exception"],
 )
@@ -541,7 +543,7 @@ async def test_dead_address_costs_nothing(client, dns, serve):
     dns.zone["two.test"] = Name(a=("127.0.0.3", "127.0.0.2"))
     for _ in range(3):
         response = await client.get(f"http://two.test:{server.port}")
-        assert response.extensions["seawall"][0].address == seawall.Address("127.0.0.2")
+        assert response.extensions["seawall"][0].address == seawall.dns.Address("127.0.0.2")
     assert len(server.requests) == 3
 
 
@@ -588,7 +590,11 @@ async def test_late_addresses_are_guarded(stack, dns, serve):
     assert server.connections == 0
 
 
-DENIED = {"nx": seawall.NameNotFound, "nodata": seawall.NoAddress, "cnamedangling": seawall.NameNotFound}
+DENIED = {
+    "nx": seawall.errors.NameNotFound,
+    "nodata": seawall.errors.NoAddress,
+    "cnamedangling": seawall.errors.NameNotFound,
+}
 FAILS = ("servfail", "refused", "formerr", "notimp", "drop", "tcdrop", "tcrefuse", "badid", "badq", "garbage", "short")
 HARMLESS = ("ok", "tc", "spoof", "dropfirst-1", "cname-3", "flip-1", "rotate-3", "ttl-0", "noedns", "case", "delay-100")
 
@@ -610,7 +616,7 @@ async def test_every_fault_of_dns_has_its_error(stack, dns, serve):
         if fault in HARMLESS:
             assert isinstance(result, httpx.Response), (fault, result)
             continue
-        expected = DENIED.get(fault, seawall.ResolverFailure | seawall.ResolveTimeout)
+        expected = DENIED.get(fault, seawall.errors.ResolverFailure | seawall.errors.ResolveTimeout)
         assert isinstance(result, expected), (fault, result)
         assert isinstance(result, httpx.ConnectError | httpx.ConnectTimeout)
         assert f"{fault}.test" in str(result)

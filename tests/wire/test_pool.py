@@ -135,7 +135,7 @@ async def test_idle_connections_are_given_up_where_no_descriptor_is_left(stack, 
     """The oldest first, for sockets of names and of connections: every call is good, and the newest stay."""
     for number in range(35):
         dns.zone[f"h{number}.test"] = Name(a=("127.0.0.1",))
-    resolver = seawall.StaticResolver({"*.test": "127.0.0.1"})
+    resolver = seawall.dns.StaticResolver({"*.test": "127.0.0.1"})
     settings = {"dns": seawall.DNS(nameservers=(dns.address,))} if asks_dns else {"resolver": resolver}
     server = stack.enter_context(FaultProcess())
     url = server.url.replace("127.0.0.1", "h{}.test") + "/x/ok"
@@ -162,7 +162,7 @@ class Imports:
 
 async def main(is_short, http2, resolver, urls):
     imports, ends = Imports(), []
-    static = seawall.StaticResolver({"two.test": ["127.0.0.1", "127.0.0.2"]})
+    static = seawall.dns.StaticResolver({"two.test": ["127.0.0.1", "127.0.0.2"]})
     settings = {"retry": seawall.Retry(backoff=0, throttled_backoff=0, max_attempts=2), "http2": http2}
     async with seawall.AsyncClient(resolver=static if resolver == "static" else resolver, **settings) as client:
         for url in urls:
@@ -259,8 +259,8 @@ async def test_question_that_could_not_be_sent_is_sent_again(dns, monkeypatch, f
     resolver = CaresResolver()
     if failures == 1:
         answer = await resolver.ask("a.test", socket.AF_INET, servers=[dns.address])
-        assert answer.addresses == (seawall.Address("127.0.0.1"),)
+        assert answer.addresses == (seawall.dns.Address("127.0.0.1"),)
     else:
-        with pytest.raises(seawall.ResolverFailure, match="can't be reached"):
+        with pytest.raises(seawall.errors.ResolverFailure, match="can't be reached"):
             await resolver.ask("a.test", socket.AF_INET, servers=[dns.address])
     await resolver.aclose()

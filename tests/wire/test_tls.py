@@ -70,7 +70,7 @@ async def test_certificate_of_another_name(client, serve, authority):
     server = await serve(ok, tls=server_context(authority, "good.test"))
     with pytest.raises(httpx.ConnectError, match=r"not for other\.test") as caught:
         await client.get(f"https://other.test:{server.port}")
-    assert isinstance(caught.value, seawall.HostnameMismatch)
+    assert isinstance(caught.value, seawall.errors.HostnameMismatch)
     assert len(caught.value.attempts) == 1
     assert server.requests == []
 
@@ -109,8 +109,8 @@ async def test_plaintext_server(client, serve):
         port = server.sockets[0].getsockname()[1]
         with pytest.raises(httpx.ConnectError) as caught:
             await client.get(f"https://good.test:{port}")
-    assert isinstance(caught.value, seawall.HandshakeError)
-    assert caught.value.attempts[0].phase is seawall.Phase.TLS
+    assert isinstance(caught.value, seawall.errors.HandshakeError)
+    assert caught.value.attempts[0].phase is seawall.events.Phase.TLS
 
 
 async def test_handshake_that_hangs(client):
@@ -130,7 +130,7 @@ async def test_handshake_that_hangs(client):
             )
         for writer in held:
             writer.transport.abort()
-    assert isinstance(caught.value, seawall.HandshakeTimeout)
+    assert isinstance(caught.value, seawall.errors.HandshakeTimeout)
     assert caught.value.elapsed < 1.0
 
 
@@ -176,7 +176,7 @@ async def test_a_session_is_no_licence(trusting, serve, authority):
     bad = await serve(ok, tls=server_context(trustme.CA(), "localhost"))
     async with seawall.AsyncClient() as client:
         await client.get(f"https://localhost:{good.port}")
-        with pytest.raises(seawall.CertificateError):
+        with pytest.raises(seawall.errors.CertificateError):
             await client.get(f"https://localhost:{bad.port}")
 
 
@@ -210,11 +210,11 @@ async def test_a_new_file_of_authorities_counts_from_the_next_connection(monkeyp
     monkeypatch.setenv("SSL_CERT_FILE", str(path))
     async with seawall.AsyncClient(limits=SHARED) as client:
         assert (await client.get(f"https://localhost:{old.port}")).status_code == 200
-        with pytest.raises(seawall.CertificateError):
+        with pytest.raises(seawall.errors.CertificateError):
             await client.get(f"https://localhost:{new.port}")
         other.cert_pem.write_to_path(path)  # in place
         assert (await client.get(f"https://localhost:{new.port}")).status_code == 200
-        with pytest.raises(seawall.CertificateError):
+        with pytest.raises(seawall.errors.CertificateError):
             await client.get(f"https://localhost:{old.port}")
         authority.cert_pem.write_to_path(tmp_path / "next.pem")
         (tmp_path / "next.pem").replace(path)
@@ -255,7 +255,7 @@ async def test_a_folder_of_authorities(monkeypatch, tmp_path, serve, authority):
             each.unlink()
         hashed(other, folder)
         assert (await client.get(f"https://localhost:{new.port}")).status_code == 200
-        with pytest.raises(seawall.CertificateError):
+        with pytest.raises(seawall.errors.CertificateError):
             await client.get(f"https://localhost:{old.port}")
 
 
@@ -345,7 +345,7 @@ async def test_what_will_not_get_better_is_not_tried_again(step):
         port = server.listen(step)
         retry = seawall.Retry(backoff=0)
         async with seawall.AsyncClient(verify=server.certificates.client_context(), retry=retry) as client:
-            with pytest.raises((seawall.TLSError, seawall.ConnectionLost)) as caught:
+            with pytest.raises((seawall.errors.TLSError, seawall.errors.ConnectionLost)) as caught:
                 await client.get(f"https://localhost:{port.port}/x/ok")  # ::1 too, where nobody listens
     assert len(caught.value.attempts) == (1 if step in FINAL else 3), caught.value
 

@@ -254,7 +254,7 @@ async def test_write_timeout_without_an_answer(start):
 
     url, client = await start(handler, timeout=httpx.Timeout(20.0, write=0.1))
     async with client:
-        with pytest.raises(seawall.WriteTimeout, match=r"too little was taken within 0\.1 s"):
+        with pytest.raises(seawall.errors.WriteTimeout, match=r"too little was taken within 0\.1 s"):
             await client.put(url, content=b"x" * 50 * MB)
         assert client.stats().connections == 0
 
@@ -397,7 +397,7 @@ async def test_silence_after_the_head_is_no_read_timeout_while_the_body_is_sent(
         done, _ = await asyncio.wait([reading], timeout=0.3)
         assert not done
         go_on.set()
-        with pytest.raises(seawall.ReadTimeout):
+        with pytest.raises(seawall.errors.ReadTimeout):
             await reading
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from random import Random
-from typing import TYPE_CHECKING, Literal, TypeAlias, TypedDict
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypedDict
 
-from ..events import Listener
+from ..events import Listener, Observer
+from ..origin import Origin
 from .breaker import Breaker
 from .budget import Budget
 from .bulkhead import Bulkhead
@@ -22,6 +23,7 @@ from .unset import UNSET, Unset
 if TYPE_CHECKING:  # a setting may be a living thing of a layer above
     from ..dns.guard import Guard
     from ..dns.resolver import Resolver
+    from ..policy.gate import Gate
 
 __all__ = ["ResolverTypes", "Settings", "SettingsArguments"]
 
@@ -50,7 +52,8 @@ class Settings:
         max_connection_age: Seconds after which a connection is not used again; None disables it. An idle one is
             dropped anyway once its address has left the name's record.
         max_response_size: Bytes of a response's body, decoded, beyond which it is an error; None disables it.
-        listeners: Functions that are called with each event; see `seawall.events`.
+        observers: What hears of each event: functions of one, or an `Observer`; see `seawall.events`.
+        gates: Functions of an `Origin`, each of which may return one more `Gate` for it, between breaker and bulkhead.
         rng: Chance, for tests; None draws from the system's.
     Raises:
         TypeError, ValueError: A setting that can't be; the message names it and its range.
@@ -68,7 +71,8 @@ class Settings:
     propagation: Propagation | None = None
     max_connection_age: float | None = None
     max_response_size: int | None = None
-    listeners: Iterable[Listener] = ()
+    observers: Iterable[Observer | Listener] = ()
+    gates: Iterable[Callable[[Origin], Gate | None]] = ()
     rng: Random | None = None
 
     def __post_init__(self) -> None:
@@ -85,7 +89,8 @@ class Settings:
             number("AsyncClient", "max_connection_age", self.max_connection_age, low=0, above=True)
         if self.max_response_size is not None:
             count("AsyncClient", "max_response_size", self.max_response_size, low=0)
-        object.__setattr__(self, "listeners", _checked(self.listeners))
+        object.__setattr__(self, "observers", _observers(self.observers))
+        object.__setattr__(self, "gates", _functions("gates", self.gates, "of an Origin"))
         if self.rng is not None and not isinstance(self.rng, Random):
             raise TypeError(f"rng must be a random.Random or None (a new one), not {shown(self.rng)}")
 
@@ -115,15 +120,30 @@ class SettingsArguments(TypedDict, total=False):
     propagation: Propagation | None
     max_connection_age: float | None
     max_response_size: int | None
-    listeners: Iterable[Listener]
+    observers: Iterable[Observer | Listener]
+    gates: Iterable[Callable[[Origin], Gate | None]]
     rng: Random | None
 
 
-def _checked(listeners: object) -> tuple[Listener, ...]:
-    if isinstance(listeners, str | bytes) or not isinstance(listeners, Iterable):
-        raise TypeError(f"listeners must be a list of callables that take an event, not {shown(listeners)}")
-    checked = tuple(listeners)
-    for listener in checked:
-        if not callable(listener):
-            raise TypeError(f"listeners must be callables that take an event, not {shown(listener)}")
+def _observers(observers: object) -> tuple[Observer | Listener, ...]:
+    """
+    Raises:
+        TypeError: They aren't a list, or one of them neither is a function nor has the method `on`.
+    """
+    if isinstance(observers, str | bytes) or not isinstance(observers, Iterable):
+        raise TypeError(f"observers must be a list of observers or functions of an event, not {shown(observers)}")
+    checked = tuple(observers)
+    for each in checked:
+        if isinstance(each, type) or not callable(getattr(each, "on", each)):
+            raise TypeError(f"observers must be functions of an event or have a method on(event), not {shown(each)}")
+    return checked
+
+
+def _functions(name: str, functions: object, of: str) -> tuple[Callable[..., Any], ...]:
+    if isinstance(functions, str | bytes) or not isinstance(functions, Iterable):
+        raise TypeError(f"{name} must be a list of functions {of}, not {shown(functions)}")
+    checked = tuple(functions)
+    for each in checked:
+        if not callable(each):
+            raise TypeError(f"{name} must be functions {of}, not {shown(each)}")
     return checked

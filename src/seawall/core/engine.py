@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Callable, Coroutine, Mapping
 from random import SystemRandom
 from types import TracebackType
@@ -21,8 +22,10 @@ from ..dns.sources import Sources
 from ..dns.static import ChainResolver
 from ..dns.system import SystemResolver
 from ..events import Listener
+from ..origin import Address
 from ..policy.breakers import Breakers
 from ..policy.ejection import Ejections
+from ..policy.origin import OriginState
 from ..stats import OriginStats, Stats
 from ..wire.addresses import Addresses
 from ..wire.alpn import Versions
@@ -79,7 +82,7 @@ class Engine:
         self.closing: set[asyncio.Task[None]] = set()
         secure = TLS(tls, ["h2"] * bool(http2) + ["http/1.1"] * bool(http1), create)
         rng = settings.rng or SystemRandom()  # which has no state, so forked processes draw differently
-        emitter = Emitter(settings.listeners)
+        emitter = Emitter(settings.observers)
         self.layers = Pipeline(
             settings.policy(),
             settings.per_host or {},
@@ -87,16 +90,18 @@ class Engine:
             propagation=settings.propagation,
             emitter=emitter,
             rng=rng,
+            gates=settings.gates,
         )
         pool = Pool(self.layers.slots, max_idle=limits.max_keepalive, expiry=limits.keepalive_expiry, now=clock.now)
         names = _names(settings.dns, settings.resolver, clock.now, emitter.emit, pool.spare)
+        self.ejections = ejections = Ejections(now=clock.now, rng=rng, emit=emitter.emit)
         dialler = Dialler(
             tls=secure.context,
             guard=guard,
             addresses=Addresses(
                 now=clock.now,
                 rng=rng,
-                ejections=Ejections(now=clock.now, rng=rng),
+                ejections=ejections,
                 precedence=Precedence(gai_conf.read(), Sources(now=clock.now)),
             ),
             versions=Versions(http1=http1, http2=http2),
@@ -118,20 +123,23 @@ class Engine:
         try:
             now = clock.now()
         except RuntimeError:
-            now = float("-inf")
-        pool = self.wire.pool
-        origins = {}
-        for state in self.layers.origins:
-            bulkheads = [bulkhead.statistics() for bulkhead in state.bulkheads]
-            origins[state.origin] = OriginStats(
-                in_flight=sum(bulkhead.in_flight for bulkhead in bulkheads),
-                waiting=sum(bulkhead.waiting for bulkhead in bulkheads),
-                breaker=state.breaker.state if state.breaker is not None else "off",
-                budget=state.budget.balance(now) if state.budget is not None else float("inf"),
-                idle=pool.idle(state.origin),
-            )
+            now = -math.inf
+        layers, pool, ejected = self.layers, self.wire.pool, self.ejections.ejected(now)
+        slots, ledger = layers.slots, layers.ledger
         return Stats(
-            len(self.layers.in_flight), pool.open, self.layers.origins.balance(now), origins, self.wire.names.stats()
+            calls=len(layers.in_flight),
+            connections=pool.open,
+            max_connections=math.inf if slots.max_connections is None else slots.max_connections,
+            waiting=slots.waiting,
+            budget=layers.origins.balance(now),
+            totals=ledger.totals(),
+            origins={
+                state.origin: _of_origin(
+                    state, now, pool.idle(state.origin), slots.held(state.origin), ejected.get(state.origin, ())
+                )
+                for state in layers.origins
+            },
+            names=self.wire.names.stats(),
         )
 
     async def __aenter__(self) -> Self:
@@ -163,6 +171,26 @@ class Engine:
         await self.layers.in_flight.within(closing)
 
 
+def _of_origin(
+    state: OriginState, now: float, idle: int, connections: int, ejected: tuple[Address, ...]
+) -> OriginStats:
+    bulkheads = [bulkhead.statistics() for bulkhead in state.bulkheads]
+    breaker, budget = state.breaker, state.budget
+    return OriginStats(
+        in_flight=sum(each.in_flight for each in bulkheads),
+        max_concurrent=math.inf if state.bulkhead is None else sum(each.max_concurrent for each in bulkheads),
+        waiting=sum(each.waiting for each in bulkheads),
+        breaker="off" if breaker is None else breaker.state,
+        next_probe=state.shut_for(now),
+        paused_for=max(0.0, state.paused_until - now),
+        budget=math.inf if budget is None else budget.balance(now),
+        max_budget=math.inf if budget is None else budget.max_balance,
+        idle=idle,
+        connections=connections,
+        ejected=ejected,
+    )
+
+
 def _names(
     dns: DNS, resolver: ResolverTypes, now: Callable[[], float], emit: Listener, spare: Callable[[], bool]
 ) -> CachingResolver | Chained:
@@ -191,7 +219,7 @@ def _one_of(
     if isinstance(resolver, type) or not isinstance(resolver, Resolver):
         raise TypeError(
             'resolver must be "auto", "cares", "system" or an object with resolve() and aclose() '
-            f"(see seawall.Resolver), not {shown(resolver)}"
+            f"(see seawall.dns.Resolver), not {shown(resolver)}"
         )
     return CachingResolver(resolver, dns, now=now, by_port=True, emit=emit, spare=spare)
 

@@ -14,6 +14,7 @@ from ..policy.fault import is_fault
 from ..policy.gate import Result
 from ..policy.origins import Origins
 from ..policy.outcome import Outcome
+from ..stats import Totals
 from .attempt import AttemptState
 from .call import Hop
 from .emitter import Emitter
@@ -37,6 +38,15 @@ class Ledger:
         self.calls = self.attempts = self.retries = 0
         self.denied: Counter[Denied] = Counter()
         self.rejected: Counter[str] = Counter()
+
+    def totals(self) -> Totals:
+        """A frozen snapshot."""
+        return Totals(
+            self.calls,
+            {"first": self.attempts - self.retries, "retry": self.retries},
+            {reason.value: number for reason, number in self.denied.items()},
+            dict(self.rejected),
+        )
 
     def ended(
         self,

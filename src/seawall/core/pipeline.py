@@ -19,7 +19,7 @@ couldn't be reached, the caller gets what came of the last one that was.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Mapping
 from dataclasses import replace
 from random import Random
 from typing import Any
@@ -67,7 +67,7 @@ class Pipeline:
         propagation: Propagation | None,
         emitter: Emitter,
         rng: Random,
-        gates: Sequence[Callable[[Origin], Gate | None]] = (),
+        gates: Iterable[Callable[[Origin], Gate | None]] = (),
     ) -> None:
         self._emitter = emitter
         self._telling = Telling(propagation, emitter)

@@ -26,6 +26,10 @@ class BudgetState:
         self._updated_at = now
         self.is_full = True  # as of the last look: a deposit would change nothing
 
+    @property
+    def max_balance(self) -> float:
+        return self._max
+
     def balance(self, now: float) -> float:
         """Tokens at *now*; 0 <= balance <= max."""
         if now > self._updated_at:

@@ -1,10 +1,10 @@
 """
-Addresses of a name that are left out for a while, because what they answer is bad.
+Addresses of a name that are ejected for a while, because what they answer is bad.
 
-Rules: only of names with several addresses. Never more than half of them: where more are bad, it is not the addresses
-(panic), and all are used. An address that comes back is judged anew; one that is bad again is left out for longer.
-Left out is tried last: if no other can be reached, a call is better off there than nowhere. A failure is what the
-breaker counts as one, so a caller's impatience ejects no address.
+Rules: only names with several addresses have ejected ones, and never more than half of them: where more are bad, the
+addresses aren't the reason (panic), and all are used. An address that comes back is judged anew; one that is bad again
+is ejected for longer. An ejected address is tried last, because a call is better off there than nowhere. A failure is
+what the breaker counts as one, so a caller's impatience ejects no address.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from random import Random
 
+from ..events import AddressEjected, AddressReadmitted, Listener
 from ..origin import Address, Origin
 from .memory import make_room
 
@@ -28,24 +29,26 @@ MAX_KNOWN = 1024
 class _Health:
     """Of one address of an origin."""
 
-    __slots__ = ("ejected_until", "ejections", "failures")
+    __slots__ = ("ejected_until", "ejections", "failures", "is_ejected")
 
     def __init__(self) -> None:
         self.failures = 0  # in a row
         self.ejections = 0
         self.ejected_until = 0.0
+        self.is_ejected = False  # as observers were told
 
 
 class Ejections:
     """
-    What is known of addresses; the least recently heard of goes first, and what is left out last.
+    What is known of addresses; the least recently heard of is forgotten first, and an ejected one last.
 
     Args:
         now: s on the loop's clock.
     Source: Envoy's outlier detection.
     """
 
-    def __init__(self, *, now: Callable[[], float], rng: Random) -> None:
+    def __init__(self, *, now: Callable[[], float], rng: Random, emit: Listener = lambda _: None) -> None:
+        self._emit = emit
         self._now = now
         self._rng = rng
         self._known: OrderedDict[tuple[Origin, Address], _Health] = OrderedDict()
@@ -55,7 +58,7 @@ class Ejections:
         Note how an attempt at *address* ended.
 
         Returns:
-            Whether that was one failure too many: its connections are not to be used any more.
+            Whether that was one failure too many: its connections must not be used any more.
         """
         key = (origin, address)
         health = self._known.get(key)
@@ -76,17 +79,35 @@ class Ejections:
         health.failures = 0
         health.ejections += 1
         length = min(MAX_EJECTED_FOR, EJECTED_FOR * health.ejections)
-        health.ejected_until = now + length * self._rng.uniform(1.0, 1.0 + JITTER)
+        length *= self._rng.uniform(1.0, 1.0 + JITTER)
+        health.ejected_until = now + length
+        health.is_ejected = True
+        self._emit(AddressEjected(origin, address, length))
         return True
 
     def usable(self, origin: Origin, addresses: Sequence[Address]) -> list[Address]:
-        """*addresses* without those that are left out; all of them, where that would be more than half."""
+        """*addresses* without the ejected ones; all of them, where these would be more than half."""
         if not self._known:
             return list(addresses)
         now = self._now()
-        good = [address for address in addresses if not self._is_out(origin, address, now)]
+        good = [address for address in addresses if not self._is_ejected(origin, address, now)]
         return good if 2 * len(good) >= len(addresses) else list(addresses)
 
-    def _is_out(self, origin: Origin, address: Address, now: float) -> bool:
+    def ejected(self, now: float) -> dict[Origin, tuple[Address, ...]]:
+        """The addresses that are ejected at *now*."""
+        found: dict[Origin, tuple[Address, ...]] = {}
+        for (origin, address), health in self._known.items():
+            if now < health.ejected_until:
+                found[origin] = (*found.get(origin, ()), address)
+        return found
+
+    def _is_ejected(self, origin: Origin, address: Address, now: float) -> bool:
         health = self._known.get((origin, address))
-        return health is not None and now < health.ejected_until
+        if health is None:
+            return False
+        if now < health.ejected_until:
+            return True
+        if health.is_ejected:
+            health.is_ejected = False
+            self._emit(AddressReadmitted(origin, address))
+        return False

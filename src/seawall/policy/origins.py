@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from random import Random
 
 from ..config import Breaker, Budget, Bulkhead, Policy
@@ -45,14 +45,14 @@ class Origins:
         rng: Random,
         emit: Listener,
         now: Callable[[], float],
-        gates: Sequence[Callable[[Origin], Gate | None]] = (),
+        gates: Iterable[Callable[[Origin], Gate | None]] = (),
     ) -> None:
         self._base = base
         self._per_host = per_host
         self._rng = rng
         self._emit = emit
         self._now = now
-        self._gates = gates
+        self._gates = tuple(gates)
         self._states: OrderedDict[Origin, OriginState] = OrderedDict()
         self._budget: BudgetState | None = None  # made at first use: its clock is the loop's
 

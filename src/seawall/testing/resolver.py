@@ -46,7 +46,7 @@ class FakeResolver:
         FakeResolver({
             "api.test": ("10.0.0.1", "10.0.0.2"),
             "slow.test": (0.5, "10.0.0.1"),
-            "flaky.test": [seawall.ResolverFailure, "10.0.0.1"],  # a list: in turn, and the last repeats
+            "flaky.test": [seawall.errors.ResolverFailure, "10.0.0.1"],  # a list: in turn, and the last repeats
         })
 
     A name that it doesn't know is NameNotFound. Turns are counted for each name and family.
