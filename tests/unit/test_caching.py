@@ -11,7 +11,7 @@ import pytest
 
 from seawall.config import DNS
 from seawall.core.deadline import deadline, inherited
-from seawall.dns.caching import RECHECK, CachingResolver
+from seawall.dns.caching import MAX_PORTS, RECHECK, CachingResolver
 from seawall.dns.chain import Chained
 from seawall.dns.resolver import Answer, Rank
 from seawall.errors import NameNotFound, NoAddress, ResolveError, ResolverFailure, ResolveTimeout
@@ -216,6 +216,9 @@ async def test_names_that_are_counted_are_bounded():
     assert list(resolver.stats()) == ["b.test", "c.test"]
     assert {(stats.hits, stats.misses) for stats in resolver.stats().values()} == {(1, 1)}
     assert list(resolver._hits) == ["b.test", "c.test"]
+    for port in range(1, 3 * MAX_PORTS):
+        await resolver.resolve(Origin("http", "c.test", port))
+        assert len(resolver._hits["c.test"]) <= MAX_PORTS
     await resolver.aclose()
 
 

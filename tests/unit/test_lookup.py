@@ -564,3 +564,12 @@ async def test_resolver_by_itself_keeps_one_family():
     assert (await names.resolve("x.test", 80, family=socket.AF_INET)).addresses == (FOUR,)
     with pytest.raises(NoAddress):
         await names.resolve("x.test", 80, family=socket.AF_INET6)
+
+
+async def test_name_is_searched_for_unless_it_is_whole(tmp_path):
+    """As ``resolve`` is called by anybody; a target of an SRV record is whole."""
+    servers = Servers({"box.one.test": {socket.AF_INET: "found"}})
+    names = resolver(servers, tmp_path, resolv_conf=SEARCH)
+    assert (await names.resolve("box", 80)).addresses == (FOUR,)
+    with pytest.raises(NameNotFound):
+        await names.resolve("box", 80, is_qualified=True)
