@@ -437,7 +437,7 @@ async def test_each_lookup_that_ends_is_told_once():
     assert (resolver.in_flight, resolver.entries, events) == (1, 0, [])
     await asyncio.gather(*callers)
     await resolver.resolve(A)
-    assert events == [LookupEnded("a.test", "dns", 0.5, 2, "", 60.0)]
+    assert events == [LookupEnded("a.test", "dns", 0.5, 2, None, 60.0)]
     assert (resolver.in_flight, resolver.entries) == (0, 1)
     await resolver.aclose()
 
@@ -475,7 +475,7 @@ async def test_lookup_of_the_systems_resolver_is_told_as_its():
     upstream, system = FakeResolver({"a.test": (1.5, "192.0.2.1")}), System({"a.test": ResolverFailure("no route")})
     resolver = CachingResolver(upstream, DNS(fallback_after=1.0), now=now, fallback=system, emit=events.append)
     await resolver.resolve(A)
-    assert [(event.source, event.error) for event in ended(events)] == [("system", "ResolverFailure"), ("fake", "")]
+    assert [(event.source, event.error) for event in ended(events)] == [("system", "ResolverFailure"), ("fake", None)]
     await resolver.aclose()
 
 

@@ -312,6 +312,6 @@ def _event(key: Key, found: Found | ResolveError, duration: float, *, is_cancell
     host, port = key
     if isinstance(found, Found):
         answer = found.answer
-        return LookupEnded(host, answer.source, duration, len(answer.addresses), "", answer.ttl)
+        return LookupEnded(host, answer.source, duration, len(answer.addresses), None, answer.ttl)
     error = "cancelled" if is_cancelled else type(found).__name__
     return LookupEnded(host, "system" if port == SYSTEM else "", duration, 0, error, None)
