@@ -573,3 +573,16 @@ async def test_name_is_searched_for_unless_it_is_whole(tmp_path):
     assert (await names.resolve("box", 80)).addresses == (FOUR,)
     with pytest.raises(NameNotFound):
         await names.resolve("box", 80, is_qualified=True)
+
+
+async def test_bug_in_a_question_is_the_resolvers_failure(tmp_path):
+    """It reaches the caller by name, as one of a user's resolver does, and isn't taken for a name without addresses."""
+
+    class Broken(Servers):
+        async def ask(self, name, kind, *, servers, use_tcp=False, rotate=False):
+            raise KeyError("a bug")
+
+    known = CachingResolver(resolver(Broken({}), tmp_path), DNS(), now=now)
+    with pytest.raises(ResolverFailure, match="the resolver failed: KeyError"):
+        await known.resolve(A)
+    await known.aclose()

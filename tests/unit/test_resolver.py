@@ -157,8 +157,12 @@ async def test_service_that_is_not_to_be_had(monkeypatch, records):
     await names.aclose()
 
 
-async def test_first_targets_of_many(monkeypatch):
-    """32 are asked for, those of the lowest priorities, however many records there are and in whatever order."""
+@pytest.mark.parametrize(("ttl", "kept"), [(90.0, 60.0), (30.0, 30.0), (None, 0.0)])
+async def test_first_targets_of_many(monkeypatch, ttl, kept):
+    """
+    32 are asked for, those of the lowest priorities, however many records there are and in whatever order. The answer
+    is kept no longer than any record or any target's addresses.
+    """
     asked = []
 
     async def services(self: CaresResolver, service: str, **more: object) -> list[SRVRecord]:
@@ -166,7 +170,7 @@ async def test_first_targets_of_many(monkeypatch):
 
     async def resolve(self: MachineResolver, host: str, port: int, **more: object) -> Answer:
         asked.append(host)
-        return Answer((Address("192.0.2.1"),), 60.0, "dns")
+        return Answer((Address("192.0.2.1"),), 90.0 if host != "t7.test" else ttl, "dns")
 
     monkeypatch.setattr(CaresResolver, "services", services)
     monkeypatch.setattr(MachineResolver, "resolve", resolve)
@@ -174,6 +178,7 @@ async def test_first_targets_of_many(monkeypatch):
     answer = await names.resolve("a.test", 80)
     assert asked == [f"t{number}.test" for number in range(32)]
     assert [rank.priority for rank in answer.ranks] == list(range(32))
+    assert answer.ttl == kept
     await names.aclose()
 
 

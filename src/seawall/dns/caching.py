@@ -248,7 +248,6 @@ class CachingResolver:
         if self._cache.fresh(key, lookup.told_at) is None:
             self._cache.store(key, _timed(found), lookup.told_at)
             lookup.is_kept = True
-            self._hits.pop(key[0], None)
 
     def _ended(self, key: Key, lookup: Lookup, found: Found | ResolveError, at: float) -> None:
         host, port = key
