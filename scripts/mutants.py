@@ -46,9 +46,9 @@ TESTS = {  # of a module, or of a folder: the first key that fits counts; the fa
     "wire": "unit/test_connection unit/test_multiplexed interop/test_httpx wire/test_connections wire/test_uploads "
     "wire/test_tls wire/test_http2",
     "dns/system": "unit/test_system unit/test_caching",
-    "dns/cares": "wire/test_cares wire/test_pool wire/test_names",
-    "dns/channels": "wire/test_cares wire/test_pool wire/test_names",
-    "dns/questions": "wire/test_cares wire/test_pool wire/test_names",
+    "dns/cares": "unit/test_questions wire/test_cares wire/test_pool wire/test_names",
+    "dns/channels": "unit/test_channels wire/test_cares wire/test_pool wire/test_names",
+    "dns/questions": "unit/test_questions unit/test_tries wire/test_cares wire/test_pool wire/test_names",
     "dns/static": "unit/test_resolver wire/test_discovery interop/test_urls",
     "dns/tries": "unit/test_tries wire/test_cares",
     "dns/order": "unit/test_order wire/test_discovery",

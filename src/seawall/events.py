@@ -253,8 +253,8 @@ class LookupEnded(NamedTuple):
             addresses "system" where the system's resolver was asked as the fallback, else empty.
         duration: Seconds from its start to its end.
         addresses: How many were found.
-        error: The class of the error where none were found ("NameNotFound"), or "cancelled" where the client was
-            closed; else empty.
+        error: Name of the error's class ("NameNotFound"), or "cancelled" where the client was closed; None where
+            addresses were found.
         ttl: Seconds that the resolver lets the addresses be kept, before `DNS.min_ttl` and `DNS.max_ttl` bound it; None
             where it doesn't say, or where there are none.
     """
@@ -263,7 +263,7 @@ class LookupEnded(NamedTuple):
     source: str
     duration: float
     addresses: int
-    error: str
+    error: str | None
     ttl: float | None
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from seawall.config import DNS
 from seawall.core.deadline import deadline, inherited
-from seawall.dns.caching import RECHECK, CachingResolver
+from seawall.dns.caching import MAX_PORTS, RECHECK, CachingResolver
 from seawall.dns.chain import Chained
 from seawall.dns.resolver import Answer, Rank
 from seawall.errors import NameNotFound, NoAddress, ResolveError, ResolverFailure, ResolveTimeout
@@ -216,6 +216,9 @@ async def test_names_that_are_counted_are_bounded():
     assert list(resolver.stats()) == ["b.test", "c.test"]
     assert {(stats.hits, stats.misses) for stats in resolver.stats().values()} == {(1, 1)}
     assert list(resolver._hits) == ["b.test", "c.test"]
+    for port in range(1, 3 * MAX_PORTS):
+        await resolver.resolve(Origin("http", "c.test", port))
+        assert len(resolver._hits["c.test"]) <= MAX_PORTS
     await resolver.aclose()
 
 
@@ -434,7 +437,7 @@ async def test_each_lookup_that_ends_is_told_once():
     assert (resolver.in_flight, resolver.entries, events) == (1, 0, [])
     await asyncio.gather(*callers)
     await resolver.resolve(A)
-    assert events == [LookupEnded("a.test", "dns", 0.5, 2, "", 60.0)]
+    assert events == [LookupEnded("a.test", "dns", 0.5, 2, None, 60.0)]
     assert (resolver.in_flight, resolver.entries) == (0, 1)
     await resolver.aclose()
 
@@ -472,7 +475,7 @@ async def test_lookup_of_the_systems_resolver_is_told_as_its():
     upstream, system = FakeResolver({"a.test": (1.5, "192.0.2.1")}), System({"a.test": ResolverFailure("no route")})
     resolver = CachingResolver(upstream, DNS(fallback_after=1.0), now=now, fallback=system, emit=events.append)
     await resolver.resolve(A)
-    assert [(event.source, event.error) for event in ended(events)] == [("system", "ResolverFailure"), ("fake", "")]
+    assert [(event.source, event.error) for event in ended(events)] == [("system", "ResolverFailure"), ("fake", None)]
     await resolver.aclose()
 
 

@@ -36,6 +36,12 @@ def test_one_kind_replaces_that_kind():
     assert [table.scope(number(ip)) for ip in ("10.1.1.1", "127.0.0.1", "169.254.0.1")] == [5, 14, 14]
 
 
+def test_line_without_bits_or_value():
+    """Without bits it is one address, and without a value it is 0."""
+    table = parse(b"label 2001:db8::1 7\nlabel 2001:db8:1::/48\n")
+    assert [table.label(number(ip)) for ip in ("2001:db8::1", "2001:db8::", "2001:db8:1::1")] == [7, 1, 0]
+
+
 def test_longest_prefix_and_first_line():
     """The longest prefix counts; of two lines with the same one, the first."""
     table = parse(b"label ::/0 2\nlabel 2001:db8:1::/48 5\nlabel 2001:db8::/32 4\nlabel 2001:db8:1::/48 6\n")

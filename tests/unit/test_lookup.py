@@ -467,7 +467,7 @@ async def test_family_that_is_always_silent_is_no_failure(tmp_path):
         await asyncio.sleep(second - now())
         assert (await known.resolve(A)).addresses == (FOUR,)
         assert now() == (second or DNS().resolution_delay)
-    assert {(event.error, event.addresses) for event in events if isinstance(event, LookupEnded)} == {("", 1)}
+    assert {(event.error, event.addresses) for event in events if isinstance(event, LookupEnded)} == {(None, 1)}
     assert {type(event) for event in events} == {LookupEnded}
     await known.aclose()
 
@@ -564,3 +564,25 @@ async def test_resolver_by_itself_keeps_one_family():
     assert (await names.resolve("x.test", 80, family=socket.AF_INET)).addresses == (FOUR,)
     with pytest.raises(NoAddress):
         await names.resolve("x.test", 80, family=socket.AF_INET6)
+
+
+async def test_name_is_searched_for_unless_it_is_whole(tmp_path):
+    """As ``resolve`` is called by anybody; a target of an SRV record is whole."""
+    servers = Servers({"box.one.test": {socket.AF_INET: "found"}})
+    names = resolver(servers, tmp_path, resolv_conf=SEARCH)
+    assert (await names.resolve("box", 80)).addresses == (FOUR,)
+    with pytest.raises(NameNotFound):
+        await names.resolve("box", 80, is_qualified=True)
+
+
+async def test_bug_in_a_question_is_the_resolvers_failure(tmp_path):
+    """It reaches the caller by name, as one of a user's resolver does, and isn't taken for a name without addresses."""
+
+    class Broken(Servers):
+        async def ask(self, name, kind, *, servers, use_tcp=False, rotate=False):
+            raise KeyError("a bug")
+
+    known = CachingResolver(resolver(Broken({}), tmp_path), DNS(), now=now)
+    with pytest.raises(ResolverFailure, match="the resolver failed: KeyError"):
+        await known.resolve(A)
+    await known.aclose()

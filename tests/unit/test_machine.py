@@ -145,8 +145,12 @@ async def test_half_written(here: Here):
 
 
 @pytest.mark.parametrize("function", ["stat", "open"])
-async def test_no_descriptor_left(here: Here, monkeypatch: pytest.MonkeyPatch, function: str):
-    """Nothing changes then, and the next look tries again; a machine that was never read is left to the system."""
+async def test_no_descriptor_left(here: Here, monkeypatch: pytest.MonkeyPatch, caplog, function: str):
+    """
+    Nothing changes then, and the next look tries again; a machine that was never read is left to the system. The log
+    says it at DEBUG.
+    """
+    caplog.set_level("DEBUG", "seawall")
 
     def fails(*_, **__):
         raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
@@ -157,6 +161,7 @@ async def test_no_descriptor_left(here: Here, monkeypatch: pytest.MonkeyPatch, f
         patch.setattr(*((files.os, "stat", fails) if function == "stat" else ("builtins.open", fails)))
         await here.later()
     assert here.sources() == "system"
+    assert "looking whether it changed failed" in caplog.text
     await here.later()
     assert here.sources() == "files"
     here.write("hosts", "10.0.0.2 a\n")

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import errno
+import os
+import socket
 import subprocess
 import sys
 
@@ -9,7 +12,8 @@ import pytest
 
 from seawall.dns import Address, ChainResolver, SRVResolver, StaticResolver
 from seawall.dns.cares import CaresResolver
-from seawall.dns.resolver import SRVRecord, check_name, literal
+from seawall.dns.lookup import MachineResolver
+from seawall.dns.resolver import ADVICE, Answer, SRVRecord, check_name, failed, literal
 from seawall.errors import NameNotFound, NoAddress, ResolverFailure
 from seawall.testing import FakeResolver
 from seawall.testing.clock import VIRTUAL
@@ -148,9 +152,50 @@ async def test_service_that_is_not_to_be_had(monkeypatch, records):
 
     monkeypatch.setattr(CaresResolver, "services", services)
     names = SRVResolver(nameservers=["127.0.0.1:1"])
-    with pytest.raises(NoAddress, match=r"isn.t available, its SRV records say"):
+    with pytest.raises(NoAddress, match="isn't available, its SRV records say"):
         await names.resolve("a.test.", 80)
     await names.aclose()
+
+
+@pytest.mark.parametrize(("ttl", "kept"), [(90.0, 60.0), (30.0, 30.0), (None, 0.0)])
+async def test_first_targets_of_many(monkeypatch, ttl, kept):
+    """
+    32 are asked for, those of the lowest priorities, however many records there are and in whatever order. The answer
+    is kept no longer than any record or any target's addresses.
+    """
+    asked = []
+
+    async def services(self: CaresResolver, service: str, **more: object) -> list[SRVRecord]:
+        return [SRVRecord(number, 0, 80, f"t{number}.test", 60.0) for number in reversed(range(40))]
+
+    async def resolve(self: MachineResolver, host: str, port: int, **more: object) -> Answer:
+        asked.append(host)
+        return Answer((Address("192.0.2.1"),), 90.0 if host != "t7.test" else ttl, "dns")
+
+    monkeypatch.setattr(CaresResolver, "services", services)
+    monkeypatch.setattr(MachineResolver, "resolve", resolve)
+    names = SRVResolver(nameservers=["127.0.0.1:1"])
+    answer = await names.resolve("a.test", 80)
+    assert asked == [f"t{number}.test" for number in range(32)]
+    assert [rank.priority for rank in answer.ranks] == list(range(32))
+    assert answer.ttl == kept
+    await names.aclose()
+
+
+@pytest.mark.parametrize("code", [errno.EMFILE, errno.ENFILE, errno.EACCES])
+def test_failure_for_lack_of_descriptors(monkeypatch, code):
+    """Whatever the resolver said it is its failure, which says what to change; nothing else is mistaken for that."""
+
+    def refused(*_: object) -> None:
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr(socket, "socket", refused)
+    error = failed(NameNotFound, "a.test: system resolver: unknown")
+    if code == errno.EACCES:
+        assert (type(error), str(error)) == (NameNotFound, "a.test: system resolver: unknown")
+    else:
+        assert (type(error), error.is_shortage) == (ResolverFailure, True)
+        assert str(error) == f"a.test: system resolver: unknown: {os.strerror(code).lower()}: {ADVICE}"
 
 
 def test_importing_seawall_loads_no_c_ares():

@@ -81,14 +81,15 @@ def test_unknown_source(monkeypatch, clock):
 
 def message(family: int, prefix: int, flags: int, interface: int, *attributes: tuple[int, bytes]) -> bytes:
     body = struct.pack("=BBBBi", family, prefix, flags, 0, interface)
-    return body + b"".join(struct.pack("=HH", 4 + len(data), kind) + data for kind, data in attributes)
+    each = (struct.pack("=HH", 4 + len(data), kind) + data for kind, data in attributes)
+    return body + b"".join(attribute + bytes(-len(attribute) % 4) for attribute in each)
 
 
 def test_what_the_kernel_says(monkeypatch):
     """Our own end of a point-to-point link counts, not the other; the rest of the families is skipped."""
     four, peer, six = (socket.inet_aton("10.0.0.1"), socket.inet_aton("10.0.0.2"), as_packed("2001:db8::1"))
     said = [
-        message(socket.AF_INET, 24, 0x80, 2, (1, peer), (2, four), (3, b"one\0")),
+        message(socket.AF_INET, 24, 0x80, 2, (3, b"some\0"), (1, peer), (2, four)),
         message(socket.AF_INET6, 64, 0x20, 3, (1, six), (6, bytes(16))),
         message(7, 0, 0, 1),
     ]

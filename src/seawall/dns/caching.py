@@ -248,7 +248,6 @@ class CachingResolver:
         if self._cache.fresh(key, lookup.told_at) is None:
             self._cache.store(key, _timed(found), lookup.told_at)
             lookup.is_kept = True
-            self._hits.pop(key[0], None)
 
     def _ended(self, key: Key, lookup: Lookup, found: Found | ResolveError, at: float) -> None:
         host, port = key
@@ -312,6 +311,6 @@ def _event(key: Key, found: Found | ResolveError, duration: float, *, is_cancell
     host, port = key
     if isinstance(found, Found):
         answer = found.answer
-        return LookupEnded(host, answer.source, duration, len(answer.addresses), "", answer.ttl)
+        return LookupEnded(host, answer.source, duration, len(answer.addresses), None, answer.ttl)
     error = "cancelled" if is_cancelled else type(found).__name__
     return LookupEnded(host, "system" if port == SYSTEM else "", duration, 0, error, None)
