@@ -57,8 +57,8 @@ class Dial(NamedTuple):
 
     Attributes:
         at: When, s since the attempt's start.
-        duration: s until it was connected, failed, or was given up for another that was faster.
-        outcome: "connected", "given up", or the system's words.
+        duration: Seconds until it was connected, failed, or was abandoned because another was faster.
+        outcome: "connected", "abandoned", or the system's words.
     """
 
     address: Address

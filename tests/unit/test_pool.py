@@ -12,9 +12,9 @@ from seawall.origin import Address, Origin
 from seawall.policy.cap import Slots
 from seawall.testing.clock import VIRTUAL
 from seawall.wire.addresses import Load
-from seawall.wire.alpn import Known
 from seawall.wire.http1.connection import Connection
 from seawall.wire.http2.connection import Multiplexed
+from seawall.wire.known import Known
 from seawall.wire.pool import LOOKED_AT, WARM_FOR, Pool
 
 pytestmark = pytest.mark.anyio

@@ -43,13 +43,13 @@ class Slots:
     def __init__(self, max_connections: int | None) -> None:
         self._max = max_connections
         self._in_use = 0
-        self._waiting = 0
+        self.waiting = 0
         self._lines: dict[Holder, _Line] = {}
         self._turns: list[tuple[int, int, Holder]] = []  # a heap: (held, since, holder); outdated ones are skipped
         self._counter = count()
 
     def __repr__(self) -> str:
-        return f"<Slots {self._in_use}/{self._max or 'any number'} waiting {self._waiting}>"
+        return f"<Slots {self._in_use}/{self._max or 'any number'} waiting {self.waiting}>"
 
     @property
     def in_use(self) -> int:
@@ -57,7 +57,7 @@ class Slots:
 
     @property
     def has_waiters(self) -> bool:
-        return self._waiting > 0
+        return self.waiting > 0
 
     def held(self, origin: Holder) -> int:
         """Slots that *origin* has."""
@@ -66,7 +66,7 @@ class Slots:
 
     def try_acquire(self, origin: Holder) -> bool:
         """A slot without waiting, where there is one and nobody waits for it."""
-        if self._waiting or (self._max is not None and self._in_use >= self._max):
+        if self.waiting or (self._max is not None and self._in_use >= self._max):
             return False
         self._in_use += 1
         self._line(origin).held += 1
@@ -122,7 +122,7 @@ class Slots:
         line = self._line(origin)
         is_first = not self._is_waiting(line)
         line.waiters[waiter] = None
-        self._waiting += 1
+        self.waiting += 1
         if is_first:
             self._take_turn(origin, line)
         if make_room is not None:
@@ -217,7 +217,7 @@ class Slots:
     def _remove(self, line: _Line, waiter: asyncio.Future[Any]) -> None:
         if waiter in line.waiters:
             del line.waiters[waiter]
-            self._waiting -= 1
+            self.waiting -= 1
 
     def _expire(self, waiter: asyncio.Future[Any], origin: Holder, timeout: float) -> None:
         if waiter.done():
@@ -227,9 +227,9 @@ class Slots:
         waiter.set_exception(
             BulkheadFull(
                 f"{origin}: no connection within {timeout:g} s: {self._in_use} of {self._max} are in use, {line.held} "
-                f"of them by this origin, {self._waiting} waiting; raise Limits.max_connections, or send less",
+                f"of them by this origin, {self.waiting} waiting; raise Limits.max_connections, or send less",
                 max_concurrent=self._max,
-                waiting=self._waiting,
+                waiting=self.waiting,
                 elapsed=timeout,
                 origin=origin.origin if isinstance(origin, Elsewhere) else origin,
             )

@@ -1,4 +1,4 @@
-"""How far an attempt got on its way: what the wire tells of it."""
+"""How far an attempt got: what the wire notes of it."""
 
 from __future__ import annotations
 
@@ -12,27 +12,57 @@ __all__ = ["Progress"]
 
 
 class Progress:
-    """An attempt in flight. The exchange says where it is."""
+    """
+    An attempt in flight. Whatever sends it notes here how far it got.
 
-    __slots__ = ("address", "avoid", "dials", "is_reused", "marks", "now", "phase", "source", "started_at", "waited")
+    Attributes:
+        avoid: Addresses where the call failed before.
+        waited: Seconds in queues, and until the caller gave parts of its body: the origin isn't to blame for them.
+        bytes_out, bytes_in: What of the request and the response went over the wire, heads included, TLS excluded.
+    """
+
+    __slots__ = (
+        "address",
+        "avoid",
+        "bytes_in",
+        "bytes_out",
+        "dials",
+        "is_reused",
+        "marks",
+        "now",
+        "phase",
+        "source",
+        "started_at",
+        "waited",
+    )
 
     def __init__(self, now: Callable[[], float], started_at: float) -> None:
         self.now = now
         self.started_at = started_at
         self.phase = Phase.QUEUED
         self.address: Address | None = None
-        self.avoid: tuple[Address, ...] = ()  # addresses where the call failed before
+        self.avoid: tuple[Address, ...] = ()
         self.is_reused = False
         self.source = ""
         self.dials: tuple[Dial, ...] = ()
-        self.waited = 0.0  # s in the bulkhead's queue, and for the caller to give parts of its body: not the origin's
-        self.marks: list[Phase | float] = []  # in pairs; one list, for the garbage collector sees each tuple
+        self.waited = 0.0
+        self.bytes_out = self.bytes_in = 0
+        self.marks: list[Phase | float] = []  # in pairs; one list, because the garbage collector visits each tuple
 
     def reached(self, phase: Phase) -> None:
         """Forward only; a phase is marked once."""
         if phase > self.phase:
             self.phase = phase
             self.marks += (phase, self.now() - self.started_at)
+
+    def reached_sent(self) -> None:
+        """SENDING and SENT at one instant, because the request went out in one piece."""
+        if self.phase >= Phase.SENDING:
+            self.reached(Phase.SENT)
+            return
+        self.phase = Phase.SENT
+        at = self.now() - self.started_at
+        self.marks += (Phase.SENDING, at, Phase.SENT, at)
 
     def dialled(self, address: Address, began_at: float, outcome: str) -> None:
         self.dials += (Dial(address, began_at - self.started_at, self.now() - began_at, outcome),)
@@ -47,12 +77,12 @@ class Progress:
         self.phase = min(self.phase, Phase.CONNECTING)
 
     def each(self) -> Iterator[tuple[Phase, float]]:
-        """The phases that were reached, and when, in seconds since the attempt's start."""
+        """The phases that were reached, each with its instant in seconds since the attempt's start."""
         marks: Iterator[Any] = iter(self.marks)
         return zip(marks, marks, strict=False)
 
     def end(self, now: float, origin: Origin, number: int, delay: float, outcome: str, detail: str) -> Attempt:
-        marks: Iterator[Any] = iter(self.marks)  # as in `each`, whose call each request would pay for
+        marks: Iterator[Any] = iter(self.marks)  # as in `each`, whose call would cost each request
         fields = (
             origin,
             number,
@@ -67,4 +97,4 @@ class Progress:
             self.source,
             self.dials,
         )
-        return tuple.__new__(Attempt, fields)  # its constructor takes as long again, and each call ends here
+        return tuple.__new__(Attempt, fields)  # because its constructor takes as long again
