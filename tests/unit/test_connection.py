@@ -583,3 +583,25 @@ async def test_100_continue_is_waited_for_a_second_though_something_comes(connec
     assert transport.written.endswith(b"\r\n\r\nbody")
     await exchange.comes(OK + b"\r\nok")
     assert (await exchange.head).status == 200
+
+
+@pytest.mark.parametrize("chunked", [False, True])
+async def test_bytes_of_an_exchange_are_counted(connection, transport, chunked):
+    """All that went out and came in, heads and framing included, for each exchange anew."""
+    answer = OK + b"\r\nok"
+
+    async def parts() -> AsyncIterator[bytes]:
+        yield b"x" * 100_000
+        yield b"y"
+
+    for _ in range(2):
+        written = len(transport.written)
+        headers, content = ((CHUNKED,), None) if chunked else ((), b"hello")
+        exchange = Exchange(connection, *headers, method=b"POST", content=content, body=parts())
+        await exchange.comes(answer[:20])
+        await exchange.comes(answer[20:])
+        assert exchange.progress.bytes_out == len(transport.written) - written > 0
+        assert exchange.progress.bytes_in == len(answer)
+        assert connection.whole() == b"ok"
+        connection.finish()
+    assert not connection.is_closed

@@ -726,3 +726,22 @@ async def test_headers_of_a_stream_that_has_ended(peer):
     peer.client.data_received(frame_of("HEADERS", 1))
     with pytest.raises(BadAnswer, match="for stream 1, which has ended"):
         await sent
+
+
+@pytest.mark.parametrize("content", [b"", b"hello", b"x" * 100_000])
+async def test_bytes_of_a_stream_are_counted(peer, content):
+    """Its own frames, and no other stream's."""
+    sizes = {b"": 0, b"hello": 9 + 5, b"x" * 100_000: 100_000 + 9 * 8}  # two slices, each in frames of 16 KiB
+    _, other = peer.request()
+    channel, sent = peer.request(method=b"POST", content=content)
+    await peer.turn()
+    head = channel.progress.bytes_out - sizes[content]
+    assert 9 < head < 100
+    peer.server.send_headers(1, OK)
+    peer.server.send_data(1, b"not mine", end_stream=True)
+    peer.server.send_headers(3, OK)
+    peer.server.send_data(3, b"mine", end_stream=True)
+    await peer.turn()
+    await asyncio.gather(sent, other)
+    assert 9 + 9 + 4 < channel.progress.bytes_in < 50
+    assert channel.whole() == b"mine"

@@ -26,6 +26,7 @@ T = TypeVar("T")
 GONE: Final = asyncio.BufferedProtocol()
 """In place of a socket that is closed, because asyncio's TLS would hold on to it."""
 
+HEARD_AT_ONCE: Final = 64 * 1024  # B
 SOFT_CLOSE: Final = 1.0  # s for the peer to take what was written
 
 
@@ -313,7 +314,7 @@ def _hear_out(sock: socket.socket, protocol: asyncio.BufferedProtocol) -> None:
     the answer may be in the socket still.
     """
     with contextlib.suppress(OSError):  # there is no more, or the socket is closed
-        while size := sock.recv_into(protocol.get_buffer(-1)):
+        while size := sock.recv_into(protocol.get_buffer(HEARD_AT_ONCE)):
             protocol.buffer_updated(size)
 
 
