@@ -22,7 +22,7 @@ from seawall.testing.dns import DNS_FAULTS
 from seawall.testing.http.vocabulary import FAULTS, HAMMS, OKHTTP
 from seawall.testing.network import toxic
 from seawall.testing.steps import MALFORMED, ODD, STEPS
-from seawall.wire.http1 import answer
+from seawall.wire import limits
 
 DOCS = Path(__file__).parents[2] / "docs"
 SAID_HERE = {
@@ -139,10 +139,10 @@ def testing_names() -> str:
 def bounds() -> str:
     """The wire's limits."""
     rows = [
-        ("headers of one response, in all", f"{answer.MAX_HEAD // 1024} KiB", "h11's"),
-        ("number of headers", f"{answer.MAX_HEADERS:,}", "Apache and Tomcat send 100"),
-        ("interim responses (1xx) to one request", str(answer.MAX_INTERIM), "Go bounds their bytes"),
-        ("chunk sizes, extensions and trailers without a byte of body", f"{answer.MAX_GAP // 1024} KiB", "Go's"),
+        ("headers of one response, in all", f"{limits.MAX_HEAD // 1024} KiB", "h11's"),
+        ("number of headers", f"{limits.MAX_HEADERS:,}", "Apache and Tomcat send 100"),
+        ("interim responses (1xx) to one request", str(limits.MAX_INTERIM), "Go bounds their bytes"),
+        ("chunk sizes, extensions and trailers without a byte of body", f"{limits.MAX_GAP // 1024} KiB", "Go's"),
     ]
     return table("| bound | default | after |", *(f"| {what} | {value} | {why} |" for what, value, why in rows))
 

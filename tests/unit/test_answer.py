@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from seawall.errors import BadAnswer, ConnectionLost, ResponseTooLarge
 from seawall.testing.steps import MALFORMED, ODD
-from seawall.wire.http1.answer import MAX_GAP, MAX_HEAD, MAX_HEADERS, MAX_INTERIM, Answer
-from seawall.wire.http1.parser import Parser
+from seawall.wire.http1.parser import NOTHING, Answer, Parser
+from seawall.wire.limits import MAX_GAP, MAX_HEAD, MAX_HEADERS, MAX_INTERIM
 
 OK = b"HTTP/1.1 200 OK\r\n"
 PLAIN = OK + b"content-length: 5\r\nkeep-alive: timeout=7, max=3\r\n\r\nhello"
@@ -49,7 +49,7 @@ def seen(pieces: list[bytes], method: bytes = b"GET") -> tuple[object, ...]:
     body += answer.take()
     if answer.failure is not None:
         return ("failed", answer.failure[0], answer.has_head)
-    head = answer.head
+    head = answer
     facts = (answer.is_complete, answer.is_kept, answer.is_spoilt, answer.is_continued, answer.keep_for)
     return (head.status, head.reason, head.version, head.raw, body, *facts)
 
@@ -269,7 +269,7 @@ def test_parser_is_used_again(first):
     parser.feed(first)
     assert answer.is_complete
     for method in (b"GET", b"HEAD", b"GET"):
-        parser.rest()
+        parser.answer = NOTHING
         answer = parser.begin(method)
         parser.feed(PLAIN if method == b"GET" else OK + b"content-length: 5\r\n\r\n")
         assert (answer.is_complete, answer.is_spoilt, answer.failure) == (True, False, None)

@@ -15,7 +15,8 @@ import pytest
 from seawall.errors import BadAnswer, ConnectionLost, ReadTimeout, SendFailed, WireError, WriteTimeout
 from seawall.origin import Origin
 from seawall.testing.clock import VIRTUAL
-from seawall.wire.http1.connection import HIGH_WATER, MARGIN, Connection
+from seawall.wire.http1.connection import HIGH_WATER, Connection
+from seawall.wire.http1.framing import MARGIN
 from seawall.wire.message import CONTINUE_TIMEOUT, Message
 from seawall.wire.progress import Progress
 from seawall.wire.upgrade import Tunnel
@@ -237,7 +238,7 @@ async def upgraded(connection: Connection) -> Tunnel:
     exchange = Exchange(connection, upgrade, (b"Connection", b"connection", b"upgrade"))
     await exchange.comes(b"HTTP/1.1 101 X\r\nupgrade: x\r\nconnection: upgrade\r\n\r\n")
     await exchange.head
-    return Tunnel(connection)
+    return connection.extensions["network_stream"]
 
 
 async def test_tunnel_says_whether_there_is_something_to_read(connection):
@@ -278,7 +279,7 @@ async def test_connection_that_was_not_upgraded_is_no_tunnel(connection, transpo
     exchange = Exchange(connection)
     await exchange.comes(OK + b"\r\nok")
     await exchange.head
-    tunnel, written = Tunnel(connection), transport.written
+    tunnel, written = connection.extensions["network_stream"], transport.written
     for error, use in (
         (httpcore.ReadError, tunnel.read(10)),
         (httpcore.WriteError, tunnel.write(b"x")),
@@ -582,3 +583,25 @@ async def test_100_continue_is_waited_for_a_second_though_something_comes(connec
     assert transport.written.endswith(b"\r\n\r\nbody")
     await exchange.comes(OK + b"\r\nok")
     assert (await exchange.head).status == 200
+
+
+@pytest.mark.parametrize("chunked", [False, True])
+async def test_bytes_of_an_exchange_are_counted(connection, transport, chunked):
+    """All that went out and came in, heads and framing included, for each exchange anew."""
+    answer = OK + b"\r\nok"
+
+    async def parts() -> AsyncIterator[bytes]:
+        yield b"x" * 100_000
+        yield b"y"
+
+    for _ in range(2):
+        written = len(transport.written)
+        headers, content = ((CHUNKED,), None) if chunked else ((), b"hello")
+        exchange = Exchange(connection, *headers, method=b"POST", content=content, body=parts())
+        await exchange.comes(answer[:20])
+        await exchange.comes(answer[20:])
+        assert exchange.progress.bytes_out == len(transport.written) - written > 0
+        assert exchange.progress.bytes_in == len(answer)
+        assert connection.whole() == b"ok"
+        connection.finish()
+    assert not connection.is_closed

@@ -18,9 +18,10 @@ from seawall.testing import FixedRandom
 from seawall.testing.clock import VIRTUAL
 from seawall.wire.addresses import Addresses
 from seawall.wire.alpn import Versions
-from seawall.wire.dial import ATTEMPT_DELAY, LATE_GRACE, Dialler
+from seawall.wire.dial import Dialler
 from seawall.wire.http1.connection import Connection
 from seawall.wire.progress import Progress
+from seawall.wire.race import ATTEMPT_DELAY, LATE_GRACE
 
 from .noted import now, turns
 
@@ -109,8 +110,8 @@ async def test_next_address_is_dialled_every_250_ms(race):
     assert await dialled.dial(*IPS[:4]) == IPS[2]
     assert now() == 2 * ATTEMPT_DELAY + 0.1
     assert sorted(dialled.dials) == [
-        (IPS[0], 0.0, "given up"),
-        (IPS[1], ATTEMPT_DELAY, "given up"),
+        (IPS[0], 0.0, "abandoned"),
+        (IPS[1], ATTEMPT_DELAY, "abandoned"),
         (IPS[2], 2 * ATTEMPT_DELAY, "connected"),
     ]
     assert [dialled.is_bad(ip) for ip in IPS[:4]] == [True, True, False, False]

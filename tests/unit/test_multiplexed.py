@@ -24,20 +24,12 @@ from seawall.errors import (
 from seawall.events import Phase
 from seawall.origin import Origin
 from seawall.testing.clock import VIRTUAL
-from seawall.wire.alpn import Known
-from seawall.wire.http1.answer import MAX_HEAD, MAX_INTERIM
-from seawall.wire.http2 import connection as http2
-from seawall.wire.http2.connection import (
-    DOUBT_AFTER,
-    FULL_FOR,
-    PROBE_TIMEOUT,
-    SILENT_FOR,
-    STREAM_WINDOW,
-    TINY,
-    TURN,
-    Multiplexed,
-)
-from seawall.wire.http2.stream import Channel
+from seawall.wire.http2 import session as http2
+from seawall.wire.http2.connection import TINY, TURN, Multiplexed
+from seawall.wire.http2.session import DOUBT_AFTER, FULL_FOR, PROBE_TIMEOUT, SILENT_FOR, STREAM_WINDOW
+from seawall.wire.http2.stream import Stream
+from seawall.wire.known import Known
+from seawall.wire.limits import MAX_HEAD, MAX_INTERIM
 from seawall.wire.message import CONTINUE_TIMEOUT, Message
 from seawall.wire.progress import Progress
 from seawall.wire.upload import STOP_TIMEOUT
@@ -76,7 +68,7 @@ class Peer:
         self.server.initiate_connection()
         self.server.increment_flow_control_window(2**30)
 
-    def _is_idle(self, _: Multiplexed) -> None:
+    def _is_idle(self, _: Multiplexed, now: float) -> None:
         self.idle += 1
 
     def _has_room(self, _: Multiplexed) -> None:
@@ -107,7 +99,7 @@ class Peer:
         body: AsyncIterator[bytes] | None = None,
         is_reused: bool = False,
         **timeouts: float,
-    ) -> tuple[Channel, asyncio.Task]:
+    ) -> tuple[Stream, asyncio.Task]:
         if content:
             headers = (*headers, (b"Content-Length", b"content-length", b"%d" % len(content)))
         message = Message(A, method, b"/", [(b"Host", b"host", b"a"), *headers], content, body, {"timeout": timeouts})  # type: ignore[arg-type]
@@ -465,14 +457,14 @@ async def test_phases_are_reached_in_order(peer):
     """What an attempt's history says of it."""
     channel, sent = peer.request(method=b"PUT", content=b"x")
     await peer.turn()
-    assert channel._progress.phase == Phase.SENT
+    assert channel.progress.phase == Phase.SENT
     await peer.answer(1)
     await sent
-    assert channel._progress.phase == Phase.HEADERS
+    assert channel.progress.phase == Phase.HEADERS
     peer.server.send_data(1, b"x", end_stream=True)
     await peer.turn()
     assert [part async for part in channel.body()] == [b"x"]
-    assert [phase for phase, _ in channel._progress.each()] == [Phase.SENDING, Phase.SENT, Phase.HEADERS, Phase.BODY]
+    assert [phase for phase, _ in channel.progress.each()] == [Phase.SENDING, Phase.SENT, Phase.HEADERS, Phase.BODY]
 
 
 async def test_server_is_told_why_the_connection_ends(peer):
@@ -522,7 +514,7 @@ async def test_data_on_the_way_when_its_stream_was_reset_is_free(peer):
     await peer.answer(1)
     frame = (1024).to_bytes(3, "big") + bytes(2) + (1).to_bytes(4, "big") + bytes(1024)
     assert peer.client._cost(0, frame, None) > 0
-    channel = peer.client._channels[1]
+    channel = peer.client._numbered[1]
     await sent
     channel.finish()
     costs = [peer.client._cost(0, frame, None) for _ in range(STREAM_WINDOW // 1024)]
@@ -558,7 +550,7 @@ async def test_frames_that_carry_nothing_are_counted(peer, kind, flags, size, is
     types = {"DATA": 0, "HEADERS": 1, "RST_STREAM": 3, "SETTINGS": 4, "PING": 6, "WINDOW_UPDATE": 8, "CONTINUATION": 9}
     number = types[kind]
     frame = size.to_bytes(3, "big") + bytes([number, flags]) + (1).to_bytes(4, "big") + bytes(size)
-    assert peer.client._cost(number, frame, peer.client._channels[1] if is_known else None) == cost
+    assert peer.client._cost(number, frame, peer.client._numbered[1] if is_known else None) == cost
     sent.cancel()
 
 
@@ -691,7 +683,7 @@ async def test_stream_to_come_is_not_begun(peer):
     _, sent = peer.request()
     await peer.turn()
     peer.client.data_received(frame_of("RST_STREAM", 3))
-    with pytest.raises(BadAnswer, match="for stream 3, which nobody has begun"):
+    with pytest.raises(BadAnswer, match="for stream 3, which we have not begun"):
         await sent
 
 
@@ -734,3 +726,22 @@ async def test_headers_of_a_stream_that_has_ended(peer):
     peer.client.data_received(frame_of("HEADERS", 1))
     with pytest.raises(BadAnswer, match="for stream 1, which has ended"):
         await sent
+
+
+@pytest.mark.parametrize("content", [b"", b"hello", b"x" * 100_000])
+async def test_bytes_of_a_stream_are_counted(peer, content):
+    """Its own frames, and no other stream's."""
+    sizes = {b"": 0, b"hello": 9 + 5, b"x" * 100_000: 100_000 + 9 * 8}  # two slices, each in frames of 16 KiB
+    _, other = peer.request()
+    channel, sent = peer.request(method=b"POST", content=content)
+    await peer.turn()
+    head = channel.progress.bytes_out - sizes[content]
+    assert 9 < head < 100
+    peer.server.send_headers(1, OK)
+    peer.server.send_data(1, b"not mine", end_stream=True)
+    peer.server.send_headers(3, OK)
+    peer.server.send_data(3, b"mine", end_stream=True)
+    await peer.turn()
+    await asyncio.gather(sent, other)
+    assert 9 + 9 + 4 < channel.progress.bytes_in < 50
+    assert channel.whole() == b"mine"

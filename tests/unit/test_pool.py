@@ -12,9 +12,9 @@ from seawall.origin import Address, Origin
 from seawall.policy.cap import Slots
 from seawall.testing.clock import VIRTUAL
 from seawall.wire.addresses import Load
-from seawall.wire.alpn import Known
 from seawall.wire.http1.connection import Connection
 from seawall.wire.http2.connection import Multiplexed
+from seawall.wire.known import Known
 from seawall.wire.pool import LOOKED_AT, WARM_FOR, Pool
 
 pytestmark = pytest.mark.anyio
@@ -530,3 +530,53 @@ async def test_connections_to_an_address_that_is_left_out_end():
     stream.close()
     assert shared.is_closed
     assert (pool.idle(A), pool.idle(B), pool.open) == (2, 1, 3)
+
+
+@pytest.mark.parametrize("kind", [Connection, Multiplexed])
+async def test_pool_tells_of_each_connection_once(kind):
+    """When it is open, and when it is closed, whoever closed it; until then it is counted for its origin."""
+    told: list[tuple[object, ...]] = []
+    pool = Pool(
+        Slots(None),
+        max_idle=None,
+        expiry=1.0,
+        now=asyncio.get_running_loop().time,
+        on_opened=lambda *facts: told.append(("opened", *facts)),
+        on_closed=lambda *facts: told.append(("closed", *facts)),
+    )
+    first, second = [await opened(pool, A, kind) for _ in range(2)]
+    other = await opened(pool, B, kind)
+    facts = (A, None, "HTTP/1.1" if kind is Connection else "HTTP/2")
+    assert told == [("opened", *facts)] * 2 + [("opened", B, *facts[1:])]
+    assert (pool.open_by_origin(), pool.open) == ({A: 2, B: 1}, 3)
+    told.clear()
+    first.close()
+    first.close()
+    assert told == [("closed", *facts)]
+    assert pool.open_by_origin() == {A: 1, B: 1}
+    pool.keep(second, now())
+    await asyncio.sleep(2.0)
+    assert told == [("closed", *facts)] * 2
+    other.connection_lost(None)
+    pool.close()
+    assert told[2:] == [("closed", B, *facts[1:])]
+    assert pool.open_by_origin() == {}
+
+
+async def test_pool_tells_of_a_connection_that_was_closed_before_it_was_added():
+    """Both, in their order."""
+    told: list[str] = []
+    slots = Slots(None)
+    pool = Pool(
+        slots,
+        max_idle=None,
+        expiry=None,
+        now=asyncio.get_running_loop().time,
+        on_opened=lambda *_: told.append("opened"),
+        on_closed=lambda *_: told.append("closed"),
+    )
+    connection = Connection(A, memoryview(bytearray(1)))
+    connection.close()
+    assert await pool.reserve(0.0, A) is None
+    pool.add(connection)
+    assert (told, pool.open, slots.in_use) == (["opened", "closed"], 0, 0)

@@ -23,11 +23,12 @@ from seawall.testing import FixedRandom, VirtualLoop
 from seawall.wire.addresses import BAD_FOR, Addresses
 from seawall.wire.alpn import Versions
 from seawall.wire.connector import Wire
-from seawall.wire.dial import ATTEMPT_DELAY, CHECKED_AT_ONCE, MAX_ADDRESSES, Dialler
+from seawall.wire.dial import CHECKED_AT_ONCE, Dialler
 from seawall.wire.http1.connection import Connection
 from seawall.wire.message import Message
 from seawall.wire.pool import Pool
 from seawall.wire.progress import Progress
+from seawall.wire.race import ATTEMPT_DELAY, MAX_ADDRESSES
 
 pytestmark = pytest.mark.anyio
 
@@ -89,7 +90,7 @@ class Quiet(Connection):
 
 
 class Streams(Versions):
-    def stream(self, origin: Origin) -> Connection:
+    def connection(self, origin: Origin) -> Connection:
         return Quiet(origin, memoryview(bytearray(1)))
 
 

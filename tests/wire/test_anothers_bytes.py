@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 import seawall
 from seawall.errors import ConnectionLost
 from seawall.testing import Request
-from seawall.wire.http1 import connection as http11
-from seawall.wire.http1.parser import Parser
+from seawall.wire.http1 import framing
+from seawall.wire.http1.parser import NOTHING, Parser
 
 pytestmark = pytest.mark.anyio
 
@@ -73,7 +73,7 @@ async def test_reader_that_holds_a_part_while_another_task_closes(listen):
         parts = response.aiter_raw()
         assert await anext(parts) == b"AAAA"
         server.rest.set()
-        (connection,) = client.engine.wire.pool._open
+        (connection,) = client.engine.wire.pool.connections
         await until(lambda: connection._answer.is_complete)
         await response.aclose()
         assert (await client.get(f"{url}/b")).content == b"SECRET"
@@ -144,7 +144,7 @@ BODILESS = [
 @pytest.mark.parametrize(("method", "head"), BODILESS, ids=str)
 async def test_late_body_does_not_answer_the_next_request(serve, monkeypatch, method, head):
     """After an answer that has none by the rules, the connection rests."""
-    monkeypatch.setattr(http11, "MIN_REST", 60.0)
+    monkeypatch.setattr(framing, "MIN_REST", 60.0)
 
     async def handler(request: Request) -> None:
         if request.connection == 1 and request.number == 1:
@@ -176,8 +176,8 @@ async def test_rest_is_waited_for_at_the_cap(serve):
 
 async def test_rest_is_bounded(serve, monkeypatch):
     """It begins with the headers, and `MAX_REST` bounds it, however long the server took."""
-    monkeypatch.setattr(http11, "MIN_REST", 0.0)
-    monkeypatch.setattr(http11, "MAX_REST", 0.0)
+    monkeypatch.setattr(framing, "MIN_REST", 0.0)
+    monkeypatch.setattr(framing, "MAX_REST", 0.0)
 
     async def handler(request: Request) -> None:
         await request.reply()
@@ -233,7 +233,7 @@ def test_idle_parser_holds_nothing_of_the_last_answer():
     parser = Parser()
     answer = parser.begin(b"GET")
     parser.feed(OK % (2, b"ok"))
-    parser.rest()
+    parser.answer = NOTHING
     assert parser.answer is not answer
     assert answer.take() == b"ok"
 
@@ -301,7 +301,7 @@ def test_interim_answers_that_say_the_end_are_skipped(interim, size):
     data = interim + b"\r\n\r\n" + OK % (2, b"ok")
     for begin in range(0, len(data), size):
         parser.feed(data[begin : begin + size])
-    assert (answer.head.status, answer.is_complete, answer.is_kept, answer.take()) == (200, True, True, b"ok")
+    assert (answer.status, answer.is_complete, answer.is_kept, answer.take()) == (200, True, True, b"ok")
 
 
 @pytest.mark.parametrize("begin", [b"HTTP/1.1 103 X\r\nlink: ", b"HTTP/1.1 200 "])

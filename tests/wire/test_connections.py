@@ -185,7 +185,7 @@ async def test_bad_body_of_ours_is_not_held_against_the_address(serve):
     async with seawall.AsyncClient() as client:
         with pytest.raises(httpx.LocalProtocolError, match="content-length 3"):
             await client.post(server.url, content=parts(), headers={"content-length": "3"})
-        assert client.engine.wire._dialler.addresses._bad == {}
+        assert client.engine.wire.dialler.addresses._bad == {}
 
 
 @pytest.mark.parametrize("place", [0, 1, 2])
@@ -343,7 +343,7 @@ async def test_hasty_timeouts_leave_no_address_out(stack, dns, settings, call, i
         for _ in range(9):
             with pytest.raises(httpx.ReadTimeout):
                 await client.get(url, **call)
-        known = client.engine.wire._dialler.addresses
+        known = client.engine.wire.dialler.addresses
         (origin,) = client.stats().origins
         addresses = [seawall.dns.Address(each) for each in ("127.0.0.1", "127.0.0.2")]
         assert (len(known._ejections.usable(origin, addresses)) < 2) == is_left_out
@@ -415,7 +415,7 @@ async def test_load_of_addresses_is_forgotten(stack, dns, kept):
 
         for number in range(0, 500, 20):
             await asyncio.gather(*(call(number + each) for each in range(20)))
-        loads = client.engine.wire._dialler.addresses._loads
+        loads = client.engine.wire.dialler.addresses._loads
         assert [load.in_flight for load in loads.values()] == [0] * len(loads)
         before = [len(server.requests) for server in servers]
         await asyncio.gather(*(client.get(url) for _ in range(20)))

@@ -150,9 +150,9 @@ async def test_srv_decides_whom_to_ask(stack, dns, serve):
     dns.zone["one.test"] = Name(a=("127.0.0.1",))
     resolver = SRVResolver("_http._tcp.{host}", nameservers=[dns.address])
     client = await stack.enter_async_context(seawall.AsyncClient(resolver=resolver, retry=None))
-    origin, addresses = seawall.Origin("http", "orders.test", 80), client.engine.wire._addresses
+    origin, addresses = seawall.Origin("http", "orders.test", 80), client.engine.wire.addresses
     await client.get("http://orders.test/")
-    (connection,) = client.engine.wire.pool._open
+    (connection,) = client.engine.wire.pool.connections
     assert connection.load is None
     addresses.load(origin, connection.address).in_flight = 100
     for _ in range(10):

@@ -22,7 +22,7 @@ import pytest
 import seawall
 from seawall.testing import FaultProcess, Name
 from seawall.testing.cancel import cancel_everywhere
-from seawall.wire.http1.answer import Head
+from seawall.wire.message import Head
 from seawall.wire.progress import Progress
 
 pytestmark = pytest.mark.anyio

@@ -26,7 +26,7 @@ from hyperframe.frame import (
 
 import seawall
 from seawall.testing import FaultServer, no_leaks
-from seawall.wire.alpn import Known
+from seawall.wire.known import Known
 
 from .peer import Peer
 
@@ -167,7 +167,7 @@ async def test_http1_is_required_where_several_connections_are_idle(server, trus
     async with seawall.AsyncClient(http2=True, verify=trusted) as client:
         wire = client.engine.wire
         origin = seawall.Origin("https", "localhost", server.ports["h2:either"].port)
-        wire._dialler.versions._known[origin] = known = Known()
+        wire.dialler.versions._known[origin] = known = Known()
         known.max_streams = 1
         slow = [asyncio.create_task(client.get(f"{base}/delay:0.1")) for _ in range(4)]
         assert {(await each).http_version for each in slow} == {"HTTP/2"}
@@ -259,7 +259,7 @@ async def test_doubt_ends_with_the_answer_to_a_ping(server, client):
     await client.get(url + "/x/ok")
     with anyio.move_on_after(0.15):
         await client.get(url + "/x/hang")
-    (connection,) = client.engine.wire.pool._open
+    (connection,) = client.engine.wire.pool.connections
     while not connection.has_room:
         await asyncio.sleep(0)
     assert (await client.get(url + "/x/ok")).extensions["stream_id"] == 5
@@ -279,7 +279,7 @@ async def test_cancelled_streams_are_reset(server, client):
     """More of them than the server allows at a time: it forgets each when it is told to."""
     url = server.ports["h2:clear"].url
     await client.get(url + "/x/ok")
-    (connection,) = client.engine.wire.pool._open
+    (connection,) = client.engine.wire.pool.connections
     for _ in range(3):
         calls = [asyncio.create_task(client.get(url + "/x/hang")) for _ in range(60)]
         while connection.streams < len(calls):
@@ -478,7 +478,7 @@ async def test_stream_is_open_until_both_sides_have_ended(client, by_hand):
     url = await by_hand(script)
     post = asyncio.create_task(client.post(url, content=parts()))
     await is_complete.wait()
-    (connection,) = client.engine.wire.pool._open
+    (connection,) = client.engine.wire.pool.connections
     assert connection.streams == 1
     assert [origin.in_flight for origin in client.stats().origins.values()] == [1]
     assert not post.done()
@@ -872,8 +872,8 @@ async def test_small_limit_is_dialled_for_at_once(by_hand):
     async with seawall.AsyncClient(http1=False, http2=True, timeout=5) as client:
         url = await by_hand(script)
         await client.get(url)
-        dialler, waiting, all_dial = client.engine.wire._dialler, 0, asyncio.Event()
-        for connection in list(client.engine.wire.pool._open):
+        dialler, waiting, all_dial = client.engine.wire.dialler, 0, asyncio.Event()
+        for connection in list(client.engine.wire.pool.connections):
             connection.close()
         dial = dialler.dial
 
@@ -905,7 +905,7 @@ async def test_who_waits_for_a_slot_shares_what_was_opened(by_hand):
     async with seawall.AsyncClient(
         http1=False, http2=True, limits=limits, bulkhead=None, retry=None, timeout=httpx.Timeout(5, pool=2)
     ) as client:
-        dialler = client.engine.wire._dialler
+        dialler = client.engine.wire.dialler
         dial = dialler.dial
 
         async def until_heard(*arguments, **keywords):
@@ -929,7 +929,7 @@ async def test_who_gave_up_waiting_makes_room(client):
         dialled += 1
         await asyncio.Event().wait()
 
-    client.engine.wire._dialler.dial = hangs
+    client.engine.wire.dialler.dial = hangs
     first = asyncio.create_task(client.get("http://127.0.0.1:1/", timeout=None))
     while not dialled:
         await asyncio.sleep(0)

@@ -23,9 +23,10 @@ from hyperframe.frame import (
 )
 
 import seawall
-from seawall.wire.alpn import Known
-from seawall.wire.http1.answer import MAX_HEADERS
-from seawall.wire.http2.connection import MAX_UNSENT, STREAM_WINDOW, TURN, Multiplexed
+from seawall.wire.http2.connection import MAX_UNSENT, TURN, Multiplexed
+from seawall.wire.http2.session import STREAM_WINDOW
+from seawall.wire.known import Known
+from seawall.wire.limits import MAX_HEADERS
 from seawall.wire.message import Message
 from seawall.wire.progress import Progress
 
@@ -81,7 +82,7 @@ async def client(stack) -> AsyncIterator[seawall.AsyncClient]:
 
 def connection_of(client: seawall.AsyncClient) -> Multiplexed:
     """The only one."""
-    (connection,) = client.engine.wire.pool._open
+    (connection,) = client.engine.wire.pool.connections
     return connection
 
 
@@ -395,7 +396,7 @@ async def test_a_turn_of_the_loop_after_so_many_frames(connection):
     connection.data_received(head + b"".join(frames))
     transport = connection._transport
     assert transport.is_paused
-    assert sum(map(len, channel._parts)) == TURN - 1
+    assert sum(map(len, channel.answer._parts)) == TURN - 1
     connection.eof_received()
     connection.data_received(DataFrame(1, b"end", flags=["END_STREAM"]).serialize())
     turns = 0
@@ -403,8 +404,8 @@ async def test_a_turn_of_the_loop_after_so_many_frames(connection):
         await asyncio.sleep(0)
         turns += 1
     assert 2 <= turns <= 5
-    assert channel.is_complete
-    assert b"".join(channel._parts) == b"".join(b"%d" % (each % 10) for each in range(3 * TURN)) + b"end"
+    assert channel.answer.is_complete
+    assert b"".join(channel.answer._parts) == b"".join(b"%d" % (each % 10) for each in range(3 * TURN)) + b"end"
     connection.close()
 
 
@@ -416,8 +417,8 @@ async def test_what_is_closed_here_is_not_read_on(connection):
     )
     connection.close()
     await asyncio.sleep(0)
-    assert sum(map(len, channel._parts)) == TURN - 1
-    assert not channel.is_complete
+    assert sum(map(len, channel.answer._parts)) == TURN - 1
+    assert not channel.answer.is_complete
 
 
 async def test_server_that_reads_none_of_our_answers(connection):
@@ -469,8 +470,8 @@ async def test_small_parts_are_joined(connection):
     await task
     for number in range(100_000):
         channel.got_data(b"%02d" % (number % 100), 2)
-    assert len(channel._parts) <= 1024
-    assert b"".join(channel._parts) == b"".join(b"%02d" % (number % 100) for number in range(100_000))
+    assert len(channel.answer._parts) <= 1024
+    assert b"".join(channel.answer._parts) == b"".join(b"%02d" % (number % 100) for number in range(100_000))
     connection.close()
 
 
@@ -533,7 +534,7 @@ async def test_retry_after_silence_goes_elsewhere(client, by_hand, answers_ping,
 @pytest.mark.parametrize("when", ["before the answer", "in its body", "in the request"])
 async def test_stream_that_is_cancelled_in_silence(client, by_hand, monkeypatch, when):
     """Its connection has said something once, but nothing lately: it is asked by PING, and the next call dials."""
-    monkeypatch.setattr("seawall.wire.http2.connection.DOUBT_AFTER", 0)
+    monkeypatch.setattr("seawall.wire.http2.session.DOUBT_AFTER", 0)
     is_waiting = asyncio.Event()
 
     async def script(peer: Peer) -> None:

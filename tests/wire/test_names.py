@@ -11,7 +11,7 @@ import pytest
 import seawall
 from seawall.testing import Request
 from seawall.testing.dns import DNSServer, Name
-from seawall.wire import dial
+from seawall.wire import race
 
 pytestmark = pytest.mark.anyio
 
@@ -271,7 +271,7 @@ async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> 
 
 async def test_one_family_does_not_speak_for_the_other(keeping, dns, clock, monkeypatch):
     """A connection over IPv6 stays while only A was answered."""
-    monkeypatch.setattr(dial, "LATE_GRACE", 30.0)  # for AAAA may come after 127.0.0.9 has refused
+    monkeypatch.setattr(race, "LATE_GRACE", 30.0)  # for AAAA may come after 127.0.0.9 has refused
     async with await asyncio.start_server(answer, "::1", 0) as listening:
         port = listening.sockets[0].getsockname()[1]
         dns.zone["both.test"] = Name(a=("127.0.0.9",), aaaa=("::1",), ttl=1)
@@ -327,7 +327,7 @@ async def test_who_cancels_a_call_says_nothing_of_an_address(client, dns, serve)
             await asyncio.sleep(0)
         call.cancel()
         await asyncio.wait([call])
-        assert ("127.0.0.1", server.port) not in client.engine.wire._dialler.addresses._bad
+        assert ("127.0.0.1", server.port) not in client.engine.wire.addresses._bad
 
 
 async def test_refused_is_said_at_once(client, dns):
@@ -404,7 +404,7 @@ async def test_stale_answer_never_outlives_its_denial(client, dns, serve, clock)
 
 async def test_denial_of_one_family_ends_both(client, dns, serve, clock, monkeypatch):
     """NXDOMAIN for A, silence for AAAA: the old AAAA is not stale, it is gone."""
-    monkeypatch.setattr(dial, "LATE_GRACE", 30.0)  # for A may come after ::1 has refused
+    monkeypatch.setattr(race, "LATE_GRACE", 30.0)  # for A may come after ::1 has refused
     dns.zone["gone.test"] = Name(a=("127.0.0.1",), aaaa=("::1",), ttl=1)
     server = await serve(ok)
     await client.get(f"http://gone.test:{server.port}")
@@ -567,7 +567,7 @@ async def test_silent_address_costs_a_quarter_of_a_second(client, dns, serve):
 async def test_late_addresses_join_the_race(client, dns, serve, monkeypatch):
     """What DNS says after the dialling began is dialled too: the call needs no retry."""
     server = await serve(ok)
-    monkeypatch.setattr(dial, "LATE_GRACE", 3.0)  # for ::1, where nobody listens, refuses at once
+    monkeypatch.setattr(race, "LATE_GRACE", 3.0)  # for ::1, where nobody listens, refuses at once
     dns.zone["late.test"] = Name(a=("127.0.0.1",), aaaa=("::1",), delay_a=0.3)
     response = await client.get(f"http://late.test:{server.port}")
     (attempt,) = response.extensions["seawall"]

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import ssl
+import struct
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -18,6 +20,7 @@ pytestmark = pytest.mark.anyio
 
 HEAD = b"HTTP/1.1 %d X\r\nContent-Length: %d\r\n\r\n"
 MB = 2**20
+SNI = {"sni_hostname": "localhost"}
 
 
 @pytest.fixture(scope="module")
@@ -423,3 +426,50 @@ async def test_lost_connection_is_told_by_the_read(start):
             with pytest.raises((ConnectionLost, httpx.RemoteProtocolError)):
                 await response.aread()
         assert client.stats().connections == 0
+
+
+def loops() -> list[Any]:
+    """Makers of event loops; uvloop's where it is installed."""
+    found = [asyncio.new_event_loop]
+    try:
+        import uvloop
+    except ImportError:
+        return found
+    return [*found, uvloop.new_event_loop]
+
+
+@pytest.mark.parametrize("loop", loops(), ids=lambda make: make.__module__)
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_early_answer_is_heard_though_a_reset_follows_it(contexts, scheme, loop):
+    """Both are in the socket before the next part is sent, so the write fails before the answer is read."""
+
+    async def main() -> httpx.Response:
+        listener = socket.create_server(("127.0.0.1", 0))
+        url = f"{scheme}://127.0.0.1:{listener.getsockname()[1]}"
+
+        def accept() -> socket.socket:
+            server, _ = listener.accept()
+            server.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # or a reset would discard a small answer
+            if scheme == "https":
+                server = contexts[0].wrap_socket(server, server_side=True)
+            head = b""
+            while b"\r\nfirst\r\n" not in head:
+                head += server.recv(1024)
+            return server
+
+        async def body() -> AsyncIterator[bytes]:
+            yield b"first"
+            server = await accepted
+            server.sendall(HEAD % (413, 5) + b"large")
+            server.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # a reset
+            server.close()
+            yield b"second"
+
+        with listener:
+            accepted = asyncio.ensure_future(asyncio.to_thread(accept))
+            async with seawall.AsyncClient(retry=None, verify=contexts[1], timeout=20.0) as client:
+                return await client.post(url, content=body(), headers={"host": "localhost"}, extensions=SNI)
+
+    with asyncio.Runner(loop_factory=loop) as runner:
+        response = runner.run(main())
+    assert (response.status_code, response.content) == (413, b"large")

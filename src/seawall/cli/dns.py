@@ -20,7 +20,7 @@ from ..dns.resolver import Answer, check_name, literal
 from ..dns.system import SystemResolver
 from ..errors import NameNotFound, ResolveError, ResolveTimeout
 from ..origin import Origin
-from ..wire.connector import Names
+from ..wire.opening import Names
 
 __all__ = ["run"]
 

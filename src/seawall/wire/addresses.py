@@ -86,7 +86,7 @@ class Addresses:
         self._precedence = precedence
         self._bad: OrderedDict[tuple[str, int], float] = OrderedDict()
         self._slow: OrderedDict[tuple[str, int], None] = OrderedDict()  # lost to a later one when last dialled
-        self._several: OrderedDict[Origin, _Several] = OrderedDict()
+        self.several: OrderedDict[Origin, _Several] = OrderedDict()
         self._loads: WeakValueDictionary[tuple[Origin, Address], Load] = WeakValueDictionary()
 
     def order(self, origin: Origin, answer: Answer, avoid: Sequence[Address]) -> list[Address]:
@@ -96,7 +96,7 @@ class Addresses:
         All of them, or some at equal distances where a family has more than `LOOKED_AT`.
         """
         if len(answer.addresses) == 1:
-            self._several.pop(origin, None)
+            self.several.pop(origin, None)
             return list(answer.addresses)
         several = self._several_of(origin, answer.addresses)
         several.turn += 1
@@ -132,7 +132,7 @@ class Addresses:
         Args:
             last: Dialled last; the other family is next.
         """
-        several = self._several.get(origin)
+        several = self.several.get(origin)
         ranked = self._ranked([*left, *late])
         found = ranked.in_turn(0 if several is None else several.turn, LOOKED_AT)
         others = [each for each in found if each.is_ipv6 != last.is_ipv6]
@@ -142,18 +142,18 @@ class Addresses:
 
     def to_check(self, origin: Origin, answer: Answer) -> Sequence[Address]:
         """Which of an answer's addresses a guard has to look at: once all, later only the one that it refused."""
-        several = self._several.get(origin)
+        several = self.several.get(origin)
         return answer.addresses if several is None or several.addresses is not answer.addresses else several.refused
 
     def checked(self, origin: Origin, answer: Answer, refused: Sequence[Address]) -> None:
         """A guard looked at all of an answer's addresses, and *refused* these."""
-        several = self._several.get(origin)
+        several = self.several.get(origin)
         if several is not None and several.addresses is answer.addresses:
             several.refused = refused
 
     def has_other(self, origin: Origin, avoid: Sequence[Address]) -> bool:
         """Whether there is a good address but those in *avoid*, among those that the next dial would look at."""
-        several = self._several.get(origin)
+        several = self.several.get(origin)
         if several is None:
             return False
         usable = self._ejections.usable(origin, several.ranked.in_turn(several.turn + 1, LOOKED_AT))
@@ -161,21 +161,21 @@ class Addresses:
 
     def note(self, origin: Origin, address: Address, *, is_failure: bool) -> bool:
         """How an attempt ended; whether *address* is left out from now on, and its connections with it."""
-        if origin not in self._several:
+        if origin not in self.several:
             return False
-        self._several.move_to_end(origin)  # in use, though it may not be dialled for long
+        self.several.move_to_end(origin)  # in use, though it may not be dialled for long
         return self._ejections.record(origin, address, is_failure=is_failure)
 
     def load(self, origin: Origin, address: Address) -> Load:
         """Where what is under way is counted as long as somebody has it."""
         load = self._loads.get((origin, address))
         if load is None:
-            load = self._loads[origin, address] = Load(has_others=origin in self._several)
+            load = self._loads[origin, address] = Load(has_others=origin in self.several)
         return load
 
     def mark_bad(self, origin: Origin, address: Address) -> None:
         """Try *address* last for a while: it refused, hung, or broke off. The only one of a name has no last."""
-        if origin not in self._several:
+        if origin not in self.several:
             return
         key = (address.ip, address.port or origin.port)
         self._slow.pop(key, None)
@@ -194,7 +194,7 @@ class Addresses:
         key = (address.ip, address.port or origin.port)
         if ran >= FAR_SLOWER * needed or key in self._slow:
             self.mark_bad(origin, address)
-        elif origin in self._several:
+        elif origin in self.several:
             self._slow[key] = None
             while len(self._slow) > MAX_KNOWN:
                 self._slow.popitem(last=False)
@@ -208,15 +208,15 @@ class Addresses:
         return self._bad.get((address.ip, address.port or origin.port), 0.0) > self._now()
 
     def _several_of(self, origin: Origin, addresses: tuple[Address, ...]) -> _Several:
-        several = self._several.get(origin)
+        several = self.several.get(origin)
         if several is None:
             self._has_others_now(origin, addresses)
-            several = self._several[origin] = _Several(addresses, self._ranked(addresses), -1)
-            if len(self._several) > MAX_KNOWN:
-                self._several.popitem(last=False)
+            several = self.several[origin] = _Several(addresses, self._ranked(addresses), -1)
+            if len(self.several) > MAX_KNOWN:
+                self.several.popitem(last=False)
         elif several.addresses is not addresses:
-            several = self._several[origin] = _Several(addresses, self._ranked(addresses), several.turn)
-        self._several.move_to_end(origin)
+            several = self.several[origin] = _Several(addresses, self._ranked(addresses), several.turn)
+        self.several.move_to_end(origin)
         return several
 
     def _ranked(self, addresses: Sequence[Address]) -> Ranked:

@@ -1,4 +1,4 @@
-"""A request, without httpx, and as bytes."""
+"""A request as bytes, and the head of a response; neither knows httpx."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any, Final, NamedTuple, TypeAlias
 from ..errors import InvalidRequest
 from ..origin import Origin
 
-__all__ = ["CONTINUE_TIMEOUT", "SLICE", "Heads", "Message", "Triples", "slices"]
+__all__ = ["CONTINUE_TIMEOUT", "SLICE", "Head", "Heads", "Message", "Triples", "slices"]
 
 Triples: TypeAlias = list[tuple[bytes, bytes, bytes]]
 """Headers: each name as it is written and in lower case, and its value; as httpx keeps them."""
@@ -33,7 +33,7 @@ class Framed(NamedTuple):
 
     Attributes:
         length: Content-Length; None where there is none.
-        closes: The connection is not to be used after it (RFC 9112 section 9.6).
+        closes: The connection must not be used after it (RFC 9112 section 9.6).
     """
 
     head: bytes
@@ -45,7 +45,7 @@ class Framed(NamedTuple):
 
 
 class Heads:
-    """The heads of a client's last requests, for the next one's is most often the same. They go with the client."""
+    """The heads of a client's last requests, kept because the next request's head is most often the same."""
 
     def __init__(self) -> None:
         self._kept: dict[tuple[bytes, bytes, tuple[tuple[bytes, bytes, bytes], ...]], Framed] = {}
@@ -103,17 +103,52 @@ def framed(method: bytes, target: bytes, headers: Sequence[tuple[bytes, bytes, b
     return Framed(head, length, bool(codings), expects, asks_upgrade, closes)
 
 
+class Head:
+    """
+    A response up to its body.
+
+    Attributes:
+        headers: Each name as it is written and in lower case, and its value.
+    """
+
+    __slots__ = ("headers", "reason", "status", "version")
+
+    def __init__(self) -> None:
+        self.status = 0
+        self.version = b""
+        self.reason = b""
+        self.headers: Triples = []
+
+    @property
+    def raw(self) -> list[tuple[bytes, bytes]]:
+        return [(name, value) for name, _, value in self.headers]
+
+
 class Message:
     """
-    A request, without httpx. *extensions* are httpx's: timeout, trace, sni_hostname.
+    A request. *extensions* are httpx's: timeout, trace, sni_hostname.
 
     Args:
-        content: The body, where it is there already; else it is read from *body*.
+        content: The body, where it is in memory; else it is read from *body*.
+    Attributes:
+        is_held: The body doesn't go out with the head, because it is read from *body*, awaits 100 Continue, or is
+            larger than a slice.
     Raises:
         InvalidRequest: HTTP/1.1 can't carry it.
     """
 
-    __slots__ = ("body", "content", "extensions", "framed", "headers", "method", "origin", "target", "timeouts")
+    __slots__ = (
+        "body",
+        "content",
+        "extensions",
+        "framed",
+        "headers",
+        "is_held",
+        "method",
+        "origin",
+        "target",
+        "timeouts",
+    )
 
     def __init__(
         self,
@@ -136,7 +171,7 @@ class Message:
         self.timeouts: Mapping[str, float | None] = extensions.get("timeout") or {}
         found = heads(method, target, headers)
         if found is None:
-            # The text doesn't quote it: a header may be somebody's credentials.
+            # The text doesn't quote it, because a header may be somebody's credentials.
             raise InvalidRequest(
                 f"{origin}: HTTP/1.1 can't carry this request: look for control characters and other illegal bytes in "
                 "its headers, method or target, for two Host headers, or for a content-length or transfer-encoding "
@@ -144,12 +179,13 @@ class Message:
                 origin=origin,
             )
         self.framed = found
+        self.is_held = content is None or found.expects or len(content) > SLICE
         if content is not None and not found.is_chunked and (found.length or 0) != len(content):
             raise self.misframed(len(content))
 
     @property
     def whole(self) -> bytes:
-        """Head and body, where that is there; an empty chunked body has an end too, or the next request would be it."""
+        """Head and body; an empty chunked body has an end too, because the next request would be read as the body."""
         content, head = self.content, self.framed.head
         if not content:
             return head + self.end if self.framed.is_chunked else head
@@ -165,7 +201,7 @@ class Message:
         return b"0\r\n\r\n" if self.framed.is_chunked else b""
 
     def counted(self, size: int, part: bytes | None) -> int:
-        """*size* with another *part*; None: that was all. Raises InvalidRequest where the headers say otherwise."""
+        """*size* with another *part*; None ends the body. Raises InvalidRequest where the headers say otherwise."""
         framed = self.framed
         size += len(part or b"")
         if not framed.is_chunked and (size != (framed.length or 0) if part is None else size > (framed.length or 0)):
@@ -173,7 +209,7 @@ class Message:
         return size
 
     def misframed(self, size: int) -> InvalidRequest:
-        """The error of a body that has another *size* than the headers say."""
+        """The error where a body's *size* isn't what the headers say."""
         length = self.framed.length
         said = "no content-length or transfer-encoding" if length is None else f"content-length {length}"
         return InvalidRequest(
@@ -183,6 +219,6 @@ class Message:
 
 
 async def slices(content: bytes) -> AsyncIterator[bytes]:
-    """A body that is there, in parts."""
+    """A body in memory, in parts."""
     for begin in range(0, len(content), SLICE):
         yield content[begin : begin + SLICE]

@@ -3,9 +3,9 @@ The open connections of a client: idle ones by origin, and the client-wide cap.
 
 Rules: everything costs the same whatever the number of connections or origins. The last one in is the first one out, so
 the surplus of a burst expires. A slot of the cap is one open connection; where the cap binds, idle connections are
-given up: first those that nobody has used for a second, because they are a surplus; then those of an origin that holds
-at least two more than the one that waits, or any for an origin that holds none. So an origin whose calls hang, and
-which takes all slots that it can get, leaves another the connections that it works with.
+closed: first those that nobody has used for a second, because they are surplus; then those of an origin that holds at
+least two more than the one that waits, or any for an origin that holds none. So an origin whose calls hang, and which
+takes all slots that it can get, leaves another the connections that it works with.
 """
 
 from __future__ import annotations
@@ -16,23 +16,29 @@ from collections.abc import Callable, Sequence
 from contextvars import Context
 from functools import partial
 from itertools import islice
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import Any, Final, Protocol, TypeAlias
 
 from ..origin import Address, Elsewhere, Holder, Origin
-from .http1.connection import Connection
-
-if TYPE_CHECKING:  # it needs the extra "http2"
-    from .http2.connection import Multiplexed
-    from .http2.stream import Channel
+from .connection import Channel, Pooled
+from .shared import Shared
 
 __all__ = ["Pool", "Slots"]
 
-LOOKED_AT: Final = 16  # idle connections, where a name has several addresses, or one is to be given up
+LOOKED_AT: Final = 16  # idle connections, where a name has several addresses, or one must be closed
 WARM_FOR: Final = 1.0  # s after its last use that an idle connection isn't surplus, though others wait for a slot
+
+Told: TypeAlias = Callable[[Origin, Address | None, str], None] | None
 
 
 class Slots(Protocol):
-    """The cap: cancel-safe, with turns among origins."""
+    """
+    The cap: cancel-safe, with turns among origins.
+
+    Attributes:
+        waiting: Calls that wait for a slot.
+    """
+
+    waiting: int
 
     async def acquire(
         self, timeout: float | None, origin: Holder, undo: Callable[[Any], None], make_room: Callable[[], None]
@@ -50,41 +56,60 @@ class Slots(Protocol):
 
     def is_waiting(self, origin: Holder) -> bool: ...
 
-    @property
-    def has_waiters(self) -> bool: ...
-
 
 class Pool:
     """
     Args:
         max_idle: Idle connections kept, all origins together; None: any number.
-        expiry: s that an idle connection is kept; None: as long as the server does.
+        expiry: Seconds that an idle connection is kept; None: as long as the server keeps it.
+        on_opened, on_closed: Called with the origin, the address and the protocol of each connection, once when it is
+            open, and once when it is closed, whoever closed it. None disables them.
     """
 
-    def __init__(self, slots: Slots, *, max_idle: int | None, expiry: float | None, now: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        slots: Slots,
+        *,
+        max_idle: int | None,
+        expiry: float | None,
+        now: Callable[[], float],
+        on_opened: Told = None,
+        on_closed: Told = None,
+    ) -> None:
         self._slots = slots
         self._max_idle = max_idle
         self._expiry = expiry
         self._now = now
-        self._idle: dict[Origin, dict[Connection, None]] = {}
-        self._shared: dict[Origin, dict[Multiplexed, None]] = {}  # with streams or without
-        self._by_age: OrderedDict[Connection | Multiplexed, float] = OrderedDict()  # idle → since when; oldest first
-        self._early: dict[Connection | Multiplexed, asyncio.TimerHandle] = {}  # the server keeps them for less
-        self._resting: dict[Connection, asyncio.TimerHandle] = {}  # idle once that is over
-        self._open: set[Connection | Multiplexed] = set()
+        self._on_opened = on_opened
+        self._on_closed = on_closed
+        self._idle: dict[Origin, dict[Pooled, None]] = {}  # those that are not shared
+        self._shared = Shared(slots, self._use)
+        self._by_age: OrderedDict[Pooled, float] = OrderedDict()  # idle → since when; oldest first
+        self._early: dict[Pooled, asyncio.TimerHandle] = {}  # the server keeps them for less
+        self._resting: dict[Pooled, asyncio.TimerHandle] = {}  # idle once that is over
+        self._open: dict[Origin, dict[Pooled, None]] = {}
         self._timer: asyncio.TimerHandle | None = None
 
     @property
     def open(self) -> int:
-        return len(self._open)
+        return sum(map(len, self._open.values()))
+
+    @property
+    def connections(self) -> list[Pooled]:
+        """Those that are open, in use or not."""
+        return [each for connections in self._open.values() for each in connections]
+
+    def open_by_origin(self) -> dict[Origin, int]:
+        """How many connections of each origin are open, idle ones included."""
+        return {origin: len(connections) for origin, connections in self._open.items()}
 
     def idle(self, origin: Origin) -> int:
-        shared = self._shared.get(origin, ())
+        shared = self._shared.by_origin.get(origin, ())
         return len(self._idle.get(origin, ())) + sum(connection in self._by_age for connection in shared)
 
-    def take(self, origin: Origin, now: float, avoid: Sequence[Address] = ()) -> Connection | Channel | None:
+    def take(self, origin: Origin, now: float, avoid: Sequence[Address] = ()) -> Channel | None:
         """A stream of a connection that has room, or the connection of *origin* that was used last; none to *avoid*."""
-        if self._shared and (channel := self._stream(origin, now, avoid)) is not None:
+        if self._shared.by_origin and (channel := self._shared.take(origin, now, avoid)) is not None:
             return channel
         while idle := self._idle.get(origin):
             connection = next(reversed(idle))
@@ -94,42 +119,13 @@ class Pool:
                 if other is None:
                     return None
                 connection = other
-            self._forget(connection)
+            self._use(connection)
             if connection.is_usable and now < connection.ends_at and not connection.has_unseen():
-                return connection
+                return connection.channel()
             connection.close()
         return None
 
-    def _stream(self, origin: Origin, now: float, avoid: Sequence[Address]) -> Channel | None:
-        """
-        None while others of *origin* wait for a slot: it is their turn.
-
-        Those of other origins don't matter, because a stream costs no slot; only the connection that has to go to them
-        takes no new ones.
-        """
-        shared = list(self._shared.get(origin, ()))
-        if self._slots.has_waiters:
-            if self._slots.is_waiting(origin):
-                return None
-            shared = [connection for connection in shared if not self._is_draining(connection)]
-        for connection in shared:
-            if now >= connection.ends_at or not connection.is_usable:
-                connection.retire()
-                continue
-            if not connection.has_room or connection.address in avoid:
-                continue
-            if self._by_age.pop(connection, None) is not None and connection.has_unseen():
-                connection.close()
-                continue
-            return connection.channel()
-        return None
-
-    def _is_draining(self, connection: Multiplexed) -> bool:
-        """Whether its slot is to go to another origin, while its own has more of them to work with."""
-        shared = self._shared[connection.origin]
-        return len(shared) > 1 and next(iter(shared)) is connection and self._slots.owes(connection.origin)
-
-    async def reserve(self, timeout: float | None, origin: Origin) -> Connection | Channel | None:
+    async def reserve(self, timeout: float | None, origin: Origin) -> Channel | None:
         """
         A slot for a connection to be opened; `add` or `cancel` ends it.
 
@@ -139,7 +135,7 @@ class Pool:
             BulkheadFull: None became free within *timeout* s.
         """
         make_room = partial(self._make_room, origin)
-        given: Connection | Channel | None = await self._slots.acquire(timeout, origin, self._take_back, make_room)
+        given: Channel | None = await self._slots.acquire(timeout, origin, _put_back, make_room)
         return given
 
     async def take_slot(self, timeout: float | None, origin: Origin) -> Callable[[], None]:
@@ -152,117 +148,103 @@ class Pool:
             BulkheadFull: None became free within *timeout* s.
         """
         holder = Elsewhere(origin)
-        await self._slots.acquire(timeout, holder, self._take_back, partial(self._make_room, holder))
+        await self._slots.acquire(timeout, holder, _put_back, partial(self._make_room, holder))
         return partial(self._slots.release, holder)
-
-    def _take_back(self, given: Connection | Channel) -> None:
-        if isinstance(given, Connection):
-            self.keep(given, self._now())
-        else:
-            given.close()
-
-    def _offer(self, connection: Multiplexed) -> None:
-        """A stream of it is over: its room is for those of its origin who have waited longest."""
-        if self._slots.has_waiters and self._is_draining(connection):
-            return
-        while connection.has_room and self._slots.is_waiting(connection.origin):
-            self._by_age.pop(connection, None)
-            self._slots.hand_over(connection.origin, connection.channel())
 
     def cancel(self, origin: Origin) -> None:
         """No connection was opened after all."""
         self._slots.release(origin)
 
-    def add(self, connection: Connection | Multiplexed) -> None:
+    def add(self, connection: Pooled) -> None:
         """A connection was opened in a reserved slot, which is free again once it is closed, whoever closes it."""
-        self._open.add(connection)
-        if isinstance(connection, Connection):
-            if connection.load is not None:
-                connection.load.in_flight += 1
-        else:
-            self._shared.setdefault(connection.origin, {})[connection] = None
-            connection.on_room = self._offer
-            connection.on_idle = lambda idle: self.keep(idle, self._now())
-
-        def closed() -> None:
-            self._forget(connection)
-            if not isinstance(connection, Connection):
-                self._unshare(connection)
-            else:
-                if connection.load is not None:
-                    connection.load.in_flight -= 1
-                if self._resting and (timer := self._resting.pop(connection, None)) is not None:
-                    timer.cancel()
-            self._open.discard(connection)
-            self._slots.release(connection.origin)
-
+        self._open.setdefault(connection.origin, {})[connection] = None
+        connection.on_idle = self.keep
+        if connection.is_multiplexed:
+            self._shared.add(connection)
+            connection.on_room = self._shared.offer
+        if connection.load is not None:
+            connection.load.in_flight += 1
+        if self._on_opened is not None:
+            self._on_opened(connection.origin, connection.address, connection.protocol)
         if connection.is_closed:
-            closed()
+            self._closed(connection)
         else:
-            connection.on_closed = closed
+            connection.on_closed = partial(self._closed, connection)
 
-    def keep(self, connection: Connection | Multiplexed, now: float) -> None:
-        """Its exchange is over: keep it for another, or close it."""
-        keep_for, by_age, has_waiters = connection.keep_for, self._by_age, self._slots.has_waiters
+    def _closed(self, connection: Pooled) -> None:
+        origin = connection.origin
+        self._use(connection)
+        if connection.is_multiplexed:
+            self._shared.discard(connection)
+        if connection.load is not None:
+            connection.load.in_flight -= 1
+        if self._resting and (timer := self._resting.pop(connection, None)) is not None:
+            timer.cancel()
+        mine = self._open[origin]
+        del mine[connection]
+        if not mine:
+            del self._open[origin]
+        self._slots.release(origin)
+        if self._on_closed is not None:
+            self._on_closed(origin, connection.address, connection.protocol)
+
+    def keep(self, connection: Pooled, now: float) -> None:
+        """Its last exchange is over: keep it for another, or close it."""
+        keep_for, by_age, slots = connection.keep_for, self._by_age, self._slots
         is_over = not connection.is_usable or now >= connection.ends_at or keep_for == 0
-        if not is_over and has_waiters:
-            if self._slots.is_next(connection.origin):
-                if not isinstance(connection, Connection):
-                    if connection.has_room:
-                        self._offer(connection)
-                        return
-                    is_over = True  # it is in doubt: its slot is of more use than it
-                elif connection.rests_until <= now:
-                    self._slots.hand_over(connection.origin, connection)
+        if slots.waiting and not is_over:
+            if not slots.is_next(connection.origin):
+                is_over = slots.owes(connection.origin)
+            elif connection.is_multiplexed:
+                if connection.has_room:
+                    self._shared.offer(connection)
                     return
-            else:
-                is_over = self._slots.owes(connection.origin)
+                is_over = True  # it is in doubt: its slot is of more use than it
+            elif connection.rests_until <= now:
+                slots.hand_over(connection.origin, connection.channel())
+                return
         if is_over or self._max_idle == 0:
             connection.close()
             return
-        if isinstance(connection, Connection) and connection.rests_until > now:
+        if connection.rests_until > now:
             rest = connection.rests_until - now
             rested = partial(self._rested, connection, rest)
             self._resting[connection] = asyncio.get_running_loop().call_later(rest, rested, context=Context())
             return
         while self._max_idle is not None and len(by_age) >= self._max_idle:
             self._close_oldest()
-        if isinstance(connection, Connection):  # any other is among the shared ones
+        if not connection.is_multiplexed:
             self._idle.setdefault(connection.origin, {})[connection] = None
             if connection.load is not None:
                 connection.load.in_flight -= 1
         if keep_for is not None and (self._expiry is None or keep_for < self._expiry):
             self._expire_early(connection, keep_for)
         by_age[connection] = now
-        if self._timer is None or has_waiters:  # then it is surplus sooner
+        if self._timer is None or slots.waiting:  # then it is surplus sooner
             self._start_timer()
 
-    def _rested(self, connection: Connection, rest: float) -> None:
-        """Now it is idle, or whoever waits gets it: a dial in its place would take no less."""
+    def _rested(self, connection: Pooled, rest: float) -> None:
+        """Now it is idle, or a waiter gets it, because a dial in its place would take no less."""
         del self._resting[connection]
         if connection.keep_for is not None:
             connection.keep_for = max(0.0, connection.keep_for - rest)
         self.keep(connection, max(connection.rests_until, self._now()))
 
     def drop_idle(self, origin: Origin, address: Address | None = None) -> None:
-        """The idle connections of *origin* (to *address* only) are most likely no good, or not to be used."""
+        """The idle connections of *origin* (to *address* only) are most likely no good, or must not be used."""
         for connection in list(self._idle.get(origin, ())):
             if address is None or connection.address == address:
-                self._forget(connection)
                 connection.close()
 
     def retire(self, origin: Origin, address: Address) -> None:
         """No connection of *origin* to *address* is used again; those in use end with what they are used for."""
         self.drop_idle(origin, address)
-        for connection in list(self._open):
-            if connection.origin == origin and connection.address == address:
-                if isinstance(connection, Connection):
-                    connection.ends_at = self._now()
-                else:
-                    connection.retire()
+        for connection in list(self._open.get(origin, ())):
+            if connection.address == address:
+                connection.retire()
 
     def spare(self) -> bool:
-        """Close the idle connection that was not used for longest, for its descriptor; False: there is none."""
+        """Close the idle connection that was not used for longest, for its descriptor; False where none is idle."""
         if self._by_age:
             self._close_oldest()
         elif self._resting:
@@ -276,57 +258,46 @@ class Pool:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        for connection in list(self._open):
+        for connection in self.connections:
             connection.close()
 
-    def _unshare(self, connection: Multiplexed) -> None:
-        shared = self._shared[connection.origin]
-        del shared[connection]
-        if not shared:
-            del self._shared[connection.origin]
-
-    def _expire_early(self, connection: Connection | Multiplexed, keep_for: float) -> None:
+    def _expire_early(self, connection: Pooled, keep_for: float) -> None:
         """The server keeps it for less than we would: close it before the server does."""
+        close = connection.close
+        self._early[connection] = asyncio.get_running_loop().call_later(keep_for, close, context=Context())
 
-        def expire() -> None:
-            if self._early.pop(connection, None) is not None:
-                self._forget(connection)
-                connection.close()
-
-        self._early[connection] = asyncio.get_running_loop().call_later(keep_for, expire, context=Context())
-
-    def _forget(self, connection: Connection | Multiplexed) -> None:
+    def _use(self, connection: Pooled) -> bool:
+        """It is in use from now on; returns whether it was idle."""
         if self._early and (timer := self._early.pop(connection, None)) is not None:
             timer.cancel()
-        if self._by_age.pop(connection, None) is not None and isinstance(connection, Connection):
+        if self._by_age.pop(connection, None) is None:
+            return False
+        if not connection.is_multiplexed:
             idle = self._idle[connection.origin]
             del idle[connection]
             if not idle:
                 del self._idle[connection.origin]
             if connection.load is not None:
                 connection.load.in_flight += 1
+        return True
 
     def _close_oldest(self) -> None:
-        self._give_up(next(iter(self._by_age)))
-
-    def _give_up(self, connection: Connection | Multiplexed) -> None:
-        self._forget(connection)
-        connection.close()
+        next(iter(self._by_age)).close()
 
     def _make_room(self, origin: Holder) -> None:
-        """*origin* has to wait for a slot: give up an idle connection, now or as soon as one is surplus."""
+        """*origin* must wait for a slot: close an idle connection, now or as soon as one is surplus."""
         if not self._by_age:
             return
         surplus = self._surplus(origin)
         if surplus is None:
             self._start_timer()
         else:
-            self._give_up(surplus)
+            surplus.close()
 
-    def _surplus(self, origin: Holder) -> Connection | Multiplexed | None:
-        """The idle connection that is missed least; None where each is of more use than the slot is to who waits."""
+    def _surplus(self, origin: Holder) -> Pooled | None:
+        """The idle connection that is missed least; None where each is of more use than the slot is to the waiter."""
         if isinstance(origin, Origin) and (own := self._idle.get(origin)):
-            return next(iter(own))  # to an address that is to be avoided
+            return next(iter(own))  # to an address that must be avoided
         oldest, since = next(iter(self._by_age.items()))
         if since + WARM_FOR <= self._now():
             return oldest
@@ -335,13 +306,13 @@ class Pool:
 
     @property
     def _idle_for(self) -> float | None:
-        """s that an idle connection is kept, as things stand."""
-        if not self._slots.has_waiters:
+        """Seconds that an idle connection is kept, as things stand."""
+        if not self._slots.waiting:
             return self._expiry
         return WARM_FOR if self._expiry is None else min(WARM_FOR, self._expiry)
 
     def _start_timer(self) -> None:
-        """To go off when the oldest idle connection is to be closed, or before."""
+        """To go off when the oldest idle connection must be closed, or before."""
         idle_for = self._idle_for
         if idle_for is None or not self._by_age:
             return
@@ -362,7 +333,11 @@ class Pool:
         self._start_timer()
 
 
-def _least_loaded(idle: dict[Connection, None], avoid: Sequence[Address]) -> Connection | None:
-    """Of the last few that were used: to whose address least is under way; none to *avoid*."""
+def _put_back(given: Channel) -> None:
+    given.put_back()
+
+
+def _least_loaded(idle: dict[Pooled, None], avoid: Sequence[Address]) -> Pooled | None:
+    """Of the last few that were used, the one to whose address least is in flight; none to *avoid*."""
     usable = (each for each in reversed(idle) if each.address not in avoid)
     return min(islice(usable, LOOKED_AT), key=lambda each: each.load.in_flight if each.load else 0, default=None)

@@ -1,4 +1,4 @@
-"""How far an attempt got on its way: what the wire tells of it."""
+"""How far an attempt got: what the wire notes of it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,15 @@ __all__ = ["Progress"]
 
 
 class Progress:
-    """An attempt in flight. The exchange says where it is."""
+    """
+    An attempt in flight. Whatever sends it notes here how far it got.
+
+    Attributes:
+        avoid: Addresses where the call failed before.
+        queued: Seconds at each gate, or at the cap, that made it wait.
+        waited: Seconds in queues, and until the caller gave parts of its body: the origin isn't to blame for them.
+        bytes_out, bytes_in: What of the request and the response went over the wire, heads included, TLS excluded.
+    """
 
     __slots__ = (
         "address", "avoid", "bytes_in", "bytes_out", "dials", "is_reused", "marks", "now", "phase", "protocol",
@@ -24,20 +32,29 @@ class Progress:
         self.started_at = started_at
         self.phase = Phase.QUEUED
         self.address: Address | None = None
-        self.avoid: tuple[Address, ...] = ()  # addresses where the call failed before
+        self.avoid: tuple[Address, ...] = ()
         self.is_reused = False
         self.protocol = self.source = ""
-        self.queued: tuple[tuple[str, float], ...] = ()  # seconds at each gate, or at the cap, that made it wait
-        self.bytes_out = self.bytes_in = 0  # over the wire, heads included
+        self.queued: tuple[tuple[str, float], ...] = ()
+        self.bytes_out = self.bytes_in = 0
         self.dials: tuple[Dial, ...] = ()
-        self.waited = 0.0  # s in the bulkhead's queue, and for the caller to give parts of its body: not the origin's
-        self.marks: list[Phase | float] = []  # in pairs; one list, for the garbage collector sees each tuple
+        self.waited = 0.0
+        self.marks: list[Phase | float] = []  # in pairs; one list, because the garbage collector visits each tuple
 
     def reached(self, phase: Phase) -> None:
         """Forward only; a phase is marked once."""
         if phase > self.phase:
             self.phase = phase
             self.marks += (phase, self.now() - self.started_at)
+
+    def reached_sent(self) -> None:
+        """SENDING and SENT at one instant, because the request went out in one piece."""
+        if self.phase >= Phase.SENDING:
+            self.reached(Phase.SENT)
+            return
+        self.phase = Phase.SENT
+        at = self.now() - self.started_at
+        self.marks += (Phase.SENDING, at, Phase.SENT, at)
 
     def dialled(self, address: Address, began_at: float, outcome: str) -> None:
         self.dials += (Dial(address, began_at - self.started_at, self.now() - began_at, outcome),)
@@ -52,6 +69,6 @@ class Progress:
         self.phase = min(self.phase, Phase.CONNECTING)
 
     def each(self) -> Iterator[tuple[Phase, float]]:
-        """The phases that were reached, and when, in seconds since the attempt's start."""
+        """The phases that were reached, each with its instant in seconds since the attempt's start."""
         marks: Iterator[Any] = iter(self.marks)
         return zip(marks, marks, strict=False)

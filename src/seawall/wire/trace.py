@@ -20,7 +20,7 @@ class Trace:
     """
 
     def __init__(self, callback: Callable[[str, dict[str, Any]], Awaitable[None]], message: Message) -> None:
-        import httpcore  # for who asks; it takes as long to load as all the rest
+        import httpcore  # only for callers that trace, because it takes as long to load as all the rest
 
         self._callback = callback
         origin = message.origin

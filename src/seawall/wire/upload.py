@@ -1,35 +1,52 @@
 """
-A request's body on its way: a task beside whoever waits for the answer, because either may end first.
+A request's body on its way: a task beside the one that waits for the answer, because either may end first.
 
-Rules: it ends with its exchange. Whoever ends that stops it, and waits no longer than `STOP_TIMEOUT` for what the
-caller's iterator does about it: an answer that is there is not held up by that. The task raises nothing: what failed is
-looked at by the exchange, which knows what has come meanwhile.
+Rules: it ends with its exchange. Whoever ends the exchange stops it, and waits no longer than `STOP_TIMEOUT` for what
+the caller's iterator does about it, so an answer that has come is not held up. The task raises nothing: the exchange
+looks at what failed, because it knows what has come meanwhile.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from ..errors import WireError
+from .message import Message, slices
 
-__all__ = ["STOP_TIMEOUT", "Upload"]
+__all__ = ["STOP_TIMEOUT", "Sink", "Upload", "pour"]
 
 STOP_TIMEOUT: Final = 0.05  # s for the clean-up of the caller's iterator; after that it goes on by itself
+
+
+class Sink(Protocol):
+    """Where a body goes."""
+
+    def is_refused(self) -> bool:
+        """Nothing more of the request is wanted."""
+
+    async def is_expected(self) -> bool:
+        """Wait for 100 Continue, but not long: False where the answer comes in its place."""
+
+    async def is_sent(self, part: bytes) -> bool:
+        """Send *part* as fast as the server takes it; False where it wants no more."""
+
+    def end(self) -> None:
+        """That was all."""
 
 
 class Upload:
     """
     Args:
-        send: Sends the body; returns whether all of it was sent.
+        send: Sends the body, and returns whether all of it was sent; see `pour`.
         changed: Called when it is stopped, and once it is over.
     Attributes:
         is_going: More may be sent: it is neither over nor stopped.
         is_over: The caller's iterator is closed.
         is_whole: All was sent.
-        error: What it failed with, such as an error of the caller's own iterator. What fails after it was stopped is of
-            no matter, because nobody wants the body.
+        error: What it failed with, such as an error of the caller's own iterator. What fails after it was stopped
+            doesn't matter, because nobody wants the body.
     """
 
     __slots__ = ("_changed", "_gives_up_at", "_task", "error", "is_going", "is_over", "is_whole")
@@ -52,17 +69,17 @@ class Upload:
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         self.is_going, self.is_over = False, True
-        self._task = None  # it may hold its error, that its frames, and they this
+        self._task = None  # it may hold its error, which holds its frames, which hold this
         self._changed()
         del self._changed  # what it belongs to holds this
 
     @property
     def has_failed(self) -> bool:
-        """Whether a complete answer doesn't make up for the error, because it is the caller's and not the server's."""
+        """Whether it failed by an error of the caller's own, for which a complete answer doesn't make up."""
         return self.error is not None and not isinstance(self.error, WireError)
 
     def stop(self) -> None:
-        """Now, and only once: a second cancellation would cut short how the caller's iterator cleans up."""
+        """Now, and only once, because a second cancellation would cut short how the caller's iterator cleans up."""
         if self.is_going and self._task is not None:
             self.is_going = False
             self._gives_up_at = self._task.get_loop().time() + STOP_TIMEOUT
@@ -90,3 +107,23 @@ class Upload:
                 raise error
         finally:
             del error  # it holds this frame
+
+
+async def pour(message: Message, sink: Sink) -> bool:
+    """A message's body into *sink*, part by part, until all is sent or no more is wanted; returns whether all was."""
+    if message.framed.expects and not await sink.is_expected():
+        return False
+    size, parts = 0, aiter(message.body if message.content is None else slices(message.content))
+    try:
+        async for part in parts:
+            size = message.counted(size, part)
+            if not await sink.is_sent(part):
+                return False
+    finally:
+        if (close := getattr(parts, "aclose", None)) is not None:
+            await close()
+    message.counted(size, None)
+    if sink.is_refused():
+        return False
+    sink.end()
+    return True

@@ -1,10 +1,12 @@
 """
 From the bytes of HTTP/1.1 to an `Answer`; no I/O here. llhttp is the parser.
 
-Rules: framing is never guessed: what llhttp or RFC 9112 section 6 calls malformed is an error. llhttp knows neither
-HEAD nor limits, so an answer to HEAD ends at its headers here, and what a hostile server could send without an end is
-counted here. llhttp takes RTSP, and a first header line that begins with a space, so a message's beginning is looked at
-before llhttp gets it. Bytes after the answer are noted: they are the answer to nothing.
+Rules: each exchange has an answer of its own, which nothing recycles: a reader may hold it long after another task has
+closed the response, and must then see no byte of anybody else's. Framing is never guessed: what llhttp or RFC 9112
+section 6 calls malformed is an error. llhttp knows neither HEAD nor limits, so an answer to HEAD ends at its headers
+here, and what a hostile server could send without an end is counted here. llhttp takes RTSP, and a first header line
+that begins with a space, so a message's beginning is looked at before llhttp gets it. Bytes after the answer are noted,
+because they answer nothing.
 """
 
 from __future__ import annotations
@@ -15,26 +17,85 @@ from typing import Final
 import httptools
 
 from ...errors import BadAnswer, ConnectionLost, ResponseTooLarge, WireError
-from .answer import MAX_GAP, MAX_HEAD, MAX_HEADERS, MAX_INTERIM, MAX_PARTS, Answer, Head
+from ..limits import MAX_GAP, MAX_HEAD, MAX_HEADERS, MAX_INTERIM, MAX_PARTS
+from ..message import Head, Triples
+from .framing import Bad, TooLarge, keep_alive, llhttp, says_body
 
-__all__ = ["Parser"]
+__all__ = ["NOTHING", "Answer", "Parser"]
 
 PLAIN: Final = re.compile(rb"HTTP/1\.[01] [2-9][^\n]*\n[^ \t]")
-"""How nearly all answers begin: a final one, whose first header line doesn't begin with a space."""
+"""How nearly all answers begin: a final status, and a first header line that doesn't begin with a space."""
 
 PROTOCOL: Final = b"HTTP/"
 MAX_HELD: Final = 16 * 1024  # B; each piece that comes is joined with what is held, so a drip costs its square
 STATUS_AT: Final = len(b"HTTP/1.1 ")
 BLANK_LINE: Final = re.compile(rb"\n\r?\n")
-KEEP_ALIVE: Final = re.compile(rb"(timeout|max)\s*=\s*(\d{1,9})")
+
+
+class Answer(Head):
+    """
+    What has come of one exchange: its head, whose fields are final once `has_head`, and its body.
+
+    Attributes:
+        has_begun: Some byte of it has come.
+        has_head: The final head has come.
+        is_complete: All of the body has come; `parts` and `size` are what was not taken yet.
+        is_kept: By what it says, the connection may be used again.
+        is_bodiless: It ended with its headers, by the rules of HTTP; a server that breaks them may still send a body.
+        is_spoilt: More came than this answer.
+        is_continued: 100 Continue came.
+        is_upgraded: What follows is of another protocol; `rest` came with the head already.
+        keep_for: Seconds that the server keeps the idle connection; None where it didn't say.
+        failure: Class and words of what is wrong with it. Only what was taken before counts then.
+    """
+
+    __slots__ = (
+        "failure",
+        "has_begun",
+        "has_head",
+        "is_bodiless",
+        "is_complete",
+        "is_continued",
+        "is_kept",
+        "is_spoilt",
+        "is_upgraded",
+        "keep_for",
+        "parts",
+        "rest",
+        "size",
+    )
+
+    def __init__(self) -> None:  # without the head's, because each call of ours costs each request
+        self.status = self.size = 0
+        self.version = self.reason = self.rest = b""
+        self.headers: Triples = []
+        self.has_begun = self.has_head = self.is_complete = False
+        self.is_bodiless = self.is_spoilt = self.is_continued = self.is_upgraded = False
+        self.is_kept = True
+        self.keep_for: float | None = None
+        self.failure: tuple[type[WireError], str] | None = None
+        self.parts: list[bytes] = []
+
+    def take(self) -> bytes:
+        """What has come of the body, once."""
+        parts = self.parts
+        data = parts[0] if len(parts) == 1 else b"".join(parts)
+        parts.clear()
+        self.size = 0
+        return data
+
+    def fail(self, kind: type[WireError], text: str) -> None:
+        """The first failure counts."""
+        if self.failure is None:
+            self.failure = (kind, text)
 
 
 class Parser:
     """
-    `begin` an answer, `feed` what comes, say when the connection `end`s; a connection's exchanges share one.
+    `begin` an answer, `feed` what comes, say when the connection `end`s; a connection's exchanges share one parser.
 
     Attributes:
-        answer: Of the exchange in flight, or of the last one.
+        answer: Of the exchange in flight; between two, `NOTHING`, so that nothing of the last one is kept.
     """
 
     __slots__ = (
@@ -54,20 +115,19 @@ class Parser:
     )
 
     def __init__(self) -> None:
-        self._llhttp: httptools.HttpResponseParser | None = _llhttp(self)
+        self._llhttp: httptools.HttpResponseParser | None = llhttp(self)
         self._is_head = False
         self.answer = Answer()
 
     def begin(self, method: bytes, *, asks_upgrade: bool = False) -> Answer:
         """
-        The answer that comes next.
+        The answer to a request with this *method*.
 
         Args:
-            method: Of the request.
             asks_upgrade: The request has an Upgrade header.
         """
         if self._is_head:
-            self._llhttp = _llhttp(self)  # it still waits for a body
+            self._llhttp = llhttp(self)  # it still waits for a body
         self._is_head = method == b"HEAD"
         self._is_connect = method == b"CONNECT"
         self._asks_upgrade = asks_upgrade
@@ -93,13 +153,9 @@ class Parser:
         else:
             self._open(self._held + data)
 
-    def rest(self) -> None:
-        """Between two exchanges: nothing of the last one is kept."""
-        self.answer, self._held = NOTHING, b""
-
     def end(self, error: Exception | None) -> None:
-        """The connection's: *error* where the server did not mean it. Nothing is fed after it."""
-        self._llhttp = None  # each holds the other, and a collector may be long in coming
+        """The connection has ended, with an *error* where the server did not mean it. Nothing is fed after it."""
+        self._llhttp = None  # each holds the other, and the garbage collector may take long
         answer = self.answer
         if answer.is_complete:
             return
@@ -119,7 +175,7 @@ class Parser:
         The head of an interim answer, and any to CONNECT, is parsed by itself. llhttp would take what follows an
         interim answer that says ``Connection: close`` for data after the end, and what follows CONNECT's for a body.
         """
-        answer = self.answer
+        answer, self._held = self.answer, b""
         while answer.failure is None:
             size, data = len(data), data.lstrip(b"\r\n")
             self._unparsed += size - len(data)
@@ -151,7 +207,7 @@ class Parser:
                 if data:
                     self.feed(data)
                 return
-            self._llhttp = _llhttp(self)
+            self._llhttp = llhttp(self)
 
     def _hold(self, data: bytes) -> None:
         self._held = data
@@ -166,13 +222,13 @@ class Parser:
             self._llhttp.feed_data(data)
         except httptools.HttpParserUpgrade as upgrade:
             if not answer.is_upgraded:
-                answer.fail(BadAnswer, "an upgrade that nobody asked for")
+                answer.fail(BadAnswer, "an upgrade that the request didn't ask for")
             elif not self._is_connect:
                 answer.rest += data[upgrade.args[0] :]
         except httptools.HttpParserCallbackError as error:
             cause = error.__context__
-            if not isinstance(cause, _Bad):
-                raise (cause or error) from None  # KeyboardInterrupt, MemoryError: they are not the server's
+            if not isinstance(cause, Bad):
+                raise (cause or error) from None  # KeyboardInterrupt, MemoryError: not the server's fault
             answer.fail(cause.kind, str(cause))
         except httptools.HttpParserError as error:
             if answer.is_complete:
@@ -193,85 +249,81 @@ class Parser:
 
     def on_status(self, reason: bytes) -> None:
         if not self.answer.has_head:
-            self.answer.head.reason += reason
+            self.answer.reason += reason
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        if self.answer.has_head:
+        answer = self.answer
+        if answer.has_head:
             return  # a trailer
         self._head_size += len(name) + len(value) + 4
         if self._head_size > MAX_HEAD:
-            raise _TooLarge(f"headers of more than {MAX_HEAD} bytes")
+            raise TooLarge(f"headers of more than {MAX_HEAD} bytes")
         if b"\0" in value:
-            raise _Bad("NUL in a header")
+            raise Bad("NUL in a header")
         if name.endswith((b" ", b"\t")):
-            raise _Bad("a space before a colon")  # llhttp takes it for framing
-        self.answer.head.headers.append((name, name.lower(), value.rstrip(b" \t")))
+            raise Bad("a space before a colon")  # llhttp takes it for framing
+        answer.headers.append((name, name.lower(), value.rstrip(b" \t")))
 
     def on_headers_complete(self) -> None:
         answer = self.answer
         if answer.has_head:
-            return  # of what came after it
-        llhttp, head = self._llhttp, answer.head
-        assert llhttp is not None
-        status = llhttp.get_status_code()
-        version = llhttp.get_http_version()
-        if version not in ("1.1", "1.0") or status < 100 or b"\0" in head.reason:
-            raise _Bad(f"HTTP/{version} {status} is not a status line of HTTP/1.1")
+            return  # it is a head that came after the answer
+        parsed = self._llhttp
+        assert parsed is not None
+        status = parsed.get_status_code()
+        version = parsed.get_http_version()
+        if version not in ("1.1", "1.0") or status < 100 or b"\0" in answer.reason:
+            raise Bad(f"HTTP/{version} {status} is not a status line of HTTP/1.1")
         if status < 200 and status != 101:
             self._is_interim = True
             answer.is_continued = answer.is_continued or status == 100
             self._interims += 1
             if self._interims > MAX_INTERIM:
-                raise _Bad(f"more than {MAX_INTERIM} interim answers")
-            answer.head = Head()
+                raise Bad(f"more than {MAX_INTERIM} interim answers")
+            answer.reason, answer.headers = b"", []
             return
         self._is_interim = False
-        head.status, head.version = status, b"HTTP/1.1" if version == "1.1" else b"HTTP/1.0"
-        answer.is_kept = self._framing(head) and llhttp.should_keep_alive()
+        answer.status, answer.version = status, b"HTTP/1.1" if version == "1.1" else b"HTTP/1.0"
+        answer.is_kept = self._framing(answer) and parsed.should_keep_alive()
         if status == 101 or (self._is_connect and status < 300):
             if not (self._is_connect or self._asks_upgrade):
-                raise _Bad("101 Switching Protocols, which nobody asked for")
+                raise Bad("101 Switching Protocols, which the request didn't ask for")
             answer.is_upgraded = answer.is_complete = True
         elif self._is_head:
             answer.is_complete = answer.is_bodiless = True
         elif status in (204, 304):
             answer.is_bodiless = True
-            if status == 204 and _says_body(head):
+            if status == 204 and says_body(answer):
                 answer.is_kept = False  # it must not (RFC 9110 section 8.6), so it may well send one
         answer.has_head = True
 
-    def _framing(self, head: Head) -> bool:
+    def _framing(self, answer: Answer) -> bool:
         """What the headers say of the body's end; returns whether the connection may be kept."""
         self._has_framing = False
         is_kept = True
         codings = 0
-        if len(head.headers) > MAX_HEADERS:
-            raise _TooLarge(f"more than {MAX_HEADERS} headers")
-        for _, name, value in head.headers:
+        if len(answer.headers) > MAX_HEADERS:
+            raise TooLarge(f"more than {MAX_HEADERS} headers")
+        for _, name, value in answer.headers:
             if name == b"content-length":
                 self._has_framing = True
             elif name == b"transfer-encoding":
                 codings += 1
                 if value.lower() != b"chunked" or codings > 1:
-                    raise _Bad("a transfer-encoding that is not chunked alone")
+                    raise Bad("a transfer-encoding that is not chunked alone")
                 self._has_framing = True
-                if head.version == b"HTTP/1.0":
+                if answer.version == b"HTTP/1.0":
                     is_kept = False  # its framing is faulty: RFC 9112 section 6.1
             elif name == b"keep-alive":
-                is_kept = self._heed(value) and is_kept
+                keep_for, is_allowed = keep_alive(value)
+                answer.keep_for = answer.keep_for if keep_for is None else keep_for
+                is_kept = is_kept and is_allowed
         return is_kept
-
-    def _heed(self, value: bytes) -> bool:
-        """The server's Keep-Alive: ``timeout=5, max=100``."""
-        said = dict(KEEP_ALIVE.findall(value.lower()))
-        if b"timeout" in said:
-            self.answer.keep_for = float(said[b"timeout"])
-        return said.get(b"max") != b"0"
 
     def on_body(self, data: bytes) -> None:
         answer = self.answer
         if self._is_interim:
-            raise _Bad("an interim answer with a body")
+            raise Bad("an interim answer with a body")
         if answer.is_upgraded:
             answer.rest += data
         elif answer.is_complete:
@@ -296,30 +348,3 @@ class Parser:
 
 NOTHING: Final = Answer()
 NOTHING.is_complete = True
-
-
-class _Bad(Exception):
-    """Raised through llhttp; its text is what is wrong with the answer."""
-
-    kind: type[WireError] = BadAnswer
-
-
-class _TooLarge(_Bad):
-    kind = ResponseTooLarge
-
-
-def _says_body(head: Head) -> bool:
-    """Whether the headers say that there is one, by a length that isn't 0 or by chunks."""
-    return any(
-        name == b"transfer-encoding" or (name == b"content-length" and value.strip(b"0") != b"")
-        for _, name, value in head.headers
-    )
-
-
-def _llhttp(parser: Parser) -> httptools.HttpResponseParser:
-    """Lenient where aiohttp's client is."""
-    llhttp = httptools.HttpResponseParser(parser)
-    llhttp.set_dangerous_leniencies(
-        lenient_headers=True, lenient_optional_cr_before_lf=True, lenient_spaces_after_chunk_size=True
-    )
-    return llhttp

@@ -1,0 +1,130 @@
+"""The request's body on an HTTP/2 stream: as fast as the windows and the socket allow."""
+
+from __future__ import annotations
+
+from typing import Final, Protocol
+
+import h2.connection
+
+from ...errors import WriteTimeout
+from ..message import CONTINUE_TIMEOUT, SLICE, Message
+from ..progress import Progress
+from ..socket import Waiting
+from ..upload import pour
+from .answer import Answer
+from .chatter import Chatter
+
+__all__ = ["Sending"]
+
+REFUSED: Final = 300  # a status from which on the server wants no more of the request
+
+
+class _Line(Protocol):
+    """The connection, as far as a body's way goes."""
+
+    can_write: bool
+    h2: h2.connection.H2Connection
+
+    @property
+    def chatter(self) -> Chatter: ...
+
+    def flush(self) -> int: ...
+
+
+class _Owner(Protocol):
+    """The stream."""
+
+    is_closed: bool
+    answer: Answer
+
+    def failure(self, kind: type[WriteTimeout], what: str) -> WriteTimeout: ...
+
+
+class Sending(Waiting):
+    """
+    What comes after the head of *message*; see `Sink`.
+
+    Args:
+        timeout: Of a write, in seconds.
+    Attributes:
+        is_over: All was sent, and the stream is ended on this side.
+    """
+
+    __slots__ = ("_connection", "_message", "_number", "_progress", "_stream", "_timeout", "is_over")
+
+    def __init__(self, connection: _Line, stream: _Owner, number: int, message: Message, progress: Progress) -> None:
+        super().__init__()
+        self._connection = connection
+        self._stream = stream
+        self._number = number
+        self._message = message
+        self._progress = progress
+        self._timeout = message.timeouts.get("write")
+        self.is_over = False
+
+    def is_all_sent_at_once(self) -> bool:
+        """Send a small body with its head; False where it is held, or too large for a slice or for the window."""
+        content, connection, state = self._message.content, self._connection, self._connection.h2
+        if content is None or self._message.is_held or not connection.can_write:
+            return False
+        if len(content) > state.local_flow_control_window(self._number):
+            return False
+        size = state.max_outbound_frame_size
+        for begin in range(0, len(content), size):
+            part = content[begin : begin + size]
+            state.send_data(self._number, part, end_stream=begin + size >= len(content))
+        connection.chatter.uploaded(len(content))
+        self._progress.bytes_out += connection.flush()
+        self.is_over = True
+        return True
+
+    async def run(self) -> bool:
+        """Until all is sent or no more of it is wanted; returns whether all was."""
+        return await pour(self._message, self)
+
+    def is_refused(self) -> bool:
+        """Whether nothing more of the request is wanted: its answer says so, or the stream is over."""
+        answer = self._stream.answer
+        if self._stream.is_closed or answer.is_reset or answer.failure is not None or answer.refusal is not None:
+            return True
+        return answer.head is not None and answer.head.status >= REFUSED
+
+    async def is_expected(self) -> bool:
+        answer, until = self._stream.answer, self._loop.time() + CONTINUE_TIMEOUT
+        while not (answer.is_continued or answer.is_decided):
+            if not await self._wait(until - self._loop.time()):
+                break  # RFC 9110 section 10.1.1: a server need not say it
+        return not answer.is_decided
+
+    async def is_sent(self, part: bytes) -> bool:
+        connection, state = self._connection, self._connection.h2
+        begin, expires_at = 0, None
+        while not self.is_refused():
+            if begin >= len(part):
+                return True
+            room = min(state.local_flow_control_window(self._number), state.max_outbound_frame_size, SLICE)
+            if room > 0 and connection.can_write:
+                state.send_data(self._number, part[begin : begin + room])
+                connection.chatter.uploaded(room)
+                self._progress.bytes_out += connection.flush()
+                begin, expires_at = begin + room, None
+                continue
+            now = self._loop.time()
+            if self._timeout is not None and expires_at is None:
+                expires_at = now + self._timeout
+            if not await self._wait(None if expires_at is None else expires_at - now):
+                raise self._stream.failure(WriteTimeout, f"nothing was taken for {self._timeout:g} s")
+        return False
+
+    def end(self) -> None:
+        self._connection.h2.end_stream(self._number)
+        self._progress.bytes_out += self._connection.flush()
+        self.is_over = True
+
+    def wake(self) -> None:
+        """There may be room for more, or no need for it."""
+        self._wake()
+
+    def stop(self) -> None:
+        """Nobody waits for room any more."""
+        self._stop_timer()

@@ -1,0 +1,228 @@
+"""
+A new connection for a request: name → addresses → slot → dial → TLS.
+
+Rules: a name is resolved before a slot of the client-wide cap is asked for, because two hundred dead names must not
+hold up a healthy host. The connect timeout covers resolving, dialling and TLS together, and stands still in the queue
+for a slot. Where HTTP/2 is expected, one request dials, and as many as may share the connection wait for it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Final, Protocol
+
+from ..dns.resolver import Answer
+from ..errors import DialError, DialTimeout, HandshakeTimeout, ResolveTimeout, SeawallError, TLSError
+from ..events import Phase
+from ..origin import Address, Origin
+from ..stats import NameStats
+from .addresses import Addresses
+from .alpn import Versions
+from .connection import Channel, Pooled
+from .message import Message
+from .pool import Pool
+from .progress import Progress
+from .trace import Trace
+
+__all__ = ["Dials", "Names", "Opener"]
+
+TIMEOUTS: Final = {Phase.CONNECTING: DialTimeout, Phase.TLS: HandshakeTimeout}
+
+
+class Names(Protocol):
+    """What is known of names, and what asks about the others; see `CachingResolver`."""
+
+    async def resolve(self, origin: Origin) -> Answer: ...
+
+    def late(self, origin: Origin) -> Callable[[], Awaitable[list[Address]]] | None: ...
+
+    async def is_still(self, origin: Origin, address: Address) -> bool | None: ...
+
+    def recheck_in(self, origin: Origin, address: Address) -> float: ...
+
+    def good_for(self, origin: Origin) -> float: ...
+
+    def disprove(self, origin: Origin) -> None:
+        """None of the addresses that were dialled took a connection: the name may have others by now."""
+
+    def stats(self) -> Mapping[str, NameStats]: ...
+
+    async def aclose(self) -> None: ...
+
+
+class Dials(Protocol):
+    """Addresses to one connection; see `Dialler`."""
+
+    addresses: Addresses
+    versions: Versions
+
+    async def dial(
+        self,
+        origin: Origin,
+        answer: Answer,
+        progress: Progress,
+        *,
+        late: Callable[[], Awaitable[list[Address]]] | None = None,
+        server_hostname: str | None = None,
+        trace: Trace | None = None,
+    ) -> Pooled: ...
+
+    def mark_late(self, origin: Origin, progress: Progress, limit: float) -> None: ...
+
+
+class _First:
+    """A dial where HTTP/2 is expected, and how many more requests the connection has room for."""
+
+    __slots__ = ("is_shared", "room")
+
+    def __init__(self, max_streams: int) -> None:
+        self.is_shared: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        self.room = max_streams - 1
+
+
+class Opener:
+    """
+    Args:
+        now: Loop time.
+        max_age: Seconds after which a connection is not used again; None disables it.
+    """
+
+    def __init__(
+        self, pool: Pool, dialler: Dials, names: Names, *, now: Callable[[], float], max_age: float | None
+    ) -> None:
+        self._pool = pool
+        self._dialler = dialler
+        self._names = names
+        self._now = now
+        self._max_age = max_age
+        self._first: dict[Origin, _First] = {}
+
+    async def connect(self, message: Message, key: Origin, progress: Progress, trace: Trace | None) -> Channel:
+        """
+        A new connection; or a stream of one that another request was just opening.
+
+        Args:
+            key: What the pool keeps the connection under.
+        """
+        timeouts = message.timeouts
+        connect, pool = timeouts.get("connect"), timeouts.get("pool")
+        gives_up_at = None if connect is None or pool is None else self._now() + connect + pool
+        while (max_streams := self._dialler.versions.streams(message.origin)) > 1:
+            first = self._first.get(key)
+            if first is None or first.room <= 0:
+                return await self._open_first(_First(max_streams), message, key, progress, trace)
+            progress.reached(Phase.CONNECTING)
+            timeout = None if gives_up_at is None else gives_up_at - self._now()
+            first.room -= 1
+            try:
+                await asyncio.wait([first.is_shared], timeout=timeout)
+            finally:
+                first.room += 1  # which doesn't matter once the connection is there
+            if not (first.is_shared.done() and first.is_shared.result()):
+                break
+            if (channel := self._pool.take(key, self._now())) is not None:
+                return channel
+        return await self._open(message, key, progress, trace)
+
+    async def _open_first(
+        self, first: _First, message: Message, key: Origin, progress: Progress, trace: Trace | None
+    ) -> Channel:
+        """For others too, which are told to go on alone where it failed, or is HTTP/1.1."""
+        self._first[key] = first
+        is_alone = True
+        try:
+            channel = await self._open(message, key, progress, trace)
+            is_alone = not channel.is_multiplexed
+            return channel
+        except asyncio.CancelledError:
+            is_alone = False  # which says nothing, so another goes first
+            raise
+        finally:
+            if self._first.get(key) is first:
+                del self._first[key]
+            first.is_shared.set_result(not is_alone)
+
+    async def _open(self, message: Message, key: Origin, progress: Progress, trace: Trace | None) -> Channel:
+        origin, started_at, limit = message.origin, self._now(), message.timeouts.get("connect")
+        progress.reached(Phase.RESOLVING)
+        timer = asyncio.timeout(limit)
+        try:
+            async with timer:
+                answer = await self._names.resolve(origin)
+                progress.source = answer.source
+                left = None if limit is None else limit - (self._now() - started_at)
+        except TimeoutError as error:
+            if not timer.expired():
+                raise
+            raise self._late(origin, progress, started_at, limit) from error.with_traceback(None)
+        finally:
+            del timer  # it holds the task, the task its error, and that this frame
+        if (given := await self._slot(message, key, progress)) is not None:
+            progress.is_reused = True
+            return given
+        timer = asyncio.timeout(left)
+        try:
+            async with timer:
+                connection = await self._dialler.dial(
+                    origin,
+                    answer,
+                    progress,
+                    late=self._names.late(origin),
+                    server_hostname=message.extensions.get("sni_hostname"),
+                    trace=trace,
+                )
+        except BaseException as error:
+            self._pool.cancel(key)
+            if isinstance(error, TimeoutError) and timer.expired():
+                assert limit is not None
+                self._dialler.mark_late(origin, progress, limit)
+                self._names.disprove(origin)
+                raise self._late(origin, progress, started_at, limit) from error.with_traceback(None)
+            if isinstance(error, DialError) and not isinstance(error, TLSError) and not error.is_shortage:
+                self._names.disprove(origin)
+            raise
+        finally:
+            del timer
+        return self._added(connection, origin, key, answer, progress)
+
+    async def _slot(self, message: Message, key: Origin, progress: Progress) -> Channel | None:
+        """
+        A slot for a new connection: None; or a connection of the same origin that became free.
+
+        Raises:
+            BulkheadFull: Neither within the pool timeout.
+        """
+        timeout, began_at = message.timeouts.get("pool"), self._now()
+        left = None if timeout is None else max(0.0, timeout - progress.waited)
+        while (given := await self._pool.reserve(left, key)) is not None:
+            if given.is_usable:
+                return given
+            given.leave()  # it died on the way; its slot is somebody else's by now
+            left = None if left is None else max(0.0, left - (self._now() - began_at))
+            began_at = self._now()
+        return None
+
+    def _added(self, connection: Pooled, origin: Origin, key: Origin, answer: Answer, progress: Progress) -> Channel:
+        """*connection* is the pool's from now on; a channel of it for the request that had it dialled."""
+        address, now = progress.address, self._now()
+        assert address is not None
+        connection.address, connection.good_until = address, now + self._names.recheck_in(origin, address)
+        connection.origin = key
+        if not (connection.is_multiplexed or answer.ranks):
+            connection.load = self._dialler.addresses.load(origin, address)
+        if self._max_age is not None:
+            connection.ends_at = now + self._max_age
+        self._pool.add(connection)
+        channel = connection.channel()
+        connection.on_room(connection)  # for those that queued for a slot meanwhile
+        return channel
+
+    def _late(self, origin: Origin, progress: Progress, started_at: float, limit: float | None) -> SeawallError:
+        kind = TIMEOUTS.get(progress.phase, ResolveTimeout)
+        address = f" at {progress.address}" if progress.address is not None else ""
+        return kind(
+            f"{origin}{address}: {progress.phase.name.lower()} took longer than the connect timeout of {limit:g} s",
+            origin=origin,
+            elapsed=self._now() - started_at,
+        )
