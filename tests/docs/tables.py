@@ -13,7 +13,7 @@ import httpx
 import seawall
 import seawall.testing
 from seawall import dns, errors, events, stats
-from seawall._httpx import LIMITS, decoder
+from seawall._httpx import LIMITS
 from seawall._httpx.errors import HTTPX
 from seawall.config import Settings
 from seawall.integrations import asgi as middleware
@@ -22,6 +22,7 @@ from seawall.testing.dns import DNS_FAULTS
 from seawall.testing.http.vocabulary import FAULTS, HAMMS, OKHTTP
 from seawall.testing.network import toxic
 from seawall.testing.steps import MALFORMED, ODD, STEPS
+from seawall.wire import decoder
 from seawall.wire.http1 import answer
 
 DOCS = Path(__file__).parents[2] / "docs"
