@@ -8,7 +8,7 @@ import zlib
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from seawall._httpx.coding import BROTLI, ZSTD, bounded
+from seawall.wire.coding import BROTLI, ZSTD, bounded
 
 __all__ = ["CODINGS", "NAMES", "brotli", "encoded", "hollow", "named", "raw_deflate", "skippable", "zeros", "zstd"]
 

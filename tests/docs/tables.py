@@ -13,16 +13,16 @@ import httpx
 import seawall
 import seawall.testing
 from seawall import dns, errors, events, stats
-from seawall._httpx import LIMITS, decoder
+from seawall._httpx import LIMITS
 from seawall._httpx.errors import HTTPX
 from seawall.config import Settings
-from seawall.integrations import asgi as middleware
+from seawall.integrations import aiohttp, asgi
 from seawall.policy.failures import FAILURES, Failure, Safe
 from seawall.testing.dns import DNS_FAULTS
 from seawall.testing.http.vocabulary import FAULTS, HAMMS, OKHTTP
 from seawall.testing.network import toxic
 from seawall.testing.steps import MALFORMED, ODD, STEPS
-from seawall.wire import limits
+from seawall.wire import decoder, limits
 
 DOCS = Path(__file__).parents[2] / "docs"
 SAID_HERE = {
@@ -124,8 +124,8 @@ def names(module: Any = seawall) -> str:
 
 
 def middleware_names() -> str:
-    """The same of `seawall.integrations.asgi`."""
-    words = {name: first_line(getattr(middleware, name)) for name in middleware.__all__}
+    """The same of `seawall.integrations`."""
+    words = {name: first_line(getattr(module, name)) for module in (asgi, aiohttp) for name in module.__all__}
     return table("| name | |", *(f"| `{name}` | {first} |" for name, first in words.items()))
 
 

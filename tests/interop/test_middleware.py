@@ -15,7 +15,9 @@ from aiohttp import web
 from fastapi.responses import StreamingResponse
 
 import seawall
-from seawall.integrations.asgi import DeadlineMiddleware, deadline_middleware, parse_timeout
+from seawall.integrations._inbound import parse_timeout
+from seawall.integrations.aiohttp import deadline_middleware
+from seawall.integrations.asgi import DeadlineMiddleware
 from seawall.testing import FaultServer
 
 pytestmark = pytest.mark.anyio

@@ -10,8 +10,8 @@ import httpx
 import pytest
 
 import seawall
-from seawall._httpx.coding import ACCEPTED
 from seawall.testing import Request
+from seawall.wire.coding import ACCEPTED
 
 pytestmark = pytest.mark.anyio
 

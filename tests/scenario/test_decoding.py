@@ -9,10 +9,10 @@ import httpx
 import pytest
 
 import seawall
-from seawall._httpx.decoder import Decoder
 from seawall.testing import Body, ScriptedWire
 from seawall.testing.cancel import cancel_everywhere
 from seawall.testing.leaks import held
+from seawall.wire.decoder import Decoder
 from tests.bodies import encoded
 
 pytestmark = pytest.mark.anyio

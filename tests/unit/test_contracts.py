@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import ast
 import dataclasses
 import inspect
 import io
+import subprocess
+import sys
 import weakref
+from pathlib import Path
 
 import h2.config
 import h2.connection
@@ -20,10 +24,11 @@ from seawall._httpx import LIMITS
 from seawall._httpx import compat as private
 from seawall._httpx import fast_path as plain
 from seawall._httpx.arguments import ClientArguments, EngineArguments, TransportArguments
-from seawall._httpx.decoder import Decoded
 from seawall._httpx.errors import HTTPX
 from seawall._httpx.mocks import is_patched
 from seawall.config import Settings, SettingsArguments
+from seawall.wire.coding import CodingError
+from seawall.wire.decoder import Decoded
 
 
 def test_private_names_of_httpx():
@@ -69,9 +74,10 @@ def test_private_names_that_the_short_way_needs():
     assert (client._params, client._auth, client._mounts) == (client.params, client.auth, {})
     assert (client._base_url, client._timeout, client._headers) == (client.base_url, client.timeout, client.headers)
     assert client._event_hooks == {"request": [], "response": []}
-    assert not plain.has_cookies(client)
+    template = plain.Template(client.build_request("GET", "/"), client)
+    assert template.fits(client)
     client.cookies.set("a", "b")
-    assert plain.has_cookies(client)
+    assert not template.fits(client)
 
 
 @pytest.mark.parametrize("name", ["build_request", "send"])
@@ -129,8 +135,57 @@ def test_private_names_of_decoding():
     private.set_decoder(response, decoded)
     assert private.decoder_of(response) is decoded
     assert (response.read(), response.num_bytes_downloaded, private.is_read(response)) == (b"content", 3, True)
-    assert private.is_decoded_by_httpx("gzip")
-    assert not private.is_decoded_by_httpx("unheard-of")
+    assert {"gzip", "deflate"} <= private.DECODED
+    response = httpx.Response(200, stream=httpx.ByteStream(b"raw"))
+    private.set_decoder(response, Decoded(error=CodingError("bad")))
+    with pytest.raises(httpx.DecodingError, match=r"^bad$"):
+        response.read()
+
+
+@pytest.mark.parametrize(
+    ("cut", "name"),
+    [
+        ("del httpx._client.ClientState", "cannot import name 'ClientState'"),
+        ("del httpx._client.BaseClient._merge_url", "AsyncClient._merge_url"),
+    ],
+)
+def test_private_name_that_is_missing(cut, name):
+    """Importing seawall says which, and of which version of httpx; nothing fails later."""
+    code = f"import httpx\n{cut}\ntry: import seawall\nexcept ImportError as error: print(error)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert f"httpx {httpx.__version__} doesn't have" in done.stdout
+    assert name in done.stdout
+
+
+def test_each_private_name_is_looked_for(monkeypatch):
+    """In instances: most are attributes that a constructor sets."""
+    assert private.missing() == []
+    wanted = {kind: (*names, "_unheard_of") for kind, names in private.PRIVATE.items()}
+    monkeypatch.setattr(private, "PRIVATE", wanted)
+    assert private.missing() == [f"{kind}._unheard_of" for kind in wanted]
+
+
+def test_private_names_are_all_listed():
+    """Every attribute with a leading underscore in `_httpx/` is ours, or httpcore's, or one that `compat` looks for."""
+    accessed, ours = set(), set()
+    folder = Path(seawall._httpx.__file__).parent
+    for path in [*folder.glob("*.py"), folder.parent / "wire/body.py", folder.parent / "wire/decoder.py"]:
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                ours.add(node.name)
+            elif isinstance(node, ast.Dict):  # of a class that is made by `type`
+                ours |= {each.value for each in node.keys if isinstance(each, ast.Constant)}
+            elif isinstance(node, ast.AnnAssign | ast.Assign):
+                targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+                names = [each for target in targets for each in ast.walk(target)]
+                ours |= {each.id for each in names if isinstance(each, ast.Name)}
+                ours |= {each.attr for each in names if isinstance(each, ast.Attribute)}
+                if any(isinstance(each, ast.Name) and each.id == "__slots__" for each in names):
+                    ours |= set(ast.literal_eval(node.value))
+            elif isinstance(node, ast.Attribute) and node.attr.startswith("_") and not node.attr.startswith("__"):
+                accessed.add(node.attr)
+    httpcores = {"_pool", "_connection", "_connections", "_requests", "_connected"}
+    assert accessed - ours - httpcores <= {name for names in private.PRIVATE.values() for name in names}
 
 
 @pytest.mark.parametrize("name", plain.NAMES)

@@ -12,8 +12,8 @@ import httpx
 import pytest
 
 import seawall
-from seawall._httpx.decoder import FREE
 from seawall.testing import Body, FaultServer, Request
+from seawall.wire.decoder import FREE
 from tests.bodies import CODINGS, NAMES, encoded, raw_deflate
 
 pytestmark = pytest.mark.anyio

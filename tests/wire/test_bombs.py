@@ -10,10 +10,10 @@ import httpx
 import pytest
 
 import seawall
-from seawall._httpx.decoder import TURN, Decoded, Decoder
 from seawall.cli import get
 from seawall.testing import Body, Request, Server
 from seawall.testing.leaks import held
+from seawall.wire.decoder import TURN, Decoded, Decoder
 from tests.bodies import NAMES, encoded, hollow, named, zeros
 
 pytestmark = pytest.mark.anyio

@@ -17,13 +17,13 @@ from ..core.call import CURRENT
 from ..core.endings import fail
 from ..policy.breakers import Breakers
 from ..stats import Stats
+from ..wire.coding import ACCEPTED
 from .arguments import ClientArguments, EngineArguments, check_names, spelled_out
-from .coding import ACCEPTED
-from .compat import set_headers, unbind
+from .compat import OPENED, set_headers, unbind
 from .convert import check_timeouts, origin_and_path
 from .engine import Engine, check_given
 from .errors import as_httpx
-from .fast_path import Prepared, is_bare, is_untouched, is_whole, settle
+from .fast_path import Prepared, is_untouched, settle
 from .location import bad_location
 from .transport import AsyncTransport, Proxied
 
@@ -57,7 +57,6 @@ class AsyncClient(httpx.AsyncClient):
         assert self._transport is self._bottom
         self._prepared = Prepared(AsyncClient)
         self._plain_encoding = arguments.get("default_encoding", "utf-8")
-        self._has_sent = False
         check_timeouts(self.timeout.as_dict())
         for pattern, mounted in self._mounts.items():
             if mounted is not None and not isinstance(mounted, AsyncTransport | Proxied):
@@ -111,19 +110,17 @@ class AsyncClient(httpx.AsyncClient):
                 except httpx.RequestError as error:
                     error.request = request
                     raise
-                if is_whole(response):
-                    settle(response, request, started_at=started_at, default_encoding=self._plain_encoding)
+                if settle(response, request, started_at=started_at, default_encoding=self._plain_encoding):
                     return response
                 call.ready = response  # for httpx to go on with
                 took = time.perf_counter() - started_at
-            self._has_sent = True
             token = CURRENT.set(call)
             try:
                 last = await super().send(request, stream=stream, auth=auth, follow_redirects=follow_redirects)
             finally:
                 CURRENT.reset(token)
             if took:
-                with contextlib.suppress(RuntimeError):  # it was not closed yet, so has none
+                with contextlib.suppress(RuntimeError):  # it has none, because it is not closed yet
                     response.elapsed += datetime.timedelta(seconds=took)
             if isinstance(last, httpx.Response):  # a patched `httpx.AsyncClient.send` may return anything
                 unbind(last)
@@ -154,7 +151,11 @@ class AsyncClient(httpx.AsyncClient):
             content is data is files is json is params is headers is cookies is extensions is None
             and timeout is USE_CLIENT_DEFAULT
         ):
-            return self._prepared.request(self, method, url, super().build_request)
+            request = self._prepared.request(self, method, url)
+            if request is None:
+                request = super().build_request(method, url)
+                self._prepared.keep(self, method, url, request)
+            return request
         return super().build_request(
             method,
             url,
@@ -177,16 +178,17 @@ class AsyncClient(httpx.AsyncClient):
             raise bad_location(request, response, error) from None
 
     def _is_plain(self, request: httpx.Request) -> bool:
-        """Whether httpx would do no more for it than `settle` does."""
+        """Whether httpx would do no more for it than `settle` does: no authentication, hook or mount is in the way."""
+        hooks = self._event_hooks
         return (
-            self._has_sent  # the first is httpx's, which notes that the client is open
-            and is_bare(self)
-            and not self.is_closed
+            self._state is OPENED  # httpx opens it, with the first request
+            and type(hooks) is dict
+            and not (self._auth or self._mounts or hooks["request"] or hooks["response"])
             and self._transport is self._bottom
             and type(self._bottom).handle_async_request is HANDLE
             and "handle_async_request" not in self._bottom.__dict__
             and "timeout" in request.extensions
-            and not request.url.userinfo
+            and not request.url._uri_reference.userinfo
             and isinstance(request.stream, httpx.AsyncByteStream)
             and is_untouched(self, AsyncClient)
         )

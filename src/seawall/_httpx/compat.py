@@ -1,33 +1,49 @@
 """
-httpx's requests and responses, read and made without its constructors: what of httpx's private names the hot path uses.
+What of httpx isn't public, and requests and responses that are made and read without its constructors.
 
-Rules: what is made here has every attribute that httpx's own has, and no other. tests/unit/test_contracts.py holds the
-installed httpx to each name.
+Rules: each private name of httpx that this folder stands on is in `PRIVATE` or imported here, and all are looked for
+once, at import, because a release that lacks one must not fail later and oddly. Features tell releases apart, never a
+version. What is made here has every attribute that httpx's own has, and no other.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Mapping
+from operator import attrgetter
 from typing import Any, Final
 
 import httpx
-from httpx._client import BoundAsyncStream
-from httpx._content import AsyncIteratorByteStream
-from httpx._decoders import SUPPORTED_DECODERS
-from httpx._multipart import FileField, MultipartStream
 
+from ..wire.coding import CodingError
 from ..wire.message import Triples
 
+try:
+    from httpx._client import BoundAsyncStream, ClientState
+    from httpx._content import AsyncIteratorByteStream
+    from httpx._decoders import SUPPORTED_DECODERS, IdentityDecoder
+    from httpx._multipart import FileField, MultipartStream
+except ImportError as error:
+    raise ImportError(
+        f"seawall stands on a private name that httpx {httpx.__version__} doesn't have: {error}; "
+        "install an httpx that seawall's requirements allow, or a newer seawall"
+    ) from error
+
 __all__ = [
+    "BUILDING",
+    "DECODED",
     "EMPTY",
+    "JAR",
+    "OPENED",
+    "PRIVATE",
     "SPENT",
+    "STEPS",
     "answer",
     "ask",
     "decoder_of",
     "files_of",
     "given",
-    "is_decoded_by_httpx",
     "is_read",
+    "missing",
     "origin_of",
     "set_decoder",
     "set_headers",
@@ -37,13 +53,72 @@ __all__ = [
     "unbind",
 ]
 
+STEPS: Final = (
+    "request",
+    "_send_handling_auth",
+    "_send_handling_redirects",
+    "_send_single_request",
+    "_transport_for_url",
+)
+"""What the short way of a call leaves out, beside `send`."""
+
+BUILDING: Final = ("_merge_cookies", "_merge_queryparams", "base_url", "cookies", "params", "timeout")
+"""What else a request is built with: of a subclass that has its own, each request is built anew."""
+
+PRIVATE: Final[Mapping[str, tuple[str, ...]]] = {
+    "AsyncClient": (
+        *STEPS, *BUILDING, "_auth", "_base_url", "_build_redirect_request", "_cookies", "_event_hooks", "_headers",
+        "_init_proxy_transport", "_init_transport", "_merge_headers", "_merge_url", "_mounts", "_params", "_state",
+        "_timeout", "_transport",
+    ),
+    "ByteStream": ("_stream",),
+    "CookieJar": ("_cookies",),
+    "Headers": ("_encoding", "_list"),
+    "Request": ("_content",),
+    "RequestError": ("_request",),
+    "Response": ("_num_bytes_downloaded", "_request"),
+    "URL": ("_uri_reference",),
+    "ParseResult": ("host", "path", "port", "query", "scheme", "userinfo"),
+}  # fmt: skip
+"""By class, of its instances."""
+
 EMPTY: Final = httpx.ByteStream(b"")
 CLIENT: Final = httpx.AsyncClient
 """httpx's own, also where somebody puts `seawall.AsyncClient` in its place to give it to an SDK."""
+DECODED: Final = frozenset(SUPPORTED_DECODERS)
+"""Codings that httpx decodes by itself: br and zstd, where their packages are installed."""
+JAR: Final = type(httpx.Cookies().jar)
+OPENED: Final = ClientState.OPENED
+IS_PIECEWISE: Final = not isinstance(IdentityDecoder().decode(b""), bytes)
+"""Whether httpx takes an iterable of pieces from a decoder, as httpx2 does, or bytes."""
+
+
+def missing() -> list[str]:
+    """The names of `PRIVATE` that the installed httpx doesn't have."""
+    url = httpx.URL("http://a/")
+    things = {
+        "AsyncClient": CLIENT(transport=httpx.AsyncBaseTransport(), trust_env=False),
+        "ByteStream": EMPTY,
+        "CookieJar": httpx.Cookies().jar,
+        "Headers": httpx.Headers(),
+        "Request": httpx.Request("GET", url),
+        "RequestError": httpx.RequestError(""),
+        "Response": httpx.Response(200, stream=EMPTY),
+        "URL": url,
+        "ParseResult": getattr(url, "_uri_reference", None),
+    }
+    return [f"{kind}.{name}" for kind, names in PRIVATE.items() for name in names if not hasattr(things[kind], name)]
+
+
+if lacking := missing():
+    raise ImportError(
+        f"seawall stands on private names that httpx {httpx.__version__} doesn't have: {', '.join(lacking)}; "
+        "install an httpx that seawall's requirements allow, or a newer seawall"
+    )
 
 
 class _Spent(httpx.AsyncByteStream):
-    """What was read."""
+    """A body that was read."""
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         return
@@ -53,9 +128,10 @@ class _Spent(httpx.AsyncByteStream):
 SPENT: Final = _Spent()
 
 
-def triples(headers: httpx.Headers) -> Triples:
-    """Its own list; not to be changed."""
-    return headers._list
+# Headers and URLs
+
+triples: Final[Callable[[httpx.Headers], Triples]] = attrgetter("_list")
+"""A header's own list; not to be changed."""
 
 
 def origin_of(url: httpx.URL) -> tuple[str, str, int | None, str]:
@@ -71,11 +147,26 @@ def target_of(url: httpx.URL) -> str:
     return path if parts.query is None else f"{path}?{parts.query}"
 
 
-def _headers(items: Triples) -> httpx.Headers:
-    headers = httpx.Headers.__new__(httpx.Headers)
+def set_headers(client: httpx.AsyncClient, headers: httpx.Headers) -> None:
+    """``client.headers = headers``, as httpx does it: its defaults, and these over them."""
+    CLIENT.headers.fset(client, headers)  # type: ignore[attr-defined]
+
+
+# Requests
+
+
+def ask(method: str, url: httpx.URL, items: Triples, extensions: dict[str, Any]) -> httpx.Request:
+    """A request without a body. *method* is in upper case, the headers *items* are complete; both become its own."""
+    request = httpx.Request.__new__(httpx.Request)
+    request.method = method
+    request.url = url
+    request.headers = headers = httpx.Headers.__new__(httpx.Headers)
     headers._list = items
     headers._encoding = None
-    return headers
+    request.extensions = extensions
+    request.stream = EMPTY
+    request._content = b""
+    return request
 
 
 def given(stream: httpx.AsyncByteStream) -> Any:
@@ -84,29 +175,22 @@ def given(stream: httpx.AsyncByteStream) -> Any:
 
 
 def files_of(stream: httpx.AsyncByteStream) -> list[Any] | None:
-    """Of httpx's multipart form, what its fields are read from; None: it is none."""
+    """The files and bytes of httpx's multipart form; None: *stream* isn't one."""
     if type(stream) is not MultipartStream:
         return None
     return [field.file if isinstance(field, FileField) else b"" for field in stream.fields]
 
 
-def ask(method: str, url: httpx.URL, headers: Triples, extensions: dict[str, Any]) -> httpx.Request:
-    """A request without a body. *method* is in upper case, *headers* are complete; both are the request's own."""
-    request = httpx.Request.__new__(httpx.Request)
-    request.method = method
-    request.url = url
-    request.headers = _headers(headers)
-    request.extensions = extensions
-    request.stream = EMPTY
-    request._content = b""
-    return request
+# Responses
 
 
-def answer(status: int, headers: Triples, stream: httpx.AsyncByteStream, extensions: dict[str, Any]) -> httpx.Response:
-    """A response whose body was not read yet. *headers* and *extensions* are its own."""
+def answer(status: int, items: Triples, stream: httpx.AsyncByteStream, extensions: dict[str, Any]) -> httpx.Response:
+    """A response whose body was not read yet. The headers *items* and *extensions* become its own."""
     response = httpx.Response.__new__(httpx.Response)
     response.status_code = status
-    response.headers = _headers(headers)
+    response.headers = headers = httpx.Headers.__new__(httpx.Headers)
+    headers._list = items
+    headers._encoding = None
     response._request = None
     response.next_request = None
     response.extensions = extensions
@@ -119,29 +203,9 @@ def answer(status: int, headers: Triples, stream: httpx.AsyncByteStream, extensi
     return response
 
 
-def set_decoder(response: httpx.Response, decoder: Any) -> None:
-    """Have its body decoded by *decoder*, which has ``decode(data)`` and ``flush()``."""
-    response._decoder = decoder
-
-
-def decoder_of(response: httpx.Response) -> Any:
-    """What `set_decoder` set; None: httpx will look for one."""
-    return vars(response).get("_decoder")
-
-
-def is_decoded_by_httpx(coding: str) -> bool:
-    """Whether httpx has a decoder for it; for br and zstd, where their packages are installed."""
-    return coding in SUPPORTED_DECODERS
-
-
 def is_read(response: httpx.Response) -> bool:
     """Whether its content is there."""
     return hasattr(response, "_content")
-
-
-def set_headers(client: httpx.AsyncClient, headers: httpx.Headers) -> None:
-    """``client.headers = headers``, as httpx does it: its defaults, and these over them."""
-    CLIENT.headers.fset(client, headers)  # type: ignore[attr-defined]
 
 
 def take_in(response: httpx.Response) -> None:
@@ -155,7 +219,51 @@ def take_in(response: httpx.Response) -> None:
 
 
 def unbind(response: httpx.Response) -> None:
-    """Take httpx's streams from it and its history, as far as they were read: stream and response hold each other."""
+    """
+    Take httpx's streams from it and its history, as far as they were read: stream and response hold each other.
+
+    httpx2's don't, and know how long the answer took.
+    """
     for each in (*response.history, response):
-        if each.is_closed and type(each.stream) is BoundAsyncStream:
+        if each.is_closed and type(each.stream) is BoundAsyncStream and hasattr(each.stream, "_response"):
             each.stream = SPENT
+
+
+# Decoders
+
+
+class Theirs:
+    """
+    A decoder as httpx wants one: its errors are httpx's.
+
+    Args:
+        ours: It has ``decode(data)`` and ``flush()``.
+    """
+
+    __slots__ = ("ours",)
+
+    def __init__(self, ours: Any) -> None:
+        self.ours = ours
+
+    def decode(self, data: bytes) -> Any:
+        return self._made(self.ours.decode, data)
+
+    def flush(self) -> Any:
+        return self._made(self.ours.flush)
+
+    def _made(self, make: Callable[..., bytes], *data: bytes) -> Any:
+        try:
+            made = make(*data)
+        except CodingError as error:
+            raise httpx.DecodingError(str(error)) from error
+        return (made,) if IS_PIECEWISE else made
+
+
+def set_decoder(response: httpx.Response, decoder: Any) -> None:
+    """Have its body decoded by *decoder*, which has ``decode(data)`` and ``flush()``."""
+    response._decoder = Theirs(decoder)  # type: ignore[assignment]
+
+
+def decoder_of(response: httpx.Response) -> Any:
+    """The decoder that `set_decoder` set; None: httpx will look for one."""
+    return getattr(vars(response).get("_decoder"), "ours", None)

@@ -20,9 +20,11 @@ from ..origin import Origin
 from ..policy.outcome import Outcome
 from ..policy.retry_after import parse_retry_after, parse_retry_after_ms
 from ..wire.body import OwningBody
+from ..wire.coding import CodingError
+from ..wire.decoder import Decoded, Decoder
 from .body import RequestBody
 from .compat import decoder_of, is_read, origin_of, set_decoder
-from .decoder import Decoded, Decoder, Paced, codings
+from .decoder import Paced, codings
 from .errors import as_httpx
 
 __all__ = ["DRAIN_TIMEOUT", "ENCODING", "Body", "Outgoing", "Reply", "check_timeouts", "failure", "origin_and_path"]
@@ -237,7 +239,7 @@ class Reply:
         """
         try:
             decoded = Decoded(await decoder.whole(content, self._attempt.received))
-        except httpx.DecodingError as error:
+        except CodingError as error:
             if error.__cause__ is not None:
                 error.__cause__.__traceback__ = None  # its frames hold those of their awaiters, since Python 3.12
             decoded = Decoded(error=error.with_traceback(None))

@@ -1,9 +1,9 @@
 """
 The short way of a plain call: no body to build, no cookies, authentication, hooks, mounts or stream.
 
-Rules: what a user can see is exactly what httpx's long way gives, which makes the first request of each URL, and takes
-over wherever an answer is not plain (a redirect, a cookie). A patched method of ``httpx.AsyncClient`` switches the
-short way off. httpx's private names that it needs stand here, and tests/unit/test_contracts.py holds on to them.
+Rules: a user sees exactly what httpx's long way gives. The long way makes the first request of each URL, and takes over
+wherever an answer is not plain (a redirect, a cookie). A patched method of ``httpx.AsyncClient`` switches the short way
+off.
 """
 
 from __future__ import annotations
@@ -12,52 +12,42 @@ import datetime
 import inspect
 import logging
 import time
-from collections.abc import Callable
-from http.cookiejar import CookieJar
 from typing import Any, Final
 
 import httpx
 
-from .compat import SPENT, ask, take_in, triples
+from .compat import BUILDING, JAR, SPENT, STEPS, ask, take_in
 from .mocks import is_own
 
-__all__ = ["Prepared", "is_bare", "is_untouched", "is_whole", "settle"]
+__all__ = ["Prepared", "is_untouched", "settle"]
 
 logger = logging.getLogger("httpx")
 
 METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS", "DELETE"})  # without a body they have no content-length
 MAX_PREPARED: Final = 1024
-STEPS: Final = (
-    "request",
-    "_send_handling_auth",
-    "_send_handling_redirects",
-    "_send_single_request",
-    "_transport_for_url",
-)
-"""What the short way leaves out, beside `send`."""
-
-REST_NAMES: Final = ("_merge_cookies", "_merge_queryparams", "base_url", "cookies", "params", "timeout")
-"""What else a request is built with: of a subclass that has its own, each is built anew."""
 
 
 class Template:
     """A request that httpx built, and what of the client it was built from."""
 
-    __slots__ = ("_base_url", "_headers", "_of_client", "_url")
+    __slots__ = ("_base_url", "_of_client", "headers", "url")
 
     def __init__(self, request: httpx.Request, client: httpx.AsyncClient) -> None:
-        self._url = request.url
-        self._headers = list(triples(request.headers))
-        self._base_url = client.base_url
-        self._of_client = list(triples(client.headers))
+        self.url = request.url
+        self.headers = request.headers._list.copy()
+        self._base_url = client._base_url
+        self._of_client = client._headers._list.copy()
 
     def fits(self, client: httpx.AsyncClient) -> bool:
         """Whether httpx would build the same now."""
-        return self._base_url is client._base_url and self._of_client == triples(client._headers)
-
-    def request(self, method: str, timeout: httpx.Timeout) -> httpx.Request:
-        """One like it."""
-        return ask(method, self._url, self._headers.copy(), {"timeout": timeout.as_dict()})
+        jar = client._cookies.jar
+        return (
+            self._base_url is client._base_url
+            and self._of_client == client._headers._list
+            and not client._params
+            and type(jar) is JAR
+            and not jar._cookies  # type: ignore[attr-defined]
+        )
 
 
 class Prepared:
@@ -72,39 +62,23 @@ class Prepared:
         self._own = own
         self._templates: dict[tuple[str, str], Template] = {}
 
-    def request(
-        self, client: httpx.AsyncClient, method: str, url: httpx.URL | str, build: Callable[..., httpx.Request]
-    ) -> httpx.Request:
-        """As *build* would make it; by it, where there is no template that still fits."""
-        if (
-            type(url) is not str
-            or method not in METHODS
-            or client._params
-            or has_cookies(client)
-            or not is_built_by_httpx(type(client), self._own)
-        ):
-            return build(method, url)
-        key = (method, url)
-        template = self._templates.get(key)
-        if template is not None and template.fits(client):
-            return template.request(method, client._timeout)
-        request = build(method, url)
-        if request.extensions.keys() == {"timeout"}:
-            if len(self._templates) >= MAX_PREPARED:
-                del self._templates[next(iter(self._templates))]
-            self._templates[key] = Template(request, client)
-        return request
+    def request(self, client: httpx.AsyncClient, method: str, url: httpx.URL | str) -> httpx.Request | None:
+        """As httpx would build it; None: there is no template that still fits."""
+        if type(url) is not str:
+            return None
+        template = self._templates.get((method, url))
+        if template is None or not template.fits(client) or not is_built_by_httpx(type(client), self._own):
+            return None
+        return ask(method, template.url, template.headers.copy(), {"timeout": client._timeout.as_dict()})
 
-
-def has_cookies(client: httpx.AsyncClient) -> bool:
-    jar = client._cookies.jar
-    return type(jar) is not CookieJar or bool(jar._cookies)  # type: ignore[attr-defined]
-
-
-def is_bare(client: httpx.AsyncClient) -> bool:
-    """Whether nothing of the client's own is to be done to a request: authentication, hooks, mounts."""
-    hooks = client._event_hooks
-    return type(hooks) is dict and not (client._auth or client._mounts or hooks["request"] or hooks["response"])
+    def keep(self, client: httpx.AsyncClient, method: str, url: httpx.URL | str, request: httpx.Request) -> None:
+        """Make a template of a *request* that httpx built, if another may be built of nothing else."""
+        if type(url) is str and method in METHODS and is_built_by_httpx(type(client), self._own):
+            template = Template(request, client)
+            if template.fits(client) and request.extensions.keys() == {"timeout"}:
+                if len(self._templates) >= MAX_PREPARED:
+                    del self._templates[next(iter(self._templates))]
+                self._templates[method, url] = template
 
 
 def is_untouched(client: httpx.AsyncClient, own: type[httpx.AsyncClient]) -> bool:
@@ -141,7 +115,7 @@ def is_built_by_httpx(cls: type[httpx.AsyncClient], own: type[httpx.AsyncClient]
 
 
 def _own(name: str) -> object:
-    """httpx's; of one that was patched before seawall came, an object that nothing else is."""
+    """httpx's own; where it was patched before seawall was imported, an object that nothing else is."""
     member = inspect.getattr_static(httpx.AsyncClient, name)
     functions = [member.fget, member.fset] if type(member) is property else [member]
     return member if all(is_own(function, "httpx") for function in functions) else object()
@@ -152,21 +126,24 @@ SEND: Final = _own("send")
 REQUEST, HANDLING_AUTH, HANDLING_REDIRECTS, SINGLE_REQUEST, TRANSPORT_FOR_URL = map(_own, STEPS)
 BUILD: Final = _own("build_request")
 MERGE_URL, MERGE_HEADERS, HEADERS = map(_own, ("_merge_url", "_merge_headers", "headers"))
-REST: Final = {name: _own(name) for name in REST_NAMES}
+REST: Final = {name: _own(name) for name in BUILDING}
 
 
-def is_whole(response: httpx.Response) -> bool:
-    """Whether nothing is left to do for it but what `settle` does."""
+def settle(response: httpx.Response, request: httpx.Request, *, started_at: float, default_encoding: Any) -> bool:
+    """
+    Do what httpx does between a transport's answer and the caller.
+
+    Returns:
+        False: Nothing was done, because there is more to do than that: a stream, a redirect, a cookie.
+    """
     if type(response.stream) is not httpx.ByteStream:
         return False
-    for _, name, _ in triples(response.headers):
-        if name == b"set-cookie" or (name == b"location" and response.has_redirect_location):
+    is_coded = False
+    for _, name, _ in response.headers._list:
+        if name == b"content-encoding":
+            is_coded = True
+        elif name == b"set-cookie" or (name == b"location" and response.has_redirect_location):
             return False
-    return True
-
-
-def settle(response: httpx.Response, request: httpx.Request, *, started_at: float, default_encoding: Any) -> None:
-    """What httpx does between a transport's answer and the caller, for one that `is_whole`."""
     response.request = request
     response.history = []
     response.default_encoding = default_encoding
@@ -179,11 +156,10 @@ def settle(response: httpx.Response, request: httpx.Request, *, started_at: floa
             response.status_code,
             response.reason_phrase,
         )
-    for _, name, _ in triples(response.headers):
-        if name == b"content-encoding":
-            response.read()
-            response.stream = SPENT
-            break
+    if is_coded:
+        response.read()
+        response.stream = SPENT
     else:
         take_in(response)
     response.elapsed = datetime.timedelta(seconds=time.perf_counter() - started_at)
+    return True

@@ -35,7 +35,7 @@ class AsyncTransport(httpx.AsyncBaseTransport):
             ``httpx.AsyncHTTPTransport``, which serves proxy, uds, local_address and socket_options.
         arguments: The settings; see `seawall.config.Settings`.
     Attributes:
-        exchange: Makes a hop's exchange of its request.
+        exchange: Sends its hops: our wire, or *inner* under the layers.
         is_owner: Closing it closes the engine.
     Raises:
         TypeError, ValueError: A setting that can't be; the message names it and its range.

@@ -1,24 +1,20 @@
 """
 Content codings, one step at a time: gzip, deflate, br, zstd (RFC 9110 §8.4.1, RFC 7932, RFC 8878).
 
-Rules: a step takes at most `SLICE` bytes and gives at most `PIECE`, so it takes a few ms at worst, whatever the bytes
-are; br may make a window ahead, which takes 40. What becomes of a body doesn't depend on how its bytes are divided. br
+Rules: a step takes at most `SLICE` bytes and gives at most `PIECE`, so it lasts a few ms at worst, whatever the bytes
+are; br may make a window ahead, which lasts 40. What becomes of a body doesn't depend on how its bytes are divided. br
 and zstd are decoded only by builds that can bound a step.
 """
 
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from functools import partial
 from importlib import import_module
 from typing import Any, Final, Protocol
 
-import httpx
-
-from .compat import is_decoded_by_httpx
-
-__all__ = ["ACCEPTED", "PIECE", "SLICE", "Coding", "coding"]
+__all__ = ["ACCEPTED", "PIECE", "SLICE", "Coding", "CodingError", "coding"]
 
 SLICE: Final = 4 * 1024  # B
 PIECE: Final = 64 * 1024  # B
@@ -31,14 +27,18 @@ BROTLI: Final = "brotli", "brotlicffi"
 ZSTD: Final = "compression.zstd", "backports.zstd"
 
 
+class CodingError(Exception):
+    """The data is not what its coding should be. Callers get it as the HTTP library's ``DecodingError``."""
+
+
 class Coding(Protocol):
     """
     One content coding.
 
     Attributes:
-        is_behind: It can make more of what it has been given.
+        is_behind: It can make more of the data that it was given.
         is_whole: The data may end here.
-        ahead: B that it may make and keep, beyond what a step gives.
+        ahead: Bytes that it may make and keep, beyond what a step gives.
         members: How many members (gzip) or frames (zstd) have begun.
         empties: How many of those that have ended made nothing.
     """
@@ -56,14 +56,14 @@ class Coding(Protocol):
         Make one piece.
 
         Args:
-            data: What comes next, 1 to `SLICE` bytes; nothing, while it `is_behind`.
+            data: The next 1 to `SLICE` bytes; nothing, while it `is_behind`.
         Raises:
-            httpx.DecodingError: The data is not what it should be.
+            CodingError: The data is not what it should be.
         """
 
 
 class Gzip:
-    """RFC 1952: one member or several, then padding of any kind, which is ignored."""
+    """RFC 1952: one member or several, then padding of any kind, which it ignores."""
 
     ahead = 0
 
@@ -72,7 +72,7 @@ class Gzip:
         self.members = self.empties = 0
         self._is_empty = True  # of the current member
         self._machine = zlib.decompressobj(zlib.MAX_WBITS | 16)
-        self._rest = b""  # not used yet; between two members: a byte that may begin the next
+        self._rest = b""  # data not used yet; between two members: a byte that may begin the next
         self._is_padding = False
 
     @property
@@ -109,13 +109,13 @@ class Gzip:
 
 
 class Deflate:
-    """RFC 1950, or RFC 1951 alone, because some servers leave the frame out. What follows its end is ignored."""
+    """RFC 1950, or RFC 1951 alone, because some servers leave the frame out. It ignores data after its end."""
 
     ahead = members = empties = 0
 
     def __init__(self) -> None:
         self.is_behind = False
-        self._machine: Any = None  # until the two bytes are there that tell which of both it is
+        self._machine: Any = None  # until two bytes have come, which tell one from the other
         self._rest = b""
 
     @property
@@ -148,7 +148,7 @@ def _inflate(machine: Any, data: Data) -> bytes:
     try:
         made: bytes = machine.decompress(data, PIECE)
     except zlib.error as error:
-        raise httpx.DecodingError(str(error)) from error
+        raise CodingError(str(error)) from error
     return made
 
 
@@ -177,11 +177,11 @@ class Brotli:
         if not self._has_begun:
             self._has_begun, self.ahead = True, 1 << _window_bits(data[0])
         if self._machine.is_finished():
-            raise httpx.DecodingError("br: more data after its end")
+            raise CodingError("br: more data after its end")
         try:
             made: bytes = self._machine.process(data, output_buffer_limit=self.limit)
         except self._error as error:
-            raise httpx.DecodingError(str(error)) from error
+            raise CodingError(str(error)) from error
         self.is_behind = not self._machine.is_finished() and (
             len(made) >= self.limit or not self._machine.can_accept_more_data()
         )
@@ -225,7 +225,7 @@ class Zstd:
         try:
             made: bytes = self._machine.decompress(data, PIECE)
         except self._package.ZstdError as error:
-            raise httpx.DecodingError(str(error)) from error
+            raise CodingError(str(error)) from error
         self._is_empty = self._is_empty and not made
         if self._machine.eof:
             self.empties += self._is_empty
@@ -237,7 +237,7 @@ class Zstd:
 
 
 class Unbounded:
-    """A coding that httpx would decode, by a package that can't bound what it makes. We don't."""
+    """A coding that the HTTP library would decode, by a package that can't bound its output. We refuse it."""
 
     is_behind = False
     is_whole = True
@@ -247,18 +247,18 @@ class Unbounded:
         self._name = name
 
     def step(self, data: Data) -> bytes:
-        raise httpx.DecodingError(
+        raise CodingError(
             f"the body is coded with {self._name}, and the installed package for it can't limit what it makes of a few "
-            "bytes; install seawall[compression], which can, or leave this coding out of accept-encoding"
+            "bytes: install seawall[compression], which can, or leave this coding out of accept-encoding"
         )
 
 
 def bounded(packages: Sequence[str], name: str) -> Any:
     """
-    The first of *packages* that is installed and can bound what it makes; None: none can.
+    The first of *packages* that is installed and can bound its output; None: none can.
 
     Args:
-        name: What the decompressor has, where it can: brotli since 1.2, brotlicffi since 1.2.
+        name: An attribute of a decompressor that can; brotli and brotlicffi have it since 1.2.
     """
     for package in packages:
         try:
@@ -272,26 +272,27 @@ def bounded(packages: Sequence[str], name: str) -> Any:
 
 
 def known() -> dict[str, Callable[[], Coding]]:
-    """What makes a `Coding`, by its name in Content-Encoding."""
+    """Makers of a `Coding`, by its name in Content-Encoding."""
     codings: dict[str, Callable[[], Coding]] = {"gzip": Gzip, "x-gzip": Gzip, "deflate": Deflate}
     if (brotli := bounded(BROTLI, "can_accept_more_data")) is not None:
         codings["br"] = partial(Brotli, brotli)
     if (zstd := bounded(ZSTD, "needs_input")) is not None:
         codings["zstd"] = partial(Zstd, zstd)
-    for name in ("br", "zstd"):
-        if name not in codings and is_decoded_by_httpx(name):
-            codings[name] = partial(Unbounded, name)
     return codings
 
 
 KNOWN: Final = known()
-ACCEPTED: Final = ", ".join(
-    name for name in ("gzip", "deflate", "br", "zstd") if name in KNOWN and not isinstance(KNOWN[name](), Unbounded)
-)
-"""Accept-Encoding: what a body may be coded with."""
+ACCEPTED: Final = ", ".join(name for name in ("gzip", "deflate", "br", "zstd") if name in KNOWN)
+"""Accept-Encoding: the codings that a body may have."""
 
 
-def coding(name: str) -> Coding | None:
-    """A new one; None: nobody knows it, or it changes nothing."""
-    make = KNOWN.get(name)
-    return None if make is None else make()
+def coding(name: str, others: Container[str] = ()) -> Coding | None:
+    """
+    A new one; None: nobody knows it, or it changes nothing.
+
+    Args:
+        others: Codings that the HTTP library would decode without us.
+    """
+    if (make := KNOWN.get(name)) is not None:
+        return make()
+    return Unbounded(name) if name in ("br", "zstd") and name in others else None
