@@ -97,11 +97,7 @@ def bytewise(data: bytes) -> list[bytes]:
 def result(make: Callable[[], Decoder], parts: Sequence[bytes]) -> bytes | type[Exception]:
     try:
         return drained(make(), *parts)
-<<<<<<< HEAD
-    except (httpx.DecodingError, seawall.errors.ResponseTooLarge) as error:
-=======
-    except (CodingError, seawall.ResponseTooLarge) as error:
->>>>>>> 6ac004a (Decode bodies in the wire, list httpx's private names in one place and look for them at import, and leave the short way nine calls fewer)
+    except (CodingError, seawall.errors.ResponseTooLarge) as error:
         return type(error)
 
 
