@@ -7,20 +7,20 @@ import sys
 
 NAMES = {
     "peers": "seawall against other clients, by kind of request, requests in flight and origins: CPU, speed, memory",
-    "instructions": "user-space instructions per request, counted by valgrind, which noise can't touch",
+    "instructions": "user-space instructions per request, counted by valgrind, so that a busy machine doesn't matter",
     "calls": "how many of seawall's files and functions a request of each kind goes through",
     "layers": "CPU per call that each layer of seawall adds",
     "start": "time to import seawall and httpx, and to make a client",
     "idle": "memory of 10,000 idle connections in seawall, aiohttp and bare asyncio",
     "stream": "1 GB through client.stream() of httpx, aiohttp and seawall: memory and speed",
     "dns": "names that are known, cold, dead, moved or half dead, and a DNS server that falls silent",
-    "names": "1,000 random machines (hosts file, DNS, nsswitch): what names are there to seawall and to glibc",
-    "deadlines": "1,000 random calls on sockets: how far any goes past its deadline",
-    "unsafe": "10,000 random scripts of faults: how often a server sees what is not idempotent twice",
+    "names": "1,000 random machines (hosts file, DNS, nsswitch): whether seawall and glibc resolve names alike",
+    "deadlines": "1,000 random calls on sockets: how far any of them goes past its deadline",
+    "unsafe": "10,000 random scripts of faults: how often a server sees a non-idempotent request twice",
     "reliability": "a scoreboard of nine clients: outages, isolation, cancellation, garbage",
     "simulate": "overload, metastable failures and herds on the virtual clock, through the real layers",
-    "soak": "100,000 calls over all kinds of fault, cancelled at random: what is left",
-    "tags": "100,000 tagged bodies, closed, shared and cancelled at random: whether anybody sees another's bytes",
+    "soak": "100,000 calls over all kinds of fault, cancelled at random: what they leave behind",
+    "tags": "100,000 tagged bodies, closed, shared and cancelled at random: whether a reader gets another's bytes",
     "faults": "every fault of the kit against httpx, aiohttp and seawall",
 }
 

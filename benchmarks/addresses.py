@@ -1,8 +1,8 @@
 """
 One name with five addresses, one of which is slow, on the virtual clock.
 
-Real: the order of dialling, ejection, and the layers. Modelled: the servers, and connections, which are kept as in
-`seawall.wire.pool`, the last one in is the first one out, for 15 s.
+The order of dialling, ejection and the layers are seawall's own. The servers are a model, and so are the connections,
+which are kept for 15 s as in `seawall.wire.pool`: the last one in is the first one out.
 """
 
 from __future__ import annotations
@@ -29,15 +29,15 @@ from .model import ORIGIN, POLICIES, Exchange, Reply, Request, Server, layers, v
 
 TITLE = "one of five addresses at 10 % speed"
 ADDRESSES = tuple(Address(f"192.0.2.{number}") for number in range(1, 6))
-CAPACITY, SLOW = 100.0, 0.1  # requests a second of each; the share of it that the first can do
-LOADS = (0.3, 0.6, 0.75)  # of what the other four can do
+CAPACITY, SLOW = 100.0, 0.1  # requests per second of each address; the first one's share of that
+LOADS = (0.3, 0.6, 0.75)  # shares of the capacity of the other four
 WARM, SECONDS = 20.0, 60.0
 KEPT_FOR = 15.0  # s; seawall's keepalive_expiry
 CHOICES = ("turns alone", "turns, ejection", "fewest in flight, ejection")
 
 
 class Failing(Server):
-    """Answers a share of what it is asked with 503, at once."""
+    """Answers a share of the requests with 503, at once."""
 
     def __init__(self, share: float, rng: Random) -> None:
         super().__init__(CAPACITY)
@@ -61,14 +61,14 @@ BAD: dict[str, Callable[[Random], Server]] = {
 
 
 class Blind(Ejections):
-    """Knows of no bad address."""
+    """Never ejects an address."""
 
     def record(self, origin: seawall.Origin, address: Address, *, is_failure: bool) -> bool:
         return False
 
 
 class Upstream:
-    """The addresses, who chooses among them, and the connections to them."""
+    """The addresses, the choice among them, and the connections to them."""
 
     def __init__(self, choice: str, bad: str, rng: Random) -> None:
         now = asyncio.get_running_loop().time
@@ -85,7 +85,7 @@ class Upstream:
         self._now = now
 
     def take(self, avoid: tuple[Address, ...]) -> Address:
-        """An idle connection's, or a new one's."""
+        """The address of an idle connection, or of a new one."""
         if avoid and not self._addresses.has_other(ORIGIN, avoid):
             avoid = ()
         self._idle = [each for each in self._idle if each[0] > self._now()]
@@ -112,14 +112,14 @@ class Upstream:
             load = self._addresses.load(ORIGIN, address)
             assert load is not None  # the name has several, as `order` was told
             load.in_flight += more
-            self._loads[address] = load  # else it would be forgotten
+            self._loads[address] = load  # because `Addresses` holds it weakly
 
     def _in_flight(self, address: Address) -> int:
         return self._loads[address].in_flight if address in self._loads else 0
 
 
 class Addressed(Exchange):
-    """An exchange with one of them."""
+    """An exchange with one of the addresses."""
 
     def __init__(self, upstream: Upstream) -> None:
         self._upstream = upstream
@@ -138,7 +138,7 @@ class Addressed(Exchange):
 
 @dataclass
 class Run:
-    """s that each call took that was good, how many weren't, and the share of attempts at the slow address."""
+    """Seconds that each good call took, the number of failed ones, and the share of attempts at the slow address."""
 
     times: list[float] = field(default_factory=list)
     failed: int = 0
@@ -149,7 +149,7 @@ class Run:
 
 
 async def one(choice: str, bad: str, load: float, seed: int) -> Run:
-    """Calls at random instants; what comes in the first seconds does not count."""
+    """Make calls at random instants; those of the first seconds don't count."""
     loop, rng, run = asyncio.get_running_loop(), Random(seed), Run()
     upstream, mine = Upstream(choice, bad, rng), layers(POLICIES["defaults"], rng)
     tasks: set[asyncio.Task[None]] = set()
@@ -175,7 +175,7 @@ async def one(choice: str, bad: str, load: float, seed: int) -> Run:
 
 
 def table(seeds: int) -> str:
-    """By load and choice; the worst seed counts."""
+    """A row for each load and choice; the worst seed counts."""
     rows = [f"{'one of five':20}{'load':>6}  {'choice':28}{'failed':>8}{'p50':>10}{'p99':>10}{'at that one':>18}"]
     for bad, load in ((bad, load) for bad in BAD for load in LOADS):
         for choice in CHOICES:

@@ -1,8 +1,8 @@
 """
 How many of seawall's files and functions a request goes through, over a connection that is kept.
 
-A call is what sys.setprofile calls one: a call of a Python function, or a resume of a coroutine or generator. Of some
-requests of a kind the one with the fewest calls counts, because a timer that happens to be due adds some. How busy the
+A call is what sys.setprofile reports as one: a call of a Python function, or a resume of a coroutine or generator. Of
+several requests the one with the fewest calls counts, because a timer that happens to be due adds some. How busy the
 machine is makes no difference.
 """
 
@@ -50,7 +50,7 @@ class Counted:
 
 
 async def counted(url: str, kind: str) -> Counted:
-    """What one request of that kind goes through, once the client is warm."""
+    """The functions that one request of that kind goes through, once the client is warm."""
     async with seawall_client(Load(in_flight=1, kind=kind)) as calls:
         for number in range(WARM):
             await KINDS[kind](calls, url, number)

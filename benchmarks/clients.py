@@ -1,7 +1,7 @@
 """
-The clients that are compared where the network is bad, set alike: each as it comes, but for what a `Setup` says.
+The clients that are compared on a bad network, configured alike: each has its defaults, except for what a `Setup` says.
 
-Names of modules are given to importlib, so that one need not have them all.
+Peers are imported by importlib, because not all of them need be installed.
 """
 
 from __future__ import annotations
@@ -18,21 +18,21 @@ from typing import Any, Protocol
 
 __all__ = ["CLIENTS", "Ask", "Client", "Setup"]
 
-WIDE = 1000  # connections: an expert raises httpx's and aiohttp's 100, which two slow hosts use up
-PATIENCE = 30.0  # s in all that an expert sets where a `Setup` says nothing
+WIDE = 1000  # connections: an expert raises the 100 of httpx and aiohttp, because two slow hosts use them up
+PATIENCE = 30.0  # s for a whole call, which an expert sets where a `Setup` has no deadline
 
 
 @dataclass(frozen=True, kw_only=True)
 class Setup:
     """
     Attributes:
-        timeout: s, of each kind that a client has: connect, read, write, pool.
-        deadline: s in all, where a client has one; None: as it comes.
-        connections: Most of them, where a client has a cap; None: as it comes.
-        authority: File of the one that is trusted.
-        nameserver: "ip:port"; where a client can't be pointed at one, it isn't.
-        dns_ttl: s that aiohttp is to believe an address, for it does not see what a record says.
-        own: More arguments of `seawall.AsyncClient`, which the others have no words for.
+        timeout: Seconds for each kind that a client has: connect, read, write, pool.
+        deadline: Seconds for a whole call, if the client has a deadline; None keeps its default.
+        connections: The maximum, if the client has one; None keeps its default.
+        authority: The file of the trusted authority.
+        nameserver: "ip:port"; ignored by clients that can't be pointed at a DNS server.
+        dns_ttl: Seconds for which aiohttp caches addresses, because it doesn't see a record's TTL.
+        own: Further arguments of `seawall.AsyncClient`, which have no counterpart in other clients.
     """
 
     timeout: float = 1.0
@@ -50,7 +50,7 @@ class Setup:
         return ssl.create_default_context(cafile=self.authority)
 
     def limits(self, httpx: Any, default: int = 100) -> Any:
-        """httpx's; *default* is its own, which it has no name for."""
+        """httpx's limits; *default* is its own maximum, which it has no name for."""
         if self.connections is None and self.is_kept:
             return None
         most = self.connections or default
@@ -58,7 +58,7 @@ class Setup:
 
 
 class Ask(Protocol):
-    """A request: its status and body."""
+    """Sends a request; returns its status and body."""
 
     def __call__(
         self, method: str, url: str, *, body: Any = None, headers: dict[str, str] | None = None, follow: bool = False
@@ -90,7 +90,7 @@ async def httpx_client(setup: Setup, module: str = "httpx") -> AsyncIterator[Ask
 
 @asynccontextmanager
 async def tuned_httpx_client(setup: Setup) -> AsyncIterator[Ask]:
-    """As an expert sets it: connections enough, and a deadline around each call."""
+    """httpx as an expert configures it: enough connections, and a deadline around each call."""
     deadline = PATIENCE if setup.deadline is None else setup.deadline
     async with httpx_client(replace(setup, connections=setup.connections or WIDE)) as client:
 
@@ -170,7 +170,7 @@ async def aiohttp_client(setup: Setup) -> AsyncIterator[Ask]:
 
 @asynccontextmanager
 async def retrying_aiohttp_client(setup: Setup) -> AsyncIterator[Ask]:
-    """As an expert writes it: connections enough, and thirty lines of retries within a deadline."""
+    """aiohttp as an expert uses it: enough connections, and thirty lines of retries within a deadline."""
     from seawall.cli.retried import IDEMPOTENT, Answer, retried
 
     deadline = PATIENCE if setup.deadline is None else setup.deadline
@@ -235,14 +235,14 @@ AIOHTTP = ("aiohttp:ClientError", "builtins:TimeoutError")
 @dataclass(frozen=True, kw_only=True)
 class Client:
     """
-    One that is compared, and what is known of it.
+    A client that is compared, and its properties.
 
     Attributes:
-        package: Whose version stands beside it.
-        title: As tables call it.
-        errors: What a caller catches by its docs, as "module:name".
-        bare: Of `CLIENTS`, the same without its layers, where these can be left out only by that.
-        has_deadline: Whether it knows one for a whole call.
+        package: The package whose version is shown beside it.
+        title: Its name in tables.
+        errors: The errors that its docs tell callers to catch, as "module:name".
+        bare: The same client without its layers, as a name in `CLIENTS`, if it can't switch them off.
+        has_deadline: Whether it has a deadline for a whole call.
         is_told: Whether it can be pointed at a DNS server.
     """
 
@@ -257,12 +257,12 @@ class Client:
 
     @property
     def head(self) -> str:
-        """With its version."""
+        """Its title, with its version."""
         own, _, more = self.title.partition(" ")
         return " ".join(filter(None, (own, version(self.package), more)))
 
     def is_own(self, error: Exception) -> bool:
-        """Whether callers catch it who catch what the docs name."""
+        """Whether callers catch *error* if they catch the errors that the docs name."""
         return isinstance(error, tuple(map(resolve_name, self.errors)))
 
 

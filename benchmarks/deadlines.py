@@ -1,4 +1,4 @@
-"""1,000 random calls that hang, drip, wait, are told to wait, queue or are sent around: how far past their deadline."""
+"""1,000 random calls that hang, drip, wait, must retry later, queue or are redirected: how late they end."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ IN_FLIGHT = 25
 
 
 async def ask(url: str, calls: int, seed: int) -> tuple[list[float], Counter[str]]:
-    """s past the deadline of each call that had one, negative where it ended before; and how they ended."""
+    """Seconds past the deadline of each call, negative if it ended before; and how the calls ended."""
     rng, late, ends = Random(seed), [], Counter[str]()
-    bulkhead = seawall.Bulkhead(max_concurrent=20)  # fewer than callers: some queue
+    bulkhead = seawall.Bulkhead(max_concurrent=20)  # fewer than callers, so that some queue
     async with seawall.AsyncClient(
         bulkhead=bulkhead, breaker=None, budget=None, follow_redirects=True, timeout=5.0
     ) as client:

@@ -1,4 +1,5 @@
-"""Names: known, cold, dead, moved or half dead, and a DNS server that falls silent, in seawall and other clients."""
+"""How seawall and other clients cope with names that are known, cold, dead, moved or half dead, and with a silent DNS
+server."""
 
 from __future__ import annotations
 
@@ -12,17 +13,18 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeAlias
 
-from .dns_client import COLD, DEAD, HEALTHY, HITS, KNOWN, LATER
+from .dns_cases import COLD, DEAD, HITS, KNOWN, LATER
+from .dns_client import HEALTHY
 from .machine import SERVER_CORE, child, conditions, is_installed, start
 from .namespace import PORT, is_entered
 
-OUTAGE, QUICK_OUTAGE = 10, 6  # s, in place of a minute
+OUTAGE, QUICK_OUTAGE = 10, 6  # s, instead of a minute
 GUARD = 60.0  # s for a run
-MAX_QUERIES = 6  # of one lookup, whatever its server does
+MAX_QUERIES = 6  # of one lookup, whatever the server does
 PACKAGES = ("seawall", "aiodns", "pycares", "aiohttp", "niquests", "httpx")
 CLIENTS = ("seawall", "aiohttp", "niquests")
 COLUMNS = (*CLIENTS, "httpx", "getaddrinfo")
-WHO = {  # else: all of CLIENTS
+WHO = {  # other cases run all of CLIENTS
     "limit": ("the server",),
     "hit": ("seawall", "aiohttp"),
     "cold": (*CLIENTS, "getaddrinfo"),
@@ -30,17 +32,17 @@ WHO = {  # else: all of CLIENTS
     "left": ("seawall", "aiohttp", "httpx"),
     "files": ("seawall", "aiohttp", "httpx"),
 }
-APART = ("slow", "left", "files")  # of a namespace, because the machine's own files must lead to our DNS server
+APART = ("slow", "left", "files")  # need a namespace, because the machine's own files must lead to our DNS server
 Cell: TypeAlias = tuple[str, str]
 
 # case, its title, and rows of it: figure, what, target
 TABLE: dict[str, tuple[str, list[tuple[str, str, str]]]] = {
     "hit": (
-        f"a name that is known, {HITS:,} times",
+        f"a cached name, {HITS:,} times",
         [
             ("suspended", "coroutines that were suspended", "0"),
-            ("cached_ns", "without a coroutine", "≤ 1 µs"),
-            ("resolve_ns", "with one", ""),
+            ("cached_ns", "lookup without a coroutine", "≤ 1 µs"),
+            ("resolve_ns", "lookup with a coroutine", ""),
         ],
     ),
     "cold": (
@@ -55,52 +57,52 @@ TABLE: dict[str, tuple[str, list[tuple[str, str, str]]]] = {
     "dead_names": (
         f"{DEAD} dead names in flight, 100 connections",
         [
-            ("alone_ms", "a cold name and a connection, without them", ""),
-            ("added_ms", "added beside them, median", "≤ 20 ms"),
-            ("added_most_ms", "added beside them, at most", ""),
+            ("alone_ms", "a cold name and a connection, without dead names", ""),
+            ("added_ms", "more with dead names, median", "≤ 20 ms"),
+            ("added_most_ms", "more with dead names, maximum", ""),
             ("failed", "of 20, not answered within 3 s", "0"),
-            ("thread_alone_ms", "asyncio.to_thread, without them", ""),
-            ("thread_ms", "beside them, median", "≤ 5 ms"),
-            ("thread_most_ms", "beside them, at most", ""),
+            ("thread_alone_ms", "asyncio.to_thread, without dead names", ""),
+            ("thread_ms", "with dead names, median", "≤ 5 ms"),
+            ("thread_most_ms", "with dead names, maximum", ""),
             ("end_ms", "cancel, close, end of asyncio.run", "< 100 ms"),
         ],
     ),
     "outage": (
-        f"the server is silent, {KNOWN} known names of TTL 1, no connection kept",
+        f"the server is silent, {KNOWN} cached names with TTL 1, no connection kept",
         [
             ("requests", "requests", ""),
             ("served_percent", "served within 3 s", "100 %"),
-            ("before_ms", "a request before it", ""),
-            ("first_added_ms", "added, first of each name", "≤ 250 ms"),
-            ("rest_added_ms", "added, the others", "< 10 ms"),
+            ("before_ms", "a request before the silence", ""),
+            ("first_added_ms", "more for the first request of each name", "≤ 250 ms"),
+            ("rest_added_ms", "more for the other requests", "< 10 ms"),
             ("at_once_percent", "of these, within 50 ms", "100 %"),
-            ("fresh_ms", "fresh again, after its return", "≤ 5 s"),
-            ("fresh_most_ms", "the last name", "≤ 5 s"),
+            ("fresh_ms", "fresh address after the server's return", "≤ 5 s"),
+            ("fresh_most_ms", "fresh address of the last name", "≤ 5 s"),
         ],
     ),
     "moved": (
-        "a name of TTL 1 moves, connections kept, 10 in flight",
+        "a name with TTL 1 moves, connections kept, 10 in flight",
         [
-            ("late", "requests from 2 s after it on, for 3 s", ""),
-            ("late_old", "of them, to the old address", "0"),
-            ("last_old_ms", "the last one to it, after the move", "< 2 s"),
+            ("late", "requests in the 3 s that begin 2 s after the move", ""),
+            ("late_old", "of these, to the old address", "0"),
+            ("last_old_ms", "the last request to it, after the move", "< 2 s"),
             ("failed", "not answered", "0"),
         ],
     ),
     "left": (
-        "a name of TTL 1 moves, and its old host refuses from then on, 10 in flight; the machine's own DNS",
+        "a name with TTL 1 moves, and its old host refuses from then on, 10 in flight; the machine's own DNS",
         [
-            ("requests", "requests, for 3 s", ""),
+            ("requests", "requests within 3 s", ""),
             ("good_percent", "good", "100 %"),
-            ("last_bad_ms", "the last bad one, after the move", ""),
+            ("last_bad_ms", "the last failure, after the move", ""),
         ],
     ),
     "slow": (
-        "a slow DNS server, every client as it comes; the machine's own DNS",
+        "a slow DNS server, every client with its defaults; the machine's own DNS",
         [
-            ("first_ms", "the first 200, where an answer takes 1.5 s", "1.5 s"),
+            ("first_ms", "the first 200, if an answer takes 1.5 s", "1.5 s"),
             ("first_queries", "queries", f"≤ {MAX_QUERIES}"),
-            ("second_ms", "the first 200, where an answer takes 2.5 s", "≤ 2.8 s"),
+            ("second_ms", "the first 200, if an answer takes 2.5 s", "≤ 2.8 s"),
             ("second_queries", "queries", f"≤ {MAX_QUERIES}"),
         ],
     ),
@@ -116,9 +118,9 @@ TABLE: dict[str, tuple[str, list[tuple[str, str, str]]]] = {
     "hole": (
         "the first of two addresses swallows SYNs, no connection kept",
         [
-            ("alone_ms", "a request to the good one alone", ""),
-            ("first_added_ms", "added, first request", "≤ 300 ms"),
-            ("later_added_ms", f"added, {LATER} later ones", "< 10 ms"),
+            ("alone_ms", "a request to a name with only the good address", ""),
+            ("first_added_ms", "more for the first request", "≤ 300 ms"),
+            ("later_added_ms", f"more for {LATER} later requests", "< 10 ms"),
             ("failed", "not answered", "0"),
         ],
     ),
@@ -127,7 +129,7 @@ TABLE: dict[str, tuple[str, list[tuple[str, str, str]]]] = {
 
 @contextmanager
 def servers(port: int = 0) -> Iterator[tuple[str, str, str]]:
-    """The DNS server's address (0: any port), and the HTTP server's two ports."""
+    """Start both servers; yields the DNS server's address (port 0 takes any) and the HTTP server's two ports."""
     with (
         start("benchmarks.dns_server", "dns", str(port), core=SERVER_CORE) as names,
         start("benchmarks.dns_server", "http", core=SERVER_CORE) as http,
@@ -145,7 +147,7 @@ def servers(port: int = 0) -> Iterator[tuple[str, str, str]]:
 def measure(repeat: int, seconds: int, *, is_apart: bool) -> tuple[dict[Cell, list[dict[str, float]]], dict[Cell, str]]:
     """
     Returns:
-        Runs of each case and client, interleaved, and why one failed.
+        The interleaved runs of each case and client, and the reasons of failed ones.
     """
     runs: dict[Cell, list[dict[str, float]]] = {
         (case, client): []
@@ -158,7 +160,7 @@ def measure(repeat: int, seconds: int, *, is_apart: bool) -> tuple[dict[Cell, li
         for _ in range(repeat):
             for (case, client), done in runs.items():
                 try:
-                    output = child("benchmarks.dns_client", case, client, names, good, hole, seconds, seconds=GUARD)
+                    output = child("benchmarks.dns_cases", case, client, names, good, hole, seconds, seconds=GUARD)
                     done.append(json.loads(output))
                 except ValueError as error:
                     failures[case, client] = str(error)
@@ -190,10 +192,10 @@ def main(arguments: list[str]) -> int:
             f"{server['per_second']:,.0f}/s, {server['lost']:.0f} lost"
         )
     if not is_apart:
-        print("no namespace can be made here, so nobody is asked for names as the machine's own files say")
-    print("httpx can't be pointed at a DNS server, so it is only where the machine's own is asked; getaddrinfo, which")
-    print("it calls, was given a name of /etc/hosts, so no query.")
-    print("aiohttp: AsyncResolver, cache of 1 s (as it comes: 10 s, whatever the TTL).")
+        print("no namespace can be made here, so the cases with the machine's own DNS are not run")
+    print("httpx can't be pointed at a DNS server, so it only runs in cases with the machine's own DNS; getaddrinfo,")
+    print("which it calls, resolves a name of /etc/hosts, so it sends no query.")
+    print("aiohttp: AsyncResolver, cache of 1 s (default: 10 s, whatever the TTL).")
     print(f"\n{'':54}{'target':>16}{'seawall':>12}{'aiohttp':>12}{'niquests':>12}{'httpx':>12}{'getaddrinfo':>12}")
     for case, (title, rows) in TABLE.items():
         print(title)

@@ -1,11 +1,10 @@
 """
 The other side of `dns`, each in a process of its own: ``python -m benchmarks.dns_server dns [PORT]`` and ``http``.
 
-They print their ports, and end with their standard input.
+They print their ports, and end when their standard input does.
 
-dns: seawall.testing's server. http: answers with the address that it was asked at, 127.0.0.1 or 127.0.0.2; on the
-second of its ports the first of these is a black hole, and so is ::1. Nothing listens at ::1 on the first, nor at
-127.0.0.3.
+dns: seawall.testing's server. http: answers with the address that the request came to, 127.0.0.1 or 127.0.0.2. On its
+second port, 127.0.0.1 and ::1 are black holes. Nothing listens on ::1 on the first port, nor on 127.0.0.3.
 """
 
 from __future__ import annotations
@@ -40,7 +39,7 @@ class Telling(asyncio.Protocol):
 
 
 def tell(server: str, command: str) -> str:
-    """Tell the DNS server at "ip:port"; the first line that it says."""
+    """Send a command to the DNS server at "ip:port"; returns the first line of its answer."""
     import dns.message
     import dns.query
 

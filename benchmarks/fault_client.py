@@ -30,7 +30,7 @@ def _headers(cell: dict[str, Any]) -> dict[str, str]:
 
 
 async def run(cell: dict[str, Any], client: str, authority: str, limits: dict[str, float]) -> None:
-    """The fault, then a good request on the same client."""
+    """Send a request to the fault, then a good one on the same client."""
     if cell["skipped"]:
         return
     async with CLIENTS[client].open(_setup(cell, authority, limits)) as ask:
@@ -47,10 +47,10 @@ async def run(cell: dict[str, Any], client: str, authority: str, limits: dict[st
             cell["outcome"] = "gave up" if is_guard else type(error).__name__
             cell["detail"] = ("" if CLIENTS[client].is_own(error) or is_guard else "foreign: ") + str(error)[:200]
         cell["seconds"] = time.perf_counter() - started_at
-        await asyncio.sleep(0.1)  # for what strikes an idle connection
+        await asyncio.sleep(0.1)  # gives faults of an idle connection time to strike
         try:
             async with asyncio.timeout(limits["guard"]):
-                if not cell["proxy"]:  # through which it would go too
+                if not cell["proxy"]:  # because this request would go through the proxy too
                     status, content = await ask("GET", cell["good_url"], headers=_headers(cell))
                     cell["is_next_good"] = status == 200 and json.loads(content).get("key") == cell["good_key"]
         except Exception as error:  # noqa: BLE001
@@ -73,7 +73,7 @@ async def main() -> None:
         if _is_heavy(cell, job):
             await run(cell, client, authority, job)
     print(json.dumps(cells), flush=True)
-    os._exit(0)  # a thread in getaddrinfo would be waited for
+    os._exit(0)  # because the interpreter would wait for a thread in getaddrinfo
 
 
 def _is_heavy(cell: dict[str, Any], job: dict[str, Any]) -> bool:

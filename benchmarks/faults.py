@@ -1,7 +1,7 @@
 """
-Every fault of the kit against seawall, bare httpx and aiohttp: what each makes of it, and of the next request.
+Every fault of the kit against seawall, bare httpx and aiohttp: how each handles it, and the request after it.
 
-Names are asked for as each client does by itself, of the system's server, where a `namespace` is to be had.
+Where a `namespace` can be made, each client resolves names by itself, through the system's server.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ from .namespace import PORT, is_entered
 COMPARED = "httpx,aiohttp,seawall"
 TIMEOUT = 1.0  # s, each of connect, read, write and pool
 DEADLINE = 3.0  # s, of a call, where a client has one
-SLACK = 0.25  # s beyond what is allowed: the machine is shared
-GUARD = 8.0  # s until a cell is given up
+SLACK = 0.25  # s beyond what is allowed, because the machine is shared
+GUARD = 8.0  # s after which a cell is abandoned
 AT_ONCE = 4  # processes
-UPLOAD = 8 * 2**20  # bytes, for what strikes a request's body
+UPLOAD = 8 * 2**20  # bytes, for faults that strike a request's body
 TOXICS = {
     "Latency": "Latency:0.3",
     "Bandwidth": "Bandwidth:20",
@@ -43,24 +43,24 @@ TOXICS = {
     "SlowClose": "SlowClose:1",
 }
 UNDECODABLE = ("encoded:gzip_bad", "encoded:gzip_truncated", "encoded:mislabelled")
-BROKEN = re.compile(  # what no client can have a good answer of, however often it asks
+BROKEN = re.compile(  # no client can get a good answer from these, however often it asks
     r"malformed:|(hang|close|reset|truncate)(:\w+)?$|tls_inject|info_endless|endless_headers|h2_(refused|rst|silent|goaway$)"
     r"|h2_bad_frame(:size|:stream|:hpack)?$|port:(refuse|blackhole|accept_(reset|close|hang|garbage)$|h2_hang)"
     r"|port:tls:(expired|not_yet|wrong|self|untrusted|no_inter|wants)|port:tls_(hang|half|close|reset|plaintext|garbage|alert)"
     r"|port:proxy:|net:(Limit|Timeout|Reset)|dns:(nx|nodata|servfail|refused|formerr|notimp|drop$|unreachable|cnameloop"
     r"|cnamedangling|badid|badq|garbage|short|cut)"
 )
-SILENT = re.compile(  # nothing comes, or not enough of it: a timeout, and no other error, where it ends in one
+SILENT = re.compile(  # nothing comes, or not enough: if the client raises, it must be a timeout
     r"hang|drip|h2_silent|port:(blackhole|accept_hang|tls_(hang|half|drip)|h2_(hang|no_window)|proxy:hang)"
     r"|dns:(drop$|droppct)|net:Timeout"
 )
 BEFORE = ("dns", "connect", "tls", "proxy")  # phases in which nothing is sent
-EITHER = re.compile(r"port:(accept|tls:wants)|tls_inject|truncate")  # it depends on who is first
+EITHER = re.compile(r"port:(accept|tls:wants)|tls_inject|truncate")  # it depends on which side is first
 SAYS_SENT = re.compile(
     r"Read|Write|RemoteProtocol|ServerDisconnected|Payload|Chunked|BadAnswer|ConnectionLost|SendFailed|StreamRefused|Decod"
 )
 SAYS_UNSENT = re.compile(r"Connect(or|Error|Timeout)|ConnectionTimeout|SSL|Certificate|DNS|Name|Dial|Handshake|ProxyE")
-SURE = {  # in place of what leaves it to chance, or needs more than one request
+SURE = {  # instead of steps that are random or need more than one request
     "chance:0.3+500": "chance:1+500",
     "chance:0.05+close": "chance:1+close",
     "limit:2": "limit:0",
@@ -73,7 +73,7 @@ HEAVY = ("bomb", "endless_headers", "huge_header", "many_headers", "proxy:long")
 
 @dataclass
 class Cell:
-    """One fault for one client, and what came of it."""
+    """One fault for one client, and the outcome."""
 
     how: str
     phase: str
@@ -102,7 +102,7 @@ class Cell:
 
 
 def cells(client: str) -> list[Cell]:
-    """All of the vocabulary that a server, a name or a network can do, for one client."""
+    """The cells of one client: all faults of the vocabulary that a server, a name or a network can cause."""
     found: dict[tuple[str, str], Cell] = {}
     for fault in FAULTS:
         for how in (SURE.get(how, how) for how in fault.how.split()):
@@ -130,10 +130,10 @@ def place(
     cell: Cell, index: int, server: FaultProcess, network: Network, dns: DNSServer, *, is_system: bool = False
 ) -> None:
     """
-    Its URL, on a port of its own where it needs one; and that of the good request that follows.
+    The cell's URL, on a port of its own if it needs one; and the URL of the good request that follows.
 
     Args:
-        is_system: *dns* is whom the system asks.
+        is_system: Whether the system asks *dns*.
     """
     cell.key = f"{cell.client}-{index}"
     cell.good_key = f"{cell.key}-next"
@@ -174,7 +174,7 @@ def place(
 
 
 def judge(cell: Cell) -> None:
-    """What is wrong with it, in words."""
+    """What is wrong with the outcome, in words."""
     if cell.skipped:
         return
     get, _, post = cell.safe.partition("/")
@@ -263,7 +263,7 @@ def main(arguments: list[str]) -> int:
 
 
 def _attempts(cell: Cell, conns: dict[str, dict[str, Any]], dns: DNSServer) -> int | None:
-    """Requests, connections to its own port, or questions for its name, whichever are more; None: nobody can see."""
+    """Requests, connections to its own port, or queries for its name, whichever are more; None if none can be seen."""
     if cell.how in ("port:refuse", "port:blackhole"):
         return None
     name = (urlsplit(cell.url).hostname or "") if cell.how.startswith("dns:") else ""
@@ -272,13 +272,13 @@ def _attempts(cell: Cell, conns: dict[str, dict[str, Any]], dns: DNSServer) -> i
 
 
 def left_out() -> list[str]:
-    """Of the vocabulary: what a server, a name or a network can't do, or only with a test around it."""
+    """The faults that a server, a name or a network can't cause, or only with a test around it."""
     hows = (how for fault in FAULTS for how in fault.how.split())
     return sorted({how for how in hows if how.startswith("py:") or how == "net:Link.down"})
 
 
 def table(results: list[Cell], clients: list[str]) -> str:
-    """The sums, in Markdown."""
+    """The table of sums, in Markdown."""
     words = {
         "hangs": "took longer than 3 s (without a deadline: or 1 s for each attempt)",
         "spoils the next request": "got the next request on the same client wrong",

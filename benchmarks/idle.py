@@ -1,4 +1,4 @@
-"""Memory of idle keep-alive connections in a client, beyond what as many of bare asyncio take."""
+"""Memory of idle keep-alive connections in a client, compared with as many connections of bare asyncio."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from .machine import child, conditions, memory, raise_descriptors, server
 
 EACH = 100  # connections to an address, all opened at once; one address after the other
 KEPT = 600.0  # s
-SPARE = 200  # descriptors for all else
+SPARE = 200  # descriptors for everything else
 Ask: TypeAlias = Callable[[str], Awaitable[object]]
 
 
 class Bare(asyncio.Protocol):
-    """Sends a request and hears the answer: the least that a connection can be."""
+    """The smallest possible client connection: it sends a request and reads the answer."""
 
     def __init__(self, path: str) -> None:
         self._path = path
@@ -85,10 +85,10 @@ CLIENTS = {"asyncio": asyncio_client, "aiohttp": aiohttp_client, "seawall": seaw
 
 
 async def run(client: str, url: str, connections: int) -> dict[str, float]:
-    """Growth of resident memory per connection, bytes, and how many there were."""
+    """Growth of resident memory per connection in bytes, and the number of connections."""
     async with CLIENTS[client](connections + EACH) as ask:
         urls = addresses(f"{url}together/{EACH}", connections // EACH + 1)
-        await open_all(ask, urls[:1])  # what it takes once
+        await open_all(ask, urls[:1])  # pays for what is allocated once
         before, _ = memory()
         await open_all(ask, urls[1:])
         after, _ = memory()
@@ -97,7 +97,7 @@ async def run(client: str, url: str, connections: int) -> dict[str, float]:
 
 
 async def open_all(ask: Ask, urls: list[str]) -> None:
-    """As many connections to each as it takes for the server to answer any."""
+    """Open as many connections to each URL as the server waits for before it answers."""
     for url in urls:
         await asyncio.gather(*(ask(url) for _ in range(EACH)))
     await asyncio.sleep(0)

@@ -1,9 +1,9 @@
 """
 User-space instructions per request in the client's process, counted by valgrind's callgrind.
 
-A run of many requests less a run of few, so that imports, connections and caches don't count. How busy the machine is
-makes no difference. System calls, and what the kernel does for them, are not counted. One request at a time by default,
-because chance decides which of several sockets are ready together.
+A run of few requests is subtracted from a run of many, so that imports, connections and caches don't count. How busy
+the machine is makes no difference. Work of the kernel is not counted. There is one request at a time by default,
+because it is random which of several sockets are ready together.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ from .machine import child, conditions, is_installed, server
 
 CLIENTS = "httpx,aiohttp,seawall"
 FEW, MANY = 500, 2500
-GUARD = 1800.0  # s for a run: it takes some fifty times as long as without valgrind
-ENDLESS = 1e9  # s: the number of requests ends a run, never the time
-HASHES = {"PYTHONHASHSEED": "0"}  # so that dicts collide alike in each run
+GUARD = 1800.0  # s for a run, because it takes some fifty times as long as without valgrind
+ENDLESS = 1e9  # s, because the number of requests must end a run, not the time
+HASHES = {"PYTHONHASHSEED": "0"}  # so that dicts have the same collisions in each run
 
 
 def counted(client: str, url: str, load: Load, requests: int) -> int:
-    """Instructions of a whole process that makes so many requests."""
+    """Instructions of a whole process that makes this many requests."""
     with tempfile.TemporaryDirectory() as folder:
         found = Path(folder) / "callgrind.out"
         under = ("valgrind", "--tool=callgrind", f"--callgrind-out-file={found}")
@@ -41,7 +41,7 @@ def counted(client: str, url: str, load: Load, requests: int) -> int:
 
 
 def per_request(client: str, url: str, load: Load, few: int, many: int) -> float:
-    """Thousands of instructions."""
+    """Thousands of instructions per request."""
     low, high = (counted(client, url, load, requests) for requests in (few, many))
     return (high - low) / (many - few) / 1000
 
@@ -51,7 +51,7 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--clients", default=CLIENTS, help=f"of {', '.join(PEERS)}")
     parser.add_argument("--kinds", default=",".join(KINDS))
     parser.add_argument("--in-flight", type=int, default=1)
-    parser.add_argument("--few", type=int, default=FEW, help="requests of the run that is taken off")
+    parser.add_argument("--few", type=int, default=FEW, help="requests of the run that is subtracted")
     parser.add_argument("--many", type=int, default=MANY)
     parser.add_argument("--json", metavar="FILE")
     options = parser.parse_args(arguments)
@@ -80,7 +80,7 @@ def main(arguments: list[str]) -> int:
             except ValueError as error:
                 print(f"{client}, {WORDS[load.kind]}: failed: {error}")
     print(f"\nthousands of instructions per request, {options.in_flight} in flight, ", end="")
-    print(f"{options.many:,} requests less {options.few:,}\n\n{table(loads, clients, found)}")
+    print(f"{options.many:,} requests minus {options.few:,}\n\n{table(loads, clients, found)}")
     if options.json:
         cells = [{"client": client, **asdict(load), "thousands": each} for (load, client), each in found.items()]
         Path(options.json).write_text(json.dumps({"conditions": head.splitlines(), "cells": cells}, indent=1))

@@ -1,4 +1,4 @@
-"""CPU per call that each layer of seawall adds where all goes well: without a wire, and over one; and its history."""
+"""CPU per call that each layer of seawall adds when nothing fails, with and without a wire, and that history costs."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Answering(httpx.AsyncBaseTransport):
 
 
 def settings() -> dict[str, dict[str, Any]]:
-    """Arguments of `seawall.AsyncClient` by name; a layer that is on is as it comes."""
+    """The arguments of `seawall.AsyncClient` for each setting; a layer that is on has its defaults."""
     found = {"all off": OFF}
     found |= {layer: {name: None for name in LAYERS if name != layer} for layer in LAYERS}
     found["deadline, retry"] = {name: None for name in LAYERS if name not in ("deadline", "retry")}
@@ -46,7 +46,7 @@ def settings() -> dict[str, dict[str, Any]]:
 async def measure(
     url: str, transport: httpx.AsyncBaseTransport | None, repeat: int, calls: int
 ) -> dict[str, list[float]]:
-    """µs of CPU per call of each setting, in each of *repeat* rounds; the order within a round is random."""
+    """Microseconds of CPU per call of each setting, in each of *repeat* rounds; the order in a round is random."""
     workers = 1 if transport else IN_FLIGHT
     found: dict[str, list[float]] = {name: [] for name in settings()}
 
@@ -90,7 +90,7 @@ def main(arguments: list[str]) -> int:
 
 
 def history(repeat: int) -> float:
-    """µs of CPU to note one attempt, and to hang it on a response."""
+    """Microseconds of CPU to record one attempt and attach it to a response."""
     call = Call(None, 1, 0.0, is_buffered=True, patience=None)
     request, timer, extensions = Request(), Timer(Timers(), None), dict[str, Any]()
 
@@ -114,7 +114,7 @@ def history(repeat: int) -> float:
 
 
 def table(runs: dict[str, list[float]]) -> str:
-    """Each setting against all off in the same round, so that what slows the machine for a while slows both."""
+    """Compare each setting with "all off" of the same round, because a slow machine then slows both."""
     off = runs["all off"]
     added = {
         name: [value - base for value, base in zip(values, off, strict=True)]

@@ -2,8 +2,8 @@
 One client's run, in its own process:
 ``python -m benchmarks.load CLIENT URL KIND IN_FLIGHT REQUESTS [ORIGINS [SECONDS]]`` prints JSON.
 
-Clients are set alike: limits as wide as the load, 30 s for everything. How long idle connections are kept
-is each one's default: httpx's 5 s make its pool shrink under load; with 60 s a request costs it several times more.
+Clients are configured alike: limits as wide as the load, 30 s for each timeout. Idle connections are kept as long as
+each client does by default: httpx's 5 s make its pool shrink under load; with 60 s a request costs several times more.
 """
 
 from __future__ import annotations
@@ -27,15 +27,15 @@ from typing import Any, NamedTuple, TypeAlias
 from .machine import memory, raise_descriptors
 
 TIMEOUT = 30.0  # s
-WARM = 50  # requests at least before it counts
+WARM = 50  # requests, at least, that don't count
 
 
 class Calls(NamedTuple):
     """
-    What a client is asked for, in the words of its own docs; each returns the body of the answer.
+    The calls of a client, as its docs write them; each returns the body of the answer.
 
     Attributes:
-        get: Takes a URL, and perhaps ``params=`` or ``headers=``.
+        get: Takes a URL, and optionally ``params=`` or ``headers=``.
         post: Takes a URL and ``json=``.
     """
 
@@ -51,7 +51,7 @@ KINDS: dict[str, Kind] = {  # the URL ends in a slash; no two requests of a run 
     "post": lambda calls, url, number: calls.post(f"{url}orders", json={"id": number, "items": ["apple", "pear"]}),
     "same": lambda calls, url, number: calls.get(f"{url}orders"),
 }
-WORDS = {  # as tables say it
+WORDS = {  # for tables
     "new": "a new URL per request",
     "params": "`params=`, new ones per request",
     "headers": "`headers=`, a new one per request",
@@ -64,9 +64,9 @@ WORDS = {  # as tables say it
 class Load:
     """
     Attributes:
-        in_flight: Requests at once, in all.
-        origins: How many origins they go to.
-        kind: What is requested, of `KINDS`.
+        in_flight: Concurrent requests, over all origins.
+        origins: The number of origins.
+        kind: The kind of request, of `KINDS`.
     """
 
     in_flight: int
@@ -74,14 +74,14 @@ class Load:
     kind: str = "new"
 
     def limits(self, httpx: Any) -> Any:
-        """httpx's, as wide as that."""
+        """httpx's limits, as wide as the load."""
         width = self.in_flight * self.origins
         return httpx.Limits(max_connections=width, max_keepalive_connections=width)
 
 
 @asynccontextmanager
 async def httpx_client(load: Load, *, transport: str = "", module: str = "httpx") -> AsyncIterator[Calls]:
-    """Of httpx's API, over the *transport* of that name."""
+    """A client of httpx's API, over the *transport* of that name."""
     httpx: Any = importlib.import_module(module)
     options: dict[str, Any] = {"limits": load.limits(httpx), "timeout": TIMEOUT}
     if transport:
@@ -91,7 +91,7 @@ async def httpx_client(load: Load, *, transport: str = "", module: str = "httpx"
 
 
 def _httpx_calls(client: Any) -> Calls:
-    """Of a client with httpx's API; niquests' is the same here."""
+    """The calls of a client with httpx's API; niquests has the same here."""
 
     async def get(url: str, **more: Any) -> bytes:
         content: bytes = (await client.get(url, **more)).content
@@ -106,7 +106,7 @@ def _httpx_calls(client: Any) -> Calls:
 
 @asynccontextmanager
 async def seawall_client(load: Load, *, is_off: bool = False) -> AsyncIterator[Calls]:
-    """Every layer as it comes, with as many permits as are in flight; or every layer off."""
+    """seawall with its default layers and as many permits as requests in flight; or with every layer off."""
     import httpx
 
     import seawall
@@ -191,7 +191,7 @@ TRANSPORTS = {"aiohttp": _over_aiohttp, "pyreqwest": _over_pyreqwest, "retries":
 
 @dataclass(frozen=True)
 class Peer:
-    """A client as it is measured, and the packages that it needs."""
+    """A client that is measured, and the packages that it needs."""
 
     open: Callable[[Load], AbstractAsyncContextManager[Calls]]
     packages: tuple[str, ...]
@@ -219,13 +219,13 @@ PEERS = {
 
 
 def addresses(url: str, origins: int) -> list[str]:
-    """The URL at so many of 127.0.0.0/8."""
+    """The URL at this many addresses of 127.0.0.0/8."""
     first = ipaddress.ip_address("127.0.0.1")
     return [url.replace(str(first), str(first + number)) for number in range(origins)]
 
 
 async def run(peer: Peer, urls: list[str], load: Load, requests: int, seconds: float) -> dict[str, float]:
-    """Ends after that many requests, or that much time."""
+    """Make requests until their number or the time is up."""
     times: list[float] = []
     ask = KINDS[load.kind]
     calls_to_make = zip(itertools.cycle(urls), itertools.count(), strict=False)
@@ -273,7 +273,7 @@ def main(
         result = runner.run(run(peer, addresses(url, load.origins), load, int(requests), float(seconds)))
     _, peak = memory()
     print(json.dumps(result | {"peak_mb": peak, "growth_mb": peak - imported}), flush=True)
-    os._exit(0)  # pyreqwest 0.15.1 aborts the interpreter's own end in one of six runs
+    os._exit(0)  # because pyreqwest 0.15.1 aborts one of six interpreters at its end
 
 
 if __name__ == "__main__":

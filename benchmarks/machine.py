@@ -1,4 +1,4 @@
-"""What a measurement needs of the machine: a core for a process, descriptors, and how much memory it has."""
+"""What a measurement needs from the machine: a core for each process, descriptors, and the memory in use."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ SERVER_CORE, CLIENT_CORE = 0, 1
 
 
 def pin(core: int) -> None:
-    """This process to one core, where the system can."""
+    """Pin this process to one core, if the system can."""
     if hasattr(os, "sched_setaffinity"):
         cores = sorted(os.sched_getaffinity(0))
         os.sched_setaffinity(0, {cores[core % len(cores)]})
@@ -31,7 +31,7 @@ def start(
     environment: Mapping[str, str] = MappingProxyType({}),
     **popen: Any,
 ) -> subprocess.Popen[str]:
-    """``python -m MODULE`` on one *core* (None: any), *under* a tool, without a proxy, its input and output piped."""
+    """Start ``python -m MODULE`` on one *core* (None allows any), *under* a tool, without a proxy, with pipes."""
     kept = {name: value for name, value in os.environ.items() if not name.lower().endswith("_proxy")}
     return subprocess.Popen(
         [*under, sys.executable, "-m", module, *arguments],
@@ -46,7 +46,7 @@ def start(
 
 @contextmanager
 def server(*, core: int = SERVER_CORE) -> Iterator[int]:
-    """The server in its own process; yields its port."""
+    """Run the server in a process of its own; yields its port."""
     with start("benchmarks.server", core=core) as process:
         assert process.stdout is not None
         try:
@@ -57,13 +57,13 @@ def server(*, core: int = SERVER_CORE) -> Iterator[int]:
 
 def child(module: str, *arguments: object, seconds: float, core: int | None = CLIENT_CORE, **started: Any) -> str:
     """
-    What such a process of the client's prints.
+    Run a process of a client; returns what it prints.
 
     Args:
-        started: More of `start`.
+        started: Further arguments of `start`.
 
     Raises:
-        ValueError: It took longer, or failed; says so in one line.
+        ValueError: It took longer than *seconds*, or failed; says so in one line.
     """
     with start(module, *map(str, arguments), core=core, stderr=subprocess.PIPE, **started) as process:
         try:
@@ -78,7 +78,7 @@ def child(module: str, *arguments: object, seconds: float, core: int | None = CL
 
 
 def raise_descriptors() -> int:
-    """As many as may be; returns how many."""
+    """Raise the limit of descriptors as far as possible; returns the limit."""
     import resource
 
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
@@ -87,12 +87,12 @@ def raise_descriptors() -> int:
 
 
 def memory() -> tuple[float, float]:
-    """Resident now and at most so far, MB."""
+    """Resident memory, now and at its peak, in MB."""
     try:
         with open("/proc/self/status") as file:
             lines = dict(line.split(":", 1) for line in file)
         return float(lines["VmRSS"].split()[0]) / 1024, float(lines["VmHWM"].split()[0]) / 1024
-    except OSError:  # not Linux: the most is all that is known
+    except OSError:  # not Linux: only the peak is known
         import resource
 
         most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**20 if sys.platform == "darwin" else 1024)
@@ -108,7 +108,7 @@ def is_installed(package: str) -> bool:
 
 
 def conditions(packages: Iterable[str], arguments: list[str], name: str) -> str:
-    """What was measured where, when and how, for the head of a report."""
+    """The head of a report: what was measured, where, when and how."""
     versions = ", ".join(f"{package} {version(package)}" for package in packages if is_installed(package))
     return (
         f"{versions}\nPython {platform.python_version()}, {platform.system()} {platform.machine()}, "

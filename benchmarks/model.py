@@ -1,4 +1,4 @@
-"""Servers that are only a model, and the real layers before them, on the virtual clock."""
+"""Modelled servers behind seawall's real layers, on the virtual clock."""
 
 from __future__ import annotations
 
@@ -40,12 +40,12 @@ POLICIES: dict[str, dict[str, Any]] = {
 
 class Server:
     """
-    A model of one.
+    A model of a server.
 
     Args:
-        capacity: Requests a second.
-        drops_abandoned: It looks whether anybody still waits before it begins with one.
-        slow_start: s over which it is at half its speed after a freeze.
+        capacity: Requests per second.
+        drops_abandoned: Whether it skips requests whose client no longer waits.
+        slow_start: Seconds for which it works at half its speed after a freeze.
     """
 
     def __init__(self, capacity: float, *, drops_abandoned: bool = False, slow_start: float = 0.0) -> None:
@@ -57,7 +57,7 @@ class Server:
         self._queue: deque[asyncio.Future[int]] = deque()
         self._is_busy = False
         self._frozen_until = 0.0
-        self.retry_after: float | None = None  # while it is set, it rejects
+        self.retry_after: float | None = None  # while this is set, it rejects requests
         self.arrivals: list[float] = []
 
     def freeze(self, seconds: float) -> None:
@@ -65,7 +65,7 @@ class Server:
         self._slow_until = self._frozen_until + self._slow_start
 
     def ask(self) -> asyncio.Future[int]:
-        """The status, once it is there."""
+        """A future of the status."""
         self.arrivals.append(self._loop.time())
         answer: asyncio.Future[int] = self._loop.create_future()
         if self.retry_after is not None:
@@ -93,7 +93,7 @@ class Server:
 
 
 class Request:
-    """`seawall.core.exchange.Request` of the model."""
+    """The model's `seawall.core.exchange.Request`."""
 
     origin = ORIGIN
     method = "GET"
@@ -116,7 +116,7 @@ class Request:
 
 
 class Reply:
-    """`seawall.core.exchange.Reply` of the model: a status, and when it asks to come again."""
+    """The model's `seawall.core.exchange.Reply`: a status, and perhaps a Retry-After."""
 
     is_whole = True
 
@@ -145,7 +145,7 @@ class Reply:
 
 
 class Exchange:
-    """`seawall.core.exchange.Exchange` with the model in place of a wire."""
+    """A `seawall.core.exchange.Exchange` with a model instead of a wire."""
 
     def __init__(self, server: Server) -> None:
         self._server = server
@@ -155,7 +155,7 @@ class Exchange:
         return Reply(await self.answered(self._server), self._server.retry_after)
 
     async def answered(self, server: Server) -> int:
-        """Its status. Raises ReadTimeout."""
+        """The server's status. Raises ReadTimeout."""
         answer = server.ask()
         if answer.done():
             return answer.result()
@@ -164,7 +164,7 @@ class Exchange:
             return await answer
         finally:
             timer.cancel()
-            answer.cancel()  # nobody waits for it any more
+            answer.cancel()  # tells the server that no client waits for it
 
     def failure(self, error: Exception, attempt: AttemptState) -> Outcome | None:
         return Outcome(attempt.phase, error=error)
@@ -178,7 +178,7 @@ def _give_up(answer: asyncio.Future[int]) -> None:
 
 
 def layers(policy: Mapping[str, Any], rng: Random) -> Pipeline:
-    """Those of one client."""
+    """The layers of one client."""
     return Pipeline(
         Policy(deadline=seawall.UNSET, **policy),
         {},
@@ -190,6 +190,6 @@ def layers(policy: Mapping[str, Any], rng: Random) -> Pipeline:
 
 
 def virtual(coroutine: Any) -> Any:
-    """Its result, on a clock that takes no time."""
+    """Run a coroutine on the virtual clock; returns its result."""
     with asyncio.Runner(loop_factory=VirtualLoop) as runner:
         return runner.run(coroutine)

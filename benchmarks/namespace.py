@@ -1,7 +1,7 @@
 """
-A network of one's own, without being root: a loopback, and port 53 for names, which every client then asks.
+A network namespace, without being root: a loopback, and port 53 for a DNS server, which every client then asks.
 
-``python -m benchmarks.namespace MODULE ...`` is what `is_entered` makes of a process.
+`is_entered` turns a process into ``python -m benchmarks.namespace MODULE ...``.
 """
 
 from __future__ import annotations
@@ -17,17 +17,17 @@ import sys
 import tempfile
 
 NAMESERVER, PORT = "127.0.0.1", 53
-INSIDE = "SEAWALL_BENCHMARKS_NAMESPACE"  # set where this is such a process
+INSIDE = "SEAWALL_BENCHMARKS_NAMESPACE"  # set in a process that runs in the namespace
 UNSHARE = ("unshare", "--user", "--map-root-user", "--net", "--mount")
 SET_FLAGS, UP_AND_RUNNING = 0x8914, 0x41  # SIOCSIFFLAGS, IFF_UP | IFF_RUNNING
 
 
 def is_entered(module: str, arguments: list[str]) -> bool:
     """
-    Go on as ``python -m MODULE ARGUMENTS`` in a namespace, which does not return; True: this is one.
+    Replace this process by ``python -m MODULE ARGUMENTS`` in a namespace, unless it is in one already.
 
     Returns:
-        False, where that doesn't work: what needs it can't be run.
+        True in a namespace; False if no namespace can be made, so that what needs one can't run.
     """
     if INSIDE in os.environ:
         return True
@@ -40,13 +40,13 @@ def is_entered(module: str, arguments: list[str]) -> bool:
 
 
 def raise_loopback() -> None:
-    """A new network has one, but it is down."""
+    """Bring the loopback up, because it is down in a new network."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
         fcntl.ioctl(sock, SET_FLAGS, struct.pack("16sh14x", b"lo", UP_AND_RUNNING))
 
 
 def up() -> None:
-    """The loopback, and who is asked for names."""
+    """Bring the loopback up, and point the system at the DNS server."""
     raise_loopback()
     with tempfile.NamedTemporaryFile("w", suffix=".conf") as file:
         file.write(f"nameserver {NAMESERVER}\n")
@@ -55,7 +55,7 @@ def up() -> None:
 
 
 if __name__ == "__main__":
-    if INSIDE not in os.environ:  # else root would change the machine's own
+    if INSIDE not in os.environ:  # or root would change the machine's own files
         raise SystemExit("see benchmarks.namespace.is_entered")
     up()
     if len(sys.argv) > 1:

@@ -15,8 +15,8 @@ from .machine import child, conditions, is_installed, server
 from .plot import svg
 
 REQUESTS = 4000
-SECONDS = 2.0  # after which a run takes no new requests: the slow get fewer
-SLOW = 20.0  # s; what takes longer is run once
+SECONDS = 2.0  # after which a run starts no new requests, so that slow clients make fewer
+SLOW = 20.0  # s; a cell that takes longer is run once
 GUARD = 60.0  # s for a run, its warm-up included
 ORIGINS_IN_FLIGHT = 50
 BASES = ("aiohttp", "httpx")
@@ -27,14 +27,14 @@ Runs: TypeAlias = dict[Cell, list[dict[str, float]]]
 
 
 def loads(in_flight: str, origins: str, kinds: str) -> list[Load]:
-    """One origin at each of *in_flight*, 50 in flight over each of *origins*; with each kind of request."""
+    """One origin for each of *in_flight*, and 50 in flight over each of *origins*, with each kind of request."""
     widths = [(int(number), 1) for number in in_flight.split(",") if number]
     widths += [(ORIGINS_IN_FLIGHT, int(number)) for number in origins.split(",") if number]
     return [Load(*width, kind) for kind in kinds.split(",") for width in dict.fromkeys(widths)]
 
 
 def usual_loads() -> list[Load]:
-    """Every kind of request at 50 in flight; new URLs beside that at other widths too."""
+    """Every kind of request at 50 in flight; new URLs at other widths too."""
     wide = loads("1,50,500,2000", "20,1000", "new")
     return list(dict.fromkeys([*loads("50", "", ",".join(KINDS)), *wide]))
 
@@ -42,7 +42,8 @@ def usual_loads() -> list[Load]:
 def measure(clients: list[str], wanted: list[Load], repeat: int, requests: int) -> tuple[Runs, dict[Cell, str]]:
     """
     Returns:
-        Runs of each cell, interleaved, and why one failed. What failed or took long is not run again.
+        The interleaved runs of each cell, and the reasons of failed ones. A cell that failed or was slow is not run
+        again.
     """
     runs: Runs = {(load, client): [] for load in wanted for client in clients}
     failures: dict[Cell, str] = {}
@@ -135,7 +136,7 @@ def title(load: Load) -> str:
 
 
 def summary(wanted: list[Load], clients: list[str], medians: dict[Cell, dict[str, float]], runs: Runs) -> str:
-    """A row for each load, in Markdown; ratios of what the same round has."""
+    """A row for each load, in Markdown; ratios are of runs in the same round."""
     pairs = [(one, other) for one, other in RATIOS if one in clients and other in clients]
     heads = ["requests", "in flight", "origins", *clients, *(f"{one} / {other}" for one, other in pairs)]
     rows = ["| " + " | ".join(heads) + " |", "|---" * len(heads) + "|"]
@@ -148,7 +149,7 @@ def summary(wanted: list[Load], clients: list[str], medians: dict[Cell, dict[str
 
 
 def ratio(load: Load, one: str, other: str, medians: dict[Cell, dict[str, float]], runs: Runs) -> str:
-    """Of CPU per request: the medians', and in brackets the least and most that a round has."""
+    """The ratio of CPU per request: of the medians, and in brackets the minimum and maximum over the rounds."""
     if (load, one) not in medians or (load, other) not in medians:
         return ""
     rounds = [a["cpu_us"] / b["cpu_us"] for a, b in zip(runs[load, one], runs[load, other], strict=False)]

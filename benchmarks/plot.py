@@ -1,4 +1,4 @@
-"""Plain SVGs: of what ``peers`` found, bars of CPU per request; of what ``simulate`` found, a line for each policy."""
+"""Plain SVGs: bars of CPU per request from ``peers``, and a line for each policy from ``simulate``."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ STYLE = """
 def svg(panels: dict[str, dict[str, float | None]], note: str) -> str:
     """
     Args:
-        panels: By the load's name: µs by client; None where it failed.
-        note: What stands below.
+        panels: Microseconds by client, for each load by its name; None for a failed run.
+        note: The text below.
     """
     values = [value for panel in panels.values() for value in panel.values() if value]
     low = 10 ** math.floor(math.log10(min(values)))
@@ -82,9 +82,9 @@ def lines(series: dict[str, list[float]], marks: dict[str, tuple[float, float]],
     Shares of good calls over time, one strip for each policy.
 
     Args:
-        series: By the policy's name: a share, 0 to 1, for each second.
-        marks: Spans of time by name.
-        note: What stands below.
+        series: A share from 0 to 1 for each second, for each policy by its name.
+        marks: Spans of time, by name.
+        note: The text below.
     """
     seconds = max(map(len, series.values()))
 

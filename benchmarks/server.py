@@ -1,8 +1,9 @@
 """
-The other side of a benchmark: answers every request with 200 and some JSON, as fast as Python can, in a process of its
-own, on every address of 127.0.0.0/8. ``python -m benchmarks.server`` prints its port and ends with its standard input.
+The server of a benchmark: answers every request with 200 and some JSON, as fast as Python can, in a process of its own,
+on every address of 127.0.0.0/8. ``python -m benchmarks.server`` prints its port, and ends when its standard input does.
 
-``/stream/N`` answers with N chunks of 64 KiB of zeros; ``/together/N`` when N such requests have come to one address.
+``/stream/N`` answers with N chunks of 64 KiB of zeros; ``/together/N`` answers once N such requests have come to one
+address.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ CHUNKED = b"HTTP/1.1 200 OK\r\ncontent-type: application/octet-stream\r\ntransfe
 CHUNK = b"10000\r\n" + bytes(0x10000) + b"\r\n"
 LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
 SPECIAL = re.compile(rb"GET /(stream|together)/(\d+) ")
-together: dict[str, list[asyncio.Transport]] = {}  # who waits, by address
+together: dict[str, list[asyncio.Transport]] = {}  # the connections that wait, by address
 
 
 class Answering(asyncio.Protocol):
@@ -68,7 +69,7 @@ class Answering(asyncio.Protocol):
         self._stream()
 
     def _stream(self) -> None:
-        """What is left, until the transport says stop."""
+        """Write the chunks that are left, until the transport pauses."""
         while self._chunks > 0:
             self._chunks -= 1
             self._transport.write(CHUNK if self._chunks else CHUNK + b"0\r\n\r\n")

@@ -1,10 +1,10 @@
 """
-Overload on the virtual clock: a server model, many clients, and the real layers between them.
+Overload on the virtual clock: a modelled server, many clients, and the real layers between them.
 
-A server works off so many requests a second, first in first out, and goes on with those that their client has given up
-(unless it is told to drop them). For ten seconds it stands still; what was asked meanwhile is in its queue afterwards.
-Recovered: from when on 99 % of the calls begun within 5 s are good; down again: in how many seeds some 5 s later are
-not, for which chance is enough near its capacity. Load: attempts / calls, from the freeze on.
+The server serves a fixed number of requests per second, first in first out, also those that their client has abandoned
+(unless it is told to drop these). It freezes for ten seconds, and requests of that time are in its queue afterwards.
+Recovered: the instant from which on 99 % of the calls begun within 5 s are good. Down again: in how many seeds a later
+span of 5 s is not; near the server's capacity, chance alone can do that. Load: attempts / calls since the freeze.
 """
 
 from __future__ import annotations
@@ -38,10 +38,10 @@ FEWER = ("no retry", "+ bulkhead", "+ breaker", "defaults")
 @dataclass
 class Run:
     """
-    What came of one scenario with one seed.
+    The result of one scenario with one seed.
 
     Attributes:
-        calls: When each was begun, and whether it was good.
+        calls: When each call began, and whether it was good.
     """
 
     calls: list[tuple[float, bool]] = field(default_factory=list)
@@ -49,7 +49,7 @@ class Run:
     ends: Counter[str] = field(default_factory=Counter)
 
     def recovery(self, healed_at: float) -> tuple[float, bool]:
-        """s from then on until it was well again, inf: not within the time; and whether it went down once more."""
+        """Seconds until it recovered, inf if it did not in time; and whether it went down again."""
         begun = sorted(self.calls)
         instants, good = [at for at, _ in begun], [0, *accumulate(is_good for _, is_good in begun)]
         at, well_at = healed_at, float("inf")
@@ -63,7 +63,7 @@ class Run:
         return well_at - healed_at, False
 
     def series(self) -> list[float]:
-        """Share of good calls, by second."""
+        """The share of good calls in each second."""
         offered: Counter[int] = Counter(int(began) for began, _ in self.calls)
         good: Counter[int] = Counter(int(began) for began, is_good in self.calls if is_good)
         return [good[second] / offered[second] if offered[second] else 1.0 for second in range(max(offered) + 1)]
@@ -79,7 +79,7 @@ async def frozen(
     after: float = AFTER,
     **model: Any,
 ) -> Run:
-    """HotOS'21: a server near its capacity stands still for a while."""
+    """HotOS'21: a server near its capacity freezes for a while."""
     loop, rng, run = asyncio.get_running_loop(), Random(seed), Run()
     server = Server(capacity, **model)
     made = [layers(policy, rng) for _ in range(clients)]
@@ -110,7 +110,7 @@ async def frozen(
 
 
 async def herd(policy: Mapping[str, Any], seed: int, *, clients: int = 1000, seconds: int = 5) -> tuple[float, float]:
-    """All are told to wait as long: most arrivals in 50 ms once that is over, and the mean of the busy second."""
+    """All clients must wait equally long: the most arrivals within 50 ms after that, and the busy second's mean."""
     rng = Random(seed)
     server = Server(1e6)
     server.retry_after = float(seconds)
@@ -125,7 +125,7 @@ async def herd(policy: Mapping[str, Any], seed: int, *, clients: int = 1000, sec
 
 
 def summary(runs: list[Run]) -> tuple[str, str, str]:
-    """Recovery (the worst and how many made it), load and good calls a second, of all seeds."""
+    """Recovery (the worst, and how many seeds recovered), load and good calls per second, over all seeds."""
     found = [run.recovery(WARM + FREEZE) for run in runs]
     made = [value for value, _ in found if value != float("inf")]
     missed = len(runs) - len(made)
@@ -147,13 +147,13 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--svg", type=Path, help="a picture of the first scenario")
     options = parser.parse_args(arguments)
     print(conditions(("seawall",), arguments, "simulate"))
-    logging.getLogger("seawall").setLevel(logging.ERROR)  # breakers move all the time here
+    logging.getLogger("seawall").setLevel(logging.ERROR)  # because breakers move all the time here
     scenarios: dict[str, dict[str, Any]] = {
         "capacity 300/s, 280/s offered": {},
-        "the same, the server drops what was given up": {"drops_abandoned": True},
+        "the same, the server drops abandoned requests": {"drops_abandoned": True},
         "the same, half its speed for 5 s": {"slow_start": 5.0},
         "the same, from 1,000 clients": {"clients": 1000},
-        "from 1,000 clients, the server drops what was given up": {"clients": 1000, "drops_abandoned": True},
+        "from 1,000 clients, the server drops abandoned requests": {"clients": 1000, "drops_abandoned": True},
         **{f"capacity {n:,}/s at 93 %": {"capacity": n, "rate": n * 0.93} for n in (30, 100, 1000, 3000)},
     }
     found: dict[str, Any] = {}

@@ -1,4 +1,4 @@
-"""Many calls over all kinds of fault, cancelled at random: what is left of them afterwards."""
+"""Many calls over all kinds of fault, cancelled at random: what they leave behind."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ CONCURRENT = 50
 async def soak(url: str, calls: int, *, seed: int = 1) -> dict[str, object]:
     """
     Returns:
-        Outcomes, and what is left: permits, connections that are not idle, tasks, descriptors, and growth of memory
-        since the first tenth of the calls, MB.
+        Outcomes, and what is left: permits, connections that are not idle, tasks, descriptors, and the growth of memory
+        since the first tenth of the calls, in MB.
     """
     rng = random.Random(seed)
     outcomes: Counter[str] = Counter()
@@ -99,7 +99,7 @@ def _descriptors() -> int:
 
 
 def _memory() -> float:
-    """Resident, MB."""
+    """Resident memory in MB."""
     if os.path.exists("/proc/self/statm"):
         with open("/proc/self/statm") as file:
             return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1e6

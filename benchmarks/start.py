@@ -1,4 +1,4 @@
-"""Time to import seawall and httpx, and to make a client: fresh processes, compiled beforehand, interleaved."""
+"""Time to import seawall and httpx and to make a client, in fresh interleaved processes with compiled modules."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ print(json.dumps([imported, times[0], sorted(times[1:])[{later} // 2]]))
 
 
 def measure(module: str, has_context: bool, folder: str) -> list[float]:
-    """s to import it, to make the first client, and a later one, in a process of its own."""
+    """Seconds to import a module, to make the first client, and to make a later one, in a process of its own."""
     code = CHILD.format(module=module, client=CLIENTS[module], has_context=has_context, later=LATER)
     environment = {name: value for name, value in os.environ.items() if name not in LEFT_OUT}
     environment["PYTHONPYCACHEPREFIX"] = folder

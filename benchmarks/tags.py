@@ -1,4 +1,4 @@
-"""Requests whose bodies carry tags, closed, shared and cancelled at random: does anybody see another's bytes?"""
+"""Requests whose bodies carry tags, closed, shared and cancelled at random: whether a reader gets another's bytes."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def body_of(tag: str, repeated: int) -> bytes:
 
 
 class HTTP11:
-    """Answers ``/tag/repeated/how`` with the tag, so many times over, in parts."""
+    """Answers ``/tag/repeated/how`` with the tag, repeated that many times, in parts."""
 
     def __init__(self, rng: random.Random) -> None:
         self._rng = rng
@@ -84,7 +84,7 @@ class HTTP2(asyncio.Protocol):
         self._send()
 
     def _send(self) -> None:
-        """A part of a stream, then of another: in no order."""
+        """Send parts of the streams in turn, in random order."""
         numbers = list(self._left)
         self._rng.shuffle(numbers)
         for number in numbers:
@@ -113,11 +113,11 @@ def parts_of(body: bytes, rng: random.Random) -> list[bytes]:
 
 class Round:
     """
-    One run, and what was seen.
+    One run, and its results.
 
     Attributes:
-        seen: How calls ended, and parts that were read.
-        foreign: Parts that weren't of their request's tag.
+        seen: How calls ended, and how many parts were read.
+        foreign: Parts without their request's tag.
     """
 
     def __init__(self, client: httpx.AsyncClient, url: str, rng: random.Random) -> None:
@@ -172,7 +172,7 @@ class Round:
                     break
 
     async def _shared(self, url: str, tag: str) -> None:
-        """Readers, a closer and a canceller of one response, in tasks of their own and in no order."""
+        """Read, close and cancel one response in tasks of their own, in random order."""
         response = await self._client.send(self._client.build_request("GET", url), stream=True)
         stream = response.stream
         assert isinstance(stream, httpx.AsyncByteStream)
@@ -204,10 +204,10 @@ class Round:
 
 async def run(protocol: str, requests: int, *, seed: int) -> tuple[Round, seawall.stats.Stats]:
     """
-    *requests* of them over one client, at its defaults but for a small cap.
+    Make *requests* over one client, with its defaults except for a small cap.
 
     Returns:
-        What was seen, and the client's counters once all is over.
+        The run's results, and the client's counters at its end.
     """
     rng = random.Random(seed)
     authority, context = trustme.CA(), ssl.create_default_context()

@@ -1,4 +1,4 @@
-"""10,000 random scripts of faults for requests that aren't idempotent: how often the server sees one twice."""
+"""10,000 random scripts of faults for non-idempotent requests: how often the server sees one of them twice."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ TIMEOUT, DEADLINE = 0.1, 0.5  # s
 
 
 async def ask(url: str, scripts: int, seed: int) -> tuple[Counter[str], list[str]]:
-    """Ends of the calls, and their keys."""
+    """How the calls ended, and their keys."""
     rng, ends, keys = Random(seed), Counter[str](), [f"u{number}" for number in range(scripts)]
     left = iter(keys)
     retry = seawall.Retry(backoff=0, throttled_backoff=0)

@@ -1,9 +1,9 @@
 """
-Are the tests able to fail? Changes one thing in the source, runs the tests that hold it, and shows what lives.
+Tests the tests: changes one thing in the source, runs the tests that should notice, and prints surviving mutants.
 
-``python scripts/mutants.py wire 100 --seed 1``: a hundred random mutants of the modules of wire/. A mutant is made in a
-copy of the source, so the work tree stays as it is. One that lives is either a gap in the tests, or equivalent. The
-tests run without a mutant first: where they fail then, that they fail with one says nothing.
+``python scripts/mutants.py wire 100 --seed 1`` makes a hundred random mutants of the modules of wire/, each in a copy
+of the source, so that the work tree stays as it is. A survivor is either a gap in the tests, or equivalent to the
+source. The tests first run without a mutant, because a failure with one says nothing if they fail anyway.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from typing import NamedTuple
 
 ROOT = Path(__file__).parent.parent
 SOURCE = ROOT / "src" / "seawall"
-PATIENCE = 4  # times as long as without a mutant; tests that hang have noticed
+PATIENCE = 4  # times as long as without a mutant; tests that hang have noticed it
 TESTS = {  # of a module, or of a folder: the first key that fits counts; the fastest first, because one failure ends it
     "wire/pool": "unit/test_pool unit/test_exchange wire/test_connections wire/test_pool",
     "wire/http11": "unit/test_connection wire/test_connections wire/test_uploads interop/test_httpx wire/test_failures",
@@ -115,7 +115,7 @@ class Mutant(NamedTuple):
 
 
 def changes(node: ast.AST) -> Iterator[str]:
-    """What may stand in place of *node*."""
+    """What may replace *node*."""
     match node:
         case ast.Compare(left=left, ops=[op], comparators=[right]):
             yield from (f"({ast.unparse(ast.Compare(left, [flip()], [right]))})" for flip in FLIPS[type(op)])
@@ -189,7 +189,7 @@ def run(files: tuple[str, ...], mutant: Mutant | None = None, timeout: float | N
 
 
 def took(files: tuple[str, ...]) -> float:
-    """s that the tests take without a mutant; a busy machine gets a second chance."""
+    """Seconds that the tests take without a mutant; they get a second try, because the machine may be busy."""
     for _ in range(2):
         began_at = time.monotonic()
         if run(files):

@@ -1,10 +1,9 @@
 """
-A scoreboard of 100 points: what HTTP clients make of faults, outages, bad upstreams, dead names, cancellation, garbage.
+A scoreboard of 100 points: how HTTP clients handle faults, outages, bad upstreams, dead names, cancellation, garbage.
 
-A process for each check; each client as it comes, but for its timeouts and what a check says. A check passes as a
-whole, or it doesn't, but for the matrix of faults (A1, A2, A3), which gives the share of its cells that are right. What
-is `NOISY` is run until two of three runs agree. † marks what was reached with a setting that was made for that client
-alone.
+Each check runs in a process of its own; each client has its defaults, except for its timeouts and what a check says. A
+check passes or fails as a whole; only the matrix of faults (A1, A2, A3) gives the share of its right cells. A `NOISY`
+check is run until two of three runs agree. † marks a result that needed a setting for that client alone.
 """
 
 from __future__ import annotations
@@ -39,7 +38,7 @@ def main(arguments: list[str]) -> int:
     clients = options.clients.split(",")
     print(conditions(dict.fromkeys(CLIENTS[client].package for client in clients), arguments, "reliability"))
     if not is_apart:
-        print("no namespace here: names are asked of a server on another port, by who can be told of it\n")
+        print("no namespace can be made: names are resolved by a server on another port, if the client can use it\n")
     found: Found = {}
     with tempfile.TemporaryDirectory() as folder, FaultProcess() as server:
         authority = Path(folder) / "ca.pem"

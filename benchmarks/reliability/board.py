@@ -1,4 +1,4 @@
-"""One client before the servers of the checks, and what a check says of it."""
+"""One client, the servers of the checks, and the verdict of a check."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from seawall.testing import FaultProcess
 from ..clients import CLIENTS
 from ..machine import child
 
-SLACK = 0.15  # s: the machine is shared
+SLACK = 0.15  # s, because the machine is shared
 
 
 class Verdict(NamedTuple):
     """
     Attributes:
-        share: Of the points, 0 to 1; None: could not be run.
+        share: Of the points, from 0 to 1; None if the check could not run.
         text: What was seen.
-        own: Settings that were made for this client alone, because the others have no words for them.
+        own: Settings for this client alone, which have no counterpart in the others.
     """
 
     share: float | None
@@ -31,16 +31,16 @@ class Verdict(NamedTuple):
 
 
 class NotRun(Exception):
-    """It needs what this machine or this client has not."""
+    """The check needs something that this machine or this client doesn't have."""
 
 
 @dataclass
 class Board:
     """
     Attributes:
-        is_apart: In a namespace, where port 53 can be had.
+        is_apart: Whether it runs in a namespace, where port 53 is available.
         seen: What one check leaves for the next.
-        own: What the check that runs has set for this client alone.
+        own: What the running check has set for this client alone.
     """
 
     client: str
@@ -52,22 +52,22 @@ class Board:
     own: dict[str, None] = field(default_factory=dict)
 
     def key(self) -> str:
-        """One of its own."""
+        """A new, unique key."""
         self.keys += 1
         return f"check-{self.client}-{self.keys}"
 
     def url(self, script: str) -> tuple[str, str]:
-        """A key of its own, and the URL."""
+        """A new key, and the URL of its script."""
         key = self.key()
         return key, f"{self.server.url}/x/{script}?key={key}"
 
     def origin(self, step: str) -> tuple[str, str]:
-        """A port of its own, by its name, and a URL there."""
+        """Open a port; returns its name, and a URL on it."""
         name = self.key()
         return name, f"{self.server.listen('serve', name=name)}/x/{step}?key={name}"
 
     def run(self, check: str, job: dict[str, Any], *, patience: float = 120, **setup: Any) -> Any:
-        """What the client's process saw. Raises ValueError: it failed, or took longer than *patience*, s."""
+        """Run the client's process; returns what it saw. ValueError: it failed, or took over *patience* seconds."""
         told = {"authority": str(self.authority)} | setup
         if CLIENTS[self.client].package == "seawall":
             self.own |= dict.fromkeys(setup.get("own", ())) | ({"bulkhead": None} if "bulkhead" in setup else {})
@@ -76,7 +76,7 @@ class Board:
         return json.loads(output.splitlines()[-1])
 
     def each(self, *calls: tuple[str, str, dict[str, Any]]) -> list[dict[str, Any]]:
-        """One call after another: method, URL, and what is asked of it."""
+        """Make one call after another, each with its method, URL and options."""
         found: list[dict[str, Any]] = self.run("each", {"calls": calls})
         return found
 
@@ -97,12 +97,12 @@ def part(good: int, all_: int, text: str) -> Verdict:
 
 
 def is_error(end: dict[str, Any]) -> bool:
-    """Whether a call, as `child.one` tells of it, ended in an error: it has no status, and it did end."""
+    """Whether a call, as `child.one` reports it, ended in an error: it did end, without a status."""
     return not end["end"].isdigit() and end["end"] != "no end"
 
 
 def judged(check: Check, board: Board, *, most: int = 1) -> Verdict:
-    """What most of so many runs say; the median's, as it passes or it doesn't."""
+    """The verdict of the majority of this many runs, which is the median's."""
     found: list[Verdict] = []
     board.own.clear()
     while True:

@@ -1,8 +1,8 @@
 """
 One client in one check, in a process of its own: ``python -m benchmarks.reliability.child CHECK CLIENT JOB SETUP``.
 
-It prints what it saw as JSON. Each is as it comes, but for 1 s for each of its timeouts, and 3 s in all where it knows
-a deadline.
+It prints what it saw as JSON. A client has its defaults, except for timeouts of 1 s each, and a deadline of 3 s if it
+has one.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from ..dns_server import tell
 from ..machine import memory, raise_descriptors
 
 TIMEOUT, DEADLINE = 1.0, 3.0
-GUARD = 8.0  # s until a call is given up
+GUARD = 8.0  # s after which a call is abandoned
 RATE, SECONDS, SETTLED = 100, 30, 5  # calls a second in an outage, for how long, and when retries have found a measure
 AFTER = 6.0  # s of watching it recover
 ISOLATED_RATE = 400
@@ -37,7 +37,7 @@ CANCELS = 10_000
 
 
 async def one(ask: Ask, method: str, url: str, **more: Any) -> dict[str, Any]:
-    """How one call ends: status or class of the error, whether that is of a timeout, and how long it took."""
+    """How one call ends: its status or class of error, whether that is a timeout, and how long it took."""
     began_at, body, is_timeout = time.monotonic(), b"", False
     try:
         async with asyncio.timeout(GUARD) as guard:
@@ -73,7 +73,7 @@ async def _parts() -> AsyncIterator[bytes]:
 
 
 class Lag:
-    """How late the event loop is, in s."""
+    """How late the event loop is, in seconds."""
 
     def __init__(self) -> None:
         self.samples: list[float] = []
@@ -91,7 +91,7 @@ class Lag:
 
 
 async def open_load(ask: Ask, urls: list[str], rate: float, seconds: float) -> dict[str, Any]:
-    """Calls that start when their time has come, in turn to each URL; ends and times by URL."""
+    """Start calls at a fixed rate, to each URL in turn; returns ends and times by URL."""
     loop, running = asyncio.get_running_loop(), set[asyncio.Task[None]]()
     ends: list[list[dict[str, Any]]] = [[] for _ in urls]
 
@@ -115,7 +115,7 @@ async def open_load(ask: Ask, urls: list[str], rate: float, seconds: float) -> d
 
 
 async def outage(ask: Ask, job: dict[str, Any]) -> Any:
-    """All calls fail, until the server is told to be good: how many began by when, with how many attempts by then."""
+    """All calls fail until the server is told to be good: how many calls and attempts began by when."""
     base, key, begin = job["server"], job["key"], time.monotonic()
     load = asyncio.create_task(open_load(ask, [job["url"]], RATE, SECONDS + AFTER))
     moments, attempts = [], []
@@ -131,7 +131,7 @@ async def outage(ask: Ask, job: dict[str, Any]) -> Any:
 
 
 async def told_by(base: str, target: str, body: str = "") -> Any:
-    """What the fault server's ``/ctl`` says, not through a client that is measured."""
+    """The answer of the fault server's ``/ctl``, not through the measured client."""
 
     def ask() -> Any:
         with urllib.request.urlopen(f"{base}{target}", data=body.encode(), timeout=10) as answer:
@@ -200,7 +200,7 @@ async def cancels(setup: Setup, name: str, job: dict[str, Any]) -> Any:
 
 
 async def bomb(ask: Ask, job: dict[str, Any]) -> Any:
-    """One, and what it does to the loop and to memory."""
+    """One call, and its effect on the loop and on memory."""
     await one(ask, "GET", job["good"])
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     lag = Lag()
@@ -223,7 +223,7 @@ async def mixed(ask: Ask, job: dict[str, Any]) -> Any:
 
 
 async def restart(ask: Ask, job: dict[str, Any]) -> Any:
-    """Calls at that rate while the server is ended and started again: when each ended, by the system's clock."""
+    """Calls at that rate while the server is stopped and started again: when each ended, on the system's clock."""
     begin = time.monotonic()
     load = await open_load(ask, [job["url"]], job["rate"], job["seconds"])
     return [[begin + end["at"], end["end"]] for end in load["ends"][0]]
@@ -241,7 +241,7 @@ async def closing(setup: Setup, name: str, job: dict[str, Any]) -> Any:
 
 
 async def herd(setup: Setup, name: str, job: dict[str, Any]) -> Any:
-    """A call of each of many clients, a hundred at once: all would keep a core busy for longer than they wait."""
+    """One call by each of many clients, a hundred at once, because all of them would keep a core busy for too long."""
     urls = job["urls"]
     while batch := [urls.pop() for _ in urls[:100]]:
         async with contextlib.AsyncExitStack() as stack:
@@ -250,13 +250,13 @@ async def herd(setup: Setup, name: str, job: dict[str, Any]) -> Any:
 
 
 async def endurance(setup: Setup, name: str, job: dict[str, Any]) -> Any:
-    """Many calls over many faults, 100 at a time: what is left of them, and what complained."""
+    """Many calls over many faults, 100 at a time: what they leave behind, and warnings."""
     complaints: list[str] = []
     warnings.simplefilter("always", ResourceWarning)
     warnings.showwarning = lambda message, *_, **__: complaints.append(str(message))
     loop = asyncio.get_running_loop()
     loop.set_exception_handler(lambda _, context: complaints.append(context["message"]))
-    async with CLIENTS[name].open(setup) as ask:  # imports, and what is made once
+    async with CLIENTS[name].open(setup) as ask:  # pays for imports, and for what is made once
         await one(ask, "GET", job["urls"][0])
     await asyncio.sleep(0.2)
     before, early, number = _held(), 0.0, 0
@@ -286,7 +286,7 @@ def _held() -> dict[str, int]:
 
 
 async def limited(ask: Ask, job: dict[str, Any]) -> Any:
-    """So many calls at that rate: how long those took that were refused, what it does to memory and to the loop."""
+    """This many calls at that rate: how long refused ones took, and the effect on memory and on the loop."""
     await one(ask, "GET", job["good"])
     before = memory()[0]
     load = await open_load(ask, [job["slow"]], job["rate"], job["seconds"])
@@ -297,7 +297,7 @@ async def limited(ask: Ask, job: dict[str, Any]) -> Any:
 
 
 async def layers(setup: Setup, name: str, job: dict[str, Any]) -> Any:
-    """A client with its layers and the same without, in turn: the median of each, one call at a time and 20."""
+    """A client with and without its layers, in turn: the median of each, for 1 and for 20 calls at a time."""
     bare = CLIENTS[name].bare or name
     off = {"deadline": None, "retry": None, "bulkhead": None, "breaker": None, "budget": None}
     async with (
@@ -328,7 +328,7 @@ async def layers(setup: Setup, name: str, job: dict[str, Any]) -> Any:
 
 
 async def steady(ask: Ask, job: dict[str, Any]) -> Any:
-    """Calls at that rate, one phase after another, which the DNS server is told of; all ends, by phase."""
+    """Calls at that rate, in phases that are announced to the DNS server; returns all ends, by phase."""
     found = []
     for command, seconds in job["phases"]:
         if command:
@@ -348,7 +348,7 @@ async def burst(ask: Ask, job: dict[str, Any]) -> Any:
 
 
 async def dead_name(ask: Ask, job: dict[str, Any]) -> Any:
-    """One call, and what it leaves after a second."""
+    """One call, and what is left of it after a second."""
     await one(ask, "GET", job["good"])
     before = _held()
     end = await one(ask, "GET", job["bad"])
@@ -392,7 +392,7 @@ CHECKS: dict[str, Callable[[Ask, dict[str, Any]], Awaitable[Any]]] = {
     "dead_name": dead_name,
     "beside": beside,
 }
-APART: dict[str, Callable[[Setup, str, dict[str, Any]], Awaitable[Any]]] = {  # they make their clients themselves
+APART: dict[str, Callable[[Setup, str, dict[str, Any]], Awaitable[Any]]] = {  # these make their clients themselves
     "cancels": cancels,
     "closing": closing,
     "herd": herd,
@@ -411,7 +411,7 @@ async def run(check: str, name: str, job: dict[str, Any], setup: Setup) -> Any:
 
 
 def told(settings: dict[str, Any]) -> Setup:
-    """As `Board.run` has written it down."""
+    """The setup that `Board.run` wrote."""
     if bulkhead := settings.pop("bulkhead", None):
         import seawall
 
@@ -424,4 +424,4 @@ if __name__ == "__main__":
         json.dumps(asyncio.run(run(sys.argv[1], sys.argv[2], json.loads(sys.argv[3]), told(json.loads(sys.argv[4])))))
     )
     sys.stdout.flush()
-    os._exit(0)  # a thread in getaddrinfo would be waited for
+    os._exit(0)  # because the interpreter would wait for a thread in getaddrinfo

@@ -14,14 +14,14 @@ from .child import TIMEOUT, quantile
 
 KINDS = ("blackhole", "hang", "drip", "503")
 LIMIT, WAITING = 10, 100
-LONG = 14  # s: a breaker opens for a drip some 8 s after it began
+LONG = 14  # s, because a breaker opens for a drip some 8 s after its beginning
 SLOW, QUICKER = 0.8, 0.05  # s that an answer takes: within the read timeout, and such that the queue moves on
 
 
 def isolation(board: Board, bad: str, *, is_kept: bool, origins: int = 10, seconds: float = 8) -> Verdict:
     """One of ten upstreams is bad: the others lose nothing, p99 <= max(1.1 x, + 5 ms), the loop's <= 1.2 x + 1 ms."""
     step, count = "ok" if is_kept else "lie:close", origins // 10
-    with FaultProcess() as server:  # of its own: one that remembers other checks stands still to collect its garbage
+    with FaultProcess() as server:  # a new one, because one that remembers other checks pauses to collect garbage
         good = [f"{server.listen('serve')}/x/{step}" for _ in range(origins)]
         if bad == "blackhole":
             last = [server.listen("blackhole") for _ in range(count)]
@@ -43,7 +43,7 @@ def isolation(board: Board, bad: str, *, is_kept: bool, origins: int = 10, secon
 
 
 def _limited(board: Board, takes: float, rate: float, seconds: float, **queue: int) -> tuple[dict[str, Any], int]:
-    """What comes of calls to an upstream that takes so many s, limit 10; and most connections that it had at once."""
+    """Calls to an upstream that takes this many seconds, with a limit of 10: their ends, and its most connections."""
     name, url = board.origin(f"delay:{takes}")
     job = {"good": board.url("ok")[1], "slow": url}
     setup: dict[str, Any] = {"connections": LIMIT, "bulkhead": {"max_concurrent": LIMIT, **queue}}

@@ -1,5 +1,5 @@
 """
-A: the matrix of ``python -m benchmarks faults``, by its phases; and HTTP/2 that refuses and is asked again.
+A: the matrix of ``python -m benchmarks faults``, by its phases; and HTTP/2 streams that are refused and retried.
 
 One rule for all of it: the share of cells that are right.
 """
@@ -26,7 +26,7 @@ def _cells(board: Board) -> list[Cell]:
 
 
 def _share(cells: list[Cell], others: Mapping[str, str] = MappingProxyType({})) -> Verdict:
-    """Of the cells that are right, and of *others*, by what they are: what is wrong with each, or nothing."""
+    """What is wrong with each of the cells and of *others*, by their names; an empty list for right ones."""
     wrong = [f"{cell.how} {cell.method}: {cell.wrong[0]}" for cell in cells if cell.wrong]
     wrong += [f"{what}: {why}" for what, why in others.items() if why]
     count = len(cells) + len(others)
@@ -39,7 +39,7 @@ def single_faults(board: Board) -> Verdict:
 
 
 def reuse(board: Board) -> Verdict:
-    """What befalls a connection after an answer."""
+    """Faults of a connection after an answer."""
     return _share([cell for cell in _cells(board) if cell.phase == "reuse"])
 
 

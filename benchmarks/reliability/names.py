@@ -1,4 +1,4 @@
-"""E: names, asked for as each client does by itself where port 53 can be had; else of a server that it is told of."""
+"""E: names; each client resolves them by itself if port 53 is available, or else is pointed at a DNS server."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ AT_ONCE = 1000
 @dataclass
 class Names:
     """
-    A DNS server, and an HTTP server that answers with the address it was asked at.
+    A DNS server, and an HTTP server that answers with the address that the request came to.
 
     Attributes:
-        port, hole: Of the latter; on the second 127.0.0.1 and ::1 swallow every SYN.
+        port, hole: The ports of the HTTP server; on the second, 127.0.0.1 and ::1 swallow every SYN.
     """
 
     board: Board
@@ -48,7 +48,7 @@ class Names:
 @contextmanager
 def served(board: Board) -> Iterator[Names]:
     if not board.is_apart and not CLIENTS[board.client].is_told:
-        raise NotRun("can't be pointed at a DNS server, and here is no port 53")
+        raise NotRun("can't be pointed at a DNS server, and port 53 is not available")
     with servers(PORT if board.is_apart else 0) as found:
         yield Names(board, *found)
 
@@ -61,13 +61,13 @@ def outage(board: Board) -> Verdict:
         before, dead, after = names.run("steady", job, is_kept=False)
     usual, meanwhile = (sorted(end["seconds"] for end in ends) for ends in (before, dead))
     good = [end["end"] == "200" for end in [*dead, *after]]
-    base, p99 = quantile(usual, 0.9), quantile(meanwhile, 0.99)  # of the first 80, the first few know no name
+    base, p99 = quantile(usual, 0.9), quantile(meanwhile, 0.99)  # because the first few of 80 have no cached name
     text = f"{sum(good) / len(good):.1%} served, p99 {base * 1e3:.1f} -> {p99 * 1e3:.1f} ms"
     return passed(all(good) and p99 <= base + 0.005, text)
 
 
 def dead_name(board: Board) -> Verdict:
-    """A name that nobody answers for: over by 3 s, and a second later no thread or descriptor more than before."""
+    """A name whose server is silent: the call ends within 3 s, and a second later no thread or descriptor is left."""
     with served(board) as names:
         job = {"good": names.url("u1.ttl-60"), "bad": names.url("u2.drop")}
         end = names.run("dead_name", job)

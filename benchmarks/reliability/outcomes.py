@@ -1,4 +1,4 @@
-"""A and B and C: what a client makes of a failure: its class, its deadline, its retries."""
+"""A, B and C: how a client handles a failure: its error class, its deadline, its retries."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ CERTIFICATES = (
 )  # fmt: skip
 LATE = ["drip", "drip:headers", "info_endless", "endless_headers", "delay:0.5+redirect:10"]
 QUICK = 0.1  # s
-BURST = 0.1  # s; twice of what is offered may come in it
+BURST = 0.1  # s in which at most twice the offered requests may come
 CLIENTS_AT_ONCE = 1000
 BIN, MOST_IN_A_BIN = 0.05, 0.15  # s; three times the mean of a second's
 
@@ -100,7 +100,7 @@ def retry_after(board: Board) -> Verdict:
     wrong = []
     for script, low, high in (
         ("503:1,ok", 1.0, 1.3),
-        ("503:d2,ok", 0.99, 2.3),  # a date has whole seconds
+        ("503:d2,ok", 0.99, 2.3),  # because a date has whole seconds
         ("503:d-5,ok", 0, 1.0),
         ("503:-1,ok", 0, 1.0),
         ("503:zz,ok", 0, 1.0),
@@ -145,7 +145,7 @@ def post(board: Board) -> Verdict:
 
 
 def _dials() -> int:
-    """SYNs of this network so far: nobody but the system sees those that are refused or swallowed."""
+    """SYNs of this network so far, because only the system sees those that are refused or swallowed."""
     names, values = (line.split() for line in open("/proc/net/snmp") if line.startswith("Tcp:"))  # noqa: SIM115
     return int(dict(zip(names, values, strict=True))["ActiveOpens"])
 

@@ -1,4 +1,4 @@
-"""F and G and H: what is left after cancellation and faults, what garbage does, and what the layers cost."""
+"""F, G and H: what is left after cancellation and faults, what garbage does, and what the layers cost."""
 
 from __future__ import annotations
 
@@ -25,9 +25,11 @@ FAULTS = (
     "encoded:gzip_bad",
     "500",
 )
-ENDURED = [step for step in FAULTS if step != "drip:body"] + ["lie:close"]  # clients without a deadline drip for ever
+ENDURED = [step for step in FAULTS if step != "drip:body"] + [
+    "lie:close"
+]  # because clients without a deadline drip for ever
 CALLS = 10_000
-WITHOUT_BREAKER = {"breaker": None}  # seawall's would keep the faults away
+WITHOUT_BREAKER = {"breaker": None}  # because seawall's would keep the faults away
 
 
 def cancels(board: Board) -> Verdict:
@@ -51,7 +53,7 @@ def closing(board: Board) -> Verdict:
 
 
 def _restarted(board: Board) -> float:
-    """s from when a server that was away for 2 s listens to the first good answer."""
+    """Seconds from when a server listens again, after 2 s without it, to the first good answer."""
     with FaultProcess() as server:
         port, url = int(server.url.rpartition(":")[2]), f"{server.url}/x/ok?key=k"
         with ThreadPoolExecutor(1) as pool:

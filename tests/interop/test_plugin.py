@@ -83,7 +83,7 @@ def anyio_backend():
     assert "2 failed, 5 passed, 2 errors" in said, said
     assert "ERROR test_it.py::test_fails_itself" not in said
     assert "ERROR test_it.py::test_forgotten" in said
-    assert "UnusedScript: a script was set for 'forgotten'" in said
+    assert "UnusedScript: scripts were set, but no request came with these keys: 'forgotten'" in said
     assert "FAILED test_it.py::test_leaves_a_task" in said
     assert "'forgotten'" in said
     assert "ERROR test_it.py::test_leaves_a_descriptor" in said

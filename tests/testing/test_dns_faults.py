@@ -352,7 +352,7 @@ def test_of_a_zone_as_in_a_name(server: DNSServer):
         ("u.ttl.test", "ttl-S takes a whole number"),
         ("u.ttl--1.test", "ttl-S takes a whole number"),
         ("u.droppct-101.test", "droppct-N takes a whole number from 0 to 100, not '101'"),
-        ("u.dead-2s.test", "dead-S takes a whole number (or one of ms: 300ms)"),
+        ("u.dead-2s.test", "dead-S takes a whole number (or milliseconds: 300ms)"),
         ("u.nx-3.test", "nx takes no argument, not '3'"),
         ("deley-300.test", "unknown fault 'deley'; near: delay-MS"),
         ("u.ttl-1.serfail.test", "unknown fault 'serfail'; near: servfail"),

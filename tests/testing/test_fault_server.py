@@ -64,7 +64,7 @@ async def test_function_as_a_step():
 
 def test_script_that_nothing_asked_for():
     """An error at the end of a block that went well, and of no other."""
-    with pytest.raises(UnusedScript, match="set for 'forgotten'"), FaultServer() as server:
+    with pytest.raises(UnusedScript, match="no request came with these keys: 'forgotten'"), FaultServer() as server:
         server.script("forgotten", ok())
     server = FaultServer()
     server.__enter__()
@@ -91,18 +91,18 @@ def test_failing_function_is_heard_of():
     [
         ("/x/okk", b"unknown step 'okk'; near: ok"),
         ("/x/", b"no script for key ''"),
-        ("/x?key=ordre", b"no script for key 'ordre'; there are scripts for: order"),
+        ("/x?key=ordre", b"no script for key 'ordre'; keys with a script: order"),
         ("/x/hang:there", b"where must be one of request, start, status, headers, body, chunk, not 'there'"),
         ("/x/delay:nan", b"seconds must be a number from 0 to 1e+10, not 'nan'"),
         ("/x/delay", b"seconds is missing; it takes delay:seconds"),
         ("/x/ok:1:2", b"ok takes ok[:size], not '2'"),
         ("/x/199", b"code must be a whole number from 200 to 999"),
-        ("/x/ok+ok", b"ok is an answer already"),
+        ("/x/ok+ok", b"ok sends an answer"),
         ("/x/ok,,ok", b"unknown step ''"),
-        ("/x/tls", b"it acts on a connection, this on a reply"),
+        ("/x/tls", b"it is a step of a connection, not of a reply"),
         ("/x/reset:request", b"strikes inside a request's body, and this request has none"),
         ("/ctl/script", b"/ctl/script needs ?key="),
-        ("/ctl/heal?port=nope", b"no port 'nope'; there are http"),
+        ("/ctl/heal?port=nope", b"no port 'nope'; the ports are http"),
         ("/ctl/listen?port=x", b"invalid literal"),
     ],
 )
@@ -121,8 +121,8 @@ def test_bad_script():
         for steps, words in {
             (): "has no steps",
             ("okk",): "near: ok",
-            ("tls",): "acts on a connection",
-            (ok,): "is to be called",
+            ("tls",): "step of a connection",
+            (ok,): "must be called",
             (3,): "not 3",
         }.items():
             with pytest.raises(BadStep, match=words):

@@ -238,11 +238,11 @@ def test_steps_of_the_other_protocol(server):
         client.ask("/x/malformed:not_http")
         events = client.events()
         assert status(events) == ["400"]
-        assert b"can't be had over h2" in b"".join(e.data for e in events if isinstance(e, h2.events.DataReceived))
+        assert b"doesn't exist for h2" in b"".join(e.data for e in events if isinstance(e, h2.events.DataReceived))
     with connect(server.port) as sock:
         sock.sendall(b"GET /x/h2_refused HTTP/1.1\r\n\r\n")
         seen = see(sock)
-        assert (seen.status, b"can't be had over http/1.1" in seen.body) == (400, True)
+        assert (seen.status, b"doesn't exist for http/1.1" in seen.body) == (400, True)
 
 
 def test_over_tls(server):

@@ -378,10 +378,10 @@ def test_each_step_has_a_test():
     ("steps", "words"),
     [
         (["acept_reset"], "near: accept_reset"),
-        (["503"], "status.*acts on a reply, this on a connection"),
+        (["503"], "status.*step of a reply, not of a connection"),
         (["tls:bogus"], "certificate must be one of good, expired"),
         (["tls_alert:300"], "code must be a whole number from 0 to 255"),
-        (["refuse", "serve"], "refuse is of a port as a whole"),
+        (["refuse", "serve"], "refuse applies to the whole port"),
     ],
 )
 def test_bad_port(server, steps, words):
@@ -392,11 +392,11 @@ def test_bad_port(server, steps, words):
 
 def test_ports_that_cannot_be(server):
     """A name that is taken, a port in use, one out of range, one that isn't there."""
-    with pytest.raises(ValueError, match="there is a port 'http' already"):
+    with pytest.raises(ValueError, match="a port 'http' exists already"):
         server.listen(serve(), name="http")
     with pytest.raises(OSError, match=rf"127\.0\.0\.1:{server.port} is in use; give another port, or 0"):
         server.listen(serve(), port=server.port, name="taken")
     with pytest.raises(ValueError, match="port must be a whole number from 0 to 65535"):
         server.listen(serve(), port=70_000, name="far")
-    with pytest.raises(ValueError, match="no port 'nope'; there are http"):
+    with pytest.raises(ValueError, match="no port 'nope'; the ports are http"):
         server.heal("nope")

@@ -46,7 +46,7 @@ def test_toxics_as_text():
     assert parse(" SlowClose:1") == SlowClose(1)
     for text, words in {
         "latncy:1": "unknown toxic 'latncy'; near: Latency; all: Bandwidth, Latency",
-        "Latency:1:2:3": "no more than 2 settings",
+        "Latency:1:2:3": "takes at most 2 settings",
         "Latency:x": "Latency.delay must be a number, not 'x'",
         "Latency:-1": "delay must be finite and >= 0",
     }.items():

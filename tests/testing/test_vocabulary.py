@@ -1,4 +1,4 @@
-"""The table of faults is complete, and each of its rows can be had."""
+"""The table of faults is complete, and each of its rows can be caused."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """
-A DNS server on loopback, over UDP and TCP, that answers as a zone in Python or the asked name itself says.
+A DNS server on loopback, over UDP and TCP, that answers as a zone in Python says, or the labels of the name itself.
 
-`DNS_FAULTS` lists what can go wrong: each is a label of the name, ``u1.delay-300.ttl-2.test``, and `Name.faults`.
+`DNS_FAULTS` lists the faults: each can be a label of a name, ``u1.delay-300.ttl-2.test``, or a word of `Name.faults`.
 """
 
 from .fault import BadFault, Fault

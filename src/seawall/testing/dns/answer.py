@@ -1,4 +1,4 @@
-"""From bytes to a query, and from a plan to bytes. Pure."""
+"""Parse queries, and build the bytes of a planned answer. Pure."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ MAX_TCP = 65535  # bytes; RFC 1035 §4.2.2
 
 
 def parsed(data: bytes) -> dns.message.Message | dns.rcode.Rcode:
-    """The query that *data* is, or what is wrong with it."""
+    """The query in *data*, or the code of what is wrong with it."""
     if len(data) >= HEADER and data[2] >> 3 & 15:
         return dns.rcode.NOTIMP
     try:
@@ -37,7 +37,7 @@ def parsed(data: bytes) -> dns.message.Message | dns.rcode.Rcode:
 
 
 def messages(query: dns.message.Message, plan: Plan, transport: Transport) -> tuple[bytes, ...]:
-    """All that is sent for *query*, in order."""
+    """All messages that answer *query*, in order."""
     if plan.on(transport) not in ("answer", "truncated"):
         return ()
     first = [_bytes(query, forgery, transport) for forgery in plan.first] if transport == "udp" else []
@@ -45,7 +45,7 @@ def messages(query: dns.message.Message, plan: Plan, transport: Transport) -> tu
 
 
 def without_records(data: bytes, rcode: dns.rcode.Rcode) -> bytes | None:
-    """An answer to bytes that may be no query; None where even that would be wrong: no header, or itself an answer."""
+    """An answer to bytes that are not a valid query; None if they have no header or are an answer themselves."""
     if len(data) < HEADER or data[2] & 0x80:
         return None
     return data[:2] + bytes((0x80 | data[2] & 0x79, 0x80 | rcode)) + bytes(8)  # QR; opcode and RD as they were; RA
@@ -81,7 +81,7 @@ def _fill(reply: dns.message.Message, plan: Plan) -> None:
         if question.rdtype == dns.rdatatype.CNAME:
             return
     records = plan.records if plan.rcode == "NOERROR" else ()
-    for record in records:  # a set of its own each, for dnspython shuffles what is in one
+    for record in records:  # a set of its own for each, because dnspython shuffles the records of a set
         reply.answer.append(dns.rrset.from_text(owner, plan.ttl, "IN", question.rdtype, record))
     if not records and not _is_circle(plan, question.name):
         zone = dns.name.Name(owner.labels[-2:])
@@ -91,6 +91,6 @@ def _fill(reply: dns.message.Message, plan: Plan) -> None:
 
 
 def _is_circle(plan: Plan, name: dns.name.Name) -> bool:
-    """The aliases end where they were already, so that nothing can be said of their end."""
+    """Whether the aliases come back to one of themselves, so that they have no end."""
     targets = [name, *(dns.name.from_text(alias.target) for alias in plan.chain)]
     return len(set(targets)) < len(targets)

@@ -3,9 +3,9 @@ Commands to the server as TXT queries, for tests in other languages: ``stats.ctl
 
 =============  ========================================================================
 stats          How often each name was asked; ``NAME.stats``: only that name
-reset          Forget all that was asked
-dead-S         No answer to anything else for so long (``300ms`` is possible too)
-kill, revive   No answer to anything else, until revived
+reset          Forget all queries
+dead-S         Answer nothing but commands for S seconds (``300ms`` is possible too)
+kill, revive   Answer nothing but commands, until ``revive``
 =============  ========================================================================
 """
 
@@ -21,11 +21,11 @@ from .label import BY_NAME
 __all__ = ["Controlled", "control", "is_control"]
 
 WORDS = ("stats", "reset", "dead", "kill", "revive")
-MAX_LINES = 300  # names and complaints in one answer, below the 64 KB that fit it
+MAX_LINES = 300  # names and complaints in one answer, so that it stays below 64 KB
 
 
 class Controlled(Protocol):
-    """What is done by commands."""
+    """What commands act on."""
 
     def kill(self, seconds: float | None = None) -> None: ...
 
@@ -41,7 +41,7 @@ def is_control(name: str, suffix: str) -> bool:
 
 
 def control(server: Controlled, name: str, suffix: str) -> tuple[str, ...]:
-    """Do what *name* says; the lines of the answer, which say so if there is no such command."""
+    """Run the command in *name*; returns the lines of the answer, which name the commands if it is unknown."""
     *about, command = name.removesuffix(f".ctl.{suffix}").split(".")
     word, _, argument = command.partition("-")
     if word == "stats" and not argument:

@@ -1,4 +1,4 @@
-"""One way for DNS to fail, as a function from a plan to a plan, with its argument and its words in one place."""
+"""One way in which DNS fails: a function from plan to plan, with its argument and its description in one place."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ __all__ = ["BadFault", "Fault", "fault"]
 
 
 class BadFault(ValueError):
-    """A fault that doesn't exist, or can't have this argument; says which could be meant."""
+    """A fault that doesn't exist, or doesn't take this argument; suggests similar ones."""
 
 
 @dataclass(frozen=True, slots=True)
 class Fault:
     """
-    One row of `DNS_FAULTS`; its text is ``name`` or ``name-argument``, as a label of a name is.
+    One row of `DNS_FAULTS`, written as ``name`` or ``name-argument`` in a label of a name.
 
     Attributes:
-        form: With its argument, whose unit is part of it: ``delay-MS``, ``ttl-S``, ``many-N``.
-        does: One line on what it simulates.
-        sees: One line on what a resolver sees.
-        min_argument, max_argument: Both included. 0, 0: it has none.
-        takes_ms: Seconds that can also be written ``300ms``.
+        form: How it is written; the argument is named after its unit: ``delay-MS``, ``ttl-S``, ``many-N``.
+        does: What it simulates, in one line.
+        sees: What a resolver sees, in one line.
+        min_argument, max_argument: Both included. Both are 0 if it takes no argument.
+        takes_ms: Whether its seconds can also be written as ``300ms``.
     """
 
     name: str
@@ -47,10 +47,10 @@ class Fault:
 
     def read(self, text: str) -> float | None:
         """
-        The argument that *text* is, in the unit of `form`; None where the fault has none and the text is empty.
+        The argument in *text*, in the unit of `form`; None if the fault takes none and the text is empty.
 
         Raises:
-            BadFault: It is no such number.
+            BadFault: *text* is not such a number.
         """
         if not self.has_argument:
             if text:
@@ -60,16 +60,16 @@ class Fault:
         number = int(digits) if digits.isascii() and digits.isdecimal() and len(digits) < 16 else -1
         argument = number / 1000 if digits != text else number
         if number < 0 or not self.min_argument <= argument <= self.max_argument:
-            what = "a whole number" + (" (or one of ms: 300ms)" if self.takes_ms else "")
+            what = "a whole number" + (" (or milliseconds: 300ms)" if self.takes_ms else "")
             raise BadFault(f"{self.form} takes {what} from {self.min_argument} to {self.max_argument}, not {text!r}")
         return argument
 
 
 def fault(sees: str, min_argument: int = 0, max_argument: int = 0) -> Callable[[Callable[..., Plan]], Fault]:
     """
-    Decorator: makes a `Fault` of a function of a plan, an ask and maybe an argument.
+    Decorator: makes a `Fault` of a function that takes a plan, an ask and perhaps an argument.
 
-    The docstring is what is simulated. The argument's name is its unit; if it is a float, ms are possible.
+    The function's docstring says what it simulates. The argument's name is its unit; a float can be given in ms too.
     """
 
     def made(function: Callable[..., Plan]) -> Fault:

@@ -1,10 +1,10 @@
 """
 Faults as text: the labels of a name, or the words of `Name.faults`.
 
-Rules: the order of the words doesn't matter, for faults act in the order of `DNS_FAULTS`; where two contradict, the
-later of that table holds. The first labels of a name may be anything, to make it unique; after a fault only faults
-follow. A word with a fault's name and a wrong argument, and ``word-number`` whose word is nearly a fault's name, are
-mistakes, not prefixes.
+Rules: the order of the words doesn't matter, because faults act in the order of `DNS_FAULTS`; where two contradict each
+other, the later one in that table wins. The first labels of a name may be anything, to make it unique; after a fault
+there may be only faults. A fault's name with a wrong argument, and ``word-number`` whose word resembles a fault's name,
+are mistakes, not prefixes.
 """
 
 from __future__ import annotations
@@ -32,10 +32,10 @@ def parse(words: tuple[str, ...]) -> tuple[tuple[Fault, float | None], ...]:
 
 def in_name(name: str, suffix: str) -> tuple[str, ...]:
     """
-    The labels of *name* that are faults; none if it isn't under *suffix*.
+    The labels of *name* that are faults; none if the name isn't under *suffix*.
 
     Raises:
-        BadFault: One is nearly a fault, or no fault but after one.
+        BadFault: A label resembles a fault, or comes after a fault without being one.
     """
     if not name.endswith(f".{suffix}"):
         return ()

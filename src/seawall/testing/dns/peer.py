@@ -1,4 +1,4 @@
-"""Who asked, and the way back to them: a datagram's sender, or a TCP connection."""
+"""The client that sent a query, and the way back to it: the sender of a datagram, or a TCP connection."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["Datagram", "Peer", "Stream"]
 
 
 class Peer(Protocol):
-    """Where answers go; once it is gone they go nowhere."""
+    """Where answers are sent; they are dropped once the client has closed."""
 
     @property
     def transport(self) -> Transport: ...
@@ -42,7 +42,7 @@ class Datagram:
         self.port: int = addr[1]
 
     def send(self, message: bytes) -> None:
-        with suppress(OSError):  # the sender's port is closed, or our buffer full: datagrams get lost
+        with suppress(OSError):  # the sender's port is closed, or our buffer is full: datagrams get lost
             self._sock.sendto(message, self._addr)
 
     def reset(self) -> None:
@@ -51,10 +51,10 @@ class Datagram:
 
 class Stream(asyncio.Protocol):
     """
-    A TCP connection: messages after their length, in any order of answers (RFC 7766 §6.2.1.1, §8).
+    A TCP connection: each message follows its length, answers come in any order (RFC 7766 §6.2.1.1, §8).
 
     Attributes:
-        closed: Done when the socket is.
+        closed: Done when the socket is closed.
     """
 
     transport: Literal["tcp"] = "tcp"
@@ -103,5 +103,5 @@ class Stream(asyncio.Protocol):
             self._tcp.abort()
 
     def _set(self, level: int, option: int, value: int | bytes) -> None:
-        with suppress(OSError):  # the client is gone already
+        with suppress(OSError):  # the client has closed already
             self._tcp.get_extra_info("socket").setsockopt(level, option, value)

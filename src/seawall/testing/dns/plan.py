@@ -1,4 +1,4 @@
-"""What is asked and what is done with it, as values."""
+"""A query, and what the server does with it, as values."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ MAX_SHOWN = 3  # records in a line of the log
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ask:
     """
-    One query, and all that a fault may depend on.
+    One query, with everything that a fault may depend on.
 
     Attributes:
         kind: "A", "AAAA", "SRV", ...
         count: How often (name, kind) was asked before.
-        age: s since the name was first asked.
-        luck: From 0.0 to 1.0, drawn for this query.
-        is_edns: It has an OPT record (RFC 6891).
+        age: Seconds since the name was first asked.
+        luck: A random number from 0.0 to 1.0, drawn for this query.
+        is_edns: Whether it has an OPT record (RFC 6891).
     """
 
     name: str
@@ -37,7 +37,7 @@ class Ask:
 
 @dataclass(frozen=True, slots=True)
 class Alias:
-    """One CNAME of a chain: where it leads, and its TTL in s."""
+    """One CNAME of a chain: its target, and its TTL in seconds."""
 
     target: str
     ttl: int
@@ -46,17 +46,17 @@ class Alias:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
     """
-    What is done with one query.
+    What the server does with one query.
 
     Attributes:
-        records: Those of the type asked for, as in a zone file. None: NODATA.
+        records: Those of the queried type, as in a zone file. An empty tuple means NODATA.
         chain: The CNAMEs that lead to them.
-        ttl: s, of the records, or of their absence (RFC 2308).
-        delay: s from the query to whatever follows.
+        ttl: Of the records, or of their absence (RFC 2308), in seconds.
+        delay: From the query to the answer or reset, in seconds.
         udp, tcp: Answer, say nothing, answer with TC and without records, or reset the connection.
-        is_edns: Answer with an OPT record if the query had one.
-        twists: Done to the answer's bytes, one after another.
-        first: Forgeries that arrive before the answer, over UDP.
+        is_edns: Whether the answer has an OPT record if the query has one.
+        twists: Functions that change the answer's bytes, one after another.
+        first: Forgeries that are sent before the answer, over UDP.
     """
 
     rcode: str = "NOERROR"

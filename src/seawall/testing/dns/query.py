@@ -1,4 +1,4 @@
-"""One query that came, for logs and tests."""
+"""One query that the server received, for logs and tests."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ __all__ = ["Query"]
 class Query:
     """
     Attributes:
-        at: s, of the loop's clock, which is `time.monotonic` but for virtual time.
-        name, kind: Both empty: it was no query.
-        port: The sender's: its source port.
-        done: In words: ``NOERROR 127.0.0.1 after 300 ms``, ``silence``, ``truncated``.
+        at: When it came, in seconds on `time.monotonic`.
+        name, kind: Both are empty if the message was not a query.
+        port: The source port of the client.
+        done: What the server did, in words: ``NOERROR 127.0.0.1 after 300 ms``, ``silence``, ``truncated``.
     """
 
     at: float

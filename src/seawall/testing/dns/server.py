@@ -1,4 +1,4 @@
-"""The server: sockets, timers and statistics round the pure parts of this package."""
+"""The server: sockets, timers and statistics around the pure parts of this package."""
 
 from __future__ import annotations
 
@@ -31,35 +31,37 @@ from .zone import Name, decide, domain
 
 __all__ = ["DNSServer"]
 
-MAX_TRIES = 20  # ports that are free for one of UDP and TCP only
-MAX_BATCH = 100  # answers in one go: a client in the same loop must read them before its 270 or so are full
+MAX_TRIES = 20  # because a port may be free for only one of UDP and TCP
+MAX_BATCH = (
+    100  # answers in one go, because a client in the same loop can't read meanwhile, and its buffer holds some 270
+)
 MAX_COMPLAINTS = 100
 RECEIVE_BUFFER = 4 << 20  # bytes; some 5,000 queries, where the kernel allows it (by default some 270)
 
 
 class DNSServer(Service):
     """
-    A DNS server, over UDP and TCP, that fails as its zone or the asked name says.
+    A DNS server, over UDP and TCP, that fails as its zone or the queried name says.
 
     ``async with DNSServer({"api.test": Name(a=("127.0.0.1",))}) as server``, then
     ``seawall.DNS(nameservers=[server.address])``; ``with`` runs it in a thread. UDP and TCP have the same port.
 
-    A name is answered as *zone* says, which may change any time, else as the faults in its labels say
-    (``u1.delay-300.ttl-2.test``, see `DNS_FAULTS`), else with NXDOMAIN. A label that is a fault's but for its argument,
-    or nearly, answers SERVFAIL and is told of in `complaints`. ``*.ctl.test`` is for commands: see `control`.
+    A name that is in *zone*, which may change at any time, is answered as it says there. Any other name is answered as
+    the faults in its labels say (``u1.delay-300.ttl-2.test``, see `DNS_FAULTS`), and without any, with NXDOMAIN. A
+    misspelt fault is answered with SERVFAIL, and `complaints` says why. ``*.ctl.test`` is for commands: see `control`.
 
     Args:
-        base: What a name with faults in its labels has without them. Default: 127.0.0.1, TTL 60 s.
-        suffix: Under which names labels are faults and commands; None: nowhere.
-        rng: Of ``droppct``. Default: seeded, the same each time.
-        on_query: Called with each query, in the server's thread; what it raises comes out of the ``with``.
+        base: The answer to a name with faults in its labels, before these act. Default: 127.0.0.1, TTL 60 s.
+        suffix: The domain in which labels are faults and commands; None disables both.
+        rng: The random generator of ``droppct``. Default: seeded, the same in each run.
+        on_query: Called with each query, in the server's thread; the ``with`` raises what it raises.
         max_log: How many queries `log` keeps.
 
     Attributes:
         queries: How often each (name, type) was asked.
-        over_tcp: How many of those over TCP.
+        over_tcp: How often over TCP.
         log: The last queries, oldest first.
-        complaints: What is wrong with names that were asked for, once each.
+        complaints: What is wrong with misspelt names, once each.
     """
 
     def __init__(
@@ -108,7 +110,7 @@ class DNSServer(Service):
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
     def kill(self, seconds: float | None = None) -> None:
-        """From now on, for so long or until `revive`, nothing is answered but commands."""
+        """From now on, for so many seconds or until `revive`, answer nothing but commands."""
         if seconds is not None and not seconds >= 0:
             raise ValueError(f"seconds must be 0 or more, not {seconds!r}")
         self._dead_until = math.inf if seconds is None else time.monotonic() + seconds
@@ -117,11 +119,11 @@ class DNSServer(Service):
         self._dead_until = -math.inf
 
     def reset(self) -> None:
-        """Forget all that was asked: statistics, log, and what faults count and time."""
+        """Forget all queries: the statistics, the log, and the counts and times of faults."""
         self._run(self._forget)
 
     def stats(self, name: str = "") -> Iterable[str]:
-        """Lines: ``NAME TYPE total udp tcp`` for each, or that one only; the sum; complaints."""
+        """Lines: the sum, complaints, and ``NAME TYPE total udp tcp`` for each name, or for *name* only."""
         counts = list(self.queries.items())
         rows = [(asked, total, self.over_tcp[asked]) for asked, total in counts if name in ("", asked[0])]
         totals = sum(row[1] for row in rows), sum(row[2] for row in rows)
@@ -171,7 +173,7 @@ class DNSServer(Service):
     def _met(self, stream: Stream) -> None:
         self._streams.add(stream)
         stream.closed.add_done_callback(lambda _: self._streams.discard(stream))
-        if self._tcp is None:  # it was accepted while we closed
+        if self._tcp is None:  # it was accepted while the server closed
             stream.reset()
 
     def _readable(self) -> None:
@@ -276,7 +278,7 @@ class DNSServer(Service):
 
 
 def _pair(host: str, port: int) -> tuple[socket.socket, socket.socket]:
-    """A UDP and a TCP socket of the same port."""
+    """A UDP and a TCP socket on the same port."""
     for attempt in range(MAX_TRIES):
         udp = bound(socket.SOCK_DGRAM, host, port)
         with suppress(OSError):

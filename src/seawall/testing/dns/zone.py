@@ -1,8 +1,8 @@
 """
-What is answered for a name: a pure function of the zone and the query.
+The answer to a query: a pure function of the zone and the query.
 
-Rules: an alias has what its target has, failures and delays too, and all aliases are in the answer; where the target
-doesn't exist the answer is NXDOMAIN (RFC 6604 §3), and a circle is cut where it closes.
+Rules: an alias has what its target has, failures and delays too, and all aliases are in the answer. Where the target
+doesn't exist, the answer is NXDOMAIN (RFC 6604 §3). A circle of aliases is cut where it closes.
 """
 
 from __future__ import annotations
@@ -24,28 +24,28 @@ from .plan import Alias, Ask, Plan
 __all__ = ["Name", "decide", "domain"]
 
 MAX_TTL = 2**31 - 1  # s; RFC 2181 §8
-RCODES = tuple(code.name for code in dns.rcode.Rcode if code < 16)  # more needs EDNS
+RCODES = tuple(code.name for code in dns.rcode.Rcode if code < 16)  # higher codes need EDNS
 MAX_STRING = 255  # bytes in one string of a TXT record; RFC 1035 §3.3
 
 
 @dataclass(slots=True, kw_only=True)
 class Name:
     """
-    What is answered for one name. It may change while the server runs; every value is checked when it is set.
+    The answer for one name. It may change while the server runs; every value is checked when it is set.
 
     Attributes:
-        a, aaaa: Addresses. Neither: NODATA.
+        a, aaaa: Addresses. A name with neither is NODATA.
         cname: Another name of this server, whose records follow in the same answer.
         srv: ``(priority, weight, port, target)``, RFC 2782.
-        txt: Texts, one a record.
-        ttl, delay: s.
-        delay_a, delay_aaaa: s more, for that type.
+        txt: Texts, one for each record.
+        ttl, delay: In seconds.
+        delay_a, delay_aaaa: Additional delay for queries of that type, in seconds.
         rcode: NXDOMAIN, SERVFAIL, REFUSED, ...
-        drop: How many queries stay without an answer; -1: all.
+        drop: How many queries get no answer; -1 drops all.
         faults: From `DNS_FAULTS`, separated by commas: ``"tc,delay-300"``.
 
     Raises:
-        ValueError, TypeError: A value that can't be.
+        ValueError, TypeError: A value is not valid.
     """
 
     a: tuple[str, ...] = ()
@@ -65,7 +65,7 @@ class Name:
         object.__setattr__(self, setting, CHECKS[setting](setting, value) if setting in CHECKS else value)
 
     def records(self, kind: str) -> tuple[str, ...]:
-        """Those of a type, as in a zone file."""
+        """The records of a type, as in a zone file."""
         match kind:
             case "A":
                 return self.a
@@ -81,7 +81,7 @@ class Name:
 
 def decide(entry: Name | None, ask: Ask, find: Callable[[str], Name | None], *, ttl: int) -> Plan:
     """
-    The plan for *ask*, whose name is *entry*; *find* gives other names, and *ttl* is that of names that don't exist.
+    The plan for *ask*, whose name has *entry*; *find* returns other entries, and *ttl* is for names that don't exist.
 
     Raises:
         BadFault: From *find*.
@@ -113,7 +113,7 @@ def _decide(entry: Name | None, ask: Ask, find: Callable[[str], Name | None], tt
 
 
 def domain(setting: str, value: Any) -> str:
-    """A name in lower case, without the final dot; raises ValueError for what can be none (RFC 1035 §2.3.4)."""
+    """The name in lower case, without the final dot; raises ValueError if it is not valid (RFC 1035 §2.3.4)."""
     try:
         return dns.name.from_text(value).to_text(omit_final_dot=True).lower()
     except (dns.exception.DNSException, AttributeError, TypeError, UnicodeError) as error:
@@ -198,7 +198,7 @@ def _rcode(setting: str, value: Any) -> str:
 
 def _faults(setting: str, value: Any) -> str:
     if not isinstance(value, str):
-        raise TypeError(f"{setting} must be a string, as 'tc,delay-300', not {value!r}")
+        raise TypeError(f"{setting} must be a string such as 'tc,delay-300', not {value!r}")
     words = [word.strip() for word in value.split(",")] if value else []
     parse(tuple(words))
     return ",".join(words)

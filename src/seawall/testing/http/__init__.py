@@ -1,1 +1,1 @@
-"""A server of one function, and one of all faults."""
+"""A server that is one function, and a server of all faults."""

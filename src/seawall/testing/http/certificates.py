@@ -1,4 +1,4 @@
-"""Certificates, good ones and bad ones, made when they are needed."""
+"""Good and bad certificates, made when they are needed."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 class Certificates:
     """
-    An authority of its own, and what it issued.
+    A certificate authority, and the certificates that it issues.
 
     Args:
-        names: For which the good ones are valid, beside those of loopback.
+        names: Names for which the good ones are valid, besides those of loopback.
     Attributes:
         authority: Clients that trust it accept the good certificates.
     """
@@ -43,13 +43,13 @@ class Certificates:
         return self.authority.cert_pem.bytes().decode()
 
     def client_context(self) -> ssl.SSLContext:
-        """What a client needs to trust the good ones."""
+        """A context for clients, which trusts the good ones."""
         context = ssl.create_default_context()
         self.authority.configure_trust(context)
         return context
 
     def kept(self, name: str) -> ssl.SSLContext:
-        """The context of that method, made once; "rekeyed" each time."""
+        """The context that the method of that name makes, made once; "rekeyed" is made each time."""
         with self._lock:
             if name == "rekeyed" or name not in self._contexts:
                 self._contexts[name] = getattr(self, name)()
@@ -59,19 +59,19 @@ class Certificates:
         return self.context(self.authority.issue_cert(*self._names))
 
     def http2(self) -> ssl.SSLContext:
-        """Good, and speaks HTTP/2 alone."""
+        """Good, and offers HTTP/2 only."""
         context = self.good()
         context.set_alpn_protocols(["h2"])
         return context
 
     def either(self) -> ssl.SSLContext:
-        """Good, and speaks HTTP/2 with who offers it, else HTTP/1.1."""
+        """Good, and speaks HTTP/2 with clients that offer it, else HTTP/1.1."""
         context = self.good()
         context.set_alpn_protocols(["h2", "http/1.1"])
         return context
 
     def rekeyed(self) -> ssl.SSLContext:
-        """Good, but with a key of its own each time: no pin on an earlier one fits."""
+        """Good, but with a new key each time, so that no pin on an earlier one fits."""
         return self.good()
 
     def wrong_host(self) -> ssl.SSLContext:
@@ -87,7 +87,7 @@ class Certificates:
         return self._dated(1, 30)
 
     def _dated(self, begin: int, end: int) -> ssl.SSLContext:
-        """Valid from and until so many days from now."""
+        """Valid from *begin* to *end*, in days from now."""
         now = datetime.now(UTC)
         begins_at, ends_at = now + timedelta(days=begin), now + timedelta(days=end)
         return self.context(self.authority.issue_cert(*self._names, not_before=begins_at, not_after=ends_at))
@@ -118,7 +118,7 @@ class Certificates:
         return self._loaded(private + certificate.public_bytes(serialization.Encoding.PEM))
 
     def wants_client(self) -> ssl.SSLContext:
-        """Good, and asks for a certificate of the client's, issued by the same authority."""
+        """Good, and asks the client for a certificate that the same authority issued."""
         context = self.good()
         context.verify_mode = ssl.CERT_REQUIRED
         self.authority.configure_trust(context)
@@ -129,12 +129,12 @@ class Certificates:
         return self.authority.issue_cert("client.test").private_key_and_cert_chain_pem.bytes().decode()
 
     def only(self, version: ssl.TLSVersion) -> ssl.SSLContext:
-        """Good, with this version alone."""
+        """Good, with this version only."""
         context = self.good()
         if version < ssl.TLSVersion.TLSv1_2:
             context.set_ciphers("ALL:@SECLEVEL=0")
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", DeprecationWarning)  # that old ones are is the point
+            warnings.simplefilter("ignore", DeprecationWarning)  # deprecated versions are the purpose
             context.minimum_version = context.maximum_version = version
         return context
 
@@ -156,7 +156,7 @@ class Certificates:
 
 @contextmanager
 def _file(data: bytes) -> Iterator[Path]:
-    """The ssl module takes a chain from a file only."""
+    """A file that holds *data*, because the ssl module takes a chain only from a file."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "chain.pem"
         path.write_bytes(data)

@@ -1,9 +1,9 @@
 """
 One HTTP/1.1 connection, the server's side, down to how it ends.
 
-Rules: bytes are written as they are given, never mended. FIN is a half-close, and what the client still sends is read
-and dropped, for a socket that is closed with unread bytes sends RST. A client that goes, or ends its side, ends what is
-being done for it.
+Rules: bytes are written as they are given, never corrected. FIN is a half-close: what the client still sends is read
+and dropped, because a socket that is closed with unread bytes sends RST. When the client closes or ends its side, the
+work for its request is cancelled.
 """
 
 from __future__ import annotations
@@ -27,15 +27,15 @@ MAX_HEAD = 2**20
 MAX_BUFFER = 2**18
 MAX_BODY = 2**28  # B of a request
 REASONS = {status.value: status.phrase for status in HTTPStatus}
-SIOCOUTQ = 0x5411  # Linux: bytes that the peer has not acknowledged
-TCP_ESTABLISHED = 1  # Linux: first byte of TCP_INFO
+SIOCOUTQ = 0x5411  # Linux: the number of bytes that the peer has not acknowledged
+TCP_ESTABLISHED = 1  # Linux: the first byte of TCP_INFO
 
 Serve = Callable[[Request], Awaitable[None]]
 
 
 class Connection(asyncio.Protocol):
     """
-    Reads requests and hands each, once its head is there, to *serve*.
+    Reads requests, and calls *serve* with each as soon as its head has come.
 
     Args:
         number: Its number at this server, from 1.
@@ -45,7 +45,7 @@ class Connection(asyncio.Protocol):
 
     def __init__(self, number: int, serve: Serve) -> None:
         self.number = number
-        self.next: Serve | None = None  # in place of *serve*, for the next request
+        self.next: Serve | None = None  # serves the next request instead
         self._serve = serve
         self._transport: asyncio.Transport
         self._buffer = bytearray()
@@ -59,7 +59,7 @@ class Connection(asyncio.Protocol):
         self._is_paused = False
         self._has_ended = False
 
-    # asyncio's
+    # What asyncio calls
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = transport  # type: ignore[assignment]
@@ -100,10 +100,10 @@ class Connection(asyncio.Protocol):
             self._writable.set_result(None)
         self._writable = None
 
-    # The way of a connection
+    # The life of a connection
 
     async def run(self) -> None:
-        """All its requests, until one side ends it; whoever called closes the transport."""
+        """Serve all its requests, until one side ends it; the caller closes the transport."""
         self._task = asyncio.current_task()
         number = 0
         try:
@@ -115,7 +115,7 @@ class Connection(asyncio.Protocol):
                 self._is_serving = False
                 if not self._is_over and not request.is_complete:
                     if _expects(request) and not request.body and not self._buffer:
-                        self.close()  # it was never asked for
+                        self.close()  # the client waits for 100 Continue, and will not send its body
                     else:
                         await request.read()
                 if not self._is_over and not _stays_open(request):
@@ -155,10 +155,10 @@ class Connection(asyncio.Protocol):
         request.is_complete = not ("content-length" in request.headers or "transfer-encoding" in request.headers)
         return request
 
-    # What a request needs
+    # What a request calls
 
     async def read(self, request: Request, limit: int | None = None) -> bool:
-        """More of its body, all of it if there is no *limit*; returns whether that is all."""
+        """Read more of its body, all of it without a *limit*; returns whether that was all."""
         if _expects(request) and not (request.is_answered or request.body or self._buffer):
             self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
         if "chunked" in request.headers.get("transfer-encoding", "").lower():
@@ -199,7 +199,7 @@ class Connection(asyncio.Protocol):
                 have += size
             return False
         except ValueError:
-            self._refuse(400)  # no chunk
+            self._refuse(400)  # not a chunk
         finally:
             request.body = b"".join(parts)
 
@@ -224,7 +224,7 @@ class Connection(asyncio.Protocol):
             raise Gone
 
     async def flushed(self) -> None:
-        """Until the client's system has all that was sent, for what comes next may undo it (at most 1 s)."""
+        """Wait, at most 1 s, until the client's system has all that was sent, because what comes next may undo it."""
         for _ in range(1000):
             if not self._transport.get_write_buffer_size() and not _unacknowledged(self.socket):
                 return
@@ -248,7 +248,7 @@ class Connection(asyncio.Protocol):
             self.close()
 
     def _refuse(self, status: int) -> NoReturn:
-        """The request can't be read."""
+        """Answer a request that can't be read, and end the connection."""
         self._transport.write(head(status, [("content-length", "0"), ("connection", "close")]))
         self.close()
         raise Gone
@@ -259,7 +259,7 @@ class Connection(asyncio.Protocol):
         self._transport.abort()
 
     async def is_idle(self, after: float) -> bool:
-        """Whether nothing comes from the client for *after* s."""
+        """Wait *after* seconds; returns whether nothing came from the client meanwhile."""
         if self._buffer:
             return False
         try:
@@ -270,21 +270,21 @@ class Connection(asyncio.Protocol):
         return False
 
     async def gone(self) -> None:
-        """Until the client has ended it: for when nothing is read, so that nobody says so (Linux; else: for ever)."""
-        while not _has_ended(self.socket):  # noqa: ASYNC110  # nothing says so
+        """Wait until the client has ended it while nothing is read (Linux; elsewhere it never returns)."""
+        while not _has_ended(self.socket):  # noqa: ASYNC110  # no event tells a paused transport
             await asyncio.sleep(0.02)
         self.abort()
 
     def half_close(self) -> None:
-        """FIN, and go on as if nothing were."""
+        """Send FIN, and go on reading."""
         self._transport.write_eof()
 
     def inject(self, data: bytes) -> None:
-        """*data* as it is, past the TLS."""
+        """Write *data* as it is, bypassing TLS."""
         os.write(self.socket.fileno(), data)
 
     def pause(self) -> None:
-        """Take nothing more from the client."""
+        """Stop reading from the client."""
         if not self._is_paused and not self._transport.is_closing():
             self._is_paused = True
             self._transport.pause_reading()
@@ -296,10 +296,10 @@ class Connection(asyncio.Protocol):
 
     async def _more(self) -> None:
         """
-        Until something new is in the buffer.
+        Wait until something new is in the buffer.
 
         Raises:
-            Gone: Nothing will be.
+            Gone: The client will send nothing more.
         """
         if self._has_ended:
             raise Gone
@@ -323,7 +323,7 @@ def head(status: int, headers: list[tuple[str, str]]) -> bytes:
 
 
 def rst(sock: socket.socket) -> None:
-    """Have *sock*'s end be a RST."""
+    """Make the close of *sock* send RST."""
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
 
 

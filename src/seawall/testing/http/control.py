@@ -1,4 +1,4 @@
-"""``/ctl``: what Python can ask of a fault server, for every other language."""
+"""``/ctl``: the commands of a fault server, for tests in other languages than Python."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ Control = Callable[[dict[str, str], str], object]
 HELP = """\
 seawall fault server
 
-  /x/STEP,STEP,...?key=K    the n-th request with key K gets the n-th step, the last one repeats
-  /x?key=K                  by the script that was set for K
-  /ctl/stats[?key=K]        ports, and requests by key; with a key, its attempts
-  /ctl/conns                connections of each port: open, peak, all
-  /ctl/script?key=K         POST steps: a script for K
-  /ctl/listen?name=N        POST steps: one port more, whose n-th connection gets the n-th step
-  /ctl/heal?port=N          a port that refuses or swallows connections becomes a good one
-  /ctl/drop?port=N          RST for its open connections
+  /x/STEP,STEP,...?key=K    the n-th request with key K gets the n-th step; the last one repeats
+  /x?key=K                  the same, with the steps of the script that was set for K
+  /ctl/stats[?key=K]        show ports, and the number of requests by key; with a key, its attempts
+  /ctl/conns                show the connections of each port: open, peak, all
+  /ctl/script?key=K         POST steps: set a script for K
+  /ctl/listen?name=N        POST steps: open a port whose n-th connection gets the n-th step
+  /ctl/heal?port=N          make a port good that refuses or swallows connections
+  /ctl/drop?port=N          send RST on the port's open connections
   /ctl/reset                forget scripts, records and counts
-  /ctl/ca.pem               the authority of the good certificates
-  /ctl/steps                all steps
-"""  # and what `FaultServer.controls` adds
+  /ctl/ca.pem               show the CA certificate that signs the good certificates
+  /ctl/steps                list all steps
+"""  # the paths of `FaultServer.controls` follow
 
 
 def stats(server: FaultServer) -> dict[str, object]:
@@ -42,7 +42,7 @@ def stats(server: FaultServer) -> dict[str, object]:
 
 
 def conns(server: FaultServer) -> dict[str, dict[str, object]]:
-    """Connections of each port."""
+    """The connections of each port."""
     names = ("port", "url", "open", "peak", "connections")
     return {port.name: {name: getattr(port, name) for name in names} for port in server.ports.values()}
 

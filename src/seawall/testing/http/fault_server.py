@@ -1,9 +1,9 @@
 """
-A server that does on demand what servers do to clients.
+A server that fails on request, in all the ways in which servers fail.
 
-Rules: what happens to a request stands in its path, ``/x/503:1,reset:headers,ok?key=K``, or in a script of that key,
-set in Python. What happens to a connection before it can bear a request is the script of a port of its own. Everything
-is on loopback unless it is told otherwise.
+Rules: the path of a request says what happens to it, ``/x/503:1,reset:headers,ok?key=K``, or the script for its key
+does, set in Python. What happens to a connection before its first request is the script of a port of its own. The
+server listens on loopback by default.
 """
 
 from __future__ import annotations
@@ -33,31 +33,33 @@ __all__ = ["FaultServer", "UnusedScript"]
 
 
 class UnusedScript(AssertionError):
-    """A script was set for a key that no request came with."""
+    """A script was set for a key, and no request came with that key."""
 
 
 class FaultServer(Service):
     """
     A server of all faults.
 
-    ``async with FaultServer() as server`` runs it in the loop that is there, ``with`` in a thread of its own::
+    ``async with FaultServer() as server`` runs it in the running loop, ``with`` in a thread of its own::
 
         url = server.script("order", status(503, retry_after=1), reset("headers"), ok())
         ...  # any client, any language
         assert [each.step for each in server.attempts("order")] == ["503:1", "reset:headers", "ok"]
 
     Args:
-        port: Of the plain port; 0: any free one.
-        host: Of all ports. Only loopback is safe: whoever reaches this server can use up its machine.
-        names: For which its good certificates are valid, beside localhost and loopback's addresses.
-        seed: For steps left to chance.
-        assert_all_called: At the end of a block that went well, a script that nothing asked for is an `UnusedScript`.
+        port: The number of the plain port; 0 takes any free one.
+        host: The address of all ports. Only loopback is safe, because a client that reaches this server can exhaust
+            the machine.
+        names: Names for which its good certificates are valid, besides localhost and loopback's addresses.
+        seed: For random steps.
+        assert_all_called: Whether the end of a block raises `UnusedScript` for a script that no request used; a block
+            that raised is not checked.
         on_attempt: Called with each `Received`, once its step is done.
-        wall: Seconds since 1970, for dates.
+        wall: Returns the seconds since 1970, for dates.
     Attributes:
-        ports: By name; "http" is there from the beginning.
-        scripts: By key, with what was received.
-        controls: More of ``/ctl``: by path, a function of the query and the body, whose result is sent as JSON.
+        ports: By name; "http" exists from the beginning.
+        scripts: By key, with the requests that came.
+        controls: Further paths of ``/ctl``, each with a function of query and body, whose result is sent as JSON.
     """
 
     def __init__(
@@ -85,7 +87,7 @@ class FaultServer(Service):
         self._lock = threading.Lock()
         self._connections = 0
 
-    # What a test asks
+    # What a test calls
 
     @property
     def port(self) -> int:
@@ -94,19 +96,19 @@ class FaultServer(Service):
 
     @property
     def url(self) -> str:
-        """The plain port's, by address."""
+        """The plain port's URL, with its address."""
         return self._main.url
 
     def script(self, key: str, *steps: StepLike) -> str:
         """
-        The n-th request with *key* gets the n-th step, the last one repeats.
+        Set a script: the n-th request with *key* gets the n-th step, and the last one repeats.
 
         Args:
             steps: Steps, their texts, or async functions of a `Request`.
         Returns:
-            The URL to ask, on the plain port; on another: its ``url`` with the same path and query.
+            The URL to request, on the plain port. For another port, use its ``url`` with the same path and query.
         Raises:
-            BadStep: There is none, or one can't be.
+            BadStep: No step is given, or one is not valid.
         """
         self._run(lambda: self.scripts.set(key, steps))
         return f"{self.url}/x?key={quote(key)}"
@@ -117,22 +119,22 @@ class FaultServer(Service):
 
     def listen(self, *steps: StepLike, port: int = 0, name: str = "") -> Port:
         """
-        One port more, whose n-th connection gets the n-th step, such as ``accept_reset()`` or ``tls("expired")``.
+        Open a port whose n-th connection gets the n-th step, such as ``accept_reset()`` or ``tls("expired")``.
 
         Args:
-            name: By which `ports` has it; default: its first step's text (a second one: with #2).
+            name: Its key in `ports`; by default the text of its first step, with #2 for a second such port.
         Raises:
-            BadStep: A step is not for connections; or one that is of a port as a whole isn't the only one.
+            BadStep: A step is not for connections, or one that applies to the whole port isn't the only one.
             OSError: The port is in use.
         """
         return self._run(lambda: self._listen(steps, port, name))
 
     def heal(self, name: str) -> None:
-        """A port that refuses or swallows connections becomes a good one; what it swallowed is served."""
+        """Make a port good that refuses or swallows connections; it serves the ones that it swallowed."""
         self._run(self._port(name).listen)
 
     def drop_connections(self, name: str = "http") -> None:
-        """RST for all connections of a port that are open."""
+        """Send RST on all open connections of a port."""
         self._run(self._port(name).drop_connections)
 
     def reset(self) -> None:
@@ -142,7 +144,7 @@ class FaultServer(Service):
     @property
     def certificates(self) -> Certificates:
         """The authority that issued this server's good certificates."""
-        with self._lock:  # the server's thread asks for it, and the test's
+        with self._lock:  # both the server's thread and the test's may come here
             if self._certificates is None:
                 try:
                     from .certificates import Certificates
@@ -152,21 +154,21 @@ class FaultServer(Service):
             return self._certificates
 
     def client_context(self) -> ssl.SSLContext:
-        """For a client's ``verify=``: it trusts this server's good certificates."""
+        """A context for a client's ``verify=``, which trusts this server's good certificates."""
         return self.certificates.client_context()
 
     def stats(self) -> dict[str, object]:
-        """Ports with their connections, and requests by key; the same as ``/ctl/stats``."""
+        """Ports with their connections, and the number of requests by key, as in ``/ctl/stats``."""
         return self._look(lambda: control.stats(self))
 
-    # The way of a request
+    # The life of a request
 
     async def _serve(self, request: Request, port: str) -> None:
         try:
             try:
                 url = urlsplit(request.target)
             except ValueError as error:
-                raise BadStep(f"{request.target!r} is no path: {error}") from error
+                raise BadStep(f"{request.target!r} is not a path: {error}") from error
             if url.path == "/x" or url.path.startswith("/x/"):
                 await self._perform(request, port, url.path[3:], parse_qs(url.query).get("key", [""])[0])
             else:
@@ -191,7 +193,7 @@ class FaultServer(Service):
         )
         self.scripts.record(received)
         if not step.runs_over(request.wire.protocol):
-            raise BadStep(f"{step} can't be had over {request.wire.protocol}")
+            raise BadStep(f"{step} doesn't exist for {request.wire.protocol}")
         received.note_body(request)
         request.on_read = received.note_body
         turn = Turn(request, key, number, step, self.url, self._rng, self._wall(), memory)
@@ -219,9 +221,7 @@ class FaultServer(Service):
                 raise failure
         unused = self.scripts.unused()
         if self._assert_all_called and unused:
-            raise UnusedScript(
-                f"a script was set for {', '.join(map(repr, unused))}, but no request came with that key"
-            )
+            raise UnusedScript(f"scripts were set, but no request came with these keys: {', '.join(map(repr, unused))}")
 
     def _listen(self, steps: tuple[StepLike, ...], number: int, name: str) -> Port:
         script = tuple(each for step in steps or ("serve",) for each in self.scripts.steps(step, level="connection"))
@@ -230,10 +230,10 @@ class FaultServer(Service):
             same = sum(each.partition("#")[0] == name for each in self.ports)
             name += f"#{same + 1}" if same else ""
         if name in self.ports:
-            raise ValueError(f"there is a port {name!r} already; give this one another name=")
+            raise ValueError(f"a port {name!r} exists already; give this one another name=")
         whole = {str(step) for step in script} & {"refuse", "blackhole"}
         if whole and len(script) > 1:
-            raise BadStep(f"{whole.pop()} is of a port as a whole: it must be its only step")
+            raise BadStep(f"{whole.pop()} applies to the whole port, so it must be the only step")
         port = Port(
             name,
             (_healed,) if whole else tuple(_meeting(step) for step in script),
@@ -262,7 +262,7 @@ class FaultServer(Service):
 
     def _port(self, name: str) -> Port:
         if name not in self.ports:
-            raise ValueError(f"no port {name!r}; there are {', '.join(self.ports)}")
+            raise ValueError(f"no port {name!r}; the ports are {', '.join(self.ports)}")
         return self.ports[name]
 
     @property
@@ -273,7 +273,7 @@ class FaultServer(Service):
 
 
 async def _parts(turn: Turn) -> None:
-    """Part after part; a good answer where none of them answered."""
+    """Do part after part, and send a good answer if none of them answered."""
     for kind, values in turn.step.parts:
         outcome = await kind.run(turn, *values)
         if outcome is None:
@@ -293,6 +293,6 @@ async def _healed(incoming: Incoming) -> None:
 
 
 def _is_secure(step: Step) -> bool:
-    """Whether clients are to speak TLS to it."""
+    """Whether clients must speak TLS to it."""
     ((kind, values),) = step.parts
     return kind.name.startswith("tls") or (kind.name.startswith("h2") and "clear" not in values)

@@ -1,8 +1,8 @@
 """
 One HTTP/2 connection, the server's side, over the h2 library.
 
-Rules: each stream is answered in a task of its own. What h2 refuses to send, for it would break the protocol, is sent
-as bytes of our own.
+Rules: each stream is answered in a task of its own. Frames that break the protocol are written past h2, because it
+refuses them.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ Settings = dict[h2.settings.SettingCodes | int, int]
 
 class Chosen(asyncio.Protocol):
     """
-    The one or the other, as the client's ALPN has it (RFC 7301).
+    HTTP/2 or HTTP/1.1, as ALPN chose it (RFC 7301).
 
     Args:
-        http2, http1: Make them.
+        http2, http1: Make the connection.
     """
 
     def __init__(self, http2: Callable[[], H2Connection], http1: Callable[[], Connection]) -> None:
@@ -50,25 +50,25 @@ class Chosen(asyncio.Protocol):
         self._chosen.set_result(chosen)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Before the handshake was over."""
+        """The connection was lost before the end of the handshake."""
         if not self._chosen.done():
             self._chosen.set_result(None)
 
     async def run(self) -> None:
-        """As theirs."""
+        """Run the chosen connection."""
         if (chosen := await self._chosen) is not None:
             await chosen.run()
 
 
 class H2Connection(asyncio.Protocol):
     """
-    Reads requests and hands each, once its headers are there, to *serve*.
+    Reads requests, and calls *serve* with each as soon as its headers have come.
 
     Args:
         number: Its number at this server, from 1.
-        settings: Over the library's, in the first SETTINGS frame; None: no such frame is sent.
-        later: Streams that are allowed at once from the first request on.
-        opens_windows: Sends WINDOW_UPDATE for what it has read.
+        settings: Override the library's in the first SETTINGS frame; None sends no such frame.
+        later: The maximum of concurrent streams from the first request on.
+        opens_windows: Whether it sends WINDOW_UPDATE for what it has read.
     """
 
     protocol = "h2"
@@ -97,7 +97,7 @@ class H2Connection(asyncio.Protocol):
         self._is_paused = False
         self._failure: Exception | None = None
 
-    # asyncio's
+    # What asyncio calls
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = transport  # type: ignore[assignment]
@@ -108,13 +108,13 @@ class H2Connection(asyncio.Protocol):
                 client=False, initial_values={h2.settings.SettingCodes(code): value for code, value in values.items()}
             )
         self.http2.initiate_connection()
-        # The library would end the connection of a client that opened more streams before it could know the limit.
+        # The library would end the connection of a client that opens more streams before it can know the limit.
         self._max_streams = self.http2.local_settings.max_concurrent_streams
         self.http2.local_settings[h2.settings.SettingCodes.MAX_CONCURRENT_STREAMS] = 2**31 - 1
         self.http2.local_settings.acknowledge()
         code = h2.settings.SettingCodes.INITIAL_WINDOW_SIZE
         if self._settings is not None and code in self._settings:
-            # Until it has acknowledged ours, the client may use the usual window (RFC 9113 section 6.5.3).
+            # The client may use the default window until it has acknowledged ours (RFC 9113 section 6.5.3).
             self.http2.local_settings[code] = 65_535
             self.http2.local_settings.acknowledge()
             self.http2.local_settings[code] = self._settings[code]
@@ -152,10 +152,10 @@ class H2Connection(asyncio.Protocol):
             task.cancel()
         self._wake()
 
-    # The way of a connection
+    # The life of a connection
 
     async def run(self) -> None:
-        """All its requests, until one side ends it; whoever called closes the transport."""
+        """Serve all its requests, until one side ends it; the caller closes the transport."""
         try:
             await asyncio.shield(self._lost)
         finally:
@@ -179,7 +179,7 @@ class H2Connection(asyncio.Protocol):
             self._requests[event.stream_id].is_complete = True
         elif isinstance(event, h2.events.StreamReset) and event.stream_id in self._tasks:
             self._tasks[event.stream_id].cancel()
-            self._requests.pop(event.stream_id, None)  # it counts no more, though its task has yet to end
+            self._requests.pop(event.stream_id, None)  # it no longer counts, although its task has yet to end
 
     def _begin(self, event: h2.events.RequestReceived) -> None:
         fields = [(_text(name), _text(value)) for name, value in event.headers or []]
@@ -214,7 +214,7 @@ class H2Connection(asyncio.Protocol):
             if request.is_answered and not self._lost.done():
                 self._end(request)
         except (Gone, h2.exceptions.ProtocolError):
-            pass  # the client reset the stream, or left
+            pass  # the client reset the stream, or closed the connection
         except Exception as failure:  # noqa: BLE001
             self._failure = failure
             self._transport.abort()
@@ -222,7 +222,7 @@ class H2Connection(asyncio.Protocol):
             self._tasks.pop(request.stream, None)
             self._requests.pop(request.stream, None)
 
-    # What a request needs
+    # What a request calls
 
     async def read(self, request: Request, limit: int | None = None) -> bool:
         while not request.is_complete and (limit is None or len(request.body) < limit):
@@ -237,7 +237,7 @@ class H2Connection(asyncio.Protocol):
         self.flush()
 
     def _end(self, request: Request) -> None:
-        """After a body that was sent part by part."""
+        """End the stream after a body that was sent part by part."""
         with contextlib.suppress(h2.exceptions.ProtocolError):  # it has ended, or was reset
             self.http2.end_stream(request.stream)
         self.flush()
@@ -272,16 +272,16 @@ class H2Connection(asyncio.Protocol):
         rst(self.socket)
         self._transport.abort()
 
-    # What HTTP/2's own faults need
+    # What the faults of HTTP/2 call
 
     def flush(self) -> None:
-        """Send what the library has to say."""
+        """Write what the library wants to send."""
         data = self.http2.data_to_send()
         if data and not self.is_silent and not self._transport.is_closing():
             self._transport.write(data)
 
     def frame(self, kind: int, flags: int, stream: int, payload: bytes) -> None:
-        """A frame past the library, which would refuse it. Source: RFC 9113 section 4.1."""
+        """Write a frame past the library, which would refuse it. Source: RFC 9113 section 4.1."""
         self._transport.write(struct.pack(">I", len(payload))[1:] + struct.pack(">BBI", kind, flags, stream) + payload)
 
     def _headers(self, request: Request, status: int, headers: list[tuple[str, str]], *, is_end: bool) -> None:

@@ -1,8 +1,8 @@
 """
-A port that listens, and what its connections meet before a request can be read.
+A listening port, and what happens to its connections before a request can be read.
 
-Rules: the n-th connection gets the n-th step of the port's script, the last one repeats. Connections are accepted by
-hand, for most faults here must strike a socket before any transport reads from it.
+Rules: the n-th connection gets the n-th step of the port's script, and the last one repeats. Connections are accepted
+by hand, because most faults here must strike a socket before any transport reads from it.
 """
 
 from __future__ import annotations
@@ -17,21 +17,21 @@ from ..service import bound
 from .connection import Connection, Serve, rst
 from .secure import Secure
 
-if TYPE_CHECKING:  # it needs the extra "testing", this doesn't
+if TYPE_CHECKING:  # it needs the extra "testing", but this module doesn't
     from .certificates import Certificates
 
 __all__ = ["Incoming", "Port"]
 
 BACKLOG = 4096
-FILLERS = 4  # Linux queues backlog + 1 connections, and answers no SYN beyond
+FILLERS = 4  # because Linux queues backlog + 1 connections, and answers no further SYN
 
 
 class Incoming:
     """
-    A connection that was just accepted: a raw socket, to be served or mistreated.
+    A connection that was just accepted: a raw socket, which a step serves or mistreats.
 
     Attributes:
-        number: Of the connection at its server, from 1.
+        number: The connection's number at its server, from 1.
     """
 
     def __init__(self, port: Port, sock: socket.socket, number: int) -> None:
@@ -41,7 +41,7 @@ class Incoming:
         self._loop = asyncio.get_running_loop()
 
     async def serve(self, tls: ssl.SSLContext | None = None, protocol: Callable[..., Any] = Connection) -> None:
-        """Requests over *protocol*, until one side ends it."""
+        """Serve requests over *protocol*, until one side ends it."""
         connection = protocol(self.number, self.port.serve)
         outer = connection if tls is None else Secure(tls, connection)
         transport, _ = await self._loop.connect_accepted_socket(lambda: outer, self.sock)
@@ -51,7 +51,7 @@ class Incoming:
             transport.abort()
 
     async def receive(self, size: int = 65536) -> bytes:
-        """What the client sent; empty: it has ended."""
+        """What the client sent; empty if it has ended."""
         return await self._loop.sock_recv(self.sock, size)
 
     async def send(self, data: bytes) -> None:
@@ -63,12 +63,12 @@ class Incoming:
             pass
 
     async def close(self) -> None:
-        """FIN; what the client sends is read and dropped until it ends too, or unread bytes would make it a RST."""
+        """Send FIN, then read until the client ends too, because a close with unread bytes would send RST."""
         self.sock.shutdown(socket.SHUT_WR)
         await self.drain()
 
     def reset(self) -> None:
-        """RST, once it is closed."""
+        """Make the close send RST."""
         if self.sock.fileno() >= 0:
             rst(self.sock)
 
@@ -78,11 +78,11 @@ class Port:
     One listening port.
 
     Args:
-        script: What the n-th connection meets; the last repeats.
-        serve: What is done with requests.
+        script: The n-th connection is passed to the n-th of these; the last one repeats.
+        serve: Called with each request.
     Attributes:
-        open, peak, connections: How many are open now, most that were at once, and all that were accepted.
-        failures: Exceptions out of handlers, which a test should hear of.
+        open, peak, connections: How many are open now, the most that were open at once, and all that were accepted.
+        failures: Exceptions that handlers raised, which must fail the test.
     """
 
     def __init__(
@@ -119,18 +119,18 @@ class Port:
 
     @property
     def url(self) -> str:
-        """By address; over TLS by the name ``localhost``, for which the certificates are."""
+        """With the address; over TLS with ``localhost``, because the certificates are for that name."""
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"https://localhost:{self.port}" if self.is_secure else f"http://{host}:{self.port}"
 
     @property
     def certificates(self) -> Certificates:
-        """What its TLS is made with."""
+        """The source of its TLS contexts."""
         assert self._certificates is not None
         return self._certificates()
 
     def listen(self) -> None:
-        """Accept; on a port that refused or swallowed connections too: from now on it is a good one."""
+        """Accept connections from now on, also on a port that refused or swallowed them."""
         if self._is_listening:
             return
         self._sock.listen(BACKLOG)
@@ -141,7 +141,7 @@ class Port:
         self._fillers.clear()
 
     def swallow(self) -> None:
-        """A blackhole: the queue of connections is full and nobody takes from it, so the system drops further SYNs."""
+        """Become a blackhole: fill the accept queue without accepting, so that the system drops further SYNs."""
         self._sock.listen(0)
         for _ in range(FILLERS):
             filler = socket.socket(self._sock.family)
@@ -151,7 +151,7 @@ class Port:
             self._fillers.append(filler)
 
     async def aclose(self) -> None:
-        """Nothing listens, no connection is open, no task runs."""
+        """Stop listening, close every connection and end every task."""
         if self._is_listening:
             self._loop.remove_reader(self._sock)
         self._sock.close()
@@ -163,7 +163,7 @@ class Port:
             await asyncio.wait(list(self._tasks))
 
     def drop_connections(self) -> None:
-        """RST for all that are open."""
+        """Send RST on all open connections."""
         for task, incoming in self._tasks.items():
             incoming.reset()
             task.cancel()
@@ -174,7 +174,7 @@ class Port:
                 sock, _ = self._sock.accept()
             except (BlockingIOError, ConnectionAbortedError):
                 return
-            except OSError:  # out of file descriptors: not in a tight loop
+            except OSError:  # out of file descriptors: try again later, not in a tight loop
                 self._loop.remove_reader(self._sock)
                 self._loop.call_later(0.05, self._resume)
                 return
@@ -193,7 +193,7 @@ class Port:
             task.add_done_callback(self._over)
 
     def _over(self, task: asyncio.Task[None]) -> None:
-        """Here, for a task that is cancelled before its first step never comes to a finally."""
+        """Clean up here, because a task that is cancelled before its first step never reaches a finally."""
         self.open -= 1
         self._tasks.pop(task).sock.close()
 
@@ -205,6 +205,6 @@ class Port:
         try:
             await step(incoming)
         except OSError:
-            pass  # the client broke it off
+            pass  # the client broke the connection off
         except Exception as failure:  # noqa: BLE001
             self.failures.append(failure)

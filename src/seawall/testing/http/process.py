@@ -1,8 +1,8 @@
 """
 A fault server in a process of its own, so that neither side's work delays the other's.
 
-``python -m seawall.testing.process [PORT]`` prints the plain port's URL and ends with its standard input, so it never
-outlives who started it.
+``python -m seawall.testing.http.process [PORT]`` prints the plain port's URL and ends when its standard input does, so
+that it never outlives its parent.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ class FaultProcess:
     """
     A `FaultServer` in a process of its own.
 
-    ``with FaultProcess() as server``; steps are steps or texts, no functions.
+    ``with FaultProcess() as server``; its scripts take steps and their texts, but not functions.
 
     Attributes:
-        url: The plain port's.
-        ports: URLs of the others, by name.
+        url: The plain port's URL.
+        ports: The URLs of the other ports, by name.
     """
 
     def __init__(self, *, port: int = 0) -> None:
@@ -69,7 +69,7 @@ class FaultProcess:
 
     @property
     def pid(self) -> int:
-        """Of the process."""
+        """The id of the process."""
         return self._process.pid
 
     def script(self, key: str, *steps: Step | str) -> str:
@@ -88,7 +88,7 @@ class FaultProcess:
         return str(made["url"])
 
     def conns(self) -> dict[str, dict[str, Any]]:
-        """Connections of each port: open, peak and all of them."""
+        """The connections of each port: open, peak and all."""
         found: dict[str, dict[str, Any]] = self._ask("/ctl/conns", {})
         return found
 
@@ -105,7 +105,7 @@ class FaultProcess:
         self._ask("/ctl/reset", {})
 
     def ca(self) -> str:
-        """PEM of the authority that issued the good certificates."""
+        """The certificate of the authority that issued the good certificates, in PEM."""
         return self._text("/ctl/ca.pem", {}, "")
 
     def _ask(self, path: str, query: dict[str, str], body: str = "") -> Any:
@@ -127,7 +127,7 @@ class FaultProcess:
 async def _main() -> None:
     port = int(sys.argv[1]) if len(sys.argv) > 1 else 0
     async with FaultServer(port=port, assert_all_called=False) as server:
-        gc.freeze()  # a collection that looks at all that was imported takes 50 ms, and every answer would be late
+        gc.freeze()  # because a collection that walks over all imported objects takes 50 ms, and delays every answer
         print(server.url, flush=True)  # noqa: T201
         await asyncio.get_running_loop().run_in_executor(None, sys.stdin.read)
 

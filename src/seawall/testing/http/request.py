@@ -1,4 +1,4 @@
-"""A request as a server got it, and the means to answer, badly if need be."""
+"""A request as a server received it, and the means to answer it well or badly."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ WITHOUT_BODY = frozenset({204, 304, *range(100, 200)})  # RFC 9110 section 6.4.1
 
 
 class Gone(Exception):
-    """The client went away."""
+    """The client closed the connection."""
 
 
 class Wire(Protocol):
-    """What a request needs of its connection."""
+    """What a request needs from its connection."""
 
     protocol: str
 
@@ -32,15 +32,15 @@ class Wire(Protocol):
 
 class Request:
     """
-    One request as the server got it, and the means to answer, badly if need be.
+    One request as the server received it, and the means to answer it well or badly.
 
     Attributes:
-        headers: By lower-case name, the last of each; `fields` has all, in order, as they came.
-        body: As far as it was read.
-        connection: Number of its connection at this server, from 1.
-        number: Number of this request on that connection, from 1.
-        is_complete: The whole body was read.
-        is_answered: The head of an answer, no interim one, was sent.
+        headers: By lower-case name, the last of each; `fields` has all of them as they came, in order.
+        body: The part that was read.
+        connection: The number of its connection at this server, from 1.
+        number: The number of this request on that connection, from 1.
+        is_complete: Whether the whole body was read.
+        is_answered: Whether the head of an answer was sent; interim answers don't count.
         on_read: Called when more of the body was read.
     """
 
@@ -80,10 +80,10 @@ class Request:
 
     async def read(self, limit: int | None = None) -> bytes:
         """
-        The body, or no more than its first *limit* bytes and what came with them; says "100 Continue" if asked to.
+        Read the body, or at least its first *limit* bytes; sends "100 Continue" if the client expects it.
 
         Raises:
-            Gone: The client went away before its end.
+            Gone: The client closed the connection before the end of the body.
         """
         if not self.is_complete:
             try:
@@ -96,7 +96,7 @@ class Request:
     async def reply(
         self, status: int = 200, body: bytes = b"ok", fields: Mapping[str, str] | None = None, **headers: str
     ) -> None:
-        """A good answer; ``retry_after="1"`` becomes ``retry-after: 1``, as does *fields* ``{"retry-after": "1"}``."""
+        """Send a good answer; ``retry_after="1"`` and *fields* ``{"retry-after": "1"}`` both set ``retry-after: 1``."""
         given = list((fields or {}).items()) + [(name.replace("_", "-"), value) for name, value in headers.items()]
         if status in WITHOUT_BODY:
             body = b""
@@ -106,26 +106,26 @@ class Request:
         await self._wire.answer(self, status, given, b"" if self.method == "HEAD" else body)
 
     async def send(self, data: bytes) -> None:
-        """Just these bytes; over HTTP/2, as the stream's data."""
+        """Send just these bytes; over HTTP/2, as data of the stream."""
         await self._wire.send(self, data)
 
     async def begin(self, status: int = 200, fields: Mapping[str, str] | None = None) -> None:
-        """Status line and headers (over HTTP/2: HEADERS) alone."""
+        """Send only the status line and headers; over HTTP/2, HEADERS."""
         self.is_answered = True
         await self._wire.begin(self, status, list((fields or {}).items()))
 
     async def hang(self) -> None:
-        """Say nothing more, until the client goes."""
+        """Send nothing more, until the client closes the connection."""
         await asyncio.get_running_loop().create_future()
 
     def close(self) -> None:
-        """FIN, after a close_notify over TLS; what the client still sends is read, so that no RST follows."""
+        """Send FIN, over TLS after a close_notify; read what the client still sends, so that no RST follows."""
         self._wire.close()
 
     def abort(self) -> None:
-        """FIN, without a close_notify over TLS."""
+        """Send FIN, over TLS without a close_notify."""
         self._wire.abort()
 
     def reset(self) -> None:
-        """RST."""
+        """Send RST."""
         self._wire.reset()

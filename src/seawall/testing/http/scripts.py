@@ -1,8 +1,8 @@
 """
-Who gets which step, and what was received: no I/O here.
+Which request gets which step, and which requests came. No I/O here.
 
-Rule: the n-th request with a key gets the n-th step of that key's script; the last one repeats. Tests count here, at
-the server, never in the client.
+Rule: the n-th request with a key gets the n-th step of that key's script, and the last one repeats. Tests count here,
+at the server, never in the client.
 """
 
 from __future__ import annotations
@@ -31,13 +31,14 @@ class Received:
     One request, as the server saw it.
 
     Attributes:
-        number: It was the n-th of its key, from 1.
-        step: What was done to it.
-        port: Name of the port that it came to.
-        connection: Number of its connection at the server, from 1.
-        request: It was the n-th on that connection, from 1.
-        length, sha256: Of the body, as far as it was read; `is_complete`: all of it was.
-        at: Seconds on the server's clock.
+        number: Its number among the requests with its key, from 1.
+        step: The text of the step that was done to it.
+        port: The name of the port that it came to.
+        connection: The number of its connection at the server, from 1.
+        request: Its number on that connection, from 1.
+        length, sha256: Of the part of the body that was read.
+        is_complete: Whether the whole body was read.
+        at: When it came, in seconds on the clock of the server's loop.
     """
 
     key: str
@@ -55,7 +56,7 @@ class Received:
     is_complete: bool = False
 
     def note_body(self, request: Request) -> None:
-        """What was read of it by now."""
+        """Note how much of the body was read so far."""
         self.length = len(request.body)
         self.sha256 = hashlib.sha256(request.body).hexdigest()
         self.is_complete = request.is_complete
@@ -78,10 +79,10 @@ class Scripts:
 
     def set(self, key: str, steps: Sequence[StepLike]) -> None:
         """
-        A new script for *key*, counted from its beginning.
+        Set a new script for *key*, and count its requests from 1 again.
 
         Raises:
-            BadStep: There is none, or one is not for requests.
+            BadStep: No step is given, or one is not for requests.
         """
         if not steps:
             raise BadStep(f"the script for {key!r} has no steps")
@@ -95,18 +96,18 @@ class Scripts:
         if isinstance(step, str):
             return self._steps.parse(step, level=level)
         if isinstance(step, Kind):
-            raise BadStep(f"{step!r} is to be called: {step.name}(...)")
+            raise BadStep(f"{step!r} must be called: {step.name}(...)")
         made = step if isinstance(step, Step) else _custom(step)
         if made.level != level:
-            raise BadStep(f"{made} acts on a {made.level}; here is a {level}'s place")
+            raise BadStep(f"{made} is a step of a {made.level}, and can't stand where a {level}'s must")
         return (made,)
 
     def take(self, key: str, text: str) -> tuple[Step, int, dict[str, float]]:
         """
-        The next step of *key*, by its script, or by *text* where that isn't empty; its number; and the key's memory.
+        The next step of *key*, from *text*, or if that is empty, from its script; its number; and the key's memory.
 
         Raises:
-            BadStep: *text* is none, or is empty and no script was set.
+            BadStep: *text* is not valid, or it is empty and no script was set.
         """
         steps = self._steps.parse(text, level="reply") if text else ()
         entry = self._keys.get(key)
@@ -114,25 +115,25 @@ class Scripts:
             if not steps:
                 known = [name for name, each in self._keys.items() if each.script]
                 near = difflib.get_close_matches(key, known, n=3) or known[:10]
-                raise BadStep(f"no script for key {key!r}; there are scripts for: {', '.join(near) or 'none'}")
+                raise BadStep(f"no script for key {key!r}; keys with a script: {', '.join(near) or 'none'}")
             entry = self._keys[key] = _Key()
         steps = steps or entry.script
         if not steps:
-            raise BadStep(f"no script for key {key!r}, which was used with steps in the path only")
+            raise BadStep(f"no script for key {key!r}, which was used only with steps in the path")
         entry.count += 1
         return steps[min(entry.count, len(steps)) - 1], entry.count, entry.memory
 
     def record(self, received: Received) -> None:
-        """Keep it."""
+        """Keep a request among its key's attempts."""
         self._keys[received.key].records.append(received)
 
     def attempts(self, key: str) -> list[Received]:
-        """What came with *key*, in order (the last 10,000)."""
+        """The requests that came with *key*, in order (the last 10,000)."""
         entry = self._keys.get(key)
         return list(entry.records) if entry else []
 
     def counts(self) -> dict[str, int]:
-        """Requests by key."""
+        """The number of requests by key."""
         return {key: entry.count for key, entry in self._keys.items()}
 
     def unused(self) -> list[str]:
@@ -145,9 +146,9 @@ class Scripts:
 
 
 def _custom(function: Callable[[Request], Coroutine[Any, Any, None]]) -> Step:
-    """A step that is a function of the user's."""
+    """A step that calls a function of the user's."""
     if not callable(function):
-        raise BadStep(f"a step is a Step, its text, or an async function of a Request, not {function!r}")
+        raise BadStep(f"a step must be a Step, its text, or an async function of a Request, not {function!r}")
 
     async def run(turn: Turn) -> None:
         await turn.request.read()

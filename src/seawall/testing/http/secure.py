@@ -1,8 +1,8 @@
 """
-TLS over a raw transport, the server's side, with every byte of it in our hands.
+TLS over a raw transport, the server's side, with control over every byte.
 
-Why not asyncio's: it drops the alert of a handshake that failed, can't close half of a connection, and sends RST where
-FIN is meant if bytes came that nobody read.
+Not asyncio's, because that drops the alert of a failed handshake, can't close half of a connection, and sends RST
+instead of FIN if there are unread bytes.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ PIECE = 65536
 
 class Secure(asyncio.Transport, asyncio.Protocol):
     """
-    A protocol to the raw transport, and a transport to *protocol*, which hears of it once the handshake is done.
+    A protocol for the raw transport, and a transport for *protocol*, which is connected once the handshake is done.
 
-    A handshake that fails ends with its alert and FIN; *protocol* is then told that the connection was lost.
+    A failed handshake ends with its alert and FIN; then *protocol*'s ``connection_lost`` is called.
     """
 
     def __init__(self, context: ssl.SSLContext, protocol: asyncio.Protocol) -> None:
@@ -49,7 +49,7 @@ class Secure(asyncio.Transport, asyncio.Protocol):
                 self._protocol.connection_made(self)
             while data := self._tls.read(PIECE):
                 self._protocol.data_received(data)
-            if not self._protocol.eof_received():  # by close_notify
+            if not self._protocol.eof_received():  # after a close_notify
                 self._raw.close()
         except ssl.SSLWantReadError:
             self._flush()
@@ -72,18 +72,18 @@ class Secure(asyncio.Transport, asyncio.Protocol):
     def resume_writing(self) -> None:
         self._protocol.resume_writing()
 
-    # the transport of who is above
+    # the transport of *protocol*
 
     def write(self, data: Any) -> None:
         if self._has_closed or self._raw.is_closing():
             return
         view = memoryview(data)
-        while view:  # OpenSSL takes what the BIO can hold, which is all, but says so by the piece
+        while view:  # OpenSSL takes all of it, because the BIO grows, but one record per call
             view = view[self._tls.write(view) :]
         self._flush()
 
     def write_eof(self) -> None:
-        """close_notify, then FIN."""
+        """Send close_notify, then FIN."""
         if self._has_closed or self._raw.is_closing():
             return
         self._has_closed = True
@@ -91,12 +91,12 @@ class Secure(asyncio.Transport, asyncio.Protocol):
             try:
                 self._tls.unwrap()
             except ssl.SSLError:
-                pass  # the other side's close_notify isn't there yet
+                pass  # the client's close_notify has not come yet
             self._flush()
         self._raw.write_eof()
 
     def truncate(self) -> None:
-        """FIN without a close_notify."""
+        """Send FIN without a close_notify."""
         if not self._has_closed and not self._raw.is_closing():
             self._has_closed = True
             self._raw.write_eof()

@@ -1,4 +1,4 @@
-"""A server on loopback that does what one function of yours says, down to the bytes."""
+"""A server on loopback that answers with one function of yours, down to the bytes."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Server(Service):
     ``async with Server(handler) as server``, or ``with`` for tests without a loop.
 
     Attributes:
-        requests: All of them, in order, with their bodies. Tests count here, never in the client.
+        requests: All requests, in order, with their bodies. Tests count here, never in the client.
     """
 
     def __init__(
@@ -51,17 +51,17 @@ class Server(Service):
 
     @property
     def peak(self) -> int:
-        """Most that were at once, at any time."""
+        """The most connections that were open at once."""
         return self._listening.peak
 
     @property
     def connections(self) -> int:
-        """All that were accepted."""
+        """All connections that were accepted."""
         return self._listening.connections
 
     @property
     def counts(self) -> Counter[tuple[str, str]]:
-        """Requests by method and target."""
+        """The number of requests by method and target."""
         return Counter((request.method, request.target) for request in self.requests)
 
     @property

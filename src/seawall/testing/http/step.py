@@ -1,10 +1,10 @@
 """
-What is done to one request or one connection, as a value.
+What a server does to one request or one connection, as a value.
 
-Rules: a step is the same in Python, ``status(503, retry_after=1)``, and in a URL, ``503:1``, and each can be made of
-the other. Its text is ``name[:argument…]``, arguments percent-encoded; steps of a script are separated by commas.
-Before a ``+`` stand steps that answer nothing, as in ``delay:0.3+reset:body``; where all of a step's parts are such, a
-good answer follows. A step that can't be is refused when it is made, never when it is to be done.
+Rules: a step is the same in Python, ``status(503, retry_after=1)``, and in a URL, ``503:1``, and each can be turned
+into the other. Its text is ``name[:argument…]``, with percent-encoded arguments; commas separate the steps of a script.
+The parts before a ``+`` send no answer, as in ``delay:0.3+reset:body``; if no part of a step does, a good answer
+follows. A step that isn't valid is refused when it is made, not when it is due.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ __all__ = ["BadStep", "Between", "Kind", "Level", "Registry", "Step", "Where", "
 
 Level = Literal["reply", "connection"]
 Where = Literal["request", "start", "status", "headers", "body", "chunk"]
-"""Inside the request's body, before a byte of the answer, inside its status line, headers, body, or a chunk of that."""
+"""In the request's body, before the answer, or in the answer's status line, headers, body, or a chunk of its body."""
 
 
 class Between(NamedTuple):
@@ -52,7 +52,7 @@ P = ParamSpec("P")
 
 
 class BadStep(ValueError):
-    """A step that doesn't exist, or can't have these arguments; says which could be meant."""
+    """A step that doesn't exist, or doesn't take these arguments; suggests similar ones."""
 
 
 class Kind(Generic[P]):
@@ -61,11 +61,11 @@ class Kind(Generic[P]):
 
     Attributes:
         level: What it acts on: a request, or a connection from its first byte.
-        protocols: Where it can be had: "http/1.1", "h2".
-        is_prefix: It answers nothing, and another step may follow after a ``+``. Its function returns whether that is
-            to be done; if not, a good answer follows.
-        reads_body: The request's body is read before.
-        needs: Packages of the extra ``testing``.
+        protocols: The protocols that it exists for: "http/1.1", "h2".
+        is_prefix: Whether another step may follow after a ``+``, because this one sends no answer. Its function returns
+            whether to do the step that follows; if not, a good answer is sent.
+        reads_body: Whether the request's body is read first.
+        needs: The packages of the extra ``testing`` that it needs.
     """
 
     def __init__(
@@ -97,7 +97,7 @@ class Kind(Generic[P]):
 
     @property
     def form(self) -> str:
-        """As written in a URL: ``hang[:where]``."""
+        """How it is written in a URL: ``hang[:where]``."""
         begin = "" if self.name == "status" else self.name
         parts = [
             f":{parameter.name}" if parameter.default is parameter.empty else f"[:{parameter.name}]"
@@ -107,7 +107,7 @@ class Kind(Generic[P]):
 
     @property
     def choices(self) -> dict[str, tuple[str, ...]]:
-        """Of each argument that is one of a few words: these."""
+        """The words that each argument may be, for arguments that are one of a few words."""
         return {
             parameter.name: get_args(kind)
             for parameter, kind in zip(self._parameters, self._types, strict=True)
@@ -115,11 +115,11 @@ class Kind(Generic[P]):
         }
 
     def parse(self, arguments: list[str]) -> Step:
-        """The step of *arguments* as in a URL."""
+        """The step with these *arguments* of a URL."""
         return self._made(tuple(arguments), {})
 
     def text(self, values: tuple[Any, ...]) -> str:
-        """*values* as in a URL, without those at the end that are the default."""
+        """The text with these *values* in a URL, without trailing ones that are defaults."""
         shown = list(values)
         for parameter in reversed(self._parameters[: len(shown)]):
             if parameter.default is parameter.empty or shown[-1] != parameter.default:
@@ -145,7 +145,7 @@ class Kind(Generic[P]):
         return Step(((self, tuple(values)),))
 
     def _checked(self, index: int, value: Any) -> Any:
-        """*value*, of the type that the function says."""
+        """*value*, converted to the type of the function's parameter."""
         name, kind = self._parameters[index].name, self._types[index]
         if get_origin(kind) is Literal:
             if value not in get_args(kind):
@@ -160,7 +160,7 @@ class Kind(Generic[P]):
         try:
             number = math.nan if isinstance(value, bool) else kind(value)
             if isinstance(value, float) and number != value:
-                number = math.nan  # half a request
+                number = math.nan  # there is no half request
         except (TypeError, ValueError, OverflowError):
             number = math.nan
         if not low <= number <= high:
@@ -170,7 +170,7 @@ class Kind(Generic[P]):
 
 
 def _shown(value: object) -> str:
-    """As short as it can be read back."""
+    """The shortest text from which the value can be read back."""
     return repr(value).removesuffix(".0") if isinstance(value, float) else str(value)
 
 
@@ -183,9 +183,9 @@ class Step:
     def __add__(self, other: Step) -> Step:
         last = self.parts[-1][0]
         if not last.is_prefix:
-            raise BadStep(f"{last.name} is an answer already: nothing can follow it after a +")
+            raise BadStep(f"{last.name} sends an answer, so nothing can follow it after a +")
         if other.level != self.level:
-            raise BadStep(f"{other} acts on a {other.level}, {self} on a {self.level}")
+            raise BadStep(f"{other} is a step of a {other.level}, but {self} is one of a {self.level}")
         return Step(self.parts + other.parts)
 
     def __str__(self) -> str:
@@ -210,12 +210,12 @@ def step(
     reads_body: bool = True,
     needs: tuple[str, ...] = (),
 ) -> Callable[[Callable[Concatenate[Any, P], Awaitable[bool | None]]], Kind[P]]:
-    """Decorator: a function that does something makes a `Kind` of that name (less a final ``_``)."""
+    """Decorator: turns a function into a `Kind` of its name, without a final ``_``."""
     return functools.partial(Kind, level=level, protocols=protocols, reads_body=reads_body, needs=needs)
 
 
 class Registry:
-    """Kinds by name: those of *modules*."""
+    """The kinds in *modules*, by name."""
 
     def __init__(self, modules: Iterable[ModuleType]) -> None:
         found = (value for module in modules for value in vars(module).values() if isinstance(value, Kind))
@@ -229,7 +229,7 @@ class Registry:
         The steps of a script.
 
         Raises:
-            BadStep: There is none, or one can't be; says why, and which names are near.
+            BadStep: No step is given, or one is not valid; says why, and which names are similar.
         """
         return tuple(self._one(each.strip(), level) for each in text.split(","))
 
@@ -250,6 +250,6 @@ class Registry:
         if kind is not None and kind.level == level:
             return kind
         near = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
-        other = "" if kind is None else f" (it acts on a {kind.level}, this on a {level})"
+        other = "" if kind is None else f" (it is a step of a {kind.level}, not of a {level})"
         hint = f"; near: {', '.join(near)}" if near else ""
         raise BadStep(f"unknown step {name!r}{other}{hint}; all: {', '.join(names)}")

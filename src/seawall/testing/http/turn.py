@@ -1,4 +1,4 @@
-"""One request that is about to be answered by a step."""
+"""One request that a step is about to answer."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ __all__ = ["Turn"]
 @dataclass(slots=True)
 class Turn:
     """
-    What a step is given.
+    The argument of a step.
 
     Attributes:
-        number: The request is the n-th of its key, from 1.
-        memory: What steps keep between the requests of one key.
-        base_url: The server's, by address.
+        number: The request's number among those with its key, from 1.
+        memory: What steps remember between the requests with one key.
+        base_url: The server's URL, with its address.
         wall: Seconds since 1970, for dates.
     """
 
@@ -40,18 +40,18 @@ class Turn:
         """Its HTTP/1.1 connection."""
         wire = self.request.wire
         if not isinstance(wire, Connection):
-            raise BadStep(f"{self.step} can be had over HTTP/1.1 only, and this is {wire.protocol}")
+            raise BadStep(f"{self.step} needs HTTP/1.1, and this request came over {wire.protocol}")
         return wire
 
     @property
     def body(self) -> bytes:
-        """What a good answer says: whose it is. A client that shows another's was given the wrong one."""
+        """The body of a good answer: which request it answers, so that a test sees when a client mixes answers up."""
         return json.dumps({"key": self.key, "attempt": self.number, "step": str(self.step)}).encode()
 
     async def reply(self, status: int = 200, fields: Mapping[str, str] | None = None) -> None:
-        """*status*, and whose answer it is."""
+        """Send *status*, and say which request it answers."""
         await self.request.reply(status, self.body, {"content-type": "application/json"} | dict(fields or {}))
 
     async def write(self, data: bytes) -> None:
-        """Bytes of an HTTP/1.1 answer, as they are."""
+        """Send bytes of an HTTP/1.1 answer, as they are."""
         await self.connection.send(self.request, data)

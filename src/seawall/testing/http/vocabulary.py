@@ -1,7 +1,7 @@
 """
-Every way a request can fail, and how this kit makes it fail so: a table, printed into the docs and checked by tests.
+All ways in which a request can fail, and how this kit causes each: a table that is printed into the docs and tested.
 
-Rules: each step, each fault of a name and each toxic stands in at least one row; each row can be had.
+Rules: each step, each fault of a name and each toxic stands in at least one row, and each row can be caused.
 """
 
 from __future__ import annotations
@@ -16,13 +16,14 @@ class Fault(NamedTuple):
     One way to fail.
 
     Attributes:
-        how: What makes it: steps of a request; ``port:`` steps of a port; ``dns:`` labels of a name; ``net:`` toxics;
-            ``py:`` what else of `seawall.testing` does it.
+        how: What causes it: steps of a request; ``port:`` steps of a port; ``dns:`` labels of a name; ``net:`` toxics;
+            ``py:`` other names of `seawall.testing`.
         sees: What a client sees.
-        safe: May a GET / a POST be sent again? A: always, it was not processed; I: if idempotent or with a key; S: as
-            the server says; C: as the caller says, for some of the body was handed out; N: no; -: there is no need.
-        who: Tests it too: U urllib3, O OkHttp, G Go, C curl, A aiohttp, R reqwest and hyper, P gRPC, E Envoy,
-            X Chromium, H hamms, B badssl, T Toxiproxy.
+        safe: Whether a GET / a POST may be sent again. A: always, because it was not processed; I: if it is idempotent
+            or has a key; S: if the server says so; C: if the caller says so, because it has part of the body; N: no;
+            -: nothing failed.
+        who: Projects that test it too: U urllib3, O OkHttp, G Go, C curl, A aiohttp, R reqwest and hyper, P gRPC,
+            E Envoy, X Chromium, H hamms, B badssl, T Toxiproxy.
     """
 
     phase: str
@@ -46,8 +47,8 @@ FAULTS: Final = tuple(
          "TC, then an answer, nothing, or FIN over TCP",
          "A/A", "G"),
         ("dns", "wrong id, forged, wrong question", "dns:badid dns:spoof dns:badq",
-         "an answer that is not to be believed", "A/A", "G"),
-        ("dns", "malformed", "dns:garbage dns:short dns:cut", "bytes that are no message", "A/A", "G"),
+         "an answer that must be ignored", "A/A", "G"),
+        ("dns", "malformed", "dns:garbage dns:short dns:cut", "bytes that are not a message", "A/A", "G"),
         ("dns", "CNAME loop, chain, dangling", "dns:cnameloop dns:cname-3 dns:cnamedangling",
          "no address, an address at the end, none", "N/N", "G"),
         ("dns", "all servers dead, then back", "dns:dead-1 py:DNSServer.kill", "timeout, then an answer", "A/A"),
@@ -73,8 +74,8 @@ FAULTS: Final = tuple(
         ("tls", "wrong host (-200)", "port:tls:wrong_host", "bad certificate", "N/N", "B U O"),
         ("tls", "self-signed, untrusted, no chain (-202)",
          "port:tls:self_signed port:tls:untrusted_root port:tls:no_intermediate", "bad certificate", "N/N", "B U O C"),
-        ("tls", "pin doesn't fit (-150)", "port:tls:rekeyed", "another key each time", "N/N", "U O B"),
-        ("tls", "client certificate wanted (-110)", "port:tls:wants_client", "alert after the handshake", "N/N",
+        ("tls", "pin doesn't match (-150)", "port:tls:rekeyed", "another key each time", "N/N", "U O B"),
+        ("tls", "client certificate required (-110)", "port:tls:wants_client", "alert after the handshake", "N/N",
          "U X B"),
         ("tls", "version mismatch (-113)", "port:tls_version port:tls_version:1.1 port:tls_version:1.2",
          "alert or own error", "N/N", "H B O"),
@@ -122,10 +123,10 @@ FAULTS: Final = tuple(
          "encoded:gzip_bad encoded:gzip_truncated encoded:gzip_trailing encoded:mislabelled",
          "decoding error, or nothing", "N", "U A"),
         ("body", "bomb", "bomb", "100 kB that become 100 MB", "N", "A"),
-        ("body", "whole, in unusual form", "ok:100000 trailers sse encoded encoded:unknown", "a good answer", "-"),
+        ("body", "complete, in unusual form", "ok:100000 trailers sse encoded encoded:unknown", "a good answer", "-"),
         ("body", "a content type that wasn't accepted", "not_acceptable content_type:text/morse", "text/morse", "N",
          "H"),
-        ("parse", "no HTTP, 0.9, bad status (-370)",
+        ("parse", "not HTTP, 0.9, bad status (-370)",
          "malformed:not_http malformed:http09 malformed:status_junk malformed:status_4_digits", "protocol error", "I/N",
          "H U O"),
         ("parse", "odd but legal", "odd:no_reason odd:obs_fold odd:http10 odd:bare_lf", "a good answer", "-", "O"),
@@ -161,9 +162,9 @@ FAULTS: Final = tuple(
          "the status", "S/S", "U C O E"),
         ("status", "500, 502, 504", "500 502 504", "the status", "I/N", "H E"),
         ("status", "501, 505, 4xx", "501 505 404", "the status", "N"),
-        ("status", "flaky; fails, then recovers", "chance:0.3+500 chance:0.05+close 503,503,ok", "now this, now that",
+        ("status", "flaky; fails, then recovers", "chance:0.3+500 chance:0.05+close 503,503,ok", "sometimes a failure",
          "I", "H U"),
-        ("status", "credentials wanted", "auth auth:bearer auth:digest auth:hidden", "401, 404", "N", "U"),
+        ("status", "credentials required", "auth auth:bearer auth:digest auth:hidden", "401, 404", "N", "U"),
         ("redirect", "many, endless (-310), without, bad, other scheme (-311), other origin",
          "redirect:5 location:loop location:none location:empty location:bad location:scheme location:origin "
          "location:relative", "3xx", "-", "U A O"),
@@ -177,7 +178,7 @@ FAULTS: Final = tuple(
         ("network", "anything, switched while it runs",
          "net:Latency net:Bandwidth net:Slicer net:Limit net:Timeout net:Reset net:SlowClose net:Link.down "
          "py:ChaosTransport", "what Toxiproxy does", "", "T"),
-        ("none", "nothing fails", "ok port:serve port:tls port:h2 dns:ok", "a good answer", "-", "all"),
+        ("none", "no failure", "ok port:serve port:tls port:h2 dns:ok", "a good answer", "-", "all"),
     ]
 )  # fmt: skip
 
@@ -207,7 +208,7 @@ HAMMS: Final = (
     ("not implemented", "TLS 1.0 only, 1.2 only", "port tls_version:1.0, tls_version:1.2"),
     ("not implemented", "TLS: the server closes", "port tls_close"),
 )
-"""hamms' port (or its list of what is still to do), what it does, our step."""
+"""hamms' port, or "not implemented" for its to-do list; what it does; our step."""
 
 OKHTTP: Final = (
     ("SHUTDOWN_SERVER_AFTER_RESPONSE", "leave the server's `with` block; port refuse"),
@@ -234,11 +235,11 @@ OKHTTP: Final = (
     ("throttleBody, headersDelay, bodyDelay", "drip:WHERE:INTERVAL; delay:S; net bandwidth"),
     ("informationalResponses", "info:STATUS:COUNT"),
 )
-"""OkHttp's MockWebServer: SocketPolicy, or what took its place in version 5, and our step."""
+"""OkHttp's MockWebServer: SocketPolicy, or what replaced it in version 5, and our step."""
 
 
 def names(how: str) -> set[tuple[str, str]]:
-    """(prefix, name) of each step, label or toxic in *how*, of steps without a prefix ("", name)."""
+    """(prefix, name) of each step, label or toxic in *how*; ("", name) for steps without a prefix."""
     found = set()
     for each in how.split():
         prefix, colon, rest = each.partition(":")
@@ -255,7 +256,7 @@ def names(how: str) -> set[tuple[str, str]]:
 
 
 def row(prefix: str, name: str) -> Fault | None:
-    """The first row in which it stands without arguments, else with some."""
+    """The first row in which it stands without arguments, or else with some."""
     bare = f"{prefix}:{name}" if prefix else name
     rows = [fault for fault in FAULTS if (prefix, name) in names(fault.how)]
     return next((fault for fault in rows if bare in fault.how.split()), rows[0] if rows else None)

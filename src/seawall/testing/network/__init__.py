@@ -1,4 +1,4 @@
-"""A network that can be made worse: a TCP proxy with toxics."""
+"""A network that tests can make worse: a TCP proxy with toxics."""
 
 from .link import Dose, Link
 from .network import Network

@@ -1,9 +1,9 @@
 """
-One direction of a connection, through whatever is wrong with it. Pure: no I/O, the time is an argument.
+One direction of a connection, through its toxics. Pure: no I/O, the time is an argument.
 
-Rules: order is kept, and no byte is lost unless the connection ends: what a toxic holds back goes on when it is taken
-away. An end (FIN, RST) travels behind the data that it follows. A packet has the instant that was planned for it, so
-late timers don't add up.
+Rules: packets keep their order, and no byte is lost unless the connection ends: what a toxic holds back goes on when
+the toxic is removed. An end (FIN, RST) travels behind the data that it follows. A packet keeps its planned instant, so
+that late timers don't add up.
 """
 
 from __future__ import annotations
@@ -29,27 +29,27 @@ Item: TypeAlias = bytes | End
 
 
 class Packet(NamedTuple):
-    """An item, and the instant it goes on at; inf: not before the toxic is taken away."""
+    """An item, and the instant when it goes on; inf means not before the toxic is removed."""
 
     at: float
     item: Item
 
 
 class Toxic:
-    """What is wrong in one direction of a connection."""
+    """A fault in one direction of a connection."""
 
     __slots__ = ()
 
     @property
     def max_held(self) -> int:
-        """Bytes held back before the sender is paused."""
+        """Bytes that are held back before the sender is paused."""
         return 64 * 1024
 
     def begin(self, stage: Stage, now: float) -> None:
-        """Plan what needs no data to happen."""
+        """Plan what happens without any data."""
 
     def plan(self, stage: Stage, packet: Packet) -> Iterator[Packet]:
-        """What becomes of *packet*, and when; in order."""
+        """The packets that *packet* becomes, with their instants, in order."""
         raise NotImplementedError
 
 
@@ -59,10 +59,10 @@ class Stage:
     One toxic at work in one direction of one connection.
 
     Attributes:
-        key: By which it is found again.
-        busy_until: No earlier than this goes the next packet on.
-        passed: Bytes let through.
-        ending: The end that the toxic itself will make.
+        key: Identifies it for `Flow.remove`.
+        busy_until: The earliest instant for the next packet.
+        passed: Bytes that went through.
+        ending: The end that the toxic itself will cause.
     """
 
     key: object
@@ -80,7 +80,7 @@ class Stage:
         return held_at if self.ending is None else min(held_at, self.ending.at)
 
     def step(self, arrived: Iterable[Packet], now: float) -> list[Packet]:
-        """What goes on by *now*."""
+        """Take what arrived; returns what goes on by *now*."""
         for packet in arrived:
             for planned in self.toxic.plan(self, packet):
                 self.held.append(planned)
@@ -91,7 +91,7 @@ class Stage:
             self.held_bytes -= _size(gone[-1])
         if self.ending is not None and self.ending.at <= now:
             gone.append(self.ending)
-            self.ending = self.ending._replace(at=math.inf)  # it was made
+            self.ending = self.ending._replace(at=math.inf)  # it has happened
         return gone
 
 
@@ -104,12 +104,12 @@ class Flow:
 
     @property
     def next_at(self) -> float:
-        """When `step` has something to do; inf: never, unless something arrives or changes."""
+        """When `step` must be called; inf if only an arrival or a change gives it anything to do."""
         return min((stage.next_at for stage in self._stages), default=math.inf)
 
     @property
     def is_full(self) -> bool:
-        """So much is held back that the sender should wait."""
+        """Whether so much is held back that the sender must wait."""
         return any(stage.held_bytes >= stage.toxic.max_held for stage in self._stages)
 
     def add(self, key: object, toxic: Toxic, rng: Random, now: float) -> None:
@@ -118,7 +118,7 @@ class Flow:
         self._stages.append(stage)
 
     def remove(self, key: object, now: float) -> None:
-        """Take a toxic away, if it is here; the next `step` lets go what it held."""
+        """Remove a toxic, if it is here; the next `step` returns what it held back."""
         for index, stage in enumerate(self._stages):
             if stage.key is key:
                 del self._stages[index]
@@ -127,7 +127,7 @@ class Flow:
                 return
 
     def step(self, arrived: Iterable[Item], now: float) -> list[Item]:
-        """What comes out by *now*."""
+        """Take what arrived; returns what comes out by *now*."""
         freed, self._freed = self._freed, []
         through = self._through(0, [Packet(now, item) for item in arrived], now)
         return [packet.item for packet in freed + through]

@@ -1,8 +1,8 @@
 """
-A TCP proxy on a port of its own before one upstream, and what is wrong there.
+A TCP proxy on a port of its own in front of one upstream, and its toxics.
 
-Rules: toxics may change any time, and that holds for connections that are open too. A toxic draws once per connection
-whether it strikes there.
+Rules: toxics may change at any time, and act on open connections too. A toxic draws once per connection whether it
+strikes there.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class Dose:
 
     Args:
         toxicity: Probability that it strikes a connection, from 0 to 1.
-        direction: "down": from server to client; "up": from client to server; or "both".
+        direction: "down" (from server to client), "up" (from client to server) or "both".
     """
 
     toxic: Toxic
@@ -57,15 +57,15 @@ class Link:
     """
     A TCP proxy with toxics; made by `Network.link`.
 
-    A client's connection is accepted before the upstream is dialled. If nobody answers there, it is reset. FIN and RST
-    are passed on. Bounded memory: a side that isn't read from pauses the other.
+    It accepts a client's connection, then dials the upstream; if that fails, it resets the client's connection. It
+    passes FIN and RST on. Its memory is bounded: if one side doesn't read, the other one is paused.
 
     Attributes:
-        address, url: Where it listens: "127.0.0.1:40001", and that as a URL, https where the upstream's was.
+        address, url: Where it listens: "127.0.0.1:40001", and the URL of it, with https if the upstream's had it.
         upstream: (host, port).
-        doses: What was added, in order.
+        doses: The toxics that were added, in order.
         open: Connections that are open now, on either side.
-        peak: Most that were at once, at any time.
+        peak: The most that were open at once.
         connections: All that were accepted.
     """
 
@@ -84,8 +84,8 @@ class Link:
         self._host = host
         self._rng = rng
         self._run = run
-        self._loop = loop  # not asked for: a synchronous fixture of pytest has none running
-        self._place = bound(socket.SOCK_STREAM, host, port)  # keeps the port while the link is down
+        self._loop = loop  # an argument, because no loop runs in a synchronous fixture of pytest
+        self._place = bound(socket.SOCK_STREAM, host, port)  # holds the port while the link is down
         self._listener: socket.socket | None = None
         self._relays: dict[Relay, asyncio.Task[None]] = {}
         self._past = [0, 0]
@@ -110,21 +110,21 @@ class Link:
 
     @property
     def bytes_up(self) -> int:
-        """Passed on to the server."""
+        """Bytes that were passed on to the server."""
         return self._past[0] + sum(relay.server.sent for relay in list(self._relays))
 
     @property
     def bytes_down(self) -> int:
-        """Passed on to the clients."""
+        """Bytes that were passed on to the clients."""
         return self._past[1] + sum(relay.client.sent for relay in list(self._relays))
 
     def add(self, toxic: Toxic, *, toxicity: float = 1.0, direction: Direction = "down") -> Dose:
         """
-        Make it worse from now on, for open connections too; returns what `remove` takes.
+        Add a toxic, for open connections too; returns what `remove` takes.
 
         Args:
             toxicity: Probability that it strikes a connection, from 0 to 1.
-            direction: "down": from server to client; "up": from client to server; or "both".
+            direction: "down" (from server to client), "up" (from client to server) or "both".
         """
         dose = Dose(toxic, toxicity, direction)
         self._run(partial(self._add, dose))
@@ -132,17 +132,17 @@ class Link:
 
     def remove(self, dose: Dose) -> None:
         """
-        Take it away; what it holds back goes on at once.
+        Remove a toxic; what it holds back goes on at once.
 
         Raises:
-            ValueError: It isn't on this link, or not any more.
+            ValueError: *dose* is not on this link, or was removed already.
         """
         if dose not in self.doses:
-            raise ValueError(f"dose must be what add() returned, and not removed yet, not {dose!r}")
+            raise ValueError(f"dose must be one that add() returned and that was not removed yet, not {dose!r}")
         self._run(partial(self._remove, dose))
 
     def clear(self) -> None:
-        """Take all toxics away."""
+        """Remove all toxics."""
         for dose in list(self.doses):
             self.remove(dose)
 
@@ -157,7 +157,7 @@ class Link:
                 self.remove(dose)
 
     def down(self) -> None:
-        """Refuse new connections and close those that are open, until `up`; the port stays ours."""
+        """Refuse new connections and close the open ones, until `up`; the link keeps its port."""
 
         def down() -> None:
             self._stop()
@@ -169,11 +169,11 @@ class Link:
         self._run(self._listen)
 
     def close_connections(self) -> None:
-        """FIN on all that are open, to both sides."""
+        """Send FIN on all open connections, to both sides."""
         self._run(partial(self._end, End.CLOSE))
 
     def reset_connections(self) -> None:
-        """RST on all that are open, to both sides."""
+        """Send RST on all open connections, to both sides."""
         self._run(partial(self._end, End.RESET))
 
     # in the network's loop
@@ -193,10 +193,10 @@ class Link:
     def _accept(self, listener: socket.socket) -> None:
         try:
             sock, _ = listener.accept()
-        except OSError:  # gone again, or no descriptor left
+        except OSError:  # the client has closed it already, or no descriptor is left
             return
         sock.setblocking(False)
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # else small slices wait for ACKs, and are joined
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # or small slices would wait for ACKs and be joined
         relay = Relay()
         self._relays[relay] = self._loop.create_task(relay.run(sock, *self.upstream))
         self._relays[relay].add_done_callback(lambda _: self._forget(relay))

@@ -1,5 +1,5 @@
 """
-A network that can be made worse: what Toxiproxy does, in-process.
+A network that tests can make worse: what Toxiproxy does, in-process.
 
     async with Network() as network:
         link = network.link("127.0.0.1:9000")
@@ -23,13 +23,13 @@ class Network(Service):
     """
     TCP proxies with toxics.
 
-    ``async with Network() as network``, or ``with`` to run it in a thread; then `link` as often as you like.
+    ``async with Network() as network``, or ``with`` to run it in a thread; then call `link` as often as you like.
 
-    The event loop must have ``add_reader``: on Windows, a SelectorEventLoop.
+    The event loop must have ``add_reader``: on Windows, use a SelectorEventLoop.
 
     Args:
-        host: That its links listen on.
-        rng: Chance, for toxicity, jitter and slices. Seeded with 0 unless given, so that a run can be repeated.
+        host: The address that its links listen on.
+        rng: The random generator of toxicity, jitter and slices. Default: seeded, the same in each run.
     Attributes:
         links: By name.
     """
@@ -41,21 +41,21 @@ class Network(Service):
 
     def link(self, upstream: str | tuple[str, int], *, port: int = 0, name: str = "") -> Link:
         """
-        A new link to *upstream*: "host:port", "http://host:port" or (host, port). Nobody need listen there yet.
+        A new link to *upstream*: "host:port", "http://host:port" or (host, port). No server need listen there yet.
 
         Args:
-            port: To listen on; 0: any free one.
-            name: In `links`; the link's address unless given.
+            port: The port to listen on; 0 takes any free one.
+            name: The link's key in `links`; its address by default.
 
         Raises:
             RuntimeError: The network is not running.
-            ValueError, TypeError: Not an address, or a name that is in use.
+            ValueError, TypeError: *upstream* is not an address, or *name* is in use.
             OSError: The port is in use.
         """
         scheme, host, to_port = _parse(upstream)
         count("link", "port", port, low=0)
         if name in self.links:
-            raise ValueError(f"name must be new, and there is a link {name!r} already")
+            raise ValueError(f"name must be new, but a link {name!r} exists already")
 
         def make() -> Link:
             assert self._loop is not None

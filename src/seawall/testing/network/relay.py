@@ -1,9 +1,9 @@
 """
 One connection through a link: a client's socket, a server's, and a flow each way.
 
-Rules: all is done in callbacks of the loop, one task a connection sees that it ends. Who sends faster than the other
-side takes, or than the toxics let through, is paused. Over is a connection that was closed or reset, or that both sides
-have ended with nothing left under way.
+Rules: callbacks of the loop do all the work, and one task per connection waits for its end. A side that sends faster
+than the other one reads, or than the toxics let through, is paused. A connection is over when it was closed or reset,
+or when both sides have ended and nothing is in flight.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ from .flow import End, Flow, Item
 
 __all__ = ["Relay", "Side"]
 
-LINGER = struct.pack("ii", 1, 0)  # closing is RST, unsent data is thrown away
+LINGER = struct.pack("ii", 1, 0)  # closing sends RST and drops unsent data
 
 
 class Side(asyncio.Protocol):
     """
-    What comes in here goes through *flow*, and out at *peer*.
+    One side of the connection: what arrives here goes through *flow*, and out at *peer*.
 
     Attributes:
-        sent: Bytes that went out here.
+        sent: Bytes that were written to this side.
     """
 
     def __init__(self, relay: Relay) -> None:
@@ -43,7 +43,7 @@ class Side(asyncio.Protocol):
         self._timer: asyncio.TimerHandle | None = None
 
     def move(self, arrived: Iterable[Item] = ()) -> None:
-        """Pass on what is due, and be woken for the next."""
+        """Pass on what is due, and set the timer for the rest."""
         relay = self.relay
         for item in self.flow.step(arrived, relay.loop.time()):
             self.peer.put(item)
@@ -73,7 +73,7 @@ class Side(asyncio.Protocol):
                 pass
 
     def throttle(self) -> None:
-        """Read, or don't."""
+        """Pause or resume reading, as the flow and the peer allow."""
         if self.transport is None or self.is_ended:
             return
         if self.flow.is_full or self.peer._is_clogged or self.peer.transport is None:
@@ -126,7 +126,7 @@ class Side(asyncio.Protocol):
 class Relay:
     """
     Attributes:
-        ending: How it ended, or is about to.
+        ending: How it ended, or is ending.
     """
 
     def __init__(self) -> None:
@@ -142,9 +142,9 @@ class Relay:
 
     async def run(self, accepted: socket.socket, host: str, port: int) -> None:
         """
-        From accepted to closed. If nobody answers at *host* and *port*, the client's connection is reset.
+        Run it from accepted to closed. If *host* and *port* can't be dialled, reset the client's connection.
 
-        Not to be cancelled: `end` or `abort` it.
+        Don't cancel it: call `end` or `abort`.
         """
         await self.loop.connect_accepted_socket(lambda: self.client, accepted)
         if self.ending is None:
@@ -152,17 +152,17 @@ class Relay:
             await asyncio.wait([dial])
             if not dial.cancelled() and dial.exception() is not None:
                 self.end(End.RESET)
-        if self.ending is not None:  # what came to be meanwhile
+        if self.ending is not None:  # for the sides that were connected meanwhile
             self.end(self.ending)
         await asyncio.wait([side.gone for side in self.sides if side.transport is not None])
 
     def check(self) -> None:
-        """Close it where both sides have ended, and nothing is under way that will ever arrive."""
+        """Close it if both sides have ended, and nothing in flight will ever arrive."""
         if all(side.is_ended and side.flow.next_at == math.inf for side in self.sides):
             self.end(End.CLOSE)
 
     def end(self, how: End) -> None:
-        """Now, on both sides, whatever is under way; with CLOSE, what was written is still sent."""
+        """End both sides now, whatever is in flight; with CLOSE, what was written is still sent."""
         self.ending = how
         if self._dial is not None:
             self._dial.cancel()
@@ -170,7 +170,7 @@ class Relay:
             side.end(how)
 
     def abort(self) -> None:
-        """At once: nothing is sent any more."""
+        """End both sides at once, without sending what was written."""
         self.end(End.CLOSE)
         for side in self.sides:
             if side.transport is not None:

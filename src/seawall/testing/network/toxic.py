@@ -1,8 +1,8 @@
 """
-What can be wrong with a TCP connection, as Toxiproxy has it: https://github.com/Shopify/toxiproxy#toxics
+The faults of a TCP connection that Toxiproxy has: https://github.com/Shopify/toxiproxy#toxics
 
-Rules: a toxic is a frozen value, and decides what becomes of each packet of one direction, and when. Pure: the time and
-the chance come with the stage that it works in.
+Rules: a toxic is a frozen value, and decides what each packet of one direction becomes, and when. Pure: its stage
+brings the time and the random generator.
 """
 
 from __future__ import annotations
@@ -18,16 +18,16 @@ from .flow import End, Packet, Stage, Toxic
 
 __all__ = ["Bandwidth", "Latency", "Limit", "Reset", "Slicer", "SlowClose", "Timeout", "parse"]
 
-TICK = 0.01  # s; how finely a bandwidth is shared out
+TICK = 0.01  # s; a bandwidth is shared out in pieces of that length
 
 
 @dataclass(frozen=True, slots=True)
 class Latency(Toxic):
     """
-    Each packet, and each end, comes *delay* ± *jitter* later. Packets wait side by side: throughput stays.
+    Each packet, and each end, comes *delay* ± *jitter* later. Packets wait side by side, so throughput stays the same.
 
     Args:
-        delay, jitter: s; jitter <= delay.
+        delay, jitter: In seconds; jitter <= delay.
     """
 
     delay: float
@@ -35,7 +35,7 @@ class Latency(Toxic):
 
     @property
     def max_held(self) -> int:
-        return 6 * 1024 * 1024  # as much as Linux has under way: the largest tcp_rmem
+        return 6 * 1024 * 1024  # as much as Linux lets be in flight: the largest tcp_rmem
 
     def __post_init__(self) -> None:
         number("Latency", "delay", self.delay, low=0)
@@ -50,17 +50,17 @@ class Latency(Toxic):
 @dataclass(frozen=True, slots=True)
 class Bandwidth(Toxic):
     """
-    At most *rate* bytes/s, for each connection and direction by itself.
+    At most *rate* bytes/s, for each connection and direction separately.
 
     Args:
-        rate: Bytes/s, > 0. Toxiproxy's is in KB/s.
+        rate: In bytes/s, > 0. Toxiproxy's is in KB/s.
     """
 
     rate: float
 
     @property
     def max_held(self) -> int:
-        return max(64 * 1024, int(self.rate / 10))  # 0.1 s: the next data is there in time
+        return max(64 * 1024, int(self.rate / 10))  # 0.1 s of data, so that the next data arrives in time
 
     def __post_init__(self) -> None:
         number("Bandwidth", "rate", self.rate, low=0, above=True)
@@ -80,13 +80,13 @@ class Bandwidth(Toxic):
 @dataclass(frozen=True, slots=True)
 class Slicer(Toxic):
     """
-    Data goes on in pieces of *size* ± *variation*, each a write of its own. Without a delay the receiver's kernel may
-    join them again.
+    Data goes on in pieces of *size* ± *variation*, each in a write of its own. Without a delay the receiver's kernel
+    may join them again.
 
     Args:
-        size: Bytes, >= 1.
-        delay: Between pieces, s. Toxiproxy's is in µs.
-        variation: Bytes, < size.
+        size: In bytes, >= 1.
+        delay: Between pieces, in seconds. Toxiproxy's is in µs.
+        variation: In bytes, < size.
     """
 
     size: int
@@ -116,10 +116,10 @@ class Slicer(Toxic):
 @dataclass(frozen=True, slots=True)
 class Limit(Toxic):
     """
-    FIN to both sides once *max_bytes* have passed since it was added; counted for each connection by itself.
+    FIN to both sides once *max_bytes* have passed since it was added; counted for each connection separately.
 
     Args:
-        max_bytes: >= 0; 0: at the first byte.
+        max_bytes: >= 0; 0 strikes at the first byte.
     """
 
     max_bytes: int
@@ -142,11 +142,11 @@ class Limit(Toxic):
 @dataclass(frozen=True, slots=True)
 class Timeout(Toxic):
     """
-    Nothing comes through, no end either: a pulled cable. It is let go when the toxic is removed (Toxiproxy loses it).
+    A pulled cable: nothing comes through, nor does an end. It comes when the toxic is removed (Toxiproxy drops it).
 
     Args:
-        after: FIN to both sides after that long, s, from the start of the connection, or from when it was added to an
-            open one. None or 0: never; then a connection that both sides have closed is over.
+        after: FIN to both sides after so many seconds from the start of the connection, or from when the toxic was
+            added to an open one. None or 0 disables it; then a connection that both sides have closed is over.
     """
 
     after: float | None = None
@@ -166,12 +166,12 @@ class Timeout(Toxic):
 @dataclass(frozen=True, slots=True)
 class Reset(Toxic):
     """
-    RST to both sides in place of the first data: of the answer with "down", of the request with "up".
+    RST to both sides instead of the first data: of the answer with "down", of the request with "up".
 
-    `Link.reset_connections` resets what is idle too.
+    `Link.reset_connections` also resets idle connections.
 
     Args:
-        after: From that data on, s.
+        after: Seconds from that data to the RST.
     """
 
     after: float = 0.0
@@ -191,7 +191,7 @@ class SlowClose(Toxic):
     Ends, FIN or RST, come late; data does not.
 
     Args:
-        delay: s.
+        delay: In seconds.
     """
 
     delay: float
@@ -205,10 +205,10 @@ class SlowClose(Toxic):
 
 def parse(text: str) -> Toxic:
     """
-    A toxic of a text such as ``Latency:0.1:0.02``: name, then its settings in order.
+    Parse a toxic such as ``Latency:0.1:0.02``: its name, then its settings in order.
 
     Raises:
-        ValueError, TypeError: There is none of that name, or it can't be set so.
+        ValueError, TypeError: No toxic has that name, or it doesn't take these settings.
     """
     kinds: dict[str, Any] = {
         kind.__name__.lower(): kind for kind in (Bandwidth, Latency, Limit, Reset, Slicer, SlowClose, Timeout)
@@ -220,7 +220,7 @@ def parse(text: str) -> Toxic:
         hint = f"near: {kinds[near[0]].__name__}; " if near else ""
         raise ValueError(f"unknown toxic {name!r}; {hint}all: {', '.join(each.__name__ for each in kinds.values())}")
     if len(words) > len(fields(kind)):
-        raise ValueError(f"{kind.__name__} has no more than {len(fields(kind))} settings, not {len(words)}")
+        raise ValueError(f"{kind.__name__} takes at most {len(fields(kind))} settings, not {len(words)}")
     numbers: list[float] = []
     for setting, word in zip(fields(kind), words, strict=False):
         try:

@@ -1,4 +1,4 @@
-"""Steps of a port: what a connection meets before a request can be read from it."""
+"""Steps of a port: what happens to a connection before a request can be read from it."""
 
 from __future__ import annotations
 
@@ -36,51 +36,51 @@ async def serve(incoming: Incoming) -> None:
 
 @step(level="connection")
 async def refuse(incoming: Incoming) -> None:
-    """Nothing listens: RST to the SYN. Of a port as a whole, until it is healed."""
+    """Nothing listens, so the SYN is answered with RST. Applies to the whole port, until it is healed."""
     raise AssertionError("unreachable: nothing is accepted")
 
 
 @step(level="connection")
 async def blackhole(incoming: Incoming) -> None:
-    """SYNs stay without an answer: the queue of connections is full. Of a port as a whole, until it is healed."""
+    """SYNs get no answer, because the accept queue is full. Applies to the whole port, until it is healed."""
     raise AssertionError("unreachable: nothing is accepted")
 
 
 @step(level="connection")
 async def accept_reset(incoming: Incoming) -> None:
-    """RST at once."""
+    """Sends RST at once."""
     incoming.reset()
 
 
 @step(level="connection")
 async def accept_close(incoming: Incoming) -> None:
-    """FIN at once."""
+    """Sends FIN at once."""
     await incoming.close()
 
 
 @step(level="connection")
 async def accept_hang(incoming: Incoming) -> None:
-    """Reads, and never says anything."""
+    """Reads, and never sends anything."""
     await incoming.drain()
 
 
 @step(level="connection")
 async def accept_garbage(incoming: Incoming, text: str = "foo bar") -> None:
-    """Says something that is no HTTP before any request, then FIN."""
+    """Sends something that is not HTTP before any request, then FIN."""
     await incoming.send(text.encode())
     await incoming.close()
 
 
 @step(level="connection")
 async def accept_408(incoming: Incoming) -> None:
-    """408 before any request, then FIN: what servers tell idle connections."""
+    """Sends 408 before any request, then FIN, as servers do on idle connections."""
     await incoming.send(b"HTTP/1.1 408 Request Timeout\r\ncontent-length: 0\r\nconnection: close\r\n\r\n")
     await incoming.close()
 
 
 @step(level="connection")
 async def accept_answer(incoming: Incoming, size: Annotated[int, Between(0, 1e8)] = 2**20) -> None:
-    """A good answer of 3 bytes before any request, then so many more than its length says, then FIN."""
+    """Sends a good answer of 3 bytes before any request, then this many bytes beyond its length, then FIN."""
     await incoming.send(b"HTTP/1.1 200 OK\r\ncontent-length: 3\r\nconnection: keep-alive\r\n\r\n")
     await incoming.send(b"a" * (3 + size))
     await incoming.close()
@@ -88,7 +88,7 @@ async def accept_answer(incoming: Incoming, size: Annotated[int, Between(0, 1e8)
 
 @step(level="connection")
 async def proxy(incoming: Incoming, fault: ProxyFault = "none") -> None:
-    """A CONNECT proxy, to loopback only: works, refuses, wants credentials, breaks off, or never ends its headers."""
+    """A CONNECT proxy, to loopback only: works, refuses, asks for credentials, breaks off, or sends endless headers."""
     request = b""
     while b"\r\n\r\n" not in request and len(request) < MAX_HEAD:
         data = await incoming.receive()

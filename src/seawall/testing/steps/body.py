@@ -1,4 +1,4 @@
-"""Whole answers whose body is not what it seems."""
+"""Complete answers whose body is not what it seems."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ Coding = Literal[
 
 @step()
 async def encoded(turn: Turn, coding: Coding = "gzip") -> None:
-    """100 kB compressed: rightly, badly, cut though its length matches, with bytes after it, or only said to be."""
+    """100 kB compressed: well, badly, cut with a matching length, with bytes after it, or only labelled so."""
     whole = gzip.compress(PLAIN, mtime=0)
     bodies = {
         "gzip": whole,
@@ -67,14 +67,14 @@ async def bomb(turn: Turn, size: int = 100_000_000) -> None:
 
 @step()
 async def extra(turn: Turn, text: str = "garbage") -> None:
-    """More bytes than Content-Length says, right after a good answer."""
+    """A good answer, followed at once by more bytes than Content-Length says."""
     await turn.reply()
     await turn.write(text.encode())
 
 
 @step()
 async def second_answer(turn: Turn, delay: float = 0.0) -> None:
-    """After a good answer another one, which nobody asked for and must not be given to the next request."""
+    """A good answer, then an unsolicited second one, which the client must not take for the next request's."""
     await turn.reply()
     stray = b'{"stray":true}'
     if not delay or await turn.connection.is_idle(delay):
@@ -83,7 +83,7 @@ async def second_answer(turn: Turn, delay: float = 0.0) -> None:
 
 @step()
 async def body_on(turn: Turn, code: Annotated[int, Between(200, 999)] = 204) -> None:
-    """A body after 204, 304 or the answer to HEAD, which have none."""
+    """A body after 204, 304 or the answer to HEAD, which must not have one."""
     await turn.write(head(code, [("content-length", "7")]) + b"garbage")
 
 
@@ -99,7 +99,7 @@ async def trailers(turn: Turn) -> None:
 
 @step()
 async def sse(turn: Turn, count: int = 3, interval: float = 0.0) -> None:
-    """So many server-sent events (0: endless), so many seconds apart."""
+    """This many server-sent events (0 is endless), this many seconds apart."""
     await turn.write(head(200, [("content-type", "text/event-stream"), ("transfer-encoding", "chunked")]))
     number = 0
     if turn.request.method == "HEAD":

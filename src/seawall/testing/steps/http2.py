@@ -1,4 +1,4 @@
-"""HTTP/2's own faults: steps of a port that speaks it, and of requests that came over it. Source: RFC 9113."""
+"""Faults of HTTP/2: steps of a port that speaks it, and of requests that come over it. Source: RFC 9113."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from ..http.port import Incoming
 from ..http.step import BadStep, Between, step
 from ..http.turn import Turn
 
-if TYPE_CHECKING:  # it needs the extra "http2", the names here do not
+if TYPE_CHECKING:  # it needs the extra "http2", but the names of the steps don't
     from ..http.http2 import H2Connection
 
 __all__ = [
@@ -42,19 +42,19 @@ Code = Annotated[int, Between(0, 0xFFFFFFFF)]
 
 @step(level="connection", needs=PACKAGES)
 async def h2(incoming: Incoming, over: Literal[Security, "either"] = "tls") -> None:
-    """HTTP/2; "clear": without TLS, and without asking first; "either": HTTP/1.1 with who does not offer HTTP/2."""
+    """HTTP/2; "clear": without TLS, with prior knowledge; "either": HTTP/1.1 for clients that don't offer HTTP/2."""
     await _serve(incoming, over, settings={MAX_STREAMS: 100})
 
 
 @step(level="connection", needs=PACKAGES)
 async def h2_streams(incoming: Incoming, max_streams: Code = 1, over: Security = "tls") -> None:
-    """Allows so many streams at a time."""
+    """Allows this many streams at a time."""
     await _serve(incoming, over, settings={MAX_STREAMS: max_streams})
 
 
 @step(level="connection", needs=PACKAGES)
 async def h2_lower(incoming: Incoming, max_streams: Code = 1, over: Security = "tls") -> None:
-    """Allows 100 streams at first, and so many once a request has come."""
+    """Allows 100 streams at first, and this many once a request has come."""
     await _serve(incoming, over, settings={MAX_STREAMS: 100}, later=max_streams)
 
 
@@ -66,19 +66,19 @@ async def h2_no_settings(incoming: Incoming, over: Security = "tls") -> None:
 
 @step(level="connection", needs=PACKAGES)
 async def h2_no_window(incoming: Incoming, over: Security = "tls") -> None:
-    """Windows of 0 that never open: no body can be sent to it."""
+    """Windows of 0 that never open, so that the client can't send a body."""
     await _serve(incoming, over, settings={INITIAL_WINDOW: 0}, opens_windows=False)
 
 
 @step(level="connection", needs=PACKAGES)
 async def h2_hang(incoming: Incoming, over: Security = "tls") -> None:
-    """Takes the connection, TLS included, and never says anything of HTTP/2."""
+    """Accepts the connection, TLS included, and never sends an HTTP/2 frame."""
     await _serve(incoming, over, settings=None, is_silent=True)
 
 
 @step(protocols=H2, reads_body=False, needs=("h2",))
 async def h2_refused(turn: Turn) -> None:
-    """RST_STREAM with REFUSED_STREAM: nothing was done."""
+    """RST_STREAM with REFUSED_STREAM, which says that the request was not processed."""
     await _reset_stream(turn, REFUSED_STREAM)
 
 
@@ -95,7 +95,7 @@ async def h2_rst(turn: Turn, code: Code = 2, where: Literal["start", "body"] = "
 async def h2_goaway(
     turn: Turn, when: Literal["before", "after", "idle"] = "before", code: Code = 0, after: float = 0.0
 ) -> None:
-    """GOAWAY: "before": this stream was not looked at; "after": the answer; "idle": so long after that, unasked."""
+    """GOAWAY: "before": instead of processing this stream; "after": after its answer; "idle": this long after that."""
     connection = _connection(turn)
     stream = turn.request.stream
     if when != "before":
@@ -116,7 +116,7 @@ async def h2_silent(turn: Turn) -> None:
 
 @step(protocols=H2, needs=("h2",))
 async def h2_bad_frame(turn: Turn, what: Literal["size", "stream", "type", "hpack"] = "size") -> None:
-    """A frame that is too large, of stream 0, of an unknown type (which is to be ignored), or that can't be decoded."""
+    """A frame that is too large, on stream 0, of an unknown type (which must be ignored), or that can't be decoded."""
     connection = _connection(turn)
     if what == "size":
         connection.frame(DATA, 0, turn.request.stream, bytes(20_000))
@@ -151,7 +151,7 @@ def _connection(turn: Turn) -> H2Connection:
 
     wire = turn.request.wire
     if not isinstance(wire, H2Connection):
-        raise BadStep(f"{turn.step} can be had over HTTP/2 only, and this is {wire.protocol}")
+        raise BadStep(f"{turn.step} needs HTTP/2, and this request came over {wire.protocol}")
     return wire
 
 

@@ -1,4 +1,4 @@
-"""Answers that a parser may stumble over: odd ones that are legal or widely accepted, and malformed ones."""
+"""Answers that a parser may trip over: odd ones that are legal or widely accepted, and malformed ones."""
 
 from __future__ import annotations
 
@@ -51,13 +51,16 @@ ODD: Final[dict[str, tuple[str, bytes]]] = {
     "chunk_zeros": ("a chunk size with leading zeros", OK + CHUNKED + b"\r\n0002\r\nok\r\n" + LAST),
     "chunk_uppercase": ("a chunk size in capitals", OK + CHUNKED + b"\r\nA\r\n0123456789\r\n" + LAST),
     "chunk_spaces": ("spaces after a chunk size", OK + CHUNKED + b"\r\n2  \r\nok\r\n" + LAST),
-    "status_299": ("a status that nobody knows", b"HTTP/1.1 299 Odd\r\n" + LENGTH + END),
+    "status_299": ("an unknown status", b"HTTP/1.1 299 Odd\r\n" + LENGTH + END),
     "coding_case": ("Transfer-Encoding: Chunked", OK + b"Transfer-Encoding: Chunked\r\n\r\n2\r\nok\r\n" + LAST),
-    "length_on_304": ("304 with the length of what it doesn't send", b"HTTP/1.1 304 X\r\ncontent-length: 9\r\n\r\n"),
+    "length_on_304": (
+        "304 with the length of the body that it doesn't send",
+        b"HTTP/1.1 304 X\r\ncontent-length: 9\r\n\r\n",
+    ),
 }
 MALFORMED: Final[dict[str, tuple[str, bytes]]] = {
-    "not_http": ("no HTTP at all", b"foo bar\r\n\r\n"),
-    "http09": ("HTTP/0.9: just a body", b"<html>no status line</html>"),
+    "not_http": ("not HTTP at all", b"foo bar\r\n\r\n"),
+    "http09": ("HTTP/0.9: only a body", b"<html>no status line</html>"),
     "icy": ("another protocol's name", b"ICY 200 OK\r\n" + LENGTH + END),
     "version_05": ("HTTP/0.5", b"HTTP/0.5 200 OK\r\n" + LENGTH + END),
     "version_2": ("HTTP/2.0 in text", b"HTTP/2.0 200 OK\r\n" + LENGTH + END),
@@ -67,7 +70,7 @@ MALFORMED: Final[dict[str, tuple[str, bytes]]] = {
     "status_4_digits": ("a status of 4 digits", b"HTTP/1.1 2000 OK\r\n" + LENGTH + END),
     "status_000": ("status 000", b"HTTP/1.1 000 OK\r\n" + LENGTH + END),
     "status_negative": ("a negative status", b"HTTP/1.1 -200 OK\r\n" + LENGTH + END),
-    "status_missing": ("a status line of a version alone", b"HTTP/1.1\r\n" + LENGTH + END),
+    "status_missing": ("a status line without a status", b"HTTP/1.1\r\n" + LENGTH + END),
     "status_nul": ("NUL in the reason phrase", b"HTTP/1.1 200 O\0K\r\n" + LENGTH + END),
     "name_missing": ("a header without a name", OK + b": value\r\n" + LENGTH + END),
     "name_space": ("a space in a header's name", OK + b"x y: value\r\n" + LENGTH + END),
@@ -85,7 +88,7 @@ MALFORMED: Final[dict[str, tuple[str, bytes]]] = {
     "lengths_differ": ("two lengths that differ", OK + LENGTH + b"content-length: 5\r\n" + END),
     "lengths_listed": ("two lengths that differ in one header", OK + b"content-length: 2, 5\r\n" + END),
     "length_and_chunked": ("a length and chunks", OK + LENGTH + CHUNKED + b"\r\n2\r\nok\r\n" + LAST),
-    "coding_unknown": ("a transfer coding that nobody knows", OK + b"transfer-encoding: seawall\r\n" + END),
+    "coding_unknown": ("an unknown transfer coding", OK + b"transfer-encoding: seawall\r\n" + END),
     "coding_twice": ("chunked twice", OK + CHUNKED + CHUNKED + b"\r\n2\r\nok\r\n" + LAST),
     "coding_not_last": ("chunked before another coding", OK + b"transfer-encoding: chunked, identity\r\n" + END),
     "coding_obfuscated": ("xchunked", OK + b"transfer-encoding: xchunked\r\n\r\n2\r\nok\r\n" + LAST),
@@ -105,7 +108,7 @@ assert set(MALFORMED) == set(get_args(MalformedName))
 
 @step()
 async def odd(turn: Turn, what: OddName) -> None:
-    """An answer that is legal, or that everybody accepts, but odd; then FIN."""
+    """An odd answer that is legal or widely accepted; then FIN."""
     await _then_close(turn, ODD[what][1])
 
 
@@ -123,7 +126,7 @@ async def huge_header(turn: Turn, size: Annotated[int, Between(0, 1e8)] = 1_000_
 
 @step()
 async def many_headers(turn: Turn, count: Annotated[int, Between(0, 1e6)] = 10_000) -> None:
-    """So many headers."""
+    """This many headers."""
     await turn.reply(200, {f"x-{number}": "x" for number in range(count)})
 
 

@@ -1,4 +1,4 @@
-"""Steps that strike while a request is read or its answer is written."""
+"""Steps that strike while the server reads a request or writes its answer."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ PIECE = 65536
 
 @step(protocols=BOTH)
 async def ok(turn: Turn, size: int = 0) -> None:
-    """200, and JSON that says whose answer it is; with a size, that many bytes."""
+    """200, with JSON that says which request it answers; with a size, 200 with that many bytes."""
     if not size:
         await turn.reply()
         return
@@ -47,20 +47,20 @@ async def ok(turn: Turn, size: int = 0) -> None:
 
 @step(protocols=BOTH)
 async def delay(turn: Turn, seconds: float) -> bool:
-    """Waits, then goes on: with what stands after the +, else with a good answer."""
+    """Waits, then does the step after the +, or without one sends a good answer."""
     await asyncio.sleep(seconds)
     return True
 
 
 @step(protocols=BOTH)
 async def chance(turn: Turn, probability: Annotated[float, Between(0, 1)]) -> bool:
-    """What stands after the + with this probability (seeded), else a good answer."""
+    """Does the step after the + with this probability (seeded), or else sends a good answer."""
     return turn.rng.random() < probability
 
 
 @step(reads_body=False, protocols=BOTH)
 async def hang(turn: Turn, where: Where = "start") -> None:
-    """Says nothing more, and keeps the connection open; "request": never reads the body."""
+    """Sends nothing more, and keeps the connection open; "request": never reads the body."""
     if where == "request":
         turn.connection.pause()
         await turn.connection.gone()
@@ -71,14 +71,14 @@ async def hang(turn: Turn, where: Where = "start") -> None:
 
 @step(reads_body=False, protocols=BOTH)
 async def close(turn: Turn, where: Where = "start") -> None:
-    """FIN, after a close_notify over TLS."""
+    """Sends FIN, over TLS after a close_notify."""
     await _begin(turn, where)
     turn.request.close()
 
 
 @step(reads_body=False, protocols=BOTH)
 async def truncate(turn: Turn, where: Where = "body") -> None:
-    """FIN without a close_notify: over TLS, what an attacker or a broken proxy does."""
+    """Sends FIN without a close_notify, as an attacker or a broken proxy does over TLS."""
     await _begin(turn, where)
     await turn.request.wire.flushed()
     turn.request.abort()
@@ -86,7 +86,7 @@ async def truncate(turn: Turn, where: Where = "body") -> None:
 
 @step(reads_body=False, protocols=BOTH)
 async def reset(turn: Turn, where: Where = "start") -> None:
-    """RST."""
+    """Sends RST."""
     await _begin(turn, where)
     await turn.request.wire.flushed()
     turn.request.reset()
@@ -94,7 +94,7 @@ async def reset(turn: Turn, where: Where = "start") -> None:
 
 @step(reads_body=False)
 async def drip(turn: Turn, where: Where = "start", interval: float = 0.2, size: int = 1000) -> None:
-    """From there on one byte at a time, so that no read timeout strikes; "request": reads a body so, by KiB."""
+    """Sends a byte at a time from there on, so that no read timeout strikes; "request": reads the body by the KiB."""
     if where == "request":
         turn.connection.pause()
         while not turn.request.is_complete:
@@ -125,10 +125,10 @@ async def drip(turn: Turn, where: Where = "start", interval: float = 0.2, size: 
 async def early(
     turn: Turn, status: Annotated[int, Between(200, 999)] = 413, then: Literal["read", "close", "reset"] = "read"
 ) -> None:
-    """Answers before it has read the body, then reads it, or ends the connection."""
+    """Answers before it reads the body, then reads it or ends the connection."""
     await turn.request.reply(status, turn.body, {} if then == "read" else {"connection": "close"})
     if then == "read":
-        return  # by the connection, before its next request
+        return  # the connection reads it before its next request
     await turn.request.wire.flushed()
     if then == "close":
         turn.request.close()
@@ -138,7 +138,7 @@ async def early(
 
 @step(reads_body=False)
 async def no_continue(turn: Turn) -> None:
-    """Never says 100 Continue, though it was asked to; answers when the body has come."""
+    """Never sends 100 Continue, although the client expects it; answers when the body has come."""
     turn.request.headers.pop("expect", None)
     await turn.request.read()
     await turn.reply()
@@ -146,7 +146,7 @@ async def no_continue(turn: Turn) -> None:
 
 @step(reads_body=False)
 async def refuse_continue(turn: Turn) -> None:
-    """417 to whoever expects 100 Continue, a good answer to others."""
+    """417 to a request that expects 100 Continue, a good answer to any other."""
     if "expect" not in turn.request.headers:
         await turn.request.read()
         await turn.reply()
@@ -157,7 +157,7 @@ async def refuse_continue(turn: Turn) -> None:
 
 @step()
 async def info(turn: Turn, status: Annotated[int, Between(100, 199)] = 103, count: int = 1) -> bool:
-    """Interim answers that nobody asked for, then goes on."""
+    """Sends unsolicited interim answers, then does the step after the +, or without one sends a good answer."""
     for _ in range(count):
         await asyncio.sleep(0)
         await turn.write(head(status, [("link", "</style.css>; rel=preload")] if status == 103 else []))
@@ -166,14 +166,14 @@ async def info(turn: Turn, status: Annotated[int, Between(100, 199)] = 103, coun
 
 @step()
 async def info_endless(turn: Turn, interval: float = 0.01) -> None:
-    """103 after 103, for ever."""
+    """Sends 103 after 103, for ever."""
     while True:
         await turn.write(head(103, []))
         await asyncio.sleep(interval)
 
 
 async def _begin(turn: Turn, where: Where) -> None:
-    """What comes before the fault."""
+    """Read and send what comes before the fault."""
     request = turn.request
     if where == "request":
         if not await request.read(1):

@@ -1,4 +1,4 @@
-"""Good answers on connections that are not to be used again, whatever they say."""
+"""Good answers on connections that a client can't or must not use again, whatever the answer says."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ __all__ = ["half_close", "idle", "keep_alive", "lie", "next_", "shut_input"]
 
 @step()
 async def idle(turn: Turn, end: Literal["close", "reset", "408"] = "close", after: float = 0.0) -> None:
-    """A good answer; FIN, RST, or 408 and FIN once the connection was idle for so long."""
+    """A good answer; then FIN, RST, or 408 and FIN, once the connection was idle for this long."""
     await turn.reply()
     await _end_when_idle(turn, end, after)
 
 
 @step()
 async def keep_alive(turn: Turn, timeout: float = 5.0, max_requests: int = 100) -> None:
-    """A good answer that says how long the connection is kept, and for how many more requests; and it is."""
+    """A good answer whose Keep-Alive tells truly how long the connection is kept, and for how many more requests."""
     await turn.reply(200, {"keep-alive": f"timeout={timeout:g}, max={max_requests}"})
     if max_requests:
         await _end_when_idle(turn, "close", timeout)
@@ -33,7 +33,7 @@ async def keep_alive(turn: Turn, timeout: float = 5.0, max_requests: int = 100) 
 
 @step()
 async def lie(turn: Turn, said: Literal["keep_alive", "close"] = "keep_alive") -> None:
-    """Says that the connection is kept, and closes it; or says that it is closed, and keeps it."""
+    """Says that it keeps the connection, but closes it; or says that it closes the connection, but keeps it."""
     if said == "close":
         await turn.reply(200, {"connection": "close"})
     else:
@@ -62,7 +62,7 @@ async def next_(turn: Turn, fault: Literal["close", "reset", "hang", "garbage"] 
 
 @step()
 async def half_close(turn: Turn) -> None:
-    """A good answer, then FIN, but reads on: half open."""
+    """A good answer, then FIN, but goes on reading: half open."""
 
     async def ignore(request: Request) -> None:
         await request.hang()
@@ -74,7 +74,7 @@ async def half_close(turn: Turn) -> None:
 
 @step()
 async def shut_input(turn: Turn) -> None:
-    """A good answer, then the server's side no longer receives."""
+    """A good answer, after which the server no longer reads."""
     await turn.reply()
     turn.connection.pause()
     with socket.socket(fileno=os.dup(turn.connection.socket.fileno())) as same:  # uvloop's has no shutdown

@@ -1,4 +1,4 @@
-"""Whole answers with a status that means trouble: errors, overload, redirects, authentication, unwanted types."""
+"""Complete answers with a status that means trouble: errors, overload, redirects, authentication, unwanted types."""
 
 from __future__ import annotations
 
@@ -38,13 +38,13 @@ Location = Literal["none", "empty", "bad", "scheme", "loop", "origin", "relative
 
 @step(protocols=BOTH)
 async def status(turn: Turn, code: Code, retry_after: str = "") -> None:
-    """This status. Retry-After: any text; d2: a date in 2 s (r2, a2: older forms); ms500: retry-after-ms instead."""
+    """This status. Retry-After: any text; d2: a date in 2 s (r2, a2: in older forms); ms500: retry-after-ms instead."""
     await turn.reply(code, _retry_after(retry_after, turn.wall))
 
 
 @step(protocols=BOTH)
 async def limit(turn: Turn, max_concurrent: int, seconds: float = 0.1, code: Code = 503) -> None:
-    """Works for so long on each request, and refuses those beyond so many at a time: a full queue."""
+    """A full queue: works this long on each request, and refuses requests beyond this many at a time."""
     if turn.memory.get("working", 0) >= max_concurrent:
         await turn.reply(code)
         return
@@ -58,7 +58,7 @@ async def limit(turn: Turn, max_concurrent: int, seconds: float = 0.1, code: Cod
 
 @step(protocols=BOTH)
 async def rate(turn: Turn, count: int, seconds: float = 1.0) -> None:
-    """429 with Retry-After for more than so many requests in so many seconds: a rate limit."""
+    """A rate limit: 429 with Retry-After to requests beyond this many in this many seconds."""
     now = asyncio.get_running_loop().time()
     if now >= turn.memory.get("window_ends_at", 0.0):
         turn.memory.update(window_ends_at=now + seconds, taken=0)
@@ -71,7 +71,7 @@ async def rate(turn: Turn, count: int, seconds: float = 1.0) -> None:
 
 @step(protocols=BOTH)
 async def redirect(turn: Turn, count: int = 1, code: Code = 302) -> None:
-    """So many redirects one after another, then a good answer; what stands before a + comes before each of them."""
+    """This many redirects in a row, then a good answer; the steps before a + come before each of them."""
     if count:
         following = Step(turn.step.parts[:-1] + redirect(count - 1, code).parts)
         await turn.reply(code, {"location": f"/x/{following}?key={quote(turn.key, safe='')}"})
@@ -81,7 +81,7 @@ async def redirect(turn: Turn, count: int = 1, code: Code = 302) -> None:
 
 @step(protocols=BOTH)
 async def location(turn: Turn, where: Location, code: Code = 302) -> None:
-    """A redirect without a Location, with a bad one, to itself, to another origin, to a scheme that isn't HTTP."""
+    """A redirect without a Location, with an invalid one, to itself, to another origin, or to another scheme."""
     port = turn.base_url.rpartition(":")[2]
     targets = {
         "empty": "",
@@ -96,7 +96,7 @@ async def location(turn: Turn, where: Location, code: Code = 302) -> None:
 
 @step(protocols=BOTH)
 async def auth(turn: Turn, scheme: Literal["basic", "bearer", "digest", "hidden"] = "basic") -> None:
-    """401 without the credentials user and passwd (bearer: any token); "hidden": 404, without a challenge."""
+    """401 unless the credentials are user and passwd (bearer: any token); "hidden": 404, without a challenge."""
     given = turn.request.headers.get("authorization", "")
     if scheme == "digest":
         is_good = _is_digest(given, turn.request)
@@ -117,13 +117,13 @@ async def auth(turn: Turn, scheme: Literal["basic", "bearer", "digest", "hidden"
 
 @step(protocols=BOTH)
 async def content_type(turn: Turn, name: str) -> None:
-    """A good answer of another content type than its body is."""
+    """A good answer with this content type, although its body is JSON."""
     await turn.reply(200, {"content-type": name})
 
 
 @step(protocols=BOTH)
 async def not_acceptable(turn: Turn) -> None:
-    """A good answer of a content type that the request's Accept doesn't allow."""
+    """A good answer with a content type that the request's Accept doesn't allow."""
     accepted = [each.partition(";")[0].strip() for each in turn.request.headers.get("accept", "*/*").split(",")]
 
     def is_accepted(kind: str) -> bool:
@@ -133,7 +133,7 @@ async def not_acceptable(turn: Turn) -> None:
 
 
 def _retry_after(text: str, wall: float) -> dict[str, str]:
-    """Headers of a Retry-After. Source: RFC 9110 section 5.6.7 for the three forms of a date."""
+    """The headers that *text* means. Source: RFC 9110 section 5.6.7 for the three forms of a date."""
     if not text:
         return {}
     found = re.fullmatch(r"(d|r|a|ms)(-?\d+(?:\.\d+)?)", text)

@@ -1,4 +1,4 @@
-"""Steps of a port that speaks TLS, rightly or wrongly."""
+"""Steps of a port that speaks TLS, well or badly."""
 
 from __future__ import annotations
 
@@ -43,26 +43,26 @@ APPLICATION_DATA = b"\x17\x03\x03"
 
 @step(level="connection", needs=CERTIFICATES)
 async def tls(incoming: Incoming, certificate: Certificate = "good") -> None:
-    """TLS with this certificate; "rekeyed": a new key each time, so that no pin fits; "wants_client": the client's."""
+    """TLS with this certificate; "rekeyed": a new key each time, so that no pin fits; "wants_client": asks for one."""
     certificates = incoming.port.certificates
     await incoming.serve(certificates.kept(certificate))
 
 
 @step(level="connection", needs=CERTIFICATES)
 async def tls_version(incoming: Incoming, version: Version = "1.0") -> None:
-    """TLS of this version only."""
+    """TLS in this version only."""
     await incoming.serve(incoming.port.certificates.only(VERSIONS[version]))
 
 
 @step(level="connection")
 async def tls_hang(incoming: Incoming) -> None:
-    """Reads the ClientHello, and says nothing."""
+    """Reads the ClientHello, and sends nothing."""
     await incoming.drain()
 
 
 @step(level="connection", needs=CERTIFICATES)
 async def tls_half(incoming: Incoming) -> None:
-    """Half of the server's first flight, then nothing."""
+    """Sends half of the server's first flight, then nothing."""
     flight = await _first_flight(incoming)
     await incoming.send(flight[: len(flight) // 2])
     await incoming.drain()
@@ -70,7 +70,7 @@ async def tls_half(incoming: Incoming) -> None:
 
 @step(level="connection", needs=CERTIFICATES)
 async def tls_drip(incoming: Incoming, interval: float = 0.05) -> None:
-    """The server's first flight one byte at a time."""
+    """Sends the server's first flight one byte at a time."""
     for byte in await _first_flight(incoming):
         await incoming.send(bytes([byte]))
         await asyncio.sleep(interval)
@@ -93,7 +93,7 @@ async def tls_close(incoming: Incoming) -> None:
 
 @step(level="connection")
 async def tls_plaintext(incoming: Incoming) -> None:
-    """An HTTP answer in plain text to the ClientHello: the port of another protocol."""
+    """Answers the ClientHello with HTTP in plain text, as a port of another protocol does."""
     await incoming.receive()
     await incoming.send(b"HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\nconnection: close\r\n\r\n")
     await incoming.close()
@@ -101,7 +101,7 @@ async def tls_plaintext(incoming: Incoming) -> None:
 
 @step(level="connection")
 async def tls_garbage(incoming: Incoming) -> None:
-    """Random bytes in a handshake record."""
+    """Answers the ClientHello with a handshake record of garbage."""
     await incoming.receive()
     await incoming.send(HANDSHAKE + b"\x00\x40" + bytes(range(64)))
     await incoming.close()
@@ -109,7 +109,7 @@ async def tls_garbage(incoming: Incoming) -> None:
 
 @step(level="connection")
 async def tls_alert(incoming: Incoming, code: Annotated[int, Between(0, 255)] = 80) -> None:
-    """A fatal alert: 80 internal_error, 40 handshake_failure, 70 protocol_version, 112 unrecognized_name."""
+    """Sends a fatal alert: 80 internal_error, 40 handshake_failure, 70 protocol_version, 112 unrecognized_name."""
     await incoming.receive()
     await incoming.send(ALERT + bytes([code]))
     await incoming.close()
@@ -117,17 +117,17 @@ async def tls_alert(incoming: Incoming, code: Annotated[int, Between(0, 255)] = 
 
 @step()
 async def tls_inject(turn: Turn, what: Literal["text", "record"] = "text") -> None:
-    """After the handshake, in place of an answer, bytes in plain text or a record that can't be decrypted."""
+    """Sends, instead of an answer over TLS, bytes in plain text, or a record that can't be decrypted."""
     connection = turn.connection
     if not connection.is_secure:
-        raise BadStep("tls_inject strikes inside TLS: ask a port that speaks it")
+        raise BadStep("tls_inject needs TLS: send the request to a port that speaks it")
     data = b"HTTP/1.1 200 OK\r\n\r\n" if what == "text" else APPLICATION_DATA + b"\x00\x40" + bytes(64)
     connection.inject(data)
     await turn.request.hang()
 
 
 async def _first_flight(incoming: Incoming) -> bytes:
-    """What a good server says to this client's ClientHello."""
+    """What a good server answers to this client's ClientHello."""
     hello, flight = ssl.MemoryBIO(), ssl.MemoryBIO()
     server = incoming.port.certificates.kept("good").wrap_bio(hello, flight, server_side=True)
     while not flight.pending:

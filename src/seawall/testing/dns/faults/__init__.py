@@ -1,7 +1,7 @@
 """
-Every fault, in the order in which those of one name act: data, result, the way of the answer, its bytes.
+All faults, in the order in which those of one name act: data, result, delivery of the answer, its bytes.
 
-Rules: each is pure; what it counts, it counts per name and type, and what it times, from the name's first query.
+Rules: each is pure. It counts per name and type, and measures time from the name's first query.
 """
 
 from __future__ import annotations

@@ -26,7 +26,7 @@ __all__ = [
 ]
 
 DEAD_A = "127.0.0.3"  # nothing listens there: RST at once
-DEAD_AAAA = f"::ffff:{DEAD_A}"  # the same through IPv6; any other dead one might be routed off this machine
+DEAD_AAAA = f"::ffff:{DEAD_A}"  # the same through IPv6, because any other dead address might leave this machine
 MAX_TTL = 2**31 - 1  # s; RFC 2181 §8
 MAX_SECONDS = 86400
 
@@ -39,11 +39,11 @@ def ok(plan: Plan, _: Ask) -> Plan:
 
 @fault("127.0.1.1, 127.0.1.2, ...; truncated over UDP where they don't fit", 1, 1000)
 def many(plan: Plan, ask: Ask, n: int) -> Plan:
-    """A pool of so many addresses, more than fit a datagram from some 30 (75 with EDNS) on."""
+    """A pool of n addresses; more than some 30 (75 with EDNS) don't fit in a datagram."""
     return _addresses(plan, ask, *(f"127.0.{1 + i // 250}.{1 + i % 250}" for i in range(n)))
 
 
-@fault("127.0.0.1 to 127.0.0.n, from the next one on each time", 1, 250)
+@fault("127.0.0.1 to 127.0.0.n, beginning with the next one each time", 1, 250)
 def rotate(plan: Plan, ask: Ask, n: int) -> Plan:
     """Round robin: the order of n addresses changes with each query."""
     return _addresses(plan, ask, *(f"127.0.0.{1 + (ask.count + i) % n}" for i in range(n)))
@@ -51,13 +51,13 @@ def rotate(plan: Plan, ask: Ask, n: int) -> Plan:
 
 @fault("127.0.0.1, then 127.0.0.2", 0, MAX_SECONDS)
 def flip(plan: Plan, ask: Ask, s: float) -> Plan:
-    """A service that moves so long after its name was first asked for."""
+    """A service that moves s seconds after its name was first asked for."""
     return _addresses(plan, ask, "127.0.0.1" if ask.age < s else "127.0.0.2")
 
 
 @fault("127.0.0.3, where nothing listens, and then the good ones")
 def deadfirst(plan: Plan, ask: Ask) -> Plan:
-    """The first of the addresses is out of order."""
+    """Nothing listens on the first address."""
     return _addresses(plan, ask, DEAD_A, *plan.records)
 
 
@@ -113,13 +113,13 @@ def cnamedangling(plan: Plan, _: Ask) -> Plan:
 
 @fault("This TTL in every record", 0, MAX_TTL)
 def ttl(plan: Plan, _: Ask, s: int) -> Plan:
-    """Short-lived, long-lived or (0) not to be cached."""
+    """Records that live briefly, long, or (0) must not be cached."""
     return replace(plan, ttl=s, chain=tuple(Alias(alias.target, s) for alias in plan.chain))
 
 
 @fault("This TTL in the CNAMEs only", 0, MAX_TTL)
 def cnamettl(plan: Plan, _: Ask, s: int) -> Plan:
-    """Aliases that change more often, or less, than addresses."""
+    """Aliases that live shorter or longer than addresses."""
     return replace(plan, chain=tuple(Alias(alias.target, s) for alias in plan.chain))
 
 

@@ -1,4 +1,4 @@
-"""Answers that are not to be believed, or can't be read."""
+"""Answers that a resolver must not believe, or can't parse."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from ..plan import Ask, Plan
 
 __all__ = ["badid", "badq", "case", "cut", "garbage", "short", "spoof"]
 
-FORGED = "127.0.0.66"  # where who believes a forgery would go
+FORGED = "127.0.0.66"  # a resolver that believes a forgery returns this
 
 
-@fault("Another id than the query's: to be ignored (RFC 5452 §9.1)")
+@fault("Another id than the query's, so it must be ignored (RFC 5452 §9.1)")
 def badid(plan: Plan, _: Ask) -> Plan:
-    """An answer to somebody else."""
+    """An answer to another client."""
 
     def badid(wire: bytes) -> bytes:
         return bytes([wire[0] ^ 0xFF]) + wire[1:]
@@ -23,7 +23,7 @@ def badid(plan: Plan, _: Ask) -> Plan:
     return replace(plan, twists=(*plan.twists, badid))
 
 
-@fault("The name differs from the query's in its first letter: to be ignored (RFC 5452 §9.1)")
+@fault("A name with another first letter than the query's, so it must be ignored (RFC 5452 §9.1)")
 def badq(plan: Plan, _: Ask) -> Plan:
     """An answer to another question."""
 
@@ -39,7 +39,7 @@ def case(plan: Plan, _: Ask) -> Plan:
 
     def case(wire: bytes) -> bytes:
         end = wire.index(0, 12)
-        return wire[:12] + wire[12:end].swapcase() + wire[end:]  # lengths are below 64, and so no letters
+        return wire[:12] + wire[12:end].swapcase() + wire[end:]  # lengths are below 64, so they are not letters
 
     return replace(plan, twists=(*plan.twists, case))
 
@@ -75,7 +75,7 @@ def cut(plan: Plan, _: Ask) -> Plan:
     return replace(plan, twists=(*plan.twists, cut))
 
 
-@fault("Over UDP two answers with 127.0.0.66 first, of another id and another question, and then the true one")
+@fault("Over UDP two answers with 127.0.0.66, one with another id, one to another question; then the true one")
 def spoof(plan: Plan, ask: Ask) -> Plan:
     """An attacker who is faster than the resolver."""
     forged = replace(plan, records=(FORGED,)) if ask.kind == "A" else plan

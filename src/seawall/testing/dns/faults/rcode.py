@@ -1,4 +1,4 @@
-"""Answers that say that there is no answer."""
+"""Answers that report a failure, or that the name doesn't exist."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def nx(plan: Plan, _: Ask) -> Plan:
 
 @fault("SERVFAIL")
 def servfail(plan: Plan, _: Ask) -> Plan:
-    """The resolver's own failure: a broken zone, bad DNSSEC, no authority within reach."""
+    """A failure of the resolver: a broken zone, bad DNSSEC, no reachable authority."""
     return replace(plan, rcode="SERVFAIL")
 
 
@@ -36,17 +36,17 @@ def formerr(plan: Plan, _: Ask) -> Plan:
 
 @fault("NOTIMP")
 def notimp(plan: Plan, _: Ask) -> Plan:
-    """A server that can't do what is asked."""
+    """A server that doesn't support the query."""
     return replace(plan, rcode="NOTIMP")
 
 
 @fault("FORMERR to a query with an OPT record, else the address (RFC 6891 §7)")
 def noedns(plan: Plan, ask: Ask) -> Plan:
-    """A server from before EDNS."""
+    """A server older than EDNS."""
     return replace(plan, rcode="FORMERR", is_edns=False) if ask.is_edns else plan
 
 
 @fault("SERVFAIL to the first n queries of each type, then the address", 1, 10**6)
 def failfirst(plan: Plan, ask: Ask, n: int) -> Plan:
-    """A failure that passes."""
+    """A temporary failure."""
     return replace(plan, rcode="SERVFAIL") if ask.count < n else plan

@@ -1,4 +1,4 @@
-"""Whether an answer comes, when, and over what."""
+"""Whether an answer comes, when, and over which transport."""
 
 from __future__ import annotations
 
@@ -24,21 +24,21 @@ __all__ = [
 MAX_SECONDS = 86400
 
 
-@fault("The answer after so long; several delays add up", 0, MAX_SECONDS * 1000)
+@fault("The answer after ms milliseconds; several delays add up", 0, MAX_SECONDS * 1000)
 def delay(plan: Plan, _: Ask, ms: int) -> Plan:
     """A slow resolver."""
     return replace(plan, delay=plan.delay + ms / 1000)
 
 
-@fault("The answer for A after so long", 0, MAX_SECONDS * 1000)
+@fault("The answer for A after ms milliseconds", 0, MAX_SECONDS * 1000)
 def delaya(plan: Plan, ask: Ask, ms: int) -> Plan:
     """A resolver that is slow for IPv4."""
     return delay.apply(plan, ask, ms) if ask.kind == "A" else plan
 
 
-@fault("The answer for AAAA after so long", 0, MAX_SECONDS * 1000)
+@fault("The answer for AAAA after ms milliseconds", 0, MAX_SECONDS * 1000)
 def delayaaaa(plan: Plan, ask: Ask, ms: int) -> Plan:
-    """A resolver that is slow for IPv6: the classic, middleboxes that dislike AAAA."""
+    """A resolver that is slow for IPv6, typically because of a middlebox that mishandles AAAA."""
     return delay.apply(plan, ask, ms) if ask.kind == "AAAA" else plan
 
 
@@ -50,13 +50,13 @@ def tc(plan: Plan, _: Ask) -> Plan:
 
 @fault("Truncated over UDP; TCP accepts and never answers")
 def tcdrop(plan: Plan, _: Ask) -> Plan:
-    """A firewall that lets DNS through over UDP only."""
+    """A firewall that passes DNS over UDP only."""
     return replace(plan, udp="truncated", tcp="silence")
 
 
 @fault("Truncated over UDP; RST over TCP after the query")
 def tcrefuse(plan: Plan, _: Ask) -> Plan:
-    """A server that doesn't do TCP."""
+    """A server that doesn't speak TCP."""
     return replace(plan, udp="truncated", tcp="reset")
 
 
@@ -84,7 +84,7 @@ def droppct(plan: Plan, ask: Ask, n: int) -> Plan:
     return drop.apply(plan, ask) if ask.luck * 100 < n else plan
 
 
-@fault("Silence until so long after the first query, then the address", 0, MAX_SECONDS)
+@fault("Silence for s seconds after the first query, then the address", 0, MAX_SECONDS)
 def dead(plan: Plan, ask: Ask, s: float) -> Plan:
     """An outage that ends."""
     return drop.apply(plan, ask) if ask.age < s else plan
