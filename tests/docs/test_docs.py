@@ -91,10 +91,18 @@ def test_tables(path):
 
 
 def test_links():
-    """Each relative link leads to a file."""
+    """Each relative link leads to a file, and to a heading of it where it names one."""
     for path in SOURCES:
-        for target in re.findall(r"\]\((?!https?:)([^)#]+)", path.read_text()):
-            assert (path.parent / target).exists(), f"{path.name}: {target}"
+        for target, heading in re.findall(r"\]\((?!https?:)([^)#]*)#?([^)]*)\)", path.read_text()):
+            page = path.parent / target if target else path
+            assert page.exists(), f"{path.name}: {target}"
+            assert not heading or heading in anchors(page), f"{path.name}: {target}#{heading}"
+
+
+def anchors(page: Path) -> set[str]:
+    """Its headings, as GitHub makes anchors of them."""
+    headings = re.findall(r"^#+ (.*)$", page.read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
 def test_paths():
