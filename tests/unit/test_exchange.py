@@ -245,3 +245,23 @@ async def test_address_that_is_blamed_is_tried_last(phase, is_reused, is_last):
     sent.progress.phase, sent.progress.is_reused = phase, is_reused
     sent.wire.blame(A, {}, sent.progress)
     assert sent.dials.addresses.is_bad(A, ADDRESS) == is_last
+
+
+async def test_wait_for_a_slot_is_noted():
+    """Where the cap made an attempt wait, in seconds; an attempt that found a slot or a connection says nothing."""
+    sent = Sent(1)
+    first = await sent.answered()
+    assert sent.progress.queued == ()
+    task = asyncio.create_task(sent.send(pool=60.0))
+    await asyncio.sleep(3)
+    first.abandon()
+    await turns()
+    sent.dials.made[-1].data_received(b"HTTP/1.1 200 X\r\ncontent-length: 2\r\n\r\nok")
+    answered = await task
+    assert (sent.progress.queued, sent.progress.protocol) == ((("cap", 3.0),), "HTTP/1.1")
+    answered.close()
+    await sent.answered()
+    assert sent.progress.queued == ()
+    with pytest.raises(BulkheadFull):
+        await sent.send(pool=2.0)
+    assert (sent.progress.queued, sent.progress.protocol) == ((("cap", 2.0),), "")

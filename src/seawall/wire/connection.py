@@ -31,6 +31,7 @@ class Channel(Protocol):
 
     Attributes:
         name: What httpcore's trace events begin with.
+        protocol: As people write it.
         is_multiplexed: It shares its connection with others.
         is_upgraded: It speaks another protocol now (101, CONNECT).
         good_until: From then on the address may have left the name's record, in loop time.
@@ -38,6 +39,7 @@ class Channel(Protocol):
     """
 
     name: ClassVar[str]
+    protocol: ClassVar[str]
     is_multiplexed: ClassVar[bool]
     is_upgraded: bool
     upload: Upload | None

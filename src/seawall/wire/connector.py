@@ -158,6 +158,7 @@ class Wire:
             if error.is_stale:
                 self.pool.drop_idle(key)
             raise
+        progress.protocol = channel.protocol
         return Answered(head, channel, message.origin, progress, self, trace)
 
     def praise(self, origin: Origin, channel: Channel) -> None:

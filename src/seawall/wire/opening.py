@@ -193,15 +193,19 @@ class Opener:
         Raises:
             BulkheadFull: Neither within the pool timeout.
         """
+        if self._pool.try_reserve(key):
+            return None
         timeout, began_at = message.timeouts.get("pool"), self._now()
-        left = None if timeout is None else max(0.0, timeout - progress.waited)
-        while (given := await self._pool.reserve(left, key)) is not None:
-            if given.is_usable:
-                return given
-            given.leave()  # it died on the way; its slot is somebody else's by now
-            left = None if left is None else max(0.0, left - (self._now() - began_at))
-            began_at = self._now()
-        return None
+        given_up_at = None if timeout is None else began_at + max(0.0, timeout - progress.waited)
+        try:
+            while True:
+                left = None if given_up_at is None else max(0.0, given_up_at - self._now())
+                given = await self._pool.reserve(left, key)
+                if given is None or given.is_usable:
+                    return given
+                given.leave()  # it died on the way; its slot is somebody else's by now
+        finally:
+            progress.queued += (("cap", self._now() - began_at),)
 
     def _added(self, connection: Pooled, origin: Origin, key: Origin, answer: Answer, progress: Progress) -> Channel:
         """*connection* is the pool's from now on; a channel of it for the request that had it dialled."""

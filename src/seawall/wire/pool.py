@@ -40,6 +40,8 @@ class Slots(Protocol):
 
     waiting: int
 
+    def try_acquire(self, origin: Holder) -> bool: ...
+
     async def acquire(
         self, timeout: float | None, origin: Holder, undo: Callable[[Any], None], make_room: Callable[[], None]
     ) -> Any: ...
@@ -124,6 +126,10 @@ class Pool:
                 return connection.channel()
             connection.close()
         return None
+
+    def try_reserve(self, origin: Origin) -> bool:
+        """A slot as by `reserve`, where there is one without waiting."""
+        return self._slots.try_acquire(origin)
 
     async def reserve(self, timeout: float | None, origin: Origin) -> Channel | None:
         """

@@ -47,6 +47,7 @@ class Stream(Waiting):
     """
 
     name: ClassVar = "http2"
+    protocol: ClassVar = "HTTP/2"
     is_multiplexed: ClassVar = True
     is_upgraded = False
 
@@ -157,11 +158,7 @@ class Stream(Waiting):
             connection.flush()
         connection.release(self, number)
 
-    def close(self) -> None:
-        self.finish()
-
-    def put_back(self) -> None:
-        self.finish()
+    close = put_back = finish
 
     def leave(self) -> None:
         self.connection.retire()
