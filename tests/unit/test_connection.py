@@ -389,9 +389,9 @@ async def test_nothing_of_an_exchange_is_kept(connection):
     """Its answer is the reader's, and as long-lived as that."""
     exchange = Exchange(connection)
     await exchange.comes(OK + b"\r\nok")
-    answer = connection._parser.answer
+    answer = connection._parser.response
     connection.finish()
-    assert connection._parser.answer is not answer
+    assert connection._parser.response is not answer
 
 
 async def test_connection_whose_request_was_sent_in_parts_is_used_again(connection, transport):

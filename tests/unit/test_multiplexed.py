@@ -383,7 +383,7 @@ async def test_streams_beyond_the_goaway_are_sent_again(peer):
 
 @pytest.mark.parametrize("more", [0, 1])
 async def test_headers_up_to_the_limit_are_taken(peer, more):
-    """256 KiB in all, interim answers included; a byte more is an error of that stream."""
+    """256 KiB in all, interim responses included; a byte more is an error of that stream."""
     _, sent = peer.request()
     await peer.turn()
     fields = [(":status", "103"), ("a", "x" * 1000)]

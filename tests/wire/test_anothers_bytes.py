@@ -74,7 +74,7 @@ async def test_reader_that_holds_a_part_while_another_task_closes(listen):
         assert await anext(parts) == b"AAAA"
         server.rest.set()
         (connection,) = client.engine.wire.pool.connections
-        await until(lambda: connection._answer.is_complete)
+        await until(lambda: connection._response.is_complete)
         await response.aclose()
         assert (await client.get(f"{url}/b")).content == b"SECRET"
         assert [part async for part in parts] == [b"aaaa"]
@@ -233,8 +233,8 @@ def test_idle_parser_holds_nothing_of_the_last_answer():
     parser = Parser()
     answer = parser.begin(b"GET")
     parser.feed(OK % (2, b"ok"))
-    parser.answer = NOTHING
-    assert parser.answer is not answer
+    parser.response = NOTHING
+    assert parser.response is not answer
     assert answer.take() == b"ok"
 
 

@@ -396,7 +396,7 @@ async def test_a_turn_of_the_loop_after_so_many_frames(connection):
     connection.data_received(head + b"".join(frames))
     transport = connection._transport
     assert transport.is_paused
-    assert sum(map(len, channel.answer._parts)) == TURN - 1
+    assert sum(map(len, channel.response._parts)) == TURN - 1
     connection.eof_received()
     connection.data_received(DataFrame(1, b"end", flags=["END_STREAM"]).serialize())
     turns = 0
@@ -404,8 +404,8 @@ async def test_a_turn_of_the_loop_after_so_many_frames(connection):
         await asyncio.sleep(0)
         turns += 1
     assert 2 <= turns <= 5
-    assert channel.answer.is_complete
-    assert b"".join(channel.answer._parts) == b"".join(b"%d" % (each % 10) for each in range(3 * TURN)) + b"end"
+    assert channel.response.is_complete
+    assert b"".join(channel.response._parts) == b"".join(b"%d" % (each % 10) for each in range(3 * TURN)) + b"end"
     connection.close()
 
 
@@ -417,8 +417,8 @@ async def test_what_is_closed_here_is_not_read_on(connection):
     )
     connection.close()
     await asyncio.sleep(0)
-    assert sum(map(len, channel.answer._parts)) == TURN - 1
-    assert not channel.answer.is_complete
+    assert sum(map(len, channel.response._parts)) == TURN - 1
+    assert not channel.response.is_complete
 
 
 async def test_server_that_reads_none_of_our_answers(connection):
@@ -470,8 +470,8 @@ async def test_small_parts_are_joined(connection):
     await task
     for number in range(100_000):
         channel.got_data(b"%02d" % (number % 100), 2)
-    assert len(channel.answer._parts) <= 1024
-    assert b"".join(channel.answer._parts) == b"".join(b"%02d" % (number % 100) for number in range(100_000))
+    assert len(channel.response._parts) <= 1024
+    assert b"".join(channel.response._parts) == b"".join(b"%02d" % (number % 100) for number in range(100_000))
     connection.close()
 
 

@@ -1,12 +1,12 @@
 """
-What is known of the addresses of a name: which failed, whose turn it is, and how much is under way to each.
+What is known of the addresses of a name: which failed, whose turn it is, and how much is in flight to each.
 
-Rules: nothing here is left out, only tried later: where all are bad, all are dialled. Of addresses that RFC 6724 ranks
-alike, the one to which least is under way is next, and of these the one whose turn it is; where the record itself
-has priorities and weights, they decide. That halves the latency at p99 where one of five is slow (``python -m
-benchmarks simulate``), and has a price: who answers at once draws most of the calls. Ejection ends that for one that
-answers 5xx; nothing does for one that answers 404, which is no failure here. Of a name with thousands of
-addresses some are looked at, so a dial costs no more for them.
+Rules: no address is excluded, only tried later: where all are bad, all are dialled. Of addresses that RFC 6724 ranks
+alike, the one with the least in flight is next, and of these the one whose turn it is; where the record itself has
+priorities and weights, they decide. That halves the latency at p99 where one of five is slow (``python -m benchmarks
+simulate``), and has a price: a server that answers at once draws most of the calls. Ejection ends that where it answers
+5xx; nothing does where it answers 404, which isn't a failure here. Of a name with thousands of addresses only some are
+looked at, so a dial costs no more for them.
 
 An address is bad because it failed, or because another one that was dialled later connected so much sooner that it can
 only be dead or far away. That it was dialled 10 ms before the winner connected is not its fault.
@@ -34,7 +34,7 @@ FAR_SLOWER = 3.0  # times what the winner of a race needed: known at once to be 
 
 
 class Ejections(Protocol):
-    """Which addresses are left out for a while."""
+    """Which addresses are ejected for a while."""
 
     def record(self, origin: Origin, address: Address, *, is_failure: bool) -> bool: ...
 
@@ -43,7 +43,7 @@ class Ejections(Protocol):
 
 class Load:
     """
-    How much is under way to one address of an origin.
+    How much is in flight to one address of an origin.
 
     Attributes:
         in_flight: HTTP/1.1 connections in use, and dials that begin with this address.
@@ -59,12 +59,12 @@ class Load:
 
 class _Several:
     """
-    The addresses of a name that has several: sorted out once for each answer, and not for each dial.
+    The addresses of a name that has several: sorted once for each answer, and not for each dial.
 
     Attributes:
         ranked: Where the machine has a route, by RFC 6724.
         turn: Dials so far.
-        refused: What a guard has to look at again: all until it has, then the one that it refused, or nothing.
+        refused: What a guard must look at again: all until it has, then the one that it refused, or nothing.
     """
 
     __slots__ = ("addresses", "ranked", "refused", "turn")
@@ -91,7 +91,7 @@ class Addresses:
 
     def order(self, origin: Origin, answer: Answer, avoid: Sequence[Address]) -> list[Address]:
         """
-        Those to dial, in their order: what is left out, failed lately, or is in *avoid*, comes last.
+        Those to dial, in their order: an address that is ejected, failed lately, or is in *avoid* comes last.
 
         All of them, or some at equal distances where a family has more than `LOOKED_AT`.
         """
@@ -160,21 +160,21 @@ class Addresses:
         return any(each not in avoid and not self.is_bad(origin, each) for each in usable)
 
     def note(self, origin: Origin, address: Address, *, is_failure: bool) -> bool:
-        """How an attempt ended; whether *address* is left out from now on, and its connections with it."""
+        """How an attempt ended; returns whether *address* is ejected from now on, and its connections with it."""
         if origin not in self.several:
             return False
         self.several.move_to_end(origin)  # in use, though it may not be dialled for long
         return self._ejections.record(origin, address, is_failure=is_failure)
 
     def load(self, origin: Origin, address: Address) -> Load:
-        """Where what is under way is counted as long as somebody has it."""
+        """The count of what is in flight; it lasts as long as something holds it."""
         load = self._loads.get((origin, address))
         if load is None:
             load = self._loads[origin, address] = Load(has_others=origin in self.several)
         return load
 
     def mark_bad(self, origin: Origin, address: Address) -> None:
-        """Try *address* last for a while: it refused, hung, or broke off. The only one of a name has no last."""
+        """Try *address* last for a while, because it refused, hung, or broke off; unless the name has only this one."""
         if origin not in self.several:
             return
         key = (address.ip, address.port or origin.port)
@@ -186,10 +186,10 @@ class Addresses:
 
     def outrun(self, origin: Origin, address: Address, *, ran: float, needed: float) -> None:
         """
-        *address* had not connected after *ran* s, when one that was dialled later had, and had *needed* so much.
+        *address* had not connected after *ran* s, when one that was dialled later had, in *needed* s.
 
-        It is bad if that was far longer, or if it happens twice in a row: so a dead address costs at most two dials the
-        delay of an attempt, and a far one that is slower now and then has its turns.
+        It is bad if that was far longer, or if it happens twice in a row. So a dead address delays at most two dials,
+        and a far one that is slower now and then has its turns.
         """
         key = (address.ip, address.port or origin.port)
         if ran >= FAR_SLOWER * needed or key in self._slow:
@@ -200,7 +200,7 @@ class Addresses:
                 self._slow.popitem(last=False)
 
     def connected(self, origin: Origin, address: Address) -> None:
-        """*address* took a connection: that it was outrun before says nothing."""
+        """*address* took a connection, so that it was outrun before doesn't matter."""
         if self._slow:
             self._slow.pop((address.ip, address.port or origin.port), None)
 

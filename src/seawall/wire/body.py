@@ -1,8 +1,8 @@
 """
-Response bodies that own a permit, and say how they ended.
+Response bodies that own a permit, and tell how they ended.
 
-Rules: that is said exactly once: when the body is closed, exhausted, or fails. Garbage collection is only a
-backstop: a response holds a reference cycle, so who waits for it waits long.
+Rules: they tell it exactly once: when the body is closed, exhausted, or fails. Garbage collection is only a backstop,
+because a response holds a reference cycle, which may live long.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class Source(Protocol):
 
 class OwningBody:
     """
-    A body, and what is to be done once it is over.
+    A body, and what must be done once it is over.
 
     Args:
         over: Is told how it ended, and what it failed with; gives the permit back.

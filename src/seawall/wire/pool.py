@@ -62,8 +62,8 @@ class Slots(Protocol):
 class Pool:
     """
     Args:
-        max_idle: Idle connections kept, all origins together; None: any number.
-        expiry: Seconds that an idle connection is kept; None: as long as the server keeps it.
+        max_idle: Idle connections kept, all origins together; None keeps any number.
+        expiry: Seconds that an idle connection is kept; None keeps it as long as the server does.
         on_opened, on_closed: Called with the origin, the address and the protocol of each connection, once when it is
             open, and once when it is closed, whoever closed it. None disables them.
     """

@@ -233,7 +233,7 @@ class Socket(asyncio.BufferedProtocol, Waiting):
         return True
 
     async def wait_writable(self, until: float | None) -> bool:
-        """For something to happen, beside whoever waits for an answer: True; False at *until*, in loop time."""
+        """For something to happen, beside whoever waits for a response: True; False at *until*, in loop time."""
         writer: asyncio.Future[bool] = self._loop.create_future()
         self._writers.append(writer)
         timer = None if until is None else self._loop.call_at(until, _expire, writer)
@@ -311,7 +311,7 @@ def _hear_out(sock: socket.socket, protocol: asyncio.BufferedProtocol) -> None:
     Give *protocol* what came before the connection broke.
 
     A server that answers early and then resets makes our next write fail, and asyncio takes that for the end, though
-    the answer may be in the socket still.
+    the response may be in the socket still.
     """
     with contextlib.suppress(OSError):  # there is no more, or the socket is closed
         while size := sock.recv_into(protocol.get_buffer(HEARD_AT_ONCE)):

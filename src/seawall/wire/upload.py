@@ -1,8 +1,8 @@
 """
-A request's body on its way: a task beside the one that waits for the answer, because either may end first.
+A request's body on its way: a task beside the one that waits for the response, because either may end first.
 
 Rules: it ends with its exchange. Whoever ends the exchange stops it, and waits no longer than `STOP_TIMEOUT` for what
-the caller's iterator does about it, so an answer that has come is not held up. The task raises nothing: the exchange
+the caller's iterator does about it, so a response that has come is not held up. The task raises nothing: the exchange
 looks at what failed, because it knows what has come meanwhile.
 """
 
@@ -27,7 +27,7 @@ class Sink(Protocol):
         """Nothing more of the request is wanted."""
 
     async def is_expected(self) -> bool:
-        """Wait for 100 Continue, but not long: False where the answer comes in its place."""
+        """Wait for 100 Continue, but not long: False where the response comes in its place."""
 
     async def is_sent(self, part: bytes) -> bool:
         """Send *part* as fast as the server takes it; False where it wants no more."""
@@ -75,7 +75,7 @@ class Upload:
 
     @property
     def has_failed(self) -> bool:
-        """Whether it failed by an error of the caller's own, for which a complete answer doesn't make up."""
+        """Whether it failed by an error of the caller's own, for which a complete response doesn't make up."""
         return self.error is not None and not isinstance(self.error, WireError)
 
     def stop(self) -> None:
@@ -94,7 +94,7 @@ class Upload:
             await asyncio.wait([self._task], timeout=max(0.0, left))
 
     async def settled(self) -> None:
-        """The answer is complete: raise an error of the caller's, else wait as `stopped` does."""
+        """The response is complete: raise an error of the caller's, else wait as `stopped` does."""
         if self.has_failed:
             self.raise_error()
         await self.stopped()

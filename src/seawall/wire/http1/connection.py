@@ -1,10 +1,10 @@
 """
 One HTTP/1.1 connection: what is sent, and when, and what is waited for.
 
-Rules: one exchange at a time. What a reader holds is its exchange's `Answer`, never this object's state, because the
-connection serves others as soon as the response is closed, by whichever task. An answer of 300 or more that comes
+Rules: one exchange at a time. What a reader holds is its exchange's `Response`, never this object's state, because the
+connection serves others as soon as the response is closed, by whichever task. A response of 300 or more that comes
 before the request is all sent ends the sending, and the connection with it; one below lets the rest be sent beside it.
-Bytes that answer no request make the connection unusable, so no request ever gets another's answer. Whether a
+Bytes that answer no request make the connection unusable, so no request ever gets another's response. Whether a
 connection may be used again is decided here; closing it takes no await.
 """
 
@@ -26,7 +26,7 @@ from ..trace import Trace
 from ..upgrade import Tunnel
 from ..upload import Upload
 from .framing import MARGIN, rests_until
-from .parser import NOTHING, Answer, Parser
+from .parser import NOTHING, Parser, Response
 from .sending import Sending
 
 __all__ = ["Connection"]
@@ -46,13 +46,13 @@ class Connection(Pooled):
     """
 
     __slots__ = (
-        "_answer",
         "_has_ended",
         "_is_last",
         "_is_paused",
         "_parser",
         "_progress",
         "_read_timeout",
+        "_response",
         "is_upgraded",
         "is_usable",
         "tunnelled",
@@ -71,13 +71,13 @@ class Connection(Pooled):
         self.tunnelled = bytearray()
         self.upload: Upload | None = None
         self._parser = Parser()
-        self._answer: Answer | None = None  # of the exchange in flight
+        self._response: Response | None = None  # of the exchange in flight
         self._has_ended = self._is_last = self._is_paused = False
         self._progress: Progress
         self._read_timeout: float | None
 
     def __repr__(self) -> str:
-        state = "closed" if self.is_closed else "active" if self._answer is not None else "idle"
+        state = "closed" if self.is_closed else "active" if self._response is not None else "idle"
         return f"<Connection {self.origin} at {self.address} {state}>"
 
     # The pool's side
@@ -116,19 +116,19 @@ class Connection(Pooled):
         self._is_last = framed.closes
         self.is_usable = False
         try:
-            answer = self._answer = self._parser.begin(message.method, asks_upgrade=framed.asks_upgrade)
+            response = self._response = self._parser.begin(message.method, asks_upgrade=framed.asks_upgrade)
             if trace is not None:
-                await self._send_traced(trace, message, answer)
+                await self._send_traced(trace, message, response)
             else:
                 self._write_head(message)
                 if message.is_held or not self.can_write:
                     progress.reached(Phase.SENDING)
-                    await self._send_rest(message, answer)
+                    await self._send_rest(message, response)
                 else:
                     progress.reached_sent()
-                while not answer.has_head:
-                    if not (answer.failure is None and await self._wait(self._read_timeout)):
-                        self._failed(answer)
+                while not response.has_head:
+                    if not (response.failure is None and await self._wait(self._read_timeout)):
+                        self._failed(response)
         except Exception:
             self.close()
             if self.upload is not None:
@@ -138,37 +138,37 @@ class Connection(Pooled):
             self.close()
             raise
         progress.reached(Phase.HEADERS)
-        return answer
+        return response
 
     @property
     def extensions(self) -> dict[str, Any]:
         """httpx's, of the response whose head is there."""
-        answer = self._answer
-        assert answer is not None
+        response = self._response
+        assert response is not None
         tunnel = Tunnel()
-        tunnel.connection, tunnel.is_open = self, answer.is_upgraded
-        return {"http_version": answer.version, "reason_phrase": answer.reason, "network_stream": tunnel}
+        tunnel.connection, tunnel.is_open = self, response.is_upgraded
+        return {"http_version": response.version, "reason_phrase": response.reason, "network_stream": tunnel}
 
     def whole(self) -> bytes | None:
-        answer, upload = self._answer, self.upload
-        if answer is None or not answer.is_complete:
+        response, upload = self._response, self.upload
+        if response is None or not response.is_complete:
             return None
         if upload is not None and (upload.has_failed or not upload.is_over):
             return None
-        return answer.take() if answer.size else b""
+        return response.take() if response.size else b""
 
     async def body(self) -> AsyncIterator[bytes]:
-        answer, upload = self._answer, self.upload
-        assert answer is not None
+        response, upload = self._response, self.upload
+        assert response is not None
         while True:
-            is_detached = self._answer is not answer  # by another task, which has closed the response
-            if answer.size:
-                part = answer.take()
+            is_detached = self._response is not response  # by another task, which has closed the response
+            if response.size:
+                part = response.take()
                 if not is_detached:
                     self._resume()
                     self._progress.reached(Phase.BODY)
                 yield part
-            elif answer.is_complete and (upload is None or not upload.is_going):
+            elif response.is_complete and (upload is None or not upload.is_going):
                 if upload is not None:
                     await upload.settled()
                 return
@@ -176,28 +176,28 @@ class Connection(Pooled):
                 raise ConnectionLost(
                     f"{self.origin} at {self.address}: the response was closed while it was read", origin=self.origin
                 )
-            elif answer.is_complete:
+            elif response.is_complete:
                 await self._wait(None)  # for the rest of the upload
             else:
-                await self._receive(answer)
+                await self._receive(response)
 
     def finish(self) -> None:
-        answer = self._answer
+        response = self._response
         if (
-            answer is None
-            or not (answer.is_complete and answer.is_kept)
-            or answer.is_spoilt
+            response is None
+            or not (response.is_complete and response.is_kept)
+            or response.is_spoilt
             or self.is_upgraded
             or self._is_last
             or not (self.upload is None or self.upload.is_whole)
         ):
             self.close()
-            self._answer = None
+            self._response = None
             return
-        progress, said = self._progress, answer.keep_for
-        self._answer = self.upload = None
-        self._parser.answer = NOTHING
-        if answer.is_bodiless:
+        progress, said = self._progress, response.keep_for
+        self._response = self.upload = None
+        self._parser.response = NOTHING
+        if response.is_bodiless:
             self.rests_until = rests_until(progress)
         del self._progress
         if self._is_paused:
@@ -206,22 +206,22 @@ class Connection(Pooled):
         self.is_usable = not (self._has_ended or self.is_closed)
         self.on_idle(self, progress.now())
 
-    def is_serving(self, answer: Answer) -> bool:
-        """Whether *answer* is that of the exchange in flight."""
-        return self._answer is answer
+    def is_serving(self, response: Response) -> bool:
+        """Whether *response* is that of the exchange in flight."""
+        return self._response is response
 
-    async def _send_traced(self, trace: Trace, message: Message, answer: Answer) -> None:
+    async def _send_traced(self, trace: Trace, message: Message, response: Response) -> None:
         """The same, step by step, for callers that want to hear of each."""
         try:
             async with trace.step("http11.send_request_headers", request=trace.request):
                 self._write_head(message)
                 self._progress.reached(Phase.SENDING)
             async with trace.step("http11.send_request_body", request=trace.request):
-                await self._send_rest(message, answer)
+                await self._send_rest(message, response)
             async with trace.step("http11.receive_response_headers", request=trace.request) as returns:
-                while not answer.has_head:
-                    await self._receive(answer)
-                returns((answer.version, answer.status, answer.reason, answer.raw))
+                while not response.has_head:
+                    await self._receive(response)
+                returns((response.version, response.status, response.reason, response.raw))
         except Exception:
             async with trace.step("http11.response_closed"):
                 self.close()
@@ -237,39 +237,39 @@ class Connection(Pooled):
         self._progress.bytes_out += len(data)
         self._transport.write(data)
 
-    async def _send_rest(self, message: Message, answer: Answer) -> None:
-        """What `_write_head` left of the body, until it is sent, or the answer's head is there."""
-        sending = Sending(self, message, answer, self._progress, message.timeouts.get("write"))
+    async def _send_rest(self, message: Message, response: Response) -> None:
+        """What `_write_head` left of the body, until it is sent, or the response's head is there."""
+        sending = Sending(self, message, response, self._progress, message.timeouts.get("write"))
         upload = self.upload = Upload(sending.run, self._wake)
-        while not (upload.is_over or answer.has_head or answer.failure is not None):
+        while not (upload.is_over or response.has_head or response.failure is not None):
             await self._wait(None)
         if sending.is_refused():
             upload.stop()
-        if not answer.has_head:
+        if not response.has_head:
             upload.raise_error()
         if upload.is_whole:
             self._progress.reached(Phase.SENT)
 
-    async def _receive(self, answer: Answer) -> None:
+    async def _receive(self, response: Response) -> None:
         """Something more of it. Raises WireError, or what the caller's own iterator raised."""
         upload, timeout = self.upload, self._read_timeout
         if upload is not None:
             upload.raise_error()
             if upload.is_going:
                 timeout = None  # the server may well wait for the rest
-        if not (answer.failure is None and await self._wait(timeout)):
-            self._failed(answer)
+        if not (response.failure is None and await self._wait(timeout)):
+            self._failed(response)
 
-    def _failed(self, answer: Answer) -> NoReturn:
-        if answer.failure is not None:
-            raise self.failure(*answer.failure) from self.error
+    def _failed(self, response: Response) -> NoReturn:
+        if response.failure is not None:
+            raise self.failure(*response.failure) from self.error
         raise self.failure(ReadTimeout, f"nothing came for {self._read_timeout:g} s") from self.error
 
     def failure(self, kind: type[E], what: str) -> E:
         """The error of the exchange in flight."""
         progress, where = self._progress, "a reused" if self._progress.is_reused else "a new"
         is_late = kind is ReadTimeout or kind is WriteTimeout
-        has_begun = self._answer is not None and self._answer.has_begun
+        has_begun = self._response is not None and self._response.has_begun
         error = kind(
             f"{self.origin} at {self.address}: {what} ({progress.phase.name.lower()}, {where} connection)",
             origin=self.origin,
@@ -282,26 +282,26 @@ class Connection(Pooled):
     # asyncio's side
 
     def data_received(self, data: bytes) -> None:
-        answer = self._answer
+        response = self._response
         if self.is_upgraded:
             self._tunnel(data)
-        elif answer is None:
+        elif response is None:
             self.close()
             return
         else:
             self._progress.bytes_in += len(data)
             self._parser.feed(data)
-            if answer.is_upgraded:
+            if response.is_upgraded:
                 self.is_upgraded = True
-                self._tunnel(answer.rest)
-            elif answer.size > HIGH_WATER:
+                self._tunnel(response.rest)
+            elif response.size > HIGH_WATER:
                 self._pause()
         self._wake()
 
     def _ended(self) -> None:
         if not self._has_ended:
             self._has_ended, self.is_usable = True, False
-            if self._answer is not None:
+            if self._response is not None:
                 self._parser.end(self.error)
             self._wake()
 

@@ -23,7 +23,7 @@ KEEP_ALIVE: Final = re.compile(rb"(timeout|max)\s*=\s*(\d{1,9})")
 
 
 class Bad(Exception):
-    """Raised through llhttp; its text says what is wrong with the answer."""
+    """Raised through llhttp; its text says what is wrong with the response."""
 
     kind: type[WireError] = BadAnswer
 
@@ -40,11 +40,11 @@ def keep_alive(value: bytes) -> tuple[float | None, bool]:
 
 def rests_until(progress: Progress) -> float:
     """
-    When a connection may be used again whose answer had no body, in loop time: not for as long as the server took to
-    answer, a second at most.
+    When a connection may be used again whose response had no body, in loop time: not for as long as the server took to
+    response, a second at most.
 
     A server that breaks the rules sends a body after HEAD, 204 or 304; it comes right behind the headers, and would be
-    the answer to the next request. If it comes while nobody uses the connection, that ends it.
+    the response to the next request. If it comes while nobody uses the connection, that ends it.
     """
     reached = dict(progress.each())
     answered_at = reached[Phase.HEADERS]

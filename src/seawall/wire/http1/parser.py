@@ -1,12 +1,12 @@
 """
-From the bytes of HTTP/1.1 to an `Answer`; no I/O here. llhttp is the parser.
+From the bytes of HTTP/1.1 to a `Response`; no I/O here. llhttp is the parser.
 
-Rules: each exchange has an answer of its own, which nothing recycles: a reader may hold it long after another task has
+Rules: each exchange has a response of its own, which nothing recycles: a reader may hold it long after another task has
 closed the response, and must then see no byte of anybody else's. Framing is never guessed: what llhttp or RFC 9112
-section 6 calls malformed is an error. llhttp knows neither HEAD nor limits, so an answer to HEAD ends at its headers
+section 6 calls malformed is an error. llhttp knows neither HEAD nor limits, so a response to HEAD ends at its headers
 here, and what a hostile server could send without an end is counted here. llhttp takes RTSP, and a first header line
-that begins with a space, so a message's beginning is looked at before llhttp gets it. Bytes after the answer are noted,
-because they answer nothing.
+that begins with a space, so a message's beginning is looked at before llhttp gets it. Bytes after the response are
+noted, because they answer nothing.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ from ..limits import MAX_GAP, MAX_HEAD, MAX_HEADERS, MAX_INTERIM, MAX_PARTS
 from ..message import Head, Triples
 from .framing import Bad, TooLarge, keep_alive, llhttp, says_body
 
-__all__ = ["NOTHING", "Answer", "Parser"]
+__all__ = ["NOTHING", "Parser", "Response"]
 
 PLAIN: Final = re.compile(rb"HTTP/1\.[01] [2-9][^\n]*\n[^ \t]")
-"""How nearly all answers begin: a final status, and a first header line that doesn't begin with a space."""
+"""How nearly all responses begin: a final status, and a first header line that doesn't begin with a space."""
 
 PROTOCOL: Final = b"HTTP/"
 MAX_HELD: Final = 16 * 1024  # B; each piece that comes is joined with what is held, so a drip costs its square
@@ -32,7 +32,7 @@ STATUS_AT: Final = len(b"HTTP/1.1 ")
 BLANK_LINE: Final = re.compile(rb"\n\r?\n")
 
 
-class Answer(Head):
+class Response(Head):
     """
     What has come of one exchange: its head, whose fields are final once `has_head`, and its body.
 
@@ -42,7 +42,7 @@ class Answer(Head):
         is_complete: All of the body has come; `parts` and `size` are what was not taken yet.
         is_kept: By what it says, the connection may be used again.
         is_bodiless: It ended with its headers, by the rules of HTTP; a server that breaks them may still send a body.
-        is_spoilt: More came than this answer.
+        is_spoilt: More came than this response.
         is_continued: 100 Continue came.
         is_upgraded: What follows is of another protocol; `rest` came with the head already.
         keep_for: Seconds that the server keeps the idle connection; None where it didn't say.
@@ -92,10 +92,10 @@ class Answer(Head):
 
 class Parser:
     """
-    `begin` an answer, `feed` what comes, say when the connection `end`s; a connection's exchanges share one parser.
+    `begin` a response, `feed` what comes, say when the connection `end`s; a connection's exchanges share one parser.
 
     Attributes:
-        answer: Of the exchange in flight; between two, `NOTHING`, so that nothing of the last one is kept.
+        response: Of the exchange in flight; between two, `NOTHING`, so that nothing of the last one is kept.
     """
 
     __slots__ = (
@@ -111,17 +111,17 @@ class Parser:
         "_is_open",
         "_llhttp",
         "_unparsed",
-        "answer",
+        "response",
     )
 
     def __init__(self) -> None:
         self._llhttp: httptools.HttpResponseParser | None = llhttp(self)
         self._is_head = False
-        self.answer = Answer()
+        self.response = Response()
 
-    def begin(self, method: bytes, *, asks_upgrade: bool = False) -> Answer:
+    def begin(self, method: bytes, *, asks_upgrade: bool = False) -> Response:
         """
-        The answer to a request with this *method*.
+        The response to a request with this *method*.
 
         Args:
             asks_upgrade: The request has an Upgrade header.
@@ -134,16 +134,16 @@ class Parser:
         self._has_framing = self._is_interim = self._is_open = False
         self._head_size = self._unparsed = self._interims = self._gap = 0
         self._held = b""
-        self.answer = answer = Answer()
-        return answer
+        self.response = response = Response()
+        return response
 
     def feed(self, data: bytes) -> None:
         """What came next."""
-        answer = self.answer
-        answer.has_begun = True
-        if answer.is_complete:
-            answer.is_spoilt = True
-        elif answer.failure is not None:
+        response = self.response
+        response.has_begun = True
+        if response.is_complete:
+            response.is_spoilt = True
+        elif response.failure is not None:
             return
         elif self._is_open:
             self._parse(data)
@@ -156,38 +156,38 @@ class Parser:
     def end(self, error: Exception | None) -> None:
         """The connection has ended, with an *error* where the server did not mean it. Nothing is fed after it."""
         self._llhttp = None  # each holds the other, and the garbage collector may take long
-        answer = self.answer
-        if answer.is_complete:
+        response = self.response
+        if response.is_complete:
             return
         if error is not None:
-            answer.fail(ConnectionLost, str(error))
-        elif answer.has_head and not self._has_framing:
-            answer.is_complete, answer.is_kept = True, False
-        elif answer.has_head:
-            answer.fail(BadAnswer, "peer closed connection without sending complete message body")
+            response.fail(ConnectionLost, str(error))
+        elif response.has_head and not self._has_framing:
+            response.is_complete, response.is_kept = True, False
+        elif response.has_head:
+            response.fail(BadAnswer, "peer closed connection without sending complete message body")
         else:
-            answer.fail(BadAnswer, "Server disconnected without sending a response.")
+            response.fail(BadAnswer, "Server disconnected without sending a response.")
 
     def _open(self, data: bytes) -> None:
         """
         Hold a message's beginning until it is known to be HTTP's.
 
-        The head of an interim answer, and any to CONNECT, is parsed by itself. llhttp would take what follows an
-        interim answer that says ``Connection: close`` for data after the end, and what follows CONNECT's for a body.
+        The head of an interim response, and any to CONNECT, is parsed by itself. llhttp would take what follows an
+        interim response that says ``Connection: close`` for data after the end, and what follows CONNECT's for a body.
         """
-        answer, self._held = self.answer, b""
-        while answer.failure is None:
+        response, self._held = self.response, b""
+        while response.failure is None:
             size, data = len(data), data.lstrip(b"\r\n")
             self._unparsed += size - len(data)
             if data[: len(PROTOCOL)] != PROTOCOL[: len(data)]:
-                answer.fail(BadAnswer, "what came is not HTTP/1.1")
+                response.fail(BadAnswer, "what came is not HTTP/1.1")
                 return
             line_end = data.find(b"\n")
             if line_end < 0 or len(data) == line_end + 1:
                 self._hold(data)
                 return
             if data[line_end + 1] in b" \t":
-                answer.fail(BadAnswer, "the first header line begins with a space")
+                response.fail(BadAnswer, "the first header line begins with a space")
                 return
             if data[STATUS_AT : STATUS_AT + 1] != b"1" and not self._is_connect:
                 self._is_open = True
@@ -199,10 +199,10 @@ class Parser:
                 return
             self._parse(data[: blank.end()])
             data = data[blank.end() :]
-            if answer.is_upgraded:
-                answer.rest = data
+            if response.is_upgraded:
+                response.rest = data
                 return
-            if answer.has_head:  # of a CONNECT that was refused
+            if response.has_head:  # of a CONNECT that was refused
                 self._is_open = True
                 if data:
                     self.feed(data)
@@ -212,48 +212,48 @@ class Parser:
     def _hold(self, data: bytes) -> None:
         self._held = data
         if len(data) > MAX_HELD or self._unparsed + len(data) > MAX_HEAD:
-            self.answer.fail(ResponseTooLarge, f"a status line, or an interim head, of more than {MAX_HELD} bytes")
+            self.response.fail(ResponseTooLarge, f"a status line, or an interim head, of more than {MAX_HELD} bytes")
 
     def _parse(self, data: bytes) -> None:
         assert self._llhttp is not None
-        answer = self.answer
-        had_head, size = answer.has_head, answer.size
+        response = self.response
+        had_head, size = response.has_head, response.size
         try:
             self._llhttp.feed_data(data)
         except httptools.HttpParserUpgrade as upgrade:
-            if not answer.is_upgraded:
-                answer.fail(BadAnswer, "an upgrade that the request didn't ask for")
+            if not response.is_upgraded:
+                response.fail(BadAnswer, "an upgrade that the request didn't ask for")
             elif not self._is_connect:
-                answer.rest += data[upgrade.args[0] :]
+                response.rest += data[upgrade.args[0] :]
         except httptools.HttpParserCallbackError as error:
             cause = error.__context__
             if not isinstance(cause, Bad):
                 raise (cause or error) from None  # KeyboardInterrupt, MemoryError: not the server's fault
-            answer.fail(cause.kind, str(cause))
+            response.fail(cause.kind, str(cause))
         except httptools.HttpParserError as error:
-            if answer.is_complete:
-                answer.is_spoilt = True
+            if response.is_complete:
+                response.is_spoilt = True
             else:
-                answer.fail(BadAnswer, str(error))
+                response.fail(BadAnswer, str(error))
         else:
-            if not answer.has_head:
+            if not response.has_head:
                 self._unparsed += len(data)  # llhttp gives a header when it ends, if it ends
                 if self._unparsed > MAX_HEAD:
-                    answer.fail(ResponseTooLarge, f"headers of more than {MAX_HEAD} bytes")
-            elif had_head and not answer.is_complete:
-                self._gap = self._gap + len(data) if answer.size == size else 0
+                    response.fail(ResponseTooLarge, f"headers of more than {MAX_HEAD} bytes")
+            elif had_head and not response.is_complete:
+                self._gap = self._gap + len(data) if response.size == size else 0
                 if self._gap > MAX_GAP:
-                    answer.fail(ResponseTooLarge, f"chunk sizes, extensions or trailers of more than {MAX_GAP} bytes")
+                    response.fail(ResponseTooLarge, f"chunk sizes, extensions or trailers of more than {MAX_GAP} bytes")
 
     # llhttp's side
 
     def on_status(self, reason: bytes) -> None:
-        if not self.answer.has_head:
-            self.answer.reason += reason
+        if not self.response.has_head:
+            self.response.reason += reason
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        answer = self.answer
-        if answer.has_head:
+        response = self.response
+        if response.has_head:
             return  # a trailer
         self._head_size += len(name) + len(value) + 4
         if self._head_size > MAX_HEAD:
@@ -262,49 +262,49 @@ class Parser:
             raise Bad("NUL in a header")
         if name.endswith((b" ", b"\t")):
             raise Bad("a space before a colon")  # llhttp takes it for framing
-        answer.headers.append((name, name.lower(), value.rstrip(b" \t")))
+        response.headers.append((name, name.lower(), value.rstrip(b" \t")))
 
     def on_headers_complete(self) -> None:
-        answer = self.answer
-        if answer.has_head:
-            return  # it is a head that came after the answer
+        response = self.response
+        if response.has_head:
+            return  # it is a head that came after the response
         parsed = self._llhttp
         assert parsed is not None
         status = parsed.get_status_code()
         version = parsed.get_http_version()
-        if version not in ("1.1", "1.0") or status < 100 or b"\0" in answer.reason:
+        if version not in ("1.1", "1.0") or status < 100 or b"\0" in response.reason:
             raise Bad(f"HTTP/{version} {status} is not a status line of HTTP/1.1")
         if status < 200 and status != 101:
             self._is_interim = True
-            answer.is_continued = answer.is_continued or status == 100
+            response.is_continued = response.is_continued or status == 100
             self._interims += 1
             if self._interims > MAX_INTERIM:
-                raise Bad(f"more than {MAX_INTERIM} interim answers")
-            answer.reason, answer.headers = b"", []
+                raise Bad(f"more than {MAX_INTERIM} interim responses")
+            response.reason, response.headers = b"", []
             return
         self._is_interim = False
-        answer.status, answer.version = status, b"HTTP/1.1" if version == "1.1" else b"HTTP/1.0"
-        answer.is_kept = self._framing(answer) and parsed.should_keep_alive()
+        response.status, response.version = status, b"HTTP/1.1" if version == "1.1" else b"HTTP/1.0"
+        response.is_kept = self._framing(response) and parsed.should_keep_alive()
         if status == 101 or (self._is_connect and status < 300):
             if not (self._is_connect or self._asks_upgrade):
                 raise Bad("101 Switching Protocols, which the request didn't ask for")
-            answer.is_upgraded = answer.is_complete = True
+            response.is_upgraded = response.is_complete = True
         elif self._is_head:
-            answer.is_complete = answer.is_bodiless = True
+            response.is_complete = response.is_bodiless = True
         elif status in (204, 304):
-            answer.is_bodiless = True
-            if status == 204 and says_body(answer):
-                answer.is_kept = False  # it must not (RFC 9110 section 8.6), so it may well send one
-        answer.has_head = True
+            response.is_bodiless = True
+            if status == 204 and says_body(response):
+                response.is_kept = False  # it must not (RFC 9110 section 8.6), so it may well send one
+        response.has_head = True
 
-    def _framing(self, answer: Answer) -> bool:
+    def _framing(self, response: Response) -> bool:
         """What the headers say of the body's end; returns whether the connection may be kept."""
         self._has_framing = False
         is_kept = True
         codings = 0
-        if len(answer.headers) > MAX_HEADERS:
+        if len(response.headers) > MAX_HEADERS:
             raise TooLarge(f"more than {MAX_HEADERS} headers")
-        for _, name, value in answer.headers:
+        for _, name, value in response.headers:
             if name == b"content-length":
                 self._has_framing = True
             elif name == b"transfer-encoding":
@@ -312,39 +312,39 @@ class Parser:
                 if value.lower() != b"chunked" or codings > 1:
                     raise Bad("a transfer-encoding that is not chunked alone")
                 self._has_framing = True
-                if answer.version == b"HTTP/1.0":
+                if response.version == b"HTTP/1.0":
                     is_kept = False  # its framing is faulty: RFC 9112 section 6.1
             elif name == b"keep-alive":
                 keep_for, is_allowed = keep_alive(value)
-                answer.keep_for = answer.keep_for if keep_for is None else keep_for
+                response.keep_for = response.keep_for if keep_for is None else keep_for
                 is_kept = is_kept and is_allowed
         return is_kept
 
     def on_body(self, data: bytes) -> None:
-        answer = self.answer
+        response = self.response
         if self._is_interim:
-            raise Bad("an interim answer with a body")
-        if answer.is_upgraded:
-            answer.rest += data
-        elif answer.is_complete:
-            answer.is_spoilt = True  # after the answer to HEAD
+            raise Bad("an interim response with a body")
+        if response.is_upgraded:
+            response.rest += data
+        elif response.is_complete:
+            response.is_spoilt = True  # after the response to HEAD
         else:
-            parts = answer.parts
+            parts = response.parts
             parts.append(data)
-            answer.size += len(data)
+            response.size += len(data)
             if len(parts) >= MAX_PARTS:
-                answer.parts = [b"".join(parts)]
+                response.parts = [b"".join(parts)]
 
     def on_message_complete(self) -> None:
         if self._is_interim:
             self._is_interim = False
         else:
-            self.answer.is_complete = True
+            self.response.is_complete = True
 
     def on_message_begin(self) -> None:
-        if self.answer.is_complete and self.answer.has_head:
-            self.answer.is_spoilt = True
+        if self.response.is_complete and self.response.has_head:
+            self.response.is_spoilt = True
 
 
-NOTHING: Final = Answer()
+NOTHING: Final = Response()
 NOTHING.is_complete = True

@@ -9,7 +9,7 @@ from ...errors import WriteTimeout
 from ..message import CONTINUE_TIMEOUT, SLICE, Message
 from ..progress import Progress
 from ..upload import pour
-from .parser import Answer
+from .parser import Response
 
 __all__ = ["Sending"]
 
@@ -28,7 +28,7 @@ class _Line(Protocol):
 
     async def wait_writable(self, until: float | None) -> bool: ...
 
-    def is_serving(self, answer: Answer) -> bool: ...
+    def is_serving(self, response: Response) -> bool: ...
 
     def failure(self, kind: type[WriteTimeout], what: str) -> WriteTimeout: ...
 
@@ -38,16 +38,16 @@ class Sending:
     What the head of *message* left of it; see `Sink`.
 
     Args:
-        answer: To the same message.
+        response: To the same message.
         timeout: Of a write, in seconds.
     """
 
     def __init__(
-        self, connection: _Line, message: Message, answer: Answer, progress: Progress, timeout: float | None
+        self, connection: _Line, message: Message, response: Response, progress: Progress, timeout: float | None
     ) -> None:
         self._connection = connection
         self._message = message
-        self._answer = answer
+        self._response = response
         self._progress = progress
         self._timeout = timeout
         self._loop = asyncio.get_running_loop()
@@ -57,18 +57,18 @@ class Sending:
         return await (pour(self._message, self) if self._message.is_held else self._is_drained())
 
     def is_refused(self) -> bool:
-        """Whether nothing more of the request is wanted: its answer says so, or its exchange or connection is over."""
-        answer, connection = self._answer, self._connection
-        if answer.failure is not None or not connection.is_serving(answer) or connection.is_closing:
+        """Whether nothing more of the request is wanted: the response says so, or the exchange is over."""
+        response, connection = self._response, self._connection
+        if response.failure is not None or not connection.is_serving(response) or connection.is_closing:
             return True
-        return answer.has_head and answer.status >= REFUSED
+        return response.has_head and response.status >= REFUSED
 
     async def is_expected(self) -> bool:
-        answer, until = self._answer, self._loop.time() + CONTINUE_TIMEOUT
-        while not (answer.is_continued or answer.has_head or answer.failure is not None):
+        response, until = self._response, self._loop.time() + CONTINUE_TIMEOUT
+        while not (response.is_continued or response.has_head or response.failure is not None):
             if not await self._connection.wait_writable(until):
                 break  # RFC 9110 section 10.1.1: a server need not say it
-        return not answer.has_head
+        return not response.has_head
 
     async def is_sent(self, part: bytes) -> bool:
         for begin in range(0, len(part), SLICE):

@@ -1,10 +1,10 @@
 """
-What an HTTP/2 server may send beside answers: frames that carry nothing are counted.
+What an HTTP/2 server may send beside its responses: frames that carry nothing are counted.
 
-Rules: what a stream's window or the bounds on headers pay for isn't counted, but that a byte or two a frame costs some.
-What we send earns frames in reply to it, because a server returns the window of an upload frame by frame. A connection
-without a stream has little to say.
-Decisions only: whoever reads the frames closes the connection. Source: RFC 9113 section 10.5.
+Rules: a frame that a stream's window or the bounds on headers pay for isn't counted, except that a byte or two a frame
+costs some. What we send earns frames in reply, because a server returns the window of an upload frame by frame. A
+connection without a stream has little to say. Decisions only: the reader of the frames closes the connection. Source:
+RFC 9113 section 10.5.
 """
 
 from __future__ import annotations

@@ -118,7 +118,7 @@ class Multiplexed(Session[Stream]):
         """
         Frame by frame, because h2 loses all that came in one piece with a bad one.
 
-        A GOAWAY is kept from h2, which would take nothing more after it, not even the answers that it promises.
+        A GOAWAY is kept from h2, which would take nothing more after it, not even the responses that it promises.
         """
         data, at, done = self._data, 0, 0
         while len(data) - at >= 9:
@@ -180,7 +180,7 @@ class Multiplexed(Session[Stream]):
         if not self.can_write:
             self._unsent += len(data)
             if self._unsent > MAX_UNSENT:
-                self._broken(f"it makes us answer, and took none of the last {MAX_UNSENT} bytes")
+                self._broken(f"it makes us response, and took none of the last {MAX_UNSENT} bytes")
                 return
         self._transport.write(data)
 
@@ -213,11 +213,11 @@ class Multiplexed(Session[Stream]):
         return number > self.h2.highest_outbound_stream_id or (number % 2 == 0 and number > 0)
 
     def _cost(self, kind: int, frame: bytes, stream: Stream | None) -> float:
-        """How many frames that carry nothing it counts for; less than 1 where it is a part of an answer."""
+        """How many frames that carry nothing it counts for; less than 1 where it is a part of a response."""
         size = len(frame) - 9
         if kind == DATA:
             carried = size - 1 - frame[9] if size and frame[4] & PADDED else size
-            if stream is None or stream.answer.is_complete:
+            if stream is None or stream.response.is_complete:
                 if carried > 0 and self.chatter.is_late(carried):
                     return 0
             elif carried >= TINY or frame[4] & END_STREAM:
@@ -225,7 +225,7 @@ class Multiplexed(Session[Stream]):
             elif carried > 0:
                 return TINY_COST
         elif kind in (HEADERS, CONTINUATION, RST_STREAM):
-            if stream is not None and stream.answer.is_awaited:
+            if stream is not None and stream.response.is_awaited:
                 return 0
             return 1 + size // 128
         elif kind == SETTINGS:

@@ -76,7 +76,7 @@ class Encoder(hpack.Encoder):
         if size != self.header_table.maxsize:
             self.header_table.maxsize = size
             changes = [*self.table_size_changes, size]
-            # Only the smallest and the last are to be said, and there may be no request for long.
+            # Only the smallest and the last must be said, and there may be no request for long.
             self.table_size_changes = [size] if size == min(changes) else [min(changes), size]
 
 

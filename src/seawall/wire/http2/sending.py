@@ -11,8 +11,8 @@ from ..message import CONTINUE_TIMEOUT, SLICE, Message
 from ..progress import Progress
 from ..socket import Waiting
 from ..upload import pour
-from .answer import Answer
 from .chatter import Chatter
+from .response import Response
 
 __all__ = ["Sending"]
 
@@ -35,7 +35,7 @@ class _Owner(Protocol):
     """The stream."""
 
     is_closed: bool
-    answer: Answer
+    response: Response
 
     def failure(self, kind: type[WriteTimeout], what: str) -> WriteTimeout: ...
 
@@ -83,18 +83,18 @@ class Sending(Waiting):
         return await pour(self._message, self)
 
     def is_refused(self) -> bool:
-        """Whether nothing more of the request is wanted: its answer says so, or the stream is over."""
-        answer = self._stream.answer
-        if self._stream.is_closed or answer.is_reset or answer.failure is not None or answer.refusal is not None:
+        """Whether nothing more of the request is wanted: its response says so, or the stream is over."""
+        response = self._stream.response
+        if self._stream.is_closed or response.is_reset or response.failure is not None or response.refusal is not None:
             return True
-        return answer.head is not None and answer.head.status >= REFUSED
+        return response.head is not None and response.head.status >= REFUSED
 
     async def is_expected(self) -> bool:
-        answer, until = self._stream.answer, self._loop.time() + CONTINUE_TIMEOUT
-        while not (answer.is_continued or answer.is_decided):
+        response, until = self._stream.response, self._loop.time() + CONTINUE_TIMEOUT
+        while not (response.is_continued or response.is_decided):
             if not await self._wait(until - self._loop.time()):
                 break  # RFC 9110 section 10.1.1: a server need not say it
-        return not answer.is_decided
+        return not response.is_decided
 
     async def is_sent(self, part: bytes) -> bool:
         connection, state = self._connection, self._connection.h2

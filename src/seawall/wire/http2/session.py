@@ -51,7 +51,7 @@ class Session(Pooled, Generic[S]):
             make a cycle.
         can_fall_back: HTTP/1.1 is spoken here too, if the server asks for it.
         heard_at: When the server last said anything, in loop time.
-        carried_at: When a part of an answer came last, in loop time.
+        carried_at: When a part of a response came last, in loop time.
     """
 
     __slots__ = (
@@ -106,7 +106,7 @@ class Session(Pooled, Generic[S]):
             codes.MAX_HEADER_LIST_SIZE: MAX_HEAD,
             codes.HEADER_TABLE_SIZE: TABLE_SIZE,
         }
-        # A stream's answer says what is too large, because h2 would end the connection.
+        # A stream's response says what is too large, because h2 would end the connection.
         self.h2.decoder.max_header_list_size = 2**31
         self.h2.local_settings = h2.settings.Settings(client=True, initial_values=ours)
         self.h2.initiate_connection()
@@ -190,7 +190,7 @@ class Session(Pooled, Generic[S]):
             self._doubt()
 
     def silent(self, since: float) -> None:
-        """A stream has waited as long as it may: if no answer made progress, the next attempt goes elsewhere."""
+        """A stream has waited as long as it may: if no response made progress, the next attempt goes elsewhere."""
         if self.carried_at <= since:
             self._full_until = max(self._full_until, self._loop.time() + SILENT_FOR)
             self._doubt()
@@ -207,7 +207,7 @@ class Session(Pooled, Generic[S]):
         return True
 
     def _doubt(self) -> None:
-        """Until a PING is answered, there is no room on it; without an answer within `PROBE_TIMEOUT` it is over."""
+        """Until a PING is answered, there is no room on it; without a response within `PROBE_TIMEOUT` it is over."""
         if self._probe is None and self.is_usable:
             self._probe = self._loop.call_later(PROBE_TIMEOUT, self.retire, context=Context())
             self.h2.ping(b"seawall?")

@@ -1,11 +1,11 @@
 """
 One stream of an HTTP/2 connection: an exchange, with its own time limits and its own window.
 
-Rules: what befalls it doesn't touch other streams. An answer of 300 or more, or the server's RST_STREAM, ends the
-upload; an answer below 300 lets the rest be sent beside it, and the stream is open until both sides have ended. A
+Rules: what befalls it doesn't touch other streams. A response of 300 or more, or the server's RST_STREAM, ends the
+upload; a response below 300 lets the rest be sent beside it, and the stream is open until both sides have ended. A
 stream that is abandoned before its end is reset, so the server stops; if nothing at all has come on the connection
 meanwhile, that is asked whether the server is there still. What the server says it did nothing of counts as never sent,
-unless its answer had begun. Source: RFC 9113.
+unless its response had begun. Source: RFC 9113.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ from ..socket import Waiting
 from ..trace import Trace
 from ..upgrade import Facts
 from ..upload import Upload
-from .answer import Answer, name_of
 from .fields import request_fields
+from .response import Response, name_of
 from .sending import Sending
 from .session import Session
 
@@ -43,7 +43,7 @@ class Stream(Waiting):
 
     Attributes:
         number: h2's stream id; None before it has one.
-        answer: What has come.
+        response: What has come.
     """
 
     name: ClassVar = "http2"
@@ -55,7 +55,7 @@ class Stream(Waiting):
         super().__init__()
         self.connection = connection
         self.number: int | None = None
-        self.answer = Answer()
+        self.response = Response()
         self.upload: Upload | None = None
         self._sending: Sending | None = None
         self._is_sent = False
@@ -117,22 +117,22 @@ class Stream(Waiting):
 
     def whole(self) -> bytes | None:
         upload = self.upload
-        if not self.answer.is_complete or (upload is not None and (upload.has_failed or not upload.is_over)):
+        if not self.response.is_complete or (upload is not None and (upload.has_failed or not upload.is_over)):
             return None
         return self._take()
 
     async def body(self) -> AsyncIterator[bytes]:
-        answer, upload = self.answer, self.upload
+        response, upload = self.response, self.upload
         while True:
-            if answer.has_parts:
+            if response.has_parts:
                 part = self._take()
                 self.progress.reached(Phase.BODY)
                 yield part
-            elif answer.is_complete and (upload is None or not upload.is_going):
+            elif response.is_complete and (upload is None or not upload.is_going):
                 if upload is not None:
                     await upload.settled()
                 return
-            elif answer.is_complete:
+            elif response.is_complete:
                 await self._wait(None)  # for the rest of the upload
             else:
                 await self._receive()
@@ -142,17 +142,17 @@ class Stream(Waiting):
         if self.is_closed:
             return
         self.is_closed = True
-        connection, number, answer = self.connection, self.number, self.answer
+        connection, number, response = self.connection, self.number, self.response
         self._stop_timer()
         if self._sending is not None:
             self._sending.stop()
         self.fail(ConnectionLost, "the response was closed while it was read")  # for another task that reads it
         self.upload = None
         if number is not None and not connection.is_closed:
-            connection.take(number, answer.owed)
-            answer.owed = 0
-            if not ((answer.is_complete and self._is_all_sent()) or answer.is_reset):
-                if answer.head is None or not self._is_all_sent():
+            connection.take(number, response.owed)
+            response.owed = 0
+            if not ((response.is_complete and self._is_all_sent()) or response.is_reset):
+                if response.head is None or not self._is_all_sent():
                     connection.given_up(self._begun_at)
                 connection.reset(number)
             connection.flush()
@@ -193,7 +193,7 @@ class Stream(Waiting):
     def _send_head(self, message: Message) -> None:
         connection = self.connection
         self._begun_at = self._loop.time()
-        self.answer.has_body = message.method != b"HEAD"
+        self.response.has_body = message.method != b"HEAD"
         if not connection.is_usable:
             self._refuse("the connection was closed", is_stale=True)
         if message.method == b"CONNECT":
@@ -214,18 +214,18 @@ class Stream(Waiting):
             self.progress.reached(Phase.SENT)
 
     async def _send_rest(self, message: Message) -> None:
-        """The body, until it is sent, or the answer's head has come."""
+        """The body, until it is sent, or the response's head has come."""
         assert self.number is not None
         sending = self._sending = Sending(self.connection, self, self.number, message, self.progress)
         if sending.is_all_sent_at_once():
             self.progress.reached(Phase.SENT)
             return
         upload = self.upload = Upload(sending.run, self._wake)
-        while not (upload.is_over or self.answer.is_decided):
+        while not (upload.is_over or self.response.is_decided):
             await self._wait(None)
         if sending.is_refused():
             upload.stop()
-        if not self.answer.is_decided:
+        if not self.response.is_decided:
             upload.raise_error()
         if upload.is_whole:
             self.progress.reached(Phase.SENT)
@@ -234,18 +234,18 @@ class Stream(Waiting):
         return self._is_sent if self._sending is None else self._sending.is_over
 
     async def _receive_head(self) -> Head:
-        while self.answer.head is None:
+        while self.response.head is None:
             await self._receive()
         self.progress.reached(Phase.HEADERS)
-        return self.answer.head
+        return self.response.head
 
     async def _receive(self) -> None:
         """Something more of it. Raises WireError."""
-        answer = self.answer
-        if answer.refusal is not None:
-            self._refuse(answer.refusal, is_stale=answer.is_stale)
-        if answer.failure is not None:
-            raise self.failure(*answer.failure) from self.connection.error
+        response = self.response
+        if response.refusal is not None:
+            self._refuse(response.refusal, is_stale=response.is_stale)
+        if response.failure is not None:
+            raise self.failure(*response.failure) from self.connection.error
         timeout = self._read_timeout
         if self.upload is not None:
             self.upload.raise_error()
@@ -263,10 +263,10 @@ class Stream(Waiting):
 
     def _take(self) -> bytes:
         assert self.number is not None
-        self.connection.take(self.number, self.answer.owed)
+        self.connection.take(self.number, self.response.owed)
         self.connection.flush()
-        self.answer.owed = 0
-        return self.answer.take()
+        self.response.owed = 0
+        return self.response.take()
 
     def _refuse(self, why: str, *, is_stale: bool = False) -> NoReturn:
         self.progress.took_back()
@@ -276,14 +276,14 @@ class Stream(Waiting):
 
     def failure(self, kind: type[E], what: str) -> E:
         """The error of this exchange."""
-        answer, progress = self.answer, self.progress
+        response, progress = self.response, self.progress
         where = "a reused" if progress.is_reused else "a new"
         error = kind(
             f"{self._where()}: {what} ({progress.phase.name.lower()}, {where} connection)",
             origin=self.connection.origin,
-            is_stale=answer.is_stale and progress.is_reused and not answer.has_begun,
+            is_stale=response.is_stale and progress.is_reused and not response.has_begun,
             is_final=is_disagreement(self.connection.error),
-            death=answer.death,
+            death=response.death,
         )
         error.__cause__ = self.connection.error
         return error
@@ -303,28 +303,28 @@ class Stream(Waiting):
         self.wake()
 
     def _changed(self) -> None:
-        if self.answer.failure is not None and self.upload is not None:
+        if self.response.failure is not None and self.upload is not None:
             self.upload.stop()
         self._wake()
 
     def got_head(self, fields: list[tuple[bytes, bytes]]) -> None:
-        """Of the answer, or of an interim one."""
-        if self.answer.failure is None:  # else it would depend on how the bytes arrive whether that is heard of
-            self.answer.got_fields(fields)
+        """Of the response, or of an interim one."""
+        if self.response.failure is None:  # else it would depend on how the bytes arrive whether that is heard of
+            self.response.got_fields(fields)
             self._changed()
 
     def got_data(self, data: bytes, size: int) -> None:
         self.connection.take(self.number or 0, size - len(data))  # nobody takes padding
         if data:
-            self.answer.got_data(data)
+            self.response.got_data(data)
             self._wake()
 
     def got_end(self) -> None:
-        self.answer.got_end()
+        self.response.got_end()
         self._changed()
 
     def got_reset(self, code: int) -> None:
-        self.answer.is_reset = True
+        self.response.is_reset = True
         if code == h2.errors.ErrorCodes.REFUSED_STREAM:
             is_surplus = self._place > max(1, self.connection.max_streams)  # which it said meanwhile
             if not is_surplus:
@@ -337,11 +337,11 @@ class Stream(Waiting):
             self.fail(BadAnswer, f"the stream was reset: {name_of(code)}")
 
     def refuse(self, why: str, *, is_stale: bool) -> None:
-        self.answer.refuse(why, is_stale=is_stale)
+        self.response.refuse(why, is_stale=is_stale)
         self._changed()
 
     def fail(self, kind: type[WireError], text: str, *, is_stale: bool = False, death: object | None = None) -> None:
         if self.upload is not None:
-            self.upload.stop()  # a complete answer stands, but nobody takes the rest of the request
-        self.answer.fail(kind, text, is_stale=is_stale, death=death)
+            self.upload.stop()  # a complete response stands, but nobody takes the rest of the request
+        self.response.fail(kind, text, is_stale=is_stale, death=death)
         self._wake()

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from seawall.errors import BadAnswer, ConnectionLost, ResponseTooLarge
 from seawall.testing.steps import MALFORMED, ODD
-from seawall.wire.http1.parser import NOTHING, Answer, Parser
+from seawall.wire.http1.parser import NOTHING, Parser, Response
 from seawall.wire.limits import MAX_GAP, MAX_HEAD, MAX_HEADERS, MAX_INTERIM
 
 OK = b"HTTP/1.1 200 OK\r\n"
@@ -32,7 +32,7 @@ ANSWERS = {
 }
 
 
-def begun(method: bytes = b"GET", *, asks_upgrade: bool = False) -> tuple[Parser, Answer]:
+def begun(method: bytes = b"GET", *, asks_upgrade: bool = False) -> tuple[Parser, Response]:
     """A new connection's parser, and its first answer."""
     parser = Parser()
     return parser, parser.begin(method, asks_upgrade=asks_upgrade)
@@ -269,7 +269,7 @@ def test_parser_is_used_again(first):
     parser.feed(first)
     assert answer.is_complete
     for method in (b"GET", b"HEAD", b"GET"):
-        parser.answer = NOTHING
+        parser.response = NOTHING
         answer = parser.begin(method)
         parser.feed(PLAIN if method == b"GET" else OK + b"content-length: 5\r\n\r\n")
         assert (answer.is_complete, answer.is_spoilt, answer.failure) == (True, False, None)

@@ -2,7 +2,7 @@
 What has come of one HTTP/2 stream; no I/O here.
 
 Rules: what h2 lets through is looked at again, because a bad header is its stream's matter, and h2 would end the
-connection. What fails after the answer is complete doesn't matter. Source: RFC 9113.
+connection. What fails after the response is complete doesn't matter. Source: RFC 9113.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from ..limits import MAX_HEAD, MAX_HEADERS, MAX_INTERIM, MAX_PARTS
 from ..message import Head
 from .fields import wrong_field
 
-__all__ = ["Answer", "name_of"]
+__all__ = ["Response", "name_of"]
 
 
-class Answer:
+class Response:
     """
     Attributes:
         head: The final one, once it has come.
@@ -59,7 +59,7 @@ class Answer:
         self.death: object | None = None
         self._parts: list[bytes] = []
         self._size = self._interims = 0
-        self._head_size = 0  # B of headers, those of interim answers included
+        self._head_size = 0  # B of headers, those of interim responses included
 
     @property
     def is_awaited(self) -> bool:
@@ -102,7 +102,7 @@ class Answer:
             self.is_continued = self.is_continued or status == b"100"
             self._interims += 1
             if self._interims > MAX_INTERIM:
-                self.fail(BadAnswer, f"more than {MAX_INTERIM} interim answers")
+                self.fail(BadAnswer, f"more than {MAX_INTERIM} interim responses")
         else:
             head = Head()
             head.status, head.version = int(status), b"HTTP/2"
@@ -128,12 +128,12 @@ class Answer:
     def refuse(self, why: str, *, is_stale: bool) -> None:
         """The server says that it did nothing of the request."""
         if self.head is not None:
-            self.fail(BadAnswer, f"{why}, in the midst of its answer")
+            self.fail(BadAnswer, f"{why}, in the midst of its response")
         else:
             self.refusal, self.is_stale = why, is_stale
 
     def fail(self, kind: type[WireError], text: str, *, is_stale: bool = False, death: object | None = None) -> None:
-        """The first failure counts, unless the answer is complete."""
+        """The first failure counts, unless the response is complete."""
         if not self.is_complete and self.failure is None:
             self.failure, self.is_stale, self.death = (kind, text), is_stale, death
 
