@@ -8,7 +8,10 @@ from typing import Any
 import hypothesis
 import pytest
 
+from .fronts import each_front, lib
 from .loop import PatientLoop
+
+__all__ = ["each_front", "lib"]
 
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # or each process that a test starts compiles seawall anew
 

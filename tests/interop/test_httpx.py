@@ -14,7 +14,7 @@ import trio
 import seawall
 from seawall.testing import FaultServer, Request, Server
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("each_front")]
 
 
 async def ok(request: Request) -> None:

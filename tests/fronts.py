@@ -1,0 +1,43 @@
+"""The HTTP libraries that seawall has a front for, and a test that runs over each."""
+
+from __future__ import annotations
+
+from types import ModuleType
+from typing import Any, NamedTuple
+
+import httpx
+import pytest
+
+import seawall
+
+
+class Front(NamedTuple):
+    """
+    One library, and seawall over it.
+
+    Attributes:
+        httpx: The library.
+        seawall: Has the public names of `seawall`, with the clients and transports of this front.
+    """
+
+    httpx: Any
+    seawall: Any
+
+
+FRONTS = {"httpx": Front(httpx, seawall)}
+
+
+@pytest.fixture(params=FRONTS)
+def lib(request: pytest.FixtureRequest) -> Front:
+    """Each front in turn."""
+    return FRONTS[request.param]
+
+
+@pytest.fixture
+def each_front(lib: Front, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Front:
+    """Runs the test over each front: what its module calls ``httpx`` and ``seawall`` is the front's."""
+    module: ModuleType = request.module
+    for name, thing in lib._asdict().items():
+        if hasattr(module, name):
+            monkeypatch.setattr(module, name, thing)
+    return lib
