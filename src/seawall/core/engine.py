@@ -15,6 +15,7 @@ from ..dns import gai_conf
 from ..dns.caching import CachingResolver
 from ..dns.chain import Chained
 from ..dns.guard import Guard
+from ..dns.lookup import MachineResolver
 from ..dns.machine import Machine
 from ..dns.precedence import Precedence
 from ..dns.resolver import Resolver
@@ -203,14 +204,11 @@ def _one_of(
     dns: DNS, resolver: Any, now: Callable[[], float], emit: Listener, spare: Callable[[], bool]
 ) -> CachingResolver:
     if resolver in (None, "auto", "cares"):
-        from ..dns.cares import CaresResolver  # by the first client, because aiodns takes 15 ms to load
-        from ..dns.lookup import MachineResolver
-
         machine = Machine(now=now)
         is_alone = resolver == "cares" or dns.nameservers
         if is_alone or machine.is_decided_by_files:
             system = None if is_alone else SystemResolver()
-            names = MachineResolver(machine, CaresResolver(), system, dns)
+            names = MachineResolver.through_cares(machine, system, dns)
             return CachingResolver(names, dns, now=now, fallback=system, emit=emit, spare=spare)
     if resolver in (None, "auto", "system"):
         if dns.nameservers:
