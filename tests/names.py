@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 
 from seawall.config import DNS
 from seawall.dns.caching import CachingResolver
-from seawall.dns.lookup import MachineResolver
+from seawall.dns.getaddrinfo import MachineResolver
 from seawall.dns.machine import Machine
 from seawall.dns.resolver import Answer, Resolver
 from seawall.events import Event

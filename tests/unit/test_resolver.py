@@ -12,7 +12,7 @@ import pytest
 
 from seawall.dns import Address, ChainResolver, SRVResolver, StaticResolver
 from seawall.dns.cares import CaresResolver
-from seawall.dns.lookup import MachineResolver
+from seawall.dns.getaddrinfo import MachineResolver
 from seawall.dns.resolver import ADVICE, Answer, SRVRecord, check_name, failed, literal
 from seawall.errors import NameNotFound, NoAddress, ResolverFailure
 from seawall.testing import FakeResolver

@@ -13,7 +13,7 @@ from rich.markup import escape
 
 from .. import AsyncClient
 from ..config import DNS
-from ..dns.lookup import MachineResolver, special
+from ..dns.getaddrinfo import MachineResolver, special
 from ..dns.machine import Machine
 from ..dns.modules import Source, Step
 from ..dns.resolver import Answer, check_name, literal

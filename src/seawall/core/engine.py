@@ -14,8 +14,8 @@ from ..config.check import shown
 from ..dns import gai_conf
 from ..dns.caching import CachingResolver
 from ..dns.chain import Chained
+from ..dns.getaddrinfo import MachineResolver
 from ..dns.guard import Guard
-from ..dns.lookup import MachineResolver
 from ..dns.machine import Machine
 from ..dns.precedence import Precedence
 from ..dns.resolver import Resolver

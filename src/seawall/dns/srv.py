@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from ..config import DNS
 from ..errors import NoAddress, ResolveError
 from ..origin import Address
-from .lookup import MachineResolver
+from .getaddrinfo import MachineResolver
 from .machine import Machine
 from .resolver import Answer, Rank, SRVRecord
 

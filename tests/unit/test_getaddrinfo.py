@@ -16,7 +16,7 @@ import pytest
 
 from seawall.config import DNS
 from seawall.dns.caching import CachingResolver
-from seawall.dns.lookup import MachineResolver, special
+from seawall.dns.getaddrinfo import MachineResolver, special
 from seawall.dns.machine import Machine
 from seawall.dns.resolver import Answer, Dangling, Found, ServerFailure, SRVRecord
 from seawall.dns.srv import SRVResolver
