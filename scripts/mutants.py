@@ -64,8 +64,8 @@ TESTS = {  # of a module, or of a folder: the first key that fits counts; the fa
     "dns/hosts": "unit/test_hosts unit/test_getaddrinfo",
     "dns/resolv_conf": "unit/test_resolv_conf unit/test_getaddrinfo",
     "dns/files": "unit/test_machine unit/test_hosts",
-    "dns": "unit/test_cache unit/test_resolver unit/test_caching unit/test_settings scenario/test_silent_names "
-    "scenario/test_denials wire/test_discovery wire/test_names",
+    "dns": "unit/test_cache unit/test_resolver unit/test_caching unit/test_getaddrinfo unit/test_settings "
+    "scenario/test_silent_names scenario/test_denials wire/test_discovery wire/test_names",
     "transport/decoder": "unit/test_decoding scenario/test_decoding wire/test_bodies",
     "transport/coding": "unit/test_decoding scenario/test_decoding wire/test_bodies",
     "transport/tls": "wire/test_tls interop/test_parity",

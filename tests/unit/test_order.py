@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from seawall.dns import Address, Answer, Rank
 from seawall.dns.order import Ranked, interleave, ordered
 from seawall.dns.precedence import Group
+from seawall.testing import FixedRandom
 
 FOUR = [Address(f"10.0.0.{number}") for number in range(1, 4)]
 SIX = [Address(f"2001:db8::{number}") for number in range(1, 3)]
@@ -100,6 +101,7 @@ def test_weights_of_those_that_come_second():
     assert 1.8 < seconds[FOUR[1]] / seconds[FOUR[2]] < 2.2
     lasts = [dialled(answer(*FOUR, ranks=[(1, 0), (1, 1), (1, 1)]), 0, rng=rng)[-1] for _ in range(100)]
     assert set(lasts) == {FOUR[0]}
+    assert dialled(answer(*FOUR, ranks=[(1, 1), (1, 0), (1, 1)]), 0, rng=FixedRandom(0.0))[0] == FOUR[1]
 
 
 def test_the_weight_is_the_targets():
