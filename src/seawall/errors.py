@@ -20,7 +20,7 @@ What can go wrong, on the axis "was anything sent?".
     │     ├─ DialTimeout + ConnectTimeout
     │     └─ TLSError
     │        ├─ CertificateError   expired, self-signed, unknown issuer, ...
-    │        ├─ HostnameMismatch   a good certificate, of another name
+    │        ├─ HostnameMismatch   a good certificate, but for another name
     │        ├─ HandshakeError     the peer broke off, or does not speak TLS
     │        └─ HandshakeTimeout + ConnectTimeout
     ├─ UnsupportedScheme + UnsupportedProtocol
@@ -91,7 +91,7 @@ __all__ = [
 
 class SeawallError(Exception):
     """
-    The root. Facts are attributes, set by keyword; the message repeats them for people.
+    The root of all errors. Facts are attributes, set by keyword; the message repeats them for people.
 
     Attributes:
         attempts: Every attempt of the call, in order; empty where none was made.
@@ -109,12 +109,12 @@ class SeawallError(Exception):
 
 
 class Unsent(SeawallError):
-    """No byte of any request of the call left: any method may be repeated."""
+    """The call sent no byte of any request, so any method may be repeated."""
 
 
 class Rejected(Unsent):
     """
-    A gate on this side let the attempt not through, so no server heard of it.
+    A gate on this side refused the attempt, so no server heard of it.
 
     Attributes:
         by: Name of the gate: "bulkhead", "cap", "breaker", "pause", or of one of the user's own.
@@ -125,7 +125,7 @@ class Rejected(Unsent):
 
 class BulkheadFull(Rejected):
     """
-    No permit in time: as many attempts are in flight as the setting allows.
+    The attempt got no permit in time, because as many are in flight as the setting allows.
 
     Attributes:
         max_concurrent: Permits that there are.
@@ -139,7 +139,7 @@ class BulkheadFull(Rejected):
 
 class BreakerOpen(Rejected):
     """
-    The origin failed too often lately; nobody asks it for a while.
+    The origin failed too often lately, so no attempt is made for a while.
 
     Attributes:
         retry_after: s until the breaker lets a probe through; inf where it is held open by hand.
@@ -167,7 +167,7 @@ class OriginPaused(Rejected):
 
 class ProxyRefused(Unsent):
     """
-    A proxy wants other credentials (407), forbids the host (403), or answers otherwise that it won't connect.
+    A proxy wants other credentials (407), forbids the host (403), or says otherwise that it won't connect.
 
     Attributes:
         status: Its answer's; None: it is a SOCKS proxy.
@@ -178,7 +178,7 @@ class ProxyRefused(Unsent):
 
 class StreamRefused(Unsent):
     """
-    HTTP/2's server says that it did nothing of the request (REFUSED_STREAM, GOAWAY): as good as unsent.
+    The HTTP/2 server says that it did nothing of the request (REFUSED_STREAM, GOAWAY): as good as unsent.
 
     Attributes:
         is_stale: The connection was going away, or had a limit that was not known yet, which is no fault.
@@ -199,16 +199,16 @@ class ResolveError(Unsent):
 
 
 class NameNotFound(ResolveError):
-    """NXDOMAIN, or a name that can't exist."""
+    """The name doesn't exist (NXDOMAIN), or can't."""
 
 
 class NoAddress(ResolveError):
-    """NODATA: the name exists and has neither A nor AAAA."""
+    """The name exists, but has neither A nor AAAA (NODATA)."""
 
 
 class ResolverFailure(ResolveError):
     """
-    SERVFAIL, REFUSED, garbage, or no DNS server that can be reached.
+    DNS servers fail (SERVFAIL, REFUSED), answer garbage, or can't be reached.
 
     Attributes:
         is_shortage: No descriptor was left to ask with, which says nothing of the name.
@@ -223,7 +223,7 @@ class ResolveTimeout(ResolveError):
 
 class DialError(Unsent):
     """
-    None of the host's addresses took a connection. Several causes come as an ExceptionGroup.
+    None of the host's addresses accepted a connection. Several causes come as an ExceptionGroup.
 
     Attributes:
         is_shortage: No descriptor was left for a socket, which says nothing of the origin.
@@ -237,11 +237,11 @@ class DialTimeout(DialError):
 
 
 class TLSError(DialError):
-    """A connection, but no TLS on it."""
+    """The connection was made, but TLS on it failed."""
 
 
 class CertificateError(TLSError):
-    """The certificate is not to be trusted. Never retried: it won't get better."""
+    """The certificate can't be trusted. Never retried, because a retry would meet the same one."""
 
 
 class HostnameMismatch(CertificateError):
@@ -261,20 +261,20 @@ class HandshakeError(TLSError):
 
 
 class HandshakeTimeout(TLSError):
-    """The handshake was not done within the connect timeout."""
+    """The handshake took longer than the connect timeout."""
 
 
 class UnsupportedScheme(SeawallError):
-    """A URL that is neither http nor https, or has no host."""
+    """The URL is neither http nor https, or has no host."""
 
 
 class InvalidRequest(SeawallError):
-    """A request that HTTP can't express: illegal bytes in a header, a wrong content-length. A bug: it ends the same."""
+    """HTTP can't express the request: illegal bytes in a header, a wrong content-length. A bug; a retry fails too."""
 
 
 class AddressNotAllowed(SeawallError):
     """
-    An address that must not be dialled: a guard's verdict, which a repetition doesn't change.
+    A guard refused the address; a repetition doesn't change that.
 
     Not an `Unsent`, because it may be a redirect that leads there, after a request that was sent.
     """
@@ -293,7 +293,7 @@ class DeadlineExceeded(SeawallError):
 
 class StatusError(SeawallError):
     """
-    The last attempt's answer was one worth a retry, and there is none.
+    The last attempt's status was worth a retry, but no further attempt follows.
 
     Attributes:
         response: The answer, an ``httpx.Response``; of a stream, closed.
@@ -313,12 +313,12 @@ class BodySpent(SeawallError):
 
 
 class ClientClosed(SeawallError, RuntimeError):
-    """``aclose()`` came while the call was under way, or before it."""
+    """The client was closed before the call, or while it was in flight."""
 
 
 class WireError(SeawallError):
     """
-    At least a byte was sent: the server may have acted on it.
+    The call sent at least a byte, so the server may have acted on it.
 
     Attributes:
         is_stale: On a connection from the pool, before a byte of the answer: the server had most likely closed it.
@@ -335,27 +335,27 @@ class WireError(SeawallError):
 
 
 class ReadTimeout(WireError):
-    """The server sent nothing for the read timeout."""
+    """The server sent no byte for the read timeout."""
 
 
 class WriteTimeout(WireError):
-    """The server took nothing for the write timeout."""
+    """The server took no byte for the write timeout."""
 
 
 class ConnectionLost(WireError):
-    """Reset or closed while an answer was awaited."""
+    """The connection was reset or closed while the client waited for the response."""
 
 
 class SendFailed(WireError):
-    """Reset while the request was being sent."""
+    """The connection was reset while the request was being sent."""
 
 
 class BadAnswer(WireError):
-    """Not HTTP, or cut short; or a redirect whose Location isn't a URL."""
+    """The response isn't HTTP, or is cut short; or it is a redirect whose Location isn't a URL."""
 
 
 class ResponseTooLarge(WireError):
-    """Headers (HTTP/1.1) or a body too large, the latter by ``max_response_size`` or because it is a bomb."""
+    """The headers (HTTP/1.1) are too large, or the body: beyond ``max_response_size``, or a bomb."""
 
 
 class PartlySent(WireError):

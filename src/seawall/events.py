@@ -100,7 +100,7 @@ class AttemptStarted(NamedTuple):
 
 
 class RetryScheduled(NamedTuple):
-    """A verdict: another attempt follows, *delay* seconds from now; *reason* is the outcome that led to it."""
+    """An attempt will be repeated *delay* seconds from now; *reason* is the outcome that led to it."""
 
     call: int
     origin: Origin
@@ -127,7 +127,7 @@ class RetryDenied(NamedTuple):
 
 class Rejected(NamedTuple):
     """
-    A gate on this side let an attempt not through; the attempt's own event follows.
+    A gate on this side refused an attempt, whose own event follows.
 
     Attributes:
         by: Name of the gate: "breaker", "bulkhead", "cap", "pause", or of one of the user's own.
@@ -143,7 +143,7 @@ class Rejected(NamedTuple):
 
 class BodyEnded(NamedTuple):
     """
-    The body of a streamed response ended: once per response that `stream()` or a stock client was given.
+    The body of a streamed response ended: once per response of `stream()` or of a stock client.
 
     Attributes:
         number: Of the attempt, which was reported when its headers had come.
@@ -183,7 +183,7 @@ class CallEnded(NamedTuple):
 
 
 class ConnectionOpened(NamedTuple):
-    """A connection was dialled, its TLS shook hands, and it can be used. *protocol*: "HTTP/1.1" or "HTTP/2"."""
+    """A connection was dialled and secured, and can be used. *protocol*: "HTTP/1.1" or "HTTP/2"."""
 
     origin: Origin
     address: Address
@@ -230,14 +230,14 @@ class AddressReadmitted(NamedTuple):
 
 
 class StaleServed(NamedTuple):
-    """DNS failed or was too slow for a name, so addresses were used whose time is over."""
+    """DNS failed or was too slow for a name, and seawall used addresses past their TTL."""
 
     host: str
     addresses: tuple[Address, ...]
 
 
 class ResolverFailed(NamedTuple):
-    """A lookup of a name failed: no answer in time, or none that can be used. Not: there is no such name."""
+    """A lookup failed: no answer in time, or no usable one. A name that doesn't exist is not a failure."""
 
     host: str
     reason: str
@@ -290,7 +290,7 @@ Listener: TypeAlias = Callable[[Event], None]
 
 class Observer(Protocol):
     """
-    Hears of everything: ``AsyncClient(observers=[...])``. A function of an event alone is one too.
+    Hears every event: ``AsyncClient(observers=[...])``. A function of an event is an observer too.
 
     It is called in the task of the call, so it must be quick. One that raises is logged, and breaks no call.
     """

@@ -63,7 +63,7 @@ Holder: TypeAlias = Origin | Elsewhere
 
 
 class Address(NamedTuple):
-    """An IP address as text; *port* only where discovery named one (else the origin's is dialled)."""
+    """An IP address as text; *port* only if discovery named one (else the origin's port is dialled)."""
 
     ip: str
     port: int | None = None

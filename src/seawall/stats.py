@@ -43,7 +43,7 @@ class OriginStats(NamedTuple):
 
 
 class NameStats(NamedTuple):
-    """One host name: answers from the cache, stale ones among them apart, and lookups."""
+    """One host name: answers from the cache (stale ones apart), and lookups."""
 
     hits: int
     stale: int

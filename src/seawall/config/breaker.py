@@ -12,19 +12,20 @@ __all__ = ["Breaker"]
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Breaker:
     """
-    When an origin is left alone.
+    When the breaker leaves an origin alone.
 
     Failures are transport errors, timeouts and 5xx but 501; 429 is not a failure, nor is anything that we rejected
     ourselves.
 
     Args:
-        min_calls: Attempts in the window before it can open. 20: Hystrix; Polly's 100 never trips for small hosts.
+        min_calls: Attempts in the window before the breaker can open. 20: Hystrix; Polly's 100 never trips for small
+            hosts.
         failure_rate: Share of failures that opens it, > 0 and <= 1. 0.5: Hystrix, resilience4j.
-        window: Seconds looked back. 10: Hystrix.
+        window: Seconds that the breaker looks back. 10: Hystrix.
         open_for: Seconds before probes, jittered by 10 %. 1: the end of an outage is noticed that soon, however long
             the outage was. Where the upstream hangs, up to an attempt's timeout later.
         max_open_for: Upper bound when Retry-After extends *open_for*, in seconds.
-        probes: Attempts that are let through to decide. 3: one is luck, ten (resilience4j) are a burden.
+        probes: Attempts that decide. 3: one may be luck, ten (resilience4j) are a burden.
         slow_call: Seconds from which an attempt counts as slow, without its time in the queue or waiting for its
             caller. None disables it, because what is slow is the upstream's own; 80 % of the read timeout is
             a good choice.

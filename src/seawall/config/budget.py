@@ -12,7 +12,7 @@ __all__ = ["Budget"]
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Budget:
     """
-    Allowance of retries: a token bucket per origin and one per client; a retry needs a token of both.
+    The allowance of retries: a token bucket per origin and one per client; a retry needs a token from both.
 
     Where most attempts at an origin have failed for 5 s, none is repeated, because many clients of few calls each
     would not use up their buckets, and together keep up the outage (``python -m benchmarks simulate``).
@@ -20,9 +20,9 @@ class Budget:
     Args:
         ratio: Tokens that a first attempt deposits, >= 0 and <= 1. 0.1: SRE book.
         rate: Tokens a second per origin. 1: a client with few calls may still retry.
-        max_balance: Most tokens per origin; it starts full.
+        max_balance: Upper bound of an origin's tokens; the bucket starts full.
         client_rate: Tokens a second for all origins together.
-        max_client_balance: Most tokens for all origins together; it starts full.
+        max_client_balance: Upper bound of the tokens for all origins together; the bucket starts full.
     """
 
     ratio: float = 0.1

@@ -18,7 +18,7 @@ __all__ = ["Policy"]
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Policy:
     """
-    The layers for one host, or one call; what is left out comes from the client.
+    The layers for one host, or one call; what it doesn't set comes from the client.
 
     Args:
         deadline: Seconds of wall clock for a whole call; None disables it. Left out everywhere, it is derived from the

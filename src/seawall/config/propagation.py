@@ -28,17 +28,18 @@ def check_header(setting: str, name: object) -> None:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Propagation:
     """
-    What upstreams are told with each attempt: how long it is waited for, and which one it is.
+    What upstreams are told with each attempt: how long the client waits for it, and which attempt it is.
 
     The time is relative, for clocks differ, and reckoned anew for each attempt: of what remains of the call's deadline
     and the attempt's read timeout, the shorter.
 
     Args:
-        hosts: Who is told: names, or ``*.suffix``. Nobody else is: how patient you are is no third party's business.
-        timeout_header: Its name; whole milliseconds. None: it isn't sent.
-        attempt_header: Its name; 1 for the first attempt of a call. None: it isn't sent.
-        margin: s kept for the answer's way back, but at most 10 % of what remains. 0.02: a round trip within a region,
-            and the scheduling at both ends.
+        hosts: Hosts that are told: names, or ``*.suffix``. No other host is, because how long you wait is no third
+            party's business.
+        timeout_header: Name of the header with the time left, in whole milliseconds. None: it isn't sent.
+        attempt_header: Name of the header with the attempt's number, 1 for the first of a call. None: it isn't sent.
+        margin: Seconds kept for the response's way back, but at most 10 % of what remains. 0.02: a round trip within a
+            region, and the scheduling at both ends.
     """
 
     hosts: Collection[str]

@@ -26,35 +26,37 @@ class Retry:
 
     Args:
         max_attempts: Attempts in all, the first included; >= 1. 3: AWS SDKs, gRPC, SRE book.
-        max_connect_retries: Retries after failures before anything was sent; None: no limit of their own.
-        max_read_retries: Retries after failures past that.
-        max_status_retries: Retries after answers.
-        max_other_retries: Retries that only *retry* asked for.
-        backoff: Upper bound of the first delay, s; doubles with each. 0.1: between AWS' 50 ms and a human's notice.
-        max_backoff: Upper bound of any delay, s. 20: AWS SDKs.
-        throttled_backoff: *backoff* after 429 and 503, s. 1: AWS SDKs.
-        jitter: Share of each delay that is left to chance, 0 to 1. 1: full jitter, which spreads a herd the best (AWS).
-        statuses: Answers worth a retry. 409 is another, where the request carries an Idempotency-Key: the first attempt
-            is still being worked on (IETF draft-ietf-httpapi-idempotency-key-header-07 section 2.6).
-        retry_after_statuses: More of them, where they come with Retry-After. 413: RFC 9110 section 15.5.14.
-        rejected_statuses: Of these, the ones that say "not processed": safe for any method. 429; add 503 where your
-            server sends it before it works.
-        methods: Idempotent ones (RFC 9110 section 9.2.2). None: you say that all of them are.
-        idempotency_key: Give what isn't idempotent an ``Idempotency-Key``, one a call, which makes it repeatable: for
-            servers that heed it (the same draft). False: most don't.
-        respect_retry_after: Wait as long as a Retry-After says, at least.
-        max_retry_after: Longest one that is waited for, s; a longer one: the answer is returned now.
-        pause_origin: Have the Retry-After of a 429 or 503 hold back all calls to that origin. False: another tenant of
+        max_connect_retries: Retries after failures before anything was sent; None: no limit of its own.
+        max_read_retries: Retries after failures once something was sent; None: no limit of its own.
+        max_status_retries: Retries after a status; None: no limit of its own.
+        max_other_retries: Retries that only *retry* asked for; None: no limit of its own.
+        backoff: Upper bound of the first delay, in seconds; it doubles with each retry. 0.1: between AWS' 50 ms and
+            what a human notices.
+        max_backoff: Upper bound of any delay, in seconds. 20: AWS SDKs.
+        throttled_backoff: *backoff* after 429 and 503, in seconds. 1: AWS SDKs.
+        jitter: Share of each delay that is random, 0 to 1. 1: full jitter, which spreads a herd best (AWS).
+        statuses: Statuses worth a retry. 409 is another, if the request carries an Idempotency-Key, because the server
+            still works on the first attempt (IETF draft-ietf-httpapi-idempotency-key-header-07 section 2.6).
+        retry_after_statuses: Statuses worth a retry only if they come with Retry-After. 413: RFC 9110 section 15.5.14.
+        rejected_statuses: Those of *statuses* that say "not processed", so that any method is safe. 429; add 503 if
+            your server sends it before it starts to work.
+        methods: Idempotent methods (RFC 9110 section 9.2.2). None: all methods are.
+        idempotency_key: Give a request that isn't idempotent an ``Idempotency-Key``, one for each call, which makes it
+            repeatable: for servers that heed it (the same draft). False: most servers don't.
+        respect_retry_after: Wait at least as long as Retry-After says.
+        max_retry_after: Longest Retry-After that the call waits for, in seconds; if it is longer, the response is
+            returned now.
+        pause_origin: Let the Retry-After of a 429 or 503 hold back all calls to that origin. False: other tenants of
             the host may be fine.
-        raise_on_status: Raise StatusError for an answer of *statuses* that no further attempt follows, before httpx's
-            hooks and cookies see it. False: it is returned, as httpx would.
+        raise_on_status: Raise StatusError for a response with one of *statuses* that no further attempt follows, before
+            httpx's hooks and cookies see it. False: return it, as httpx does.
         wait: A tenacity strategy in place of backoff and jitter. Retry-After is respected all the same.
-        stop: A tenacity strategy beside *max_attempts*: whichever says stop first.
+        stop: A tenacity strategy beside *max_attempts*: the first of the two that says stop wins.
         retry: What is worth a retry, in place of *statuses* and "any transport failure": a tenacity predicate, or a
-            function of the `Outcome`, which may return None to leave it to these. Either may be async.
+            function of the `Outcome`, which may return None to leave the decision to these. Either may be async.
         before_sleep: Called with tenacity's RetryCallState before each delay, such as
             ``tenacity.before_sleep_log(logger, logging.INFO)``.
-        after: The same after each attempt that is worth a retry and safe to be followed by one.
+        after: The same, after each attempt that is worth a retry and may safely be repeated.
     """
 
     max_attempts: int = 3

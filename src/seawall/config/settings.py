@@ -52,7 +52,7 @@ class Settings:
         max_connection_age: Seconds after which a connection is not used again; None disables it. An idle one is
             dropped anyway once its address has left the name's record.
         max_response_size: Bytes of a response's body, decoded, beyond which it is an error; None disables it.
-        observers: What hears of each event: functions of one, or an `Observer`; see `seawall.events`.
+        observers: Functions of an event, or `Observer` objects, which hear every event; see `seawall.events`.
         gates: Functions of an `Origin`, each of which may return one more `Gate` for it, between breaker and bulkhead.
         rng: Chance, for tests; None draws from the system's.
     Raises:

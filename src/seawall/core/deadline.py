@@ -22,7 +22,7 @@ INHERITED: ContextVar[float | None] = ContextVar("seawall_deadline", default=Non
 @contextmanager
 def deadline(timeout: float) -> Iterator[float]:
     """
-    Bound all calls made inside, by this task and the ones that it starts, by *timeout* s from now.
+    All calls inside, of this task and of tasks that it starts, end within *timeout* seconds from now.
 
     Nested ones can only shorten it. Nothing is cancelled but calls: other awaits inside are left alone.
 
@@ -48,7 +48,7 @@ def deadline(timeout: float) -> Iterator[float]:
 @contextmanager
 def detached() -> Iterator[None]:
     """
-    Have all calls made inside, by this task and the ones that it starts, inherit no deadline.
+    All calls inside, of this task and of tasks that it starts, inherit no deadline.
 
     For work that is to outlive the request which started it: ``with seawall.detached(): asyncio.create_task(...)``.
     """
@@ -60,7 +60,7 @@ def detached() -> Iterator[None]:
 
 
 def remaining() -> float | None:
-    """s until the deadline that this task works under, 0 where it has passed; None: it has none."""
+    """Seconds until this task's deadline, 0 if it has passed; None if it has none."""
     instant = INHERITED.get()
     if instant is None:
         return None

@@ -57,7 +57,7 @@ class Result(NamedTuple):
 
 class Ticket:
     """
-    What a gate gave to an attempt.
+    An attempt's admission by a gate, which is ended exactly once.
 
     Attributes:
         held_until: `Phase.HEADERS`, or `Phase.BODY` where the ticket is ended only with the response's body.

@@ -41,7 +41,7 @@ IN_PROGRESS = 409
 
 class Outcome(NamedTuple):
     """
-    One attempt's end.
+    How one attempt ended.
 
     Attributes:
         phase: The last one reached.

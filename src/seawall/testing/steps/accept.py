@@ -30,7 +30,7 @@ ProxyFault = Literal["none", "403", "407", "502", "close", "reset", "hang", "lon
 
 @step(level="connection")
 async def serve(incoming: Incoming) -> None:
-    """Requests are read, and answered by their steps."""
+    """Reads requests, and replies by their steps."""
     await incoming.serve()
 
 

@@ -114,7 +114,7 @@ async def odd(turn: Turn, what: OddName) -> None:
 
 @step()
 async def malformed(turn: Turn, what: MalformedName) -> None:
-    """An answer that breaks the grammar; then FIN."""
+    """A response that breaks the grammar; then FIN."""
     await _then_close(turn, MALFORMED[what][1])
 
 

@@ -43,7 +43,7 @@ async def lie(turn: Turn, said: Literal["keep_alive", "close"] = "keep_alive") -
 
 @step()
 async def next_(turn: Turn, fault: Literal["close", "reset", "hang", "garbage"] = "close") -> None:
-    """A good answer; the next request on the connection gets FIN, RST, nothing, or garbage."""
+    """A good response; the next request on the connection gets FIN, RST, nothing, or garbage."""
 
     async def strike(request: Request) -> None:
         await request.read()
