@@ -45,7 +45,7 @@ def defaults() -> str:
     for settings in SETTINGS:
         parts.append(f"## `{settings.__name__}`\n\n| setting | default | |\n|---|---|---|\n")
         words = arguments(settings)
-        parts.extend(f"| `{f.name}` | {show(f.default)} | {words[f.name]} |\n" for f in fields(settings))
+        parts.extend(f"| `{f.name}` | {show(f.default)} | {words[f.name]} |\n" for f in fields(settings) if f.init)
         parts.append("\n")
     timeout = httpx.Timeout(5.0)
     assert httpx.AsyncClient().timeout == seawall.AsyncClient().timeout == timeout

@@ -206,6 +206,7 @@ SETTINGS: dict[str, Callable[[Any], object]] = {
             seawall.Propagation,
         )
         for each in dataclasses.fields(settings)
+        if each.init
     },
     **{f"Limits.{name}": limits(name) for name in ("max_connections", "max_keepalive_connections", "keepalive_expiry")},
     **{f"timeout: {name}": timeout(name) for name in ("connect", "read", "write", "pool")},

@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from random import Random, SystemRandom
-from typing import Any, Self, TypeAlias
+from typing import Any, Final, Self, TypeAlias
 
 from .check import collection, count, number, shown
 from .urllib3 import COUNTS, Urllib3Backoff, translated
 
-__all__ = ["Retry"]
+__all__ = ["IN_PROGRESS", "THROTTLED", "Retry"]
+
+THROTTLED: Final = frozenset({429, 503})
+"""Too much at once, which time cures."""
+
+IN_PROGRESS: Final = 409
+"""To a request with an Idempotency-Key: the first one is still being worked on."""
 
 Strategy: TypeAlias = Callable[[Any], Any]  # tenacity's: a function of its RetryCallState
 
@@ -82,6 +88,9 @@ class Retry:
     retry: Strategy | None = None
     before_sleep: Strategy | None = None
     after: Strategy | None = None
+    suspects: frozenset[int] = field(
+        init=False, repr=False, compare=False
+    )  # may be worth a retry: cheap to know of all
 
     def __post_init__(self) -> None:
         count("Retry", "max_attempts", self.max_attempts, low=1)
@@ -113,6 +122,9 @@ class Retry:
                 if not isinstance(method, str) or not re.fullmatch(r"[A-Za-z-]+", method):
                     raise ValueError(f"Retry.methods must hold names such as 'GET', not {shown(method)}")
             object.__setattr__(self, "methods", frozenset(method.upper() for method in methods))
+        throttled = THROTTLED if self.pause_origin else frozenset()
+        suspects = frozenset({*self.statuses, *self.retry_after_statuses, IN_PROGRESS, *throttled})
+        object.__setattr__(self, "suspects", suspects)
 
     @classmethod
     def from_urllib3(cls, retry: Any, *, rng: Random | None = None) -> Self:

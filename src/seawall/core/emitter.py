@@ -28,6 +28,7 @@ class Emitter:
     Tells the log and the observers. One that raises is logged, and breaks no call.
 
     Attributes:
+        has_listeners: Somebody hears of events, beside the log.
         has_starters: Some observer wants to hear of attempts before they are sent.
     """
 
@@ -37,12 +38,8 @@ class Emitter:
         self._starters: tuple[Callable[[CallStarted, AttemptStarted], Mapping[str, str] | None], ...] = tuple(
             each.attempt_started for each in observers if hasattr(each, "attempt_started")
         )
+        self.has_listeners = bool(self._listeners)
         self.has_starters = bool(self._starters)
-
-    @property
-    def is_silent(self) -> bool:
-        """Nobody listens, and nothing is logged of what isn't a retry or a breaker's move."""
-        return not self._listeners and not logger.isEnabledFor(logging.DEBUG)
 
     def emit(self, event: Event) -> None:
         """Tell all of *event*."""

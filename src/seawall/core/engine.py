@@ -22,7 +22,7 @@ from ..dns.resolver import Resolver
 from ..dns.sources import Sources
 from ..dns.static import ChainResolver
 from ..dns.system import SystemResolver
-from ..events import Listener
+from ..events import ConnectionClosed, ConnectionOpened, Listener
 from ..origin import Address
 from ..policy.breakers import Breakers
 from ..policy.ejection import Ejections
@@ -93,7 +93,15 @@ class Engine:
             rng=rng,
             gates=settings.gates,
         )
-        pool = Pool(self.layers.slots, max_idle=limits.max_keepalive, expiry=limits.keepalive_expiry, now=clock.now)
+        is_heard = emitter.has_listeners
+        pool = Pool(
+            self.layers.slots,
+            max_idle=limits.max_keepalive,
+            expiry=limits.keepalive_expiry,
+            now=clock.now,
+            on_opened=(lambda *what: emitter.emit(ConnectionOpened(*what))) if is_heard else None,
+            on_closed=(lambda *what: emitter.emit(ConnectionClosed(*what))) if is_heard else None,
+        )
         names = _names(settings.dns, settings.resolver, clock.now, emitter.emit, pool.spare)
         self.ejections = ejections = Ejections(now=clock.now, rng=rng, emit=emitter.emit)
         dialler = Dialler(

@@ -89,7 +89,7 @@ class Ledger:
             attempt.end(result, now)
             if failed or (state.trouble and failed is not None):
                 state.note(now, is_failure=failed)
-        if hop.retries is None and attempt.phase >= Phase.CONNECTING:
+        if self._origins.has_spent and hop.retries is None and attempt.phase >= Phase.CONNECTING:
             self._origins.deposit(state, now)
         if hop.has_token:
             hop.has_token = False

@@ -19,6 +19,7 @@ couldn't be reached, the caller gets what came of the last one that was.
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable, Coroutine, Iterable, Mapping
 from dataclasses import replace
 from random import Random
@@ -31,13 +32,13 @@ from ..origin import Origin
 from ..policy.cap import Slots
 from ..policy.gate import Gate
 from ..policy.origins import Origins
-from ..policy.outcome import Outcome, is_sent, is_suspect, is_transparent
+from ..policy.outcome import Outcome, is_sent, is_transparent
 from . import clock
 from .attempt import AttemptState, Ended
 from .call import Call, Hop, Patience
 from .emitter import Emitter
 from .endings import closed, conclude, exceeded, fail, last_word, refused
-from .exchange import Exchange, Request, is_nested
+from .exchange import INSIDE, Exchange, Request
 from .in_flight import InFlight
 from .ledger import Ledger
 from .retrying import Retrying
@@ -45,6 +46,8 @@ from .telling import Telling
 from .timer import Timer
 
 __all__ = ["Pipeline"]
+
+logger = logging.getLogger("seawall")
 
 
 class Pipeline:
@@ -91,7 +94,8 @@ class Pipeline:
         ledger = self.ledger
         ledger.calls += 1
         call = Call(self, ledger.calls, self._now(), is_buffered=is_buffered, patience=patience)
-        call.is_silent = self._emitter.is_silent  # asked once, because asking the log costs more than the rest of this
+        # Asked once, because asking the log costs more than the rest of this.
+        call.is_silent = not self._emitter.has_listeners and not logger.isEnabledFor(logging.DEBUG)
         return call
 
     def announce(self, call: Call, method: str, origin: Origin | None, path: str) -> None:
@@ -153,7 +157,12 @@ class Pipeline:
         hop: Hop | None = None
         in_flight = self.in_flight
         try:
-            state = self.origins[request.origin]
+            known = self.origins.states
+            state = known.get(request.origin)
+            if state is None:
+                state = self.origins[request.origin]
+            else:
+                known.move_to_end(request.origin)
             policy = state.policy if request.options is None else request.options.over(state.policy)
             if not call.is_timed:
                 call.set_deadline(policy, request.options, request.timeouts)
@@ -165,7 +174,16 @@ class Pipeline:
                 raise request.adopt(hop.ended(exceeded(hop, now)))
             with hop.timer:
                 in_flight.hops.add(hop)
-                return conclude(hop, await self._attempts(hop, now), self.ledger)
+                last = await self._attempts(hop, now)
+                is_plain = last.reply is not None and not last.outcome.is_settled and last.outcome.retry_after is None
+                if is_plain and hop.retries is None and hop.later is None and call.is_buffered:
+                    assert last.reply is not None
+                    last.reply.attach(hop.history())  # as most calls end; `conclude` does the same, and more
+                    return last.reply.response
+                try:
+                    return conclude(hop, last, self.ledger)
+                finally:
+                    del last  # its error holds this frame
         except TimeoutError as expiry:
             if hop is None or not hop.timer.is_expired:
                 raise
@@ -301,7 +319,8 @@ class Pipeline:
     def _settings(self, hop: Hop) -> Retry | None:
         """By what the hop's attempts are repeated; a request that is part of another's attempt isn't, here."""
         request, call, settings = hop.request, hop.call, hop.policy.retry
-        is_part = is_nested()
+        outer = INSIDE.get()
+        is_part = outer is not None and outer.is_repeated
         if not isinstance(settings, Retry):
             request.is_repeated = is_part
             return None
@@ -330,4 +349,4 @@ class Pipeline:
 
 def _is_good(outcome: Outcome, settings: Retry) -> bool:
     """Nothing to decide: tenacity need not be asked. With a predicate of the user's, it always is."""
-    return settings.retry is None and outcome.error is None and not is_suspect(outcome, settings)
+    return settings.retry is None and outcome.error is None and outcome.status not in settings.suspects

@@ -16,7 +16,7 @@ class BudgetState:
     Source: Finagle's RetryBudget; AWS SDKs' retry quota.
     """
 
-    __slots__ = ("_balance", "_max", "_rate", "_ratio", "_updated_at", "is_full")
+    __slots__ = ("_balance", "_max", "_rate", "_ratio", "_updated_at")
 
     def __init__(self, *, ratio: float, rate: float, max_balance: float, now: float) -> None:
         self._ratio = ratio
@@ -24,7 +24,6 @@ class BudgetState:
         self._max = max_balance
         self._balance = max_balance
         self._updated_at = now
-        self.is_full = True  # as of the last look: a deposit would change nothing
 
     @property
     def max_balance(self) -> float:
@@ -35,12 +34,11 @@ class BudgetState:
         if now > self._updated_at:
             self._balance = min(self._max, self._balance + (now - self._updated_at) * self._rate)
             self._updated_at = now
-            self.is_full = self._balance >= self._max
         return self._balance
 
     def deposit(self, now: float) -> None:
-        self._balance = min(self._max, self.balance(now) + self._ratio)
-        self.is_full = self._balance >= self._max
+        if self._balance < self._max:  # it only falls by a withdrawal
+            self._balance = min(self._max, self.balance(now) + self._ratio)
 
     def can_withdraw(self, now: float) -> bool:
         return self.balance(now) >= 1.0
@@ -48,7 +46,6 @@ class BudgetState:
     def withdraw(self, now: float) -> None:
         """One token. Ask `can_withdraw` first: with two buckets, both are asked before either is charged."""
         self._balance = self.balance(now) - 1.0
-        self.is_full = False
 
     def refund(self, now: float) -> None:
         """A token that was not needed."""

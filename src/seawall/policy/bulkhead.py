@@ -99,7 +99,10 @@ class BulkheadState(Gate):
         return now - self._standing_since if len(self._waiters) else 0.0
 
     def try_enter(self, attempt: Entrant, now: float) -> Ticket | None:
-        return self._permit if self.try_acquire() else None
+        if self._in_flight < self._max and not (self._waiters.queue and len(self._waiters)):
+            self._in_flight += 1  # as `try_acquire`, whose call each attempt would pay for
+            return self._permit
+        return None
 
     async def enter(self, attempt: Entrant, timeout: float | None) -> Ticket:
         """As `acquire`, but for less time where a standing queue waits for a failing origin."""
@@ -112,7 +115,7 @@ class BulkheadState(Gate):
 
     def try_acquire(self) -> bool:
         """A permit without waiting, where there is one and nobody waits for it."""
-        if self._in_flight < self._max and not len(self._waiters):
+        if self._in_flight < self._max and not (self._waiters.queue and len(self._waiters)):
             self._in_flight += 1
             return True
         return False
@@ -141,7 +144,7 @@ class BulkheadState(Gate):
 
     def release(self) -> None:
         """Take a permit back: it goes to the longest waiter, if there is one and the limit allows it."""
-        if self._in_flight > self._max or not self._waiters.give(None):
+        if self._in_flight > self._max or not (self._waiters.queue and self._waiters.give(None)):
             self._in_flight -= 1
 
     def resize(self, max_concurrent: int) -> None:

@@ -28,26 +28,28 @@ class Fifo(Generic[T]):
 
     Args:
         left: Called once for each waiter that leaves, for whatever reason.
+    Attributes:
+        queue: The waiters, and those that were cancelled and have not run since.
     """
 
-    __slots__ = ("_left", "_waiters")
+    __slots__ = ("_left", "queue")
 
     def __init__(self, left: Callable[[], None] = _nothing) -> None:
         self._left = left
-        self._waiters: OrderedDict[asyncio.Future[T], None] = OrderedDict()  # in the order in which they came
+        self.queue: OrderedDict[asyncio.Future[T], None] = OrderedDict()  # in the order in which they came
 
     def __len__(self) -> int:
         """How many wait."""
-        waiters = self._waiters
+        waiters = self.queue
         while waiters and (first := next(iter(waiters))).done():
             self._remove(first)
         return len(waiters)
 
     def give(self, thing: T) -> bool:
         """Hand *thing* to the longest waiter; False where nobody waits."""
-        if not self._waiters or not len(self):
+        if not self.queue or not len(self):
             return False
-        waiter = next(iter(self._waiters))
+        waiter = next(iter(self.queue))
         self._remove(waiter)
         waiter.set_result(thing)
         return True
@@ -73,7 +75,7 @@ class Fifo(Generic[T]):
         """
         loop = asyncio.get_running_loop()
         waiter: asyncio.Future[T] = loop.create_future()
-        self._waiters[waiter] = None
+        self.queue[waiter] = None
         joined()
         timer = None
         if timeout is not None and not waiter.done():
@@ -97,6 +99,6 @@ class Fifo(Generic[T]):
             waiter.set_exception(expired())
 
     def _remove(self, waiter: asyncio.Future[T]) -> None:
-        if waiter in self._waiters:
-            del self._waiters[waiter]
+        if waiter in self.queue:
+            del self.queue[waiter]
             self._left()

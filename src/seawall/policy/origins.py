@@ -32,6 +32,8 @@ class Origins:
     Origin → its state, made at first sight.
 
     Attributes:
+        states: In the order of their last use.
+        has_spent: Some retry has taken a token, so first attempts have something to deposit for.
         max_origins: States that are kept, of which nothing has to be remembered; with the others twice as many.
     """
 
@@ -53,27 +55,28 @@ class Origins:
         self._emit = emit
         self._now = now
         self._gates = tuple(gates)
-        self._states: OrderedDict[Origin, OriginState] = OrderedDict()
+        self.states: OrderedDict[Origin, OriginState] = OrderedDict()
+        self.has_spent = False
         self._budget: BudgetState | None = None  # made at first use: its clock is the loop's
 
     def __iter__(self) -> Iterator[OriginState]:
-        return iter(self._states.values())
+        return iter(self.states.values())
 
     def __getitem__(self, origin: Origin) -> OriginState:
-        state = self._states.get(origin)
+        state = self.states.get(origin)
         if state is None:
             if self._budget is None and isinstance(self._base.budget, Budget):
                 self._budget = _shared_budget(self._base.budget, self._now())
             now = self._now()
             make_room(
-                self._states,
+                self.states,
                 self.max_origins,
                 is_busy=lambda state: not state.is_idle,
                 remembers=lambda state: state.remembers(now),
             )
-            state = self._states[origin] = self._new(origin)
+            state = self.states[origin] = self._new(origin)
         else:
-            self._states.move_to_end(origin)
+            self.states.move_to_end(origin)
         return state
 
     def balance(self, now: float) -> float:
@@ -82,11 +85,9 @@ class Origins:
 
     def deposit(self, state: OriginState, now: float) -> None:
         """A first attempt that was on the wire."""
-        mine, shared = state.budget, self._budget
-        if mine is not None and not mine.is_full:
-            mine.deposit(now)
-        if shared is not None and not shared.is_full:
-            shared.deposit(now)
+        for budget in (state.budget, self._budget):
+            if budget is not None:
+                budget.deposit(now)
 
     def afford(
         self, state: OriginState, now: float, delay: float, *, deadline_at: float | None, is_free: bool
@@ -127,6 +128,7 @@ class Origins:
             return False
         for budget in budgets:
             budget.withdraw(now)
+        self.has_spent = True
         return True
 
     def refund(self, state: OriginState, now: float) -> None:

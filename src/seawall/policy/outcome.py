@@ -11,6 +11,7 @@ from enum import Enum
 from typing import Any, NamedTuple
 
 from ..config import Retry
+from ..config.retry import IN_PROGRESS, THROTTLED
 from ..errors import Rejected, StreamRefused
 from ..events import Denied, Phase
 from .denial import Denial
@@ -25,18 +26,11 @@ __all__ = [
     "is_final",
     "is_refused",
     "is_sent",
-    "is_suspect",
     "is_transparent",
     "is_worth_retrying",
     "kind_of",
     "why_unsafe",
 ]
-
-THROTTLED = frozenset({429, 503})
-"""Too much at once, which time cures."""
-
-IN_PROGRESS = 409
-"""To a request with an Idempotency-Key: the first one is still being worked on."""
 
 
 class Outcome(NamedTuple):
@@ -124,17 +118,6 @@ def is_refused(outcome: Outcome) -> bool:
 def is_transparent(outcome: Outcome) -> bool:
     """Whether nothing was done of it, by a server that is well: a stale connection, GOAWAY, REFUSED_STREAM."""
     return outcome.is_stale or isinstance(outcome.error, StreamRefused)
-
-
-def is_suspect(outcome: Outcome, settings: Retry) -> bool:
-    """Whether an answer may be worth a retry: what is cheap to know of all the others."""
-    status = outcome.status
-    return (
-        status in settings.statuses
-        or status in settings.retry_after_statuses
-        or status == IN_PROGRESS
-        or (settings.pause_origin and status in THROTTLED)
-    )
 
 
 def is_worth_retrying(outcome: Outcome, settings: Retry, *, has_key: bool) -> bool:
