@@ -6,7 +6,7 @@ import pytest
 
 from seawall.errors import InvalidRequest
 from seawall.origin import Origin
-from seawall.wire.message import Message
+from seawall.wire.message import MAX_HEADS, MAX_KEPT, Heads, Message
 
 ORIGIN = Origin("http", "a", 80)
 
@@ -104,3 +104,17 @@ def test_coding_that_the_caller_asked_for_replaces_the_length():
 def test_connection_close_is_noted(value, closes):
     """Whoever sends it sends nothing more on that connection (RFC 9112 section 9.6)."""
     assert message((b"Connection", value)).framed.closes is closes
+
+
+def test_heads_that_are_kept_are_bounded():
+    """The one that was kept first goes first; a head that is large, or that HTTP/1.1 can't carry, isn't kept."""
+    heads = Heads()
+    made = [heads[b"GET", b"/%d" % number, ()] for number in range(MAX_HEADS + 10)]
+    assert len(heads) == MAX_HEADS
+    assert heads[b"GET", b"/10", ()] is made[10]
+    assert heads[b"GET", b"/0", ()] == made[0]
+    assert heads[b"GET", b"/0", ()] is not made[0]
+    before = dict(heads)
+    assert heads[b"GET", b"/" + b"x" * MAX_KEPT, ()] is not None
+    assert heads[b"GET", b"/\n", ()] is None
+    assert heads == before

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterable, AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterable, AsyncIterator, Mapping, Sequence
 from typing import Any, Final, NamedTuple, TypeAlias
 
 from ..errors import InvalidRequest
@@ -44,26 +44,19 @@ class Framed(NamedTuple):
     closes: bool
 
 
-class Heads:
-    """The heads of a client's last requests, kept because the next request's head is most often the same."""
+class Heads(dict[tuple[bytes, bytes, tuple[tuple[bytes, bytes, bytes], ...]], Framed | None]):
+    """
+    The heads of a client's last requests by method, target and headers, because the next request's is most often the
+    same; see `framed`.
+    """
 
-    def __init__(self) -> None:
-        self._kept: dict[tuple[bytes, bytes, tuple[tuple[bytes, bytes, bytes], ...]], Framed] = {}
-
-    def __call__(self, method: bytes, target: bytes, headers: Triples) -> Framed | None:
-        """See `framed`."""
-        key = (method, target, tuple(headers))
-        found = self._kept.get(key)
-        if found is None:
-            found = framed(*key)
-            if found is not None and len(found.head) <= MAX_KEPT:
-                if len(self._kept) >= MAX_HEADS:
-                    del self._kept[next(iter(self._kept))]
-                self._kept[key] = found
+    def __missing__(self, key: tuple[bytes, bytes, tuple[tuple[bytes, bytes, bytes], ...]]) -> Framed | None:
+        found = framed(*key)
+        if found is not None and len(found.head) <= MAX_KEPT:
+            if len(self) >= MAX_HEADS:
+                del self[next(iter(self))]
+            self[key] = found
         return found
-
-    def clear(self) -> None:
-        self._kept.clear()
 
 
 def framed(method: bytes, target: bytes, headers: Sequence[tuple[bytes, bytes, bytes]]) -> Framed | None:
@@ -129,6 +122,7 @@ class Message:
     A request. *extensions* are httpx's: timeout, trace, sni_hostname.
 
     Args:
+        heads: Where its head may be kept.
         content: The body, where it is in memory; else it is read from *body*.
     Attributes:
         is_held: The body doesn't go out with the head, because it is read from *body*, awaits 100 Continue, or is
@@ -159,7 +153,7 @@ class Message:
         content: bytes | None,
         body: AsyncIterable[bytes],
         extensions: Mapping[str, Any],
-        heads: Callable[[bytes, bytes, Triples], Framed | None] = framed,
+        heads: Heads | None = None,
     ) -> None:
         self.origin = origin
         self.method = method
@@ -169,7 +163,7 @@ class Message:
         self.body = body
         self.extensions = extensions
         self.timeouts: Mapping[str, float | None] = extensions.get("timeout") or {}
-        found = heads(method, target, headers)
+        found = framed(method, target, headers) if heads is None else heads[method, target, tuple(headers)]
         if found is None:
             # The text doesn't quote it, because a header may be somebody's credentials.
             raise InvalidRequest(
