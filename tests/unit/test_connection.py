@@ -605,3 +605,23 @@ async def test_bytes_of_an_exchange_are_counted(connection, transport, chunked):
         assert connection.whole() == b"ok"
         connection.finish()
     assert not connection.is_closed
+
+
+async def test_tunnel_of_another_response_is_not_opened_by_a_later_upgrade(connection, transport):
+    """Whoever still holds the stream of an earlier, plain response gets no byte of the protocol that came later."""
+    exchange = Exchange(connection)
+    await exchange.comes(OK + b"\r\nok")
+    await exchange.head
+    earlier = connection.extensions["network_stream"]
+    assert connection.whole() == b"ok"
+    connection.finish()
+    tunnel = await upgraded(connection)
+    connection.data_received(b"secret")
+    written = transport.written
+    with pytest.raises(httpcore.ReadError, match="didn't switch protocols"):
+        await earlier.read(10)
+    with pytest.raises(httpcore.WriteError, match="didn't switch protocols"):
+        await earlier.write(b"x")
+    await earlier.aclose()
+    assert (connection.is_closed, transport.written) == (False, written)
+    assert await tunnel.read(10) == b"secret"

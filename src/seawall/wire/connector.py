@@ -14,8 +14,9 @@ from ..errors import WireError
 from ..events import Phase
 from ..origin import Origin
 from .connection import Channel
+from .dial import Dialler
 from .message import Head, Heads, Message
-from .opening import Dials, Names, Opener
+from .opening import Names, Opener
 from .pool import Pool
 from .progress import Progress
 from .trace import Trace
@@ -119,7 +120,7 @@ class Wire:
     """
 
     def __init__(
-        self, pool: Pool, dialler: Dials, names: Names, *, now: Callable[[], float], max_age: float | None = None
+        self, pool: Pool, dialler: Dialler, names: Names, *, now: Callable[[], float], max_age: float | None = None
     ) -> None:
         self.pool = pool
         self.names = names

@@ -17,15 +17,14 @@ from ..errors import DialError, DialTimeout, HandshakeTimeout, ResolveTimeout, S
 from ..events import Phase
 from ..origin import Address, Origin
 from ..stats import NameStats
-from .addresses import Addresses
-from .alpn import Versions
 from .connection import Channel, Pooled
+from .dial import Dialler
 from .message import Message
 from .pool import Pool
 from .progress import Progress
 from .trace import Trace
 
-__all__ = ["Dials", "Names", "Opener"]
+__all__ = ["Names", "Opener"]
 
 TIMEOUTS: Final = {Phase.CONNECTING: DialTimeout, Phase.TLS: HandshakeTimeout}
 
@@ -51,26 +50,6 @@ class Names(Protocol):
     async def aclose(self) -> None: ...
 
 
-class Dials(Protocol):
-    """Addresses to one connection; see `Dialler`."""
-
-    addresses: Addresses
-    versions: Versions
-
-    async def dial(
-        self,
-        origin: Origin,
-        answer: Answer,
-        progress: Progress,
-        *,
-        late: Callable[[], Awaitable[list[Address]]] | None = None,
-        server_hostname: str | None = None,
-        trace: Trace | None = None,
-    ) -> Pooled: ...
-
-    def mark_late(self, origin: Origin, progress: Progress, limit: float) -> None: ...
-
-
 class _First:
     """A dial where HTTP/2 is expected, and how many more requests the connection has room for."""
 
@@ -89,7 +68,7 @@ class Opener:
     """
 
     def __init__(
-        self, pool: Pool, dialler: Dials, names: Names, *, now: Callable[[], float], max_age: float | None
+        self, pool: Pool, dialler: Dialler, names: Names, *, now: Callable[[], float], max_age: float | None
     ) -> None:
         self._pool = pool
         self._dialler = dialler
