@@ -1,7 +1,7 @@
 """
-What a proxy is asked for by CONNECT, where that is an IPv6 address: httpcore leaves its brackets out.
+CONNECT to an IPv6 address: httpcore leaves its brackets out.
 
-Imported where a proxy is used only: httpcore takes as long to load as all the rest.
+Only a client with a proxy imports it, because httpcore takes as long to load as all the rest.
 """
 
 from __future__ import annotations

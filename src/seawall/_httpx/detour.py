@@ -1,7 +1,7 @@
 """
-Our wire beneath httpx's stock transport and httpcore's pool: the way that a patched attempt takes, see `patched`.
+Our wire beneath httpx's stock transport and httpcore's pool: the way that a patched attempt takes, see `mocks`.
 
-Imported where it is needed only: httpcore takes as long to load as all the rest.
+Only a patched attempt imports it, because httpcore takes as long to load as all the rest.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ __all__ = ["WirePool", "WireTransport"]
 
 class WirePool(httpcore.AsyncConnectionPool):
     """
-    Our wire in the place of httpcore's pool, for one attempt; that pool's own code runs only where it is patched.
+    Our wire in the place of httpcore's pool, for one attempt. That pool's own code runs only where it is patched.
 
     Args:
         answer: Our wire, with httpcore's types.
@@ -46,7 +46,7 @@ class _Connection(httpcore.AsyncHTTPConnection):
 
 
 class _WireConnection(httpcore.AsyncConnectionInterface):
-    """What httpcore has below that for its one request."""
+    """httpcore's connection below that, for its one request."""
 
     def __init__(
         self, answer: Callable[[httpcore.Request], Awaitable[httpcore.Response]], origin: httpcore.Origin

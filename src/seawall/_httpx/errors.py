@@ -1,4 +1,4 @@
-"""Our errors, of httpx's classes too: the table, one line each."""
+"""Our errors are httpx's too: the table, one line each."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["HTTPX", "as_httpx"]
 
 
 class StreamConsumed(httpx.StreamConsumed, httpx.LocalProtocolError):
-    """httpx's class for a generator that it would have to send twice, which for httpx isn't an HTTPError."""
+    """httpx's class for a generator that would have to be sent twice, which in httpx isn't an HTTPError."""
 
 
 HTTPX: Final[Mapping[type[SeawallError], type[httpx.HTTPError]]] = {
@@ -59,7 +59,7 @@ def _both(neutral: type[SeawallError], theirs: type[httpx.HTTPError]) -> type[Se
 
 
 def _theirs(error: Exception) -> type[httpx.HTTPError]:
-    """The httpx class of *error*; of what was sent in part, the class of the reason."""
+    """The httpx class of *error*; for PartlySent, the class of its reason."""
     if isinstance(error, errors.PartlySent):
         return _theirs(error.reason)
     ours = next((HTTPX[cls] for cls in type(error).__mro__ if cls in HTTPX), None)

@@ -21,7 +21,7 @@ from .mocks import is_own
 
 __all__ = ["Prepared", "is_untouched", "settle"]
 
-logger = logging.getLogger("httpx")
+logger = logging.getLogger(httpx.__name__)
 
 METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS", "DELETE"})  # without a body they have no content-length
 MAX_PREPARED: Final = 1024
@@ -118,7 +118,7 @@ def _own(name: str) -> object:
     """httpx's own; where it was patched before seawall was imported, an object that nothing else is."""
     member = inspect.getattr_static(httpx.AsyncClient, name)
     functions = [member.fget, member.fset] if type(member) is property else [member]
-    return member if all(is_own(function, "httpx") for function in functions) else object()
+    return member if all(is_own(function, httpx.__name__) for function in functions) else object()
 
 
 NAMES: Final = ("send", *STEPS)

@@ -16,10 +16,10 @@ __all__ = ["bad_location"]
 
 def bad_location(request: httpx.Request, response: httpx.Response, error: Exception) -> Exception:
     """
-    What the caller of *request* gets for it, as an httpx.RemoteProtocolError.
+    The error that the caller of *request* gets, an httpx.RemoteProtocolError.
 
     Args:
-        error: What httpx or idna said; its text is cut where it quotes the URL, because that may be somebody's secret.
+        error: Of httpx or idna; its text is cut where it quotes the URL, because a URL may hold a secret.
     """
     scheme, host, _, _ = origin_of(request.url)
     reason = re.split("['\"]", str(error).removeprefix("Invalid URL in location header: "))[0].strip(" :")

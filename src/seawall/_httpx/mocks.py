@@ -1,11 +1,11 @@
 """
 Tools that patch httpx or httpcore: mocks take an entry point's place, instrumentation wraps it.
 
-Rules: wherever one is patched, the attempt passes all of them, as it would with httpx: it is sent by httpx's stock
-transport, whose pool and connection are httpcore's, and that one's connection is our wire. So a mock answers as it does
-for httpx, and what a tool lets through (production traffic that is watched, a pass-through route) goes the way that it
-goes without the tool. A patch may come and go, and seawall may be imported after it, so each attempt looks. What is
-whose own is told by type and identity: a proxy of wrapt's equals what it wraps, and has its name, module and hash.
+Rules: where one entry point is patched, the attempt passes all of them, as it would with httpx: httpx's stock transport
+sends it through httpcore's pool and connection, and below that connection is our wire. So a mock answers as it does for
+httpx, and what a tool lets through (traffic that it watches, a pass-through route) goes the way that it goes without
+the tool. A patch may come and go, and seawall may be imported after it, so each attempt looks. A patch is told by type
+and identity, because a proxy of wrapt's equals what it wraps, and has its name, module and hash.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ __all__ = ["is_any_patched", "is_own", "is_patched"]
 
 
 def is_own(function: object, package: str) -> bool:
-    """Whether *function* was defined by *package*: ``functools.wraps`` copies a module's name, but not its globals."""
+    """Whether *package* defined the *function*: ``functools.wraps`` copies a module's name, but not its globals."""
     return type(function) is FunctionType and function.__globals__["__name__"].partition(".")[0] == package
 
 
@@ -30,7 +30,7 @@ def is_patched(owner: Any) -> bool:
 
 
 class EntryPoints:
-    """httpx's transport, httpcore's pool and its connection: what was seen to be their own is known by identity."""
+    """httpx's transport, httpcore's pool and its connection. An entry point that was seen unpatched is known again."""
 
     def __init__(self) -> None:
         self._core: Any = None

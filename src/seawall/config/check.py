@@ -1,4 +1,4 @@
-"""Numbers of settings: refused at once, with the setting's name and its range."""
+"""Checks of a setting's value, which name the setting and its range."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from typing import Any, Final
 
 __all__ = ["MAX_COUNT", "collection", "count", "number", "shown"]
 
-MAX_COUNT: Final = sys.maxsize  # C takes no more, nor does a float's arithmetic take any number of digits
+MAX_COUNT: Final = sys.maxsize  # C takes no more, and a float's arithmetic doesn't take any number of digits
 MAX_SHOWN: Final = 500  # characters of a value in an error's text
 
 
 def number(owner: str, name: str, value: object, *, low: float, high: float = math.inf, above: bool = False) -> None:
-    """Refuse what is not a finite number in [low, high], or (low, high] where *above*."""
+    """Refuse a *value* that isn't a finite number in [low, high], or in (low, high] where *above*."""
     span = f"{'>' if above else '>='} {low:g}" + (f" and <= {high:g}" if high != math.inf else "")
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise TypeError(f"{owner}.{name} must be a number {span}, not {shown(value)}")
@@ -23,7 +23,7 @@ def number(owner: str, name: str, value: object, *, low: float, high: float = ma
 
 
 def count(owner: str, name: str, value: object, *, low: int) -> None:
-    """Refuse what is not a whole number >= *low* (and <= `MAX_COUNT`, which nobody means to reach)."""
+    """Refuse a *value* that isn't a whole number >= *low* (and <= `MAX_COUNT`, which nobody means to reach)."""
     if isinstance(value, bool) or not isinstance(value, int):
         raise TypeError(f"{owner}.{name} must be a whole number >= {low}, not {shown(value)}")
     if value < low:
@@ -43,7 +43,7 @@ def collection(name: str, value: object, what: str) -> frozenset[Any]:
 
 
 def shown(value: object) -> str:
-    """*value* as an error's text shows it: its repr, but where that is too long, or Python refuses to write it out."""
+    """*value* as an error's text shows it: its repr, unless that is too long, or Python refuses to write it out."""
     try:
         text = repr(value)
     except ValueError:  # an int of more than 4,300 digits, or a list of them

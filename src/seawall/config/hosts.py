@@ -21,7 +21,7 @@ _PATTERN = re.compile(rf"(\*\.)?{_LABEL}(\.{_LABEL})*")
 
 def canonical(setting: str, pattern: object) -> str:
     """
-    *pattern* as hosts of requests are spelt: lower case, IDNA, an address in its shortest form.
+    *pattern* as hosts of requests are spelt: in lower case, in IDNA, an address in its shortest form.
 
     Raises:
         ValueError: No host can match it: a URL, a port, a wildcard that isn't the first label.
@@ -45,7 +45,7 @@ def canonical(setting: str, pattern: object) -> str:
 
 
 def find(host: str, table: Mapping[str, T]) -> T | None:
-    """What *table* has for *host*: its own name's before the longest ``*.suffix``'s; None: nothing."""
+    """The entry of *table* for *host*: by its own name, else by the longest ``*.suffix``; None: there is none."""
     name = host.rstrip(".")
     found = table.get(name)
     while found is None and "." in name:

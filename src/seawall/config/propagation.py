@@ -17,7 +17,7 @@ NOT_FREE = ("host", "content-length", "transfer-encoding", "connection", "expect
 
 
 def check_header(setting: str, name: object) -> None:
-    """Refuse what is no name of a header (RFC 9110 section 5.1)."""
+    """Refuse a *name* that isn't a header's, or that a request needs for itself (RFC 9110 section 5.1)."""
     is_one = isinstance(name, str) and re.fullmatch(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+", name)
     if not is_one or str(name).lower() in NOT_FREE:
         raise ValueError(
@@ -30,8 +30,8 @@ class Propagation:
     """
     What upstreams are told with each attempt: how long the client waits for it, and which attempt it is.
 
-    The time is relative, for clocks differ, and reckoned anew for each attempt: of what remains of the call's deadline
-    and the attempt's read timeout, the shorter.
+    The time is relative, because clocks differ. It is computed anew for each attempt: the remainder of the call's
+    deadline or the attempt's read timeout, whichever is shorter.
 
     Args:
         hosts: Hosts that are told: names, or ``*.suffix``. No other host is, because how long you wait is no third

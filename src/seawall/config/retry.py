@@ -129,24 +129,24 @@ class Retry:
     @classmethod
     def from_urllib3(cls, retry: Any, *, rng: Random | None = None) -> Self:
         """
-        What a ``urllib3.util.Retry`` says, as far as it isn't about redirects, which are httpx's own.
+        The same as a ``urllib3.util.Retry``, apart from redirects, which are httpx's own.
 
         It stays as safe as all else here, and under the budget and the deadline of its client.
 
         Args:
             rng: Chance of its backoff_jitter, for tests.
         Raises:
-            TypeError: It is none.
-            ValueError: It would go on for ever: total=None, and no other count.
+            TypeError: *retry* isn't a ``urllib3.util.Retry``.
+            ValueError: It would retry for ever: total=None, and no other count.
         """
         return cls(**translated(retry, rng or SystemRandom()))
 
     @property
     def is_watched(self) -> bool:
-        """Whether functions of the user's look at answers."""
+        """Whether functions of the user's look at responses."""
         is_theirs = isinstance(self.wait, Urllib3Backoff)
         return any((self.wait and not is_theirs, self.stop, self.retry, self.before_sleep, self.after))
 
     def is_idempotent(self, method: str) -> bool:
-        """Whether *method* is taken for one that may be repeated."""
+        """Whether *method* may be repeated."""
         return self.methods is None or method in self.methods

@@ -16,8 +16,8 @@ class Urllib3Backoff:
     """
     A tenacity strategy: urllib3's delays.
 
-    None after the first attempt; after the n-th ``factor * 2 ** (n - 1)`` s, with up to *jitter* s on top, at most
-    *cap* s in all.
+    0 after the first attempt; after the n-th ``factor * 2 ** (n - 1)`` s, with up to *jitter* s on top, at most *cap* s
+    in all.
     """
 
     __slots__ = ("_cap", "_factor", "_jitter", "_rng")
@@ -47,8 +47,8 @@ def translated(retry: Any, rng: Random) -> dict[str, Any]:
     Arguments of `seawall.Retry` that do what urllib3's *retry* does.
 
     Raises:
-        TypeError: It is no ``urllib3.util.Retry``.
-        ValueError: It would go on for ever, or a number of it is out of range.
+        TypeError: *retry* isn't a ``urllib3.util.Retry``.
+        ValueError: It would retry for ever, or a number of it is out of range.
     """
     if not hasattr(retry, "status_forcelist") or not hasattr(retry, "backoff_factor"):
         raise TypeError(f"from_urllib3 takes a urllib3.util.Retry, not {shown(retry)}")
@@ -79,7 +79,7 @@ def _seconds(name: str, value: Any) -> float:
 
 
 def _count(name: str, value: Any) -> int | None:
-    """False is none at all, as 0."""
+    """False stands for 0."""
     if value is None:
         return None
     retries = max(0, int(value)) if isinstance(value, int) else value
