@@ -6,10 +6,12 @@ import asyncio
 import json
 import subprocess
 import sys
+from contextlib import nullcontext
+from itertools import count
 from pathlib import Path
 
 import pytest
-from benchmarks import calls, instructions
+from benchmarks import calls, instructions, peers
 from benchmarks.faults import Cell
 from benchmarks.load import KINDS, WORDS, Calls
 from benchmarks.peers import usual_loads
@@ -19,7 +21,7 @@ from benchmarks.reliability.matrix import reuse, single_faults
 from benchmarks.server import Answering
 
 ROOT = Path(__file__).parents[2]
-FILES, CALLS = 33, 142
+FILES, CALLS = 31, 134
 
 
 def benchmarks(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -37,23 +39,35 @@ def test_names():
         assert "def main(" in (ROOT / "benchmarks" / f"{name}.py").read_text()
 
 
-def test_peers(tmp_path):
-    """A small run's JSON has the cells that the tables show, a row for each kind of request."""
-    found = tmp_path / "found.json"
-    small = ("--clients", "aiohttp,seawall", "--in-flight", "2", "--repeat", "1", "--quick")
-    done = benchmarks("peers", *small, "--kinds", ",".join(KINDS), "--json", str(found))
-    assert done.returncode == 0, done.stdout + done.stderr
+SMALL = ("--clients", "aiohttp,seawall", "--in-flight", "2", "--repeat", "1", "--quick")
+
+
+def shown(text: str, found: Path, kinds: list[str]) -> None:
+    """The JSON has a cell for each kind and client, and the table shows them."""
     cells = json.loads(found.read_text())["cells"]
     assert [(cell["kind"], cell["client"], cell["in_flight"], cell["origins"]) for cell in cells] == [
-        (kind, client, 2, 1) for kind in KINDS for client in ("aiohttp", "seawall")
+        (kind, client, 2, 1) for kind in kinds for client in ("aiohttp", "seawall")
     ]
-    shown = {cell["kind"]: [] for cell in cells}
+    rows = {cell["kind"]: [] for cell in cells}
     for cell in cells:
         assert cell["failed"] is None
         assert cell["median"] == cell["runs"][0]
-        shown[cell["kind"]].append(f"{cell['median']['cpu_us']:.0f}")
-    for kind, figures in shown.items():
-        assert f"| {WORDS[kind]} | 2 | 1 | {' | '.join(figures)} |" in done.stdout
+        rows[cell["kind"]].append(f"{cell['median']['cpu_us']:.0f}")
+    for kind, figures in rows.items():
+        assert f"| {WORDS[kind]} | 2 | 1 | {' | '.join(figures)} |" in text
+
+
+def test_peers(tmp_path, monkeypatch, capsys):
+    """A small run's JSON has the cells that the tables show; so it has with every kind of request."""
+    found = tmp_path / "found.json"
+    done = benchmarks("peers", *SMALL, "--kinds", "post", "--json", str(found))
+    assert done.returncode == 0, done.stdout + done.stderr
+    shown(done.stdout, found, ["post"])
+    run, costs = json.loads(found.read_text())["cells"][0]["runs"][0], count(100)
+    monkeypatch.setattr(peers, "server", lambda: nullcontext(1))
+    monkeypatch.setattr(peers, "child", lambda *_, **__: json.dumps(run | {"cpu_us": next(costs)}))
+    assert peers.main([*SMALL, "--kinds", ",".join(KINDS), "--json", str(found)]) == 0
+    shown(capsys.readouterr().out, found, list(KINDS))
 
 
 def test_new_urls_come_first():

@@ -8,6 +8,8 @@ import sys
 
 import pytest
 
+from seawall import DNS
+from seawall.cli import dns as dns_command
 from seawall.testing import Request
 from seawall.testing.dns import Name
 
@@ -86,11 +88,16 @@ async def test_get_is_not_fooled_by_servers(serve):
     assert (status, "[/bold] hi" in output, "\x9b" in output) == (0, True, False)
 
 
-async def test_dns_shows_each_step(dns):
+async def test_dns_shows_each_step(dns, capsys):
     """Both families, what is used of them and whence; a name that is not there is said to be none, with status 1."""
+
+    async def show(*names: str) -> tuple[int, str]:
+        status = await dns_command.run(names, dns=DNS(nameservers=(dns.address,)), resolver="auto", watch=None)
+        return status, capsys.readouterr().out
+
     dns.zone["two.test"] = Name(a=("127.0.0.1",), aaaa=("::1",), ttl=30)
     for _ in range(10):  # on a busy machine one family may come too late to be used
-        status, output = await run("dns", "two.test", "127.0.0.1", "--server", dns.address)
+        status, output = await show("two.test", "127.0.0.1")
         assert status == 0, output
         lines = [" ".join(line.split()) for line in output.splitlines()]
         if "::1, 127.0.0.1 (dns" in lines[3]:
@@ -101,20 +108,25 @@ async def test_dns_shows_each_step(dns):
     assert any(line.startswith("two.test AAAA ") and line.endswith("::1 (TTL 30 s)") for line in lines)
     assert any(line.startswith("used ") and "::1, 127.0.0.1 (dns, kept for" in line for line in lines)
     assert lines[-1].endswith("127.0.0.1 (literal)")
-    status, output = await run("dns", "none.test", "a b", "--server", dns.address)
-    assert (status, output.count("NameNotFound"), "Traceback" in output) == (1, 4, False), output
-    for special in ("x.onion", "x.invalid", "localhost."):
-        _, output = await run("dns", special, "--server", dns.address)
-        assert "special name" in output, output
+    status, output = await show("none.test", "a b")
+    assert (status, output.count("NameNotFound")) == (1, 4), output
+    _, output = await show("x.onion", "x.invalid", "localhost.")
+    assert output.count("special name") == 3, output
     assert not {name for name, _ in dns.queries} & {"x.onion", "x.invalid", "localhost"}
-    status, output = await run("dns", "x.test", "--server", "nonsense")
-    assert (status, "nameservers must hold" in output) == (2, True)
+
+
+@pytest.mark.parametrize(("server", "status", "said"), [("", 0, "used "), ("nonsense", 2, "nameservers must hold")])
+async def test_dns_asks_the_server_it_is_told(dns, server, status, said):
+    """`--server` is asked, and refused at once if it is not an address."""
+    dns.zone["a.test"] = Name(a=("127.0.0.1",))
+    ended, output = await run("dns", "a.test", "--server", server or dns.address)
+    assert (ended, said in output, "Traceback" in output) == (status, True, False), output
 
 
 async def test_demo(tmp_path):
     """Short: every call to the healthy host is good under seawall, and the exit status says what the figures say."""
     path = tmp_path / "figures.json"
-    status, output = await run("demo", "--seconds", "1", "--rate", "40", "--json", str(path))
+    status, output = await run("demo", "--seconds", "1", "--rate", "40", "--timeout", "0.5", "--json", str(path))
     figures = json.loads(path.read_text())
     healthy = figures["seawall"]["hosts"]["healthy"]
     assert healthy["ok"] == healthy["calls"] > 0, output

@@ -40,6 +40,7 @@ def test_fixtures(tmp_path):
         """
 import asyncio, os, threading, urllib.request
 import pytest
+from seawall.testing import leaks
 from seawall.testing.steps import ok
 
 def test_servers(fault_server, dns_server, network):
@@ -74,6 +75,7 @@ def test_fails_itself(fault_server, no_leaks):
     assert not "its own reason"
 
 kept = []
+leaks.no_leaks.__kwdefaults__["grace"] = 0.1
 
 @pytest.fixture
 def anyio_backend():

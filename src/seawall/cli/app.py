@@ -44,10 +44,13 @@ def root(
 def demo(
     seconds: Annotated[float, typer.Option(min=1, max=600, help="Seconds of load for each client.")] = 10.0,
     rate: Annotated[float, typer.Option(min=10, max=1000, help="Calls per second, over all hosts.")] = 150.0,
+    timeout: Annotated[
+        float, typer.Option(min=0.1, max=60, help="Seconds for each timeout; the deadline of a call is twice that.")
+    ] = 2.0,
     json: Annotated[Path | None, typer.Option(help="Also write the figures to this file.")] = None,
 ) -> None:
     """Send the same load through httpx, aiohttp and seawall to hosts that misbehave, all on loopback."""
-    raise typer.Exit(demo_command.run(seconds=seconds, rate=rate, path=json))
+    raise typer.Exit(demo_command.run(seconds=seconds, rate=rate, timeout=timeout, path=json))
 
 
 @app.command()

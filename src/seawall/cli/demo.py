@@ -18,7 +18,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from .load import CLIENTS, PATIENCE, TIMEOUT
+from .load import CLIENTS, Patience
 
 __all__ = ["run"]
 
@@ -38,7 +38,7 @@ NOISE = 0.01  # s; a p99 below it says more about other processes on the machine
 Result = dict[str, Any]
 
 
-def run(*, seconds: float, rate: float, path: Path | None) -> int:
+def run(*, seconds: float, rate: float, timeout: float, path: Path | None) -> int:
     """Exit status: 0 if the trouble of the other hosts did not reach calls to the healthy one through seawall."""
     console = Console() if sys.stdout.isatty() else Console(width=WIDE)
     if path is not None:
@@ -50,10 +50,12 @@ def run(*, seconds: float, rate: float, path: Path | None) -> int:
     console.print(f"\n[bold]Six hosts on loopback; {rate:g} calls/s for {seconds:g} s, half of them to the first:[/]")
     for host, what in HOSTS.items():
         console.print(f"  {host:15}[dim]{what}[/]")
-    console.print(f"\n[bold]Each of these clients gets the same load, with timeouts of {TIMEOUT:g} s:[/]")
+    console.print(f"\n[bold]Each of these clients gets the same load, with timeouts of {timeout:g} s:[/]")
     known = {title: client for title, client in CLIENTS.items() if find_spec(client.package)}
+    patience = Patience(timeout)
     for title, client in CLIENTS.items():
-        console.print(f"  {title:22}[dim]{client.settings if title in known else MISSING}[/]", highlight=False)
+        settings = client.settings.format(deadline=patience.deadline) if title in known else MISSING
+        console.print(f"  {title:22}[dim]{settings}[/]", highlight=False)
     console.print(
         "\n[dim]httpx can't be pointed at a DNS server, so its URLs hold good addresses: it meets\n"
         "neither the dead address nor the silent name server.[/]\n"
@@ -67,8 +69,12 @@ def run(*, seconds: float, rate: float, path: Path | None) -> int:
                 for host in hosts
                 if is_told or host != "silent-dns"
             }
+            arguments = {"client_name": title, "urls": urls, "nameserver": nameserver, "timeout": timeout}
             with Live(console=console, refresh_per_second=8, transient=True) as live:
-                return _load(title, urls, nameserver, length, rate, lambda line: live.update(_view(text, line, length)))
+                return _load(
+                    arguments | {"seconds": length, "rate": rate},
+                    lambda line: live.update(_view(text, line, length, patience.after_load)),
+                )
 
         found: dict[str, Result] = {}
         for title in known:
@@ -107,10 +113,8 @@ def _upstreams() -> Iterator[tuple[dict[str, int], str]]:
         process.communicate()
 
 
-def _load(
-    client: str, urls: dict[str, str], nameserver: str, seconds: float, rate: float, show: Callable[[Result], None]
-) -> Result:
-    arguments = {"client_name": client, "urls": urls, "nameserver": nameserver, "seconds": seconds, "rate": rate}
+def _load(arguments: dict[str, Any], show: Callable[[Result], None]) -> Result:
+    """Run `load` in a process of its own, and *show* its progress; returns its result."""
     process = subprocess.Popen(  # noqa: S603 - ourselves
         [sys.executable, "-m", "seawall.cli.load", json.dumps(arguments)], stdout=subprocess.PIPE, text=True
     )
@@ -122,18 +126,18 @@ def _load(
             if "progress" in last:
                 show(last)
         if process.wait() != 0 or "hosts" not in last:
-            raise RuntimeError(f"the process that sends the load through {client} exited with {process.returncode}")
+            raise RuntimeError(f"the load through {arguments['client_name']} exited with {process.returncode}")
     finally:
         process.kill()
         process.communicate()
     return last
 
 
-def _view(title: str, line: Result, seconds: float) -> Table:
+def _view(title: str, line: Result, seconds: float, after_load: float) -> Table:
     """The screen while a load runs."""
     view = Table.grid()
     view.add_row(
-        Text(f"{title}: {line['at']:.0f} of {seconds:g} s; then up to {PATIENCE:g} s for the last calls to end")
+        Text(f"{title}: {line['at']:.0f} of {seconds:g} s; then up to {after_load:g} s for the last calls to end")
     )
     view.add_row(ProgressBar(total=seconds, completed=line["at"], width=60))
     for host, (started, ok, ended) in line["progress"].items():

@@ -14,19 +14,39 @@ import random
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeAlias
 
 import httpx
 
 from .. import DNS, AsyncClient
 
-__all__ = ["CLIENTS", "DEADLINE", "PATIENCE", "TIMEOUT", "WIDE"]
+__all__ = ["CLIENTS", "WIDE", "Patience"]
 
-TIMEOUT = 2.0  # s; connect, read, write and pool, for all clients
-DEADLINE = 4.0  # s for a call, of all clients but bare httpx, which has no deadline
 WIDE = 1000  # connections of a client that an expert configured
 WARM = 20  # calls that don't count, because they pay for imports, caches and the first connection
-PATIENCE = 4.5  # s within which the last calls must end
+
+
+@dataclass(frozen=True)
+class Patience:
+    """
+    How long the clients wait.
+
+    Attributes:
+        timeout: Seconds for connect, read, write and pool each.
+    """
+
+    timeout: float
+
+    @property
+    def deadline(self) -> float:
+        """Seconds for a call, of all clients but bare httpx, which has no deadline: two attempts may time out."""
+        return 2 * self.timeout
+
+    @property
+    def after_load(self) -> float:
+        """Seconds within which the last calls must end."""
+        return self.deadline + 0.5
 
 
 class Tally:
@@ -75,8 +95,8 @@ Get: TypeAlias = Callable[[str, Callable[[int], None]], Awaitable[int]]
 
 
 @asynccontextmanager
-async def bare_httpx(_: str) -> AsyncIterator[Get]:
-    async with httpx.AsyncClient(timeout=TIMEOUT) as client:
+async def bare_httpx(_: str, patience: Patience) -> AsyncIterator[Get]:
+    async with httpx.AsyncClient(timeout=patience.timeout) as client:
 
         async def get(url: str, attempted: Callable[[int], None]) -> int:
             attempted(1)
@@ -86,26 +106,27 @@ async def bare_httpx(_: str) -> AsyncIterator[Get]:
 
 
 @asynccontextmanager
-async def tuned_httpx(_: str) -> AsyncIterator[Get]:
+async def tuned_httpx(_: str, patience: Patience) -> AsyncIterator[Get]:
     limits = httpx.Limits(max_connections=WIDE, max_keepalive_connections=WIDE)
-    async with httpx.AsyncClient(timeout=TIMEOUT, limits=limits) as client:
+    async with httpx.AsyncClient(timeout=patience.timeout, limits=limits) as client:
 
         async def get(url: str, attempted: Callable[[int], None]) -> int:
             attempted(1)
-            async with asyncio.timeout(DEADLINE):
+            async with asyncio.timeout(patience.deadline):
                 return (await client.get(url)).status_code
 
         yield get
 
 
 @asynccontextmanager
-async def retrying_aiohttp(nameserver: str) -> AsyncIterator[Get]:
+async def retrying_aiohttp(nameserver: str, patience: Patience) -> AsyncIterator[Get]:
     import aiohttp
 
     from .retried import Answer, retried
 
     connector = aiohttp.TCPConnector(limit=WIDE, resolver=aiohttp.AsyncResolver(nameservers=[nameserver]))
-    timeout = aiohttp.ClientTimeout(total=None, connect=TIMEOUT, sock_connect=TIMEOUT, sock_read=TIMEOUT)
+    seconds = patience.timeout
+    timeout = aiohttp.ClientTimeout(total=None, connect=seconds, sock_connect=seconds, sock_read=seconds)
     async with aiohttp.ClientSession(connector=connector, timeout=timeout) as session:
 
         async def get(url: str, attempted: Callable[[int], None]) -> int:
@@ -114,14 +135,15 @@ async def retrying_aiohttp(nameserver: str) -> AsyncIterator[Get]:
                 async with session.get(url) as response:
                     return Answer(response.status, await response.read(), response.headers.get("retry-after"))
 
-            return (await retried(attempt, may_repeat=True, deadline=DEADLINE)).status
+            return (await retried(attempt, may_repeat=True, deadline=patience.deadline)).status
 
         yield get
 
 
 @asynccontextmanager
-async def seawall_client(nameserver: str) -> AsyncIterator[Get]:
-    async with AsyncClient(timeout=TIMEOUT, deadline=DEADLINE, dns=DNS(nameservers=(nameserver,))) as client:
+async def seawall_client(nameserver: str, patience: Patience) -> AsyncIterator[Get]:
+    dns = DNS(nameservers=(nameserver,))
+    async with AsyncClient(timeout=patience.timeout, deadline=patience.deadline, dns=dns) as client:
 
         async def get(url: str, attempted: Callable[[int], None]) -> int:
             try:
@@ -140,13 +162,13 @@ class Known(NamedTuple):
     A client that the demo shows.
 
     Attributes:
-        open: Makes the client; takes the address of the DNS server, which some clients can't use.
-        settings: Its settings, in words.
+        open: Makes the client; takes the address of the DNS server, which some clients can't use, and its patience.
+        settings: Its settings, in words, with a place for the deadline.
         package: The package that it needs.
         is_told: Whether it can be pointed at a DNS server; if not, its URLs hold addresses.
     """
 
-    open: Callable[[str], AbstractAsyncContextManager[Get]]
+    open: Callable[[str, Patience], AbstractAsyncContextManager[Get]]
     settings: str
     package: str
     is_told: bool
@@ -156,29 +178,31 @@ CLIENTS = {
     "httpx": Known(bare_httpx, "its defaults", "httpx", is_told=False),
     "httpx tuned": Known(
         tuned_httpx,
-        f"{WIDE:,} connections, asyncio.timeout({DEADLINE:g}) around each call",
+        f"{WIDE:,} connections, asyncio.timeout({{deadline:g}}) around each call",
         "httpx",
         is_told=False,
     ),
     "aiohttp + own retries": Known(
         retrying_aiohttp,
-        f"{WIDE:,} connections, up to 3 attempts within {DEADLINE:g} s, written by hand",
+        f"{WIDE:,} connections, up to 3 attempts within {{deadline:g}} s, written by hand",
         "aiohttp",
         is_told=True,
     ),
-    "seawall": Known(seawall_client, f"its defaults, deadline={DEADLINE:g}, dns=...", "seawall", is_told=True),
+    "seawall": Known(seawall_client, "its defaults, deadline={deadline:g}, dns=...", "seawall", is_told=True),
 }
 
 
-async def run(client_name: str, urls: Mapping[str, str], nameserver: str, *, seconds: float, rate: float) -> None:
+async def run(
+    client_name: str, urls: Mapping[str, str], nameserver: str, *, timeout: float, seconds: float, rate: float
+) -> None:
     logging.getLogger("seawall").addHandler(logging.NullHandler())  # only the demo writes to the terminal
-    loop = asyncio.get_running_loop()
+    loop, patience = asyncio.get_running_loop(), Patience(timeout)
     tallies = {host: Tally() for host in urls}
     samples: list[float] = []
     running: set[asyncio.Task[None]] = set()
     rng = random.Random(3)
 
-    async with CLIENTS[client_name].open(nameserver) as get:
+    async with CLIENTS[client_name].open(nameserver, patience) as get:
 
         async def call(host: str) -> None:
             tally = tallies[host]
@@ -213,7 +237,7 @@ async def run(client_name: str, urls: Mapping[str, str], nameserver: str, *, sec
             await asyncio.sleep(max(0.0, number / rate - (loop.time() - begin)))
         watch.cancel()
         if running:
-            await asyncio.wait(list(running), timeout=PATIENCE)
+            await asyncio.wait(list(running), timeout=patience.after_load)
         for task in list(running):
             task.cancel()
         if running:
