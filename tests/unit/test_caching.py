@@ -115,6 +115,22 @@ async def test_resolvers_one_after_another():
     await names.aclose()
 
 
+async def test_late_addresses_of_a_chain():
+    """They come from the resolver that knows the name."""
+    later = {socket.AF_INET: 0.0, socket.AF_INET6: 1.0}
+
+    class Families(FakeResolver):
+        async def resolve(self, host, port, *, family=0):
+            await asyncio.sleep(later[family])
+            return Answer((Address("192.0.2.1" if family == socket.AF_INET else "2001:db8::1"),), 60.0, "dns")
+
+    names = Chained([caching(FakeResolver({})), both_families(Families())])
+    assert names.late(A) is None
+    assert (await names.resolve(A)).addresses == (Address("192.0.2.1"),)
+    assert set(await names.late(A)()) == {Address("192.0.2.1"), Address("2001:db8::1")}
+    await names.aclose()
+
+
 async def test_resolver_of_the_users_is_asked_for_all_families_at_once():
     """By 0, as socket has it."""
     seen = []
@@ -250,6 +266,7 @@ async def test_what_a_resolver_may_not_answer(found, why):
     with pytest.raises(ResolveError, match=why) as caught:
         await resolver.resolve(A)
     assert type(caught.value) is (NoAddress if why == "no address" else ResolverFailure)
+    assert caught.value.__cause__.__cause__ is (found if isinstance(found, Exception) else None)  # for the log
     await resolver.aclose()
 
 

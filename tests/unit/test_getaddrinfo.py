@@ -586,3 +586,15 @@ async def test_bug_in_a_question_is_the_resolvers_failure(tmp_path):
     with pytest.raises(ResolverFailure, match="the resolver failed: KeyError"):
         await known.resolve(A)
     await known.aclose()
+
+
+@pytest.mark.parametrize("services", ["files", "files dns", "dns", "dns files"])
+async def test_name_servers_that_are_given_are_asked(tmp_path, services):
+    """Though nsswitch.conf leaves DNS out; and the hosts file only where nsswitch.conf has it, or has no DNS."""
+    servers = Servers({"b.test": {socket.AF_INET: "found"}})
+    names = resolver(
+        servers, tmp_path, dns=DNS(nameservers=["192.0.2.53"]), hosts="10.0.0.1 a.test\n",
+        nsswitch_conf=f"hosts: {services}\n",
+    )  # fmt: skip
+    assert await outcome(names, "b.test") == {FOUR}
+    assert await outcome(names, "a.test") == ({Address("10.0.0.1")} if "files" in services else NameNotFound)
