@@ -15,8 +15,6 @@ from ..config import SettingsArguments
 from ..core import engine as core
 from ..core.call import CURRENT
 from ..core.endings import fail
-from ..policy.breakers import Breakers
-from ..stats import Stats
 from ..wire.coding import ACCEPTED
 from .arguments import ClientArguments, EngineArguments, check_names, spelled_out
 from .compat import OPENED, set_headers, unbind
@@ -30,7 +28,7 @@ from .transport import AsyncTransport, Proxied
 __all__ = ["AsyncClient"]
 
 
-class AsyncClient(httpx.AsyncClient):
+class AsyncClient(core.OfEngine, httpx.AsyncClient):
     """
     A drop-in for ``httpx.AsyncClient``: it takes all that httpx's takes, and the settings of the layers.
 
@@ -73,15 +71,6 @@ class AsyncClient(httpx.AsyncClient):
         set_headers(self, given)
         if "accept-encoding" not in given:
             self._headers["Accept-Encoding"] = ACCEPTED
-
-    @property
-    def breakers(self) -> Breakers:
-        """As `Engine.breakers`."""
-        return self.engine.breakers
-
-    def stats(self) -> Stats:
-        """As `Engine.stats`."""
-        return self.engine.stats()
 
     async def send(
         self,

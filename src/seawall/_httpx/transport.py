@@ -9,8 +9,6 @@ import httpx
 
 from ..core import engine as core
 from ..core.call import CURRENT
-from ..policy.breakers import Breakers
-from ..stats import Stats
 from .arguments import EngineArguments, TransportArguments, check_names, spelled_out
 from .engine import Engine, check_given, over
 from .over_wire import OverWire
@@ -21,7 +19,7 @@ __all__ = ["AsyncTransport", "Proxied"]
 STOCK: Final = ("proxy", "uds", "local_address", "socket_options")
 
 
-class AsyncTransport(httpx.AsyncBaseTransport):
+class AsyncTransport(core.OfEngine, httpx.AsyncBaseTransport):
     """
     All layers, as an httpx transport: ``httpx.AsyncClient(transport=seawall.AsyncTransport())``.
 
@@ -77,15 +75,6 @@ class AsyncTransport(httpx.AsyncBaseTransport):
 
     def __repr__(self) -> str:
         return f"<seawall.AsyncTransport over {self._inner or 'its own wire'}>"
-
-    @property
-    def breakers(self) -> Breakers:
-        """As `Engine.breakers`."""
-        return self.engine.breakers
-
-    def stats(self) -> Stats:
-        """As `Engine.stats`."""
-        return self.engine.stats()
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """

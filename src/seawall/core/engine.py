@@ -6,7 +6,6 @@ import asyncio
 import math
 from collections.abc import Callable, Coroutine, Mapping
 from random import SystemRandom
-from types import TracebackType
 from typing import Any, Self
 
 from ..config import DNS, Limits, ResolverTypes, Settings
@@ -38,7 +37,22 @@ from . import clock
 from .emitter import Emitter
 from .pipeline import Pipeline
 
-__all__ = ["Engine"]
+__all__ = ["Engine", "OfEngine"]
+
+
+class OfEngine:
+    """A client or a transport: what it shows of its engine."""
+
+    engine: Engine
+
+    @property
+    def breakers(self) -> Breakers:
+        """As `Engine.breakers`."""
+        return self.engine.breakers
+
+    def stats(self) -> Stats:
+        """As `Engine.stats`."""
+        return self.engine.stats()
 
 
 class Engine:
@@ -154,12 +168,7 @@ class Engine:
     async def __aenter__(self) -> Self:
         return self
 
-    async def __aexit__(
-        self,
-        exc_type: type[BaseException] | None = None,
-        exc_value: BaseException | None = None,
-        traceback: TracebackType | None = None,
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         await self.aclose()
 
     async def aclose(self) -> None:
