@@ -184,7 +184,7 @@ def main(arguments: list[str]) -> int:
         for cell, done in runs.items()
         if done
     }
-    print(f"medians of {options.repeat} interleaved runs; {time.perf_counter() - started_at:.0f} s in all")
+    print(f"medians of {options.repeat} interleaved runs; took {time.perf_counter() - started_at:.0f} s")
     print(f"the outage lasts {seconds} s, not a minute; seawall.testing's DNS server and HTTP on loopback, one core")
     if server := medians.get(("limit", "the server")):
         print(

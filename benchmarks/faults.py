@@ -303,7 +303,9 @@ def table(results: list[Cell], clients: list[str]) -> str:
 def report(results: list[Cell], clients: list[str]) -> None:
     """A row for each fault, and the sums."""
     print("; ".join(CLIENTS[name].head for name in clients), end="; ")
-    print(f"timeouts {TIMEOUT:g} s each, {DEADLINE:g} s in all where a client can; else defaults; one client per cell")
+    print(
+        f"timeouts {TIMEOUT:g} s each, deadline {DEADLINE:g} s if the client has one; else defaults; a client per cell"
+    )
     print("a cell: outcome, seconds, attempts seen by the server; ! what is wrong with it\n")
     print(f"{'fault':34} {'':5}" + "".join(f"{client:32}" for client in clients))
     by_row: dict[tuple[str, str], dict[str, Cell]] = {}

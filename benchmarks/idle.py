@@ -121,7 +121,7 @@ def main(arguments: list[str]) -> int:
                 url = f"http://127.0.0.1:{port}/"
                 found.append(json.loads(child("benchmarks.idle", client, url, connections, seconds=120)))
     print(f"{connections} idle connections, {EACH} to an address; medians of {options.repeat}\n")
-    print(f"{'':10}{'in all':>12}{'beyond the socket':>20}{'descriptors':>14}")
+    print(f"{'':10}{'total':>12}{'beyond the socket':>20}{'descriptors':>14}")
     sizes = {client: statistics.median(each["bytes"] for each in found) for client, found in runs.items()}
     for client, size in sizes.items():
         opened = min(each["opened"] for each in runs[client])

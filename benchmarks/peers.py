@@ -72,10 +72,16 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--json", metavar="FILE", help="write all runs and medians")
     parser.add_argument("--svg", metavar="FILE", help="draw CPU per request at 50 and 500 in flight")
     parser.add_argument("--clients", default=",".join(PEERS))
-    parser.add_argument("--in-flight", metavar="1,50", help="over one origin; left out like --origins: 1,50,500,2000")
-    parser.add_argument("--origins", metavar="1,20", help="at 50 in flight; left out like --in-flight: 1,20,1000")
     parser.add_argument(
-        "--kinds", metavar="new,post", help=f"of {', '.join(KINDS)}, in each load; left out: new; at 50 in flight all"
+        "--in-flight", metavar="1,50", help="over one origin; default, unless --origins is given: 1,50,500,2000"
+    )
+    parser.add_argument(
+        "--origins", metavar="1,20", help="at 50 in flight; default, unless --in-flight is given: 1,20,1000"
+    )
+    parser.add_argument(
+        "--kinds",
+        metavar="new,post",
+        help=f"of {', '.join(KINDS)}, in each load; default: new, and all of them at 50 in flight",
     )
     parser.add_argument("--quick", action="store_true", help="a tenth of the requests")
     options = parser.parse_args(arguments)
@@ -102,7 +108,7 @@ def main(arguments: list[str]) -> int:
         if done
     }
     print(f"keep-alive, 200 B of JSON from another process; medians of {options.repeat} interleaved runs", end="; ")
-    print(f"{requests} requests, or what {SECONDS:g} s allow; {time.perf_counter() - started_at:.0f} s in all")
+    print(f"{requests} requests, or as many as fit in {SECONDS:g} s; took {time.perf_counter() - started_at:.0f} s")
     for client in asked:
         if client not in clients:
             print(f"not installed, so not run: {client} (needs {', '.join(PEERS[client].packages)})")

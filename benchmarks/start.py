@@ -58,7 +58,7 @@ def main(arguments: list[str]) -> int:
     print(f"medians of {options.repeat} processes; a later client: the median of {LATER}\n")
     print(f"{'':28}{'import':>12}{'first client':>15}{'both':>12}{'later client':>15}")
     for (module, has_context), results in runs.items():
-        name = f"{module}, {'a TLS context given' if has_context else 'as it comes'}"
+        name = f"{module}, {'a TLS context given' if has_context else 'its defaults'}"
         imported, first, later = (statistics.median(each) * 1e3 for each in zip(*results, strict=True))
         both = statistics.median(each[0] + each[1] for each in results) * 1e3
         print(f"{name:28}{imported:>9.1f} ms{first:>12.3f} ms{both:>9.1f} ms{later:>12.3f} ms")

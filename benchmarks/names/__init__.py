@@ -1,5 +1,5 @@
 """
-Names as getaddrinfo has them: random machines, and what seawall finds there beside what glibc finds.
+Names on random machines: what seawall finds there, compared with what glibc's getaddrinfo finds.
 
 A machine is its files (hosts, host.conf, resolv.conf, nsswitch.conf), its DNS servers with a zone, and a name to look
 up. Each is set up in namespaces of its own, where nothing of the real machine is touched.

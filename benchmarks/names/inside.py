@@ -1,6 +1,6 @@
 """
-In the namespaces: ``python -m benchmarks.names.inside`` reads pickled machines from standard input, and answers with
-what each name is, to glibc and to seawall.
+Inside the namespaces: ``python -m benchmarks.names.inside`` reads pickled machines from standard input, and answers
+with what glibc and seawall make of each name.
 
 Each lookup runs in a process that was forked from one that never looked anything up, because glibc keeps what it read.
 """
@@ -42,7 +42,7 @@ DNS = seawall.DNS(timeout=10.0)  # a machine with a silent server is compared to
 
 
 def expected(machine: Machine) -> dict[str, Outcome]:
-    """What glibc says, asked as httpx asks: in lower case, as a bytes object, for both families."""
+    """glibc's outcome, for the arguments that httpx passes: lower case, a bytes object, both families."""
     try:
         found = socket.getaddrinfo(machine.name.lower().encode(), PORT, family=0, type=socket.SOCK_STREAM)
     except socket.gaierror as error:
@@ -54,7 +54,7 @@ def expected(machine: Machine) -> dict[str, Outcome]:
 
 
 def got(machine: Machine, resolvers: tuple[str, ...]) -> dict[str, Outcome]:
-    """What seawall's client says with each resolver."""
+    """The outcome of seawall's client with each resolver."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 
     async def outcome(resolver: str) -> Outcome:
@@ -79,7 +79,7 @@ def got(machine: Machine, resolvers: tuple[str, ...]) -> dict[str, Outcome]:
 
 
 async def resolved(client: seawall.AsyncClient, name: str) -> set[str]:
-    """Every address that a client would dial for *name*: at first, those that come late, and once it is known."""
+    """Every address that a client would dial for *name*: at first, the late ones, and once it is cached."""
     names, origin = client.engine.wire.names, Origin("http", name, PORT)
     found = set((await names.resolve(origin)).addresses)
     while (late := names.late(origin)) is not None:
@@ -114,7 +114,7 @@ def main(resolvers: tuple[str, ...]) -> None:
 
 
 class _Process:
-    """A fork of this process, and what it found on a machine."""
+    """A fork of this process, and its outcomes on a machine."""
 
     def __init__(self, machine: Machine, look_up: Callable[[Machine], dict[str, Outcome]]) -> None:
         self._end_at = time.monotonic() + TIMEOUT

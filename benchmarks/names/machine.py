@@ -82,7 +82,7 @@ class Machine:
                 yield replace(self, servers=(*self.servers[:number], "good", *self.servers[number + 1 :]))
 
     def __str__(self) -> str:
-        """Everything that one needs in order to set it up by hand."""
+        """All that is needed to set it up by hand."""
         lines = [f"name {self.name!r} on {self.hostname!r}"]
         lines += [f"environment {name}={value!r}" for name, value in self.environ]
         for name, data in self.files().items():
@@ -124,7 +124,7 @@ def _records_with_less(record: Record) -> Iterator[Record]:
 
 
 class Answer(NamedTuple):
-    """What a good server says: the aliases on the way (owner, target), and the addresses of the last one."""
+    """A good server's answer: the aliases on the way (owner, target), and the addresses of the last one."""
 
     rcode: str
     chain: tuple[tuple[str, str], ...] = ()
@@ -132,7 +132,7 @@ class Answer(NamedTuple):
 
 
 def answer(zone: Mapping[str, Record], name: str, kind: Kind) -> Answer:
-    """What *zone* says of a name, which may be in any case; a circle of aliases has no address."""
+    """The answer of *zone* for a name, which may be in any case; a circle of aliases has no address."""
     chain: list[tuple[str, str]] = []
     while len(chain) < MAX_CHAIN:
         record = _record(zone, name.lower())

@@ -1,8 +1,8 @@
 """
-Differences from getaddrinfo that are meant, or can't be helped; docs/reference/names.md has their reasons.
+Differences from getaddrinfo that are intended or unavoidable; docs/reference/names.md has their reasons.
 
-A difference is excused only where glibc itself says what seawall says, once what makes the difference is taken away
-from the machine. So a fault is not mistaken for one that is named, though it be on a machine that has both.
+A difference is excused only if glibc itself has seawall's outcome once its cause is removed from the machine. So a bug
+is not mistaken for a named difference, even on a machine that has both.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ class Named:
     """
     Attributes:
         title: As in the docs.
-        without: The machine without it; the same one, where it has no such thing.
-        resolvers: Which of seawall's differ.
+        without: The machine without the cause; the same machine if it doesn't have it.
+        resolvers: The resolvers of seawall that differ.
     """
 
     title: str
@@ -42,7 +42,7 @@ class Named:
 
 
 def excuses(found: Difference) -> Iterator[tuple[str, Machine]]:
-    """What a difference may be named, with the machine on which glibc must then say what seawall said."""
+    """Possible names of a difference, each with the machine on which glibc must then have seawall's outcome."""
     there = [
         each for each in NAMED if found.resolver in each.resolvers and each.without(found.machine) != found.machine
     ]
@@ -66,7 +66,7 @@ def _with_no_special_name(machine: Machine) -> Machine:
 
 
 def _without_services(machine: Machine) -> Machine:
-    """With nobody to ask but the hosts file, where it is asked now."""
+    """The machine with only the hosts file, if it uses that now."""
     is_asked = "files" in (machine.nsswitch_conf or "hosts: files").split()
     return replace(machine, nsswitch_conf="hosts: files\n", hosts=machine.hosts if is_asked else b"")
 

@@ -1,4 +1,4 @@
-"""What came of a lookup, and how two of them differ. Pure."""
+"""The outcome of a lookup, and how two of them differ. Pure."""
 
 from __future__ import annotations
 
@@ -36,10 +36,10 @@ class Outcome(NamedTuple):
 @dataclass(frozen=True, slots=True)
 class Difference:
     """
-    Between what glibc and what seawall, with one of its resolvers, made of a machine's name.
+    The difference between glibc's outcome and that of seawall, with one of its resolvers.
 
     Attributes:
-        title: What it is named in the docs; "" means that nobody has accounted for it.
+        title: Its name in the docs; "" means that it is not accounted for.
     """
 
     machine: Machine
@@ -53,7 +53,7 @@ class Difference:
 
     @property
     def kind(self) -> str:
-        """The same for differences that are alike."""
+        """Equal for differences of the same kind."""
         if self.expected.what != "found" or self.got.what != "found":
             return f"{self.expected.what} became {self.got.what}"
         expected, got = set(self.expected.addresses), set(self.got.addresses)
@@ -62,9 +62,9 @@ class Difference:
 
 def difference(machine: Machine, resolver: str, expected: Outcome, got: Outcome) -> Difference | None:
     """
-    None where both say the same: the same set of addresses, or an error of the same kind.
+    None if both agree: the same set of addresses, or an error of the same kind.
 
-    Where glibc crashes, as it does on a "hosts:" line without a service, nothing that seawall says is another thing.
+    If glibc crashes, as it does on a "hosts:" line without a service, any outcome of seawall agrees.
     """
     if got.what != "broken" and (expected.is_same(got) or expected.what == "broken"):
         return None

@@ -1,4 +1,4 @@
-"""Machines in namespaces, from outside of them: what each resolver makes of their names, and where they differ."""
+"""Machines in namespaces, from the outside: the outcome of each resolver, and where they differ."""
 
 from __future__ import annotations
 
@@ -63,14 +63,14 @@ class Namespace:
         return outcomes
 
     def differences(self, machine: Machine) -> list[Difference]:
-        """How seawall's resolvers differ from glibc, each difference with its name."""
+        """The differences between seawall's resolvers and glibc, each with its name."""
         outcomes = self.look_up(machine)
         expected = outcomes.pop("glibc")
         found = (difference(machine, resolver, expected, got) for resolver, got in outcomes.items())
         return [self._named(each) for each in found if each is not None]
 
     def smallest(self, found: Difference) -> Difference:
-        """A difference of the same kind on a machine of which little can be left out; looked for in `PATIENCE` s."""
+        """A difference of the same kind on a minimal machine; searched for `PATIENCE` seconds."""
         end_at = time.monotonic() + PATIENCE
         candidates = found.machine.smaller()
         while time.monotonic() < end_at and (machine := next(candidates, None)) is not None:
@@ -95,7 +95,7 @@ class Namespace:
 
 
 class Namespaces:
-    """Some, in which machines are looked at side by side."""
+    """Several namespaces, in which machines run side by side."""
 
     def __init__(self, resolvers: Iterable[str] = RESOLVERS) -> None:
         self._resolvers = tuple(resolvers)
@@ -103,7 +103,7 @@ class Namespaces:
         self._stack = ExitStack()
 
     def differences(self, machines: Iterable[Machine]) -> list[Difference]:
-        """How all resolvers differ from glibc on each machine, in the order of *machines*."""
+        """The differences of all resolvers from glibc on each machine, in the order of *machines*."""
         return [each for several in self._pool.map(self._differences, machines) for each in several]
 
     def smallest(self, found: Iterable[Difference]) -> list[Difference]:

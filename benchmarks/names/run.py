@@ -23,9 +23,9 @@ def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks names", description=__doc__)
     parser.add_argument("--machines", type=int, default=1000, help="how many (1000)")
     parser.add_argument("--seed", type=int, default=19, help="the same seed makes the same machines (19)")
-    parser.add_argument("--resolver", choices=RESOLVERS, action="append", help="one of them; all, if left out")
+    parser.add_argument("--resolver", choices=RESOLVERS, action="append", help="one of them; default: all")
     parser.add_argument("--show", type=int, default=SHOWN, help=f"machines of each kind of difference ({SHOWN})")
-    parser.add_argument("--whole", action="store_true", help="show them as they are, not with all left out that can be")
+    parser.add_argument("--whole", action="store_true", help="show machines as they are, not reduced to what matters")
     options = parser.parse_args(arguments)
     if reason := why_not():
         print(f"no namespace can be made here: {reason}")

@@ -1,4 +1,4 @@
-"""The DNS servers of a machine: as small as can be, because there are a thousand machines."""
+"""The DNS servers of a machine, as small as possible, because there are a thousand machines."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ def _answered(stream: socket.socket, zone: Mapping[str, Record], behaviour: Beha
 
 
 def reply(query: bytes, zone: Mapping[str, Record], behaviour: Behaviour, max_size: int) -> bytes | None:
-    """What a server of that behaviour says to a query; None means nothing."""
+    """The answer of a server of that behaviour to a query; None means silence."""
     if behaviour == "silent" or len(query) < HEADER.size:
         return None
     labels, at = [], HEADER.size
