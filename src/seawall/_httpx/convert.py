@@ -27,17 +27,7 @@ from .compat import decoder_of, is_read, origin_of, set_decoder
 from .decoder import Paced, codings
 from .errors import as_httpx
 
-__all__ = ["DRAIN_TIMEOUT", "ENCODING", "Body", "Outgoing", "Reply", "check_timeouts", "failure", "origin_and_path"]
-
-UNSENT: Final = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError)
-"""Of httpx's own transports, these mean that nothing of the request reached its server."""
-
-EXPIRED: Final = {
-    httpx.ReadTimeout: "read",
-    httpx.WriteTimeout: "write",
-    httpx.ConnectTimeout: "connect",
-}
-"""Which of a request's timeouts an error tells of; ours have these classes too."""
+__all__ = ["DRAIN_TIMEOUT", "ENCODING", "Body", "Outgoing", "Reply", "check_timeouts", "origin_and_path"]
 
 WEBSOCKET: Final = {"ws": "http", "wss": "https"}  # as httpcore takes them: a handshake is a request
 
@@ -323,27 +313,6 @@ class Reply:
 
     def attach(self, history: History) -> None:
         self.response.extensions = {**self.response.extensions, "seawall": history}
-
-
-def failure(error: Exception, attempt: AttemptState, *, is_trusted: bool) -> Outcome | None:
-    """
-    What an error means; None: it isn't the transport's, and is raised as it is.
-
-    Our own errors know how far the attempt got; of others, only the class tells, and only where it is to be believed.
-
-    Args:
-        is_trusted: Whether the class of an httpx error tells if anything was sent.
-    """
-    expired = next((kind for expiry, kind in EXPIRED.items() if isinstance(error, expiry)), None)
-    if isinstance(error, SeawallError):
-        is_stale = getattr(error, "is_stale", False)
-        return Outcome(attempt.phase, error=error, is_stale=is_stale, expired=expired)
-    if not isinstance(error, httpx.TransportError) or isinstance(
-        error, httpx.UnsupportedProtocol | httpx.LocalProtocolError
-    ):
-        return None
-    is_unsent = is_trusted and isinstance(error, UNSENT) and attempt.phase <= Phase.CONNECTING
-    return Outcome(Phase.CONNECTING if is_unsent else max(attempt.phase, Phase.SENDING), error=error, expired=expired)
 
 
 def check_timeouts(timeouts: Mapping[str, float | None]) -> None:

@@ -9,9 +9,22 @@ from typing import Any, Final
 import httpx
 
 from .. import errors
+from ..core.attempt import AttemptState
 from ..errors import SeawallError
+from ..events import Phase
+from ..policy.outcome import Outcome
 
-__all__ = ["HTTPX", "as_httpx"]
+__all__ = ["HTTPX", "as_httpx", "failure"]
+
+UNSENT: Final = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError)
+"""Of httpx's own transports, these mean that nothing of the request reached its server."""
+
+EXPIRED: Final = {
+    httpx.ReadTimeout: "read",
+    httpx.WriteTimeout: "write",
+    httpx.ConnectTimeout: "connect",
+}
+"""Which of a request's timeouts an error tells of; ours have these classes too."""
 
 
 class StreamConsumed(httpx.StreamConsumed, httpx.LocalProtocolError):
@@ -87,3 +100,24 @@ def as_httpx(error: SeawallError, request: httpx.Request | None) -> Exception:
         error.__class__ = _both(type(error), _theirs(error))  # type: ignore[arg-type]
     error._request = request  # type: ignore[attr-defined]
     return error
+
+
+def failure(error: Exception, attempt: AttemptState, *, is_trusted: bool) -> Outcome | None:
+    """
+    What an error means; None: it isn't the transport's, and is raised as it is.
+
+    Our own errors know how far the attempt got; of others, only the class tells, and only where it is to be believed.
+
+    Args:
+        is_trusted: Whether the class of an httpx error tells if anything was sent.
+    """
+    expired = next((kind for expiry, kind in EXPIRED.items() if isinstance(error, expiry)), None)
+    if isinstance(error, SeawallError):
+        is_stale = getattr(error, "is_stale", False)
+        return Outcome(attempt.phase, error=error, is_stale=is_stale, expired=expired)
+    if not isinstance(error, httpx.TransportError) or isinstance(
+        error, httpx.UnsupportedProtocol | httpx.LocalProtocolError
+    ):
+        return None
+    is_unsent = is_trusted and isinstance(error, UNSENT) and attempt.phase <= Phase.CONNECTING
+    return Outcome(Phase.CONNECTING if is_unsent else max(attempt.phase, Phase.SENDING), error=error, expired=expired)

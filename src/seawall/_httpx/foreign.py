@@ -15,8 +15,8 @@ from ..events import History, Phase
 from ..policy.outcome import Outcome
 from ..wire.pool import Pool
 from .compat import origin_of
-from .convert import DRAIN_TIMEOUT, Body, Outgoing, Reply, failure
-from .errors import as_httpx
+from .convert import DRAIN_TIMEOUT, Body, Outgoing, Reply
+from .errors import as_httpx, failure
 from .proxies import check_refusal
 
 __all__ = ["OverTransport"]
@@ -91,10 +91,9 @@ class OverTransport:
         request = outgoing.sent_by(attempt)
         pool_timeout, began_at = outgoing.timeouts.get("pool"), attempt.now()
         left = None if pool_timeout is None else max(0.0, pool_timeout - attempt.waited)
-        give_back = await self._pool.take_slot(left, outgoing.origin)
-        waited = attempt.now() - began_at
-        if waited:
-            attempt.queued += (("cap", waited),)
+        give_back, is_late = await self._pool.take_slot(left, outgoing.origin)
+        if is_late:
+            attempt.queued += (("cap", attempt.now() - began_at),)
         try:
             attempt.reached(Phase.CONNECTING)
             token = INSIDE.set(outgoing)

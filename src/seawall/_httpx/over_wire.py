@@ -16,8 +16,8 @@ from ..policy.outcome import Outcome
 from ..wire.connector import Answered, Wire
 from ..wire.message import Message, Triples
 from .compat import EMPTY, answer, target_of, triples
-from .convert import ENCODING, Outgoing, Reply, failure
-from .errors import as_httpx
+from .convert import ENCODING, Outgoing, Reply
+from .errors import as_httpx, failure
 from .mocks import is_any_patched
 
 if TYPE_CHECKING:

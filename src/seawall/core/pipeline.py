@@ -175,11 +175,10 @@ class Pipeline:
             with hop.timer:
                 in_flight.hops.add(hop)
                 last = await self._attempts(hop, now)
-                is_plain = last.reply is not None and not last.outcome.is_settled and last.outcome.retry_after is None
-                if is_plain and hop.retries is None and hop.later is None and call.is_buffered:
-                    assert last.reply is not None
-                    last.reply.attach(hop.history())  # as most calls end; `conclude` does the same, and more
-                    return last.reply.response
+                reply, is_first = last.reply, hop.retries is None and hop.later is None and call.is_buffered
+                if is_first and reply is not None and last.outcome.retry_after is None and not last.outcome.is_settled:
+                    reply.attach(hop.history())  # as most calls end; `conclude` does the same, and more
+                    return reply.response
                 try:
                     return conclude(hop, last, self.ledger)
                 finally:
@@ -238,7 +237,7 @@ class Pipeline:
 
     async def _attempt(self, hop: Hop, now: float, delay: float) -> Ended:
         """Gates, exchange: one attempt, and what came of it."""
-        call, request, exchange = hop.call, hop.request, hop.exchange
+        call, request = hop.call, hop.request
         if self.in_flight.is_closed:
             raise request.adopt(closed(request.origin))
         attempt = hop.attempt = AttemptState(
@@ -252,7 +251,7 @@ class Pipeline:
             bounds=call,
             timer=hop.timer,
         )
-        reply = outcome = failed_with = None
+        reply = outcome = error_name = None
         detail = ""
         try:
             for gate in hop.state.gates:
@@ -263,22 +262,22 @@ class Pipeline:
                     attempt.tickets.append(ticket)
             if self._telling.has_any:
                 self._telling.tell(hop, attempt, self._now())
-            reply = await exchange.send(request, attempt)
+            reply = await hop.exchange.send(request, attempt)
             if call.is_buffered and not reply.is_whole:
                 await reply.read()
             outcome = reply.outcome()
         except SeawallError as error:
-            failed_with, detail = type(error).__name__, str(error)
-            outcome = exchange.failure(request.adopt(error), attempt)
+            error_name, detail = type(error).__name__, str(error)
+            outcome = hop.exchange.failure(request.adopt(error), attempt)
         except Exception as error:
-            failed_with, detail = type(error).__name__, str(error)
-            outcome = exchange.failure(error, attempt)
+            error_name, detail = type(error).__name__, str(error)
+            outcome = hop.exchange.failure(error, attempt)
             if outcome is None:
                 raise
             attempt.reached(outcome.phase)  # as its class tells: another transport doesn't say where it is
         finally:
             is_ours = hop.timer.is_expired and not self.in_flight.is_closed
-            self.ledger.ended(hop, attempt, outcome, self._now(), is_ours=is_ours, error=failed_with, detail=detail)
+            self.ledger.ended(hop, attempt, outcome, self._now(), is_ours=is_ours, error=error_name, detail=detail)
             del attempt  # an outcome's error holds this frame
         assert outcome is not None  # an error that is none of the transport's was raised
         try:

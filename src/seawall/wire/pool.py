@@ -144,18 +144,20 @@ class Pool:
         given: Channel | None = await self._slots.acquire(timeout, origin, _put_back, make_room)
         return given
 
-    async def take_slot(self, timeout: float | None, origin: Origin) -> Callable[[], None]:
+    async def take_slot(self, timeout: float | None, origin: Origin) -> tuple[Callable[[], None], bool]:
         """
         A slot for a connection that another transport opens: none of ours is handed over in its place.
 
         Returns:
-            What gives it back, to be called once.
+            What gives it back, to be called once, and whether it was waited for.
         Raises:
-            BulkheadFull: None became free within *timeout* s.
+            BulkheadFull: None became free within *timeout* seconds.
         """
         holder = Elsewhere(origin)
-        await self._slots.acquire(timeout, holder, _put_back, partial(self._make_room, holder))
-        return partial(self._slots.release, holder)
+        is_late = not self._slots.try_acquire(holder)
+        if is_late:
+            await self._slots.acquire(timeout, holder, _put_back, partial(self._make_room, holder))
+        return partial(self._slots.release, holder), is_late
 
     def cancel(self, origin: Origin) -> None:
         """No connection was opened after all."""
