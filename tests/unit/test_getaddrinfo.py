@@ -598,3 +598,17 @@ async def test_name_servers_that_are_given_are_asked(tmp_path, services):
     )  # fmt: skip
     assert await outcome(names, "b.test") == {FOUR}
     assert await outcome(names, "a.test") == ({Address("10.0.0.1")} if "files" in services else NameNotFound)
+
+
+async def test_services_are_asked_of_the_machines_name_servers(tmp_path):
+    """Those that resolv.conf has when they are asked, in the way that it says."""
+    seen = []
+
+    class Noted(Servers):
+        async def services(self, name, *, servers, use_tcp=False, rotate=False):
+            seen.append((name, list(servers), use_tcp, rotate))
+            return []
+
+    names = resolver(Noted({}), tmp_path, resolv_conf="nameserver 192.0.2.54\noptions use-vc rotate\n")
+    await names.services("_http._tcp.x.test")
+    assert seen == [("_http._tcp.x.test", ["192.0.2.54"], True, True)]

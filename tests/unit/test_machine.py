@@ -57,6 +57,7 @@ def here(tmp_path: Path) -> Here:
 async def test_missing_files(here: Here):
     """What glibc has then: DNS at 127.0.0.1, because without a hosts file `files` isn't available."""
     assert here.sources() == "system"  # not read yet
+    assert here.machine.resolv == ResolvConf()
     await here.later()
     assert here.sources() == "dns"
     assert here.machine.resolv == ResolvConf(search=("corp.test",))

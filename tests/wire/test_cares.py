@@ -19,6 +19,7 @@ import pycares
 import pytest
 
 from seawall import ResolveError
+from seawall.config import DNS
 from seawall.dns import Address, channels, questions
 from seawall.dns.cares import CaresResolver
 from seawall.dns.channels import MAX_CHANNELS
@@ -226,6 +227,13 @@ async def test_text_that_is_no_address(names, other, server):
         await names.ask("good.test", socket.AF_INET, servers=[server])
     answer = await names.ask("good.test", socket.AF_INET, servers=[server, other.address])
     assert answer.addresses == FOUND
+
+
+async def test_servers_that_c_ares_finds(names):
+    """They can be asked as those that a caller gives: by their addresses."""
+    found = names.servers()
+    assert found
+    assert DNS(nameservers=found).nameservers == tuple(found)
 
 
 async def test_no_server(names):
