@@ -449,6 +449,7 @@ async def test_each_lookup_that_ends_is_told_once():
     events: list[Event] = []
     found = Answer((Address("192.0.2.1"), Address("192.0.2.2")), 60.0, "dns")
     resolver = CachingResolver(FakeResolver({"a.test": (0.5, found)}), DNS(), now=now, emit=events.append)
+    await asyncio.sleep(10.0)
     callers = [asyncio.create_task(resolver.resolve(A)) for _ in range(3)]
     await asyncio.sleep(0.25)
     assert (resolver.in_flight, resolver.entries, events) == (1, 0, [])
