@@ -1,4 +1,4 @@
-"""The shape of the source: no code is written twice, and each library is imported in one place."""
+"""The shape of the source: no module too long to hold in one's head, no code twice, each library behind one door."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pathlib import Path
 
 SOURCE = Path(__file__).parents[2] / "src" / "seawall"
 MODULES = {path.relative_to(SOURCE).as_posix(): path.read_text() for path in sorted(SOURCE.rglob("*.py"))}
+MAX_LINES = 350
 TWIN = 6  # lines
 
 DOORS = {
@@ -30,6 +31,12 @@ DOORS = {
     "typer": {"cli/app.py"},
 }
 """Which file, or folder, imports each library."""
+
+
+def test_no_module_is_long():
+    """A longer one holds two things, and should be two."""
+    lengths = {path: len(text.splitlines()) for path, text in MODULES.items()}
+    assert {path: length for path, length in lengths.items() if length > MAX_LINES} == {}
 
 
 def test_each_library_has_its_door():
