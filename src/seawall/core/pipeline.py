@@ -52,7 +52,7 @@ logger = logging.getLogger("seawall")
 
 class Pipeline:
     """
-    The state of all layers, shared by the transports of one client.
+    All layers, shared by the transports of one client.
 
     Args:
         base: The client's policy; *per_host* lies over it.
@@ -91,9 +91,8 @@ class Pipeline:
         loop = asyncio._get_running_loop()  # as asyncio's documentation has it for extensions
         if loop is None or loop is not self.in_flight.loop:
             self._now = self.in_flight.on_loop()
-        ledger = self.ledger
-        ledger.calls += 1
-        call = Call(self, ledger.calls, self._now(), is_buffered=is_buffered, patience=patience)
+        self.ledger.calls += 1
+        call = Call(self, self.ledger.calls, self._now(), is_buffered=is_buffered, patience=patience)
         # Asked once, because asking the log costs more than the rest of this.
         call.is_silent = not self._emitter.has_listeners and not logger.isEnabledFor(logging.DEBUG)
         return call

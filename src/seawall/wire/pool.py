@@ -154,8 +154,7 @@ class Pool:
             BulkheadFull: None became free within *timeout* seconds.
         """
         holder = Elsewhere(origin)
-        is_late = not self._slots.try_acquire(holder)
-        if is_late:
+        if is_late := not self._slots.try_acquire(holder):
             await self._slots.acquire(timeout, holder, _put_back, partial(self._make_room, holder))
         return partial(self._slots.release, holder), is_late
 
