@@ -380,7 +380,8 @@ async def test_slot_for_another_transport_brings_no_connection_of_ours():
     await asyncio.sleep(0)
     ours = await waiting(pool, A)
     pool.keep(connection, now())
-    give_back = await elsewhere
+    give_back, was_late = await elsewhere
+    assert was_late
     assert connection.is_closed
     assert not ours.done()
     give_back()
