@@ -1,8 +1,9 @@
 """seawall: httpx.AsyncClient that keeps working when the network doesn't."""
 
 from . import dns, errors, events
-from ._httpx import AsyncClient, AsyncTransport, Engine, replayable
+from ._httpx import AsyncClient, AsyncTransport, Engine
 from .config import DNS, UNSET, Breaker, Budget, Bulkhead, Policy, Propagation, Retry, options
+from .core.body import replayable
 from .core.deadline import deadline, detached, remaining
 from .dns import Guard
 from .errors import (

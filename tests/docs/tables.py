@@ -15,7 +15,7 @@ import seawall.testing
 from seawall import dns, errors, events, stats
 from seawall._httpx import LIMITS
 from seawall._httpx.errors import HTTPX
-from seawall.config import Settings
+from seawall.core.settings import Settings
 from seawall.integrations import aiohttp, asgi
 from seawall.policy.failures import FAILURES, Failure, Safe
 from seawall.testing.dns import DNS_FAULTS

@@ -395,10 +395,11 @@ async def test_iterator_without_weak_references(serve):
 
 def test_nothing_is_remembered_of_bodies_that_are_freed():
     """What is known of a body goes with it."""
-    from seawall._httpx.body import _PASTS, RequestBody
+    from seawall._httpx.convert import Outgoing
+    from seawall.core.body import _PASTS
 
     before = len(_PASTS)
-    body = RequestBody(httpx.Request("PUT", "http://api.test/", content=parts()).stream)  # type: ignore[arg-type]
+    body = Outgoing(httpx.Request("PUT", "http://api.test/", content=parts()))
     assert len(_PASTS) == before + 2
     del body
     assert len(_PASTS) == before

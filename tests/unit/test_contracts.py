@@ -26,7 +26,7 @@ from seawall._httpx import fast_path as plain
 from seawall._httpx.arguments import ClientArguments, EngineArguments, TransportArguments
 from seawall._httpx.errors import HTTPX
 from seawall._httpx.mocks import is_patched
-from seawall.config import Settings, SettingsArguments
+from seawall.core.settings import Settings, SettingsArguments
 from seawall.wire.coding import CodingError
 from seawall.wire.decoder import Decoded
 

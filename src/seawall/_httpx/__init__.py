@@ -6,9 +6,8 @@ checked in `compat`; those of httpcore are held against the installed version by
 """
 
 from .arguments import LIMITS
-from .body import replayable
 from .client import AsyncClient
 from .engine import Engine
 from .transport import AsyncTransport, Proxied
 
-__all__ = ["LIMITS", "AsyncClient", "AsyncTransport", "Engine", "Proxied", "replayable"]
+__all__ = ["LIMITS", "AsyncClient", "AsyncTransport", "Engine", "Proxied"]

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import httpx
 
-from ..config import Limits, Settings, SettingsArguments
+from ..config import Limits
+from ..core.settings import Settings, SettingsArguments
 
 if TYPE_CHECKING:
     from httpcore import SOCKET_OPTION

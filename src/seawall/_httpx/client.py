@@ -11,10 +11,10 @@ from typing import Any, Final, Unpack
 import httpx
 from httpx import USE_CLIENT_DEFAULT
 
-from ..config import SettingsArguments
 from ..core import engine as core
 from ..core.call import CURRENT
 from ..core.endings import fail
+from ..core.settings import SettingsArguments
 from ..wire.coding import ACCEPTED
 from .arguments import ClientArguments, EngineArguments, check_names, spelled_out
 from .compat import OPENED, set_headers, unbind
@@ -37,8 +37,8 @@ class AsyncClient(core.OfEngine, httpx.AsyncClient):
     Args:
         engine: What it shares with other clients; then all settings, and verify, cert, http1, http2 and limits, are the
             engine's, and closing the client leaves the engine open. None makes one of the arguments.
-        arguments: Those of ``httpx.AsyncClient``, and the settings; see `seawall.config.Settings`. A *transport* and
-            *mounts* go under the layers; an `AsyncTransport` is taken as it is, with its own engine.
+        arguments: Those of ``httpx.AsyncClient``, and the settings; see `seawall.core.settings.Settings`. A *transport*
+            and *mounts* go under the layers; an `AsyncTransport` is taken as it is, with its own engine.
     Raises:
         TypeError, ValueError: A setting that can't be; the message names it and its range.
     """

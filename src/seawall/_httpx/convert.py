@@ -14,6 +14,7 @@ import httpx
 from ..config import Policy
 from ..config.check import MAX_COUNT, shown
 from ..core.attempt import AttemptState
+from ..core.body import RequestBody
 from ..errors import ResponseTooLarge, SeawallError
 from ..events import BodyEnd, History, Phase
 from ..origin import Origin
@@ -22,8 +23,7 @@ from ..policy.retry_after import parse_retry_after, parse_retry_after_ms
 from ..wire.body import OwningBody
 from ..wire.coding import CodingError
 from ..wire.decoder import Decoded, Decoder
-from .body import RequestBody
-from .compat import decoder_of, is_read, origin_of, set_decoder
+from .compat import decoder_of, files_of, given, is_read, origin_of, set_decoder
 from .decoder import Paced, codings
 from .errors import as_httpx
 
@@ -40,6 +40,10 @@ DRAIN_TIMEOUT: Final = 0.05  # s
 
 class Body(OwningBody, httpx.AsyncByteStream):
     """An owning body, as httpx wants it."""
+
+
+class Streamed(RequestBody, httpx.AsyncByteStream):
+    """A request's body that isn't in memory, as httpx wants it."""
 
 
 def origin_and_path(url: httpx.URL) -> tuple[Origin, str]:
@@ -73,10 +77,10 @@ class Outgoing:
         self.is_repeated = False
         self.added: dict[str, str] | None = None
         self.body: object = request.stream
-        self.streamed: RequestBody | None = None
+        self.streamed: Streamed | None = None
         if type(request.stream) is not httpx.ByteStream and not isinstance(request.stream, httpx.ByteStream):
             assert isinstance(request.stream, httpx.AsyncByteStream)
-            self.streamed = RequestBody(request.stream)
+            self.streamed = Streamed(request.stream, given(request.stream), files_of(request.stream))
 
     @property
     def has_key(self) -> bool:

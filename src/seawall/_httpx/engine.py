@@ -7,9 +7,10 @@ from typing import Any, Final, Unpack
 
 import httpx
 
-from ..config import Limits, Settings, SettingsArguments
+from ..config import Limits
 from ..config.check import shown
 from ..core import engine as core
+from ..core.settings import Settings, SettingsArguments
 from .arguments import EngineArguments, check_names, spelled_out
 from .foreign import OverTransport
 
@@ -32,7 +33,7 @@ class Engine(core.Engine):
 
     Args:
         verify, cert, trust_env, http1, http2, limits: As in ``httpx.AsyncClient``.
-        arguments: The settings; see `seawall.config.Settings`.
+        arguments: The settings; see `seawall.core.settings.Settings`.
     Raises:
         TypeError, ValueError: A setting that can't be; the message names it and its range.
     """

@@ -31,7 +31,7 @@ class AsyncTransport(core.OfEngine, httpx.AsyncBaseTransport):
         engine: What it shares with others; None makes one of the arguments, which it closes.
         verify, cert, trust_env, http1, http2, limits, proxy, uds, local_address, socket_options: As in
             ``httpx.AsyncHTTPTransport``, which serves proxy, uds, local_address and socket_options.
-        arguments: The settings; see `seawall.config.Settings`.
+        arguments: The settings; see `seawall.core.settings.Settings`.
     Attributes:
         exchange: Sends its hops: our wire, or *inner* under the layers.
         is_owner: Closing it closes the engine.

@@ -14,7 +14,6 @@ from .options import Options, options
 from .policy import Policy
 from .propagation import Propagation
 from .retry import Retry
-from .settings import ResolverTypes, Settings, SettingsArguments
 from .unset import UNSET, Unset
 
 __all__ = [
@@ -27,10 +26,7 @@ __all__ = [
     "Options",
     "Policy",
     "Propagation",
-    "ResolverTypes",
     "Retry",
-    "Settings",
-    "SettingsArguments",
     "Unset",
     "options",
 ]

@@ -8,7 +8,7 @@ from collections.abc import Callable, Coroutine, Mapping
 from random import SystemRandom
 from typing import Any, Self
 
-from ..config import DNS, Limits, ResolverTypes, Settings
+from ..config import DNS, Limits
 from ..config.check import shown
 from ..dns import gai_conf
 from ..dns.caching import CachingResolver
@@ -36,6 +36,7 @@ from ..wire.tls import TLS, Create
 from . import clock
 from .emitter import Emitter
 from .pipeline import Pipeline
+from .settings import ResolverTypes, Settings
 
 __all__ = ["Engine", "OfEngine"]
 

@@ -5,19 +5,35 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import asdict
-from typing import TYPE_CHECKING
+from typing import Protocol
 from urllib.parse import SplitResult, parse_qs
 
+from .certificates import Certificates
+from .port import Port
 from .request import Request
+from .scripts import Scripts
 from .step import BadStep
-
-if TYPE_CHECKING:
-    from .fault_server import FaultServer
 
 __all__ = ["Control", "answer", "stats"]
 
 Control = Callable[[dict[str, str], str], object]
 """What a path does with the query and the body of a request; its result is sent as JSON."""
+
+
+class Controlled(Protocol):
+    """What is controlled; `FaultServer` is one."""
+
+    controls: dict[str, Control]
+    ports: dict[str, Port]
+    scripts: Scripts
+
+    @property
+    def certificates(self) -> Certificates: ...
+    def listen(self, *steps: str, port: int = 0, name: str = "") -> Port: ...
+    def heal(self, name: str) -> None: ...
+    def drop_connections(self, name: str = "http") -> None: ...
+    def reset(self) -> None: ...
+
 
 HELP = """\
 seawall fault server
@@ -36,18 +52,18 @@ seawall fault server
 """  # the paths of `FaultServer.controls` follow
 
 
-def stats(server: FaultServer) -> dict[str, object]:
+def stats(server: Controlled) -> dict[str, object]:
     """Ports with their connections, and requests by key."""
     return {"ports": conns(server), "keys": server.scripts.counts()}
 
 
-def conns(server: FaultServer) -> dict[str, dict[str, object]]:
+def conns(server: Controlled) -> dict[str, dict[str, object]]:
     """The connections of each port."""
     names = ("port", "url", "open", "peak", "connections")
     return {port.name: {name: getattr(port, name) for name in names} for port in server.ports.values()}
 
 
-async def answer(server: FaultServer, request: Request, url: SplitResult) -> None:
+async def answer(server: Controlled, request: Request, url: SplitResult) -> None:
     """Answer one request of ``/ctl``, or send the page that explains them all."""
     body = (await request.read()).decode("utf-8", "replace")
     asked = {name: values[-1] for name, values in parse_qs(url.query).items()}
@@ -70,7 +86,7 @@ async def answer(server: FaultServer, request: Request, url: SplitResult) -> Non
     await request.reply(code, text.encode(), {"content-type": kind})
 
 
-def _pages(server: FaultServer) -> dict[str, Callable[[], str]]:
+def _pages(server: Controlled) -> dict[str, Callable[[], str]]:
     """The paths that are answered with text."""
     return {
         "/": lambda: HELP + "".join(f"  {path}\n" for path in server.controls),
@@ -79,7 +95,7 @@ def _pages(server: FaultServer) -> dict[str, Callable[[], str]]:
     }
 
 
-def _actions(server: FaultServer) -> dict[str, Control]:
+def _actions(server: Controlled) -> dict[str, Control]:
     """The paths that are answered with JSON: with their result, or that it is done where there is none."""
     return {
         "/ctl/stats": lambda asked, _: _attempts(server, asked["key"]) if "key" in asked else stats(server),
@@ -98,11 +114,11 @@ def _steps() -> str:
     return "".join(f"{kind.form:32} {kind.level:10} {kind.does}\n" for kind in STEPS)
 
 
-def _attempts(server: FaultServer, key: str) -> list[dict[str, object]]:
+def _attempts(server: Controlled, key: str) -> list[dict[str, object]]:
     return [asdict(received) for received in server.scripts.attempts(key)]
 
 
-def _listen(server: FaultServer, asked: dict[str, str], body: str) -> dict[str, object]:
+def _listen(server: Controlled, asked: dict[str, str], body: str) -> dict[str, object]:
     made = server.listen(body, port=int(asked.get("port", 0)), name=asked.get("name", ""))
     return {"name": made.name, "port": made.port, "url": made.url}
 

@@ -13,14 +13,12 @@ import asyncio
 import contextlib
 import inspect
 import weakref
-from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator, Sequence
 from typing import Any, Final
 
-import httpx
-
-from ..core.attempt import AttemptState
 from ..errors import BodySpent
-from .compat import files_of, given
+from ..wire.body import Source
+from .attempt import AttemptState
 
 __all__ = ["RequestBody", "replayable"]
 
@@ -139,13 +137,21 @@ class _Given:
             await close()
 
 
-class RequestBody(httpx.AsyncByteStream):
-    """What one hop sends of a body that isn't in memory: each reading begins at the body's beginning, or fails."""
+class RequestBody:
+    """
+    What one hop sends of a body that isn't in memory: each reading begins at the body's beginning, or fails.
 
-    def __init__(self, stream: httpx.AsyncByteStream) -> None:
+    Args:
+        stream: The body, as the HTTP library has it.
+        source: What the caller gave, from which *stream* is read.
+        files: What the fields of a multipart form are read from; None where *stream* isn't a form.
+    """
+
+    def __init__(self, stream: Source, source: Any, files: Sequence[Any] | None) -> None:
         self._attempt: AttemptState | None = None  # the one that reads it next
         self._stream = stream
-        self._source: Any = given(stream)
+        self._source = source
+        self._files = files
         self._is_file = all(hasattr(self._source, name) for name in ("seek", "tell"))
         self._past = _past_of(stream)
         # A user's own class may have slots, and so no weak references.
@@ -165,7 +171,7 @@ class RequestBody(httpx.AsyncByteStream):
                 await _result(self._source.seek(past.begins_at))
             past.is_begun = self._source_past.is_begun = True
             size = 0
-            # Not by way of httpx, which would leave it open: the next attempt must not read it beside this one.
+            # Not by way of the library, which would leave it open: the next attempt must not read it beside this one.
             stream = self._source if isinstance(self._source, _Replayable) else self._stream
             async with _closing(self._timed(aiter(stream))) as parts:
                 async for part in parts:
@@ -218,13 +224,12 @@ class RequestBody(httpx.AsyncByteStream):
             return True
         if isinstance(source, RequestBody):  # of a client above this one
             return source.is_replayable()
-        files = files_of(self._stream)  # httpx goes back in these by itself
-        return files is not None and all(map(_is_seekable, files))
+        return self._files is not None and all(map(_is_seekable, self._files))  # the library goes back in these
 
     @property
     def _is_once(self) -> bool:
         """Whether it is known to give its parts once only: an iterator, or a form with a file that has no way back."""
-        return (hasattr(self._source, "__anext__") and not self._is_file) or files_of(self._stream) is not None
+        return (hasattr(self._source, "__anext__") and not self._is_file) or self._files is not None
 
     def _take_turn(self) -> _Turn:
         """The file is this reading's from now on; an earlier one that was left unfinished may not go on."""

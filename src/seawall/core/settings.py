@@ -5,29 +5,27 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from random import Random
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypedDict
+from typing import Any, Literal, TypeAlias, TypedDict
 
+from ..config.breaker import Breaker
+from ..config.budget import Budget
+from ..config.bulkhead import Bulkhead
+from ..config.check import count, number, shown
+from ..config.dns import DNS
+from ..config.per_host import check_patterns
+from ..config.policy import Policy
+from ..config.propagation import Propagation
+from ..config.retry import Retry
+from ..config.unset import UNSET, Unset
+from ..dns.guard import Guard
+from ..dns.resolver import Resolver
 from ..events import Listener, Observer
 from ..origin import Origin
-from .breaker import Breaker
-from .budget import Budget
-from .bulkhead import Bulkhead
-from .check import count, number, shown
-from .dns import DNS
-from .per_host import check_patterns
-from .policy import Policy
-from .propagation import Propagation
-from .retry import Retry
-from .unset import UNSET, Unset
-
-if TYPE_CHECKING:  # a setting may be a living thing of a layer above
-    from ..dns.guard import Guard
-    from ..dns.resolver import Resolver
-    from ..policy.gate import Gate
+from ..policy.gate import Gate
 
 __all__ = ["ResolverTypes", "Settings", "SettingsArguments"]
 
-ResolverTypes: TypeAlias = "Resolver | Literal['auto', 'cares', 'system'] | None"
+ResolverTypes: TypeAlias = Resolver | Literal["auto", "cares", "system"] | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
