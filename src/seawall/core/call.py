@@ -55,14 +55,15 @@ class Call:
 
     Attributes:
         number: Unique within its client.
+        is_between_hops: It is in flight, and no hop of it is: what comes to its client now is its next hop.
         started: What observers were told when it began; None where nobody listens.
         patience: The client's own timeouts, by which those of a request are judged; None: they are not known.
         outcome, note: What the caller gets, empty where that is the last attempt's; and why no further one was made.
     """
 
     __slots__ = (
-        "_own_timeout", "_theirs_at", "attempts", "deadline_at", "hard_at", "has_sent_elsewhere", "is_buffered",
-        "is_over", "is_silent", "is_timed", "key", "note", "number", "origin", "outcome", "owner", "patience",
+        "_own_timeout", "_theirs_at", "attempts", "deadline_at", "hard_at", "has_sent_elsewhere", "is_between_hops",
+        "is_buffered", "is_silent", "is_timed", "key", "note", "number", "origin", "outcome", "owner", "patience",
         "ready", "soft_at", "started", "started_at",
     )  # fmt: skip
 
@@ -72,7 +73,7 @@ class Call:
         self.started_at = now
         self.is_buffered = is_buffered  # the body is read at once: it belongs to the attempt
         self.patience = patience
-        self.is_over = False
+        self.is_between_hops = True
         self.has_sent_elsewhere = False  # by a mount, or a transport below, that has layers of its own
         self.is_silent = False  # nobody is told of it
         self.started: CallStarted | None = None

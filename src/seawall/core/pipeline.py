@@ -104,7 +104,7 @@ class Pipeline:
 
     def finish(self, call: Call) -> None:
         """The call is over, however it ended."""
-        call.is_over = True
+        call.is_between_hops = False
         if not call.is_silent:
             outcome = call.outcome or (call.attempts[-1].outcome if call.attempts else "")
             duration = self._now() - call.started_at
@@ -112,7 +112,7 @@ class Pipeline:
 
     def refuse(self, call: Call | None, method: str, error: BaseException) -> None:
         """A hop that can't be begun: where it would have been a call of its own, that began and ended with *error*."""
-        if call is None or call.owner is not self or call.is_over:
+        if call is None or call.owner is not self or not call.is_between_hops:
             call = self.begin(is_buffered=False)
             if not call.is_silent:
                 self.announce(call, method, None, "")
@@ -123,7 +123,8 @@ class Pipeline:
 
     def run(self, exchange: Exchange, request: Request, call: Call | None = None) -> Coroutine[Any, Any, Any]:
         """
-        One hop of *call* through the layers; of a new one, where there is none or it is somebody else's.
+        One hop of *call* through the layers; of a new one, where there is none, or it is another client's, or in a hop
+        already, which this one is then part of.
 
         Returns:
             The response of the last attempt that was sent, its history attached.
@@ -131,12 +132,12 @@ class Pipeline:
             DeadlineExceeded, ClientClosed, or the error of the last attempt that was sent, with ``attempts``; of the
             last one, where none was.
         """
-        if call is None or call.owner is not self or call.is_over:
+        if call is None or call.owner is not self or not call.is_between_hops:
             return self._alone(exchange, request, call)
         return self._hop(exchange, request, call)
 
     async def _alone(self, exchange: Exchange, request: Request, outer: Call | None) -> Any:
-        """A call of one hop; *outer*, of another client's, is told whether anything of it was sent."""
+        """A call of one hop; *outer*, which it is part of, is told whether anything of it was sent."""
         call = self.begin(is_buffered=False)
         if not call.is_silent:
             self.announce(call, request.method, request.origin, request.path)
@@ -153,6 +154,7 @@ class Pipeline:
     async def _hop(self, exchange: Exchange, request: Request, call: Call) -> Any:
         """One of its hops: under its deadline."""
         call.origin, call.outcome, call.note = request.origin, "", ""
+        call.is_between_hops = False
         hop: Hop | None = None
         in_flight = self.in_flight
         try:
@@ -191,6 +193,7 @@ class Pipeline:
             finally:
                 del error  # it holds this frame
         finally:
+            call.is_between_hops = True
             if hop is not None:
                 in_flight.hops.discard(hop)
                 if in_flight.is_closed:
