@@ -11,7 +11,7 @@ import contextlib
 import gc
 import ssl
 import weakref
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextvars import ContextVar
 from types import FrameType, TracebackType
 from typing import Any
@@ -148,6 +148,38 @@ async def test_nor_after_an_upload_that_is_cut(faults):
     assert await garbage(made(faults), f"{faults.listen('tls')}/x/reset:request", content=bytes(2**23)) == []
 
 
+async def parts() -> AsyncIterator[bytes]:
+    yield b"one"
+    yield b"two"
+
+
+@pytest.mark.parametrize(("port", "step"), [("serve", "ok"), ("serve", "503"), ("refuse", "ok")])
+async def test_nor_after_a_body_that_is_not_in_memory(faults, port, step):
+    """Whether it was read or not."""
+    client = made(faults, breaker=None)
+
+    async def call() -> None:
+        with contextlib.suppress(httpx.HTTPError):
+            await client.put(f"{faults.listen(port)}/x/{step}", content=seawall.replayable(parts))
+
+    assert await left_by(call, client) == []
+
+
+@pytest.mark.parametrize("max_size", [None, 2**20])
+@pytest.mark.parametrize("inner", [None, httpx.AsyncHTTPTransport])
+async def test_nor_after_a_stream(faults, max_size, inner):
+    """But for the response and the stream of httpx's that hold each other, of which the test takes one away."""
+    url = f"{faults.listen('serve')}/x/ok:200000"
+    client = made(faults, max_response_size=max_size, transport=inner() if inner else None)
+
+    async def call() -> None:
+        async with client.stream("GET", url) as response:
+            await response.aread()
+        del response.stream._response
+
+    assert await left_by(call, client) == []
+
+
 @pytest.mark.parametrize("name", ["nowhere.test", "silent.test"])
 async def test_nor_after_a_name_without_an_address(faults, dns, name):
     dns.zone["silent.test"] = Name(drop=-1)
@@ -181,7 +213,9 @@ async def test_an_idle_connection_holds_nothing_of_its_caller(faults, port):
 
     def told() -> int:
         gc.collect()
-        return sum(type(each) is Progress or (type(each) is Head and bool(each.headers)) for each in gc.get_objects())
+        return sum(
+            isinstance(each, Progress) or (type(each) is Head and bool(each.headers)) for each in gc.get_objects()
+        )
 
     async def call(client: seawall.AsyncClient) -> weakref.ref[Thing]:
         thing = Thing()

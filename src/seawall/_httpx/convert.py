@@ -98,6 +98,15 @@ class Outgoing:
     def adopt(self, error: SeawallError) -> Exception:
         return as_httpx(error, self.original)
 
+    def check_size(self, max_size: int | None, size: int) -> None:
+        """
+        Raises:
+            ResponseTooLarge: *size* bytes of a response are too many.
+        """
+        if max_size is not None and size > max_size:
+            text = f"{self.origin}: {size} bytes of its body had come, more than max_response_size={max_size}"
+            raise self.adopt(ResponseTooLarge(text, origin=self.origin))
+
     def sent_by(self, attempt: AttemptState) -> httpx.Request:
         """
         The request as *attempt* sends it: a copy where that differs, because the caller's stays as it is.
@@ -176,7 +185,7 @@ class Reply:
                 parts.append(part)
                 size += len(part)
                 self._attempt.received(len(part))
-                self.check_size(size)
+                self._outgoing.check_size(self._max_size, size)
         except BaseException:
             self.abandon()
             raise
@@ -186,16 +195,6 @@ class Reply:
         if isinstance(decoder := decoder_of(response), Decoder):
             await self._decode(content, decoder)
         self.is_whole = True
-
-    def check_size(self, size: int) -> None:
-        """
-        Raises:
-            ResponseTooLarge: *size* bytes are too many.
-        """
-        if self._max_size is not None and size > self._max_size:
-            origin = self._outgoing.origin
-            text = f"{origin}: {size} bytes of its body had come, more than max_response_size={self._max_size}"
-            raise self._outgoing.adopt(ResponseTooLarge(text, origin=origin))
 
     async def decoded(self) -> None:
         """Have a decoder of ours where the body is compressed; a body that is there is decoded at once."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
+from functools import partial
 
 import httpx
 
@@ -117,7 +118,7 @@ class OverTransport:
             raise
         reply.own(lambda end, error: give_back())
         if isinstance(response.stream, Body) and self._max_size is not None and not attempt.is_buffered:
-            response.stream.watch(reply.check_size)
+            response.stream.watch(partial(outgoing.check_size, self._max_size))
         return reply
 
     def _reply(self, outgoing: Outgoing, attempt: AttemptState, response: httpx.Response) -> ForeignReply:
@@ -137,7 +138,7 @@ class OverTransport:
         )
         reply.foreign = foreign
         if foreign is None and isinstance(response.stream, httpx.ByteStream) and not response.is_stream_consumed:
-            reply.check_size(len(b"".join(response.stream)))
+            outgoing.check_size(self._max_size, len(b"".join(response.stream)))
         return reply
 
     def failure(self, error: Exception, attempt: AttemptState) -> Outcome | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import AsyncIterator, Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 import httpx
@@ -117,11 +118,11 @@ class OverWire:
             close=answered.abandon,
             max_size=self._max_size,
         )
-        if whole is not None:
-            if self._max_size is not None:
-                reply.check_size(len(whole))
-        elif not attempt.is_buffered:
-            stream.check_size = reply.check_size  # type: ignore[attr-defined]
+        if self._max_size is not None:
+            if whole is not None:
+                outgoing.check_size(self._max_size, len(whole))
+            elif not attempt.is_buffered:
+                stream.check_size = partial(outgoing.check_size, self._max_size)  # type: ignore[attr-defined]
         for _, name, _ in head.headers:
             if name == ENCODING:
                 await reply.decoded()
@@ -161,8 +162,9 @@ class OverWire:
             close()
             raise
         reply = WireReply(outgoing, attempt, response, close=close, max_size=self._max_size)
-        for stream in streams:
-            stream.check_size = reply.check_size
+        if self._max_size is not None:
+            for stream in streams:
+                stream.check_size = partial(outgoing.check_size, self._max_size)
         await reply.decoded()
         return reply
 

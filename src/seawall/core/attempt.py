@@ -46,7 +46,7 @@ class AttemptState(Progress):
     """
 
     __slots__ = (
-        "_bounds", "_ended", "_pace", "_timer", "asked_at", "delay", "ended_at", "given", "headers",
+        "__weakref__", "_bounds", "_ended", "_pace", "_timer", "asked_at", "delay", "ended_at", "given", "headers",
         "is_buffered", "is_good", "is_hurried", "number", "request", "tickets", "took",
     )  # fmt: skip
 

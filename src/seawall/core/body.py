@@ -148,7 +148,8 @@ class RequestBody:
     """
 
     def __init__(self, stream: Source, source: Any, files: Sequence[Any] | None) -> None:
-        self._attempt: AttemptState | None = None  # the one that reads it next
+        # The one that reads it next; weakly, because the attempt holds its request, and that holds this body.
+        self._attempt: weakref.ref[AttemptState] | None = None
         self._stream = stream
         self._source = source
         self._files = files
@@ -202,10 +203,11 @@ class RequestBody:
             BodySpent: It can't be sent as it was given.
         """
         self.check()
-        self._attempt = attempt
+        self._attempt = weakref.ref(attempt)
 
     def _timed(self, parts: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-        return parts if self._attempt is None else _Given(parts, self._attempt)
+        attempt = None if self._attempt is None else self._attempt()
+        return parts if attempt is None else _Given(parts, attempt)
 
     def check(self) -> None:
         """
