@@ -6,6 +6,7 @@ import asyncio
 import uuid
 from collections.abc import Callable, Mapping
 from contextvars import ContextVar
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar
 
 from ..config import UNSET, Policy, Retry
@@ -15,7 +16,7 @@ from ..policy.origin import OriginState
 from ..policy.outcome import Outcome
 from .attempt import AttemptState, Ended
 from .deadline import INHERITED, earliest
-from .exchange import Exchange, Request
+from .exchange import INSIDE, Exchange, Request
 from .timer import Timer
 
 if TYPE_CHECKING:
@@ -207,6 +208,23 @@ class Hop:
         self.later: Outcome | None = None
         self.last_error: Exception | None = None
         self.retries: Retries | None = None
+
+    def settings(self) -> Retry | None:
+        """By what its attempts are repeated; a request that is part of another's attempt isn't repeated here."""
+        request, settings = self.request, self.policy.retry
+        outer = INSIDE.get()
+        is_part = outer is not None and outer.is_repeated
+        if not isinstance(settings, Retry):
+            request.is_repeated = is_part
+            return None
+        if is_part:
+            settings = replace(settings, max_attempts=1)
+        is_safe = settings.methods is None or request.method in settings.methods or request.has_key
+        if settings.idempotency_key and not is_safe:
+            request.add("Idempotency-Key", self.call.key_of(request.body, request.origin))
+            is_safe = True
+        request.is_repeated = is_part or (is_safe and settings.max_attempts > 1)
+        return settings
 
     def is_cut_by_fault(self, attempt: AttemptState, now: float) -> bool:
         """

@@ -21,7 +21,6 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Coroutine, Iterable, Mapping
-from dataclasses import replace
 from random import Random
 from typing import Any
 
@@ -38,7 +37,7 @@ from .attempt import AttemptState, Ended
 from .call import Call, Hop, Patience
 from .emitter import Emitter
 from .endings import closed, conclude, exceeded, fail, last_word, refused
-from .exchange import INSIDE, Exchange, Request
+from .exchange import Exchange, Request
 from .in_flight import InFlight
 from .ledger import Ledger
 from .retrying import Retrying
@@ -209,7 +208,7 @@ class Pipeline:
         Returns:
             What came of the last; or of one before, where the last says less.
         """
-        settings = self._settings(hop)
+        settings = hop.settings()
         state, call, now, delay = hop.state, hop.call, started_at, 0.0
         while True:
             if state.paused_until > now or (hop.kept is not None and state.shut_for(now) > 0):
@@ -316,23 +315,6 @@ class Pipeline:
                 earlier.end(None, now)
 
     # Parts of it
-
-    def _settings(self, hop: Hop) -> Retry | None:
-        """By what the hop's attempts are repeated; a request that is part of another's attempt isn't, here."""
-        request, call, settings = hop.request, hop.call, hop.policy.retry
-        outer = INSIDE.get()
-        is_part = outer is not None and outer.is_repeated
-        if not isinstance(settings, Retry):
-            request.is_repeated = is_part
-            return None
-        if is_part:
-            settings = replace(settings, max_attempts=1)
-        is_safe = settings.methods is None or request.method in settings.methods or request.has_key
-        if settings.idempotency_key and not is_safe:
-            request.add("Idempotency-Key", call.key_of(request.body, request.origin))
-            is_safe = True
-        request.is_repeated = is_part or (is_safe and settings.max_attempts > 1)
-        return settings
 
     def _supersede(self, hop: Hop, this: Ended) -> None:
         """Another attempt follows: what is kept of *this* one is what the call may still end with."""
