@@ -1,10 +1,11 @@
-"""Addresses that are left out for a while."""
+"""Addresses that are ejected for a while."""
 
 from __future__ import annotations
 
 from hypothesis import given
 from hypothesis import strategies as st
 
+from seawall.events import AddressEjected, AddressReadmitted
 from seawall.origin import Address, Origin
 from seawall.policy.ejection import MAX_KNOWN, Ejections
 from seawall.testing import FixedRandom
@@ -85,6 +86,23 @@ def test_strangers_bring_nobody_back():
     for number in range(3000):
         fail(ejections, Address(str(number)))
     assert len(ejections._known) == 2 * MAX_KNOWN
+
+
+def test_observers_are_told_once_each_way():
+    """When an address is ejected, with for how long, and when it is first used like the others again."""
+    clock, told = At(), []
+    ejections = Ejections(now=clock, rng=FixedRandom(0.0), emit=told.append)
+    fail(ejections, ADDRESSES[0])
+    assert told == [AddressEjected(ORIGIN, ADDRESSES[0], 30.0)]
+    assert ejections.ejected(clock.now) == {ORIGIN: (ADDRESSES[0],)}
+    clock.now += 29.0
+    ejections.usable(ORIGIN, ADDRESSES)
+    assert len(told) == 1
+    clock.now += 1.0
+    for _ in range(2):
+        ejections.usable(ORIGIN, ADDRESSES)
+    assert told[1:] == [AddressReadmitted(ORIGIN, ADDRESSES[0])]
+    assert ejections.ejected(clock.now) == {}
 
 
 @given(st.lists(st.tuples(st.sampled_from(ADDRESSES), st.booleans(), st.floats(0, 40)), max_size=200))
