@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Hashable, Iterable, Iterator
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple, Protocol
 
+from ..errors import Rejected
 from ..history import Attempt, Phase
 from ..origin import Address, Origin
-from ..policy.gate import Result, Ticket
+from ..policy.gate import Gate, Result, Ticket
 from ..policy.outcome import Outcome
 from ..wire.progress import Progress
 from .deadline import Pace, earliest
@@ -92,6 +93,36 @@ class AttemptState(Progress):
 
     def part(self, partition: Callable[[Any], Hashable]) -> Hashable:
         return self.request.part(partition)
+
+    # Its admission
+
+    async def queue(self, gate: Gate, gates: Sequence[Gate]) -> None:
+        """
+        Wait at *gate*, one of *gates*; those before it are asked again where their tickets stand no more.
+
+        Raises:
+            Rejected: One of them lets it not through.
+        """
+        pool = self.request.timeouts.get("pool")
+        self.tickets.append(await self._enter(gate, None if pool is None else max(0.0, pool - self.waited)))
+        for index, earlier in enumerate(self.tickets[:-1]):
+            if not earlier.is_valid():
+                again = gates[index]
+                self.tickets[index] = again.try_enter(self, self.now()) or await self._enter(again, 0.0)
+                _end([earlier], None, self.now())
+
+    async def _enter(self, gate: Gate, timeout: float | None) -> Ticket:
+        began_at = self.now()
+        try:
+            return await gate.enter(self, timeout)
+        except Rejected as error:
+            error.by = error.by or gate.name
+            raise
+        finally:
+            waited = self.now() - began_at
+            self.waited += waited
+            if waited:
+                self.queued += ((gate.name, waited),)
 
     # What its exchange tells
 

@@ -25,7 +25,7 @@ from random import Random
 from typing import Any
 
 from ..config import Policy, Propagation, Retry
-from ..errors import Rejected, SeawallError
+from ..errors import SeawallError
 from ..events import CallEnded, CallStarted, RetryScheduled
 from ..origin import Origin
 from ..policy.cap import Slots
@@ -258,7 +258,7 @@ class Pipeline:
             for gate in hop.state.gates:
                 ticket = gate.try_enter(attempt, now)
                 if ticket is None:
-                    await self._queue(gate, hop, attempt)
+                    await attempt.queue(gate, hop.state.gates)
                 else:
                     attempt.tickets.append(ticket)
             if self._telling.has_any:
@@ -286,33 +286,6 @@ class Pipeline:
             return Ended(hop.attempt, outcome, reply if outcome.error is None else None)
         finally:
             del outcome
-
-    async def _queue(self, gate: Gate, hop: Hop, attempt: AttemptState) -> None:
-        """
-        Have *attempt* wait at *gate*; the gates before it are asked again where their tickets stand no more.
-
-        Raises:
-            Rejected: One of them lets it not through.
-        """
-        began_at, pool = self._now(), hop.request.timeouts.get("pool")
-        try:
-            ticket = await gate.enter(attempt, None if pool is None else max(0.0, pool - attempt.waited))
-        except Rejected as error:
-            error.by = error.by or gate.name
-            raise
-        finally:
-            waited = self._now() - began_at
-            attempt.waited += waited
-            if waited:
-                attempt.queued += ((gate.name, waited),)
-        attempt.tickets.append(ticket)
-        now = self._now()
-        for index, earlier in enumerate(attempt.tickets[:-1]):
-            if not earlier.is_valid():
-                again = hop.state.gates[index]
-                renewed = again.try_enter(attempt, now) or await again.enter(attempt, 0.0)
-                attempt.tickets[index] = renewed
-                earlier.end(None, now)
 
     # Parts of it
 
