@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 
 import httpx
 import pytest
@@ -12,7 +13,7 @@ from seawall import events
 from seawall.errors import Rejected
 from seawall.events import Phase
 from seawall.policy.gate import Entrant, Gate, Result, Ticket
-from seawall.testing import FixedRandom, ScriptedWire
+from seawall.testing import Body, FixedRandom, ScriptedWire
 from seawall.testing.leaks import held
 
 pytestmark = pytest.mark.anyio
@@ -114,3 +115,32 @@ async def test_ticket_that_raises_as_another_takes_its_place():
         door.tickets[1].is_standing = False
         assert [(await each).status_code for each in (first, second)] == [200, 200]
     assert [ticket.told for ticket in door.tickets] == [[("200", False)], [None], [("200", False)]]
+
+
+@pytest.mark.parametrize("held_until", [Phase.HEADERS, Phase.BODY])
+@pytest.mark.parametrize(
+    ("step", "told"),
+    [
+        (Body(b"all"), {Phase.HEADERS: ("200", False), Phase.BODY: ("200", False)}),
+        (httpx.Response(503, stream=Body(b"all")), {Phase.HEADERS: ("503", True), Phase.BODY: ("503", True)}),
+        (Body(b"half", httpx.ReadError), {Phase.HEADERS: ("200", False), Phase.BODY: ("ReadError", True)}),
+        (Body(b"half", ValueError("a bug")), {Phase.HEADERS: ("200", False), Phase.BODY: ("200", False)}),
+    ],
+)
+async def test_ticket_of_a_stream(held_until, step, told):
+    """One that is held until the body's end is told what came of the whole response, the other of its headers."""
+    door = Door(held_until)
+    async with client(ScriptedWire(step), door) as c:
+        with contextlib.suppress(httpx.ReadError, ValueError):
+            async with c.stream("GET", URL) as response:
+                assert [len(ticket.ends) for ticket in door.tickets] == [held_until is Phase.HEADERS]
+                await response.aread()
+    assert [ticket.told for ticket in door.tickets] == [[told[held_until]]]
+
+
+async def test_ticket_of_a_stream_that_is_retried():
+    """One that is held until the body's end hears what its headers said, though the body isn't anybody's."""
+    door = Door(Phase.BODY)
+    async with client(ScriptedWire(503, 429, 200), door, retry=seawall.Retry()) as c, c.stream("GET", URL) as response:
+        await response.aread()
+    assert [ticket.told for ticket in door.tickets] == [[("503", True)], [("429", False)], [("200", False)]]

@@ -41,14 +41,13 @@ class AttemptState(Progress):
         headers: What it sends beside the headers of the caller's request.
         tickets: Of the gates that it has passed, as far as they are not ended yet.
         is_hurried: Its upstream was told of less time than the client gives by itself.
-        is_good: It counted as a success when its headers had come, which its body may still belie.
+        result: What its headers counted as when they had come, which the body of a streamed response may still belie.
         ended_at: When that was.
-        took: Seconds until then, without those in which it queued or waited for its caller.
     """
 
     __slots__ = (
         "__weakref__", "_bounds", "_ended", "_pace", "_timer", "asked_at", "delay", "ended_at", "given", "headers",
-        "is_buffered", "is_good", "is_hurried", "number", "request", "tickets", "took",
+        "is_buffered", "is_hurried", "number", "request", "result", "tickets",
     )  # fmt: skip
 
     def __init__(
@@ -75,8 +74,9 @@ class AttemptState(Progress):
         self.headers: dict[str, str] | None = None
         self.tickets: list[Ticket] = []
         self._ended: list[Ticket] = []
-        self.is_hurried = self.is_good = False
-        self.ended_at = self.took = 0.0
+        self.is_hurried = False
+        self.result: Result | None = None
+        self.ended_at = 0.0
         self.given = 0.0  # seconds that it has waited for the caller to give parts of the request's body
         self.asked_at: float | None = None  # since when a part is awaited
         self._pace: Pace | None = None
@@ -160,15 +160,16 @@ class AttemptState(Progress):
 
     def headers_came(self, result: Result | None, now: float) -> None:
         """The headers of a streamed response: what isn't held until the body is ended now."""
-        self.is_good, self.ended_at = result is not None and not result.is_failure, now
+        self.result, self.ended_at = result, now
         self._ended = [ticket for ticket in self.tickets if ticket.held_until is not Phase.BODY]
         self.tickets = [ticket for ticket in self.tickets if ticket.held_until is Phase.BODY]
         _end(self._ended, result, now)
 
     def retract(self, now: float) -> None:
         """The body broke after the headers had counted as a success."""
+        assert self.result is not None
         for ticket in self._ended:
-            ticket.retract(now, ended_at=self.ended_at, duration=self.took)
+            ticket.retract(now, ended_at=self.ended_at, duration=self.result.duration)
 
     def end(self, result: Result | None, now: float) -> None:
         """End the tickets that it holds. May be called again."""

@@ -160,9 +160,9 @@ def conclude(hop: Hop, last: Ended, ledger: Ledger) -> Any:
         assert reply is not None
         reply.attach(history)
         if not attempt.is_buffered:
-            reply.own(partial(ledger.body_ended, hop, attempt, outcome))
+            reply.own(partial(ledger.body_ended, hop, attempt))
         return reply.response
-    attempt.end(None, hop.now())
+    attempt.end(attempt.result, hop.now())
     try:
         raise hop.ended(error, history) from (error.__cause__ or earlier)
     finally:

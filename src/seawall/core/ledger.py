@@ -79,8 +79,9 @@ class Ledger:
             failed = _is_fault(hop, attempt, outcome)
         if failed:
             hop.exchange.blame(hop.request, attempt)
-        attempt.took = record.duration - attempt.waited
-        result = None if failed is None else Result(outcome or Outcome(attempt.phase), failed, attempt.took)
+        result = None
+        if failed is not None:
+            result = Result(outcome or Outcome(attempt.phase), failed, record.duration - attempt.waited)
         if outcome is not None and outcome.error is None and not call.is_buffered:
             attempt.headers_came(result, now)
             if failed:
@@ -100,22 +101,20 @@ class Ledger:
         if not call.is_silent:
             self._emitter.emit(record)
 
-    def body_ended(
-        self, hop: Hop, attempt: AttemptState, outcome: Outcome, end: BodyEnd, error: Exception | None
-    ) -> None:
+    def body_ended(self, hop: Hop, attempt: AttemptState, end: BodyEnd, error: Exception | None) -> None:
         """The body of a streamed response ended: that is the outcome of its attempt."""
-        call, state, now = hop.call, hop.state, hop.now()
-        failed: bool | None = None
-        if attempt.is_good:
-            failed = False
+        call, state, now, result = hop.call, hop.state, hop.now(), attempt.result
+        if result is not None and not result.is_failure:
+            failed: bool | None = False
             if error is not None and (broken := hop.exchange.failure(error, attempt)) is not None:
                 failed = _is_fault(hop, attempt, broken)
+                result = None if failed is None else Result(broken, failed, result.duration)
             if failed:
                 hop.exchange.blame(hop.request, attempt)
                 attempt.retract(now)
             if failed or (state.trouble and failed is not None):
                 state.note(now, is_failure=failed)
-        attempt.end(None if failed is None else Result(outcome, failed, attempt.took), now)
+        attempt.end(result, now)
         if not call.is_silent:
             name, detail = (end.value, "") if error is None else (type(error).__name__, str(error))
             duration = now - attempt.started_at

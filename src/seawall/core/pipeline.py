@@ -292,7 +292,7 @@ class Pipeline:
     def _supersede(self, hop: Hop, this: Ended) -> None:
         """Another attempt follows: what is kept of *this* one is what the call may still end with."""
         attempt, outcome, reply = this
-        attempt.end(None, self._now())
+        attempt.end(attempt.result, self._now())
         if hop.kept is None or is_sent(outcome) or not is_sent(hop.kept.outcome):
             if reply is not None:
                 reply.keep()

@@ -62,7 +62,7 @@ class Retrying:
         except BaseException:
             if reply is not None:
                 reply.abandon()
-            attempt.end(None, self._now())
+            attempt.end(attempt.result, self._now())
             raise
         finally:
             del this, outcome, attempt  # its error holds this frame
