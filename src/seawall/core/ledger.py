@@ -13,7 +13,7 @@ from ..policy.denial import Denial
 from ..policy.fault import is_fault
 from ..policy.gate import Result
 from ..policy.origins import Origins
-from ..policy.outcome import Outcome
+from ..policy.outcome import Outcome, is_refused
 from ..stats import Totals
 from .attempt import AttemptState
 from .call import Hop
@@ -71,6 +71,7 @@ class Ledger:
         record = attempt.record(now, None if outcome is None else outcome.status, error, detail)
         call.attempts.append(record)
         self.attempts += 1
+        self.retries += hop.kept is not None
         if outcome is None:
             failed = True if is_ours and hop.is_cut_by_fault(attempt, now) else None
         elif outcome.error is None and outcome.status is not None and outcome.status < 500:
@@ -96,7 +97,7 @@ class Ledger:
             hop.has_token = False
             if attempt.phase < Phase.CONNECTING:
                 self._origins.refund(state, now)
-        if error is not None and outcome is not None and isinstance(outcome.error, Rejected):
+        if error is not None and outcome is not None and is_refused(outcome):
             self.refused(hop, outcome.error, attempt)
         if not call.is_silent:
             self._emitter.emit(record)
@@ -122,7 +123,7 @@ class Ledger:
                 BodyEnded(call.number, state.origin, attempt.number, duration, name, detail, attempt.bytes_in)
             )
 
-    def refused(self, hop: Hop, error: Exception, attempt: AttemptState | None) -> None:
+    def refused(self, hop: Hop, error: Exception | None, attempt: AttemptState | None) -> None:
         """A gate let an attempt not through; *attempt* is None where it wasn't begun."""
         assert isinstance(error, Rejected)
         self.rejected[error.by] += 1

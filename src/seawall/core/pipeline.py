@@ -234,7 +234,6 @@ class Pipeline:
             del this  # nothing of it is held meanwhile: its error holds this frame
             await asyncio.sleep(wait)
             now, delay = self._now(), wait
-            self.ledger.retries += 1
 
     async def _attempt(self, hop: Hop, now: float, delay: float) -> Ended:
         """Gates, exchange: one attempt, and what came of it."""

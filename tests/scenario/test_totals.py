@@ -1,0 +1,62 @@
+"""What a client counts, and what its observers hear of refusals. On virtual time."""
+
+from __future__ import annotations
+
+import asyncio
+
+import httpx
+import pytest
+
+import seawall
+from seawall import events
+from seawall.testing import FixedRandom, ScriptedWire
+
+pytestmark = pytest.mark.anyio
+
+URL = "http://api.test/"
+
+
+def client(wire: httpx.AsyncBaseTransport, **arguments) -> seawall.AsyncClient:
+    return seawall.AsyncClient(transport=wire, **{"rng": FixedRandom()} | arguments)
+
+
+async def test_retry_that_was_scheduled_and_not_sent():
+    """Only an attempt that was made counts as a retry: this one was refused, because the origin took a longer pause."""
+    wire = ScriptedWire(httpx.Response(503, headers={"retry-after": "5"}), 200)
+    async with client(wire, retry=seawall.Retry(pause_origin=True), deadline=20.0) as c:
+        call = asyncio.create_task(c.get(URL))
+        await asyncio.sleep(1.0)
+        (state,) = c.engine.layers.origins
+        state.pause(asyncio.get_running_loop().time(), 30.0)
+        assert (await call).status_code == 503
+        totals = c.stats().totals
+    assert (totals.attempts, totals.rejected) == ({"first": 1, "retry": 0}, {"pause": 1})
+
+
+async def test_retries_are_counted_as_they_are_made():
+    """Of two calls of three attempts and two."""
+    async with client(ScriptedWire(503, 503, 200, 503, 200)) as c:
+        for _ in range(2):
+            await c.get(URL)
+        assert c.stats().totals.attempts == {"first": 2, "retry": 3}
+
+
+async def test_refusal_of_another_client_below():
+    """The application lets it through: no gate of this client refused anything."""
+    refused: list[events.Event] = []
+    observer = lambda event: refused.append(event) if isinstance(event, events.Rejected) else None  # noqa: E731
+    full = seawall.Bulkhead(max_concurrent=1, max_waiting=0)
+    async with client(ScriptedWire((1.0, 200)), bulkhead=full) as inner:
+
+        async def ask(request: httpx.Request) -> httpx.Response:
+            return await inner.get("http://inner.test/")
+
+        async with client(httpx.MockTransport(ask), observers=[observer]) as c:
+            holder = asyncio.create_task(inner.get("http://inner.test/"))
+            await asyncio.sleep(0.5)
+            with pytest.raises(seawall.errors.PartlySent):
+                await c.get(URL)
+            await holder
+            assert c.stats().totals.rejected == {}
+        assert inner.stats().totals.rejected == {"bulkhead": 1}
+    assert refused == []
