@@ -60,3 +60,24 @@ async def test_refusal_of_another_client_below():
             assert c.stats().totals.rejected == {}
         assert inner.stats().totals.rejected == {"bulkhead": 1}
     assert refused == []
+
+
+async def test_wait_for_a_connection_is_not_the_origins_fault():
+    """Each answer takes 1 s, and the cap lets one through at a time: none of them is slow."""
+    slow = seawall.Breaker(min_calls=2, slow_call=1.5, slow_rate=0.1)
+    one = httpx.Limits(max_connections=1)
+    async with client(ScriptedWire((1.0, 200)), limits=one, breaker=slow) as c:
+        await asyncio.gather(*(c.get(URL) for _ in range(4)))
+        assert c.breakers["http://api.test"].state == "closed"
+
+
+async def test_refusal_by_the_cap_says_how_long_it_waited():
+    """And so does the attempt."""
+    heard: list[events.Event] = []
+    one = httpx.Limits(max_connections=1)
+    async with client(ScriptedWire((3.0, 200)), limits=one, timeout=2.0, observers=[heard.append]) as c:
+        first, second = await asyncio.gather(*(c.get(URL) for _ in range(2)), return_exceptions=True)
+    assert first.status_code == 200
+    assert isinstance(second, seawall.errors.BulkheadFull)
+    assert [event[3:] for event in heard if isinstance(event, events.Rejected)] == [("cap", 2.0)]
+    assert [attempt.queued for attempt in second.attempts] == [(("cap", 2.0),)]

@@ -258,7 +258,8 @@ async def test_wait_for_a_slot_is_noted():
     await turns()
     sent.dials.made[-1].data_received(b"HTTP/1.1 200 X\r\ncontent-length: 2\r\n\r\nok")
     answered = await task
-    assert (sent.progress.queued, sent.progress.protocol) == ((("cap", 3.0),), "HTTP/1.1")
+    assert (sent.progress.queued, sent.progress.waited) == ((("cap", 3.0),), 3.0)
+    assert sent.progress.protocol == "HTTP/1.1"
     answered.close()
     await sent.answered()
     assert sent.progress.queued == ()

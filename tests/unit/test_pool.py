@@ -8,7 +8,7 @@ from contextvars import ContextVar
 import pytest
 
 from seawall.errors import BulkheadFull
-from seawall.origin import Address, Origin
+from seawall.origin import Address, Elsewhere, Origin
 from seawall.policy.cap import Slots
 from seawall.testing.clock import VIRTUAL
 from seawall.wire.addresses import Load
@@ -376,15 +376,14 @@ async def test_slot_for_another_transport_brings_no_connection_of_ours():
     slots = Slots(1)
     pool = make(slots)
     connection = await opened(pool, A)
-    elsewhere = asyncio.create_task(pool.take_slot(None, A))
+    elsewhere = asyncio.create_task(pool.wait_for_slot(None, Elsewhere(A)))
     await asyncio.sleep(0)
     ours = await waiting(pool, A)
     pool.keep(connection, now())
-    give_back, was_late = await elsewhere
-    assert was_late
+    await elsewhere
     assert connection.is_closed
     assert not ours.done()
-    give_back()
+    pool.cancel(Elsewhere(A))
     assert await ours is None
     pool.cancel(A)
     assert (slots.in_use, slots._lines) == (0, {})

@@ -13,6 +13,7 @@ from ..core.attempt import AttemptState
 from ..core.exchange import INSIDE
 from ..errors import AddressNotAllowed, SeawallError
 from ..events import History, Phase
+from ..origin import Elsewhere
 from ..policy.outcome import Outcome
 from ..wire.pool import Pool
 from .compat import origin_of
@@ -92,9 +93,13 @@ class OverTransport:
         request = outgoing.sent_by(attempt)
         pool_timeout, began_at = outgoing.timeouts.get("pool"), attempt.now()
         left = None if pool_timeout is None else max(0.0, pool_timeout - attempt.waited)
-        give_back, is_late = await self._pool.take_slot(left, outgoing.origin)
-        if is_late:
-            attempt.queued += (("cap", attempt.now() - began_at),)
+        pool, holder = self._pool, Elsewhere(outgoing.origin)
+        if not pool.try_reserve(holder):
+            try:
+                await pool.wait_for_slot(left, holder)
+            finally:
+                attempt.queued_at("cap", attempt.now() - began_at)
+        give_back = partial(pool.cancel, holder)
         try:
             attempt.reached(Phase.CONNECTING)
             token = INSIDE.set(outgoing)

@@ -119,10 +119,7 @@ class AttemptState(Progress):
             error.by = error.by or gate.name
             raise
         finally:
-            waited = self.now() - began_at
-            self.waited += waited
-            if waited:
-                self.queued += ((gate.name, waited),)
+            self.queued_at(gate.name, self.now() - began_at)
 
     # What its exchange tells
 

@@ -184,7 +184,7 @@ class Opener:
                     return given
                 given.leave()  # it died on the way; its slot is somebody else's by now
         finally:
-            progress.queued += (("cap", self._now() - began_at),)
+            progress.queued_at("cap", self._now() - began_at)
 
     def _added(self, connection: Pooled, origin: Origin, key: Origin, answer: Answer, progress: Progress) -> Channel:
         """*connection* is the pool's from now on; a channel of it for the request that had it dialled."""

@@ -127,7 +127,7 @@ class Pool:
             connection.close()
         return None
 
-    def try_reserve(self, origin: Origin) -> bool:
+    def try_reserve(self, origin: Holder) -> bool:
         """A slot as by `reserve`, where there is one without waiting."""
         return self._slots.try_acquire(origin)
 
@@ -144,21 +144,16 @@ class Pool:
         given: Channel | None = await self._slots.acquire(timeout, origin, _put_back, make_room)
         return given
 
-    async def take_slot(self, timeout: float | None, origin: Origin) -> tuple[Callable[[], None], bool]:
+    async def wait_for_slot(self, timeout: float | None, holder: Elsewhere) -> None:
         """
         A slot for a connection that another transport opens: none of ours is handed over in its place.
 
-        Returns:
-            What gives it back, to be called once, and whether it was waited for.
         Raises:
             BulkheadFull: None became free within *timeout* seconds.
         """
-        holder = Elsewhere(origin)
-        if is_late := not self._slots.try_acquire(holder):
-            await self._slots.acquire(timeout, holder, _put_back, partial(self._make_room, holder))
-        return partial(self._slots.release, holder), is_late
+        await self._slots.acquire(timeout, holder, _put_back, partial(self._make_room, holder))
 
-    def cancel(self, origin: Origin) -> None:
+    def cancel(self, origin: Holder) -> None:
         """No connection was opened after all."""
         self._slots.release(origin)
 

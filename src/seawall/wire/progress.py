@@ -59,6 +59,12 @@ class Progress:
     def dialled(self, address: Address, began_at: float, outcome: str) -> None:
         self.dials += (Dial(address, began_at - self.started_at, self.now() - began_at, outcome),)
 
+    def queued_at(self, gate: str, duration: float) -> None:
+        """It has waited at a *gate* for *duration* seconds."""
+        self.waited += duration
+        if duration:
+            self.queued += ((gate, duration),)
+
     def on_wire(self, now: float) -> float:
         """Seconds since it began to dial, or to send on a connection that was there; 0 where it did neither."""
         began_at = next((at for phase, at in self.each() if phase >= Phase.CONNECTING), None)
