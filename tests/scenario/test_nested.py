@@ -53,3 +53,26 @@ async def test_call_below_another_of_the_same_engine():
     assert started == {1: OUTER, 2: INNER, 3: INNER}
     ended = sorted((each.call, each.origin, each.outcome) for each in heard if isinstance(each, events.CallEnded))
     assert ended == [(1, OUTER, "200"), (2, INNER, "503"), (3, INNER, "200")]
+
+
+async def test_denial_is_told_by_the_call_that_decides():
+    """A call below isn't repeated by itself, because the one above is; and only that says why no more follows."""
+    heard: dict[str, list[events.RetryDenied]] = {"inner": [], "outer": []}
+
+    def observer(whose: str) -> Callable[[events.Event], None]:
+        return lambda event: heard[whose].append(event) if isinstance(event, events.RetryDenied) else None
+
+    async with seawall.AsyncClient(
+        transport=ScriptedWire(503), rng=FixedRandom(), observers=[observer("inner")]
+    ) as inner:
+
+        async def ask(request: httpx.Request) -> httpx.Response:
+            return httpx.Response((await inner.get("http://inner.test/")).status_code)
+
+        async with seawall.AsyncClient(
+            transport=application(ask), rng=FixedRandom(), observers=[observer("outer")]
+        ) as c:
+            await c.get("http://outer.test/")
+        assert inner.stats().totals.denied == {}
+    assert heard["inner"] == []
+    assert [each.detail for each in heard["outer"]] == ["max_attempts=3 reached"]

@@ -16,6 +16,7 @@ from .attempt import Ended
 from .call import Hop
 from .emitter import Emitter
 from .endings import paused
+from .exchange import is_nested
 from .ledger import Ledger
 
 if TYPE_CHECKING:
@@ -56,7 +57,7 @@ class Retrying:
             wait = await hop.retries.after(outcome, self._now())
             if reply is not None and (wait is not None or hop.retries.raises):
                 await reply.discard()
-            if wait is None and hop.retries.denial is not None:
+            if wait is None and hop.retries.denial is not None and not is_nested():  # else what it is part of decides
                 self._ledger.denied_retry(hop, hop.retries.denial)
             return Ended(attempt, outcome, reply), wait
         except BaseException:
