@@ -126,7 +126,7 @@ async def test_streamed_body_that_breaks_is_told(held_until):
     if held_until is Phase.HEADERS:
         assert (gate.ended, gate.retracted) == ([(0.0, ("200", False, 0.0))], [(2.0, 0.0, 0.0)])
     else:
-        assert (gate.ended, gate.retracted) == ([(2.0, ("200", True, 0.0))], [])
+        assert (gate.ended, gate.retracted) == ([(2.0, ("ReadError", True, 0.0))], [])
     assert gate.out == 0
 
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from typing import Any, Final
 
 from ..events import (
     AttemptStarted,
@@ -21,6 +22,9 @@ from ..events import (
 __all__ = ["Emitter"]
 
 logger = logging.getLogger("seawall")
+
+HEADER: Final = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+: [\t\x20-\x7e]*")
+"""Source: RFC 9110 section 5; not beyond ASCII, because it is not said what that would mean."""
 
 
 class Emitter:
@@ -65,10 +69,24 @@ class Emitter:
         given: dict[str, str] = {}
         for starter in self._starters:
             try:
-                given |= starter(call, attempt) or {}
+                given |= _checked(starter(call, attempt))
             except Exception:
                 logger.exception("observer %r raised on %r", starter, attempt)
         return given
+
+
+def _checked(headers: Mapping[str, str] | None) -> dict[str, str]:
+    """
+    An observer's headers for an attempt.
+
+    Raises:
+        TypeError, ValueError: They aren't headers, or HTTP can't carry them.
+    """
+    checked = dict(headers or {})
+    for name, value in checked.items():
+        if not (isinstance(name, str) and isinstance(value, str) and HEADER.fullmatch(f"{name}: {value}")):
+            raise ValueError(f"the header {name!r}, or its value, is not one that HTTP can carry")
+    return checked
 
 
 def _listener(observer: Any) -> Listener:
