@@ -28,23 +28,34 @@ ROOT = Path(__file__).parent.parent
 SOURCE = ROOT / "src" / "seawall"
 PATIENCE = 4  # times as long as without a mutant; tests that hang have noticed it
 TESTS = {  # of a module, or of a folder: the first key that fits counts; the fastest first, because one failure ends it
-    "wire/pool": "unit/test_pool unit/test_exchange wire/test_connections wire/test_pool",
-    "wire/http11": "unit/test_connection wire/test_connections wire/test_uploads interop/test_httpx wire/test_failures",
-    "wire/parser": "unit/test_answer unit/test_connection wire/test_connections",
-    "wire/answer": "unit/test_answer unit/test_connection wire/test_bodies",
-    "wire/message": "unit/test_message unit/test_connection interop/test_bodies wire/test_uploads",
-    "wire/addresses": "unit/test_addresses unit/test_races unit/test_ejection wire/test_connections wire/test_names",
-    "wire/body": "scenario/test_streams scenario/test_endings wire/test_failures interop/test_httpx",
-    "wire/channel": "unit/test_multiplexed wire/test_uploads wire/test_http2 wire/test_http2_attacks",
-    "wire/http2": "unit/test_multiplexed wire/test_http2 wire/test_uploads wire/test_http2_attacks unit/test_pool",
-    "wire/chatter": "unit/test_chatter unit/test_multiplexed wire/test_http2_attacks",
-    "wire/fields": "unit/test_fields wire/test_http2 wire/test_http2_attacks",
-    "wire/versions": "wire/test_http2 wire/test_tls unit/test_pool",
+    "wire/pool": "unit/test_pool unit/test_exchange unit/test_races wire/test_connections wire/test_pool",
+    "wire/http1/parser": "unit/test_parser unit/test_connection wire/test_connections wire/test_anothers_bytes",
+    "wire/http1": "unit/test_connection unit/test_exchange unit/test_pool interop/test_httpx wire/test_tls "
+    "wire/test_connections wire/test_uploads wire/test_failures wire/test_anothers_bytes",
+    "wire/http2/chatter": "unit/test_chatter unit/test_multiplexed wire/test_http2_attacks",
+    "wire/http2/fields": "unit/test_fields unit/test_multiplexed wire/test_http2 wire/test_http2_attacks",
+    "wire/http2": "unit/test_multiplexed unit/test_pool wire/test_uploads wire/test_http2 wire/test_http2_attacks",
+    "wire/message": "unit/test_message unit/test_connection unit/test_multiplexed interop/test_bodies "
+    "interop/test_urls wire/test_uploads",
+    "wire/addresses": "unit/test_addresses unit/test_dial unit/test_races unit/test_ejection wire/test_connections "
+    "wire/test_names",
+    "wire/body": "scenario/test_streams scenario/test_endings interop/test_httpx wire/test_failures "
+    "wire/test_anothers_bytes",
+    "wire/upload": "unit/test_connection unit/test_multiplexed interop/test_bodies scenario/test_retries "
+    "wire/test_uploads",
+    "wire/upgrade": "unit/test_connection interop/test_httpx interop/test_proxies wire/test_connections wire/test_tls",
     "wire/dial": "unit/test_dial unit/test_races unit/test_addresses wire/test_tls wire/test_names",
-    "wire/exchange": "unit/test_exchange unit/test_races wire/test_connections wire/test_failures wire/test_tls "
-    "wire/test_http2",
-    "wire": "unit/test_connection unit/test_multiplexed interop/test_httpx wire/test_connections wire/test_uploads "
-    "wire/test_tls wire/test_http2",
+    "wire/race": "unit/test_dial unit/test_races unit/test_addresses wire/test_tls wire/test_names",
+    "wire/alpn": "unit/test_dial unit/test_exchange unit/test_races wire/test_tls wire/test_http2",
+    "wire/tls": "wire/test_tls interop/test_parity interop/test_httpx wire/test_http2",
+    "wire/decoder": "scenario/test_decoding unit/test_contracts wire/test_bodies unit/test_decoding wire/test_bombs",
+    "wire/coding": "scenario/test_decoding unit/test_contracts wire/test_bodies unit/test_decoding wire/test_bombs",
+    "wire/connector": "unit/test_exchange unit/test_races scenario/test_isolation wire/test_connections wire/test_tls "
+    "wire/test_failures wire/test_pool wire/test_http2",
+    "wire/opening": "unit/test_exchange unit/test_races scenario/test_isolation wire/test_connections wire/test_tls "
+    "wire/test_failures wire/test_pool wire/test_http2",
+    "wire": "unit/test_connection unit/test_multiplexed unit/test_exchange interop/test_httpx wire/test_connections "
+    "wire/test_tls wire/test_uploads wire/test_failures wire/test_http2",
     "dns/system": "unit/test_system unit/test_caching",
     "dns/cares": "unit/test_questions wire/test_cares wire/test_pool wire/test_names",
     "dns/channels": "unit/test_channels wire/test_cares wire/test_pool wire/test_names",
@@ -66,27 +77,52 @@ TESTS = {  # of a module, or of a folder: the first key that fits counts; the fa
     "dns/files": "unit/test_machine unit/test_hosts",
     "dns": "unit/test_cache unit/test_resolver unit/test_caching unit/test_getaddrinfo unit/test_settings "
     "scenario/test_silent_names scenario/test_denials wire/test_discovery wire/test_names",
-    "transport/decoder": "unit/test_decoding scenario/test_decoding wire/test_bodies",
-    "transport/coding": "unit/test_decoding scenario/test_decoding wire/test_bodies",
-    "transport/tls": "wire/test_tls interop/test_parity",
-    "transport/replay": "scenario/test_whole_call scenario/test_retries interop/test_bodies wire/test_uploads",
-    "transport/patched": "interop/test_instrumentation interop/test_mocks",
-    "transport/detour": "interop/test_instrumentation interop/test_mocks",
-    "transport/private": "unit/test_contracts scenario/test_decoding interop/test_httpx interop/test_mocks",
-    "transport/authority": "interop/test_proxies interop/test_urls",
-    "transport/proxies": "interop/test_proxies interop/test_parity",
-    "transport/shared": "unit/test_settings wire/test_guard scenario/test_endings interop/test_parity "
-    "interop/test_proxies scenario/test_isolation",
-    "transport/transport": "unit/test_settings scenario/test_endings interop/test_parity interop/test_proxies "
-    "scenario/test_discarded wire/test_guard interop/test_httpx",
-    "transport/exchange": "scenario/test_discarded scenario/test_decoding scenario/test_streams scenario/test_endings "
-    "scenario/test_whole_call unit/test_settings scenario/test_deadlines interop/test_httpx interop/test_mocks "
-    "scenario/test_retries wire/test_bodies wire/test_bombs",
-    "transport/over_wire": "interop/test_httpx wire/test_connections interop/test_bodies wire/test_bodies "
-    "wire/test_verdicts interop/test_urls",
-    "transport": "scenario/test_discarded scenario/test_whole_call scenario/test_streams scenario/test_endings "
-    "interop/test_proxies scenario/test_deadlines interop/test_httpx interop/test_mocks scenario/test_retries "
-    "wire/test_bodies",
+    "_httpx/decoder": "scenario/test_decoding unit/test_contracts interop/test_mocks wire/test_bodies "
+    "unit/test_decoding",
+    "_httpx/body": "interop/test_bodies scenario/test_whole_call interop/test_httpx scenario/test_retries "
+    "wire/test_uploads",
+    "_httpx/detour": "interop/test_mocks interop/test_instrumentation",
+    "_httpx/mocks": "interop/test_mocks interop/test_instrumentation unit/test_contracts",
+    "_httpx/compat": "unit/test_contracts scenario/test_decoding interop/test_mocks interop/test_httpx "
+    "interop/test_parity interop/test_urls interop/test_instrumentation",
+    "_httpx/authority": "interop/test_proxies interop/test_urls wire/test_tls",
+    "_httpx/proxies": "interop/test_proxies interop/test_parity interop/test_urls",
+    "_httpx/arguments": "unit/test_contracts unit/test_settings interop/test_parity interop/test_proxies "
+    "interop/test_urls",
+    "_httpx/location": "interop/test_urls interop/test_httpx scenario/test_whole_call",
+    "_httpx/engine": "unit/test_settings scenario/test_endings interop/test_parity interop/test_proxies "
+    "wire/test_guard scenario/test_isolation wire/test_engine",
+    "_httpx/transport": "unit/test_settings scenario/test_discarded scenario/test_endings interop/test_parity "
+    "interop/test_mocks interop/test_proxies interop/test_httpx wire/test_guard wire/test_engine",
+    "_httpx/foreign": "scenario/test_discarded scenario/test_streams scenario/test_endings scenario/test_impatience "
+    "interop/test_proxies interop/test_httpx interop/test_mocks scenario/test_retries wire/test_bodies",
+    "_httpx": "interop/test_mocks scenario/test_discarded scenario/test_decoding scenario/test_streams "
+    "scenario/test_endings unit/test_contracts unit/test_settings scenario/test_deadlines scenario/test_whole_call "
+    "interop/test_httpx interop/test_bodies interop/test_parity scenario/test_calls interop/test_urls "
+    "wire/test_connections wire/test_verdicts wire/test_bodies",
+    "core/timer": "unit/test_timer scenario/test_deadlines scenario/test_whole_call",
+    "core/engine": "unit/test_settings scenario/test_endings scenario/test_isolation interop/test_parity "
+    "scenario/test_calls wire/test_engine wire/test_guard wire/test_discovery",
+    "core": "scenario/test_discarded scenario/test_streams scenario/test_endings scenario/test_deadlines "
+    "scenario/test_impatience scenario/test_urllib3 scenario/test_whole_call scenario/test_calls scenario/test_bursts "
+    "interop/test_mocks interop/test_httpx scenario/test_retries interop/test_instrumentation wire/test_verdicts "
+    "cancellation/test_nothing_is_left",
+    "policy/breaker": "unit/test_breaker scenario/test_bursts scenario/test_impatience scenario/test_calls "
+    "property/test_states",
+    "policy/budget": "scenario/test_calls scenario/test_bursts scenario/test_retries property/test_states",
+    "policy/bulkhead": "unit/test_bulkhead scenario/test_isolation scenario/test_calls scenario/test_deadlines "
+    "property/test_permits",
+    "policy/cap": "unit/test_slots unit/test_pool unit/test_exchange scenario/test_isolation property/test_permits "
+    "wire/test_pool",
+    "policy/fifo": "unit/test_slots unit/test_bulkhead unit/test_exchange property/test_permits",
+    "policy/ejection": "unit/test_ejection unit/test_addresses unit/test_dial",
+    "policy/origins": "unit/test_origins scenario/test_isolation scenario/test_calls",
+    "policy/memory": "unit/test_origins scenario/test_isolation scenario/test_calls",
+    "policy/retry_after": "unit/test_retry scenario/test_calls scenario/test_retries",
+    "policy/tenacity": "unit/test_retry scenario/test_urllib3 scenario/test_calls scenario/test_retries",
+    "policy": "unit/test_failures unit/test_breaker unit/test_origins unit/test_retry scenario/test_impatience "
+    "scenario/test_bursts scenario/test_isolation scenario/test_calls scenario/test_whole_call scenario/test_retries "
+    "interop/test_middleware wire/test_verdicts",
 }
 FLIPS = {
     ast.Lt: (ast.LtE, ast.GtE), ast.LtE: (ast.Lt, ast.Gt), ast.Gt: (ast.GtE, ast.LtE), ast.GtE: (ast.Gt, ast.Lt),
@@ -169,6 +205,15 @@ def tests(path: Path) -> tuple[str, ...]:
     return tuple(f"tests/{each}.py" for each in names.split())
 
 
+def check_tests() -> None:
+    """Exits if TESTS names a module, a folder or a test file that has moved."""
+    files = {f"tests/{each}.py" for names in TESTS.values() for each in names.split()}
+    moved = [key for key in TESTS if not (SOURCE / key).is_dir() and not (SOURCE / f"{key}.py").is_file()]
+    moved += sorted(name for name in files if not (ROOT / name).is_file())
+    if moved:
+        sys.exit(f"TESTS names what doesn't exist: {', '.join(moved)}")
+
+
 def run(files: tuple[str, ...], mutant: Mutant | None = None, timeout: float | None = None) -> bool:
     """Whether all tests of *files* pass. Raises TimeoutExpired."""
     with tempfile.TemporaryDirectory() as folder:
@@ -211,6 +256,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--jobs", type=int, default=2)
     given = parser.parse_args()
+    check_tests()
     where = SOURCE / given.where
     paths = sorted(where.rglob("*.py")) if where.is_dir() else [where]
     every = [mutant for path in paths for mutant in mutants(path)]
