@@ -108,7 +108,8 @@ class AttemptState(Progress):
         for index, earlier in enumerate(self.tickets[:-1]):
             if not earlier.is_valid():
                 again = gates[index]
-                self.tickets[index] = again.try_enter(self, self.now()) or await self._enter(again, 0.0)
+                renewed = again.try_enter(self, self.now())
+                self.tickets[index] = await self._enter(again, 0.0) if renewed is None else renewed
                 _end([earlier], None, self.now())
 
     async def _enter(self, gate: Gate, timeout: float | None) -> Ticket:
