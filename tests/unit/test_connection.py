@@ -376,6 +376,23 @@ async def test_timer_of_a_connection_holds_nothing_of_a_call(connection):
     assert caller() is None
 
 
+async def test_closed_connection_is_freed_before_its_timeout():
+    """A timer that went on would hold the connection, and all that it holds, for the whole read timeout."""
+    transport = Noted()
+    connection = Connection(A, memoryview(bytearray(1)))
+    connection.connection_made(transport)
+    exchange = Exchange(connection, read=3600.0)
+    await turns()
+    connection.close()
+    await asyncio.wait([exchange.head])
+    assert isinstance(exchange.head.exception(), ConnectionLost)
+    held = weakref.ref(transport)
+    del connection, exchange, transport
+    gc.collect()
+    assert held() is None
+    assert now() == 0
+
+
 @pytest.mark.parametrize("end", ["close", "eof_received"])
 async def test_nothing_is_sent_on_a_connection_that_is_over(connection, transport, end):
     """Whichever side ended it; the request is sent again on another."""

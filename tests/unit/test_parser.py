@@ -208,6 +208,14 @@ def test_bounds_are_those_that_are_said():
     assert seen([OK + b"x: y\r\n" * MAX_HEADERS + b"content-length: 0\r\n\r\n"])[0] == "failed"
 
 
+@pytest.mark.parametrize("more", [0, 1])
+def test_head_that_comes_in_one_piece_is_bounded_too(more):
+    """The bytes of names and values count, with four a header for what is between them."""
+    rest = MAX_HEAD - len(b"content-length: 0\r\n") - len(b"x: \r\n") - len(b"y: \r\n")
+    data = OK + b"x: " + b"x" * (rest // 2) + b"\r\ny: " + b"y" * (rest - rest // 2 + more) + b"\r\n"
+    assert (seen([data + b"content-length: 0\r\n\r\n"])[:2] == ("failed", ResponseTooLarge)) is bool(more)
+
+
 def test_upgrade():
     """101 that was asked for hands over what follows; one that wasn't is an error. CONNECT likewise."""
     data = b"HTTP/1.1 101 X\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\nframes"
@@ -215,9 +223,10 @@ def test_upgrade():
     parser.feed(data)
     assert (answer.is_upgraded, answer.has_head, answer.rest) == (True, True, b"frames")
     assert seen([data])[0] == "failed"
-    parser, answer = begun(b"CONNECT")
-    parser.feed(OK + b"\r\nhello")
-    assert (answer.is_upgraded, answer.rest) == (True, b"hello")
+    for status in (200, 299):
+        parser, answer = begun(b"CONNECT")
+        parser.feed(b"HTTP/1.1 %d X\r\n\r\nhello" % status)
+        assert (answer.is_upgraded, answer.rest) == (True, b"hello")
 
 
 @pytest.mark.parametrize("header", [b"content-length : 1000", b"transfer-encoding : chunked", b"content-length\t: 5"])
