@@ -207,3 +207,15 @@ def test_strangers_with_one_address_make_no_bad_one_good(known):
     for number in range(2 * MAX_KNOWN):
         known.mark_bad(Origin("http", f"h{number}", 80), Address(f"10.0.0.{number}"))
     assert known.is_bad(ORIGIN, A)
+
+
+def test_two_in_a_row_are_counted_anew_after_an_address_was_bad(known, clock):
+    """An address that is a little slower once, long after it was bad, has its turns."""
+    order(known, A, B)
+    for is_bad in (False, True):
+        known.outrun(ORIGIN, A, ran=0.2, needed=0.1)
+        assert known.is_bad(ORIGIN, A) is is_bad
+    clock.now = BAD_FOR
+    for is_bad in (False, True):
+        known.outrun(ORIGIN, A, ran=0.2, needed=0.1)
+        assert known.is_bad(ORIGIN, A) is is_bad
