@@ -180,8 +180,8 @@ def test_no_retry_while_the_breaker_is_open_or_trouble_lasts():
     assert state.troubled_since == 3.0
     assert origins.afford(state, 7.9, 0.1, deadline_at=None, is_free=False) == (None, True)
     outage = (
-        "most attempts at the origin have failed for 5 s or longer, so none is repeated until it is well; budget=None "
-        "repeats them all the same"
+        "most attempts at the origin have failed for 5 s or longer, so none is repeated until it recovers; budget=None "
+        "repeats them anyway"
     )
     why = (Denial(Denied.OUTAGE, outage), False)
     assert origins.afford(state, 8.0, 0.1, deadline_at=None, is_free=False) == why
@@ -208,7 +208,7 @@ def test_retry_waits_for_a_breaker_that_the_deadline_can_hold():
     assert origins.afford(state, 0.0, 0.1, deadline_at=length + 0.01, is_free=True) == (None, False)
     why, is_charged = origins.afford(state, 0.0, 0.1, deadline_at=length, is_free=True)
     assert why.reason is Denied.BREAKER
-    assert why.text.startswith(f"the breaker opened, and lets nobody through for another {length:.3g} s, ")
+    assert why.text.startswith(f"the breaker opened, and lets no attempt through for another {length:.3g} s, ")
     assert why.text.endswith("; raise deadline=, or lower Breaker.open_for")
     assert not is_charged
 

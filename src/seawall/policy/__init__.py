@@ -1,1 +1,1 @@
-"""When and whether. No I/O and no httpx; time and chance are arguments."""
+"""Decides whether and when an attempt is made. No I/O and no httpx; time and chance are arguments."""

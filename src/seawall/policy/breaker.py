@@ -2,13 +2,13 @@
 The breaker of one origin: closed, open, half-open. Synchronous; time and chance are arguments.
 
 Rules: it sees attempts, not calls. Each admission carries the generation it was made in, and an outcome of an older
-generation changes nothing: what began before the breaker opened can neither close nor reopen it. An admission is ended
-once, by `record` or, where the outcome says nothing (cancelled, rejected by ourselves), by `release`. Where
-probes don't end, others take their places after as long as it was open for; half-open never sticks.
+generation changes nothing, because an attempt that began before the breaker opened must neither close nor reopen it. An
+admission is ended once: by `record`, or by `release` if the outcome says nothing (the attempt was cancelled, or seawall
+rejected it). If probes don't end within `open_for`, others take their places, so the breaker never sticks half-open.
 
-A streamed response is recorded when its headers are there: a probe must not be out for as long as a stream lasts, nor
-may the successes of long streams be missing beside failures that are quick. If its body is cut, `retract` takes the
-success back and counts a failure instead.
+A streamed response is recorded when its headers have come, because a probe must not be out for as long as a stream
+lasts, and because quick failures would otherwise be counted before the successes of long streams. If the body is cut,
+`retract` takes the success back and counts a failure instead.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ __all__ = ["BreakerState"]
 
 BUCKETS, WIDTH = 10, 4
 EMPTY = array("d", (-math.inf, 0, 0, 0)) * BUCKETS
-"""Of each bucket: when it began, attempts, failures, slow ones. Flat: to a garbage collection it is one object."""
+"""A bucket is its beginning, attempts, failures, slow attempts. Flat, so the garbage collector sees one object."""
 
 FORCED = ("forced open", "forced closed")
-REMEMBERED_FOR = 30.0  # s after its last move
+REMEMBERED_FOR = 30.0  # seconds after its last move
 
 
 class Admission(Ticket):
-    """Of a breaker that is closed: the same for all attempts of one generation, because nothing tells them apart."""
+    """A closed breaker's ticket: attempts of one generation share it, because nothing tells them apart."""
 
     __slots__ = ("_breaker", "_generation")
 
@@ -58,24 +58,24 @@ class Admission(Ticket):
 
 
 class Probe(Admission):
-    """Of a breaker that is half-open: one attempt's own."""
+    """A half-open breaker's ticket, which belongs to one attempt."""
 
     __slots__ = ()
 
     def end(self, result: Result | None, now: float) -> None:
         is_valid = self.is_valid()
         super().end(result, now)
-        self._generation = self._breaker.generation if is_valid else -1  # it may have closed the breaker
+        self._generation = self._breaker.generation if is_valid else -1  # the probe may have closed the breaker
 
 
 class BreakerState(Gate):
     """
-    What lives of `seawall.Breaker`: ``client.breakers["https://api.example.com"]``.
+    The live state of a `seawall.Breaker`: ``client.breakers["https://api.example.com"]``.
 
     Attributes:
         state: "closed", "open", "half-open", "forced open" or "forced closed".
-        reason: Of its last move.
-        moved_at: When that was, s on the loop's clock.
+        reason: Why it last moved.
+        moved_at: When it last moved, in seconds on the loop's clock.
     """
 
     __slots__ = (
@@ -129,15 +129,15 @@ class BreakerState(Gate):
         return self.state in FORCED
 
     def force_open(self) -> None:
-        """Let nobody through until `reset`."""
+        """Let no attempt through until `reset`."""
         self._move(FORCED[0], "by hand", self._now())
 
     def force_closed(self) -> None:
-        """Let everybody through until `reset`, whatever comes of it."""
+        """Let every attempt through until `reset`, however it ends."""
         self._move(FORCED[1], "by hand", self._now())
 
     def reset(self) -> None:
-        """Closed, and nothing remembered."""
+        """Close the breaker and forget all outcomes."""
         self._buckets = EMPTY[:]
         self._move("closed", "by hand", self._now())
 
@@ -156,7 +156,7 @@ class BreakerState(Gate):
         Never waits.
 
         Raises:
-            BreakerOpen: It lets nobody through.
+            BreakerOpen: The breaker lets no attempt through.
         """
         now = self._now()
         retry_after, open_for = self.shut_for(now), now - self.moved_at
@@ -176,10 +176,10 @@ class BreakerState(Gate):
     def remembers(self, now: float) -> bool:
         return self.state != "closed" and (self.retry_after(now) > 0 or now - self.moved_at < REMEMBERED_FOR)
 
-    # By what attempts meet
+    # What attempts meet
 
     def try_acquire(self, now: float) -> int | None:
-        """The generation of an admission, or None: leave the origin alone."""
+        """The generation of an admission; None if the breaker lets no attempt through."""
         if self.state == "closed":
             return self.generation
         if self.state in FORCED:
@@ -189,7 +189,7 @@ class BreakerState(Gate):
             self._probes_out = self._probes_done = self._probe_failures = 0
             self._probing_since = now
         elif self.state == "half-open" and now - self._probing_since >= self._settings.open_for:
-            self._probes_out = 0  # they may be stuck; if they end all the same, they count
+            self._probes_out = 0  # the probes may be stuck; those that still end are counted
             self._probing_since = now
         if self.state == "open" or self._probes_out + self._probes_done >= self._settings.probes:
             return None
@@ -197,27 +197,27 @@ class BreakerState(Gate):
         return self.generation
 
     def is_valid(self, generation: int) -> bool:
-        """Whether an admission still stands: for those who queued after it."""
+        """Whether an admission still stands; attempts that queued after it ask this."""
         return generation == self.generation
 
     def retry_after(self, now: float) -> float:
-        """s until it is worth asking again; 0 where the probes' outcome is awaited, inf where it is forced open."""
+        """Seconds until it is worth asking again; 0 if the breaker isn't open, inf if it is forced open."""
         if self.state == FORCED[0]:
             return math.inf
         return max(0.0, self._until - now) if self.state == "open" else 0.0
 
     def shut_for(self, now: float) -> float:
         """
-        Seconds until an attempt may be let through as things stand; 0 where one is now, inf where it is forced open.
+        Seconds until the breaker may let an attempt through; 0 if it lets one through now, inf if it is forced open.
 
-        While probes are out, until others take their places; they may decide sooner.
+        While all probes are out, these are the seconds until others take their places; the probes may decide sooner.
         """
         if self.state == "half-open" and self._probes_out + self._probes_done >= self._settings.probes:
             return max(0.0, self._probing_since + self._settings.open_for - now)
         return self.retry_after(now)
 
     def release(self, generation: int) -> None:
-        """End an admission that says nothing of the origin; a probe gives its place back."""
+        """End an admission that says nothing about the origin; a probe gives its place back."""
         if generation == self.generation and self.state == "half-open":
             self._probes_out = max(0, self._probes_out - 1)
 
@@ -234,8 +234,9 @@ class BreakerState(Gate):
         End an admission with its outcome.
 
         Args:
-            duration: s that the attempt took, without those in which it queued or waited for its caller.
-            retry_after: s that the answer asks to wait: if this one opens it, for no less, up to `max_open_for`.
+            duration: Seconds that the attempt took, without those in which it queued or waited for its caller.
+            retry_after: Seconds that the response asks to wait; if this outcome opens the breaker, that stays open
+                for at least as long, up to `max_open_for`.
         """
         if generation != self.generation or self.state in FORCED:
             return
@@ -248,7 +249,7 @@ class BreakerState(Gate):
             return
         buckets, last = self._buckets, self._last
         if now - buckets[last] >= self._span:
-            # The next one is the oldest: it began ten spans ago, which are the window.
+            # The next bucket is the oldest: it began ten spans ago, and ten spans are the window.
             last = self._last = (last + WIDTH) % len(buckets)
             buckets[last : last + WIDTH] = array("d", (now, 0, 0, 0))
         buckets[last + 1] += 1
@@ -259,11 +260,11 @@ class BreakerState(Gate):
 
     def retract(self, generation: int, now: float, *, recorded_at: float, duration: float = 0.0) -> None:
         """
-        The body of a response was cut that was recorded as a success *recorded_at*, when its headers were there.
+        Count a failure in place of the success recorded at *recorded_at*, when the headers had come: the body was cut.
 
         Args:
-            generation: As it was after that record, which may have closed the breaker, or opened it.
-            duration: As it was recorded. A probe that was slow counts as failed already.
+            generation: The one after that record, because the record may have closed or opened the breaker.
+            duration: The one that was recorded, because a slow probe counts as failed already.
         """
         if generation != self.generation or self.state in FORCED or self.state == "open":
             return
@@ -272,18 +273,18 @@ class BreakerState(Gate):
                 self._probe_failures += 1
                 self._decide(now, None)
             return
-        # In the same bucket, because the attempt that is counted there leaves the window with it.
+        # The failure goes into the attempt's own bucket, because both must leave the window together.
         buckets = self._buckets
         begun = (at for at in range(0, len(buckets), WIDTH) if buckets[at] <= recorded_at)
         at = max(begun, key=lambda at: buckets[at], default=None)
         if at is None or now - buckets[at] >= self._settings.window:
-            self.record(generation, now, is_failure=True)  # that attempt is forgotten
+            self.record(generation, now, is_failure=True)  # the attempt has left the window
             return
         buckets[at + 2] += 1
         self._judge(now, None)
 
     def _judge(self, now: float, retry_after: float | None) -> None:
-        """Open, if the window says so."""
+        """Open the breaker, if too many attempts of the window failed or were slow."""
         calls, failures, slow = self._totals(now)
         if calls < self._settings.min_calls:
             return
@@ -296,7 +297,7 @@ class BreakerState(Gate):
         self._open(now, f"{what} in {self._settings.window:g} s", retry_after)
 
     def failure_share(self, now: float) -> float:
-        """Failures / attempts of the window; 0 where there were none."""
+        """Share of the window's attempts that failed; 0 if there were none."""
         calls, failures, _ = self._totals(now)
         return failures / calls if calls else 0.0
 
@@ -324,7 +325,7 @@ class BreakerState(Gate):
         self._moved(previous, state, reason)
 
     def _totals(self, now: float) -> tuple[float, float, float]:
-        """Attempts, failures and slow ones of the window."""
+        """The window's attempts, failures and slow attempts."""
         buckets, window = self._buckets, self._settings.window
         begins = [begin for begin in range(0, len(buckets), WIDTH) if now - buckets[begin] < window]
         return (

@@ -1,4 +1,4 @@
-"""A client's breakers, for those who look at them or force them: ``client.breakers["https://api.example.com"]``."""
+"""A client's breakers, to look at or to force by hand: ``client.breakers["https://api.example.com"]``."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ PORTS = {"http": 80, "https": 443}
 
 class Breakers(Mapping[str, BreakerState]):
     """
-    Origin, as a URL → its breaker. One that no call was made to yet is made when it is asked for.
+    Maps an origin, given as a URL, to its breaker, which is made if the origin was never called.
 
     Raises:
-        KeyError: Its breaker is off.
-        ValueError: No origin is meant, such as "api.example.com" without a scheme.
+        KeyError: The origin's breaker is off.
+        ValueError: The key is not an origin: "api.example.com" has no scheme.
     """
 
     def __init__(self, origins: Origins) -> None:
@@ -46,6 +46,6 @@ class Breakers(Mapping[str, BreakerState]):
 def _origin(url: str) -> Origin:
     parts = urlsplit(url)
     if parts.scheme not in PORTS or not parts.hostname or parts.path not in ("", "/") or parts.query or parts.username:
-        raise ValueError(f"breakers: {url!r} is no origin, such as https://api.example.com or http://127.0.0.1:8080")
+        raise ValueError(f"breakers: {url!r} is not an origin such as https://api.example.com or http://127.0.0.1:8080")
     host = parts.hostname if ":" in parts.hostname else canonical("breakers", parts.hostname)
     return Origin(parts.scheme, host, parts.port or PORTS[parts.scheme])

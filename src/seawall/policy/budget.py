@@ -1,5 +1,5 @@
 """
-The shared allowance of retries: what keeps an outage from being made worse by those who wait for its end.
+The shared allowance of retries: it keeps callers from making an outage worse while they wait for its end.
 
 At 100 % failure, n calls in t seconds make at most ``1.1 n + t + 30`` attempts to one origin.
 """
@@ -37,16 +37,16 @@ class BudgetState:
         return self._balance
 
     def deposit(self, now: float) -> None:
-        if self._balance < self._max:  # it only falls by a withdrawal
+        if self._balance < self._max:  # a full bucket stays full until a withdrawal
             self._balance = min(self._max, self.balance(now) + self._ratio)
 
     def can_withdraw(self, now: float) -> bool:
         return self.balance(now) >= 1.0
 
     def withdraw(self, now: float) -> None:
-        """One token. Ask `can_withdraw` first: with two buckets, both are asked before either is charged."""
+        """Take one token. Ask `can_withdraw` first: with two buckets, both are asked before either is charged."""
         self._balance = self.balance(now) - 1.0
 
     def refund(self, now: float) -> None:
-        """A token that was not needed."""
+        """Put back a token that was not needed."""
         self._balance = min(self._max, self.balance(now) + 1.0)

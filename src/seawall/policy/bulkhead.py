@@ -1,8 +1,8 @@
 """
 The bulkhead of one origin: a gate whose tickets are permits, and the queue for them.
 
-Rules: first in, first out. A permit is one attempt in flight until its body is closed. It belongs to nobody: another
-task than the one that took it may give it back. A limit that shrinks takes effect as permits come back.
+Rules: first in, first out. A permit is one attempt in flight until its body is closed. No task owns it: a task other
+than the one that took it may give it back. A smaller limit takes effect as permits come back.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from .memory import make_room
 __all__ = ["BulkheadState", "BulkheadStatistics", "Parted", "bulkhead_of"]
 
 MAX_PARTS = 1024  # of one origin
-SHED_SHARE = 0.1  # of the recent attempts failed: from here on, a standing queue is shed
+SHED_SHARE = 0.1  # a standing queue is shed once this share of the recent attempts failed
 
 
 class BulkheadStatistics(NamedTuple):
@@ -33,7 +33,7 @@ class BulkheadStatistics(NamedTuple):
 
 
 class Permit(Ticket):
-    """A permit of *bulkhead*. All its permits are the same object, because nothing tells one from another."""
+    """A permit of *bulkhead*. All its permits are the same object, because nothing tells them apart."""
 
     __slots__ = ("_bulkhead",)
 
@@ -48,12 +48,12 @@ class Permit(Ticket):
 
 class BulkheadState(Gate):
     """
-    What lives of `seawall.Bulkhead`.
+    The live state of a `seawall.Bulkhead`.
 
     Args:
-        setting: What to raise where it is full, for the error's text.
-        shed_after: Seconds that a wait may take in a standing queue for an origin that is failing.
-        failures: Share of the origin's recent attempts that failed, at an instant.
+        setting: Setting that the error of a full bulkhead says to raise.
+        shed_after: Longest wait in a standing queue for an origin that is failing, in seconds.
+        failures: Returns the share of the origin's recent attempts that failed, at an instant.
     """
 
     __slots__ = (
@@ -100,12 +100,12 @@ class BulkheadState(Gate):
 
     def try_enter(self, attempt: Entrant, now: float) -> Ticket | None:
         if self._in_flight < self._max and not (self._waiters.queue and len(self._waiters)):
-            self._in_flight += 1  # as `try_acquire`, whose call each attempt would pay for
+            self._in_flight += 1  # `try_acquire` inlined, because each attempt would pay for its call
             return self._permit
         return None
 
     async def enter(self, attempt: Entrant, timeout: float | None) -> Ticket:
-        """As `acquire`, but for less time where a standing queue waits for a failing origin."""
+        """As `acquire`, but with a shorter wait in a standing queue for a failing origin."""
         if timeout is not None and self._failures is not None:
             now = asyncio.get_running_loop().time()
             if self.standing_for(now) >= timeout and self._failures(now) >= SHED_SHARE:
@@ -114,7 +114,7 @@ class BulkheadState(Gate):
         return self._permit
 
     def try_acquire(self) -> bool:
-        """A permit without waiting, where there is one and nobody waits for it."""
+        """Take a permit without waiting, if one is free and nobody waits for it."""
         if self._in_flight < self._max and not (self._waiters.queue and len(self._waiters)):
             self._in_flight += 1
             return True
@@ -122,13 +122,13 @@ class BulkheadState(Gate):
 
     async def acquire(self, timeout: float | None) -> None:
         """
-        A permit, within *timeout* seconds; None waits as long as it takes.
+        Take a permit within *timeout* seconds; None waits as long as it takes.
 
-        **Cancellation:** leaves the queue; a permit that was handed over meanwhile goes to the next waiter.
+        **Cancellation:** the caller leaves the queue; a permit that was handed over meanwhile goes to the next waiter.
         **Fairness:** FIFO.
 
         Raises:
-            BulkheadFull: None came in time, or *max_waiting* others wait.
+            BulkheadFull: No permit came in time, or *max_waiting* others wait already.
         """
         if self.try_acquire():
             return
@@ -148,7 +148,7 @@ class BulkheadState(Gate):
             self._in_flight -= 1
 
     def resize(self, max_concurrent: int) -> None:
-        """Have another number of permits. Fewer: those that are out stay out until they come back."""
+        """Change the number of permits. Where there are fewer now, those that are out stay out until they come back."""
         self._max = max_concurrent
         while self._in_flight < self._max and self._waiters.give(None):
             self._in_flight += 1
@@ -166,10 +166,10 @@ class BulkheadState(Gate):
 
 class Parted(Gate):
     """
-    A bulkhead for each part of an origin, made at first sight.
+    One bulkhead for each part of an origin, made when the part is first seen.
 
     Args:
-        partition: Says of a request which part it belongs to.
+        partition: Returns the part that a request belongs to.
         make: Makes the bulkhead of a part.
     """
 
@@ -213,7 +213,7 @@ def bulkhead_of(
     The gate that *settings* ask for.
 
     Args:
-        name: Of the origin.
+        name: The origin's name.
         failures: See `BulkheadState`.
     """
 

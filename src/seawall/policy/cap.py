@@ -1,9 +1,9 @@
 """
 The client-wide cap of connections: slots, and turns among the origins that wait for one.
 
-Rules: the next slot goes to the origin that holds the fewest, of equals to the one that has waited longest; within an
-origin it is first in, first out. A connection that becomes free stays with its own origin, unless another origin waits
-and holds none, or two fewer: moving a slot costs a dial, so it is moved only where that makes them more equal.
+Rules: the next slot goes to the origin that holds the fewest, and among equals to the one that has waited longest;
+within an origin it is first in, first out. A connection that becomes free stays with its own origin, unless another
+origin waits and holds none, or two fewer: a moved slot costs a dial, so it moves only if that makes them more equal.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ __all__ = ["Slots"]
 
 
 class _Line:
-    """A holder's slots, and those who wait for one more."""
+    """A holder's slots, and its waiters for one more."""
 
     __slots__ = ("held", "since", "waiters")
 
     def __init__(self, left: Callable[[], None]) -> None:
         self.held = 0
         self.waiters: Fifo[Any] = Fifo(left)
-        self.since = 0  # its turn among those who hold as many
+        self.since = 0  # its turn among holders of as many slots
 
 
 class Slots:
@@ -37,7 +37,7 @@ class Slots:
         max_connections: Slots in all; None sets no limit.
     Attributes:
         in_use: Slots that are out.
-        waiting: How many wait for one.
+        waiting: How many waiters there are.
     """
 
     def __init__(self, max_connections: int | None) -> None:
@@ -60,12 +60,12 @@ class Slots:
         return self.waiting > 0
 
     def held(self, origin: Holder) -> int:
-        """Slots that *origin* has."""
+        """Slots that *origin* holds."""
         line = self._lines.get(origin)
         return 0 if line is None else line.held
 
     def try_acquire(self, origin: Holder) -> bool:
-        """Take a slot, where there is one and nobody waits for it."""
+        """Take a slot, if one is free and nobody waits for it."""
         if self.waiting or (self._max is not None and self.in_use >= self._max):
             return False
         self.in_use += 1
@@ -78,7 +78,7 @@ class Slots:
         return line is not None and len(line.waiters) > 0
 
     def owes(self, origin: Holder) -> bool:
-        """Whether the next slot of *origin*'s to become free is for another: one that waits and holds too few."""
+        """Whether the next slot that *origin* frees must go to another origin, which waits and holds too few."""
         first = self._first()
         if first is None or first == origin:
             return False
@@ -86,11 +86,11 @@ class Slots:
         return held == 0 or held <= self.held(origin) - 2
 
     def is_next(self, origin: Holder) -> bool:
-        """Whether what becomes free of *origin*'s connections is for one of its own waiters."""
+        """Whether the next connection that *origin* frees must go to one of its own waiters."""
         return self.is_waiting(origin) and not self.owes(origin)
 
     def hand_over(self, origin: Holder, given: object) -> None:
-        """A connection of *origin*, to its longest waiter, which there has to be. It keeps its slot."""
+        """Give a connection of *origin* to its longest waiter, which must exist. The connection keeps its slot."""
         self._lines[origin].waiters.give(given)
 
     async def acquire(
@@ -101,19 +101,19 @@ class Slots:
         make_room: Callable[[], None] | None = None,
     ) -> Any:
         """
-        A slot, within *timeout* seconds; None waits as long as it takes.
+        Take a slot within *timeout* seconds; None waits as long as it takes.
 
         Args:
-            undo: Takes back the connection that was handed to a waiter which was cancelled.
+            undo: Takes back a connection that was handed to a cancelled waiter.
             make_room: Called once the caller stands in line, because what it frees goes to the next waiter.
         Returns:
-            None; or the connection that was handed over in its place.
+            None if it is a slot; else the connection that was handed over in its place.
 
-        **Cancellation:** leaves the queue; what was handed over meanwhile goes to the next.
+        **Cancellation:** the caller leaves the queue; what was handed over meanwhile goes to the next waiter.
         **Fairness:** turns among origins, FIFO within one.
 
         Raises:
-            BulkheadFull: None in time.
+            BulkheadFull: No slot came in time.
         """
         if self.try_acquire(origin):
             return None
@@ -142,9 +142,9 @@ class Slots:
             raise
 
     def release(self, origin: Holder) -> None:
-        """A slot of *origin*'s is free: the next one's, if anybody waits."""
+        """Free a slot of *origin*; the next waiter takes it, if there is one."""
         line = self._lines[origin]
-        first = self._first()  # as things stand: or an origin that gives its only slot back would be first again
+        first = self._first()  # before `held` falls, or an origin that frees its only slot would be first again
         line.held -= 1
         if len(line.waiters):
             self._push(origin, line)
@@ -170,18 +170,18 @@ class Slots:
             del self._lines[origin]
 
     def _take_turn(self, origin: Holder, line: _Line) -> None:
-        """Behind all others that hold as many."""
+        """Put *origin* behind all others that hold as many."""
         line.since = next(self._counter)
         self._push(origin, line)
 
     def _push(self, origin: Holder, line: _Line) -> None:
-        if len(self._turns) > 2 * len(self._lines) + 64:  # most of it is outdated
+        if len(self._turns) > 2 * len(self._lines) + 64:  # most entries are outdated
             self._turns = [(each.held, each.since, of) for of, each in self._lines.items() if each.waiters]
             heapq.heapify(self._turns)
         heapq.heappush(self._turns, (line.held, line.since, origin))
 
     def _first(self) -> Holder | None:
-        """Whose turn it is; None where nobody waits."""
+        """The holder whose turn it is; None if nobody waits."""
         while self._turns:
             held, since, origin = self._turns[0]
             line = self._lines.get(origin)

@@ -1,4 +1,4 @@
-"""Why no further attempt is made: for code as a value, for people as a text."""
+"""Why no further attempt is made: a value for code, a text for people."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ class Denial(NamedTuple):
     A retry that isn't made.
 
     Attributes:
-        text: What to change, where something can be changed.
+        text: The reason in words, with what to change where that helps.
     """
 
     reason: Denied

@@ -1,10 +1,10 @@
 """
-Addresses of a name that are ejected for a while, because what they answer is bad.
+Addresses of a name that are ejected for a while, because attempts at them fail.
 
-Rules: only names with several addresses have ejected ones, and never more than half of them: where more are bad, the
+Rules: only a name with several addresses has ejected ones, and never more than half of them: if more are bad, the
 addresses aren't the reason (panic), and all are used. An address that comes back is judged anew; one that is bad again
 is ejected for longer. An ejected address is tried last, because a call is better off there than nowhere. A failure is
-what the breaker counts as one, so a caller's impatience ejects no address.
+what the breaker counts as one, so an impatient caller ejects no address.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ from .memory import make_room
 __all__ = ["Ejections"]
 
 MAX_FAILURES = 5  # in a row; Envoy's consecutive_5xx, Finagle's failure accrual
-EJECTED_FOR = 30.0  # s, times how often it was; Envoy's base_ejection_time
+EJECTED_FOR = 30.0  # seconds, times the number of ejections; Envoy's base_ejection_time
 MAX_EJECTED_FOR = 300.0  # s; Envoy's max_ejection_time
-JITTER = 0.1  # of it, on top: they don't all come back at once
+JITTER = 0.1  # share that chance adds, so that addresses don't all come back at once
 MAX_KNOWN = 1024
 
 
 class _Health:
-    """Of one address of an origin."""
+    """What is known of one address of an origin."""
 
     __slots__ = ("ejected_until", "ejections", "failures", "is_ejected")
 
@@ -35,15 +35,15 @@ class _Health:
         self.failures = 0  # in a row
         self.ejections = 0
         self.ejected_until = 0.0
-        self.is_ejected = False  # as observers were told
+        self.is_ejected = False  # what observers were last told
 
 
 class Ejections:
     """
-    What is known of addresses; the least recently heard of is forgotten first, and an ejected one last.
+    What is known of addresses; the one least recently used is forgotten first, an ejected one last.
 
     Args:
-        now: s on the loop's clock.
+        now: Seconds on the loop's clock.
     Source: Envoy's outlier detection.
     """
 
@@ -58,7 +58,7 @@ class Ejections:
         Note how an attempt at *address* ended.
 
         Returns:
-            Whether that was one failure too many: its connections must not be used any more.
+            Whether that was one failure too many, so that its connections must not be used any more.
         """
         key = (origin, address)
         health = self._known.get(key)
@@ -86,7 +86,7 @@ class Ejections:
         return True
 
     def usable(self, origin: Origin, addresses: Sequence[Address]) -> list[Address]:
-        """*addresses* without the ejected ones; all of them, where these would be more than half."""
+        """*addresses* without the ejected ones; all of them, if more than half are ejected."""
         if not self._known:
             return list(addresses)
         now = self._now()

@@ -1,8 +1,8 @@
 """
-The table of all ways to fail: data, which `outcome` goes by and ``docs/reference/failures.md`` shows.
+The table of all ways to fail: data that `outcome` reads and ``docs/reference/failures.md`` shows.
 
-Rules: the first row that fits counts. What it says of safety is of a request that was sent with a body that can be sent
-again; the phase decides beside the class, for what was never sent is safe, whatever it is called.
+Rules: the first row that fits counts. What it says of safety holds for a request that was sent, with a body that can be
+sent again; the phase decides beside the class, because a request that was never sent is safe, whatever the error is.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ __all__ = ["FAILURES", "Failure", "Safe", "failure_of"]
 
 
 class Safe(Enum):
-    """Whose second attempt can do no harm."""
+    """Which requests can be sent again without harm."""
 
     NEVER = "no"
     IDEMPOTENT = "if idempotent, or with a key"
@@ -60,14 +60,14 @@ class Failure(NamedTuple):
     One way to fail.
 
     Attributes:
-        what: In words.
-        likely: How often one sees it.
+        what: The failure in words.
+        likely: How often it happens.
         error: Its class.
-        safe: Whose second attempt can do no harm; NEVER also where it would end the same.
+        safe: Which requests can be sent again without harm; NEVER also if a second attempt would end the same.
         does: What seawall does about it, beyond a retry after a backoff.
-        flag: An attribute of the error that has to be true.
-        since: The phase that has to be reached.
-        is_fault: Whether the breaker counts it; None: it says nothing of the origin.
+        flag: Attribute of the error that must be true.
+        since: Phase that the attempt must have reached.
+        is_fault: Whether the breaker counts it; None if it says nothing about the origin.
     """
 
     what: str
@@ -87,19 +87,19 @@ FAILURES: Final = (
     Failure("the name does not exist", "a typo, a service that was removed", NameNotFound, NEVER,
             "raises at once; remembers it for `DNS.negative_ttl`", is_fault=None),
     Failure("the name has no address", "a wrong record", NoAddress, NEVER,
-            "raises at once; remembers it too", is_fault=None),
+            "raises at once; remembers that too", is_fault=None),
     Failure("the name has an address that a guard refuses", "an attack, or a wrong record", AddressNotAllowed, NEVER,
             is_fault=None),
     Failure("the name failed twice just now, and is left alone", "in an outage of DNS", ResolveError, NEVER,
             "asks again after 0.25 s, doubling to 5 s; uses stale addresses meanwhile", "is_resting",
             is_fault=None),
     Failure("no DNS server answers", "at times", ResolveTimeout, ANY, "uses stale addresses, asks the system"),
-    Failure("no descriptor is left to ask with", "rarely: all that the process may have are open", ResolverFailure, ANY,
+    Failure("no descriptor is left to ask DNS with", "rarely: the process has used up its own", ResolverFailure, ANY,
             "closes idle connections first; says what to raise", "is_shortage", is_fault=None),
     Failure("DNS servers fail, or answer garbage", "at times", ResolverFailure, ANY,
             "uses stale addresses, asks the system"),
     # Connect
-    Failure("no descriptor is left for a socket", "rarely: all that the process may have are open", DialError, ANY,
+    Failure("no descriptor is left for a socket", "rarely: the process has used up its own", DialError, ANY,
             "closes idle connections first; says what to raise", "is_shortage", is_fault=None),
     Failure("the address doesn't answer", "often: a host or network that is down", DialTimeout, ANY,
             "tries the other addresses after 250 ms each; dials the bad one last for a while"),
@@ -116,29 +116,29 @@ FAILURES: Final = (
             "tries another address first"),
     Failure("refused, reset or unreachable", "often: a restart, a wrong port", DialError, ANY,
             "tries another address first"),
-    # Ourselves
+    # Our own refusals
     Failure("no permit in time", "under overload", BulkheadFull, NEVER, "says how many wait, and what to raise",
             is_fault=None),
     Failure("the breaker is open", "while the origin is down", BreakerOpen, NEVER, "says when it lets a probe through",
             is_fault=None),
-    Failure("the origin asked all to wait", "where `Retry(pause_origin=True)`", OriginPaused, NEVER,
+    Failure("the origin asked all callers to wait", "where `Retry(pause_origin=True)`", OriginPaused, NEVER,
             "says for how long", is_fault=None),
-    Failure("a gate of the user's own lets nobody through", "where `gates=` has one", Rejected, NEVER, is_fault=None),
+    Failure("a gate of the user's own refuses", "where `gates=` has one", Rejected, NEVER, is_fault=None),
     Failure("a URL that is neither http nor https", "a bug", UnsupportedScheme, NEVER, is_fault=None),
     Failure("a request that HTTP can't carry", "a bug", InvalidRequest, NEVER, is_fault=None),
     Failure("a body that was begun before, and can't go back to its beginning", "after a redirect or a challenge",
-            BodySpent, NEVER, "sends nothing of it, see `seawall.replayable`", is_fault=None),
+            BodySpent, NEVER, "sends nothing; see `seawall.replayable`", is_fault=None),
     Failure("the client was closed", "at shutdown", ClientClosed, NEVER, is_fault=None),
     Failure("the call's deadline passed", "whenever the rest is slow", DeadlineExceeded, NEVER,
-            "cancels the attempt; raised from the last error"),
+            "cancels the attempt; raises it from the last error"),
     # HTTP/2
-    Failure("the connection takes no more (GOAWAY, its limit of streams)", "often: a restart, a maximum age",
+    Failure("the connection takes no more requests (GOAWAY, its limit of streams)", "often: a restart, a maximum age",
             StreamRefused, ANY, "retries at once, on another connection", "is_stale", is_fault=None),
-    Failure("the server did nothing of it (REFUSED_STREAM)", "at times: overload", StreamRefused, ANY),
-    Failure("headers (HTTP/1.1) or a body too large, or a bomb", "an attack, or a wrong URL", ResponseTooLarge, NEVER,
-            "stops reading; limits a body by `max_response_size`, without it only one compressed beyond 200:1",
+    Failure("the server did nothing with the request (REFUSED_STREAM)", "at times: overload", StreamRefused, ANY),
+    Failure("headers (HTTP/1.1) or a body that is too large, or a bomb", "an attack, or a wrong URL", ResponseTooLarge,
+            NEVER, "stops reading; limits a body by `max_response_size`, without it only one compressed beyond 200:1",
             is_fault=None),
-    # Sending, and then waiting for the answer
+    # Sending, and then waiting for the response
     Failure("a TLS alert after the request, such as for a client certificate", "a wrong setting", WireError, NEVER,
             "raises at once", "is_final"),
     Failure("a kept-alive connection that the server had closed", "often", WireError, IDEMPOTENT,
@@ -146,7 +146,7 @@ FAILURES: Final = (
     Failure("the server stops taking the request", "rarely: it hangs", WriteTimeout, IDEMPOTENT),
     Failure("reset while the request is sent", "at times: a restart, a body that is too large", SendFailed, IDEMPOTENT,
             "returns a response that came before"),
-    Failure("nothing more comes of the body", "at times", ReadTimeout, IDEMPOTENT,
+    Failure("the rest of the body doesn't come", "at times", ReadTimeout, IDEMPOTENT,
             "sends the request again if the body is buffered; else says how much had come", since=Phase.HEADERS),
     Failure("no response comes", "often: overload, a hang", ReadTimeout, IDEMPOTENT),
     Failure("a reset in the midst of the body", "at times", ConnectionLost, IDEMPOTENT,

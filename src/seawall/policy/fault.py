@@ -1,4 +1,4 @@
-"""Whose fault a failure is: the origin's, or an impatient caller's, or one that was counted before."""
+"""Whether a failure is the origin's fault, and not an impatient caller's or one that was counted before."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ def is_fault(
     """
     Whether an attempt counts against its origin.
 
-    Not the timeout of a request which is far shorter than its client's, nor a 504 by which the origin heeds the little
-    time that it was told of; nor the end of a connection that was counted for another of its streams.
+    Three failures don't: a timeout that the request set far shorter than its client's, a 504 of an origin that was told
+    of little time, and the end of a connection that was counted for another of its streams.
 
     Args:
         is_hurried: The origin was told of less time than the client gives by itself.
         is_hasty: Whether a request's own "connect", "read" or "write" timeout is far shorter than its client's.
         is_first: Whether this end of a connection wasn't counted before.
     Returns:
-        None where it says nothing of the origin.
+        None if it says nothing about the origin.
     """
     failed = is_failure(outcome)
     if not failed:

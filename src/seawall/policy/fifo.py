@@ -1,9 +1,9 @@
 """
 The one queue of waiters: the bulkhead's and the client-wide cap's.
 
-Rules: first in, first out. What is free is handed to the longest waiter at once, so nobody overtakes it. A waiter that
-is cancelled after the hand-over gives back what it got. A waiter that was cancelled and has not run since no longer
-waits: the next look at the queue takes it out.
+Rules: first in, first out. A thing that becomes free is handed to the longest waiter at once, so nobody overtakes it. A
+waiter that is cancelled after the hand-over gives back what it got. A waiter that was cancelled and has not run since
+no longer counts: the next look at the queue removes it.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ T = TypeVar("T")
 
 
 def _nothing() -> None:
-    """In place of a callback."""
+    """The callback of a caller that wants none."""
 
 
 class Fifo(Generic[T]):
@@ -29,7 +29,7 @@ class Fifo(Generic[T]):
     Args:
         left: Called once for each waiter that leaves, for whatever reason.
     Attributes:
-        queue: The waiters, and those that were cancelled and have not run since.
+        queue: The waiters, cancelled ones that have not run since included.
     """
 
     __slots__ = ("_left", "queue")
@@ -39,7 +39,7 @@ class Fifo(Generic[T]):
         self.queue: OrderedDict[asyncio.Future[T], None] = OrderedDict()  # in the order in which they came
 
     def __len__(self) -> int:
-        """How many wait."""
+        """How many waiters there are."""
         waiters = self.queue
         while waiters and (first := next(iter(waiters))).done():
             self._remove(first)
@@ -63,14 +63,14 @@ class Fifo(Generic[T]):
         joined: Callable[[], None] = _nothing,
     ) -> T:
         """
-        The next thing that is this caller's, within *timeout* seconds; None waits as long as it takes.
+        Wait for a thing, at most *timeout* seconds; None waits as long as it takes.
 
         Args:
-            expired: Makes the error that the wait ends with when its time is over.
+            expired: Makes the error to raise when the time is over.
             undo: Takes back what was handed to a caller that was cancelled meanwhile.
             joined: Called once the caller stands in the queue; it may free what the caller waits for.
 
-        **Cancellation:** leaves the queue; what was handed over meanwhile goes to *undo*.
+        **Cancellation:** the caller leaves the queue; what was handed over meanwhile goes to *undo*.
         **Fairness:** FIFO.
         """
         loop = asyncio.get_running_loop()

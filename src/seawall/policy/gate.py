@@ -1,9 +1,9 @@
 """
-What admits an attempt to an origin, and what is told how the attempt ended: the seam for breaker, bulkhead and others.
+Gates admit attempts to an origin, and are told how these ended: the seam for breaker, bulkhead and users' own.
 
 Rules: an origin's gates are asked in their order, and each gives the attempt a ticket. A ticket is ended exactly once,
-whatever is cancelled, whenever. A gate that makes attempts wait doesn't hold up the gates before it: they are asked
-again after the wait, where their ticket no longer stands.
+whatever is cancelled, whenever. After an attempt has waited at a gate, the gates before it are asked again if their
+tickets no longer stand.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ class Entrant(Protocol):
     An attempt, as a gate sees it.
 
     Attributes:
-        number: Of the attempt, from 1, over all hops of its call.
-        waited: Seconds that it has waited so far, at other gates among them.
+        number: The attempt's number, from 1, over all hops of its call.
+        waited: Seconds that it has waited so far, those at other gates included.
     """
 
     number: int
@@ -37,7 +37,7 @@ class Entrant(Protocol):
     def method(self) -> str: ...
 
     def part(self, partition: Callable[[Any], Hashable]) -> Hashable:
-        """What *partition* makes of the library's request."""
+        """The part that *partition* puts the library's request into."""
 
 
 class Result(NamedTuple):
@@ -45,8 +45,8 @@ class Result(NamedTuple):
     How an attempt ended.
 
     Attributes:
-        outcome: Its status or error.
-        is_failure: It counts against the origin.
+        outcome: The attempt's status or error.
+        is_failure: Whether it counts against the origin.
         duration: Seconds that it took, without those in which it queued or waited for its caller.
     """
 
@@ -57,10 +57,10 @@ class Result(NamedTuple):
 
 class Ticket:
     """
-    An attempt's admission by a gate, which is ended exactly once.
+    A gate's admission of an attempt; it is ended exactly once.
 
     Attributes:
-        held_until: `Phase.HEADERS`, or `Phase.BODY` where the ticket is ended only with the response's body.
+        held_until: `Phase.HEADERS`, or `Phase.BODY` if the ticket is ended only with the response's body.
     """
 
     __slots__ = ()
@@ -73,20 +73,20 @@ class Ticket:
 
     def end(self, result: Result | None, now: float) -> None:
         """
-        The attempt ended, or came to what `held_until` names.
+        Take note that the attempt ended, or reached the phase that `held_until` names.
 
         Args:
-            result: None: it says nothing of the origin, because the caller was impatient or a later gate refused.
+            result: None if it says nothing about the origin, because the caller was impatient or a later gate refused.
         """
         raise NotImplementedError
 
     def retract(self, now: float, *, ended_at: float, duration: float) -> None:
         """
-        The body of a streamed response broke, after `end` was told of a success when the headers had come.
+        Take note that the body of a streamed response broke, after its headers had been a success for `end`.
 
         Args:
-            ended_at: When that was, in seconds on the loop's clock.
-            duration: What `end` was told.
+            ended_at: When `end` was called, in seconds on the loop's clock.
+            duration: The one that `end` was given.
         """
 
 
@@ -95,7 +95,7 @@ class Gate:
     Admits attempts to one origin.
 
     Attributes:
-        name: In events and statistics.
+        name: The gate's name in events and statistics.
     """
 
     __slots__ = ()
@@ -103,7 +103,7 @@ class Gate:
     name = "gate"
 
     def try_enter(self, attempt: Entrant, now: float) -> Ticket | None:
-        """A ticket, without waiting; None: `enter` decides, by a wait or by an error."""
+        """A ticket, without waiting; None if `enter` must decide, by a wait or by an error."""
         raise NotImplementedError
 
     async def enter(self, attempt: Entrant, timeout: float | None) -> Ticket:
@@ -113,7 +113,7 @@ class Gate:
         **Cancellation:** must leave nothing behind.
 
         Raises:
-            Rejected: The gate lets the attempt not in.
+            Rejected: The gate refuses the attempt.
         """
         raise NotImplementedError
 
@@ -123,5 +123,5 @@ class Gate:
         return True
 
     def remembers(self, now: float) -> bool:
-        """Whether the gate knows something of the origin that would be lost with it."""
+        """Whether the gate knows something about the origin that would be lost with the gate."""
         return False

@@ -1,8 +1,8 @@
 """
-Bounded tables, in which what remembers something goes last.
+Bounded tables, in which an entry that remembers something is forgotten last.
 
-A scraper sees a million hosts, and an attacker names as many: strangers of whom nothing is known must not drive out the
-open breaker, the pause or the ejection that others depend on.
+A scraper sees a million hosts, and an attacker names as many: hosts of which nothing is known must not drive out the
+open breaker, the pause or the ejection that other calls depend on.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ __all__ = ["MAX_LOOKED_AT", "make_room"]
 K = TypeVar("K", bound=Hashable)
 S = TypeVar("S")
 
-MAX_LOOKED_AT = 8  # entries per new one, in search of room: the cost must not grow with those that stay
+MAX_LOOKED_AT = 8  # entries per new one, because the cost must not grow with the entries that stay
 
 
 def _never(_: object) -> bool:
@@ -31,9 +31,9 @@ def make_room(
     remembers: Callable[[S], bool] = _never,
 ) -> None:
     """
-    Forget the least recently used, until there are fewer than *size*.
+    Forget the least recently used entries, until there are fewer than *size*.
 
-    What *is_busy* stays. What *remembers* something stays as long as there are fewer than twice as many as *size*.
+    An entry that *is_busy* stays. One that *remembers* something stays as long as there are fewer than twice *size*.
     """
     for _ in range(MAX_LOOKED_AT):
         if len(table) < size:

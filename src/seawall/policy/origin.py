@@ -1,4 +1,4 @@
-"""What one origin has: its policy, its gates and its budget, and how it has been lately."""
+"""The state of one origin: its policy, its gates, its budget, and its recent trouble."""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ from .gate import Gate
 
 __all__ = ["OriginState"]
 
-TROUBLE_WEIGHT = 0.2  # of the last attempt: four failures in a row are trouble, the three of one call are not
-TROUBLE_BEGINS = 0.5  # share of failures; the breaker's
+TROUBLE_WEIGHT = 0.2  # weight of the last attempt: four failures in a row are trouble, the three of one call are not
+TROUBLE_BEGINS = 0.5  # share of failures, as the breaker's
 TROUBLE_ENDS = 0.25
-TROUBLE_LASTS = 30.0  # s without news; then it is forgotten
-HOPELESS_AFTER = 5.0  # s in trouble; as long as a breaker is open, and longer than a restart or a blip
-PAUSE_SPREAD = 0.1  # of a pause: over so much of its length again those start who were held back
-MAX_DEATHS = 8  # of connections, whose streams' errors may still come
+TROUBLE_LASTS = 30.0  # seconds without news; then trouble is forgotten
+HOPELESS_AFTER = 5.0  # seconds in trouble: as long as a breaker is open, and longer than a restart or a blip
+PAUSE_SPREAD = 0.1  # share of a pause's length over which the calls that it held back start again
+MAX_DEATHS = 8  # dead connections that are remembered, because their streams' errors may still come
 
 
 @dataclass(slots=True)
 class OriginState:
     """
-    One origin's layers; None where one is switched off.
+    One origin's layers; one that is switched off is None.
 
     Attributes:
-        gates: What an attempt passes, in this order: the breaker, the user's own, the bulkhead.
+        gates: The gates that an attempt passes, in this order: the breaker, the user's own, the bulkhead.
     """
 
     origin: Origin
@@ -46,26 +46,26 @@ class OriginState:
     noted_at: float = 0.0
     paused_until: float = 0.0
     pause_spread: float = 0.0
-    deaths: tuple[object, ...] = ()  # the last of connections that were counted
-    moved: asyncio.Future[None] | None = None  # by the breaker's next move; None: nobody waits for it
+    deaths: tuple[object, ...] = ()  # the last ends of connections that were counted
+    moved: asyncio.Future[None] | None = None  # set by the breaker's next move; None if nobody waits for it
 
     def is_first(self, death: object) -> bool:
-        """Whether this end of a connection wasn't counted before: of all its streams, the first one's error counts."""
+        """Whether this end of a connection wasn't counted before: only the first error of its streams counts."""
         if death in self.deaths:
             return False
         self.deaths = (*self.deaths[1 - MAX_DEATHS :], death)
         return True
 
     def shut_for(self, now: float) -> float:
-        """Seconds until the breaker may let an attempt through, as things stand; inf where it is forced open."""
+        """Seconds until the breaker may let an attempt through; inf if it is forced open."""
         return 0.0 if self.breaker is None else self.breaker.shut_for(now)
 
     async def sit_out(self, deadline_at: float | None) -> None:
         """
-        Wait until the breaker may let somebody through: for a retry, which was promised when it was still closed.
+        Wait until the breaker may let an attempt through: only a retry waits, because it was promised earlier.
 
-        Not past *deadline_at*, nor once the probes have failed, nor where the breaker is forced open: the attempt is
-        then refused by `enter`.
+        It doesn't wait past *deadline_at*, nor once the probes have failed, nor if the breaker is forced open, because
+        `enter` then refuses the attempt.
 
         **Cancellation:** ends the wait; nothing is left behind.
         """
@@ -81,24 +81,24 @@ class OriginState:
             await asyncio.wait([self.moved], timeout=left)
 
     def has_moved(self) -> None:
-        """The breaker has: wake those who wait for that."""
+        """The breaker has moved: wake the attempts that wait for that."""
         moved, self.moved = self.moved, None
         if moved is not None:
             moved.set_result(None)
 
     def is_hopeless(self, now: float) -> bool:
         """
-        Whether it has been in trouble for so long that a retry would only be more of the same.
+        Whether it has been in trouble for so long that a retry would only add load.
 
-        What the breaker sees in many attempts, this sees in few: a thousand clients of a call every three seconds each
-        have a budget that never ends, and together are the outage.
+        What the breaker sees in many attempts, this sees in few: a thousand clients that each call every three seconds
+        never use up their budgets, and together are the outage.
         """
         if self.troubled_since is None or now - self.noted_at >= TROUBLE_LASTS:
             return False
         return now - self.troubled_since >= HOPELESS_AFTER
 
     def note(self, now: float, *, is_failure: bool) -> None:
-        """An attempt ended; a success changes nothing where there is no `trouble`."""
+        """Note how an attempt ended; a success changes nothing if there is no `trouble`."""
         if not is_failure and not self.trouble:
             return
         if now - self.noted_at >= TROUBLE_LASTS:
@@ -114,10 +114,10 @@ class OriginState:
 
     def pause(self, now: float, length: float) -> bool:
         """
-        Hold back all new attempts for *length* seconds, and a little longer each, so that they don't come together.
+        Hold back all new attempts for *length* seconds, and each a little longer, so that they don't come together.
 
         Returns:
-            Whether that is longer than before.
+            Whether that made the pause longer.
         """
         if now + length <= self.paused_until:
             return False
@@ -127,16 +127,16 @@ class OriginState:
 
     @property
     def bulkheads(self) -> list[BulkheadState]:
-        """All of them, one or one for each part."""
+        """All its bulkheads: one, or one for each part."""
         return [*self.bulkhead] if isinstance(self.bulkhead, Parted) else [self.bulkhead] if self.bulkhead else []
 
     @property
     def is_idle(self) -> bool:
-        """Nothing of it is in use, and nothing was set by hand: it may be forgotten."""
+        """Whether nothing of it is in use and nothing was set by hand, so that it may be forgotten."""
         return all(gate.is_idle for gate in self.gates)
 
     def remembers(self, now: float) -> bool:
-        """Whether a gate knows something, or a pause or trouble is on: it is forgotten last."""
+        """Whether a gate knows something, or a pause or trouble is on, so that it is forgotten last."""
         if now < self.paused_until or (self.troubled_since is not None and now - self.noted_at < TROUBLE_LASTS):
             return True
         return any(gate.remembers(now) for gate in self.gates)

@@ -1,8 +1,8 @@
 """
 Origins and their states: at most 1,024 of them.
 
-The least recently used goes first, but never one with permits out or waiters, and last one whose breaker is open, that
-asked for a pause, or that is in trouble: a scraper sees a million hosts.
+The least recently used is forgotten first, because a scraper sees a million hosts; but never one with permits out or
+waiters, and last one whose breaker is open, that asked for a pause, or that is in trouble.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ __all__ = ["Origins"]
 
 class Origins:
     """
-    Origin → its state, made at first sight.
+    Maps an origin to its state, which is made when the origin is first seen.
 
     Attributes:
-        states: In the order of their last use.
-        has_spent: Some retry has taken a token, so first attempts have something to deposit for.
-        max_origins: States that are kept, of which nothing has to be remembered; with the others twice as many.
+        states: The states, in the order of their last use.
+        has_spent: Some retry has taken a token, so budgets may have room for deposits.
+        max_origins: States that are kept if they remember nothing; twice as many, if they remember something.
     """
 
     max_origins = 1024
@@ -57,7 +57,7 @@ class Origins:
         self._gates = tuple(gates)
         self.states: OrderedDict[Origin, OriginState] = OrderedDict()
         self.has_spent = False
-        self._budget: BudgetState | None = None  # made at first use: its clock is the loop's
+        self._budget: BudgetState | None = None  # made at first use, because its clock is the loop's
 
     def __iter__(self) -> Iterator[OriginState]:
         return iter(self.states.values())
@@ -80,11 +80,11 @@ class Origins:
         return state
 
     def balance(self, now: float) -> float:
-        """Retry tokens that all origins share; inf where there is no budget."""
+        """Retry tokens that all origins share; inf if there is no budget."""
         return float("inf") if self._budget is None else self._budget.balance(now)
 
     def deposit(self, state: OriginState, now: float) -> None:
-        """A first attempt that was on the wire."""
+        """Put in what a first attempt earns that was on the wire."""
         for budget in (state.budget, self._budget):
             if budget is not None:
                 budget.deposit(now)
@@ -93,10 +93,10 @@ class Origins:
         self, state: OriginState, now: float, delay: float, *, deadline_at: float | None, is_free: bool
     ) -> tuple[Denial | None, bool]:
         """
-        Whether there may be a retry *delay* s from now; charges the budget for it, unless it *is_free*.
+        Decide whether a retry may follow *delay* seconds from now; charge the budget for it, unless it *is_free*.
 
         Returns:
-            Why not (None: it may), and whether a token was taken, for `refund`.
+            Why it may not (None if it may), and whether a token was taken, which `refund` gives back.
         """
         wait = max(delay, state.paused_until - now)
         if deadline_at is not None and wait >= deadline_at - now:
@@ -107,7 +107,7 @@ class Origins:
             return Denial(Denied.BREAKER, "the breaker is held open by hand; its reset() closes it"), False
         if deadline_at is not None and max(wait, shut_for) >= deadline_at - now:
             shut = (
-                f"the breaker opened, and lets nobody through for another {shut_for:.3g} s, "
+                f"the breaker opened, and lets no attempt through for another {shut_for:.3g} s, "
                 "which is past the deadline; raise deadline=, or lower Breaker.open_for"
             )
             return Denial(Denied.BREAKER, shut), False
@@ -116,13 +116,13 @@ class Origins:
         if state.budget is not None and state.is_hopeless(now):
             hopeless = (
                 f"most attempts at the origin have failed for {HOPELESS_AFTER:g} s or longer, so none is repeated "
-                "until it is well; budget=None repeats them all the same"
+                "until it recovers; budget=None repeats them anyway"
             )
             return Denial(Denied.OUTAGE, hopeless), False
         return (None, True) if self.withdraw(state, now) else (_empty(state, now), False)
 
     def withdraw(self, state: OriginState, now: float) -> bool:
-        """A token of the origin's and one of the client's, or none of either."""
+        """Take a token of the origin's and one of the client's, or none of either."""
         budgets = [budget for budget in (state.budget, self._budget) if state.budget is not None and budget is not None]
         if not all(budget.can_withdraw(now) for budget in budgets):
             return False
@@ -132,7 +132,7 @@ class Origins:
         return True
 
     def refund(self, state: OriginState, now: float) -> None:
-        """What `withdraw` took, for a retry of which nothing left."""
+        """Give back what `withdraw` took, for a retry that was never on the wire."""
         for budget in (state.budget, self._budget):
             if state.budget is not None and budget is not None:
                 budget.refund(now)
@@ -168,7 +168,7 @@ class Origins:
 
 
 def _empty(state: OriginState, now: float) -> Denial:
-    """Whose budget allows no retry, and what raises it."""
+    """Which budget is empty, and which setting raises it."""
     if state.budget is None or state.budget.can_withdraw(now):
         text = "the client's retry budget is empty; raise Budget.client_rate or Budget.max_client_balance"
     else:

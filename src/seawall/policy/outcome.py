@@ -1,8 +1,8 @@
 """
-What came of an attempt, and whether it may be repeated.
+How an attempt ended, and whether it may be repeated.
 
-Rules: the phase decides what is safe, not the class of the exception; what a user sets can make a retry rarer or more
-frequent, but never unsafe. Of errors, `failures` has the table; of answers, the settings say which are worth a retry.
+Rules: the phase decides what is safe, not the class of the exception; a user's settings can make a retry rarer or more
+frequent, but never unsafe. `failures` has the table of errors; the settings say which statuses are worth a retry.
 """
 
 from __future__ import annotations
@@ -38,14 +38,14 @@ class Outcome(NamedTuple):
     How one attempt ended.
 
     Attributes:
-        phase: The last one reached.
-        error: What it failed with; None: there is an answer.
-        status: The answer's.
-        retry_after: s that the answer asks to wait; None where it doesn't.
-        is_stale: A connection from the pool died before a byte of the answer: the server had closed it.
+        phase: The last phase that it reached.
+        error: The error that it failed with; None if there is a response.
+        status: The response's status.
+        retry_after: Seconds that the response asks to wait; None if it doesn't.
+        is_stale: A connection from the pool died before a byte of the response, because the server had closed it.
         is_settled: Another layer of seawall, below, has decided that there is no further attempt.
-        response: The answer itself, an ``httpx.Response``; where the call reads bodies at once, its body is there.
-        expired: Which of the request's timeouts ended it: "connect", "read" or "write"; None where it was another.
+        response: An ``httpx.Response``; if the call reads bodies at once, its body is there.
+        expired: Which of the request's timeouts ended it: "connect", "read" or "write"; None if something else did.
     """
 
     phase: Phase
@@ -64,7 +64,7 @@ class Outcome(NamedTuple):
 
 class Request(NamedTuple):
     """
-    What of a request decides whether it may be repeated.
+    The facts of a request that decide whether it may be repeated.
 
     Attributes:
         is_idempotent: By its method.
@@ -78,7 +78,7 @@ class Request(NamedTuple):
 
 
 class Kind(Enum):
-    """What a retry is counted as, in urllib3's words."""
+    """The kinds that retries are counted by, in urllib3's words."""
 
     CONNECT = "connect"
     READ = "read"
@@ -88,10 +88,10 @@ class Kind(Enum):
 
 def is_failure(outcome: Outcome) -> bool | None:
     """
-    Whether the breaker counts it against the origin: transport failures, and 5xx but 501 (a fact, no fault).
+    Whether the breaker counts it against the origin: transport failures, and 5xx but 501 (a fact, not a fault).
 
     Returns:
-        None where it says nothing of the origin: we refused, its name has no address, or an idle connection was gone.
+        None if it says nothing about the origin: we refused, its name has no address, or an idle connection was closed.
     """
     if outcome.error is not None:
         return failure_of(outcome.error, outcome.phase).is_fault
@@ -99,7 +99,7 @@ def is_failure(outcome: Outcome) -> bool | None:
 
 
 def is_final(outcome: Outcome) -> bool:
-    """Whether a second attempt is bound to end the same, so that nothing may ask for one."""
+    """Whether a second attempt must end the same, so that nothing may ask for one."""
     if outcome.error is None:
         return outcome.is_settled
     return failure_of(outcome.error, outcome.phase).safe is Safe.NEVER
@@ -116,12 +116,12 @@ def is_refused(outcome: Outcome) -> bool:
 
 
 def is_transparent(outcome: Outcome) -> bool:
-    """Whether nothing was done of it, by a server that is well: a stale connection, GOAWAY, REFUSED_STREAM."""
+    """Whether a healthy server did nothing with the request: a stale connection, GOAWAY, REFUSED_STREAM."""
     return outcome.is_stale or isinstance(outcome.error, StreamRefused)
 
 
 def is_worth_retrying(outcome: Outcome, settings: Retry, *, has_key: bool) -> bool:
-    """Whether a second attempt might end otherwise; the default that ``Retry(retry=...)`` replaces."""
+    """Whether a second attempt might end differently; the default that ``Retry(retry=...)`` replaces."""
     if outcome.error is not None or outcome.status in settings.statuses:
         return True
     if outcome.status in settings.retry_after_statuses and settings.respect_retry_after:
@@ -131,9 +131,9 @@ def is_worth_retrying(outcome: Outcome, settings: Retry, *, has_key: bool) -> bo
 
 def why_unsafe(outcome: Outcome, settings: Retry, request: Request) -> Denial | None:
     """
-    Why a second attempt could do harm; None where it can't.
+    Why a second attempt could do harm; None if it can't.
 
-    Source: RFC 9110 section 9.2.2: what isn't idempotent is repeated only where the first was never applied.
+    Source: RFC 9110 section 9.2.2: a request that isn't idempotent is repeated only if the first was never applied.
     """
     if not request.is_replayable:
         return Denial(Denied.BODY, "its body can't be sent again (see seawall.replayable)")
@@ -147,7 +147,7 @@ def why_unsafe(outcome: Outcome, settings: Retry, request: Request) -> Denial | 
 
 
 def kind_of(outcome: Outcome, settings: Retry, *, has_key: bool) -> Kind:
-    """What a retry after it is counted as."""
+    """The kind that a retry after it is counted as."""
     if outcome.error is not None:
         return Kind.CONNECT if outcome.phase < Phase.SENDING else Kind.READ
     return Kind.STATUS if is_worth_retrying(outcome, settings, has_key=has_key) else Kind.OTHER

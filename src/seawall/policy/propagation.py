@@ -1,4 +1,4 @@
-"""What an upstream is told of an attempt."""
+"""The headers that tell an upstream about an attempt."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from ..config import Propagation
 
 __all__ = ["headers"]
 
-MARGIN_SHARE = 0.1  # of what remains, at most: a short deadline is not all margin
+MARGIN_SHARE = 0.1  # of the time left, at most, because a short deadline must not be all margin
 
 
 def headers(
@@ -19,9 +19,9 @@ def headers(
     Headers, each with its value.
 
     Args:
-        attempt: Its number, from 1.
-        left: s until the call's deadline; None: it has none.
-        read: The attempt's read timeout, s; None: none.
+        attempt: The attempt's number, from 1.
+        left: Seconds until the call's deadline; None if it has none.
+        read: The attempt's read timeout, in seconds; None if it has none.
     """
     if propagation.attempt_header is not None:
         yield propagation.attempt_header, str(attempt)

@@ -15,10 +15,10 @@ __all__ = ["parse_retry_after", "parse_retry_after_ms"]
 
 WEEKDAY: Final = r"(?:Mon|Tues?|Wed(?:nes)?|Thu(?:rs)?|Fri|Sat(?:ur)?|Sun)(?:day)?"
 ITEM: Final = re.compile(rf"(?:\s*{WEEKDAY},)?[^,]+")
-"""One value of a list that is parted by commas, as a date's weekday is from the rest of it."""
+"""One value of a comma-separated list; a comma also stands after a date's weekday."""
 NUMBER: Final = re.compile(r"[0-9]+(?:\.[0-9]+)?")
-DIGITS: Final = 15  # beyond, it is for ever
-MAX_ITEMS: Final = 10  # that are looked at: a header of 64 kB could hold thousands
+DIGITS: Final = 15  # a longer number means for ever
+MAX_ITEMS: Final = 10  # values that are read, because a header of 64 kB could hold thousands
 MAX_ITEM: Final = 64  # characters; a date has 33
 
 
@@ -26,11 +26,11 @@ def parse_retry_after(value: str | None, *, wall: Callable[[], float] = time.tim
     """
     Seconds that a Retry-After header asks to wait; a past date is 0, garbage None.
 
-    A fraction counts, though the RFC has none: servers send it. Of several values (the header came twice, and httpx
-    joins them with a comma) the largest counts, because each part of the server that speaks wants to be heeded.
+    A fraction counts, though the RFC has none, because servers send it. If there are several values (the header came
+    twice, and httpx joins them with a comma), the largest counts, because then each part of the server is heeded.
 
     Args:
-        wall: The time of day, s since 1970: the header's date is one.
+        wall: The time of day, in seconds since 1970, because the header may hold a date.
     Source: RFC 9110 section 10.2.3.
     """
     found = [delay for item in _items(value) if (delay := _delay(item, wall)) is not None]
@@ -62,7 +62,7 @@ def _delay(item: str, wall: Callable[[], float]) -> float | None:
     try:
         date = parsedate_to_datetime(item)
         if date.tzinfo is None:
-            date = date.replace(tzinfo=UTC)  # asctime's form names no zone: it is GMT (RFC 9110 section 5.6.7)
+            date = date.replace(tzinfo=UTC)  # asctime's form names no zone, and means GMT (RFC 9110 section 5.6.7)
         return max(0.0, date.timestamp() - wall())
     except (TypeError, ValueError, OverflowError):
         return None

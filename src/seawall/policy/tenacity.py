@@ -1,8 +1,9 @@
 """
-How long to wait, and tenacity: the only file that imports it.
+How long to wait before a retry. This is the only file that imports tenacity.
 
-Rules: an `AsyncRetrying` is made for one call and only after its first failure (a shared one is not task-safe, and a
-first attempt that succeeds needs none). Its strategies see httpx's responses and errors as they are. Its clock is ours.
+Rules: an `AsyncRetrying` is made for one call and only after its first failure, because a shared one is not task-safe,
+and a first attempt that succeeds needs none. Its strategies see httpx's responses and errors as they are. Its clock is
+ours.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from .outcome import THROTTLED, Kind, Outcome, Request, is_final, is_transparent
 
 __all__ = ["Retries", "backoff"]
 
-RETRY_AFTER_JITTER = 1.1  # who waits exactly as told arrives with everyone else
+RETRY_AFTER_JITTER = 1.1  # callers that wait exactly as told would all arrive together
 
 
 def backoff(attempt: int, *, base: float, cap: float, rng: Random, jitter: float = 1.0) -> float:
@@ -37,7 +38,7 @@ def backoff(attempt: int, *, base: float, cap: float, rng: Random, jitter: float
         attempt: Attempts made, >= 1.
         base: Upper bound of the first delay, s, >= 0.
         cap: Upper bound of any delay, s.
-        jitter: Share of it that is left to chance, 0 to 1; 1 is full jitter.
+        jitter: Share of the delay that is left to chance, 0 to 1; 1 is full jitter.
     Returns:
         Delay in s, ``0 <= delay <= cap``; finite for every *attempt*.
     Raises:
@@ -58,18 +59,18 @@ class Afford(Protocol):
 
 class Retries:
     """
-    A hop's retries, from its first failure on: `after` each attempt says how long to wait, or that it's over.
+    A hop's retries, from its first failure on: `after` says how long to wait after an attempt, or that it was the last.
 
     Args:
-        name: Of what is called, for tenacity's own log helpers.
-        started_at: When the first attempt began: what tenacity's stop_after_delay counts from.
-        request: What of the request decides, as things stand.
-        afford: Why a retry after this delay is out of the question (None where it isn't); charges the budget, unless
-            it is free.
+        name: What is called, for tenacity's own log helpers.
+        started_at: When the first attempt began, because tenacity's stop_after_delay counts from there.
+        request: Returns the facts of the request that decide, as they are now.
+        afford: Returns why a retry after this delay can't be made (None if it can); charges the budget, unless it is
+            free.
 
     Attributes:
-        denial: Why it is over, where a retry was worth it; else None.
-        raises: The last outcome is an answer that is to be raised, if there is no further attempt.
+        denial: Why no attempt follows, if a retry was worth it; else None.
+        raises: The last outcome is a response that must be raised, if there is no further attempt.
     """
 
     __slots__ = (
@@ -96,7 +97,7 @@ class Retries:
         self._was_free = False
         self.denial: Denial | None = None
         self.raises = False
-        # Coroutine functions: tenacity awaits them, its annotations of wait and stop just don't say so.
+        # tenacity awaits coroutine functions, though its annotations of wait and stop don't say so.
         strategies: dict[str, Any] = {"retry": self._retry, "wait": self._wait, "stop": self._stop}
         if settings.after is not None:
             strategies["after"] = settings.after
@@ -107,15 +108,15 @@ class Retries:
 
     @property
     def statistics(self) -> Mapping[str, Any]:
-        """tenacity's."""
+        """tenacity's own statistics."""
         return self._retrying.statistics
 
     async def after(self, outcome: Outcome, now: float) -> float | None:
         """
-        Seconds until the next attempt; None: *outcome* is the last.
+        Seconds until the next attempt; None if *outcome* is the last.
 
         Raises:
-            Exception: What a user's strategy raised.
+            Exception: An error that a user's strategy raised.
         """
         self._outcome = outcome
         self.denial, self.raises = None, False
@@ -140,7 +141,7 @@ class Retries:
         return float(action)
 
     def close(self) -> None:
-        """It holds tenacity's objects, and they hold it: a garbage collection may be long in coming."""
+        """Break the cycle with tenacity's objects, because a garbage collection may be long in coming."""
         self._retrying.iter_state.reset()
         del self._retrying, self._state, self._outcome
 
@@ -170,7 +171,7 @@ class Retries:
             if not 0.0 <= delay < math.inf:
                 raise ValueError(f"Retry.wait must return finite seconds >= 0, not {delay!r}")
         elif outcome.is_stale:
-            delay = 0.0  # the server closed an idle connection: nobody is overloaded
+            delay = 0.0  # the server closed an idle connection, but is not overloaded
         else:
             base = settings.throttled_backoff if outcome.status in THROTTLED else settings.backoff
             delay = backoff(
@@ -192,13 +193,13 @@ class Retries:
             over = f"Retry-After {retry_after:g} s is over max_retry_after={settings.max_retry_after:g}"
             self.denial = Denial(Denied.RETRY_AFTER, over)
         else:
-            # The server did nothing of it, and is well: that costs nothing, but not twice in a row.
+            # A healthy server did nothing with the request: a retry costs nothing, but not twice in a row.
             self._was_free = is_transparent(self._outcome) and not self._was_free
             self.denial = self._afford(state.upcoming_sleep, is_free=self._was_free)
         return self.denial is not None
 
     def _exhausted(self) -> str:
-        """The count that is used up, if any."""
+        """The setting whose count is used up, if any."""
         for kind, done in self._counts.items():
             name = f"max_{kind.value}_retries"
             limit = getattr(self._settings, name)
@@ -212,7 +213,7 @@ class Retries:
 
 
 class _Named:
-    """In place of the function that tenacity would call: its log helpers show the name."""
+    """Stands in for the function that tenacity would call, because its log helpers show the name."""
 
     def __init__(self, name: str) -> None:
         self.__qualname__ = name
@@ -228,4 +229,4 @@ async def _result(value: Any) -> Any:
 
 
 def _over(state: RetryCallState) -> None:
-    """In place of tenacity's RetryError: the caller has the last outcome and returns or raises that."""
+    """Replaces tenacity's RetryError, because the caller returns or raises the last outcome itself."""
