@@ -71,7 +71,7 @@ class CallStarted(NamedTuple):
 
     Attributes:
         call: Its number, the same in all events of this call; unique within a client.
-        origin: The first hop's; None where the URL has none that can be called.
+        origin: The first hop's; None where the URL names no host.
         path: Without the query.
     """
 

@@ -197,3 +197,26 @@ async def test_stats_show_limits_beside_levels():
     assert (stats.calls, stats.waiting, stats.totals.calls) == (0, 0, 3)
     assert stats.totals.rejected == {"breaker": 1}
     assert stats.max_connections > 0
+
+
+@pytest.mark.parametrize("kind", ["client", "stock"])
+@pytest.mark.parametrize(
+    ("url", "origin", "path"),
+    [
+        ("/there?secret", None, "/there"),
+        ("http:///there?secret", None, "/there"),
+        ("http://u:secret@api.test:99999/there?secret", seawall.Origin("http", "api.test", 99999), "/there"),
+    ],
+)
+async def test_start_of_a_call_to_an_impossible_url(kind, url, origin, path):
+    """What there is of its origin and path is told, however the call is made; and then that it ended."""
+    heard: list[events.Event] = []
+    transport = seawall.AsyncTransport(observers=[heard.append])
+    kinds = {"client": seawall.AsyncClient, "stock": httpx.AsyncClient}
+    async with kinds[kind](transport=transport) as c:
+        with pytest.raises(httpx.TransportError) as caught:
+            await c.get(url)
+    assert heard == [
+        events.CallStarted(1, "GET", origin, path),
+        events.CallEnded(1, None, 0, type(caught.value).__name__, "", 0.0),
+    ]

@@ -10,6 +10,7 @@ import httpx
 from ..core import engine as core
 from ..core.call import CURRENT
 from .arguments import EngineArguments, TransportArguments, check_names, spelled_out
+from .convert import origin_and_path
 from .engine import Engine, check_given, over
 from .over_wire import OverWire
 from .proxies import StockTransport
@@ -93,7 +94,7 @@ class AsyncTransport(core.OfEngine, httpx.AsyncBaseTransport):
         try:
             outgoing = self.exchange.outgoing(request)
         except Exception as error:
-            layers.refuse(call, request.method, error)
+            layers.refuse(call, request.method, *origin_and_path(request.url), error)
             raise
         return await layers.run(self.exchange, outgoing, call)  # type: ignore[no-any-return]
 
@@ -145,7 +146,7 @@ class Proxied(StockTransport):
         try:
             outgoing = self._exchange.outgoing(request)
         except Exception as error:
-            layers.refuse(call, request.method, error)
+            layers.refuse(call, request.method, *origin_and_path(request.url), error)
             raise
         response: httpx.Response = await layers.run(self._exchange, outgoing, call)
         return response

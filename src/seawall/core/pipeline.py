@@ -96,9 +96,9 @@ class Pipeline:
         call.is_silent = not self._emitter.has_listeners and not logger.isEnabledFor(logging.DEBUG)
         return call
 
-    def announce(self, call: Call, method: str, origin: Origin | None, path: str) -> None:
+    def announce(self, call: Call, method: str, origin: Origin, path: str) -> None:
         """Tell observers that *call* has begun; to be called once, where it isn't silent."""
-        call.started = CallStarted(call.number, method, origin, path)
+        call.started = CallStarted(call.number, method, origin if origin.host else None, path)
         self._emitter.emit(call.started)
 
     def finish(self, call: Call) -> None:
@@ -109,12 +109,12 @@ class Pipeline:
             duration = self._now() - call.started_at
             self._emitter.emit(CallEnded(call.number, call.origin, len(call.attempts), outcome, call.note, duration))
 
-    def refuse(self, call: Call | None, method: str, error: BaseException) -> None:
+    def refuse(self, call: Call | None, method: str, origin: Origin, path: str, error: BaseException) -> None:
         """A hop that can't be begun: where it would have been a call of its own, that began and ended with *error*."""
         if call is None or call.owner is not self or not call.is_between_hops:
             call = self.begin(is_buffered=False)
             if not call.is_silent:
-                self.announce(call, method, None, "")
+                self.announce(call, method, origin, path)
             call.failed(error)
             self.finish(call)
 
