@@ -141,11 +141,11 @@ class SlotsMachine(PermitMachine):
     @invariant()
     def counted(self):
         assert self.made.in_use == len(self.granted)
-        assert self.made.has_waiters == bool(self.waiting)
+        assert bool(self.made.waiting) == bool(self.waiting)
 
     def teardown(self):
         super().teardown()
-        assert (self.made.in_use, self.made.has_waiters, self.made._lines) == (0, False, {})
+        assert (self.made.in_use, self.made.waiting, self.made._lines) == (0, 0, {})
 
 
 TestBulkhead = BulkheadMachine.TestCase

@@ -38,7 +38,7 @@ async def test_holder_and_waiters_cancelled_in_one_turn():
     assert await left is None
     await asyncio.gather(gone, return_exceptions=True)
     slots.release(B)
-    assert (slots.in_use, slots.has_waiters, slots._lines) == (0, False, {})
+    assert (slots.in_use, slots.waiting, slots._lines) == (0, 0, {})
     assert slots.try_acquire(A)
 
 
@@ -53,7 +53,7 @@ async def test_all_waiters_cancelled_in_one_turn():
     assert slots.in_use == 0
     assert slots.try_acquire(B)
     await asyncio.gather(*tasks, return_exceptions=True)
-    assert (slots.in_use, slots.has_waiters) == (1, False)
+    assert (slots.in_use, slots.waiting) == (1, 0)
 
 
 async def test_connection_that_was_handed_over_to_the_cancelled():
@@ -76,7 +76,7 @@ async def test_slot_that_was_granted_to_the_cancelled_goes_on():
     slots.release(A)
     first.cancel()
     assert await second is None
-    assert (slots.in_use, slots.has_waiters) == (1, False)
+    assert (slots.in_use, slots.waiting) == (1, 0)
 
 
 async def test_freed_connection_is_its_own_origins():
@@ -132,7 +132,7 @@ async def test_slot_at_the_last_instant():
     task = await waiting(slots, B, timeout=2.0)
     assert await task is None
     slots.release(B)
-    assert (slots.in_use, slots.has_waiters, slots._lines) == (0, False, {})
+    assert (slots.in_use, slots.waiting, slots._lines) == (0, 0, {})
 
 
 async def test_outdated_turns_are_forgotten():
@@ -167,4 +167,4 @@ async def test_cancelled_after_it_expired():
     await asyncio.gather(task, others[0], return_exceptions=True)
     slots.release(A)
     assert await others[1] is None
-    assert (slots.in_use, slots.has_waiters) == (1, False)
+    assert (slots.in_use, slots.waiting) == (1, 0)

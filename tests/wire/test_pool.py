@@ -120,7 +120,7 @@ async def test_another_transport_is_given_a_slot_and_no_connection(stack, serve)
     first = asyncio.create_task(client.get(server.url))
     await started.wait()
     second = asyncio.create_task(client.get(server.url.replace("http", "ws")))
-    while not slots.has_waiters:
+    while not slots.waiting:
         await asyncio.sleep(0)
     reply.set()
     assert [(await each).text for each in (first, second)] == ["ours", "other"]

@@ -196,10 +196,6 @@ class BreakerState(Gate):
         self._probes_out += 1
         return self.generation
 
-    def is_valid(self, generation: int) -> bool:
-        """Whether an admission still stands; attempts that queued after it ask this."""
-        return generation == self.generation
-
     def retry_after(self, now: float) -> float:
         """Seconds until it is worth asking again; 0 if the breaker isn't open, inf if it is forced open."""
         if self.state == FORCED[0]:

@@ -55,10 +55,6 @@ class Slots:
     def max_connections(self) -> int | None:
         return self._max
 
-    @property
-    def has_waiters(self) -> bool:
-        return self.waiting > 0
-
     def held(self, origin: Holder) -> int:
         """Slots that *origin* holds."""
         line = self._lines.get(origin)
