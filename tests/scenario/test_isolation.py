@@ -65,6 +65,21 @@ async def test_parts_are_bounded():
         assert len(state.bulkheads) == 1024
 
 
+async def test_partition_is_asked_once_for_an_attempt():
+    """The part whose permits are all out is the part that the attempt waits for."""
+    asked: list[int] = []
+
+    def partition(request: httpx.Request) -> int:
+        asked.append(len(asked) % 2)
+        return asked[-1]
+
+    wire = ScriptedWire((1.0, 200))
+    async with client(wire, bulkhead=seawall.Bulkhead(max_concurrent=1, partition=partition)) as c:
+        await asyncio.gather(*(c.get(URL) for _ in range(4)))
+    assert asked == [0, 1, 0, 1]
+    assert wire.instants == [0.0, 0.0, 1.0, 1.0]
+
+
 async def test_partition_that_raises():
     """A bug of the user's comes out as it is, and costs no probe of the breaker."""
     bulkhead = seawall.Bulkhead(partition=lambda request: request.headers["x-tenant"])

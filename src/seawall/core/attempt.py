@@ -46,8 +46,8 @@ class AttemptState(Progress):
     """
 
     __slots__ = (
-        "__weakref__", "_bounds", "_ended", "_pace", "_timer", "asked_at", "delay", "ended_at", "given", "headers",
-        "is_buffered", "is_hurried", "number", "request", "result", "tickets",
+        "__weakref__", "_bounds", "_ended", "_pace", "_parted", "_timer", "asked_at", "delay", "ended_at", "given",
+        "headers", "is_buffered", "is_hurried", "number", "request", "result", "tickets",
     )  # fmt: skip
 
     def __init__(
@@ -72,6 +72,7 @@ class AttemptState(Progress):
         self._bounds = bounds
         self._timer = timer
         self.headers: dict[str, str] | None = None
+        self._parted: tuple[Callable[[Any], Hashable], Hashable] | None = None
         self.tickets: list[Ticket] = []
         self._ended: list[Ticket] = []
         self.is_hurried = False
@@ -92,7 +93,9 @@ class AttemptState(Progress):
         return self.request.method
 
     def part(self, partition: Callable[[Any], Hashable]) -> Hashable:
-        return self.request.part(partition)
+        if self._parted is None or self._parted[0] is not partition:
+            self._parted = partition, self.request.part(partition)
+        return self._parted[1]  # asked once, because a second answer may name another queue than the one that is full
 
     # Its admission
 
