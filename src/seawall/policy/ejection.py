@@ -40,7 +40,7 @@ class _Health:
 
 class Ejections:
     """
-    What is known of addresses; the one least recently used is forgotten first, an ejected one last.
+    What is known of addresses; the one least recently heard from is forgotten first, an ejected one last.
 
     Args:
         now: Seconds on the loop's clock.

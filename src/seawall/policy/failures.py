@@ -101,7 +101,7 @@ FAILURES: Final = (
     # Connect
     Failure("no descriptor is left for a socket", "rarely: the process has used up its own", DialError, ANY,
             "closes idle connections first; says what to raise", "is_shortage", is_fault=None),
-    Failure("the address doesn't answer", "often: a host or network that is down", DialTimeout, ANY,
+    Failure("the address doesn't respond", "often: a host or network that is down", DialTimeout, ANY,
             "tries the other addresses after 250 ms each; dials the bad one last for a while"),
     Failure("a proxy wants other credentials (407), or forbids the host (403)", "a wrong setting", ProxyRefused, NEVER,
             "raises at once; retries a proxy's 408, 425, 429 and 5xx", is_fault=None),

@@ -46,7 +46,7 @@ class Fifo(Generic[T]):
         return len(waiters)
 
     def give(self, thing: T) -> bool:
-        """Hand *thing* to the longest waiter; False where nobody waits."""
+        """Hand *thing* to the longest waiter; False if nobody waits."""
         if not self.queue or not len(self):
             return False
         waiter = next(iter(self.queue))

@@ -1,8 +1,8 @@
 """
 Bounded tables, in which an entry that remembers something is forgotten last.
 
-A scraper sees a million hosts, and an attacker names as many: hosts of which nothing is known must not drive out the
-open breaker, the pause or the ejection that other calls depend on.
+A scraper sees a million hosts, and an attacker names as many: hosts about which nothing is known must not drive out
+the open breaker, the pause or the ejection that other calls depend on.
 """
 
 from __future__ import annotations

@@ -67,7 +67,7 @@ class Request(NamedTuple):
     The facts of a request that decide whether it may be repeated.
 
     Attributes:
-        is_idempotent: By its method.
+        is_idempotent: Its method is idempotent.
         has_key: It carries an Idempotency-Key.
         is_replayable: Its body can be sent from its beginning.
     """

@@ -36,11 +36,11 @@ def backoff(attempt: int, *, base: float, cap: float, rng: Random, jitter: float
 
     Args:
         attempt: Attempts made, >= 1.
-        base: Upper bound of the first delay, s, >= 0.
-        cap: Upper bound of any delay, s.
+        base: Upper bound of the first delay, in seconds, >= 0.
+        cap: Upper bound of any delay, in seconds.
         jitter: Share of the delay that is left to chance, 0 to 1; 1 is full jitter.
     Returns:
-        Delay in s, ``0 <= delay <= cap``; finite for every *attempt*.
+        Delay in seconds, ``0 <= delay <= cap``; finite for every *attempt*.
     Raises:
         ValueError: *attempt* < 1.
     Source: https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/
