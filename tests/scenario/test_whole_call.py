@@ -57,7 +57,7 @@ async def test_answer_before_a_closed_port(stream, is_small):
         request = c.build_request("GET", URL)
         if stream and not is_small:  # of which the rest wasn't waited for
             with pytest.raises(
-                seawall.errors.PartlySent, match=r"answered 503.*; to get such answers, .* retry=None"
+                seawall.errors.PartlySent, match=r"replied with 503.*; to get such responses, .* retry=None"
             ) as caught:
                 await c.send(request, stream=True)
             assert isinstance(caught.value, httpx.ConnectError)

@@ -1,4 +1,4 @@
-"""One attempt in flight: what is known of it, and the tickets that it holds."""
+"""One attempt in flight: its facts, and the tickets that it holds."""
 
 from __future__ import annotations
 
@@ -31,18 +31,18 @@ class Bounds(Protocol):
 
 class AttemptState(Progress):
     """
-    What lives of `seawall.Attempt`.
+    The live state of a `seawall.Attempt`.
 
     Attributes:
-        request: What it sends.
-        is_buffered: Its response's body is read at once, and belongs to it.
-        number: From 1, over all hops of the call.
+        request: The request that it sends.
+        is_buffered: The response's body is read at once, and belongs to the attempt.
+        number: The attempt's number, from 1, over all hops of the call.
         delay: Backoff before it, in seconds.
-        headers: What it sends beside the headers of the caller's request.
-        tickets: Of the gates that it has passed, as far as they are not ended yet.
+        headers: Headers that it sends beside those of the caller's request.
+        tickets: Tickets of the gates that it has passed, except those that are ended.
         is_hurried: Its upstream was told of less time than the client gives by itself.
-        result: What its headers counted as when they had come, which the body of a streamed response may still belie.
-        ended_at: When that was.
+        result: What its headers counted as when they came, which the body of a streamed response may still belie.
+        ended_at: When its headers came.
     """
 
     __slots__ = (
@@ -79,10 +79,10 @@ class AttemptState(Progress):
         self.result: Result | None = None
         self.ended_at = 0.0
         self.given = 0.0  # seconds that it has waited for the caller to give parts of the request's body
-        self.asked_at: float | None = None  # since when a part is awaited
+        self.asked_at: float | None = None  # when the wait for a part began
         self._pace: Pace | None = None
 
-    # What a gate sees
+    # What gates see
 
     @property
     def origin(self) -> Origin:
@@ -101,10 +101,10 @@ class AttemptState(Progress):
 
     async def queue(self, gate: Gate, gates: Sequence[Gate]) -> None:
         """
-        Wait at *gate*, one of *gates*; those before it are asked again where their tickets stand no more.
+        Wait at *gate*, one of *gates*; those before it are asked again if their tickets no longer stand.
 
         Raises:
-            Rejected: One of them lets it not through.
+            Rejected: One of the gates refuses it.
         """
         pool = self.request.timeouts.get("pool")
         self.tickets.append(await self._enter(gate, None if pool is None else max(0.0, pool - self.waited)))
@@ -125,15 +125,15 @@ class AttemptState(Progress):
         finally:
             self.queued_at(gate.name, self.now() - began_at)
 
-    # What its exchange tells
+    # What its exchange tells it
 
     def sent(self) -> None:
-        """A part of the request's body was taken: where the deadline is only derived, that pushes it ahead."""
+        """A part of the request's body was taken, which pushes the deadline ahead if it is only derived."""
         if (pace := self._paced()) is not None:
             self._timer.reschedule(earliest(self._bounds.hard_at, pace.sent(self.now())))
 
     def received(self, size: int) -> None:
-        """So did *size* bytes of the response's body."""
+        """*size* bytes of the response's body came, which pushes it ahead too."""
         if (pace := self._paced()) is not None:
             self._timer.reschedule(earliest(self._bounds.hard_at, pace.received(size, self.now())))
 
@@ -147,7 +147,7 @@ class AttemptState(Progress):
         self.asked_at = self.now()
 
     def got(self) -> None:
-        """It has come, or never will."""
+        """The part has come, or never will."""
         if self.asked_at is not None:
             waited, self.asked_at = self.now() - self.asked_at, None
             self.given += waited
@@ -160,27 +160,27 @@ class AttemptState(Progress):
     # Its end
 
     def headers_came(self, result: Result | None, now: float) -> None:
-        """The headers of a streamed response: what isn't held until the body is ended now."""
+        """End the tickets that aren't held until the body, because a streamed response's headers have come."""
         self.result, self.ended_at = result, now
         self._ended = [ticket for ticket in self.tickets if ticket.held_until is not Phase.BODY]
         self.tickets = [ticket for ticket in self.tickets if ticket.held_until is Phase.BODY]
         _end(self._ended, result, now)
 
     def retract(self, now: float) -> None:
-        """The body broke after the headers had counted as a success."""
+        """Take the success back, because the body broke after the headers had counted as one."""
         assert self.result is not None
         for ticket in self._ended:
             ticket.retract(now, ended_at=self.ended_at, duration=self.result.duration)
 
     def end(self, result: Result | None, now: float) -> None:
-        """End the tickets that it holds. May be called again."""
+        """End the tickets that it holds; a second call does nothing."""
         tickets, self.tickets = self.tickets, []
         _end(tickets, result, now)
 
     def record(self, now: float, status: int | None, error: str | None, detail: str) -> Attempt:
-        """What is kept of it."""
+        """The record of the attempt."""
         request = self.request
-        marks: Iterator[Any] = iter(self.marks)  # as in `each`, whose call each request would pay for
+        marks: Iterator[Any] = iter(self.marks)  # `each` inlined, because each request would pay for its call
         fields = (
             self._bounds.number,
             request.origin,
@@ -203,11 +203,11 @@ class AttemptState(Progress):
             self.bytes_out,
             self.bytes_in,
         )
-        return tuple.__new__(Attempt, fields)  # its constructor takes as long again, and each call ends here
+        return tuple.__new__(Attempt, fields)  # the constructor takes twice as long, and each attempt ends here
 
 
 def _end(tickets: Iterable[Ticket], result: Result | None, now: float) -> None:
-    """All of them, even where a gate of the user's raises."""
+    """End all *tickets*, even if a gate of the user's raises."""
     for ticket in tickets:
         try:
             ticket.end(result, now)
@@ -217,10 +217,10 @@ def _end(tickets: Iterable[Ticket], result: Result | None, now: float) -> None:
 
 class Ended(NamedTuple):
     """
-    What came of an attempt.
+    How an attempt ended.
 
     Attributes:
-        reply: None where it failed.
+        reply: The reply; None if the attempt failed.
     """
 
     attempt: AttemptState

@@ -1,4 +1,4 @@
-"""A call and its hops: what is known of them while they are in flight. Nothing here waits or decides."""
+"""A call and its hops: their facts while they are in flight. Nothing here waits or decides."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ F = TypeVar("F", bound=BaseException)
 
 __all__ = ["CURRENT", "Call", "Hop", "Patience"]
 
-FAIR_SHARE = 0.5  # of the client's own patience: what had less time says more of its caller than of the origin
-FAIR_TIMEOUT = 5.0  # s; httpx's own, so a request that waits for as long is as patient as one that sets nothing
+FAIR_SHARE = 0.5  # of the client's own patience: a failure after less time is rather its caller's fault
+FAIR_TIMEOUT = 5.0  # seconds; httpx's default, so a request that waits as long is as patient as one that sets none
 
 
 class Patience(Protocol):
-    """A client's own timeouts, in seconds; None: no limit. ``httpx.Timeout`` is one."""
+    """A client's own timeouts, in seconds; None sets no limit. ``httpx.Timeout`` is one."""
 
     @property
     def connect(self) -> float | None: ...
@@ -43,7 +43,7 @@ class Patience(Protocol):
 
 
 class Key(NamedTuple):
-    """An Idempotency-Key, and what for."""
+    """An Idempotency-Key, and the body and origin that it was made for."""
 
     value: str
     body: object
@@ -52,14 +52,15 @@ class Key(NamedTuple):
 
 class Call:
     """
-    What a user asked for. Its hops (redirects, steps of an authentication) share it.
+    What a user asked for; its hops (redirects, steps of an authentication) share it.
 
     Attributes:
         number: Unique within its client.
-        is_between_hops: It is in flight, and no hop of it is: what comes to its client now is its next hop.
-        started: What observers were told when it began; None where nobody listens.
-        patience: The client's own timeouts, by which those of a request are judged; None: they are not known.
-        outcome, note: What the caller gets, empty where that is the last attempt's; and why no further one was made.
+        is_between_hops: It is in flight, and none of its hops is: the client's next request is its next hop.
+        started: The event of its beginning; None if no observer listens.
+        patience: The client's own timeouts, by which those of a request are judged; None if they are not known.
+        outcome: What the caller gets; empty if that is the last attempt's outcome.
+        note: Why no further attempt was made.
     """
 
     __slots__ = (
@@ -72,38 +73,38 @@ class Call:
         self.owner = owner
         self.number = number
         self.started_at = now
-        self.is_buffered = is_buffered  # the body is read at once: it belongs to the attempt
+        self.is_buffered = is_buffered  # the body is read at once, and belongs to the attempt
         self.patience = patience
         self.is_between_hops = True
         self.has_sent_elsewhere = False  # by a mount, or a transport below, that has layers of its own
-        self.is_silent = False  # nobody is told of it
+        self.is_silent = False  # no observer is told of it
         self.started: CallStarted | None = None
         self.is_timed = False
-        self.hard_at: float | None = None  # somebody's wish
-        self.soft_at: float | None = None  # derived from the timeouts; a body that comes in may pass it
+        self.hard_at: float | None = None  # the one that the caller or the client set
+        self.soft_at: float | None = None  # the one derived from the timeouts; a body that comes in may pass it
         self.deadline_at: float | None = None  # the earlier of the two
-        self._theirs_at: float | None = None  # of hard_at, the caller's: inherited, or set for this call
-        self._own_timeout: float | None = None  # of the other, the client's or its policy's
+        self._theirs_at: float | None = None  # the caller's part of hard_at: inherited, or set for this call
+        self._own_timeout: float | None = None  # the other part: the client's or its policy's
         self.origin: Origin | None = None  # the last hop's
         self.outcome = self.note = ""
         self.attempts: list[Attempt] = []
-        self.key: Key | None = None  # that we gave it last
-        self.ready: Any = None  # a response that httpx has still to be given
+        self.key: Key | None = None  # the last one that we made
+        self.ready: Any = None  # a response that httpx must still be given
 
     def key_of(self, body: object, origin: Origin) -> str:
         """
-        One for each body and origin.
+        The Idempotency-Key for a body and an origin.
 
-        A redirect within an origin takes the key along. No other origin gets to know it, because it could use it there.
+        A redirect within an origin takes the key along. No other origin learns it, because it could misuse it there.
         """
         key = self.key
         if key is None or key.body is not body or key.origin != origin:
-            # From the system: it can't be predicted, and a process that was forked has others.
+            # From the system, because nobody can predict it, and a forked process draws others.
             self.key = key = Key(f'"{uuid.uuid4()}"', body, origin)  # in quotes, as the draft has it
         return key.value
 
     def set_deadline(self, policy: Policy, options: Policy | None, timeouts: Mapping[str, float | None]) -> None:
-        """Fix the deadline, at the first hop and once: by *policy*, over which those *options* lie already."""
+        """Fix the deadline, once and at the first hop, by *policy*, which *options* are merged into already."""
         self.is_timed = True
         self.hard_at = self._theirs_at = INHERITED.get()
         if policy.deadline is UNSET:
@@ -123,10 +124,10 @@ class Call:
 
     def yardstick(self, struck_at: float, timeouts: Mapping[str, float | None]) -> float | None:
         """
-        Seconds that the client gives its calls, if it was its own deadline that struck.
+        Seconds that the client gives its calls, if the client's own deadline struck.
 
         Returns:
-            None where it was the caller's: inherited, set for this call, or derived from hasty timeouts of its own.
+            None if it was the caller's: inherited, set for this call, or derived from hasty timeouts of its own.
         """
         if self._own_timeout is not None:
             own_at = self.started_at + self._own_timeout
@@ -138,7 +139,7 @@ class Call:
         return self.soft_at - self.started_at
 
     def is_hurried(self, left: float | None, timeouts: Mapping[str, float | None]) -> bool:
-        """Whether an upstream that is told of *left* s, or the read timeout, gets less time than the client gives."""
+        """Whether an upstream that is told *left* seconds or the read timeout gets less time than the client gives."""
         read = timeouts.get("read")
         if left is None or self.deadline_at is None or (read is not None and read < left):
             return self.is_hasty("read", timeouts)
@@ -149,34 +150,34 @@ class Call:
         """
         Whether a request's own "connect", "read" or "write" timeout is less than half of the client's.
 
-        Never one of 5 s or more, because a client that waits for minutes would otherwise never notice a hang.
+        A timeout of 5 s or more never is, because a client that waits for minutes would otherwise never notice a hang.
         """
         mine, own = timeouts.get(kind), getattr(self.patience, kind, None)
         return mine is not None and own is not None and mine < min(own * FAIR_SHARE, FAIR_TIMEOUT)
 
     def failed(self, error: F) -> F:
-        """Note what the caller gets, where that isn't a response."""
+        """Note what the caller gets instead of a response."""
         self.outcome = "cancelled" if isinstance(error, asyncio.CancelledError) else type(error).__name__
         self.note = getattr(getattr(error, "attempts", None), "note", "")
         return error
 
     @property
     def has_sent(self) -> bool:
-        """Whether a server may have seen anything of the call."""
+        """Whether a server may have seen any part of the call."""
         return self.has_sent_elsewhere or any(attempt.phase >= Phase.SENDING for attempt in self.attempts)
 
 
 class Hop:
     """
-    A call's passage through the layers to one origin: what it goes by, and what was last seen.
+    A call's passage through the layers to one origin: its settings, and what was last seen.
 
     Attributes:
-        avoid: Addresses where attempts of it failed.
-        has_token: Of the budget, for a retry that isn't in flight yet.
-        attempt: The one in flight; None between two.
-        kept: What came of an attempt that was sent: the call's outcome, if no later one says more.
-        later: How an attempt after the one that the call ends with ended, which says less.
-        retries: From the first failure on.
+        avoid: Addresses at which its attempts failed.
+        has_token: It holds a token of the budget, for a retry that isn't in flight yet.
+        attempt: The attempt in flight; None between two attempts.
+        kept: The end of an attempt that was sent: the call's outcome, unless a later one says more.
+        later: The outcome of an attempt after the one that the call ends with; it says less.
+        retries: None before the first failure.
     """
 
     __slots__ = (
@@ -210,7 +211,7 @@ class Hop:
         self.retries: Retries | None = None
 
     def settings(self) -> Retry | None:
-        """By what its attempts are repeated; a request that is part of another's attempt isn't repeated here."""
+        """The settings that repeat its attempts; part of another request's attempt isn't repeated here."""
         request, settings = self.request, self.policy.retry
         outer = INSIDE.get()
         is_part = outer is not None and outer.is_repeated
@@ -228,10 +229,10 @@ class Hop:
 
     def is_cut_by_fault(self, attempt: AttemptState, now: float) -> bool:
         """
-        Whether the deadline that cut *attempt* tells of a fault of the origin's.
+        Whether the deadline that cut *attempt* shows a fault of the origin's.
 
-        It does if it was the client's own, and the attempt was on the wire for at least half of it: then not another
-        caller, a queue or an earlier attempt has used it up.
+        It does if it was the client's own, and the attempt was on the wire for at least half of it, because then no
+        caller, queue or earlier attempt has used it up.
         """
         assert self.timer.when is not None
         timeout = self.call.yardstick(self.timer.when, self.request.timeouts)
@@ -246,11 +247,11 @@ class Hop:
 
     @property
     def balance(self) -> float | None:
-        """Retry tokens of the origin; None where it has no budget."""
+        """Retry tokens of the origin; None if it has no budget."""
         return None if self.state.budget is None else self.state.budget.balance(self.now())
 
     def ended(self, error: E, history: History | None = None) -> E:
-        """*error*, with the attempts on it: for code as ``attempts``, for people as a note."""
+        """*error* with the attempts on it: ``attempts`` for code, a note for people."""
         if history is None:
             history = self.history()
             if self.retries is not None:
@@ -261,7 +262,7 @@ class Hop:
         return error
 
     def close(self) -> None:
-        """The hop ended. What it held of its errors goes at once, without waiting for a garbage collection."""
+        """The hop ended: free its errors at once, without waiting for a garbage collection."""
         self.request.is_repeated = False
         self.attempt = self.kept = self.later = self.last_error = None
         if self.retries is not None:
@@ -270,4 +271,4 @@ class Hop:
 
 
 CURRENT: ContextVar[Call | None] = ContextVar("seawall_call", default=None)
-"""The call that this task is in: how its hops find each other through httpx."""
+"""The call that this task is in; its hops find it here, because httpx doesn't pass it on."""

@@ -1,8 +1,8 @@
 """
-Time, as everything here sees it: the event loop's clock, and not ``time.monotonic``.
+The time that all of seawall sees: the event loop's clock, and not ``time.monotonic``.
 
 So a loop with virtual time (see ``seawall.testing.VirtualLoop``) makes every timeout, delay and TTL of a
-client virtual. The only module that asks the loop for it.
+client virtual. No other module asks the loop for it.
 """
 
 from __future__ import annotations
@@ -20,5 +20,5 @@ def now() -> float:
 
 
 def on(loop: asyncio.AbstractEventLoop) -> Callable[[], float]:
-    """`now` for a caller that knows the running loop and need not have it looked up."""
+    """`now` for a caller that knows the running loop, so that nothing looks it up."""
     return loop.time

@@ -1,7 +1,7 @@
 """
 Deadlines: an instant that a call must not outlive, and the one that a task inherits.
 
-Rules: a deadline is an instant (s, on the loop's clock), a timeout a duration. The earlier of two deadlines wins.
+Rules: a deadline is an instant (seconds on the loop's clock), a timeout a duration. The earlier of two deadlines wins.
 """
 
 from __future__ import annotations
@@ -22,17 +22,17 @@ INHERITED: ContextVar[float | None] = ContextVar("seawall_deadline", default=Non
 @contextmanager
 def deadline(timeout: float) -> Iterator[float]:
     """
-    All calls inside, of this task and of tasks that it starts, end within *timeout* seconds from now.
+    All calls inside, by this task and by tasks that it starts, end within *timeout* seconds from now.
 
-    Nested ones can only shorten it. Nothing is cancelled but calls: other awaits inside are left alone.
+    Nested ones can only shorten it. It cancels only calls: other awaits inside are left alone.
 
     Args:
-        timeout: s, finite and > 0.
+        timeout: Seconds, finite and > 0.
     Yields:
         The instant in force.
     Raises:
         ValueError, TypeError: *timeout* is not a finite number > 0.
-        RuntimeError: There is no running event loop, whose clock it is.
+        RuntimeError: No event loop is running, whose clock the deadline needs.
     """
     number("seawall", "deadline", timeout, low=0, above=True)
     instant = now() + timeout
@@ -48,9 +48,9 @@ def deadline(timeout: float) -> Iterator[float]:
 @contextmanager
 def detached() -> Iterator[None]:
     """
-    All calls inside, of this task and of tasks that it starts, inherit no deadline.
+    All calls inside, by this task and by tasks that it starts, inherit no deadline.
 
-    For work that is to outlive the request which started it: ``with seawall.detached(): asyncio.create_task(...)``.
+    For work that must outlive the request that started it: ``with seawall.detached(): asyncio.create_task(...)``.
     """
     token = INHERITED.set(None)
     try:
@@ -66,7 +66,7 @@ def remaining() -> float | None:
         return None
     try:
         at = now()
-    except RuntimeError:  # in a thread, such as of a plain `def` of FastAPI's; asyncio's loops go by this clock
+    except RuntimeError:  # in a thread, such as FastAPI's for a plain `def`; asyncio's loops use this clock
         at = time.monotonic()
     return max(0.0, instant - at)
 
@@ -84,9 +84,9 @@ def earliest(one: float | None, other: float | None) -> float | None:
 
 class Pace:
     """
-    How long a body may go on past a deadline that nobody asked for, as long as it comes in.
+    How long a body may go on past a derived deadline, while it comes in.
 
-    Each KiB buys a second, of which at most 5 are saved up: a healthy 40 s download lives, a drip dies.
+    Each KiB buys a second, and at most 5 are saved up, so a healthy 40 s download lives and a drip dies.
     """
 
     __slots__ = ("_until",)
@@ -98,11 +98,11 @@ class Pace:
         self._until = deadline_at
 
     def sent(self, now: float) -> float:
-        """The instant by which something more has to happen, now that a part of the request's body was taken."""
+        """The instant by which more must happen, now that a part of the request's body was taken."""
         self._until = max(self._until, now + self.max_saved)
         return self._until
 
     def received(self, size: int, now: float) -> float:
-        """The instant at which the body has to have brought more than these *size* bytes."""
+        """The instant by which the body must have brought more than these *size* bytes."""
         self._until = max(self._until, min(max(self._until, now) + size / self.rate, now + self.max_saved))
         return self._until

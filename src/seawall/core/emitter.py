@@ -1,4 +1,4 @@
-"""Whom events are told to: the log, and the observers."""
+"""Tells events to the log and to the observers."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Emitter:
     Tells the log and the observers. One that raises is logged, and breaks no call.
 
     Attributes:
-        has_listeners: Somebody hears of events, beside the log.
+        has_listeners: An observer hears of events, beside the log.
         has_starters: Some observer wants to hear of attempts before they are sent.
     """
 
@@ -46,7 +46,7 @@ class Emitter:
         self.has_starters = bool(self._starters)
 
     def emit(self, event: Event) -> None:
-        """Tell all of *event*."""
+        """Tell the log and every observer of *event*."""
         if logger.isEnabledFor(logging.DEBUG):
             logger.debug("%r", event)
         match event:
@@ -90,6 +90,6 @@ def _checked(headers: Mapping[str, str] | None) -> dict[str, str]:
 
 
 def _listener(observer: Any) -> Listener:
-    """Its method that hears of events; of a function, the function itself."""
+    """The observer's method that hears of events; if it is a function, the function itself."""
     listener: Listener = getattr(observer, "on", observer)
     return listener

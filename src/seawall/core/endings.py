@@ -1,4 +1,4 @@
-"""The errors of a call itself: its deadline, its client, an origin that asked to wait, a last answer that was bad."""
+"""The errors of a call itself: its deadline, its client, an origin that asked to wait, a last response that was bad."""
 
 from __future__ import annotations
 
@@ -41,9 +41,9 @@ def closed(origin: Origin) -> ClientClosed:
 
 
 def paused(origin: Origin, left: float) -> OriginPaused:
-    """*left*: s that it takes no calls for."""
+    """*left*: Seconds for which the origin takes no calls."""
     return OriginPaused(
-        f"{origin}: it asked its callers to wait, for another {left:.3g} s, which this call hasn't got; "
+        f"{origin}: it asked its callers to wait another {left:.3g} s, which this call's deadline doesn't allow; "
         "raise deadline=, or lower Retry.max_retry_after",
         origin=origin,
         retry_after=left,
@@ -51,15 +51,15 @@ def paused(origin: Origin, left: float) -> OriginPaused:
 
 
 def _bad_status(origin: Origin, outcome: Outcome, response: object, history: History) -> StatusError:
-    """The answer of a last attempt, where one that is worth a retry is to be raised."""
+    """The error for a last response that was worth a retry, if such a response must be raised."""
     return StatusError(f"{origin}: {history}", origin=origin, response=response, status=outcome.status)
 
 
 def _abandoned(origin: Origin, answer: Outcome, reason: Exception) -> PartlySent:
-    """An *answer* of which the body wasn't kept, because a retry was to follow, which couldn't be sent."""
+    """The error for a response whose body was closed for a retry that then couldn't be sent."""
     return PartlySent(
-        f"{origin}: the server answered {answer.name}, and the rest of that stream was closed to retry, but the retry "
-        f"wasn't sent: {reason}; to get such answers, read them with get(), or stream them with retry=None",
+        f"{origin}: the server replied with {answer.name}, and the rest of that stream was closed to retry, but the "
+        f"retry wasn't sent: {reason}; to get such responses, read them with get(), or stream them with retry=None",
         origin=origin,
         reason=reason,
     )
@@ -67,12 +67,12 @@ def _abandoned(origin: Origin, answer: Outcome, reason: Exception) -> PartlySent
 
 def fail(call: Call, error: BaseException, adopt: Callable[[SeawallError], Exception]) -> None:
     """
-    Note what the caller gets of a call that ends with *error*.
+    Note what the caller gets from a call that ends with *error*.
 
     Args:
         adopt: Makes it an error of httpx's.
     Raises:
-        PartlySent: In place of an `Unsent`, where a request of the call was sent.
+        PartlySent: In place of an `Unsent`, if a request of the call was sent.
     """
     if isinstance(error, Unsent) and call.has_sent:
         raise call.failed(adopt(_partly_sent(call, error))) from error
@@ -80,7 +80,7 @@ def fail(call: Call, error: BaseException, adopt: Callable[[SeawallError], Excep
 
 
 def _partly_sent(call: Call, error: Unsent) -> PartlySent:
-    """What *error* is where a request of the call was sent, or may have been."""
+    """The error in place of *error*, if a request of the call was sent, or may have been."""
     history = error.attempts or History(call.attempts)
     is_handed_on = bool(history) and history[-1].phase >= Phase.SENDING
     why = (
@@ -103,10 +103,10 @@ def _partly_sent(call: Call, error: Unsent) -> PartlySent:
 
 def refused(hop: Hop, refusal: Exception) -> Ended:
     """
-    An attempt isn't begun, because *refusal* stands against it.
+    What the hop ends with if *refusal* keeps an attempt from being begun.
 
     Raises:
-        Exception: *refusal*, where there was no attempt before.
+        Exception: *refusal*, if there was no attempt before.
     """
     if hop.kept is None:
         try:
@@ -118,7 +118,7 @@ def refused(hop: Hop, refusal: Exception) -> Ended:
 
 
 def last_word(hop: Hop, this: Ended) -> Ended:
-    """*This* attempt, the last; or the one that was kept, where this one wasn't sent: that says nothing of the call."""
+    """*This* attempt, the last; or the one that was kept, if this one wasn't sent and so says nothing about it."""
     outcome, kept = this.outcome, hop.kept
     assert kept is not None
     if outcome.error is None or is_sent(outcome) or not (is_refused(outcome) or is_sent(kept.outcome)):
@@ -129,18 +129,18 @@ def last_word(hop: Hop, this: Ended) -> Ended:
 
 def conclude(hop: Hop, last: Ended, ledger: Ledger) -> Any:
     """
-    What the caller gets.
+    End the hop with what the caller gets.
 
     Returns:
-        The response of the *last* attempt that counts, its history attached.
+        The response of the *last* attempt that counts, with its history attached.
     Raises:
-        Exception: What it failed with; StatusError, PartlySent.
+        Exception: The error that it failed with; StatusError, PartlySent.
     """
     attempt, outcome, reply = last
     history, error, retries, request = hop.history(), outcome.error, hop.retries, hop.request
     history.retry_after = outcome.retry_after
     if retries is not None:
-        if not is_nested():  # else the one that this is part of decides
+        if not is_nested():  # else the outer request decides
             history.note = "" if retries.denial is None else retries.denial.text
         history.statistics, history.balance = dict(retries.statistics), hop.balance
         hop.call.note = history.note
@@ -175,6 +175,6 @@ def _why_not(later: Outcome) -> str:
 
 
 def _raises(outcome: Outcome, policy: Policy) -> bool:
-    """Whether an answer that no further attempt follows is raised."""
+    """Whether a response that no further attempt follows is raised."""
     settings = policy.retry
     return isinstance(settings, Retry) and settings.raise_on_status and outcome.status in settings.statuses

@@ -42,7 +42,7 @@ __all__ = ["Engine", "OfEngine"]
 
 
 class OfEngine:
-    """A client or a transport: what it shows of its engine."""
+    """What a client or a transport shows of its engine."""
 
     engine: Engine
 
@@ -58,20 +58,20 @@ class OfEngine:
 
 class Engine:
     """
-    What clients share: the state of each origin, the pool, our wire, DNS, and the listeners. It knows no HTTP library.
+    What clients share: the state of each origin, the pool, our wire, DNS, and listeners. It imports no HTTP library.
 
     It lives on one event loop. Clients that are given an engine leave it open; its owner closes it.
 
     Args:
-        limits: As they are; the caller has fitted them to this process.
-        tls: verify, cert and trust_env, as far as they are given.
+        limits: Taken as they are, because the caller has fitted them to this process.
+        tls: verify, cert and trust_env, those that are given.
         create: Makes a TLS context of *tls*; see `seawall.wire.tls`.
         http1, http2: Versions of HTTP that it offers.
     Attributes:
-        tls, http1, http2: As given, for connections that the HTTP library makes beside our wire: those to a proxy.
+        tls, http1, http2: As given, for connections that the HTTP library makes beside our wire, to a proxy.
         closing: Tasks that close streams of other transports.
     Raises:
-        TypeError, ValueError: A setting that can't be; the message names it.
+        TypeError, ValueError: A setting is impossible; the message names it.
         OSError, ssl.SSLError: *tls* names a file that can't be used.
     """
 
@@ -97,7 +97,7 @@ class Engine:
         self.tls, self.http1, self.http2 = tls, http1, http2
         self.closing: set[asyncio.Task[None]] = set()
         secure = TLS(tls, ["h2"] * bool(http2) + ["http/1.1"] * bool(http1), create)
-        rng = settings.rng or SystemRandom()  # which has no state, so forked processes draw differently
+        rng = settings.rng or SystemRandom()  # it has no state, so forked processes draw differently
         emitter = Emitter(settings.observers)
         self.layers = Pipeline(
             settings.policy(),
@@ -142,7 +142,7 @@ class Engine:
         """
         A frozen snapshot of permits, queues, breakers, budgets, connections and names.
 
-        It may be asked for outside of the event loop too; budgets are then as of their last use.
+        It can be taken outside the event loop too; budgets are then as of their last use.
         """
         try:
             now = clock.now()
@@ -174,9 +174,9 @@ class Engine:
 
     async def aclose(self) -> None:
         """
-        Close all; takes at most 1 s, which `within` shares afterwards.
+        Close everything; takes at most 1 s, which `within` shares afterwards.
 
-        Calls of all its clients end with ClientClosed; so do later ones.
+        Calls of all its clients end with ClientClosed, and so do later ones.
         """
         in_flight = self.layers.in_flight
         try:
@@ -186,7 +186,7 @@ class Engine:
             await in_flight.within(self.wire.aclose())
 
     async def within(self, closing: Coroutine[Any, Any, None]) -> None:
-        """Await the *closing* of what a client has beside this: as long as `aclose` has left of its second, or 1 s."""
+        """Await the *closing* of what a client has beside this, for what `aclose` left of its second, or 1 s."""
         await self.layers.in_flight.within(closing)
 
 
@@ -230,7 +230,7 @@ def _one_of(
             return CachingResolver(names, dns, now=now, fallback=system, emit=emit, spare=spare)
     if resolver in (None, "auto", "system"):
         if dns.nameservers:
-            raise ValueError("DNS.nameservers can't be used with resolver=\"system\", which asks the system's")
+            raise ValueError("DNS.nameservers can't be used with resolver=\"system\", which asks the system's own")
         return CachingResolver(SystemResolver(), dns, now=now, emit=emit, spare=spare)
     if isinstance(resolver, type) or not isinstance(resolver, Resolver):
         raise TypeError(
@@ -242,8 +242,8 @@ def _one_of(
 
 def _load() -> None:
     """
-    Load now what otherwise only a failing call, or one to a name, would load, because an import fails without a free
-    descriptor. Not at ``import seawall``, because tenacity takes 5 ms.
+    Load now the modules that otherwise a failing call, or one to a name, would load first, because an import needs a
+    free descriptor. ``import seawall`` doesn't load them, because tenacity takes 5 ms.
     """
     import encodings.idna  # noqa: F401  # ssl and getaddrinfo use it
 

@@ -1,4 +1,4 @@
-"""The seam at the bottom: what the layers need of a request, of whatever sends it, and of what comes of it."""
+"""The seam at the bottom: what the layers need of a request, of the exchange that sends it, and of its reply."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ class Request(Protocol):
     A request of the library's, as the layers see it; the same for all attempts of a hop.
 
     Attributes:
-        path: Without the query.
+        path: The URL's path, without the query.
         timeouts: connect, read, write, pool, in seconds; None or missing sets no limit.
         options: Settings of this one call.
-        body: The same object over redirects.
-        is_repeated: What its attempts lead to is repeated with them, if they fail.
+        body: The request's body, the same object over redirects.
+        is_repeated: Its attempts are repeated if they fail, and all that they lead to with them.
     """
 
     origin: Origin
@@ -40,44 +40,44 @@ class Request(Protocol):
         """Whether it carries an Idempotency-Key."""
 
     def add(self, name: str, value: str) -> None:
-        """Have the attempts from now on carry this header, in place of the request's own, which stays as it is."""
+        """Have later attempts carry this header in place of the request's own; the request stays as it is."""
 
     def is_replayable(self) -> bool:
         """Whether the request's body can be sent from its beginning."""
 
     def part(self, partition: Callable[[Any], Hashable]) -> Hashable:
-        """What *partition* says of the library's request."""
+        """The part that *partition* puts the library's request into."""
 
     def adopt(self, error: SeawallError) -> Exception:
-        """The same error, of the library's class too."""
+        """The same error, which is of the library's class too."""
 
 
 class Reply(Protocol):
     """
-    What came of one attempt. It owns its connection and its body.
+    The reply to one attempt. It owns its connection and its body.
 
     Attributes:
         response: The library's, opaque here.
-        is_whole: Nothing of its body is left to be read.
+        is_whole: Its body was read to the end.
     """
 
     response: Any
     is_whole: bool
 
     def outcome(self) -> Outcome:
-        """What its head means."""
+        """The outcome that its head means."""
 
     async def read(self) -> None:
-        """The body into memory, as part of the attempt."""
+        """Read the body into memory, as part of the attempt."""
 
     def own(self, over: Callable[[BodyEnd, Exception | None], None]) -> None:
-        """Have *over* called once, when the body has ended, with how it did; at once, if it has ended."""
+        """Have *over* called once with how the body ended, when it does; at once, if it has."""
 
     async def discard(self) -> None:
-        """Drain what little is left, so that the reply `is_whole`; or close."""
+        """Drain the rest if it is little, so that the reply `is_whole`; else close."""
 
     def keep(self) -> None:
-        """Another attempt is made meanwhile: what is kept is not the object that users' functions were shown."""
+        """Keep the reply while another attempt is made, in another object than users' functions were shown."""
 
     def abandon(self) -> None:
         """Close now, without waiting."""
@@ -91,30 +91,30 @@ class Reply(Protocol):
 
 class Exchange(Protocol):
     """
-    What sends requests: our wire, or any transport of the library. Its errors are of the library's classes.
+    Sends requests: over our wire, or any transport of the library. Its errors are of the library's classes.
 
     An *attempt* is an `AttemptState`.
     """
 
     async def send(self, request: Any, attempt: Any) -> Reply:
         """
-        Up to the response's headers; where the body is read at once and was there with them, up to its end.
+        Send, and wait for the response's headers; for a body that is read at once too, if it came with them.
 
-        **Cancellation:** the connection is closed, its slot given back.
+        **Cancellation:** the connection is closed, and its slot is given back.
         """
 
     def failure(self, error: Exception, attempt: Any) -> Outcome | None:
-        """What an error means; None: it isn't the transport's, and is raised as it is."""
+        """The outcome that an error means; None if it isn't the transport's, so that it is raised as it is."""
 
     def blame(self, request: Any, attempt: Any) -> None:
-        """Count a failure against the address that the attempt was sent to, where it was sent to one."""
+        """Count a failure against the address that the attempt was sent to, if it was sent to one."""
 
 
 INSIDE: ContextVar[Request | None] = ContextVar("seawall_inside", default=None)
-"""The request whose attempt this task is part of, by way of another transport than our wire."""
+"""The request whose attempt this task is part of, through another transport than our wire."""
 
 
 def is_nested() -> bool:
-    """Whether all that this task does is repeated anyway where it fails, so that another layer would multiply it."""
+    """Whether all that this task does is repeated anyway if it fails, so that another layer would multiply it."""
     outer = INSIDE.get()
     return outer is not None and outer.is_repeated

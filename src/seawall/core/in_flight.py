@@ -1,4 +1,4 @@
-"""What a client has in flight: on one event loop, each with its timer, and ended together."""
+"""A client's hops in flight, on one event loop, each with its timer; they are ended together."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ logger = logging.getLogger("seawall")
 
 class InFlight:
     """
-    The hops of a client's calls, and the second in which all that the client has is closed.
+    The hops of a client's calls, and the one second in which the client is closed.
 
     Attributes:
-        hops: Of all calls.
-        loop: The one that the client runs on; None before its first call.
-        is_closed: `aclose` was called: nothing more is begun.
+        hops: The hops of all calls.
+        loop: The loop that the client runs on; None before its first call.
+        is_closed: `aclose` was called, so no call is begun any more.
     """
 
     close_timeout = 1.0  # s
@@ -34,7 +34,7 @@ class InFlight:
         self.loop: asyncio.AbstractEventLoop | None = None
         self.hops: set[Hop] = set()
         self._drained: asyncio.Future[None] | None = None
-        self._ends_at: float | None = None  # by when all is closed
+        self._ends_at: float | None = None  # when everything must be closed
         self.timers = Timers()
         self.is_closed = False
 
@@ -43,10 +43,10 @@ class InFlight:
 
     def on_loop(self) -> Callable[[], float]:
         """
-        The clock of the loop that runs here.
+        The clock of the running loop.
 
         Raises:
-            RuntimeError: There is none, or it is another than before.
+            RuntimeError: No loop is running, or another than before.
         """
         try:
             loop = asyncio.get_running_loop()
@@ -65,34 +65,34 @@ class InFlight:
         return self._now
 
     def left(self) -> None:
-        """A hop has ended, while the client is being closed."""
+        """A hop has ended while the client is being closed."""
         if self._drained is not None and not self.hops and not self._drained.done():
             self._drained.set_result(None)
 
     async def aclose(self) -> None:
         """
-        End every call with ClientClosed; `close_timeout` s from now, at most, all is closed.
+        End every call with ClientClosed; everything is closed at most `close_timeout` seconds from now.
 
-        **Cancellation:** calls end all the same.
+        **Cancellation:** calls end anyway.
         """
         loop = asyncio.get_running_loop()
         self.is_closed = True
         if self._ends_at is None:
             self._ends_at = loop.time() + self.close_timeout
         for hop in self.hops:
-            hop.timer.reschedule(0.0)  # long past
+            hop.timer.reschedule(0.0)  # an instant long past
         if self.hops:
             self._drained = self._drained or loop.create_future()
             await asyncio.wait([self._drained], timeout=self._left())
 
     async def finish(self, tasks: Collection[asyncio.Task[None]]) -> None:
-        """Wait for *tasks* as long as closing may still take, and then cancel them."""
+        """Wait for *tasks* as long as closing may still take, then cancel them."""
         if tasks:
             _, late = await asyncio.wait(list(tasks), timeout=self._left())
             for task in late:
                 task.cancel()
             if late:
-                await asyncio.wait(late, timeout=0)  # a turn of the loop to be cancelled in
+                await asyncio.wait(late, timeout=0)  # one turn of the loop, in which they are cancelled
 
     async def within(self, closing: Coroutine[Any, Any, None]) -> None:
         """Await *closing* in this task as long as closing may still take, or 1 s; then it is cancelled."""

@@ -1,4 +1,4 @@
-"""Who hears how an attempt ended: its tickets, its origin, the budget, the totals, and the observers."""
+"""Tells how an attempt ended: its tickets, its origin, the budget, the totals, and the observers."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ __all__ = ["Ledger"]
 
 class Ledger:
     """
-    What is counted of all calls of a client, since its beginning.
+    The counts of all calls of a client, since its beginning.
 
     Attributes:
-        calls, attempts, retries: How many there were; a retry is an attempt too.
-        denied: Retries that were not made, by the reason.
-        rejected: Attempts that a gate refused, by its name.
+        calls, attempts, retries: How many were made; a retry is an attempt too.
+        denied: Retries that were not made, by reason.
+        rejected: Attempts that a gate refused, by the gate's name.
     """
 
     def __init__(self, origins: Origins, emitter: Emitter) -> None:
@@ -63,9 +63,9 @@ class Ledger:
         *attempt* ended, or the headers of its streamed response have come.
 
         Args:
-            outcome: None where it was cancelled.
-            is_ours: It was cancelled by its own deadline.
-            error, detail: Class and text of what it failed with.
+            outcome: How it ended; None if it was cancelled.
+            is_ours: Its own deadline cancelled it.
+            error, detail: Class and text of the error that it failed with.
         """
         call, state = hop.call, hop.state
         record = attempt.record(now, None if outcome is None else outcome.status, error, detail)
@@ -103,7 +103,7 @@ class Ledger:
             self._emitter.emit(record)
 
     def body_ended(self, hop: Hop, attempt: AttemptState, end: BodyEnd, error: Exception | None) -> None:
-        """The body of a streamed response ended: that is the outcome of its attempt."""
+        """The body of a streamed response ended, which is the outcome of its attempt."""
         call, state, now, result = hop.call, hop.state, hop.now(), attempt.result
         if result is not None and not result.is_failure:
             failed: bool | None = False
@@ -124,7 +124,7 @@ class Ledger:
             )
 
     def refused(self, hop: Hop, error: Exception | None, attempt: AttemptState | None) -> None:
-        """A gate let an attempt not through; *attempt* is None where it wasn't begun."""
+        """A gate refused an attempt; *attempt* is None if it wasn't begun."""
         assert isinstance(error, Rejected)
         self.rejected[error.by] += 1
         call = hop.call

@@ -1,19 +1,19 @@
 """
 One call through the layers. This file, and no other, says in which order they stand:
 
-1. the deadline is above all: no combination of queueing, backoff and Retry-After may outlive it;
-2. retry is above the gates and the choice of an address: each attempt picks anew, and a sleeper holds no permit;
-3. the gates of the origin admit an attempt, the breaker before the queues: an open one costs no queueing. It is asked
-   again after a queue, because it may have opened meanwhile, and sees attempts, not calls;
+1. the deadline is above all, because no combination of queueing, backoff and Retry-After may outlive it;
+2. retry is above the gates and the choice of an address: each attempt chooses anew, and a sleeper holds no permit;
+3. the gates of the origin admit an attempt, the breaker before the queues, because an open one must cost no queueing.
+   It is asked again after a queue, because it may have opened meanwhile, and sees attempts, not calls;
 4. the bulkhead is the last gate: a permit is one attempt in flight, until its body is closed;
 5. the exchange is at the bottom: our wire, or any transport of the library. It is passed in, and its responses are
    opaque here.
 
 Rules: a ticket is ended exactly once, whatever is cancelled, whenever. `CancelledError` isn't an outcome: it is never
-retried, and counts for the breaker only where it was our own deadline that struck, not a caller's.
+retried, and counts for the breaker only if our own deadline struck, not a caller's.
 
-What a call ends with covers all its attempts: where the last one wasn't sent, because a gate refused it or the origin
-couldn't be reached, the caller gets what came of the last one that was.
+A call's end covers all its attempts: if the last one wasn't sent, because a gate refused it or the origin couldn't be
+reached, the caller gets the outcome of the last one that was.
 """
 
 from __future__ import annotations
@@ -54,9 +54,9 @@ class Pipeline:
     All layers, shared by the transports of one client.
 
     Args:
-        base: The client's policy; *per_host* lies over it.
+        base: The client's policy, which *per_host* overrides.
         max_connections: The client-wide cap; None sets no limit.
-        propagation: What upstreams are told; None tells them nothing.
+        propagation: Headers that upstreams are sent; None sends none.
         gates: Functions of an origin, each of which may give it one more gate, between breaker and bulkhead.
     """
 
@@ -85,24 +85,24 @@ class Pipeline:
         A new call of this task; `finish` ends it.
 
         Args:
-            patience: The client's own timeouts; None: they are not known.
+            patience: The client's own timeouts; None if they are not known.
         """
-        loop = asyncio._get_running_loop()  # as asyncio's documentation has it for extensions
+        loop = asyncio._get_running_loop()  # asyncio documents it for extensions
         if loop is None or loop is not self.in_flight.loop:
             self._now = self.in_flight.on_loop()
         self.ledger.calls += 1
         call = Call(self, self.ledger.calls, self._now(), is_buffered=is_buffered, patience=patience)
-        # Asked once, because asking the log costs more than the rest of this.
+        # Asked once, because asking the log costs more than the rest of this function.
         call.is_silent = not self._emitter.has_listeners and not logger.isEnabledFor(logging.DEBUG)
         return call
 
     def announce(self, call: Call, method: str, origin: Origin, path: str) -> None:
-        """Tell observers that *call* has begun; to be called once, where it isn't silent."""
+        """Tell observers that *call* has begun; must be called once, if it isn't silent."""
         call.started = CallStarted(call.number, method, origin if origin.host else None, path)
         self._emitter.emit(call.started)
 
     def finish(self, call: Call) -> None:
-        """The call is over, however it ended."""
+        """*call* is over, however it ended."""
         call.is_between_hops = False
         if not call.is_silent:
             outcome = call.outcome or (call.attempts[-1].outcome if call.attempts else "")
@@ -110,7 +110,7 @@ class Pipeline:
             self._emitter.emit(CallEnded(call.number, call.origin, len(call.attempts), outcome, call.note, duration))
 
     def refuse(self, call: Call | None, method: str, origin: Origin, path: str, error: BaseException) -> None:
-        """A hop that can't be begun: where it would have been a call of its own, that began and ended with *error*."""
+        """A hop can't be begun; if it would have been a call of its own, that began and ended with *error*."""
         if call is None or call.owner is not self or not call.is_between_hops:
             call = self.begin(is_buffered=False)
             if not call.is_silent:
@@ -122,21 +122,21 @@ class Pipeline:
 
     def run(self, exchange: Exchange, request: Request, call: Call | None = None) -> Coroutine[Any, Any, Any]:
         """
-        One hop of *call* through the layers; of a new one, where there is none, or it is another client's, or in a hop
-        already, which this one is then part of.
+        One hop of *call* through the layers; of a new call, if there is none, if it is another client's, or if one of
+        its hops is in flight, because the new call is then part of that.
 
         Returns:
-            The response of the last attempt that was sent, its history attached.
+            The response of the last attempt that was sent, with its history attached.
         Raises:
             DeadlineExceeded, ClientClosed, or the error of the last attempt that was sent, with ``attempts``; of the
-            last one, where none was.
+            last one, if none was sent.
         """
         if call is None or call.owner is not self or not call.is_between_hops:
             return self._alone(exchange, request, call)
         return self._hop(exchange, request, call)
 
     async def _alone(self, exchange: Exchange, request: Request, outer: Call | None) -> Any:
-        """A call of one hop; *outer*, which it is part of, is told whether anything of it was sent."""
+        """A call of one hop; *outer*, the call that it is part of, is told whether any of it was sent."""
         call = self.begin(is_buffered=False)
         if not call.is_silent:
             self.announce(call, request.method, request.origin, request.path)
@@ -151,7 +151,7 @@ class Pipeline:
             self.finish(call)
 
     async def _hop(self, exchange: Exchange, request: Request, call: Call) -> Any:
-        """One of its hops: under its deadline."""
+        """One hop of *call*, under its deadline."""
         call.origin, call.outcome, call.note = request.origin, "", ""
         call.is_between_hops = False
         hop: Hop | None = None
@@ -177,7 +177,7 @@ class Pipeline:
                 last = await self._attempts(hop, now)
                 reply, is_first = last.reply, hop.retries is None and hop.later is None and call.is_buffered
                 if is_first and reply is not None and last.outcome.retry_after is None and not last.outcome.is_settled:
-                    reply.attach(hop.history())  # as most calls end; `conclude` does the same, and more
+                    reply.attach(hop.history())  # most calls end here; `conclude` does the same, and more
                     return reply.response
                 try:
                     return conclude(hop, last, self.ledger)
@@ -203,10 +203,10 @@ class Pipeline:
 
     async def _attempts(self, hop: Hop, started_at: float) -> Ended:
         """
-        Retry: attempts until one is good, or not worth or safe to be followed by another.
+        Retry: make attempts until one is good, or another isn't worth it or isn't safe.
 
         Returns:
-            What came of the last; or of one before, where the last says less.
+            The end of the last attempt; or of one before, if the last says less.
         """
         settings = hop.settings()
         state, call, now, delay = hop.state, hop.call, started_at, 0.0
@@ -231,12 +231,12 @@ class Pipeline:
                 RetryScheduled(call.number, state.origin, len(call.attempts) + 1, wait, this.outcome.name)
             )
             self._supersede(hop, this)
-            del this  # nothing of it is held meanwhile: its error holds this frame
+            del this  # nothing of it may be held meanwhile: its error holds this frame
             await asyncio.sleep(wait)
             now, delay = self._now(), wait
 
     async def _attempt(self, hop: Hop, now: float, delay: float) -> Ended:
-        """Gates, exchange: one attempt, and what came of it."""
+        """One attempt through the gates and the exchange, and how it ended."""
         call, request = hop.call, hop.request
         if self.in_flight.is_closed:
             raise request.adopt(closed(request.origin))
@@ -274,12 +274,12 @@ class Pipeline:
             outcome = hop.exchange.failure(error, attempt)
             if outcome is None:
                 raise
-            attempt.reached(outcome.phase)  # as its class tells: another transport doesn't say where it is
+            attempt.reached(outcome.phase)  # its class tells the phase, because another transport doesn't report it
         finally:
             is_ours = hop.timer.is_expired and not self.in_flight.is_closed
             self.ledger.ended(hop, attempt, outcome, self._now(), is_ours=is_ours, error=error_name, detail=detail)
             del attempt  # an outcome's error holds this frame
-        assert outcome is not None  # an error that is none of the transport's was raised
+        assert outcome is not None  # an error that isn't the transport's was raised
         try:
             assert hop.attempt is not None
             return Ended(hop.attempt, outcome, reply if outcome.error is None else None)
@@ -289,7 +289,7 @@ class Pipeline:
     # Parts of it
 
     def _supersede(self, hop: Hop, this: Ended) -> None:
-        """Another attempt follows: what is kept of *this* one is what the call may still end with."""
+        """Another attempt follows: keep *this* one if the call may still end with it."""
         attempt, outcome, reply = this
         attempt.end(attempt.result, self._now())
         if hop.kept is None or is_sent(outcome) or not is_sent(hop.kept.outcome):
@@ -299,9 +299,9 @@ class Pipeline:
         if attempt.address is not None and not is_transparent(outcome):
             hop.avoid += (attempt.address,)
         hop.last_error, hop.attempt = outcome.error or hop.last_error, None
-        hop.timer.reschedule(hop.call.deadline_at)  # the body of this attempt may have pushed it ahead
+        hop.timer.reschedule(hop.call.deadline_at)  # this attempt's body may have pushed it ahead
 
 
 def _is_good(outcome: Outcome, settings: Retry) -> bool:
-    """Nothing to decide: tenacity need not be asked. With a predicate of the user's, it always is."""
+    """Whether tenacity need not be asked; with a predicate of the user's, it always is."""
     return settings.retry is None and outcome.error is None and outcome.status not in settings.suspects

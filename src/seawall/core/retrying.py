@@ -1,4 +1,4 @@
-"""Whether another attempt follows, and when: what the layer of retries does around tenacity's verdict."""
+"""Decides whether another attempt follows, and when: the layer of retries around tenacity's verdict."""
 
 from __future__ import annotations
 
@@ -42,10 +42,10 @@ class Retrying:
         Decide, after an attempt that wasn't good.
 
         Returns:
-            The attempt, its answer shown where somebody looks at it and drained where it isn't the caller's; and the
-            seconds until the next one, None where there is none.
+            The attempt, with its response shown if a strategy looks at it, and drained if it isn't the caller's; and
+            the seconds until the next attempt, None if there is none.
         Raises:
-            Exception: What a user's strategy raised; the reply is closed then.
+            Exception: An error that a user's strategy raised; the reply is closed then.
         """
         attempt, outcome, reply = this
         try:
@@ -69,7 +69,7 @@ class Retrying:
             del this, outcome, attempt  # its error holds this frame
 
     def _begun(self, hop: Hop, settings: Retry, started_at: float) -> Retries:
-        from ..policy.tenacity import Retries  # not above: importing seawall loads no tenacity, a client does
+        from ..policy.tenacity import Retries  # not above, because importing seawall must not load tenacity
 
         request = hop.request
 
@@ -86,7 +86,7 @@ class Retrying:
         return Retries(settings, name=name, started_at=started_at, rng=self._rng, request=facts, afford=afford)
 
     def _hold_back(self, hop: Hop, outcome: Outcome, settings: Retry) -> None:
-        """All calls to the origin, where that is wanted and the origin asks for it."""
+        """Hold back all calls to the origin, if that is wanted and the origin asks for it."""
         if settings.pause_origin and outcome.retry_after is not None and outcome.status in THROTTLED:
             length = min(outcome.retry_after, settings.max_retry_after)
             if hop.state.pause(self._now(), length):
@@ -94,10 +94,10 @@ class Retrying:
 
     async def sit_out(self, hop: Hop) -> Exception | None:
         """
-        Wait until the origin takes calls again, and a retry until its breaker may let it through.
+        Wait until the origin takes calls again; a retry also waits until the breaker may let it through.
 
         Returns:
-            OriginPaused, where the deadline is before that.
+            OriginPaused, if the deadline comes before that.
         """
         state, deadline_at = hop.state, hop.call.deadline_at
         if hop.kept is not None:

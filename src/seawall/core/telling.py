@@ -1,4 +1,4 @@
-"""What an attempt sends beside the request's own headers: what upstreams and observers are to know of it."""
+"""The headers that an attempt sends beside the request's own: those for upstreams, and those of observers."""
 
 from __future__ import annotations
 
@@ -15,10 +15,12 @@ __all__ = ["Telling"]
 
 class Telling:
     """
+    Gives attempts their headers.
+
     Args:
-        propagation: What upstreams are told; None tells them nothing.
+        propagation: Headers that upstreams are sent; None sends none.
     Attributes:
-        has_any: Somebody may want a header.
+        has_any: An attempt may get a header.
     """
 
     def __init__(self, propagation: Propagation | None, emitter: Emitter) -> None:

@@ -1,9 +1,9 @@
 """
 Deadlines of tasks that mostly end in time.
 
-Rules: as `asyncio.timeout` in all but its cost. A timer of the loop's takes several µs to set and to cancel, and stays
-in the loop's heap, with the context it was made in, until it would have struck. So a deadline that is far off is
-noted only, and gets such a timer once it was there for a tick: most are over by then. It strikes at its instant.
+Rules: like `asyncio.timeout` in all but its cost. A timer of the loop's takes several µs to set and to cancel, and
+stays in the loop's heap, with the context it was made in, until it would have struck. So a deadline that is far off is
+only noted, and gets such a timer after a tick, because most are over by then. It strikes at its instant.
 """
 
 from __future__ import annotations
@@ -15,15 +15,15 @@ from typing import Final
 
 __all__ = ["Timer", "Timers"]
 
-TICK: Final = 0.05  # s
+TICK: Final = 0.05  # seconds
 
 
 class Timers:
     """
-    The deadlines of one client, which are looked at twice each at most.
+    The deadlines of one client; a tick looks at each at most twice.
 
-    What is given to the loop has a context of its own, for a handle keeps its context alive, and all that the caller
-    has hung on it; and each has another, for no two threads may be in one.
+    Each handle that is given to the loop has a context of its own, because a handle keeps its context alive with all
+    that the caller put into it, and because no two threads may be in one context.
     """
 
     __slots__ = ("_is_ticking", "_new", "_old", "loop")
@@ -31,11 +31,11 @@ class Timers:
     def __init__(self) -> None:
         self.loop: asyncio.AbstractEventLoop
         self._new: dict[Timer, None] = {}
-        self._old: dict[Timer, None] = {}  # were new at the last tick
+        self._old: dict[Timer, None] = {}  # those that were new at the last tick
         self._is_ticking = False
 
     def note(self, timer: Timer) -> dict[Timer, None]:
-        """Have *timer* armed within two ticks, unless it is gone by then from what this returns."""
+        """Have *timer* armed within two ticks, unless it is removed from the returned dict before."""
         if not self._is_ticking:
             self._is_ticking = True
             self.loop.call_later(TICK, self._tick, context=Context())
@@ -59,8 +59,8 @@ class Timer:
     Cancels the task that is in its ``with`` block at an instant; the block then ends with TimeoutError.
 
     Attributes:
-        when: The instant; None: never.
-        is_expired: It struck.
+        when: The instant; None never strikes.
+        is_expired: Whether it struck.
     """
 
     __slots__ = ("_cancelling", "_handle", "_notes", "_task", "_timers", "is_expired", "when")
@@ -87,11 +87,11 @@ class Timer:
         task, self._task = self._task, None
         is_ours = self.is_expired and task is not None and task.uncancel() <= self._cancelling
         if is_ours and kind is not None and issubclass(kind, asyncio.CancelledError):
-            del task  # the error, which may be its result, holds this frame
+            del task  # the error may be the task's result, and holds this frame
             raise TimeoutError from error
 
     def reschedule(self, when: float | None) -> None:
-        """Strike at *when* instead: at once, if that is past; None: never. An instant that has come can't be moved."""
+        """Strike at *when* instead: at once if it is past, never if None. An instant that has come can't be moved."""
         if self._task is not None and (self.when is None or self.when > self._timers.loop.time()):
             self.when = when
             self._set()
@@ -105,7 +105,7 @@ class Timer:
             self._notes = self._timers.note(self)
 
     def arm(self) -> None:
-        """A timer of the loop's own."""
+        """Set a timer of the loop's own."""
         self._disarm()
         loop, when = self._timers.loop, self.when
         if when is None:
