@@ -5,7 +5,7 @@ What can go wrong, on the axis "was anything sent?".
 
     SeawallError (never raised itself; "+" is the httpx class that callers can catch as well)
     ├─ Unsent (nothing was sent: safe to repeat)
-    │  ├─ Rejected + PoolTimeout   by a gate of ours
+    │  ├─ Rejected + PoolTimeout   a gate of ours refused
     │  │  ├─ BulkheadFull + PoolTimeout
     │  │  ├─ BreakerOpen + ConnectError
     │  │  └─ OriginPaused + ConnectError
@@ -30,7 +30,7 @@ What can go wrong, on the axis "was anything sent?".
     ├─ StatusError + HTTPStatusError (only with Retry(raise_on_status=True))
     ├─ BodySpent + LocalProtocolError and StreamConsumed
     ├─ ClientClosed + TransportError (and RuntimeError, as httpx raises after aclose())
-    └─ WireError (something was sent: only what is idempotent is repeated)
+    └─ WireError (something was sent: only an idempotent request is repeated)
        ├─ ReadTimeout + ReadTimeout
        ├─ WriteTimeout + WriteTimeout
        ├─ ConnectionLost + ReadError
@@ -65,9 +65,9 @@ class SeawallError(Exception):
     The root of all errors. Facts are attributes, set by keyword; the message repeats them for people.
 
     Attributes:
-        attempts: Every attempt of the call, in order; empty where none was made.
-        origin: Whom the request was for, where that is known.
-        elapsed: How long it took to fail, s, where that was measured.
+        attempts: Every attempt of the call, in order; empty if none was made.
+        origin: The origin that the request was for, if it is known.
+        elapsed: Seconds until it failed, if they were measured.
     """
 
     attempts: tuple[Attempt, ...] = ()
@@ -88,7 +88,7 @@ class Rejected(Unsent):
     A gate on this side refused the attempt, so no server heard of it.
 
     Attributes:
-        by: Name of the gate: "bulkhead", "cap", "breaker", "pause", or of one of the user's own.
+        by: Name of the gate: "bulkhead", "cap", "breaker", "pause", or that of a user's own.
     """
 
     by: str = ""
@@ -96,11 +96,11 @@ class Rejected(Unsent):
 
 class BulkheadFull(Rejected):
     """
-    The attempt got no permit in time, because as many are in flight as the setting allows.
+    The attempt got no permit in time, because as many attempts are in flight as the setting allows.
 
     Attributes:
-        max_concurrent: Permits that there are.
-        waiting: How many others were waiting.
+        max_concurrent: How many permits there are.
+        waiting: How many attempts were waiting.
     """
 
     by = "bulkhead"
@@ -113,9 +113,9 @@ class BreakerOpen(Rejected):
     The origin failed too often lately, so no attempt is made for a while.
 
     Attributes:
-        retry_after: s until the breaker lets a probe through; inf where it is held open by hand.
+        retry_after: Seconds until the breaker lets a probe through; inf if it is held open by hand.
         reason: Why it opened.
-        open_for: s for which it has been so.
+        open_for: Seconds for which it has been open.
     """
 
     by = "breaker"
@@ -126,10 +126,10 @@ class BreakerOpen(Rejected):
 
 class OriginPaused(Rejected):
     """
-    The origin asked its callers to wait, for longer than this call can (``Retry(pause_origin=True)``).
+    The origin asked its callers to wait longer than this call can (``Retry(pause_origin=True)``).
 
     Attributes:
-        retry_after: s that it asked for, from now on.
+        retry_after: Seconds that the wait still takes.
     """
 
     by = "pause"
@@ -141,7 +141,7 @@ class ProxyRefused(Unsent):
     A proxy wants other credentials (407), forbids the host (403), or says otherwise that it won't connect.
 
     Attributes:
-        status: Its answer's; None: it is a SOCKS proxy.
+        status: The proxy's response status; None if it is a SOCKS proxy.
     """
 
     status: int | None = None
@@ -149,10 +149,10 @@ class ProxyRefused(Unsent):
 
 class StreamRefused(Unsent):
     """
-    The HTTP/2 server says that it did nothing of the request (REFUSED_STREAM, GOAWAY): as good as unsent.
+    The HTTP/2 server says that it did nothing with the request (REFUSED_STREAM, GOAWAY): as good as unsent.
 
     Attributes:
-        is_stale: The connection was going away, or had a limit that was not known yet, which is no fault.
+        is_stale: The connection was going away, or had a limit that was not known yet, which is not a fault.
     """
 
     is_stale: bool = False
@@ -163,7 +163,7 @@ class ResolveError(Unsent):
     The host's name gave no address.
 
     Attributes:
-        is_resting: It failed just before, and was not asked for again: this says nothing new.
+        is_resting: The name failed just before and was not asked for again, so this says nothing new.
     """
 
     is_resting: bool = False
@@ -182,7 +182,7 @@ class ResolverFailure(ResolveError):
     DNS servers fail (SERVFAIL, REFUSED), answer garbage, or can't be reached.
 
     Attributes:
-        is_shortage: No descriptor was left to ask with, which says nothing of the name.
+        is_shortage: No descriptor was left to ask with, which says nothing about the name.
     """
 
     is_shortage: bool = False
@@ -197,14 +197,14 @@ class DialError(Unsent):
     None of the host's addresses accepted a connection. Several causes come as an ExceptionGroup.
 
     Attributes:
-        is_shortage: No descriptor was left for a socket, which says nothing of the origin.
+        is_shortage: No descriptor was left for a socket, which says nothing about the origin.
     """
 
     is_shortage: bool = False
 
 
 class DialTimeout(DialError):
-    """No address answered within the connect timeout."""
+    """No address accepted a connection within the connect timeout."""
 
 
 class TLSError(DialError):
@@ -224,8 +224,8 @@ class HandshakeError(TLSError):
     The peer broke off the handshake, or does not speak TLS.
 
     Attributes:
-        is_final: The two don't agree (version, cipher, an alert, no TLS at all), and no other address is any better, so
-            asking again gives the same.
+        is_final: Client and server don't agree (version, cipher, an alert, no TLS at all), and no other address does
+            better, so a retry would fail too.
     """
 
     is_final: bool = False
@@ -245,9 +245,9 @@ class InvalidRequest(SeawallError):
 
 class AddressNotAllowed(SeawallError):
     """
-    A guard refused the address; a repetition doesn't change that.
+    A guard refused the address; a retry doesn't change that.
 
-    Not an `Unsent`, because it may be a redirect that leads there, after a request that was sent.
+    Not an `Unsent`, because a redirect may lead there, after a request that was sent.
     """
 
 
@@ -256,7 +256,7 @@ class DeadlineExceeded(SeawallError):
     The call as a whole took too long, whatever it was doing.
 
     Attributes:
-        timeout: What it had, s.
+        timeout: Seconds that it was given.
     """
 
     timeout: float
@@ -267,8 +267,8 @@ class StatusError(SeawallError):
     The last attempt's status was worth a retry, but no further attempt follows.
 
     Attributes:
-        response: The answer, an ``httpx.Response``; of a stream, closed.
-        status: Its status.
+        response: The ``httpx.Response``; closed, if it was streamed.
+        status: The response's status.
     """
 
     response: Any
@@ -292,11 +292,11 @@ class WireError(SeawallError):
     The call sent at least a byte, so the server may have acted on it.
 
     Attributes:
-        is_stale: On a connection from the pool, before a byte of the answer: the server had most likely closed it.
-        is_final: By a TLS alert, such as for a client certificate that it wants: asking again gives the same.
-        received: Bytes of the response's body that had come; None: it had not begun.
-        death: The same object for every stream that one HTTP/2 connection's end took with it, so that who counts
-            failures can count that end once; None where the error is this exchange's alone.
+        is_stale: A connection from the pool failed before a byte of the response; the server had most likely closed it.
+        is_final: A TLS alert ended it, such as one that wants a client certificate, so a retry would fail too.
+        received: Bytes of the response's body that had come; None if it had not begun.
+        death: The same object for every stream that one HTTP/2 connection's end took with it, so that an observer can
+            count that end once; None if the error is this request's alone.
     """
 
     is_stale: bool = False
@@ -306,11 +306,11 @@ class WireError(SeawallError):
 
 
 class ReadTimeout(WireError):
-    """The server sent no byte for the read timeout."""
+    """The server sent no byte within the read timeout."""
 
 
 class WriteTimeout(WireError):
-    """The server took no byte for the write timeout."""
+    """The server took no byte within the write timeout."""
 
 
 class ConnectionLost(WireError):
@@ -326,19 +326,19 @@ class BadAnswer(WireError):
 
 
 class ResponseTooLarge(WireError):
-    """The headers (HTTP/1.1) are too large, or the body: beyond ``max_response_size``, or a bomb."""
+    """The headers (HTTP/1.1) are too large, or the body is: beyond ``max_response_size``, or a bomb."""
 
 
 class PartlySent(WireError):
     """
     Nothing of the call's last request was sent, but an earlier one was, so the call as a whole isn't safe to repeat.
 
-    Three ways lead here: a redirect or a step of an authentication was answered, and its next request couldn't be sent;
-    the answer to an earlier attempt of a stream was given up for a retry, which could not be sent; or a transport or an
-    application below raised an `Unsent` after it was given the request, which tells of another request than this one.
+    Three ways lead here: a redirect or a step of an authentication came, and its next request couldn't be sent;
+    the response to an earlier attempt of a stream was abandoned for a retry that couldn't be sent; or a transport or an
+    application below raised an `Unsent` after it was given the request, and so means another request than this one.
 
     Attributes:
-        reason: Why the last request wasn't sent: an `Unsent`, or a transport's own error that says as much. This error
+        reason: Why the last request wasn't sent: an `Unsent`, or a transport's own error that says the same. This error
             is of its httpx class too.
     """
 

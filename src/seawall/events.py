@@ -1,5 +1,5 @@
 """
-What happened: frozen records, and who hears of them.
+Frozen records of what happened, and the observers that hear of them.
 
 Records hold origins, paths, addresses, numbers and the text of errors; never a URL's query or userinfo, never headers.
 """
@@ -51,17 +51,17 @@ class BodyEnd(Enum):
 
 
 class Denied(Enum):
-    """Why no further attempt is made, where one might have been worth it."""
+    """Why no further attempt is made, though one might have been worth it."""
 
-    UNSAFE = "unsafe"  # something was sent of what isn't idempotent
-    BODY = "body"  # it can't be sent from its beginning again
+    UNSAFE = "unsafe"  # the request isn't idempotent, and some of it was sent
+    BODY = "body"  # the body can't be sent from its beginning again
     MAX_ATTEMPTS = "max_attempts"
-    MAX_RETRIES = "max_retries"  # of the kind that failed
-    STOP = "stop"  # a strategy of the user's
+    MAX_RETRIES = "max_retries"  # the limit for failures of this kind
+    STOP = "stop"  # a strategy of the user's stopped
     RETRY_AFTER = "retry_after"  # the server asks for a longer wait than the setting allows
     DEADLINE = "deadline"
     BREAKER = "breaker"
-    OUTAGE = "outage"  # the origin has been failing for so long that a retry would be more of the same
+    OUTAGE = "outage"  # the origin has been failing for so long that a retry would only add load
     BUDGET = "budget"
 
 
@@ -70,9 +70,9 @@ class CallStarted(NamedTuple):
     A call began: once per call.
 
     Attributes:
-        call: Its number, the same in all events of this call; unique within a client.
-        origin: The first hop's; None where the URL names no host.
-        path: Without the query.
+        call: The call's number, the same in all its events and unique within a client.
+        origin: The first hop's origin; None if the URL names no host.
+        path: The URL's path, without the query.
     """
 
     call: int
@@ -83,11 +83,11 @@ class CallStarted(NamedTuple):
 
 class AttemptStarted(NamedTuple):
     """
-    An attempt is about to be sent: what `Observer.attempt_started` is told.
+    An attempt is about to be sent; `Observer.attempt_started` is told.
 
     Attributes:
-        path: Without the query.
-        number: From 1, over all hops of the call.
+        path: The URL's path, without the query.
+        number: The attempt's number, from 1, over all hops of the call.
         delay: Backoff before it, in seconds.
     """
 
@@ -114,8 +114,8 @@ class RetryDenied(NamedTuple):
     A verdict: no attempt follows, though one might have been worth it.
 
     Attributes:
-        number: Of the attempt that isn't made.
-        detail: What to change, where something can be changed.
+        number: The number of the attempt that isn't made.
+        detail: The reason in words, with what to change if that helps.
     """
 
     call: int
@@ -130,7 +130,7 @@ class Rejected(NamedTuple):
     A gate on this side refused an attempt, whose own event follows.
 
     Attributes:
-        by: Name of the gate: "breaker", "bulkhead", "cap", "pause", or of one of the user's own.
+        by: Name of the gate: "breaker", "bulkhead", "cap", "pause", or that of a user's own.
         waited: Seconds that the attempt had waited.
     """
 
@@ -146,11 +146,11 @@ class BodyEnded(NamedTuple):
     The body of a streamed response ended: once per response of `stream()` or of a stock client.
 
     Attributes:
-        number: Of the attempt, which was reported when its headers had come.
+        number: The number of the attempt, which was reported when its headers had come.
         duration: Seconds from the attempt's start.
         outcome: "complete", "closed" (by its reader, before its end), or the class of an error ("ConnectionLost").
-        detail: The error's text; empty where there was none.
-        bytes_in: What came over the wire, the head included.
+        detail: The error's text; empty if there was none.
+        bytes_in: Bytes that came over the wire, the head included.
     """
 
     call: int
@@ -167,11 +167,11 @@ class CallEnded(NamedTuple):
     A call ended: once per call, whatever ended it.
 
     Attributes:
-        origin: The last hop's; None where the call ended before its first hop.
-        attempts: How many were made, over all hops.
+        origin: The last hop's origin; None if the call ended before its first hop.
+        attempts: How many attempts were made, over all hops.
         outcome: What the caller got: a status, the class of an error, or "cancelled".
-        note: Why no further attempt was made, where one might have been; else empty.
-        duration: Seconds from the call's start; of a streamed response, until its headers had come.
+        note: Why no further attempt was made, if one might have been; else empty.
+        duration: Seconds from the call's start to its end, or to the headers of a streamed response.
     """
 
     call: int
@@ -245,18 +245,18 @@ class ResolverFailed(NamedTuple):
 
 class LookupEnded(NamedTuple):
     """
-    A lookup of a name ended: once per lookup, however many calls waited for it. The cache's hits are not lookups.
+    A lookup of a name ended: once per lookup, however many calls waited for it. Hits of the cache are not lookups.
 
     Attributes:
         host: The name.
-        source: Where the addresses came from, as in `Answer.source`: "dns", "hosts", "system", ...; of a lookup without
-            addresses "system" where the system's resolver was asked as the fallback, else empty.
+        source: Where the addresses came from, as in `Answer.source`: "dns", "hosts", "system", ...; if there are none,
+            "system" if the system's resolver was asked as the fallback, else empty.
         duration: Seconds from its start to its end.
-        addresses: How many were found.
-        error: Name of the error's class ("NameNotFound"), or "cancelled" where the client was closed; None where
+        addresses: How many addresses were found.
+        error: Name of the error's class ("NameNotFound"), or "cancelled" if the client was closed; None if
             addresses were found.
-        ttl: Seconds that the resolver lets the addresses be kept, before `DNS.min_ttl` and `DNS.max_ttl` bound it; None
-            where it doesn't say, or where there are none.
+        ttl: Seconds that the resolver lets the addresses be kept, before `DNS.min_ttl` and `DNS.max_ttl` bound them;
+            None if it doesn't say, or found none.
     """
 
     host: str
@@ -296,7 +296,7 @@ class Observer(Protocol):
     """
 
     def attempt_started(self, call: CallStarted, attempt: AttemptStarted) -> Mapping[str, str] | None:
-        """Headers for this attempt alone, such as a trace's; the caller's request stays as it is."""
+        """Return headers for this attempt alone, such as a trace's; the caller's request stays as it is."""
 
     def on(self, event: Event) -> None:
-        """Something happened."""
+        """Take note that something happened."""

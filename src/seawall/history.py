@@ -13,7 +13,7 @@ __all__ = ["Attempt", "Dial", "History", "Phase"]
 
 
 class Phase(IntEnum):
-    """How far an attempt got. From SENDING on, the server may have seen something of it."""
+    """How far an attempt got. From SENDING on, the server may have seen part of it."""
 
     QUEUED = 0
     RESOLVING = 1
@@ -30,9 +30,9 @@ class Dial(NamedTuple):
     One address that was dialled.
 
     Attributes:
-        at: When, in seconds since the attempt's start.
-        duration: Seconds until it was connected, failed, or was abandoned for another that was faster.
-        outcome: "connected", "abandoned", or the system's words.
+        at: When the dial began, in seconds since the attempt's start.
+        duration: Seconds until it was connected, failed, or was abandoned for a faster one.
+        outcome: "connected", "abandoned", or the system's error text.
     """
 
     address: Address
@@ -47,21 +47,21 @@ class Attempt(NamedTuple):
 
     Attributes:
         call: Number of the call.
-        path: Without the query.
-        number: From 1, over all hops of the call.
+        path: The URL's path, without the query.
+        number: The attempt's number, from 1, over all hops of the call.
         delay: Backoff before it, in seconds.
         duration: From its start (queueing included) to its end, in seconds.
-        phase: The last one reached.
-        status: The answer's; None where there was none.
-        error: Name of the error's class; None where there was none.
-        detail: The error's text; empty where there was none.
-        protocol: "HTTP/1.1" or "HTTP/2"; empty where no answer came.
+        phase: The last phase that it reached.
+        status: The response's status; None if there was no response.
+        error: Name of the error's class; None if there was none.
+        detail: The error's text; empty if there was none.
+        protocol: "HTTP/1.1" or "HTTP/2"; empty if no response came.
         is_reused: The connection was open already.
         marks: When each phase was reached, in seconds since the attempt's start.
-        source: Where the addresses came from: "dns", "system", "stale", "literal", ...; empty where none were needed.
-        dials: In the order in which they ended.
-        queued: Seconds that it waited at each gate that made it wait.
-        bytes_out, bytes_in: What of request and response went over the wire, heads included, until the attempt ended.
+        source: Where the addresses came from: "dns", "system", "stale", "literal", ...; empty if none were needed.
+        dials: Its dials, in the order in which they ended.
+        queued: Each gate that made it wait, with the seconds.
+        bytes_out, bytes_in: Bytes of request and response that went over the wire until it ended, heads included.
     """
 
     call: int
@@ -95,15 +95,15 @@ class History(tuple[Attempt, ...]):
     """
     The attempts of a call, in order: ``response.extensions["seawall"]`` and ``error.attempts``.
 
-    As a text it is what a log needs: ``3 attempts in 1.2 s: 503, ReadTimeout, 503``.
+    As a text it fits a log: ``3 attempts in 1.2 s: 503, ReadTimeout, 503``.
 
     Attributes:
-        note: Why no further attempt was made, where one might have been; else empty.
-        retry_after: s that the last answer asks to wait; None where it doesn't.
+        note: Why no further attempt was made, if one might have been; else empty.
+        retry_after: Seconds that the last response asks to wait; None if it doesn't.
         idempotency_key: The Idempotency-Key that seawall made for the call and the origin where the call ended; None
-            where it made none. The caller's request doesn't show it.
-        balance: Retry tokens that the origin had left after a failure; None where nothing failed or the budget is off.
-        statistics: tenacity's, of the last hop; empty where nothing failed.
+            if it made none. The caller's request doesn't show it.
+        balance: Retry tokens that the origin had left after a failure; None if nothing failed or the budget is off.
+        statistics: tenacity's statistics of the last hop; empty if nothing failed.
     """
 
     note: str = ""

@@ -10,9 +10,9 @@ __all__ = ["Address", "Elsewhere", "Holder", "Origin"]
 
 class Origin(NamedTuple):
     """
-    Scheme, host and port: what a bulkhead, a breaker, a budget and a pool are kept for.
+    Scheme, host and port; each origin has its own bulkhead, breaker, budget and connections.
 
-    A tuple, so that looking one up in a dict hashes in C.
+    It is a tuple, because a dict then hashes it in C.
 
     Source: RFC 6454 section 4.
     """
@@ -27,20 +27,20 @@ class Origin(NamedTuple):
 
     def verified_as(self, name: str) -> Origin:
         """
-        What the pool keeps connections under that TLS has verified for another *name* than the host's.
+        The pool's key of connections that TLS has verified for another *name* than the host's.
 
-        A space can't be in a host, so no request goes there of itself.
+        No request goes there by itself, because a host can't contain a space.
         """
         return self._replace(host=f"{self.host} as {name}")
 
     @property
     def server_name(self) -> str:
-        """The host as its certificate has it: without the final dot, and without a zone, which others do not know."""
+        """The host as its certificate has it: without the final dot, and without a zone, which others don't know."""
         return self.host.partition("%")[0].removesuffix(".")
 
     @property
     def authority(self) -> str:
-        """What CONNECT asks for. Source: RFC 9112 section 3.2.3; RFC 6874 section 4 for the zone."""
+        """The target of a CONNECT. Source: RFC 9112 section 3.2.3; RFC 6874 section 4 for the zone."""
         host = self.host.partition("%")[0]
         return f"[{host}]:{self.port}" if ":" in host else f"{host}:{self.port}"
 
@@ -50,7 +50,7 @@ class Origin(NamedTuple):
 
 
 class Elsewhere(NamedTuple):
-    """An origin behind another transport: its slots stand for connections of that one, and it can use none of ours."""
+    """An origin behind another transport: its slots stand for that transport's connections, and it can't use ours."""
 
     origin: Origin
 
@@ -59,11 +59,11 @@ class Elsewhere(NamedTuple):
 
 
 Holder: TypeAlias = Origin | Elsewhere
-"""Whom a slot of the client-wide cap is counted for."""
+"""The holder that a slot of the client-wide cap is counted for."""
 
 
 class Address(NamedTuple):
-    """An IP address as text; *port* only if discovery named one (else the origin's port is dialled)."""
+    """An IP address as text; *port* only if discovery named one, else the origin's port is dialled."""
 
     ip: str
     port: int | None = None
@@ -83,10 +83,10 @@ class Address(NamedTuple):
 
     def at(self, port: int) -> tuple[str, int] | tuple[str, int, int, int]:
         """
-        As sockets of its family take it, with its own port or else *port*.
+        The address as sockets of its family take it, with its own port or else *port*.
 
         Raises:
-            OSError: There is no interface of its zone's name.
+            OSError: No interface has its zone's name.
         """
         host, _, zone = self.ip.partition("%")
         if not self.is_ipv6:

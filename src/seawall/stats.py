@@ -15,15 +15,15 @@ class OriginStats(NamedTuple):
     One origin.
 
     Attributes:
-        in_flight: Permits out; 0 where the bulkhead is off.
-        max_concurrent: Permits that there are, those of all its parts together; inf where the bulkhead is off.
-        waiting: Attempts queueing for one.
+        in_flight: Permits out; 0 if the bulkhead is off.
+        max_concurrent: How many permits there are, in all its parts together; inf if the bulkhead is off.
+        waiting: Attempts queueing for a permit.
         breaker: "closed", "open", "half-open", or "off".
-        next_probe: Seconds until the breaker lets a probe through; 0 where it lets attempts through, inf where it is
-            held open by hand.
+        next_probe: Seconds until the breaker lets a probe through; 0 if it lets attempts through, inf if it is held
+            open by hand.
         paused_for: Seconds for which the origin has asked all its callers to wait.
-        budget: Tokens left; inf where the budget is off.
-        max_budget: Tokens that it can hold; inf where the budget is off.
+        budget: Retry tokens left; inf if the budget is off.
+        max_budget: Retry tokens that the budget can hold; inf if it is off.
         idle: Connections kept alive.
         connections: Connections that are open or being dialled, idle ones included.
         ejected: Addresses that are tried last for a while.
@@ -43,7 +43,7 @@ class OriginStats(NamedTuple):
 
 
 class NameStats(NamedTuple):
-    """One host name: answers from the cache (stale ones apart), and lookups."""
+    """One host name: answers from the cache, stale answers, and lookups."""
 
     hits: int
     stale: int
@@ -52,13 +52,13 @@ class NameStats(NamedTuple):
 
 class Totals(NamedTuple):
     """
-    What was counted since the client was made.
+    Counts since the client was made.
 
     Attributes:
         calls: Calls that began.
         attempts: By kind: "first" and "retry".
-        denied: Retries that weren't made, by the reason; see `seawall.events.Denied`.
-        rejected: Attempts that a gate refused, by its name.
+        denied: Retries that weren't made, by reason; see `seawall.events.Denied`.
+        rejected: Attempts that a gate refused, by the gate's name.
     """
 
     calls: int
@@ -74,9 +74,9 @@ class Stats(NamedTuple):
     Attributes:
         calls: Calls in flight.
         connections: Sockets open, idle ones included.
-        max_connections: As many as there may be; inf where there is no limit.
-        waiting: Attempts waiting for a connection, because as many are open as may be.
-        budget: Retry tokens that all origins share; inf where the budget is off.
+        max_connections: How many there may be; inf if there is no limit.
+        waiting: Attempts waiting for a connection, because as many are open as there may be.
+        budget: Retry tokens that all origins share; inf if the budget is off.
     """
 
     calls: int
