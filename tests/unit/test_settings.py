@@ -278,7 +278,7 @@ def test_huge_and_wrongly_typed_settings(make, error, message):
 @pytest.mark.parametrize(
     ("timeouts", "message"),
     [
-        (5, r'extensions\["timeout"\] must map names to s or None, not 5'),
+        (5, r'extensions\["timeout"\] must map names to seconds or None, not 5'),
         ({"read": "5"}, r"timeout: read must be a number >= 0 s or None, not '5'"),
         ({"write": True}, r"timeout: write must be a number"),
         ({"pool": -1}, r"timeout: pool must be >= 0 s or None, not -1"),

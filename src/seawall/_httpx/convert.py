@@ -1,4 +1,4 @@
-"""httpx's requests and responses as the layers see them: `core.exchange.Request` and `core.exchange.Reply`."""
+"""httpx's requests and responses, as the layers see them: `core.exchange.Request` and `core.exchange.Reply`."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ from .errors import as_httpx
 
 __all__ = ["DRAIN_TIMEOUT", "ENCODING", "Body", "Outgoing", "Reply", "check_timeouts", "origin_and_path"]
 
-WEBSOCKET: Final = {"ws": "http", "wss": "https"}  # as httpcore takes them: a handshake is a request
+WEBSOCKET: Final = {"ws": "http", "wss": "https"}  # httpcore takes them too, because a handshake is a request
 
 KEY: Final = "Idempotency-Key"
 ENCODING: Final = b"content-encoding"
 
-DRAIN_MAX: Final = 64 * 1024  # B of a discarded response that are read to keep its connection
-DRAIN_TIMEOUT: Final = 0.05  # s
+DRAIN_MAX: Final = 64 * 1024  # bytes of a discarded response that are read to keep its connection
+DRAIN_TIMEOUT: Final = 0.05  # seconds
 
 
 class Body(OwningBody, httpx.AsyncByteStream):
@@ -47,7 +47,7 @@ class Streamed(RequestBody, httpx.AsyncByteStream):
 
 
 def origin_and_path(url: httpx.URL) -> tuple[Origin, str]:
-    """Where a request goes; its path is without the query."""
+    """Where a request goes, and its path without the query."""
     scheme, host, port, path = origin_of(url)
     scheme = WEBSOCKET.get(scheme, scheme)
     if port is None:
@@ -60,7 +60,7 @@ class Outgoing:
     An httpx request on its way, the same for all attempts of a hop; see `core.exchange.Request`.
 
     Attributes:
-        original: The caller's, to which nothing is written.
+        original: The caller's request, to which nothing is written.
         streamed: Stands in for a body that isn't in memory.
     """
 
@@ -101,15 +101,15 @@ class Outgoing:
     def check_size(self, max_size: int | None, size: int) -> None:
         """
         Raises:
-            ResponseTooLarge: *size* bytes of a response are too many.
+            ResponseTooLarge: *size* bytes of a response are over the limit.
         """
         if max_size is not None and size > max_size:
-            text = f"{self.origin}: {size} bytes of its body had come, more than max_response_size={max_size}"
+            text = f"{self.origin}: {size} bytes of the body had come, more than max_response_size={max_size}"
             raise self.adopt(ResponseTooLarge(text, origin=self.origin))
 
     def sent_by(self, attempt: AttemptState) -> httpx.Request:
         """
-        The request as *attempt* sends it: a copy where that differs, because the caller's stays as it is.
+        The request as *attempt* sends it: a copy if that differs, because the caller's stays as it is.
 
         A streamed body tells *attempt* of each part, and of the waits for them.
 
@@ -130,12 +130,12 @@ class Outgoing:
 
 class Reply:
     """
-    What came of one attempt: an httpx response, which owns its connection; see `core.exchange.Reply`.
+    The reply to one attempt: an httpx response, which owns its connection; see `core.exchange.Reply`.
 
     Args:
         close: Closes the connection, or another transport's stream, without waiting.
-        max_size: B of the decoded body beyond which it is an error; None sets no limit.
-        is_settled: Another layer of seawall, below, has retried it and given up.
+        max_size: Largest decoded body, in bytes; a larger one is an error. None sets no limit.
+        is_settled: Another layer of seawall, below, has retried it and stopped.
     """
 
     __slots__ = ("_attempt", "_close", "_is_settled", "_max_size", "_outgoing", "is_whole", "response")
@@ -175,7 +175,7 @@ class Reply:
         return Outcome(phase, status=response.status_code, retry_after=retry_after, is_settled=self._is_settled)
 
     async def read(self) -> None:
-        """Into memory: as it came off the wire, with what it becomes beside it."""
+        """Read the body into memory, as it came off the wire, with the decoded body beside it."""
         response, stream = self.response, self.response.stream
         assert isinstance(stream, httpx.AsyncByteStream)
         parts: list[bytes] = []
@@ -197,7 +197,7 @@ class Reply:
         self.is_whole = True
 
     async def decoded(self) -> None:
-        """Have a decoder of ours where the body is compressed; a body that is there is decoded at once."""
+        """Give a compressed body a decoder of ours; a body that is in memory is decoded at once."""
         response, stream = self.response, self.response.stream
         if is_read(response) or response.is_stream_consumed:
             return
@@ -216,7 +216,7 @@ class Reply:
             response.stream = Paced(stream, decoder)
 
     def _decoder(self) -> Decoder | None:
-        """None where the body is as it is."""
+        """The decoder of a compressed body, else None."""
         applied = codings(self.response.headers)
         if not applied:
             return None
@@ -226,22 +226,22 @@ class Reply:
 
     async def _decode(self, content: bytes, decoder: Decoder) -> None:
         """
-        A body that is there, as part of the attempt: under its deadline.
+        Decode a body that is in memory, as part of the attempt and under its deadline.
 
-        A body that can't be decoded is an error for its reader, as in httpx: a 503 is retried all the same.
+        A body that can't be decoded is an error only for its reader, as in httpx, because a 503 must be retried anyway.
         """
         try:
             decoded = Decoded(await decoder.whole(content, self._attempt.received))
         except CodingError as error:
             if error.__cause__ is not None:
-                error.__cause__.__traceback__ = None  # its frames hold those of their awaiters, since Python 3.12
+                error.__cause__.__traceback__ = None  # its frames hold their awaiters' frames, since Python 3.12
             decoded = Decoded(error=error.with_traceback(None))
         set_decoder(self.response, decoded)
 
     def own(self, over: Callable[[BodyEnd, Exception | None], None]) -> None:
         response, stream = self.response, self.response.stream
         if isinstance(stream, httpx.ByteStream) or response.is_closed:
-            if response.is_closed and not response.is_stream_consumed:  # it was discarded, and is wanted after all
+            if response.is_closed and not response.is_stream_consumed:  # discarded, but the caller gets it after all
                 response.is_closed = False
                 if isinstance(decoder := decoder_of(response), Decoder):
                     assert isinstance(stream, httpx.ByteStream)
@@ -253,9 +253,9 @@ class Reply:
 
     async def discard(self) -> None:
         """
-        At most 64 kB and 50 ms are read to keep the connection; else it is closed.
+        Read at most 64 kB, for at most 50 ms, to keep the connection; else close it.
 
-        What was read to its end stays with the response: it is the caller's, if no other attempt is sent after all.
+        A body that was read to its end stays with the response, because the caller gets it if no other attempt is sent.
         """
         response, stream = self.response, self.response.stream
         if isinstance(stream, httpx.ByteStream) or response.is_stream_consumed:
@@ -287,7 +287,7 @@ class Reply:
         self.closer()()
 
     def closer(self) -> Callable[[], None]:
-        """What closes the response now, without waiting."""
+        """A function that closes the response now, without waiting."""
         stream = self.response.stream
         return stream.abandon if isinstance(stream, Body) else self._close
 
@@ -296,10 +296,10 @@ class Reply:
         if response._request is None:
             response.request = self._outgoing.original
         if is_read(response) or response.is_closed or not isinstance(response.stream, httpx.ByteStream):
-            return response  # of what was discarded, nobody looks at the body
+            return response  # nobody looks at the body of a discarded response
         decoded = decoder_of(response)
         headers = response.headers
-        if isinstance(decoded, Decoded) and decoded.error is not None:  # as it came; the caller hears of it from httpx
+        if isinstance(decoded, Decoded) and decoded.error is not None:  # as it came; httpx tells the caller
             headers = headers.copy()
             del headers["content-encoding"]
         shown = httpx.Response(
@@ -320,7 +320,7 @@ class Reply:
 
 def check_timeouts(timeouts: Mapping[str, float | None]) -> None:
     """
-    httpx takes anything as a timeout, and fails later or never.
+    Check timeouts, because httpx takes anything as one, and fails later or never.
 
     Raises:
         ValueError: One is negative, NaN, or an int that no float can hold.
@@ -331,11 +331,11 @@ def check_timeouts(timeouts: Mapping[str, float | None]) -> None:
             if value.__class__ is float and value >= 0.0:
                 continue
             if value is not None:
-                break  # which is rare, and asks an abstract class below
+                break  # rare, and below an abstract class is asked
         else:
             return
     except AttributeError:
-        raise TypeError(f'extensions["timeout"] must map names to s or None, not {shown(timeouts)}') from None
+        raise TypeError(f'extensions["timeout"] must map names to seconds or None, not {shown(timeouts)}') from None
     for name, value in timeouts.items():
         if value is None:
             continue

@@ -27,7 +27,7 @@ logger = logging.getLogger("seawall")
 
 
 class ForeignReply(Reply):
-    """Of another transport: its stream is closed before an error of it is handed on, as with httpx."""
+    """Another transport's reply: its stream is closed before an error of it is handed on, as with httpx."""
 
     __slots__ = ("foreign",)
 
@@ -49,15 +49,15 @@ class OverTransport:
     """
     Sends requests over a transport of httpx or of the user's, each of which takes a slot of the client-wide cap.
 
-    Whether anything was sent is told by the class of the error, and only for httpx's own transports: others have been
+    The error's class tells whether anything was sent, and only for httpx's own transports, because others have been
     seen to call a lost connection a ConnectTimeout.
 
     Args:
-        send: The transport's.
+        send: The transport's function that sends.
         is_trusted: It is one of httpx's own.
-        is_guarded: There is a guard, which would not see what that transport dials.
-        max_size: B of a decoded body beyond which it is an error; None sets no limit.
-        closing: Where tasks are noted that close streams: closing the client waits for them.
+        is_guarded: There is a guard, which would not see the addresses that the transport dials.
+        max_size: Largest decoded body, in bytes; a larger one is an error. None sets no limit.
+        closing: Collects the tasks that close streams, because closing the client waits for them.
     """
 
     def __init__(
@@ -85,7 +85,7 @@ class OverTransport:
             AddressNotAllowed: There is a guard.
         """
         if self._is_guarded:
-            text = f"{origin_of(request.url)[1]}: the guard can't see what a proxy dials (trust_env=False takes none)"
+            text = f"{origin_of(request.url)[1]}: the guard can't see what a proxy dials (trust_env=False uses none)"
             raise as_httpx(AddressNotAllowed(text), request)
         return Outgoing(request)
 
@@ -111,8 +111,8 @@ class OverTransport:
             reply = self._reply(outgoing, attempt, response)
             await reply.decoded()
         except SeawallError:
-            # Ours of the body; another seawall's, or one that an application below let through, which says nothing of
-            # OUR request.
+            # Our own, of the body; or another seawall's, or one that an application below let through, which says
+            # nothing about OUR request.
             attempt.reached(Phase.SENDING)
             give_back()
             raise
@@ -127,7 +127,7 @@ class OverTransport:
         return reply
 
     def _reply(self, outgoing: Outgoing, attempt: AttemptState, response: httpx.Response) -> ForeignReply:
-        """Its stream is closed in a task of its own from now on."""
+        """The reply of *response*, whose stream is closed in a task of its own from now on."""
         if not isinstance(response.stream, httpx.AsyncByteStream):
             raise TypeError(f"{self._send!r} must return a response with an async stream, not {response.stream!r}")
         foreign = None
@@ -150,18 +150,18 @@ class OverTransport:
         return failure(error, attempt, is_trusted=self._is_trusted)
 
     def blame(self, outgoing: Outgoing, attempt: AttemptState) -> None:
-        """Another transport doesn't say where it sends to."""
+        """Blame no address, because another transport doesn't say where it sends to."""
 
 
 class _Foreign(httpx.AsyncByteStream):
     """
-    A stream of another transport's, which is closed in a task of its own.
+    Another transport's stream, which is closed in a task of its own.
 
-    Only an await closes it, and the caller may be being cancelled; and what that transport does there may take longer
-    than a deadline allows.
+    Only an await closes it, while the caller may be cancelled, and the transport may take longer for it than a deadline
+    allows.
 
     Args:
-        closing: Where the task is noted: closing the client waits for it.
+        closing: Collects the task, because closing the client waits for it.
     """
 
     def __init__(self, stream: httpx.AsyncByteStream, closing: set[asyncio.Task[None]]) -> None:
@@ -173,18 +173,18 @@ class _Foreign(httpx.AsyncByteStream):
         return self._stream.__aiter__()
 
     async def aclose(self) -> None:
-        """At most 50 ms are waited for it, and that once."""
+        """Begin to close, and wait for that at most 50 ms, once."""
         if self._task is None:
             self._begin()
             await self.closed()
 
     async def closed(self) -> None:
-        """Wait for the task that closes it, where there is one; at most 50 ms."""
+        """Wait for the task that closes it, if there is one; at most 50 ms."""
         if self._task is not None:
             await asyncio.wait([self._task], timeout=DRAIN_TIMEOUT)
 
     def close_soon(self) -> None:
-        """Without waiting."""
+        """Close it without waiting."""
         if self._task is None:
             self._begin()
 
@@ -202,10 +202,10 @@ async def _close(stream: httpx.AsyncByteStream) -> None:
 
 
 def _is_settled(response: httpx.Response) -> bool:
-    """Whether another layer of seawall has retried it, and given up."""
+    """Whether another layer of seawall has retried it, and stopped."""
     below = response.extensions.get("seawall")
     return isinstance(below, History) and bool(below.note)
 
 
 def nothing() -> None:
-    """In place of a callback that is wanted."""
+    """A callback that does nothing."""

@@ -32,14 +32,14 @@ ZONE: Final = re.compile(rb"%[^]]*(?=])")
 
 
 class _Answer(httpx.AsyncByteStream):
-    """Our wire's answer, as httpx wants a stream; its errors are of httpx's classes."""
+    """Our wire's response as a stream of httpx's; its errors are of httpx's classes."""
 
     def __init__(
         self, answered: Answered, request: httpx.Request, check_size: Callable[[int], None] | None = None
     ) -> None:
         self._answered = answered
         self._request = request
-        self.check_size = check_size  # of a stream; a body that is read at once is checked by its reader
+        self.check_size = check_size  # for a stream; a body that is read at once is checked by its reader
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         received = 0
@@ -62,7 +62,7 @@ class _Answer(httpx.AsyncByteStream):
 
 
 class WireReply(Reply):
-    """Of our own wire: nobody else has the response's extensions."""
+    """Our own wire's reply: nobody else holds the response's extensions."""
 
     __slots__ = ()
 
@@ -75,7 +75,7 @@ class OverWire:
     Sends requests over our own wire.
 
     Args:
-        max_size: B of a decoded body beyond which it is an error; None sets no limit.
+        max_size: Largest decoded body, in bytes; a larger one is an error. None sets no limit.
     """
 
     def __init__(self, wire: Wire, *, max_size: int | None) -> None:
@@ -87,7 +87,7 @@ class OverWire:
         *request*, as it can be sent.
 
         Raises:
-            UnsupportedScheme, DialError: Its URL is none that can be called.
+            UnsupportedScheme, DialError: Its URL can't be called.
         """
         outgoing = Outgoing(request)
         origin = outgoing.origin
@@ -109,7 +109,7 @@ class OverWire:
         message = self._message(outgoing, target, triples(request.headers), _content(request), request.stream)
         answered = await self._wire.send(message, attempt)
         head, extensions = answered.head, answered.extensions
-        whole = answered.take() if attempt.is_buffered else None  # most answers are there at once
+        whole = answered.take() if attempt.is_buffered else None  # most responses are there at once
         stream: httpx.AsyncByteStream = _Answer(answered, request) if whole is None else httpx.ByteStream(whole)
         reply = WireReply(
             outgoing,
@@ -136,7 +136,7 @@ class OverWire:
         self._wire.blame(outgoing.origin, outgoing.original.extensions, attempt)
 
     async def _send_patched(self, outgoing: Outgoing, attempt: AttemptState) -> Reply:
-        """By way of what a tool has patched; it may have another body for our answer."""
+        """Send through what a tool has patched; the tool may put another body into our response."""
         import httpcore
 
         from .detour import WirePool, WireTransport
@@ -181,7 +181,7 @@ class OverWire:
 
 def _host_first(headers: Triples) -> Triples:
     """
-    *headers*, Host before all others, and without a zone, which means nothing to another machine.
+    *headers* with Host before all others, and without a zone, because no other machine knows it.
 
     Source: RFC 9110 section 7.2; RFC 6874 section 4.
     """
@@ -190,7 +190,7 @@ def _host_first(headers: Triples) -> Triples:
 
 
 def _content(request: httpx.Request) -> bytes | None:
-    """The body, where it is in memory."""
+    """The body, if it is in memory."""
     stream = request.stream
     if stream is EMPTY:
         return b""

@@ -1,10 +1,10 @@
 """
 Request bodies that are not in memory, and whether they can be sent again.
 
-Rules: a body is sent from its very beginning or not at all, whichever attempt, hop or call began it before. There is a
-way back in what `replayable` made, in a file, and in a multipart form. Anything else may give less the second time, so
-it isn't sent again for a retry; where a redirect or an authentication asks for it, as long a body as the first time has
-to come. Nothing of the caller's is written to: what is known of a body is kept beside it.
+Rules: a body is sent from its very beginning or not at all, whichever attempt, hop or call began it before. A body
+that `replayable` made, a file and a multipart form can begin again. Any other may give less the second time, so a retry
+doesn't send it again; if a redirect or an authentication does, the body must be as long as the first time. Nothing of
+the caller's is written to: what is known of a body is kept beside it.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ Parts = AsyncIterable[bytes] | Iterable[bytes]
 
 
 class _Replayable:
-    """What `replayable` returns."""
+    """The body that `replayable` returns."""
 
     def __init__(self, factory: Callable[[], Parts]) -> None:
         self._factory = factory
@@ -55,9 +55,9 @@ def replayable(factory: Callable[[], Parts]) -> AsyncIterable[bytes]:
     ``client.put(url, content=seawall.replayable(lambda: read_parts(path)))``
 
     Args:
-        factory: Returns a new iterator over the body's parts, sync or async, that begins at its beginning.
+        factory: Returns a new iterator over the body's parts, sync or async, from the beginning.
     Raises:
-        TypeError: *factory* can't be called: an iterator itself is gone once it was read.
+        TypeError: *factory* isn't a function; an iterator won't do, because it can be read only once.
     """
     if not callable(factory):
         raise TypeError(f"replayable takes a function that returns the parts anew, not {factory!r}")
@@ -66,7 +66,7 @@ def replayable(factory: Callable[[], Parts]) -> AsyncIterable[bytes]:
 
 @contextlib.asynccontextmanager
 async def _closing(parts: AsyncIterator[bytes]) -> AsyncIterator[AsyncIterator[bytes]]:
-    """Close it now, if it can be closed, and not when the collector comes."""
+    """Close *parts* now, if they can be closed, and not when the garbage collector comes."""
     try:
         yield parts
     finally:
@@ -75,14 +75,14 @@ async def _closing(parts: AsyncIterator[bytes]) -> AsyncIterator[AsyncIterator[b
 
 
 class _Past:
-    """What is known of a body that was read before. Of a source, only whether it was begun, and whose turn it is."""
+    """The past readings of a body. For a source, only whether it was begun, and whose turn it is."""
 
     __slots__ = ("begins_at", "is_begun", "length", "reading", "turn")
 
     def __init__(self) -> None:
         self.is_begun = False
         self.begins_at: Any = None  # where a file was when it was first read
-        self.length: int | None = None  # of a reading that came to its end
+        self.length: int | None = None  # known after a reading that came to its end
         self.turn: _Turn | None = None  # the reading that a file is in
         self.reading: _Turn | None = None  # the last one
 
@@ -92,7 +92,7 @@ class _Turn:
     One reading of a body.
 
     Attributes:
-        rests: It doesn't wait for the source, neither for a part nor for its end.
+        rests: Set while it doesn't wait for the source, neither for a part nor for its end.
     """
 
     def __init__(self) -> None:
@@ -103,7 +103,7 @@ _PASTS: dict[int, _Past] = {}
 
 
 def _past_of(thing: Any) -> _Past:
-    """By identity, because streams may be equal or without a hash, and for as long as *thing* lives."""
+    """Kept by identity, because streams may be equal or have no hash, and for as long as *thing* lives."""
     past = _PASTS.get(id(thing))
     if past is None:
         weakref.finalize(thing, _PASTS.pop, id(thing)).atexit = False
@@ -112,7 +112,7 @@ def _past_of(thing: Any) -> _Past:
 
 
 class _Given:
-    """A body's parts as the caller gives them; *attempt* is told of each, and how long it waits for them."""
+    """A body's parts as the caller gives them; *attempt* is told of each, and of the waits for them."""
 
     __slots__ = ("_attempt", "_parts")
 
@@ -139,30 +139,30 @@ class _Given:
 
 class RequestBody:
     """
-    What one hop sends of a body that isn't in memory: each reading begins at the body's beginning, or fails.
+    One hop's view of a body that isn't in memory: each reading begins at the body's beginning, or fails.
 
     Args:
         stream: The body, as the HTTP library has it.
-        source: What the caller gave, from which *stream* is read.
-        files: What the fields of a multipart form are read from; None where *stream* isn't a form.
+        source: The object that the caller gave and that *stream* reads.
+        files: The objects that the fields of a multipart form are read from; None if *stream* isn't a form.
     """
 
     def __init__(self, stream: Source, source: Any, files: Sequence[Any] | None) -> None:
-        # The one that reads it next; weakly, because the attempt holds its request, and that holds this body.
+        # The attempt that reads it next. Weak, because an attempt holds its request, and that holds this body.
         self._attempt: weakref.ref[AttemptState] | None = None
         self._stream = stream
         self._source = source
         self._files = files
         self._is_file = all(hasattr(self._source, name) for name in ("seek", "tell"))
         self._past = _past_of(stream)
-        # A user's own class may have slots, and so no weak references.
+        # A user's own class may have slots, and then takes no weak references.
         self._source_past = _past_of(self._source) if type(self._source).__weakrefoffset__ else self._past
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         self.check()
         past = self._past
         while (before := past.reading) is not None and not before.rests.is_set():
-            await before.rests.wait()  # it was stopped, and its source still cleans up: nobody else waits for that
+            await before.rests.wait()  # it was stopped, and its source still cleans up, which nobody else waits for
         length = None if self.is_replayable() else past.length
         turn = past.reading = self._take_turn() if self._is_file else _Turn()
         try:
@@ -172,7 +172,7 @@ class RequestBody:
                 await _result(self._source.seek(past.begins_at))
             past.is_begun = self._source_past.is_begun = True
             size = 0
-            # Not by way of the library, which would leave it open: the next attempt must not read it beside this one.
+            # Not through the library, which would leave it open, because the next attempt must not read it beside this.
             stream = self._source if isinstance(self._source, _Replayable) else self._stream
             async with _closing(self._timed(aiter(stream))) as parts:
                 async for part in parts:
@@ -197,7 +197,7 @@ class RequestBody:
 
     def begin(self, attempt: AttemptState) -> None:
         """
-        For a new attempt, which is told of each part that is taken, and of the waits for them.
+        Begin a new attempt, which is told of each part that is taken, and of the waits for them.
 
         Raises:
             BodySpent: It can't be sent as it was given.
@@ -218,23 +218,23 @@ class RequestBody:
             raise BodySpent(f"its body was begun before, and can't be sent from its beginning; {HINT}")
 
     def is_replayable(self) -> bool:
-        """Whether it can be sent from its beginning: it was not begun, or one can go back there."""
+        """Whether it can be sent from its beginning, because it was not begun or can go back there."""
         source, past = self._source, self._past
         if isinstance(source, _Replayable) or past.begins_at is not None:
             return True
         if not past.is_begun and not (self._is_once and _is_spent(source, self._source_past)):
             return True
-        if isinstance(source, RequestBody):  # of a client above this one
+        if isinstance(source, RequestBody):  # it belongs to a client above this one
             return source.is_replayable()
         return self._files is not None and all(map(_is_seekable, self._files))  # the library goes back in these
 
     @property
     def _is_once(self) -> bool:
-        """Whether it is known to give its parts once only: an iterator, or a form with a file that has no way back."""
+        """Whether it gives its parts only once: an iterator, or a form with a file that can't go back."""
         return (hasattr(self._source, "__anext__") and not self._is_file) or self._files is not None
 
     def _take_turn(self) -> _Turn:
-        """The file is this reading's from now on; an earlier one that was left unfinished may not go on."""
+        """Give the file to this reading; an earlier one that was left unfinished can't go on."""
         past = self._source_past
         if past.turn is not None and not past.turn.rests.is_set():
             raise BodySpent("the file that is its body is being read for another request")
@@ -243,12 +243,12 @@ class RequestBody:
 
 
 def _is_spent(iterator: Any, past: _Past) -> bool:
-    """Whether some request has begun it, or its owner has read a generator to its end."""
+    """Whether a request has begun it, or its owner has read a generator to its end."""
     return past.is_begun or (inspect.isasyncgen(iterator) and iterator.ag_frame is None)
 
 
 async def _position(source: Any) -> Any:
-    """Where a file is, sync or async; None: it can't be sought."""
+    """The position of a file, sync or async; None if it can't be sought."""
     try:
         seekable = getattr(source, "seekable", None)
         if seekable is not None and not await _result(seekable()):
@@ -259,7 +259,7 @@ async def _position(source: Any) -> Any:
 
 
 def _is_seekable(file: Any) -> bool:
-    """Of a field of a form: bytes always are."""
+    """Whether a form's field can be read again; bytes always can."""
     if isinstance(file, str | bytes):
         return True
     try:

@@ -123,7 +123,7 @@ class Pipeline:
     def run(self, exchange: Exchange, request: Request, call: Call | None = None) -> Coroutine[Any, Any, Any]:
         """
         One hop of *call* through the layers; of a new call, if there is none, if it is another client's, or if one of
-        its hops is in flight, because the new call is then part of that.
+        its hops is in flight, which the new call is then part of.
 
         Returns:
             The response of the last attempt that was sent, with its history attached.

@@ -1,7 +1,7 @@
 """
 Response bodies that own a permit, and tell how they ended.
 
-Rules: they tell it exactly once: when the body is closed, exhausted, or fails. Garbage collection is only a backstop,
+Rules: a body tells it exactly once: when it is closed, exhausted, or fails. Garbage collection is only a backstop,
 because a response holds a reference cycle, which may live long.
 """
 
@@ -18,7 +18,7 @@ __all__ = ["OwningBody", "Source"]
 
 
 class Source(Protocol):
-    """What a body reads from: our wire's answer, or the stream of another transport."""
+    """The source of a body: our wire's response, or another transport's stream."""
 
     def __aiter__(self) -> AsyncIterator[bytes]: ...
 
@@ -27,11 +27,11 @@ class Source(Protocol):
 
 class OwningBody:
     """
-    A body, and what must be done once it is over.
+    A body, and what must be done once it has ended.
 
     Args:
-        over: Is told how it ended, and what it failed with; gives the permit back.
-        abandon: Closes the source without waiting, for a body that was dropped.
+        over: Called with how the body ended and the error that it failed with; gives the permit back.
+        abandon: Closes the source without waiting, if the body was dropped.
     """
 
     def __init__(
@@ -54,7 +54,7 @@ class OwningBody:
         except Exception as error:
             self._done(BodyEnd.FAILED, error)
             raise
-        except BaseException:  # its reader was cancelled, or left off
+        except BaseException:  # its reader was cancelled, or stopped
             self._done(BodyEnd.CLOSED)
             raise
         try:
@@ -64,9 +64,9 @@ class OwningBody:
 
     async def aclose(self) -> None:
         """
-        May be called again, and by another task than reads.
+        Close the body. It may be called again, and by another task than the reader's.
 
-        **Cancellation:** the permit is given back all the same.
+        **Cancellation:** the permit is given back anyway.
         """
         try:
             await self._source.aclose()
