@@ -24,7 +24,7 @@ __all__ = ["Emitter"]
 logger = logging.getLogger("seawall")
 
 HEADER: Final = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+: [\t\x20-\x7e]*")
-"""Source: RFC 9110 section 5; not beyond ASCII, because it is not said what that would mean."""
+"""Source: RFC 9110 section 5. ASCII only, because the RFC doesn't say what other bytes mean."""
 
 
 class Emitter:
@@ -65,7 +65,7 @@ class Emitter:
                 logger.exception("observer %r raised on %r", listener, event)
 
     def attempt_started(self, call: CallStarted, attempt: AttemptStarted) -> dict[str, str]:
-        """The headers that observers give for *attempt*."""
+        """The headers that observers add to *attempt*."""
         given: dict[str, str] = {}
         for starter in self._starters:
             try:
@@ -85,7 +85,7 @@ def _checked(headers: Mapping[str, str] | None) -> dict[str, str]:
     checked = dict(headers or {})
     for name, value in checked.items():
         if not (isinstance(name, str) and isinstance(value, str) and HEADER.fullmatch(f"{name}: {value}")):
-            raise ValueError(f"the header {name!r}, or its value, is not one that HTTP can carry")
+            raise ValueError(f"HTTP can't carry the header {name!r}, or its value")
     return checked
 
 

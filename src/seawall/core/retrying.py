@@ -57,7 +57,7 @@ class Retrying:
             wait = await hop.retries.after(outcome, self._now())
             if reply is not None and (wait is not None or hop.retries.raises):
                 await reply.discard()
-            if wait is None and hop.retries.denial is not None and not is_nested():  # else what it is part of decides
+            if wait is None and hop.retries.denial is not None and not is_nested():  # else the outer request decides
                 self._ledger.denied_retry(hop, hop.retries.denial)
             return Ended(attempt, outcome, reply), wait
         except BaseException:

@@ -31,22 +31,22 @@ ResolverTypes: TypeAlias = Resolver | Literal["auto", "cares", "system"] | None
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """
-    What `Engine`, `AsyncClient` and `AsyncTransport` take beside httpx's arguments.
+    The settings that `Engine`, `AsyncClient` and `AsyncTransport` take beside httpx's arguments.
 
     Args:
-        deadline: Seconds of wall clock for a whole call, redirects and authentication included; None disables it. Left
-            out, it is derived from the request's timeouts, (connect + read) x max_attempts, and holds up to the
-            response's headers.
+        deadline: Seconds of wall clock for a whole call, redirects and authentication included; None disables it. If
+            it isn't given, it is derived from the request's timeouts, (connect + read) x max_attempts, and holds up to
+            the response's headers.
         retry: When a failed attempt is repeated; None switches it off.
         bulkhead: How many attempts one origin may have in flight; None switches it off.
         breaker: When an origin is left alone; None switches it off.
         budget: How many retries calls may cost; None switches it off.
         per_host: A `Policy` by name or ``*.suffix``, over the settings above.
         dns: How names become addresses.
-        resolver: What looks names up. "auto" (None): DNS servers, and the system's resolver where they fail; "cares":
+        resolver: Looks names up. "auto" (None): DNS servers, and the system's resolver if they fail; "cares":
             DNS servers only; "system": the system's resolver only; or a `Resolver`.
         guard: Refuses addresses that must not be dialled; None refuses none.
-        propagation: What upstreams are told of deadline and attempt; None tells them nothing.
+        propagation: Headers that tell upstreams of deadline and attempt; None sends none.
         max_connection_age: Seconds after which a connection is not used again; None disables it. An idle one is
             dropped anyway once its address has left the name's record.
         max_response_size: Bytes of a response's body, decoded, beyond which it is an error; None disables it.
@@ -54,7 +54,7 @@ class Settings:
         gates: Functions of an `Origin`, each of which may return one more `Gate` for it, between breaker and bulkhead.
         rng: Chance, for tests; None draws from the system's.
     Raises:
-        TypeError, ValueError: A setting that can't be; the message names it and its range.
+        TypeError, ValueError: A setting is impossible; the message names it and its range.
     """
 
     deadline: float | Unset | None = UNSET
