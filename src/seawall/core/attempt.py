@@ -95,7 +95,7 @@ class AttemptState(Progress):
     def part(self, partition: Callable[[Any], Hashable]) -> Hashable:
         if self._parted is None or self._parted[0] is not partition:
             self._parted = partition, self.request.part(partition)
-        return self._parted[1]  # asked once, because a second answer may name another queue than the one that is full
+        return self._parted[1]  # asked once, because a second call may name another queue than the full one
 
     # Its admission
 
