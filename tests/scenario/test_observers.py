@@ -179,6 +179,25 @@ async def test_observer_that_raises_breaks_no_call(caplog):
     assert "secret" not in caplog.text
 
 
+class Stop(BaseException):
+    """Such as KeyboardInterrupt, which is nobody's to swallow."""
+
+
+async def test_call_ends_though_its_start_was_cut_short():
+    """What an observer raises that isn't an Exception is the caller's, and the call has an end all the same."""
+    ends = []
+
+    def stop(event: events.Event) -> None:
+        if isinstance(event, events.CallStarted):
+            raise Stop
+        ends.append(event.outcome)
+
+    async with client(ScriptedWire(200), stop) as c:
+        with pytest.raises(Stop):
+            await c.get(URL)
+    assert ends == ["Stop"]
+
+
 async def test_stats_show_limits_beside_levels():
     """Permits, budget, next probe; and what has been counted."""
     breaker = seawall.Breaker(min_calls=2, open_for=10.0)

@@ -87,9 +87,9 @@ class AsyncClient(core.OfEngine, httpx.AsyncClient):
         """
         layers = self.engine.layers
         call = layers.begin(is_buffered=not stream, patience=self._timeout)
-        if not call.is_silent:
-            layers.announce(call, request.method, *origin_and_path(request.url))
         try:
+            if not call.is_silent:
+                layers.announce(call, request.method, *origin_and_path(request.url))
             took = 0.0
             if not stream and auth is follow_redirects is USE_CLIENT_DEFAULT and self._is_plain(request):
                 started_at = time.perf_counter()

@@ -138,9 +138,9 @@ class Pipeline:
     async def _alone(self, exchange: Exchange, request: Request, outer: Call | None) -> Any:
         """A call of one hop; *outer*, the call that it is part of, is told whether any of it was sent."""
         call = self.begin(is_buffered=False)
-        if not call.is_silent:
-            self.announce(call, request.method, request.origin, request.path)
         try:
+            if not call.is_silent:
+                self.announce(call, request.method, request.origin, request.path)
             return await self._hop(exchange, request, call)
         except BaseException as error:
             fail(call, error, request.adopt)
