@@ -103,7 +103,7 @@ class Gate:
     name = "gate"
 
     def try_enter(self, attempt: Entrant, now: float) -> Ticket | None:
-        """A ticket, without waiting; None if `enter` must decide, by a wait or by an error. It raises nothing itself."""
+        """A ticket, without waiting; None if `enter` must decide, by a wait or by an error. Raises nothing."""
         raise NotImplementedError
 
     async def enter(self, attempt: Entrant, timeout: float | None) -> Ticket:
