@@ -84,7 +84,7 @@ TESTS = {  # of a module, or of a folder: the first key that fits counts; the fa
     "_httpx/detour": "interop/test_mocks interop/test_instrumentation",
     "_httpx/mocks": "interop/test_mocks interop/test_instrumentation unit/test_contracts",
     "_httpx/compat": "unit/test_contracts scenario/test_decoding interop/test_mocks interop/test_httpx "
-    "interop/test_parity interop/test_urls interop/test_instrumentation",
+    "interop/test_parity interop/test_urls interop/test_instrumentation wire/test_garbage",
     "_httpx/authority": "interop/test_proxies interop/test_urls wire/test_tls",
     "_httpx/proxies": "interop/test_proxies interop/test_parity interop/test_urls",
     "_httpx/arguments": "unit/test_contracts unit/test_settings interop/test_parity interop/test_proxies "
@@ -92,8 +92,14 @@ TESTS = {  # of a module, or of a folder: the first key that fits counts; the fa
     "_httpx/location": "interop/test_urls interop/test_httpx scenario/test_whole_call",
     "_httpx/engine": "unit/test_settings scenario/test_endings interop/test_parity interop/test_proxies "
     "wire/test_guard scenario/test_isolation wire/test_engine",
+    "_httpx/convert": "unit/test_settings scenario/test_discarded scenario/test_streams scenario/test_endings "
+    "scenario/test_decoding interop/test_mocks scenario/test_whole_call interop/test_httpx interop/test_parity "
+    "scenario/test_retries wire/test_bodies wire/test_bombs",
+    "_httpx/client": "unit/test_settings unit/test_contracts scenario/test_endings scenario/test_whole_call "
+    "interop/test_httpx interop/test_mocks interop/test_parity interop/test_urls interop/test_instrumentation "
+    "scenario/test_calls unit/test_decoding wire/test_engine wire/test_garbage",
     "_httpx/transport": "unit/test_settings scenario/test_discarded scenario/test_endings interop/test_parity "
-    "interop/test_mocks interop/test_proxies interop/test_httpx wire/test_guard wire/test_engine",
+    "interop/test_mocks interop/test_proxies interop/test_httpx wire/test_guard wire/test_engine testing/test_chaos",
     "_httpx/foreign": "scenario/test_discarded scenario/test_streams scenario/test_endings scenario/test_impatience "
     "interop/test_proxies interop/test_httpx interop/test_mocks scenario/test_retries wire/test_bodies",
     "_httpx": "interop/test_mocks scenario/test_discarded scenario/test_decoding scenario/test_streams "

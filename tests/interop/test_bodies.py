@@ -176,6 +176,14 @@ async def test_spent_body_is_not_sent_as_a_whole_one(any_client, serve, target, 
     assert [request.target for request in server.requests if request.is_complete] == [target]
 
 
+async def test_error_says_how_much_each_reading_gave(serve):
+    """The bytes of the first one, and those of the one that gave less."""
+    server = await serve(ask_again)
+    async with seawall.AsyncClient(follow_redirects=True) as client:
+        with pytest.raises(seawall.errors.BodySpent, match="gave 9 bytes at first, but 0 when"):
+            await client.put(server.url + "/redirect", content=Restarting())
+
+
 async def fail(request: Request) -> None:
     await request.read()
     await request.reply(503)

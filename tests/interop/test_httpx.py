@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import pickle
+import sys
 
 import httpcore
 import httpx
@@ -470,3 +471,49 @@ async def test_short_way_tells_of_its_time(serve):
         for _ in range(3):
             assert (await client.get(server.url)).elapsed.total_seconds() >= 0.05
             client.cookies.clear()
+
+
+async def test_each_answer_is_logged_once(serve, caplog):
+    """By httpx's logger and in its words, whether the call takes the short way or httpx's own."""
+    server = await serve(ok)
+    async with seawall.AsyncClient() as client:
+        await client.get(server.url)
+        with caplog.at_level(logging.INFO, httpx.__name__):
+            await client.get(server.url)
+            await client.get(server.url, follow_redirects=True)
+    told = [record.getMessage() for record in caplog.records if record.name == httpx.__name__]
+    assert told == [f'HTTP Request: GET {server.url} "HTTP/1.1 200 OK"'] * 2
+
+
+async def test_history_is_of_this_client():
+    """A transport's answer may have one of its own, which httpx replaces."""
+
+    def reply(request: httpx.Request) -> httpx.Response:
+        return httpx.Response(200, history=[httpx.Response(302)])
+
+    for client in (seawall.AsyncClient, httpx.AsyncClient):
+        async with client(transport=httpx.MockTransport(reply)) as c:
+            assert [(await c.get("http://a.test/")).history for _ in range(2)] == [[], []]
+
+
+async def test_second_plain_call_takes_the_short_way(serve):
+    """httpx's client builds and sends the first request of a URL; of the second, none of its steps runs."""
+    server = await serve(ok)
+    own = httpx.AsyncClient
+    steps = {own.build_request.__code__, own.send.__code__, own._send_handling_auth.__code__}
+    ran = []
+
+    def seen(frame, event, _) -> None:
+        if event == "call" and frame.f_code in steps:
+            ran.append(frame.f_code.co_name)
+
+    async with seawall.AsyncClient() as client:
+        for _ in range(2):
+            ran.clear()
+            sys.setprofile(seen)
+            try:
+                response = await client.get(server.url)
+            finally:
+                sys.setprofile(None)
+            assert response.text == "GET /"
+    assert ran == []

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import ssl
 
+import anyio
 import httpx
 import pytest
 import trustme
@@ -208,3 +209,51 @@ async def test_at_every_step_of_a_tunnel():
             assert not any(state.in_flight for state in client.stats().origins.values())
 
         assert await cancel_everywhere(call, after=clean) > 5
+
+
+async def half(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    writer.write(b"half")
+
+
+async def test_stream_is_closed_though_its_closing_is_cancelled():
+    """httpcore's pool would keep the request of a response whose `aclose` was cut short, and its connection."""
+    async with (
+        Proxy(b"200 OK\r\nContent-Length: 100", half) as proxy,
+        seawall.AsyncClient(proxy=proxy.url, retry=None) as client,
+    ):
+
+        async def call() -> None:
+            async with client.stream("GET", "http://api.test/") as response:
+                await anext(response.aiter_raw())
+
+        async def clean() -> None:
+            for _ in range(20):  # the rounds of the loop in which sockets are closed
+                await asyncio.sleep(0)
+            assert pool_of(client).connections == []
+            assert pool_of(client)._requests == []
+
+        assert await cancel_everywhere(call, after=clean) > 5
+
+
+class Dead:
+    """A connection in httpcore's pool that nobody uses, and that isn't idle."""
+
+    is_closed = has_expired = is_idle = is_available = can_handle_request = lambda self, *_: False
+    has_left = False
+
+    async def aclose(self) -> None:
+        await asyncio.sleep(0)
+        self.has_left = True
+
+
+async def test_all_dead_connections_are_closed_in_a_cancelled_scope():
+    """A scope of anyio's cancels each await anew, so that closing the first one would be the last thing done."""
+    async with seawall.AsyncClient(proxy="http://127.0.0.1:1") as client:
+        dead = [Dead(), Dead()]
+        pool_of(client)._connections.extend(dead)
+        with anyio.CancelScope() as scope:
+            scope.cancel()
+            await client._transport_for_url(httpx.URL(URL)).handle_async_request(httpx.Request("GET", URL))
+        assert scope.cancelled_caught
+        assert [each.has_left for each in dead] == [True, True]
+        assert pool_of(client).connections == []

@@ -282,6 +282,7 @@ def test_huge_and_wrongly_typed_settings(make, error, message):
         ({"read": "5"}, r"timeout: read must be a number >= 0 s or None, not '5'"),
         ({"write": True}, r"timeout: write must be a number"),
         ({"pool": -1}, r"timeout: pool must be >= 0 s or None, not -1"),
+        ({"pool": -0.5, "read": -0.5}, r"timeout: pool must be >= 0 s or None, not -0\.5"),
         ({"connect": HUGE}, r"timeout: connect must be >= 0 s or None, not 10{400}$"),
     ],
 )

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator
 from typing import Any, Final
 
 import httpx
@@ -47,8 +45,7 @@ class StockTransport(httpx.AsyncHTTPTransport):
     httpx's transport, with three differences in its pool, which is httpcore's.
 
     An IPv6 address that it asks a proxy for has brackets. It has no cap, because ours binds, and httpcore's wedges when
-    calls are cancelled. A connection that fails or is cancelled on its way through a proxy, or is cancelled while its
-    response is closed, isn't kept for ever.
+    calls are cancelled. A connection that fails or is cancelled on its way through a proxy isn't kept for ever.
 
     Args:
         engine: Its settings of TLS, versions and limits hold here too.
@@ -65,18 +62,14 @@ class StockTransport(httpx.AsyncHTTPTransport):
             from .authority import mend_connect
 
             mend_connect(self)
-        self._closing: set[asyncio.Task[None]] = set()
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """As httpx's."""
         try:
-            response = await super().handle_async_request(request)
+            return await super().handle_async_request(request)
         except BaseException:
             await self._drop_dead()
             raise
-        if isinstance(response.stream, httpx.AsyncByteStream) and not isinstance(response.stream, httpx.ByteStream):
-            response.stream = _Stream(response.stream, self._closing)
-        return response
 
     async def _drop_dead(self) -> None:
         """Close each connection that is neither idle nor a request's, because nobody else ever would."""
@@ -90,21 +83,3 @@ class StockTransport(httpx.AsyncHTTPTransport):
         with anyio.CancelScope(shield=True):
             for connection in dead:
                 await connection.aclose()
-
-
-class _Stream(httpx.AsyncByteStream):
-    """A response's stream: a cancellation doesn't cut its `aclose` short, because httpcore would never resume it."""
-
-    def __init__(self, stream: httpx.AsyncByteStream, closing: set[asyncio.Task[None]]) -> None:
-        self._stream = stream
-        self._closing = closing
-
-    async def __aiter__(self) -> AsyncIterator[bytes]:
-        async for part in self._stream:
-            yield part
-
-    async def aclose(self) -> None:
-        task = asyncio.get_running_loop().create_task(self._stream.aclose())
-        self._closing.add(task)
-        task.add_done_callback(self._closing.discard)
-        await asyncio.shield(task)
