@@ -79,8 +79,6 @@ TESTS = {  # of a module, or of a folder: the first key that fits counts; the fa
     "scenario/test_silent_names scenario/test_denials wire/test_discovery wire/test_names",
     "_httpx/decoder": "scenario/test_decoding unit/test_contracts interop/test_mocks wire/test_bodies "
     "unit/test_decoding",
-    "_httpx/body": "interop/test_bodies scenario/test_whole_call interop/test_httpx scenario/test_retries "
-    "wire/test_uploads",
     "_httpx/detour": "interop/test_mocks interop/test_instrumentation",
     "_httpx/mocks": "interop/test_mocks interop/test_instrumentation unit/test_contracts",
     "_httpx/compat": "unit/test_contracts scenario/test_decoding interop/test_mocks interop/test_httpx "
@@ -107,9 +105,12 @@ TESTS = {  # of a module, or of a folder: the first key that fits counts; the fa
     "interop/test_httpx interop/test_bodies interop/test_parity scenario/test_calls interop/test_urls "
     "wire/test_connections wire/test_verdicts wire/test_bodies",
     "core/timer": "unit/test_timer scenario/test_deadlines scenario/test_whole_call",
+    "core/body": "interop/test_bodies scenario/test_whole_call interop/test_httpx scenario/test_retries "
+    "wire/test_uploads",
     "core/engine": "unit/test_settings scenario/test_endings scenario/test_isolation interop/test_parity "
     "scenario/test_calls wire/test_engine wire/test_guard wire/test_discovery",
     "core": "scenario/test_discarded scenario/test_streams scenario/test_endings scenario/test_deadlines "
+    "scenario/test_gates scenario/test_tickets scenario/test_observers scenario/test_nested scenario/test_totals "
     "scenario/test_impatience scenario/test_urllib3 scenario/test_whole_call scenario/test_calls scenario/test_bursts "
     "interop/test_mocks interop/test_httpx scenario/test_retries interop/test_instrumentation wire/test_verdicts "
     "cancellation/test_nothing_is_left",
@@ -120,12 +121,13 @@ TESTS = {  # of a module, or of a folder: the first key that fits counts; the fa
     "property/test_permits",
     "policy/cap": "unit/test_slots unit/test_pool unit/test_exchange scenario/test_isolation property/test_permits "
     "wire/test_pool",
-    "policy/fifo": "unit/test_slots unit/test_bulkhead unit/test_exchange property/test_permits",
+    "policy/fifo": "unit/test_fifo unit/test_slots unit/test_bulkhead unit/test_exchange property/test_permits",
     "policy/ejection": "unit/test_ejection unit/test_addresses unit/test_dial",
     "policy/origins": "unit/test_origins scenario/test_isolation scenario/test_calls",
     "policy/memory": "unit/test_origins scenario/test_isolation scenario/test_calls",
     "policy/retry_after": "unit/test_retry scenario/test_calls scenario/test_retries",
     "policy/tenacity": "unit/test_retry scenario/test_urllib3 scenario/test_calls scenario/test_retries",
+    "policy/gate": "scenario/test_gates scenario/test_tickets scenario/test_calls",
     "policy": "unit/test_failures unit/test_breaker unit/test_origins unit/test_retry scenario/test_impatience "
     "scenario/test_bursts scenario/test_isolation scenario/test_calls scenario/test_whole_call scenario/test_retries "
     "interop/test_middleware wire/test_verdicts",
