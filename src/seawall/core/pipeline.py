@@ -221,7 +221,11 @@ class Pipeline:
             this = await self._attempt(hop, now, delay)
             wait = None
             if settings is not None and not _is_good(this.outcome, settings):
-                this, wait = await self._retrying.after(hop, this, settings, started_at)
+                try:
+                    this, wait = await self._retrying.after(hop, this, settings, started_at)
+                except BaseException:
+                    del this  # its error holds this frame
+                    raise
             if wait is None:
                 try:
                     return this if hop.kept is None else last_word(hop, this)
