@@ -117,13 +117,13 @@ TESTS = {  # of a module, or of a folder: the first key that fits counts; the fa
     "policy/breaker": "unit/test_breaker scenario/test_bursts scenario/test_impatience scenario/test_calls "
     "property/test_states",
     "policy/budget": "scenario/test_calls scenario/test_bursts scenario/test_retries property/test_states",
-    "policy/bulkhead": "unit/test_bulkhead scenario/test_isolation scenario/test_calls scenario/test_deadlines "
-    "property/test_permits",
+    "policy/bulkhead": "unit/test_bulkhead scenario/test_gates scenario/test_isolation scenario/test_calls "
+    "scenario/test_deadlines property/test_permits",
     "policy/cap": "unit/test_slots unit/test_pool unit/test_exchange scenario/test_isolation property/test_permits "
     "wire/test_pool",
     "policy/fifo": "unit/test_fifo unit/test_slots unit/test_bulkhead unit/test_exchange property/test_permits",
     "policy/ejection": "unit/test_ejection unit/test_addresses unit/test_dial",
-    "policy/origins": "unit/test_origins scenario/test_isolation scenario/test_calls",
+    "policy/origins": "unit/test_origins scenario/test_isolation scenario/test_calls scenario/test_bursts",
     "policy/memory": "unit/test_origins scenario/test_isolation scenario/test_calls",
     "policy/retry_after": "unit/test_retry scenario/test_calls scenario/test_retries",
     "policy/tenacity": "unit/test_retry scenario/test_urllib3 scenario/test_calls scenario/test_retries",

@@ -359,3 +359,14 @@ def test_shut_for():
     assert breaker.shut_for(6.0) == float("inf")
     breaker.force_closed()
     assert breaker.shut_for(6.0) == 0.0
+
+
+def test_open_one_is_remembered_for_a_while():
+    """As long as it refuses, and half a minute after it opened; then it goes like others where a table is full."""
+    breaker, _ = make()
+    assert not breaker.remembers(0.0)
+    fail(breaker, 0.0, 20)
+    assert [breaker.remembers(at) for at in (0.0, 29.9, 30.0)] == [True, True, False]
+    breaker, _ = make(open_for=60.0)
+    fail(breaker, 0.0, 20)
+    assert [breaker.remembers(at) for at in (30.0, 59.9, 60.0)] == [True, True, False]

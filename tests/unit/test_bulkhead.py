@@ -135,3 +135,17 @@ async def test_holder_and_waiter_cancelled_in_one_turn():
         assert bulkhead.statistics().in_flight == 1
         await asyncio.gather(gone, return_exceptions=True)
         assert bulkhead.statistics()[1:] == (1, 0)
+
+
+async def test_more_permits_go_to_waiters_at_once():
+    """One to each, as many as there are now."""
+    bulkhead = make(1)
+    await bulkhead.acquire(None)
+    waiting = [asyncio.create_task(bulkhead.acquire(None)) for _ in range(4)]
+    await asyncio.sleep(0)
+    bulkhead.resize(4)
+    await asyncio.sleep(0)
+    assert [each.done() for each in waiting] == [True, True, True, False]
+    assert repr(bulkhead) == "<BulkheadState https://a:443 permits 4/4 waiting 1>"
+    bulkhead.release()
+    await waiting[-1]
