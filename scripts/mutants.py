@@ -95,7 +95,7 @@ TESTS = {  # of a module, or of a folder: the first key that fits counts; the fa
     "scenario/test_retries wire/test_bodies wire/test_bombs",
     "_httpx/client": "unit/test_settings unit/test_contracts scenario/test_endings scenario/test_whole_call "
     "interop/test_httpx interop/test_mocks interop/test_parity interop/test_urls interop/test_instrumentation "
-    "scenario/test_calls unit/test_decoding wire/test_engine wire/test_garbage",
+    "scenario/test_calls unit/test_decoding wire/test_engine docs/test_benchmarks wire/test_garbage",
     "_httpx/transport": "unit/test_settings scenario/test_discarded scenario/test_endings interop/test_parity "
     "interop/test_mocks interop/test_proxies interop/test_httpx wire/test_guard wire/test_engine testing/test_chaos",
     "_httpx/foreign": "scenario/test_discarded scenario/test_streams scenario/test_endings scenario/test_impatience "
@@ -103,7 +103,7 @@ TESTS = {  # of a module, or of a folder: the first key that fits counts; the fa
     "_httpx": "interop/test_mocks scenario/test_discarded scenario/test_decoding scenario/test_streams "
     "scenario/test_endings unit/test_contracts unit/test_settings scenario/test_deadlines scenario/test_whole_call "
     "interop/test_httpx interop/test_bodies interop/test_parity scenario/test_calls interop/test_urls "
-    "wire/test_connections wire/test_verdicts wire/test_bodies",
+    "wire/test_connections docs/test_benchmarks wire/test_verdicts wire/test_bodies",
     "core/timer": "unit/test_timer scenario/test_deadlines scenario/test_whole_call",
     "core/body": "interop/test_bodies scenario/test_whole_call interop/test_httpx scenario/test_retries "
     "wire/test_uploads",
@@ -113,7 +113,7 @@ TESTS = {  # of a module, or of a folder: the first key that fits counts; the fa
     "scenario/test_gates scenario/test_tickets scenario/test_observers scenario/test_nested scenario/test_totals "
     "scenario/test_impatience scenario/test_urllib3 scenario/test_whole_call scenario/test_calls scenario/test_bursts "
     "interop/test_mocks interop/test_httpx scenario/test_retries interop/test_instrumentation wire/test_verdicts "
-    "cancellation/test_nothing_is_left",
+    "cancellation/test_nothing_is_left docs/test_benchmarks",
     "policy/breaker": "unit/test_breaker scenario/test_bursts scenario/test_impatience scenario/test_calls "
     "property/test_states",
     "policy/budget": "scenario/test_calls scenario/test_bursts scenario/test_retries property/test_states",
