@@ -54,7 +54,8 @@ TESTS = {  # of a module, or of a folder: the first key that fits counts; the fa
     "wire/test_failures wire/test_pool wire/test_http2",
     "wire/opening": "unit/test_exchange unit/test_races scenario/test_isolation wire/test_connections wire/test_tls "
     "wire/test_failures wire/test_pool wire/test_http2",
-    "wire": "unit/test_connection unit/test_multiplexed unit/test_exchange interop/test_httpx wire/test_connections "
+    "wire": "unit/test_connection unit/test_multiplexed unit/test_exchange interop/test_httpx "
+    "cancellation/test_nothing_is_left wire/test_connections "
     "wire/test_tls wire/test_uploads wire/test_failures wire/test_http2",
     "dns/system": "unit/test_system unit/test_caching",
     "dns/cares": "unit/test_questions wire/test_cares wire/test_pool wire/test_names",
