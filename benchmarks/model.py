@@ -182,7 +182,6 @@ def layers(policy: Mapping[str, Any], rng: Random) -> Pipeline:
     return Pipeline(
         Policy(deadline=seawall.UNSET, **policy),
         {},
-        max_connections=None,
         propagation=None,
         emitter=Emitter(),
         rng=rng,

@@ -853,7 +853,7 @@ async def test_limit_that_is_raised(by_hand):
         url = await by_hand(script)
         async with client.stream("GET", url) as slow:
             others = [asyncio.create_task(client.get(url)) for _ in range(5)]
-            while not client.engine.layers.slots.waiting:
+            while not client.engine.slots.waiting:
                 await asyncio.sleep(0)
             raised.set()
             assert {(await each).status_code for each in others} == {200}

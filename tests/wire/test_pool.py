@@ -34,7 +34,7 @@ async def test_host_that_hangs_takes_no_connection_of_a_healthy_one(stack, serve
     client = await stack.enter_async_context(seawall.AsyncClient(limits=httpx.Limits(max_connections=4), retry=None))
     await client.get(good.url)
     calls = [asyncio.create_task(client.get(bad.url, timeout=None)) for _ in range(8)]
-    while len(bad.requests) < 3 or not client.engine.layers.slots.waiting:
+    while len(bad.requests) < 3 or not client.engine.slots.waiting:
         await asyncio.sleep(0)
     for _ in range(50):
         assert (await client.get(good.url)).status_code == 200
@@ -116,7 +116,7 @@ async def test_another_transport_is_given_a_slot_and_no_connection(stack, serve)
     client = await stack.enter_async_context(
         seawall.AsyncClient(mounts={"ws://": other}, limits=httpx.Limits(max_connections=1), retry=None)
     )
-    slots = client.engine.layers.slots
+    slots = client.engine.slots
     first = asyncio.create_task(client.get(server.url))
     await started.wait()
     second = asyncio.create_task(client.get(server.url.replace("http", "ws")))

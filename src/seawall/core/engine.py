@@ -24,6 +24,7 @@ from ..dns.system import SystemResolver
 from ..events import ConnectionClosed, ConnectionOpened, Listener
 from ..origin import Address
 from ..policy.breakers import Breakers
+from ..policy.cap import Slots
 from ..policy.ejection import Ejections
 from ..policy.origin import OriginState
 from ..stats import OriginStats, Stats
@@ -102,15 +103,15 @@ class Engine:
         self.layers = Pipeline(
             settings.policy(),
             settings.per_host or {},
-            max_connections=limits.max_connections,
             propagation=settings.propagation,
             emitter=emitter,
             rng=rng,
             gates=settings.gates,
         )
+        self.slots = slots = Slots(limits.max_connections)
         is_heard = emitter.has_listeners
         pool = Pool(
-            self.layers.slots,
+            slots,
             max_idle=limits.max_keepalive,
             expiry=limits.keepalive_expiry,
             now=clock.now,
@@ -149,7 +150,7 @@ class Engine:
         except RuntimeError:
             now = -math.inf
         layers, pool, ejected = self.layers, self.wire.pool, self.ejections.ejected(now)
-        slots, ledger = layers.slots, layers.ledger
+        slots, ledger = self.slots, layers.ledger
         return Stats(
             calls=len(layers.in_flight),
             connections=pool.open,

@@ -28,7 +28,6 @@ from ..config import Policy, Propagation, Retry
 from ..errors import SeawallError
 from ..events import CallEnded, CallStarted, RetryScheduled
 from ..origin import Origin
-from ..policy.cap import Slots
 from ..policy.gate import Gate
 from ..policy.origins import Origins
 from ..policy.outcome import Outcome, is_sent, is_transparent
@@ -55,7 +54,6 @@ class Pipeline:
 
     Args:
         base: The client's policy, which *per_host* overrides.
-        max_connections: The client-wide cap; None sets no limit.
         propagation: Headers that upstreams are sent; None sends none.
         gates: Functions of an origin, each of which may give it one more gate, between breaker and bulkhead.
     """
@@ -65,7 +63,6 @@ class Pipeline:
         base: Policy,
         per_host: Mapping[str, Policy],
         *,
-        max_connections: int | None,
         propagation: Propagation | None,
         emitter: Emitter,
         rng: Random,
@@ -75,7 +72,6 @@ class Pipeline:
         self._telling = Telling(propagation, emitter)
         self._now = clock.now
         self.origins = Origins(base, per_host, rng=rng, emit=emitter.emit, now=clock.now, gates=gates)
-        self.slots = Slots(max_connections)
         self.in_flight = InFlight()
         self.ledger = Ledger(self.origins, emitter)
         self._retrying = Retrying(self.origins, rng=rng, emitter=emitter, ledger=self.ledger, now=clock.now)
