@@ -83,7 +83,7 @@ TABLE: dict[str, tuple[str, list[tuple[str, str, str]]]] = {
     "moved": (
         "a name with TTL 1 moves, connections kept, 10 in flight",
         [
-            ("late", "requests in the 3 s that begin 2 s after the move", ""),
+            ("late", "requests from 2 s to 5 s after the move", ""),
             ("late_old", "of these, to the old address", "0"),
             ("last_old_ms", "the last request to it, after the move", "< 2 s"),
             ("failed", "not answered", "0"),

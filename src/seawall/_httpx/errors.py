@@ -17,7 +17,7 @@ from ..policy.outcome import Outcome
 __all__ = ["HTTPX", "as_httpx", "failure"]
 
 UNSENT: Final = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError)
-"""Of httpx's own transports, these mean that nothing of the request reached its server."""
+"""If httpx's own transport raises one of these, nothing of the request reached the server."""
 
 EXPIRED: Final = {
     httpx.ReadTimeout: "read",
