@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Coroutine
 from types import TracebackType
 from typing import Any, Final, Self, Unpack
 
 import httpx
 
 from ..core import engine as core
-from ..core.call import CURRENT
+from ..core.call import CURRENT, Call
 from .arguments import EngineArguments, TransportArguments, check_names, spelled_out
 from .convert import origin_and_path
 from .engine import Engine, check_given, over
+from .foreign import OverTransport
 from .over_wire import OverWire
 from .proxies import StockTransport
 
@@ -68,7 +70,7 @@ class AsyncTransport(core.OfEngine, httpx.AsyncBaseTransport):
         if stock:
             inner = StockTransport(self.engine, **stock)
         self._inner = inner
-        self.exchange = (
+        self.exchange: OverWire | OverTransport = (
             OverWire(self.engine.wire, max_size=self.engine.max_size)
             if inner is None
             else over(self.engine, lambda request: inner.handle_async_request(request), is_trusted=_is_trusted(inner))
@@ -86,17 +88,12 @@ class AsyncTransport(core.OfEngine, httpx.AsyncBaseTransport):
         Raises:
             httpx.TransportError: All of `seawall.errors` are one; ``attempts`` shows what was tried.
         """
-        call, layers = CURRENT.get(), self.engine.layers
+        call = CURRENT.get()
         if call is not None and call.ready is not None:
             response: httpx.Response = call.ready
             call.ready = None
             return response
-        try:
-            outgoing = self.exchange.outgoing(request)
-        except Exception as error:
-            layers.refuse(call, request.method, *origin_and_path(request.url), error)
-            raise
-        return await layers.run(self.exchange, outgoing, call)  # type: ignore[no-any-return]
+        return await _hop(self.engine, self.exchange, request, call)
 
     async def __aenter__(self) -> Self:
         if self._inner is not None:
@@ -142,14 +139,7 @@ class Proxied(StockTransport):
         self._exchange = over(engine, super().handle_async_request, is_trusted=True)
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        call, layers = CURRENT.get(), self._engine.layers
-        try:
-            outgoing = self._exchange.outgoing(request)
-        except Exception as error:
-            layers.refuse(call, request.method, *origin_and_path(request.url), error)
-            raise
-        response: httpx.Response = await layers.run(self._exchange, outgoing, call)
-        return response
+        return await _hop(self._engine, self._exchange, request, CURRENT.get())
 
     async def __aexit__(
         self,
@@ -162,6 +152,18 @@ class Proxied(StockTransport):
     async def aclose(self) -> None:
         """Takes what is left of the second that closing the client takes at most."""
         await self._engine.within(super().aclose())
+
+
+def _hop(
+    engine: core.Engine, exchange: OverWire | OverTransport, request: httpx.Request, call: Call | None
+) -> Coroutine[Any, Any, httpx.Response]:
+    """One hop of *call* through the layers; a request that can't be sent ends the call that it would have been."""
+    try:
+        outgoing = exchange.outgoing(request)
+    except Exception as error:
+        engine.layers.refuse(call, request.method, *origin_and_path(request.url), error)
+        raise
+    return engine.layers.run(exchange, outgoing, call)
 
 
 def _is_trusted(inner: httpx.AsyncBaseTransport) -> bool:

@@ -7,9 +7,10 @@ import sys
 from collections.abc import Iterable
 from typing import Any, Final
 
-__all__ = ["MAX_COUNT", "collection", "count", "number", "shown"]
+__all__ = ["HEADER_NAME", "MAX_COUNT", "collection", "count", "number", "shown"]
 
 MAX_COUNT: Final = sys.maxsize  # C takes no more, and a float's arithmetic doesn't take any number of digits
+HEADER_NAME: Final = r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"  # a header's name (RFC 9110 section 5.6.2)
 MAX_SHOWN: Final = 500  # characters of a value in an error's text
 
 

@@ -6,7 +6,7 @@ import re
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
-from .check import number, shown
+from .check import HEADER_NAME, number, shown
 from .hosts import canonical
 
 __all__ = ["ATTEMPT_HEADER", "TIMEOUT_HEADER", "Propagation", "check_header"]
@@ -18,7 +18,7 @@ NOT_FREE = ("host", "content-length", "transfer-encoding", "connection", "expect
 
 def check_header(setting: str, name: object) -> None:
     """Refuse a *name* that isn't a header's, or that a request needs for itself (RFC 9110 section 5.1)."""
-    is_one = isinstance(name, str) and re.fullmatch(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+", name)
+    is_one = isinstance(name, str) and re.fullmatch(HEADER_NAME, name)
     if not is_one or str(name).lower() in NOT_FREE:
         raise ValueError(
             f"{setting} must be the name of a header that is free, such as {TIMEOUT_HEADER!r}, not {shown(name)}"
@@ -34,8 +34,8 @@ class Propagation:
     deadline or the attempt's read timeout, whichever is shorter.
 
     Args:
-        hosts: Hosts that are told: names, or ``*.suffix``. No other host is, because how long you wait is no third
-            party's business.
+        hosts: Hosts that are told: names, or ``*.suffix``. No other host is told, because your timeouts are no
+            business of third parties.
         timeout_header: Name of the header with the time left, in whole milliseconds. None: it isn't sent.
         attempt_header: Name of the header with the attempt's number, 1 for the first of a call. None: it isn't sent.
         margin: Seconds kept for the response's way back, but at most 10 % of what remains. 0.02: a round trip within a

@@ -213,7 +213,7 @@ class Hop:
     def settings(self) -> Retry | None:
         """The settings that repeat its attempts; part of another request's attempt isn't repeated here."""
         request, settings = self.request, self.policy.retry
-        outer = INSIDE.get()
+        outer = INSIDE.get()  # `is_nested` and `Retry.is_idempotent` inlined, because each request would pay for them
         is_part = outer is not None and outer.is_repeated
         if not isinstance(settings, Retry):
             request.is_repeated = is_part

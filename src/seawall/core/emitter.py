@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
+from ..config.check import HEADER_NAME
 from ..events import (
     AttemptStarted,
     BreakerMoved,
@@ -23,7 +24,7 @@ __all__ = ["Emitter"]
 
 logger = logging.getLogger("seawall")
 
-HEADER: Final = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+: [\t\x20-\x7e]*")
+HEADER: Final = re.compile(rf"{HEADER_NAME}: [\t\x20-\x7e]*")
 """Source: RFC 9110 section 5. ASCII only, because the RFC doesn't say what other bytes mean."""
 
 

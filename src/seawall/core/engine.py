@@ -14,7 +14,6 @@ from ..dns import gai_conf
 from ..dns.caching import CachingResolver
 from ..dns.chain import Chained
 from ..dns.getaddrinfo import MachineResolver
-from ..dns.guard import Guard
 from ..dns.machine import Machine
 from ..dns.precedence import Precedence
 from ..dns.resolver import Resolver
@@ -87,12 +86,9 @@ class Engine:
         http2: bool,
     ) -> None:
         _load()
-        guard = settings.guard
-        if guard is not None and not isinstance(guard, Guard):
-            raise TypeError(f"guard must be a seawall.Guard or None (off), not {shown(guard)}")
         if not (http1 or http2):
             raise ValueError("http1 and http2 can't both be off")
-        self.guard = guard
+        self.guard = settings.guard
         self.max_size = settings.max_response_size
         self.limits = limits
         self.tls, self.http1, self.http2 = tls, http1, http2
@@ -122,7 +118,7 @@ class Engine:
         self.ejections = ejections = Ejections(now=clock.now, rng=rng, emit=emitter.emit)
         dialler = Dialler(
             tls=secure.context,
-            guard=guard,
+            guard=settings.guard,
             addresses=Addresses(
                 now=clock.now,
                 rng=rng,

@@ -153,7 +153,7 @@ class Pipeline:
         hop: Hop | None = None
         in_flight = self.in_flight
         try:
-            known = self.origins.states
+            known = self.origins.states  # what `Origins.__getitem__` does with one that is known, without its call
             state = known.get(request.origin)
             if state is None:
                 state = self.origins[request.origin]

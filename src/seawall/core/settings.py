@@ -81,14 +81,19 @@ class Settings:
         object.__setattr__(self, "per_host", check_patterns({} if self.per_host is None else self.per_host))
         if not isinstance(self.dns, DNS):
             raise TypeError(f"dns must be a seawall.DNS, not {shown(self.dns)}")
+        if self.guard is not None and not isinstance(self.guard, Guard):
+            raise TypeError(f"guard must be a seawall.Guard or None (off), not {shown(self.guard)}")
         if self.propagation is not None and not isinstance(self.propagation, Propagation):
             raise TypeError(f"propagation must be a seawall.Propagation or None (off), not {shown(self.propagation)}")
         if self.max_connection_age is not None:
             number("AsyncClient", "max_connection_age", self.max_connection_age, low=0, above=True)
         if self.max_response_size is not None:
             count("AsyncClient", "max_response_size", self.max_response_size, low=0)
-        object.__setattr__(self, "observers", _observers(self.observers))
-        object.__setattr__(self, "gates", _functions("gates", self.gates, "of an Origin"))
+        each_one = "functions of an event or have a method on(event)"
+        observers = _checked("observers", self.observers, "observers or functions of an event", each_one, _is_observer)
+        object.__setattr__(self, "observers", observers)
+        gates = _checked("gates", self.gates, "functions of an Origin", "functions of an Origin")
+        object.__setattr__(self, "gates", gates)
         if self.rng is not None and not isinstance(self.rng, Random):
             raise TypeError(f"rng must be a random.Random or None (a new one), not {shown(self.rng)}")
 
@@ -123,25 +128,23 @@ class SettingsArguments(TypedDict, total=False):
     rng: Random | None
 
 
-def _observers(observers: object) -> tuple[Observer | Listener, ...]:
+def _checked(
+    name: str, given: object, listed: str, each_one: str, is_one: Callable[[Any], bool] = callable
+) -> tuple[Any, ...]:
     """
+    *given*, which must be a list of *listed*.
+
     Raises:
-        TypeError: They aren't a list, or one of them neither is a function nor has the method `on`.
+        TypeError: It isn't one; or one of it, which must be *each_one*, isn't that.
     """
-    if isinstance(observers, str | bytes) or not isinstance(observers, Iterable):
-        raise TypeError(f"observers must be a list of observers or functions of an event, not {shown(observers)}")
-    checked = tuple(observers)
+    if isinstance(given, str | bytes) or not isinstance(given, Iterable):
+        raise TypeError(f"{name} must be a list of {listed}, not {shown(given)}")
+    checked = tuple(given)
     for each in checked:
-        if isinstance(each, type) or not callable(getattr(each, "on", each)):
-            raise TypeError(f"observers must be functions of an event or have a method on(event), not {shown(each)}")
+        if not is_one(each):
+            raise TypeError(f"{name} must be {each_one}, not {shown(each)}")
     return checked
 
 
-def _functions(name: str, functions: object, of: str) -> tuple[Callable[..., Any], ...]:
-    if isinstance(functions, str | bytes) or not isinstance(functions, Iterable):
-        raise TypeError(f"{name} must be a list of functions {of}, not {shown(functions)}")
-    checked = tuple(functions)
-    for each in checked:
-        if not callable(each):
-            raise TypeError(f"{name} must be functions {of}, not {shown(each)}")
-    return checked
+def _is_observer(thing: Any) -> bool:
+    return not isinstance(thing, type) and callable(getattr(thing, "on", thing))

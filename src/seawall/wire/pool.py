@@ -101,10 +101,6 @@ class Pool:
         """Those that are open, in use or not."""
         return [each for connections in self._open.values() for each in connections]
 
-    def open_by_origin(self) -> dict[Origin, int]:
-        """How many connections of each origin are open, idle ones included."""
-        return {origin: len(connections) for origin, connections in self._open.items()}
-
     def idle(self, origin: Origin) -> int:
         shared = self._shared.by_origin.get(origin, ())
         return len(self._idle.get(origin, ())) + sum(connection in self._by_age for connection in shared)
