@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any, NamedTuple
 
 import httpx
+import httpx2
 import pytest
 
 import seawall
+import seawall.httpx2
 
 
 class Front(NamedTuple):
@@ -24,7 +26,10 @@ class Front(NamedTuple):
     seawall: Any
 
 
-FRONTS = {"httpx": Front(httpx, seawall)}
+OVER_HTTPX2 = SimpleNamespace(
+    **{**vars(seawall), **{name: getattr(seawall.httpx2, name) for name in seawall.httpx2.__all__}}
+)
+FRONTS = {"httpx": Front(httpx, seawall), "httpx2": Front(httpx2, OVER_HTTPX2)}
 
 
 @pytest.fixture(params=FRONTS)

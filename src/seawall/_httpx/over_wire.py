@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import AsyncIterator, Callable
 from functools import partial
+from types import ModuleType
 from typing import TYPE_CHECKING, Any, Final
 
 import httpx
@@ -59,6 +60,18 @@ class _Answer(httpx.AsyncByteStream):
 
     async def aclose(self) -> None:
         await self._answered.aclose()
+
+
+class Sent(Message):
+    """A message of httpx's."""
+
+    __slots__ = ()
+
+    @staticmethod
+    def core() -> ModuleType:
+        import httpcore
+
+        return httpcore
 
 
 class WireReply(Reply):
@@ -176,7 +189,7 @@ class OverWire:
             headers = _host_first(headers)
         if method == "CONNECT" and not extensions.get("target"):
             target = origin.authority.encode()
-        return Message(origin, method.encode(), target, headers, content, body, extensions, self._wire.heads)
+        return Sent(origin, method.encode(), target, headers, content, body, extensions, self._wire.heads)
 
 
 def _host_first(headers: Triples) -> Triples:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import AsyncIterable, AsyncIterator, Mapping, Sequence
+from types import ModuleType
 from typing import Any, Final, NamedTuple, TypeAlias
 
 from ..errors import InvalidRequest
@@ -176,6 +177,15 @@ class Message:
         self.is_held = content is None or found.expects or len(content) > SLICE
         if content is not None and not found.is_chunked and (found.length or 0) != len(content):
             raise self.misframed(len(content))
+
+    @staticmethod
+    def core() -> ModuleType:
+        """
+        Import the library's core, such as httpcore, whose classes ``extensions["trace"]`` and users of a tunnel want.
+
+        Only for them, because it takes as long to load as all the rest.
+        """
+        raise NotImplementedError
 
     @property
     def whole(self) -> bytes:

@@ -20,16 +20,13 @@ class Trace:
     """
 
     def __init__(self, callback: Callable[[str, dict[str, Any]], Awaitable[None]], message: Message) -> None:
-        import httpcore  # only for callers that trace, because it takes as long to load as all the rest
-
+        core = message.core()
         self._callback = callback
         origin = message.origin
-        url = httpcore.URL(
+        url = core.URL(
             scheme=origin.scheme.encode(), host=origin.host.encode(), port=origin.port, target=message.target
         )
-        self.request = httpcore.Request(
-            message.method, url, headers=[(name, value) for name, _, value in message.headers]
-        )
+        self.request = core.Request(message.method, url, headers=[(name, value) for name, _, value in message.headers])
 
     @classmethod
     def of(cls, message: Message) -> Trace | None:

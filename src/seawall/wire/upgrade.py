@@ -2,13 +2,14 @@
 A connection as httpcore's network stream: ``response.extensions["network_stream"]``, as httpx-ws uses it.
 
 It has that one's methods and errors, but isn't a subclass, because httpcore takes as long to load as all the rest, and
-most calls never ask for it.
+most calls never ask for it. So does its successor's, for whose clients there is `core`.
 """
 
 from __future__ import annotations
 
 import asyncio
 import ssl
+from collections.abc import Callable
 from types import ModuleType
 from typing import Any, Protocol, Self
 
@@ -63,18 +64,21 @@ class Tunnel:
     the connection goes on to serve other requests while somebody may still hold this.
 
     Attributes:
+        core: Imports httpcore, or what it is called where the request came from; called at a tunnel's first use, and
+            not as it fails, when there may be no descriptor left to read it with.
         is_open: The response switched protocols.
     Raises:
         httpcore.ReadError, WriteError, ReadTimeout, WriteTimeout: As httpcore's own streams do.
     """
 
-    __slots__ = ("connection", "is_open")
+    __slots__ = ("connection", "core", "is_open")
 
     connection: Upgradable
+    core: Callable[[], ModuleType]
     is_open: bool
 
     async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
-        httpcore = _httpcore()
+        httpcore = self.core()
         if not self.is_open:
             raise httpcore.ReadError(NOT_UPGRADED)
         data = await self.connection.receive(max_bytes, timeout)
@@ -87,7 +91,7 @@ class Tunnel:
     async def write(self, buffer: bytes, timeout: float | None = None) -> None:
         if not buffer:
             return
-        httpcore = _httpcore()
+        httpcore = self.core()
         if not self.is_open:
             raise httpcore.WriteError(NOT_UPGRADED)
         try:
@@ -103,7 +107,7 @@ class Tunnel:
     async def start_tls(
         self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
     ) -> Self:
-        httpcore = _httpcore()
+        httpcore = self.core()
         if not self.is_open:
             raise httpcore.ConnectError(NOT_UPGRADED)
         try:
@@ -121,10 +125,3 @@ class Tunnel:
         if info == "is_readable":
             return self.connection.is_readable
         return self.connection.info(NAMES.get(info, info))
-
-
-def _httpcore() -> ModuleType:
-    """Loaded at a tunnel's first use, and not as it fails, when there may be no descriptor left to read it with."""
-    import httpcore
-
-    return httpcore

@@ -46,6 +46,7 @@ class Connection(Pooled):
     """
 
     __slots__ = (
+        "_core",
         "_has_ended",
         "_is_last",
         "_is_paused",
@@ -112,7 +113,7 @@ class Connection(Pooled):
     async def send(self, message: Message, progress: Progress, trace: Trace | None = None) -> Head:
         framed = message.framed
         self._progress = progress
-        self._read_timeout = message.timeouts.get("read")
+        self._read_timeout, self._core = message.timeouts.get("read"), message.core
         self._is_last = framed.closes
         self.is_usable = False
         try:
@@ -146,7 +147,7 @@ class Connection(Pooled):
         response = self._response
         assert response is not None
         tunnel = Tunnel()
-        tunnel.connection, tunnel.is_open = self, response.is_upgraded
+        tunnel.connection, tunnel.core, tunnel.is_open = self, self._core, response.is_upgraded
         return {"http_version": response.version, "reason_phrase": response.reason, "network_stream": tunnel}
 
     def whole(self) -> bytes | None:

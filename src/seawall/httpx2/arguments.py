@@ -1,0 +1,122 @@
+# Written by scripts/twin.py from ../_httpx/arguments.py: change that file, and run the script.
+"""
+The keyword arguments of `Engine`, `AsyncTransport` and `AsyncClient`.
+
+Rules: type checkers and editors read the ``TypedDict`` of each, which types httpx2's arguments as httpx2 does. What
+``help`` and `inspect.signature` show comes from httpx2's own signature and from `Settings`, so no default stands twice.
+"""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+import ssl
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import fields
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+import httpx2
+
+from ..config import Limits
+from ..core.settings import Settings, SettingsArguments
+
+if TYPE_CHECKING:
+    from httpcore2 import SOCKET_OPTION
+    from httpx2._types import (
+        AuthTypes,
+        CertTypes,
+        CookieTypes,
+        HeaderTypes,
+        ProxyTypes,
+        QueryParamTypes,
+        TimeoutTypes,
+    )
+
+__all__ = ["ClientArguments", "EngineArguments", "TransportArguments", "check_names", "spelled_out"]
+
+F = TypeVar("F", bound=Callable[..., None])
+
+
+class EngineArguments(SettingsArguments, total=False):
+    """The arguments of httpx2's that an engine takes beside `Settings`."""
+
+    verify: ssl.SSLContext | str | bool
+    cert: CertTypes | None
+    trust_env: bool
+    http1: bool
+    http2: bool
+    limits: httpx2.Limits
+
+
+class TransportArguments(EngineArguments, total=False):
+    """Those of ``httpx2.AsyncHTTPTransport``, without ``retries``."""
+
+    proxy: ProxyTypes | None
+    uds: str | None
+    local_address: str | None
+    socket_options: Iterable[SOCKET_OPTION] | None
+
+
+class ClientArguments(EngineArguments, total=False):
+    """Those of ``httpx2.AsyncClient``."""
+
+    auth: AuthTypes | None
+    params: QueryParamTypes | None
+    headers: HeaderTypes | None
+    cookies: CookieTypes | None
+    proxy: ProxyTypes | None
+    mounts: Mapping[str, httpx2.AsyncBaseTransport | None] | None
+    timeout: TimeoutTypes
+    follow_redirects: bool
+    max_redirects: int
+    event_hooks: Mapping[str, list[Callable[..., Any]]] | None
+    base_url: httpx2.URL | str
+    transport: httpx2.AsyncBaseTransport | None
+    default_encoding: str | Callable[[bytes], str]
+
+
+DEFAULTS: Final = Limits()
+LIMITS: Final = httpx2.Limits(
+    max_connections=DEFAULTS.max_connections,
+    max_keepalive_connections=DEFAULTS.max_keepalive,
+    keepalive_expiry=DEFAULTS.keepalive_expiry,
+)
+"""`seawall.config.Limits` as httpx2 spells them."""
+
+
+def spelled_out(taken: Any, theirs: Callable[..., Any]) -> Callable[[F], F]:
+    """
+    Have ``help`` and `inspect.signature` show each argument in the place of ``**arguments``, with its default.
+
+    Args:
+        taken: The ``TypedDict`` of the arguments.
+        theirs: httpx2's class, whose signature has those that aren't `Settings`.
+    """
+
+    def decorate(function: F) -> F:
+        own = inspect.signature(function)
+        shown = [each for each in own.parameters.values() if each.kind is not inspect.Parameter.VAR_KEYWORD]
+        for name, each in inspect.signature(theirs).parameters.items():
+            if name in taken.__optional_keys__:
+                default = LIMITS if name == "limits" else each.default
+                shown.append(each.replace(kind=inspect.Parameter.KEYWORD_ONLY, default=default))
+        shown.extend(
+            inspect.Parameter(each.name, inspect.Parameter.KEYWORD_ONLY, default=each.default, annotation=each.type)
+            for each in fields(Settings)
+        )
+        function.__signature__ = own.replace(parameters=shown)  # type: ignore[attr-defined]
+        return function
+
+    return decorate
+
+
+def check_names(kind: type, arguments: Mapping[str, object], taken: Any) -> None:
+    """
+    Raises:
+        TypeError: *kind* takes no argument of that name; the message has the closest name that it takes.
+    """
+    for name in arguments:
+        if name not in taken.__optional_keys__:
+            close = difflib.get_close_matches(name, list(inspect.signature(kind).parameters), n=1)
+            hint = f"; did you mean {close[0]!r}?" if close else f"; see help(seawall.{kind.__name__})"
+            raise TypeError(f"seawall.{kind.__name__} has no setting {name!r}{hint}")

@@ -1,0 +1,224 @@
+# Written by scripts/twin.py from ../_httpx/client.py: change that file, and run the script.
+"""`AsyncClient`: httpx2's front, on our transport. It settles what belongs to a call as a whole, and nothing else."""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import time
+from functools import partial
+from typing import Any, Final, Unpack
+
+import httpx2
+from httpx2 import USE_CLIENT_DEFAULT
+
+from ..core import engine as core
+from ..core.call import CURRENT
+from ..core.endings import fail
+from ..core.settings import SettingsArguments
+from ..wire.coding import ACCEPTED
+from .arguments import ClientArguments, EngineArguments, check_names, spelled_out
+from .compat import OPENED, set_headers, unbind
+from .convert import check_timeouts, origin_and_path
+from .engine import Engine, check_given
+from .errors import as_httpx
+from .fast_path import Prepared, is_untouched, settle
+from .location import bad_location
+from .transport import AsyncTransport, Proxied
+
+__all__ = ["AsyncClient"]
+
+
+class AsyncClient(core.OfEngine, httpx2.AsyncClient):
+    """
+    A drop-in for ``httpx2.AsyncClient``: it takes all that httpx2's takes, and the settings of the layers.
+
+    asyncio only, one event loop, and made to be kept: use one for the life of a service.
+
+    Args:
+        engine: What it shares with other clients; then all settings, and verify, cert, http1, http2 and limits, are the
+            engine's, and closing the client leaves the engine open. None makes one of the arguments.
+        arguments: Those of ``httpx2.AsyncClient``, and the settings; see `seawall.core.settings.Settings`. A *transport*
+            and *mounts* go under the layers; an `AsyncTransport` is taken as it is, with its own engine.
+    Raises:
+        TypeError, ValueError: A setting that can't be; the message names it and its range.
+    """
+
+    @spelled_out(ClientArguments, httpx2.AsyncClient)
+    def __init__(self, *, engine: core.Engine | None = None, **arguments: Unpack[ClientArguments]) -> None:
+        check_names(AsyncClient, arguments, ClientArguments)
+        self._bottom = _bottom(engine, arguments)
+        self.engine = self._bottom.engine
+        theirs: dict[str, Any] = {
+            name: value for name, value in arguments.items() if name not in SettingsArguments.__optional_keys__
+        }
+        super().__init__(**theirs)
+        assert self._transport is self._bottom
+        self._prepared = Prepared(AsyncClient)
+        self._plain_encoding = arguments.get("default_encoding", "utf-8")
+        check_timeouts(self.timeout.as_dict())
+        for pattern, mounted in self._mounts.items():
+            if mounted is not None and not isinstance(mounted, AsyncTransport | Proxied):
+                self._mounts[pattern] = AsyncTransport(mounted, engine=self.engine)
+
+    @property
+    def headers(self) -> httpx2.Headers:
+        """As in httpx2; where they name no accept-encoding, it is what we decode without letting it grow unbounded."""
+        return super().headers
+
+    @headers.setter
+    def headers(self, headers: Any) -> None:
+        given = httpx2.Headers(headers)
+        set_headers(self, given)
+        if "accept-encoding" not in given:
+            self._headers["Accept-Encoding"] = ACCEPTED
+
+    async def send(
+        self,
+        request: httpx2.Request,
+        *,
+        stream: bool = False,
+        auth: Any = USE_CLIENT_DEFAULT,
+        follow_redirects: Any = USE_CLIENT_DEFAULT,
+    ) -> httpx2.Response:
+        """
+        As in httpx2. All hops of the call share one deadline and one history.
+
+        Unless *stream*, the body belongs to the attempt: one that is cut in the middle is retried.
+        """
+        layers = self.engine.layers
+        call = layers.begin(is_buffered=not stream, patience=self._timeout)
+        try:
+            if not call.is_silent:
+                layers.announce(call, request.method, *origin_and_path(request.url))
+            took = 0.0
+            if not stream and auth is follow_redirects is USE_CLIENT_DEFAULT and self._is_plain(request):
+                started_at = time.perf_counter()
+                try:
+                    exchange = self._bottom.exchange
+                    response: httpx2.Response = await layers.run(exchange, exchange.outgoing(request), call)
+                except httpx2.RequestError as error:
+                    error.request = request
+                    raise
+                if settle(response, request, started_at=started_at, default_encoding=self._plain_encoding):
+                    return response
+                call.ready = response  # for httpx2 to go on with
+                took = time.perf_counter() - started_at
+            token = CURRENT.set(call)
+            try:
+                last = await super().send(request, stream=stream, auth=auth, follow_redirects=follow_redirects)
+            finally:
+                CURRENT.reset(token)
+            if took:
+                with contextlib.suppress(RuntimeError):  # it has none, because it is not closed yet
+                    response.elapsed += datetime.timedelta(seconds=took)
+            if isinstance(last, httpx2.Response):  # a patched `httpx2.AsyncClient.send` may return anything
+                unbind(last)
+            return last
+        except BaseException as error:
+            fail(call, error, partial(as_httpx, request=getattr(error, "_request", request)))
+            raise
+        finally:
+            layers.finish(call)
+
+    def build_request(
+        self,
+        method: str,
+        url: httpx2.URL | str,
+        *,
+        content: Any = None,
+        data: Any = None,
+        files: Any = None,
+        json: Any = None,
+        params: Any = None,
+        headers: Any = None,
+        cookies: Any = None,
+        timeout: Any = USE_CLIENT_DEFAULT,
+        extensions: Any = None,
+    ) -> httpx2.Request:
+        """As in httpx2."""
+        if (
+            content is data is files is json is params is headers is cookies is extensions is None
+            and timeout is USE_CLIENT_DEFAULT
+        ):
+            request = self._prepared.request(self, method, url)
+            if request is None:
+                request = super().build_request(method, url)
+                self._prepared.keep(self, method, url, request)
+            return request
+        return super().build_request(
+            method,
+            url,
+            content=content,
+            data=data,
+            files=files,
+            json=json,
+            params=params,
+            headers=headers,
+            cookies=cookies,
+            timeout=timeout,
+            extensions=extensions,
+        )
+
+    def _build_redirect_request(self, request: httpx2.Request, response: httpx2.Response) -> httpx2.Request:
+        """As in httpx2, but for a Location that isn't a URL: whatever is wrong with it, it is a RemoteProtocolError."""
+        try:
+            return super()._build_redirect_request(request, response)
+        except (httpx2.InvalidURL, httpx2.RemoteProtocolError, ValueError) as error:
+            raise bad_location(request, response, error) from None
+
+    def _is_plain(self, request: httpx2.Request) -> bool:
+        """Whether httpx2 would do no more for it than `settle` does: no authentication, hook or mount is in the way."""
+        hooks = self._event_hooks
+        return (
+            self._state is OPENED  # httpx2 opens it, with the first request
+            and type(hooks) is dict
+            and not (self._auth or self._mounts or hooks["request"] or hooks["response"])
+            and self._transport is self._bottom
+            and type(self._bottom).handle_async_request is HANDLE
+            and "handle_async_request" not in self._bottom.__dict__
+            and "timeout" in request.extensions
+            and not request.url._uri_reference.userinfo
+            and isinstance(request.stream, httpx2.AsyncByteStream)
+            and is_untouched(self, AsyncClient)
+        )
+
+    # httpx2's private hooks for the transports at the bottom; httpx2-aiohttp and others build on them too.
+
+    def _init_transport(self, *_: Any, **arguments: Any) -> AsyncTransport:
+        return self._bottom
+
+    def _init_proxy_transport(self, proxy: httpx2.Proxy, **arguments: Any) -> Proxied:  # type: ignore[override]
+        return Proxied(self.engine, proxy=proxy)
+
+
+UNSEEN: Final = ("transport", "mounts", "proxy")
+HANDLE: Final = AsyncTransport.handle_async_request
+
+
+def _bottom(engine: core.Engine | None, arguments: ClientArguments) -> AsyncTransport:
+    """
+    The transport of a client without proxy and mounts.
+
+    Raises:
+        TypeError, ValueError: A setting that can't be, or that belongs to the engine or to the transport given.
+    """
+    transport = arguments.get("transport")
+    if isinstance(transport, AsyncTransport):
+        settings = SettingsArguments.__optional_keys__
+        if misplaced := ["engine"] * (engine is not None) + [name for name in arguments if name in settings]:
+            raise ValueError(
+                f"{', '.join(misplaced)}: give it to the seawall.httpx2.AsyncTransport, whose layers this client uses"
+            )
+        return transport
+    given: dict[str, Any] = {
+        name: value for name, value in arguments.items() if name in EngineArguments.__optional_keys__
+    }
+    if engine is not None:
+        given.pop("trust_env", None)  # the client's own too: whether it takes proxies and .netrc from the environment
+        check_given(engine, given)
+    bottom = AsyncTransport(transport, engine=Engine(**given) if engine is None else engine)
+    bottom.is_owner = engine is None
+    if bottom.engine.guard is not None and (others := [name for name in UNSEEN if arguments.get(name)]):
+        raise ValueError(f"guard: it can't see what {', '.join(others)} dials, so there can't be both")
+    return bottom

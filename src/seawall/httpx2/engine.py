@@ -1,0 +1,92 @@
+# Written by scripts/twin.py from ../_httpx/engine.py: change that file, and run the script.
+"""`Engine`, made of httpx2's settings, and the exchange over another transport that its clients use."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, Final, Unpack
+
+import httpx2
+
+from ..config import Limits
+from ..config.check import shown
+from ..core import engine as core
+from ..core.settings import Settings, SettingsArguments
+from .arguments import EngineArguments, check_names, spelled_out
+from .foreign import OverTransport
+
+__all__ = ["Engine", "check_given", "over"]
+
+TLS: Final = ("verify", "cert", "trust_env")
+
+
+class Engine(core.Engine):
+    """
+    What clients share: one pool, one DNS cache, one breaker, bulkhead and budget per origin.
+
+    ::
+
+        async with seawall.httpx2.Engine(deadline=10.0) as engine:
+            one, two = seawall.httpx2.AsyncClient(engine=engine), seawall.httpx2.AsyncClient(engine=engine, base_url=...)
+
+    Closing a client leaves the engine open; closing the engine ends the calls of all its clients. It lives on one event
+    loop. A client that is given no engine makes its own, and closes it.
+
+    Args:
+        verify, cert, trust_env, http1, http2, limits: As in ``httpx2.AsyncClient``.
+        arguments: The settings; see `seawall.core.settings.Settings`.
+    Raises:
+        TypeError, ValueError: A setting that can't be; the message names it and its range.
+    """
+
+    @spelled_out(EngineArguments, httpx2.AsyncHTTPTransport)
+    def __init__(self, **arguments: Unpack[EngineArguments]) -> None:
+        check_names(Engine, arguments, EngineArguments)
+        settings: dict[str, Any] = {
+            name: value for name, value in arguments.items() if name in SettingsArguments.__optional_keys__
+        }
+        super().__init__(
+            Settings(**settings),
+            limits=_limits(arguments["limits"]) if "limits" in arguments else Limits.fitting(),
+            tls={name: value for name, value in arguments.items() if name in TLS},
+            create=httpx2.create_ssl_context,
+            http1=arguments.get("http1", True),
+            http2=arguments.get("http2", False),
+        )
+
+
+def _limits(given: object) -> Limits:
+    """httpx2 takes anything within, and fails later or never."""
+    if not isinstance(given, httpx2.Limits):
+        raise TypeError(f"limits must be an httpx2.Limits, not {shown(given)}")
+    return Limits(
+        max_connections=given.max_connections,
+        max_keepalive=given.max_keepalive_connections,
+        keepalive_expiry=given.keepalive_expiry,
+    )
+
+
+def check_given(engine: object, given: Mapping[str, object]) -> None:
+    """
+    Raises:
+        TypeError: *engine* isn't an engine.
+        ValueError: There are settings beside it, which are its own.
+    """
+    if not isinstance(engine, core.Engine):
+        raise TypeError(f"engine must be a seawall.httpx2.Engine, not {shown(engine)}")
+    if given:
+        raise ValueError(f"{', '.join(given)}: the clients of an engine share it, so give it to the seawall.httpx2.Engine")
+
+
+def over(
+    engine: core.Engine, send: Callable[[httpx2.Request], Awaitable[httpx2.Response]], *, is_trusted: bool
+) -> OverTransport:
+    """An exchange with another transport's *send* in the place of our wire."""
+    return OverTransport(
+        send,
+        engine.wire.pool,
+        is_trusted=is_trusted,
+        is_guarded=engine.guard is not None,
+        max_size=engine.max_size,
+        closing=engine.closing,
+    )

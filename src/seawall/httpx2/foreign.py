@@ -1,0 +1,212 @@
+# Written by scripts/twin.py from ../_httpx/foreign.py: change that file, and run the script.
+"""`core.exchange.Exchange` over a transport of httpx2's or the user's."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable
+from functools import partial
+
+import httpx2
+
+from ..core.attempt import AttemptState
+from ..core.exchange import INSIDE
+from ..errors import AddressNotAllowed, SeawallError
+from ..events import History, Phase
+from ..origin import Elsewhere
+from ..policy.outcome import Outcome
+from ..wire.pool import Pool
+from .compat import origin_of
+from .convert import DRAIN_TIMEOUT, Body, Outgoing, Reply
+from .errors import as_httpx, failure
+from .proxies import check_refusal
+
+__all__ = ["OverTransport"]
+
+logger = logging.getLogger("seawall")
+
+
+class ForeignReply(Reply):
+    """Another transport's reply: its stream is closed before an error of it is handed on, as with httpx2."""
+
+    __slots__ = ("foreign",)
+
+    foreign: _Foreign | None
+
+    async def read(self) -> None:
+        """As `Reply.read`; a cancellation doesn't wait for the stream to be closed."""
+        try:
+            await super().read()
+        except asyncio.CancelledError:
+            raise
+        except BaseException:
+            if self.foreign is not None:
+                await self.foreign.closed()
+            raise
+
+
+class OverTransport:
+    """
+    Sends requests over a transport of httpx2 or of the user's, each of which takes a slot of the client-wide cap.
+
+    The error's class tells whether anything was sent, and only for httpx2's own transports, because others have been
+    seen to call a lost connection a ConnectTimeout.
+
+    Args:
+        send: The transport's function that sends.
+        is_trusted: It is one of httpx2's own.
+        is_guarded: There is a guard, which would not see the addresses that the transport dials.
+        max_size: Largest decoded body, in bytes; a larger one is an error. None sets no limit.
+        closing: Collects the tasks that close streams, because closing the client waits for them.
+    """
+
+    def __init__(
+        self,
+        send: Callable[[httpx2.Request], Awaitable[httpx2.Response]],
+        pool: Pool,
+        *,
+        is_trusted: bool,
+        is_guarded: bool,
+        max_size: int | None,
+        closing: set[asyncio.Task[None]],
+    ) -> None:
+        self._send = send
+        self._pool = pool
+        self._is_trusted = is_trusted
+        self._is_guarded = is_guarded
+        self._max_size = max_size
+        self._closing = closing
+
+    def outgoing(self, request: httpx2.Request) -> Outgoing:
+        """
+        *request*, as it can be sent.
+
+        Raises:
+            AddressNotAllowed: There is a guard.
+        """
+        if self._is_guarded:
+            text = f"{origin_of(request.url)[1]}: the guard can't see what a proxy dials (trust_env=False uses none)"
+            raise as_httpx(AddressNotAllowed(text), request)
+        return Outgoing(request)
+
+    async def send(self, outgoing: Outgoing, attempt: AttemptState) -> Reply:
+        request = outgoing.sent_by(attempt)
+        pool_timeout, began_at = outgoing.timeouts.get("pool"), attempt.now()
+        left = None if pool_timeout is None else max(0.0, pool_timeout - attempt.waited)
+        pool, holder = self._pool, Elsewhere(outgoing.origin)
+        if not pool.try_reserve(holder):
+            try:
+                await pool.wait_for_slot(left, holder)
+            finally:
+                attempt.queued_at("cap", attempt.now() - began_at)
+        give_back = partial(pool.cancel, holder)
+        try:
+            attempt.reached(Phase.CONNECTING)
+            token = INSIDE.set(outgoing)
+            try:
+                response = await self._send(request)
+            finally:
+                INSIDE.reset(token)
+            attempt.reached(Phase.HEADERS)
+            reply = self._reply(outgoing, attempt, response)
+            await reply.decoded()
+        except SeawallError:
+            # Our own, of the body; or another seawall's, or one that an application below let through, which says
+            # nothing about OUR request.
+            attempt.reached(Phase.SENDING)
+            give_back()
+            raise
+        except BaseException as error:
+            give_back()
+            if self._is_trusted and isinstance(error, httpx2.ProxyError):
+                check_refusal(error, outgoing.origin)
+            raise
+        reply.own(lambda end, error: give_back())
+        if isinstance(response.stream, Body) and self._max_size is not None and not attempt.is_buffered:
+            response.stream.watch(partial(outgoing.check_size, self._max_size))
+        return reply
+
+    def _reply(self, outgoing: Outgoing, attempt: AttemptState, response: httpx2.Response) -> ForeignReply:
+        """The reply of *response*, whose stream is closed in a task of its own from now on."""
+        if not isinstance(response.stream, httpx2.AsyncByteStream):
+            raise TypeError(f"{self._send!r} must return a response with an async stream, not {response.stream!r}")
+        foreign = None
+        if not (isinstance(response.stream, httpx2.ByteStream) or response.is_closed):
+            response.stream = foreign = _Foreign(response.stream, self._closing)
+        reply = ForeignReply(
+            outgoing,
+            attempt,
+            response,
+            close=nothing if foreign is None else foreign.close_soon,
+            max_size=self._max_size,
+            is_settled=_is_settled(response),
+        )
+        reply.foreign = foreign
+        if foreign is None and isinstance(response.stream, httpx2.ByteStream) and not response.is_stream_consumed:
+            outgoing.check_size(self._max_size, len(b"".join(response.stream)))
+        return reply
+
+    def failure(self, error: Exception, attempt: AttemptState) -> Outcome | None:
+        return failure(error, attempt, is_trusted=self._is_trusted)
+
+    def blame(self, outgoing: Outgoing, attempt: AttemptState) -> None:
+        """Blame no address, because another transport doesn't say where it sends to."""
+
+
+class _Foreign(httpx2.AsyncByteStream):
+    """
+    Another transport's stream, which is closed in a task of its own.
+
+    Only an await closes it, while the caller may be cancelled, and the transport may take longer for it than a deadline
+    allows.
+
+    Args:
+        closing: Collects the task, because closing the client waits for it.
+    """
+
+    def __init__(self, stream: httpx2.AsyncByteStream, closing: set[asyncio.Task[None]]) -> None:
+        self._stream = stream
+        self._closing = closing
+        self._task: asyncio.Task[None] | None = None
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return self._stream.__aiter__()
+
+    async def aclose(self) -> None:
+        """Begin to close, and wait for that at most 50 ms, once."""
+        if self._task is None:
+            self._begin()
+            await self.closed()
+
+    async def closed(self) -> None:
+        """Wait for the task that closes it, if there is one; at most 50 ms."""
+        if self._task is not None:
+            await asyncio.wait([self._task], timeout=DRAIN_TIMEOUT)
+
+    def close_soon(self) -> None:
+        """Close it without waiting."""
+        if self._task is None:
+            self._begin()
+
+    def _begin(self) -> None:
+        self._task = task = asyncio.get_running_loop().create_task(_close(self._stream))
+        self._closing.add(task)
+        task.add_done_callback(self._closing.discard)
+
+
+async def _close(stream: httpx2.AsyncByteStream) -> None:
+    try:
+        await stream.aclose()
+    except Exception:
+        logger.debug("%r: closing it failed", stream, exc_info=True)
+
+
+def _is_settled(response: httpx2.Response) -> bool:
+    """Whether another layer of seawall has retried it, and stopped."""
+    below = response.extensions.get("seawall")
+    return isinstance(below, History) and bool(below.note)
+
+
+def nothing() -> None:
+    """A callback that does nothing."""

@@ -1,0 +1,178 @@
+# Written by scripts/twin.py from ../_httpx/transport.py: change that file, and run the script.
+"""The two transports: `AsyncTransport`, and the one that takes the place of httpx2's own where a proxy is used."""
+
+from __future__ import annotations
+
+from collections.abc import Coroutine
+from types import TracebackType
+from typing import Any, Final, Self, Unpack
+
+import httpx2
+
+from ..core import engine as core
+from ..core.call import CURRENT, Call
+from .arguments import EngineArguments, TransportArguments, check_names, spelled_out
+from .convert import origin_and_path
+from .engine import Engine, check_given, over
+from .foreign import OverTransport
+from .over_wire import OverWire
+from .proxies import StockTransport
+
+__all__ = ["AsyncTransport", "Proxied"]
+
+STOCK: Final = ("proxy", "uds", "local_address", "socket_options")
+
+
+class AsyncTransport(core.OfEngine, httpx2.AsyncBaseTransport):
+    """
+    All layers, as an httpx2 transport: ``httpx2.AsyncClient(transport=seawall.httpx2.AsyncTransport())``.
+
+    A plain httpx2 client calls it for each redirect and each step of an authentication, and reads bodies after it has
+    returned: then each hop is a call of its own, and a body cut in the middle is not retried. `AsyncClient` does both.
+
+    Args:
+        inner: The transport at the bottom in the place of our wire, such as ``httpx2.ASGITransport(app)``.
+        engine: What it shares with others; None makes one of the arguments, which it closes.
+        verify, cert, trust_env, http1, http2, limits, proxy, uds, local_address, socket_options: As in
+            ``httpx2.AsyncHTTPTransport``, which serves proxy, uds, local_address and socket_options.
+        arguments: The settings; see `seawall.core.settings.Settings`.
+    Attributes:
+        exchange: Sends its hops: our wire, or *inner* under the layers.
+        is_owner: Closing it closes the engine.
+    Raises:
+        TypeError, ValueError: A setting that can't be; the message names it and its range.
+    """
+
+    @spelled_out(TransportArguments, httpx2.AsyncHTTPTransport)
+    def __init__(
+        self,
+        inner: httpx2.AsyncBaseTransport | None = None,
+        *,
+        engine: core.Engine | None = None,
+        **arguments: Unpack[TransportArguments],
+    ) -> None:
+        check_names(AsyncTransport, arguments, TransportArguments)
+        if inner is not None and not isinstance(inner, httpx2.AsyncBaseTransport):
+            raise TypeError(f"inner must be an httpx2.AsyncBaseTransport, not {inner!r}")
+        given: dict[str, Any] = {
+            name: value for name, value in arguments.items() if name in EngineArguments.__optional_keys__
+        }
+        stock = {name: arguments.get(name) for name in STOCK if arguments.get(name) is not None}
+        if inner is not None:
+            ours = {"http1": not arguments.get("http1", True), "http2": arguments.get("http2", False)}
+            if misplaced := [*stock, *(name for name, is_used in ours.items() if is_used)]:
+                raise ValueError(f"{', '.join(misplaced)}: give these to the inner transport, or leave that out")
+        if engine is not None:
+            check_given(engine, given)
+        self.engine = Engine(**given) if engine is None else engine
+        self.is_owner = engine is None
+        if self.engine.guard is not None and (inner is not None or stock):
+            raise ValueError("guard: it can't see what a proxy or another transport dials, so there can't be both")
+        if stock:
+            inner = StockTransport(self.engine, **stock)
+        self._inner = inner
+        self.exchange: OverWire | OverTransport = (
+            OverWire(self.engine.wire, max_size=self.engine.max_size)
+            if inner is None
+            else over(self.engine, lambda request: inner.handle_async_request(request), is_trusted=_is_trusted(inner))
+        )
+
+    def __repr__(self) -> str:
+        return f"<seawall.httpx2.AsyncTransport over {self._inner or 'its own wire'}>"
+
+    async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
+        """
+        One hop of a call, through all layers: of the call that goes on here, else a call of its own.
+
+        **Cancellation:** permits, connections and probes are given back.
+
+        Raises:
+            httpx2.TransportError: All of `seawall.errors` are one; ``attempts`` shows what was tried.
+        """
+        call = CURRENT.get()
+        if call is not None and call.ready is not None:
+            response: httpx2.Response = call.ready
+            call.ready = None
+            return response
+        return await _hop(self.engine, self.exchange, request, call)
+
+    async def __aenter__(self) -> Self:
+        if self._inner is not None:
+            await self._inner.__aenter__()
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None = None,
+        exc_value: BaseException | None = None,
+        traceback: TracebackType | None = None,
+    ) -> None:
+        try:
+            await self._end()
+        finally:
+            if self._inner is not None:
+                await self.engine.within(self._inner.__aexit__(exc_type, exc_value, traceback))
+
+    async def aclose(self) -> None:
+        """
+        Close the engine, if it is its owner, and the inner transport; takes at most 1 s.
+
+        The inner transport gets what is left of that second, and is then cancelled. Calls in flight end with
+        ClientClosed; so do later ones.
+        """
+        try:
+            await self._end()
+        finally:
+            if self._inner is not None:
+                await self.engine.within(self._inner.aclose())
+
+    async def _end(self) -> None:
+        if self.is_owner:
+            await self.engine.aclose()
+
+
+class Proxied(StockTransport):
+    """httpx2's transport through a proxy, under the layers of a client."""
+
+    def __init__(self, engine: core.Engine, *, proxy: httpx2.Proxy) -> None:
+        super().__init__(engine, proxy=proxy)
+        self._engine = engine
+        self._exchange = over(engine, super().handle_async_request, is_trusted=True)
+
+    async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
+        return await _hop(self._engine, self._exchange, request, CURRENT.get())
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None = None,
+        exc_value: BaseException | None = None,
+        traceback: TracebackType | None = None,
+    ) -> None:
+        await self._engine.within(super().__aexit__(exc_type, exc_value, traceback))
+
+    async def aclose(self) -> None:
+        """Takes what is left of the second that closing the client takes at most."""
+        await self._engine.within(super().aclose())
+
+
+def _hop(
+    engine: core.Engine, exchange: OverWire | OverTransport, request: httpx2.Request, call: Call | None
+) -> Coroutine[Any, Any, httpx2.Response]:
+    """One hop of *call* through the layers; a request that can't be sent ends the call that it would have been."""
+    try:
+        outgoing = exchange.outgoing(request)
+    except Exception as error:
+        engine.layers.refuse(call, request.method, *origin_and_path(request.url), error)
+        raise
+    return engine.layers.run(exchange, outgoing, call)
+
+
+def _is_trusted(inner: httpx2.AsyncBaseTransport) -> bool:
+    """
+    Whether *inner* is one of httpx2's own, or a wrapper that says so: its error classes tell whether anything was sent.
+
+    Not ASGITransport, because it may let through the ConnectError of a call that the application made.
+    """
+    while getattr(inner, "is_faithful", False):
+        inner = inner.inner  # type: ignore[attr-defined]
+    return isinstance(inner, httpx2.AsyncHTTPTransport | httpx2.MockTransport)
