@@ -1,8 +1,8 @@
 """
-Writes ``src/seawall/httpx2/``, the front over httpx2, from ``src/seawall/_httpx/``, the front over httpx.
+Writes ``src/seawall/httpx2/``, the front over httpx2, from ``src/seawall/_httpx/``, the front over httpx; and the fakes.
 
-``python scripts/twin.py`` writes it; ``--check`` writes nothing, and fails if a file isn't as it would be written. The
-two are one source under two names: where the libraries differ, the source tells their features apart. Bytes literals
+``python scripts/twin.py`` writes; ``--check`` writes nothing, and fails if a file isn't as it would be written. Twins
+are one source under two names: where the libraries differ, the source tells their features apart. Bytes literals
 stay, because they go over the wire.
 """
 
@@ -15,8 +15,9 @@ import sys
 import tokenize
 from pathlib import Path
 
-SOURCE = Path(__file__).parent.parent / "src" / "seawall" / "_httpx"
-TWIN = SOURCE.parent / "httpx2"
+ROOT = Path(__file__).parent.parent
+SOURCES = (ROOT / "src" / "seawall" / "_httpx", ROOT / "src" / "seawall" / "testing" / "_httpx")
+TWIN = "httpx2"
 HEADER = "# Written by scripts/twin.py from ../_httpx/{name}: change that file, and run the script.\n"
 
 NAMES = re.compile(r"\b(?:httpx|httpcore)\b|\bseawall\.(?=(?:AsyncClient|AsyncTransport|Engine|llm_client)\b)")
@@ -42,31 +43,31 @@ def renamed(source: str) -> str:
     return NAMES.sub(new, source)
 
 
-def twin() -> dict[str, str]:
-    """The twin's files by name."""
+def twins() -> dict[Path, str]:
+    """The text of each file that is to be written."""
     return {
-        path.name: HEADER.format(name=path.name) + renamed(path.read_text(encoding="utf-8"))
-        for path in sorted(SOURCE.glob("*.py"))
+        source.parent / TWIN / path.name: HEADER.format(name=path.name) + renamed(path.read_text(encoding="utf-8"))
+        for source in SOURCES
+        for path in source.glob("*.py")
     }
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n\n")[0])
-    parser.add_argument("--check", action="store_true", help="only see whether the twin is as it would be written")
-    files = twin()
-    written = {path.name: path.read_text(encoding="utf-8") for path in TWIN.glob("*.py")}
-    stale = sorted(name for name in files.keys() | written.keys() if files.get(name) != written.get(name))
-    if parser.parse_args().check:
-        for name in stale:
-            print(f"src/seawall/httpx2/{name} is not what scripts/twin.py makes of src/seawall/_httpx/{name}")
-        return bool(stale)
-    TWIN.mkdir(exist_ok=True)
-    for name in stale:
-        if name in files:
-            (TWIN / name).write_text(files[name], encoding="utf-8")
+    parser.add_argument("--check", action="store_true", help="only see whether each file is as it would be written")
+    is_check = parser.parse_args().check
+    files = twins()
+    written = {path: path.read_text(encoding="utf-8") for s in SOURCES for path in (s.parent / TWIN).glob("*.py")}
+    stale = sorted(path for path in files.keys() | written.keys() if files.get(path) != written.get(path))
+    for path in stale:
+        if is_check:
+            print(f"{path.relative_to(ROOT)} is not what scripts/twin.py writes")
+        elif path in files:
+            path.parent.mkdir(exist_ok=True)
+            path.write_text(files[path], encoding="utf-8")
         else:
-            (TWIN / name).unlink()
-    return 0
+            path.unlink()
+    return bool(stale and is_check)
 
 
 if __name__ == "__main__":

@@ -11,6 +11,8 @@ import pytest
 
 import seawall
 import seawall.httpx2
+import seawall.testing._httpx
+import seawall.testing.httpx2
 
 
 class Front(NamedTuple):
@@ -20,16 +22,21 @@ class Front(NamedTuple):
     Attributes:
         httpx: The library.
         seawall: Has the public names of `seawall`, with the clients and transports of this front.
+        testing: Has its fakes.
     """
 
     httpx: Any
     seawall: Any
+    testing: Any
 
 
 OVER_HTTPX2 = SimpleNamespace(
     **{**vars(seawall), **{name: getattr(seawall.httpx2, name) for name in seawall.httpx2.__all__}}
 )
-FRONTS = {"httpx": Front(httpx, seawall), "httpx2": Front(httpx2, OVER_HTTPX2)}
+FRONTS = {
+    "httpx": Front(httpx, seawall, seawall.testing._httpx),
+    "httpx2": Front(httpx2, OVER_HTTPX2, seawall.testing.httpx2),
+}
 
 
 @pytest.fixture(params=FRONTS)
@@ -40,9 +47,14 @@ def lib(request: pytest.FixtureRequest) -> Front:
 
 @pytest.fixture
 def each_front(lib: Front, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Front:
-    """Runs the test over each front: what its module calls ``httpx`` and ``seawall`` is the front's."""
+    """Runs the test over each front: what its module calls ``httpx`` and ``seawall`` is the front's, and so are fakes."""
     module: ModuleType = request.module
-    for name, thing in lib._asdict().items():
+    names = {
+        "httpx": lib.httpx,
+        "seawall": lib.seawall,
+        **{name: getattr(lib.testing, name) for name in lib.testing.__all__},
+    }
+    for name, thing in names.items():
         if hasattr(module, name):
             monkeypatch.setattr(module, name, thing)
     return lib

@@ -12,7 +12,7 @@ import pytest
 
 import seawall
 from seawall.testing import FixedRandom, ScriptedWire
-from seawall.testing.wire import WireStep
+from seawall.testing._httpx.wire import WireStep
 
 pytestmark = pytest.mark.anyio
 

@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 import seawall
-from seawall.testing.chaos import Chaos, ChaosTransport, Plan, plan
+from seawall.testing._httpx.chaos import Chaos, ChaosTransport, Plan, plan
 from seawall.testing.clock import VirtualLoop
 
 pytestmark = pytest.mark.anyio

@@ -14,7 +14,7 @@ import pytest
 
 import seawall
 from seawall.testing.clock import VIRTUAL, Deadlock, VirtualLoop, VirtualTimeError, run
-from seawall.testing.wire import ScriptedWire
+from seawall.testing import ScriptedWire
 
 pytestmark = pytest.mark.anyio
 

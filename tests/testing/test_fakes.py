@@ -15,7 +15,7 @@ import seawall
 from seawall.testing.chance import FixedRandom
 from seawall.testing.clock import VIRTUAL
 from seawall.testing.resolver import FakeResolver
-from seawall.testing.wire import Body, ScriptedWire
+from seawall.testing import Body, ScriptedWire
 
 pytestmark = pytest.mark.anyio
 

@@ -18,7 +18,7 @@ import seawall
 from seawall.testing import Request, Server
 from seawall.testing.cancel import cancel_everywhere
 from seawall.testing.leaks import Leaked, held, no_leaks
-from seawall.testing.wire import ScriptedWire
+from seawall.testing import ScriptedWire
 
 pytestmark = pytest.mark.anyio
 

@@ -8,11 +8,11 @@ from collections import defaultdict
 from pathlib import Path
 
 SOURCE = Path(__file__).parents[2] / "src" / "seawall"
-TWIN = "httpx2/"  # written from _httpx/
+TWIN = "httpx2"  # written from _httpx/
 MODULES = {
-    name: path.read_text()
+    path.relative_to(SOURCE).as_posix(): path.read_text()
     for path in sorted(SOURCE.rglob("*.py"))
-    if not (name := path.relative_to(SOURCE).as_posix()).startswith(TWIN)
+    if path.parent.name != TWIN
 }
 MAX_LINES = 350
 MAX_TWICE = 6  # lines
@@ -27,7 +27,7 @@ DOORS = {
     "hpack": {"wire/http2/fields.py"},
     "httpcore": {"_httpx/"},
     "httptools": {"wire/http1/"},
-    "httpx": {"_httpx/", "testing/", "cli/"},
+    "httpx": {"_httpx/", "testing/_httpx/", "cli/"},
     "idna": {"config/hosts.py"},
     "pycares": {"dns/"},
     "rich": {"cli/"},

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .cancel import cancel_everywhere
     from .chance import FixedRandom
-    from .chaos import Chaos, ChaosTransport
+    from ._httpx import Body, Chaos, ChaosTransport, ScriptedWire
     from .clock import VIRTUAL, Deadlock, VirtualLoop, VirtualTimeError, run
     from .dns import DNSServer, Name
     from .http.fault_server import FaultServer, UnusedScript
@@ -25,12 +25,11 @@ if TYPE_CHECKING:
     from .network import Network
     from .resolver import FakeResolver
     from .shortage import blocked_loop, no_file_descriptors
-    from .wire import Body, ScriptedWire
 
 _HOMES = {
-    "Body": "wire",
-    "Chaos": "chaos",
-    "ChaosTransport": "chaos",
+    "Body": "_httpx",
+    "Chaos": "_httpx",
+    "ChaosTransport": "_httpx",
     "DNSServer": "dns",
     "Deadlock": "clock",
     "FakeResolver": "resolver",
@@ -42,7 +41,7 @@ _HOMES = {
     "Network": "network",
     "Received": "http.scripts",
     "Request": "http.request",
-    "ScriptedWire": "wire",
+    "ScriptedWire": "_httpx",
     "Server": "http.server",
     "UnusedScript": "http.fault_server",
     "VIRTUAL": "clock",

@@ -1,5 +1,6 @@
+# Written by scripts/twin.py from ../_httpx/chaos.py: change that file, and run the script.
 """
-Faults at a given rate, between a client and its transport: Polly's Simmy (https://www.pollydocs.org/chaos/) for httpx.
+Faults at a given rate, between a client and its transport: Polly's Simmy (https://www.pollydocs.org/chaos/) for httpx2.
 
 Rules: the fault of a request is decided once, before anything is done, and always takes the same number of draws, so
 the same seed and order of requests give the same faults. A fault happens where it does in life: an error that means
@@ -16,22 +17,22 @@ from types import TracebackType
 from typing import Final, Self
 
 import anyio
-import httpx
+import httpx2
 
-from ..config.check import count, number
+from ...config.check import count, number
 
 __all__ = ["Chaos", "ChaosTransport", "Plan", "plan"]
 
-UNSENT: Final = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError)
+UNSENT: Final = (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout, httpx2.ProxyError)
 TIMEOUTS: Final = {
-    httpx.ConnectTimeout: "connect",
-    httpx.ReadTimeout: "read",
-    httpx.WriteTimeout: "write",
-    httpx.PoolTimeout: "pool",
+    httpx2.ConnectTimeout: "connect",
+    httpx2.ReadTimeout: "read",
+    httpx2.WriteTimeout: "write",
+    httpx2.PoolTimeout: "pool",
 }
 SAYS: Final = "injected by ChaosTransport"
 
-Errors = tuple[type[httpx.TransportError], ...]
+Errors = tuple[type[httpx2.TransportError], ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,9 +43,9 @@ class Chaos:
     An error, a status and a cut exclude each other, so their rates add up to at most 1; latency is independent of them.
 
     Args:
-        latency_rate, latency: A delay before anything else, in seconds: one number, or a range (low, high). httpx's
+        latency_rate, latency: A delay before anything else, in seconds: one number, or a range (low, high). httpx2's
             timeouts don't cover it; a deadline does.
-        error_rate, errors: One of these httpx errors is raised. A timeout is raised after the request's own timeout of
+        error_rate, errors: One of these httpx2 errors is raised. A timeout is raised after the request's own timeout of
             that kind, at once if it has none.
         status_rate, statuses: One of these statuses is returned, without asking the inner transport.
         cut_rate, cut_after, cut_errors: The body ends with one of these errors after that many bytes, or a number from
@@ -54,12 +55,12 @@ class Chaos:
     latency_rate: float = 0.0
     latency: float | tuple[float, float] = 0.0
     error_rate: float = 0.0
-    errors: Errors = (httpx.ConnectError, httpx.ReadError, httpx.ReadTimeout)
+    errors: Errors = (httpx2.ConnectError, httpx2.ReadError, httpx2.ReadTimeout)
     status_rate: float = 0.0
     statuses: tuple[int, ...] = (503,)
     cut_rate: float = 0.0
     cut_after: int | tuple[int, int] = (0, 1024)
-    cut_errors: Errors = (httpx.ReadError, httpx.RemoteProtocolError)
+    cut_errors: Errors = (httpx2.ReadError, httpx2.RemoteProtocolError)
 
     def __post_init__(self) -> None:
         for name in ("latency_rate", "error_rate", "status_rate", "cut_rate"):
@@ -76,7 +77,7 @@ class Chaos:
         for name in ("errors", "cut_errors"):
             errors = getattr(self, name)
             if not isinstance(errors, tuple) or not errors or not all(_is_error(error) for error in errors):
-                raise TypeError(f"Chaos.{name} must be a tuple of subclasses of httpx.TransportError, not {errors!r}")
+                raise TypeError(f"Chaos.{name} must be a tuple of subclasses of httpx2.TransportError, not {errors!r}")
         if not isinstance(self.statuses, tuple) or not self.statuses:
             raise TypeError(f"Chaos.statuses must be a tuple such as (503,), not {self.statuses!r}")
         for status in self.statuses:
@@ -97,7 +98,7 @@ class Plan:
     """
 
     delay: float = 0.0
-    error: type[httpx.TransportError] | None = None
+    error: type[httpx2.TransportError] | None = None
     status: int | None = None
     cut: int | None = None
 
@@ -131,12 +132,12 @@ def plan(chaos: Chaos, rng: Random) -> Plan:
     return Plan(delay)
 
 
-class ChaosTransport(httpx.AsyncBaseTransport):
+class ChaosTransport(httpx2.AsyncBaseTransport):
     """
-    An httpx transport that injects faults into another one.
+    An httpx2 transport that injects faults into another one.
 
-    ``ChaosTransport(httpx.AsyncHTTPTransport(), Chaos(error_rate=0.01))`` serves any ``httpx.AsyncClient``, or is the
-    innermost layer of a ``seawall.AsyncClient(transport=...)``.
+    ``ChaosTransport(httpx2.AsyncHTTPTransport(), Chaos(error_rate=0.01))`` serves any ``httpx2.AsyncClient``, or is the
+    innermost layer of a ``seawall.httpx2.AsyncClient(transport=...)``.
 
     Its errors say "injected by ChaosTransport" and carry the request.
 
@@ -155,14 +156,14 @@ class ChaosTransport(httpx.AsyncBaseTransport):
 
     def __init__(
         self,
-        inner: httpx.AsyncBaseTransport,
+        inner: httpx2.AsyncBaseTransport,
         chaos: Chaos,
         *,
-        is_enabled: bool | Callable[[httpx.Request], bool] = True,
+        is_enabled: bool | Callable[[httpx2.Request], bool] = True,
         rng: Random | None = None,
     ) -> None:
-        if not isinstance(inner, httpx.AsyncBaseTransport):
-            raise TypeError(f"inner must be an httpx.AsyncBaseTransport, not {inner!r}")
+        if not isinstance(inner, httpx2.AsyncBaseTransport):
+            raise TypeError(f"inner must be an httpx2.AsyncBaseTransport, not {inner!r}")
         if not isinstance(chaos, Chaos):
             raise TypeError(f"chaos must be a Chaos(...), not {chaos!r}")
         if not isinstance(is_enabled, bool) and not callable(is_enabled):
@@ -174,12 +175,12 @@ class ChaosTransport(httpx.AsyncBaseTransport):
         self.injected: Counter[str] = Counter()
         self._rng = rng or Random()
 
-    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+    async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
         """
         **Cancellation:** closes the inner response.
 
         Raises:
-            httpx.TransportError: One of *errors*, or what *inner* raises.
+            httpx2.TransportError: One of *errors*, or what *inner* raises.
         """
         self.requests += 1
         planned = plan(self.chaos, self._rng) if self._strikes(request) else Plan()
@@ -187,7 +188,7 @@ class ChaosTransport(httpx.AsyncBaseTransport):
         if planned.delay:
             await anyio.sleep(planned.delay)
         if planned.status is not None:
-            return httpx.Response(planned.status, text=SAYS, request=request)
+            return httpx2.Response(planned.status, text=SAYS, request=request)
         if planned.error is None:
             return await self.inner.handle_async_request(request)
         error = planned.error(SAYS, request=request)
@@ -199,7 +200,7 @@ class ChaosTransport(httpx.AsyncBaseTransport):
         await anyio.sleep(_patience(request, planned.error))
         raise error
 
-    def _strikes(self, request: httpx.Request) -> bool:
+    def _strikes(self, request: httpx2.Request) -> bool:
         return self.is_enabled(request) if callable(self.is_enabled) else self.is_enabled
 
     async def __aenter__(self) -> Self:
@@ -218,10 +219,10 @@ class ChaosTransport(httpx.AsyncBaseTransport):
         await self.inner.aclose()
 
 
-class _Cut(httpx.AsyncByteStream):
+class _Cut(httpx2.AsyncByteStream):
     """The first *left* bytes of *inner*, then the error; closes *inner* once."""
 
-    def __init__(self, inner: httpx.AsyncByteStream, left: int, error: httpx.TransportError) -> None:
+    def __init__(self, inner: httpx2.AsyncByteStream, left: int, error: httpx2.TransportError) -> None:
         self._inner = inner
         self._left = left
         self._error = error
@@ -243,14 +244,14 @@ class _Cut(httpx.AsyncByteStream):
             await self._inner.aclose()
 
 
-def _cut(response: httpx.Response, size: int, error: httpx.TransportError) -> httpx.Response:
-    """A new response, because httpx takes an inner one that was read already for whole."""
-    assert isinstance(response.stream, httpx.AsyncByteStream)
+def _cut(response: httpx2.Response, size: int, error: httpx2.TransportError) -> httpx2.Response:
+    """A new response, because httpx2 takes an inner one that was read already for whole."""
+    assert isinstance(response.stream, httpx2.AsyncByteStream)
     stream = _Cut(response.stream, size, error)
-    return httpx.Response(response.status_code, headers=response.headers, stream=stream, extensions=response.extensions)
+    return httpx2.Response(response.status_code, headers=response.headers, stream=stream, extensions=response.extensions)
 
 
-def _patience(request: httpx.Request, error: type[httpx.TransportError]) -> float:
+def _patience(request: httpx2.Request, error: type[httpx2.TransportError]) -> float:
     """Seconds after which this request raises *error*: its own timeout of that kind."""
     kinds = [kind for timeout, kind in TIMEOUTS.items() if issubclass(error, timeout)]
     timeouts = request.extensions.get("timeout", {})
@@ -263,4 +264,4 @@ def _range(value: object) -> tuple[float, float]:
 
 
 def _is_error(error: object) -> bool:
-    return isinstance(error, type) and issubclass(error, httpx.TransportError)
+    return isinstance(error, type) and issubclass(error, httpx2.TransportError)
