@@ -1,5 +1,5 @@
 """
-Writes ``src/seawall/httpx2/``, the front over httpx2, from ``src/seawall/_httpx/``, the front over httpx; and the fakes.
+Writes ``src/seawall/httpx2/``, the front over httpx2, from ``src/seawall/_httpx/``; and so the fakes of testing.
 
 ``python scripts/twin.py`` writes; ``--check`` writes nothing, and fails if a file isn't as it would be written. Twins
 are one source under two names: where the libraries differ, the source tells their features apart. Bytes literals

@@ -47,7 +47,7 @@ def lib(request: pytest.FixtureRequest) -> Front:
 
 @pytest.fixture
 def each_front(lib: Front, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Front:
-    """Runs the test over each front: what its module calls ``httpx`` and ``seawall`` is the front's, and so are fakes."""
+    """Runs the test over each front: what its module calls ``httpx`` and ``seawall`` is the front's; fakes too."""
     module: ModuleType = request.module
     names = {
         "httpx": lib.httpx,

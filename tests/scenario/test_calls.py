@@ -17,9 +17,9 @@ import tenacity
 import seawall
 from seawall._httpx import convert
 from seawall.policy.retry_after import parse_retry_after
+from seawall.testing import Body, ScriptedWire
 from seawall.testing.chance import FixedRandom
 from seawall.testing.clock import VIRTUAL
-from seawall.testing import Body, ScriptedWire
 
 pytestmark = pytest.mark.anyio
 

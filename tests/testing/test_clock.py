@@ -13,8 +13,8 @@ import httpx
 import pytest
 
 import seawall
-from seawall.testing.clock import VIRTUAL, Deadlock, VirtualLoop, VirtualTimeError, run
 from seawall.testing import ScriptedWire
+from seawall.testing.clock import VIRTUAL, Deadlock, VirtualLoop, VirtualTimeError, run
 
 pytestmark = pytest.mark.anyio
 

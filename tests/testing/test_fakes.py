@@ -12,10 +12,10 @@ import httpx
 import pytest
 
 import seawall
+from seawall.testing import Body, ScriptedWire
 from seawall.testing.chance import FixedRandom
 from seawall.testing.clock import VIRTUAL
 from seawall.testing.resolver import FakeResolver
-from seawall.testing import Body, ScriptedWire
 
 pytestmark = pytest.mark.anyio
 

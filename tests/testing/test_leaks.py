@@ -15,10 +15,9 @@ import httpx
 import pytest
 
 import seawall
-from seawall.testing import Request, Server
+from seawall.testing import Request, ScriptedWire, Server
 from seawall.testing.cancel import cancel_everywhere
 from seawall.testing.leaks import Leaked, held, no_leaks
-from seawall.testing import ScriptedWire
 
 pytestmark = pytest.mark.anyio
 

@@ -11,9 +11,9 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from ._httpx import Body, Chaos, ChaosTransport, ScriptedWire
     from .cancel import cancel_everywhere
     from .chance import FixedRandom
-    from ._httpx import Body, Chaos, ChaosTransport, ScriptedWire
     from .clock import VIRTUAL, Deadlock, VirtualLoop, VirtualTimeError, run
     from .dns import DNSServer, Name
     from .http.fault_server import FaultServer, UnusedScript
