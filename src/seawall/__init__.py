@@ -1,6 +1,8 @@
 """seawall: httpx.AsyncClient that keeps working when the network doesn't."""
 
-from . import dns, errors, events
+import sys
+
+from . import _httpx, dns, errors, events
 from ._httpx import AsyncClient, AsyncTransport, Engine
 from .config import DNS, UNSET, Breaker, Budget, Bulkhead, Policy, Propagation, Retry, options
 from .core.body import replayable
@@ -24,6 +26,9 @@ from .policy.gate import Gate, Ticket
 from .policy.outcome import Outcome
 
 __version__ = "0.1.0"
+
+if _httpx.LIBRARY == "httpx2":  # an application has called its alias_httpx(), so one front is both
+    globals()["httpx2"] = sys.modules[f"{__name__}.httpx2"] = _httpx
 
 __all__ = [
     "DNS",

@@ -13,7 +13,7 @@ import httpx
 import seawall
 import seawall.testing
 from seawall import dns, errors, events, stats
-from seawall._httpx import LIMITS
+from seawall._httpx.arguments import LIMITS
 from seawall._httpx.errors import HTTPX
 from seawall.core.settings import Settings
 from seawall.integrations import aiohttp, asgi

@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 import seawall
-from seawall._httpx import Proxied
+from seawall._httpx.transport import Proxied
 from seawall.testing import Body, FixedRandom, ScriptedWire
 
 pytestmark = pytest.mark.anyio

@@ -20,10 +20,9 @@ import pytest
 
 import seawall
 from seawall import errors
-from seawall._httpx import LIMITS
 from seawall._httpx import compat as private
 from seawall._httpx import fast_path as plain
-from seawall._httpx.arguments import ClientArguments, EngineArguments, TransportArguments
+from seawall._httpx.arguments import LIMITS, ClientArguments, EngineArguments, TransportArguments
 from seawall._httpx.errors import HTTPX
 from seawall._httpx.mocks import is_patched
 from seawall.core.settings import Settings, SettingsArguments

@@ -2,12 +2,25 @@
 The border to httpx: its request goes in; its response, or an error of its classes, comes out.
 
 Rules: nothing here decides; the core does. httpx is imported in this folder only. Private names of httpx are listed and
-checked in `compat`; those of httpcore are held against the installed version by tests/unit/test_contracts.py.
+checked in `compat`; those of httpcore are held against the installed version by tests/unit/test_contracts.py. Nothing
+here asks which library or version it is over, only for what that can do, because scripts/twin.py writes the front over
+httpx's successor from this one, and an application may have put that in httpx's place.
 """
 
-from .arguments import LIMITS
+try:
+    import httpx
+except ModuleNotFoundError as error:
+    if error.name != "httpx":
+        raise
+    raise ImportError(f"{__name__} is over httpx, which isn't installed: pip install 'seawall[httpx]'") from error
+
 from .client import AsyncClient
 from .engine import Engine
-from .transport import AsyncTransport, Proxied
+from .transport import AsyncTransport
 
-__all__ = ["LIMITS", "AsyncClient", "AsyncTransport", "Engine", "Proxied"]
+__all__ = ["AsyncClient", "AsyncTransport", "Engine"]
+
+LIBRARY = httpx.__name__
+
+for _each in (AsyncClient, AsyncTransport, Engine):
+    _each.__module__ = __name__.removesuffix("._httpx")  # where users import them from

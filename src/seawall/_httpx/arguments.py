@@ -117,5 +117,6 @@ def check_names(kind: type, arguments: Mapping[str, object], taken: Any) -> None
     for name in arguments:
         if name not in taken.__optional_keys__:
             close = difflib.get_close_matches(name, list(inspect.signature(kind).parameters), n=1)
-            hint = f"; did you mean {close[0]!r}?" if close else f"; see help(seawall.{kind.__name__})"
-            raise TypeError(f"seawall.{kind.__name__} has no setting {name!r}{hint}")
+            ours = f"{kind.__module__}.{kind.__name__}"
+            hint = f"; did you mean {close[0]!r}?" if close else f"; see help({ours})"
+            raise TypeError(f"{ours} has no setting {name!r}{hint}")

@@ -14,15 +14,17 @@ from httpx import USE_CLIENT_DEFAULT
 from ..core import engine as core
 from ..core.call import CURRENT
 from ..core.endings import fail
+from ..core.fronts import check_own
 from ..core.settings import SettingsArguments
 from ..wire.coding import ACCEPTED
 from .arguments import ClientArguments, EngineArguments, check_names, spelled_out
 from .compat import OPENED, set_headers, unbind
-from .convert import check_timeouts, origin_and_path
+from .convert import origin_and_path
 from .engine import Engine, check_given
 from .errors import as_httpx
 from .fast_path import Prepared, is_untouched, settle
 from .location import bad_location
+from .timeouts import check_timeouts
 from .transport import AsyncTransport, Proxied
 
 __all__ = ["AsyncClient"]
@@ -46,6 +48,8 @@ class AsyncClient(core.OfEngine, httpx.AsyncClient):
     @spelled_out(ClientArguments, httpx.AsyncClient)
     def __init__(self, *, engine: core.Engine | None = None, **arguments: Unpack[ClientArguments]) -> None:
         check_names(AsyncClient, arguments, ClientArguments)
+        check_own(httpx.__name__, **arguments)
+        check_own(httpx.__name__, **dict(arguments.get("mounts") or {}))
         self._bottom = _bottom(engine, arguments)
         self.engine = self._bottom.engine
         theirs: dict[str, Any] = {
@@ -85,6 +89,10 @@ class AsyncClient(core.OfEngine, httpx.AsyncClient):
 
         Unless *stream*, the body belongs to the attempt: one that is cut in the middle is retried.
         """
+        if not isinstance(request, httpx.Request):
+            check_own(httpx.__name__, request=request)
+        if auth is not USE_CLIENT_DEFAULT:
+            check_own(httpx.__name__, auth=auth)
         layers = self.engine.layers
         call = layers.begin(is_buffered=not stream, patience=self._timeout)
         try:
@@ -136,6 +144,8 @@ class AsyncClient(core.OfEngine, httpx.AsyncClient):
         extensions: Any = None,
     ) -> httpx.Request:
         """As in httpx."""
+        if type(url) is not str or timeout is not USE_CLIENT_DEFAULT:
+            check_own(httpx.__name__, url=url, timeout=timeout)
         if (
             content is data is files is json is params is headers is cookies is extensions is None
             and timeout is USE_CLIENT_DEFAULT

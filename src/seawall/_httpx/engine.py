@@ -10,6 +10,7 @@ import httpx
 from ..config import Limits
 from ..config.check import shown
 from ..core import engine as core
+from ..core.fronts import check_own
 from ..core.settings import Settings, SettingsArguments
 from .arguments import EngineArguments, check_names, spelled_out
 from .foreign import OverTransport
@@ -41,6 +42,7 @@ class Engine(core.Engine):
     @spelled_out(EngineArguments, httpx.AsyncHTTPTransport)
     def __init__(self, **arguments: Unpack[EngineArguments]) -> None:
         check_names(Engine, arguments, EngineArguments)
+        check_own(httpx.__name__, **arguments)
         settings: dict[str, Any] = {
             name: value for name, value in arguments.items() if name in SettingsArguments.__optional_keys__
         }

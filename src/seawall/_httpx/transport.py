@@ -10,6 +10,7 @@ import httpx
 
 from ..core import engine as core
 from ..core.call import CURRENT, Call
+from ..core.fronts import check_own
 from .arguments import EngineArguments, TransportArguments, check_names, spelled_out
 from .convert import origin_and_path
 from .engine import Engine, check_given, over
@@ -51,6 +52,7 @@ class AsyncTransport(core.OfEngine, httpx.AsyncBaseTransport):
         **arguments: Unpack[TransportArguments],
     ) -> None:
         check_names(AsyncTransport, arguments, TransportArguments)
+        check_own(httpx.__name__, inner=inner, **arguments)
         if inner is not None and not isinstance(inner, httpx.AsyncBaseTransport):
             raise TypeError(f"inner must be an httpx.AsyncBaseTransport, not {inner!r}")
         given: dict[str, Any] = {
@@ -88,6 +90,8 @@ class AsyncTransport(core.OfEngine, httpx.AsyncBaseTransport):
         Raises:
             httpx.TransportError: All of `seawall.errors` are one; ``attempts`` shows what was tried.
         """
+        if not isinstance(request, httpx.Request):
+            check_own(httpx.__name__, request=request)
         call = CURRENT.get()
         if call is not None and call.ready is not None:
             response: httpx.Response = call.ready

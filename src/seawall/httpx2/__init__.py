@@ -3,12 +3,25 @@
 The border to httpx2: its request goes in; its response, or an error of its classes, comes out.
 
 Rules: nothing here decides; the core does. httpx2 is imported in this folder only. Private names of httpx2 are listed and
-checked in `compat`; those of httpcore2 are held against the installed version by tests/unit/test_contracts.py.
+checked in `compat`; those of httpcore2 are held against the installed version by tests/unit/test_contracts.py. Nothing
+here asks which library or version it is over, only for what that can do, because scripts/twin.py writes the front over
+httpx2's successor from this one, and an application may have put that in httpx2's place.
 """
 
-from .arguments import LIMITS
+try:
+    import httpx2
+except ModuleNotFoundError as error:
+    if error.name != "httpx2":
+        raise
+    raise ImportError(f"{__name__} is over httpx2, which isn't installed: pip install 'seawall[httpx2]'") from error
+
 from .client import AsyncClient
 from .engine import Engine
-from .transport import AsyncTransport, Proxied
+from .transport import AsyncTransport
 
-__all__ = ["LIMITS", "AsyncClient", "AsyncTransport", "Engine", "Proxied"]
+__all__ = ["AsyncClient", "AsyncTransport", "Engine"]
+
+LIBRARY = httpx2.__name__
+
+for _each in (AsyncClient, AsyncTransport, Engine):
+    _each.__module__ = __name__.removesuffix("._httpx")  # where users import them from

@@ -15,15 +15,17 @@ from httpx2 import USE_CLIENT_DEFAULT
 from ..core import engine as core
 from ..core.call import CURRENT
 from ..core.endings import fail
+from ..core.fronts import check_own
 from ..core.settings import SettingsArguments
 from ..wire.coding import ACCEPTED
 from .arguments import ClientArguments, EngineArguments, check_names, spelled_out
 from .compat import OPENED, set_headers, unbind
-from .convert import check_timeouts, origin_and_path
+from .convert import origin_and_path
 from .engine import Engine, check_given
 from .errors import as_httpx
 from .fast_path import Prepared, is_untouched, settle
 from .location import bad_location
+from .timeouts import check_timeouts
 from .transport import AsyncTransport, Proxied
 
 __all__ = ["AsyncClient"]
@@ -47,6 +49,8 @@ class AsyncClient(core.OfEngine, httpx2.AsyncClient):
     @spelled_out(ClientArguments, httpx2.AsyncClient)
     def __init__(self, *, engine: core.Engine | None = None, **arguments: Unpack[ClientArguments]) -> None:
         check_names(AsyncClient, arguments, ClientArguments)
+        check_own(httpx2.__name__, **arguments)
+        check_own(httpx2.__name__, **dict(arguments.get("mounts") or {}))
         self._bottom = _bottom(engine, arguments)
         self.engine = self._bottom.engine
         theirs: dict[str, Any] = {
@@ -86,6 +90,10 @@ class AsyncClient(core.OfEngine, httpx2.AsyncClient):
 
         Unless *stream*, the body belongs to the attempt: one that is cut in the middle is retried.
         """
+        if not isinstance(request, httpx2.Request):
+            check_own(httpx2.__name__, request=request)
+        if auth is not USE_CLIENT_DEFAULT:
+            check_own(httpx2.__name__, auth=auth)
         layers = self.engine.layers
         call = layers.begin(is_buffered=not stream, patience=self._timeout)
         try:
@@ -137,6 +145,8 @@ class AsyncClient(core.OfEngine, httpx2.AsyncClient):
         extensions: Any = None,
     ) -> httpx2.Request:
         """As in httpx2."""
+        if type(url) is not str or timeout is not USE_CLIENT_DEFAULT:
+            check_own(httpx2.__name__, url=url, timeout=timeout)
         if (
             content is data is files is json is params is headers is cookies is extensions is None
             and timeout is USE_CLIENT_DEFAULT

@@ -11,6 +11,7 @@ import httpx2
 from ..config import Limits
 from ..config.check import shown
 from ..core import engine as core
+from ..core.fronts import check_own
 from ..core.settings import Settings, SettingsArguments
 from .arguments import EngineArguments, check_names, spelled_out
 from .foreign import OverTransport
@@ -42,6 +43,7 @@ class Engine(core.Engine):
     @spelled_out(EngineArguments, httpx2.AsyncHTTPTransport)
     def __init__(self, **arguments: Unpack[EngineArguments]) -> None:
         check_names(Engine, arguments, EngineArguments)
+        check_own(httpx2.__name__, **arguments)
         settings: dict[str, Any] = {
             name: value for name, value in arguments.items() if name in SettingsArguments.__optional_keys__
         }

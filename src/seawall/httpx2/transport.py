@@ -11,6 +11,7 @@ import httpx2
 
 from ..core import engine as core
 from ..core.call import CURRENT, Call
+from ..core.fronts import check_own
 from .arguments import EngineArguments, TransportArguments, check_names, spelled_out
 from .convert import origin_and_path
 from .engine import Engine, check_given, over
@@ -52,6 +53,7 @@ class AsyncTransport(core.OfEngine, httpx2.AsyncBaseTransport):
         **arguments: Unpack[TransportArguments],
     ) -> None:
         check_names(AsyncTransport, arguments, TransportArguments)
+        check_own(httpx2.__name__, inner=inner, **arguments)
         if inner is not None and not isinstance(inner, httpx2.AsyncBaseTransport):
             raise TypeError(f"inner must be an httpx2.AsyncBaseTransport, not {inner!r}")
         given: dict[str, Any] = {
@@ -89,6 +91,8 @@ class AsyncTransport(core.OfEngine, httpx2.AsyncBaseTransport):
         Raises:
             httpx2.TransportError: All of `seawall.errors` are one; ``attempts`` shows what was tried.
         """
+        if not isinstance(request, httpx2.Request):
+            check_own(httpx2.__name__, request=request)
         call = CURRENT.get()
         if call is not None and call.ready is not None:
             response: httpx2.Response = call.ready
