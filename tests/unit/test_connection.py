@@ -12,12 +12,13 @@ from contextvars import ContextVar
 import httpcore
 import pytest
 
+from seawall._httpx.over_wire import Sent
 from seawall.errors import BadAnswer, ConnectionLost, ReadTimeout, SendFailed, WireError, WriteTimeout
 from seawall.origin import Origin
 from seawall.testing.clock import VIRTUAL
 from seawall.wire.http1.connection import HIGH_WATER, Connection
 from seawall.wire.http1.framing import MARGIN
-from seawall.wire.message import CONTINUE_TIMEOUT, Message
+from seawall.wire.message import CONTINUE_TIMEOUT
 from seawall.wire.progress import Progress
 from seawall.wire.upgrade import Tunnel
 from seawall.wire.upload import STOP_TIMEOUT
@@ -60,7 +61,7 @@ class Exchange:
         self.connection = connection
         if content:
             headers = (*headers, (b"Content-Length", b"content-length", b"%d" % len(content)))
-        message = Message(A, method, b"/", list(headers), content, body, {"timeout": timeouts})  # type: ignore[arg-type]
+        message = Sent(A, method, b"/", list(headers), content, body, {"timeout": timeouts})  # type: ignore[arg-type]
         self.progress = Progress(asyncio.get_running_loop().time, now())
         self.progress.is_reused = is_reused
         self.head = asyncio.create_task(connection.send(message, self.progress))

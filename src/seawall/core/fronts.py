@@ -15,13 +15,14 @@ def check_own(library: str, **things: object) -> None:
     """
     Check what a caller gives to the front over *library*.
 
-    A mapping of the other library's, such as its ``Headers``, is taken as any mapping is.
+    A mapping of the other library's, such as its ``Headers``, is taken as any mapping is; but for ``Cookies``, which
+    libraries take for a cookie jar.
 
     Raises:
         TypeError: One of *things* is an object of the other library's; the message names the module that takes it.
     """
     for name, thing in things.items():
-        if isinstance(thing, Mapping):
+        if isinstance(thing, Mapping) and name != "cookies":
             continue
         origins = {cls.__module__.partition(".")[0]: cls for cls in reversed(type(thing).__mro__)}
         if library in origins:

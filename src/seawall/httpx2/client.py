@@ -20,12 +20,11 @@ from ..core.settings import SettingsArguments
 from ..wire.coding import ACCEPTED
 from .arguments import ClientArguments, EngineArguments, check_names, spelled_out
 from .compat import OPENED, set_headers, unbind
-from .convert import origin_and_path
+from .convert import check_timeouts, origin_and_path
 from .engine import Engine, check_given
 from .errors import as_httpx
 from .fast_path import Prepared, is_untouched, settle
 from .location import bad_location
-from .timeouts import check_timeouts
 from .transport import AsyncTransport, Proxied
 
 __all__ = ["AsyncClient"]
@@ -145,8 +144,8 @@ class AsyncClient(core.OfEngine, httpx2.AsyncClient):
         extensions: Any = None,
     ) -> httpx2.Request:
         """As in httpx2."""
-        if type(url) is not str or timeout is not USE_CLIENT_DEFAULT:
-            check_own(httpx2.__name__, url=url, timeout=timeout)
+        if type(url) is not str or timeout is not USE_CLIENT_DEFAULT or cookies is not None:
+            check_own(httpx2.__name__, url=url, timeout=timeout, cookies=cookies)
         if (
             content is data is files is json is params is headers is cookies is extensions is None
             and timeout is USE_CLIENT_DEFAULT

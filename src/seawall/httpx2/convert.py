@@ -5,14 +5,18 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import math
 from collections.abc import Callable, Hashable, Mapping
+from numbers import Real
 from typing import Any, Final, NoReturn
 
 import httpx2
 
 from ..config import Policy
+from ..config.check import MAX_COUNT, shown
 from ..core.attempt import AttemptState
 from ..core.body import RequestBody
+from ..core.fronts import check_own
 from ..errors import ResponseTooLarge, SeawallError
 from ..events import BodyEnd, History, Phase
 from ..origin import Origin
@@ -24,12 +28,10 @@ from ..wire.decoder import Decoded, Decoder
 from .compat import decoder_of, files_of, given, is_read, origin_of, set_decoder
 from .decoder import Paced, codings
 from .errors import as_httpx
-from .timeouts import check_timeouts
 
-__all__ = ["DRAIN_TIMEOUT", "ENCODING", "Body", "Outgoing", "Reply", "origin_and_path"]
+__all__ = ["DRAIN_TIMEOUT", "ENCODING", "Body", "Outgoing", "Reply", "check_timeouts", "origin_and_path"]
 
 WEBSOCKET: Final = {"ws": "http", "wss": "https"}  # httpcore2 takes them too, because a handshake is a request
-
 KEY: Final = "Idempotency-Key"
 ENCODING: Final = b"content-encoding"
 
@@ -315,6 +317,34 @@ class Reply:
 
     def attach(self, history: History) -> None:
         self.response.extensions = {**self.response.extensions, "seawall": history}
+
+
+def check_timeouts(timeouts: Mapping[str, float | None]) -> None:
+    """
+    Check timeouts, because httpx2 takes anything as one, and fails later or never.
+
+    Raises:
+        ValueError: One is negative, NaN, or an int that no float can hold.
+        TypeError: One isn't a number.
+    """
+    try:
+        for value in timeouts.values():
+            if value.__class__ is float and value >= 0.0:
+                continue
+            if value is not None:
+                break  # rare, and below an abstract class is asked
+        else:
+            return
+    except AttributeError:
+        raise TypeError(f'extensions["timeout"] must map names to seconds or None, not {shown(timeouts)}') from None
+    for name, value in timeouts.items():
+        if value is None:
+            continue
+        check_own(httpx2.__name__, timeout=value)
+        if isinstance(value, bool) or not isinstance(value, Real):
+            raise TypeError(f"timeout: {name} must be a number >= 0 s or None, not {shown(value)}")
+        if not 0 <= value <= MAX_COUNT and value != math.inf:
+            raise ValueError(f"timeout: {name} must be >= 0 s or None, not {shown(value)}")
 
 
 def _refuse(origin: Origin, request: httpx2.Request, why: str) -> NoReturn:
