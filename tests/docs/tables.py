@@ -11,6 +11,7 @@ from typing import Any
 import httpx
 
 import seawall
+import seawall.httpx2
 import seawall.testing
 from seawall import dns, errors, events, stats
 from seawall._httpx.arguments import LIMITS
@@ -255,6 +256,7 @@ PAGES = {
         "errors": lambda: names(errors),
         "events": lambda: names(events),
         "dns": lambda: names(dns),
+        "httpx2": lambda: names(seawall.httpx2),
         "stats": lambda: names(stats),
         "middleware": middleware_names,
         "testing": testing_names,
