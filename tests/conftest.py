@@ -8,10 +8,10 @@ from typing import Any
 import hypothesis
 import pytest
 
-from .fronts import each_front, lib
+from .fronts import front, lib, pytest_pycollect_makemodule
 from .loop import PatientLoop
 
-__all__ = ["each_front", "lib"]
+__all__ = ["front", "lib", "pytest_pycollect_makemodule"]
 
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # or each process that a test starts compiles seawall anew
 

@@ -12,7 +12,7 @@ import pytest
 import seawall
 from seawall.testing import Request
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.each_front]
 
 CONTENT = b"".join(b"%049999d\n" % number for number in range(4))  # anyio's files are read by line
 FAST = seawall.Retry(backoff=0, throttled_backoff=0)

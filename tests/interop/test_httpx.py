@@ -15,7 +15,7 @@ import trio
 import seawall
 from seawall.testing import FaultServer, Request, Server
 
-pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("each_front")]
+pytestmark = [pytest.mark.anyio, pytest.mark.each_front]
 
 
 async def ok(request: Request) -> None:
@@ -44,7 +44,7 @@ async def test_transport_of_ones_own_with_its_layers(serve):
 
 async def test_layers_beside_a_transport_that_has_its_own():
     """They would be ignored: that is refused."""
-    with pytest.raises(ValueError, match=r"retry.*give it to the seawall\.AsyncTransport"):
+    with pytest.raises(ValueError, match=r"retry.*give it to the seawall.AsyncTransport"):
         seawall.AsyncClient(transport=seawall.AsyncTransport(), retry=None)
 
 

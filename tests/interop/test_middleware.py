@@ -20,7 +20,7 @@ from seawall.integrations.aiohttp import deadline_middleware
 from seawall.integrations.asgi import DeadlineMiddleware
 from seawall.testing import FaultServer
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.each_front]
 
 HEADER = "X-Request-Timeout-Ms"
 TOLD = seawall.Propagation(hosts=["127.0.0.1"])

@@ -13,13 +13,13 @@ import seawall
 from seawall.testing import Request
 from seawall.wire.coding import ACCEPTED
 
-pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("each_front")]
+pytestmark = [pytest.mark.anyio, pytest.mark.each_front]
 
 
 @pytest.fixture(autouse=True)
-def codings(monkeypatch, lib):
+def codings(monkeypatch):
     """httpx asks for the codings that seawall asks for: these depend on the packages that each decodes with."""
-    monkeypatch.setattr(lib.httpx._client, "ACCEPT_ENCODING", ACCEPTED)
+    monkeypatch.setattr(httpx._client, "ACCEPT_ENCODING", ACCEPTED)
 
 
 OK = b"HTTP/1.1 200 OK\r\n"

@@ -15,7 +15,7 @@ import seawall
 from seawall._httpx.proxies import check_refusal
 from seawall.testing.cancel import cancel_everywhere
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.each_front]
 FAST = seawall.Retry(backoff=0, throttled_backoff=0)
 URL = "https://api.test/"
 
@@ -240,6 +240,9 @@ class Dead:
 
     is_closed = has_expired = is_idle = is_available = can_handle_request = lambda self, *_: False
     has_left = False
+
+    def is_connected(self) -> bool:
+        return True
 
     async def aclose(self) -> None:
         await asyncio.sleep(0)

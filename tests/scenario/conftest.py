@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from seawall.testing import VIRTUAL
-from tests.fronts import Front
+from tests.fronts import OverEachFront
 
 
-@pytest.fixture(autouse=True)
-def front(each_front: Front) -> Front:
-    return each_front
+def pytest_pycollect_makemodule(module_path: Path, parent: pytest.Collector) -> pytest.Module:
+    module = OverEachFront.from_parent(parent, path=module_path)
+    module.add_marker("each_front")
+    return module
 
 
 @pytest.fixture

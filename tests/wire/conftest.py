@@ -16,6 +16,7 @@ from seawall.core import clock as core_clock
 from seawall.testing import Request, Server
 from seawall.testing.dns import DNSServer, Name
 
+from ..fronts import Front
 from .peer import Peer
 from .shifted import Shifted
 
@@ -90,9 +91,9 @@ async def dns(stack: AsyncExitStack) -> DNSServer:
 
 
 @pytest.fixture
-async def client(stack: AsyncExitStack, dns: DNSServer) -> seawall.AsyncClient:
+async def client(stack: AsyncExitStack, dns: DNSServer, front: Front) -> seawall.AsyncClient:
     """At the defaults, but asking our DNS server."""
-    return await stack.enter_async_context(seawall.AsyncClient(dns=seawall.DNS(nameservers=(dns.address,))))
+    return await stack.enter_async_context(front.seawall.AsyncClient(dns=seawall.DNS(nameservers=(dns.address,))))
 
 
 @pytest.fixture
