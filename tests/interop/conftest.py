@@ -1,3 +1,3 @@
-from tests.wire.conftest import client, dns, serve, stack
+from tests.wire.conftest import client, dns, listen, serve, stack
 
-__all__ = ["client", "dns", "serve", "stack"]
+__all__ = ["client", "dns", "listen", "serve", "stack"]

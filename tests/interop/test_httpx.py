@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import logging
 import pickle
+import ssl
 import sys
 
 import httpcore
 import httpx
 import pytest
 import trio
+import trustme
 
 import seawall
 from seawall.testing import FaultServer, Request, Server
@@ -149,6 +151,31 @@ async def test_upgraded_connection(serve):
             assert [state.in_flight for state in client.stats().origins.values()] == [1]
         assert [state.in_flight for state in client.stats().origins.values()] == [0]
         assert client.stats().connections == 0
+
+
+async def test_upgraded_connection_that_is_closed_twice(listen, caplog):
+    """As a WebSocket's session does, before its response is closed: asyncio's TLS would forget what it is to close."""
+    authority = trustme.CA()
+    trusting, ours = ssl.create_default_context(), ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.configure_trust(trusting)
+    authority.issue_cert("localhost").configure_cert(ours)
+    has_ended = asyncio.Event()
+
+    async def upgrade(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 101 Switching Protocols\r\nupgrade: echo\r\nconnection: upgrade\r\n\r\n")
+        await reader.read()
+        has_ended.set()
+
+    url = await listen(upgrade, ssl=ours)
+    async with seawall.AsyncClient(verify=trusting) as client:
+        async with client.stream("GET", url, headers={"upgrade": "echo", "connection": "upgrade"}) as response:
+            network = response.extensions["network_stream"]
+            await network.aclose()
+            await network.aclose()
+            assert network.get_extra_info("ssl_object") is not None
+        await has_ended.wait()
+    assert [record.getMessage() for record in caplog.records if record.name == "asyncio"] == []
 
 
 async def test_digest_auth_is_one_call(serve):

@@ -264,7 +264,8 @@ class Socket(asyncio.BufferedProtocol, Waiting):
         """Once what was written is sent, or after a second."""
         if self._transport is not None and not self.is_closed:
             self._loop.call_later(SOFT_CLOSE, self.close)
-            self._transport.close()
+            if not self.is_closing:  # because a TLS transport that is closed twice can't be aborted any more
+                self._transport.close()
 
     def data_received(self, data: bytes) -> None:
         """The peer sent *data*: for subclasses."""
