@@ -46,7 +46,7 @@ class Retry:
         retry_after_statuses: Statuses worth a retry only if they come with Retry-After. 413: RFC 9110 section 15.5.14.
         rejected_statuses: Those of *statuses* that say "not processed", so that any method is safe. 429; add 503 if
             your server sends it before it starts to work.
-        methods: Idempotent methods (RFC 9110 section 9.2.2). None: all methods are.
+        methods: Idempotent methods (RFC 9110 section 9.2.2; QUERY: RFC 10008). None: all methods are.
         idempotency_key: Give a request that isn't idempotent an ``Idempotency-Key``, one for each call, which makes it
             repeatable: for servers that heed it (the same draft). False: most servers don't.
         respect_retry_after: Wait at least as long as Retry-After says.
@@ -77,7 +77,7 @@ class Retry:
     statuses: Collection[int] = frozenset({408, 425, 429, 500, 502, 503, 504})
     retry_after_statuses: Collection[int] = frozenset({413})
     rejected_statuses: Collection[int] = frozenset({429})
-    methods: Collection[str] | None = frozenset({"GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"})
+    methods: Collection[str] | None = frozenset({"GET", "HEAD", "OPTIONS", "TRACE", "QUERY", "PUT", "DELETE"})
     idempotency_key: bool = False
     respect_retry_after: bool = True
     max_retry_after: float = 30.0
