@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import re
 from collections.abc import AsyncIterator
+from inspect import isawaitable
 
 import httpx
 import pytest
@@ -40,6 +41,10 @@ RAW = {
     "/negative": OK + b"content-length: -1\r\n\r\n",
     "/not-http": b"SSH-2.0-OpenSSH\r\n\r\n",
 }
+COOKIES = b"".join(
+    b"set-cookie: %b\r\n" % cookie
+    for cookie in (b"a=1", b"a=2; Path=/", b"b=3; Path=/cookies/deep", b"c=4; Domain=other.test", b"d=5; Secure")
+)
 CLOSING = {"/until-close", "/1.0", "/bad-gzip", "/no-colon", "/huge-header", "/negative", "/not-http"}
 
 
@@ -50,6 +55,9 @@ async def handler(request: Request) -> None:
             request.close()
     elif request.target == "/307":
         await request.reply(307, location="/echo")
+    elif request.target.startswith("/cookies"):
+        body = request.headers.get("cookie", "none").encode()
+        await request.send(OK + COOKIES + b"content-length: %d\r\n\r\n" % len(body) + body)
     else:
         seen = (request.method, request.target, sorted(request.headers.items()), request.body)
         await request.reply(body=repr(seen).encode())
@@ -67,6 +75,9 @@ CASES = [
     ("PURGE", "/x", {}),
     ("GET", "/x?a=1", {"params": {"b": "2"}, "headers": {"X-Mixed": "y"}}),
     ("GET", "/307", {}),
+    ("POST", "/307", {"content": b"abc", "headers": {"authorization": "x"}}),
+    ("GET", "/cookies/deep/x", {}),
+    ("GET", "/cookies/deep/x", {"headers": {"cookie": "mine=1"}}),
     ("POST", "/307", {"content": b"abc", "follow_redirects": True}),
     ("POST", "/307", {"content": parts, "follow_redirects": True}),
     ("PUT", "/x", {"content": parts}),
@@ -75,6 +86,10 @@ CASES = [
     ("POST", "/x", {"files": {"f": ("n", b"data")}, "headers": {"content-type": "multipart/form-data; boundary=b"}}),
     ("POST", "/x", {"content": b"zz", "headers": {"Expect": "100-continue"}}),
 ]
+
+
+def facts(request: httpx.Request | None) -> object:
+    return request and (request.method, request.url, request.headers.raw, getattr(request, "_content", None))
 
 
 async def observe(client: httpx.AsyncClient, url: str, method: str, arguments: dict) -> object:
@@ -94,10 +109,11 @@ async def observe(client: httpx.AsyncClient, url: str, method: str, arguments: d
         "headers": response.headers.raw,
         "body": (response.content, response.text, response.encoding, response.num_bytes_downloaded),
         "state": (response.is_closed, response.is_stream_consumed, response.elapsed.total_seconds() > 0),
-        "redirect": ([each.status_code for each in response.history], response.url, response.next_request is None),
+        "redirect": ([each.status_code for each in response.history], response.url, facts(response.next_request)),
         "extensions": set(response.extensions) - {"seawall"},
-        "cookies": dict(client.cookies),
-        "request": (response.request.url, response.request.headers.raw, getattr(response.request, "_content", None)),
+        "cookies": sorted((each.domain, each.path, each.name, each.value) for each in client.cookies.jar),
+        "jars": (type(client.cookies.jar), type(response.cookies.jar), sorted(response.cookies)),
+        "request": facts(response.request),
         "timeout": response.request.extensions["timeout"],
         "vars": set(vars(response)) - {"_decoder", "_elapsed"},  # httpx2 may keep the latter in its stream
     }
@@ -176,3 +192,49 @@ async def test_sync_methods_are_refused(serve):
             response = await client.get(server.url + "/x")
             with pytest.raises(RuntimeError, match="sync"):
                 response.close()
+
+
+async def told(value) -> object:
+    """What *value* returns, or the class and the text of the error."""
+    try:
+        result = value()
+        return await result if isawaitable(result) else result
+    except Exception as error:
+        return type(error), str(error)
+
+
+WAYS = {
+    "bytes": lambda response: response.aiter_bytes(7),
+    "raw": lambda response: response.aiter_raw(),
+    "text": lambda response: response.aiter_text(5),
+    "lines": lambda response: response.aiter_lines(),
+}
+
+
+@pytest.mark.parametrize("path", ["/gzip", "/chunked", "/until-close", "/204", "/x"])
+async def test_same_stream(serve, path):
+    """Before it is read, as it is read, and after its end: the state, `elapsed`, and which errors misuse gets."""
+    server = await serve(handler)
+
+    async def observed(client: httpx.AsyncClient) -> list[object]:
+        seen: list[object] = []
+
+        async def look(response: httpx.Response) -> None:
+            seen.append(await told(lambda: response.content))
+            seen.append(await told(lambda: response.elapsed.total_seconds() > 0))
+            seen.append((response.is_closed, response.is_stream_consumed, response.num_bytes_downloaded))
+
+        async with client:
+            for name, way in WAYS.items():
+                async with client.stream("GET", server.url + path, headers={"user-agent": "same"}) as response:
+                    await look(response)
+                    parts = [part async for part in way(response)]
+                    seen += [name, b"".join(parts) if name == "raw" else parts]
+                    await look(response)
+                    seen.append(await told(lambda: anext(way(response))))  # noqa: B023
+                await look(response)
+                seen.append(await told(response.aread))
+        return seen
+
+    theirs = await observed(httpx.AsyncClient())
+    assert await observed(seawall.AsyncClient()) == theirs
