@@ -14,7 +14,7 @@ import seawall
 from seawall.testing._httpx.chaos import Chaos, ChaosTransport, Plan, plan
 from seawall.testing.clock import VirtualLoop
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.each_front]
 
 URL = "http://api.test/"
 

@@ -17,7 +17,7 @@ from seawall.testing.chance import FixedRandom
 from seawall.testing.clock import VIRTUAL
 from seawall.testing.resolver import FakeResolver
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.each_front]
 
 
 @pytest.fixture
