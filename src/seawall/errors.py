@@ -44,7 +44,7 @@ This module knows no httpx: ``_httpx/errors.py`` holds the table behind the "+".
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 if TYPE_CHECKING:
     from .events import Attempt
@@ -68,8 +68,10 @@ class SeawallError(Exception):
         attempts: Every attempt of the call, in order; empty if none was made.
         origin: The origin that the request was for, if it is known.
         elapsed: Seconds until it failed, if they were measured.
+        theirs: The classes of an HTTP library that it has too; empty until a call of that library's client meets it.
     """
 
+    theirs: ClassVar[tuple[type[Exception], ...]] = ()
     attempts: tuple[Attempt, ...] = ()
     origin: Origin | None = None
     elapsed: float | None = None

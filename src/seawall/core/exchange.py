@@ -49,7 +49,7 @@ class Request(Protocol):
         """The part that *partition* puts the library's request into."""
 
     def adopt(self, error: SeawallError) -> Exception:
-        """The same error, which is of the library's class too."""
+        """*error* as the caller gets it: a new one, which is of the library's class too, unless it has such a class."""
 
 
 class Reply(Protocol):

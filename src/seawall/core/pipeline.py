@@ -266,12 +266,11 @@ class Pipeline:
             if call.is_buffered and not reply.is_whole:
                 await reply.read()
             outcome = reply.outcome()
-        except SeawallError as error:
-            error_name, detail = type(error).__name__, str(error)
-            outcome = hop.exchange.failure(request.adopt(error), attempt)
         except Exception as error:
             error_name, detail = type(error).__name__, str(error)
-            outcome = hop.exchange.failure(error, attempt)
+            mine = request.adopt(error) if isinstance(error, SeawallError) else error
+            outcome = hop.exchange.failure(mine, attempt)
+            del mine  # it holds this frame
             if outcome is None:
                 raise
             attempt.reached(outcome.phase)  # its class tells the phase, because another transport doesn't report it

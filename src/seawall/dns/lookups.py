@@ -203,13 +203,17 @@ class Lookups:
 
 
 def result(task: asyncio.Task[Found]) -> Found | ResolveError:
-    """The result of a finished lookup. An error that isn't seawall's is the resolver's failure."""
+    """
+    The result of a finished lookup. An error that isn't seawall's is the resolver's failure.
+
+    So is one that is an HTTP library's too, because the resolver's own client met it, about another name.
+    """
     if task.cancelled():
         return ResolverFailure("the lookup was cancelled")
     error = task.exception()
     if error is None:
         return task.result()
-    if isinstance(error, ResolveError):
+    if isinstance(error, ResolveError) and not error.theirs:
         return error
     if isinstance(error, TimeoutError):
         return ResolveTimeout("no answer from DNS in time (DNS.timeout)")
