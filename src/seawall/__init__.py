@@ -4,6 +4,7 @@ import sys
 
 from . import _httpx, dns, errors, events
 from ._httpx import AsyncClient, AsyncTransport, Engine
+from .attempts import history
 from .config import DNS, UNSET, Breaker, Budget, Bulkhead, Policy, Propagation, Retry, options
 from .core.body import replayable
 from .core.deadline import deadline, detached, remaining
@@ -65,6 +66,7 @@ __all__ = [
     "dns",
     "errors",
     "events",
+    "history",
     "options",
     "remaining",
     "replayable",

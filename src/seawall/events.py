@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from enum import Enum
 from typing import NamedTuple, Protocol, TypeAlias
 
-from .history import Attempt, Dial, History, Phase
+from .attempts import Attempt, Dial, History, Phase
 from .origin import Address, Origin
 
 __all__ = [

@@ -6,8 +6,8 @@ import logging
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple, Protocol
 
+from ..attempts import Attempt, Phase
 from ..errors import Rejected
-from ..history import Attempt, Phase
 from ..origin import Address, Origin
 from ..policy.gate import Gate, Result, Ticket
 from ..policy.outcome import Outcome

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from enum import IntEnum
 from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 from .origin import Address, Origin
 
-__all__ = ["Attempt", "Dial", "History", "Phase"]
+__all__ = ["Attempt", "Dial", "History", "Phase", "Response", "history"]
 
 
 class Phase(IntEnum):
@@ -93,7 +93,7 @@ class Attempt(NamedTuple):
 
 class History(tuple[Attempt, ...]):
     """
-    The attempts of a call, in order: ``response.extensions["seawall"]`` and ``error.attempts``.
+    The attempts of a call, in order: ``seawall.history(response)`` or ``seawall.history(error)``.
 
     As a text it fits a log: ``3 attempts in 1.2 s: 503, ReadTimeout, 503``.
 
@@ -125,3 +125,37 @@ class History(tuple[Attempt, ...]):
         if self.note:
             parts.append(self.note)
         return "; ".join(parts)
+
+
+class Response(Protocol):
+    """A response of httpx or httpx2."""
+
+    @property
+    def status_code(self) -> int: ...
+    @property
+    def extensions(self) -> Mapping[str, Any]: ...
+
+
+def history(outcome: Response | BaseException, /) -> History:
+    """
+    The attempts of the call that ended with *outcome*: ``seawall.history(error)`` in an ``except httpx.HTTPError``.
+
+    Args:
+        outcome: A response of httpx or httpx2, or an error.
+    Returns:
+        Of an error without attempts of its own, those of its response, as after ``response.raise_for_status()``. Empty
+        if seawall made no attempt.
+    Raises:
+        TypeError: *outcome* is neither.
+    """
+    response: object = outcome
+    if isinstance(outcome, BaseException):
+        attempts = getattr(outcome, "attempts", None)
+        if isinstance(attempts, History):
+            return attempts
+        response = getattr(outcome, "response", None)
+    elif not hasattr(outcome, "status_code"):
+        raise TypeError(f"history() takes a response of httpx or httpx2, or an error, not {outcome!r}")
+    extensions = getattr(response, "extensions", None)
+    attempts = extensions.get("seawall") if isinstance(extensions, Mapping) else None
+    return attempts if isinstance(attempts, History) else History()
