@@ -1,3 +1,3 @@
-from tests.wire.conftest import client, dns, listen, serve, stack
+from tests.wire.conftest import by_hand, client, dns, listen, serve, stack
 
-__all__ = ["client", "dns", "listen", "serve", "stack"]
+__all__ = ["by_hand", "client", "dns", "listen", "serve", "stack"]

@@ -81,8 +81,10 @@ def fail(call: Call, error: BaseException, adopt: Callable[[SeawallError], Excep
 
 def _partly_sent(call: Call, error: Unsent) -> PartlySent:
     """The error in place of *error*, if a request of the call was sent, or may have been."""
-    history = error.attempts or History(call.attempts)
-    is_handed_on = bool(history) and history[-1].phase >= Phase.SENDING
+    own, history = call.attempts, error.attempts
+    is_handed_on = bool(own) and own[-1].phase >= Phase.SENDING and own[-1].error == type(error).__name__
+    if not history or (is_handed_on and history[-1] is not own[-1]):  # another library's has those of its own call
+        history = History(own)
     why = (
         "a transport or an application below raised this, after it was given the request"
         if is_handed_on
