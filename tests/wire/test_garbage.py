@@ -181,6 +181,27 @@ async def test_nor_after_a_stream(faults, max_size, inner):
     assert await left_by(call, client) == []
 
 
+@pytest.mark.parametrize(("port", "step"), [("serve", "reset:body"), ("tls", "truncate"), ("h2", "h2_rst")])
+async def test_nor_after_a_stream_that_is_cut(faults, port, step):
+    """Its reader gets an error that was built in place of ours. But for httpx's own cycle, as above."""
+    client = made(faults, http2=port == "h2", breaker=None)
+    cut = []
+
+    async def call() -> None:
+        streams = []
+        try:
+            async with client.stream("GET", f"{faults.listen(port)}/x/{step}") as response:
+                streams.append(response.stream)
+                await response.aread()
+        except httpx.HTTPError as error:
+            cut.append(type(error).__name__)
+        for stream in streams:
+            del stream._response
+
+    assert await left_by(call, client) == []
+    assert len(cut) == 3
+
+
 @pytest.mark.parametrize("name", ["nowhere.test", "silent.test"])
 async def test_nor_after_a_name_without_an_address(faults, dns, name):
     dns.zone["silent.test"] = Name(drop=-1)
