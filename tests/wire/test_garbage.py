@@ -196,7 +196,7 @@ async def test_nor_after_a_stream_that_is_cut(faults, port, step):
         except httpx.HTTPError as error:
             cut.append(type(error).__name__)
         for stream in streams:
-            del stream._response
+            vars(stream).pop("_response", None)  # httpx2 has none
 
     assert await left_by(call, client) == []
     assert len(cut) == 3
