@@ -123,7 +123,9 @@ class AsyncClient(core.OfEngine, httpx2.AsyncClient):
                 unbind(last)
             return last
         except BaseException as error:
-            fail(call, error, partial(as_httpx, request=getattr(error, "_request", request)))
+            if isinstance(error, httpx2.RequestError):
+                request = error._request or request  # the hop's
+            fail(call, error, partial(as_httpx, request=request))
             raise
         finally:
             layers.finish(call)

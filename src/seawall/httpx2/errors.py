@@ -3,13 +3,13 @@
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable, Mapping
-from typing import Any, Final
+from collections.abc import Mapping
+from typing import Final
 
 import httpx2
 
 from .. import errors
+from ..core.adoption import adopted
 from ..core.attempt import AttemptState
 from ..errors import SeawallError
 from ..events import Phase
@@ -26,10 +26,6 @@ EXPIRED: Final = {
     httpx2.ConnectTimeout: "connect",
 }
 """Which of a request's timeouts an error tells of; ours have these classes too."""
-
-
-class StreamConsumed(httpx2.StreamConsumed, httpx2.LocalProtocolError):
-    """httpx2's class for a generator that would have to be sent twice, which in httpx2 isn't an HTTPError."""
 
 
 HTTPX: Final[Mapping[type[SeawallError], type[httpx2.HTTPError]]] = {
@@ -54,7 +50,7 @@ HTTPX: Final[Mapping[type[SeawallError], type[httpx2.HTTPError]]] = {
     errors.HandshakeTimeout: httpx2.ConnectTimeout,
     errors.DeadlineExceeded: httpx2.TimeoutException,
     errors.StatusError: httpx2.HTTPStatusError,
-    errors.BodySpent: StreamConsumed,
+    errors.BodySpent: httpx2.LocalProtocolError,
     errors.ClientClosed: httpx2.TransportError,
     errors.ReadTimeout: httpx2.ReadTimeout,
     errors.WriteTimeout: httpx2.WriteTimeout,
@@ -65,42 +61,46 @@ HTTPX: Final[Mapping[type[SeawallError], type[httpx2.HTTPError]]] = {
 }
 
 
-@functools.cache
-def _both(neutral: type[SeawallError], theirs: type[httpx2.HTTPError]) -> type[SeawallError]:
-    """The class that is *neutral* and its httpx2 class, under the neutral name."""
-    names = {"__module__": neutral.__module__, "__doc__": neutral.__doc__, "__reduce__": _reduce, "_neutral": neutral}
-    return type(neutral.__name__, (neutral, theirs), names)
+ALSO: Final[Mapping[type[SeawallError], type[Exception]]] = {errors.BodySpent: httpx2.StreamConsumed}
+"""What some are too, which in httpx2 isn't an HTTPError."""
 
 
-def _theirs(error: Exception) -> type[httpx2.HTTPError]:
-    """The httpx2 class of *error*; for PartlySent, the class of its reason."""
+def _theirs(error: Exception) -> tuple[type[Exception], ...]:
+    """The httpx2 classes of *error*; for PartlySent, those of its reason."""
     if isinstance(error, errors.PartlySent):
         return _theirs(error.reason)
-    ours = next((HTTPX[cls] for cls in type(error).__mro__ if cls in HTTPX), None)
-    return ours or (type(error) if isinstance(error, httpx2.HTTPError) else httpx2.TransportError)
+    ours = next((cls for cls in type(error).__mro__ if cls in HTTPX), None)
+    if ours is None:
+        return (type(error) if isinstance(error, httpx2.HTTPError) else httpx2.TransportError,)
+    return (ALSO[ours], HTTPX[ours]) if ours in ALSO else (HTTPX[ours],)
 
 
-def _reduce(error: Any) -> tuple[Callable[..., Any], tuple[Any, ...]]:
-    facts = {name: value for name, value in error.__dict__.items() if name != "_request"}
-    return _restore, (error._neutral, error.args, facts, error._request)
-
-
-def _restore(
-    neutral: type[SeawallError], args: tuple[str], facts: dict[str, Any], request: httpx2.Request | None
-) -> Exception:
-    return as_httpx(neutral(*args, **facts), request)
-
-
-def as_httpx(error: SeawallError, request: httpx2.Request | None) -> Exception:
+def as_httpx(error: SeawallError, request: httpx2.Request | None) -> SeawallError:
     """
-    *error*, from now on an instance of its httpx2 class too.
+    *error*, as a caller of this front gets it.
 
-    The object stays the same, so its traceback, cause and notes do.
+    An error of ours becomes a new one, which is httpx2's too. This happens once, where the call meets the error, so
+    predicates, hooks, observers and the caller see the same object. One that is httpx2's already stays as it is.
+
+    One that is another HTTP library's stays as it is too: a transport, an application or a body below has made a call
+    with that library. As in httpx2, such an error is the caller's business and not an outcome of this call, so it isn't
+    retried. But it may claim that nothing was sent; then the call ends with a PartlySent of this front, see `fail`.
+
+    Args:
+        request: What the error gets as its request, unless it has one.
     """
+    if _is_anothers(error):
+        return error
     if not isinstance(error, httpx2.HTTPError):
-        error.__class__ = _both(type(error), _theirs(error))  # type: ignore[arg-type]
-    error._request = request  # type: ignore[attr-defined]
+        error = adopted(error, *_theirs(error))
+    if getattr(error, "_request", None) is None:
+        error._request = request  # type: ignore[attr-defined]
     return error
+
+
+def _is_anothers(error: SeawallError) -> bool:
+    """Whether it is another HTTP library's, and not httpx2's."""
+    return bool(error.theirs) and not isinstance(error, httpx2.HTTPError)
 
 
 def failure(error: Exception, attempt: AttemptState, *, is_trusted: bool) -> Outcome | None:
@@ -114,6 +114,8 @@ def failure(error: Exception, attempt: AttemptState, *, is_trusted: bool) -> Out
     """
     expired = next((kind for expiry, kind in EXPIRED.items() if isinstance(error, expiry)), None)
     if isinstance(error, SeawallError):
+        if _is_anothers(error):
+            return None
         is_stale = getattr(error, "is_stale", False)
         return Outcome(attempt.phase, error=error, is_stale=is_stale, expired=expired)
     if not isinstance(error, httpx2.TransportError) or isinstance(

@@ -52,12 +52,13 @@ class _Answer(httpx2.AsyncByteStream):
                     self.check_size(received)
                 yield part
         except SeawallError as error:
+            error = as_httpx(error, self._request)
             if isinstance(error, WireError):
                 headers = self._answered.head.headers
                 length = next((f" of {value.decode('latin-1')}" for _, name, value in headers if name == LENGTH), "")
                 error.received = received
                 error.args = (f"{error}; {received}{length} bytes of the body had come",)
-            raise as_httpx(error, self._request) from error.__cause__
+            raise error from error.__cause__
 
     async def aclose(self) -> None:
         await self._answered.aclose()
