@@ -116,6 +116,8 @@ class Ledger:
             if failed or (state.trouble and failed is not None):
                 state.note(now, is_failure=failed)
         attempt.end(result, now)
+        if error is not None:
+            hop.ended(error)
         if not call.is_silent:
             name, detail = (end.value, "") if error is None else (type(error).__name__, str(error))
             duration = now - attempt.started_at
