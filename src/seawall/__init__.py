@@ -3,8 +3,8 @@
 import sys
 
 from . import _httpx, dns, errors, events
-from ._httpx import AsyncClient, AsyncTransport, Engine
 from .attempts import history
+from ._httpx import AsyncClient, AsyncTransport, Engine, llm_client
 from .config import DNS, UNSET, Breaker, Budget, Bulkhead, Policy, Propagation, Retry, options
 from .core.body import replayable
 from .core.deadline import deadline, detached, remaining
@@ -67,6 +67,7 @@ __all__ = [
     "errors",
     "events",
     "history",
+    "llm_client",
     "options",
     "remaining",
     "replayable",
