@@ -28,7 +28,7 @@ def llm_client(**arguments: Unpack[ClientArguments]) -> AsyncClient:
     - deadline: 600 s for all attempts up to the headers of a stream, whose body may take longer. Give a longer one
       where the SDK's own timeout is longer.
     - bulkhead: 1,000 permits, as many as connections, because a call that lasts a minute holds its permit for a minute.
-    - budget: a retry for each call, and 1,000 at once, because a rate limit refuses whole bursts, and each of their calls
+    - budget: a retry for each call, and 1,000 at once, because a rate limit refuses whole bursts, each of whose calls
       may try again.
     - retry: 3 attempts of any method, because a second completion costs money only. Give ``retry=seawall.Retry()``
       where a second POST does something twice: a tool of MCP, a row of a table. Where a server sends

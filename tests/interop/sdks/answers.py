@@ -22,7 +22,7 @@ def says(value: Any, *, status: int = 200, **fields: str) -> Answer:
     return answer
 
 
-BUSY = says({"error": {"message": "busy", "code": 503}}, status=503)
+BUSY = says({"message": "busy", "error": {"message": "busy", "code": 503}}, status=503)
 
 
 def wait(ms: int) -> Answer:

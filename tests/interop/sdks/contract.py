@@ -1,4 +1,4 @@
-"""What holds for every SDK over a client of ours; the test class of an SDK says how that is made, asked and answered."""
+"""What holds for every SDK over a client of ours; the test class of an SDK says how it is made, asked and answered."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from seawall.testing import FixedRandom
 from .answers import BUSY, Answer, cut, events, wait
 from .conftest import Serve
 
-__all__ = ["Answers", "Streams"]
+__all__ = ["Answers", "Streams", "collect"]
 
 
 class Answers:
@@ -24,9 +24,11 @@ class Answers:
 
     Attributes:
         answer: Answers `ask` with ``hello``.
+        refused: What the SDK says of a 503, a regular expression.
     """
 
     answer: ClassVar[Answer]
+    refused: ClassVar[str] = r"503|busy"
 
     def sdk(self, url: str, **settings: Any) -> AbstractAsyncContextManager[Any]:
         """The SDK, as a user makes it for the API at *url*, over a client of ours with *settings*."""
@@ -58,7 +60,7 @@ class Answers:
         """An API that is always busy gets three requests for one call, and no more."""
         server = await serve(BUSY)
         async with self.sdk(server.url, rng=FixedRandom(0.0)) as sdk:
-            with pytest.raises(Exception, match=r"503|busy"):
+            with pytest.raises(Exception, match=self.refused):
                 await self.ask(sdk)
         assert len(server.requests) == 3
 
@@ -115,11 +117,16 @@ class Streams(Answers):
         parts: list[str] = []
         async with self.sdk(server.url, rng=FixedRandom(0.0)) as sdk:
             with pytest.raises(self.lost) as caught:
-                async for part in self.stream(sdk):
-                    parts.append(part)  # noqa: PERF401  # the error would lose them
+                await collect(parts, self.stream(sdk))
         assert parts == ["a"]
         assert len(server.requests) == 1
         assert [attempt.outcome for attempt in _ours(caught.value).attempts] == ["200"]
+
+
+async def collect(parts: list[str], stream: AsyncIterator[str]) -> None:
+    """Put each part of *stream* into *parts*, which keeps those that came before an error."""
+    async for part in stream:
+        parts.append(part)  # noqa: PERF401
 
 
 def _ours(error: BaseException | None) -> SeawallError:

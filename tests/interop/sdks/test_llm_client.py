@@ -13,6 +13,7 @@ from tests.fronts import Front
 
 from .answers import BUSY, cut, says, wait
 from .conftest import Serve
+from .contract import collect
 
 HELLO = says({"text": "hello"})
 
@@ -111,8 +112,7 @@ async def test_a_cut_stream_has_its_history(lib: Front, serve: Serve) -> None:
         client.stream("POST", server.url) as answer,
     ):
         with pytest.raises(lib.httpx.RemoteProtocolError) as caught:
-            async for line in answer.aiter_lines():
-                lines.append(line)  # noqa: PERF401  # the error would lose them
+            await collect(lines, answer.aiter_lines())
     error: Any = caught.value
     assert lines == ["data: a", ""]
     assert [attempt.outcome for attempt in error.attempts] == ["503", "200"]

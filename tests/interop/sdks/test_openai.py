@@ -11,6 +11,7 @@ import pytest
 
 import seawall
 import seawall.httpx2
+from seawall.testing import FixedRandom
 
 from .answers import says
 from .conftest import Serve
@@ -56,7 +57,9 @@ async def test_takes_the_timeout_of_our_client() -> None:
 async def test_retries_of_both_multiply(serve: Serve) -> None:
     """With the SDK's own two retries left on, an API that is busy gets nine requests for one call."""
     server = await serve(says({}, status=503, retry_after_ms="1"))
-    async with openai.AsyncOpenAI(api_key="k", base_url=server.url, http_client=seawall.httpx2.llm_client()) as sdk:
+    async with openai.AsyncOpenAI(
+        api_key="k", base_url=server.url, http_client=seawall.httpx2.llm_client(rng=FixedRandom(0.0))
+    ) as sdk:
         with pytest.raises(openai.InternalServerError):
             await sdk.chat.completions.create(**ASKED)
     assert [request.headers["x-stainless-retry-count"] for request in server.requests] == [*"000111222"]
