@@ -36,7 +36,7 @@ class TestGoogle(Streams):
     @asynccontextmanager
     async def sdk(self, url: str, **settings: Any) -> AsyncIterator[Any]:
         async with seawall.httpx2.llm_client(**settings) as client:
-            options = genai.types.HttpOptions(base_url=url, httpx_async_client=client)
+            options = genai.types.HttpOptions(base_url=url, timeout=600_000, httpx_async_client=client)
             with genai.Client(api_key="k", http_options=options) as sdk:
                 yield sdk.aio
 
@@ -58,3 +58,20 @@ async def test_retries_of_both_multiply(serve: Serve) -> None:
         with genai.Client(api_key="k", http_options=options) as sdk:
             assert await TestGoogle().ask(sdk.aio) == "hello"
     assert len(server.requests) == 5
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(("timeout", "sent"), [(None, None), (7_000, 7.0)])
+async def test_sends_its_own_timeout(serve: Serve, timeout: int | None, sent: float | None) -> None:
+    """Its options' milliseconds, or no timeout at all, in the place of our client's."""
+    server = await serve(TestGoogle.answer)
+    requests: list[httpx2.Request] = []
+
+    async def hook(request: httpx2.Request) -> None:
+        requests.append(request)
+
+    async with seawall.httpx2.llm_client(event_hooks={"request": [hook]}) as client:
+        options = genai.types.HttpOptions(base_url=server.url, timeout=timeout, httpx_async_client=client)
+        with genai.Client(api_key="k", http_options=options) as sdk:
+            await TestGoogle().ask(sdk.aio)
+    assert [request.extensions["timeout"] for request in requests] == [httpx2.Timeout(sent).as_dict()]

@@ -58,3 +58,19 @@ async def test_retries_of_both_multiply(serve: Serve) -> None:
         sdk = mistral.Mistral(api_key="k", server_url=server.url, async_client=client, retry_config=config)
         assert await TestMistral().ask(sdk) == "hello"
     assert len(server.requests) == 5
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(("timeout_ms", "sent"), [(None, 300.0), (7_000, 7.0)])
+async def test_sends_its_own_timeout(serve: Serve, timeout_ms: int | None, sent: float) -> None:
+    """``timeout_ms``, or 300 s, in the place of our client's."""
+    server = await serve(TestMistral.answer)
+    requests: list[httpx2.Request] = []
+
+    async def hook(request: httpx2.Request) -> None:
+        requests.append(request)
+
+    async with seawall.httpx2.llm_client(event_hooks={"request": [hook]}) as client:
+        sdk = mistral.Mistral(api_key="k", server_url=server.url, async_client=client, timeout_ms=timeout_ms)
+        await TestMistral().ask(sdk)
+    assert [request.extensions["timeout"] for request in requests] == [httpx2.Timeout(sent).as_dict()]

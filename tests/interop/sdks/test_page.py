@@ -36,7 +36,6 @@ def test_page_has_each_sdk() -> None:
 
 
 @pytest.mark.anyio
-@pytest.mark.filterwarnings("ignore:Failed to obtain server version:UserWarning")  # qdrant-client asks a port of nobody
 @pytest.mark.parametrize("sdk", HOMES)
 async def test_line_of_the_page(sdk: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """It runs as it stands, with nothing but what the SDK and seawall export."""
