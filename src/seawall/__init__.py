@@ -3,8 +3,8 @@
 import sys
 
 from . import _httpx, dns, errors, events
-from .attempts import history
 from ._httpx import AsyncClient, AsyncTransport, Engine, llm_client
+from .attempts import history
 from .config import DNS, UNSET, Breaker, Budget, Bulkhead, Policy, Propagation, Retry, options
 from .core.body import replayable
 from .core.deadline import deadline, detached, remaining

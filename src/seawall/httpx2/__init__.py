@@ -17,11 +17,12 @@ except ModuleNotFoundError as error:
 
 from .client import AsyncClient
 from .engine import Engine
+from .llm import llm_client
 from .transport import AsyncTransport
 
-__all__ = ["AsyncClient", "AsyncTransport", "Engine"]
+__all__ = ["AsyncClient", "AsyncTransport", "Engine", "llm_client"]
 
 LIBRARY = httpx2.__name__
 
-for _each in (AsyncClient, AsyncTransport, Engine):
+for _each in (AsyncClient, AsyncTransport, Engine, llm_client):
     _each.__module__ = __name__.removesuffix("._httpx")  # where users import them from
