@@ -408,9 +408,9 @@ async def test_standing_queue_before_a_failing_origin_is_shed(status, waited):
 async def test_tenacity_strategies_are_accepted():
     """wait, stop and retry as tenacity writes them; they see httpx's responses, and no function to call."""
 
-    def wait(state: tenacity.RetryCallState) -> float:
+    def wait(retry_state: tenacity.RetryCallState) -> float:
         with pytest.raises(NotImplementedError, match="seawall makes the attempts"):
-            state.fn()
+            retry_state.fn()
         return 1.0
 
     settings = seawall.Retry(
