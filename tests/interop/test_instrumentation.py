@@ -5,10 +5,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
+import importlib.util
+import json
 import subprocess
 import sys
 import textwrap
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import httpcore
@@ -16,31 +19,38 @@ import httpx
 import pytest
 import respx
 import wrapt
-from opentelemetry.instrumentation.httpx import HTTPXClientInstrumentor
+from opentelemetry.instrumentation import httpx as opentelemetry
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 import seawall
 from seawall.testing import Request
+from tests.fronts import FRONTS
 
-pytestmark = pytest.mark.anyio
+from . import watched
+from .tools import client, core, mocked
+
+__all__ = ["client", "core", "mocked"]
+
+pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("core")]
 CALLS = ("GET", "GET", "POST", "POST")
+FAST = seawall.Retry(backoff=0, throttled_backoff=0)
 
 ENTRIES = [
-    (httpx.AsyncClient, "send"),
-    (httpx.AsyncClient, "request"),
-    (httpx.AsyncClient, "build_request"),
-    (httpx.AsyncClient, "_merge_headers"),
-    (httpx.AsyncClient, "_transport_for_url"),
-    (httpx.AsyncClient, "_send_handling_auth"),
-    (httpx.AsyncClient, "_send_handling_redirects"),
-    (httpx.AsyncClient, "_send_single_request"),
-    (httpx.AsyncHTTPTransport, "handle_async_request"),
-    (httpcore.AsyncConnectionPool, "handle_async_request"),
-    (httpcore.AsyncHTTPConnection, "handle_async_request"),
-    (seawall.AsyncClient, "send"),
-    (seawall.AsyncTransport, "handle_async_request"),
+    "httpx.AsyncClient.send",
+    "httpx.AsyncClient.request",
+    "httpx.AsyncClient.build_request",
+    "httpx.AsyncClient._merge_headers",
+    "httpx.AsyncClient._transport_for_url",
+    "httpx.AsyncClient._send_handling_auth",
+    "httpx.AsyncClient._send_handling_redirects",
+    "httpx.AsyncClient._send_single_request",
+    "httpx.AsyncHTTPTransport.handle_async_request",
+    "httpcore.AsyncConnectionPool.handle_async_request",
+    "httpcore.AsyncHTTPConnection.handle_async_request",
+    "seawall.AsyncClient.send",
+    "seawall.AsyncTransport.handle_async_request",
 ]
 
 
@@ -90,10 +100,12 @@ def patched(patch: Callable[..., None], owner: Any, name: str) -> Iterator[list[
 
 
 @pytest.mark.parametrize("patch", [by_wrapt, by_functools, by_disguise])
-@pytest.mark.parametrize(("owner", "name"), ENTRIES, ids=lambda value: getattr(value, "__name__", value))
-async def test_each_call_passes_what_is_patched(client, serve, patch, owner, name):
+@pytest.mark.parametrize("entry", ENTRIES)
+async def test_each_call_passes_what_is_patched(client, serve, patch, entry):
     """Of a client that was in use before; over our wire all the same; and not once the patch is taken back, twice."""
     server = await serve(ok)
+    module, kind, name = entry.split(".")
+    owner = getattr(globals()[module], kind)  # the front's
     for _ in range(2):
         for _ in range(2):
             assert (await client.get(server.url)).text == "real"
@@ -159,12 +171,12 @@ async def test_wrapper_around_httpcores_connection_gets_what_httpx_gives_it(clie
 
     server = await serve(ok)
     before = httpcore.AsyncHTTPConnection.handle_async_request
-    wrapt.wrap_function_wrapper("httpcore._async.connection", "AsyncHTTPConnection.handle_async_request", wrapper)
+    wrapt.wrap_function_wrapper(httpcore.AsyncHTTPConnection, "handle_async_request", wrapper)
     try:
         with patched(by_wrapt, httpcore.AsyncConnectionPool, "handle_async_request") as in_pool:
             response = await client.post(server.url, json={"a": 1})
     finally:
-        httpcore.AsyncHTTPConnection.handle_async_request = before  # type: ignore[method-assign]
+        httpcore.AsyncHTTPConnection.handle_async_request = before
     ((instance, request),) = seen
     assert isinstance(instance, httpcore.AsyncHTTPConnection)
     assert request.url.port == server.port
@@ -174,30 +186,30 @@ async def test_wrapper_around_httpcores_connection_gets_what_httpx_gives_it(clie
 
 
 @pytest.mark.parametrize(
-    "target",
+    "entry",
     [
-        "httpx:AsyncClient.send",
-        "httpx:AsyncClient.build_request",
-        "httpx:AsyncClient._merge_headers",
-        "httpx:AsyncHTTPTransport.handle_async_request",
-        "httpcore:AsyncConnectionPool.handle_async_request",
-        "httpcore:AsyncHTTPConnection.handle_async_request",
+        "httpx.AsyncClient.send",
+        "httpx.AsyncClient.build_request",
+        "httpx.AsyncClient._merge_headers",
+        "httpx.AsyncHTTPTransport.handle_async_request",
+        "httpcore.AsyncConnectionPool.handle_async_request",
+        "httpcore.AsyncHTTPConnection.handle_async_request",
     ],
 )
-async def test_patch_that_is_there_before_seawall(serve, target):
-    """Imported after a tool has patched, seawall doesn't take the patch for httpx's own."""
+async def test_patch_that_is_there_before_seawall(serve, lib, entry):
+    """Imported after a tool has patched, seawall doesn't take the patch for the library's own."""
     server = await serve(ok)
-    module, name = target.split(":")
+    module, _, name = entry.partition(".")
     code = f"""
         import asyncio, wrapt
         seen = []
         def wrapper(wrapped, instance, args, kwargs):
             seen.append(1)
             return wrapped(*args, **kwargs)
-        wrapt.wrap_function_wrapper({module!r}, {name!r}, wrapper)
-        import seawall
+        wrapt.wrap_function_wrapper({globals()[module].__name__!r}, {name!r}, wrapper)
+        from {watched.OURS[lib.httpx.__name__]} import AsyncClient
         async def main():
-            async with seawall.AsyncClient() as client:
+            async with AsyncClient() as client:
                 for _ in range(4):
                     assert (await client.get({server.url!r})).text == "real"
         asyncio.run(main())
@@ -209,44 +221,129 @@ async def test_patch_that_is_there_before_seawall(serve, target):
 
 
 @pytest.fixture
-def spans():
-    """The exporter, and the provider to instrument with."""
-    exporter, provider = InMemorySpanExporter(), TracerProvider()
+def exporter():
+    """Has the spans that are over."""
+    return InMemorySpanExporter()
+
+
+@pytest.fixture
+def instrumentor(lib, exporter):
+    """The front's, bound to the exporter."""
+    provider = TracerProvider()
     provider.add_span_processor(SimpleSpanProcessor(exporter))
-    return exporter, provider
+    kind = getattr(opentelemetry, f"{lib.httpx.__name__.upper()}ClientInstrumentor")
+
+    class Bound:
+        instrument = functools.partial(kind().instrument, tracer_provider=provider)
+        uninstrument = kind().uninstrument
+        instrument_client = functools.partial(kind.instrument_client, tracer_provider=provider)
+        uninstrument_client = kind.uninstrument_client
+
+    return Bound
 
 
 @pytest.mark.parametrize("is_used", [False, True])
-async def test_opentelemetry_sees_each_call(client, serve, spans, is_used):
-    """instrument(), before and after the first calls; none after uninstrument()."""
-    exporter, provider = spans
-    server = await serve(ok)
-    for _ in range(2 * is_used):
-        await client.get(server.url)
-    instrumentor = HTTPXClientInstrumentor()
-    instrumentor.instrument(tracer_provider=provider)
-    try:
-        for method in CALLS:
-            await client.request(method, server.url)
-    finally:
-        instrumentor.uninstrument()
-    await client.get(server.url)
-    assert [span.name for span in exporter.get_finished_spans()] == list(CALLS)
-    assert all("traceparent" in request.headers for request in server.requests[2 * is_used : -1])
-
-
-async def test_opentelemetry_of_one_client(client, serve, spans):
-    """instrument_client() and uninstrument_client()."""
-    exporter, provider = spans
+async def test_opentelemetry_sees_each_call(client, serve, exporter, instrumentor, is_used):
+    """instrument(), before and after the first calls; none after uninstrument(); twice."""
     server = await serve(ok)
     for _ in range(2):
+        for _ in range(2 * is_used):
+            await client.get(server.url)
+        server.requests.clear()
+        exporter.clear()
+        instrumentor.instrument()
+        try:
+            for method in CALLS:
+                await client.request(method, server.url)
+        finally:
+            instrumentor.uninstrument()
         await client.get(server.url)
-    HTTPXClientInstrumentor.instrument_client(client, tracer_provider=provider)
-    for method in CALLS:
-        await client.request(method, server.url)
-    HTTPXClientInstrumentor.uninstrument_client(client)
-    await client.get(server.url)
-    assert [span.name for span in exporter.get_finished_spans()] == list(CALLS)
+        assert [span.name for span in exporter.get_finished_spans()] == list(CALLS)
+        assert ["traceparent" in request.headers for request in server.requests] == [True] * 4 + [False]
+
+
+async def test_opentelemetry_of_one_client(client, serve, exporter, instrumentor):
+    """
+    instrument_client() and uninstrument_client(), twice; the next client isn't concerned.
+
+    It wraps our transport, which is above the retries: a span has all attempts of a call.
+    """
+    statuses: list[int] = []
+
+    async def answer(request: Request) -> None:
+        await request.read()
+        await request.reply(statuses.pop() if statuses else 200, body=b"real")
+
+    server = await serve(answer)
+    for _ in range(2):
+        for _ in range(2):
+            await client.get(server.url)
+        exporter.clear()
+        instrumentor.instrument_client(client)
+        for method in CALLS:
+            await client.request(method, server.url)
+        async with client.stream("GET", server.url) as response:
+            assert await response.aread() == b"real"
+        async with seawall.AsyncClient() as other:
+            await other.get(server.url)
+        statuses.append(503)
+        server.requests.clear()
+        await client.get(server.url, extensions=seawall.options(retry=FAST))
+        assert len({request.headers["traceparent"] for request in server.requests}) == 1
+        assert len(server.requests) == 2
+        instrumentor.uninstrument_client(client)
+        await client.get(server.url)
+        assert [span.name for span in exporter.get_finished_spans()] == [*CALLS, "GET", "GET"]
+    assert client.stats().connections == 1
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+@pytest.mark.parametrize("tool", watched.TOOLS)
+def test_tool_sees_of_us_what_it_sees_of_the_library(lib, tool, when):
+    """
+    Each span, in the header of its request too, for a tool that is there before seawall, or comes after two calls.
+
+    The retry of a 503 has a span of its own where the tool looks at the transport. Nothing is left once the tool is
+    out, the other front isn't concerned, and all goes over our wire.
+    """
+    library = lib.httpx.__name__
+    saw = watch(tool, library, when)
+    is_each_attempt = tool in ("opentelemetry", "logfire")
+    calls = [[method, 200] for method in (*CALLS, "GET")] if (tool, library) != ("elasticapm", "httpx2") else []
+    other_calls = [[method, 200] for method in (*CALLS, "GET")] if tool in ("logfire", "newrelic") or not calls else []
+    ids = [span[2] for span in saw["spans"]]
+    assert [span[:2] for span in saw["spans of the library itself"]] == calls
+    assert [span[:2] for span in saw["spans"]] == ([["GET", 503]] if is_each_attempt else []) + calls
+    if not is_each_attempt:
+        ids[:0] = ids[:1]
+    assert saw["ids"] == (ids or [""] * 6)
+    assert [span[:2] for span in saw["spans of the other front"]] == other_calls
+    assert saw["ids of the other front"] == ([span[2] for span in saw["spans of the other front"]] or [""] * 5)
+    assert saw["spans once removed"] == []
+    assert saw["ids once removed"] == ["", ""] or tool == "sentry_sdk"  # which gives its header always
+    assert saw["connections"] == 1
+
+
+@pytest.mark.parametrize("lib", ["httpx"], indirect=True)
+@pytest.mark.parametrize("tool", [tool for tool in watched.TOOLS if tool != "logfire"])  # it would watch httpx2 twice
+def test_tool_that_knows_httpx_where_httpx2_is_in_its_place(lib, tool):
+    """alias_httpx(): the calls of both fronts are seen, by elastic-apm too, which doesn't know httpx2."""
+    saw = watch(tool, "httpx", "aliased")
+    calls = [[method, 200] for method in (*CALLS, "GET")]
+    assert [span[:2] for span in saw["spans"] if span[1] != 503] == calls
+    assert [span[:2] for span in saw["spans of the other front"]] == calls
+    assert saw["spans once removed"] == []
+    assert saw["connections"] == 1
+
+
+def watch(tool: str, library: str, when: str) -> dict[str, Any]:
+    """What `watched` says; skips the test where the tool isn't installed."""
+    if importlib.util.find_spec(tool) is None:
+        pytest.skip(f"{tool} is not installed; the extra `tools` has it")
+    command = [sys.executable, "-m", watched.__name__, tool, library, when]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, cwd=Path(__file__).parents[2])
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout.splitlines()[-1])
 
 
 async def test_hooks_of_a_tool(client, serve, monkeypatch):
@@ -275,8 +372,12 @@ async def test_hooks_of_a_tool(client, serve, monkeypatch):
 
 
 @pytest.mark.parametrize("using", ["httpx", "httpcore"])
-async def test_respx_mocks_each_of_its_ways(client, serve, using):
+async def test_respx_mocks_each_of_its_ways(client, serve, lib, core, using):
     """In the place of the transport, or of httpcore's pool and connection, of a client in use."""
+    if lib is FRONTS["httpx2"]:
+        if using == "httpx":
+            pytest.skip("respx replaces the transport of httpx only")
+        using = core.__name__
     server = await serve(ok)
     for _ in range(2):
         await client.get(server.url)
@@ -288,19 +389,40 @@ async def test_respx_mocks_each_of_its_ways(client, serve, using):
     assert (await client.get(server.url)).text == "real"
 
 
-def test_httpcore_is_imported_by_another_thread():
+async def test_instrumented_httpcore_runs_over_our_wire(client, serve, monkeypatch):
+    """A wrapper around httpcore's pool is called, and its original ends in our wire; streams too."""
+    original = httpcore.AsyncConnectionPool.handle_async_request
+    seen = []
+
+    @functools.wraps(original)
+    async def wrapper(self, request):
+        seen.append(bytes(request.url))
+        return await original(self, request)
+
+    monkeypatch.setattr(httpcore.AsyncConnectionPool, "handle_async_request", wrapper)
+    server = await serve(ok)
+    assert (await client.get(server.url)).text == "real"
+    async with client.stream("GET", server.url) as response:
+        assert await response.aread() == b"real"
+    assert len(seen) == 2
+    assert [state.in_flight for state in client.stats().origins.values()] == [0]
+    assert server.connections == client.stats().connections == 1
+
+
+def test_httpcore_is_imported_by_another_thread(lib, core):
     """It is half there: nothing of it can be patched yet, and the call goes on."""
-    code = """
+    name, folder = core.__name__, "seawall.httpx2" if lib is FRONTS["httpx2"] else "seawall._httpx"
+    code = f"""
         import sys, types
         import seawall
-        from seawall._httpx.mocks import is_any_patched
-        assert "httpcore" not in sys.modules
-        sys.modules["httpcore"] = types.ModuleType("httpcore")
+        from {folder}.mocks import is_any_patched
+        assert "{name}" not in sys.modules
+        sys.modules["{name}"] = types.ModuleType("{name}")
         assert not is_any_patched() and not is_any_patched()
-        del sys.modules["httpcore"]
-        import httpcore
+        del sys.modules["{name}"]
+        import {name}
         assert not is_any_patched()
-        httpcore.AsyncHTTPConnection.handle_async_request = None
+        {name}.AsyncHTTPConnection.handle_async_request = None
         assert is_any_patched()
     """
-    subprocess.run([sys.executable, "-c", textwrap.dedent(code)], check=True)
+    subprocess.run([sys.executable, "-c", textwrap.dedent(code)], check=True, timeout=60)

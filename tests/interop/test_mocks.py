@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import asyncio
-import functools
 import subprocess
 import sys
 import textwrap
 
-import httpcore
 import httpx
 import pytest
 import respx
 import vcr
+from vcr.errors import CannotOverwriteExistingCassetteException
 
 import seawall
 from seawall.testing import Request
+from tests.fronts import FRONTS
 
-pytestmark = pytest.mark.anyio
+from .tools import client, core, mocked
+
+__all__ = ["client", "core", "mocked"]
+
+pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("each_front")]
 FAST = seawall.Retry(backoff=0, throttled_backoff=0)
 
 
@@ -25,76 +29,197 @@ async def ok(request: Request) -> None:
     await request.reply(body=b"real")
 
 
-@respx.mock
-async def test_respx_sees_each_attempt():
+def body(*parts: bytes | Exception) -> httpx.AsyncByteStream:
+    """A body in parts, which may end in an error."""
+
+    class Parts(httpx.AsyncByteStream):
+        async def __aiter__(self):
+            for part in parts:
+                if isinstance(part, Exception):
+                    raise part
+                yield part
+
+    return Parts()
+
+
+async def test_respx_sees_each_attempt(mocked):
     """A mocked 503 is retried, and the route counts two calls."""
-    route = respx.get("http://api.test/").mock(side_effect=[httpx.Response(503), httpx.Response(200, text="mocked")])
-    async with seawall.AsyncClient(retry=FAST) as client:
-        response = await client.get("http://api.test/")
+    with mocked() as router:
+        route = router.get("http://api.test/").mock(
+            side_effect=[respx.MockResponse(503), respx.MockResponse(200, text="mocked")]
+        )
+        async with seawall.AsyncClient(retry=FAST) as client:
+            response = await client.get("http://api.test/")
+    assert type(response) is httpx.Response
     assert (response.text, route.call_count) == ("mocked", 2)
+    assert [attempt.outcome for attempt in response.extensions["seawall"]] == ["503", "200"]
 
 
-@respx.mock
-async def test_respx_side_effects_are_transport_failures():
+async def test_respx_side_effects_are_transport_failures(mocked):
     """A mocked ConnectError is one in which nothing was sent: retried even for a POST. A ReadError isn't."""
-    refused = respx.post("http://api.test/a").mock(side_effect=[httpx.ConnectError, httpx.Response(200)])
-    lost = respx.post("http://api.test/b").mock(side_effect=[httpx.ReadError, httpx.Response(200)])
-    async with seawall.AsyncClient(retry=FAST) as client:
-        assert (await client.post("http://api.test/a")).status_code == 200
-        with pytest.raises(httpx.ReadError) as caught:
-            await client.post("http://api.test/b")
+    with mocked() as router:
+        refused = router.post("http://api.test/a").mock(
+            side_effect=[httpx.ConnectError("refused"), respx.MockResponse(200)]
+        )
+        lost = router.post("http://api.test/b").mock(side_effect=[httpx.ReadError("lost"), respx.MockResponse(200)])
+        async with seawall.AsyncClient(retry=FAST) as client:
+            assert (await client.post("http://api.test/a")).status_code == 200
+            with pytest.raises(httpx.ReadError) as caught:
+                await client.post("http://api.test/b")
     assert (refused.call_count, lost.call_count) == (2, 1)
     assert [attempt.outcome for attempt in caught.value.attempts] == ["ReadError"]
 
 
-async def test_respx_where_nothing_matches():
+@pytest.mark.parametrize("lib", ["httpx"], indirect=True)
+async def test_respx_makes_the_error_of_a_class(mocked):
+    """respx constructs it with a message and the request, if the class is httpx's."""
+    with mocked() as router:
+        refused = router.post("http://api.test/").mock(side_effect=[httpx.ConnectError, respx.MockResponse(200)])
+        async with seawall.AsyncClient(retry=FAST) as client:
+            assert (await client.post("http://api.test/")).status_code == 200
+    assert refused.call_count == 2
+
+
+async def test_error_of_the_other_library_comes_through(mocked, lib):
+    """As through the library itself: it isn't one of its errors, so it isn't retried, no failure of the origin's."""
+    foreign = FRONTS["httpx" if lib is FRONTS["httpx2"] else "httpx2"].httpx.ConnectError("refused")
+    with mocked() as router:
+        route = router.get("http://api.test/").mock(side_effect=foreign)
+        for cls in (httpx.AsyncClient, seawall.AsyncClient):
+            async with cls() as client:
+                with pytest.raises(type(foreign)) as caught:
+                    await client.get("http://api.test/")
+            assert caught.value is foreign
+    assert route.call_count == 2
+
+
+async def test_respx_where_nothing_matches(mocked):
     """Its assertion comes through as it is: not retried, no failure of the origin's."""
-    with respx.mock:
+    with mocked():
         async with seawall.AsyncClient() as client:
             with pytest.raises(AssertionError):
                 await client.get("http://api.test/")
             assert client.stats().calls == 0
 
 
-def test_respx_before_seawall_is_imported():
-    """What is httpx's own is told by its module, not by what it was at our import."""
-    code = """
-        import asyncio, httpx, respx
-        with respx.mock:
-            import seawall
-            route = respx.get("http://api.test/").respond(200)
+async def test_respx_streams(mocked):
+    """A streamed body of a mock comes part by part; one that breaks is retried where the call reads it itself."""
+    whole = respx.MockResponse(stream=body(b"a", b"b"))
+    with mocked() as router:
+        router.get("http://api.test/whole").mock(return_value=whole)
+        broken = router.get("http://api.test/broken").mock(
+            side_effect=[
+                respx.MockResponse(stream=body(b"a", httpx.ReadError("lost"))),
+                respx.MockResponse(stream=body(b"a", b"b")),
+            ]
+        )
+        async with seawall.AsyncClient(retry=FAST) as client:
+            async with client.stream("GET", "http://api.test/whole") as response:
+                assert [part async for part in response.aiter_bytes()] == [b"a", b"b"]
+            assert (await client.get("http://api.test/broken")).content == b"ab"
+    assert broken.call_count == 2
+
+
+@pytest.mark.parametrize("lib", ["httpx"], indirect=True)  # the child has both
+@pytest.mark.parametrize(("core", "ours"), [("httpcore", "seawall"), ("httpcore2", "seawall.httpx2")])
+def test_respx_before_seawall_is_imported(core, ours):
+    """What is the library's own is told by its module, not by what it was at our import."""
+    code = f"""
+        import asyncio, respx
+        from respx.mocks import HTTPCoreMocker
+        class Mocker(HTTPCoreMocker):
+            name = "httpcore2"
+            targets = [target.replace("httpcore", "httpcore2") for target in HTTPCoreMocker.targets]
+        with respx.mock(using={core!r}) as router:
+            from {ours} import AsyncClient
+            route = router.get("http://api.test/").respond(200)
             async def main():
-                async with seawall.AsyncClient() as client:
+                async with AsyncClient() as client:
                     await client.get("http://api.test/")
             asyncio.run(main())
             assert route.called
     """
-    subprocess.run([sys.executable, "-c", textwrap.dedent(code)], check=True)
+    subprocess.run([sys.executable, "-c", textwrap.dedent(code)], check=True, timeout=60)
 
 
-async def test_pytest_httpx_sees_each_attempt(httpx_mock):
+@pytest.fixture
+def plugin(lib, request):
+    """pytest-httpx's fixture, or that of its fork for httpx2."""
+    name = "httpx_mock"
+    if lib is FRONTS["httpx2"]:
+        name = "httpx2_mock"
+        fork = pytest.importorskip("pytest_httpx2", reason="httpx2-pytest is pytest-httpx for httpx2")
+        if not hasattr(fork, "HTTPXMock"):
+            pytest.skip("pytest-httpx2 is installed, and httpx2-pytest has the same import name")
+        for marker in request.node.iter_markers("httpx_mock"):
+            request.applymarker(getattr(pytest.mark, name)(**marker.kwargs))
+    return request.getfixturevalue(name)
+
+
+async def test_pytest_httpx_sees_each_attempt(plugin):
     """The same with the other mock library."""
-    httpx_mock.add_response(status_code=503)
-    httpx_mock.add_response(text="mocked")
+    plugin.add_response(status_code=503)
+    plugin.add_exception(httpx.ReadTimeout("slow"))
+    plugin.add_response(text="mocked")
     async with seawall.AsyncClient(retry=FAST) as client:
         response = await client.get("http://api.test/")
-    assert (response.text, len(httpx_mock.get_requests())) == ("mocked", 2)
+    assert (response.text, len(plugin.get_requests())) == ("mocked", 3)
+    assert [attempt.outcome for attempt in response.extensions["seawall"]] == ["503", "ReadTimeout", "200"]
 
 
-async def test_after_a_mock_the_wire_is_used_again(client, serve):
-    """A patch may come and go."""
+async def test_pytest_httpx_streams(plugin):
+    """A streamed body comes part by part; one that breaks is retried where the call reads it itself."""
+    plugin.add_response(url="http://api.test/whole", stream=body(b"a", b"b"))
+    plugin.add_response(url="http://api.test/broken", stream=body(b"a", httpx.ReadError("lost")))
+    plugin.add_response(url="http://api.test/broken", stream=body(b"a", b"b"))
+    async with seawall.AsyncClient(retry=FAST) as client:
+        async with client.stream("GET", "http://api.test/whole") as response:
+            assert [part async for part in response.aiter_bytes()] == [b"a", b"b"]
+        assert (await client.get("http://api.test/broken")).content == b"ab"
+
+
+@pytest.mark.parametrize("lib", ["httpx2"], indirect=True)
+async def test_pytest_httpx2_of_respx(request):
+    """Its fixture is a router of respx's, which sees each attempt."""
+    plugin = pytest.importorskip("pytest_httpx2", reason="pytest-httpx2 is respx's fixture for httpx2")
+    if hasattr(plugin, "HTTPXMock"):
+        pytest.skip("httpx2-pytest is installed, and pytest-httpx2 has the same import name")
+    router = request.getfixturevalue("httpx2_mock")
+    route = router.get("http://api.test/").mock(side_effect=[respx.MockResponse(503), respx.MockResponse(200)])
+    async with seawall.AsyncClient(retry=FAST) as client:
+        assert (await client.get("http://api.test/")).status_code == 200
+    assert route.call_count == 2
+
+
+async def test_mock_of_one_library_is_not_the_others(client, serve, lib):
+    """Under respx for one library, the client of the other goes to its server as it went."""
+    other = "httpcore" if lib is FRONTS["httpx2"] else "httpcore2"
     server = await serve(ok)
-    with respx.mock:
-        respx.get(server.url).respond(text="mocked")
-        assert (await client.get(server.url)).text == "mocked"
-    assert (await client.get(server.url)).text == "real"
+    for _ in range(2):
+        with respx.mock(using=other, assert_all_called=False) as router:
+            route = router.get(server.url).respond(text="mocked")
+            assert (await client.get(server.url)).text == "real"
+            assert not route.called
+    assert client.stats().connections == server.connections == 1
 
 
-async def test_what_a_mock_lets_through_goes_over_our_wire(client, serve):
+async def test_after_a_mock_the_wire_is_used_again(client, serve, mocked):
+    """A patch may come and go, twice; while it is there, nothing reaches the server."""
+    server = await serve(ok)
+    for count in (2, 4):
+        for _ in range(2):
+            assert (await client.get(server.url)).text == "real"
+        with mocked() as router:
+            router.get(server.url).respond(text="mocked")
+            assert (await client.get(server.url)).text == "mocked"
+        assert len(server.requests) == count
+
+
+async def test_what_a_mock_lets_through_goes_over_our_wire(client, serve, mocked):
     """respx's pass-through, with a name that only our DNS server knows."""
     server = await serve(ok)
-    with respx.mock:
-        respx.route().pass_through()
+    with mocked() as router:
+        router.route().pass_through()
         response = await client.get(f"http://good.test:{server.port}")
         assert response.text == "real"
         async with client.stream("GET", f"http://good.test:{server.port}") as streamed:
@@ -103,112 +228,46 @@ async def test_what_a_mock_lets_through_goes_over_our_wire(client, serve):
 
 
 @pytest.mark.httpx_mock(should_mock=lambda request: request.url.host != "127.0.0.1")
-async def test_hosts_that_pytest_httpx_leaves_alone_go_over_our_wire(client, serve, httpx_mock):
+async def test_hosts_that_pytest_httpx_leaves_alone_go_over_our_wire(client, serve, plugin):
     """A mock for some hosts, the wire for others."""
-    httpx_mock.add_response(text="mocked")
+    plugin.add_response(text="mocked")
     server = await serve(ok)
     assert [(await client.get(url)).text for url in ("http://api.test/", server.url)] == ["mocked", "real"]
     assert client.stats().connections == 1
 
 
 async def test_vcr_records_our_wire_and_plays_it_back(client, serve, tmp_path):
-    """It wraps httpx's transport: the recording goes over our wire, the play-back over none."""
+    """It wraps the library's transport: a recording goes over our wire, a play-back over none; both have the retry."""
+    statuses: list[int] = []
+
+    async def flaky(request: Request) -> None:
+        await request.reply(statuses.pop() if statuses else 200, body=b"real")
+
+    server = await serve(flaky)
+    for round_ in (1, 2):
+        await client.get(server.url)
+        statuses[:] = [503]
+        for _ in range(2):
+            with vcr.use_cassette(str(tmp_path / f"{round_}.yaml")) as cassette:
+                response = await client.get(server.url, extensions=seawall.options(retry=FAST))
+                async with client.stream("GET", server.url) as streamed:
+                    assert await streamed.aread() == b"real"
+            assert [attempt.outcome for attempt in response.extensions["seawall"]] == ["503", "200"]
+            assert (response.text, len(cassette)) == ("real", 3)
+        assert len(server.requests) == 4 * round_
+    assert client.stats().connections == server.connections == 1
+
+
+async def test_vcr_refuses_what_it_has_not_recorded(client, serve, tmp_path):
+    """Its error comes through as it is: not retried, no failure of the origin's; nothing reaches the server."""
     server = await serve(ok)
-    for _ in range(2):
-        with vcr.use_cassette(str(tmp_path / "cassette.yaml")):
-            response = await client.get(server.url)
-        assert response.text == "real"
-    assert len(server.requests) == 1
-    assert client.stats().connections == 1
-
-
-async def test_opentelemetry_gets_a_span_an_attempt(client, serve):
-    """Its class-level instrumentation sees every attempt, and they go over our wire."""
-    from opentelemetry.instrumentation.httpx import HTTPXClientInstrumentor
-    from opentelemetry.sdk.trace import TracerProvider
-    from opentelemetry.sdk.trace.export import SimpleSpanProcessor
-    from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
-
-    answers = [503, 200]
-
-    async def handler(request: Request) -> None:
-        await request.reply(answers[len(server.requests) - 1])
-
-    server = await serve(handler)
-    exporter = InMemorySpanExporter()
-    provider = TracerProvider()
-    provider.add_span_processor(SimpleSpanProcessor(exporter))
-    instrumentor = HTTPXClientInstrumentor()
-    instrumentor.instrument(tracer_provider=provider)
-    try:
-        response = await client.get(server.url, extensions=seawall.options(retry=FAST))
-    finally:
-        instrumentor.uninstrument()
-    assert response.status_code == 200
-    assert len(exporter.get_finished_spans()) == 2
-    assert "traceparent" in server.requests[1].headers
-    assert client.stats().connections == 1
-
-
-async def test_sentry_gets_a_span_a_call(client, serve, monkeypatch):
-    """It wraps AsyncClient.send, also of clients that were made before; calls then go over our wire as ever."""
-    import sentry_sdk
-    from sentry_sdk.integrations.httpx import HttpxIntegration
-    from sentry_sdk.transport import Transport
-
-    sent = []
-
-    class Kept(Transport):
-        def capture_envelope(self, envelope) -> None:
-            sent.append(envelope)
-
-    server = await serve(ok)
-    for _ in range(2):
-        await client.get(server.url)  # the second one takes the short way
-    for kind in (httpx.AsyncClient, httpx.Client):
-        monkeypatch.setattr(kind, "send", kind.send)  # to have it back: Sentry can't be taken out
-    with sentry_sdk.isolation_scope():
-        sentry_sdk.init(
-            dsn="http://key@127.0.0.1:9/1",
-            transport=Kept,
-            traces_sample_rate=1.0,
-            default_integrations=False,
-            integrations=[HttpxIntegration()],
-        )
-        try:
-            with sentry_sdk.start_transaction(name="test"):
-                response = await client.get(server.url)
-        finally:
-            sentry_sdk.get_client().close()
-            sentry_sdk.init()
-    (transaction,) = [item.payload.json for envelope in sent for item in envelope.items if item.type == "transaction"]
-    assert [(span["op"], span["data"]["http.response.status_code"]) for span in transaction["spans"]] == [
-        ("http.client", 200)
-    ]
-    assert "sentry-trace" in server.requests[-1].headers
-    assert response.extensions["seawall"][0].is_reused
-    assert len(server.requests) == 3
-    assert client.stats().connections == 1
-
-
-async def test_instrumented_httpcore_runs_over_our_wire(client, serve, monkeypatch):
-    """A wrapper around httpcore's pool is called, and its original ends in our wire; streams too."""
-    original = httpcore.AsyncConnectionPool.handle_async_request
-    seen = []
-
-    @functools.wraps(original)
-    async def wrapper(self, request):
-        seen.append(bytes(request.url))
-        return await original(self, request)
-
-    monkeypatch.setattr(httpcore.AsyncConnectionPool, "handle_async_request", wrapper)
-    server = await serve(ok)
-    assert (await client.get(server.url)).text == "real"
-    async with client.stream("GET", server.url) as response:
-        assert await response.aread() == b"real"
-    assert len(seen) == 2
-    assert [state.in_flight for state in client.stats().origins.values()] == [0]
-    assert server.connections == client.stats().connections == 1
+    with (
+        vcr.use_cassette(str(tmp_path / "cassette.yaml"), record_mode="none"),
+        pytest.raises(CannotOverwriteExistingCassetteException),
+    ):
+        await client.get(server.url)
+    assert not server.requests
+    assert client.stats().calls == 0
 
 
 async def test_mock_transport_works_under_the_layers():
