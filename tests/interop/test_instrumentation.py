@@ -25,7 +25,7 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 import seawall
-from seawall.testing import Request
+from seawall.testing import Request, cancel_everywhere, no_leaks
 from tests.fronts import FRONTS
 
 from . import watched
@@ -344,6 +344,58 @@ def watch(tool: str, library: str, when: str) -> dict[str, Any]:
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, cwd=Path(__file__).parents[2])
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout.splitlines()[-1])
+
+
+@pytest.mark.parametrize("owner", ["AsyncHTTPTransport", "AsyncConnectionPool", "AsyncHTTPConnection"])
+async def test_patched_attempt_is_as_another(serve, owner):
+    """A body that breaks off is retried; streams that are left early and calls that are cancelled leave nothing."""
+    is_cut = True
+
+    async def answer(request: Request) -> None:
+        nonlocal is_cut
+        await request.read()
+        if request.target == "/cut" and is_cut:
+            is_cut = False
+            await request.send(b"HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\nhalf")
+            request.close()
+        else:
+            await request.reply(body=b"x" * 300_000)
+
+    server = await serve(answer)
+    entry = (getattr(httpx, owner, None) or getattr(httpcore, owner), "handle_async_request")
+    async with no_leaks(), seawall.AsyncClient(retry=FAST) as client:
+        with patched(by_wrapt, *entry) as seen:
+            response = await client.get(f"{server.url}/cut")
+            assert [attempt.outcome for attempt in response.extensions["seawall"]] == ["BadAnswer", "200"]
+            is_cut = True
+            with pytest.raises(httpx.RemoteProtocolError):
+                async with client.stream("GET", f"{server.url}/cut") as streamed:
+                    await streamed.aread()
+            async with client.stream("GET", server.url) as streamed:
+                async for _ in streamed.aiter_bytes():
+                    break
+            assert await cancel_everywhere(lambda: client.post(server.url, content=b"x")) > 3
+        assert len(seen) > 6
+        assert [state.in_flight for state in client.stats().origins.values()] == [0]
+
+
+async def test_opentelemetry_beside_respx(client, mocked, exporter, instrumentor):
+    """Both at once: a span for each mocked attempt, whichever came first and whichever goes first."""
+    for is_first in (True, False):
+        with contextlib.ExitStack() as both:
+            if is_first:
+                instrumentor.instrument()
+                both.callback(instrumentor.uninstrument)
+            router = both.enter_context(mocked())
+            if not is_first:
+                instrumentor.instrument()
+                both.callback(instrumentor.uninstrument)
+            route = router.get("http://api.test/").mock(side_effect=[respx.MockResponse(503), respx.MockResponse(200)])
+            await client.get("http://api.test/", extensions=seawall.options(retry=FAST))
+            assert route.call_count == 2
+            assert ["traceparent" in call.request.headers for call in route.calls] == [True, True]
+    codes = [span.attributes["http.status_code"] for span in exporter.get_finished_spans()]
+    assert codes == [503, 200, 503, 200]
 
 
 async def test_hooks_of_a_tool(client, serve, monkeypatch):

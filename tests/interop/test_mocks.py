@@ -70,6 +70,30 @@ async def test_respx_side_effects_are_transport_failures(mocked):
     assert [attempt.outcome for attempt in caught.value.attempts] == ["ReadError"]
 
 
+async def test_respx_raises_an_error_of_httpcore(mocked, core):
+    """The library's transport makes its own of it, as ever; nothing was sent."""
+    with mocked() as router:
+        refused = router.post("http://api.test/").mock(
+            side_effect=[core.ConnectError("refused"), respx.MockResponse(200), core.ReadError("lost")]
+        )
+        async with seawall.AsyncClient(retry=FAST) as client:
+            response = await client.post("http://api.test/")
+            with pytest.raises(httpx.ReadError):
+                await client.post("http://api.test/")
+    assert [attempt.outcome for attempt in response.extensions["seawall"]] == ["ConnectError", "200"]
+    assert refused.call_count == 3
+
+
+async def test_respx_in_the_place_of_the_transport(lib, client):
+    """``using="httpx"`` replaces the client's transport, so a mock is above the retries: it sees one request a call."""
+    if lib is FRONTS["httpx2"]:
+        pytest.skip("respx replaces the transport of httpx only")
+    with respx.mock(using="httpx") as router:
+        route = router.get("http://api.test/").respond(503)
+        assert (await client.get("http://api.test/")).status_code == 503
+    assert route.call_count == 1
+
+
 @pytest.mark.parametrize("lib", ["httpx"], indirect=True)
 async def test_respx_makes_the_error_of_a_class(mocked):
     """respx constructs it with a message and the request, if the class is httpx's."""
@@ -138,6 +162,37 @@ def test_respx_before_seawall_is_imported(core, ours):
                     await client.get("http://api.test/")
             asyncio.run(main())
             assert route.called
+    """
+    subprocess.run([sys.executable, "-c", textwrap.dedent(code)], check=True, timeout=60)
+
+
+@pytest.mark.parametrize("lib", ["httpx"], indirect=True)  # the child has both
+def test_tools_for_httpx_where_httpx2_is_in_its_place():
+    """alias_httpx(): respx and VCR, as they are, see both fronts."""
+    code = """
+        import httpx2
+        httpx2.alias_httpx()
+        import asyncio, os, sys, tempfile, httpx, respx, vcr, seawall, seawall.httpx2
+        from seawall.testing import Server
+        async def ok(request):
+            await request.reply(body=b"real")
+        async def main():
+            async with Server(ok) as server:
+                for cls in (seawall.AsyncClient, seawall.httpx2.AsyncClient):
+                    async with cls(retry=seawall.Retry(throttled_backoff=0)) as client:
+                        with respx.mock as router:
+                            route = router.get("http://api.test/").mock(
+                                side_effect=[httpx.Response(503), httpx.ConnectError, httpx.Response(200)]
+                            )
+                            assert (await client.get("http://api.test/")).status_code == 200
+                            assert route.call_count == 3
+                        server.requests.clear()
+                        with tempfile.TemporaryDirectory() as folder:
+                            for _ in range(2):
+                                with vcr.use_cassette(os.path.join(folder, "cassette.yaml")):
+                                    assert (await client.get(server.url)).text == "real"
+                        assert len(server.requests) == 1
+        asyncio.run(main())
     """
     subprocess.run([sys.executable, "-c", textwrap.dedent(code)], check=True, timeout=60)
 
@@ -256,6 +311,23 @@ async def test_vcr_records_our_wire_and_plays_it_back(client, serve, tmp_path):
             assert (response.text, len(cassette)) == ("real", 3)
         assert len(server.requests) == 4 * round_
     assert client.stats().connections == server.connections == 1
+
+
+async def test_vcr_keeps_what_was_good(client, serve, tmp_path):
+    """An attempt whose body breaks off, which VCR reads itself, is retried and not recorded."""
+
+    async def cut(request: Request) -> None:
+        if len(server.requests) == 1:
+            await request.send(b"HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\nhalf")
+            request.close()
+        else:
+            await request.reply(body=b"whole")
+
+    server = await serve(cut)
+    with vcr.use_cassette(str(tmp_path / "cassette.yaml")) as cassette:
+        response = await client.get(server.url, extensions=seawall.options(retry=FAST))
+    assert [attempt.outcome for attempt in response.extensions["seawall"]] == ["BadAnswer", "200"]
+    assert (response.text, len(cassette)) == ("whole", 1)
 
 
 async def test_vcr_refuses_what_it_has_not_recorded(client, serve, tmp_path):
