@@ -379,6 +379,31 @@ async def test_patched_attempt_is_as_another(serve, owner):
         assert [state.in_flight for state in client.stats().origins.values()] == [0]
 
 
+@pytest.mark.parametrize("owner", ["AsyncHTTPTransport", "AsyncConnectionPool", "AsyncHTTPConnection"])
+async def test_hook_that_fails_once_the_answer_is_there(client, serve, owner):
+    """As a response hook that raises: the error is the caller's, who has no response to close, so seawall closes it."""
+
+    async def failing(wrapped, instance, args, kwargs):
+        response = await wrapped(*args, **kwargs)
+        assert response is None, "the hook's own reason"
+
+    async def large(request: Request) -> None:
+        await request.reply(body=b"x" * 3_000_000)
+
+    server = await serve(large)
+    kind = getattr(httpx, owner, None) or getattr(httpcore, owner)
+    before = kind.handle_async_request
+    wrapt.wrap_function_wrapper(kind, "handle_async_request", failing)
+    try:
+        with pytest.raises(AssertionError, match="own reason"):
+            await client.get(server.url)
+        assert client.stats().connections == 0
+    finally:
+        kind.handle_async_request = before
+    assert len((await client.get(server.url)).content) == 3_000_000
+    assert [state.in_flight for state in client.stats().origins.values()] == [0]
+
+
 async def test_opentelemetry_beside_respx(client, mocked, exporter, instrumentor):
     """Both at once: a span for each mocked attempt, whichever came first and whichever goes first."""
     for is_first in (True, False):
@@ -423,13 +448,11 @@ async def test_hooks_of_a_tool(client, serve, monkeypatch):
     assert len(seen) == len(CALLS)
 
 
-@pytest.mark.parametrize("using", ["httpx", "httpcore"])
-async def test_respx_mocks_each_of_its_ways(client, serve, lib, core, using):
+@pytest.mark.parametrize(
+    ("lib", "using"), [("httpx", "httpx"), ("httpx", "httpcore"), ("httpx2", "httpcore2")], indirect=["lib"]
+)
+async def test_respx_mocks_each_of_its_ways(client, serve, using):
     """In the place of the transport, or of httpcore's pool and connection, of a client in use."""
-    if lib is FRONTS["httpx2"]:
-        if using == "httpx":
-            pytest.skip("respx replaces the transport of httpx only")
-        using = core.__name__
     server = await serve(ok)
     for _ in range(2):
         await client.get(server.url)
