@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
+import gzip
 import importlib.util
 import json
 import subprocess
@@ -25,6 +26,7 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 import seawall
+from seawall.events import RetryScheduled
 from seawall.testing import Request, cancel_everywhere, no_leaks
 from tests.fronts import FRONTS
 
@@ -377,6 +379,74 @@ async def test_patched_attempt_is_as_another(serve, owner):
             assert await cancel_everywhere(lambda: client.post(server.url, content=b"x")) > 3
         assert len(seen) > 6
         assert [state.in_flight for state in client.stats().origins.values()] == [0]
+
+
+@contextlib.contextmanager
+def reads_watched() -> Iterator[list[bytes]]:
+    """As Logfire's capture_all does: each response gets an `aread` of its own. The list has the bodies so read."""
+    bodies: list[bytes] = []
+
+    async def wrapper(wrapped, instance, args, kwargs):
+        response = await wrapped(*args, **kwargs)
+        original = response.aread
+
+        async def aread() -> bytes:
+            content = await original()
+            bodies.append(content)
+            return content
+
+        response.aread = aread
+        return response
+
+    before = httpx.AsyncHTTPTransport.handle_async_request
+    wrapt.wrap_function_wrapper(httpx.AsyncHTTPTransport, "handle_async_request", wrapper)
+    try:
+        yield bodies
+    finally:
+        httpx.AsyncHTTPTransport.handle_async_request = before
+
+
+@pytest.mark.parametrize("fields", [{}, {"content-encoding": "gzip"}], ids=["plain", "coded"])
+async def test_tool_reads_the_body_where_the_call_does(client, serve, fields):
+    """By the `aread` of the response, which the client calls, as httpx's does."""
+
+    async def answer(request: Request) -> None:
+        await request.read()
+        await request.reply(body=gzip.compress(b"real") if fields else b"real", fields=fields)
+
+    server = await serve(answer)
+    async with httpx.AsyncClient() as bare:
+        for each in (bare, client):
+            for _ in range(2):
+                await each.get(server.url)
+            with reads_watched() as bodies:
+                for method in CALLS:
+                    assert (await each.request(method, server.url)).text == "real"
+                async with each.stream("GET", server.url) as response:
+                    assert await response.aread() == b"real"
+            assert bodies == [b"real"] * 5
+
+
+async def test_tool_reads_only_what_the_caller_gets(serve):
+    """Not a 503 that is retried. One that the call ends with, because its retry is refused, is whole for the caller."""
+    statuses = [503]
+
+    async def answer(request: Request) -> None:
+        await request.reply(statuses.pop() if statuses else 200, body=b"real")
+
+    def refuse(event: object) -> None:
+        if isinstance(event, RetryScheduled) and not statuses and bodies:
+            client.breakers[server.url].force_open()
+
+    server = await serve(answer)
+    with reads_watched() as bodies:
+        async with seawall.AsyncClient(retry=FAST, observers=[refuse]) as client:
+            assert (await client.get(server.url)).status_code == 200
+            assert bodies == [b"real"]
+            statuses.append(503)
+            response = await client.get(server.url)
+    assert [attempt.outcome for attempt in response.extensions["seawall"]] == ["503", "BreakerOpen"]
+    assert (response.status_code, response.text) == (503, "real")
 
 
 @pytest.mark.parametrize("owner", ["AsyncHTTPTransport", "AsyncConnectionPool", "AsyncHTTPConnection"])

@@ -106,6 +106,7 @@ def test_requests(fault_server):
     assert len(fault_server.attempts("broken")) == 3
 
 
+@pytest.mark.usefixtures("each_front")
 def test_blocking_httpx_over_tls(fault_server):
     """Certificates that a client is told to trust, and others."""
     with httpx.Client(verify=fault_server.client_context()) as client:

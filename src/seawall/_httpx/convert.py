@@ -281,6 +281,7 @@ class Reply:
     def keep(self) -> None:
         kept = httpx.Response.__new__(httpx.Response)
         kept.__dict__ = self.response.__dict__.copy()
+        kept.__dict__.pop("aread", None)  # a tool's own, which would read the other object
         self.response = kept
 
     def abandon(self) -> None:

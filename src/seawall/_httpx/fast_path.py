@@ -134,9 +134,9 @@ def settle(response: httpx.Response, request: httpx.Request, *, started_at: floa
     Do what httpx does between a transport's answer and the caller.
 
     Returns:
-        False: Nothing was done, because there is more to do than that: a stream, a redirect, a cookie.
+        False: Nothing was done, because there is more to do: a stream, a redirect, a cookie, a tool's own `aread`.
     """
-    if type(response.stream) is not httpx.ByteStream:
+    if type(response.stream) is not httpx.ByteStream or "aread" in response.__dict__:
         return False
     is_coded = False
     for _, name, _ in response.headers._list:
