@@ -282,6 +282,7 @@ class Reply:
     def keep(self) -> None:
         kept = httpx2.Response.__new__(httpx2.Response)
         kept.__dict__ = self.response.__dict__.copy()
+        kept.__dict__.pop("aread", None)  # a tool's own, which would read the other object
         self.response = kept
 
     def abandon(self) -> None:

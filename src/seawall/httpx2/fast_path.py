@@ -135,9 +135,9 @@ def settle(response: httpx2.Response, request: httpx2.Request, *, started_at: fl
     Do what httpx2 does between a transport's answer and the caller.
 
     Returns:
-        False: Nothing was done, because there is more to do than that: a stream, a redirect, a cookie.
+        False: Nothing was done, because there is more to do: a stream, a redirect, a cookie, a tool's own `aread`.
     """
-    if type(response.stream) is not httpx2.ByteStream:
+    if type(response.stream) is not httpx2.ByteStream or "aread" in response.__dict__:
         return False
     is_coded = False
     for _, name, _ in response.headers._list:
