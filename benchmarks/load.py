@@ -105,16 +105,23 @@ def _httpx_calls(client: Any) -> Calls:
 
 
 @asynccontextmanager
-async def seawall_client(load: Load, *, is_off: bool = False) -> AsyncIterator[Calls]:
-    """seawall with its default layers and as many permits as requests in flight; or with every layer off."""
-    import httpx
+async def seawall_client(
+    load: Load, *, is_off: bool = False, module: str = "seawall", over: str = "httpx"
+) -> AsyncIterator[Calls]:
+    """
+    seawall with its default layers and as many permits as requests in flight; or with every layer off.
 
+    Args:
+        module: The front, and *over* the library that it is over.
+    """
     import seawall
 
+    front: Any = importlib.import_module(module)
+    limits = load.limits(importlib.import_module(over))
     layers: dict[str, Any] = {"bulkhead": seawall.Bulkhead(max_concurrent=load.in_flight)}
     if is_off:
         layers = dict.fromkeys(("deadline", "retry", "bulkhead", "breaker", "budget"))
-    async with seawall.AsyncClient(limits=load.limits(httpx), timeout=TIMEOUT, **layers) as client:
+    async with front.AsyncClient(limits=limits, timeout=TIMEOUT, **layers) as client:
         yield _httpx_calls(client)
 
 
@@ -213,6 +220,7 @@ PEERS = {
     "aiohttp": Peer(aiohttp_client, ("aiohttp",)),
     "aiohttp-uvloop": Peer(aiohttp_client, ("aiohttp", "uvloop"), is_on_uvloop=True),
     "seawall": Peer(seawall_client, ("seawall",)),
+    "seawall.httpx2": Peer(partial(seawall_client, module="seawall.httpx2", over="httpx2"), ("seawall", "httpx2")),
     "seawall-off": Peer(partial(seawall_client, is_off=True), ("seawall",)),
     "seawall-uvloop": Peer(seawall_client, ("seawall", "uvloop"), is_on_uvloop=True),
 }
