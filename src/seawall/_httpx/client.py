@@ -6,7 +6,7 @@ import contextlib
 import datetime
 import time
 from functools import partial
-from typing import Any, Final, Unpack
+from typing import TYPE_CHECKING, Any, Final, Unpack
 
 import httpx
 from httpx import USE_CLIENT_DEFAULT
@@ -25,6 +25,20 @@ from .errors import as_httpx
 from .fast_path import Prepared, is_untouched, settle
 from .location import bad_location
 from .transport import AsyncTransport, Proxied
+
+if TYPE_CHECKING:
+    from httpx._client import UseClientDefault
+    from httpx._types import (
+        AuthTypes,
+        CookieTypes,
+        HeaderTypes,
+        QueryParamTypes,
+        RequestContent,
+        RequestData,
+        RequestExtensions,
+        RequestFiles,
+        TimeoutTypes,
+    )
 
 __all__ = ["AsyncClient"]
 
@@ -69,7 +83,7 @@ class AsyncClient(core.OfEngine, httpx.AsyncClient):
         return super().headers
 
     @headers.setter
-    def headers(self, headers: Any) -> None:
+    def headers(self, headers: HeaderTypes) -> None:
         given = httpx.Headers(headers)
         set_headers(self, given)
         if "accept-encoding" not in given:
@@ -80,8 +94,8 @@ class AsyncClient(core.OfEngine, httpx.AsyncClient):
         request: httpx.Request,
         *,
         stream: bool = False,
-        auth: Any = USE_CLIENT_DEFAULT,
-        follow_redirects: Any = USE_CLIENT_DEFAULT,
+        auth: AuthTypes | UseClientDefault | None = USE_CLIENT_DEFAULT,
+        follow_redirects: bool | UseClientDefault = USE_CLIENT_DEFAULT,
     ) -> httpx.Response:
         """
         As in httpx. All hops of the call share one deadline and one history.
@@ -134,21 +148,21 @@ class AsyncClient(core.OfEngine, httpx.AsyncClient):
         method: str,
         url: httpx.URL | str,
         *,
-        content: Any = None,
-        data: Any = None,
-        files: Any = None,
-        json: Any = None,
-        params: Any = None,
-        headers: Any = None,
-        cookies: Any = None,
-        timeout: Any = USE_CLIENT_DEFAULT,
-        extensions: Any = None,
+        content: RequestContent | None = None,
+        data: RequestData | None = None,
+        files: RequestFiles | None = None,
+        json: Any | None = None,
+        params: QueryParamTypes | None = None,
+        headers: HeaderTypes | None = None,
+        cookies: CookieTypes | None = None,
+        timeout: TimeoutTypes | UseClientDefault = USE_CLIENT_DEFAULT,
+        extensions: RequestExtensions | None = None,
     ) -> httpx.Request:
         """As in httpx."""
         if type(url) is not str or timeout is not USE_CLIENT_DEFAULT or cookies is not None:
             check_own(httpx.__name__, url=url, timeout=timeout, cookies=cookies)
         if (
-            content is data is files is json is params is headers is cookies is extensions is None
+            content is data is files is json is params is headers is cookies is extensions is None  # type: ignore[comparison-overlap]
             and timeout is USE_CLIENT_DEFAULT
         ):
             request = self._prepared.request(self, method, url)
