@@ -1,4 +1,4 @@
-"""How the public API is used, for mypy: read, never run."""
+"""How the public API is used, over httpx: for mypy and pyright, read, never run."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import httpx
 import tenacity
 
 import seawall
+import seawall.stats
 
 
 async def client_is_httpx() -> None:
@@ -26,37 +27,56 @@ async def client_is_httpx() -> None:
     )
     as_httpx: httpx.AsyncClient = client
     assert_type(await client.get("/"), httpx.Response)
+    assert_type(await client.request("GET", "/"), httpx.Response)
+    assert_type(await client.post("/", json={"id": 1}), httpx.Response)
+    assert_type(client.build_request("GET", "/"), httpx.Request)
+    assert_type(await client.send(client.build_request("GET", "/"), stream=True), httpx.Response)
     async with client.stream("GET", "/") as response:
         assert_type(response, httpx.Response)
+    async with client as entered:
+        assert_type(entered, seawall.AsyncClient)
     await as_httpx.get("/", extensions=seawall.options(deadline=1.0, retry=None))
+    await client.send(httpx.Request("GET", "https://a", extensions=seawall.options(idempotency_key=False)))
     assert_type(client.stats().origins[seawall.Origin("https", "a", 443)].in_flight, int)
 
 
 def arguments_are_typed() -> None:
-    seawall.AsyncClient(timout=3)  # type: ignore[call-arg]
-    seawall.AsyncClient(timeout="3")  # type: ignore[arg-type]
-    seawall.AsyncClient(base_url=12)  # type: ignore[arg-type]
-    seawall.AsyncClient(retry=3)  # type: ignore[arg-type]
-    seawall.AsyncClient(resolver="google")  # type: ignore[arg-type]
-    seawall.AsyncTransport(deadline="1")  # type: ignore[arg-type]
-    seawall.AsyncTransport(base_url="http://a")  # type: ignore[call-arg]
-    seawall.AsyncTransport(3)  # type: ignore[arg-type]
-    seawall.Engine(http2="yes")  # type: ignore[arg-type]
-    seawall.Engine(mounts={})  # type: ignore[call-arg]
-    seawall.AsyncClient(engine=3)  # type: ignore[arg-type]
+    seawall.AsyncClient(timout=3)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    seawall.AsyncClient(timeout="3")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    seawall.AsyncClient(base_url=12)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    seawall.AsyncClient(retry=3)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    seawall.AsyncClient(resolver="google")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    seawall.AsyncTransport(deadline="1")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    seawall.AsyncTransport(base_url="http://a")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    seawall.AsyncTransport(3)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    seawall.Engine(http2="yes")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    seawall.Engine(mounts={})  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    seawall.AsyncClient(engine=3)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    seawall.options(deadline="1")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    seawall.options(bulkhead=None)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+
+
+async def methods_are_typed(client: seawall.AsyncClient) -> None:
+    await client.get(1)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    await client.get("/", timout=3)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    await client.get("/", timeout="3")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    await client.get("/", extensions=3)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    await client.send("/")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    await client.send(httpx.Request("GET", "/"), follow_redirects="yes")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    client.build_request("GET", "/", timeout="3")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 
 
 async def clients_share_an_engine() -> None:
     async with seawall.Engine(deadline=1.0, limits=httpx.Limits(max_connections=3), guard=seawall.Guard()) as engine:
         assert_type(engine, seawall.Engine)
         seawall.AsyncClient(engine=engine, base_url="https://api.example.com", auth=("user", "password"))
-        seawall.AsyncTransport(httpx.ASGITransport(lambda *_: None), engine=engine)  # type: ignore[arg-type]
+        seawall.AsyncTransport(httpx.MockTransport(lambda request: httpx.Response(200)), engine=engine)
         assert_type(engine.stats(), seawall.stats.Stats)
         engine.breakers["https://api.example.com"].force_open()
 
 
 async def transport_is_httpx() -> None:
-    inner = httpx.ASGITransport(lambda *_: None)  # type: ignore[arg-type]
+    inner = httpx.MockTransport(lambda request: httpx.Response(200))
     async with httpx.AsyncClient(transport=seawall.AsyncTransport(inner)) as client:
         await client.get("https://api.example.com/")
 
