@@ -21,7 +21,7 @@ async def client_is_httpx() -> None:
         breaker=seawall.Breaker(),
         budget=None,
         per_host={"*.internal": seawall.Policy(retry=None)},
-        dns=seawall.DNS(nameservers=("127.0.0.1:53",)),
+        dns=seawall.DNS(nameservers=["127.0.0.1:53"]),
         resolver="system",
         observers=[listener],
     )
@@ -67,7 +67,9 @@ async def methods_are_typed(client: seawall.AsyncClient) -> None:
 
 
 async def clients_share_an_engine() -> None:
-    async with seawall.Engine(deadline=1.0, limits=httpx.Limits(max_connections=3), guard=seawall.Guard()) as engine:
+    async with seawall.Engine(
+        deadline=1.0, limits=httpx.Limits(max_connections=3), guard=seawall.Guard(deny=["10.0.0.0/8"])
+    ) as engine:
         assert_type(engine, seawall.Engine)
         seawall.AsyncClient(engine=engine, base_url="https://api.example.com", auth=("user", "password"))
         seawall.AsyncTransport(httpx.MockTransport(lambda request: httpx.Response(200)), engine=engine)

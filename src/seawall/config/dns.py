@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from .check import count, number, shown
@@ -37,7 +37,7 @@ class DNS:
     """
 
     timeout: float = 2.0
-    nameservers: tuple[str, ...] | None = None
+    nameservers: Sequence[str] | None = None
     min_ttl: float = 1.0
     max_ttl: float = 300.0
     negative_ttl: float = 5.0

@@ -12,7 +12,7 @@ Source: IANA's special-purpose address registries (RFC 6890); of IPv6, only the 
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Final, TypeAlias
 
@@ -76,8 +76,8 @@ class Guard:
         ValueError, TypeError: An item isn't an address or a network.
     """
 
-    allow: tuple[str, ...] = ()
-    deny: tuple[str, ...] = ()
+    allow: Sequence[str] = ()
+    deny: Sequence[str] = ()
     _allow: tuple[Network, ...] = field(init=False, repr=False, compare=False)
     _deny: tuple[Network, ...] = field(init=False, repr=False, compare=False)
 
