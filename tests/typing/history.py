@@ -1,4 +1,4 @@
-"""How `seawall.history` is used with either library, for mypy: read, never run."""
+"""How `seawall.history` is used with either library, for mypy and pyright, read, never run."""
 
 from __future__ import annotations
 
@@ -21,5 +21,5 @@ async def what_is_caught_is_the_librarys(client: seawall.AsyncClient) -> None:
 def of_either(response: httpx.Response | httpx2.Response, error: httpx2.HTTPError | Exception) -> None:
     assert_type(seawall.history(response), seawall.History)
     assert_type(seawall.history(error), seawall.History)
-    seawall.history(httpx.Request("GET", "/"))  # type: ignore[arg-type]
-    seawall.history(None)  # type: ignore[arg-type]
+    seawall.history(httpx.Request("GET", "/"))  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    seawall.history(None)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]

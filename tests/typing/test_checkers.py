@@ -1,11 +1,13 @@
-"""mypy and pyright read what callers write: the API, and SDKs that are given a client of ours."""
+"""mypy and pyright read what callers write: the API, README's examples, and SDKs that are given a client of ours."""
 
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
 import sys
+import textwrap
 import tomllib
 from collections.abc import Callable
 from importlib.util import find_spec
@@ -61,7 +63,9 @@ each_checker = pytest.mark.parametrize("checked", [mypy, pyright])
 @each_checker
 def test_api(checked: Checker, tmp_path: Path) -> None:
     """Right calls pass and wrong ones are errors: arguments, what methods return, objects of the other library."""
-    files = [Path(shutil.copy(path, tmp_path)) for path in HERE.glob("api*.py")]
+    files = [
+        Path(shutil.copy(path, tmp_path)) for path in (HERE / "api.py", HERE / "api_httpx2.py", HERE / "history.py")
+    ]
     assert checked(files) == []
 
 
@@ -71,3 +75,13 @@ def test_sdks(checked: Checker, tmp_path: Path) -> None:
     if missing := [name for name in SDKS if find_spec(name) is None]:
         pytest.skip(f"not installed: {', '.join(missing)}")
     assert checked([Path(shutil.copy(HERE / "sdks.py", tmp_path))]) == []
+
+
+@each_checker
+def test_readme(checked: Checker, tmp_path: Path) -> None:
+    """README's examples pass as they stand, each as the body of a coroutine."""
+    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), re.S)
+    files = [tmp_path / f"readme_{number}.py" for number in range(len(blocks))]
+    for file, block in zip(files, blocks, strict=True):
+        file.write_text("async def example() -> None:\n" + textwrap.indent(block, "    "), encoding="utf-8")
+    assert checked(files) == []
