@@ -7,7 +7,7 @@ import contextlib
 import datetime
 import time
 from functools import partial
-from typing import Any, Final, Unpack
+from typing import TYPE_CHECKING, Any, Final, Unpack
 
 import httpx2
 from httpx2 import USE_CLIENT_DEFAULT
@@ -26,6 +26,20 @@ from .errors import as_httpx
 from .fast_path import Prepared, is_untouched, settle
 from .location import bad_location
 from .transport import AsyncTransport, Proxied
+
+if TYPE_CHECKING:
+    from httpx2._client import UseClientDefault
+    from httpx2._types import (
+        AuthTypes,
+        CookieTypes,
+        HeaderTypes,
+        QueryParamTypes,
+        RequestContent,
+        RequestData,
+        RequestExtensions,
+        RequestFiles,
+        TimeoutTypes,
+    )
 
 __all__ = ["AsyncClient"]
 
@@ -70,7 +84,7 @@ class AsyncClient(core.OfEngine, httpx2.AsyncClient):
         return super().headers
 
     @headers.setter
-    def headers(self, headers: Any) -> None:
+    def headers(self, headers: HeaderTypes) -> None:
         given = httpx2.Headers(headers)
         set_headers(self, given)
         if "accept-encoding" not in given:
@@ -81,8 +95,8 @@ class AsyncClient(core.OfEngine, httpx2.AsyncClient):
         request: httpx2.Request,
         *,
         stream: bool = False,
-        auth: Any = USE_CLIENT_DEFAULT,
-        follow_redirects: Any = USE_CLIENT_DEFAULT,
+        auth: AuthTypes | UseClientDefault | None = USE_CLIENT_DEFAULT,
+        follow_redirects: bool | UseClientDefault = USE_CLIENT_DEFAULT,
     ) -> httpx2.Response:
         """
         As in httpx2. All hops of the call share one deadline and one history.
@@ -135,21 +149,21 @@ class AsyncClient(core.OfEngine, httpx2.AsyncClient):
         method: str,
         url: httpx2.URL | str,
         *,
-        content: Any = None,
-        data: Any = None,
-        files: Any = None,
-        json: Any = None,
-        params: Any = None,
-        headers: Any = None,
-        cookies: Any = None,
-        timeout: Any = USE_CLIENT_DEFAULT,
-        extensions: Any = None,
+        content: RequestContent | None = None,
+        data: RequestData | None = None,
+        files: RequestFiles | None = None,
+        json: Any | None = None,
+        params: QueryParamTypes | None = None,
+        headers: HeaderTypes | None = None,
+        cookies: CookieTypes | None = None,
+        timeout: TimeoutTypes | UseClientDefault = USE_CLIENT_DEFAULT,
+        extensions: RequestExtensions | None = None,
     ) -> httpx2.Request:
         """As in httpx2."""
         if type(url) is not str or timeout is not USE_CLIENT_DEFAULT or cookies is not None:
             check_own(httpx2.__name__, url=url, timeout=timeout, cookies=cookies)
         if (
-            content is data is files is json is params is headers is cookies is extensions is None
+            content is data is files is json is params is headers is cookies is extensions is None  # type: ignore[comparison-overlap]
             and timeout is USE_CLIENT_DEFAULT
         ):
             request = self._prepared.request(self, method, url)
