@@ -31,9 +31,9 @@ from seawall.testing import Request, cancel_everywhere, no_leaks
 from tests.fronts import FRONTS
 
 from . import watched
-from .tools import client, core, mocked
+from .tools import client, core, each_lib, mocked
 
-__all__ = ["client", "core", "mocked"]
+__all__ = ["client", "core", "each_lib", "mocked"]
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("core")]
 CALLS = ("GET", "GET", "POST", "POST")

@@ -17,11 +17,11 @@ import seawall
 from seawall.testing import Request
 from tests.fronts import FRONTS
 
-from .tools import client, core, mocked
+from .tools import client, core, each_lib, mocked
 
-__all__ = ["client", "core", "mocked"]
+__all__ = ["client", "core", "each_lib", "mocked"]
 
-pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("each_front")]
+pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("each_lib")]
 FAST = seawall.Retry(backoff=0, throttled_backoff=0)
 
 

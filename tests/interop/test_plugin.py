@@ -13,6 +13,10 @@ import requests
 
 from seawall.testing.dns import Name
 
+from .tools import each_lib
+
+__all__ = ["each_lib"]
+
 
 def run(folder: Path, code: str) -> str:
     (folder / "test_it.py").write_text(code)
@@ -106,7 +110,7 @@ def test_requests(fault_server):
     assert len(fault_server.attempts("broken")) == 3
 
 
-@pytest.mark.usefixtures("each_front")
+@pytest.mark.usefixtures("each_lib")
 def test_blocking_httpx_over_tls(fault_server):
     """Certificates that a client is told to trust, and others."""
     with httpx.Client(verify=fault_server.client_context()) as client:

@@ -17,7 +17,7 @@ import seawall
 from seawall.testing.dns import DNSServer
 from tests.fronts import Front
 
-__all__ = ["client", "core", "mocked"]
+__all__ = ["client", "core", "each_lib", "mocked"]
 
 if "httpcore2" not in Mocker.registry:  # pytest-httpx2 has the same, and registers it once pytest has started
 
@@ -27,9 +27,22 @@ if "httpcore2" not in Mocker.registry:  # pytest-httpx2 has the same, and regist
 
 
 @pytest.fixture
-def core(each_front: Front, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+def each_lib(lib: Front, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Front:
+    """
+    Runs the test over each front: what its module calls ``httpx`` and ``seawall`` is the front's.
+
+    Names are swapped in place of renaming the source, because a tool patches the one library or the other by name.
+    """
+    for name in ("httpx", "seawall"):
+        if hasattr(request.module, name):
+            monkeypatch.setattr(request.module, name, getattr(lib, name))
+    return lib
+
+
+@pytest.fixture
+def core(each_lib: Front, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     """The front's httpcore; also what the test's module calls ``httpcore``."""
-    module = importlib.import_module(each_front.httpx.__name__.replace("httpx", "httpcore"))
+    module = importlib.import_module(each_lib.httpx.__name__.replace("httpx", "httpcore"))
     monkeypatch.setattr(request.module, "httpcore", module, raising=False)
     return module
 
@@ -41,6 +54,6 @@ def mocked(core: ModuleType) -> Callable[..., Any]:
 
 
 @pytest.fixture
-async def client(stack: AsyncExitStack, dns: DNSServer, each_front: Front) -> Any:
+async def client(stack: AsyncExitStack, dns: DNSServer, each_lib: Front) -> Any:
     """The front's, at the defaults, but asking our DNS server."""
-    return await stack.enter_async_context(each_front.seawall.AsyncClient(dns=seawall.DNS(nameservers=(dns.address,))))
+    return await stack.enter_async_context(each_lib.seawall.AsyncClient(dns=seawall.DNS(nameservers=(dns.address,))))
