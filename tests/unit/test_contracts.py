@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import ast
 import dataclasses
+import importlib
 import inspect
 import io
-import subprocess
 import sys
+import time
 import weakref
 from pathlib import Path
 
@@ -20,16 +21,34 @@ import pytest
 
 import seawall
 from seawall import errors
-from seawall._httpx import compat as private
-from seawall._httpx import fast_path as plain
-from seawall._httpx.arguments import LIMITS, ClientArguments, EngineArguments, TransportArguments
-from seawall._httpx.errors import HTTPX
-from seawall._httpx.mocks import is_patched
+from seawall._httpx import arguments, compat, decoder, fast_path, mocks, private
+from seawall._httpx import errors as adopted
 from seawall.core.settings import Settings, SettingsArguments
+from seawall.testing import Server
 from seawall.wire.coding import CodingError
 from seawall.wire.decoder import Decoded
+from tests.fronts import Front
+
+MODULES = {"adopted": "errors"} | {
+    name: name for name in ("arguments", "compat", "decoder", "fast_path", "mocks", "private")
+}
 
 
+@pytest.fixture
+def twin(each_front: Front, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Runs the test over each library: its names, the core's, and those of our modules are this front's."""
+    here, folder = sys.modules[__name__], each_front.seawall.AsyncClient.__module__.rpartition(".")[0]
+    monkeypatch.setattr(
+        here, "httpcore", importlib.import_module(each_front.httpx.__name__.replace("httpx", "httpcore"))
+    )
+    for name, module in MODULES.items():
+        monkeypatch.setattr(here, name, importlib.import_module(f"{folder}.{module}"))
+
+
+both = pytest.mark.usefixtures("twin")
+
+
+@both
 def test_private_names_of_httpx():
     """Those that AsyncClient and its transports stand on."""
     parameters = inspect.signature(httpx.AsyncClient._init_transport).parameters
@@ -44,6 +63,7 @@ def test_private_names_of_httpx():
     assert list(parameters) == ["self", "request", "response"]
 
 
+@both
 def test_private_names_of_a_tunnel_of_httpcore():
     """`authority.mend_connect` takes the connection to the proxy out of it, before it is connected."""
     proxy = httpcore.AsyncHTTPProxy("http://127.0.0.1:1")
@@ -54,31 +74,68 @@ def test_private_names_of_a_tunnel_of_httpcore():
     assert not hasattr(forwarding, "_connected")
 
 
-async def test_stream_that_httpx_binds_to_a_response():
-    """Each holds the other: why `private.unbind` takes it away."""
-    transport = httpx.MockTransport(lambda request: httpx.Response(200))
+@both
+async def test_stream_that_the_library_binds_to_a_response():
+    """httpx's holds the response that holds it, so `compat.unbind` takes it away; httpx2's knows the time it took."""
+    transport = httpx.MockTransport(lambda request: httpx.Response(200, stream=httpx.ByteStream(b"")))
     async with httpx.AsyncClient(transport=transport) as client:
         response = await client.get("http://a/")
-    assert type(response.stream) is private.BoundAsyncStream
-    assert response.stream._response is response
-    private.unbind(response)
-    assert response.stream is private.SPENT
+    bound, elapsed = response.stream, response.elapsed
+    assert (getattr(bound, "_response", None) is response) != (getattr(bound, "elapsed", None) is not None)
+    compat.unbind(response)
+    assert (response.stream is compat.SPENT) == hasattr(bound, "_response")
+    assert response.elapsed == elapsed
 
 
+@both
+@pytest.mark.parametrize("is_buffered", [True, False])
+@pytest.mark.parametrize("is_short", [True, False])
+async def test_elapsed(is_buffered, is_short):
+    """The time until a response was read or closed, whichever way it came; not to be had before."""
+    async with Server(lambda request: request.reply()) as server, seawall.AsyncClient() as client:
+        for _ in range(2):
+            started_at = time.perf_counter()
+            arguments = {} if is_short else {"auth": ("me", "it")}
+            if is_buffered:
+                response = await client.get(server.url, **arguments)
+            else:
+                async with client.stream("GET", server.url, **arguments) as response:
+                    with pytest.raises(RuntimeError, match="elapsed"):
+                        assert response.elapsed
+                    await response.aread()
+            took = time.perf_counter() - started_at
+            assert 0 < response.elapsed.total_seconds() <= took
+
+
+@both
+async def test_short_way_is_taken():
+    """From the second call of a client on, with its cookie jar as it is made; not once the jar has a cookie."""
+    async with Server(lambda request: request.reply()) as server, seawall.AsyncClient() as client:
+        await client.get(server.url)
+        template = client._prepared._templates["GET", server.url]
+        assert template.fits(client)
+        assert client._is_plain(client.build_request("GET", server.url))
+        assert client.build_request("GET", server.url).stream is compat.EMPTY
+        client.cookies.set("a", "b")
+        assert not template.fits(client)
+
+
+@both
 def test_private_names_that_the_short_way_needs():
     """httpx's steps that it leaves out are methods of these names, its own; a client is read by these attributes."""
     client = seawall.AsyncClient(base_url="http://a/", headers={"a": "b"})
-    assert plain.is_untouched(client, seawall.AsyncClient)
-    assert plain.is_built_by_httpx(seawall.AsyncClient, seawall.AsyncClient)
+    assert fast_path.is_untouched(client, seawall.AsyncClient)
+    assert fast_path.is_built_by_httpx(seawall.AsyncClient, seawall.AsyncClient)
     assert (client._params, client._auth, client._mounts) == (client.params, client.auth, {})
     assert (client._base_url, client._timeout, client._headers) == (client.base_url, client.timeout, client.headers)
     assert client._event_hooks == {"request": [], "response": []}
-    template = plain.Template(client.build_request("GET", "/"), client)
+    template = fast_path.Template(client.build_request("GET", "/"), client)
     assert template.fits(client)
     client.cookies.set("a", "b")
     assert not template.fits(client)
 
 
+@both
 @pytest.mark.parametrize("name", ["build_request", "send"])
 def test_arguments_are_those_of_httpx(name):
     """Ours name them all, with the same defaults."""
@@ -88,6 +145,7 @@ def test_arguments_are_those_of_httpx(name):
     assert {n: (p.kind, p.default) for n, p in ours.items()} == {n: (p.kind, p.default) for n, p in theirs.items()}
 
 
+@both
 def test_bodies_are_what_httpx_makes_of_them():
     """What a caller gave can be found, and the files of a form."""
     client, file = httpx.AsyncClient(), io.BytesIO(b"x")
@@ -96,72 +154,64 @@ def test_bodies_are_what_httpx_makes_of_them():
         yield b"x"
 
     given = parts()
-    assert private.given(client.build_request("PUT", "http://a", content=given).stream) is given
+    assert compat.given(client.build_request("PUT", "http://a", content=given).stream) is given
     form = client.build_request("PUT", "http://a", files={"f": file}, data={"a": "b"}).stream
-    assert private.files_of(form) == [b"", file]
-    assert private.files_of(private.EMPTY) is None
+    assert compat.files_of(form) == [b"", file]
+    assert compat.files_of(compat.EMPTY) is None
 
 
+@both
 def test_requests_and_responses_are_as_httpx_makes_them():
     """Made without its constructors, they have the attributes that it gives them, in value and in number."""
+    assert compat.IS_KNOWN
     url = httpx.URL("http://a:81/b?c=d")
     theirs = httpx.Request("GET", url, headers={"X": "y"}, extensions={"timeout": {}})
-    ours = private.ask("GET", url, list(private.triples(theirs.headers)), {"timeout": {}})
+    ours = compat.ask("GET", url, list(compat.triples(theirs.headers)), {"timeout": {}})
     assert vars(ours).keys() == vars(theirs).keys()
     assert vars(ours.headers) == vars(theirs.headers)
     assert (ours.content, ours.url, ours.method) == (theirs.content, theirs.url, theirs.method)
-    assert private.origin_of(url) == ("http", "a", 81, "/b")
-    assert private.target_of(url).encode() == url.raw_path
+    assert compat.origin_of(url) == ("http", "a", 81, "/b")
+    assert compat.target_of(url).encode() == url.raw_path
 
     theirs, ours = (
         httpx.Response(200, headers=[(b"X", b"y")], stream=httpx.ByteStream(b"ok"), extensions={"a": 1}),
-        private.answer(200, [(b"X", b"x", b"y")], httpx.ByteStream(b"ok"), {"a": 1}),
+        compat.answer(200, [(b"X", b"x", b"y")], httpx.ByteStream(b"ok"), {"a": 1}),
     )
     assert ours.headers.multi_items() == theirs.headers.multi_items()
     assert {**vars(ours), "stream": 0, "headers": 0} == {**vars(theirs), "stream": 0, "headers": 0}
     theirs.read()
-    private.take_in(ours)
+    compat.take_in(ours)
     vars(theirs).pop("_decoder")
     assert {**vars(ours), "stream": 0, "headers": 0} == {**vars(theirs), "stream": 0, "headers": 0}
     assert isinstance(ours.stream, httpx.AsyncByteStream)
 
 
+@both
 def test_private_names_of_decoding():
     """httpx keeps a response's decoder where we set it, asks it for all that is read, and knows codings by name."""
     response = httpx.Response(200, stream=httpx.ByteStream(b"raw"))
-    assert (private.decoder_of(response), private.is_read(response)) == (None, False)
+    assert (decoder.decoder_of(response), compat.is_read(response)) == (None, False)
     decoded = Decoded(b"content")
-    private.set_decoder(response, decoded)
-    assert private.decoder_of(response) is decoded
-    assert (response.read(), response.num_bytes_downloaded, private.is_read(response)) == (b"content", 3, True)
-    assert {"gzip", "deflate"} <= private.DECODED
+    decoder.set_decoder(response, decoded)
+    assert decoder.decoder_of(response) is decoded
+    assert (response.read(), response.num_bytes_downloaded, compat.is_read(response)) == (b"content", 3, True)
+    supported = importlib.import_module(f"{httpx.__name__}._decoders").SUPPORTED_DECODERS
+    assert supported.keys() - {"identity"} == decoder.DECODED
     response = httpx.Response(200, stream=httpx.ByteStream(b"raw"))
-    private.set_decoder(response, Decoded(error=CodingError("bad")))
+    decoder.set_decoder(response, Decoded(error=CodingError("bad")))
     with pytest.raises(httpx.DecodingError, match=r"^bad$"):
         response.read()
 
 
-@pytest.mark.parametrize(
-    ("cut", "name"),
-    [
-        ("del httpx._client.ClientState", "cannot import name 'ClientState'"),
-        ("del httpx._client.BaseClient._merge_url", "AsyncClient._merge_url"),
-    ],
-)
-def test_private_name_that_is_missing(cut, name):
-    """Importing seawall says which, and of which version of httpx; nothing fails later."""
-    code = f"import httpx\n{cut}\ntry: import seawall\nexcept ImportError as error: print(error)"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert f"httpx {httpx.__version__} doesn't have" in done.stdout
-    assert name in done.stdout
-
-
+@both
 def test_each_private_name_is_looked_for(monkeypatch):
-    """In instances: most are attributes that a constructor sets."""
-    assert private.missing() == []
-    wanted = {kind: (*names, "_unheard_of") for kind, names in private.PRIVATE.items()}
-    monkeypatch.setattr(private, "PRIVATE", wanted)
-    assert private.missing() == [f"{kind}._unheard_of" for kind in wanted]
+    """In instances, because most are attributes that a constructor sets; and some by what they hold."""
+    assert frozenset() == private.MISSING
+    held = private.SAMPLES | {"Headers": httpx.Headers([("c", "d")])}
+    wanted = {dotted.replace(".", "._unheard_of") for dotted in private.PRIVATE - private.DECODERS}
+    monkeypatch.setattr(private, "PRIVATE", private.PRIVATE | wanted)
+    assert private._missing(private.SAMPLES) == wanted
+    assert private._missing(held) == wanted | private.HEADERS
 
 
 def test_private_names_are_all_listed():
@@ -184,22 +234,23 @@ def test_private_names_are_all_listed():
             elif isinstance(node, ast.Attribute) and node.attr.startswith("_") and not node.attr.startswith("__"):
                 accessed.add(node.attr)
     httpcores = {"_pool", "_connection", "_connections", "_requests", "_connected"}
-    assert accessed - ours - httpcores <= {name for names in private.PRIVATE.values() for name in names}
+    assert accessed - ours - httpcores <= {dotted.partition(".")[2] for dotted in private.PRIVATE}
 
 
-@pytest.mark.parametrize("name", plain.NAMES)
+@both
+@pytest.mark.parametrize("name", fast_path.NAMES)
 def test_patch_switches_the_short_way_off(monkeypatch, name):
     """Whatever step is patched, at any time."""
     client = seawall.AsyncClient()
     with monkeypatch.context() as patch:
         patch.setattr(httpx.AsyncClient, name, lambda *args, **kwargs: None)
-        assert not plain.is_untouched(client, seawall.AsyncClient)
+        assert not fast_path.is_untouched(client, seawall.AsyncClient)
     with monkeypatch.context() as patch:
         patch.setattr(client, name, lambda *args, **kwargs: None)
-        assert not plain.is_untouched(client, seawall.AsyncClient)
+        assert not fast_path.is_untouched(client, seawall.AsyncClient)
     subclass = type("Own", (seawall.AsyncClient,), {name: lambda *args, **kwargs: None})
-    assert not plain.is_untouched(subclass(), seawall.AsyncClient)
-    assert plain.is_untouched(type("Own", (seawall.AsyncClient,), {})(), seawall.AsyncClient)
+    assert not fast_path.is_untouched(subclass(), seawall.AsyncClient)
+    assert fast_path.is_untouched(type("Own", (seawall.AsyncClient,), {})(), seawall.AsyncClient)
 
 
 def test_private_names_of_h2():
@@ -234,20 +285,22 @@ def test_private_names_of_h2():
     assert is_freed() is None
 
 
+@both
 def test_nobody_has_patched_anything():
     """What is httpx's and httpcore's own is told as such."""
-    assert not is_patched(httpx.AsyncHTTPTransport)
-    assert not is_patched(httpcore.AsyncConnectionPool)
-    assert not is_patched(httpcore.AsyncHTTPConnection)
+    assert not mocks.is_patched(httpx.AsyncHTTPTransport)
+    assert not mocks.is_patched(httpcore.AsyncConnectionPool)
+    assert not mocks.is_patched(httpcore.AsyncHTTPConnection)
     assert httpcore.AsyncHTTPConnection(httpcore.Origin(b"http", b"a", 80))._connection is None
 
 
+@both
 def test_every_error_has_its_httpx_class():
     """Each leaf of the tree, by its own line in the table or its parent's; PartlySent has its reason's."""
     concrete = [getattr(errors, name) for name in errors.__all__]
     roots = {errors.SeawallError, errors.Unsent, errors.ResolveError, errors.TLSError, errors.WireError}
     for error in set(concrete) - roots - {errors.PartlySent}:
-        assert any(base in HTTPX for base in error.__mro__), error
+        assert any(base in adopted.HTTPX for base in error.__mro__), error
 
 
 def test_public_names():
@@ -256,27 +309,29 @@ def test_public_names():
         assert getattr(seawall, name).__doc__.strip(), name
 
 
-@pytest.mark.parametrize("kind", [seawall.AsyncClient, seawall.AsyncTransport])
-def test_every_argument_of_httpx_is_taken(kind):
+@both
+@pytest.mark.parametrize(("name", "theirs"), [("AsyncClient", "AsyncClient"), ("AsyncTransport", "AsyncHTTPTransport")])
+def test_every_argument_of_httpx_is_taken(name, theirs):
     """A drop-in takes what httpx takes, and shows it with httpx's defaults, but for the limits."""
-    stock = {seawall.AsyncClient: httpx.AsyncClient, seawall.AsyncTransport: httpx.AsyncHTTPTransport}[kind]
+    kind, stock = getattr(seawall, name), getattr(httpx, theirs)
     theirs, ours = ({n: p.default for n, p in inspect.signature(cls).parameters.items()} for cls in (stock, kind))
     theirs.pop("retries", None)
     kind(**theirs)
-    assert {name: ours[name] for name in theirs} == theirs | {"limits": LIMITS}
+    assert {name: ours[name] for name in theirs} == theirs | {"limits": arguments.LIMITS}
 
 
+@both
 @pytest.mark.parametrize(
-    ("kind", "taken", "others"),
+    ("name", "taken", "others"),
     [
-        (seawall.AsyncClient, ClientArguments, {"engine"}),
-        (seawall.AsyncTransport, TransportArguments, {"engine", "inner"}),
-        (seawall.Engine, EngineArguments, set()),
+        ("AsyncClient", "ClientArguments", {"engine"}),
+        ("AsyncTransport", "TransportArguments", {"engine", "inner"}),
+        ("Engine", "EngineArguments", set()),
     ],
 )
-def test_arguments_are_typed_and_shown(kind, taken, others):
+def test_arguments_are_typed_and_shown(name, taken, others):
     """What type checkers know of is what ``inspect.signature`` shows, defaults of `Settings` included."""
-    shown = inspect.signature(kind).parameters
+    shown, taken = inspect.signature(getattr(seawall, name)).parameters, getattr(arguments, taken)
     assert set(taken.__annotations__) == set(shown) - others
     defaults = {each.name: each.default for each in dataclasses.fields(Settings)}
     assert {name: shown[name].default for name in defaults} == defaults

@@ -18,8 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import seawall
-from seawall._httpx.compat import set_decoder
-from seawall._httpx.decoder import Paced, codings
+from seawall._httpx.decoder import Paced, codings, set_decoder
 from seawall.wire import coding as coding_module
 from seawall.wire.coding import ACCEPTED, BROTLI, PIECE, SLICE, ZSTD, Coding, CodingError, bounded, coding, known
 from seawall.wire.decoder import (

@@ -16,12 +16,16 @@ from typing import Any, Final
 
 import httpx
 
-from .compat import BUILDING, JAR, SPENT, STEPS, ask, take_in
+from .compat import JAR, SPENT, ask, take_in
 from .mocks import is_own
+from .private import BUILDING, SHORT_WAY, STEPS, has
 
-__all__ = ["Prepared", "is_untouched", "settle"]
+__all__ = ["HAS_SHORT_WAY", "Prepared", "is_untouched", "settle"]
 
 logger = logging.getLogger(httpx.__name__)
+
+HAS_SHORT_WAY: Final = has(SHORT_WAY)
+"""Whether the installed httpx has all private names that it takes."""
 
 METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS", "DELETE"})  # without a body they have no content-length
 MAX_PREPARED: Final = 1024
@@ -73,7 +77,7 @@ class Prepared:
 
     def keep(self, client: httpx.AsyncClient, method: str, url: httpx.URL | str, request: httpx.Request) -> None:
         """Make a template of a *request* that httpx built, if another may be built of nothing else."""
-        if type(url) is str and method in METHODS and is_built_by_httpx(type(client), self._own):
+        if HAS_SHORT_WAY and type(url) is str and method in METHODS and is_built_by_httpx(type(client), self._own):
             template = Template(request, client)
             if template.fits(client) and request.extensions.keys() == {"timeout"}:
                 if len(self._templates) >= MAX_PREPARED:
@@ -115,8 +119,8 @@ def is_built_by_httpx(cls: type[httpx.AsyncClient], own: type[httpx.AsyncClient]
 
 
 def _own(name: str) -> object:
-    """httpx's own; where it was patched before seawall was imported, an object that nothing else is."""
-    member = inspect.getattr_static(httpx.AsyncClient, name)
+    """httpx's own; an object that nothing else is, where it was patched before seawall was imported, or isn't there."""
+    member = inspect.getattr_static(httpx.AsyncClient, name, None)
     functions = [member.fget, member.fset] if type(member) is property else [member]
     return member if all(is_own(function, httpx.__name__) for function in functions) else object()
 
