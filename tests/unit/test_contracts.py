@@ -32,17 +32,16 @@ from tests.fronts import Front
 MODULES = {"adopted": "errors"} | {
     name: name for name in ("arguments", "compat", "decoder", "fast_path", "mocks", "private")
 }
+FOLDERS = {"httpx": "seawall._httpx", "httpx2": "seawall.httpx2"}
 
 
 @pytest.fixture
 def twin(each_front: Front, monkeypatch: pytest.MonkeyPatch) -> None:
     """Runs the test over each library: its names, the core's, and those of our modules are this front's."""
-    here, folder = sys.modules[__name__], each_front.seawall.AsyncClient.__module__.rpartition(".")[0]
-    monkeypatch.setattr(
-        here, "httpcore", importlib.import_module(each_front.httpx.__name__.replace("httpx", "httpcore"))
-    )
+    here, library = sys.modules[__name__], each_front.httpx.__name__
+    monkeypatch.setattr(here, "httpcore", importlib.import_module(library.replace("httpx", "httpcore")))
     for name, module in MODULES.items():
-        monkeypatch.setattr(here, name, importlib.import_module(f"{folder}.{module}"))
+        monkeypatch.setattr(here, name, importlib.import_module(f"{FOLDERS[library]}.{module}"))
 
 
 both = pytest.mark.usefixtures("twin")
