@@ -121,6 +121,16 @@ async def settings(httpx: Any, seawall: Any) -> None:
         print("mounts", (await client.get("http://mounted/")).text, shown(await client.get(f"{URL}/a")))
     async with seawall.AsyncClient(proxy=URL, trust_env=False) as client:
         print("proxy", shown(await client.get("http://proxied/")))
+    own, seen = httpx.AsyncHTTPTransport.handle_async_request, []
+
+    async def patched(self: Any, request: Any) -> Any:
+        seen.append(request.url.path)
+        return await own(self, request)
+
+    httpx.AsyncHTTPTransport.handle_async_request = patched
+    async with seawall.AsyncClient() as client:
+        print("patched", shown(await client.get(f"{URL}/a")), shown(await client.get(f"{URL}/coded/gzip")), seen)
+    httpx.AsyncHTTPTransport.handle_async_request = own
     os.environ |= {"HTTP_PROXY": URL, "NO_PROXY": "127.0.0.1, localhost,::1,.a"}
     async with seawall.AsyncClient() as client:
         print("environment", shown(await client.get("http://proxied/")), shown(await client.get(f"{URL}/a")))

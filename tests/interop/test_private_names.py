@@ -36,6 +36,7 @@ ATTRIBUTES = {"fields": "_multipart.py", "file": "_multipart.py"} | dict.fromkey
 """Private by their class only, and named as public things are: where the class is."""
 
 TOLD = (
+    "AsyncHTTPTransport._pool",
     "AsyncClient._init_transport",
     "AsyncClient._state",
     "CookieJar._cookies",

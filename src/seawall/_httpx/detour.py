@@ -12,6 +12,7 @@ import httpcore
 import httpx
 
 from .mocks import is_patched
+from .private import POOL, has
 
 __all__ = ["WirePool", "WireTransport"]
 
@@ -83,4 +84,10 @@ class WireTransport(httpx.AsyncHTTPTransport):
     """httpx's stock transport, over our wire."""
 
     def __init__(self, pool: WirePool) -> None:
-        self._pool = pool
+        if has(POOL):
+            self._pool = pool
+            return
+        super().__init__(verify=False, trust_env=False)
+        for name, value in vars(self).items():
+            if isinstance(value, httpcore.AsyncConnectionPool):
+                setattr(self, name, pool)
