@@ -79,7 +79,9 @@ TESTS = {  # of a module, or of a folder: the first key that fits counts; the fa
     "dns": "unit/test_cache unit/test_resolver unit/test_caching unit/test_getaddrinfo unit/test_settings "
     "scenario/test_silent_names scenario/test_denials wire/test_discovery wire/test_names",
     "_httpx/decoder": "scenario/test_decoding unit/test_contracts interop/test_mocks wire/test_bodies "
-    "unit/test_decoding",
+    "unit/test_decoding interop/test_private_names",
+    "_httpx/private": "unit/test_contracts interop/test_private_names",
+    "_httpx/mounts": "interop/test_private_names interop/test_proxies interop/test_parity",
     "_httpx/detour": "interop/test_mocks interop/test_instrumentation",
     "_httpx/mocks": "interop/test_mocks interop/test_instrumentation unit/test_contracts",
     "_httpx/compat": "unit/test_contracts scenario/test_decoding interop/test_mocks interop/test_httpx "
