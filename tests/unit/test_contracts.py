@@ -186,6 +186,26 @@ def test_requests_and_responses_are_as_httpx_makes_them():
 
 
 @both
+@pytest.mark.parametrize("kind", ["Headers", "Request", "Response"])
+def test_release_that_adds_an_attribute(monkeypatch, kind):
+    """Its constructors are called then, so what we make has the attribute."""
+    constructor = getattr(httpx, kind).__init__
+
+    def adding(self, *args, **kwargs):
+        constructor(self, *args, **kwargs)
+        self.added = True
+
+    assert compat._is_known()
+    monkeypatch.setattr(getattr(httpx, kind), "__init__", adding)
+    assert not compat._is_known()
+    made = compat._ask("GET", httpx.URL("http://a/"), [(b"A", b"a", b"b"), (b"Host", b"host", b"a")], {"timeout": {}})
+    answered = compat._answer(200, [(b"A", b"a", b"b")], compat.EMPTY, {"a": 1})
+    assert {"Headers": made.headers, "Request": made, "Response": answered}[kind].added
+    assert (made.headers.raw, made.content, made.extensions) == ([(b"A", b"b"), (b"Host", b"a")], b"", {"timeout": {}})
+    assert (answered.headers.raw, answered.extensions) == ([(b"A", b"b")], {"a": 1})
+
+
+@both
 def test_private_names_of_decoding():
     """httpx keeps a response's decoder where we set it, asks it for all that is read, and knows codings by name."""
     response = httpx.Response(200, stream=httpx.ByteStream(b"raw"))
