@@ -7,7 +7,6 @@ import dataclasses
 import importlib
 import inspect
 import io
-import sys
 import time
 import weakref
 from pathlib import Path
@@ -27,27 +26,10 @@ from seawall.core.settings import Settings, SettingsArguments
 from seawall.testing import Server
 from seawall.wire.coding import CodingError
 from seawall.wire.decoder import Decoded
-from tests.fronts import Front
 
-MODULES = {"adopted": "errors"} | {
-    name: name for name in ("arguments", "compat", "decoder", "fast_path", "mocks", "private")
-}
-FOLDERS = {"httpx": "seawall._httpx", "httpx2": "seawall.httpx2"}
+pytestmark = pytest.mark.each_front
 
 
-@pytest.fixture
-def twin(each_front: Front, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Runs the test over each library: its names, the core's, and those of our modules are this front's."""
-    here, library = sys.modules[__name__], each_front.httpx.__name__
-    monkeypatch.setattr(here, "httpcore", importlib.import_module(library.replace("httpx", "httpcore")))
-    for name, module in MODULES.items():
-        monkeypatch.setattr(here, name, importlib.import_module(f"{FOLDERS[library]}.{module}"))
-
-
-both = pytest.mark.usefixtures("twin")
-
-
-@both
 def test_private_names_of_httpx():
     """Those that AsyncClient and its transports stand on."""
     parameters = inspect.signature(httpx.AsyncClient._init_transport).parameters
@@ -62,7 +44,6 @@ def test_private_names_of_httpx():
     assert list(parameters) == ["self", "request", "response"]
 
 
-@both
 def test_private_names_of_a_tunnel_of_httpcore():
     """`authority.mend_connect` takes the connection to the proxy out of it, before it is connected."""
     proxy = httpcore.AsyncHTTPProxy("http://127.0.0.1:1")
@@ -73,7 +54,6 @@ def test_private_names_of_a_tunnel_of_httpcore():
     assert not hasattr(forwarding, "_connected")
 
 
-@both
 async def test_stream_that_the_library_binds_to_a_response():
     """httpx's holds the response that holds it, so `compat.unbind` takes it away; httpx2's knows the time it took."""
     transport = httpx.MockTransport(lambda request: httpx.Response(200, stream=httpx.ByteStream(b"")))
@@ -86,7 +66,6 @@ async def test_stream_that_the_library_binds_to_a_response():
     assert response.elapsed == elapsed
 
 
-@both
 @pytest.mark.parametrize("is_buffered", [True, False])
 @pytest.mark.parametrize("is_short", [True, False])
 async def test_elapsed(is_buffered, is_short):
@@ -106,7 +85,6 @@ async def test_elapsed(is_buffered, is_short):
             assert 0 < response.elapsed.total_seconds() <= took
 
 
-@both
 async def test_short_way_is_taken():
     """From the second call of a client on, with its cookie jar as it is made; not once the jar has a cookie."""
     async with Server(lambda request: request.reply()) as server, seawall.AsyncClient() as client:
@@ -119,7 +97,6 @@ async def test_short_way_is_taken():
         assert not template.fits(client)
 
 
-@both
 def test_private_names_that_the_short_way_needs():
     """httpx's steps that it leaves out are methods of these names, its own; a client is read by these attributes."""
     client = seawall.AsyncClient(base_url="http://a/", headers={"a": "b"})
@@ -134,7 +111,6 @@ def test_private_names_that_the_short_way_needs():
     assert not template.fits(client)
 
 
-@both
 @pytest.mark.parametrize("name", ["build_request", "send"])
 def test_arguments_are_those_of_httpx(name):
     """Ours name them all, with the same defaults."""
@@ -144,7 +120,6 @@ def test_arguments_are_those_of_httpx(name):
     assert {n: (p.kind, p.default) for n, p in ours.items()} == {n: (p.kind, p.default) for n, p in theirs.items()}
 
 
-@both
 def test_bodies_are_what_httpx_makes_of_them():
     """What a caller gave can be found, and the files of a form."""
     client, file = httpx.AsyncClient(), io.BytesIO(b"x")
@@ -159,7 +134,6 @@ def test_bodies_are_what_httpx_makes_of_them():
     assert compat.files_of(compat.EMPTY) is None
 
 
-@both
 def test_requests_and_responses_are_as_httpx_makes_them():
     """Made without its constructors, they have the attributes that it gives them, in value and in number."""
     assert compat.IS_KNOWN
@@ -185,7 +159,6 @@ def test_requests_and_responses_are_as_httpx_makes_them():
     assert isinstance(ours.stream, httpx.AsyncByteStream)
 
 
-@both
 @pytest.mark.parametrize("kind", ["Headers", "Request", "Response"])
 def test_release_that_adds_an_attribute(monkeypatch, kind):
     """Its constructors are called then, so what we make has the attribute."""
@@ -205,7 +178,6 @@ def test_release_that_adds_an_attribute(monkeypatch, kind):
     assert (answered.headers.raw, answered.extensions) == ([(b"A", b"b")], {"a": 1})
 
 
-@both
 def test_private_names_of_decoding():
     """httpx keeps a response's decoder where we set it, asks it for all that is read, and knows codings by name."""
     response = httpx.Response(200, stream=httpx.ByteStream(b"raw"))
@@ -222,7 +194,6 @@ def test_private_names_of_decoding():
         response.read()
 
 
-@both
 def test_each_private_name_is_looked_for(monkeypatch):
     """In instances, because most are attributes that a constructor sets; and some by what they hold."""
     assert frozenset() == private.MISSING
@@ -256,7 +227,6 @@ def test_private_names_are_all_listed():
     assert accessed - ours - httpcores <= {dotted.partition(".")[2] for dotted in private.PRIVATE}
 
 
-@both
 @pytest.mark.parametrize("name", fast_path.NAMES)
 def test_patch_switches_the_short_way_off(monkeypatch, name):
     """Whatever step is patched, at any time."""
@@ -304,7 +274,6 @@ def test_private_names_of_h2():
     assert is_freed() is None
 
 
-@both
 def test_nobody_has_patched_anything():
     """What is httpx's and httpcore's own is told as such."""
     assert not mocks.is_patched(httpx.AsyncHTTPTransport)
@@ -313,7 +282,6 @@ def test_nobody_has_patched_anything():
     assert httpcore.AsyncHTTPConnection(httpcore.Origin(b"http", b"a", 80))._connection is None
 
 
-@both
 def test_every_error_has_its_httpx_class():
     """Each leaf of the tree, by its own line in the table or its parent's; PartlySent has its reason's."""
     concrete = [getattr(errors, name) for name in errors.__all__]
@@ -328,29 +296,27 @@ def test_public_names():
         assert getattr(seawall, name).__doc__.strip(), name
 
 
-@both
-@pytest.mark.parametrize(("name", "theirs"), [("AsyncClient", "AsyncClient"), ("AsyncTransport", "AsyncHTTPTransport")])
-def test_every_argument_of_httpx_is_taken(name, theirs):
+@pytest.mark.parametrize("kind", [seawall.AsyncClient, seawall.AsyncTransport])
+def test_every_argument_of_httpx_is_taken(kind):
     """A drop-in takes what httpx takes, and shows it with httpx's defaults, but for the limits."""
-    kind, stock = getattr(seawall, name), getattr(httpx, theirs)
+    stock = {seawall.AsyncClient: httpx.AsyncClient, seawall.AsyncTransport: httpx.AsyncHTTPTransport}[kind]
     theirs, ours = ({n: p.default for n, p in inspect.signature(cls).parameters.items()} for cls in (stock, kind))
     theirs.pop("retries", None)
     kind(**theirs)
     assert {name: ours[name] for name in theirs} == theirs | {"limits": arguments.LIMITS}
 
 
-@both
 @pytest.mark.parametrize(
-    ("name", "taken", "others"),
+    ("kind", "taken", "others"),
     [
-        ("AsyncClient", "ClientArguments", {"engine"}),
-        ("AsyncTransport", "TransportArguments", {"engine", "inner"}),
-        ("Engine", "EngineArguments", set()),
+        (seawall.AsyncClient, arguments.ClientArguments, {"engine"}),
+        (seawall.AsyncTransport, arguments.TransportArguments, {"engine", "inner"}),
+        (seawall.Engine, arguments.EngineArguments, set()),
     ],
 )
-def test_arguments_are_typed_and_shown(name, taken, others):
+def test_arguments_are_typed_and_shown(kind, taken, others):
     """What type checkers know of is what ``inspect.signature`` shows, defaults of `Settings` included."""
-    shown, taken = inspect.signature(getattr(seawall, name)).parameters, getattr(arguments, taken)
+    shown = inspect.signature(kind).parameters
     assert set(taken.__annotations__) == set(shown) - others
     defaults = {each.name: each.default for each in dataclasses.fields(Settings)}
     assert {name: shown[name].default for name in defaults} == defaults
