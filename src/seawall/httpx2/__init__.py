@@ -3,7 +3,7 @@
 The border to httpx2: its request goes in; its response, or an error of its classes, comes out.
 
 Rules: nothing here decides; the core does. httpx2 is imported in this folder only. Private names of httpx2 are listed and
-checked in `compat`; those of httpcore2 are held against the installed version by tests/unit/test_contracts.py. Nothing
+checked in `private`; those of httpcore2 are held against the installed version by tests/unit/test_contracts.py. Nothing
 here asks which library or version it is over, only for what that can do, because scripts/twin.py writes the front over
 httpx2's successor from this one, and an application may have put that in httpx2's place.
 """

@@ -19,7 +19,7 @@ __all__ = ["mend_connect"]
 
 def mend_connect(transport: httpx2.AsyncHTTPTransport) -> None:
     """Have *transport*, if it goes through an HTTP proxy, write brackets (RFC 9112 section 3.2.3)."""
-    pool = transport._pool
+    pool = getattr(transport, "_pool", None)
     if not isinstance(pool, httpcore2.AsyncHTTPProxy):
         return
 

@@ -19,12 +19,14 @@ from ..core.fronts import check_own
 from ..core.settings import SettingsArguments
 from ..wire.coding import ACCEPTED
 from .arguments import ClientArguments, EngineArguments, check_names, spelled_out
-from .compat import OPENED, set_headers, unbind
+from .compat import request_of, set_headers, unbind
 from .convert import check_timeouts, origin_and_path
 from .engine import Engine, check_given
 from .errors import as_httpx
-from .fast_path import Prepared, is_untouched, settle
+from .fast_path import HAS_SHORT_WAY, Prepared, is_untouched, settle
 from .location import bad_location
+from .mounts import layered, mounted
+from .private import HOOKS, OPENED, TIMEOUT, has
 from .transport import AsyncTransport, Proxied
 
 if TYPE_CHECKING:
@@ -59,6 +61,9 @@ class AsyncClient(core.OfEngine, httpx2.AsyncClient):
         TypeError, ValueError: A setting that can't be; the message names it and its range.
     """
 
+    if not has(TIMEOUT):
+        _timeout = httpx2.AsyncClient.timeout
+
     @spelled_out(ClientArguments, httpx2.AsyncClient)
     def __init__(self, *, engine: core.Engine | None = None, **arguments: Unpack[ClientArguments]) -> None:
         check_names(AsyncClient, arguments, ClientArguments)
@@ -69,14 +74,13 @@ class AsyncClient(core.OfEngine, httpx2.AsyncClient):
         theirs: dict[str, Any] = {
             name: value for name, value in arguments.items() if name not in SettingsArguments.__optional_keys__
         }
-        super().__init__(**theirs)
-        assert self._transport is self._bottom
+        super().__init__(**theirs if HAS_HOOKS else theirs | mounted(self._bottom, arguments))
         self._prepared = Prepared(AsyncClient)
         self._plain_encoding = arguments.get("default_encoding", "utf-8")
         check_timeouts(self.timeout.as_dict())
-        for pattern, mounted in self._mounts.items():
-            if mounted is not None and not isinstance(mounted, AsyncTransport | Proxied):
-                self._mounts[pattern] = AsyncTransport(mounted, engine=self.engine)
+        if HAS_HOOKS:
+            for pattern, inner in self._mounts.items():
+                self._mounts[pattern] = layered(inner, self.engine)
 
     @property
     def headers(self) -> httpx2.Headers:
@@ -88,7 +92,7 @@ class AsyncClient(core.OfEngine, httpx2.AsyncClient):
         given = httpx2.Headers(headers)
         set_headers(self, given)
         if "accept-encoding" not in given:
-            self._headers["Accept-Encoding"] = ACCEPTED
+            super().headers["Accept-Encoding"] = ACCEPTED
 
     async def send(
         self,
@@ -138,7 +142,7 @@ class AsyncClient(core.OfEngine, httpx2.AsyncClient):
             return last
         except BaseException as error:
             if isinstance(error, httpx2.RequestError):
-                request = error._request or request  # the hop's
+                request = request_of(error) or request  # the hop's
             fail(call, error, partial(as_httpx, request=request))
             raise
         finally:
@@ -194,6 +198,8 @@ class AsyncClient(core.OfEngine, httpx2.AsyncClient):
 
     def _is_plain(self, request: httpx2.Request) -> bool:
         """Whether httpx2 would do no more for it than `settle` does: no authentication, hook or mount is in the way."""
+        if not HAS_SHORT_WAY:
+            return False
         hooks = self._event_hooks
         return (
             self._state is OPENED  # httpx2 opens it, with the first request
@@ -217,6 +223,7 @@ class AsyncClient(core.OfEngine, httpx2.AsyncClient):
         return Proxied(self.engine, proxy=proxy)
 
 
+HAS_HOOKS: Final = has(HOOKS)
 UNSEEN: Final = ("transport", "mounts", "proxy")
 HANDLE: Final = AsyncTransport.handle_async_request
 

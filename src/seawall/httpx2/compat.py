@@ -1,52 +1,33 @@
 # Written by scripts/twin.py from ../_httpx/compat.py: change that file, and run the script.
 """
-What of httpx2 isn't public, and requests and responses that are made and read without its constructors.
+httpx2's requests and responses, made and read without its constructors where its private names allow that.
 
-Rules: each private name of httpx2 that this folder stands on is in `PRIVATE` or imported here, and all are looked for
-once, at import, because a release that lacks one must not fail later and oddly. Features tell releases apart, never a
-version. What is made here has every attribute that httpx2's own has, and no other.
+Rules: each function has two ways with one result, and which one is used is settled at import, see `private`. What is
+made here has every attribute that httpx2's own has, and no other.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable
 from operator import attrgetter
 from typing import Any, Final
 
 import httpx2
 
-from ..wire.coding import CodingError
 from ..wire.message import Triples
-
-try:
-    from httpx2._client import BoundAsyncStream, ClientState
-    from httpx2._content import AsyncIteratorByteStream
-    from httpx2._decoders import SUPPORTED_DECODERS, IdentityDecoder
-    from httpx2._multipart import FileField, MultipartStream
-except ImportError as error:
-    raise ImportError(
-        f"seawall stands on a private name that httpx2 {httpx2.__version__} doesn't have: {error}; "
-        "install an httpx2 that seawall's requirements allow, or a newer seawall"
-    ) from error
+from .private import CLIENT, FORM, FORMS, HEADERS, ITERATOR, ITERATORS, MADE, READ, URLS, has
 
 __all__ = [
-    "BUILDING",
-    "DECODED",
     "EMPTY",
     "JAR",
-    "OPENED",
-    "PRIVATE",
     "SPENT",
-    "STEPS",
     "answer",
     "ask",
-    "decoder_of",
     "files_of",
     "given",
     "is_read",
-    "missing",
     "origin_of",
-    "set_decoder",
+    "request_of",
     "set_headers",
     "take_in",
     "target_of",
@@ -54,68 +35,7 @@ __all__ = [
     "unbind",
 ]
 
-STEPS: Final = (
-    "request",
-    "_send_handling_auth",
-    "_send_handling_redirects",
-    "_send_single_request",
-    "_transport_for_url",
-)
-"""What the short way of a call leaves out, beside `send`."""
-
-BUILDING: Final = ("_merge_cookies", "_merge_queryparams", "base_url", "cookies", "params", "timeout")
-"""What else a request is built with: of a subclass that has its own, each request is built anew."""
-
-PRIVATE: Final[Mapping[str, tuple[str, ...]]] = {
-    "AsyncClient": (
-        *STEPS, *BUILDING, "_auth", "_base_url", "_build_redirect_request", "_cookies", "_event_hooks", "_headers",
-        "_init_proxy_transport", "_init_transport", "_merge_headers", "_merge_url", "_mounts", "_params", "_state",
-        "_timeout", "_transport",
-    ),
-    "ByteStream": ("_stream",),
-    "CookieJar": ("_cookies",),
-    "Headers": ("_encoding", "_list"),
-    "Request": ("_content",),
-    "RequestError": ("_request",),
-    "Response": ("_num_bytes_downloaded", "_request"),
-    "URL": ("_uri_reference",),
-    "ParseResult": ("host", "path", "port", "query", "scheme", "userinfo"),
-}  # fmt: skip
-"""By class, of its instances."""
-
-EMPTY: Final = httpx2.ByteStream(b"")
-CLIENT: Final = httpx2.AsyncClient
-"""httpx2's own, also where somebody puts `seawall.httpx2.AsyncClient` in its place to give it to an SDK."""
-DECODED: Final = frozenset(SUPPORTED_DECODERS)
-"""Codings that httpx2 decodes by itself: br and zstd, where their packages are installed."""
 JAR: Final = type(httpx2.Cookies().jar)
-OPENED: Final = ClientState.OPENED
-IS_PIECEWISE: Final = not isinstance(IdentityDecoder().decode(b""), bytes)
-"""Whether httpx2 takes an iterable of pieces from a decoder, as httpx2 does, or bytes."""
-
-
-def missing() -> list[str]:
-    """The names of `PRIVATE` that the installed httpx2 doesn't have."""
-    url = httpx2.URL("http://a/")
-    things = {
-        "AsyncClient": CLIENT(transport=httpx2.AsyncBaseTransport(), trust_env=False),
-        "ByteStream": EMPTY,
-        "CookieJar": httpx2.Cookies().jar,
-        "Headers": httpx2.Headers(),
-        "Request": httpx2.Request("GET", url),
-        "RequestError": httpx2.RequestError(""),
-        "Response": httpx2.Response(200, stream=EMPTY),
-        "URL": url,
-        "ParseResult": getattr(url, "_uri_reference", None),
-    }
-    return [f"{kind}.{name}" for kind, names in PRIVATE.items() for name in names if not hasattr(things[kind], name)]
-
-
-if lacking := missing():
-    raise ImportError(
-        f"seawall stands on private names that httpx2 {httpx2.__version__} doesn't have: {', '.join(lacking)}; "
-        "install an httpx2 that seawall's requirements allow, or a newer seawall"
-    )
 
 
 class _Spent(httpx2.AsyncByteStream):
@@ -131,21 +51,38 @@ SPENT: Final = _Spent()
 
 # Headers and URLs
 
-triples: Final[Callable[[httpx2.Headers], Triples]] = attrgetter("_list")
+
+def _triples(headers: httpx2.Headers) -> Triples:
+    return [(name, name.lower(), value) for name, value in headers.raw]
+
+
+triples: Final[Callable[[httpx2.Headers], Triples]] = attrgetter("_list") if has(HEADERS) else _triples
 """A header's own list; not to be changed."""
 
 
-def origin_of(url: httpx2.URL) -> tuple[str, str, int | None, str]:
-    """Scheme, host in ASCII, port; and the path, without the query."""
+def _origin_of_parts(url: httpx2.URL) -> tuple[str, str, int | None, str]:
     parts = url._uri_reference
-    return parts.scheme, parts.host, parts.port, parts.path
+    return parts.scheme, parts.host, parts.port, parts.path or "/"
 
 
-def target_of(url: httpx2.URL) -> str:
-    """``URL.raw_path``, as a str."""
+def _origin_of(url: httpx2.URL) -> tuple[str, str, int | None, str]:
+    return url.scheme, url.raw_host.decode("ascii"), url.port, _target_of(url).partition("?")[0]
+
+
+def _target_of_parts(url: httpx2.URL) -> str:
     parts = url._uri_reference
     path = parts.path or "/"
     return path if parts.query is None else f"{path}?{parts.query}"
+
+
+def _target_of(url: httpx2.URL) -> str:
+    return url.raw_path.decode("ascii")
+
+
+origin_of: Final = _origin_of_parts if has(URLS) else _origin_of
+"""Scheme, host in ASCII, port; and the path, without the query."""
+target_of: Final = _target_of_parts if has(URLS) else _target_of
+"""``URL.raw_path``, as a str."""
 
 
 def set_headers(client: httpx2.AsyncClient, headers: httpx2.Headers) -> None:
@@ -153,11 +90,10 @@ def set_headers(client: httpx2.AsyncClient, headers: httpx2.Headers) -> None:
     CLIENT.headers.fset(client, headers)  # type: ignore[attr-defined]
 
 
-# Requests
+# Made without a constructor, if all attributes that it sets are known
 
 
-def ask(method: str, url: httpx2.URL, items: Triples, extensions: dict[str, Any]) -> httpx2.Request:
-    """A request without a body. *method* is in upper case, the headers *items* are complete; both become its own."""
+def _ask_directly(method: str, url: httpx2.URL, items: Triples, extensions: dict[str, Any]) -> httpx2.Request:
     request = httpx2.Request.__new__(httpx2.Request)
     request.method = method
     request.url = url
@@ -170,23 +106,13 @@ def ask(method: str, url: httpx2.URL, items: Triples, extensions: dict[str, Any]
     return request
 
 
-def given(stream: httpx2.AsyncByteStream) -> Any:
-    """What the caller gave as a body that is not in memory; httpx2 wraps it."""
-    return stream._stream if type(stream) is AsyncIteratorByteStream else stream
+def _ask(method: str, url: httpx2.URL, items: Triples, extensions: dict[str, Any]) -> httpx2.Request:
+    return httpx2.Request(method, url, headers=_pairs(items), extensions=extensions)
 
 
-def files_of(stream: httpx2.AsyncByteStream) -> list[Any] | None:
-    """The files and bytes of httpx2's multipart form; None: *stream* isn't one."""
-    if type(stream) is not MultipartStream:
-        return None
-    return [field.file if isinstance(field, FileField) else b"" for field in stream.fields]
-
-
-# Responses
-
-
-def answer(status: int, items: Triples, stream: httpx2.AsyncByteStream, extensions: dict[str, Any]) -> httpx2.Response:
-    """A response whose body was not read yet. The headers *items* and *extensions* become its own."""
+def _answer_directly(
+    status: int, items: Triples, stream: httpx2.AsyncByteStream, extensions: dict[str, Any]
+) -> httpx2.Response:
     response = httpx2.Response.__new__(httpx2.Response)
     response.status_code = status
     response.headers = headers = httpx2.Headers.__new__(httpx2.Headers)
@@ -204,13 +130,76 @@ def answer(status: int, items: Triples, stream: httpx2.AsyncByteStream, extensio
     return response
 
 
-def is_read(response: httpx2.Response) -> bool:
-    """Whether its content is there."""
+def _answer(status: int, items: Triples, stream: httpx2.AsyncByteStream, extensions: dict[str, Any]) -> httpx2.Response:
+    return httpx2.Response(status, headers=_pairs(items), stream=stream, extensions=extensions)
+
+
+def _pairs(items: Triples) -> list[tuple[bytes, bytes]]:
+    return [(name, value) for name, _, value in items]
+
+
+def _is_same(one: object, other: object) -> bool:
+    """Whether two objects have the same attributes, with the same values or values of the same class."""
+    ours, theirs = vars(one), vars(other)
+    return ours.keys() == theirs.keys() and all(
+        ours[name] == theirs[name] or type(ours[name]) is type(theirs[name]) is httpx2.ByteStream for name in ours
+    )
+
+
+def _is_known() -> bool:
+    """Whether what we make is what a constructor makes: a release that adds an attribute makes its own."""
+    url, items = httpx2.URL("http://a/"), [(b"Host", b"host", b"a")]
+    asked, ours = _ask_directly("GET", url, items, {}), _answer_directly(200, items, EMPTY, {})
+    made, theirs = _ask("GET", url, items, {}), _answer(200, items, EMPTY, {})
+    pairs = ((asked, made), (asked.headers, made.headers), (ours, theirs), (ours.headers, theirs.headers))
+    return all(_is_same(*pair) for pair in pairs)
+
+
+EMPTY: Final = httpx2.ByteStream(b"")
+IS_KNOWN: Final = has(MADE) and _is_known()
+ask: Final = _ask_directly if IS_KNOWN else _ask
+"""A request without a body. *method* is in upper case, the headers *items* are complete; both become its own."""
+answer: Final = _answer_directly if IS_KNOWN else _answer
+"""A response whose body was not read yet. The headers *items* and *extensions* become its own."""
+
+
+# Bodies of requests
+
+
+def _given(stream: httpx2.AsyncByteStream) -> Any:
+    return stream._stream if type(stream) is ITERATOR else stream  # type: ignore[attr-defined]
+
+
+def _files_of(stream: httpx2.AsyncByteStream) -> list[Any] | None:
+    return [getattr(field, "file", b"") for field in stream.fields] if type(stream) is FORM else None  # type: ignore[attr-defined]
+
+
+given: Final[Callable[[httpx2.AsyncByteStream], Any]] = _given if has(ITERATORS) else lambda stream: stream
+"""What the caller gave as a body that is not in memory; httpx2 wraps it."""
+files_of: Final[Callable[[httpx2.AsyncByteStream], list[Any] | None]] = _files_of if has(FORMS) else lambda stream: None
+"""The files and bytes of httpx2's multipart form; None: *stream* isn't one, or it can't be told."""
+
+
+# Responses, and the requests of errors
+
+
+def _is_read_by_attribute(response: httpx2.Response) -> bool:
     return hasattr(response, "_content")
 
 
+def _is_read(response: httpx2.Response) -> bool:
+    try:
+        return response.content is not None
+    except httpx2.ResponseNotRead:
+        return False
+
+
+is_read: Final = _is_read_by_attribute if has(READ) else _is_read
+"""Whether its content is there."""
+
+
 def take_in(response: httpx2.Response) -> None:
-    """Read its body, which is there and has no encoding."""
+    """Read its body, which is there and has no encoding; on the short way only."""
     content = response.stream._stream  # type: ignore[union-attr]
     response._content = content
     response.stream = SPENT
@@ -226,45 +215,14 @@ def unbind(response: httpx2.Response) -> None:
     httpx2's don't, and know how long the answer took.
     """
     for each in (*response.history, response):
-        if each.is_closed and type(each.stream) is BoundAsyncStream and hasattr(each.stream, "_response"):
+        if each.is_closed and getattr(each.stream, "_response", None) is each:
             each.stream = SPENT
 
 
-# Decoders
-
-
-class Theirs:
-    """
-    A decoder as httpx2 wants one: its errors are httpx2's.
-
-    Args:
-        ours: It has ``decode(data)`` and ``flush()``.
-    """
-
-    __slots__ = ("ours",)
-
-    def __init__(self, ours: Any) -> None:
-        self.ours = ours
-
-    def decode(self, data: bytes) -> Any:
-        return self._made(self.ours.decode, data)
-
-    def flush(self) -> Any:
-        return self._made(self.ours.flush)
-
-    def _made(self, make: Callable[..., bytes], *data: bytes) -> Any:
-        try:
-            made = make(*data)
-        except CodingError as error:
-            raise httpx2.DecodingError(str(error)) from error
-        return (made,) if IS_PIECEWISE else made
-
-
-def set_decoder(response: httpx2.Response, decoder: Any) -> None:
-    """Have its body decoded by *decoder*, which has ``decode(data)`` and ``flush()``."""
-    response._decoder = Theirs(decoder)  # type: ignore[assignment]
-
-
-def decoder_of(response: httpx2.Response) -> Any:
-    """The decoder that `set_decoder` set; None: httpx2 will look for one."""
-    return getattr(vars(response).get("_decoder"), "ours", None)
+def request_of(thing: httpx2.Response | BaseException) -> httpx2.Request | None:
+    """The request of a response, or of an error; None: it was told none, or is an error of others."""
+    try:
+        request: httpx2.Request = thing.request  # type: ignore[union-attr]
+    except (AttributeError, RuntimeError):
+        return None
+    return request

@@ -25,8 +25,8 @@ from ..policy.retry_after import parse_retry_after, parse_retry_after_ms
 from ..wire.body import OwningBody
 from ..wire.coding import CodingError
 from ..wire.decoder import Decoded, Decoder
-from .compat import decoder_of, files_of, given, is_read, origin_of, set_decoder
-from .decoder import Paced, codings
+from .compat import files_of, given, is_read, origin_of, request_of
+from .decoder import Paced, codings, decoder_of, set_decoder
 from .errors import as_httpx
 
 __all__ = ["DRAIN_TIMEOUT", "ENCODING", "Body", "Outgoing", "Reply", "check_timeouts", "origin_and_path"]
@@ -295,7 +295,7 @@ class Reply:
 
     def shown(self) -> httpx2.Response:
         response = self.response
-        if response._request is None:
+        if request_of(response) is None:
             response.request = self._outgoing.original
         if is_read(response) or response.is_closed or not isinstance(response.stream, httpx2.ByteStream):
             return response  # nobody looks at the body of a discarded response

@@ -13,6 +13,7 @@ import httpcore2
 import httpx2
 
 from .mocks import is_patched
+from .private import POOL, has
 
 __all__ = ["WirePool", "WireTransport"]
 
@@ -84,4 +85,10 @@ class WireTransport(httpx2.AsyncHTTPTransport):
     """httpx2's stock transport, over our wire."""
 
     def __init__(self, pool: WirePool) -> None:
-        self._pool = pool
+        if has(POOL):
+            self._pool = pool
+            return
+        super().__init__(verify=False, trust_env=False)
+        for name, value in vars(self).items():
+            if isinstance(value, httpcore2.AsyncConnectionPool):
+                setattr(self, name, pool)

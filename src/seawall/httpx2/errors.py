@@ -14,6 +14,7 @@ from ..core.attempt import AttemptState
 from ..errors import SeawallError
 from ..events import Phase
 from ..policy.outcome import Outcome
+from .compat import request_of
 
 __all__ = ["HTTPX", "as_httpx", "failure"]
 
@@ -93,8 +94,8 @@ def as_httpx(error: SeawallError, request: httpx2.Request | None) -> SeawallErro
         return error
     if not isinstance(error, httpx2.HTTPError):
         error = adopted(error, *_theirs(error))
-    if getattr(error, "_request", None) is None:
-        error._request = request  # type: ignore[attr-defined]
+    if request_of(error) is None:
+        error.request = request  # type: ignore[attr-defined]
     return error
 
 

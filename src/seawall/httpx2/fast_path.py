@@ -17,12 +17,16 @@ from typing import Any, Final
 
 import httpx2
 
-from .compat import BUILDING, JAR, SPENT, STEPS, ask, take_in
+from .compat import JAR, SPENT, ask, take_in
 from .mocks import is_own
+from .private import BUILDING, SHORT_WAY, STEPS, has
 
-__all__ = ["Prepared", "is_untouched", "settle"]
+__all__ = ["HAS_SHORT_WAY", "Prepared", "is_untouched", "settle"]
 
 logger = logging.getLogger(httpx2.__name__)
+
+HAS_SHORT_WAY: Final = has(SHORT_WAY)
+"""Whether the installed httpx2 has all private names that it takes."""
 
 METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS", "DELETE"})  # without a body they have no content-length
 MAX_PREPARED: Final = 1024
@@ -74,7 +78,7 @@ class Prepared:
 
     def keep(self, client: httpx2.AsyncClient, method: str, url: httpx2.URL | str, request: httpx2.Request) -> None:
         """Make a template of a *request* that httpx2 built, if another may be built of nothing else."""
-        if type(url) is str and method in METHODS and is_built_by_httpx(type(client), self._own):
+        if HAS_SHORT_WAY and type(url) is str and method in METHODS and is_built_by_httpx(type(client), self._own):
             template = Template(request, client)
             if template.fits(client) and request.extensions.keys() == {"timeout"}:
                 if len(self._templates) >= MAX_PREPARED:
@@ -116,8 +120,8 @@ def is_built_by_httpx(cls: type[httpx2.AsyncClient], own: type[httpx2.AsyncClien
 
 
 def _own(name: str) -> object:
-    """httpx2's own; where it was patched before seawall was imported, an object that nothing else is."""
-    member = inspect.getattr_static(httpx2.AsyncClient, name)
+    """httpx2's own; an object that nothing else is, where it was patched before seawall was imported, or isn't there."""
+    member = inspect.getattr_static(httpx2.AsyncClient, name, None)
     functions = [member.fget, member.fset] if type(member) is property else [member]
     return member if all(is_own(function, httpx2.__name__) for function in functions) else object()
 

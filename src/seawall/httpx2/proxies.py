@@ -74,7 +74,9 @@ class StockTransport(httpx2.AsyncHTTPTransport):
 
     async def _drop_dead(self) -> None:
         """Close each connection that is neither idle nor a request's, because nobody else ever would."""
-        pool: Any = self._pool
+        pool: Any = getattr(self, "_pool", None)
+        if not (hasattr(pool, "_requests") and hasattr(pool, "_connections")):
+            return  # another release keeps them elsewhere
         used = {id(request.connection) for request in pool._requests}
         dead = [each for each in pool._connections if id(each) not in used and not each.is_idle()]
         for connection in dead:

@@ -1,0 +1,245 @@
+# Written by scripts/twin.py from ../_httpx/private.py: change that file, and run the script.
+"""
+The private names of httpx2 that this folder uses, looked for once, at import.
+
+Rules: each is in `PRIVATE`, by what it is used for. A use that lacks one of its names in the installed httpx2 is off,
+and httpx2's public names serve, which is slower: a new release must neither break seawall nor fail later and oddly.
+What there is no other way for is an ImportError. Features tell releases apart, never a version.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
+from types import SimpleNamespace
+from typing import Any, Final
+
+import httpx2
+
+__all__ = [
+    "BUILDING",
+    "CLIENT",
+    "FORM",
+    "FORMS",
+    "HANDED",
+    "HEADERS",
+    "HOOKS",
+    "ITERATOR",
+    "ITERATORS",
+    "MADE",
+    "MISSING",
+    "OPENED",
+    "POOL",
+    "PRIVATE",
+    "READ",
+    "SHORT_WAY",
+    "STEPS",
+    "TIMEOUT",
+    "URLS",
+    "Part",
+    "has",
+    "is_asked",
+]
+
+logger = logging.getLogger("seawall")
+
+STEPS: Final = (
+    "request",
+    "_send_handling_auth",
+    "_send_handling_redirects",
+    "_send_single_request",
+    "_transport_for_url",
+)
+"""What the short way of a call leaves out, beside `send`."""
+
+BUILDING: Final = ("_merge_cookies", "_merge_queryparams", "base_url", "cookies", "params", "timeout")
+"""What else a request is built with: of a subclass that has its own, each request is built anew."""
+
+CLIENT: Final = httpx2.AsyncClient
+"""httpx2's own, also where somebody puts `seawall.httpx2.AsyncClient` in its place to give it to an SDK."""
+
+
+def _of(owner: str, *names: str) -> frozenset[str]:
+    return frozenset(f"{owner}.{name}" for name in names)
+
+
+HEADERS: Final = _of("Headers", "_list")
+URLS: Final = _of("URL", "_uri_reference") | _of(
+    "ParseResult", "host", "path", "port", "query", "scheme", "userinfo"
+)  # fmt: skip
+MADE: Final = (
+    _of("Headers", "_encoding", "_list")
+    | _of("Request", "_content")
+    | _of("Response", "_num_bytes_downloaded", "_request")
+)
+READ: Final = _of("Response", "_content")
+ITERATORS: Final = _of("AsyncIteratorByteStream", "_stream")
+FORMS: Final = _of("MultipartStream", "fields") | _of("FileField", "file")
+HOOKS: Final = _of("AsyncClient", "_init_proxy_transport", "_init_transport", "_mounts")
+REDIRECTS: Final = _of("AsyncClient", "_build_redirect_request")  # without it, httpx2's error of a bad Location stays
+POOL: Final = _of("AsyncHTTPTransport", "_pool")
+DECODERS: Final = _of("Response", "_decoder")
+TIMEOUT: Final = _of("AsyncClient", "_timeout")
+SHORT_WAY: Final = (
+    HEADERS
+    | URLS
+    | READ
+    | _of("AsyncClient", *(name for name in (*STEPS, *BUILDING) if name.startswith("_")))
+    | _of("AsyncClient", "_auth", "_base_url", "_cookies", "_event_hooks", "_headers", "_merge_headers", "_merge_url")
+    | TIMEOUT
+    | _of("AsyncClient", "_mounts", "_params", "_state", "_transport")
+    | _of("ByteStream", "_stream")
+    | _of("ClientState", "OPENED")
+    | _of("CookieJar", "_cookies")
+    | _of("Response", "_num_bytes_downloaded")
+)
+PRIVATE: Final = SHORT_WAY | MADE | ITERATORS | FORMS | HOOKS | REDIRECTS | POOL | DECODERS
+"""By class, of its instances."""
+
+VALUES: Final[Mapping[str, object]] = {
+    "ByteStream._stream": b"x",
+    "Headers._list": [(b"A", b"a", b"b")],
+    "ParseResult.host": "a",
+    "ParseResult.path": "/b",
+    "ParseResult.port": 81,
+    "ParseResult.query": "c",
+    "ParseResult.scheme": "http",
+    "Response._content": b"x",
+}
+"""Of some, what they hold in a sample: a release may have a name for something else."""
+
+
+class Part:
+    """
+    A decoder that makes one part, whatever it is given.
+
+    Args:
+        handed: What httpx2 wants of a decoder, made of bytes.
+    """
+
+    def __init__(self, handed: Callable[[bytes], Any] = bytes) -> None:
+        self._handed = handed
+
+    def decode(self, data: bytes) -> Any:
+        return self._handed(b"part")
+
+    def flush(self) -> Any:
+        return self._handed(b"")
+
+
+def is_asked(set_decoder: Callable[[httpx2.Response], None]) -> bool:
+    """Whether httpx2, for all that is read of a response, asks the `Part` that *set_decoder* gives it."""
+    try:
+        for is_async in (False, True):
+            response = httpx2.Response(200, stream=httpx2.ByteStream(b"raw"))
+            set_decoder(response)
+            if (_now(response.aread()) if is_async else response.read()) != b"part":
+                return False
+    except Exception:  # noqa: BLE001 - whatever it says, httpx2 wants something else
+        return False
+    return True
+
+
+def _now(awaitable: Coroutine[Any, Any, bytes]) -> bytes:
+    """What it returns, of one that waits for nothing."""
+    try:
+        awaitable.send(None)
+    except StopIteration as end:
+        made: bytes = end.value
+        return made
+    awaitable.close()
+    raise TypeError(f"{awaitable!r} waits for something")
+
+
+def _handed() -> Callable[[bytes], Any] | None:
+    """What httpx2 wants of a decoder: bytes, or as in httpx2 an iterable of them; None: it asks no decoder of ours."""
+    ways: tuple[Callable[[bytes], Any], ...] = (bytes, lambda made: (made,))
+    for handed in ways:
+        if is_asked(lambda response, handed=handed: setattr(response, "_decoder", Part(handed))):  # type: ignore[misc]
+            return handed
+    return None
+
+
+class _Hooked(CLIENT):  # type: ignore[misc, valid-type]
+    """Tells which of its hooks were called, and heeded."""
+
+    def __init__(self) -> None:
+        self.of_proxy = self.bottom = httpx2.AsyncBaseTransport()
+        self.called: set[str] = set()
+        super().__init__(proxy="http://proxy", trust_env=False)
+
+    def _init_transport(self, *_: Any, **arguments: Any) -> httpx2.AsyncBaseTransport:
+        self.called.add("_init_transport")
+        return self.bottom
+
+    def _init_proxy_transport(self, proxy: Any, **arguments: Any) -> httpx2.AsyncBaseTransport:
+        self.called.add("_init_proxy_transport")
+        return self.of_proxy
+
+
+async def _parts() -> AsyncIterator[bytes]:
+    yield b""
+
+
+def _samples() -> dict[str, object]:
+    """Of each class, an instance made by public names, because most attributes are set by a constructor."""
+    url = httpx2.URL("http://a:81/b?c")
+    client = CLIENT(transport=httpx2.AsyncBaseTransport(), trust_env=False)
+    # With a type, because mimetypes reads files.
+    form: Any = httpx2.Request("POST", url, files={"a": ("a", b"", "text/plain")}).stream
+    return {
+        "AsyncClient": client,
+        # Not made, because that loads httpcore2 and certificates: what its constructor names.
+        "AsyncHTTPTransport": SimpleNamespace(**dict.fromkeys(httpx2.AsyncHTTPTransport.__init__.__code__.co_names)),
+        "AsyncIteratorByteStream": httpx2.Request("POST", url, content=_parts()).stream,
+        "ByteStream": httpx2.ByteStream(b"x"),
+        "ClientState": type(getattr(client, "_state", None)),
+        "CookieJar": httpx2.Cookies().jar,
+        "FileField": next(iter(getattr(form, "fields", ())), None),
+        "Headers": httpx2.Headers([(b"A", b"b")]),
+        "MultipartStream": form,
+        "ParseResult": getattr(url, "_uri_reference", None),
+        "Request": httpx2.Request("GET", url),
+        "Response": httpx2.Response(200, content=b"x"),
+        "URL": url,
+    }
+
+
+def _missing(samples: Mapping[str, object]) -> frozenset[str]:
+    """The names of `PRIVATE` that the installed httpx2 doesn't have, or has for something else."""
+    missing = set() if HANDED is not None else {*DECODERS}
+    for dotted in PRIVATE - DECODERS:
+        owner, name = dotted.split(".")
+        sample = samples[owner]
+        if not hasattr(sample, name) or (dotted in VALUES and getattr(sample, name) != VALUES[dotted]):
+            missing.add(dotted)
+    hooks = {"_init_transport", "_init_proxy_transport"}
+    return frozenset(missing | _of("AsyncClient", *(hooks - _Hooked().called)))
+
+
+HANDED: Final = _handed()
+SAMPLES: Final = _samples()
+MISSING: Final = _missing(SAMPLES)
+FORM: Final = type(SAMPLES["MultipartStream"])
+OPENED: Final = getattr(SAMPLES["ClientState"], "OPENED", None)
+ITERATOR: Final = type(SAMPLES["AsyncIteratorByteStream"])
+
+
+def has(names: frozenset[str]) -> bool:
+    """Whether the installed httpx2 has all of them."""
+    return MISSING.isdisjoint(names)
+
+
+if not all(hasattr(SAMPLES[name], "__dict__") for name in ("Headers", "Response")):
+    raise ImportError(
+        f"seawall copies requests and responses, which those of {httpx2.__name__} {httpx2.__version__} don't allow, "
+        "because they have no __dict__; install a release that seawall's requirements allow, or a newer seawall"
+    )
+if MISSING:
+    logger.warning(
+        "%s %s lacks private names that seawall uses: %s; seawall goes %s's public way there, which is slower",
+        httpx2.__name__,
+        httpx2.__version__,
+        ", ".join(sorted(MISSING)),
+        httpx2.__name__,
+    )
