@@ -33,7 +33,6 @@ __all__ = ["DRAIN_TIMEOUT", "ENCODING", "Body", "Outgoing", "Reply", "check_time
 WEBSOCKET: Final = {"ws": "http", "wss": "https"}  # httpcore takes them too, because a handshake is a request
 KEY: Final = "Idempotency-Key"
 ENCODING: Final = b"content-encoding"
-
 DRAIN_MAX: Final = 64 * 1024  # bytes of a discarded response that are read to keep its connection
 DRAIN_TIMEOUT: Final = 0.05  # seconds
 
