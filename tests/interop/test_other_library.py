@@ -34,6 +34,7 @@ CLIENT = {
     "auth": lambda httpx: httpx.BasicAuth("user", "password"),
     "base_url": lambda httpx: httpx.URL(URL),
     "cookies": lambda httpx: httpx.Cookies({"a": "b"}),
+    "params": lambda httpx: httpx.QueryParams([("a", "b"), ("a", "c")]),
     "proxy": lambda httpx: httpx.Proxy(URL),
     "transport": lambda httpx: httpx.AsyncHTTPTransport(),
 }
@@ -69,6 +70,10 @@ async def test_call_is_given_one(lib, other):
             await client.send(other.Request("GET", URL))
         with pytest.raises(TypeError, match="^auth: an .*" + taken_from(lib, "BasicAuth")):
             await client.get(URL, auth=other.BasicAuth("user", "password"))
+        with pytest.raises(TypeError, match="^follow_redirects: an .*" + taken_from(lib, "UseClientDefault")):
+            await client.get(URL, follow_redirects=other.USE_CLIENT_DEFAULT)
+        with pytest.raises(TypeError, match="^params: an .*" + taken_from(lib, "QueryParams")):
+            await client.get(URL, params=other.QueryParams("a=b"))
         with pytest.raises(TypeError, match="^timeout: an .*" + taken_from(lib, "Timeout")):
             await client.post(URL, timeout=other.Timeout(5.0))
         for url in (URL, other.URL(URL)):
@@ -84,11 +89,33 @@ async def test_call_is_given_one(lib, other):
 
 
 async def test_mappings_are_taken(lib, other):
-    """Headers and query parameters of the other library serve as any mapping does, as in the library itself."""
-    client = lib.seawall.AsyncClient(headers=other.Headers({"a": "b"}), params=other.QueryParams({"c": "d"}))
+    """Headers of the other library serve as any mapping does, as in the library itself."""
+    client = lib.seawall.AsyncClient(headers=other.Headers({"a": "b"}))
     request = client.build_request("GET", URL, headers=other.Headers({"g": "h"}))
     assert (request.headers["a"], request.headers["g"]) == ("b", "h")
-    assert request.url == f"{URL}?c=d"
+
+
+def test_settings_of_ours_may_be_anything(lib, other):
+    """A resolver that is a client of the other library, for instance."""
+
+    class OverHTTPS(other.AsyncClient):
+        async def resolve(self, host: str) -> list[str]:
+            return ["127.0.0.1"]
+
+        async def aclose(self) -> None: ...
+
+    lib.seawall.AsyncClient(resolver=OverHTTPS())
+
+
+def test_transport_of_a_subclass(lib):
+    """One that a subclass makes in our place would go past every layer and the guard."""
+
+    class Own(lib.seawall.AsyncClient):
+        def _init_transport(self, *_, **arguments):
+            return lib.httpx.AsyncHTTPTransport()
+
+    with pytest.raises(TypeError, match=r"Own makes a transport of its own: give it to .*AsyncClient as transport="):
+        Own()
 
 
 def printed(code: str) -> list[str]:

@@ -225,3 +225,30 @@ def test_one_library_in_place_of_the_other():
             assert type(pickle.loads(pickle.dumps(error))) is type(copy.copy(error)) is type(error)
         """
     )
+
+
+class OfAnApplication(seawall.Unsent):
+    """An application's own, whose `__new__` takes an argument of another kind, and whose text needs an attribute."""
+
+    def __new__(cls, *, code: int = 0) -> OfAnApplication:
+        return super().__new__(cls, code)
+
+    def __init__(self, *, code: int = 0) -> None:
+        super().__init__("used up")
+        self.code = code
+
+    def __str__(self) -> str:
+        return f"quota {self.code}"
+
+
+@LIBRARIES
+def test_partly_sent_never_says_that_nothing_was_sent(library):
+    """Whatever its reason is: an application's own error, or a bare Unsent."""
+    for reason in (OfAnApplication(code=7), seawall.Unsent("nothing")):
+        adopted_reason = ADOPT[library](reason, None)
+        assert isinstance(adopted_reason, type(reason))
+        whole = ADOPT[library](errors.PartlySent("partly", reason=adopted_reason), None)
+        assert isinstance(whole, library.TransportError)
+        assert not isinstance(whole, seawall.Unsent)
+        assert str(pickle.loads(pickle.dumps(whole))) == str(whole) == "partly"
+    assert str(ADOPT[library](OfAnApplication(code=7), None)) == "quota 7"

@@ -66,14 +66,18 @@ class AsyncClient(core.OfEngine, httpx.AsyncClient):
     @spelled_out(ClientArguments, httpx.AsyncClient)
     def __init__(self, *, engine: core.Engine | None = None, **arguments: Unpack[ClientArguments]) -> None:
         check_names(AsyncClient, arguments, ClientArguments)
-        check_own(httpx.__name__, **arguments)
-        check_own(httpx.__name__, **dict(arguments.get("mounts") or {}))
-        self._bottom = _bottom(engine, arguments)
-        self.engine = self._bottom.engine
         theirs: dict[str, Any] = {
             name: value for name, value in arguments.items() if name not in SettingsArguments.__optional_keys__
         }
+        check_own(httpx.__name__, **theirs)
+        check_own(httpx.__name__, **dict(arguments.get("mounts") or {}))
+        self._bottom = _bottom(engine, arguments)
+        self.engine = self._bottom.engine
         super().__init__(**theirs if HAS_HOOKS else theirs | mounted(self._bottom, arguments))
+        if getattr(self, "_transport", self._bottom) is not self._bottom:  # it would go past every layer and the guard
+            raise TypeError(
+                f"{type(self).__qualname__} makes a transport of its own: give it to seawall.AsyncClient as transport="
+            )
         self._prepared = Prepared(AsyncClient)
         self._plain_encoding = arguments.get("default_encoding", "utf-8")
         check_timeouts(self.timeout.as_dict())
@@ -108,8 +112,8 @@ class AsyncClient(core.OfEngine, httpx.AsyncClient):
         """
         if not isinstance(request, httpx.Request):
             check_own(httpx.__name__, request=request)
-        if auth is not USE_CLIENT_DEFAULT:
-            check_own(httpx.__name__, auth=auth)
+        if auth is not USE_CLIENT_DEFAULT or follow_redirects is not USE_CLIENT_DEFAULT:
+            check_own(httpx.__name__, auth=auth, follow_redirects=follow_redirects)
         layers = self.engine.layers
         call = layers.begin(is_buffered=not stream, patience=self._timeout)
         try:
@@ -163,8 +167,8 @@ class AsyncClient(core.OfEngine, httpx.AsyncClient):
         extensions: RequestExtensions | None = None,
     ) -> httpx.Request:
         """As in httpx."""
-        if type(url) is not str or timeout is not USE_CLIENT_DEFAULT or cookies is not None:
-            check_own(httpx.__name__, url=url, timeout=timeout, cookies=cookies)
+        if type(url) is not str or timeout is not USE_CLIENT_DEFAULT or not params is cookies is None:
+            check_own(httpx.__name__, url=url, timeout=timeout, params=params, cookies=cookies)
         if (
             content is data is files is json is params is headers is cookies is extensions is None  # type: ignore[comparison-overlap]
             and timeout is USE_CLIENT_DEFAULT

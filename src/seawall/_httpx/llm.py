@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-from typing import Any, Final, Unpack
+from typing import Final, Unpack
 
 import httpx
 
 from ..config import Budget, Bulkhead, Retry
+from ..core.engine import Engine
 from ..policy.outcome import Outcome
 from .arguments import ClientArguments
 from .client import AsyncClient
+from .transport import AsyncTransport
 
 __all__ = ["llm_client"]
 
 MAX_CONNECTIONS: Final = 1000
+OF_A_CLIENT: Final = ("timeout", "follow_redirects")
 SAYS: Final = {"true": True, "false": False}
 
 
-def llm_client(**arguments: Unpack[ClientArguments]) -> AsyncClient:
+def llm_client(*, engine: Engine | None = None, **arguments: Unpack[ClientArguments]) -> AsyncClient:
     """
     An `AsyncClient` with what the SDKs of LLM APIs set for their own: ``http_client=seawall.llm_client()``.
 
@@ -38,7 +41,9 @@ def llm_client(**arguments: Unpack[ClientArguments]) -> AsyncClient:
     A stream is retried up to its headers only, because its reader has seen the rest.
 
     Args:
-        arguments: Those of `AsyncClient`; each takes the place of the one above.
+        engine: What it shares with other clients; then all but timeout and follow_redirects are the engine's.
+        arguments: Those of `AsyncClient`; each takes the place of the one above. With an `AsyncTransport` as
+            *transport*, all but timeout and follow_redirects are its.
     Raises:
         TypeError, ValueError: A setting that can't be; the message names it and its range.
     """
@@ -59,11 +64,13 @@ def llm_client(**arguments: Unpack[ClientArguments]) -> AsyncClient:
             retry=server_says,
         ),
     }
+    if engine is not None or isinstance(arguments.get("transport"), AsyncTransport):
+        ours = {name: value for name, value in ours.items() if name in OF_A_CLIENT}  # type: ignore[assignment]
     ours.update(arguments)
-    return AsyncClient(**ours)
+    return AsyncClient(engine=engine, **ours)
 
 
 def server_says(outcome: Outcome) -> bool | None:
-    """What the response's ``x-should-retry`` says; None: as the other settings say."""
-    headers: Any = {} if outcome.response is None else outcome.response.headers
-    return SAYS.get(headers.get("x-should-retry", ""))
+    """What the ``x-should-retry`` of a bad response says; None: as the other settings say."""
+    response = outcome.response
+    return None if response is None or response.is_success else SAYS.get(response.headers.get("x-should-retry", ""))

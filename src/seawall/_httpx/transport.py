@@ -52,7 +52,7 @@ class AsyncTransport(core.OfEngine, httpx.AsyncBaseTransport):
         **arguments: Unpack[TransportArguments],
     ) -> None:
         check_names(AsyncTransport, arguments, TransportArguments)
-        check_own(httpx.__name__, inner=inner, **arguments)
+        check_own(httpx.__name__, inner=inner, proxy=arguments.get("proxy"))
         if inner is not None and not isinstance(inner, httpx.AsyncBaseTransport):
             raise TypeError(f"inner must be an httpx.AsyncBaseTransport, not {inner!r}")
         given: dict[str, Any] = {

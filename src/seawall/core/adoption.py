@@ -46,7 +46,8 @@ def adopted(error: E, *theirs: type[Exception]) -> E:
 
 def _made(neutral: type[SeawallError], theirs: tuple[type[Exception], ...], args: tuple[Any, ...]) -> Any:
     kind = both(neutral, *theirs)  # type: ignore[arg-type]  # mypy takes a class for unhashable
-    made = kind.__new__(kind, *args)
+    builtin = next(cls for cls in kind.__mro__ if cls.__module__ == "builtins")
+    made = builtin.__new__(kind, *args)
     made.args = args
     return made
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import uuid
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from contextvars import ContextVar
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar
@@ -257,7 +258,8 @@ class Hop:
             if self.retries is not None:
                 history.statistics = dict(self.retries.statistics)
         history.balance = self.balance
-        error.attempts = history  # type: ignore[attr-defined]
+        with suppress(AttributeError):  # an error of others may not take it
+            error.attempts = history  # type: ignore[attr-defined]
         error.add_note(f"seawall: {history}")
         return error
 

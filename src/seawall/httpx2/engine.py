@@ -43,10 +43,10 @@ class Engine(core.Engine):
     @spelled_out(EngineArguments, httpx2.AsyncHTTPTransport)
     def __init__(self, **arguments: Unpack[EngineArguments]) -> None:
         check_names(Engine, arguments, EngineArguments)
-        check_own(httpx2.__name__, **arguments)
         settings: dict[str, Any] = {
             name: value for name, value in arguments.items() if name in SettingsArguments.__optional_keys__
         }
+        check_own(httpx2.__name__, **{name: value for name, value in arguments.items() if name not in settings})
         super().__init__(
             Settings(**settings),
             limits=_limits(arguments["limits"]) if "limits" in arguments else Limits.fitting(),

@@ -70,6 +70,8 @@ def _theirs(error: Exception) -> tuple[type[Exception], ...]:
     """The httpx2 classes of *error*; for PartlySent, those of its reason."""
     if isinstance(error, errors.PartlySent):
         return _theirs(error.reason)
+    if isinstance(error, SeawallError) and isinstance(error, httpx2.HTTPError):
+        return error.theirs  # not its class, which may say that nothing was sent
     ours = next((cls for cls in type(error).__mro__ if cls in HTTPX), None)
     if ours is None:
         return (type(error) if isinstance(error, httpx2.HTTPError) else httpx2.TransportError,)

@@ -53,7 +53,7 @@ class AsyncTransport(core.OfEngine, httpx2.AsyncBaseTransport):
         **arguments: Unpack[TransportArguments],
     ) -> None:
         check_names(AsyncTransport, arguments, TransportArguments)
-        check_own(httpx2.__name__, inner=inner, **arguments)
+        check_own(httpx2.__name__, inner=inner, proxy=arguments.get("proxy"))
         if inner is not None and not isinstance(inner, httpx2.AsyncBaseTransport):
             raise TypeError(f"inner must be an httpx2.AsyncBaseTransport, not {inner!r}")
         given: dict[str, Any] = {

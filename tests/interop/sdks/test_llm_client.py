@@ -40,6 +40,17 @@ async def test_each_argument_takes_the_place_of_ours(lib: Front, serve: Serve) -
 
 
 @pytest.mark.anyio
+async def test_shares_an_engine(lib: Front, serve: Serve) -> None:
+    """Then, and over a transport of ours, what isn't the client's own comes from there."""
+    server = await serve(HELLO)
+    async with lib.seawall.Engine(deadline=9.0) as engine:
+        transport = lib.seawall.AsyncTransport(engine=engine)
+        for client in (lib.seawall.llm_client(engine=engine), lib.seawall.llm_client(transport=transport)):
+            assert (client.engine, client.timeout.read, client.follow_redirects) == (engine, 600.0, True)
+            assert (await client.get(server.url)).status_code == 200
+
+
+@pytest.mark.anyio
 async def test_knows_its_arguments(lib: Front) -> None:
     """A misspelt one is an error that names the right one."""
     with pytest.raises(TypeError, match="did you mean 'timeout'"):
@@ -48,10 +59,11 @@ async def test_knows_its_arguments(lib: Front) -> None:
 
 @pytest.mark.anyio
 @pytest.mark.parametrize(
-    ("status", "said", "count"), [(503, "false", 1), (400, "true", 3), (503, "maybe", 3), (400, "maybe", 1)]
+    ("status", "said", "count"),
+    [(200, "true", 1), (503, "false", 1), (400, "true", 3), (503, "maybe", 3), (400, "maybe", 1)],
 )
 async def test_x_should_retry_decides(lib: Front, serve: Serve, status: int, said: str, count: int) -> None:
-    """The server's word goes before the status; another word than true and false says nothing."""
+    """The server's word goes before a bad status, never a good one; another word than true and false says nothing."""
     server = await serve(says({}, status=status, x_should_retry=said))
     async with lib.seawall.llm_client(rng=FixedRandom(0.0)) as client:
         assert (await client.post(server.url)).status_code == status
