@@ -168,7 +168,8 @@ class AsyncClient(core.OfEngine, httpx2.AsyncClient):
         extensions: RequestExtensions | None = None,
     ) -> httpx2.Request:
         """As in httpx2."""
-        if type(url) is not str or timeout is not USE_CLIENT_DEFAULT or not params is cookies is None:
+        is_plain = type(url) is str and timeout is USE_CLIENT_DEFAULT and cookies is None
+        if not is_plain or not (params is None or type(params) is dict):  # else each request would pay for it
             check_own(httpx2.__name__, url=url, timeout=timeout, params=params, cookies=cookies)
         if (
             content is data is files is json is params is headers is cookies is extensions is None  # type: ignore[comparison-overlap]
