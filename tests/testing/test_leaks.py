@@ -6,6 +6,8 @@ import asyncio
 import os
 import re
 import socket
+import subprocess
+import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -302,3 +304,28 @@ async def test_cancelling_the_sweep_ends_what_it_started():
         await sweep
     await asyncio.sleep(0)
     assert all(task.cancelled() for task in started)
+
+
+def test_thread_of_pycares_is_no_leak():
+    """The first channel that a process closes starts it, and it stays for all others."""
+    code = """
+import asyncio, seawall
+from seawall.testing import no_leaks
+
+async def main():
+    async with no_leaks():
+        dns = seawall.DNS(nameservers=("127.0.0.1:1",), timeout=0.2)
+        client = seawall.AsyncClient(dns=dns, resolver="cares", retry=None)
+        try:
+            await client.get("http://a.test/")
+        except seawall.ResolveError:
+            pass
+        await client.aclose()
+
+asyncio.run(main())
+import threading
+print([thread.name for thread in threading.enumerate()])
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    assert "_run_safe_shutdown_loop" in done.stdout

@@ -33,7 +33,8 @@ __all__ = ["LeakCheck", "Leaked", "held", "no_leaks"]
 DESCRIPTORS = "/proc/self/fd"
 PAUSE = 0.01  # s
 ROUNDS = 20  # of the loop: sockets are closed in the rounds after their transports
-KEPT = ("asyncio_", "AnyIO worker thread")  # names of threads that are kept for the next who needs one
+KEPT = ("asyncio_", "AnyIO worker thread")  # how the names of threads begin that are kept for the next who needs one
+SHARED = ("(_run_safe_shutdown_loop)",)  # how others end: the one thread of a process in which pycares closes channels
 
 
 class Leaked(AssertionError):
@@ -173,7 +174,9 @@ class LeakCheck:
 
 
 def _see() -> _Seen:
-    threads = [thread for thread in threading.enumerate() if not thread.name.startswith(KEPT)]
+    threads = [
+        thread for thread in threading.enumerate() if not (thread.name.startswith(KEPT) or thread.name.endswith(SHARED))
+    ]
     return _Seen(WeakSet(_tasks()), WeakSet(threads), _descriptors())
 
 
