@@ -28,6 +28,7 @@ from seawall.testing import Server
 from seawall.testing.http.server import Request
 
 SCRIPT = Path(__file__).with_name("private_names.py")
+CORE_SCRIPT = Path(__file__).with_name("core_names.py")
 SOURCE = Path(seawall.__file__).parents[1]
 TEXT = b"a line of text\n" * 200
 ATTRIBUTES = {"fields": "_multipart.py", "file": "_multipart.py"} | dict.fromkeys(
@@ -57,6 +58,29 @@ CODED = {
     "bomb": ("gzip", gzip.compress(bytes(20_000_000), mtime=0)),
     "503": ("gzip", gzip.compress(TEXT, mtime=0)),
 }
+
+
+AS_EVER = """\
+AsyncHTTPTransport 200
+AsyncHTTPTransport guarded AddressNotAllowed
+AsyncConnectionPool 200
+AsyncConnectionPool guarded AddressNotAllowed
+AsyncHTTPConnection 200
+AsyncHTTPConnection guarded AddressNotAllowed
+CONNECT [::1]:443 HTTP/1.1
+tunnelled ProxyRefused
+CONNECT a.test:443 HTTP/1.1
+tunnelled ProxyRefused
+"""
+UNDIALLED = re.sub(r"^(AsyncHTTPConnection.*) .*$", r"\1 RuntimeError", AS_EVER, flags=re.MULTILINE)
+UNMENDED = AS_EVER.replace("[::1]", "::1")
+ELSEWHERE = {
+    ("httpcore", "connection.py", "_connection"): UNDIALLED,
+    ("httpcore", "http_proxy.py", "_connected"): UNMENDED,
+    ("httpcore", "connection_pool.py", "_connections"): AS_EVER,
+    ("httpcore", "connection_pool.py", "_requests"): AS_EVER,
+}
+"""What comes of it where a file of a library keeps something under another name."""
 
 
 class Answers:
@@ -118,10 +142,10 @@ def released(folder: Path, library: str, dotted: str | None) -> None:
             path.write_text(changed, encoding="utf-8")
 
 
-def run(folder: Path, library: str, server: Server) -> tuple[list[str], list[str]]:
+def run(folder: Path, script: Path, *arguments: str) -> tuple[list[str], list[str]]:
     """What the script prints, and what it logs."""
     done = subprocess.run(
-        [sys.executable, SCRIPT, library, server.url, folder.name],
+        [sys.executable, script, *arguments],
         env=os.environ | {"PYTHONPATH": os.pathsep.join([str(folder), str(SOURCE)])},
         capture_output=True,
         text=True,
@@ -140,7 +164,7 @@ def installed(server: Server, tmp_path_factory: pytest.TempPathFactory) -> Calla
     def lines(library: str) -> list[str]:
         folder = tmp_path_factory.mktemp("installed")
         released(folder, library, None)
-        lines, logged = run(folder, library, server)
+        lines, logged = run(folder, SCRIPT, library, server.url, folder.name)
         assert logged == []
         return lines
 
@@ -153,12 +177,25 @@ def installed(server: Server, tmp_path_factory: pytest.TempPathFactory) -> Calla
 def test_release_without_a_private_name(installed, server, tmp_path, library, dotted):
     """All calls end as they do with the installed release, and one line says which name is missed."""
     released(tmp_path, library, dotted)
-    lines, logged = run(tmp_path, library, server)
+    lines, logged = run(tmp_path, SCRIPT, library, server.url, tmp_path.name)
     assert [pair for pair in zip(lines, installed(library), strict=True) if pair[0] != pair[1]] == []
     told = [line for line in logged if line.startswith(f"{library} {importlib.import_module(library).__version__} ")]
     assert len(told) == 1
     assert dotted in told[0]
     assert logged == told or dotted.startswith("CookieJar.")  # which both libraries have
+
+
+@pytest.mark.parametrize(("package", "file", "name"), ELSEWHERE)
+@pytest.mark.parametrize("library", ["httpx", "httpx2"])
+def test_release_that_keeps_things_elsewhere(server, tmp_path, library, package, file, name):
+    """No call goes round our wire and its guard: at worst one that a tool watches fails; and no warning, at import."""
+    source = Path(importlib.import_module(library.replace("httpx", package)).__file__).parent
+    shutil.copytree(source, tmp_path / source.name)
+    (path,) = (path for path in (tmp_path / source.name).rglob(file) if path.parent.name != "_sync")
+    path.write_text(re.sub(rf"\b{name}\b", f"{name}_no_more", path.read_text(encoding="utf-8")), encoding="utf-8")
+    lines, logged = run(tmp_path, CORE_SCRIPT, library, server.url)
+    assert lines == ELSEWHERE[package, file, name].splitlines()
+    assert logged == []
 
 
 def test_names_are_the_same_for_both():

@@ -7,6 +7,7 @@ Only a patched attempt imports it, because httpcore takes as long to load as all
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from typing import Any, NoReturn
 
 import httpcore
 import httpx
@@ -17,16 +18,29 @@ from .private import POOL, has
 __all__ = ["WirePool", "WireTransport"]
 
 
+class Undialled(httpcore.AsyncNetworkBackend):
+    """Dials nothing: what goes round our wire would go round its DNS and its guard as well."""
+
+    async def connect_tcp(self, *_: Any, **arguments: Any) -> NoReturn:
+        raise RuntimeError(
+            f"{httpcore.__name__} {httpcore.__version__}, which a tool has patched, would dial by itself, round "
+            "seawall's wire and guard: install a release that seawall's requirements allow, or remove the tool"
+        )
+
+    connect_unix_socket = connect_tcp
+
+
 class WirePool(httpcore.AsyncConnectionPool):
     """
-    Our wire in the place of httpcore's pool, for one attempt. That pool's own code runs only where it is patched.
+    Our wire in the place of httpcore's pool, for one attempt. That pool's own code runs only where it is patched, and
+    dials nothing, whatever a release of httpcore makes of our connection.
 
     Args:
         answer: Our wire, with httpcore's types.
     """
 
     def __init__(self, answer: Callable[[httpcore.Request], Awaitable[httpcore.Response]]) -> None:
-        super().__init__()
+        super().__init__(network_backend=Undialled())
         self._answer = answer
 
     async def handle_async_request(self, request: httpcore.Request) -> httpcore.Response:
@@ -39,11 +53,20 @@ class WirePool(httpcore.AsyncConnectionPool):
 
 
 class _Connection(httpcore.AsyncHTTPConnection):
-    """httpcore's own, which has dialled already: its entry point is where tools look on."""
+    """
+    httpcore's own, which has dialled already: its entry point is where tools look on.
+
+    A release that keeps what it has dialled under another name finds nothing, and then can't dial.
+    """
 
     def __init__(self, connection: _WireConnection, origin: httpcore.Origin) -> None:
-        super().__init__(origin)
-        self._connection = connection
+        super().__init__(origin, network_backend=Undialled())
+        self._connection = self._below = connection
+
+    async def handle_async_request(self, request: httpcore.Request) -> httpcore.Response:
+        if is_patched(httpcore.AsyncHTTPConnection):
+            return await super().handle_async_request(request)
+        return await self._below.handle_async_request(request)
 
 
 class _WireConnection(httpcore.AsyncConnectionInterface):
