@@ -1,5 +1,5 @@
 """
-What a patched call does, and a tunnel to an IPv6 address, over a release of httpx or httpcore that keeps things elsewhere.
+Calls that a tool watches, and tunnels to IPv6, over a release of httpx or httpcore that keeps things elsewhere.
 
 One line each of what came of it; run by test_private_names.py in a process of its own.
 """

@@ -76,6 +76,7 @@ UNDIALLED = re.sub(r"^(AsyncHTTPConnection.*) .*$", r"\1 RuntimeError", AS_EVER,
 UNMENDED = AS_EVER.replace("[::1]", "::1")
 ELSEWHERE = {
     ("httpcore", "connection.py", "_connection"): UNDIALLED,
+    ("httpcore", "http_proxy.py", "_connection"): UNMENDED,
     ("httpcore", "http_proxy.py", "_connected"): UNMENDED,
     ("httpcore", "connection_pool.py", "_connections"): AS_EVER,
     ("httpcore", "connection_pool.py", "_requests"): AS_EVER,
