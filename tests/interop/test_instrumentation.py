@@ -222,6 +222,38 @@ async def test_patch_that_is_there_before_seawall(serve, lib, entry):
     assert server.connections == 1
 
 
+@pytest.mark.parametrize("patch", ["mock.patch.object(kind, '__init__')", "mock.patch.object(kind, '__init__', Own())"])
+def test_constructor_that_is_patched_while_seawall_is_imported(lib, patch):
+    """By a mock, or by something without code: no error and no warning, and a call that a tool watches works."""
+    library, ours = lib.httpx.__name__, watched.OURS[lib.httpx.__name__]
+    code = f"""
+        import asyncio, functools, importlib, {library} as httpx
+        from unittest import mock
+        kind = httpx.AsyncHTTPTransport
+        class Own:
+            made = kind.__init__
+            def __get__(self, instance, owner):
+                return self if instance is None else functools.partial(self, instance)
+            def __call__(self, *args, **kwargs):
+                return Own.made(*args, **kwargs)
+        with {patch}:
+            ours = importlib.import_module({ours!r})
+        watched = kind.handle_async_request
+        kind.handle_async_request = lambda *args: watched(*args)
+        async def main():
+            async with ours.AsyncClient() as client:
+                await client.get("http://127.0.0.1:1/")
+        try:
+            asyncio.run(main())
+        except httpx.ConnectError as error:
+            print(len(error.attempts) > 0)
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "True\n", "")
+
+
 @pytest.fixture
 def exporter():
     """Has the spans that are over."""

@@ -37,7 +37,6 @@ ATTRIBUTES = {"fields": "_multipart.py", "file": "_multipart.py"} | dict.fromkey
 """Private by their class only, and named as public things are: where the class is."""
 
 TOLD = (
-    "AsyncHTTPTransport._pool",
     "AsyncClient._init_transport",
     "AsyncClient._state",
     "CookieJar._cookies",
@@ -80,6 +79,7 @@ ELSEWHERE = {
     ("httpcore", "http_proxy.py", "_connected"): UNMENDED,
     ("httpcore", "connection_pool.py", "_connections"): AS_EVER,
     ("httpcore", "connection_pool.py", "_requests"): AS_EVER,
+    ("httpx", "default.py", "_pool"): UNMENDED,
 }
 """What comes of it where a file of a library keeps something under another name."""
 

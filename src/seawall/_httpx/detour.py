@@ -6,6 +6,7 @@ Only a patched attempt imports it, because httpcore takes as long to load as all
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Awaitable, Callable
 from typing import Any, NoReturn
 
@@ -13,7 +14,6 @@ import httpcore
 import httpx
 
 from .mocks import is_patched
-from .private import POOL, has
 
 __all__ = ["WirePool", "WireTransport"]
 
@@ -107,10 +107,19 @@ class WireTransport(httpx.AsyncHTTPTransport):
     """httpx's stock transport, over our wire."""
 
     def __init__(self, pool: WirePool) -> None:
-        if has(POOL):
-            self._pool = pool
-            return
-        super().__init__(verify=False, trust_env=False)
-        for name, value in vars(self).items():
+        attributes, name = self._stock()
+        vars(self).update(attributes, **{name: pool})
+
+    @classmethod
+    @functools.cache
+    def _stock(cls) -> tuple[dict[str, Any], str]:
+        """All that httpx's constructor sets, and under which name its pool is; looked for by type, and once."""
+        made = cls.__new__(cls)
+        super(WireTransport, made).__init__(verify=False, trust_env=False)
+        for name, value in vars(made).items():
             if isinstance(value, httpcore.AsyncConnectionPool):
-                setattr(self, name, pool)
+                return vars(made), name
+        raise RuntimeError(
+            f"{httpx.__name__} {httpx.__version__}, which a tool has patched, has no pool that seawall's wire can take "
+            "the place of: install a release that seawall's requirements allow, or remove the tool"
+        )

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
-from types import SimpleNamespace
 from typing import Any, Final
 
 import httpx
@@ -28,7 +27,6 @@ __all__ = [
     "MADE",
     "MISSING",
     "OPENED",
-    "POOL",
     "PRIVATE",
     "READ",
     "SHORT_WAY",
@@ -76,7 +74,6 @@ ITERATORS: Final = _of("AsyncIteratorByteStream", "_stream")
 FORMS: Final = _of("MultipartStream", "fields") | _of("FileField", "file")
 HOOKS: Final = _of("AsyncClient", "_init_proxy_transport", "_init_transport", "_mounts")
 REDIRECTS: Final = _of("AsyncClient", "_build_redirect_request")  # without it, httpx's error of a bad Location stays
-POOL: Final = _of("AsyncHTTPTransport", "_pool")
 DECODERS: Final = _of("Response", "_decoder")
 TIMEOUT: Final = _of("AsyncClient", "_timeout")
 SHORT_WAY: Final = (
@@ -92,7 +89,7 @@ SHORT_WAY: Final = (
     | _of("CookieJar", "_cookies")
     | _of("Response", "_num_bytes_downloaded")
 )
-PRIVATE: Final = SHORT_WAY | MADE | ITERATORS | FORMS | HOOKS | REDIRECTS | POOL | DECODERS
+PRIVATE: Final = SHORT_WAY | MADE | ITERATORS | FORMS | HOOKS | REDIRECTS | DECODERS
 """By class, of its instances."""
 
 VALUES: Final[Mapping[str, object]] = {
@@ -188,8 +185,6 @@ def _samples() -> dict[str, object]:
     form: Any = httpx.Request("POST", url, files={"a": ("a", b"", "text/plain")}).stream
     return {
         "AsyncClient": client,
-        # Not made, because that loads httpcore and certificates: what its constructor names.
-        "AsyncHTTPTransport": SimpleNamespace(**dict.fromkeys(httpx.AsyncHTTPTransport.__init__.__code__.co_names)),
         "AsyncIteratorByteStream": httpx.Request("POST", url, content=_parts()).stream,
         "ByteStream": httpx.ByteStream(b"x"),
         "ClientState": type(getattr(client, "_state", None)),
