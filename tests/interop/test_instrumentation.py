@@ -254,6 +254,35 @@ def test_constructor_that_is_patched_while_seawall_is_imported(lib, patch):
     assert (done.returncode, done.stdout, done.stderr) == (0, "True\n", "")
 
 
+def test_client_that_asks_for_less_is_in_the_place_of_the_librarys(lib):
+    """br is bounded all the same, where seawall is imported after it and no package can bound br: it is refused."""
+    library, ours = lib.httpx.__name__, watched.OURS[lib.httpx.__name__]
+    code = f"""
+        import asyncio, importlib, sys, brotli, {library} as httpx
+        class House(httpx.AsyncClient):
+            def __init__(self, **arguments):
+                super().__init__(**arguments)
+                self.headers["accept-encoding"] = "gzip"
+        httpx.AsyncClient = House
+        sys.modules["brotli"] = sys.modules["brotlicffi"] = None  # as with one that can't bound, for seawall only
+        ours = importlib.import_module({ours!r})
+        bomb = brotli.compress(bytes(20_000_000))
+        def answer(request):
+            return httpx.Response(200, headers={{"content-encoding": "br"}}, stream=httpx.ByteStream(bomb))
+        async def main():
+            async with ours.AsyncClient(transport=httpx.MockTransport(answer)) as client:
+                await client.get("http://a/")
+        try:
+            asyncio.run(main())
+        except httpx.DecodingError as error:
+            print("can't limit" in str(error))
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "True\n", "")
+
+
 @pytest.fixture
 def exporter():
     """Has the spans that are over."""
