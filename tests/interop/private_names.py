@@ -26,7 +26,12 @@ def shown(response: Any) -> str:
     headers = {name: value for name, value in response.headers.items() if name != "date"}
     facts = (response.status_code, response.url.path, headers, response.text[:400], response.num_bytes_downloaded)
     took = response.elapsed.total_seconds()
-    flags = (response.is_closed, response.is_stream_consumed, 0 < took < 60, len(response.extensions["seawall"]))
+    flags = (
+        response.is_closed,
+        response.is_stream_consumed,
+        0 < took < 60,
+        len(response.extensions.get("seawall", ())),
+    )
     history = [(each.status_code, each.text, each.elapsed is not None) for each in response.history]
     return f"{facts} {flags} {history} {sorted(response.cookies.items())} {response.request.method}"
 

@@ -139,7 +139,7 @@ def released(folder: Path, library: str, dotted: str | None) -> None:
         else:
             pattern = rf"(?<=_uri_reference\.){name}\b"
         text = path.read_text(encoding="utf-8")
-        if (changed := re.sub(pattern, f"{name}_no_more", text)) != text:
+        if (changed := re.sub(pattern, r"\g<0>_no_more", text)) != text:
             path.write_text(changed, encoding="utf-8")
 
 
@@ -184,6 +184,24 @@ def test_release_without_a_private_name(installed, server, tmp_path, library, do
     assert len(told) == 1
     assert dotted in told[0]
     assert logged == told or dotted.startswith("CookieJar.")  # which both libraries have
+
+
+@pytest.mark.parametrize("library", ["httpx", "httpx2"])
+def test_release_without_mounts_and_hooks(installed, server, tmp_path, library):
+    """Which calls go to the environment's proxies is then the library's secret: these have no layers, as it says."""
+    released(tmp_path, library, "AsyncClient.(?:_mounts|_init_transport|_init_proxy_transport)")
+    lines, logged = run(tmp_path, SCRIPT, library, server.url, tmp_path.name)
+    ((with_layers, without),) = (pair for pair in zip(installed(library), lines, strict=True) if pair[0] != pair[1])
+    assert with_layers.replace(" (True, True, True, 1) ", " (True, True, True, 0) ") == without
+    assert with_layers.startswith("environment ")
+    assert [line.endswith("without seawall's layers") for line in logged] == [True]
+
+
+@pytest.mark.parametrize("library", ["httpx", "httpx2"])
+def test_release_without_a_hook_for_redirects(installed, server, tmp_path, library):
+    """Nothing is slower, so nothing is logged; of a bad Location the library says the same."""
+    released(tmp_path, library, "AsyncClient._build_redirect_request")
+    assert run(tmp_path, SCRIPT, library, server.url, tmp_path.name) == (installed(library), [])
 
 
 @pytest.mark.parametrize(("package", "file", "name"), ELSEWHERE)

@@ -20,7 +20,7 @@ import pytest
 
 import seawall
 from seawall import errors
-from seawall._httpx import arguments, compat, decoder, fast_path, mocks, private
+from seawall._httpx import arguments, compat, decoder, fast_path, mocks, mounts, private
 from seawall._httpx import errors as adopted
 from seawall.core.settings import Settings, SettingsArguments
 from seawall.testing import Server
@@ -202,6 +202,59 @@ def test_each_private_name_is_looked_for(monkeypatch):
     monkeypatch.setattr(private, "PRIVATE", private.PRIVATE | wanted)
     assert private._missing(private.SAMPLES) == wanted
     assert private._missing(held) == wanted | private.HEADERS
+
+
+NO_PROXY = [
+    "10.0.0.0/8", "127.0.0.0/8", "1.2.3.4", "::1", "::1/128", "fd00::/8", "[::1]", "[fd00::]/8", "*", "a,*", " a , b",
+    "example.com,.a.b", "*.x.com", "LOCALHOST", "localhost", "http://a", "a/b", "host:8080", "",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("no_proxy", NO_PROXY)
+@pytest.mark.parametrize("name", ["HTTP_PROXY", "ALL_PROXY"])
+def test_proxies_of_the_environment_for_a_release_without_hooks(monkeypatch, no_proxy, name):
+    """They are for the URLs that httpx has them for, whatever it makes of NO_PROXY, and under our layers."""
+    monkeypatch.setattr(mounts, "has", lambda names: names == private.MOUNTS)
+    monkeypatch.setenv(name, "http://127.0.0.1:1")
+    monkeypatch.setenv("NO_PROXY", no_proxy)
+    bottom = seawall.AsyncTransport()
+    try:
+        theirs = {pattern.pattern: each for pattern, each in httpx.AsyncClient()._mounts.items()}
+    except httpx.InvalidURL:
+        with pytest.raises(httpx.InvalidURL):
+            mounts.mounted(bottom, {})
+        return
+    given = mounts.mounted(bottom, {})
+    assert given["transport"] is bottom
+    assert {pattern: each is None for pattern, each in given["mounts"].items()} == {
+        pattern: each is None for pattern, each in theirs.items()
+    }
+    for each in filter(None, given["mounts"].values()):
+        assert isinstance(each, seawall.AsyncTransport)
+        assert isinstance(each._inner._pool, httpcore.AsyncHTTPProxy)
+        assert each.engine is bottom.engine
+    guarded = seawall.AsyncTransport(guard=seawall.Guard())
+    with pytest.raises(ValueError, match="trust_env=False"):
+        mounts.mounted(guarded, {})
+    assert mounts.mounted(guarded, {"trust_env": False}) == {"transport": guarded, "mounts": {}}
+    monkeypatch.setattr(mounts, "has", lambda names: False)
+    client = httpx.AsyncClient(**mounts.mounted(bottom, {}))
+    unlayered = client._transport_for_url(httpx.URL("http://far.test/"))
+    assert isinstance(getattr(unlayered, "_pool", None), httpcore.AsyncHTTPProxy) == bool(theirs)
+    assert (unlayered is bottom) == (not theirs)
+
+
+def test_hook_that_is_called_and_not_heeded(monkeypatch):
+    """It counts as missing: what the client keeps decides, not what it calls."""
+
+    class Deaf(httpx.AsyncClient):
+        def __init__(self, **arguments):
+            super().__init__(**arguments)
+            self._transport = httpx.AsyncBaseTransport()
+
+    assert private._heeded() == private.INITS
+    monkeypatch.setattr(private, "CLIENT", Deaf)
+    assert private._missing(private.SAMPLES) == {"AsyncClient._init_transport"}
 
 
 def test_private_names_are_all_listed():

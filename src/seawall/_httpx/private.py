@@ -22,10 +22,12 @@ __all__ = [
     "HANDED",
     "HEADERS",
     "HOOKS",
+    "INITS",
     "ITERATOR",
     "ITERATORS",
     "MADE",
     "MISSING",
+    "MOUNTS",
     "OPENED",
     "PRIVATE",
     "READ",
@@ -72,8 +74,9 @@ MADE: Final = (
 READ: Final = _of("Response", "_content")
 ITERATORS: Final = _of("AsyncIteratorByteStream", "_stream")
 FORMS: Final = _of("MultipartStream", "fields") | _of("FileField", "file")
-HOOKS: Final = _of("AsyncClient", "_init_proxy_transport", "_init_transport", "_mounts")
-REDIRECTS: Final = _of("AsyncClient", "_build_redirect_request")  # without it, httpx's error of a bad Location stays
+INITS: Final = _of("AsyncClient", "_init_proxy_transport", "_init_transport")
+MOUNTS: Final = _of("AsyncClient", "_mounts")
+HOOKS: Final = INITS | MOUNTS
 DECODERS: Final = _of("Response", "_decoder")
 TIMEOUT: Final = _of("AsyncClient", "_timeout")
 SHORT_WAY: Final = (
@@ -89,7 +92,7 @@ SHORT_WAY: Final = (
     | _of("CookieJar", "_cookies")
     | _of("Response", "_num_bytes_downloaded")
 )
-PRIVATE: Final = SHORT_WAY | MADE | ITERATORS | FORMS | HOOKS | REDIRECTS | DECODERS
+PRIVATE: Final = SHORT_WAY | MADE | ITERATORS | FORMS | HOOKS | DECODERS
 """By class, of its instances."""
 
 VALUES: Final[Mapping[str, object]] = {
@@ -156,21 +159,21 @@ def _handed() -> Callable[[bytes], Any] | None:
     return None
 
 
-class _Hooked(CLIENT):  # type: ignore[misc, valid-type]
-    """Tells which of its hooks were called, and heeded."""
+def _heeded() -> frozenset[str]:
+    """Which of our hooks httpx calls, and whose transports it then keeps."""
+    bottom, of_proxy = httpx.AsyncBaseTransport(), httpx.AsyncBaseTransport()
 
-    def __init__(self) -> None:
-        self.of_proxy = self.bottom = httpx.AsyncBaseTransport()
-        self.called: set[str] = set()
-        super().__init__(proxy="http://proxy", trust_env=False)
+    class Hooked(CLIENT):  # type: ignore[misc, valid-type]
+        def _init_transport(self, *_: Any, **arguments: Any) -> httpx.AsyncBaseTransport:
+            return bottom
 
-    def _init_transport(self, *_: Any, **arguments: Any) -> httpx.AsyncBaseTransport:
-        self.called.add("_init_transport")
-        return self.bottom
+        def _init_proxy_transport(self, *_: Any, **arguments: Any) -> httpx.AsyncBaseTransport:
+            return of_proxy
 
-    def _init_proxy_transport(self, proxy: Any, **arguments: Any) -> httpx.AsyncBaseTransport:
-        self.called.add("_init_proxy_transport")
-        return self.of_proxy
+    kept = list(vars(Hooked(proxy="http://proxy", trust_env=False)).values())
+    kept += [inner for each in kept if isinstance(each, dict) for inner in each.values()]
+    hooks = {"_init_transport": bottom, "_init_proxy_transport": of_proxy}
+    return _of("AsyncClient", *(name for name, made in hooks.items() if any(each is made for each in kept)))
 
 
 async def _parts() -> AsyncIterator[bytes]:
@@ -207,8 +210,7 @@ def _missing(samples: Mapping[str, object]) -> frozenset[str]:
         sample = samples[owner]
         if not hasattr(sample, name) or (dotted in VALUES and getattr(sample, name) != VALUES[dotted]):
             missing.add(dotted)
-    hooks = {"_init_transport", "_init_proxy_transport"}
-    return frozenset(missing | _of("AsyncClient", *(hooks - _Hooked().called)))
+    return frozenset(missing | (INITS - _heeded()))
 
 
 HANDED: Final = _handed()
@@ -231,9 +233,12 @@ if not all(hasattr(SAMPLES[name], "__dict__") for name in ("Headers", "Response"
     )
 if MISSING:
     logger.warning(
-        "%s %s lacks private names that seawall uses: %s; seawall goes %s's public way there, which is slower",
+        "%s %s lacks private names that seawall uses: %s; seawall goes %s's public way there, which is slower%s",
         httpx.__name__,
         httpx.__version__,
         ", ".join(sorted(MISSING)),
         httpx.__name__,
+        ""
+        if has(INITS) or has(MOUNTS)
+        else "; where the environment names proxies, their calls and those of NO_PROXY go without seawall's layers",
     )

@@ -10,7 +10,7 @@ from ..core.engine import Engine
 from ..errors import ProxyRefused
 from ..origin import Origin
 
-__all__ = ["StockTransport", "check_refusal"]
+__all__ = ["StockTransport", "check_refusal", "stock_arguments"]
 
 PASSING: Final = frozenset({408, 425, 429})
 """Answers of 3xx and 4xx that a proxy may not repeat a moment later."""
@@ -40,6 +40,13 @@ def _is_final(status: int) -> bool:
     return 300 <= status < 500 and status not in PASSING
 
 
+def stock_arguments(engine: Engine) -> dict[str, Any]:
+    """Those of *engine* that httpx's own transports take; without a cap, see `StockTransport`."""
+    limits = engine.limits
+    uncapped = httpx.Limits(max_keepalive_connections=limits.max_keepalive, keepalive_expiry=limits.keepalive_expiry)
+    return {"limits": uncapped, "http1": engine.http1, "http2": engine.http2, **engine.tls}
+
+
 class StockTransport(httpx.AsyncHTTPTransport):
     """
     httpx's transport, with three differences in its pool, which is httpcore's.
@@ -53,11 +60,7 @@ class StockTransport(httpx.AsyncHTTPTransport):
     """
 
     def __init__(self, engine: Engine, **arguments: Any) -> None:
-        limits = engine.limits
-        uncapped = httpx.Limits(
-            max_keepalive_connections=limits.max_keepalive, keepalive_expiry=limits.keepalive_expiry
-        )
-        super().__init__(limits=uncapped, http1=engine.http1, http2=engine.http2, **engine.tls, **arguments)
+        super().__init__(**stock_arguments(engine), **arguments)
         if arguments.get("proxy") is not None:
             from .authority import mend_connect
 
