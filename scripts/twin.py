@@ -9,6 +9,7 @@ stay, because they go over the wire.
 from __future__ import annotations
 
 import argparse
+import ast
 import io
 import re
 import sys
@@ -24,9 +25,18 @@ NAMES = re.compile(r"\b(?:httpx|httpcore)\b|\bseawall\.(?=(?:AsyncClient|AsyncTr
 
 
 def renamed(source: str) -> str:
-    """*source* over httpx2."""
+    """
+    *source* over httpx2; the same on each Python.
+
+    Raises:
+        ValueError: A bytes literal inside an f-string has a name in it, and Pythons before 3.12 don't say where it is.
+    """
+    for node in ast.walk(ast.parse(source)):
+        for each in ast.walk(node) if isinstance(node, ast.JoinedStr) else ():
+            if isinstance(each, ast.Constant) and isinstance(each.value, bytes) and NAMES.search(repr(each.value)):
+                raise ValueError(f"line {node.lineno}: {each.value!r} is inside an f-string; put it into a variable")
     starts = [0]
-    for line in source.splitlines(keepends=True):
+    for line in io.StringIO(source):
         starts.append(starts[-1] + len(line))
     kept = [
         range(starts[token.start[0] - 1] + token.start[1], starts[token.end[0] - 1] + token.end[1])
@@ -46,9 +56,10 @@ def renamed(source: str) -> str:
 def twins() -> dict[Path, str]:
     """The text of each file that is to be written."""
     return {
-        source.parent / TWIN / path.name: HEADER.format(name=path.name) + renamed(path.read_text(encoding="utf-8"))
+        source.parent / TWIN / name: HEADER.format(name=name.as_posix()) + renamed(path.read_text(encoding="utf-8"))
         for source in SOURCES
-        for path in source.glob("*.py")
+        for path in source.rglob("*.py")
+        for name in [path.relative_to(source)]
     }
 
 
@@ -57,13 +68,13 @@ def main() -> int:
     parser.add_argument("--check", action="store_true", help="only see whether each file is as it would be written")
     is_check = parser.parse_args().check
     files = twins()
-    written = {path: path.read_text(encoding="utf-8") for s in SOURCES for path in (s.parent / TWIN).glob("*.py")}
+    written = {path: path.read_text(encoding="utf-8") for s in SOURCES for path in (s.parent / TWIN).rglob("*.py")}
     stale = sorted(path for path in files.keys() | written.keys() if files.get(path) != written.get(path))
     for path in stale:
         if is_check:
             print(f"{path.relative_to(ROOT)} is not what scripts/twin.py writes")
         elif path in files:
-            path.parent.mkdir(exist_ok=True)
+            path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(files[path], encoding="utf-8")
         else:
             path.unlink()
