@@ -3,8 +3,8 @@ The border to httpx: its request goes in; its response, or an error of its class
 
 Rules: nothing here decides; the core does. httpx is imported in this folder only. Private names of httpx are listed and
 checked in `private`; those of httpcore are held against the installed version by tests/unit/test_contracts.py. Nothing
-here asks which library or version it is over, only for what that can do, because scripts/twin.py writes the front over
-httpx's successor from this one, and an application may have put that in httpx's place.
+here asks which library or version it is over, only for what that can do, because this source, with the names that
+scripts/twin.py changes, is the front over either library, and an application may have put one in the other's place.
 """
 
 try:
@@ -12,7 +12,7 @@ try:
 except ModuleNotFoundError as error:
     if error.name != "httpx":
         raise
-    raise ImportError(f"{__name__} is over httpx, which isn't installed: pip install 'seawall[httpx]'") from error
+    raise ImportError(f"{__name__} is over httpx, which isn't installed: pip install httpx") from error
 
 from .client import AsyncClient
 from .engine import Engine

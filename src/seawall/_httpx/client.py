@@ -218,7 +218,7 @@ class AsyncClient(core.OfEngine, httpx.AsyncClient):
             and is_untouched(self, AsyncClient)
         )
 
-    # httpx's private hooks for the transports at the bottom; httpx-aiohttp and others build on them too.
+    # httpx's private hooks for the transports at the bottom; packages of others build on them too.
 
     def _init_transport(self, *_: Any, **arguments: Any) -> AsyncTransport:
         return self._bottom

@@ -74,9 +74,9 @@ def check_given(engine: object, given: Mapping[str, object]) -> None:
         ValueError: There are settings beside it, which are its own.
     """
     if not isinstance(engine, core.Engine):
-        raise TypeError(f"engine must be a seawall.Engine, not {shown(engine)}")
+        raise TypeError(f"engine must be an Engine of seawall or seawall.httpx2, not {shown(engine)}")
     if given:
-        raise ValueError(f"{', '.join(given)}: the clients of an engine share it, so give it to the seawall.Engine")
+        raise ValueError(f"{', '.join(given)}: the clients of an engine share it, so give it to the engine")
 
 
 def over(

@@ -151,7 +151,7 @@ def _now(awaitable: Coroutine[Any, Any, bytes]) -> bytes:
 
 
 def _handed() -> Callable[[bytes], Any] | None:
-    """What httpx wants of a decoder: bytes, or as in httpx2 an iterable of them; None: it asks no decoder of ours."""
+    """What httpx wants of a decoder: bytes, or an iterable of them; None: it asks no decoder of ours."""
     ways: tuple[Callable[[bytes], Any], ...] = (bytes, lambda made: (made,))
     for handed in ways:
         if is_asked(lambda response, handed=handed: setattr(response, "_decoder", Part(handed))):  # type: ignore[misc]
