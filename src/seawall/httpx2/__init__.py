@@ -4,8 +4,8 @@ The border to httpx2: its request goes in; its response, or an error of its clas
 
 Rules: nothing here decides; the core does. httpx2 is imported in this folder only. Private names of httpx2 are listed and
 checked in `private`; those of httpcore2 are held against the installed version by tests/unit/test_contracts.py. Nothing
-here asks which library or version it is over, only for what that can do, because scripts/twin.py writes the front over
-httpx2's successor from this one, and an application may have put that in httpx2's place.
+here asks which library or version it is over, only for what that can do, because this source, with the names that
+scripts/twin.py changes, is the front over either library, and an application may have put one in the other's place.
 """
 
 try:
@@ -13,7 +13,7 @@ try:
 except ModuleNotFoundError as error:
     if error.name != "httpx2":
         raise
-    raise ImportError(f"{__name__} is over httpx2, which isn't installed: pip install 'seawall[httpx2]'") from error
+    raise ImportError(f"{__name__} is over httpx2, which isn't installed: pip install httpx2") from error
 
 from .client import AsyncClient
 from .engine import Engine

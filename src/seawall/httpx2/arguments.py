@@ -96,7 +96,11 @@ def spelled_out(taken: Any, theirs: Callable[..., Any]) -> Callable[[F], F]:
     def decorate(function: F) -> F:
         own = inspect.signature(function)
         shown = [each for each in own.parameters.values() if each.kind is not inspect.Parameter.VAR_KEYWORD]
-        for name, each in inspect.signature(theirs).parameters.items():
+        try:
+            named: Mapping[str, inspect.Parameter] = inspect.signature(theirs).parameters
+        except ValueError:  # a tool has put something in the constructor's place that has no signature
+            named = {}
+        for name, each in named.items():
             if name in taken.__optional_keys__:
                 default = LIMITS if name == "limits" else each.default
                 shown.append(each.replace(kind=inspect.Parameter.KEYWORD_ONLY, default=default))

@@ -25,7 +25,8 @@ def mend_connect(transport: httpx2.AsyncHTTPTransport) -> None:
 
     def create_connection(origin: httpcore2.Origin) -> httpcore2.AsyncConnectionInterface:
         connection = type(pool).create_connection(pool, origin)  # looked up now, because tools patch the class
-        if b":" in origin.host and hasattr(connection, "_connected"):  # a tunnel, not a forwarding one
+        is_tunnel = hasattr(connection, "_connected") and hasattr(connection, "_connection")  # as a release names them
+        if b":" in origin.host and is_tunnel:
             asked = Origin(origin.scheme.decode(), origin.host.decode(), origin.port).authority.encode()
             connection._connection = _Asking(connection._connection, asked)  # type: ignore[attr-defined]
         return connection

@@ -219,7 +219,7 @@ class AsyncClient(core.OfEngine, httpx2.AsyncClient):
             and is_untouched(self, AsyncClient)
         )
 
-    # httpx2's private hooks for the transports at the bottom; httpx2-aiohttp and others build on them too.
+    # httpx2's private hooks for the transports at the bottom; packages of others build on them too.
 
     def _init_transport(self, *_: Any, **arguments: Any) -> AsyncTransport:
         return self._bottom

@@ -212,7 +212,7 @@ def unbind(response: httpx2.Response) -> None:
     """
     Take httpx2's streams from it and its history, as far as they were read: stream and response hold each other.
 
-    httpx2's don't, and know how long the answer took.
+    Those of a release that don't stay, because they know how long the answer took.
     """
     for each in (*response.history, response):
         if each.is_closed and getattr(each.stream, "_response", None) is each:

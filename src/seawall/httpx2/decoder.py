@@ -17,14 +17,25 @@ import httpx2
 from ..wire import decoder
 from ..wire.coding import Coding, CodingError
 from .compat import is_read, request_of
-from .private import CLIENT, HANDED, Part, is_asked
+from .private import HANDED, Part, is_asked
 
 __all__ = ["DECODED", "Paced", "codings", "decoder_of", "set_decoder"]
 
-DECODED: Final = frozenset(
-    CLIENT(transport=httpx2.AsyncBaseTransport(), trust_env=False).headers["accept-encoding"].split(", ")
-)
-"""The codings that httpx2 asks for, because it decodes them: br and zstd, where their packages are installed."""
+
+def _is_decoded(coding: str, body: bytes) -> bool:
+    """Whether httpx2 makes anything else of *body* than it is; if it fails, it tried."""
+    response = httpx2.Response(200, headers={"content-encoding": coding}, stream=httpx2.ByteStream(body))
+    try:
+        return response.read() != body
+    except Exception:  # noqa: BLE001 - whatever its package says
+        return True
+
+
+CODED: Final = {"br": b"\x0b\x00\x80a\x03", "zstd": b"(\xb5/\xfd \x01\x09\x00\x00a"}
+"""The letter a, in the codings that not every installation can decode."""
+
+DECODED: Final = frozenset(coding for coding, body in CODED.items() if _is_decoded(coding, body))
+"""Those that httpx2 decodes, because a package for them is installed; tried out, as a client may ask for others."""
 
 
 class Paced(decoder.Paced, httpx2.AsyncByteStream):

@@ -75,9 +75,9 @@ def check_given(engine: object, given: Mapping[str, object]) -> None:
         ValueError: There are settings beside it, which are its own.
     """
     if not isinstance(engine, core.Engine):
-        raise TypeError(f"engine must be a seawall.httpx2.Engine, not {shown(engine)}")
+        raise TypeError(f"engine must be an Engine of seawall or seawall.httpx2, not {shown(engine)}")
     if given:
-        raise ValueError(f"{', '.join(given)}: the clients of an engine share it, so give it to the seawall.httpx2.Engine")
+        raise ValueError(f"{', '.join(given)}: the clients of an engine share it, so give it to the engine")
 
 
 def over(

@@ -3,8 +3,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from ipaddress import ip_address
 from typing import Any
 from urllib.request import getproxies
 
@@ -12,6 +10,8 @@ import httpx2
 
 from ..core.engine import Engine
 from .arguments import ClientArguments
+from .private import CLIENT, INITS, MOUNTS, has
+from .proxies import stock_arguments
 from .transport import AsyncTransport, Proxied
 
 __all__ = ["layered", "mounted"]
@@ -28,47 +28,26 @@ def mounted(bottom: AsyncTransport, arguments: ClientArguments) -> dict[str, Any
     """
     The public arguments that give httpx2's client *bottom*, and proxies and mounts under our layers.
 
-    For a release that doesn't call the private methods by which `AsyncClient` gives it these.
+    For a release that lacks a private name by which `AsyncClient` gives it these. Which proxies the environment names
+    for which URLs is httpx2's to say; a release that doesn't show it keeps them to itself.
+
+    Raises:
+        ValueError: There is a guard, and the environment names proxies.
     """
-    engine = bottom.engine
-    proxy, mounts = arguments.get("proxy"), arguments.get("mounts") or {}
-    proxies: Mapping[str, Any] = {}
+    engine, proxy = bottom.engine, arguments.get("proxy")
+    mounts = {pattern: layered(inner, engine) for pattern, inner in (arguments.get("mounts") or {}).items()}
+    if has(INITS):
+        return {"mounts": mounts}
     if proxy is not None:
-        proxies = {"all://": proxy}
-    elif arguments.get("trust_env", True) and arguments.get("transport") is None:
-        proxies = _of_environment(getproxies())
-    return {
-        "transport": bottom,
-        "proxy": None,
-        "mounts": {
-            **{pattern: each and Proxied(engine, proxy=_proxy(each)) for pattern, each in proxies.items()},
-            **{pattern: layered(inner, engine) for pattern, inner in mounts.items()},
-        },
-    }
-
-
-def _proxy(given: httpx2.Proxy | httpx2.URL | str) -> httpx2.Proxy:
-    return given if isinstance(given, httpx2.Proxy) else httpx2.Proxy(given)
-
-
-def _of_environment(variables: Mapping[str, str]) -> dict[str, str | None]:
-    """The proxy of each pattern of URLs, as in httpx2; None: those of NO_PROXY."""
-    proxies: dict[str, str | None] = {}
-    for scheme in ("http", "https", "all"):
-        if url := variables.get(scheme):
-            proxies[f"{scheme}://"] = url if "://" in url else f"http://{url}"
-    for host in filter(None, map(str.strip, variables.get("no", "").split(","))):
-        if host == "*":
-            return {}
-        proxies[_pattern(host)] = None
-    return proxies
-
-
-def _pattern(host: str) -> str:
-    """Of one host of NO_PROXY, and of its subdomains if it is a name."""
-    if "://" in host:
-        return host
-    try:
-        return f"all://[{host}]" if ip_address(host).version == 6 else f"all://{host}"
-    except ValueError:
-        return f"all://{host}" if host.lower() == "localhost" or host[0] in "[*" else f"all://*{host}"
+        proxied = Proxied(engine, proxy=proxy if isinstance(proxy, httpx2.Proxy) else httpx2.Proxy(proxy))
+        return {"transport": bottom, "proxy": None, "mounts": {"all://": proxied, **mounts}}
+    is_asked = arguments.get("trust_env", True) and arguments.get("transport") is None
+    if not is_asked or not any(getproxies().get(scheme) for scheme in ("http", "https", "all")):
+        return {"transport": bottom, "mounts": mounts}
+    if engine.guard is not None:
+        raise ValueError("guard: it can't see what a proxy of the environment dials (trust_env=False uses none)")
+    if has(MOUNTS):
+        theirs = CLIENT(**stock_arguments(engine) | {"trust_env": True})._mounts
+        proxies = {each.pattern: layered(inner, engine) for each, inner in theirs.items()}
+        return {"transport": bottom, "mounts": {**proxies, **mounts}}
+    return {"mounts": {"all://*": bottom, **mounts}}  # which leaves "all://" to ALL_PROXY

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
-from types import SimpleNamespace
 from typing import Any, Final
 
 import httpx2
@@ -24,12 +23,13 @@ __all__ = [
     "HANDED",
     "HEADERS",
     "HOOKS",
+    "INITS",
     "ITERATOR",
     "ITERATORS",
     "MADE",
     "MISSING",
+    "MOUNTS",
     "OPENED",
-    "POOL",
     "PRIVATE",
     "READ",
     "SHORT_WAY",
@@ -75,9 +75,9 @@ MADE: Final = (
 READ: Final = _of("Response", "_content")
 ITERATORS: Final = _of("AsyncIteratorByteStream", "_stream")
 FORMS: Final = _of("MultipartStream", "fields") | _of("FileField", "file")
-HOOKS: Final = _of("AsyncClient", "_init_proxy_transport", "_init_transport", "_mounts")
-REDIRECTS: Final = _of("AsyncClient", "_build_redirect_request")  # without it, httpx2's error of a bad Location stays
-POOL: Final = _of("AsyncHTTPTransport", "_pool")
+INITS: Final = _of("AsyncClient", "_init_proxy_transport", "_init_transport")
+MOUNTS: Final = _of("AsyncClient", "_mounts")
+HOOKS: Final = INITS | MOUNTS
 DECODERS: Final = _of("Response", "_decoder")
 TIMEOUT: Final = _of("AsyncClient", "_timeout")
 SHORT_WAY: Final = (
@@ -93,7 +93,7 @@ SHORT_WAY: Final = (
     | _of("CookieJar", "_cookies")
     | _of("Response", "_num_bytes_downloaded")
 )
-PRIVATE: Final = SHORT_WAY | MADE | ITERATORS | FORMS | HOOKS | REDIRECTS | POOL | DECODERS
+PRIVATE: Final = SHORT_WAY | MADE | ITERATORS | FORMS | HOOKS | DECODERS
 """By class, of its instances."""
 
 VALUES: Final[Mapping[str, object]] = {
@@ -152,7 +152,7 @@ def _now(awaitable: Coroutine[Any, Any, bytes]) -> bytes:
 
 
 def _handed() -> Callable[[bytes], Any] | None:
-    """What httpx2 wants of a decoder: bytes, or as in httpx2 an iterable of them; None: it asks no decoder of ours."""
+    """What httpx2 wants of a decoder: bytes, or an iterable of them; None: it asks no decoder of ours."""
     ways: tuple[Callable[[bytes], Any], ...] = (bytes, lambda made: (made,))
     for handed in ways:
         if is_asked(lambda response, handed=handed: setattr(response, "_decoder", Part(handed))):  # type: ignore[misc]
@@ -160,21 +160,21 @@ def _handed() -> Callable[[bytes], Any] | None:
     return None
 
 
-class _Hooked(CLIENT):  # type: ignore[misc, valid-type]
-    """Tells which of its hooks were called, and heeded."""
+def _heeded() -> frozenset[str]:
+    """Which of our hooks httpx2 calls, and whose transports it then keeps."""
+    bottom, of_proxy = httpx2.AsyncBaseTransport(), httpx2.AsyncBaseTransport()
 
-    def __init__(self) -> None:
-        self.of_proxy = self.bottom = httpx2.AsyncBaseTransport()
-        self.called: set[str] = set()
-        super().__init__(proxy="http://proxy", trust_env=False)
+    class Hooked(CLIENT):  # type: ignore[misc, valid-type]
+        def _init_transport(self, *_: Any, **arguments: Any) -> httpx2.AsyncBaseTransport:
+            return bottom
 
-    def _init_transport(self, *_: Any, **arguments: Any) -> httpx2.AsyncBaseTransport:
-        self.called.add("_init_transport")
-        return self.bottom
+        def _init_proxy_transport(self, *_: Any, **arguments: Any) -> httpx2.AsyncBaseTransport:
+            return of_proxy
 
-    def _init_proxy_transport(self, proxy: Any, **arguments: Any) -> httpx2.AsyncBaseTransport:
-        self.called.add("_init_proxy_transport")
-        return self.of_proxy
+    kept = list(vars(Hooked(proxy="http://proxy", trust_env=False)).values())
+    kept += [inner for each in kept if isinstance(each, dict) for inner in each.values()]
+    hooks = {"_init_transport": bottom, "_init_proxy_transport": of_proxy}
+    return _of("AsyncClient", *(name for name, made in hooks.items() if any(each is made for each in kept)))
 
 
 async def _parts() -> AsyncIterator[bytes]:
@@ -189,8 +189,6 @@ def _samples() -> dict[str, object]:
     form: Any = httpx2.Request("POST", url, files={"a": ("a", b"", "text/plain")}).stream
     return {
         "AsyncClient": client,
-        # Not made, because that loads httpcore2 and certificates: what its constructor names.
-        "AsyncHTTPTransport": SimpleNamespace(**dict.fromkeys(httpx2.AsyncHTTPTransport.__init__.__code__.co_names)),
         "AsyncIteratorByteStream": httpx2.Request("POST", url, content=_parts()).stream,
         "ByteStream": httpx2.ByteStream(b"x"),
         "ClientState": type(getattr(client, "_state", None)),
@@ -213,8 +211,7 @@ def _missing(samples: Mapping[str, object]) -> frozenset[str]:
         sample = samples[owner]
         if not hasattr(sample, name) or (dotted in VALUES and getattr(sample, name) != VALUES[dotted]):
             missing.add(dotted)
-    hooks = {"_init_transport", "_init_proxy_transport"}
-    return frozenset(missing | _of("AsyncClient", *(hooks - _Hooked().called)))
+    return frozenset(missing | (INITS - _heeded()))
 
 
 HANDED: Final = _handed()
@@ -237,9 +234,12 @@ if not all(hasattr(SAMPLES[name], "__dict__") for name in ("Headers", "Response"
     )
 if MISSING:
     logger.warning(
-        "%s %s lacks private names that seawall uses: %s; seawall goes %s's public way there, which is slower",
+        "%s %s lacks private names that seawall uses: %s; seawall goes %s's public way there, which is slower%s",
         httpx2.__name__,
         httpx2.__version__,
         ", ".join(sorted(MISSING)),
         httpx2.__name__,
+        ""
+        if has(INITS) or has(MOUNTS)
+        else "; where the environment names proxies, their calls and those of NO_PROXY go without seawall's layers",
     )

@@ -11,7 +11,7 @@ from ..core.engine import Engine
 from ..errors import ProxyRefused
 from ..origin import Origin
 
-__all__ = ["StockTransport", "check_refusal"]
+__all__ = ["StockTransport", "check_refusal", "stock_arguments"]
 
 PASSING: Final = frozenset({408, 425, 429})
 """Answers of 3xx and 4xx that a proxy may not repeat a moment later."""
@@ -41,6 +41,13 @@ def _is_final(status: int) -> bool:
     return 300 <= status < 500 and status not in PASSING
 
 
+def stock_arguments(engine: Engine) -> dict[str, Any]:
+    """Those of *engine* that httpx2's own transports take; without a cap, see `StockTransport`."""
+    limits = engine.limits
+    uncapped = httpx2.Limits(max_keepalive_connections=limits.max_keepalive, keepalive_expiry=limits.keepalive_expiry)
+    return {"limits": uncapped, "http1": engine.http1, "http2": engine.http2, **engine.tls}
+
+
 class StockTransport(httpx2.AsyncHTTPTransport):
     """
     httpx2's transport, with three differences in its pool, which is httpcore2's.
@@ -54,11 +61,7 @@ class StockTransport(httpx2.AsyncHTTPTransport):
     """
 
     def __init__(self, engine: Engine, **arguments: Any) -> None:
-        limits = engine.limits
-        uncapped = httpx2.Limits(
-            max_keepalive_connections=limits.max_keepalive, keepalive_expiry=limits.keepalive_expiry
-        )
-        super().__init__(limits=uncapped, http1=engine.http1, http2=engine.http2, **engine.tls, **arguments)
+        super().__init__(**stock_arguments(engine), **arguments)
         if arguments.get("proxy") is not None:
             from .authority import mend_connect
 
