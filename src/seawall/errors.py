@@ -27,6 +27,7 @@ What can go wrong, on the axis "was anything sent?".
     ├─ InvalidRequest + LocalProtocolError
     ├─ AddressNotAllowed + ConnectError
     ├─ DeadlineExceeded + TimeoutException
+    │  └─ CallerLeft              the inbound caller, for whom a service made the call
     ├─ StatusError + HTTPStatusError (only with Retry(raise_on_status=True))
     ├─ BodySpent + LocalProtocolError and StreamConsumed
     ├─ ClientClosed + TransportError (and RuntimeError, as httpx raises after aclose())
@@ -51,12 +52,12 @@ if TYPE_CHECKING:
     from .origin import Origin
 
 __all__ = [
-    "AddressNotAllowed", "BadAnswer", "BodySpent", "BreakerOpen", "BulkheadFull", "CertificateError", "ClientClosed",
-    "ConnectionLost", "DeadlineExceeded", "DialError", "DialTimeout", "HandshakeError", "HandshakeTimeout",
-    "HostnameMismatch", "InvalidRequest", "NameNotFound", "NoAddress", "OriginPaused", "PartlySent", "ProxyRefused",
-    "ReadTimeout", "Rejected", "ResolveError", "ResolveTimeout", "ResolverFailure", "ResponseTooLarge",
-    "SeawallError", "SendFailed", "StatusError", "StreamRefused", "TLSError", "Unsent", "UnsupportedScheme",
-    "WireError", "WriteTimeout",
+    "AddressNotAllowed", "BadAnswer", "BodySpent", "BreakerOpen", "BulkheadFull", "CallerLeft", "CertificateError",
+    "ClientClosed", "ConnectionLost", "DeadlineExceeded", "DialError", "DialTimeout", "HandshakeError",
+    "HandshakeTimeout", "HostnameMismatch", "InvalidRequest", "NameNotFound", "NoAddress", "OriginPaused",
+    "PartlySent", "ProxyRefused", "ReadTimeout", "Rejected", "ResolveError", "ResolveTimeout", "ResolverFailure",
+    "ResponseTooLarge", "SeawallError", "SendFailed", "StatusError", "StreamRefused", "TLSError", "Unsent",
+    "UnsupportedScheme", "WireError", "WriteTimeout",
 ]  # fmt: skip
 
 
@@ -262,6 +263,10 @@ class DeadlineExceeded(SeawallError):
     """
 
     timeout: float
+
+
+class CallerLeft(DeadlineExceeded):
+    """The inbound caller, for whom a service made the call, left before it had an answer; see the middlewares."""
 
 
 class StatusError(SeawallError):

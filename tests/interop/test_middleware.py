@@ -18,7 +18,7 @@ import seawall
 from seawall.integrations._inbound import parse_timeout
 from seawall.integrations.aiohttp import deadline_middleware
 from seawall.integrations.asgi import DeadlineMiddleware
-from seawall.testing import FaultServer
+from seawall.testing import FaultServer, Request, Server
 
 pytestmark = [pytest.mark.anyio, pytest.mark.each_front]
 
@@ -211,16 +211,216 @@ async def test_fan_out_that_is_late(stack, client, caller):
         assert [(await caller.get(url, headers={HEADER: "200"})).status_code for url in urls] == [504, 504]
 
 
-async def test_deadline_of_the_applications_own_is_its_own():
-    """An error from a shorter one that it set itself comes out as any other."""
+async def answered(error: BaseException) -> tuple[int, dict[bytes, bytes], bytes]:
+    """Status, headers and body that the middleware makes of an application's *error*."""
+    sent: list[dict] = []
 
     async def app(scope, receive, send):
+        raise error
+
+    async def send(message):
+        sent.append(message)
+
+    scope = {"type": "http", "method": "GET", "path": "/a", "headers": []}
+    await DeadlineMiddleware(app, cancel_on_disconnect=False)(scope, None, send)
+    return sent[0]["status"], dict(sent[0]["headers"]), sent[1]["body"]
+
+
+REFUSED = [
+    (seawall.DeadlineExceeded("its own"), 504, None),
+    (seawall.BreakerOpen("open", retry_after=2.1), 503, b"3"),
+    (seawall.BreakerOpen("forced open", retry_after=float("inf")), 503, None),
+    (seawall.BreakerOpen("open", retry_after=1e9), 503, b"3600"),
+    (seawall.BulkheadFull("full"), 503, b"1"),
+    (ExceptionGroup("both", [seawall.BulkheadFull("full"), seawall.BreakerOpen("open", retry_after=7.0)]), 503, b"7"),
+    (ExceptionGroup("both", [seawall.BulkheadFull("full"), seawall.DeadlineExceeded("late")]), 504, None),
+]
+
+
+@pytest.mark.parametrize(("error", "status", "retry_after"), REFUSED)
+async def test_errors_become_answers(caplog, error, status, retry_after):
+    """A passed deadline is 504, a local refusal 503 with its Retry-After; the log has one line, and no traceback."""
+    found, headers, body = await answered(error)
+    assert (found, headers.get(b"retry-after")) == (status, retry_after)
+    assert int(headers[b"content-length"]) == len(body) > 0
+    (record,) = caplog.records
+    assert record.getMessage().startswith(f"GET /a answered with {status}: {type(error).__name__}: ")
+    assert record.exc_info is None
+
+
+@pytest.mark.parametrize(
+    "error", [ValueError("a bug"), ExceptionGroup("both", [ValueError("a bug"), seawall.BulkheadFull("full")])]
+)
+async def test_other_errors_are_the_applications_own(error):
+    """They come out as they are."""
+    with pytest.raises(type(error)):
+        await answered(error)
+
+
+async def test_errors_become_answers_of_aiohttp(stack, client, caller):
+    """The same there: a breaker that is open answers 503 at once, with the seconds until its probe."""
+    url = await aiohttp_service(stack, client, "http://127.0.0.1:1/")
+    assert (await caller.get(url)).status_code == 500  # a DialError is no refusal of ours
+    client.breakers["http://127.0.0.1:1"].force_open()
+    response = await caller.get(url)
+    assert (response.status_code, response.headers.get("retry-after")) == (503, None)
+    assert "127.0.0.1" not in response.text
+
+
+async def test_websockets_pass():
+    """Nothing is watched there, and no deadline set."""
+
+    async def app(scope, receive, send):
+        assert (receive, seawall.remaining()) == (None, None)
         raise seawall.DeadlineExceeded("its own")
 
     with pytest.raises(seawall.DeadlineExceeded):
-        await DeadlineMiddleware(app)({"type": "http", "headers": [(b"x-request-timeout-ms", b"5000")]}, None, None)
-    with pytest.raises(seawall.DeadlineExceeded):
         await DeadlineMiddleware(app)({"type": "websocket", "headers": [(b"x-request-timeout-ms", b"0")]}, None, None)
+
+
+# The caller leaves
+
+
+async def gone(url: str, count: int, begun: asyncio.Event) -> None:
+    """*count* callers ask, and leave once all of their requests have reached the upstream."""
+    port = httpx.URL(url).port
+    writers = []
+    for _ in range(count):
+        _, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+        writers.append(writer)
+    await begun.wait()
+    for writer in writers:
+        writer.transport.abort()
+
+
+@asynccontextmanager
+async def hanging(count: int) -> AsyncIterator[tuple[str, asyncio.Event]]:
+    """URL of an upstream that never answers, and an event that is set once *count* requests have come."""
+    begun, came = asyncio.Event(), 0
+
+    async def answer(request: Request) -> None:
+        nonlocal came
+        came += 1
+        if came == count:
+            begun.set()
+        await asyncio.Event().wait()
+
+    async with Server(answer) as server:
+        yield server.url, begun
+
+
+@pytest.mark.parametrize("make", [fastapi_service, aiohttp_service])
+async def test_who_has_left_is_not_served(stack, make):
+    """20 callers leave: their upstream calls end, and the permits come back; nobody's breaker hears of it."""
+    async with hanging(20) as (upstream, begun):
+        ended = asyncio.Event()
+        events: list[seawall.events.CallEnded] = []
+
+        def observe(event: object) -> None:
+            if isinstance(event, seawall.events.CallEnded):
+                events.append(event)
+                if len(events) == 20:
+                    ended.set()
+
+        client = await stack.enter_async_context(
+            seawall.AsyncClient(timeout=None, retry=None, observers=[observe], breaker=seawall.Breaker(min_calls=1))
+        )
+        url = await make(stack, client, upstream)
+        await gone(url, 20, begun)
+        await ended.wait()
+    assert {event.outcome for event in events} == {"CallerLeft"}
+    ((_, origin),) = client.stats().origins.items()
+    assert (origin.in_flight, origin.breaker) == (0, "closed")
+
+
+async def test_handler_that_is_left_goes_on(stack, client, caller):
+    """It is told by its calls only, those that follow included; `detached` exempts one."""
+    async with hanging(1) as (upstream, begun), FaultServer() as server:
+        good, found = server.script("good", "ok"), asyncio.get_running_loop().create_future()
+        app = fastapi.FastAPI()
+        app.add_middleware(DeadlineMiddleware)
+
+        @app.get("/")
+        async def root() -> None:
+            try:
+                await client.get(upstream, timeout=None)
+            except seawall.errors.CallerLeft as error:
+                assert isinstance(error, httpx.TimeoutException)
+                left = seawall.remaining()
+                try:
+                    await client.get(good)
+                except seawall.errors.CallerLeft:
+                    with seawall.detached():
+                        found.set_result((left, (await client.get(good)).status_code))
+
+        await gone(await stack.enter_async_context(asgi(app)), 1, begun)
+        assert await found == (0.0, 200)
+        assert len(server.attempts("good")) == 1
+
+
+async def test_background_task_is_no_leaving(stack, client, caller):
+    """A server says "disconnected" to what goes on after its answer, and that has not been left."""
+    async with FaultServer() as server:
+        good, found = server.script("good", "ok"), asyncio.get_running_loop().create_future()
+
+        async def later() -> None:
+            found.set_result((await client.get(good)).status_code)
+
+        app = fastapi.FastAPI()
+        app.add_middleware(DeadlineMiddleware)
+
+        @app.get("/")
+        async def root(tasks: fastapi.BackgroundTasks) -> None:
+            tasks.add_task(later)
+
+        response = await caller.get(await stack.enter_async_context(asgi(app)), headers={"Connection": "close"})
+        assert (response.status_code, await found) == (200, 200)
+
+
+async def test_upload_passes_as_the_application_reads_it(stack, caller):
+    """The middleware reads ahead by one part at most, and the application gets every byte, once."""
+    app = fastapi.FastAPI()
+    app.add_middleware(DeadlineMiddleware)
+
+    @app.post("/")
+    async def root(request: fastapi.Request) -> dict[str, object]:
+        size = 0
+        async for part in request.stream():
+            size += len(part)
+            await asyncio.sleep(0)
+        return {"size": size, "disconnected": await request.is_disconnected()}
+
+    async def parts() -> AsyncIterator[bytes]:
+        for _ in range(50):
+            yield b"x" * 20_000
+
+    url = await stack.enter_async_context(asgi(app))
+    assert (await caller.post(url, content=parts())).json() == {"size": 1_000_000, "disconnected": False}
+
+
+@pytest.mark.parametrize("count", [1, 7])
+async def test_reads_ahead_by_one_part(count):
+    """Of an upload that nobody reads, one part is taken from the server; a disconnect is told again and again."""
+    given = 0
+
+    async def receive():
+        nonlocal given
+        await asyncio.sleep(0)
+        if given == count:
+            return {"type": "http.disconnect"}
+        given += 1
+        return {"type": "http.request", "body": b"x", "more_body": given < count}
+
+    async def app(scope, receive, send):
+        for _ in range(20):
+            await asyncio.sleep(0)
+        assert given == 1
+        messages = [await receive() for _ in range(count + 2)]
+        assert [message["type"] for message in messages] == ["http.request"] * count + ["http.disconnect"] * 2
+
+    await DeadlineMiddleware(app)({"type": "http", "headers": []}, receive, None)
+    assert len(asyncio.all_tasks()) <= 2  # this test, and anyio's runner: the watcher has ended or ends now
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from ..origin import Address, Origin
 from ..policy.origin import OriginState
 from ..policy.outcome import Outcome
 from .attempt import AttemptState, Ended
-from .deadline import INHERITED, earliest
+from .deadline import CALLER, INHERITED, earliest
 from .exchange import INSIDE, Exchange, Request
 from .timer import Timer
 
@@ -59,15 +59,16 @@ class Call:
         number: Unique within its client.
         is_between_hops: It is in flight, and none of its hops is: the client's next request is its next hop.
         started: The event of its beginning; None if no observer listens.
+        caller: The one for whom it is made, who may leave; None if nobody says so.
         patience: The client's own timeouts, by which those of a request are judged; None if they are not known.
         outcome: What the caller gets; empty if that is the last attempt's outcome.
         note: Why no further attempt was made.
     """
 
     __slots__ = (
-        "_own_timeout", "_theirs_at", "attempts", "deadline_at", "hard_at", "has_sent_elsewhere", "is_between_hops",
-        "is_buffered", "is_silent", "is_timed", "key", "note", "number", "origin", "outcome", "owner", "patience",
-        "ready", "soft_at", "started", "started_at",
+        "_own_timeout", "_theirs_at", "attempts", "caller", "deadline_at", "hard_at", "has_sent_elsewhere",
+        "is_between_hops", "is_buffered", "is_silent", "is_timed", "key", "note", "number", "origin", "outcome",
+        "owner", "patience", "ready", "soft_at", "started", "started_at",
     )  # fmt: skip
 
     def __init__(self, owner: object, number: int, now: float, *, is_buffered: bool, patience: Patience | None) -> None:
@@ -76,6 +77,7 @@ class Call:
         self.started_at = now
         self.is_buffered = is_buffered  # the body is read at once, and belongs to the attempt
         self.patience = patience
+        self.caller = CALLER.get()
         self.is_between_hops = True
         self.has_sent_elsewhere = False  # by a mount, or a transport below, that has layers of its own
         self.is_silent = False  # no observer is told of it
@@ -128,8 +130,11 @@ class Call:
         Seconds that the client gives its calls, if the client's own deadline struck.
 
         Returns:
-            None if it was the caller's: inherited, set for this call, or derived from hasty timeouts of its own.
+            None if it was the caller's: inherited, set for this call, or derived from hasty timeouts of its own; and if
+            the caller has left.
         """
+        if self.has_caller_left:
+            return None
         if self._own_timeout is not None:
             own_at = self.started_at + self._own_timeout
             return None if self._theirs_at is not None and self._theirs_at < own_at else self._own_timeout
@@ -161,6 +166,10 @@ class Call:
         self.outcome = "cancelled" if isinstance(error, asyncio.CancelledError) else type(error).__name__
         self.note = getattr(getattr(error, "attempts", None), "note", "")
         return error
+
+    @property
+    def has_caller_left(self) -> bool:
+        return self.caller is not None and self.caller.has_left
 
     @property
     def has_sent(self) -> bool:
@@ -265,6 +274,8 @@ class Hop:
 
     def close(self) -> None:
         """The hop ended: free its errors at once, without waiting for a garbage collection."""
+        if self.call.caller is not None:
+            self.call.caller.timers.discard(self.timer)
         self.request.is_repeated = False
         self.attempt = self.kept = self.later = self.last_error = None
         if self.retries is not None:

@@ -1,5 +1,5 @@
 """
-Deadlines: an instant that a call must not outlive, and the one that a task inherits.
+Deadlines: an instant that a call must not outlive, the one that a task inherits, and the caller who may leave before.
 
 Rules: a deadline is an instant (seconds on the loop's clock), a timeout a duration. The earlier of two deadlines wins.
 """
@@ -9,14 +9,48 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from contextvars import ContextVar
+from contextvars import ContextVar, Token
+from typing import Self
 
 from ..config.check import number
 from .clock import now
+from .timer import Timer
 
-__all__ = ["INHERITED", "Pace", "deadline", "detached", "earliest", "inherited", "remaining"]
+__all__ = ["CALLER", "INHERITED", "Caller", "Pace", "deadline", "detached", "earliest", "inherited", "remaining"]
 
 INHERITED: ContextVar[float | None] = ContextVar("seawall_deadline", default=None)
+CALLER: ContextVar[Caller | None] = ContextVar("seawall_caller", default=None)
+
+
+class Caller:
+    """
+    The one for whom this task and those that it starts make calls: ``with caller:``. Once it has left, they all end.
+
+    Attributes:
+        has_left: Nobody waits for the calls any more.
+        timers: Of its calls' hops in flight.
+    """
+
+    __slots__ = ("_token", "has_left", "timers")
+
+    def __init__(self) -> None:
+        self._token: Token[Caller | None] | None = None
+        self.has_left = False
+        self.timers: set[Timer] = set()
+
+    def __enter__(self) -> Self:
+        self._token = CALLER.set(self)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        assert self._token is not None
+        CALLER.reset(self._token)
+
+    def leave(self) -> None:
+        """End all calls that are made for it with CallerLeft, and those that follow too."""
+        self.has_left = True
+        for timer in self.timers:
+            timer.reschedule(0.0)  # an instant long past
 
 
 @contextmanager
@@ -48,19 +82,23 @@ def deadline(timeout: float) -> Iterator[float]:
 @contextmanager
 def detached() -> Iterator[None]:
     """
-    All calls inside, by this task and by tasks that it starts, inherit no deadline.
+    All calls inside, by this task and by tasks that it starts, inherit no deadline, and no caller who may leave.
 
     For work that must outlive the request that started it: ``with seawall.detached(): asyncio.create_task(...)``.
     """
-    token = INHERITED.set(None)
+    token, caller = INHERITED.set(None), CALLER.set(None)
     try:
         yield
     finally:
+        CALLER.reset(caller)
         INHERITED.reset(token)
 
 
 def remaining() -> float | None:
-    """Seconds until this task's deadline, 0 if it has passed; None if it has none."""
+    """Seconds until this task's deadline, 0 if it has passed or the inbound caller has left; None if it has none."""
+    caller = CALLER.get()
+    if caller is not None and caller.has_left:
+        return 0.0
     instant = INHERITED.get()
     if instant is None:
         return None

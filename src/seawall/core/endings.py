@@ -7,7 +7,16 @@ from functools import partial
 from typing import Any
 
 from ..config import Policy, Retry
-from ..errors import ClientClosed, DeadlineExceeded, OriginPaused, PartlySent, SeawallError, StatusError, Unsent
+from ..errors import (
+    CallerLeft,
+    ClientClosed,
+    DeadlineExceeded,
+    OriginPaused,
+    PartlySent,
+    SeawallError,
+    StatusError,
+    Unsent,
+)
 from ..events import History, Phase
 from ..origin import Origin
 from ..policy.outcome import Outcome, is_refused, is_sent
@@ -20,8 +29,12 @@ __all__ = ["closed", "conclude", "exceeded", "fail", "last_word", "paused", "ref
 
 
 def exceeded(hop: Hop, now: float) -> DeadlineExceeded:
-    """The deadline struck, or had passed before."""
+    """The deadline struck, or had passed before; or the caller has left."""
     call, origin, attempt = hop.call, hop.state.origin, hop.attempt
+    if call.has_caller_left:
+        elapsed = now - call.started_at
+        text = f"{origin}: the inbound caller left, so the call was ended after {elapsed:.3g} s; see seawall.detached()"
+        return CallerLeft(text, origin=origin, elapsed=elapsed, timeout=elapsed)
     deadline_at = now if call.deadline_at is None else call.deadline_at
     elapsed, timeout = now - call.started_at, max(0.0, deadline_at - call.started_at)
     where = "backing off" if attempt is None else attempt.phase.name.lower()

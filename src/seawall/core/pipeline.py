@@ -166,10 +166,13 @@ class Pipeline:
                 raise request.adopt(closed(request.origin))
             deadline_at, now = call.deadline_at, self._now()
             hop = Hop(call, request, exchange, state, policy, Timer(in_flight.timers, deadline_at), self._now)
-            if deadline_at is not None and deadline_at <= now:
+            caller = call.caller
+            if (deadline_at is not None and deadline_at <= now) or (caller is not None and caller.has_left):
                 raise request.adopt(hop.ended(exceeded(hop, now)))
             with hop.timer:
                 in_flight.hops.add(hop)
+                if caller is not None:
+                    caller.timers.add(hop.timer)
                 last = await self._attempts(hop, now)
                 reply, is_first = last.reply, hop.retries is None and hop.later is None and call.is_buffered
                 if is_first and reply is not None and last.outcome.retry_after is None and not last.outcome.is_settled:

@@ -1,26 +1,74 @@
 """
-What the middlewares have in common: an inbound request's timeout becomes the deadline of all calls made to answer it.
+What the middlewares have in common: an inbound request's timeout is the deadline of all calls made to answer it, the
+calls end when the inbound caller leaves, and their errors become answers.
 
 Rules: the header is relative, because clocks differ; it is in ms, and read from callers who may be wrong: a value that
 isn't a number is ignored, and no caller gets longer than `max_timeout`. A request that has less than `min_timeout` left
 is answered with 504 unhandled, because an answer would come too late, and a stranger who asks for 1 ms must not cost an
 upstream a request. To raise it to the minimum instead would have the service work for a caller that has left.
-Nothing of the handler's own is cancelled; only calls of seawall end.
+Nothing of the handler's own is cancelled; only calls of seawall end. An answer names no upstream, because its reader
+may be a stranger; the log does.
 """
 
 from __future__ import annotations
 
-from typing import Final
+import logging
+import math
+from typing import Final, NamedTuple
 
-from ..config.check import number
+from ..config.check import number, shown
 from ..config.propagation import check_header
-from ..errors import DeadlineExceeded
+from ..errors import DeadlineExceeded, Rejected
 
-__all__ = ["MAX_TIMEOUT", "TOO_LATE", "Inbound", "is_late", "parse_timeout"]
+__all__ = ["MAX_TIMEOUT", "TOO_LATE", "Inbound", "Verdict", "parse_timeout", "told", "verdict"]
+
+logger = logging.getLogger("seawall")
 
 MAX_TIMEOUT: Final = 60.0  # s; nginx's and most load balancers' own
 MIN_TIMEOUT: Final = 0.02  # s; as Propagation.margin: an answer needs it for its way back
-TOO_LATE: Final = "the deadline that the request came with has passed\n"
+RETRY_AFTER: Final = 1.0  # s, where a refusal doesn't know better: a bulkhead drains within
+MAX_RETRY_AFTER: Final = 3600.0  # s
+
+
+class Verdict(NamedTuple):
+    """
+    The answer that stands for an error.
+
+    Attributes:
+        text: Its body.
+        retry_after: Whole seconds after which it is worth asking again; None: it isn't known.
+    """
+
+    status: int
+    text: str
+    retry_after: int | None = None
+
+
+TOO_LATE: Final = Verdict(504, "the deadline for this answer has passed\n")
+
+
+def verdict(error: BaseException) -> Verdict | None:
+    """
+    The answer for a deadline that has passed, or for an attempt that a gate of ours refused; else None.
+
+    Of several errors at once, as task groups raise them, all must be of these kinds.
+    """
+    if isinstance(error, BaseExceptionGroup):
+        answers = [verdict(each) for each in error.exceptions]
+        known = [each for each in answers if each is not None]
+        return max(known, key=lambda each: (each.status, each.retry_after or 0)) if len(known) == len(answers) else None
+    if isinstance(error, DeadlineExceeded):
+        return TOO_LATE
+    if not isinstance(error, Rejected):
+        return None
+    left = getattr(error, "retry_after", RETRY_AFTER)
+    seconds = None if math.isinf(left) else math.ceil(min(max(left, RETRY_AFTER), MAX_RETRY_AFTER))
+    return Verdict(503, "an upstream takes no more requests at the moment\n", seconds)
+
+
+def told(method: str, path: str, answer: Verdict, error: BaseException) -> None:
+    """Log one line in place of the traceback that a framework writes."""
+    logger.warning("%s %s answered with %d: %s: %s", method, path, answer.status, type(error).__name__, error)
 
 
 def parse_timeout(value: str | None, *, max_timeout: float) -> float | None:
@@ -44,7 +92,12 @@ class Inbound:
     """
 
     def __init__(
-        self, header: str, min_timeout: float | None, max_timeout: float, default_timeout: float | None
+        self,
+        header: str,
+        min_timeout: float | None,
+        max_timeout: float,
+        default_timeout: float | None,
+        cancel_on_disconnect: object,
     ) -> None:
         check_header("header", header)
         number("middleware", "max_timeout", max_timeout, low=0, above=True)
@@ -53,6 +106,9 @@ class Inbound:
         number("middleware", "min_timeout", min_timeout, low=0, high=max_timeout)
         if default_timeout is not None:
             number("middleware", "default_timeout", default_timeout, low=0, high=max_timeout, above=True)
+        if not isinstance(cancel_on_disconnect, bool):
+            shows = shown(cancel_on_disconnect)
+            raise TypeError(f"middleware: cancel_on_disconnect must be True or False, not {shows}")
         self.header = header
         self._min_timeout = min_timeout
         self._max_timeout = max_timeout
@@ -64,10 +120,3 @@ class Inbound:
         if timeout is None:
             return self._default_timeout
         return timeout if timeout >= self._min_timeout else 0.0
-
-
-def is_late(error: BaseException) -> bool:
-    """Whether a deadline has passed, or several at once, as task groups raise them."""
-    if isinstance(error, BaseExceptionGroup):
-        return all(map(is_late, error.exceptions))
-    return isinstance(error, DeadlineExceeded)

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Final
 
 from aiohttp import web
 
 from ..config.propagation import TIMEOUT_HEADER
-from ..core.deadline import deadline, remaining
-from ..errors import DeadlineExceeded
-from ._inbound import MAX_TIMEOUT, TOO_LATE, Inbound, is_late
+from ..core.deadline import Caller, deadline
+from ..errors import DeadlineExceeded, Rejected
+from ._inbound import MAX_TIMEOUT, TOO_LATE, Inbound, Verdict, told, verdict
 
 if TYPE_CHECKING:
     from aiohttp.typedefs import Middleware
 
 __all__ = ["deadline_middleware"]
+
+LOOK: Final = 0.1  # s between two looks at the connection, because aiohttp tells no middleware that it is lost
 
 
 def deadline_middleware(
@@ -24,37 +28,70 @@ def deadline_middleware(
     min_timeout: float | None = None,
     max_timeout: float = MAX_TIMEOUT,
     default_timeout: float | None = None,
+    cancel_on_disconnect: bool = True,
 ) -> Middleware:
     """
     For aiohttp's server: ``web.Application(middlewares=[deadline_middleware(max_timeout=10.0)])``.
 
-    An inbound request's timeout becomes the deadline of all calls made to answer it.
+    An inbound request's timeout becomes the deadline of all calls made to answer it, and their errors become answers.
 
     Args:
         header, min_timeout, max_timeout, default_timeout: See `seawall.integrations.asgi.DeadlineMiddleware`.
+        cancel_on_disconnect: End the calls within 0.1 s when the inbound caller has left.
     Raises:
         TypeError, ValueError: A setting that can't be.
     """
-    inbound = Inbound(header, min_timeout, max_timeout, default_timeout)
+    inbound = Inbound(header, min_timeout, max_timeout, default_timeout, cancel_on_disconnect)
 
     @web.middleware
     async def middleware(
         request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
     ) -> web.StreamResponse:
         timeout = inbound.timeout(request.headers.get(inbound.header))
-        if timeout is None:
-            return await handler(request)
         if timeout == 0:
-            raise web.HTTPGatewayTimeout(text=TOO_LATE)
-        with deadline(timeout):
+            return _answer(TOO_LATE)
+        with ExitStack() as stack:
+            if timeout is not None:
+                stack.enter_context(deadline(timeout))
+            if cancel_on_disconnect:
+                stack.enter_context(_Watched(request))
             try:
                 return await handler(request)
-            except (DeadlineExceeded, BaseExceptionGroup) as error:
-                if _has_begun(request) or remaining() or not is_late(error):
+            except (DeadlineExceeded, Rejected, BaseExceptionGroup) as error:
+                answer = None if _has_begun(request) else verdict(error)
+                if answer is None:
                     raise
-                raise web.HTTPGatewayTimeout(text=TOO_LATE) from error
+                told(request.method, request.path, answer, error)
+                return _answer(answer)
 
     return middleware
+
+
+class _Watched(Caller):
+    """The caller of *request*, who has left once the connection is closed."""
+
+    __slots__ = ("_handle", "_request")
+
+    def __init__(self, request: web.Request) -> None:
+        super().__init__()
+        self._request = request
+        self._look()
+
+    def __exit__(self, *_: object) -> None:
+        self._handle.cancel()
+        super().__exit__()
+
+    def _look(self) -> None:
+        transport = self._request.transport
+        if transport is None or transport.is_closing():
+            self.leave()
+        else:
+            self._handle = asyncio.get_running_loop().call_later(LOOK, self._look)
+
+
+def _answer(answer: Verdict) -> web.Response:
+    headers = {} if answer.retry_after is None else {"Retry-After": str(answer.retry_after)}
+    return web.Response(status=answer.status, text=answer.text, headers=headers)
 
 
 def _has_begun(request: web.Request) -> bool:

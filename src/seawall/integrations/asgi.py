@@ -2,28 +2,31 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, MutableMapping
+from contextlib import ExitStack
 from typing import Any, TypeAlias
 
 from ..config.propagation import TIMEOUT_HEADER
-from ..core.deadline import deadline, remaining
-from ..errors import DeadlineExceeded
-from ._inbound import MAX_TIMEOUT, TOO_LATE, Inbound, is_late
+from ..core.deadline import Caller, deadline
+from ..errors import DeadlineExceeded, Rejected
+from ._inbound import MAX_TIMEOUT, TOO_LATE, Inbound, Verdict, told, verdict
 
 __all__ = ["DeadlineMiddleware"]
 
-Scope: TypeAlias = MutableMapping[str, Any]
-Send: TypeAlias = Callable[[MutableMapping[str, Any]], Awaitable[None]]
-Receive: TypeAlias = Callable[[], Awaitable[MutableMapping[str, Any]]]
-App: TypeAlias = Callable[[Scope, Receive, Send], Awaitable[None]]
+Message: TypeAlias = MutableMapping[str, Any]
+Send: TypeAlias = Callable[[Message], Awaitable[None]]
+Receive: TypeAlias = Callable[[], Awaitable[Message]]
+App: TypeAlias = Callable[[Message, Receive, Send], Awaitable[None]]
 
 
 class DeadlineMiddleware:
     """
     For ASGI applications (FastAPI, Starlette, ...): ``app.add_middleware(DeadlineMiddleware, max_timeout=10.0)``.
 
-    An inbound request's timeout becomes the deadline of all calls made to answer it. A DeadlineExceeded that the
-    application lets through is answered with 504 too, unless an answer was begun.
+    An inbound request's timeout becomes the deadline of all calls made to answer it. An error of theirs that the
+    application lets through becomes an answer, unless one was begun: 504 after a passed deadline, 503 with a
+    Retry-After after a local refusal (an open breaker, a full bulkhead); the log has one line of it.
 
     Args:
         app: The application.
@@ -32,6 +35,8 @@ class DeadlineMiddleware:
             needs for its way back, or for *max_timeout* where that is less.
         max_timeout: Seconds that a request gets at most, whatever it asks for.
         default_timeout: Seconds for a request without the header; None sets no deadline.
+        cancel_on_disconnect: End the calls with CallerLeft when the inbound caller leaves, because nobody would read
+            the answer. The handler itself goes on. `seawall.detached` exempts what must be finished anyway.
     Raises:
         TypeError, ValueError: A setting that can't be.
     """
@@ -44,39 +49,109 @@ class DeadlineMiddleware:
         min_timeout: float | None = None,
         max_timeout: float = MAX_TIMEOUT,
         default_timeout: float | None = None,
+        cancel_on_disconnect: bool = True,
     ) -> None:
         self._app = app
-        self._inbound = Inbound(header, min_timeout, max_timeout, default_timeout)
+        self._inbound = Inbound(header, min_timeout, max_timeout, default_timeout, cancel_on_disconnect)
         self._name = header.lower().encode()
+        self._is_watching = cancel_on_disconnect
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        value = None
-        if scope["type"] == "http":
-            value = next((value.decode("latin-1") for name, value in scope["headers"] if name == self._name), None)
-        timeout = self._inbound.timeout(value) if scope["type"] == "http" else None
-        if timeout is None:
+    async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+        value = next((value.decode("latin-1") for name, value in scope["headers"] if name == self._name), None)
+        timeout = self._inbound.timeout(value)
         if timeout == 0:
-            await _too_late(send)
+            await _answer(send, TOO_LATE)
             return
         has_begun = False
+        watched = _Watched(receive) if self._is_watching else None
 
-        async def sending(message: MutableMapping[str, Any]) -> None:
+        async def sending(message: Message) -> None:
             nonlocal has_begun
             has_begun = True
+            if watched is not None and message["type"] == "http.response.body" and not message.get("more_body"):
+                watched.stop()  # from now on a server says that the caller has left, while background tasks go on
             await send(message)
 
-        with deadline(timeout):
+        with ExitStack() as stack:
+            if timeout is not None:
+                stack.enter_context(deadline(timeout))
+            if watched is not None:
+                stack.enter_context(watched)
             try:
-                await self._app(scope, receive, sending)
-            except (DeadlineExceeded, BaseExceptionGroup) as error:
-                if has_begun or remaining() or not is_late(error):
+                await self._app(scope, receive if watched is None else watched.receive, sending)
+            except (DeadlineExceeded, Rejected, BaseExceptionGroup) as error:
+                answer = None if has_begun else verdict(error)
+                if answer is None:
                     raise
-                await _too_late(send)
+                told(scope["method"], scope["path"], answer, error)
+                await _answer(send, answer)
 
 
-async def _too_late(send: Send) -> None:
-    headers = [(b"content-type", b"text/plain; charset=utf-8"), (b"content-length", b"%d" % len(TOO_LATE))]
-    await send({"type": "http.response.start", "status": 504, "headers": headers})
-    await send({"type": "http.response.body", "body": TOO_LATE.encode()})
+class _Watched(Caller):
+    """
+    The caller of a request, who has left once the server says so.
+
+    It reads ahead of the application, but for no more than one part of the request's body.
+    """
+
+    __slots__ = ("_came", "_has_room", "_messages", "_receive", "_task")
+
+    def __init__(self, receive: Receive) -> None:
+        super().__init__()
+        self._receive = receive
+        self._messages: list[Message] = []
+        self._came = asyncio.Event()
+        self._has_room = asyncio.Event()
+        self._task = asyncio.get_running_loop().create_task(self._watch())
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+        super().__exit__()
+
+    def stop(self) -> None:
+        """Watch no longer."""
+        if self._task.done() and not self._task.cancelled():
+            self._task.exception()  # an application that didn't ask needn't know
+        self._task.cancel()
+
+    async def receive(self) -> Message:
+        """As the server's own."""
+        while not self._messages:
+            if self._task.done():
+                if not self._task.cancelled():
+                    self._task.result()  # the server's own error
+                return await self._receive()
+            self._came.clear()
+            await self._came.wait()
+        message = self._messages[0]
+        if message["type"] != "http.disconnect":  # which a server repeats
+            del self._messages[0]
+            self._has_room.set()
+        return message
+
+    async def _watch(self) -> None:
+        try:
+            while True:
+                message = await self._receive()
+                self._messages.append(message)
+                self._came.set()
+                if message["type"] == "http.disconnect":
+                    self.leave()
+                    return
+                if message.get("more_body"):
+                    self._has_room.clear()
+                    await self._has_room.wait()
+        finally:
+            self._came.set()
+
+
+async def _answer(send: Send, answer: Verdict) -> None:
+    body = answer.text.encode()
+    headers = [(b"content-type", b"text/plain; charset=utf-8"), (b"content-length", b"%d" % len(body))]
+    if answer.retry_after is not None:
+        headers.append((b"retry-after", b"%d" % answer.retry_after))
+    await send({"type": "http.response.start", "status": answer.status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
