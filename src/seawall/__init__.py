@@ -5,7 +5,7 @@ import sys
 from . import _httpx, dns, errors, events
 from ._httpx import AsyncClient, AsyncTransport, Engine, llm_client
 from .attempts import history
-from .config import DNS, UNSET, Breaker, Budget, Bulkhead, Policy, Propagation, Retry, options
+from .config import DNS, UNSET, Breaker, Budget, Bulkhead, Limit, Policy, Propagation, Retry, options
 from .core.body import replayable
 from .core.deadline import deadline, detached, remaining
 from .dns import Guard
@@ -15,6 +15,7 @@ from .errors import (
     ClientClosed,
     DeadlineExceeded,
     DialError,
+    LimitExceeded,
     Rejected,
     ResolveError,
     SeawallError,
@@ -49,6 +50,8 @@ __all__ = [
     "Gate",
     "Guard",
     "History",
+    "Limit",
+    "LimitExceeded",
     "Observer",
     "Origin",
     "Outcome",

@@ -31,7 +31,15 @@ SAID_HERE = {
     "Event": "What a listener gets: `Attempt`, `RetryScheduled`, `CallEnded` or another.",
     "Listener": "A function of an `Event`.",
 }
-SETTINGS = [seawall.Retry, seawall.Bulkhead, seawall.Breaker, seawall.Budget, seawall.DNS, seawall.Propagation]
+SETTINGS = [
+    seawall.Retry,
+    seawall.Bulkhead,
+    seawall.Limit,
+    seawall.Breaker,
+    seawall.Budget,
+    seawall.DNS,
+    seawall.Propagation,
+]
 
 
 def error_tree() -> str:

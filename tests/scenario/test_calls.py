@@ -15,7 +15,7 @@ import pytest
 import tenacity
 
 import seawall
-from seawall._httpx import convert
+from seawall.policy import outcome
 from seawall.policy.retry_after import parse_retry_after
 from seawall.testing import Body, ScriptedWire
 from seawall.testing.chance import FixedRandom
@@ -70,7 +70,7 @@ async def test_throttled_backoff():
 async def test_retry_after_is_waited_for(value, second, monkeypatch):
     """Seconds or a date, with up to 10 % on top; garbage is ignored."""
     wire = ScriptedWire(later(503, value), 200)
-    monkeypatch.setattr(convert, "parse_retry_after", partial(parse_retry_after, wall=lambda: 0.0))
+    monkeypatch.setattr(outcome, "parse_retry_after", partial(parse_retry_after, wall=lambda: 0.0))
     async with client(wire) as c:
         await c.get(URL)
     assert wire.instants == [0.0, second]

@@ -32,6 +32,7 @@ HTTPX: Final[Mapping[type[SeawallError], type[httpx.HTTPError]]] = {
     errors.Rejected: httpx.PoolTimeout,
     errors.BulkheadFull: httpx.PoolTimeout,
     errors.BreakerOpen: httpx.ConnectError,
+    errors.LimitExceeded: httpx.PoolTimeout,
     errors.OriginPaused: httpx.ConnectError,
     errors.UnsupportedScheme: httpx.UnsupportedProtocol,
     errors.InvalidRequest: httpx.LocalProtocolError,

@@ -9,6 +9,7 @@ from .breaker import Breaker
 from .budget import Budget
 from .bulkhead import Bulkhead
 from .dns import DNS
+from .limit import Limit
 from .limits import Limits
 from .options import Options, options
 from .policy import Policy
@@ -22,6 +23,7 @@ __all__ = [
     "Breaker",
     "Budget",
     "Bulkhead",
+    "Limit",
     "Limits",
     "Options",
     "Policy",

@@ -42,10 +42,11 @@ def options(
     deadline: float | Unset | None = UNSET,
     retry: Retry | Unset | None = UNSET,
     idempotency_key: bool | Unset = UNSET,
+    waits: bool | Unset = UNSET,
 ) -> dict[str, Any]:
     """
     Settings for one call, for httpx's ``extensions``: ``client.get(url, extensions=seawall.options(deadline=1.0))``.
 
     Only what belongs to a call can be set here; bulkhead, breaker and budget are shared by an origin's calls.
     """
-    return {"seawall": Options(deadline=deadline, retry=retry, idempotency_key=idempotency_key)}
+    return {"seawall": Options(deadline=deadline, retry=retry, idempotency_key=idempotency_key, waits=waits)}

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
-from typing import ClassVar
+from typing import Any, ClassVar, Self
 
 from .breaker import Breaker
 from .budget import Budget
 from .bulkhead import Bulkhead
 from .check import number, shown
+from .limit import Limit
 from .retry import Retry
 from .unset import UNSET, Unset
 
@@ -24,6 +25,9 @@ class Policy:
         deadline: Seconds of wall clock for a whole call; None disables it. Left out everywhere, it is derived from the
             request's own timeouts: (connect + read) x max_attempts.
         retry, bulkhead, breaker, budget: Settings of the layer; None switches it off.
+        limit: A `Limit`, or several that all hold; None switches off what rejections teach too.
+        waits: True has a call wait for permits, limits and an open breaker as long as its deadline allows; False has it
+            fail early, after the request's pool timeout, and at once if the breaker is open.
     """
 
     deadline: float | Unset | None = UNSET
@@ -31,6 +35,8 @@ class Policy:
     bulkhead: Bulkhead | Unset | None = UNSET
     breaker: Breaker | Unset | None = UNSET
     budget: Budget | Unset | None = UNSET
+    limit: Limit | tuple[Limit, ...] | Unset | None = UNSET
+    waits: bool | Unset = UNSET
     _types: ClassVar[dict[str, type]] = {"retry": Retry, "bulkhead": Bulkhead, "breaker": Breaker, "budget": Budget}
 
     def __post_init__(self) -> None:
@@ -40,6 +46,30 @@ class Policy:
             value = getattr(self, name)
             if value is not UNSET and value is not None and not isinstance(value, expected):
                 raise TypeError(f"{name} must be a seawall.{expected.__name__} or None (off), not {shown(value)}")
+        if isinstance(self.limit, list):
+            object.__setattr__(self, "limit", tuple(self.limit))
+        limits = self.limit if isinstance(self.limit, tuple) else (self.limit,)
+        if self.limit is not UNSET and self.limit is not None and not all(isinstance(each, Limit) for each in limits):
+            raise TypeError(
+                f"limit must be a seawall.Limit, several in a tuple, or None (off), not {shown(self.limit)}"
+            )
+
+        if not isinstance(self.waits, bool | Unset):
+            raise TypeError(f"waits must be True or False, not {shown(self.waits)}")
+
+    @classmethod
+    def batch(cls, *, max_attempts: int = 10, **settings: Any) -> Self:
+        """
+        A policy for jobs that must be done rather than soon: it waits in place of failing, and makes many attempts.
+
+        ``AsyncClient(per_host={"*.example.com": seawall.Policy.batch()})``. A service that answers somebody does better
+        with the defaults, which fail early.
+
+        Args:
+            max_attempts: Attempts in all. 10: with full jitter, an outage of a minute is ridden out.
+            settings: Those of `Policy`; a *retry* takes the place of the one with *max_attempts*.
+        """
+        return cls(**{"retry": Retry(max_attempts=max_attempts), "waits": True, **settings})
 
     def over(self, base: Policy) -> Policy:
         """This policy, with what it leaves out taken from *base*."""

@@ -20,6 +20,8 @@ __all__ = ["AttemptState", "Ended"]
 
 logger = logging.getLogger("seawall")
 
+LIMIT = "limit"  # the name of that gate
+
 
 class Bounds(Protocol):
     """The deadlines of a call; see `Call`."""
@@ -72,7 +74,7 @@ class AttemptState(Progress):
         self._bounds = bounds
         self._timer = timer
         self.headers: dict[str, str] | None = None
-        self._parted: tuple[Callable[[Any], Hashable], Hashable] | None = None
+        self._parted: dict[Callable[[Any], Hashable], Hashable] | None = None
         self.tickets: list[Ticket] = []
         self._ended: list[Ticket] = []
         self.is_hurried = False
@@ -93,21 +95,30 @@ class AttemptState(Progress):
         return self.request.method
 
     def part(self, partition: Callable[[Any], Hashable]) -> Hashable:
-        if self._parted is None or self._parted[0] is not partition:
-            self._parted = partition, self.request.part(partition)
-        return self._parted[1]  # asked once, because a second call may name another queue than the full one
+        parted = self._parted = self._parted or {}
+        if partition not in parted:  # asked once, because a second call may name another queue than the full one
+            parted[partition] = self.request.part(partition)
+        return parted[partition]
+
+    def left(self, now: float) -> float | None:
+        ends_at = earliest(self._bounds.hard_at, self._bounds.soft_at)
+        return None if ends_at is None else max(0.0, ends_at - now)
 
     # Its admission
 
-    async def queue(self, gate: Gate, gates: Sequence[Gate]) -> None:
+    async def queue(self, gate: Gate, gates: Sequence[Gate], *, is_patient: bool) -> None:
         """
         Wait at *gate*, one of *gates*; those before it are asked again if their tickets no longer stand.
 
+        Args:
+            is_patient: It waits as long as its deadline allows; else the request's pool timeout bounds all its waits.
         Raises:
             Rejected: One of the gates refuses it.
         """
-        pool = self.request.timeouts.get("pool")
-        self.tickets.append(await self._enter(gate, None if pool is None else max(0.0, pool - self.waited)))
+        pool = None if is_patient else self.request.timeouts.get("pool")
+        if pool is not None:  # a limit may have a wait of its own, which leaves the others' as it was
+            pool = max(0.0, pool - self.waited + sum(took for name, took in self.queued if name == LIMIT))
+        self.tickets.append(await self._enter(gate, pool))
         for index, earlier in enumerate(self.tickets[:-1]):
             if not earlier.is_valid():
                 again = gates[index]

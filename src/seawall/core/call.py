@@ -183,6 +183,7 @@ class Hop:
 
     Attributes:
         avoid: Addresses at which its attempts failed.
+        is_rejected: The origin rejected its last attempt, so the limit holds its retry back.
         has_token: It holds a token of the budget, for a retry that isn't in flight yet.
         attempt: The attempt in flight; None between two attempts.
         kept: The end of an attempt that was sent: the call's outcome, unless a later one says more.
@@ -191,7 +192,7 @@ class Hop:
     """
 
     __slots__ = (
-        "attempt", "avoid", "call", "exchange", "has_token", "kept", "last_error", "later", "now",
+        "attempt", "avoid", "call", "exchange", "has_token", "is_rejected", "kept", "last_error", "later", "now",
         "policy", "request", "retries", "state", "timer",
     )  # fmt: skip
 
@@ -213,7 +214,7 @@ class Hop:
         self.timer = timer
         self.now = now
         self.avoid: tuple[Address, ...] = ()
-        self.has_token = False
+        self.has_token = self.is_rejected = False
         self.attempt: AttemptState | None = None
         self.kept: Ended | None = None
         self.later: Outcome | None = None

@@ -67,22 +67,26 @@ class Ledger:
             is_ours: Its own deadline cancelled it.
             error, detail: Class and text of the error that it failed with.
         """
-        call, state = hop.call, hop.state
+        call, state, is_rejection = hop.call, hop.state, False
         record = attempt.record(now, None if outcome is None else outcome.status, error, detail)
         call.attempts.append(record)
         self.attempts += 1
         self.retries += hop.kept is not None
         if outcome is None:
             failed = True if is_ours and hop.is_cut_by_fault(attempt, now) else None
-        elif outcome.error is None and outcome.status is not None and outcome.status < 500:
+        elif outcome.error is None and outcome.status is not None and outcome.status < 500 and outcome.status != 429:
             failed = False
         else:
-            failed = _is_fault(hop, attempt, outcome)
+            is_rejection = hop.is_rejected = state.is_rejection(outcome, now, duration=attempt.answered_in(now))
+            failed = False if is_rejection else _is_fault(hop, attempt, outcome)
         if failed:
             hop.exchange.blame(hop.request, attempt)
         result = None
         if failed is not None:
-            result = Result(outcome or Outcome(attempt.phase), failed, record.duration - attempt.waited)
+            duration = record.duration - attempt.waited
+            result = Result(outcome or Outcome(attempt.phase), failed, duration, is_rejection)
+            if is_rejection:
+                state.rejected(attempt, result.outcome, now)
         if outcome is not None and outcome.error is None and not call.is_buffered:
             attempt.headers_came(result, now)
             if failed:

@@ -207,10 +207,10 @@ class Pipeline:
         Returns:
             The end of the last attempt; or of one before, if the last says less.
         """
-        settings = hop.settings()
+        settings, policy = hop.settings(), hop.policy
         state, call, now, delay = hop.state, hop.call, started_at, 0.0
         while True:
-            if state.paused_until > now or (hop.kept is not None and state.shut_for(now) > 0):
+            if state.paused_until > now or ((hop.kept is not None or policy.waits) and state.shut_for(now) > 0):
                 refusal = await self._retrying.sit_out(hop)
                 if refusal is not None:
                     self.ledger.refused(hop, refusal, None)
@@ -257,10 +257,11 @@ class Pipeline:
         reply = outcome = error_name = None
         detail = ""
         try:
-            for gate in hop.state.gates:
+            gates = hop.state.gates  # of now, because a rejection may add one
+            for gate in gates:
                 ticket = gate.try_enter(attempt, now)
                 if ticket is None:
-                    await attempt.queue(gate, hop.state.gates)
+                    await attempt.queue(gate, gates, is_patient=hop.policy.waits is True)
                 else:
                     attempt.tickets.append(ticket)
             if self._telling.has_any:
@@ -269,6 +270,8 @@ class Pipeline:
             if call.is_buffered and not reply.is_whole:
                 await reply.read()
             outcome = reply.outcome()
+            if hop.state.limit is not None and hop.state.limit.is_watching:
+                outcome = outcome._replace(response=reply.shown())
         except Exception as error:
             error_name, detail = type(error).__name__, str(error)
             mine = request.adopt(error) if isinstance(error, SeawallError) else error

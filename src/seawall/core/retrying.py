@@ -77,8 +77,10 @@ class Retrying:
             return Request(settings.is_idempotent(request.method), request.has_key, request.is_replayable())
 
         def afford(delay: float, *, is_free: bool) -> Denial | None:
+            now = self._now()
+            is_held_back = hop.is_rejected and hop.state.is_held_back(hop.attempt, now)
             denial, hop.has_token = self._origins.afford(
-                hop.state, self._now(), delay, deadline_at=hop.call.deadline_at, is_free=is_free
+                hop.state, now, delay, deadline_at=hop.call.deadline_at, is_free=is_free or is_held_back
             )
             return denial
 
@@ -100,7 +102,7 @@ class Retrying:
             OriginPaused, if the deadline comes before that.
         """
         state, deadline_at = hop.state, hop.call.deadline_at
-        if hop.kept is not None:
+        if hop.kept is not None or hop.policy.waits:
             await state.sit_out(deadline_at)
         while (left := state.paused_until - (now := self._now())) > 0:
             delay = left + self._rng.uniform(0.0, state.pause_spread)

@@ -12,6 +12,7 @@ from ..config.budget import Budget
 from ..config.bulkhead import Bulkhead
 from ..config.check import count, number, shown
 from ..config.dns import DNS
+from ..config.limit import Limit
 from ..config.per_host import check_patterns
 from ..config.policy import Policy
 from ..config.propagation import Propagation
@@ -41,6 +42,9 @@ class Settings:
         bulkhead: How many attempts one origin may have in flight; None switches it off.
         breaker: When an origin is left alone; None switches it off.
         budget: How many retries calls may cost; None switches it off.
+        limit: How fast one origin is asked: a `Limit`, or several in a tuple. By default, only what an origin rejects
+            teaches; None switches that off too.
+        waits: True has calls wait as long as their deadline allows, in place of failing early; see `Policy`.
         per_host: A `Policy` by name or ``*.suffix``, over the settings above.
         dns: How names become addresses.
         resolver: Looks names up. "auto" (None): DNS servers, and the system's resolver if they fail; "cares":
@@ -62,6 +66,8 @@ class Settings:
     bulkhead: Bulkhead | None = Bulkhead()
     breaker: Breaker | None = Breaker()
     budget: Budget | None = Budget()
+    limit: Limit | tuple[Limit, ...] | None = Limit()
+    waits: bool = False
     per_host: Mapping[str, Policy] | None = None
     dns: DNS = DNS()
     resolver: ResolverTypes = None
@@ -74,7 +80,7 @@ class Settings:
     rng: Random | None = None
 
     def __post_init__(self) -> None:
-        for name in ("retry", "bulkhead", "breaker", "budget"):
+        for name in ("retry", "bulkhead", "breaker", "budget", "limit", "waits"):
             if isinstance(getattr(self, name), Unset):
                 raise TypeError(f'{name}: UNSET means "from the client", and this is the client; None means off')
         self.policy()
@@ -105,6 +111,8 @@ class Settings:
             bulkhead=self.bulkhead,
             breaker=self.breaker,
             budget=self.budget,
+            limit=self.limit,
+            waits=self.waits,
         )
 
 
@@ -116,6 +124,8 @@ class SettingsArguments(TypedDict, total=False):
     bulkhead: Bulkhead | None
     breaker: Breaker | None
     budget: Budget | None
+    limit: Limit | tuple[Limit, ...] | None
+    waits: bool
     per_host: Mapping[str, Policy] | None
     dns: DNS
     resolver: ResolverTypes

@@ -86,7 +86,7 @@ class DeadlineMiddleware:
                 answer = None if has_begun else verdict(error)
                 if answer is None:
                     raise
-                told(scope["method"], scope["path"], answer, error)
+                told(scope.get("method", ""), scope.get("path", ""), answer, error)
                 await _answer(send, answer)
 
 

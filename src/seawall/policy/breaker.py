@@ -27,6 +27,7 @@ __all__ = ["BreakerState"]
 BUCKETS, WIDTH = 10, 4
 EMPTY = array("d", (-math.inf, 0, 0, 0)) * BUCKETS
 """A bucket is its beginning, attempts, failures, slow attempts. Flat, so the garbage collector sees one object."""
+GOOD = 16  # durations of good attempts that are remembered
 
 FORCED = ("forced open", "forced closed")
 REMEMBERED_FOR = 30.0  # seconds after its last move
@@ -45,10 +46,10 @@ class Admission(Ticket):
         return self._breaker.generation == self._generation
 
     def end(self, result: Result | None, now: float) -> None:
-        if result is None:
+        if result is None or result.is_rejection:
             self._breaker.release(self._generation)
         else:
-            outcome, is_failure, duration = result
+            outcome, is_failure, duration, _ = result
             self._breaker.record(
                 self._generation, now, is_failure=is_failure, duration=duration, retry_after=outcome.retry_after
             )
@@ -76,11 +77,13 @@ class BreakerState(Gate):
         state: "closed", "open", "half-open", "forced open" or "forced closed".
         reason: Why it last moved.
         moved_at: When it last moved, in seconds on the loop's clock.
+        durations: Those of the last good attempts, in seconds; NaN where there was none.
     """
 
     __slots__ = (
         "_admission",
         "_buckets",
+        "_good_count",
         "_last",
         "_moved",
         "_now",
@@ -93,6 +96,7 @@ class BreakerState(Gate):
         "_slow_call",
         "_span",
         "_until",
+        "durations",
         "generation",
         "moved_at",
         "reason",
@@ -111,6 +115,7 @@ class BreakerState(Gate):
         self._moved = moved
         self._now = now
         self._buckets, self._last = EMPTY[:], 0
+        self.durations, self._good_count = array("d", (math.nan,)) * GOOD, 0
         self._until = self._probing_since = 0.0
         self._probes_out = self._probes_done = self._probe_failures = 0
         self.generation = 0
@@ -127,6 +132,10 @@ class BreakerState(Gate):
     @property
     def is_forced(self) -> bool:
         return self.state in FORCED
+
+    @property
+    def window(self) -> float:
+        return self._settings.window
 
     def force_open(self) -> None:
         """Let no attempt through until `reset`."""
@@ -253,6 +262,9 @@ class BreakerState(Gate):
             buckets[last + 2] += is_failure
             buckets[last + 3] += is_slow
             self._judge(now, retry_after)
+        else:
+            self.durations[self._good_count % GOOD] = duration
+            self._good_count += 1
 
     def retract(self, generation: int, now: float, *, recorded_at: float, duration: float = 0.0) -> None:
         """
@@ -292,6 +304,12 @@ class BreakerState(Gate):
             return
         self._open(now, f"{what} in {self._settings.window:g} s", retry_after)
 
+    def good(self, now: float, within: float) -> float:
+        """How many attempts of the last *within* seconds succeeded."""
+        buckets = self._buckets
+        begins = [begin for begin in range(0, len(buckets), WIDTH) if now - buckets[begin] < within]
+        return sum(buckets[begin + 1] - buckets[begin + 2] for begin in begins)
+
     def failure_share(self, now: float) -> float:
         """Share of the window's attempts that failed; 0 if there were none."""
         calls, failures, _ = self._totals(now)
@@ -324,11 +342,8 @@ class BreakerState(Gate):
         """The window's attempts, failures and slow attempts."""
         buckets, window = self._buckets, self._settings.window
         begins = [begin for begin in range(0, len(buckets), WIDTH) if now - buckets[begin] < window]
-        return (
-            sum(buckets[begin + 1] for begin in begins),
-            sum(buckets[begin + 2] for begin in begins),
-            sum(buckets[begin + 3] for begin in begins),
-        )
+        calls, failures, slow = (sum(buckets[begin + at] for begin in begins) for at in range(1, WIDTH))
+        return calls, failures, slow
 
 
 def _next_probe(retry_after: float) -> str:

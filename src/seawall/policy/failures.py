@@ -26,6 +26,7 @@ from ..errors import (
     HandshakeTimeout,
     HostnameMismatch,
     InvalidRequest,
+    LimitExceeded,
     NameNotFound,
     NoAddress,
     OriginPaused,
@@ -119,6 +120,8 @@ FAILURES: Final = (
     # Our own refusals
     Failure("no permit in time", "under overload", BulkheadFull, NEVER, "says how many wait, and what to raise",
             is_fault=None),
+    Failure("the limit has no turn in time", "where a rate is set, or rejections taught one", LimitExceeded, NEVER,
+            "says when it would have one", is_fault=None),
     Failure("the breaker is open", "while the origin is down", BreakerOpen, NEVER, "says when it lets a probe through",
             is_fault=None),
     Failure("the origin asked all callers to wait", "where `Retry(pause_origin=True)`", OriginPaused, NEVER,

@@ -24,10 +24,12 @@ class Entrant(Protocol):
 
     Attributes:
         number: The attempt's number, from 1, over all hops of its call.
+        phase: How far it got.
         waited: Seconds that it has waited so far, those at other gates included.
     """
 
     number: int
+    phase: Phase
     waited: float
 
     @property
@@ -39,6 +41,9 @@ class Entrant(Protocol):
     def part(self, partition: Callable[[Any], Hashable]) -> Hashable:
         """The part that *partition* puts the library's request into."""
 
+    def left(self, now: float) -> float | None:
+        """Seconds until its deadline; None if it has none."""
+
 
 class Result(NamedTuple):
     """
@@ -48,11 +53,13 @@ class Result(NamedTuple):
         outcome: The attempt's status or error.
         is_failure: Whether it counts against the origin.
         duration: Seconds that it took, without those in which it queued or waited for its caller.
+        is_rejection: The origin is well, and told it to come later: 429, or a 503 at once beside good answers.
     """
 
     outcome: Outcome
     is_failure: bool
     duration: float
+    is_rejection: bool = False
 
 
 class Ticket:

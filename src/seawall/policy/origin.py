@@ -7,20 +7,27 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from ..config import Policy
+from ..config import Policy, Retry
 from ..origin import Origin
 from .breaker import BreakerState
 from .budget import BudgetState
 from .bulkhead import BulkheadState, Parted
-from .gate import Gate
+from .gate import Entrant, Gate
+from .limit import LimitState
+from .outcome import Outcome
+from .rejection import is_rejection
 
-__all__ = ["OriginState"]
+__all__ = ["OriginState", "max_shut"]
 
 TROUBLE_WEIGHT = 0.2  # weight of the last attempt: four failures in a row are trouble, the three of one call are not
 TROUBLE_BEGINS = 0.5  # share of failures, as the breaker's
 TROUBLE_ENDS = 0.25
 TROUBLE_LASTS = 30.0  # seconds without news; then trouble is forgotten
 HOPELESS_AFTER = 5.0  # seconds in trouble: as long as a breaker is open, and longer than a restart or a blip
+HOPE_LASTS = 10.0  # seconds without an accepted request, in which retries of rejected ones are free
+MAX_SHUT = (
+    30.0  # seconds that a rejection may hold back others where retries are off; `Retry.max_retry_after`'s default
+)
 PAUSE_SPREAD = 0.1  # share of a pause's length over which the calls that it held back start again
 MAX_DEATHS = 8  # dead connections that are remembered, because their streams' errors may still come
 
@@ -31,7 +38,8 @@ class OriginState:
     One origin's layers; one that is switched off is None.
 
     Attributes:
-        gates: The gates that an attempt passes, in this order: the breaker, the user's own, the bulkhead.
+        gates: The gates that an attempt passes, in this order: the breaker, the user's own, the limit, the bulkhead.
+        limit: None until one is set or learned, because each attempt would pay for it.
     """
 
     origin: Origin
@@ -39,6 +47,7 @@ class OriginState:
     gates: tuple[Gate, ...]
     breaker: BreakerState | None
     bulkhead: BulkheadState | Parted | None
+    limit: LimitState | None
     budget: BudgetState | None
     now: Callable[[], float]
     trouble: float = 0.0  # share of failures among the last few attempts
@@ -110,6 +119,26 @@ class OriginState:
         elif not is_failure and self.trouble < TROUBLE_ENDS:
             self.trouble, self.troubled_since = 0.0, None
 
+    # Rejections
+
+    def is_rejection(self, outcome: Outcome, now: float, *, duration: float) -> bool:
+        """Whether the origin, which is well, told an attempt to come later."""
+        return is_rejection(outcome, self.breaker, now, duration=duration)
+
+    def rejected(self, attempt: Entrant, outcome: Outcome, now: float) -> None:
+        """Learn from a rejection, unless limits are switched off."""
+        if self.policy.limit is None:
+            return
+        if self.limit is None:
+            self.limit = LimitState(str(self.origin), (), max_shut=max_shut(self.policy), now=self.now)
+            self.gates = _with_limit(self.gates, self.limit, self.bulkhead)
+        has_accepted = self.breaker is not None and self.breaker.good(now, 1.0) > 0
+        self.limit.rejected(attempt, now, retry_after=outcome.retry_after, has_accepted=has_accepted)
+
+    def is_held_back(self, attempt: Entrant | None, now: float) -> bool:
+        """Whether the limit spares the origin the retries of what it rejected, so that they need no budget."""
+        return self.limit is not None and attempt is not None and self.limit.is_hopeful(attempt, now, within=HOPE_LASTS)
+
     # A pause that the origin asked for
 
     def pause(self, now: float, length: float) -> bool:
@@ -140,3 +169,14 @@ class OriginState:
         if now < self.paused_until or (self.troubled_since is not None and now - self.noted_at < TROUBLE_LASTS):
             return True
         return any(gate.remembers(now) for gate in self.gates)
+
+
+def max_shut(policy: Policy) -> float:
+    """Seconds that a rejection may hold back others."""
+    return policy.retry.max_retry_after if isinstance(policy.retry, Retry) else MAX_SHUT
+
+
+def _with_limit(gates: tuple[Gate, ...], limit: LimitState, bulkhead: Gate | None) -> tuple[Gate, ...]:
+    """*gates*, with the *limit* before the bulkhead, because who waits for it must hold no permit."""
+    before = tuple(gate for gate in gates if gate is not bulkhead)
+    return (*before, limit) if bulkhead is None else (*before, limit, bulkhead)

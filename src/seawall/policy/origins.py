@@ -12,7 +12,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from random import Random
 
-from ..config import Breaker, Budget, Bulkhead, Policy
+from ..config import Breaker, Budget, Bulkhead, Limit, Policy
 from ..config.per_host import policy_for
 from ..events import BreakerMoved, Denied, Listener
 from ..origin import Origin
@@ -21,8 +21,9 @@ from .budget import BudgetState
 from .bulkhead import bulkhead_of
 from .denial import Denial
 from .gate import Gate
+from .limit import LimitState
 from .memory import make_room
-from .origin import HOPELESS_AFTER, OriginState
+from .origin import HOPELESS_AFTER, OriginState, max_shut
 
 __all__ = ["Origins"]
 
@@ -152,13 +153,19 @@ class Origins:
         if isinstance(policy.bulkhead, Bulkhead):
             failures = None if breaker is None else breaker.failure_share
             bulkhead = bulkhead_of(str(origin), policy.bulkhead, failures)
+        given = policy.limit if isinstance(policy.limit, tuple) else (policy.limit,)
+        limits = tuple(each for each in given if isinstance(each, Limit))
+        limit = None
+        if any(each.rate is not None or each.learn for each in limits):
+            limit = LimitState(str(origin), limits, max_shut=max_shut(policy), now=self._now)
         theirs = [make(origin) for make in self._gates]
         made = OriginState(
             origin,
             policy,
-            tuple(gate for gate in (breaker, *theirs, bulkhead) if gate is not None),
+            tuple(gate for gate in (breaker, *theirs, limit, bulkhead) if gate is not None),
             breaker,
             bulkhead,
+            limit,
             BudgetState(ratio=budget.ratio, rate=budget.rate, max_balance=budget.max_balance, now=now)
             if isinstance(budget, Budget)
             else None,

@@ -7,6 +7,7 @@ frequent, but never unsafe. `failures` has the table of errors; the settings say
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import Enum
 from typing import Any, NamedTuple
 
@@ -16,12 +17,14 @@ from ..errors import Rejected, StreamRefused
 from ..events import Denied, Phase
 from .denial import Denial
 from .failures import Safe, failure_of
+from .retry_after import parse_retry_after, parse_retry_after_ms
 
 __all__ = [
     "THROTTLED",
     "Kind",
     "Outcome",
     "Request",
+    "answered",
     "is_failure",
     "is_final",
     "is_refused",
@@ -45,6 +48,7 @@ class Outcome(NamedTuple):
         is_stale: A connection from the pool died before a byte of the response, because the server had closed it.
         is_settled: Another layer of seawall, below, has decided that there is no further attempt.
         response: An ``httpx.Response``; if the call reads bodies at once, its body is there.
+        teaches: A rejection says how fast the origin takes requests; a cache's doesn't, nor one for another reason.
         expired: Which of the request's timeouts ended it: "connect", "read" or "write"; None if something else did.
     """
 
@@ -56,6 +60,7 @@ class Outcome(NamedTuple):
     is_settled: bool = False
     response: Any = None
     expired: str | None = None
+    teaches: bool = True
 
     @property
     def name(self) -> str:
@@ -84,6 +89,15 @@ class Kind(Enum):
     READ = "read"
     STATUS = "status"
     OTHER = "other"
+
+
+def answered(phase: Phase, status: int, headers: Mapping[str, str], *, is_settled: bool) -> Outcome:
+    """The outcome of a response that may be a rejection, by its *headers*."""
+    retry_after = parse_retry_after_ms(headers.get("retry-after-ms"))
+    if retry_after is None:
+        retry_after = parse_retry_after(headers.get("retry-after"))
+    teaches = headers.get("age", "0") == "0" and headers.get("stripe-rate-limited-reason") != "lock_timeout"
+    return Outcome(phase, status=status, retry_after=retry_after, is_settled=is_settled, teaches=teaches)
 
 
 def is_failure(outcome: Outcome) -> bool | None:

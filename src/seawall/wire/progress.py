@@ -70,6 +70,12 @@ class Progress:
         began_at = next((at for phase, at in self.each() if phase >= Phase.CONNECTING), None)
         return 0.0 if began_at is None else now - self.started_at - began_at
 
+    def answered_in(self, now: float) -> float:
+        """Seconds from the request's first byte, or from the dial if no more is known, to the response's head."""
+        at: dict[Phase, float] = dict(self.each())
+        began_at = at.get(Phase.SENDING, at.get(Phase.CONNECTING, 0.0))
+        return at.get(Phase.HEADERS, now - self.started_at) - began_at
+
     def took_back(self) -> None:
         """The server says that it did nothing of what was sent."""
         self.phase = min(self.phase, Phase.CONNECTING)

@@ -1,0 +1,338 @@
+"""
+The limit of one origin: a gate that admits attempts at a rate, set by the user or learned from rejections.
+
+Rules: first in, first out for each key. A waiter holds no permit. Its wait is known when it comes, so one that can't
+end in time is refused at once. Several limits admit an attempt together or not at all. What wasn't sent is given back.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import math
+import secrets
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Hashable, Mapping
+from typing import Any, Final, NamedTuple
+
+from ..config import Limit
+from ..errors import LimitExceeded
+from ..events import Phase
+from .gate import Entrant, Gate, Result, Ticket
+from .learned import Learned
+from .memory import make_room
+from .meter import Meter
+from .quota import quotas
+
+__all__ = ["LimitState", "LimitStatistics"]
+
+MAX_LINES: Final = 1024  # keys of one origin
+INSTANT: Final = 1e-9  # s; less is no wait, because a clock may not be able to add it
+LOOK: Final = 0.1  # s between two looks of a waiter whose turn should have come
+CREDENTIALS: Final = ("authorization", "x-api-key", "api-key")
+
+
+class LimitStatistics(NamedTuple):
+    """
+    Attributes:
+        rate: The lowest learned rate, in requests a second; inf if nothing was learned.
+        waiting: Attempts that wait for their turn.
+    """
+
+    rate: float
+    waiting: int
+
+
+class Waiter:
+    """An attempt that waits for its turn."""
+
+    __slots__ = ("costs", "moved", "shut_until")
+
+    def __init__(self, costs: tuple[float, ...], shut_until: float) -> None:
+        self.costs = costs
+        self.shut_until = shut_until
+        self.moved: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+
+class Line:
+    """
+    The attempts that wait for the same things, first in, first out.
+
+    Attributes:
+        meters: One for each limit.
+        learned: What the origin has taught for their credential.
+        waiters: In the order in which they came.
+    """
+
+    __slots__ = ("_ahead", "learned", "meters", "waiters")
+
+    def __init__(self, meters: tuple[Meter, ...]) -> None:
+        self.meters = meters
+        self.learned: Learned | None = None
+        self.waiters: OrderedDict[Waiter, None] = OrderedDict()
+        self._ahead = [0.0] * len(meters)  # what all waiters together will take
+
+    @property
+    def first(self) -> Waiter | None:
+        return next(iter(self.waiters), None)
+
+    def wait(self, now: float, costs: tuple[float, ...], *, is_first: bool, shut_until: float = math.inf) -> float:
+        """Seconds until an attempt of *costs* has its turn; if it isn't first, after all that wait now."""
+        ahead = [0.0] * len(costs) if is_first else self._ahead
+        wait = 0.0
+        if self.learned is not None:
+            wait = self.learned.wait(now, 0 if is_first else len(self.waiters), shut_until=shut_until)
+        for meter, cost, before in zip(self.meters, costs, ahead, strict=True):
+            wait = max(wait, meter.wait(now, cost, before))
+        return wait if wait > INSTANT else 0.0
+
+    def take(self, now: float, costs: tuple[float, ...], count: float = 1.0) -> None:
+        for meter, cost in zip(self.meters, costs, strict=True):
+            meter.take(now, cost)
+        if self.learned is not None:
+            self.learned.take(now, count)
+
+    def join(self, costs: tuple[float, ...]) -> Waiter:
+        waiter = Waiter(costs, math.inf if self.learned is None else self.learned.shut_until)
+        self.waiters[waiter] = None
+        self._ahead = [before + cost for before, cost in zip(self._ahead, costs, strict=True)]
+        return waiter
+
+    def leave(self, waiter: Waiter) -> None:
+        """It has had its turn, or waits no longer."""
+        del self.waiters[waiter]
+        self._ahead = [before - cost for before, cost in zip(self._ahead, waiter.costs, strict=True)]
+        self.wake()
+
+    def wake(self) -> None:
+        """The first waiter looks again at when its turn is."""
+        if (first := self.first) is not None and not first.moved.done():
+            first.moved.set_result(None)
+
+
+class Turn(Ticket):
+    """A ticket of one attempt."""
+
+    __slots__ = ("_attempt", "_costs", "_limits", "_line", "_state", "held_until")
+
+    def __init__(
+        self, state: LimitState, limits: tuple[Limit, ...], line: Line, costs: tuple[float, ...], attempt: Entrant
+    ) -> None:
+        self._state = state
+        self._limits = limits
+        self._line = line
+        self._costs = costs
+        self._attempt = attempt
+        self.held_until = Phase.BODY if any(limit.settle for limit in limits) else Phase.HEADERS
+
+    def end(self, result: Result | None, now: float) -> None:
+        line = self._line
+        if self._attempt.phase < Phase.SENDING:
+            line.take(now, tuple(-cost for cost in self._costs), -1.0)
+            line.wake()
+            return
+        if result is None:
+            return
+        response = result.outcome.response
+        if response is not None:
+            self._state.told(self._attempt, response.headers, now)
+            for limit, meter, cost in zip(self._limits, line.meters, self._costs, strict=True):
+                if limit.settle is not None:
+                    meter.take(now, _checked("settle", limit.settle(response), low=0.0) - cost)
+        if line.learned is not None and not result.is_rejection and result.outcome.status is not None:
+            line.learned.accepted(now)
+
+
+class LimitState(Gate):
+    """
+    The live state of an origin's limits, those that it has taught included.
+
+    Args:
+        name: The origin's name.
+        limits: Those that the user set.
+        max_shut: Seconds for which the origin can hold back a request at most, whatever it says.
+        now: Loop time.
+        wall: The time of day, in seconds since 1970, because headers hold instants.
+    """
+
+    __slots__ = (
+        "_asks", "_learned", "_learns", "_limits", "_lines", "_max_shut", "_meters", "_name", "_now", "_secret",
+        "_wall", "is_watching", "max_wait",
+    )  # fmt: skip
+
+    name = "limit"
+
+    def __init__(
+        self,
+        name: str,
+        limits: tuple[Limit, ...],
+        *,
+        max_shut: float,
+        now: Callable[[], float],
+        wall: Callable[[], float] = time.time,
+    ) -> None:
+        self._name = name
+        self._limits = tuple(limit for limit in limits if limit.rate is not None)
+        self._max_shut = max_shut
+        self._now = now
+        self._wall = wall
+        self._learns = any(limit.learn for limit in limits)
+        self._lines: OrderedDict[Hashable, Line] = OrderedDict()
+        self._meters: OrderedDict[tuple[int, Hashable], Meter] = OrderedDict()
+        self._learned: OrderedDict[bytes, Learned] = OrderedDict()
+        self._secret = secrets.token_bytes(16)
+        self._asks = any(callable(limit.cost) or limit.key is not None for limit in limits)
+        waits = [limit.max_wait for limit in limits if limit.max_wait is not None]
+        self.max_wait = min(waits) if waits else None
+        self.is_watching = any(limit.learn or limit.settle for limit in limits)
+
+    def __repr__(self) -> str:
+        return f"<LimitState {self._name} {self.statistics()}>"
+
+    def statistics(self) -> LimitStatistics:
+        rates = [learned.rate for learned in self._learned.values()]
+        return LimitStatistics(min(rates, default=math.inf), sum(len(line.waiters) for line in self._lines.values()))
+
+    @property
+    def is_idle(self) -> bool:
+        return not any(line.waiters for line in self._lines.values())
+
+    def remembers(self, now: float) -> bool:
+        return any(not learned.is_forgotten(now) for learned in self._learned.values())
+
+    # As a gate
+
+    def try_enter(self, attempt: Entrant, now: float) -> Ticket | None:
+        if self._asks:
+            return None  # a function of the user's may raise
+        line, costs = self._line(attempt, now), self._costs(attempt)
+        if line.waiters or line.wait(now, costs, is_first=True):
+            return None
+        line.take(now, costs)
+        return Turn(self, self._limits, line, costs, attempt)
+
+    async def enter(self, attempt: Entrant, timeout: float | None) -> Ticket:
+        """
+        Wait for the attempt's turn.
+
+        **Cancellation:** leaves the line.
+        **Fairness:** FIFO for each key.
+
+        Raises:
+            LimitExceeded: The turn would come later than the deadline, or than the longest wait.
+        """
+        now = self._now()
+        line, costs = self._line(attempt, now), self._costs(attempt)
+        longest = timeout if self.max_wait is None else self.max_wait
+        left = attempt.left(now)
+        if left is not None:
+            longest = left if longest is None else min(longest, left)
+        ends_at = math.inf if longest is None else now + longest
+        turn_at = now + line.wait(now, costs, is_first=not line.waiters)
+        waiter, began_at = line.join(costs), now
+        try:
+            while turn_at > now or line.first is not waiter:
+                if turn_at > ends_at:
+                    raise self._exceeded(line, turn_at - now, now - began_at)
+                await asyncio.wait([waiter.moved], timeout=turn_at - now)
+                now = self._now()
+                if waiter.moved.done():
+                    waiter.moved = asyncio.get_running_loop().create_future()
+                if line.first is waiter:
+                    turn_at = now + line.wait(now, costs, is_first=True, shut_until=waiter.shut_until)
+                elif turn_at <= now:  # those before it are late, because the rate has fallen
+                    turn_at = min(ends_at, now + LOOK) if now < ends_at else math.inf
+            line.take(now, costs)
+        finally:
+            line.leave(waiter)
+        return Turn(self, self._limits, line, costs, attempt)
+
+    # What it is taught
+
+    def rejected(self, attempt: Entrant, now: float, *, retry_after: float | None, has_accepted: bool) -> None:
+        """
+        The origin has rejected *attempt*: learn from it.
+
+        Args:
+            retry_after: Seconds that it asks to wait.
+            has_accepted: Whether it has accepted others in the last second.
+        """
+        if retry_after is not None:
+            retry_after = min(retry_after, self._max_shut)
+        self._learned_of(attempt, now, has_accepted=has_accepted).rejected(now, retry_after=retry_after)
+
+    def told(self, attempt: Entrant, headers: Mapping[str, str], now: float) -> None:
+        """The origin's answer to *attempt* may say how many more requests it takes."""
+        if self._learns and headers.get("age", "0") == "0":  # a cache's answer tells of another time
+            for quota in quotas(headers, wall=self._wall()):
+                self._learned_of(attempt, now, has_accepted=True).told(now, quota, max_shut=self._max_shut)
+
+    def is_hopeful(self, attempt: Entrant, now: float, *, within: float) -> bool:
+        """Whether the origin accepted a request of the same credential *within* so many seconds, or met it since."""
+        learned = self._learned.get(self._credential(attempt))
+        return learned is not None and learned.is_hopeful(now, within)
+
+    def _learned_of(self, attempt: Entrant, now: float, *, has_accepted: bool) -> Learned:
+        key = self._credential(attempt)
+        learned = self._learned.get(key)
+        if learned is None:
+            make_room(self._learned, MAX_LINES, is_busy=lambda known: not known.is_forgotten(now))
+            learned = self._learned[key] = Learned(now, has_accepted=has_accepted)
+        return learned
+
+    def _line(self, attempt: Entrant, now: float) -> Line:
+        """The line in which *attempt* stands."""
+        credential = self._credential(attempt) if self._learned else b""
+        key = (credential, *(None if limit.key is None else attempt.part(limit.key) for limit in self._limits))
+        line = self._lines.get(key)
+        if line is None:
+            make_room(self._lines, MAX_LINES, is_busy=lambda line: bool(line.waiters))
+            line = self._lines[key] = Line(tuple(map(self._meter, range(len(self._limits)), key[1:])))
+        learned = self._learned.get(credential)
+        if learned is not None and learned.is_forgotten(now):
+            del self._learned[credential]
+            learned = None
+        line.learned = learned
+        return line
+
+    def _meter(self, index: int, key: Hashable) -> Meter:
+        """The meter of a limit for *key*, which lines may share."""
+        meter = self._meters.get((index, key))
+        if meter is None:
+            make_room(self._meters, MAX_LINES)
+            limit = self._limits[index]
+            assert limit.rate is not None
+            meter = self._meters[index, key] = Meter(limit.rate / limit.per, limit.size)
+        return meter
+
+    def _costs(self, attempt: Entrant) -> tuple[float, ...]:
+        return tuple(
+            _checked("cost", attempt.part(limit.cost), low=INSTANT) if callable(limit.cost) else limit.cost
+            for limit in self._limits
+        )
+
+    def _credential(self, attempt: Entrant) -> bytes:
+        """A keyed hash of what an attempt authenticates with, which is not kept itself."""
+        found = attempt.part(self._hashed)
+        assert isinstance(found, bytes)
+        return found
+
+    def _hashed(self, request: Any) -> bytes:
+        found = "\n".join(request.headers.get(name, "") for name in CREDENTIALS)
+        return hashlib.blake2s(found.encode(), digest_size=8, key=self._secret).digest() if found.strip() else b""
+
+    def _exceeded(self, line: Line, wait: float, waited: float) -> LimitExceeded:
+        return LimitExceeded(
+            f"{self._name}: the limit has a turn for it only in {wait:.3g} s, {len(line.waiters) - 1} others wait; "
+            "raise Limit.max_wait, the pool timeout or deadline=, or send less",
+            retry_after=wait,
+            elapsed=waited,
+        )
+
+
+def _checked(name: str, value: object, *, low: float) -> float:
+    """What a function of the user's returned."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value < math.inf:
+        raise ValueError(f"Limit.{name} must return a finite number >= {low:g}, not {value!r}")
+    return float(value)

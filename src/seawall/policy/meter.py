@@ -1,0 +1,45 @@
+"""
+The generic cell rate algorithm: a rate with a burst, kept as one instant. Synchronous; time is an argument.
+
+Rules: in any span of t seconds, what is taken is at most ``rate * t + burst``. What costs more than the burst is let
+through once nothing is owed, and delays what follows.
+
+Source: ITU-T I.371; its form with a "theoretical arrival time" is that of https://brandur.org/rate-limiting.
+"""
+
+from __future__ import annotations
+
+import math
+
+__all__ = ["Meter"]
+
+
+class Meter:
+    """
+    Args:
+        rate: Per second, > 0.
+        burst: What may be taken at once, >= 1.
+    """
+
+    __slots__ = ("_burst", "_due_at", "rate")
+
+    def __init__(self, rate: float, burst: float) -> None:
+        self.rate = rate
+        self._burst = burst
+        self._due_at = -math.inf  # when nothing is owed any more
+
+    def wait(self, now: float, cost: float, ahead: float = 0.0) -> float:
+        """Seconds until *cost* may be taken, if *ahead* is taken before, and nothing else; >= 0."""
+        due_at = max(self._due_at, now) + ahead / self.rate if ahead else self._due_at
+        credit = max(0.0, (self._burst - cost) / self.rate)
+        return max(0.0, due_at - credit - now)
+
+    def take(self, now: float, cost: float) -> None:
+        """Take *cost*; ask `wait` before. A negative one gives back, but never more than was owed."""
+        self._due_at = max(now, max(self._due_at, now) + cost / self.rate)
+
+    def slow_down(self, now: float, rate: float) -> None:
+        """Another *rate* from now on; what is owed takes as many requests as before, not as many seconds."""
+        owed = max(0.0, self._due_at - now) * self.rate
+        self.rate = rate
+        self._due_at = now + owed / rate
