@@ -122,6 +122,7 @@ class Addressed(Exchange):
     """An exchange with one of the addresses."""
 
     def __init__(self, upstream: Upstream) -> None:
+        super().__init__(upstream.servers[ADDRESSES[0]])
         self._upstream = upstream
 
     async def send(self, request: Request, attempt: AttemptState) -> Reply:

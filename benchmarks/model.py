@@ -36,6 +36,7 @@ POLICIES: dict[str, dict[str, Any]] = {
         "budget": seawall.Budget(),
     },
 }
+POLICIES["fixed bulkhead"] = POLICIES["defaults"] | {"bulkhead": seawall.Bulkhead(adaptive=False)}
 
 
 class Server:
@@ -93,16 +94,18 @@ class Server:
 
 
 class Request:
-    """The model's `seawall.core.exchange.Request`."""
+    """The model's `seawall.core.exchange.Request`; *timeout* is that of its connect and of its read."""
 
     origin = ORIGIN
     method = "GET"
     path = "/"
-    timeouts: Mapping[str, float | None] = {"connect": ATTEMPT_TIMEOUT, "read": ATTEMPT_TIMEOUT, "pool": 5.0}
     options: Policy | None = None
     body: object = None
     is_repeated = False
     has_key = False
+
+    def __init__(self, timeout: float = ATTEMPT_TIMEOUT) -> None:
+        self.timeouts: Mapping[str, float | None] = {"connect": timeout, "read": timeout, "pool": 5.0}
 
     def add(self, name: str, value: str) -> None: ...
 
@@ -147,8 +150,9 @@ class Reply:
 class Exchange:
     """A `seawall.core.exchange.Exchange` with a model instead of a wire."""
 
-    def __init__(self, server: Server) -> None:
+    def __init__(self, server: Server, timeout: float = ATTEMPT_TIMEOUT) -> None:
         self._server = server
+        self._timeout = timeout
 
     async def send(self, request: Request, attempt: AttemptState) -> Reply:
         attempt.reached(Phase.SENT)
@@ -159,7 +163,7 @@ class Exchange:
         answer = server.ask()
         if answer.done():
             return answer.result()
-        timer = asyncio.get_running_loop().call_later(ATTEMPT_TIMEOUT, _give_up, answer)
+        timer = asyncio.get_running_loop().call_later(self._timeout, _give_up, answer)
         try:
             return await answer
         finally:
@@ -167,14 +171,14 @@ class Exchange:
             answer.cancel()  # tells the server that no client waits for it
 
     def failure(self, error: Exception, attempt: AttemptState) -> Outcome | None:
-        return Outcome(attempt.phase, error=error)
+        return Outcome(attempt.phase, error=error, expired="read" if isinstance(error, ReadTimeout) else None)
 
     def blame(self, request: Request, attempt: AttemptState) -> None: ...
 
 
 def _give_up(answer: asyncio.Future[int]) -> None:
     if not answer.done():
-        answer.set_exception(ReadTimeout(f"no answer within {ATTEMPT_TIMEOUT:g} s"))
+        answer.set_exception(ReadTimeout("no answer in time"))
 
 
 def layers(policy: Mapping[str, Any], rng: Random) -> Pipeline:

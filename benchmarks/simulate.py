@@ -27,7 +27,7 @@ from seawall.errors import SeawallError
 
 from . import addresses
 from .machine import conditions
-from .model import POLICIES, Exchange, Request, Server, layers, virtual
+from .model import ATTEMPT_TIMEOUT, POLICIES, Exchange, Request, Server, layers, virtual
 from .plot import lines
 
 WARM, FREEZE, AFTER = 10.0, 10.0, 60.0  # s
@@ -76,6 +76,7 @@ async def frozen(
     capacity: float = 300.0,
     rate: float = 280.0,
     clients: int = 1,
+    timeout: float = ATTEMPT_TIMEOUT,
     after: float = AFTER,
     **model: Any,
 ) -> Run:
@@ -89,7 +90,7 @@ async def frozen(
         began_at = loop.time()
         is_good = False
         try:
-            is_good = await mine.run(Exchange(server), Request(), mine.begin(is_buffered=True)) == 200
+            is_good = await mine.run(Exchange(server, timeout), Request(timeout), mine.begin(is_buffered=True)) == 200
             run.ends[str(is_good)] += 1
         except SeawallError as error:
             run.ends[type(error).__name__] += 1

@@ -29,6 +29,7 @@ __all__ = [
     "Dial",
     "Event",
     "History",
+    "LimitMoved",
     "Listener",
     "LookupEnded",
     "Observer",
@@ -207,6 +208,21 @@ class BreakerMoved(NamedTuple):
     reason: str
 
 
+class LimitMoved(NamedTuple):
+    """
+    An origin's trouble began, or is over: an adaptive bulkhead has another limit now (``Bulkhead(adaptive=True)``).
+
+    Attributes:
+        limit: How many attempts may be in flight; while trouble lasts, it may move further every second.
+        ghosts: Attempts that were sent and given up, and hold a permit because the server may still be at work on them.
+    """
+
+    origin: Origin
+    limit: int
+    ghosts: int
+    reason: str
+
+
 class OriginPaused(NamedTuple):
     """An origin asked all its callers to wait, for *duration* seconds (``Retry(pause_origin=True)``)."""
 
@@ -278,6 +294,7 @@ Event: TypeAlias = (
     | ConnectionOpened
     | ConnectionClosed
     | BreakerMoved
+    | LimitMoved
     | OriginPaused
     | AddressEjected
     | AddressReadmitted

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import NamedTuple
 
@@ -18,6 +19,10 @@ class OriginStats(NamedTuple):
         in_flight: Permits out; 0 if the bulkhead is off.
         max_concurrent: How many permits there are, in all its parts together; inf if the bulkhead is off.
         waiting: Attempts queueing for a permit.
+        ghosts: Attempts that were sent and given up, and hold permits because the server may still be at work on them;
+            they aren't in flight.
+        limit: How many attempts may be in flight now, ghosts included: `max_concurrent`, or less while they get no
+            answer; inf if the bulkhead is off.
         breaker: "closed", "open", "half-open", or "off".
         next_probe: Seconds until the breaker lets a probe through; 0 if it lets attempts through, inf if it is held
             open by hand.
@@ -44,6 +49,8 @@ class OriginStats(NamedTuple):
     idle: int
     connections: int
     ejected: tuple[Address, ...]
+    ghosts: int = 0
+    limit: float = math.inf
 
 
 class NameStats(NamedTuple):

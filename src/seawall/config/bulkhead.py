@@ -23,6 +23,10 @@ class Bulkhead:
             bounds the wait.
         shed_after: Seconds that a waiter may wait where the queue has been standing for the pool timeout while at least
             10 % of the origin's attempts fail. Controlled delay: bursts drain, overload is shed.
+        adaptive: Whether a request that was sent and given up holds its permit until something sent later is answered,
+            and whether the limit falls while requests go unanswered. True, because a server still works on what was
+            given up, and 64 more per timeout keep it from recovering. `max_concurrent` is the ceiling. False suits an
+            origin of long polls.
         partition: A function of the ``httpx.Request`` that returns the part of the origin whose permits the request
             takes: a tenant, a route; anything that can be a key of a dict. None makes the origin one part.
     """
@@ -30,6 +34,7 @@ class Bulkhead:
     max_concurrent: int = 64
     max_waiting: int | None = None
     shed_after: float = 0.1
+    adaptive: bool = True
     partition: Callable[[Any], Hashable] | None = None
 
     def __post_init__(self) -> None:
@@ -37,6 +42,8 @@ class Bulkhead:
         if self.max_waiting is not None:
             count("Bulkhead", "max_waiting", self.max_waiting, low=0)
         number("Bulkhead", "shed_after", self.shed_after, low=0, above=True)
+        if not isinstance(self.adaptive, bool):
+            raise TypeError(f"Bulkhead.adaptive must be True or False, not {shown(self.adaptive)}")
         if self.partition is not None and not callable(self.partition):
             raise TypeError(
                 f"Bulkhead.partition must be a function of the request or None, not {shown(self.partition)}"

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 from ..attempts import Attempt, Phase
 from ..errors import Rejected
 from ..origin import Address, Origin
-from ..policy.gate import Gate, Result, Ticket
+from ..policy.gate import Gate, Result, Ticket, Unanswered
 from ..policy.outcome import Outcome
-from ..wire.progress import Progress
+from ..wire.progress import NEVER, Progress
 from .deadline import Pace, earliest
 from .exchange import Reply, Request
 from .timer import Timer
+
+T = TypeVar("T")
 
 __all__ = ["AttemptState", "Ended"]
 
@@ -176,6 +178,16 @@ class AttemptState(Progress):
         self._ended = [ticket for ticket in self.tickets if ticket.held_until is not Phase.BODY]
         self.tickets = [ticket for ticket in self.tickets if ticket.held_until is Phase.BODY]
         _end(self._ended, result, now)
+        if result is not None:
+            for ticket in self.tickets:
+                _tell(ticket, ticket.answered, result, now)
+
+    def unanswered(self, now: float, *, is_fault: bool) -> None:
+        """It ends without an answer; if the server may be at work on it, its tickets are told so."""
+        if self.sent_at > NEVER:
+            left = Unanswered(self.sent_at, self.request.timeouts.get("read"), is_fault)
+            for ticket in self.tickets:
+                _tell(ticket, ticket.unanswered, left, now)
 
     def retract(self, now: float) -> None:
         """Take the success back, because the body broke after the headers had counted as one."""
@@ -224,6 +236,14 @@ def _end(tickets: Iterable[Ticket], result: Result | None, now: float) -> None:
             ticket.end(result, now)
         except Exception:
             logger.exception("%r raised as it was ended", ticket)
+
+
+def _tell(ticket: Ticket, tell: Callable[[T, float], None], what: T, now: float) -> None:
+    """Tell a *ticket* something, even if a gate of the user's raises."""
+    try:
+        tell(what, now)
+    except Exception:
+        logger.exception("%r raised as it was told of %r", ticket, what)
 
 
 class Ended(NamedTuple):

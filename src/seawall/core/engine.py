@@ -180,6 +180,7 @@ class Engine:
             await in_flight.aclose()
         finally:
             await in_flight.finish(self.closing)
+            self.layers.origins.forget_ghosts()
             await in_flight.within(self.wire.aclose())
 
     async def within(self, closing: Coroutine[Any, Any, None]) -> None:
@@ -190,7 +191,7 @@ class Engine:
 def _of_origin(
     state: OriginState, now: float, idle: int, connections: int, ejected: tuple[Address, ...]
 ) -> OriginStats:
-    bulkheads = [bulkhead.statistics() for bulkhead in state.bulkheads]
+    bulkheads = [bulkhead.statistics(now) for bulkhead in state.bulkheads]
     breaker, budget = state.breaker, state.budget
     return OriginStats(
         in_flight=sum(each.in_flight for each in bulkheads),
@@ -206,6 +207,8 @@ def _of_origin(
         idle=idle,
         connections=connections,
         ejected=ejected,
+        ghosts=sum(each.ghosts for each in bulkheads),
+        limit=math.inf if state.bulkhead is None else sum(each.limit for each in bulkheads),
     )
 
 

@@ -84,9 +84,11 @@ class Ledger:
         result = None
         if failed is not None:
             duration = record.duration - attempt.waited
-            result = Result(outcome or Outcome(attempt.phase), failed, duration, is_rejection)
+            result = Result(outcome or Outcome(attempt.phase), failed, duration, attempt.sent_at, is_rejection)
             if is_rejection:
                 state.rejected(attempt, result.outcome, now)
+        if failed is not False and attempt.phase < Phase.HEADERS and (outcome is None or outcome.expired == "read"):
+            attempt.unanswered(now, is_fault=failed is True)
         if outcome is not None and outcome.error is None and not call.is_buffered:
             attempt.headers_came(result, now)
             if failed:

@@ -49,7 +49,7 @@ class Admission(Ticket):
         if result is None or result.is_rejection:
             self._breaker.release(self._generation)
         else:
-            outcome, is_failure, duration, _ = result
+            outcome, is_failure, duration, *_ = result
             self._breaker.record(
                 self._generation, now, is_failure=is_failure, duration=duration, retry_after=outcome.retry_after
             )

@@ -1,5 +1,5 @@
 """
-The bulkhead of one origin: a gate whose tickets are permits, and the queue for them.
+The bulkhead of one origin, or of a part of it: a gate whose tickets are permits, and the queue for them.
 
 Rules: first in, first out. A permit is one attempt in flight until its body is closed. No task owns it: a task other
 than the one that took it may give it back. A smaller limit takes effect as permits come back.
@@ -9,20 +9,20 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections import OrderedDict
-from collections.abc import Callable, Hashable, Iterator
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from ..config import Bulkhead
-from ..errors import BulkheadFull
+from ..errors import BulkheadFull, DialError
 from ..events import Phase
 from .fifo import Fifo
-from .gate import Entrant, Gate, Result, Ticket
-from .memory import make_room
+from .gate import Entrant, Gate, Result, Ticket, Unanswered
+from .ghosts import Ghosts
+from .outcome import Outcome
+from .trouble import Trouble
 
-__all__ = ["BulkheadState", "BulkheadStatistics", "Parted", "bulkhead_of"]
+__all__ = ["AdaptiveState", "BulkheadState", "BulkheadStatistics"]
 
-MAX_PARTS = 1024  # of one origin
+REJECTIONS = frozenset({429, 503})  # they come before the server's queue, so they say nothing about it
 SHED_SHARE = 0.1  # a standing queue is shed once this share of the recent attempts failed
 
 
@@ -30,6 +30,8 @@ class BulkheadStatistics(NamedTuple):
     max_concurrent: int
     in_flight: int
     waiting: int
+    ghosts: int
+    limit: int
 
 
 class Permit(Ticket):
@@ -54,11 +56,13 @@ class BulkheadState(Gate):
         setting: Setting that the error of a full bulkhead says to raise.
         shed_after: Longest wait in a standing queue for an origin that is failing, in seconds.
         failures: Returns the share of the origin's recent attempts that failed, at an instant.
+    Attributes:
+        ceiling: The most permits that there may be.
     """
 
     __slots__ = (
         "_failures", "_in_flight", "_max", "_max_waiting", "_name", "_permit", "_setting", "_shed_after",
-        "_standing_since", "_waiters",
+        "_standing_since", "_waiters", "ceiling",
     )  # fmt: skip
 
     name = "bulkhead"
@@ -75,7 +79,7 @@ class BulkheadState(Gate):
     ) -> None:
         self._name = name
         self._setting = setting
-        self._max = max_concurrent
+        self.ceiling = self._max = max_concurrent
         self._max_waiting = max_waiting
         self._shed_after = shed_after
         self._failures = failures
@@ -87,8 +91,8 @@ class BulkheadState(Gate):
     def __repr__(self) -> str:
         return f"<BulkheadState {self._name} permits {self._in_flight}/{self._max} waiting {len(self._waiters)}>"
 
-    def statistics(self) -> BulkheadStatistics:
-        return BulkheadStatistics(self._max, self._in_flight, len(self._waiters))
+    def statistics(self, now: float = -math.inf) -> BulkheadStatistics:
+        return BulkheadStatistics(self.ceiling, self._in_flight, len(self._waiters), 0, self.ceiling)
 
     @property
     def is_idle(self) -> bool:
@@ -147,6 +151,9 @@ class BulkheadState(Gate):
         if self._in_flight > self._max or not (self._waiters.queue and self._waiters.give(None)):
             self._in_flight -= 1
 
+    def forget(self) -> None:
+        """The client is closed."""
+
     def resize(self, max_concurrent: int) -> None:
         """Change the number of permits. Where there are fewer now, those that are out stay out until they come back."""
         self._max = max_concurrent
@@ -154,79 +161,126 @@ class BulkheadState(Gate):
             self._in_flight += 1
 
     def _full(self, why: str, waited: float) -> BulkheadFull:
-        waiting = len(self._waiters)
+        _, in_flight, waiting, ghosts, limit = self.statistics()
+        held = f", {ghosts} held by requests that were sent and got no answer" if ghosts else ""
+        lowered = f" (lowered from {self.ceiling}, because requests get no answer)" if limit < self.ceiling else ""
         return BulkheadFull(
-            f"{self._name}: {why}: {self._in_flight} of {self._max} permits in use, {waiting} waiting; "
+            f"{self._name}: {why}: {in_flight} of {limit} permits{lowered} in use{held}, {waiting} waiting; "
             f"raise {self._setting}, or send less",
-            max_concurrent=self._max,
+            max_concurrent=limit,
             waiting=waiting,
             elapsed=waited,
         )
 
 
-class Parted(Gate):
+class Witness(Permit):
+    """A permit of an adaptive bulkhead, which learns what was answered and what wasn't."""
+
+    __slots__ = ("_adaptive", "_ghosts", "_trouble")
+
+    def __init__(self, bulkhead: AdaptiveState, ghosts: Ghosts, trouble: Trouble) -> None:
+        super().__init__(bulkhead)
+        self._adaptive = bulkhead
+        self._ghosts = ghosts
+        self._trouble = trouble
+
+    def end(self, result: Result | None, now: float) -> None:
+        if result is not None:
+            outcome, is_failure, _, sent_at = result
+            ghosts, trouble = self._ghosts, self._trouble
+            if is_failure or ghosts.held or now >= trouble.next_at or outcome.status in REJECTIONS:
+                self._adaptive.note(outcome, sent_at, now)
+            else:  # what `note` does for most attempts, without its calls
+                trouble.outcomes += 1
+                if sent_at > ghosts.newest:
+                    ghosts.newest = sent_at
+        self._bulkhead.release()
+
+    def answered(self, result: Result, now: float) -> None:
+        if result.outcome.status not in REJECTIONS:
+            self._adaptive.overtaken(result.sent_at, now)
+
+    def unanswered(self, left: Unanswered, now: float) -> None:
+        self._adaptive.unanswered(left, now)
+
+
+class AdaptiveState(BulkheadState):
     """
-    One bulkhead for each part of an origin, made when the part is first seen.
+    A bulkhead that has fewer permits while `ghosts` hold some, and while the origin is in `trouble`.
+
+    It has one at least, because only an attempt can find out whether the origin answers again.
 
     Args:
-        partition: Returns the part that a request belongs to.
-        make: Makes the bulkhead of a part.
+        moved: Called with the limit, the number of ghosts and the reason when trouble has begun or is over.
     """
 
-    __slots__ = ("_make", "_partition", "_parts")
+    __slots__ = ("_ghosts", "_moved", "_trouble")
 
-    name = "bulkhead"
+    def __init__(self, name: str, max_concurrent: int, *, moved: Callable[[int, int, str], None], **more: Any) -> None:
+        super().__init__(name, max_concurrent, **more)
+        self._moved = moved
+        self._ghosts = Ghosts(max_concurrent)
+        self._trouble = Trouble(max_concurrent, self._has_moved)
+        self._permit = Witness(self, self._ghosts, self._trouble)
 
-    def __init__(self, partition: Callable[[Any], Hashable], make: Callable[[Hashable], BulkheadState]) -> None:
-        self._partition = partition
-        self._make = make
-        self._parts: OrderedDict[Hashable, BulkheadState] = OrderedDict()
-
-    def __iter__(self) -> Iterator[BulkheadState]:
-        return iter(self._parts.values())
-
-    def try_enter(self, attempt: Entrant, now: float) -> Ticket | None:
-        return self._part(attempt).try_enter(attempt, now)
+    def statistics(self, now: float = -math.inf) -> BulkheadStatistics:
+        mine = super().statistics(now)
+        return mine._replace(ghosts=self._ghosts.lasting(now), limit=self._trouble.limit)
 
     async def enter(self, attempt: Entrant, timeout: float | None) -> Ticket:
-        return await self._part(attempt).enter(attempt, timeout)
+        self._pass_time(asyncio.get_running_loop().time())
+        return await super().enter(attempt, timeout)
 
-    @property
-    def is_idle(self) -> bool:
-        return all(part.is_idle for part in self)
+    def note(self, outcome: Outcome, sent_at: float, now: float) -> None:
+        """An attempt ended."""
+        self._pass_time(now)
+        if outcome.phase >= Phase.HEADERS and outcome.status not in REJECTIONS:
+            self._trouble.outcomes += 1
+            self._ghosts.overtaken(sent_at)
+        elif isinstance(outcome.error, DialError) and _is_refused(outcome.error.__cause__):
+            self._ghosts.clear()
+        self._adapt()
 
-    def _part(self, attempt: Entrant) -> BulkheadState:
-        key = attempt.part(self._partition)
-        found = self._parts.get(key)
-        if found is None:
-            make_room(self._parts, MAX_PARTS, is_busy=lambda part: not part.is_idle)
-            found = self._parts[key] = self._make(key)
-        else:
-            self._parts.move_to_end(key)
-        return found
+    def overtaken(self, sent_at: float, now: float) -> None:
+        """An attempt that was sent at *sent_at* is answered; it isn't over."""
+        self._pass_time(now)
+        self._ghosts.overtaken(sent_at)
+        self._adapt()
+
+    def unanswered(self, left: Unanswered, now: float) -> None:
+        """An attempt is given up, though the server may still be at work on it."""
+        self._pass_time(now)
+        is_ghost = self._ghosts.add(left.sent_at, now, is_fault=left.is_fault)
+        if left.is_fault:
+            self._trouble.unanswered(now, left.timeout, is_ghost=is_ghost)
+        self._adapt()
+
+    def forget(self) -> None:
+        self._ghosts.close()
+        self._adapt()
+
+    def remembers(self, now: float) -> bool:
+        self._pass_time(now)
+        return self._trouble.since is not None or self._ghosts.held > 0
+
+    def _pass_time(self, now: float) -> None:
+        if now >= self._trouble.next_at:
+            self._ghosts.expire(now)
+            self._trouble.pass_time(now)
+            self._adapt()
+
+    def _adapt(self) -> None:
+        """Have as many permits as the limit and the ghosts leave."""
+        limit = self._trouble.limit
+        permits = max(1, limit - self._ghosts.holding(limit))
+        if permits != self._max:
+            self.resize(permits)
+
+    def _has_moved(self, reason: str) -> None:
+        self._moved(self._trouble.limit, self._ghosts.held, reason)
 
 
-def bulkhead_of(
-    name: str, settings: Bulkhead, failures: Callable[[float], float] | None = None
-) -> BulkheadState | Parted:
-    """
-    The gate that *settings* ask for.
-
-    Args:
-        name: The origin's name.
-        failures: See `BulkheadState`.
-    """
-
-    def make(name: str) -> BulkheadState:
-        return BulkheadState(
-            name,
-            settings.max_concurrent,
-            setting="Bulkhead.max_concurrent",
-            max_waiting=settings.max_waiting,
-            shed_after=settings.shed_after,
-            failures=failures,
-        )
-
-    if settings.partition is None:
-        return make(name)
-    return Parted(settings.partition, lambda part: make(f"{name}, part {part!r}"))
+def _is_refused(cause: BaseException | None) -> bool:
+    """Whether every address refused the connection: the process that had the queue has ended."""
+    causes = cause.exceptions if isinstance(cause, ExceptionGroup) else [cause]
+    return all(isinstance(each, ConnectionRefusedError) for each in causes)

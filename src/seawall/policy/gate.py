@@ -8,6 +8,7 @@ tickets no longer stand.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Hashable
 from typing import Any, NamedTuple, Protocol
 
@@ -15,7 +16,7 @@ from ..events import Phase
 from ..origin import Origin
 from .outcome import Outcome
 
-__all__ = ["Entrant", "Gate", "Result", "Ticket"]
+__all__ = ["Entrant", "Gate", "Result", "Ticket", "Unanswered"]
 
 
 class Entrant(Protocol):
@@ -53,13 +54,30 @@ class Result(NamedTuple):
         outcome: The attempt's status or error.
         is_failure: Whether it counts against the origin.
         duration: Seconds that it took, without those in which it queued or waited for its caller.
+        sent_at: When it began to be sent, in seconds on the loop's clock; -inf if nothing of it was.
         is_rejection: The origin is well, and told it to come later: 429, or a 503 at once beside good answers.
     """
 
     outcome: Outcome
     is_failure: bool
     duration: float
+    sent_at: float = -math.inf
     is_rejection: bool = False
+
+
+class Unanswered(NamedTuple):
+    """
+    An attempt that was sent and given up without an answer, so that the server may still be at work on it.
+
+    Attributes:
+        sent_at: When it began to be sent, in seconds on the loop's clock.
+        timeout: Its read timeout, in seconds; None if it had none.
+        is_fault: It counts against the origin; else its caller was impatient.
+    """
+
+    sent_at: float
+    timeout: float | None
+    is_fault: bool
 
 
 class Ticket:
@@ -86,6 +104,12 @@ class Ticket:
             result: None if it says nothing about the origin, because the caller was impatient or a later gate refused.
         """
         raise NotImplementedError
+
+    def answered(self, result: Result, now: float) -> None:
+        """Take note that a streamed response's headers came. Only a ticket that is held until the body is told."""
+
+    def unanswered(self, left: Unanswered, now: float) -> None:
+        """Take note that the attempt was given up, though the server may still be at work on it; `end` follows."""
 
     def retract(self, now: float, *, ended_at: float, duration: float) -> None:
         """

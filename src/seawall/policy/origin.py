@@ -11,10 +11,11 @@ from ..config import Policy, Retry
 from ..origin import Origin
 from .breaker import BreakerState
 from .budget import BudgetState
-from .bulkhead import BulkheadState, Parted
+from .bulkhead import BulkheadState
 from .gate import Entrant, Gate
 from .limit import LimitState
 from .outcome import Outcome
+from .parted import Parted
 from .rejection import is_rejection
 
 __all__ = ["OriginState", "max_shut"]

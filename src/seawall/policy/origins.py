@@ -14,16 +14,16 @@ from random import Random
 
 from ..config import Breaker, Budget, Bulkhead, Limit, Policy
 from ..config.per_host import policy_for
-from ..events import BreakerMoved, Denied, Listener
+from ..events import BreakerMoved, Denied, LimitMoved, Listener
 from ..origin import Origin
 from .breaker import BreakerState
 from .budget import BudgetState
-from .bulkhead import bulkhead_of
 from .denial import Denial
 from .gate import Gate
 from .limit import LimitState
 from .memory import make_room
 from .origin import HOPELESS_AFTER, OriginState, max_shut
+from .parted import bulkhead_of
 
 __all__ = ["Origins"]
 
@@ -79,6 +79,12 @@ class Origins:
         else:
             self.states.move_to_end(origin)
         return state
+
+    def forget_ghosts(self) -> None:
+        """The client is closed."""
+        for state in self:
+            for bulkhead in state.bulkheads:
+                bulkhead.forget()
 
     def balance(self, now: float) -> float:
         """Retry tokens that all origins share; inf if there is no budget."""
@@ -147,12 +153,15 @@ class Origins:
             made.has_moved()
             self._emit(BreakerMoved(origin, previous, state, reason))
 
+        def adapted(limit: int, ghosts: int, reason: str) -> None:
+            self._emit(LimitMoved(origin, limit, ghosts, reason))
+
         breaker = bulkhead = None
         if isinstance(policy.breaker, Breaker):
             breaker = BreakerState(policy.breaker, rng=self._rng, moved=moved, now=self._now)
         if isinstance(policy.bulkhead, Bulkhead):
             failures = None if breaker is None else breaker.failure_share
-            bulkhead = bulkhead_of(str(origin), policy.bulkhead, failures)
+            bulkhead = bulkhead_of(str(origin), policy.bulkhead, adapted, failures)
         given = policy.limit if isinstance(policy.limit, tuple) else (policy.limit,)
         limits = tuple(each for each in given if isinstance(each, Limit))
         limit = None

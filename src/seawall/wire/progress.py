@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from typing import Any
 
 from ..events import Dial, Phase
 from ..origin import Address
 
-__all__ = ["Progress"]
+__all__ = ["NEVER", "Progress"]
+
+NEVER = -math.inf
 
 
 class Progress:
@@ -19,18 +22,20 @@ class Progress:
         avoid: Addresses where the call failed before.
         queued: Seconds at each gate, or at the cap, that made it wait.
         waited: Seconds in queues, and until the caller gave parts of its body: the origin isn't to blame for them.
+        sent_at: When it began to be sent; -inf if nothing was, or if the server was told to drop it.
         bytes_out, bytes_in: What of the request and the response went over the wire, heads included, TLS excluded.
     """
 
     __slots__ = (
         "address", "avoid", "bytes_in", "bytes_out", "dials", "is_reused", "marks", "now", "phase", "protocol",
-        "queued", "source", "started_at", "waited",
+        "queued", "sent_at", "source", "started_at", "waited",
     )  # fmt: skip
 
     def __init__(self, now: Callable[[], float], started_at: float) -> None:
         self.now = now
         self.started_at = started_at
         self.phase = Phase.QUEUED
+        self.sent_at = NEVER
         self.address: Address | None = None
         self.avoid: tuple[Address, ...] = ()
         self.is_reused = False
@@ -45,7 +50,10 @@ class Progress:
         """Forward only; a phase is marked once."""
         if phase > self.phase:
             self.phase = phase
-            self.marks += (phase, self.now() - self.started_at)
+            now = self.now()
+            if self.sent_at == NEVER and phase >= Phase.SENDING:
+                self.sent_at = now
+            self.marks += (phase, now - self.started_at)
 
     def reached_sent(self) -> None:
         """SENDING and SENT at one instant, because the request went out in one piece."""
@@ -53,7 +61,8 @@ class Progress:
             self.reached(Phase.SENT)
             return
         self.phase = Phase.SENT
-        at = self.now() - self.started_at
+        self.sent_at = now = self.now()
+        at = now - self.started_at
         self.marks += (Phase.SENDING, at, Phase.SENT, at)
 
     def dialled(self, address: Address, began_at: float, outcome: str) -> None:
@@ -79,6 +88,11 @@ class Progress:
     def took_back(self) -> None:
         """The server says that it did nothing of what was sent."""
         self.phase = min(self.phase, Phase.CONNECTING)
+        self.sent_at = NEVER
+
+    def dropped(self) -> None:
+        """The server was told to stop working on it."""
+        self.sent_at = NEVER
 
     def each(self) -> Iterator[tuple[Phase, float]]:
         """The phases that were reached, each with its instant in seconds since the attempt's start."""

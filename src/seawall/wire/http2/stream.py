@@ -155,6 +155,7 @@ class Stream(Waiting):
                 if response.head is None or not self._is_all_sent():
                     connection.given_up(self._begun_at)
                 connection.reset(number)
+                self.progress.dropped()
             connection.flush()
         connection.release(self, number)
 
