@@ -25,14 +25,14 @@ from typing import Any
 from seawall.core.pipeline import Pipeline
 from seawall.errors import SeawallError
 
-from . import addresses
+from . import addresses, harm
 from .machine import conditions
 from .model import ATTEMPT_TIMEOUT, POLICIES, Exchange, Request, Server, layers, virtual
 from .plot import lines
 
 WARM, FREEZE, AFTER = 10.0, 10.0, 60.0  # s
 WINDOW, GOOD = 5.0, 0.99
-FEWER = ("no retry", "+ bulkhead", "+ breaker", "defaults")
+FEWER = ("no retry", "+ bulkhead", "+ breaker", "fixed bulkhead", "defaults")
 
 
 @dataclass
@@ -156,6 +156,15 @@ def main(arguments: list[str]) -> int:
         "the same, from 1,000 clients": {"clients": 1000},
         "from 1,000 clients, the server drops abandoned requests": {"clients": 1000, "drops_abandoned": True},
         **{f"capacity {n:,}/s at 93 %": {"capacity": n, "rate": n * 0.93} for n in (30, 100, 1000, 3000)},
+        **{
+            f"capacity {n:,}/s at 93 %, {timeout:g} s for an attempt": {
+                "capacity": n,
+                "rate": n * 0.93,
+                "timeout": timeout,
+            }
+            for timeout in (5.0, 0.2)
+            for n in (30, 100, 300, 1000, 3000)
+        },
     }
     found: dict[str, Any] = {}
     for title, scenario in scenarios.items():
@@ -178,6 +187,8 @@ def main(arguments: list[str]) -> int:
         print(f"\nherd after Retry-After: 1,000 clients are told 5 s: at most {most:.0f} in 50 ms, mean {mean:.0f}")
     if options.only in addresses.TITLE:
         print(f"\n{addresses.TITLE}\n{addresses.table(options.seeds)}", flush=True)
+    if options.only in harm.TITLE:
+        print(f"\n{harm.TITLE}\n{harm.table(options.seeds)}", flush=True)
     if options.svg:
         series = {name: cell["series"] for name, cell in next(iter(found.values())).items()}
         note = "share of good calls by second, 280 of 300 requests/s offered; python -m benchmarks simulate"

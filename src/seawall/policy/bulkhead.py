@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import Callable
+from contextvars import Context
 from typing import Any, NamedTuple
 
 from ..errors import BulkheadFull, DialError
@@ -23,6 +24,7 @@ from .trouble import Trouble
 __all__ = ["AdaptiveState", "BulkheadState", "BulkheadStatistics"]
 
 REJECTIONS = frozenset({429, 503})  # they come before the server's queue, so they say nothing about it
+PROBE_AFTER = 1.0  # seconds at most; a breaker's second
 SHED_SHARE = 0.1  # a standing queue is shed once this share of the recent attempts failed
 
 
@@ -208,13 +210,15 @@ class AdaptiveState(BulkheadState):
     """
     A bulkhead that has fewer permits while `ghosts` hold some, and while the origin is in `trouble`.
 
-    It has one at least, because only an attempt can find out whether the origin answers again.
+    It has one at least, because only an attempt can find out whether the origin answers again. Where callers leave that
+    little time, the next one is let through only after `PROBE_AFTER`, because a queue of callers whose time is nearly
+    up would otherwise send everything that they have, in vain.
 
     Args:
         moved: Called with the limit, the number of ghosts and the reason when trouble has begun or is over.
     """
 
-    __slots__ = ("_ghosts", "_moved", "_trouble")
+    __slots__ = ("_ghosts", "_moved", "_next_probe_at", "_timer", "_trouble")
 
     def __init__(self, name: str, max_concurrent: int, *, moved: Callable[[int, int, str], None], **more: Any) -> None:
         super().__init__(name, max_concurrent, **more)
@@ -222,6 +226,8 @@ class AdaptiveState(BulkheadState):
         self._ghosts = Ghosts(max_concurrent)
         self._trouble = Trouble(max_concurrent, self._has_moved)
         self._permit = Witness(self, self._ghosts, self._trouble)
+        self._next_probe_at = -math.inf
+        self._timer: asyncio.TimerHandle | None = None  # for the next probe
 
     def statistics(self, now: float = -math.inf) -> BulkheadStatistics:
         mine = super().statistics(now)
@@ -239,25 +245,27 @@ class AdaptiveState(BulkheadState):
             self._ghosts.overtaken(sent_at)
         elif isinstance(outcome.error, DialError) and _is_refused(outcome.error.__cause__):
             self._ghosts.clear()
-        self._adapt()
+        self._adapt(now)
 
     def overtaken(self, sent_at: float, now: float) -> None:
         """An attempt that was sent at *sent_at* is answered; it isn't over."""
         self._pass_time(now)
         self._ghosts.overtaken(sent_at)
-        self._adapt()
+        self._adapt(now)
 
     def unanswered(self, left: Unanswered, now: float) -> None:
         """An attempt is given up, though the server may still be at work on it."""
         self._pass_time(now)
-        is_ghost = self._ghosts.add(left.sent_at, now, is_fault=left.is_fault)
+        ghosts = self._ghosts.add(left.sent_at, now, is_fault=left.is_fault)
         if left.is_fault:
-            self._trouble.unanswered(now, left.timeout, is_ghost=is_ghost)
-        self._adapt()
+            out = self._in_flight - 1 + self._ghosts.held
+            self._trouble.unanswered(now, left.timeout, ghosts=ghosts, out=out)
+        self._next_probe_at = left.sent_at + (PROBE_AFTER if left.timeout is None else min(left.timeout, PROBE_AFTER))
+        self._adapt(now)
 
     def forget(self) -> None:
         self._ghosts.close()
-        self._adapt()
+        self._adapt(math.inf)
 
     def remembers(self, now: float) -> bool:
         self._pass_time(now)
@@ -267,14 +275,28 @@ class AdaptiveState(BulkheadState):
         if now >= self._trouble.next_at:
             self._ghosts.expire(now)
             self._trouble.pass_time(now)
-            self._adapt()
+            self._adapt(now)
+        elif not self._max:
+            self._adapt(now)
 
-    def _adapt(self) -> None:
+    def _adapt(self, now: float) -> None:
         """Have as many permits as the limit and the ghosts leave."""
         limit = self._trouble.limit
-        permits = max(1, limit - self._ghosts.holding(limit))
+        permits = limit - self._ghosts.holding(limit)
+        if permits < 1:
+            permits = 1 if now >= self._next_probe_at else 0
         if permits != self._max:
             self.resize(permits)
+        if permits and self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        elif not permits and self._timer is None:
+            loop = asyncio.get_running_loop()
+            self._timer = loop.call_at(self._next_probe_at, self._probe, context=Context())
+
+    def _probe(self) -> None:
+        self._timer = None
+        self._adapt(asyncio.get_running_loop().time())
 
     def _has_moved(self, reason: str) -> None:
         self._moved(self._trouble.limit, self._ghosts.held, reason)

@@ -43,24 +43,25 @@ class Ghosts:
         """How many of so many *permits* they hold."""
         return min(len(self._others) + min(len(self._callers), permits // 2), permits)
 
-    def add(self, sent_at: float, now: float, *, is_fault: bool) -> bool:
+    def add(self, sent_at: float, now: float, *, is_fault: bool) -> int:
         """
         Take note that an attempt was given up.
 
         Args:
             is_fault: No impatient caller gave it up.
         Returns:
-            Whether it is a ghost now; it isn't if it was overtaken.
+            How many of its kind there are now; 0 if it was overtaken.
         """
         if sent_at < self.newest:
-            return False
-        insort(self._others if is_fault else self._callers, (sent_at, now + LASTS))
+            return 0
+        mine = self._others if is_fault else self._callers
+        insort(mine, (sent_at, now + LASTS))
         if len(self._callers) > self._most // 2:
             del self._callers[0]
         if len(self._others) + len(self._callers) > self._most:
             del min(filter(None, (self._others, self._callers)))[0]  # of the list whose first one is the oldest
         self._count()
-        return True
+        return len(mine)
 
     def overtaken(self, sent_at: float) -> None:
         """An attempt that was sent at *sent_at* is answered: those that were sent earlier end."""

@@ -1,11 +1,12 @@
 """
 Trouble: an origin answers so little of what it is sent that only a smaller limit lets it work off its queue.
 
-Rules: it begins when 3 of the last 10 outcomes became ghosts, and is over when at most 5 % did for 10 s. A share of
-failures alone doesn't begin it, because an endpoint that hangs by itself leaves no ghosts. Meanwhile the limit is
-X x T / 3 (Little's law): X the answers of a good second, T the read timeout. So whatever is sent waits in the server's
-queue for a third of its timeout at most, and is answered in time. Nothing is compared with a past latency, so nothing
-can drift. Synchronous; time is an argument.
+Rules: it begins when 3 of the last 10 outcomes became ghosts, nothing has overtaken these, and more is out than the
+limit would let out. It is over when at most 5 % became ghosts for 10 s, and the last second was good. A share of
+failures alone doesn't begin it, because an endpoint that hangs by itself leaves no ghosts that last; nor do a breaker's
+few probes, which nothing could overtake. Meanwhile the limit is X x T / 3 (Little's law): X the answers of a good
+second, T the read timeout. So whatever is sent waits in the server's queue for a third of its timeout at most, and is
+answered in time. Nothing is compared with a past latency, so nothing can drift. Synchronous; time is an argument.
 """
 
 from __future__ import annotations
@@ -74,23 +75,30 @@ class Trouble:
         self.since: float | None = None
         self.next_at = -math.inf
 
-    def unanswered(self, now: float, timeout: float | None, *, is_ghost: bool) -> None:
+    def unanswered(self, now: float, timeout: float | None, *, ghosts: int, out: int) -> None:
         """
         An attempt was given up without an answer, and not because its caller was impatient.
 
         Args:
             timeout: Its read timeout.
-            is_ghost: It wasn't overtaken.
+            ghosts: How many of those that no impatient caller left are held, itself included; 0 if it was overtaken.
+            out: How many attempts are in flight or ghosts, itself included.
         """
         self.outcomes += 1
-        if not is_ghost:
+        if not ghosts:
             self._overtaken += 1
             return
         self._ghosts += 1
-        self._last.append(self.outcomes)
         self._timeouts.append(math.inf if timeout is None else timeout)
+        self._last.append(self.outcomes)
         is_share = len(self._last) == BEGINS_AT and self.outcomes - self._last[0] < LOOKED_AT
-        if self.since is None and is_share and self._timeout() < math.inf:
+        if (
+            self.since is None
+            and is_share
+            and ghosts >= BEGINS_AT
+            and out >= self._bound()
+            and self._timeout() < math.inf
+        ):
             self.since = now
             self.limit = self._bound()
             self._moved(f"{BEGINS_AT} of the last {LOOKED_AT} attempts got no answer, nor did any that was sent later")
@@ -108,7 +116,8 @@ class Trouble:
         if self.since is None:
             return
         ghosts, outcomes = sum(each.ghosts for each in self._seconds), sum(each.outcomes for each in self._seconds)
-        if now - self.since >= SECONDS and ghosts <= OVER * outcomes:
+        is_over = self._seconds[-1].is_healthy and ghosts <= OVER * outcomes
+        if now - self.since >= SECONDS and is_over:
             self.since = None
             self.limit = self._ceiling
             self._last.clear()
