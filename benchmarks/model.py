@@ -22,12 +22,13 @@ ORIGIN = seawall.Origin("http", "server.test", 80)
 ATTEMPT_TIMEOUT = 1.0  # s
 OFF: dict[str, Any] = {"retry": None, "bulkhead": None, "breaker": None, "budget": None}
 RETRY = seawall.Retry()
+FIXED = seawall.Bulkhead(adaptive=False)
 POLICIES: dict[str, dict[str, Any]] = {
     "no retry": OFF,
     "naive retry": OFF | {"retry": seawall.Retry(backoff=0, throttled_backoff=0)},
     "retry with backoff": OFF | {"retry": RETRY},
     "+ budget": OFF | {"retry": RETRY, "budget": seawall.Budget()},
-    "+ bulkhead": OFF | {"retry": RETRY, "bulkhead": seawall.Bulkhead()},
+    "+ bulkhead": OFF | {"retry": RETRY, "bulkhead": FIXED},
     "+ breaker": OFF | {"retry": RETRY, "breaker": seawall.Breaker()},
     "defaults": {
         "retry": RETRY,
@@ -36,7 +37,7 @@ POLICIES: dict[str, dict[str, Any]] = {
         "budget": seawall.Budget(),
     },
 }
-POLICIES["fixed bulkhead"] = POLICIES["defaults"] | {"bulkhead": seawall.Bulkhead(adaptive=False)}
+POLICIES["fixed bulkhead"] = POLICIES["defaults"] | {"bulkhead": FIXED}
 
 
 class Server:

@@ -45,6 +45,7 @@ from seawall.config.per_host import check_patterns, policy_for
         ),
         (lambda: seawall.Retry(wait=3), TypeError, r"Retry\.wait must be a tenacity strategy"),
         (lambda: seawall.Bulkhead(max_concurrent=0), ValueError, r"Bulkhead\.max_concurrent must be >= 1"),
+        (lambda: seawall.Bulkhead(adaptive=1), TypeError, r"Bulkhead\.adaptive must be True or False, not 1"),
         (lambda: seawall.Bulkhead(max_waiting=-1), ValueError, r"Bulkhead\.max_waiting must be >= 0"),
         (
             lambda: seawall.Breaker(failure_rate=1.5),

@@ -294,6 +294,19 @@ async def test_cancelled_streams_are_reset(server, client):
     assert client.stats().connections == 1
 
 
+async def test_a_reset_stream_leaves_no_ghost(server, client):
+    """The server was told to stop, so it isn't at work on it; over HTTP/1.1 nothing tells it, and a ghost stays."""
+    url = server.ports["h2:clear"].url
+    await client.get(url + "/x/ok")
+    with pytest.raises(httpx.ReadTimeout):
+        await client.get(url + "/x/hang", timeout=0.05, extensions=seawall.options(retry=None))
+    assert [origin.ghosts for origin in client.stats().origins.values()] == [0]
+    async with seawall.AsyncClient(retry=None, timeout=0.05) as other:
+        with pytest.raises(httpx.ReadTimeout):
+            await other.get(server.url + "/x/hang")
+        assert [(origin.ghosts, origin.in_flight) for origin in other.stats().origins.values()] == [(1, 0)]
+
+
 async def test_unread_bodies_hold_up_nobody(server, client):
     """Streams that nobody reads fill their own windows; closed, they give back what they held."""
     url = server.ports["h2:clear"].url

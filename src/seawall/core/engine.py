@@ -179,8 +179,8 @@ class Engine:
         try:
             await in_flight.aclose()
         finally:
-            await in_flight.finish(self.closing)
             self.layers.origins.forget_ghosts()
+            await in_flight.finish(self.closing)
             await in_flight.within(self.wire.aclose())
 
     async def within(self, closing: Coroutine[Any, Any, None]) -> None:
