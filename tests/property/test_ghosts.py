@@ -47,6 +47,14 @@ class AdaptiveMachine(RuleBasedStateMachine):
             else:
                 assert task.cancelled() or isinstance(task.exception(), BulkheadFull)
 
+    def inside(self, tell, *what) -> None:
+        """Call *tell* in the loop, as a client does."""
+
+        async def call() -> None:
+            tell(*what)
+
+        self.loop.run_until_complete(call())
+
     @rule(timeout=st.sampled_from([None, 0.0, 1.0]))
     def arrive(self, timeout):
         self.waiting.append(self.loop.create_task(self.made.enter(None, timeout)))
@@ -56,7 +64,8 @@ class AdaptiveMachine(RuleBasedStateMachine):
     def answered(self, index, status):
         if self.out:
             sent_at, ticket = self.out.pop(index % len(self.out))
-            ticket.end(Result(Outcome(Phase.HEADERS, status=status), status >= 500, 0.0, sent_at), self.now)
+            result = Result(Outcome(Phase.HEADERS, status=status), status >= 500, 0.0, sent_at)
+            self.inside(ticket.end, result, self.now)
             if status not in (429, 503) and sent_at > self.newest:
                 self.newest = sent_at
             self.lost = [each for each in self.lost if each >= self.newest]
@@ -66,8 +75,9 @@ class AdaptiveMachine(RuleBasedStateMachine):
     def given_up(self, index, is_fault, timeout):
         if self.out:
             sent_at, ticket = self.out.pop(index % len(self.out))
-            ticket.unanswered(Unanswered(sent_at, timeout, is_fault), self.now)
-            ticket.end(Result(Outcome(Phase.SENT), True, 1.0, sent_at) if is_fault else None, self.now)
+            result = Result(Outcome(Phase.SENT), True, 1.0, sent_at) if is_fault else None
+            self.inside(ticket.unanswered, Unanswered(sent_at, timeout, is_fault), self.now)
+            self.inside(ticket.end, result, self.now)
             if sent_at >= self.newest:
                 self.lost.append(sent_at)
             self.settle()
@@ -81,7 +91,7 @@ class AdaptiveMachine(RuleBasedStateMachine):
     @rule(index=index)
     def cancelled_unsent(self, index):
         if self.out:
-            self.out.pop(index % len(self.out))[1].end(None, self.now)
+            self.inside(self.out.pop(index % len(self.out))[1].end, None, self.now)
             self.settle()
 
     @rule(seconds=st.floats(0.01, 15.0))
