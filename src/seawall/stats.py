@@ -26,7 +26,7 @@ class OriginStats(NamedTuple):
         breaker: "closed", "open", "half-open", or "off".
         next_probe: Seconds until the breaker lets a probe through; 0 if it lets attempts through, inf if it is held
             open by hand.
-        limit: The lowest rate that rejections have taught, in requests a second; inf if they taught none.
+        rate: The lowest rate that rejections have taught, in requests a second; inf if they taught none.
         limited: Attempts that wait for their turn by a limit.
         paused_for: Seconds for which the origin has asked all its callers to wait.
         budget: Retry tokens left; inf if the budget is off.
@@ -41,7 +41,7 @@ class OriginStats(NamedTuple):
     waiting: int
     breaker: str
     next_probe: float
-    limit: float
+    rate: float
     limited: int
     paused_for: float
     budget: float

@@ -199,7 +199,7 @@ def _of_origin(
         waiting=sum(each.waiting for each in bulkheads),
         breaker="off" if breaker is None else breaker.state,
         next_probe=state.shut_for(now),
-        limit=math.inf if state.limit is None else state.limit.statistics().rate,
+        rate=math.inf if state.limit is None else state.limit.statistics().rate,
         limited=0 if state.limit is None else state.limit.statistics().waiting,
         paused_for=max(0.0, state.paused_until - now),
         budget=math.inf if budget is None else budget.balance(now),

@@ -97,16 +97,21 @@ class Ledger:
             attempt.end(result, now)
             if failed or (state.trouble and failed is not None):
                 state.note(now, is_failure=failed)
-        if self._origins.has_spent and hop.retries is None and attempt.phase >= Phase.CONNECTING:
-            self._origins.deposit(state, now)
-        if hop.has_token:
-            hop.has_token = False
-            if attempt.phase < Phase.CONNECTING:
-                self._origins.refund(state, now)
+        if self._origins.has_spent or hop.has_token:
+            self._settle(hop, attempt, now)
         if error is not None and outcome is not None and is_refused(outcome):
             self.refused(hop, outcome.error, attempt)
         if not call.is_silent:
             self._emitter.emit(record)
+
+    def _settle(self, hop: Hop, attempt: AttemptState, now: float) -> None:
+        """Put in what a first attempt earns; give back what a retry took that was never on the wire."""
+        if hop.retries is None and attempt.phase >= Phase.CONNECTING:
+            self._origins.deposit(hop.state, now)
+        if hop.has_token:
+            hop.has_token = False
+            if attempt.phase < Phase.CONNECTING:
+                self._origins.refund(hop.state, now)
 
     def body_ended(self, hop: Hop, attempt: AttemptState, end: BodyEnd, error: Exception | None) -> None:
         """The body of a streamed response ended, which is the outcome of its attempt."""

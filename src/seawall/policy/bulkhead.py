@@ -188,7 +188,7 @@ class Witness(Permit):
 
     def end(self, result: Result | None, now: float) -> None:
         if result is not None:
-            outcome, is_failure, _, sent_at = result
+            outcome, is_failure, _, sent_at, _ = result
             ghosts, trouble = self._ghosts, self._trouble
             if is_failure or ghosts.held or now >= trouble.next_at or outcome.status in REJECTIONS:
                 self._adaptive.note(outcome, sent_at, now)
