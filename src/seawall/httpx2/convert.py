@@ -20,8 +20,7 @@ from ..core.fronts import check_own
 from ..errors import ResponseTooLarge, SeawallError
 from ..events import BodyEnd, History, Phase
 from ..origin import Origin
-from ..policy.outcome import Outcome
-from ..policy.retry_after import parse_retry_after, parse_retry_after_ms
+from ..policy.outcome import Outcome, answered
 from ..wire.body import OwningBody
 from ..wire.coding import CodingError
 from ..wire.decoder import Decoded, Decoder
@@ -168,11 +167,7 @@ class Reply:
         phase = max(self._attempt.phase, Phase.HEADERS)
         if response.status_code < 300:
             return Outcome(phase, None, response.status_code, None, False, self._is_settled)
-        headers = response.headers
-        retry_after = parse_retry_after_ms(headers.get("retry-after-ms"))
-        if retry_after is None:
-            retry_after = parse_retry_after(headers.get("retry-after"))
-        return Outcome(phase, status=response.status_code, retry_after=retry_after, is_settled=self._is_settled)
+        return answered(phase, response.status_code, response.headers, is_settled=self._is_settled)
 
     async def read(self) -> None:
         """Read the body into memory, as it came off the wire, with the decoded body beside it."""

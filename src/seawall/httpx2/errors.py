@@ -33,6 +33,7 @@ HTTPX: Final[Mapping[type[SeawallError], type[httpx2.HTTPError]]] = {
     errors.Rejected: httpx2.PoolTimeout,
     errors.BulkheadFull: httpx2.PoolTimeout,
     errors.BreakerOpen: httpx2.ConnectError,
+    errors.LimitExceeded: httpx2.PoolTimeout,
     errors.OriginPaused: httpx2.ConnectError,
     errors.UnsupportedScheme: httpx2.UnsupportedProtocol,
     errors.InvalidRequest: httpx2.LocalProtocolError,

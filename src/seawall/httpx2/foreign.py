@@ -103,6 +103,7 @@ class OverTransport:
         give_back = partial(pool.cancel, holder)
         try:
             attempt.reached(Phase.CONNECTING)
+            attempt.sent_at = attempt.now()  # as far as anyone can tell
             token = INSIDE.set(outgoing)
             try:
                 response = await self._send(request)
