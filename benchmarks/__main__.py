@@ -18,6 +18,7 @@ NAMES = {
     "deadlines": "1,000 random calls on sockets: how far any of them goes past its deadline",
     "unsafe": "10,000 random scripts of faults: how often a server sees a non-idempotent request twice",
     "reliability": "a scoreboard of nine clients: outages, isolation, cancellation, garbage",
+    "reality": "httpx, aiohttp, their retries and seawall on real servers: nginx, HAProxy, uvicorn, lost packets",
     "simulate": "overload, metastable failures and herds on the virtual clock, through the real layers",
     "soak": "100,000 calls over all kinds of fault, cancelled at random: what they leave behind",
     "tags": "100,000 tagged bodies, closed, shared and cancelled at random: whether a reader gets another's bytes",

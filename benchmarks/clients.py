@@ -26,7 +26,7 @@ PATIENCE = 30.0  # s for a whole call, which an expert sets where a `Setup` has 
 class Setup:
     """
     Attributes:
-        timeout: Seconds for each kind that a client has: connect, read, write, pool.
+        timeout: Seconds for each kind that a client has: connect, read, write, pool; None keeps its defaults.
         deadline: Seconds for a whole call, if the client has a deadline; None keeps its default.
         connections: The maximum, if the client has one; None keeps its default.
         authority: The file of the trusted authority.
@@ -35,7 +35,7 @@ class Setup:
         own: Further arguments of `seawall.AsyncClient`, which have no counterpart in other clients.
     """
 
-    timeout: float = 1.0
+    timeout: float | None = 1.0
     deadline: float | None = None
     connections: int | None = None
     is_kept: bool = True
@@ -81,10 +81,15 @@ def _httpx_arguments(setup: Setup, httpx: Any) -> dict[str, Any]:
     return arguments if limits is None else arguments | {"limits": limits}
 
 
+def _timeout(setup: Setup) -> dict[str, Any]:
+    """As an argument, left out where the client's default is kept."""
+    return {} if setup.timeout is None else {"timeout": setup.timeout}
+
+
 @asynccontextmanager
 async def httpx_client(setup: Setup, module: str = "httpx") -> AsyncIterator[Ask]:
     httpx: Any = importlib.import_module(module)
-    async with httpx.AsyncClient(timeout=setup.timeout, **_httpx_arguments(setup, httpx)) as client:
+    async with httpx.AsyncClient(**_timeout(setup), **_httpx_arguments(setup, httpx)) as client:
         yield _httpx_like(client)
 
 
@@ -113,7 +118,7 @@ async def httpx_retries_client(setup: Setup) -> AsyncIterator[Ask]:
     arguments = _httpx_arguments(setup, httpx)
     arguments["proxy"] = httpx.Proxy(setup.proxy) if setup.proxy else None
     transport = retries.RetryTransport(transport=httpx.AsyncHTTPTransport(**arguments))
-    async with httpx.AsyncClient(transport=transport, timeout=setup.timeout) as client:
+    async with httpx.AsyncClient(transport=transport, **_timeout(setup)) as client:
         yield _httpx_like(client)
 
 
@@ -128,7 +133,7 @@ async def seawall_client(setup: Setup) -> AsyncIterator[Ask]:
         arguments["dns"] = seawall.DNS(nameservers=(setup.nameserver,))
     if setup.deadline is not None:
         arguments["deadline"] = setup.deadline
-    async with seawall.AsyncClient(timeout=setup.timeout, **arguments, **setup.own) as client:
+    async with seawall.AsyncClient(**_timeout(setup), **arguments, **setup.own) as client:
         yield _httpx_like(client)
 
 
@@ -145,8 +150,11 @@ async def aiohttp_session(setup: Setup) -> AsyncIterator[Any]:
         force_close=not setup.is_kept,
     )
     seconds = setup.timeout
-    timeout = aiohttp.ClientTimeout(total=setup.deadline, connect=seconds, sock_connect=seconds, sock_read=seconds)
-    async with aiohttp.ClientSession(connector=connector, timeout=timeout, proxy=setup.proxy) as session:
+    timeouts: dict[str, Any] = {}
+    if seconds is not None:
+        timeout = aiohttp.ClientTimeout(total=setup.deadline, connect=seconds, sock_connect=seconds, sock_read=seconds)
+        timeouts["timeout"] = timeout
+    async with aiohttp.ClientSession(connector=connector, proxy=setup.proxy, **timeouts) as session:
         yield session
     if resolver is not None:
         await resolver.close()
@@ -203,7 +211,7 @@ async def aiohttp_retry_client(setup: Setup) -> AsyncIterator[Ask]:
 @asynccontextmanager
 async def niquests_client(setup: Setup) -> AsyncIterator[Ask]:
     niquests: Any = importlib.import_module("niquests")
-    arguments: dict[str, Any] = {"timeout": setup.timeout}
+    arguments: dict[str, Any] = _timeout(setup)
     if setup.connections is not None:
         arguments |= {"pool_connections": setup.connections, "pool_maxsize": setup.connections}
     if setup.nameserver is not None:

@@ -1,0 +1,93 @@
+"""The tables, in Markdown."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from ..clients import CLIENTS
+from .rows import ROWS
+
+Found = dict[str, dict[str, Any]]  # a median, by row and client; a row's "skipped" says why it has none
+METHODS = ("GET", "POST")
+COLUMNS = (
+    "client",
+    "GET good, %",
+    "POST good, %",
+    "p50, ms",
+    "p99, ms",
+    "attempts",
+    "POSTs twice",
+    "descriptors",
+    "other ends",
+)
+
+
+def load(name: str) -> str:
+    """What happens in a row, and its load."""
+    row = ROWS[name]
+    return f"{row.what}; {row.rate:g} calls/s for {row.seconds:g} s"
+
+
+def row(name: str, cells: dict[str, Any]) -> Iterator[str]:
+    """One row's table, with a line for each client."""
+    yield f"**{name}**: {load(name)}\n"
+    if "skipped" in cells:
+        yield f"skipped: {cells['skipped']}\n"
+        return
+    yield f"| {' | '.join(COLUMNS)} |"
+    yield "|---" * len(COLUMNS) + "|"
+    for client, cell in cells.items():
+        shown = [good(cell, method) for method in METHODS] if "failed" not in cell else [str(cell["failed"])]
+        if "failed" not in cell:
+            shown += [ms(cell["p50"]), ms(cell["p99"]), f"{cell['attempts']:.2f}", f"{cell['twice']:g}"]
+            shown += [f"{cell['left']:g}", ends(cell)]
+        yield f"| {CLIENTS[client].head} | " + " | ".join(shown) + " |"
+    yield ""
+
+
+def summary(found: Found) -> Iterator[str]:
+    """All rows, one table for each figure, with a column for each client."""
+    clients = list(dict.fromkeys(client for cells in found.values() if "skipped" not in cells for client in cells))
+    for title, shown in FIGURES.items():
+        yield f"{title}:\n"
+        yield "| row | " + " | ".join(CLIENTS[client].head for client in clients) + " |"
+        yield "|---" * (len(clients) + 1) + "|"
+        for name, cells in found.items():
+            if "skipped" not in cells:
+                kept = [cells.get(client, {"failed": "-"}) for client in clients]
+                texts = ["-" if "failed" in cell else shown(cell) for cell in kept]
+                yield f"| {name} | " + " | ".join(texts) + " |"
+        yield ""
+    for name, cells in found.items():
+        if "skipped" in cells:
+            yield f"{name} was skipped: {cells['skipped']}"
+
+
+def legend(found: Found) -> Iterator[str]:
+    """What happens in each row."""
+    for name in found:
+        yield f"- `{name}`: {load(name)}"
+
+
+def good(cell: dict[str, Any], method: str) -> str:
+    share = cell["good"].get(method)
+    return "-" if share is None else f"{share:.1f}"
+
+
+def ms(seconds: float | None) -> str:
+    return "-" if seconds is None else f"{seconds * 1000:.0f}"
+
+
+def ends(cell: dict[str, Any]) -> str:
+    most = sorted(cell["ends"].items(), key=lambda item: -item[1])
+    return ", ".join(f"{count} {end}" for end, count in most[:4])
+
+
+FIGURES: dict[str, Callable[[dict[str, Any]], str]] = {
+    "Good calls, %, GET / POST": lambda cell: " / ".join(good(cell, method) for method in METHODS),
+    "p50 / p99 of all calls, ms, however they ended": lambda cell: f"{ms(cell['p50'])} / {ms(cell['p99'])}",
+    "Requests at the server for each call": lambda cell: f"{cell['attempts']:.2f}",
+    "POSTs that the application processed twice": lambda cell: f"{cell['twice']:g}",
+    "Descriptors left open": lambda cell: f"{cell['left']:g}",
+}
