@@ -16,6 +16,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -54,13 +55,19 @@ def main(arguments: list[str]) -> int:
         if why := missing(row):
             found[name] = {"skipped": why}
             print("\n".join(table.row(name, found[name])), flush=True)
+    save = partial(saved, options.json, head, found)
+    save()
     for name, cells in run_all({name: row for name, row in rows.items() if name not in found}, clients, options):
         found[name] = {client: of(runs) for client, runs in cells.items()}
         print("\n".join(table.row(name, found[name])), flush=True)
-        if options.json:
-            options.json.write_text(json.dumps({"conditions": head, "rows": found}, indent=1) + "\n")
+        save()  # at once, because an interrupted benchmark has found something too
     print(report(found))
     return 0
+
+
+def saved(file: Path | None, head: str, found: table.Found) -> None:
+    if file is not None:
+        file.write_text(json.dumps({"conditions": head, "rows": found}, indent=1) + "\n")
 
 
 def chosen(names: str) -> dict[str, Row]:
@@ -90,7 +97,7 @@ def run_all(
 
         def work(row: Row, client: str) -> Cell | str:
             try:
-                return measured(places, next(numbers), row, client, methods, {})
+                return measured(places, next(numbers), row, client, methods)
             except (ValueError, OSError, subprocess.SubprocessError) as error:
                 return str(error)[:200]
 

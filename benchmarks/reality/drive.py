@@ -44,13 +44,12 @@ class Job:
     methods: tuple[str, ...] = ("GET", "POST")
     http2: bool = False
     authority: str | None = None
-    own: dict[str, object] = field(default_factory=dict)
 
     def due(self) -> list[float]:
         """The instants of all calls, in seconds after the first."""
         gap, count = self.burst / self.rate, round(self.rate * self.seconds)
         sway = SWAY if self.burst > 1 else 0.0
-        return [(n // self.burst) * gap + sway * ((n // self.burst) % 5 - 2) / 2 for n in range(count)]
+        return [(n // self.burst) * gap + sway * (2 * (n // self.burst) % 5 - 2) / 2 for n in range(count)]
 
 
 @dataclass
@@ -124,7 +123,7 @@ def descriptors() -> int:
 
 async def drive(client: str, job: Job) -> Seen:
     seen = Seen()
-    setup = Setup(timeout=None, http2=job.http2, authority=job.authority, own=job.own)
+    setup = Setup(timeout=None, http2=job.http2, authority=job.authority)
     loop = asyncio.get_running_loop()
     before = descriptors()
     async with CLIENTS[client].open(setup) as ask:

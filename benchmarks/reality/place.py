@@ -51,13 +51,14 @@ class Place:
 
     def start(self, *command: str, log: str) -> Program:
         """Start a program whose output goes to the file *log* of the folder, which has its own process group."""
-        process = subprocess.Popen(
-            [*self.under, *command],
-            stdin=subprocess.PIPE,
-            stdout=(self.folder / log).open("ab"),
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
+        with (self.folder / log).open("ab") as file:
+            process = subprocess.Popen(
+                [*self.under, *command],
+                stdin=subprocess.PIPE,
+                stdout=file,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
         self.started.append(Program(process, self.folder / log))
         return self.started[-1]
 
@@ -131,15 +132,19 @@ class Places:
     authority: trustme.CA = field(default_factory=trustme.CA)
     open: list[Place] = field(default_factory=list)
 
-    @contextmanager
-    def place(self, number: int) -> Iterator[Place]:
-        """The place of run *number*; ends all that it has started."""
+    def made(self, number: int) -> Place:
+        """The place of run *number*."""
         address = f"127.{1 + os.getpid() % 250}.{number // 250}.{1 + number % 250}"
         folder = Path(tempfile.mkdtemp(dir=self.folder))
         authority, certificate = folder / "authority.pem", folder / "certificate.pem"
         self.authority.cert_pem.write_to_path(str(authority))
         self.authority.issue_cert(address).private_key_and_cert_chain_pem.write_to_path(str(certificate))
-        place = Place(folder, address, certificate, authority)
+        return Place(folder, address, certificate, authority)
+
+    @contextmanager
+    def place(self, number: int) -> Iterator[Place]:
+        """The same; ends all that it has started."""
+        place = self.made(number)
         self.open.append(place)
         try:
             yield place

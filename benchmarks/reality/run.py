@@ -18,7 +18,7 @@ Cell = dict[str, Any]
 ENDING = 60.0  # s for a client's process to end after the load; a busy pool of httpx needs some
 
 
-def measured(places: Places, number: int, row: Row, client: str, methods: tuple[str, ...], own: dict[str, Any]) -> Cell:
+def measured(places: Places, number: int, row: Row, client: str, methods: tuple[str, ...]) -> Cell:
     """
     What became of the calls, as a client saw it and as the servers did.
 
@@ -40,7 +40,6 @@ def measured(places: Places, number: int, row: Row, client: str, methods: tuple[
             methods=methods,
             http2=row.http2,
             authority=str(place.authority) if site.url.startswith("https") else None,
-            own=own,
         )
         driver = place.python("benchmarks.reality.drive", client, json.dumps(asdict(job)), log="drive.txt")
         driver.wait_for("ready")
@@ -61,6 +60,7 @@ def _cell(seen: dict[str, Any], attempts: int, twice: int) -> Cell:
     calls, good = seen["calls"], seen["good"]
     return {
         "calls": sum(calls.values()),
+        "counts": calls,
         "good": {method: 100 * good.get(method, 0) / count for method, count in calls.items()},
         "p50": _quantile(seen["seconds"], 50),
         "p99": _quantile(seen["seconds"], 99),
@@ -85,7 +85,7 @@ def median(cells: list[Cell]) -> Cell:
     """Of each figure by itself; the ends are those of the run whose share of good calls is in the middle."""
     by_good = sorted(cells, key=lambda cell: sum(cell["good"].values()))
     middle = by_good[len(cells) // 2]
-    found: Cell = {"calls": middle["calls"], "ends": middle["ends"]}
+    found: Cell = {name: middle[name] for name in ("calls", "counts", "ends")}
     found["good"] = {method: statistics.median(cell["good"][method] for cell in cells) for method in middle["good"]}
     for name in ("p50", "p99", "good_p50", "good_p99", "late_p99", "attempts", "twice", "left"):
         kept = [cell[name] for cell in cells if cell[name] is not None]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import socket
 import time
@@ -10,7 +11,6 @@ from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from .drive import WARM
 from .place import Place, Program, listens, program
 
 NGINX = """
@@ -39,6 +39,7 @@ http {{
     }}
 }}
 """
+COUNTED = re.compile(r"(seen )?r\d+-\d+ ")  # a line of a log with the id of a call
 HAPROXY = """
 global
     stats socket {folder}/admin.sock level admin
@@ -143,7 +144,7 @@ class Site:
         application, port = Application.started(place), place.port()
         filled = _filled(place, NGINX, port, application, server=server, zones=zones, listen=listen)
         file = place.folder / "nginx.conf"
-        file.write_text(filled.replace("{user}", "user root;" if os.geteuid() == 0 else ""))
+        file.write_text(filled)
         front = place.start(
             program("nginx") or "nginx", "-e", "stderr", "-p", str(place.folder), "-c", str(file), log="nginx.txt"
         )
@@ -197,11 +198,11 @@ class Site:
 def _filled(place: Place, text: str, port: int, application: Application, **parts: str) -> str:
     own = {"folder": place.folder, "address": place.address, "port": port, "certificate": place.certificate}
     parts = {name: part.format(**own) for name, part in parts.items()}
-    return text.format(**own, application=application.address, user="{user}", **parts)
+    user = "user root;" if os.geteuid() == 0 else ""  # or its workers can't write to the folder
+    return text.format(**own, application=application.address, user=user, **parts)
 
 
 def lines(log: Path) -> list[str]:
-    """The calls of a log, each as "id method ..."."""
+    """The requests of a log that belong to counted calls, each as "id method ..."."""
     text = log.read_text() if log.exists() else ""
-    kept = (line.removeprefix("seen ") for line in text.splitlines())
-    return [line for line in kept if line.count(" ") >= 1 and "-" in line.split()[0] and line.split()[0] != WARM]
+    return [line.removeprefix("seen ") for line in text.splitlines() if COUNTED.match(line)]
