@@ -40,10 +40,12 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--runs", type=int, default=3, help="of which the median is taken")
     parser.add_argument("--at-once", type=int, default=4, help="runs at the same time")
     parser.add_argument("--json", type=Path, help="the file that the result goes to")
-    parser.add_argument("--show", type=Path, help="show the tables of this file; nothing is run")
+    parser.add_argument(
+        "--show", type=Path, nargs="+", help="the tables of these files; a later one's cells are preferred"
+    )
     options = parser.parse_args(arguments)
     if options.show:
-        print(report(json.loads(options.show.read_text())["rows"]))
+        print(report(table.merged([json.loads(file.read_text())["rows"] for file in options.show])))
         return 0
     clients = options.clients.split(",")
     head = conditions(dict.fromkeys(CLIENTS[client].package for client in clients), arguments, "reality")

@@ -48,7 +48,7 @@ def row(name: str, cells: dict[str, Any]) -> Iterator[str]:
 
 def summary(found: Found) -> Iterator[str]:
     """All rows, one table for each figure, with a column for each client."""
-    clients = list(dict.fromkeys(client for cells in found.values() if "skipped" not in cells for client in cells))
+    clients = [client for client in CLIENTS if any(client in cells for cells in found.values())]
     for title, shown in FIGURES.items():
         yield f"{title}:\n"
         yield "| row | " + " | ".join(CLIENTS[client].head for client in clients) + " |"
@@ -68,6 +68,15 @@ def legend(found: Found) -> Iterator[str]:
     """What happens in each row."""
     for name in found:
         yield f"- `{name}`: {load(name)}"
+
+
+def merged(all_found: list[Found]) -> Found:
+    """The cells of all, in the order of `ROWS`; where two have the same, the later one's."""
+    rows = {name: [found[name] for found in all_found if name in found] for name in ROWS}
+    ran = {name: [cells for cells in each if "skipped" not in cells] or each for name, each in rows.items()}
+    return {
+        name: {client: cell for cells in each for client, cell in cells.items()} for name, each in ran.items() if each
+    }
 
 
 def good(cell: dict[str, Any], method: str) -> str:

@@ -101,3 +101,17 @@ def test_tables():
     assert "| stop-2 | 90.0 / - | - |" in text
     assert "loss-5 was skipped: nft isn't installed" in text
     assert "- `stop-2`: the application stops for 2 s after 2 s (SIGSTOP); 100 calls/s for 8 s" in text
+
+
+def test_results_are_merged(tmp_path, capsys):
+    """What was measured later replaces a cell, and a row that was skipped is taken from where it ran."""
+    first, second = tmp_path / "first.json", tmp_path / "second.json"
+    first.write_text(
+        json.dumps({"rows": {"loss-5": {"httpx": cell(80), "seawall": cell(70)}, "stop-2": {"skipped": "x"}}})
+    )
+    second.write_text(json.dumps({"rows": {"loss-5": {"seawall": cell(99)}, "stop-2": {"seawall": cell(50)}}}))
+    assert reality.main(["--show", str(first), str(second)]) == 0
+    shown = capsys.readouterr().out
+    assert "| loss-5 | 80.0 / - | 99.0 / - |" in shown
+    assert "| stop-2 | - | 50.0 / - |" in shown
+    assert "skipped" not in shown
