@@ -36,7 +36,7 @@ def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks reality", description=__doc__)
     parser.add_argument("--clients", default=COMPARED)
     parser.add_argument("--row", default=",".join(ROWS), help="rows, with commas between; each may end in *")
-    parser.add_argument("--methods", default="GET,POST", help="which the calls have in turn")
+    parser.add_argument("--methods", default="GET,POST", help="which the calls have, at random")
     parser.add_argument("--runs", type=int, default=3, help="of which the median is taken")
     parser.add_argument("--at-once", type=int, default=4, help="runs at the same time")
     parser.add_argument("--json", type=Path, help="the file that the result goes to")
