@@ -125,4 +125,4 @@ def of(cells: Runs) -> Cell:
 
 
 def report(found: table.Found) -> str:
-    return "\n".join([*table.summary(found), *table.legend(found)])
+    return "\n".join([*table.legend(found), "", *table.summary(found)])

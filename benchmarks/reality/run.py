@@ -62,6 +62,7 @@ def _cell(seen: dict[str, Any], attempts: int, twice: int) -> Cell:
         "calls": sum(calls.values()),
         "counts": calls,
         "good": {method: 100 * good.get(method, 0) / count for method, count in calls.items()},
+        "all": 100 * sum(good.values()) / sum(calls.values()),
         "p50": _quantile(seen["seconds"], 50),
         "p99": _quantile(seen["seconds"], 99),
         "good_p50": _quantile(seen["good_seconds"], 50),
@@ -83,11 +84,11 @@ def _quantile(seconds: list[float], percent: int) -> float | None:
 
 def median(cells: list[Cell]) -> Cell:
     """Of each figure by itself; the ends are those of the run whose share of good calls is in the middle."""
-    by_good = sorted(cells, key=lambda cell: sum(cell["good"].values()))
+    by_good = sorted(cells, key=lambda cell: cell["all"])
     middle = by_good[len(cells) // 2]
     found: Cell = {name: middle[name] for name in ("calls", "counts", "ends")}
     found["good"] = {method: statistics.median(cell["good"][method] for cell in cells) for method in middle["good"]}
-    for name in ("p50", "p99", "good_p50", "good_p99", "late_p99", "attempts", "twice", "left"):
+    for name in ("all", "p50", "p99", "good_p50", "good_p99", "late_p99", "attempts", "twice", "left"):
         kept = [cell[name] for cell in cells if cell[name] is not None]
         found[name] = statistics.median(kept) if kept else None
     return found

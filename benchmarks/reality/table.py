@@ -12,6 +12,7 @@ Found = dict[str, dict[str, Any]]  # a median, by row and client; a row's "skipp
 METHODS = ("GET", "POST")
 COLUMNS = (
     "client",
+    "good, %",
     "GET good, %",
     "POST good, %",
     "p50, ms",
@@ -38,7 +39,11 @@ def row(name: str, cells: dict[str, Any]) -> Iterator[str]:
     yield f"| {' | '.join(COLUMNS)} |"
     yield "|---" * len(COLUMNS) + "|"
     for client, cell in cells.items():
-        shown = [good(cell, method) for method in METHODS] if "failed" not in cell else [str(cell["failed"])]
+        shown = (
+            [f"{cell['all']:.1f}", *(good(cell, method) for method in METHODS)]
+            if "failed" not in cell
+            else [str(cell["failed"])]
+        )
         if "failed" not in cell:
             shown += [ms(cell["p50"]), ms(cell["p99"]), f"{cell['attempts']:.2f}", f"{cell['twice']:g}"]
             shown += [f"{cell['left']:g}", ends(cell)]
@@ -48,20 +53,22 @@ def row(name: str, cells: dict[str, Any]) -> Iterator[str]:
 
 def summary(found: Found) -> Iterator[str]:
     """All rows, one table for each figure, with a column for each client."""
-    clients = [client for client in CLIENTS if any(client in cells for cells in found.values())]
+    ran = {name: cells for name, cells in found.items() if "skipped" not in cells}
+    clients = [client for client in CLIENTS if any(client in cells for cells in ran.values())]
     for title, shown in FIGURES.items():
         yield f"{title}:\n"
         yield "| row | " + " | ".join(CLIENTS[client].head for client in clients) + " |"
         yield "|---" * (len(clients) + 1) + "|"
-        for name, cells in found.items():
-            if "skipped" not in cells:
-                kept = [cells.get(client, {"failed": "-"}) for client in clients]
-                texts = ["-" if "failed" in cell else shown(cell) for cell in kept]
+        for name, cells in ran.items():
+            kept = [cells.get(client, {"failed": "-"}) for client in clients]
+            texts = ["-" if "failed" in cell else shown(cell) for cell in kept]
+            if title not in USUALLY_0 or set(texts) - {"0", "-"}:
                 yield f"| {name} | " + " | ".join(texts) + " |"
+        if title in USUALLY_0:
+            yield f"| all others | {' | '.join('0' for _ in clients)} |"
         yield ""
-    for name, cells in found.items():
-        if "skipped" in cells:
-            yield f"{name} was skipped: {cells['skipped']}"
+    for name in found.keys() - ran.keys():
+        yield f"{name} was skipped: {found[name]['skipped']}"
 
 
 def legend(found: Found) -> Iterator[str]:
@@ -93,10 +100,13 @@ def ends(cell: dict[str, Any]) -> str:
     return ", ".join(f"{count} {end}" for end, count in most[:4])
 
 
+TWICE, LEFT = USUALLY_0 = ("POSTs that the application processed twice", "Descriptors left open")
 FIGURES: dict[str, Callable[[dict[str, Any]], str]] = {
-    "Good calls, %, GET / POST": lambda cell: " / ".join(good(cell, method) for method in METHODS),
+    "Good calls, % (of the GETs / of the POSTs)": lambda cell: (
+        f"{cell['all']:.1f} ({' / '.join(good(cell, method) for method in METHODS)})"
+    ),
     "p50 / p99 of all calls, ms, however they ended": lambda cell: f"{ms(cell['p50'])} / {ms(cell['p99'])}",
     "Requests at the server for each call": lambda cell: f"{cell['attempts']:.2f}",
-    "POSTs that the application processed twice": lambda cell: f"{cell['twice']:g}",
-    "Descriptors left open": lambda cell: f"{cell['left']:g}",
+    TWICE: lambda cell: f"{cell['twice']:g}",
+    LEFT: lambda cell: f"{cell['left']:g}",
 }

@@ -95,10 +95,11 @@ def test_tables():
         "loss-5": {"skipped": "nft isn't installed"},
     }
     lines = "\n".join(table.row("stop-2", found["stop-2"]))
-    assert "| 90.0 | - | 10 | 10 | 1.00 | 0 | 0 | 1 503 |" in lines
+    assert "| 90.0 | 90.0 | - | 10 | 10 | 1.00 | 0 | 0 | 1 503 |" in lines
     assert "| died |" in lines
     text = reality.report(found)
-    assert "| stop-2 | 90.0 / - | - |" in text
+    assert "| stop-2 | 90.0 (90.0 / -) | - |" in text
+    assert text.count("| all others | 0 | 0 |") == 2
     assert "loss-5 was skipped: nft isn't installed" in text
     assert "- `stop-2`: the application stops for 2 s after 2 s (SIGSTOP); 100 calls/s for 8 s" in text
 
@@ -112,6 +113,6 @@ def test_results_are_merged(tmp_path, capsys):
     second.write_text(json.dumps({"rows": {"loss-5": {"seawall": cell(99)}, "stop-2": {"seawall": cell(50)}}}))
     assert reality.main(["--show", str(first), str(second)]) == 0
     shown = capsys.readouterr().out
-    assert "| loss-5 | 80.0 / - | 99.0 / - |" in shown
-    assert "| stop-2 | - | 50.0 / - |" in shown
+    assert "| loss-5 | 80.0 (80.0 / -) | 99.0 (99.0 / -) |" in shown
+    assert "| stop-2 | - | 50.0 (50.0 / -) |" in shown
     assert "skipped" not in shown
