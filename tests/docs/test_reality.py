@@ -20,7 +20,16 @@ def cell(good: float, **more: object) -> dict[str, object]:
     """What one run of 10 GETs found."""
     times = dict.fromkeys(("p50", "p99", "good_p50", "good_p99", "late_p99"), 0.01)
     return (
-        {"calls": 10, "counts": {"GET": 10}, "good": {"GET": good}, "attempts": 1, "twice": 0, "left": 0, "ends": {}}
+        {
+            "calls": 10,
+            "counts": {"GET": 10},
+            "good": {"GET": good},
+            "all": good,
+            "attempts": 1,
+            "twice": 0,
+            "left": 0,
+            "ends": {},
+        }
         | times
         | more
     )
