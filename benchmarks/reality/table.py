@@ -39,14 +39,15 @@ def row(name: str, cells: dict[str, Any]) -> Iterator[str]:
     yield f"| {' | '.join(COLUMNS)} |"
     yield "|---" * len(COLUMNS) + "|"
     for client, cell in cells.items():
-        shown = (
-            [f"{cell['all']:.1f}", *(good(cell, method) for method in METHODS)]
-            if "failed" not in cell
-            else [str(cell["failed"])]
-        )
+        shown = [str(cell.get("failed"))]
         if "failed" not in cell:
-            shown += [ms(cell["p50"]), ms(cell["p99"]), f"{cell['attempts']:.2f}", f"{cell['twice']:g}"]
-            shown += [f"{cell['left']:g}", ends(cell)]
+            shown = [
+                f"{cell['all']:.1f}",
+                *(good(cell, method) for method in METHODS),
+                ms(cell["p50"]),
+                ms(cell["p99"]),
+            ]
+            shown += [f"{cell['attempts']:.2f}", f"{cell['twice']:g}", f"{cell['left']:g}", ends(cell)]
         yield f"| {CLIENTS[client].head} | " + " | ".join(shown) + " |"
     yield ""
 

@@ -19,20 +19,8 @@ from benchmarks.reality.servers import Application, Site
 def cell(good: float, **more: object) -> dict[str, object]:
     """What one run of 10 GETs found."""
     times = dict.fromkeys(("p50", "p99", "good_p50", "good_p99", "late_p99"), 0.01)
-    return (
-        {
-            "calls": 10,
-            "counts": {"GET": 10},
-            "good": {"GET": good},
-            "all": good,
-            "attempts": 1,
-            "twice": 0,
-            "left": 0,
-            "ends": {},
-        }
-        | times
-        | more
-    )
+    counts = {"calls": 10, "counts": {"GET": 10}, "good": {"GET": good}, "all": good, "ends": {}}
+    return counts | {"attempts": 1, "twice": 0, "left": 0} | times | more
 
 
 @pytest.mark.skipif(program("nginx") is None, reason="nginx isn't installed")
