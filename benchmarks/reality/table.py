@@ -60,13 +60,15 @@ def summary(found: Found) -> Iterator[str]:
         yield f"{title}:\n"
         yield "| row | " + " | ".join(CLIENTS[client].head for client in clients) + " |"
         yield "|---" * (len(clients) + 1) + "|"
+        others = "all"
         for name, cells in ran.items():
             kept = [cells.get(client, {"failed": "-"}) for client in clients]
             texts = ["-" if "failed" in cell else shown(cell) for cell in kept]
             if title not in USUALLY_0 or set(texts) - {"0", "-"}:
                 yield f"| {name} | " + " | ".join(texts) + " |"
+                others = "all others"
         if title in USUALLY_0:
-            yield f"| all others | {' | '.join('0' for _ in clients)} |"
+            yield f"| {others} |" + " 0 |" * len(clients)
         yield ""
     for name in found.keys() - ran.keys():
         yield f"{name} was skipped: {found[name]['skipped']}"

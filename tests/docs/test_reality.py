@@ -96,7 +96,7 @@ def test_tables():
     assert "| died |" in lines
     text = reality.report(found)
     assert "| stop-2 | 90.0 (90.0 / -) | - |" in text
-    assert text.count("| all others | 0 | 0 |") == 2
+    assert text.count("| all | 0 | 0 |") == 2
     assert "loss-5 was skipped: nft isn't installed" in text
     assert "- `stop-2`: the application stops for 2 s after 2 s (SIGSTOP); 100 calls/s for 8 s" in text
 
