@@ -26,12 +26,7 @@ def shown(response: Any) -> str:
     headers = {name: value for name, value in response.headers.items() if name != "date"}
     facts = (response.status_code, response.url.path, headers, response.text[:400], response.num_bytes_downloaded)
     took = response.elapsed.total_seconds()
-    flags = (
-        response.is_closed,
-        response.is_stream_consumed,
-        0 < took < 60,
-        len(response.extensions.get("seawall", ())),
-    )
+    flags = (response.is_closed, response.is_stream_consumed, 0 < took < 60, len(response.extensions["seawall"]))
     history = [(each.status_code, each.text, each.elapsed is not None) for each in response.history]
     return f"{facts} {flags} {history} {sorted(response.cookies.items())} {response.request.method}"
 
@@ -137,8 +132,11 @@ async def settings(httpx: Any, seawall: Any) -> None:
         print("patched", shown(await client.get(f"{URL}/a")), shown(await client.get(f"{URL}/coded/gzip")), seen)
     httpx.AsyncHTTPTransport.handle_async_request = own
     os.environ |= {"HTTP_PROXY": URL, "NO_PROXY": "127.0.0.1, localhost,::1,.a"}
-    async with seawall.AsyncClient() as client:
-        print("environment", shown(await client.get("http://proxied/")), shown(await client.get(f"{URL}/a")))
+    try:
+        async with seawall.AsyncClient() as client:
+            print("environment", shown(await client.get("http://proxied/")), shown(await client.get(f"{URL}/a")))
+    except ValueError as error:
+        print("environment", error)
     async with httpx.AsyncClient(transport=seawall.AsyncTransport()) as client:
         print("transport", shown(await client.get(f"{URL}/a")))
 

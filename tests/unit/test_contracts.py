@@ -238,10 +238,10 @@ def test_proxies_of_the_environment_for_a_release_without_hooks(monkeypatch, no_
         mounts.mounted(guarded, {})
     assert mounts.mounted(guarded, {"trust_env": False}) == {"transport": guarded, "mounts": {}}
     monkeypatch.setattr(mounts, "has", lambda names: False)
-    client = httpx.AsyncClient(**mounts.mounted(bottom, {}))
-    unlayered = client._transport_for_url(httpx.URL("http://far.test/"))
-    assert isinstance(getattr(unlayered, "_pool", None), httpcore.AsyncHTTPProxy) == bool(theirs)
-    assert (unlayered is bottom) == (not theirs)
+    with pytest.raises(ValueError, match="which URLs the proxies of the environment are"):
+        mounts.mounted(bottom, {})
+    monkeypatch.delenv(name)
+    assert mounts.mounted(bottom, {}) == {"transport": bottom, "mounts": {}}
 
 
 def test_hook_that_is_called_and_not_heeded(monkeypatch):
