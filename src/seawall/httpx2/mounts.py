@@ -29,10 +29,10 @@ def mounted(bottom: AsyncTransport, arguments: ClientArguments) -> dict[str, Any
     The public arguments that give httpx2's client *bottom*, and proxies and mounts under our layers.
 
     For a release that lacks a private name by which `AsyncClient` gives it these. Which proxies the environment names
-    for which URLs is httpx2's to say; a release that doesn't show it keeps them to itself.
+    for which URLs is httpx2's to say.
 
     Raises:
-        ValueError: There is a guard, and the environment names proxies.
+        ValueError: The environment names proxies, and there is a guard, or httpx2 doesn't show what they are for.
     """
     engine, proxy = bottom.engine, arguments.get("proxy")
     mounts = {pattern: layered(inner, engine) for pattern, inner in (arguments.get("mounts") or {}).items()}
@@ -46,8 +46,11 @@ def mounted(bottom: AsyncTransport, arguments: ClientArguments) -> dict[str, Any
         return {"transport": bottom, "mounts": mounts}
     if engine.guard is not None:
         raise ValueError("guard: it can't see what a proxy of the environment dials (trust_env=False uses none)")
-    if has(MOUNTS):
-        theirs = CLIENT(**stock_arguments(engine) | {"trust_env": True})._mounts
-        proxies = {each.pattern: layered(inner, engine) for each, inner in theirs.items()}
-        return {"transport": bottom, "mounts": {**proxies, **mounts}}
-    return {"mounts": {"all://*": bottom, **mounts}}  # which leaves "all://" to ALL_PROXY
+    if not has(MOUNTS):
+        raise ValueError(
+            f"{httpx2.__name__} {httpx2.__version__} doesn't show for which URLs the proxies of the environment are: "
+            "give trust_env=False, and proxy= or mounts="
+        )
+    theirs = CLIENT(**stock_arguments(engine) | {"trust_env": True})._mounts
+    proxies = {each.pattern: layered(inner, engine) for each, inner in theirs.items()}
+    return {"transport": bottom, "mounts": {**proxies, **mounts}}

@@ -234,12 +234,9 @@ if not all(hasattr(SAMPLES[name], "__dict__") for name in ("Headers", "Response"
     )
 if MISSING:
     logger.warning(
-        "%s %s lacks private names that seawall uses: %s; seawall goes %s's public way there, which is slower%s",
+        "%s %s lacks private names that seawall uses: %s; seawall goes %s's public way there, which is slower",
         httpx2.__name__,
         httpx2.__version__,
         ", ".join(sorted(MISSING)),
         httpx2.__name__,
-        ""
-        if has(INITS) or has(MOUNTS)
-        else "; where the environment names proxies, their calls and those of NO_PROXY go without seawall's layers",
     )
