@@ -5,7 +5,7 @@ import sys
 from . import _httpx, dns, errors, events
 from ._httpx import AsyncClient, AsyncTransport, Engine, llm_client
 from .attempts import history
-from .config import DNS, UNSET, Breaker, Budget, Bulkhead, Limit, Policy, Propagation, Retry, options
+from .config import DNS, UNSET, Breaker, Budget, Bulkhead, Limit, Policy, Propagation, Ready, Retry, options
 from .core.body import replayable
 from .core.deadline import deadline, detached, remaining
 from .dns import Guard
@@ -57,6 +57,7 @@ __all__ = [
     "Outcome",
     "Policy",
     "Propagation",
+    "Ready",
     "Rejected",
     "ResolveError",
     "Retry",

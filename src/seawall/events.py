@@ -33,6 +33,8 @@ __all__ = [
     "Listener",
     "LookupEnded",
     "Observer",
+    "OriginAway",
+    "OriginBack",
     "OriginPaused",
     "Phase",
     "Rejected",
@@ -230,6 +232,20 @@ class OriginPaused(NamedTuple):
     duration: float
 
 
+class OriginAway(NamedTuple):
+    """An origin that answered a moment ago refuses all dials now, and calls wait for it; see `seawall.Ready`."""
+
+    origin: Origin
+    reason: str
+
+
+class OriginBack(NamedTuple):
+    """An origin that was away for *duration* seconds has answered; or it takes connections, and is only slow."""
+
+    origin: Origin
+    duration: float
+
+
 class AddressEjected(NamedTuple):
     """An address of a name that has several failed too often: it is tried last for *duration* seconds."""
 
@@ -296,6 +312,8 @@ Event: TypeAlias = (
     | BreakerMoved
     | LimitMoved
     | OriginPaused
+    | OriginAway
+    | OriginBack
     | AddressEjected
     | AddressReadmitted
     | StaleServed

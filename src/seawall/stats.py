@@ -34,6 +34,8 @@ class OriginStats(NamedTuple):
         idle: Connections kept alive.
         connections: Connections that are open or being dialled, idle ones included.
         ejected: Addresses that are tried last for a while.
+        away_for: Seconds since it refused the first dial; 0 if it isn't away.
+        awaited_by: Attempts that wait for it to come back.
     """
 
     in_flight: int
@@ -51,6 +53,8 @@ class OriginStats(NamedTuple):
     ejected: tuple[Address, ...]
     ghosts: int = 0
     limit: float = math.inf
+    away_for: float = 0.0
+    awaited_by: int = 0
 
 
 class NameStats(NamedTuple):

@@ -37,6 +37,7 @@ SETTINGS = [
     seawall.Limit,
     seawall.Breaker,
     seawall.Budget,
+    seawall.Ready,
     seawall.DNS,
     seawall.Propagation,
 ]

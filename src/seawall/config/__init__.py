@@ -14,6 +14,7 @@ from .limits import Limits
 from .options import Options, options
 from .policy import Policy
 from .propagation import Propagation
+from .ready import Ready
 from .retry import Retry
 from .unset import UNSET, Unset
 
@@ -28,6 +29,7 @@ __all__ = [
     "Options",
     "Policy",
     "Propagation",
+    "Ready",
     "Retry",
     "Unset",
     "options",

@@ -10,6 +10,7 @@ from .budget import Budget
 from .bulkhead import Bulkhead
 from .check import number, shown
 from .limit import Limit
+from .ready import Ready
 from .retry import Retry
 from .unset import UNSET, Unset
 
@@ -24,10 +25,11 @@ class Policy:
     Args:
         deadline: Seconds of wall clock for a whole call; None disables it. Left out everywhere, it is derived from the
             request's own timeouts: (connect + read) x max_attempts.
-        retry, bulkhead, breaker, budget: Settings of the layer; None switches it off.
+        retry, bulkhead, breaker, budget, ready: Settings of the layer; None switches it off.
         limit: A `Limit`, or several that all hold; None switches off what rejections teach too.
-        waits: True has a call wait for permits, limits and an open breaker as long as its deadline allows; False has it
-            fail early, after the request's pool timeout, and at once if the breaker is open.
+        waits: True has a call wait for permits, limits, an origin that is away and an open breaker as long as its
+            deadline allows; False has it fail early, after the request's pool and connect timeouts, and at once if the
+            breaker is open.
     """
 
     deadline: float | Unset | None = UNSET
@@ -35,9 +37,16 @@ class Policy:
     bulkhead: Bulkhead | Unset | None = UNSET
     breaker: Breaker | Unset | None = UNSET
     budget: Budget | Unset | None = UNSET
+    ready: Ready | Unset | None = UNSET
     limit: Limit | tuple[Limit, ...] | Unset | None = UNSET
     waits: bool | Unset = UNSET
-    _types: ClassVar[dict[str, type]] = {"retry": Retry, "bulkhead": Bulkhead, "breaker": Breaker, "budget": Budget}
+    _types: ClassVar[dict[str, type]] = {
+        "retry": Retry,
+        "bulkhead": Bulkhead,
+        "breaker": Breaker,
+        "budget": Budget,
+        "ready": Ready,
+    }
 
     def __post_init__(self) -> None:
         if self.deadline is not UNSET and self.deadline is not None:
@@ -69,7 +78,9 @@ class Policy:
             max_attempts: Attempts in all. 10: with full jitter, an outage of a minute is ridden out.
             settings: Those of `Policy`; a *retry* takes the place of the one with *max_attempts*.
         """
-        return cls(**{"retry": Retry(max_attempts=max_attempts), "waits": True, **settings})
+        return cls(
+            **{"retry": Retry(max_attempts=max_attempts), "waits": True, "ready": Ready(max_wait=None), **settings}
+        )
 
     def over(self, base: Policy) -> Policy:
         """This policy, with what it leaves out taken from *base*."""

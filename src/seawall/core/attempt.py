@@ -7,6 +7,7 @@ from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple, Protocol, TypeVar
 
 from ..attempts import Attempt, Phase
+from ..config.ready import GATE
 from ..errors import Rejected
 from ..origin import Address, Origin
 from ..policy.gate import Gate, Result, Ticket, Unanswered
@@ -31,6 +32,15 @@ class Bounds(Protocol):
     number: int
     hard_at: float | None
     soft_at: float | None
+
+
+class Gated(Protocol):
+    """An origin and its gates; see `OriginState`."""
+
+    gates: tuple[Gate, ...]
+
+    @property
+    def away(self) -> Gate | None: ...
 
 
 class AttemptState(Progress):
@@ -108,19 +118,50 @@ class AttemptState(Progress):
 
     # Its admission
 
-    async def queue(self, gate: Gate, gates: Sequence[Gate], *, is_patient: bool) -> None:
+    async def queue(self, origin: Gated, *, is_patient: bool) -> None:
         """
-        Wait at *gate*, one of *gates*; those before it are asked again if their tickets no longer stand.
+        Pass the gates that are left, beginning with a wait at the first of them.
+
+        If the origin has gone away meanwhile, the attempt begins anew, because its dial would be refused.
 
         Args:
             is_patient: It waits as long as its deadline allows; else the request's pool timeout bounds all its waits.
         Raises:
-            Rejected: One of the gates refuses it.
+            Rejected, DialError: One of the gates refuses it.
         """
-        pool = None if is_patient else self.request.timeouts.get("pool")
-        if pool is not None:  # a limit may have a wait of its own, which leaves the others' as it was
-            pool = max(0.0, pool - self.waited + sum(took for name, took in self.queued if name == LIMIT))
-        self.tickets.append(await self._enter(gate, pool))
+        gates = origin.gates
+        while True:
+            await self._wait(gates, is_patient=is_patient)
+            if origin.away is not None and origin.away not in gates:
+                self.end(None, self.now())
+                gates = origin.gates
+            if self._pass(gates):
+                return
+
+    def turned_back(self) -> None:
+        super().turned_back()
+        self.end(None, self.now())
+
+    def _pass(self, gates: Sequence[Gate]) -> bool:
+        """Pass the gates that are left as far as no wait is needed; returns whether all are passed."""
+        for gate in gates[len(self.tickets) :]:
+            ticket = gate.try_enter(self, self.now())
+            if ticket is None:
+                return False
+            self.tickets.append(ticket)
+        return True
+
+    async def _wait(self, gates: Sequence[Gate], *, is_patient: bool) -> None:
+        """Wait at the first gate that is left; those before it are asked again if their tickets no longer stand."""
+        gate, timeouts = gates[len(self.tickets)], self.request.timeouts
+        if gate.name == GATE:
+            timeout, waited = timeouts.get("connect"), self.waited_for_origin()
+        else:
+            limited = sum(took for name, took in self.queued if name == LIMIT)  # which may have a wait of its own
+            timeout, waited = timeouts.get("pool"), self.waited_in_queues() - limited
+        self.tickets.append(
+            await self._enter(gate, None if is_patient or timeout is None else max(0.0, timeout - waited))
+        )
         for index, earlier in enumerate(self.tickets[:-1]):
             if not earlier.is_valid():
                 again = gates[index]

@@ -15,6 +15,8 @@ from ..events import (
     Event,
     Listener,
     Observer,
+    OriginAway,
+    OriginBack,
     ResolverFailed,
     RetryScheduled,
     StaleServed,
@@ -59,6 +61,10 @@ class Emitter:
                 logger.info("%s: DNS has no answer; used: %s", host, ", ".join(map(str, addresses)))
             case BreakerMoved(origin, previous, state, reason):
                 logger.warning("%s: breaker %s, was %s: %s", origin, state, previous, reason)
+            case OriginAway(origin, reason):
+                logger.warning("%s: away, so calls wait for it: %s", origin, reason)
+            case OriginBack(origin, duration):
+                logger.warning("%s: back after %.3g s", origin, duration)
         for listener in self._listeners:
             try:
                 listener(event)

@@ -96,7 +96,7 @@ class Engine:
         secure = TLS(tls, ["h2"] * bool(http2) + ["http/1.1"] * bool(http1), create)
         rng = settings.rng or SystemRandom()  # it has no state, so forked processes draw differently
         emitter = Emitter(settings.observers)
-        self.layers = Pipeline(
+        self.layers = layers = Pipeline(
             settings.policy(),
             settings.per_host or {},
             propagation=settings.propagation,
@@ -129,6 +129,7 @@ class Engine:
             spare=pool.spare,
         )
         self.wire = Wire(pool, dialler, names, now=clock.now, max_age=settings.max_connection_age)
+        layers.readiness.prober = self.wire.probers
 
     @property
     def breakers(self) -> Breakers:
@@ -209,6 +210,8 @@ def _of_origin(
         ejected=ejected,
         ghosts=sum(each.ghosts for each in bulkheads),
         limit=math.inf if state.bulkhead is None else sum(each.limit for each in bulkheads),
+        away_for=0.0 if state.away is None else max(0.0, now - state.away.away_since),
+        awaited_by=0 if state.away is None else state.away.waiting,
     )
 
 

@@ -76,7 +76,10 @@ class Ledger:
             failed = True if is_ours and hop.is_cut_by_fault(attempt, now) else None
         elif outcome.error is None and outcome.status is not None and outcome.status < 500 and outcome.status != 429:
             failed = False
+            state.answered_at = now
         else:
+            if outcome.error is None:
+                state.answered_at = now
             is_rejection = hop.is_rejected = state.is_rejection(outcome, now, duration=attempt.answered_in(now))
             failed = False if is_rejection else _is_fault(hop, attempt, outcome)
         if failed:

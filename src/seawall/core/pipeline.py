@@ -4,7 +4,8 @@ One call through the layers. This file, and no other, says in which order they s
 1. the deadline is above all, because no combination of queueing, backoff and Retry-After may outlive it;
 2. retry is above the gates and the choice of an address: each attempt chooses anew, and a sleeper holds no permit;
 3. the gates of the origin admit an attempt, the breaker before the queues, because an open one must cost no queueing.
-   It is asked again after a queue, because it may have opened meanwhile, and sees attempts, not calls;
+   It is asked again after a queue, because it may have opened meanwhile, and sees attempts, not calls. While the origin
+   is away, a gate for that comes first, and an attempt whose dial is refused goes back to it;
 4. the bulkhead is the last gate: a permit is one attempt in flight, until its body is closed;
 5. the exchange is at the bottom: our wire, or any transport of the library. It is passed in, and its responses are
    opaque here.
@@ -25,12 +26,12 @@ from random import Random
 from typing import Any
 
 from ..config import Policy, Propagation, Retry
-from ..errors import SeawallError
+from ..errors import DialError, SeawallError
 from ..events import CallEnded, CallStarted, RetryScheduled
 from ..origin import Origin
 from ..policy.gate import Gate
 from ..policy.origins import Origins
-from ..policy.outcome import Outcome, is_sent, is_transparent
+from ..policy.outcome import Outcome, is_cut, is_sent, is_transparent
 from . import clock
 from .attempt import AttemptState, Ended
 from .call import Call, Hop, Patience
@@ -39,6 +40,7 @@ from .endings import closed, conclude, exceeded, fail, last_word, refused
 from .exchange import Exchange, Request
 from .in_flight import InFlight
 from .ledger import Ledger
+from .readiness import Readiness
 from .retrying import Retrying
 from .telling import Telling
 from .timer import Timer
@@ -72,9 +74,12 @@ class Pipeline:
         self._telling = Telling(propagation, emitter)
         self._now = clock.now
         self.origins = Origins(base, per_host, rng=rng, emit=emitter.emit, now=clock.now, gates=gates)
+        self.readiness = Readiness(self.origins, rng=rng, emit=emitter.emit, now=clock.now)
         self.in_flight = InFlight()
         self.ledger = Ledger(self.origins, emitter)
-        self._retrying = Retrying(self.origins, rng=rng, emitter=emitter, ledger=self.ledger, now=clock.now)
+        self._retrying = Retrying(
+            self.origins, readiness=self.readiness, rng=rng, emitter=emitter, ledger=self.ledger, now=clock.now
+        )
 
     def begin(self, *, is_buffered: bool, patience: Patience | None = None) -> Call:
         """
@@ -261,12 +266,20 @@ class Pipeline:
             for gate in gates:
                 ticket = gate.try_enter(attempt, now)
                 if ticket is None:
-                    await attempt.queue(gate, gates, is_patient=hop.policy.waits is True)
-                else:
-                    attempt.tickets.append(ticket)
-            if self._telling.has_any:
-                self._telling.tell(hop, attempt, self._now())
-            reply = await hop.exchange.send(request, attempt)
+                    await attempt.queue(hop.state, is_patient=hop.policy.waits is True)
+                    break
+                attempt.tickets.append(ticket)
+            while reply is None:
+                if self._telling.has_any:
+                    self._telling.tell(hop, attempt, self._now())
+                try:
+                    reply = await hop.exchange.send(request, attempt)
+                except DialError as error:
+                    if not self.readiness.turns_back(hop, attempt, error):
+                        raise
+                    attempt.turned_back()
+                if reply is None:
+                    await attempt.queue(hop.state, is_patient=hop.policy.waits is True)
             if call.is_buffered and not reply.is_whole:
                 await reply.read()
             outcome = reply.outcome()
@@ -279,6 +292,8 @@ class Pipeline:
             del mine  # it holds this frame
             if outcome is None:
                 raise
+            if is_cut(outcome):
+                self.readiness.suspect(hop.state)
             attempt.reached(outcome.phase)  # its class tells the phase, because another transport doesn't report it
         finally:
             is_ours = hop.timer.is_expired and not self.in_flight.is_closed

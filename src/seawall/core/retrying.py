@@ -8,16 +8,17 @@ from random import Random
 from typing import TYPE_CHECKING
 
 from ..config import Retry
-from ..events import OriginPaused
+from ..events import Denied, OriginPaused
 from ..policy.denial import Denial
 from ..policy.origins import Origins
-from ..policy.outcome import THROTTLED, Outcome, Request
+from ..policy.outcome import THROTTLED, Outcome, Request, is_away_until, is_cut
 from .attempt import Ended
 from .call import Hop
 from .emitter import Emitter
 from .endings import paused
 from .exchange import is_nested
 from .ledger import Ledger
+from .readiness import Readiness
 
 if TYPE_CHECKING:
     from ..policy.tenacity import Retries
@@ -29,9 +30,17 @@ class Retrying:
     """The retries of one client."""
 
     def __init__(
-        self, origins: Origins, *, rng: Random, emitter: Emitter, ledger: Ledger, now: Callable[[], float]
+        self,
+        origins: Origins,
+        *,
+        readiness: Readiness,
+        rng: Random,
+        emitter: Emitter,
+        ledger: Ledger,
+        now: Callable[[], float],
     ) -> None:
         self._origins = origins
+        self._readiness = readiness
         self._rng = rng
         self._emitter = emitter
         self._ledger = ledger
@@ -76,8 +85,13 @@ class Retrying:
         def facts() -> Request:
             return Request(settings.is_idempotent(request.method), request.has_key, request.is_replayable())
 
-        def afford(delay: float, *, is_free: bool) -> Denial | None:
-            now = self._now()
+        async def afford(outcome: Outcome, delay: float, *, is_free: bool) -> Denial | None:
+            now, connect = self._now(), None if hop.policy.waits is True else request.timeouts.get("connect")
+            if is_away_until(outcome) is not None and connect is not None and now + delay >= started_at + connect:
+                late = f"the connect timeout of {connect:g} s ends before the origin is dialled again; raise it to wait"
+                return Denial(Denied.DEADLINE, late)
+            if is_cut(outcome) and await self._readiness.has_gone(hop.state):
+                is_free = self._readiness.waives(hop) or is_free
             is_held_back = hop.is_rejected and hop.state.is_held_back(hop.attempt, now)
             denial, hop.has_token = self._origins.afford(
                 hop.state, now, delay, deadline_at=hop.call.deadline_at, is_free=is_free or is_held_back

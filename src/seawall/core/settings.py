@@ -16,6 +16,7 @@ from ..config.limit import Limit
 from ..config.per_host import check_patterns
 from ..config.policy import Policy
 from ..config.propagation import Propagation
+from ..config.ready import Ready
 from ..config.retry import Retry
 from ..config.unset import UNSET, Unset
 from ..dns.guard import Guard
@@ -42,6 +43,8 @@ class Settings:
         bulkhead: How many attempts one origin may have in flight; None switches it off.
         breaker: When an origin is left alone; None switches it off.
         budget: How many retries calls may cost; None switches it off.
+        ready: How long calls wait for an origin that refuses all dials and answered a moment ago, because it is
+            restarted; None switches it off.
         limit: How fast one origin is asked: a `Limit`, or several in a tuple. By default, only what an origin rejects
             teaches; None switches that off too.
         waits: True has calls wait as long as their deadline allows, in place of failing early; see `Policy`.
@@ -66,6 +69,7 @@ class Settings:
     bulkhead: Bulkhead | None = Bulkhead()
     breaker: Breaker | None = Breaker()
     budget: Budget | None = Budget()
+    ready: Ready | None = Ready()
     limit: Limit | tuple[Limit, ...] | None = Limit()
     waits: bool = False
     per_host: Mapping[str, Policy] | None = None
@@ -80,7 +84,7 @@ class Settings:
     rng: Random | None = None
 
     def __post_init__(self) -> None:
-        for name in ("retry", "bulkhead", "breaker", "budget", "limit", "waits"):
+        for name in ("retry", "bulkhead", "breaker", "budget", "ready", "limit", "waits"):
             if isinstance(getattr(self, name), Unset):
                 raise TypeError(f'{name}: UNSET means "from the client", and this is the client; None means off')
         self.policy()
@@ -111,6 +115,7 @@ class Settings:
             bulkhead=self.bulkhead,
             breaker=self.breaker,
             budget=self.budget,
+            ready=self.ready,
             limit=self.limit,
             waits=self.waits,
         )
@@ -124,6 +129,7 @@ class SettingsArguments(TypedDict, total=False):
     bulkhead: Bulkhead | None
     breaker: Breaker | None
     budget: Budget | None
+    ready: Ready | None
     limit: Limit | tuple[Limit, ...] | None
     waits: bool
     per_host: Mapping[str, Policy] | None

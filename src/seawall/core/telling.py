@@ -31,14 +31,15 @@ class Telling:
     def tell(self, hop: Hop, attempt: AttemptState, now: float) -> None:
         """Give *attempt* its headers."""
         request, call = hop.request, hop.call
-        added: dict[str, str] = {}
+        added: dict[str, str] = dict(attempt.headers or {})
         told = find(request.origin.host, self._told)
         if told is not None:
             left = None if call.deadline_at is None else call.deadline_at - now
             if told.timeout_header is not None:
                 attempt.is_hurried = call.is_hurried(left, request.timeouts)
             added |= headers(told, attempt=attempt.number, left=left, read=request.timeouts.get("read"))
-        if self._emitter.has_starters and call.started is not None:
+        is_new = not attempt.dials  # else observers heard of it before it was turned back
+        if self._emitter.has_starters and call.started is not None and is_new:
             started = AttemptStarted(
                 call.number, request.origin, request.method, request.path, attempt.number, attempt.delay
             )

@@ -154,9 +154,15 @@ class DialError(Unsent):
 
     Attributes:
         is_shortage: No descriptor was left for a socket, which says nothing about the origin.
+        is_refused: All addresses refused at once, or said at once that they can't be reached.
+        is_away: The origin answered a moment ago; this attempt, or others before it, have waited for it in vain.
+        retry_at: When an origin that is away is dialled next, in loop time.
     """
 
     is_shortage: bool = False
+    is_refused: bool = False
+    is_away: bool = False
+    retry_at: float | None = None
 
 
 class DialTimeout(DialError):

@@ -81,27 +81,10 @@ class BreakerState(Gate):
     """
 
     __slots__ = (
-        "_admission",
-        "_buckets",
-        "_good_count",
-        "_last",
-        "_moved",
-        "_now",
-        "_probe_failures",
-        "_probes_done",
-        "_probes_out",
-        "_probing_since",
-        "_rng",
-        "_settings",
-        "_slow_call",
-        "_span",
-        "_until",
-        "durations",
-        "generation",
-        "moved_at",
-        "reason",
-        "state",
-    )
+        "_admission", "_buckets", "_good_count", "_last", "_moved", "_now", "_probe_failures", "_probes_done",
+        "_probes_out", "_probing_since", "_rng", "_settings", "_slow_call", "_span", "_until", "durations",
+        "generation", "moved_at", "reason", "state",
+    )  # fmt: skip
 
     name = "breaker"
 
@@ -149,6 +132,17 @@ class BreakerState(Gate):
         """Close the breaker and forget all outcomes."""
         self._buckets = EMPTY[:]
         self._move("closed", "by hand", self._now())
+
+    def forget(self, reason: str) -> None:
+        """Close it and forget all outcomes, those of attempts in flight too, unless it is held by hand."""
+        if self.is_forced:
+            return
+        self._buckets = EMPTY[:]
+        if self.state != "closed":
+            self._move("closed", reason, self._now())
+        else:
+            self.generation += 1
+            self._admission = Admission(self, self.generation)
 
     # As a gate
 

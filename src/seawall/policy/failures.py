@@ -102,6 +102,8 @@ FAILURES: Final = (
     # Connect
     Failure("no descriptor is left for a socket", "rarely: the process has used up its own", DialError, ANY,
             "closes idle connections first; says what to raise", "is_shortage", is_fault=None),
+    Failure("an origin that answered a moment ago refuses all dials, and isn't back in time", "at times: a restart",
+            DialError, ANY, "waits for it as `Ready` says; retries when it is dialled next", "is_away", is_fault=None),
     Failure("the address doesn't respond", "often: a host or network that is down", DialTimeout, ANY,
             "tries the other addresses after 250 ms each; dials the bad one last for a while"),
     Failure("a proxy wants other credentials (407), or forbids the host (403)", "a wrong setting", ProxyRefused, NEVER,

@@ -16,6 +16,7 @@ from .gate import Entrant, Gate
 from .limit import LimitState
 from .outcome import Outcome
 from .parted import Parted
+from .ready import ReadyState
 from .rejection import is_rejection
 
 __all__ = ["OriginState", "max_shut"]
@@ -40,7 +41,10 @@ class OriginState:
 
     Attributes:
         gates: The gates that an attempt passes, in this order: the breaker, the user's own, the limit, the bulkhead.
+            While the origin is away, the gate at which calls wait for it comes first.
         limit: None until one is set or learned, because each attempt would pay for it.
+        answered_at: When its last response came, in loop time.
+        away: The gate at which calls wait for it; None unless it is away.
     """
 
     origin: Origin
@@ -57,6 +61,8 @@ class OriginState:
     paused_until: float = 0.0
     pause_spread: float = 0.0
     deaths: tuple[object, ...] = ()  # the last ends of connections that were counted
+    answered_at: float = -math.inf
+    away: ReadyState | None = None
     moved: asyncio.Future[None] | None = None  # set by the breaker's next move; None if nobody waits for it
 
     def is_first(self, death: object) -> bool:
@@ -119,6 +125,22 @@ class OriginState:
             self.troubled_since = now if self.troubled_since is None else self.troubled_since
         elif not is_failure and self.trouble < TROUBLE_ENDS:
             self.trouble, self.troubled_since = 0.0, None
+
+    # An origin that is away
+
+    def went_away(self, away: ReadyState) -> None:
+        """
+        Calls wait at *away* from now on, before all other gates.
+
+        The breaker begins anew, because what failed as the old server ended says nothing about the new one.
+        """
+        self.away, self.gates = away, (away, *self.gates)
+        if self.breaker is not None:
+            self.breaker.forget("the origin is restarted")
+
+    def came_back(self) -> None:
+        away, self.away = self.away, None
+        self.gates = tuple(gate for gate in self.gates if gate is not away)
 
     # Rejections
 

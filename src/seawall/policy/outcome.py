@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from ..config import Retry
 from ..config.retry import IN_PROGRESS, THROTTLED
-from ..errors import Rejected, StreamRefused
+from ..errors import BadAnswer, ConnectionLost, DialError, Rejected, SendFailed, StreamRefused
 from ..events import Denied, Phase
 from .denial import Denial
 from .failures import Safe, failure_of
@@ -25,6 +25,8 @@ __all__ = [
     "Outcome",
     "Request",
     "answered",
+    "is_away_until",
+    "is_cut",
     "is_failure",
     "is_final",
     "is_refused",
@@ -132,6 +134,17 @@ def is_refused(outcome: Outcome) -> bool:
 def is_transparent(outcome: Outcome) -> bool:
     """Whether a healthy server did nothing with the request: a stale connection, GOAWAY, REFUSED_STREAM."""
     return outcome.is_stale or isinstance(outcome.error, StreamRefused)
+
+
+def is_away_until(outcome: Outcome) -> float | None:
+    """When an origin that is away is dialled next, in loop time; None if that isn't why the attempt failed."""
+    error = outcome.error
+    return error.retry_at if isinstance(error, DialError) and error.is_away else None
+
+
+def is_cut(outcome: Outcome) -> bool:
+    """Whether its connection broke while it was in use, as it does where a server is restarted."""
+    return isinstance(outcome.error, ConnectionLost | SendFailed | BadAnswer) and not outcome.is_stale
 
 
 def is_worth_retrying(outcome: Outcome, settings: Retry, *, has_key: bool) -> bool:

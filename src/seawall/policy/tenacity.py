@@ -20,7 +20,18 @@ from tenacity import AsyncRetrying, DoSleep, RetryCallState, retry_base
 from ..config import Retry
 from ..events import Denied
 from .denial import Denial
-from .outcome import THROTTLED, Kind, Outcome, Request, is_final, is_transparent, is_worth_retrying, kind_of, why_unsafe
+from .outcome import (
+    THROTTLED,
+    Kind,
+    Outcome,
+    Request,
+    is_away_until,
+    is_final,
+    is_transparent,
+    is_worth_retrying,
+    kind_of,
+    why_unsafe,
+)
 
 __all__ = ["Retries", "backoff"]
 
@@ -54,7 +65,7 @@ def backoff(attempt: int, *, base: float, cap: float, rng: Random, jitter: float
 class Afford(Protocol):
     """See `Retries`."""
 
-    def __call__(self, delay: float, *, is_free: bool) -> Denial | None: ...
+    async def __call__(self, outcome: Outcome, delay: float, *, is_free: bool) -> Denial | None: ...
 
 
 class Retries:
@@ -65,17 +76,18 @@ class Retries:
         name: What is called, for tenacity's own log helpers.
         started_at: When the first attempt began, because tenacity's stop_after_delay counts from there.
         request: Returns the facts of the request that decide, as they are now.
-        afford: Returns why a retry after this delay can't be made (None if it can); charges the budget, unless it is
-            free.
+        afford: Returns why a retry of this outcome after this delay can't be made (None if it can); charges the budget,
+            unless it is free.
 
     Attributes:
         denial: Why no attempt follows, if a retry was worth it; else None.
         raises: The last outcome is a response that must be raised, if there is no further attempt.
+        waived: The last absence of the origin for which a retry was free.
     """
 
     __slots__ = (
         "_afford", "_counts", "_outcome", "_request", "_retrying", "_rng", "_settings", "_state", "_was_free",
-        "denial", "raises",
+        "denial", "raises", "waived",
     )  # fmt: skip
 
     def __init__(
@@ -97,6 +109,7 @@ class Retries:
         self._was_free = False
         self.denial: Denial | None = None
         self.raises = False
+        self.waived: object | None = None
         # tenacity awaits coroutine functions, though its annotations of wait and stop don't say so.
         strategies: dict[str, Any] = {"retry": self._retry, "wait": self._wait, "stop": self._stop}
         if settings.after is not None:
@@ -177,6 +190,8 @@ class Retries:
             delay = backoff(
                 state.attempt_number, base=base, cap=settings.max_backoff, rng=self._rng, jitter=settings.jitter
             )
+        if (retry_at := is_away_until(outcome)) is not None and state.outcome_timestamp is not None:
+            delay = max(delay, retry_at - state.outcome_timestamp)
         if (retry_after := self._retry_after) is not None:
             delay = max(delay, retry_after * self._rng.uniform(1.0, RETRY_AFTER_JITTER))
         return delay
@@ -193,9 +208,11 @@ class Retries:
             over = f"Retry-After {retry_after:g} s is over max_retry_after={settings.max_retry_after:g}"
             self.denial = Denial(Denied.RETRY_AFTER, over)
         else:
-            # A healthy server did nothing with the request: a retry costs nothing, but not twice in a row.
+            # A healthy server did nothing with the request: a retry costs nothing, but not twice in a row. Where the
+            # origin was away, nothing was even dialled.
             self._was_free = is_transparent(self._outcome) and not self._was_free
-            self.denial = self._afford(state.upcoming_sleep, is_free=self._was_free)
+            is_free = self._was_free or is_away_until(self._outcome) is not None
+            self.denial = await self._afford(self._outcome, state.upcoming_sleep, is_free=is_free)
         return self.denial is not None
 
     def _exhausted(self) -> str:

@@ -19,6 +19,7 @@ from .message import Head, Heads, Message
 from .opening import Names, Opener
 from .pool import Pool
 from .progress import Progress
+from .ready import Probers
 from .trace import Trace
 
 __all__ = ["Answered", "Wire"]
@@ -117,6 +118,7 @@ class Wire:
     Attributes:
         heads: Of the last requests.
         addresses: What is known of addresses.
+        probers: Dial origins that are away.
     """
 
     def __init__(
@@ -128,6 +130,7 @@ class Wire:
         self.dialler = dialler
         self.addresses = dialler.addresses
         self._opener = Opener(pool, dialler, names, now=now, max_age=max_age)
+        self.probers = Probers(pool, self._opener.probe, now=now)
         self._now = now
 
     async def send(self, message: Message, progress: Progress) -> Answered:
@@ -179,6 +182,7 @@ class Wire:
             self.pool.retire(_key(origin, extensions), address)
 
     async def aclose(self) -> None:
+        await self.probers.aclose()
         self.pool.close()
         self.heads.clear()
         await self.names.aclose()

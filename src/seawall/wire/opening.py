@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Final, Protocol
+from typing import Any, Final, NamedTuple, Protocol
 
 from ..dns.resolver import Answer
 from ..errors import DialError, DialTimeout, HandshakeTimeout, ResolveTimeout, SeawallError, TLSError
@@ -22,10 +22,12 @@ from .dial import Dialler
 from .message import Message
 from .pool import Pool
 from .progress import Progress
+from .ready import DIAL_TIMEOUT
 from .trace import Trace
 
 __all__ = ["Names", "Opener"]
 
+QUICK: Final = 1.0  # s within which refusals come from a host that is there; an ARP request fails after 3
 TIMEOUTS: Final = {Phase.CONNECTING: DialTimeout, Phase.TLS: HandshakeTimeout}
 
 
@@ -48,6 +50,27 @@ class Names(Protocol):
     def stats(self) -> Mapping[str, NameStats]: ...
 
     async def aclose(self) -> None: ...
+
+
+class Wanted(Protocol):
+    """What of a request decides about its connection."""
+
+    @property
+    def origin(self) -> Origin: ...
+
+    @property
+    def timeouts(self) -> Mapping[str, float | None]: ...
+
+    @property
+    def extensions(self) -> Mapping[str, Any]: ...
+
+
+class _Probe(NamedTuple):
+    """Stands in for a request where a connection is opened to see whether that goes."""
+
+    origin: Origin
+    timeouts: Mapping[str, float | None] = {"connect": DIAL_TIMEOUT, "pool": DIAL_TIMEOUT}
+    extensions: Mapping[str, Any] = {}
 
 
 class _First:
@@ -122,8 +145,27 @@ class Opener:
                 del self._first[key]
             first.is_shared.set_result(not is_alone)
 
-    async def _open(self, message: Message, key: Origin, progress: Progress, trace: Trace | None) -> Channel:
+    async def probe(self, origin: Origin) -> DialError | None:
+        """
+        Leave a new connection of *origin* in the pool.
+
+        Returns:
+            How it refused, or that it said nothing; None also if it failed otherwise, which calls must see themselves.
+        """
+        try:
+            channel = await self._open(_Probe(origin), origin, Progress(self._now, self._now()), None)
+        except DialError as error:
+            return error if error.is_refused or isinstance(error, DialTimeout) else None
+        except SeawallError:
+            return None
+        channel.put_back()
+        return None
+
+    async def _open(self, message: Wanted, key: Origin, progress: Progress, trace: Trace | None) -> Channel:
         origin, started_at, limit = message.origin, self._now(), message.timeouts.get("connect")
+        if limit is not None and progress.queued:
+            waited = progress.waited_for_origin()
+            limit -= waited if waited < limit else 0.0  # who may wait for longer has all of it for the dial
         progress.reached(Phase.RESOLVING)
         timer = asyncio.timeout(limit)
         try:
@@ -140,7 +182,7 @@ class Opener:
         if (given := await self._slot(message, key, progress)) is not None:
             progress.is_reused = True
             return given
-        timer = asyncio.timeout(left)
+        began_at, timer = self._now(), asyncio.timeout(left)
         try:
             async with timer:
                 connection = await self._dialler.dial(
@@ -160,12 +202,13 @@ class Opener:
                 raise self._late(origin, progress, started_at, limit) from error.with_traceback(None)
             if isinstance(error, DialError) and not isinstance(error, TLSError) and not error.is_shortage:
                 self._names.disprove(origin)
+                error.is_refused = error.is_refused and self._now() - began_at < QUICK
             raise
         finally:
             del timer
         return self._added(connection, origin, key, answer, progress)
 
-    async def _slot(self, message: Message, key: Origin, progress: Progress) -> Channel | None:
+    async def _slot(self, message: Wanted, key: Origin, progress: Progress) -> Channel | None:
         """
         A slot for a new connection: None; or a connection of the same origin that became free.
 
@@ -175,7 +218,7 @@ class Opener:
         if self._pool.try_reserve(key):
             return None
         timeout, began_at = message.timeouts.get("pool"), self._now()
-        given_up_at = None if timeout is None else began_at + max(0.0, timeout - progress.waited)
+        given_up_at = None if timeout is None else began_at + max(0.0, timeout - progress.waited_in_queues())
         try:
             while True:
                 left = None if given_up_at is None else max(0.0, given_up_at - self._now())

@@ -105,6 +105,11 @@ class Pool:
         shared = self._shared.by_origin.get(origin, ())
         return len(self._idle.get(origin, ())) + sum(connection in self._by_age for connection in shared)
 
+    def has_room(self, origin: Origin) -> bool:
+        """Whether an open connection of *origin* takes a request at once."""
+        shared = self._shared.by_origin.get(origin, ())
+        return bool(self._idle.get(origin)) or any(each.is_usable and each.has_room for each in shared)
+
     def take(self, origin: Origin, now: float, avoid: Sequence[Address] = ()) -> Channel | None:
         """A stream of a connection that has room, or the connection of *origin* that was used last; none to *avoid*."""
         if self._shared.by_origin and (channel := self._shared.take(origin, now, avoid)) is not None:

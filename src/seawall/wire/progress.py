@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from ..config.ready import GATE
 from ..events import Dial, Phase
 from ..origin import Address
 
@@ -74,6 +75,14 @@ class Progress:
         if duration:
             self.queued += ((gate, duration),)
 
+    def waited_for_origin(self) -> float:
+        """Seconds that it has waited for an origin that was away, which count towards its connect timeout."""
+        return sum(duration for gate, duration in self.queued if gate == GATE)
+
+    def waited_in_queues(self) -> float:
+        """Seconds of `waited` but those that it has waited for an origin that was away."""
+        return self.waited - (self.waited_for_origin() if self.queued else 0.0)
+
     def on_wire(self, now: float) -> float:
         """Seconds since it began to dial, or to send on a connection that was there; 0 where it did neither."""
         began_at = next((at for phase, at in self.each() if phase >= Phase.CONNECTING), None)
@@ -93,6 +102,11 @@ class Progress:
     def dropped(self) -> None:
         """The server was told to stop working on it."""
         self.sent_at = NEVER
+
+    def turned_back(self) -> None:
+        """Its dial was refused, and it goes back to wait; only its dials are remembered."""
+        self.phase = Phase.QUEUED
+        self.marks.clear()
 
     def each(self) -> Iterator[tuple[Phase, float]]:
         """The phases that were reached, each with its instant in seconds since the attempt's start."""

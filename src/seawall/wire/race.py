@@ -8,6 +8,7 @@ others are closed. Addresses that come late join in; where a guard refuses one, 
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import socket
 from collections import deque
@@ -26,6 +27,9 @@ Late: TypeAlias = Callable[[], Awaitable[list[Address]]] | None
 LATE_GRACE: Final = 0.05  # s for addresses to come once all others have failed; RFC 8305's resolution delay
 ATTEMPT_DELAY: Final = 0.25  # s; RFC 8305 section 5
 MAX_ADDRESSES: Final = 64  # per dial: more than names have (a UDP answer holds 28, rarely 60), yet not a port scan
+REFUSALS: Final = frozenset(
+    (errno.ECONNREFUSED, errno.ECONNRESET, errno.EHOSTUNREACH, errno.ENETUNREACH, errno.EHOSTDOWN, errno.ENETDOWN)
+)
 SHOWN: Final = 8  # addresses in an error's text
 
 
@@ -179,7 +183,12 @@ def dial_error(origin: Origin, errors: Sequence[OSError], addresses: Sequence[Ad
     is_shortage = any(error.errno in SHORTAGES for error in errors)
     if is_shortage:
         texts += f", and no connection is idle: {ADVICE}"
-    return DialError(f"{origin}: can't connect: {texts} (tried {tried})", origin=origin, is_shortage=is_shortage)
+    return DialError(
+        f"{origin}: can't connect: {texts} (tried {tried})",
+        origin=origin,
+        is_shortage=is_shortage,
+        is_refused=all(error.errno in REFUSALS for error in errors),
+    )
 
 
 def reason(error: OSError) -> str:
