@@ -249,6 +249,23 @@ def test_by_hand():
     assert (breaker.state, breaker.reason, breaker.is_forced) == ("closed", "by hand", False)
 
 
+def test_restarted_origin_begins_anew():
+    """An open breaker closes, and what ends later but began before isn't counted; one that is held by hand stays."""
+    breaker, moves = make()
+    earlier = breaker.try_acquire(0.0)
+    fail(breaker, 0.0, 19)
+    breaker.forget("restarted")
+    assert (moves, breaker.failure_share(0.0)) == ([], 0.0)
+    breaker.record(earlier, 0.0, is_failure=True)
+    assert breaker.failure_share(0.0) == 0.0
+    fail(breaker, 0.0, 20)
+    breaker.forget("restarted")
+    assert (moves, breaker.reason) == (["open", "closed"], "restarted")
+    breaker.force_open()
+    breaker.forget("restarted")
+    assert breaker.is_forced
+
+
 def test_what_was_under_way_says_nothing_of_what_was_forced():
     """An admission of before is of an older generation."""
     breaker, _ = make()
