@@ -31,8 +31,9 @@ def settings(dns: DNSServer, **more) -> seawall.DNS:
 
 
 async def opened(stack, dns: DNSServer, limits: httpx.Limits) -> seawall.AsyncClient:
+    """A client whose calls end with what their own lookup and dial say, without waiting for an origin that is away."""
     return await stack.enter_async_context(
-        seawall.AsyncClient(dns=settings(dns), limits=limits, deadline=None, retry=None)
+        seawall.AsyncClient(dns=settings(dns), limits=limits, deadline=None, retry=None, ready=None)
     )
 
 
