@@ -138,6 +138,18 @@ async def seawall_client(setup: Setup) -> AsyncIterator[Ask]:
 
 
 @asynccontextmanager
+async def seawall_batch_client(setup: Setup) -> AsyncIterator[Ask]:
+    from dataclasses import replace
+
+    import seawall
+
+    batch = seawall.Policy.batch()
+    patient = {"waits": batch.waits, "retry": batch.retry, "ready": batch.ready}
+    async with seawall_client(replace(setup, own={**patient, **setup.own})) as ask:
+        yield ask
+
+
+@asynccontextmanager
 async def aiohttp_session(setup: Setup) -> AsyncIterator[Any]:
     import aiohttp
 
@@ -302,4 +314,7 @@ CLIENTS = {
         is_told=True,
     ),
     "seawall": Client(open=seawall_client, package="seawall", title="seawall", has_deadline=True, is_told=True),
+    "seawall-batch": Client(
+        open=seawall_batch_client, package="seawall", title="seawall batch", has_deadline=True, is_told=True
+    ),
 }

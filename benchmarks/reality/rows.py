@@ -201,6 +201,7 @@ ROWS = {
     "restart-0.3": Row(what=KILLED.format(0.3), script=partial(restarts, down=0.3), seconds=8),
     "restart-1": Row(what=KILLED.format(1), script=partial(restarts, down=1), seconds=8),
     "restart-2": Row(what=KILLED.format(2), script=partial(restarts, down=2), seconds=8),
+    "restart-5": Row(what=KILLED.format(5), script=partial(restarts, down=5), seconds=9),
     "stop-2": Row(
         what=f"the application stops for 2 s after {AFTER} s (SIGSTOP)", script=partial(stops, down=2), seconds=8
     ),
