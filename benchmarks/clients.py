@@ -144,7 +144,7 @@ async def seawall_batch_client(setup: Setup) -> AsyncIterator[Ask]:
     import seawall
 
     batch = seawall.Policy.batch()
-    patient = {"waits": batch.waits, "retry": batch.retry, "ready": batch.ready}
+    patient = {"waits": batch.waits, "retry": batch.retry, "ready": batch.ready, "budget": batch.budget}
     async with seawall_client(replace(setup, own={**patient, **setup.own})) as ask:
         yield ask
 

@@ -1,109 +1,181 @@
-"""What rejections teach: exact rates at exact instants."""
+"""What rejections teach: exact rates at exact instants, and servers of each kind against it."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from random import Random
 
 import pytest
 
 from seawall.policy.learned import Learned
 
 
-def taught(*, accepted: int = 10, has_accepted: bool = True) -> Learned:
-    """One that was first rejected at 0, and accepted so many requests in the second after that."""
-    learned = Learned(0.0, has_accepted=has_accepted)
-    learned.rejected(0.0, retry_after=None)
-    for number in range(accepted):
-        learned.accepted(number / accepted)
-    return learned
+def second(learned: Learned, at: float, accepted: int, rejected: int) -> None:
+    """A second's answers, evenly, the rejections first; the next look at it judges them."""
+    kinds = [False] * rejected + [True] * accepted
+    for number, is_accepted in enumerate(kinds):
+        now = at + number / len(kinds)
+        if is_accepted:
+            learned.accepted(now)
+        else:
+            learned.rejected(now, retry_after=None)
 
 
-def test_counts_for_a_second_first():
-    """Nothing is held back meanwhile; then the rate is what was accepted."""
-    learned = taught(accepted=10)
+def test_rate_is_what_was_accepted():
+    """Nothing is held back in the second that is counted; then requests go at an even pace."""
+    learned = Learned(0.0)
+    second(learned, 0.0, accepted=10, rejected=10)
     assert (learned.wait(0.99), learned.rate) == (0.0, math.inf)
     assert learned.wait(1.0) == 0.0
-    assert learned.rate == pytest.approx(10.0)
+    assert learned.rate == pytest.approx(10.5)
     learned.take(1.0)
-    assert learned.wait(1.0) == pytest.approx(0.1)
-    assert learned.wait(1.0, ahead=5) == pytest.approx(0.6)
+    assert learned.wait(1.0) == pytest.approx(1 / 10.5)
+    assert learned.wait(1.0, ahead=5) == pytest.approx(6 / 10.5)
 
 
-def test_grows_until_it_is_rejected_again():
-    """5 % in the first second, faster afterwards; a rejection brings it back to what is accepted."""
-    learned = taught(accepted=10)
+@pytest.mark.parametrize(("accepted", "rejected"), [(1000, 2), (91, 9), (0, 50), (7, 2)])
+def test_too_few_to_learn_from(accepted, rejected):
+    """Less than a tenth, less than three, or nothing accepted that could be a rate."""
+    learned = Learned(0.0)
+    second(learned, 0.0, accepted, rejected)
     learned.wait(1.0)
-    for at, rate in ((2.0, 11.0), (3.0, 13.0), (5.0, 20.0)):
+    assert learned.rate == math.inf
+
+
+def test_grows_once_it_has_helped():
+    """Not in the second in which that is seen; 5 % in the next, faster afterwards, until the server rejects again."""
+    learned = Learned(0.0)
+    second(learned, 0.0, accepted=20, rejected=20)
+    learned.wait(1.0)
+    second(learned, 1.0, accepted=20, rejected=0)
+    for at, rate in ((1.99, 21.0), (2.0, 21.0), (3.0, 23.1), (4.0, 27.3), (6.0, 42.0)):
         learned.wait(at)
         assert learned.rate == pytest.approx(rate)
-    for number in range(24):
-        learned.accepted(3.0 + number / 12)
-    learned.rejected(5.0, retry_after=None)
-    assert learned.rate == pytest.approx(12.0)
+    second(learned, 6.0, accepted=24, rejected=10)
+    learned.wait(7.0)
+    assert learned.rate == pytest.approx(1.05 * 24.0)
 
 
-def test_falls_by_half_at_most():
-    """Where little was accepted of late, because little was sent."""
-    learned = taught(accepted=10)
+def test_share_that_stays_is_no_matter_of_rates():
+    """The rate was lowered, and as large a share is rejected: nothing is held back for a minute."""
+    learned = Learned(0.0)
+    second(learned, 0.0, accepted=70, rejected=30)
     learned.wait(1.0)
-    learned.rejected(9.0, retry_after=None)
-    assert learned.rate == pytest.approx(10.0 * (1 + 0.05 * 8 + 0.05 * 64) / 2)
+    assert learned.rate == pytest.approx(1.05 * 70.0)
+    second(learned, 1.0, accepted=49, rejected=21)
+    learned.wait(2.0)
+    assert learned.rate == math.inf
+    for at in (10.0, 30.0, 60.0):
+        second(learned, at, accepted=70, rejected=30)
+        learned.wait(at + 1.0)
+        assert learned.rate == math.inf
+    second(learned, 62.1, accepted=70, rejected=30)
+    learned.wait(63.1)
+    assert learned.rate == pytest.approx(1.05 * 70.0)
 
 
-def test_rejections_at_once_are_one():
-    """Those that were on their way already say nothing new."""
-    learned = taught(accepted=10)
+def test_server_that_takes_less_than_before():
+    """A larger share is rejected than before: the rate follows, and isn't given up."""
+    learned = Learned(0.0)
+    second(learned, 0.0, accepted=100, rejected=50)
     learned.wait(1.0)
-    for at in (1.5, 1.51, 1.55, 1.59):
-        learned.rejected(at, retry_after=None)
-    assert 5.0 < learned.rate < 10.0
+    second(learned, 1.0, accepted=5, rejected=95)
+    learned.wait(2.0)
+    assert learned.rate == pytest.approx(1.05 * 5.0)
+    second(learned, 2.0, accepted=0, rejected=12)
+    learned.wait(3.0)
+    assert learned.rate == pytest.approx(1.05 * 2.5)
 
 
-def test_never_faster_than_before():
-    """A rejection never raises the rate."""
-    learned = taught(accepted=10)
-    learned.wait(1.0)
-    for number in range(100):
-        learned.accepted(1.0 + number / 100)
-    learned.rejected(2.0, retry_after=None)
-    assert learned.rate == pytest.approx(11.0)
+def takes(rate: float) -> Callable[[float], bool]:
+    """A server that takes *rate* a second, and as many at once as come in half a second."""
+    left, at = rate / 2, 0.0
+
+    def is_taken(now: float) -> bool:
+        nonlocal left, at
+        left, at = min(rate / 2, left + (now - at) * rate), now
+        if left < 1:
+            return False
+        left -= 1
+        return True
+
+    return is_taken
+
+
+def share(accepted: float) -> Callable[[float], bool]:
+    rng = Random(7)
+    return lambda now: rng.random() < accepted
+
+
+@pytest.mark.parametrize(
+    ("server", "offered", "least"),
+    [
+        (takes(10), 20, 0.95 * 10),
+        (takes(40), 60, 0.95 * 40),
+        (takes(100), 150, 0.95 * 100),
+        (takes(3), 50, 0.9 * 3),
+        (share(0.9), 100, 0.97 * 90),
+        (share(0.7), 100, 0.97 * 70),
+        (share(0.5), 100, 0.97 * 50),
+        (share(0.1), 100, 0.9 * 10),
+    ],
+)
+def test_no_server_is_used_less_than_it_takes(server, offered, least):
+    """A minute of requests, those that must wait left out: a rate is used fully, and chance costs nothing."""
+    learned, accepted = Learned(0.0), 0
+    for number in range(60 * offered):
+        now = number / offered
+        if learned.wait(now):
+            continue
+        learned.take(now)
+        if server(now):
+            learned.accepted(now)
+            accepted += 1
+        else:
+            learned.rejected(now, retry_after=None)
+    assert accepted >= least * 60
 
 
 def test_server_that_accepts_nothing():
-    """It isn't asked until it said; one that accepts others is."""
-    learned = Learned(0.0, has_accepted=False)
+    """After the third rejection in a row it isn't asked until it said; one that accepts others between them is."""
+    learned = Learned(0.0)
+    for _ in range(2):
+        learned.rejected(0.0, retry_after=3.0)
+    assert learned.wait(0.0) == 0.0
     learned.rejected(0.0, retry_after=3.0)
     assert [learned.wait(at) for at in (0.0, 2.0, 3.0)] == [3.0, 1.0, 0.0]
     learned.rejected(3.0, retry_after=3.0)
     assert [learned.wait(4.0, shut_until=at) for at in (3.0, math.inf)] == [0.0, 2.0]
-    learned = Learned(0.0, has_accepted=True)
-    learned.rejected(0.0, retry_after=3.0)
-    assert learned.wait(0.0) == 0.0
-
-
-def test_rate_has_a_floor():
-    """A rejection a second for an hour still leaves a request each two seconds."""
-    learned = taught(accepted=1)
-    for at in range(1, 3600):
-        learned.rejected(float(at), retry_after=None)
-    assert learned.wait(3600.0) <= 2.0
-    assert learned.rate >= 0.5
+    learned = Learned(0.0)
+    for at in range(30):
+        learned.rejected(float(at), retry_after=600.0)
+        learned.accepted(at + 0.5)
+    assert learned.wait(30.0) == 0.0
 
 
 def test_is_forgotten():
     """A minute after the last rejection; while it waits for what a server said, not."""
-    learned = taught()
+    learned = Learned(0.0)
+    learned.rejected(0.0, retry_after=None)
     assert not learned.is_forgotten(59.9)
     assert learned.is_forgotten(60.0)
-    learned = Learned(0.0, has_accepted=False)
-    learned.rejected(0.0, retry_after=100.0)
-    assert not learned.is_forgotten(99.0)
+    for _ in range(3):
+        learned.rejected(60.0, retry_after=100.0)
+    assert not learned.is_forgotten(159.0)
 
 
 def test_hope():
-    """Within ten seconds of the last accepted request, or of the first rejection."""
-    learned = Learned(0.0, has_accepted=False)
-    assert learned.is_hopeful(9.9, within=10.0)
-    assert not learned.is_hopeful(10.0, within=10.0)
-    learned.accepted(20.0)
-    assert learned.is_hopeful(29.9, within=10.0)
+    """Only while something is held back, and within ten seconds of the last accepted request, or of the pause."""
+    learned = Learned(0.0)
+    learned.rejected(0.0, retry_after=None)
+    learned.accepted(0.0)
+    assert not learned.is_hopeful(0.1, within=10.0)
+    second(learned, 0.0, accepted=10, rejected=10)
+    assert learned.is_hopeful(1.0, within=10.0)
+    assert not learned.is_hopeful(10.96, within=10.0)
+    paused = Learned(0.0)
+    for _ in range(3):
+        paused.rejected(0.0, retry_after=30.0)
+    assert paused.is_hopeful(9.9, within=10.0)
+    assert not paused.is_hopeful(10.1, within=10.0)

@@ -27,14 +27,14 @@ class Limit:
         burst: What may be taken at once after a pause, >= 1. None stands for a tenth of *rate*, at least 1, because a
             server that counts in fixed windows of a second forgives that much.
         cost: What an attempt takes, > 0: a number, or a function of the library's request.
-        settle: A function of the library's response that returns what the attempt took in truth, such as the tokens of
-            an LLM's answer; the difference is charged or given back. None leaves it at *cost*.
+        settle: A function of a good response that returns what the attempt took in truth, such as an LLM's tokens; the
+            difference is charged or given back. Not asked for streams. None leaves it at *cost*.
         key: A function of the library's request that returns whose limit it is: a tenant, an API key; anything that
             can be a key of a dict. None makes it the origin's.
         max_wait: Longest wait for a turn, in seconds, >= 0; math.inf waits as long as the deadline allows. An attempt
             that would have to wait longer is refused at once. None stands for the request's pool timeout.
-        learn: Heed what the origin says of its limit without rejecting anything: ``RateLimit`` and ``x-ratelimit-*``
-            headers. Without it only a rejection (429, or a 503 at once) teaches.
+        learn: Wait where the origin's ``RateLimit`` or ``x-ratelimit-*`` headers say that nothing is left, until when
+            they say, before it rejects anything. Without it only rejections (429, or a 503 at once) teach.
     """
 
     rate: float | None = None
@@ -59,6 +59,8 @@ class Limit:
                 raise TypeError(f"Limit.{name} must be a function or None, not {shown(value)}")
         if self.max_wait is not None and self.max_wait != math.inf:
             number("Limit", "max_wait", self.max_wait, low=0)
+        if self.rate is None and (self.burst, self.cost, self.settle, self.key) != (None, 1.0, None, None):
+            raise ValueError("Limit.burst, cost, settle and key need a rate")
         if not isinstance(self.learn, bool):
             raise TypeError(f"Limit.learn must be True or False, not {shown(self.learn)}")
 

@@ -58,6 +58,8 @@ class Policy:
         if isinstance(self.limit, list):
             object.__setattr__(self, "limit", tuple(self.limit))
         limits = self.limit if isinstance(self.limit, tuple) else (self.limit,)
+        if self.limit == ():
+            raise ValueError("limit must not be an empty tuple; None switches limits off")
         if self.limit is not UNSET and self.limit is not None and not all(isinstance(each, Limit) for each in limits):
             raise TypeError(
                 f"limit must be a seawall.Limit, several in a tuple, or None (off), not {shown(self.limit)}"
@@ -75,11 +77,18 @@ class Policy:
         with the defaults, which fail early.
 
         Args:
-            max_attempts: Attempts in all. 10: with full jitter, an outage of a minute is ridden out.
+            max_attempts: Attempts in all, within the deadline. 10: with full jitter, about 23 s of backoff. They take
+                no budget, because waiting for breakers and limits spares the origin anyway.
             settings: Those of `Policy`; a *retry* takes the place of the one with *max_attempts*.
         """
         return cls(
-            **{"retry": Retry(max_attempts=max_attempts), "waits": True, "ready": Ready(max_wait=None), **settings}
+            **{
+                "retry": Retry(max_attempts=max_attempts),
+                "budget": None,
+                "waits": True,
+                "ready": Ready(max_wait=None),
+                **settings,
+            }
         )
 
     def over(self, base: Policy) -> Policy:

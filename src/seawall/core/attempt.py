@@ -125,7 +125,8 @@ class AttemptState(Progress):
         If the origin has gone away meanwhile, the attempt begins anew, because its dial would be refused.
 
         Args:
-            is_patient: It waits as long as its deadline allows; else the request's pool timeout bounds all its waits.
+            is_patient: It waits as long as its deadline allows; else the request's pool timeout bounds its waits: once
+                for a limit, and once for all other gates.
         Raises:
             Rejected, DialError: One of the gates refuses it.
         """

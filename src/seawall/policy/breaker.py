@@ -46,7 +46,7 @@ class Admission(Ticket):
         return self._breaker.generation == self._generation
 
     def end(self, result: Result | None, now: float) -> None:
-        if result is None or result.is_rejection:
+        if result is None or (result.is_rejection and self._breaker.state == "closed"):  # a probe finds it well
             self._breaker.release(self._generation)
         else:
             outcome, is_failure, duration, *_ = result

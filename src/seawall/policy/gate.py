@@ -26,11 +26,13 @@ class Entrant(Protocol):
     Attributes:
         number: The attempt's number, from 1, over all hops of its call.
         phase: How far it got.
+        sent_at: When it began to be sent, in seconds on the loop's clock; -inf if nothing of it was.
         waited: Seconds that it has waited so far, those at other gates included.
     """
 
     number: int
     phase: Phase
+    sent_at: float
     waited: float
 
     @property

@@ -21,6 +21,7 @@ from ..errors import LimitExceeded
 from ..events import Phase
 from .gate import Entrant, Gate, Result, Ticket
 from .learned import Learned
+from .line import Line
 from .memory import make_room
 from .meter import Meter
 from .quota import quotas
@@ -28,8 +29,6 @@ from .quota import quotas
 __all__ = ["LimitState", "LimitStatistics"]
 
 MAX_LINES: Final = 1024  # keys of one origin
-INSTANT: Final = 1e-9  # s; less is no wait, because a clock may not be able to add it
-LOOK: Final = 0.1  # s between two looks of a waiter whose turn should have come
 CREDENTIALS: Final = ("authorization", "x-api-key", "api-key")
 
 
@@ -42,73 +41,6 @@ class LimitStatistics(NamedTuple):
 
     rate: float
     waiting: int
-
-
-class Waiter:
-    """An attempt that waits for its turn."""
-
-    __slots__ = ("costs", "moved", "shut_until")
-
-    def __init__(self, costs: tuple[float, ...], shut_until: float) -> None:
-        self.costs = costs
-        self.shut_until = shut_until
-        self.moved: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-
-
-class Line:
-    """
-    The attempts that wait for the same things, first in, first out.
-
-    Attributes:
-        meters: One for each limit.
-        learned: What the origin has taught for their credential.
-        waiters: In the order in which they came.
-    """
-
-    __slots__ = ("_ahead", "learned", "meters", "waiters")
-
-    def __init__(self, meters: tuple[Meter, ...]) -> None:
-        self.meters = meters
-        self.learned: Learned | None = None
-        self.waiters: OrderedDict[Waiter, None] = OrderedDict()
-        self._ahead = [0.0] * len(meters)  # what all waiters together will take
-
-    @property
-    def first(self) -> Waiter | None:
-        return next(iter(self.waiters), None)
-
-    def wait(self, now: float, costs: tuple[float, ...], *, is_first: bool, shut_until: float = math.inf) -> float:
-        """Seconds until an attempt of *costs* has its turn; if it isn't first, after all that wait now."""
-        ahead = [0.0] * len(costs) if is_first else self._ahead
-        wait = 0.0
-        if self.learned is not None:
-            wait = self.learned.wait(now, 0 if is_first else len(self.waiters), shut_until=shut_until)
-        for meter, cost, before in zip(self.meters, costs, ahead, strict=True):
-            wait = max(wait, meter.wait(now, cost, before))
-        return wait if wait > INSTANT else 0.0
-
-    def take(self, now: float, costs: tuple[float, ...], count: float = 1.0) -> None:
-        for meter, cost in zip(self.meters, costs, strict=True):
-            meter.take(now, cost)
-        if self.learned is not None:
-            self.learned.take(now, count)
-
-    def join(self, costs: tuple[float, ...]) -> Waiter:
-        waiter = Waiter(costs, math.inf if self.learned is None else self.learned.shut_until)
-        self.waiters[waiter] = None
-        self._ahead = [before + cost for before, cost in zip(self._ahead, costs, strict=True)]
-        return waiter
-
-    def leave(self, waiter: Waiter) -> None:
-        """It has had its turn, or waits no longer."""
-        del self.waiters[waiter]
-        self._ahead = [before - cost for before, cost in zip(self._ahead, waiter.costs, strict=True)]
-        self.wake()
-
-    def wake(self) -> None:
-        """The first waiter looks again at when its turn is."""
-        if (first := self.first) is not None and not first.moved.done():
-            first.moved.set_result(None)
 
 
 class Turn(Ticket):
@@ -128,20 +60,30 @@ class Turn(Ticket):
 
     def end(self, result: Result | None, now: float) -> None:
         line = self._line
-        if self._attempt.phase < Phase.SENDING:
+        if self._is_unsent(result):
             line.take(now, tuple(-cost for cost in self._costs), -1.0)
             line.wake()
             return
         if result is None:
             return
-        response = result.outcome.response
-        if response is not None:
-            self._state.told(self._attempt, response.headers, now)
-            for limit, meter, cost in zip(self._limits, line.meters, self._costs, strict=True):
-                if limit.settle is not None:
-                    meter.take(now, _checked("settle", limit.settle(response), low=0.0) - cost)
         if line.learned is not None and not result.is_rejection and result.outcome.status is not None:
             line.learned.accepted(now)
+        response = result.outcome.response
+        if response is None:
+            return
+        self._state.told(self._attempt, response.headers, now)
+        if response.is_success and response.is_stream_consumed:  # nobody has read the body of a stream
+            for limit, meter, cost in zip(self._limits, line.meters, self._costs, strict=True):
+                if limit.settle is not None:
+                    taken = _checked("settle", limit.settle(response), low=0.0)
+                    meter.take(now, min(taken - cost, meter.rate * self._state.max_shut))
+
+    def _is_unsent(self, result: Result | None) -> bool:
+        if result is not None:
+            return result.outcome.phase < Phase.SENDING
+        return (
+            self._attempt.phase < Phase.SENDING and self._attempt.sent_at == -math.inf
+        )
 
 
 class LimitState(Gate):
@@ -157,8 +99,8 @@ class LimitState(Gate):
     """
 
     __slots__ = (
-        "_asks", "_learned", "_learns", "_limits", "_lines", "_max_shut", "_meters", "_name", "_now", "_secret",
-        "_wall", "is_watching", "max_wait",
+        "_asks", "_learned", "_learns", "_limits", "_lines", "_meters", "_name", "_now", "_secret",
+        "_wall", "is_watching", "max_shut", "max_wait",
     )  # fmt: skip
 
     name = "limit"
@@ -174,7 +116,7 @@ class LimitState(Gate):
     ) -> None:
         self._name = name
         self._limits = tuple(limit for limit in limits if limit.rate is not None)
-        self._max_shut = max_shut
+        self.max_shut = max_shut
         self._now = now
         self._wall = wall
         self._learns = any(limit.learn for limit in limits)
@@ -233,16 +175,15 @@ class LimitState(Gate):
         waiter, began_at = line.join(costs), now
         try:
             while turn_at > now or line.first is not waiter:
-                if turn_at > ends_at:
-                    raise self._exceeded(line, turn_at - now, now - began_at)
-                await asyncio.wait([waiter.moved], timeout=turn_at - now)
+                if turn_at > ends_at or now >= ends_at:
+                    raise self._exceeded(line, max(turn_at - now, 0.0), now - began_at)
+                until = turn_at if line.first is waiter else ends_at  # another one that leaves wakes the next
+                await asyncio.wait([waiter.moved], timeout=None if until == math.inf else until - now)
                 now = self._now()
                 if waiter.moved.done():
                     waiter.moved = asyncio.get_running_loop().create_future()
                 if line.first is waiter:
                     turn_at = now + line.wait(now, costs, is_first=True, shut_until=waiter.shut_until)
-                elif turn_at <= now:  # those before it are late, because the rate has fallen
-                    turn_at = min(ends_at, now + LOOK) if now < ends_at else math.inf
             line.take(now, costs)
         finally:
             line.leave(waiter)
@@ -250,45 +191,51 @@ class LimitState(Gate):
 
     # What it is taught
 
-    def rejected(self, attempt: Entrant, now: float, *, retry_after: float | None, has_accepted: bool) -> None:
+    def rejected(self, attempt: Entrant, now: float, *, retry_after: float | None) -> None:
         """
         The origin has rejected *attempt*: learn from it.
 
         Args:
             retry_after: Seconds that it asks to wait.
-            has_accepted: Whether it has accepted others in the last second.
         """
         if retry_after is not None:
-            retry_after = min(retry_after, self._max_shut)
-        self._learned_of(attempt, now, has_accepted=has_accepted).rejected(now, retry_after=retry_after)
+            retry_after = min(retry_after, self.max_shut)
+        self._learned_of(attempt, now).rejected(now, retry_after=retry_after)
 
     def told(self, attempt: Entrant, headers: Mapping[str, str], now: float) -> None:
         """The origin's answer to *attempt* may say how many more requests it takes."""
         if self._learns and headers.get("age", "0") == "0":  # a cache's answer tells of another time
             for quota in quotas(headers, wall=self._wall()):
-                self._learned_of(attempt, now, has_accepted=True).told(now, quota, max_shut=self._max_shut)
+                self._learned_of(attempt, now).told(now, quota, max_shut=self.max_shut)
 
     def is_hopeful(self, attempt: Entrant, now: float, *, within: float) -> bool:
         """Whether the origin accepted a request of the same credential *within* so many seconds, or met it since."""
         learned = self._learned.get(self._credential(attempt))
         return learned is not None and learned.is_hopeful(now, within)
 
-    def _learned_of(self, attempt: Entrant, now: float, *, has_accepted: bool) -> Learned:
+    def _learned_of(self, attempt: Entrant, now: float) -> Learned:
+        """What the origin teaches for the credential of *attempt*, from now on for those too that wait already."""
         key = self._credential(attempt)
         learned = self._learned.get(key)
         if learned is None:
-            make_room(self._learned, MAX_LINES, is_busy=lambda known: not known.is_forgotten(now))
-            learned = self._learned[key] = Learned(now, has_accepted=has_accepted)
+            make_room(self._learned, MAX_LINES, remembers=lambda known: not known.is_forgotten(now))
+            learned = self._learned[key] = Learned(now)
+            for line in self._lines.values():
+                if line.credential == key:
+                    line.learned = learned
         return learned
 
     def _line(self, attempt: Entrant, now: float) -> Line:
         """The line in which *attempt* stands."""
-        credential = self._credential(attempt) if self._learned else b""
+        credential = self._credential(attempt)
         key = (credential, *(None if limit.key is None else attempt.part(limit.key) for limit in self._limits))
         line = self._lines.get(key)
         if line is None:
             make_room(self._lines, MAX_LINES, is_busy=lambda line: bool(line.waiters))
-            line = self._lines[key] = Line(tuple(map(self._meter, range(len(self._limits)), key[1:])))
+            meters = (self._meter(index, part, now) for index, part in enumerate(key[1:]))
+            line = self._lines[key] = Line(credential, tuple(meters))
+        else:
+            self._lines.move_to_end(key)
         learned = self._learned.get(credential)
         if learned is not None and learned.is_forgotten(now):
             del self._learned[credential]
@@ -296,11 +243,11 @@ class LimitState(Gate):
         line.learned = learned
         return line
 
-    def _meter(self, index: int, key: Hashable) -> Meter:
-        """The meter of a limit for *key*, which lines may share."""
+    def _meter(self, index: int, key: Hashable, now: float) -> Meter:
+        """The meter of a limit for *key*, which lines may share; one that counts on isn't forgotten."""
         meter = self._meters.get((index, key))
         if meter is None:
-            make_room(self._meters, MAX_LINES)
+            make_room(self._meters, MAX_LINES, is_busy=lambda known: known.owes(now))
             limit = self._limits[index]
             assert limit.rate is not None
             meter = self._meters[index, key] = Meter(limit.rate / limit.per, limit.size)
@@ -308,7 +255,7 @@ class LimitState(Gate):
 
     def _costs(self, attempt: Entrant) -> tuple[float, ...]:
         return tuple(
-            _checked("cost", attempt.part(limit.cost), low=INSTANT) if callable(limit.cost) else limit.cost
+            _checked("cost", attempt.part(limit.cost), low=0.0) if callable(limit.cost) else limit.cost
             for limit in self._limits
         )
 

@@ -38,6 +38,10 @@ class Meter:
         """Take *cost*; ask `wait` before. A negative one gives back, but never more than was owed."""
         self._due_at = max(now, max(self._due_at, now) + cost / self.rate)
 
+    def owes(self, now: float) -> bool:
+        """Whether what was taken still counts."""
+        return self._due_at > now
+
     def slow_down(self, now: float, rate: float) -> None:
         """Another *rate* from now on; what is owed takes as many requests as before, not as many seconds."""
         owed = max(0.0, self._due_at - now) * self.rate
