@@ -28,12 +28,14 @@ class Entrant(Protocol):
         phase: How far it got.
         sent_at: When it began to be sent, in seconds on the loop's clock; -inf if nothing of it was.
         waited: Seconds that it has waited so far, those at other gates included.
+        is_buffered: The response's body is read at once.
     """
 
     number: int
     phase: Phase
     sent_at: float
     waited: float
+    is_buffered: bool
 
     @property
     def origin(self) -> Origin: ...

@@ -72,7 +72,7 @@ class Turn(Ticket):
         if response is None:
             return
         self._state.told(self._attempt, response.headers, now)
-        if response.is_success and response.is_stream_consumed:  # nobody has read the body of a stream
+        if response.is_success and self._attempt.is_buffered:
             for limit, meter, cost in zip(self._limits, line.meters, self._costs, strict=True):
                 if limit.settle is not None:
                     taken = _checked("settle", limit.settle(response), low=0.0)
@@ -81,9 +81,7 @@ class Turn(Ticket):
     def _is_unsent(self, result: Result | None) -> bool:
         if result is not None:
             return result.outcome.phase < Phase.SENDING
-        return (
-            self._attempt.phase < Phase.SENDING and self._attempt.sent_at == -math.inf
-        )
+        return self._attempt.phase < Phase.SENDING and self._attempt.sent_at == -math.inf
 
 
 class LimitState(Gate):
