@@ -359,6 +359,32 @@ async def test_handler_that_is_left_goes_on(stack, client, caller):
         assert len(server.attempts("good")) == 1
 
 
+async def test_caller_that_left_before_the_middleware(stack, client):
+    """An outer middleware of aiohttp's took its time: the handler runs, and its call fails at once, which is a 504."""
+    entered, found = asyncio.Event(), asyncio.get_running_loop().create_future()
+
+    @web.middleware
+    async def outer(request, handler):
+        entered.set()
+        while request.transport is not None:
+            await asyncio.sleep(0)
+        try:
+            found.set_result((await handler(request)).status)
+        except Exception as error:
+            found.set_exception(error)
+        return web.Response()
+
+    async def handler(request: web.Request) -> web.Response:
+        await client.get("http://127.0.0.1:1/")
+        return web.Response()
+
+    app = web.Application(middlewares=[outer, deadline_middleware()])
+    app.router.add_get("/", handler)
+    await gone(await stack.enter_async_context(aiohttp_app(app)), 1, entered)
+    assert await found == 504
+    assert client.stats().calls == 0
+
+
 async def test_background_task_is_no_leaving(stack, client, caller):
     """A server says "disconnected" to what goes on after its answer, and that has not been left."""
     async with FaultServer() as server:

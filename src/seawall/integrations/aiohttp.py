@@ -75,10 +75,12 @@ class _Watched(Caller):
     def __init__(self, request: web.Request) -> None:
         super().__init__()
         self._request = request
+        self._handle: asyncio.TimerHandle | None = None  # stays None if the caller left before this began
         self._look()
 
     def __exit__(self, *_: object) -> None:
-        self._handle.cancel()
+        if self._handle is not None:
+            self._handle.cancel()
         super().__exit__()
 
     def _look(self) -> None:
