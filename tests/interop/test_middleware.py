@@ -425,6 +425,50 @@ async def test_upload_passes_as_the_application_reads_it(stack, caller):
     assert (await caller.post(url, content=parts())).json() == {"size": 1_000_000, "disconnected": False}
 
 
+async def test_body_that_is_refused_by_its_headers(stack):
+    """A client that waits for "100 Continue" gets the refusal in its place, because nobody has asked for the body."""
+
+    async def app(scope, receive, send):
+        for _ in range(20):
+            await asyncio.sleep(0)
+        await send({"type": "http.response.start", "status": 401, "headers": [(b"content-length", b"0")]})
+        await send({"type": "http.response.body", "body": b""})
+
+    reader, writer = await expecting(await stack.enter_async_context(asgi(DeadlineMiddleware(app))))
+    assert await reader.readline() == b"HTTP/1.1 401 Unauthorized\r\n"
+    writer.transport.abort()
+
+
+async def test_body_that_is_asked_for_is_watched(stack, client):
+    """With the application's first read the server answers "100 Continue", and a caller that leaves is noticed."""
+    async with hanging(1) as (upstream, begun):
+        found = asyncio.get_running_loop().create_future()
+        app = fastapi.FastAPI()
+        app.add_middleware(DeadlineMiddleware)
+
+        @app.post("/")
+        async def root(request: fastapi.Request) -> None:
+            body = await request.body()
+            try:
+                await client.get(upstream, timeout=None)
+            except seawall.errors.CallerLeft:
+                found.set_result(body)
+
+        reader, writer = await expecting(await stack.enter_async_context(asgi(app)))
+        assert await reader.readuntil(b"\r\n\r\n") == b"HTTP/1.1 100 Continue\r\n\r\n"
+        writer.write(b"body")
+        await begun.wait()
+        writer.transport.abort()
+        assert await found == b"body"
+
+
+async def expecting(url: str) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    """A connection on which the headers of an upload were sent, and "100 Continue" is awaited."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", httpx.URL(url).port)
+    writer.write(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\nExpect: 100-continue\r\n\r\n")
+    return reader, writer
+
+
 @pytest.mark.parametrize("count", [1, 7])
 async def test_reads_ahead_by_one_part(count):
     """Of an upload that nobody reads, one part is taken from the server; a disconnect is told again and again."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from contextlib import ExitStack
 from typing import Any, TypeAlias
 
@@ -66,7 +66,7 @@ class DeadlineMiddleware:
             await _answer(send, TOO_LATE)
             return
         has_begun = False
-        watched = _Watched(receive) if self._is_watching else None
+        watched = _Watched(receive, scope["headers"]) if self._is_watching else None
 
         async def sending(message: Message) -> None:
             nonlocal has_begun
@@ -94,17 +94,21 @@ class _Watched(Caller):
     """
     The caller of a request, who has left once the server says so.
 
-    It reads ahead of the application, but for no more than one part of the request's body.
+    It reads ahead of the application, but for no more than one part of the request's body. A request with an Expect
+    header is read, and so watched, only once the application asks for its body, because the server would then answer
+    "100 Continue" to a body that the application may refuse (RFC 9110, section 10.1.1).
     """
 
-    __slots__ = ("_came", "_has_room", "_messages", "_receive", "_task")
+    __slots__ = ("_came", "_may_read", "_messages", "_receive", "_task")
 
-    def __init__(self, receive: Receive) -> None:
+    def __init__(self, receive: Receive, headers: Iterable[tuple[bytes, bytes]]) -> None:
         super().__init__()
         self._receive = receive
         self._messages: list[Message] = []
         self._came = asyncio.Event()
-        self._has_room = asyncio.Event()
+        self._may_read = asyncio.Event()
+        if all(name != b"expect" for name, _ in headers):
+            self._may_read.set()
         self._task = asyncio.get_running_loop().create_task(self._watch())
 
     def __exit__(self, *_: object) -> None:
@@ -120,6 +124,7 @@ class _Watched(Caller):
     async def receive(self) -> Message:
         """As the server's own."""
         while not self._messages:
+            self._may_read.set()
             if self._task.done():
                 if not self._task.cancelled():
                     self._task.result()  # the server's own error
@@ -129,12 +134,13 @@ class _Watched(Caller):
         message = self._messages[0]
         if message["type"] != "http.disconnect":  # which a server repeats
             del self._messages[0]
-            self._has_room.set()
+            self._may_read.set()
         return message
 
     async def _watch(self) -> None:
         try:
             while True:
+                await self._may_read.wait()
                 message = await self._receive()
                 self._messages.append(message)
                 self._came.set()
@@ -142,8 +148,7 @@ class _Watched(Caller):
                     self.leave()
                     return
                 if message.get("more_body"):
-                    self._has_room.clear()
-                    await self._has_room.wait()
+                    self._may_read.clear()
         finally:
             self._came.set()
 
