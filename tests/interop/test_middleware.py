@@ -404,6 +404,45 @@ async def test_background_task_is_no_leaving(stack, client, caller):
         assert (response.status_code, await found) == (200, 200)
 
 
+@pytest.mark.parametrize(
+    ("last", "outcome"),
+    [
+        ({"type": "http.response.body", "body": b"all"}, 200),
+        ({"type": "http.response.body", "body": b"some", "more_body": True}, "CallerLeft"),
+        ({"type": "http.response.pathsend", "path": "/a"}, 200),
+        ({"type": "http.response.zerocopysend", "file": 3}, 200),
+        ({"type": "http.response.zerocopysend", "file": 3, "more_body": True}, "CallerLeft"),
+    ],
+)
+async def test_what_ends_an_answer(client, last, outcome):
+    """The server says "disconnected" after *last*: it means that the caller has left only if more was to come."""
+    was_sent, found = asyncio.Event(), []
+
+    async def receive():
+        await was_sent.wait()
+        return {"type": "http.disconnect"}
+
+    async def send(message):
+        if message is last:
+            was_sent.set()
+
+    async with FaultServer(assert_all_called=False) as server:
+        good = server.script("good", "ok")
+
+        async def app(scope, receive, send):
+            await send({"type": "http.response.start", "status": 200, "headers": []})
+            await send(last)
+            for _ in range(20):
+                await asyncio.sleep(0)
+            try:
+                found.append((await client.get(good)).status_code)
+            except seawall.errors.CallerLeft as error:
+                found.append(type(error).__name__)
+
+        await DeadlineMiddleware(app)({"type": "http", "headers": []}, receive, send)
+    assert found == [outcome]
+
+
 async def test_upload_passes_as_the_application_reads_it(stack, caller):
     """The middleware reads ahead by one part at most, and the application gets every byte, once."""
     app = fastapi.FastAPI()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from contextlib import ExitStack
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias
 
 from ..config.propagation import TIMEOUT_HEADER
 from ..core.deadline import Caller, deadline
@@ -18,6 +18,9 @@ Message: TypeAlias = MutableMapping[str, Any]
 Send: TypeAlias = Callable[[Message], Awaitable[None]]
 Receive: TypeAlias = Callable[[], Awaitable[Message]]
 App: TypeAlias = Callable[[Message, Receive, Send], Awaitable[None]]
+
+# What carries a response's body, those of the path send and zero-copy send extensions included
+BODIES: Final = frozenset({"http.response.body", "http.response.pathsend", "http.response.zerocopysend"})
 
 
 class DeadlineMiddleware:
@@ -71,7 +74,7 @@ class DeadlineMiddleware:
         async def sending(message: Message) -> None:
             nonlocal has_begun
             has_begun = True
-            if watched is not None and message["type"] == "http.response.body" and not message.get("more_body"):
+            if watched is not None and message["type"] in BODIES and not message.get("more_body"):
                 watched.stop()  # from now on a server says that the caller has left, while background tasks go on
             await send(message)
 
