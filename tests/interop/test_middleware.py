@@ -532,6 +532,25 @@ async def test_reads_ahead_by_one_part(count):
     assert len(asyncio.all_tasks()) <= 2  # this test, and anyio's runner: the watcher has ended or ends now
 
 
+async def test_reads_on_after_an_answer_without_a_pause():
+    """An application that answers before anything else could run gets the server's messages all the same."""
+    found = []
+
+    async def receive():
+        return {"type": "http.disconnect"}
+
+    async def send(message):
+        pass
+
+    async def app(scope, receive, send):
+        await send({"type": "http.response.body", "body": b""})
+        async with asyncio.timeout(5):
+            found.append(await receive())
+
+    await DeadlineMiddleware(app)({"type": "http", "headers": []}, receive, send)
+    assert found == [{"type": "http.disconnect"}]
+
+
 @pytest.mark.parametrize(
     ("settings", "message"),
     [

@@ -113,6 +113,7 @@ class _Watched(Caller):
         if all(name != b"expect" for name, _ in headers):
             self._may_read.set()
         self._task = asyncio.get_running_loop().create_task(self._watch())
+        self._task.add_done_callback(lambda _: self._came.set())  # even if stopped before its first step
 
     def __exit__(self, *_: object) -> None:
         self.stop()
@@ -141,19 +142,16 @@ class _Watched(Caller):
         return message
 
     async def _watch(self) -> None:
-        try:
-            while True:
-                await self._may_read.wait()
-                message = await self._receive()
-                self._messages.append(message)
-                self._came.set()
-                if message["type"] == "http.disconnect":
-                    self.leave()
-                    return
-                if message.get("more_body"):
-                    self._may_read.clear()
-        finally:
+        while True:
+            await self._may_read.wait()
+            message = await self._receive()
+            self._messages.append(message)
             self._came.set()
+            if message["type"] == "http.disconnect":
+                self.leave()
+                return
+            if message.get("more_body"):
+                self._may_read.clear()
 
 
 async def _answer(send: Send, answer: Verdict) -> None:
