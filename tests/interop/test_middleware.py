@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import socket
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
 
 import fastapi
 import httpx
@@ -23,6 +25,7 @@ from seawall.testing import FaultServer, Request, Server
 pytestmark = [pytest.mark.anyio, pytest.mark.each_front]
 
 HEADER = "X-Request-Timeout-Ms"
+PAGE = Path(__file__).parents[2] / "docs/howto/deadlines.md"
 TOLD = seawall.Propagation(hosts=["127.0.0.1"])
 
 
@@ -232,6 +235,7 @@ REFUSED = [
     (seawall.BreakerOpen("forced open", retry_after=float("inf")), 503, None),
     (seawall.BreakerOpen("open", retry_after=1e9), 503, b"3600"),
     (seawall.BulkheadFull("full"), 503, b"1"),
+    (seawall.LimitExceeded("spent", retry_after=2.1), 503, b"3"),
     (ExceptionGroup("both", [seawall.BulkheadFull("full"), seawall.BreakerOpen("open", retry_after=7.0)]), 503, b"7"),
     (ExceptionGroup("both", [seawall.BulkheadFull("full"), seawall.DeadlineExceeded("late")]), 504, None),
 ]
@@ -255,6 +259,14 @@ async def test_other_errors_are_the_applications_own(error):
     """They come out as they are."""
     with pytest.raises(type(error)):
         await answered(error)
+
+
+def test_page_names_the_refusals():
+    """Each kind of local refusal that becomes a 503 is on the page of the middlewares."""
+    (line,) = re.findall(r"^- 503, .*?\((.*?)\)", PAGE.read_text(), re.MULTILINE)
+    kinds = [kind for kind in vars(seawall.errors).values() if isinstance(kind, type)]
+    refusals = [kind for kind in kinds if issubclass(kind, seawall.errors.Rejected) and kind.by]
+    assert sorted(line.split(", ")) == sorted(f"`{kind.__name__}`" for kind in refusals)
 
 
 async def test_errors_become_answers_of_aiohttp(stack, client, caller):
@@ -383,6 +395,34 @@ async def test_caller_that_left_before_the_middleware(stack, client):
     await gone(await stack.enter_async_context(aiohttp_app(app)), 1, entered)
     assert await found == 504
     assert client.stats().calls == 0
+
+
+async def test_stream_goes_on_until_the_handler_closes_it():
+    """A caller that leaves ends no response whose headers the handler has, but the call that follows."""
+    left, found = asyncio.Event(), []
+
+    async def parts() -> AsyncIterator[bytes]:
+        yield b"before"
+        left.set()
+        for _ in range(20):
+            await asyncio.sleep(0)
+        yield b"after"
+
+    async def receive():
+        await left.wait()
+        return {"type": "http.disconnect"}
+
+    transport = httpx.MockTransport(lambda request: httpx.Response(200, content=parts()))
+    async with seawall.AsyncClient(transport=transport) as client:
+
+        async def app(scope, receive, send):
+            async with client.stream("GET", "http://a.test/") as response:
+                found.extend([part async for part in response.aiter_raw()])
+            with pytest.raises(seawall.errors.CallerLeft):
+                await client.get("http://a.test/")
+
+        await DeadlineMiddleware(app)({"type": "http", "headers": []}, receive, None)
+    assert found == [b"before", b"after"]
 
 
 async def test_background_task_is_no_leaving(stack, client, caller):

@@ -29,7 +29,7 @@ class DeadlineMiddleware:
 
     An inbound request's timeout becomes the deadline of all calls made to answer it. An error of theirs that the
     application lets through becomes an answer, unless one was begun: 504 after a passed deadline, 503 with a
-    Retry-After after a local refusal (an open breaker, a full bulkhead); the log has one line of it.
+    Retry-After after a local refusal (an open breaker, a full bulkhead, a limit); the log has one line of it.
 
     Args:
         app: The application.
