@@ -12,8 +12,9 @@ from seawall.policy.learned import Learned
 
 
 def second(learned: Learned, at: float, accepted: int, rejected: int) -> None:
-    """A second's answers, evenly, the rejections first; the next look at it judges them."""
-    kinds = [False] * rejected + [True] * accepted
+    """A second's answers, evenly and mixed; the next look at it judges them."""
+    count = accepted + rejected
+    kinds = [(number + 1) * accepted // count > number * accepted // count for number in range(count)]
     for number, is_accepted in enumerate(kinds):
         now = at + number / len(kinds)
         if is_accepted:
@@ -24,7 +25,7 @@ def second(learned: Learned, at: float, accepted: int, rejected: int) -> None:
 
 def test_rate_is_what_was_accepted():
     """Nothing is held back in the second that is counted; then requests go at an even pace."""
-    learned = Learned(0.0)
+    learned = Learned(0.0, has_accepted=False)
     second(learned, 0.0, accepted=10, rejected=10)
     assert (learned.wait(0.99), learned.rate) == (0.0, math.inf)
     assert learned.wait(1.0) == 0.0
@@ -37,7 +38,7 @@ def test_rate_is_what_was_accepted():
 @pytest.mark.parametrize(("accepted", "rejected"), [(1000, 2), (91, 9), (0, 50), (7, 2)])
 def test_too_few_to_learn_from(accepted, rejected):
     """Less than a tenth, less than three, or nothing accepted that could be a rate."""
-    learned = Learned(0.0)
+    learned = Learned(0.0, has_accepted=False)
     second(learned, 0.0, accepted, rejected)
     learned.wait(1.0)
     assert learned.rate == math.inf
@@ -45,7 +46,7 @@ def test_too_few_to_learn_from(accepted, rejected):
 
 def test_grows_once_it_has_helped():
     """Not in the second in which that is seen; 5 % in the next, faster afterwards, until the server rejects again."""
-    learned = Learned(0.0)
+    learned = Learned(0.0, has_accepted=False)
     second(learned, 0.0, accepted=20, rejected=20)
     learned.wait(1.0)
     second(learned, 1.0, accepted=20, rejected=0)
@@ -59,7 +60,7 @@ def test_grows_once_it_has_helped():
 
 def test_share_that_stays_is_no_matter_of_rates():
     """The rate was lowered, and as large a share is rejected: nothing is held back for a minute."""
-    learned = Learned(0.0)
+    learned = Learned(0.0, has_accepted=False)
     second(learned, 0.0, accepted=70, rejected=30)
     learned.wait(1.0)
     assert learned.rate == pytest.approx(1.05 * 70.0)
@@ -77,7 +78,7 @@ def test_share_that_stays_is_no_matter_of_rates():
 
 def test_server_that_takes_less_than_before():
     """A larger share is rejected than before: the rate follows, and isn't given up."""
-    learned = Learned(0.0)
+    learned = Learned(0.0, has_accepted=False)
     second(learned, 0.0, accepted=100, rejected=50)
     learned.wait(1.0)
     second(learned, 1.0, accepted=5, rejected=95)
@@ -123,7 +124,7 @@ def share(accepted: float) -> Callable[[float], bool]:
 )
 def test_no_server_is_used_less_than_it_takes(server, offered, least):
     """A minute of requests, those that must wait left out: a rate is used fully, and chance costs nothing."""
-    learned, accepted = Learned(0.0), 0
+    learned, accepted = Learned(0.0, has_accepted=False), 0
     for number in range(60 * offered):
         now = number / offered
         if learned.wait(now):
@@ -139,7 +140,7 @@ def test_no_server_is_used_less_than_it_takes(server, offered, least):
 
 def test_server_that_accepts_nothing():
     """After the third rejection in a row it isn't asked until it said; one that accepts others between them is."""
-    learned = Learned(0.0)
+    learned = Learned(0.0, has_accepted=False)
     for _ in range(2):
         learned.rejected(0.0, retry_after=3.0)
     assert learned.wait(0.0) == 0.0
@@ -147,16 +148,40 @@ def test_server_that_accepts_nothing():
     assert [learned.wait(at) for at in (0.0, 2.0, 3.0)] == [3.0, 1.0, 0.0]
     learned.rejected(3.0, retry_after=3.0)
     assert [learned.wait(4.0, shut_until=at) for at in (3.0, math.inf)] == [0.0, 2.0]
-    learned = Learned(0.0)
+    learned = Learned(0.0, has_accepted=False)
     for at in range(30):
         learned.rejected(float(at), retry_after=600.0)
         learned.accepted(at + 0.5)
     assert learned.wait(30.0) == 0.0
 
 
+def test_server_that_was_away_for_a_moment():
+    """All of half a second's requests are rejected, and all of the next half are accepted: that is no rate."""
+    learned = Learned(0.0, has_accepted=True)
+    for number in range(100):
+        now = number / 100
+        if number < 50:
+            learned.rejected(now, retry_after=None)
+        else:
+            learned.accepted(now)
+    learned.wait(1.0)
+    assert learned.rate == math.inf
+
+
+def test_constant_retry_after_of_a_server_that_accepts():
+    """Three in a row are chance where others were accepted within a second, so it goes on to be asked."""
+    learned = Learned(0.0, has_accepted=True)
+    for number in range(40):
+        if number % 8 < 5:
+            learned.rejected(number / 20, retry_after=1.0)
+        else:
+            learned.accepted(number / 20)
+        assert learned.shut_until == -math.inf
+
+
 def test_is_forgotten():
     """A minute after the last rejection; while it waits for what a server said, not."""
-    learned = Learned(0.0)
+    learned = Learned(0.0, has_accepted=False)
     learned.rejected(0.0, retry_after=None)
     assert not learned.is_forgotten(59.9)
     assert learned.is_forgotten(60.0)
@@ -167,14 +192,14 @@ def test_is_forgotten():
 
 def test_hope():
     """Only while something is held back, and within ten seconds of the last accepted request, or of the pause."""
-    learned = Learned(0.0)
+    learned = Learned(0.0, has_accepted=False)
     learned.rejected(0.0, retry_after=None)
     learned.accepted(0.0)
     assert not learned.is_hopeful(0.1, within=10.0)
     second(learned, 0.0, accepted=10, rejected=10)
     assert learned.is_hopeful(1.0, within=10.0)
     assert not learned.is_hopeful(10.96, within=10.0)
-    paused = Learned(0.0)
+    paused = Learned(0.0, has_accepted=False)
     for _ in range(3):
         paused.rejected(0.0, retry_after=30.0)
     assert paused.is_hopeful(9.9, within=10.0)

@@ -2,12 +2,12 @@
 What an origin's rejections teach about how fast it takes requests. Synchronous; time is an argument.
 
 Rules: a server that rejects politely is well, and what it accepts meanwhile is what it takes. So where at least a tenth
-of a second's requests is rejected, and three of them, the rate becomes what was accepted in that second. Whether that
-helped is looked at a second later: a server that takes so much a second rejects little then, while one that rejects a
-share of all requests, whatever their rate is, rejects as large a share as before. Of such a server nothing is believed
-for a minute, because a lower rate would only lower what it accepts. Otherwise the rate grows, slowly at first, because
-the server has just said no, then faster, because it may take more by now. A server that rejects three requests in a
-row, accepts nothing between them, and says for how long, isn't asked until then.
+of a second's requests is rejected, and three of them, among others that are accepted, the rate becomes what was
+accepted in that second. Whether that helped is looked at a second later: a server that takes so much a second rejects
+little then, while one that rejects a share of all requests, whatever their rate is, rejects as large a share as before.
+Of such a server nothing is believed for a minute, because a lower rate would only lower what it accepts. Otherwise the
+rate grows, slowly at first, because the server has just said no, then faster, because it may take more by now. A server
+that rejects three requests in a row, has accepted nothing for a second, and says for how long, isn't asked until then.
 
 Source: TCP's CUBIC (RFC 9438) for the shape of the growth.
 """
@@ -26,6 +26,7 @@ WINDOW: Final = 1.0  # s; longer where fewer requests come than are needed to ju
 MAX_WINDOW: Final = 10.0  # s
 MIN_COUNT: Final = 10  # requests of a window
 MIN_REJECTED: Final = 3  # in a window, or in a row; fewer are chance
+MIN_SWITCHES: Final = 3  # between accepted and rejected in a window; fewer are a server that was away for a moment
 MIN_SHARE: Final = 0.1  # of a window's requests; a smaller one is what retries are for
 SAME: Final = 0.5  # of the share from before: less was rejected if the rate was the reason, less accepted if it fell
 HEADROOM: Final = 1.05  # times what was accepted, because a rate that is a little low would stay unnoticed
@@ -38,23 +39,26 @@ class Learned:
     """
     One learned limit.
 
+    Args:
+        has_accepted: The origin has accepted other requests in the last second.
     Attributes:
         shut_until: When a server that accepts nothing wants to be asked again.
     """
 
     __slots__ = (
         "_accepted", "_accepted_at", "_base", "_base_at", "_before", "_disbelieved_until", "_meter", "_rejected",
-        "_rejected_at", "_row", "_shut_since", "_window_at", "shut_until",
+        "_rejected_at", "_row", "_shut_since", "_switches", "_window_at", "shut_until",
     )  # fmt: skip
 
-    def __init__(self, now: float) -> None:
+    def __init__(self, now: float, *, has_accepted: bool) -> None:
         self._meter: Meter | None = None
         self._base = math.inf  # the rate that was set last
         self._base_at = self._window_at = now
-        self._accepted = self._rejected = 0  # in this window
+        self._accepted = self._rejected = self._switches = 0  # in this window
         self._row = 0  # rejections since the last accepted request
         self._before: float | None = None  # share that was rejected when the rate was set; None once that was judged
-        self._accepted_at = self._rejected_at = self._shut_since = -math.inf
+        self._rejected_at = self._shut_since = -math.inf
+        self._accepted_at = now if has_accepted else -math.inf
         self._disbelieved_until = self.shut_until = -math.inf
 
     @property
@@ -83,6 +87,7 @@ class Learned:
         self._began(now)
         self._accepted_at = now
         self._accepted += 1
+        self._switches += self._row > 0
         self._row = 0
 
     def rejected(self, now: float, *, retry_after: float | None) -> None:
@@ -93,12 +98,13 @@ class Learned:
             retry_after: Seconds that the answer asks to wait, bounded by the caller.
         """
         if self._meter is None and now - self._rejected_at >= WINDOW:  # a window begins with its first rejection
-            self._window_at, self._accepted, self._rejected = now, 0, 0
+            self._accepted = self._rejected = self._switches = 0
         self._began(now)
         self._rejected_at = now
         self._rejected += 1
+        self._switches += self._row == 0
         self._row += 1
-        if self._row >= MIN_REJECTED and retry_after is not None:
+        if self._row >= MIN_REJECTED and retry_after is not None and now - self._accepted_at >= WINDOW:
             if now >= self.shut_until + WINDOW:
                 self._shut_since = now
             self.shut_until = max(self.shut_until, now + retry_after)
@@ -136,10 +142,11 @@ class Learned:
         count, accepted = self._accepted + self._rejected, self._accepted
         if not count or length < WINDOW or (count < MIN_COUNT and length < MAX_WINDOW):
             return
-        share = self._rejected / count if self._rejected >= MIN_REJECTED else 0.0
+        is_mixed = self._switches >= MIN_SWITCHES or self._meter is not None
+        share = self._rejected / count if self._rejected >= MIN_REJECTED and is_mixed else 0.0
         before, self._before = self._before, None
         self._base_at = now if before is not None else self._base_at
-        self._window_at, self._accepted, self._rejected = now, 0, 0
+        self._accepted = self._rejected = self._switches = 0
         if before is not None and share >= before * SAME and 1.0 - share >= (1.0 - before) * SAME:
             self._meter = None
             self._disbelieved_until = now + FORGOTTEN_AFTER

@@ -189,35 +189,36 @@ class LimitState(Gate):
 
     # What it is taught
 
-    def rejected(self, attempt: Entrant, now: float, *, retry_after: float | None) -> None:
+    def rejected(self, attempt: Entrant, now: float, *, retry_after: float | None, has_accepted: bool) -> None:
         """
         The origin has rejected *attempt*: learn from it.
 
         Args:
             retry_after: Seconds that it asks to wait.
+            has_accepted: It has accepted others in the last second.
         """
         if retry_after is not None:
             retry_after = min(retry_after, self.max_shut)
-        self._learned_of(attempt, now).rejected(now, retry_after=retry_after)
+        self._learned_of(attempt, now, has_accepted=has_accepted).rejected(now, retry_after=retry_after)
 
     def told(self, attempt: Entrant, headers: Mapping[str, str], now: float) -> None:
         """The origin's answer to *attempt* may say how many more requests it takes."""
         if self._learns and headers.get("age", "0") == "0":  # a cache's answer tells of another time
             for quota in quotas(headers, wall=self._wall()):
-                self._learned_of(attempt, now).told(now, quota, max_shut=self.max_shut)
+                self._learned_of(attempt, now, has_accepted=True).told(now, quota, max_shut=self.max_shut)
 
     def is_hopeful(self, attempt: Entrant, now: float, *, within: float) -> bool:
         """Whether the origin accepted a request of the same credential *within* so many seconds, or met it since."""
         learned = self._learned.get(self._credential(attempt))
         return learned is not None and learned.is_hopeful(now, within)
 
-    def _learned_of(self, attempt: Entrant, now: float) -> Learned:
+    def _learned_of(self, attempt: Entrant, now: float, *, has_accepted: bool) -> Learned:
         """What the origin teaches for the credential of *attempt*, from now on for those too that wait already."""
         key = self._credential(attempt)
         learned = self._learned.get(key)
         if learned is None:
             make_room(self._learned, MAX_LINES, remembers=lambda known: not known.is_forgotten(now))
-            learned = self._learned[key] = Learned(now)
+            learned = self._learned[key] = Learned(now, has_accepted=has_accepted)
             for line in self._lines.values():
                 if line.credential == key:
                     line.learned = learned

@@ -155,7 +155,8 @@ class OriginState:
         if self.limit is None:
             self.limit = LimitState(str(self.origin), (), max_shut=max_shut(self.policy), now=self.now)
             self.gates = _with_limit(self.gates, self.limit, self.bulkhead)
-        self.limit.rejected(attempt, now, retry_after=outcome.retry_after)
+        has_accepted = self.breaker is not None and self.breaker.good(now, 1.0) > 0
+        self.limit.rejected(attempt, now, retry_after=outcome.retry_after, has_accepted=has_accepted)
 
     def is_held_back(self, attempt: Entrant | None, now: float) -> bool:
         """Whether the limit spares the origin the retries of what it rejected, so that they need no budget."""
