@@ -35,9 +35,9 @@ def test_rate_is_what_was_accepted():
     assert learned.wait(1.0, ahead=5) == pytest.approx(6 / 10.5)
 
 
-@pytest.mark.parametrize(("accepted", "rejected"), [(1000, 2), (91, 9), (0, 50), (7, 2)])
+@pytest.mark.parametrize(("accepted", "rejected"), [(1000, 2), (91, 9), (80, 20), (0, 50), (7, 2)])
 def test_too_few_to_learn_from(accepted, rejected):
-    """Less than a tenth, less than three, or nothing accepted that could be a rate."""
+    """Less than a quarter, less than three, or nothing accepted that could be a rate."""
     learned = Learned(0.0, has_accepted=False)
     second(learned, 0.0, accepted, rejected)
     learned.wait(1.0)

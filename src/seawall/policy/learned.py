@@ -1,8 +1,8 @@
 """
 What an origin's rejections teach about how fast it takes requests. Synchronous; time is an argument.
 
-Rules: a server that rejects politely is well, and what it accepts meanwhile is what it takes. So where at least a tenth
-of a second's requests is rejected, and three of them, among others that are accepted, the rate becomes what was
+Rules: a server that rejects politely is well, and what it accepts meanwhile is what it takes. So where at least a
+quarter of a second's requests is rejected, and three of them, among others that are accepted, the rate becomes what was
 accepted in that second. Whether that helped is looked at a second later: a server that takes so much a second rejects
 little then, while one that rejects a share of all requests, whatever their rate is, rejects as large a share as before.
 Of such a server nothing is believed for a minute, because a lower rate would only lower what it accepts. Otherwise the
@@ -27,7 +27,8 @@ MAX_WINDOW: Final = 10.0  # s
 MIN_COUNT: Final = 10  # requests of a window
 MIN_REJECTED: Final = 3  # in a window, or in a row; fewer are chance
 MIN_SWITCHES: Final = 3  # between accepted and rejected in a window; fewer are a server that was away for a moment
-MIN_SHARE: Final = 0.1  # of a window's requests; a smaller one is what retries are for
+FIRST_SHARE: Final = 0.25  # of a window's requests, before there is a rate; a smaller one is what retries are for
+MIN_SHARE: Final = 0.1  # the same while there is one
 SAME: Final = 0.5  # of the share from before: less was rejected if the rate was the reason, less accepted if it fell
 HEADROOM: Final = 1.05  # times what was accepted, because a rate that is a little low would stay unnoticed
 GROWTH: Final = (0.05, 0.05)  # share of the rate per second, and per second squared, since it was set
@@ -150,7 +151,11 @@ class Learned:
         if before is not None and share >= before * SAME and 1.0 - share >= (1.0 - before) * SAME:
             self._meter = None
             self._disbelieved_until = now + FORGOTTEN_AFTER
-        elif share >= MIN_SHARE and now >= self._disbelieved_until and (accepted or self._meter is not None):
+        elif (
+            share >= (FIRST_SHARE if self._meter is None else MIN_SHARE)
+            and now >= self._disbelieved_until
+            and (accepted or self._meter is not None)
+        ):
             rate = HEADROOM * accepted / length if accepted else self.rate / 2
             self._base, self._base_at, self._before = min(self.rate, rate), now, share
             self._meter = self._meter or Meter(self._base, BURST)
