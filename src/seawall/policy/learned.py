@@ -1,13 +1,14 @@
 """
 What an origin's rejections teach about how fast it takes requests. Synchronous; time is an argument.
 
-Rules: a server that rejects politely is well, and what it accepts meanwhile is what it takes. So where at least a
-quarter of a second's requests is rejected, and three of them, among others that are accepted, the rate becomes what was
-accepted in that second. Whether that helped is looked at a second later: a server that takes so much a second rejects
-little then, while one that rejects a share of all requests, whatever their rate is, rejects as large a share as before.
-Of such a server nothing is believed for a minute, because a lower rate would only lower what it accepts. Otherwise the
-rate grows, slowly at first, because the server has just said no, then faster, because it may take more by now. A server
-that rejects three requests in a row, has accepted nothing for a second, and says for how long, isn't asked until then.
+Rules: a server that rejects politely is well, and what it accepts meanwhile is what it takes. So if more than a tenth
+of a second's requests is rejected, by more than chance explains, among others that are accepted, the rate becomes what
+was accepted in that second. Whether that helped is looked at a second later: a server that takes so much a second
+rejects little then, while one that rejects a share of all requests, whatever their rate is, rejects as large a share as
+before. Of such a server nothing is believed for a minute, because a lower rate would only lower what it accepts.
+Otherwise the rate grows, slowly at first, because the server has just said no, then faster, because it may take more by
+now; once it no longer holds anything back, it is dropped. A server that rejects three requests in a row, has accepted
+nothing for a second, and says for how long, isn't asked until then.
 
 Source: TCP's CUBIC (RFC 9438) for the shape of the growth.
 """
@@ -24,14 +25,18 @@ __all__ = ["Learned"]
 
 WINDOW: Final = 1.0  # s; longer where fewer requests come than are needed to judge
 MAX_WINDOW: Final = 10.0  # s
-MIN_COUNT: Final = 10  # requests of a window
+MIN_COUNT: Final = 30  # requests of a window before there is a rate, because a few say nothing of a share
+MIN_COUNT_LATER: Final = 10  # requests of a window while there is one
 MIN_REJECTED: Final = 3  # in a window, or in a row; fewer are chance
 MIN_SWITCHES: Final = 3  # between accepted and rejected in a window; fewer are a server that was away for a moment
-FIRST_SHARE: Final = 0.25  # of a window's requests, before there is a rate; a smaller one is what retries are for
-MIN_SHARE: Final = 0.1  # the same while there is one
+MIN_SHARE: Final = 0.1  # of a window's requests; a smaller one is what retries are for
+CERTAIN: Final = 3.0  # standard deviations by which it must be larger before there is a rate
+LIKELY: Final = 1.0  # the same while there is one
 SAME: Final = 0.5  # of the share from before: less was rejected if the rate was the reason, less accepted if it fell
 HEADROOM: Final = 1.05  # times what was accepted, because a rate that is a little low would stay unnoticed
 GROWTH: Final = (0.05, 0.05)  # share of the rate per second, and per second squared, since it was set
+MIN_RATE: Final = 1.0  # per second; a server that takes less says so by Retry-After
+UNBOUND: Final = 2.0  # times the requests that come
 BURST: Final = 1.0  # an even pace, because a burst is what servers reject
 FORGOTTEN_AFTER: Final = 60.0  # s without a rejection; and for which nothing is believed
 
@@ -141,22 +146,22 @@ class Learned:
         """Judge the window, if it is over, and begin another."""
         length = now - self._window_at
         count, accepted = self._accepted + self._rejected, self._accepted
-        if not count or length < WINDOW or (count < MIN_COUNT and length < MAX_WINDOW):
+        least, deviations = (MIN_COUNT, CERTAIN) if self._meter is None else (MIN_COUNT_LATER, LIKELY)
+        if not count or length < WINDOW or (count < least and length < MAX_WINDOW):
             return
         is_mixed = self._switches >= MIN_SWITCHES or self._meter is not None
         share = self._rejected / count if self._rejected >= MIN_REJECTED and is_mixed else 0.0
+        is_much = share - deviations * math.sqrt(share * (1.0 - share) / count) >= MIN_SHARE
         before, self._before = self._before, None
         self._base_at = now if before is not None else self._base_at
         self._accepted = self._rejected = self._switches = 0
         if before is not None and share >= before * SAME and 1.0 - share >= (1.0 - before) * SAME:
             self._meter = None
             self._disbelieved_until = now + FORGOTTEN_AFTER
-        elif (
-            share >= (FIRST_SHARE if self._meter is None else MIN_SHARE)
-            and now >= self._disbelieved_until
-            and (accepted or self._meter is not None)
-        ):
+        elif is_much and now >= self._disbelieved_until and (accepted or self._meter is not None):
             rate = HEADROOM * accepted / length if accepted else self.rate / 2
-            self._base, self._base_at, self._before = min(self.rate, rate), now, share
+            self._base, self._base_at, self._before = min(self.rate, max(rate, MIN_RATE)), now, share
             self._meter = self._meter or Meter(self._base, BURST)
             self._meter.slow_down(now, self._base)
+        elif not is_much and self.rate >= UNBOUND * count / length:
+            self._meter = None  # it holds nothing back any more
