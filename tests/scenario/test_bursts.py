@@ -180,7 +180,7 @@ async def test_connections_that_die_are_counted_once(count):
             assert await burst(c, count) == {"ConnectionLost": count}
             (state,) = c.engine.layers.origins
             assert state.breaker.state == "closed"
-            assert sum(state.breaker._totals(0.0)[:2]) == 2 * failures
+            assert sum(state.breaker._totals(0.0, state.breaker.window)[:2]) == 2 * failures
             assert state.trouble == pytest.approx(1 - 0.8**failures)
             deaths.append(object())
         await burst(c, count)

@@ -321,7 +321,7 @@ async def test_address_is_blamed_exactly_where_the_breaker_counts(monkeypatch, s
                 else:
                     await c.get(URL, **call)
         (state,) = c.engine.layers.origins
-        failures = state.breaker._totals(asyncio.get_running_loop().time())[1]
+        failures = state.breaker._totals(asyncio.get_running_loop().time(), state.breaker.window)[1]
         assert (len(blamed), failures) == (count, count)
 
 
@@ -347,7 +347,7 @@ async def test_address_of_a_stream_that_is_cut(monkeypatch, error, call, count):
             with pytest.raises((httpx.TransportError, seawall.SeawallError)):
                 async with c.stream("GET", URL, **call) as response:
                     await response.aread()
-        failures = state.breaker._totals(asyncio.get_running_loop().time())[1]
+        failures = state.breaker._totals(asyncio.get_running_loop().time(), state.breaker.window)[1]
         assert (len(blamed), failures) == (count, 1 + count)
         assert state.trouble == pytest.approx(1 - (1 - before) * 0.8**count)
 

@@ -51,7 +51,7 @@ def test_slower():
     meter = Meter(10.0, 1.0)
     for _ in range(5):
         meter.take(0.0, 1.0)
-    meter.slow_down(0.0, 1.0)
+    meter.change_rate(0.0, 1.0)
     assert meter.wait(0.0, 1.0) == pytest.approx(5.0)
 
 

@@ -194,14 +194,15 @@ def _of_origin(
 ) -> OriginStats:
     bulkheads = [bulkhead.statistics(now) for bulkhead in state.bulkheads]
     breaker, budget = state.breaker, state.budget
+    rate, limited = (math.inf, 0) if state.limit is None else state.limit.statistics()
     return OriginStats(
         in_flight=sum(each.in_flight for each in bulkheads),
         max_concurrent=math.inf if state.bulkhead is None else sum(each.max_concurrent for each in bulkheads),
         waiting=sum(each.waiting for each in bulkheads),
         breaker="off" if breaker is None else breaker.state,
         next_probe=state.shut_for(now),
-        rate=math.inf if state.limit is None else state.limit.statistics().rate,
-        limited=0 if state.limit is None else state.limit.statistics().waiting,
+        rate=rate,
+        limited=limited,
         paused_for=max(0.0, state.paused_until - now),
         budget=math.inf if budget is None else budget.balance(now),
         max_budget=math.inf if budget is None else budget.max_balance,

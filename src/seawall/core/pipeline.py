@@ -215,7 +215,7 @@ class Pipeline:
         settings, policy = hop.settings(), hop.policy
         state, call, now, delay = hop.state, hop.call, started_at, 0.0
         while True:
-            if state.paused_until > now or ((hop.kept is not None or policy.waits) and state.shut_for(now) > 0):
+            if state.paused_until > now or ((hop.kept is not None or policy.waits is True) and state.shut_for(now) > 0):
                 refusal = await self._retrying.sit_out(hop)
                 if refusal is not None:
                     self.ledger.refused(hop, refusal, None)

@@ -116,7 +116,7 @@ class Retrying:
             OriginPaused, if the deadline comes before that.
         """
         state, deadline_at = hop.state, hop.call.deadline_at
-        if hop.kept is not None or hop.policy.waits:
+        if hop.kept is not None or hop.policy.waits is True:
             await state.sit_out(deadline_at)
         while (left := state.paused_until - (now := self._now())) > 0:
             delay = left + self._rng.uniform(0.0, state.pause_spread)

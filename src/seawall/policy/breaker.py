@@ -287,7 +287,7 @@ class BreakerState(Gate):
 
     def _judge(self, now: float, retry_after: float | None) -> None:
         """Open the breaker, if too many attempts of the window failed or were slow."""
-        calls, failures, slow = self._totals(now)
+        calls, failures, slow = self._totals(now, self._settings.window)
         if calls < self._settings.min_calls:
             return
         if failures >= calls * self._settings.failure_rate:
@@ -300,13 +300,12 @@ class BreakerState(Gate):
 
     def good(self, now: float, within: float) -> float:
         """How many attempts of the last *within* seconds succeeded."""
-        buckets = self._buckets
-        begins = [begin for begin in range(0, len(buckets), WIDTH) if now - buckets[begin] < within]
-        return sum(buckets[begin + 1] - buckets[begin + 2] for begin in begins)
+        calls, failures, _ = self._totals(now, within)
+        return calls - failures
 
     def failure_share(self, now: float) -> float:
         """Share of the window's attempts that failed; 0 if there were none."""
-        calls, failures, _ = self._totals(now)
+        calls, failures, _ = self._totals(now, self._settings.window)
         return failures / calls if calls else 0.0
 
     def _decide(self, now: float, retry_after: float | None) -> None:
@@ -332,10 +331,10 @@ class BreakerState(Gate):
         self._admission = Admission(self, self.generation)
         self._moved(previous, state, reason)
 
-    def _totals(self, now: float) -> tuple[float, float, float]:
-        """The window's attempts, failures and slow attempts."""
-        buckets, window = self._buckets, self._settings.window
-        begins = [begin for begin in range(0, len(buckets), WIDTH) if now - buckets[begin] < window]
+    def _totals(self, now: float, within: float) -> tuple[float, float, float]:
+        """The attempts, failures and slow attempts of the last *within* seconds."""
+        buckets = self._buckets
+        begins = [begin for begin in range(0, len(buckets), WIDTH) if now - buckets[begin] < within]
         calls, failures, slow = (sum(buckets[begin + at] for begin in begins) for at in range(1, WIDTH))
         return calls, failures, slow
 

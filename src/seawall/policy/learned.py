@@ -133,7 +133,7 @@ class Learned:
         self._look(now)
         if self._meter is not None and self._before is None:  # it doesn't grow until it is known whether it helped
             since, (linear, square) = now - self._base_at, GROWTH
-            self._meter.slow_down(now, self._base * (1.0 + linear * since + square * since * since))
+            self._meter.change_rate(now, self._base * (1.0 + linear * since + square * since * since))
         return self._meter
 
     def _began(self, now: float) -> None:
@@ -162,6 +162,6 @@ class Learned:
             rate = HEADROOM * accepted / length if accepted else self.rate / 2
             self._base, self._base_at, self._before = min(self.rate, max(rate, MIN_RATE)), now, share
             self._meter = self._meter or Meter(self._base, BURST)
-            self._meter.slow_down(now, self._base)
+            self._meter.change_rate(now, self._base)
         elif not is_much and self.rate >= UNBOUND * count / length:
             self._meter = None  # it holds nothing back any more

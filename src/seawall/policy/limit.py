@@ -46,17 +46,14 @@ class LimitStatistics(NamedTuple):
 class Turn(Ticket):
     """A ticket of one attempt."""
 
-    __slots__ = ("_attempt", "_costs", "_limits", "_line", "_state", "held_until")
+    __slots__ = ("_attempt", "_costs", "_line", "_state", "held_until")
 
-    def __init__(
-        self, state: LimitState, limits: tuple[Limit, ...], line: Line, costs: tuple[float, ...], attempt: Entrant
-    ) -> None:
+    def __init__(self, state: LimitState, line: Line, costs: tuple[float, ...], attempt: Entrant) -> None:
         self._state = state
-        self._limits = limits
         self._line = line
         self._costs = costs
         self._attempt = attempt
-        self.held_until = Phase.BODY if any(limit.settle for limit in limits) else Phase.HEADERS
+        self.held_until = Phase.BODY if any(limit.settle for limit in state.limits) else Phase.HEADERS
 
     def end(self, result: Result | None, now: float) -> None:
         line = self._line
@@ -73,9 +70,9 @@ class Turn(Ticket):
             return
         self._state.told(self._attempt, response.headers, now)
         if response.is_success and self._attempt.is_buffered:
-            for limit, meter, cost in zip(self._limits, line.meters, self._costs, strict=True):
+            for limit, meter, cost in zip(self._state.limits, line.meters, self._costs, strict=True):
                 if limit.settle is not None:
-                    taken = _checked("settle", limit.settle(response), low=0.0)
+                    taken = _checked("settle", limit.settle(response))
                     meter.take(now, min(taken - cost, meter.rate * self._state.max_shut))
 
     def _is_unsent(self, result: Result | None) -> bool:
@@ -97,8 +94,8 @@ class LimitState(Gate):
     """
 
     __slots__ = (
-        "_asks", "_learned", "_learns", "_limits", "_lines", "_meters", "_name", "_now", "_secret",
-        "_wall", "is_watching", "max_shut", "max_wait",
+        "_asks", "_learned", "_learns", "_lines", "_meters", "_name", "_now", "_secret",
+        "_wall", "is_watching", "limits", "max_shut", "max_wait",
     )  # fmt: skip
 
     name = "limit"
@@ -113,7 +110,7 @@ class LimitState(Gate):
         wall: Callable[[], float] = time.time,
     ) -> None:
         self._name = name
-        self._limits = tuple(limit for limit in limits if limit.rate is not None)
+        self.limits = tuple(limit for limit in limits if limit.rate is not None)
         self.max_shut = max_shut
         self._now = now
         self._wall = wall
@@ -150,7 +147,7 @@ class LimitState(Gate):
         if line.waiters or line.wait(now, costs, is_first=True):
             return None
         line.take(now, costs)
-        return Turn(self, self._limits, line, costs, attempt)
+        return Turn(self, line, costs, attempt)
 
     async def enter(self, attempt: Entrant, timeout: float | None) -> Ticket:
         """
@@ -185,7 +182,7 @@ class LimitState(Gate):
             line.take(now, costs)
         finally:
             line.leave(waiter)
-        return Turn(self, self._limits, line, costs, attempt)
+        return Turn(self, line, costs, attempt)
 
     # What it is taught
 
@@ -208,7 +205,7 @@ class LimitState(Gate):
                 self._learned_of(attempt, now, has_accepted=True).told(now, quota, max_shut=self.max_shut)
 
     def is_hopeful(self, attempt: Entrant, now: float, *, within: float) -> bool:
-        """Whether the origin accepted a request of the same credential *within* so many seconds, or met it since."""
+        """Whether waiting helps a request of the same credential, by what *within* so many seconds has taught."""
         learned = self._learned.get(self._credential(attempt))
         return learned is not None and learned.is_hopeful(now, within)
 
@@ -227,7 +224,7 @@ class LimitState(Gate):
     def _line(self, attempt: Entrant, now: float) -> Line:
         """The line in which *attempt* stands."""
         credential = self._credential(attempt)
-        key = (credential, *(None if limit.key is None else attempt.part(limit.key) for limit in self._limits))
+        key = (credential, *(None if limit.key is None else attempt.part(limit.key) for limit in self.limits))
         line = self._lines.get(key)
         if line is None:
             make_room(self._lines, MAX_LINES, is_busy=lambda line: bool(line.waiters))
@@ -247,15 +244,14 @@ class LimitState(Gate):
         meter = self._meters.get((index, key))
         if meter is None:
             make_room(self._meters, MAX_LINES, is_busy=lambda known: known.owes(now))
-            limit = self._limits[index]
+            limit = self.limits[index]
             assert limit.rate is not None
             meter = self._meters[index, key] = Meter(limit.rate / limit.per, limit.size)
         return meter
 
     def _costs(self, attempt: Entrant) -> tuple[float, ...]:
         return tuple(
-            _checked("cost", attempt.part(limit.cost), low=0.0) if callable(limit.cost) else limit.cost
-            for limit in self._limits
+            _checked("cost", attempt.part(limit.cost)) if callable(limit.cost) else limit.cost for limit in self.limits
         )
 
     def _credential(self, attempt: Entrant) -> bytes:
@@ -277,8 +273,8 @@ class LimitState(Gate):
         )
 
 
-def _checked(name: str, value: object, *, low: float) -> float:
+def _checked(name: str, value: object) -> float:
     """What a function of the user's returned."""
-    if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value < math.inf:
-        raise ValueError(f"Limit.{name} must return a finite number >= {low:g}, not {value!r}")
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0.0 <= value < math.inf:
+        raise ValueError(f"Limit.{name} must return a finite number >= 0, not {value!r}")
     return float(value)

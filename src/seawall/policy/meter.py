@@ -42,7 +42,7 @@ class Meter:
         """Whether what was taken still counts."""
         return self._due_at > now
 
-    def slow_down(self, now: float, rate: float) -> None:
+    def change_rate(self, now: float, rate: float) -> None:
         """Another *rate* from now on; what is owed takes as many requests as before, not as many seconds."""
         owed = max(0.0, self._due_at - now) * self.rate
         self.rate = rate
