@@ -83,7 +83,7 @@ def _quantile(seconds: list[float], percent: int) -> float | None:
 
 
 def median(cells: list[Cell]) -> Cell:
-    """Of each figure by itself; the ends are those of the run whose share of good calls is in the middle."""
+    """The median of each figure by itself; the ends come from the run whose share of good calls is in the middle."""
     by_good = sorted(cells, key=lambda cell: cell["all"])
     middle = by_good[len(cells) // 2]
     found: Cell = {name: middle[name] for name in ("calls", "counts", "ends")}

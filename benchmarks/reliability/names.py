@@ -89,7 +89,7 @@ def beside_dead(board: Board) -> Verdict:
 
 
 def late(board: Board) -> Verdict:
-    """A name server that was quick takes 400 ms once, of the 1 s that it may take: the call is served."""
+    """A name server that used to be quick needs 400 ms once, where it is allowed 1 s: the call is served."""
     with served(board) as names:
         labels = ("u1.ttl-60", "u2.ttl-60", "u3.delay-400")
         calls: list[Any] = [("GET", names.url(label), {}) for label in labels]

@@ -78,7 +78,7 @@ def test_bursts_come_together_and_sway():
 
 
 def test_a_cell_is_a_median():
-    """Of each figure by itself; a failed run doesn't count while another has a figure."""
+    """The median is that of each figure by itself; a failed run doesn't count while another has a figure."""
     found = reality.of([cell(90, p99=3), "a server didn't start", cell(70, p99=1), cell(80, p99=2, ends={"503": 2})])
     assert (found["good"], found["p99"], found["ends"]) == ({"GET": 80}, 2, {"503": 2})
     assert reality.of(["nothing"]) == {"failed": "nothing"}

@@ -37,7 +37,7 @@ F = TypeVar("F", bound=Callable[..., None])
 
 
 class EngineArguments(SettingsArguments, total=False):
-    """The arguments of httpx's that an engine takes beside `Settings`."""
+    """The arguments that an engine takes beside `Settings`, as httpx has them."""
 
     verify: ssl.SSLContext | str | bool
     cert: CertTypes | None

@@ -34,8 +34,8 @@ class Propagation:
     deadline or the attempt's read timeout, whichever is shorter.
 
     Args:
-        hosts: Hosts that are told: names, or ``*.suffix``. No other host is told, because your timeouts are no
-            business of third parties.
+        hosts: Hosts that are told: names, or ``*.suffix``. No other host is told, because third parties
+            don't need to know your timeouts.
         timeout_header: Name of the header with the time left, in whole milliseconds. None: it isn't sent.
         attempt_header: Name of the header with the attempt's number, 1 for the first of a call. None: it isn't sent.
         margin: Seconds kept for the response's way back, but at most 10 % of what remains. 0.02: a round trip within a

@@ -4,7 +4,7 @@ The private names of httpx2 that this folder uses, looked for once, at import.
 
 Rules: each is in `PRIVATE`, by what it is used for. A use that lacks one of its names in the installed httpx2 is off,
 and httpx2's public names serve, which is slower: a new release must neither break seawall nor fail later and oddly.
-What there is no other way for is an ImportError. Features tell releases apart, never a version.
+Where the public names have no other way, importing raises ImportError. Features tell releases apart, never a version.
 """
 
 from __future__ import annotations
@@ -106,7 +106,7 @@ VALUES: Final[Mapping[str, object]] = {
     "ParseResult.scheme": "http",
     "Response._content": b"x",
 }
-"""Of some, what they hold in a sample: a release may have a name for something else."""
+"""What some of them hold in a sample, because a release may use the same name for something else."""
 
 
 class Part:
