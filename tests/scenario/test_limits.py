@@ -219,6 +219,29 @@ async def offered(c: seawall.AsyncClient, rate: float, seconds: float) -> Counte
     return sum(await asyncio.gather(*(one(number / rate) for number in range(int(rate * seconds)))), Counter())
 
 
+async def test_answers_of_attempts_that_were_in_flight_before_the_limit():
+    """A server works at 40/s and queues for 1 s: 60 answers are due as it first rejects, and most are good."""
+    free = asyncio.Semaphore(4)
+
+    async def server(request: httpx.Request) -> httpx.Response:
+        try:
+            await asyncio.wait_for(free.acquire(), 1.0)
+        except TimeoutError:
+            return httpx.Response(503)
+        await asyncio.sleep(0.1)
+        free.release()
+        return httpx.Response(200)
+
+    async with client(ScriptedWire(server)) as c:
+        found = asyncio.create_task(offered(c, 60.0, 8.0))
+        rates = []
+        while not found.done():
+            await asyncio.wait([found], timeout=0.1)
+            rates += [origin.rate for origin in c.stats().origins.values()]
+    assert 40.0 <= min(rates) < 60.0
+    assert (await found)[200] >= 0.85 * 480
+
+
 @pytest.mark.parametrize("headers", [None, {"Retry-After": "1"}])
 @pytest.mark.parametrize("status", [429, 503])
 async def test_server_is_asked_what_it_takes(status, headers):

@@ -88,8 +88,8 @@ class Ledger:
         if failed is not None:
             duration = record.duration - attempt.waited
             result = Result(outcome or Outcome(attempt.phase), failed, duration, attempt.sent_at, is_rejection)
-            if is_rejection:
-                state.rejected(attempt, result.outcome, now)
+            if is_rejection or state.limit is not None:
+                state.learn(attempt, result, now)
         if failed is not False and attempt.phase < Phase.HEADERS and (outcome is None or outcome.expired == "read"):
             attempt.unanswered(now, is_fault=failed is True)
         if outcome is not None and outcome.error is None and not call.is_buffered:

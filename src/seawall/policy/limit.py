@@ -63,8 +63,6 @@ class Turn(Ticket):
             return
         if result is None:
             return
-        if line.learned is not None and not result.is_rejection and result.outcome.status is not None:
-            line.learned.accepted(now)
         response = result.outcome.response
         if response is None:
             return
@@ -184,7 +182,12 @@ class LimitState(Gate):
             line.leave(waiter)
         return Turn(self, line, costs, attempt)
 
-    # What it is taught
+    # What it is taught, by attempts without a ticket too, because they were in flight when the first was rejected
+
+    def accepted(self, attempt: Entrant, now: float) -> None:
+        """The origin has answered *attempt*, whatever it said, and didn't reject it."""
+        if self._learned and (learned := self._learned.get(self._credential(attempt))) is not None:
+            learned.accepted(now)
 
     def rejected(self, attempt: Entrant, now: float, *, retry_after: float | None, has_accepted: bool) -> None:
         """

@@ -12,7 +12,7 @@ from ..origin import Origin
 from .breaker import BreakerState
 from .budget import BudgetState
 from .bulkhead import BulkheadState
-from .gate import Entrant, Gate
+from .gate import Entrant, Gate, Result
 from .limit import LimitState
 from .outcome import Outcome
 from .parted import Parted
@@ -148,15 +148,19 @@ class OriginState:
         """Whether the origin, which is well, told an attempt to come later."""
         return is_rejection(outcome, self.breaker, now, duration=duration)
 
-    def rejected(self, attempt: Entrant, outcome: Outcome, now: float) -> None:
-        """Learn from a rejection, unless limits are switched off."""
+    def learn(self, attempt: Entrant, result: Result, now: float) -> None:
+        """Learn from an answer how fast it takes requests, from the first rejection on, unless limits are off."""
         if self.policy.limit is None:
+            return
+        if not result.is_rejection:
+            if self.limit is not None and result.outcome.status is not None:
+                self.limit.accepted(attempt, now)
             return
         if self.limit is None:
             self.limit = LimitState(str(self.origin), (), max_shut=max_shut(self.policy), now=self.now)
             self.gates = _with_limit(self.gates, self.limit, self.bulkhead)
         has_accepted = self.breaker is not None and self.breaker.good(now, 1.0) > 0
-        self.limit.rejected(attempt, now, retry_after=outcome.retry_after, has_accepted=has_accepted)
+        self.limit.rejected(attempt, now, retry_after=result.outcome.retry_after, has_accepted=has_accepted)
 
     def is_held_back(self, attempt: Entrant | None, now: float) -> bool:
         """Whether the limit spares the origin the retries of what it rejected, so that they need no budget."""
