@@ -45,6 +45,45 @@ def test_too_few_to_learn_from(accepted, rejected):
     assert learned.rate == math.inf
 
 
+def test_only_what_was_sent_since_tells_whether_it_helped():
+    """A server whose queue is a second long goes on to reject what was sent before the rate was set."""
+    learned = Learned(0.0, has_accepted=False)
+    second(learned, 0.0, accepted=20, rejected=20)
+    learned.wait(1.0)
+    for number in range(20):
+        learned.rejected(1.0 + number / 20, retry_after=None, sent_at=number / 20)
+        learned.accepted(1.0 + number / 20, sent_at=number / 20)
+    learned.wait(2.1)
+    assert learned.rate == pytest.approx(21.0)
+    for number in range(40):
+        learned.accepted(2.1 + number / 40, sent_at=1.1 + number / 40)
+    learned.wait(3.1)
+    assert learned.rate == pytest.approx(21.0)
+    learned.wait(4.1)
+    assert learned.rate > 21.0  # it has helped, so it grows
+
+
+def test_nothing_is_learned_from_an_absence():
+    """A rate that was set just before goes; one that has helped stays, and the seconds of the absence don't count."""
+    just_before, long_before = (Learned(0.0, has_accepted=False) for _ in range(2))
+    second(long_before, 0.0, accepted=20, rejected=20)
+    long_before.wait(1.0)
+    second(long_before, 1.0, accepted=20, rejected=0)
+    long_before.wait(2.0)
+    second(just_before, 1.0, accepted=20, rejected=20)
+    just_before.wait(2.0)
+    for learned in (just_before, long_before):
+        assert learned.rate == pytest.approx(21.0)
+        for _ in range(3):
+            learned.accepted(2.0)
+            learned.rejected(2.0, retry_after=None)
+        learned.was_away()
+        second(learned, 7.0, accepted=30, rejected=3)
+        learned.wait(8.0)
+    assert just_before.rate == math.inf
+    assert long_before.rate >= 21.0
+
+
 def test_grows_once_it_has_helped():
     """Not in the second in which that is seen; 5 % in the next, faster afterwards, until the server rejects again."""
     learned = Learned(0.0, has_accepted=False)

@@ -88,15 +88,15 @@ class Learned:
         if self._meter is not None:
             self._meter.take(now, count)
 
-    def accepted(self, now: float) -> None:
+    def accepted(self, now: float, *, sent_at: float = math.inf) -> None:
         """A request was accepted, whatever its answer is."""
         self._began(now)
         self._accepted_at = now
-        self._accepted += 1
+        self._accepted += self._counts(sent_at)
         self._switches += self._row > 0
         self._row = 0
 
-    def rejected(self, now: float, *, retry_after: float | None) -> None:
+    def rejected(self, now: float, *, retry_after: float | None, sent_at: float = math.inf) -> None:
         """
         A request was rejected.
 
@@ -104,16 +104,22 @@ class Learned:
             retry_after: Seconds that the answer asks to wait, bounded by the caller.
         """
         if self._meter is None and now - self._rejected_at >= WINDOW:  # a window begins with its first rejection
-            self._accepted = self._rejected = self._switches = 0
+            self._count_anew()
         self._began(now)
         self._rejected_at = now
-        self._rejected += 1
+        self._rejected += self._counts(sent_at)
         self._switches += self._row == 0
         self._row += 1
         if self._row >= MIN_REJECTED and retry_after is not None and now - self._accepted_at >= WINDOW:
             if now >= self.shut_until + WINDOW:
                 self._shut_since = now
             self.shut_until = max(self.shut_until, now + retry_after)
+
+    def was_away(self) -> None:
+        """The server was away meanwhile: what was counted says little, nor does a rate that was set just before."""
+        self._count_anew()
+        if self._before is not None:
+            self._meter = self._before = None
 
     def told(self, now: float, quota: Quota, *, max_shut: float) -> None:
         """The server says how many requests it still takes, and until when."""
@@ -142,6 +148,13 @@ class Learned:
         if not (self._accepted or self._rejected):
             self._window_at = now
 
+    def _count_anew(self) -> None:
+        self._accepted = self._rejected = self._switches = 0
+
+    def _counts(self, sent_at: float) -> bool:
+        """Whether the answer to what was sent then tells of the present rate; a server's queue may be a second long."""
+        return self._before is None or sent_at >= self._base_at
+
     def _look(self, now: float) -> None:
         """Judge the window, if it is over, and begin another."""
         length = now - self._window_at
@@ -154,7 +167,7 @@ class Learned:
         is_much = share - deviations * math.sqrt(share * (1.0 - share) / count) >= MIN_SHARE
         before, self._before = self._before, None
         self._base_at = now if before is not None else self._base_at
-        self._accepted = self._rejected = self._switches = 0
+        self._count_anew()
         if before is not None and share >= before * SAME and 1.0 - share >= (1.0 - before) * SAME:
             self._meter = None
             self._disbelieved_until = now + FORGOTTEN_AFTER

@@ -187,7 +187,7 @@ class LimitState(Gate):
     def accepted(self, attempt: Entrant, now: float) -> None:
         """The origin has answered *attempt*, whatever it said, and didn't reject it."""
         if self._learned and (learned := self._learned.get(self._credential(attempt))) is not None:
-            learned.accepted(now)
+            learned.accepted(now, sent_at=attempt.sent_at)
 
     def rejected(self, attempt: Entrant, now: float, *, retry_after: float | None, has_accepted: bool) -> None:
         """
@@ -199,7 +199,13 @@ class LimitState(Gate):
         """
         if retry_after is not None:
             retry_after = min(retry_after, self.max_shut)
-        self._learned_of(attempt, now, has_accepted=has_accepted).rejected(now, retry_after=retry_after)
+        learned = self._learned_of(attempt, now, has_accepted=has_accepted)
+        learned.rejected(now, retry_after=retry_after, sent_at=attempt.sent_at)
+
+    def was_away(self) -> None:
+        """The origin was away, so that what has been counted says nothing of a rate."""
+        for learned in self._learned.values():
+            learned.was_away()
 
     def told(self, attempt: Entrant, headers: Mapping[str, str], now: float) -> None:
         """The origin's answer to *attempt* may say how many more requests it takes."""
