@@ -233,7 +233,11 @@ class OriginPaused(NamedTuple):
 
 
 class OriginAway(NamedTuple):
-    """An origin that answered a moment ago refuses all dials now, and calls wait for it; see `seawall.Ready`."""
+    """
+    An origin that answered a moment ago refuses all dials now, or its gateway finds no server, and calls wait for it.
+
+    Source: `seawall.Ready`.
+    """
 
     origin: Origin
     reason: str

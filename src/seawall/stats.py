@@ -34,7 +34,7 @@ class OriginStats(NamedTuple):
         idle: Connections kept alive.
         connections: Connections that are open or being dialled, idle ones included.
         ejected: Addresses that are tried last for a while.
-        away_for: Seconds since it refused the first dial; 0 if it isn't away.
+        away_for: Seconds since it went away (see `seawall.Ready`); 0 if it isn't.
         awaited_by: Attempts that wait for it to come back.
     """
 

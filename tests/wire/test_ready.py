@@ -438,3 +438,31 @@ async def test_cut_without_a_restart_takes_budget(front, stack, restarted):
     assert all(isinstance(each, seawall.WireError) for each in calls)
     assert client.stats().totals.denied["budget"] > 0
     assert (of(client).budget, of(client).away_for) == (0, 0.0)
+
+
+async def test_gateway_that_ends_while_its_server_is_away(front, stack):
+    """It answered 502, and then refuses dials: the calls that waited for the one wait for the other."""
+    told: list[object] = []
+    restarted = Restarted(stack)
+
+    async def lost(request: Request) -> None:
+        await request.reply(200 if len(restarted.server.requests) == 1 else 502)
+
+    await restarted.start(lost)
+    client = await stack.enter_async_context(
+        front.seawall.AsyncClient(observers=[told.append], retry=None, breaker=None)
+    )
+    await client.get(restarted.url)
+    while not of(client).away_for:
+        await client.get(restarted.url)
+    calls = [asyncio.create_task(client.post(restarted.url)) for _ in range(10)]
+    await until(lambda: of(client).awaited_by == 10)
+    await restarted.stop()
+    await until(lambda: len([event for event in told if isinstance(event, OriginAway)]) == 2)
+    await restarted.start()
+    assert [response.status_code for response in await asyncio.gather(*calls)] == [200] * 10
+    moves = [event for event in told if isinstance(event, OriginAway | OriginBack)]
+    assert [type(move) for move in moves] == [OriginAway, OriginBack] * 2
+    assert moves[0].reason.endswith("requests in a row with 502")
+    assert "connection refused" in moves[2].reason
+    assert (of(client).away_for, of(client).awaited_by, held(client.stats())) == (0.0, 0, [])

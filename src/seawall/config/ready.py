@@ -15,15 +15,18 @@ GATE: Final = "ready"  # the gate's name; what an attempt waits there counts tow
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ready:
     """
-    How long calls wait for an origin that refuses all dials now and answered a moment ago, because it is restarted.
+    How long calls wait for an origin that answered a moment ago and is away now, because it is restarted.
 
-    One prober dials such an origin, after 20 ms, then at doubling intervals up to 1 s; calls wait for it as long as
-    their connect timeout and deadline allow. An origin that never answered is not waited for.
+    It is away if it refuses all dials: one prober dials it, after 20 ms, then at doubling intervals up to 1 s. It is
+    away too if its gateway answers five requests in a row, over 0.1 s, with 502, 503 or 504 and no Retry-After: one
+    call after another is sent, after 0.1 s, then at doubling intervals up to 0.5 s, those that can be repeated first.
+    Meanwhile calls wait as long as their connect timeout and deadline allow. An origin that never answered is not
+    waited for.
 
     Args:
-        max_wait: Seconds after the first refused dial until which calls wait; from then on they fail at once. None
-            lets them wait as long as their connect timeout and deadline allow.
-        remembered_for: Seconds since its last response for which an origin that refuses is taken for restarting.
+        max_wait: Seconds for which an origin that is away is waited for. From then on calls fail at once if it refuses
+            dials, and are sent if its gateway answers. None waits as long as timeouts and deadlines allow.
+        remembered_for: Seconds since its last good answer for which an origin is taken for restarting.
     Source: gRPC's wait-for-ready.
     """
 

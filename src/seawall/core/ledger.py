@@ -18,6 +18,7 @@ from ..stats import Totals
 from .attempt import AttemptState
 from .call import Hop
 from .emitter import Emitter
+from .readiness import Readiness
 
 __all__ = ["Ledger"]
 
@@ -32,8 +33,9 @@ class Ledger:
         rejected: Attempts that a gate refused, by the gate's name.
     """
 
-    def __init__(self, origins: Origins, emitter: Emitter) -> None:
+    def __init__(self, origins: Origins, readiness: Readiness, emitter: Emitter) -> None:
         self._origins = origins
+        self._readiness = readiness
         self._emitter = emitter
         self.calls = self.attempts = self.retries = 0
         self.denied: Counter[Denied] = Counter()
@@ -76,10 +78,10 @@ class Ledger:
             failed = True if is_ours and hop.is_cut_by_fault(attempt, now) else None
         elif outcome.error is None and outcome.status is not None and outcome.status < 500 and outcome.status != 429:
             failed = False
-            state.answered_at = now
+            state.served_at = now
+        elif outcome.error is None and self._readiness.is_told(state, outcome, now):
+            failed = None
         else:
-            if outcome.error is None:
-                state.answered_at = now
             is_rejection = hop.is_rejected = state.is_rejection(outcome, now, duration=attempt.answered_in(now))
             failed = False if is_rejection else _is_fault(hop, attempt, outcome)
         if failed:

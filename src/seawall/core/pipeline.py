@@ -76,7 +76,7 @@ class Pipeline:
         self.origins = Origins(base, per_host, rng=rng, emit=emitter.emit, now=clock.now, gates=gates)
         self.readiness = Readiness(self.origins, rng=rng, emit=emitter.emit, now=clock.now)
         self.in_flight = InFlight()
-        self.ledger = Ledger(self.origins, emitter)
+        self.ledger = Ledger(self.origins, self.readiness, emitter)
         self._retrying = Retrying(
             self.origins, readiness=self.readiness, rng=rng, emitter=emitter, ledger=self.ledger, now=clock.now
         )

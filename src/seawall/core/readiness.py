@@ -1,4 +1,6 @@
-"""Decides whether an attempt whose dial was refused goes back to wait, because its origin is away for a moment."""
+"""
+Tells that an origin is away for a moment: it refuses all dials, or its gateway finds no server. Attempts wait for it.
+"""
 
 from __future__ import annotations
 
@@ -7,12 +9,15 @@ from collections.abc import Callable
 from functools import partial
 from random import Random
 
-from ..config import Bulkhead, Ready
+from ..config import Bulkhead, Ready, Retry
 from ..errors import DialError
 from ..events import Listener, OriginAway, OriginBack, Phase
+from ..policy.gate import Entrant
 from ..policy.origin import OriginState
 from ..policy.origins import Origins
+from ..policy.outcome import Outcome, is_cut
 from ..policy.ready import Prober, ReadyState
+from ..policy.unserved import Refusals, Unserved, is_unserved
 from .attempt import AttemptState
 from .call import Hop
 
@@ -39,12 +44,12 @@ class Readiness:
         state = hop.state
         if not error.is_refused or attempt.phase is not Phase.CONNECTING:
             return False  # (another transport's error comes in a later phase)
-        if state.away is not None:
+        if isinstance(state.away, ReadyState):
             state.away.refused()
         elif not self._is_remembered(state):
             return False
         else:
-            self._went_away(state, str(error))
+            self._refuses(state, str(error))
         if hop.has_token and self.waives(hop):
             hop.has_token = False
             self._origins.refund(state, self._now())
@@ -64,40 +69,98 @@ class Readiness:
             return None
         return self.prober.ask(state.origin, partial(self._refused, state))
 
-    async def has_gone(self, state: OriginState) -> bool:
+    async def makes_free(self, hop: Hop, outcome: Outcome) -> bool:
         """
-        Whether the origin is away, though maybe no call has found that out yet.
+        Whether a retry after *outcome* is free, because the origin is away; maybe no call has found that out yet.
 
         **Cancellation:** others go on asking.
         """
-        if (asked := self.suspect(state)) is not None:
-            await asyncio.wait([asked])
-        return state.away is not None
+        if is_cut(outcome):
+            if (asked := self.suspect(hop.state)) is not None:
+                await asyncio.wait([asked])
+        elif not is_unserved(outcome):
+            return False
+        return self.waives(hop)
 
     def _refused(self, state: OriginState, error: DialError) -> None:
-        if state.away is None:
-            self._went_away(state, str(error))
+        if not isinstance(state.away, ReadyState):
+            self._refuses(state, str(error))
 
     def _is_remembered(self, state: OriginState) -> bool:
         """Whether the origin answered so lately that it is away if it refuses."""
         settings = state.policy.ready
         if self.prober is None or not isinstance(settings, Ready):
             return False
-        return self._now() - state.answered_at <= settings.remembered_for
+        return self._now() - max(state.served_at, state.answered_at) <= settings.remembered_for
 
-    def _went_away(self, state: OriginState, reason: str) -> None:
+    def _refuses(self, state: OriginState, reason: str) -> None:
         settings, prober = state.policy.ready, self.prober
         assert isinstance(settings, Ready)
         assert prober is not None
+        if isinstance(state.away, Unserved):  # the gateway itself is away now
+            state.away.end()
         origin, bulkhead = state.origin, state.policy.bulkhead
         limit = (bulkhead if isinstance(bulkhead, Bulkhead) else Bulkhead()).max_concurrent
 
-        def over() -> None:
-            state.came_back()
-            self._emit(OriginBack(origin, self._now() - away.away_since))
-
         away = ReadyState(
-            origin, settings, limit=limit, now=self._now, rng=self._rng, prober=prober, reason=reason, over=over
+            origin,
+            settings,
+            limit=limit,
+            now=self._now,
+            rng=self._rng,
+            prober=prober,
+            reason=reason,
+            over=lambda: self._came_back(state),
         )
+        self._went_away(state, away, reason)
+        state.was_restarted()
+
+    def is_told(self, state: OriginState, outcome: Outcome, now: float) -> bool:
+        """Whether an answer that isn't good only tells once more that a gateway finds no server; note it."""
+        if not is_unserved(outcome):
+            state.served_at = now
+            return False
+        settings, state.answered_at = state.policy.ready, now
+        if state.away is not None:
+            return isinstance(state.away, Unserved)
+        if self.prober is None or not isinstance(settings, Ready):
+            return False
+        refusals = state.refusals = state.refusals or Refusals()
+        is_row = refusals.add(now, served_at=state.served_at)
+        if not is_row or now - state.served_at > settings.remembered_for:
+            return False
+        row = f"{refusals.count} requests in a row with {outcome.status}"
+        self._finds_none(state, settings, f"its gateway has answered {row}")
+        return True
+
+    def _finds_none(self, state: OriginState, settings: Ready, reason: str) -> None:
+        retry = state.policy.retry
+
+        def can_be_lost(attempt: Entrant) -> bool:
+            if not isinstance(retry, Retry):
+                return False
+            return attempt.number < retry.max_attempts and retry.is_idempotent(attempt.method)
+
+        away = Unserved(
+            state.origin,
+            settings,
+            now=self._now,
+            rng=self._rng,
+            served_at=lambda: state.served_at,
+            can_be_lost=can_be_lost,
+            over=lambda: self._came_back(state),
+        )
+        self._went_away(state, away, reason)
+
+    def _went_away(self, state: OriginState, away: ReadyState | Unserved, reason: str) -> None:
         state.went_away(away)
-        self._emit(OriginAway(origin, reason))
+        self._emit(OriginAway(state.origin, reason))
+
+    def _came_back(self, state: OriginState) -> None:
+        away, now = state.came_back(), self._now()
+        if isinstance(away, Unserved):
+            assert state.refusals is not None
+            state.refusals.rest(now, now - away.away_since)
+            if away.is_served():
+                state.was_restarted()
+        self._emit(OriginBack(state.origin, now - away.away_since))

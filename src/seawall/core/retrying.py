@@ -11,7 +11,7 @@ from ..config import Retry
 from ..events import Denied, OriginPaused
 from ..policy.denial import Denial
 from ..policy.origins import Origins
-from ..policy.outcome import THROTTLED, Outcome, Request, is_away_until, is_cut
+from ..policy.outcome import THROTTLED, Outcome, Request, is_away_until
 from .attempt import Ended
 from .call import Hop
 from .emitter import Emitter
@@ -90,8 +90,7 @@ class Retrying:
             if is_away_until(outcome) is not None and connect is not None and now + delay >= started_at + connect:
                 late = f"the connect timeout of {connect:g} s ends before the origin is dialled again; raise it to wait"
                 return Denial(Denied.DEADLINE, late)
-            if is_cut(outcome) and await self._readiness.has_gone(hop.state):
-                is_free = self._readiness.waives(hop) or is_free
+            is_free = await self._readiness.makes_free(hop, outcome) or is_free
             is_held_back = hop.is_rejected and hop.state.is_held_back(hop.attempt, now)
             denial, hop.has_token = self._origins.afford(
                 hop.state, now, delay, deadline_at=hop.call.deadline_at, is_free=is_free or is_held_back

@@ -18,6 +18,7 @@ from .outcome import Outcome
 from .parted import Parted
 from .ready import ReadyState
 from .rejection import is_rejection
+from .unserved import Refusals, Unserved
 
 __all__ = ["OriginState", "max_shut"]
 
@@ -43,7 +44,9 @@ class OriginState:
         gates: The gates that an attempt passes, in this order: the breaker, the user's own, the limit, the bulkhead.
             While the origin is away, the gate at which calls wait for it comes first.
         limit: None until one is set or learned, because each attempt would pay for it.
-        answered_at: When its last response came, in loop time.
+        served_at: When its last response came that no gateway gave for it, in loop time.
+        answered_at: When a gateway last answered for it.
+        refusals: The answers of its gateway that it has no server; None until there is one.
         away: The gate at which calls wait for it; None unless it is away.
     """
 
@@ -61,8 +64,10 @@ class OriginState:
     paused_until: float = 0.0
     pause_spread: float = 0.0
     deaths: tuple[object, ...] = ()  # the last ends of connections that were counted
+    served_at: float = -math.inf
     answered_at: float = -math.inf
-    away: ReadyState | None = None
+    refusals: Refusals | None = None
+    away: ReadyState | Unserved | None = None
     moved: asyncio.Future[None] | None = None  # set by the breaker's next move; None if nobody waits for it
 
     def is_first(self, death: object) -> bool:
@@ -128,19 +133,23 @@ class OriginState:
 
     # An origin that is away
 
-    def went_away(self, away: ReadyState) -> None:
-        """
-        Calls wait at *away* from now on, before all other gates.
-
-        The breaker begins anew, because what failed as the old server ended says nothing about the new one.
-        """
+    def went_away(self, away: ReadyState | Unserved) -> None:
+        """Calls wait at *away* from now on, before all other gates."""
         self.away, self.gates = away, (away, *self.gates)
+
+    def was_restarted(self) -> None:
+        """The breaker begins anew, because what failed as the old server ended says nothing about the new one."""
         if self.breaker is not None:
             self.breaker.forget("the origin is restarted")
 
-    def came_back(self) -> None:
+    def came_back(self) -> ReadyState | Unserved:
+        """Calls no longer wait; returns the gate at which they did."""
         away, self.away = self.away, None
+        assert away is not None
+        if self.limit is not None:
+            self.limit.was_away()
         self.gates = tuple(gate for gate in self.gates if gate is not away)
+        return away
 
     # Rejections
 
@@ -149,8 +158,12 @@ class OriginState:
         return is_rejection(outcome, self.breaker, now, duration=duration)
 
     def learn(self, attempt: Entrant, result: Result, now: float) -> None:
-        """Learn from an answer how fast it takes requests, from the first rejection on, unless limits are off."""
-        if self.policy.limit is None:
+        """
+        Learn from an answer how fast it takes requests, from the first rejection on, unless limits are off.
+
+        While the origin is away there is nothing to learn, because calls wait for another reason.
+        """
+        if self.policy.limit is None or self.away is not None:
             return
         if not result.is_rejection:
             if self.limit is not None and result.outcome.status is not None:
