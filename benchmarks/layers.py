@@ -103,6 +103,7 @@ def history(repeat: int) -> float:
             delay=0.0,
             avoid=(),
             is_buffered=True,
+            retry=None,
             bounds=call,
             timer=timer,
         )

@@ -26,7 +26,7 @@ from seawall.origin import Origin
 from seawall.testing.clock import VIRTUAL
 from seawall.wire.http2 import session as http2
 from seawall.wire.http2.connection import TINY, TURN, Multiplexed
-from seawall.wire.http2.session import DOUBT_AFTER, FULL_FOR, PROBE_TIMEOUT, SILENT_FOR, STREAM_WINDOW
+from seawall.wire.http2.session import DOUBT_AFTER, FULL_FOR, PING_AFTER, PONG_WITHIN, SILENT_FOR, STREAM_WINDOW
 from seawall.wire.http2.stream import Stream
 from seawall.wire.known import Known
 from seawall.wire.limits import MAX_HEAD, MAX_INTERIM
@@ -48,6 +48,11 @@ REFUSED_STREAM = 0x7
 @pytest.fixture
 def anyio_backend():
     return VIRTUAL
+
+
+class Repeatable(Progress):
+    def can_be_repeated(self) -> bool:
+        return True
 
 
 class Peer:
@@ -98,12 +103,14 @@ class Peer:
         content: bytes | None = b"",
         body: AsyncIterator[bytes] | None = None,
         is_reused: bool = False,
+        is_repeatable: bool = False,
         **timeouts: float,
     ) -> tuple[Stream, asyncio.Task]:
         if content:
             headers = (*headers, (b"Content-Length", b"content-length", b"%d" % len(content)))
         message = Message(A, method, b"/", [(b"Host", b"host", b"a"), *headers], content, body, {"timeout": timeouts})  # type: ignore[arg-type]
-        channel, progress = self.client.channel(), Progress(asyncio.get_running_loop().time, now())
+        kind = Repeatable if is_repeatable else Progress
+        channel, progress = self.client.channel(), kind(asyncio.get_running_loop().time, now())
         progress.is_reused = is_reused
         return channel, asyncio.create_task(channel.send(message, progress))
 
@@ -291,24 +298,94 @@ async def test_silent_connection_is_asked_whether_anybody_is_there(peer):
         assert any(isinstance(event, h2.events.PingReceived) for event in seen) == is_asked
     await peer.turn()
     assert peer.client.has_room
-    await asyncio.sleep(2 * PROBE_TIMEOUT)
+    await asyncio.sleep(5 * PONG_WITHIN)
     assert peer.client.is_usable
 
 
 async def test_connection_that_answers_no_ping_takes_no_more_streams(peer):
-    """5 s later it is closed, or left to those that are on it."""
+    """1 s later it is closed, or left to those that are on it."""
     _, first = peer.request()
     _, second = peer.request()
     await turns()
-    await asyncio.sleep(1.0)
+    await asyncio.sleep(0.2)
     first.cancel()
     await asyncio.wait([first])
-    await asyncio.sleep(PROBE_TIMEOUT - 0.01)
+    await asyncio.sleep(PONG_WITHIN - 0.01)
     assert peer.client.is_usable
     await asyncio.sleep(0.02)
     assert (peer.client.is_usable, peer.client.is_closed) == (False, False)
     second.cancel()
     await asyncio.wait([second])
+    assert peer.client.is_closed
+
+
+async def pings(peer: Peer, seconds: float, *, answers: bool = True) -> list[float]:
+    """When the server was asked in so many *seconds*."""
+    asked = []
+    for _ in range(round(seconds * 20)):
+        await turns()
+        if peer.transport.written:
+            if any(
+                isinstance(event, h2.events.PingReceived) for event in peer.server.receive_data(peer.transport.written)
+            ):
+                asked.append(round(now(), 6))
+            peer.transport.written = b""
+        if answers and (data := peer.server.data_to_send()):
+            peer.client.data_received(data)
+        await asyncio.sleep(0.05)
+    return asked
+
+
+async def test_server_that_says_nothing_while_streams_wait_is_asked(peer):
+    """After 0.5 s, then ever more rarely, because some servers count PINGs; anew once a part of a response has come."""
+    stream, sent = peer.request()
+    assert await pings(peer, 20.0) == [0.5, 1.5, 3.5, 7.5, 15.5]
+    await peer.answer(1)
+    await sent
+    reading = asyncio.create_task(anext(aiter(stream.body())))
+    assert await pings(peer, 2.0) == [20.5, 21.5]
+    reading.cancel()
+    await asyncio.wait([reading])
+    stream.close()
+    assert await pings(peer, 60.0) == [22.0]  # by the call that was given up; nobody waits afterwards
+    _, sent = peer.request()
+    began_at = now()
+    assert await pings(peer, 1.0) == pytest.approx([began_at + PING_AFTER])
+    sent.cancel()
+
+
+async def test_silence_is_counted_from_the_first_request_that_waits(peer):
+    """However many come after it, as on a connection that was cut silently; the new ones go elsewhere at once."""
+    _, first = peer.request()
+    await peer.answer(1, is_end=True)
+    await first
+    await asyncio.sleep(10.0)
+    began_at = now()
+    sent = []
+    for _ in range(9):
+        sent.append(peer.request()[1])
+        await turns()
+        await asyncio.sleep(0.06)
+    assert now() > began_at + PING_AFTER
+    assert not peer.client.has_room
+    for each in sent:
+        each.cancel()
+
+
+async def test_server_that_answers_no_ping_is_left():
+    """What can be repeated breaks off, so that it is; the rest waits on, and a server that was frozen answers it."""
+    peer = Peer(2**16)
+    _, lost = peer.request(is_repeatable=True)
+    kept_stream, kept = peer.request(method=b"POST", content=b"x")
+    await turns()
+    with pytest.raises(ConnectionLost, match=r"stream 1: the server has said nothing for 1\.5 s"):
+        await lost
+    assert now() == PING_AFTER + PONG_WITHIN
+    assert (peer.client.is_usable, peer.client.is_closed, kept.done()) == (False, False, False)
+    await peer.turn()
+    await peer.answer(3, is_end=True)
+    assert (await kept).status == 200
+    kept_stream.finish()
     assert peer.client.is_closed
 
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple, Protocol, TypeVar
 
 from ..attempts import Attempt, Phase
+from ..config import Retry
 from ..config.ready import GATE
 from ..errors import Rejected
 from ..origin import Address, Origin
@@ -54,6 +55,7 @@ class AttemptState(Progress):
         delay: Backoff before it, in seconds.
         headers: Headers that it sends beside those of the caller's request.
         tickets: Tickets of the gates that it has passed, except those that are ended.
+        retry: The settings of retries; None if there are none.
         is_hurried: Its upstream was told of less time than the client gives by itself.
         result: What its headers counted as when they came, which the body of a streamed response may still belie.
         ended_at: When its headers came.
@@ -61,7 +63,7 @@ class AttemptState(Progress):
 
     __slots__ = (
         "__weakref__", "_bounds", "_ended", "_pace", "_parted", "_timer", "asked_at", "delay", "ended_at", "given",
-        "headers", "is_buffered", "is_hurried", "number", "request", "result", "tickets",
+        "headers", "is_buffered", "is_hurried", "number", "request", "result", "retry", "tickets",
     )  # fmt: skip
 
     def __init__(
@@ -74,6 +76,7 @@ class AttemptState(Progress):
         delay: float,
         avoid: tuple[Address, ...],
         is_buffered: bool,
+        retry: Retry | None,
         bounds: Bounds,
         timer: Timer,
     ) -> None:
@@ -83,6 +86,7 @@ class AttemptState(Progress):
         self.delay = delay
         self.avoid = avoid
         self.is_buffered = is_buffered
+        self.retry = retry
         self._bounds = bounds
         self._timer = timer
         self.headers: dict[str, str] | None = None
@@ -138,6 +142,13 @@ class AttemptState(Progress):
                 gates = origin.gates
             if self._pass(gates):
                 return
+
+    def can_be_repeated(self) -> bool:
+        if (settings := self.retry) is None or self.number >= settings.max_attempts:
+            return False
+        request = self.request
+        is_safe = settings.is_idempotent(request.method) or request.has_key
+        return is_safe and (self.is_buffered or self.phase < Phase.HEADERS) and request.is_replayable()
 
     def turned_back(self) -> None:
         super().turned_back()

@@ -222,7 +222,7 @@ class Pipeline:
                     return refused(hop, refusal)
                 delay += self._now() - now
                 now = self._now()
-            this = await self._attempt(hop, now, delay)
+            this = await self._attempt(hop, settings, now, delay)
             wait = None
             if settings is not None and not _is_good(this.outcome, settings):
                 try:
@@ -243,7 +243,7 @@ class Pipeline:
             await asyncio.sleep(wait)
             now, delay = self._now(), wait
 
-    async def _attempt(self, hop: Hop, now: float, delay: float) -> Ended:
+    async def _attempt(self, hop: Hop, retry: Retry | None, now: float, delay: float) -> Ended:
         """One attempt through the gates and the exchange, and how it ended."""
         call, request = hop.call, hop.request
         if self.in_flight.is_closed:
@@ -256,6 +256,7 @@ class Pipeline:
             delay=delay,
             avoid=hop.avoid,
             is_buffered=call.is_buffered,
+            retry=retry,
             bounds=call,
             timer=hop.timer,
         )

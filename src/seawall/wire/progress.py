@@ -99,6 +99,10 @@ class Progress:
         self.phase = min(self.phase, Phase.CONNECTING)
         self.sent_at = NEVER
 
+    def can_be_repeated(self) -> bool:
+        """Whether the call goes on with another attempt if this one breaks off now."""
+        return False
+
     def dropped(self) -> None:
         """The server was told to stop working on it."""
         self.sent_at = NEVER

@@ -90,7 +90,17 @@ class Multiplexed(Session[Stream]):
         if self._turn is not None:
             self._turn.cancel()
             self._turn = None
+        if self._watch is not None:
+            self._watch.cancel()
+            self._watch = None
         super().close()
+
+    def lost(self) -> None:
+        silence = self._loop.time() - self.heard_at
+        for stream in list(self._open):
+            if stream.progress.can_be_repeated():
+                stream.fail(ConnectionLost, f"the server has said nothing for {silence:.3g} s", death=self.death)
+        self.retire()
 
     def _ended(self) -> None:
         self._has_ended = True

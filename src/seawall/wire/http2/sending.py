@@ -28,6 +28,8 @@ class _Line(Protocol):
     @property
     def chatter(self) -> Chatter: ...
 
+    def progressed(self) -> None: ...
+
     def flush(self) -> int: ...
 
 
@@ -106,6 +108,7 @@ class Sending(Waiting):
             if room > 0 and connection.can_write:
                 state.send_data(self._number, part[begin : begin + room])
                 connection.chatter.uploaded(room)
+                connection.progressed()
                 self._progress.bytes_out += connection.flush()
                 begin, expires_at = begin + room, None
                 continue

@@ -1,8 +1,10 @@
 """
 One HTTP/2 connection as its streams use it: h2 keeps the protocol's state; here is who may use it, and for how long.
 
-Rules: a connection that goes away takes no new stream, and ends with its last one. One that says nothing is asked by
-PING before it is used again. Source: RFC 9113.
+Rules: a connection that goes away takes no new stream, and ends with its last one. One that says nothing while streams
+wait is asked by PING, and isn't used again before it answers; the longer a response takes, the rarer that is, because
+some servers count PINGs. One that doesn't answer is left: its streams that can be repeated break off, and the others
+wait on, because a server that is only frozen still answers them. Source: RFC 9113, gRPC's keepalive.
 """
 
 from __future__ import annotations
@@ -35,7 +37,8 @@ CONNECTION_WINDOW: Final = 2**30  # B; Go's, so that streams that nobody reads d
 DOUBT_AFTER: Final = 0.1  # s of silence; less is a round trip, and says nothing
 SILENT_FOR: Final = 1.0  # s in which what was silent takes no stream, so that a retry goes elsewhere
 FULL_FOR: Final = 0.1  # s, so that the same connection doesn't refuse a retry
-PROBE_TIMEOUT: Final = 5.0  # s; httpx's connect timeout, after which a dead host would be abandoned
+PING_AFTER: Final = 0.5  # s of silence while a stream waits; it doubles with each PING until a part of a response comes
+PONG_WITHIN: Final = 1.0  # s; three packets in a row may be lost meanwhile
 
 GONE: Final = getattr(select, "POLLRDHUP", 0) | getattr(select, "POLLHUP", 0) | getattr(select, "POLLERR", 0)
 
@@ -55,12 +58,16 @@ class Session(Pooled, Generic[S]):
     """
 
     __slots__ = (
+        "_asked_at",
         "_full_until",
         "_has_ended",
         "_is_leaving",
         "_numbered",
         "_open",
+        "_patience",
         "_probe",
+        "_waits_since",
+        "_watch",
         "can_fall_back",
         "carried_at",
         "chatter",
@@ -91,6 +98,9 @@ class Session(Pooled, Generic[S]):
         self._numbered: dict[int, S] = {}  # streams that h2 knows
         self._open: dict[S, None] = {}  # those in flight, or about to be
         self._probe: asyncio.TimerHandle | None = None  # runs while a PING is unanswered
+        self._watch: asyncio.TimerHandle | None = None  # looks whether the server is silent, while streams wait
+        self._waits_since = 0.0  # when the first stream was begun beside which there was no other, or uploaded a part
+        self._asked_at, self._patience = 0.0, PING_AFTER
         self._full_until = 0.0
         self._is_leaving = self._has_ended = False
 
@@ -160,6 +170,18 @@ class Session(Pooled, Generic[S]):
         self._numbered[number] = stream
         return number
 
+    def asks(self, now: float) -> None:
+        """A stream begins to wait for the server."""
+        self.chatter.asked()
+        if len(self._open) == 1:
+            self._waits_since = now
+        if self._watch is None:
+            self._watch = self._loop.call_at(now + PING_AFTER, self._look, context=Context())
+
+    def progressed(self) -> None:
+        """A part of a large request's body was sent, which takes its time, so the server's silence begins anew."""
+        self._waits_since = self._loop.time()
+
     def take(self, number: int, size: int) -> None:
         """So many bytes of body were taken, or nobody will take them: the server may send as many more."""
         if size and not self.is_closed:
@@ -206,10 +228,27 @@ class Session(Pooled, Generic[S]):
         self.known.requires_http1 = True
         return True
 
+    def _look(self) -> None:
+        """Whether the server has said nothing for too long; a response that takes its time is asked about ever less."""
+        self._watch = None
+        if self.is_closed or not self._open:
+            self._patience = PING_AFTER
+            return
+        now = self._loop.time()
+        if self.carried_at >= self._asked_at:
+            self._patience = PING_AFTER
+        look_at = max(self.heard_at, self._waits_since) + self._patience
+        if look_at <= now and self.can_write:  # else a PING would wait here
+            self._doubt()
+            self._asked_at = now
+            self._patience *= 2
+        look_at = now + PING_AFTER if look_at <= now else min(look_at, now + PING_AFTER)
+        self._watch = self._loop.call_at(look_at, self._look, context=Context())
+
     def _doubt(self) -> None:
-        """Until a PING is answered, there is no room on it; without a response within `PROBE_TIMEOUT` it is over."""
+        """Until a PING is answered, there is no room on it; without a response within `PONG_WITHIN` it is left."""
         if self._probe is None and self.is_usable:
-            self._probe = self._loop.call_later(PROBE_TIMEOUT, self.retire, context=Context())
+            self._probe = self._loop.call_later(PONG_WITHIN, self.lost, context=Context())
             self.h2.ping(b"seawall?")
             self.flush()
 
@@ -217,3 +256,7 @@ class Session(Pooled, Generic[S]):
         if self._probe is not None:
             self._probe.cancel()
             self._probe = None
+
+    def lost(self) -> None:
+        """The server doesn't answer."""
+        raise NotImplementedError

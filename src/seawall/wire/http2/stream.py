@@ -207,7 +207,7 @@ class Stream(Waiting):
             self._refuse(str(error), is_stale=connection.max_streams > 0)
         except h2.exceptions.ProtocolError as error:
             raise InvalidRequest(f"{message.origin}: HTTP/2 can't carry this request: {error}") from error
-        connection.chatter.asked()
+        connection.asks(self._begun_at)
         self._is_sent = not has_body
         self.progress.reached(Phase.SENDING)
         self.progress.bytes_out += connection.flush()
