@@ -415,7 +415,7 @@ def told(settings: dict[str, Any]) -> Setup:
     if bulkhead := settings.pop("bulkhead", None):
         import seawall
 
-        settings["own"] = {"bulkhead": seawall.Bulkhead(**bulkhead)}
+        settings["own"] = {**settings.get("own", {}), "bulkhead": seawall.Bulkhead(**bulkhead)}
     return Setup(**{"timeout": TIMEOUT, "deadline": DEADLINE} | settings)
 
 

@@ -244,10 +244,16 @@ class OriginAway(NamedTuple):
 
 
 class OriginBack(NamedTuple):
-    """An origin that was away for *duration* seconds has answered; or it takes connections, and is only slow."""
+    """
+    Calls no longer wait for an origin that was away for *duration* seconds.
+
+    Attributes:
+        has_answered: It has answered, or takes connections and is only slow; else it was waited for long enough.
+    """
 
     origin: Origin
     duration: float
+    has_answered: bool = True
 
 
 class AddressEjected(NamedTuple):

@@ -219,6 +219,110 @@ async def test_a_part_that_is_gone_holds_up_the_rest_once_a_minute():
             assert await one(c, 0.36 + n / 20, "POST") == (pytest.approx(0.36 + n / 20), 502)
 
 
+async def test_gates_behind_it_hold_though_it_goes_in_the_same_turn():
+    """Its time is over as an attempt passes it: a breaker that is held open still refuses, a full bulkhead queues."""
+    wire = ScriptedWire(Gateway((0.01, 1.0)))
+    async with client(wire, retry=None, breaker=seawall.Breaker(min_calls=100)) as c:
+        await c.get(URL)
+        await refused(c)
+        c.breakers[URL].force_open()
+        assert await one(c, 6.0) == (6.0, "BreakerOpen")
+    wire = ScriptedWire(lambda request: (5.0, 200) if now() > 7.0 else Gateway((6.1, 6.5))(request))
+    async with client(wire, retry=None, breaker=None, bulkhead=seawall.Bulkhead(max_concurrent=1)) as c:
+        await c.get(URL)
+        await asyncio.sleep(0.1)
+        await refused(c)
+        ends = await asyncio.gather(one(c, 12.0), one(c, 12.01))
+        assert ends == [(17.0, 200), (22.0, 200)] or ends == [(17.0, 200), (17.01, "BulkheadFull")]
+
+
+async def test_old_server_that_drains_does_not_end_it():
+    """Its last answers come during the restart, to what was sent before."""
+
+    async def server(request: httpx.Request) -> httpx.Response:
+        status, is_slow = Gateway((1.0, 3.0))(request), request.url.path == "/7"
+        await asyncio.sleep(1.5 if is_slow and status == 200 else 0.005)
+        return httpx.Response(status)
+
+    async with client(ScriptedWire(server)) as c:
+        found = await offered(c, 50.0, 6.0, "GET,POST")
+    assert found["GET", 200] >= 149  # one may have had its three attempts before it was known
+    assert found["POST", 502] <= 6
+
+
+async def test_late_refusals_do_not_forbid_the_next_wait():
+    """A gateway's 504 takes its time, and comes when the server is back."""
+
+    def gateway(request: httpx.Request) -> tuple[float, int]:
+        status = Gateway((1.0, 1.45), (20.0, 21.0), status=504)(request)
+        return (0.005 if status == 200 else 0.3, status)
+
+    async with client(ScriptedWire(gateway), breaker=None) as c:
+        found = await offered(c, 50.0, 24.0, "GET,POST")
+    assert found["GET", 200] == 600
+    assert found["POST", 504] <= 22  # twice 0.4 s of them
+
+
+async def test_a_rest_does_not_count_the_time_in_which_nobody_called():
+    """The wait is over once somebody calls again, ten minutes later; the next restart is ridden out a minute on."""
+    wire = ScriptedWire(Gateway((0.01, 1.0), (700.0, 701.0)))
+    async with client(wire, retry=None, breaker=None) as c:
+        await c.get(URL)
+        await refused(c)
+        assert [await one(c, 600.0), await one(c, 699.9)] == [(600.0, 200), (699.9, 200)]
+        for n in range(5):
+            await one(c, 700.0 + n / 20)
+        assert await one(c, 700.21) == (pytest.approx(700.3), 502)
+        assert await one(c, 700.31) == (pytest.approx(700.5), 502)
+
+
+async def test_the_call_says_what_can_be_repeated():
+    """Its own options, and an Idempotency-Key, not the client's settings."""
+    wire = ScriptedWire(Gateway((0.01, 0.5)))
+    async with client(wire) as c:
+        await c.get(URL)
+        await refused(c)
+        alone = c.get(URL, extensions=seawall.options(retry=None))
+        key = c.post(URL, headers={"Idempotency-Key": "k"})
+        assert [response.status_code for response in await asyncio.gather(alone, key)] == [200, 200]
+    assert [sent.method for sent in wire.attempts[6:]] == ["POST", "POST", "GET"]
+
+
+async def test_an_open_breaker_is_enough():
+    """It would refuse those that are sent, so nobody waits for them."""
+    events: list[object] = []
+    wire = ScriptedWire(lambda request: (0.5, 502) if now() > 0 else 200)
+    breaker = seawall.Breaker(min_calls=3, open_for=10.0)
+    async with client(wire, breaker=breaker, retry=None, observers=[events.append]) as c:
+        await c.get(URL)
+        await asyncio.gather(*(one(c, 0.1 + n / 20) for n in range(10)))
+        assert await one(c, 1.2) == (1.2, "BreakerOpen")
+    assert not [event for event in events if isinstance(event, OriginAway)]
+
+
+async def test_a_deadline_leaves_time_for_the_answer():
+    """What the gateway says, rather than that the time is over."""
+    wire = ScriptedWire(Gateway((0.01, 100.0)))
+    async with client(wire, breaker=None, deadline=2.0) as c:
+        await c.get(URL)
+        await refused(c)
+        ends = await asyncio.gather(*(one(c, 0.25 + n / 100) for n in range(10)))
+    assert {end for _, end in ends} == {502}
+
+
+async def test_those_that_cannot_be_repeated_have_their_turns():
+    """Every fifth, or a POST to a path that is well would wait for ever for GETs to one that is gone."""
+    wire = ScriptedWire(lambda request: 502 if now() > 0 and request.method == "GET" else 200)
+    async with client(wire, ready=seawall.Ready(max_wait=None), waits=True, breaker=None) as c:
+        await c.get(URL)
+        await asyncio.gather(*(c.get(URL) for _ in range(2)), *(one(c, 0.02 + n / 50) for n in range(10)))
+        gets = [asyncio.create_task(one(c, 0.3 + n / 10)) for n in range(100)]
+        at, end = await one(c, now() + 0.1, "POST")
+        assert (end, at < 10.0) == (200, True)
+        for get in gets:
+            get.cancel()
+
+
 async def test_a_retry_of_what_was_refused_needs_no_budget():
     """It waits, so it adds no load."""
     wire = ScriptedWire(Gateway((0.01, 0.4)))
@@ -257,6 +361,16 @@ async def test_caller_that_leaves_gives_its_turn_on(when):
         assert first.cancelled()
 
 
+class Waiting:
+    """An attempt."""
+
+    def can_be_repeated(self) -> bool:
+        return False
+
+    def left(self, now: float) -> float | None:
+        return None
+
+
 async def test_cancelled_at_each_await():
     """Nobody waits at the gate, and no timer runs for those that have left."""
     gate: Unserved
@@ -269,14 +383,13 @@ async def test_cancelled_at_each_await():
             now=now,
             rng=FixedRandom(1.0),
             served_at=lambda: 0.0,
-            can_be_lost=lambda attempt: False,
             over=lambda: None,
         )
 
     async def call() -> None:
-        assert gate.try_enter(None, now()) is None
+        assert gate.try_enter(Waiting(), now()) is None
         asyncio.get_running_loop().call_soon(gate.end)
-        (await gate.enter(None, 1.0)).end(None, now())
+        (await gate.enter(Waiting(), 1.0)).end(None, now())
 
     def assert_clean() -> None:
         assert gate.is_idle

@@ -26,7 +26,15 @@ from seawall.origin import Origin
 from seawall.testing.clock import VIRTUAL
 from seawall.wire.http2 import session as http2
 from seawall.wire.http2.connection import TINY, TURN, Multiplexed
-from seawall.wire.http2.session import DOUBT_AFTER, FULL_FOR, PING_AFTER, PONG_WITHIN, SILENT_FOR, STREAM_WINDOW
+from seawall.wire.http2.session import (
+    DOUBT_AFTER,
+    FULL_FOR,
+    LAST_CHANCE,
+    PING_AFTER,
+    PONG_WITHIN,
+    SILENT_FOR,
+    STREAM_WINDOW,
+)
 from seawall.wire.http2.stream import Stream
 from seawall.wire.known import Known
 from seawall.wire.limits import MAX_HEAD, MAX_INTERIM
@@ -58,8 +66,8 @@ class Repeatable(Progress):
 class Peer:
     """AsyncClient and server of one connection; what either sends, the other gets in `turn`."""
 
-    def __init__(self, window: int) -> None:
-        self.transport, self.known = Noted(), Known()
+    def __init__(self, window: int, known: Known | None = None) -> None:
+        self.transport, self.known = Noted(), known or Known()
         self.client = Multiplexed(A, memoryview(bytearray(1)), self.known)
         self.server = h2.connection.H2Connection(h2.config.H2Configuration(client_side=False))
         self.seen: list[h2.events.Event] = []
@@ -373,20 +381,66 @@ async def test_silence_is_counted_from_the_first_request_that_waits(peer):
 
 
 async def test_server_that_answers_no_ping_is_left():
-    """What can be repeated breaks off, so that it is; the rest waits on, and a server that was frozen answers it."""
+    """Once another connection hears of it, what can be repeated breaks off; the rest waits on."""
     peer = Peer(2**16)
     _, lost = peer.request(is_repeatable=True)
     kept_stream, kept = peer.request(method=b"POST", content=b"x")
-    await turns()
-    with pytest.raises(ConnectionLost, match=r"stream 1: the server has said nothing for 1\.5 s"):
+    taken = peer.client.channel()  # but not used yet
+    await asyncio.sleep(PING_AFTER + PONG_WITHIN + 1.0)
+    assert (peer.client.is_usable, peer.client.is_closed, lost.done()) == (False, False, False)
+    other = Peer(2**16, peer.known)
+    await other.turn()
+    with pytest.raises(ConnectionLost, match=r"stream 1: the server has said nothing for 2\.75 s here, and answers"):
         await lost
-    assert now() == PING_AFTER + PONG_WITHIN
-    assert (peer.client.is_usable, peer.client.is_closed, kept.done()) == (False, False, False)
+    assert now() == PING_AFTER + PONG_WITHIN + 1.0 + LAST_CHANCE
+    assert (peer.client.is_closed, kept.done()) == (False, False)
+    taken.close()
+    other.client.close()
     await peer.turn()
     await peer.answer(3, is_end=True)
     assert (await kept).status == 200
     kept_stream.finish()
     assert peer.client.is_closed
+    assert not peer.known.silent
+
+
+async def test_server_that_was_frozen_answers_all():
+    """It goes on on all its connections at once, and a new one may be heard first."""
+    peer = Peer(2**16)
+    stream, sent = peer.request(is_repeatable=True)
+    await asyncio.sleep(PING_AFTER + PONG_WITHIN + 0.1)
+    other = Peer(2**16, peer.known)
+    await other.turn()
+    await peer.answer(1, is_end=True)
+    await asyncio.sleep(2 * LAST_CHANCE)
+    assert (await sent).status == 200
+    stream.finish()
+    assert (peer.client.is_closed, peer.known.silent) == (True, {})
+    other.client.close()
+
+
+async def test_slow_link_that_takes_what_was_written_is_no_silence(monkeypatch):
+    """The PING waits behind an upload, so the second for its answer begins anew as long as less of that is left."""
+    peer = Peer(2**16)
+    left = [3000, 2000, 1000, 1000]
+    monkeypatch.setattr(http2, "backlog", lambda transport: left.pop(0))
+    _, sent = peer.request(is_repeatable=True)
+    await asyncio.sleep(PING_AFTER + 3 * PONG_WITHIN - 0.01)
+    assert peer.client.is_usable
+    await asyncio.sleep(0.02)
+    assert (peer.client.is_usable, left) == (False, [])
+    sent.cancel()
+
+
+async def test_calls_that_queued_meanwhile_are_served_after_the_pong(peer):
+    """A connection without room for the time of a PING says that it has room again."""
+    _, sent = peer.request()
+    await peer.turn()
+    await asyncio.sleep(PING_AFTER + 0.01)
+    assert (peer.client.has_room, peer.room) == (False, 0)
+    await peer.turn()
+    assert (peer.client.has_room, peer.room) == (True, 1)
+    sent.cancel()
 
 
 @pytest.mark.parametrize("has_progress", [False, True])

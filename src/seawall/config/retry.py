@@ -142,6 +142,12 @@ class Retry:
         return cls(**translated(retry, rng or SystemRandom()))
 
     @property
+    def is_limited(self) -> bool:
+        """Whether more than `max_attempts` and the outcome decides whether another attempt follows."""
+        theirs = (self.stop, self.retry, self.max_connect_retries, self.max_read_retries, self.max_status_retries)
+        return any(each is not None for each in theirs)
+
+    @property
     def is_watched(self) -> bool:
         """Whether functions of the user's look at responses."""
         is_theirs = isinstance(self.wait, Urllib3Backoff)

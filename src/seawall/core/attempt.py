@@ -55,7 +55,7 @@ class AttemptState(Progress):
         delay: Backoff before it, in seconds.
         headers: Headers that it sends beside those of the caller's request.
         tickets: Tickets of the gates that it has passed, except those that are ended.
-        retry: The settings of retries; None if there are none.
+        retry: The settings of retries; None if no attempt follows it.
         is_hurried: Its upstream was told of less time than the client gives by itself.
         result: What its headers counted as when they came, which the body of a streamed response may still belie.
         ended_at: When its headers came.
@@ -122,9 +122,9 @@ class AttemptState(Progress):
 
     # Its admission
 
-    async def queue(self, origin: Gated, *, is_patient: bool) -> None:
+    async def queue(self, origin: Gated, gates: tuple[Gate, ...], *, is_patient: bool) -> None:
         """
-        Pass the gates that are left, beginning with a wait at the first of them.
+        Pass those of *gates* that are left, beginning with a wait at the first of them.
 
         If the origin has gone away meanwhile, the attempt begins anew, because its dial would be refused.
 
@@ -134,7 +134,6 @@ class AttemptState(Progress):
         Raises:
             Rejected, DialError: One of the gates refuses it.
         """
-        gates = origin.gates
         while True:
             await self._wait(gates, is_patient=is_patient)
             if origin.away is not None and origin.away not in gates:
@@ -144,9 +143,9 @@ class AttemptState(Progress):
                 return
 
     def can_be_repeated(self) -> bool:
-        if (settings := self.retry) is None or self.number >= settings.max_attempts:
+        settings, request = self.retry, self.request
+        if settings is None or settings.is_limited:
             return False
-        request = self.request
         is_safe = settings.is_idempotent(request.method) or request.has_key
         return is_safe and (self.is_buffered or self.phase < Phase.HEADERS) and request.is_replayable()
 

@@ -63,8 +63,9 @@ class Emitter:
                 logger.warning("%s: breaker %s, was %s: %s", origin, state, previous, reason)
             case OriginAway(origin, reason):
                 logger.warning("%s: away, so calls wait for it: %s", origin, reason)
-            case OriginBack(origin, duration):
-                logger.warning("%s: back after %.3g s", origin, duration)
+            case OriginBack(origin, duration, has_answered):
+                how = "back" if has_answered else "no longer waited for"
+                logger.warning("%s: %s after %.3g s", origin, how, duration)
         for listener in self._listeners:
             try:
                 listener(event)

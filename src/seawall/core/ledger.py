@@ -78,8 +78,10 @@ class Ledger:
             failed = True if is_ours and hop.is_cut_by_fault(attempt, now) else None
         elif outcome.error is None and outcome.status is not None and outcome.status < 500 and outcome.status != 429:
             failed = False
-            state.served_at = now
-        elif outcome.error is None and self._readiness.is_told(state, outcome, now):
+            state.answered_at = now
+            began_at = attempt.started_at + attempt.waited
+            state.served_at = began_at if began_at > state.served_at else state.served_at
+        elif outcome.error is None and self._readiness.is_told(state, attempt, outcome, now):
             failed = None
         else:
             is_rejection = hop.is_rejected = state.is_rejection(outcome, now, duration=attempt.answered_in(now))

@@ -213,7 +213,9 @@ class Pipeline:
             The end of the last attempt; or of one before, if the last says less.
         """
         settings, policy = hop.settings(), hop.policy
-        state, call, now, delay = hop.state, hop.call, started_at, 0.0
+        state, call, now, delay, left = hop.state, hop.call, started_at, 0.0, 0
+        if settings is not None:
+            left = settings.max_attempts
         while True:
             if state.paused_until > now or ((hop.kept is not None or policy.waits is True) and state.shut_for(now) > 0):
                 refusal = await self._retrying.sit_out(hop)
@@ -222,7 +224,8 @@ class Pipeline:
                     return refused(hop, refusal)
                 delay += self._now() - now
                 now = self._now()
-            this = await self._attempt(hop, settings, now, delay)
+            left -= 1
+            this = await self._attempt(hop, settings if left > 0 else None, now, delay)
             wait = None
             if settings is not None and not _is_good(this.outcome, settings):
                 try:
@@ -267,7 +270,7 @@ class Pipeline:
             for gate in gates:
                 ticket = gate.try_enter(attempt, now)
                 if ticket is None:
-                    await attempt.queue(hop.state, is_patient=hop.policy.waits is True)
+                    await attempt.queue(hop.state, gates, is_patient=hop.policy.waits is True)
                     break
                 attempt.tickets.append(ticket)
             while reply is None:
@@ -280,7 +283,7 @@ class Pipeline:
                         raise
                     attempt.turned_back()
                 if reply is None:
-                    await attempt.queue(hop.state, is_patient=hop.policy.waits is True)
+                    await attempt.queue(hop.state, hop.state.gates, is_patient=hop.policy.waits is True)
             if call.is_buffered and not reply.is_whole:
                 await reply.read()
             outcome = reply.outcome()

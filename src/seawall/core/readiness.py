@@ -9,10 +9,9 @@ from collections.abc import Callable
 from functools import partial
 from random import Random
 
-from ..config import Bulkhead, Ready, Retry
+from ..config import Bulkhead, Ready
 from ..errors import DialError
 from ..events import Listener, OriginAway, OriginBack, Phase
-from ..policy.gate import Entrant
 from ..policy.origin import OriginState
 from ..policy.origins import Origins
 from ..policy.outcome import Outcome, is_cut
@@ -91,7 +90,7 @@ class Readiness:
         settings = state.policy.ready
         if self.prober is None or not isinstance(settings, Ready):
             return False
-        return self._now() - max(state.served_at, state.answered_at) <= settings.remembered_for
+        return self._now() - max(state.answered_at, state.refused_at) <= settings.remembered_for
 
     def _refuses(self, state: OriginState, reason: str) -> None:
         settings, prober = state.policy.ready, self.prober
@@ -115,39 +114,33 @@ class Readiness:
         self._went_away(state, away, reason)
         state.was_restarted()
 
-    def is_told(self, state: OriginState, outcome: Outcome, now: float) -> bool:
+    def is_told(self, state: OriginState, attempt: AttemptState, outcome: Outcome, now: float) -> bool:
         """Whether an answer that isn't good only tells once more that a gateway finds no server; note it."""
+        settings, began_at = state.policy.ready, attempt.started_at + attempt.waited
         if not is_unserved(outcome):
-            state.served_at = now
+            state.answered_at, state.served_at = now, max(state.served_at, began_at)
             return False
-        settings, state.answered_at = state.policy.ready, now
+        state.refused_at = now
         if state.away is not None:
             return isinstance(state.away, Unserved)
         if self.prober is None or not isinstance(settings, Ready):
             return False
         refusals = state.refusals = state.refusals or Refusals()
-        is_row = refusals.add(now, served_at=state.served_at)
-        if not is_row or now - state.served_at > settings.remembered_for:
-            return False
+        is_row = refusals.add(now, began_at=began_at, served_at=state.served_at)
+        is_open = state.breaker is not None and state.breaker.state != "closed"
+        if not is_row or is_open or now - state.answered_at > settings.remembered_for:
+            return False  # (an open breaker would refuse those that the gate sends)
         row = f"{refusals.count} requests in a row with {outcome.status}"
         self._finds_none(state, settings, f"its gateway has answered {row}")
         return True
 
     def _finds_none(self, state: OriginState, settings: Ready, reason: str) -> None:
-        retry = state.policy.retry
-
-        def can_be_lost(attempt: Entrant) -> bool:
-            if not isinstance(retry, Retry):
-                return False
-            return attempt.number < retry.max_attempts and retry.is_idempotent(attempt.method)
-
         away = Unserved(
             state.origin,
             settings,
             now=self._now,
             rng=self._rng,
             served_at=lambda: state.served_at,
-            can_be_lost=can_be_lost,
             over=lambda: self._came_back(state),
         )
         self._went_away(state, away, reason)
@@ -161,6 +154,8 @@ class Readiness:
         if isinstance(away, Unserved):
             assert state.refusals is not None
             state.refusals.rest(now, now - away.away_since)
-            if away.is_served():
-                state.was_restarted()
+            if not away.is_served():
+                self._emit(OriginBack(state.origin, now - away.away_since, False))
+                return
+            state.was_restarted()
         self._emit(OriginBack(state.origin, now - away.away_since))

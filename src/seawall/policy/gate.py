@@ -43,6 +43,9 @@ class Entrant(Protocol):
     @property
     def method(self) -> str: ...
 
+    def can_be_repeated(self) -> bool:
+        """Whether the call goes on with another attempt if this one fails."""
+
     def part(self, partition: Callable[[Any], Hashable]) -> Hashable:
         """The part that *partition* puts the library's request into."""
 

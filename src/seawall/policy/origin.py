@@ -44,8 +44,9 @@ class OriginState:
         gates: The gates that an attempt passes, in this order: the breaker, the user's own, the limit, the bulkhead.
             While the origin is away, the gate at which calls wait for it comes first.
         limit: None until one is set or learned, because each attempt would pay for it.
-        served_at: When its last response came that no gateway gave for it, in loop time.
-        answered_at: When a gateway last answered for it.
+        served_at: When the last request began that was served, and not refused by a gateway that finds no server.
+        answered_at: When the last response to such a request came, in loop time.
+        refused_at: When a gateway last refused one.
         refusals: The answers of its gateway that it has no server; None until there is one.
         away: The gate at which calls wait for it; None unless it is away.
     """
@@ -66,6 +67,7 @@ class OriginState:
     deaths: tuple[object, ...] = ()  # the last ends of connections that were counted
     served_at: float = -math.inf
     answered_at: float = -math.inf
+    refused_at: float = -math.inf
     refusals: Refusals | None = None
     away: ReadyState | Unserved | None = None
     moved: asyncio.Future[None] | None = None  # set by the breaker's next move; None if nobody waits for it

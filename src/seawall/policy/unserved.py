@@ -1,10 +1,10 @@
 """
-The gate of an origin whose gateway finds no server: it serves requests a moment ago, and now answers all with 502, 503
-or 504, because the server behind it is restarted.
+The gate of an origin whose gateway finds no server: a moment ago it served requests, and now it answers all with 502,
+503 or 504, because the server behind it is restarted.
 
 Rules: a single good answer shows that the origin serves, so only answers in a row, over some time, begin it. Then calls
-wait at the gate, first in first out, and hold nothing; one of them is sent at a time, at doubling intervals, those that
-can be sent again first, because the gateway may refuse it too. The first one that is served lets all others pass. So
+wait at the gate, first in first out, and hold nothing; one of them is sent at a time, at doubling intervals, mostly one
+that can be repeated, because the gateway may refuse it too. The first one that is served lets all others pass. So
 does the end of `Ready.max_wait`: whoever is refused from then on is told so by the gateway itself. The gate then rests
 for longer than it was shut, and for a minute if requests are refused right after it, so an origin of which only a part
 is gone is rarely held up for the sake of that part.
@@ -30,7 +30,9 @@ STATUSES: Final = frozenset({502, 503, 504})
 MIN_COUNT, MIN_SECONDS = 5, 0.1  # answers in a row, and from the first of them, before the origin is unserved
 FIRST_INTERVAL, LONGEST = 0.1, 0.5  # s between two attempts that are sent; some of them are lost
 JITTER: Final = 0.25  # share of an interval that is left to chance, so that clients don't ask together
-RESTS: Final = 10.0  # times as long as it was shut
+TURNS: Final = 5  # of these one is for whoever can't be repeated, though others wait
+PATIENCE: Final = 0.8  # share of a call's deadline, so that it ends with an answer in place of DeadlineExceeded
+RESTS: Final = 10.0  # times as long as it was shut, but no longer than a doubt
 DOUBTED_WITHIN, DOUBTED_FOR = 1.0, 60.0  # s; after a restart no request is refused so soon, so only a part is gone
 
 
@@ -47,29 +49,31 @@ class Refusals:
         count: How many there are.
     """
 
-    __slots__ = ("_ended_at", "_rests_until", "_since", "count")
+    __slots__ = ("_ended_at", "_first", "_rests_until", "_since", "count")
 
     def __init__(self) -> None:
         self.count = 0
-        self._since = self._rests_until = self._ended_at = -math.inf
+        self._first = self._since = -math.inf  # when the first of them began, and when it was refused
+        self._rests_until = self._ended_at = -math.inf
 
-    def add(self, now: float, *, served_at: float) -> bool:
+    def add(self, now: float, *, began_at: float, served_at: float) -> bool:
         """
         Count one, and tell whether they are enough.
 
         Args:
-            served_at: When the origin last gave any other answer.
+            began_at: When the request began that was refused.
+            served_at: When the last one began that was served.
         """
-        if served_at >= self._since:
-            self.count, self._since = 0, now
+        if served_at >= self._first:
+            self.count, self._first, self._since = 0, began_at, now
         self.count += 1
-        if now - self._ended_at < DOUBTED_WITHIN:
+        if self._ended_at <= began_at < self._ended_at + DOUBTED_WITHIN:
             self._rests_until = self._ended_at + DOUBTED_FOR
         return self.count >= MIN_COUNT and now - self._since >= MIN_SECONDS and now >= self._rests_until
 
     def rest(self, now: float, length: float) -> None:
         """The gate was shut for *length* seconds."""
-        self._ended_at, self._rests_until = now, now + length * RESTS
+        self._ended_at, self._rests_until = now, now + min(length * RESTS, DOUBTED_FOR)
 
 
 class _Served(Ticket):
@@ -103,16 +107,15 @@ class Unserved(Gate):
     An origin whose gateway finds no server, until that serves a request.
 
     Args:
-        served_at: When the origin last gave another answer than a gateway's.
-        can_be_lost: Whether an attempt can be repeated if the gateway refuses it too.
+        served_at: When the last request began that the origin served.
         over: Called once the gate is no longer needed.
     Attributes:
         away_since: When it began.
     """
 
     __slots__ = (
-        "_can_be_lost", "_interval", "_is_over", "_next_at", "_now", "_origin", "_others", "_over", "_repeatable",
-        "_rng", "_served", "_served_at", "_timer", "_until", "away_since",
+        "_interval", "_is_over", "_next_at", "_now", "_origin", "_others", "_over", "_repeatable",
+        "_rng", "_served", "_served_at", "_timer", "_turns", "_until", "away_since",
     )  # fmt: skip
 
     name = GATE
@@ -125,20 +128,19 @@ class Unserved(Gate):
         now: Callable[[], float],
         rng: Random,
         served_at: Callable[[], float],
-        can_be_lost: Callable[[Entrant], bool],
         over: Callable[[], None],
     ) -> None:
         self._origin = origin
         self._now = now
         self._rng = rng
         self._served_at = served_at
-        self._can_be_lost = can_be_lost
         self._over = over
         self._repeatable: Fifo[Ticket] = Fifo(self._left)
         self._others: Fifo[Ticket] = Fifo(self._left)
         self._served = _Served(self)
         self._is_over = False
         self._timer: asyncio.TimerHandle | None = None
+        self._turns = 0
         self._interval = FIRST_INTERVAL
         self.away_since = now()
         self._until = math.inf if settings.max_wait is None else self.away_since + settings.max_wait
@@ -169,7 +171,9 @@ class Unserved(Gate):
         **Cancellation:** the caller leaves the queue; if it was the one to be sent, the next one is.
         **Fairness:** FIFO, but those that can be repeated are the first to be sent.
         """
-        waiters = self._repeatable if self._can_be_lost(attempt) else self._others
+        waiters = self._repeatable if attempt.can_be_repeated() else self._others
+        if (left := attempt.left(self._now())) is not None:
+            timeout = left * PATIENCE if timeout is None else min(timeout, left * PATIENCE)
         try:
             return await waiters.wait(timeout, expired=_Late, undo=self._undo, joined=self._set_timer)
         except _Late:
@@ -228,7 +232,11 @@ class Unserved(Gate):
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        if self._repeatable.give(self._served) or self._others.give(self._served):
+        self._turns += 1
+        first, second = self._repeatable, self._others
+        if self._turns % TURNS == 0:
+            first, second = second, first
+        if first.give(self._served) or second.give(self._served):
             self._next_at = self._after(instant)
         if self.waiting:
             self._set_timer()

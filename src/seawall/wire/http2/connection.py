@@ -21,7 +21,7 @@ from ...errors import BadAnswer, ConnectionLost, ResponseTooLarge, WireError
 from ...origin import Origin
 from ..known import Known
 from ..limits import MAX_HEAD
-from .session import Session
+from .session import LAST_CHANCE, Session
 from .stream import Stream
 
 __all__ = ["Multiplexed"]
@@ -71,9 +71,20 @@ class Multiplexed(Session[Stream]):
     def data_received(self, data: bytes) -> None:
         self._data += data
         self.heard_at = self._loop.time()
-        self._believe()
+        if self._probe is not None:
+            self._believe()
+            if self.is_usable:
+                self.on_room(self)  # of which there was none meanwhile
+        if self.known.silent:
+            self._tell_silent()
         if self._is_begun and self._turn is None:
             self._read()
+
+    def _tell_silent(self) -> None:
+        """Others on which the server is silent may break off now, unless it was frozen and is about to answer them."""
+        for connection, break_off in list(self.known.silent.items()):
+            del self.known.silent[connection]
+            self._loop.call_later(LAST_CHANCE, break_off, context=Context())
 
     def resume_writing(self) -> None:
         super().resume_writing()
@@ -93,14 +104,17 @@ class Multiplexed(Session[Stream]):
         if self._watch is not None:
             self._watch.cancel()
             self._watch = None
+        self.known.silent.pop(self, None)
         super().close()
 
-    def lost(self) -> None:
-        silence = self._loop.time() - self.heard_at
+    def break_off(self) -> None:
+        if self._probe is None or self.is_closed:
+            return  # it was heard of meanwhile
+        silence = self._loop.time() - max(self.heard_at, self._waits_since)
         for stream in list(self._open):
-            if stream.progress.can_be_repeated():
-                stream.fail(ConnectionLost, f"the server has said nothing for {silence:.3g} s", death=self.death)
-        self.retire()
+            if stream.number is not None and stream.progress.can_be_repeated():
+                text = f"the server has said nothing for {silence:.3g} s here, and answers on another connection"
+                stream.fail(ConnectionLost, text, death=self.death)
 
     def _ended(self) -> None:
         self._has_ended = True

@@ -3,8 +3,9 @@ One HTTP/2 connection as its streams use it: h2 keeps the protocol's state; here
 
 Rules: a connection that goes away takes no new stream, and ends with its last one. One that says nothing while streams
 wait is asked by PING, and isn't used again before it answers; the longer a response takes, the rarer that is, because
-some servers count PINGs. One that doesn't answer is left: its streams that can be repeated break off, and the others
-wait on, because a server that is only frozen still answers them. Source: RFC 9113, gRPC's keepalive.
+some servers count PINGs. One that doesn't answer is left: it takes no new stream. Its streams wait on, because a server
+that is frozen still answers them; but once another connection hears of the server, so that it isn't, those that can be
+repeated break off. Source: RFC 9113, gRPC's keepalive.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from ...origin import Origin
 from ..connection import Pooled
 from ..known import Known
 from ..limits import MAX_HEAD
+from .backlog import backlog
 from .chatter import Chatter
 from .fields import TABLE_SIZE, Decoder, Encoder
 
@@ -38,7 +40,8 @@ DOUBT_AFTER: Final = 0.1  # s of silence; less is a round trip, and says nothing
 SILENT_FOR: Final = 1.0  # s in which what was silent takes no stream, so that a retry goes elsewhere
 FULL_FOR: Final = 0.1  # s, so that the same connection doesn't refuse a retry
 PING_AFTER: Final = 0.5  # s of silence while a stream waits; it doubles with each PING until a part of a response comes
-PONG_WITHIN: Final = 1.0  # s; three packets in a row may be lost meanwhile
+PONG_WITHIN: Final = 1.0  # s; Linux sends a lost packet twice again meanwhile
+LAST_CHANCE: Final = 0.25  # s for a server that was frozen, and answers on a new connection first
 
 GONE: Final = getattr(select, "POLLRDHUP", 0) | getattr(select, "POLLHUP", 0) | getattr(select, "POLLERR", 0)
 
@@ -99,7 +102,7 @@ class Session(Pooled, Generic[S]):
         self._open: dict[S, None] = {}  # those in flight, or about to be
         self._probe: asyncio.TimerHandle | None = None  # runs while a PING is unanswered
         self._watch: asyncio.TimerHandle | None = None  # looks whether the server is silent, while streams wait
-        self._waits_since = 0.0  # when the first stream was begun beside which there was no other, or uploaded a part
+        self._waits_since = 0.0  # when the server had nothing to do last, or a part of a large body was sent
         self._asked_at, self._patience = 0.0, PING_AFTER
         self._full_until = 0.0
         self._is_leaving = self._has_ended = False
@@ -173,6 +176,7 @@ class Session(Pooled, Generic[S]):
     def asks(self, now: float) -> None:
         """A stream begins to wait for the server."""
         self.chatter.asked()
+        self._patience = PING_AFTER
         if len(self._open) == 1:
             self._waits_since = now
         if self._watch is None:
@@ -247,16 +251,29 @@ class Session(Pooled, Generic[S]):
 
     def _doubt(self) -> None:
         """Until a PING is answered, there is no room on it; without a response within `PONG_WITHIN` it is left."""
-        if self._probe is None and self.is_usable:
-            self._probe = self._loop.call_later(PONG_WITHIN, self.lost, context=Context())
+        if self._probe is None and not (self.is_closed or self._has_ended):
+            self._await_pong(backlog(self._transport))
             self.h2.ping(b"seawall?")
             self.flush()
+
+    def _await_pong(self, before: int) -> None:
+        self._probe = self._loop.call_later(PONG_WITHIN, self._unanswered, before, context=Context())
+
+    def _unanswered(self, before: int) -> None:
+        """No PONG has come. While a slow link still takes what was written before the PING, that is no wonder."""
+        left = backlog(self._transport)
+        if left < before:
+            self._await_pong(left)
+            return
+        self.known.silent[self] = self.break_off
+        self.retire()
 
     def _believe(self) -> None:
         if self._probe is not None:
             self._probe.cancel()
             self._probe = None
+            self.known.silent.pop(self, None)
 
-    def lost(self) -> None:
-        """The server doesn't answer."""
+    def break_off(self) -> None:
+        """The server is there, but not on this connection."""
         raise NotImplementedError
