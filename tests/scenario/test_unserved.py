@@ -399,6 +399,25 @@ async def test_cancelled_at_each_await():
     assert await cancel_everywhere(call, before=begin, after=assert_clean) >= 2
 
 
+@pytest.mark.parametrize("takes", [0.1, 0.5])
+async def test_server_that_refuses_sooner_than_it_serves(takes):
+    """As nginx's `limit_conn` does: it is there, so nobody waits for it."""
+    busy, events, rng = 0, [], Random(7)
+
+    async def server(request: httpx.Request) -> httpx.Response:
+        nonlocal busy
+        if busy == 4:
+            return httpx.Response(503)
+        busy += 1
+        await asyncio.sleep(takes * rng.uniform(0.5, 1.5))
+        busy -= 1
+        return httpx.Response(200)
+
+    async with client(ScriptedWire(server), retry=seawall.Retry(), limit=None, observers=[events.append]) as c:
+        await offered(c, 12.0 / takes, 80 * takes)
+    assert not [event for event in events if isinstance(event, OriginAway)]
+
+
 SHARES: dict[str, Callable[[Random, httpx.Request], bool]] = {
     "a third by chance": lambda rng, request: rng.random() < 0.3,
     "half by chance": lambda rng, request: rng.random() < 0.5,

@@ -18,9 +18,9 @@ class Ready:
     How long calls wait for an origin that answered a moment ago and is away now, because it is restarted.
 
     It is away if it refuses all dials: one prober dials it, after 20 ms, then at doubling intervals up to 1 s. It is
-    away too if its gateway answers five requests in a row, over 0.1 s, with 502, 503 or 504 and no Retry-After: one
-    call after another is sent, after 0.1 s, then at doubling intervals up to 0.5 s, those that can be repeated first.
-    Meanwhile calls wait as long as their connect timeout and deadline allow. An origin that never answered is not
+    away too if its gateway answers five requests in a row with 502, 503 or 504 and no Retry-After, over 0.1 s or three
+    times as long as a good answer takes: one call after another is sent, after 0.1 s, then at doubling intervals up to
+    0.5 s, mostly one that can be repeated. Meanwhile calls wait as long as their connect timeout and deadline allow. An origin that never answered is not
     waited for.
 
     Args:

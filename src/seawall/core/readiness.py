@@ -126,8 +126,10 @@ class Readiness:
         if self.prober is None or not isinstance(settings, Ready):
             return False
         refusals = state.refusals = state.refusals or Refusals()
-        is_row = refusals.add(now, began_at=began_at, served_at=state.served_at)
-        is_open = state.breaker is not None and state.breaker.state != "closed"
+        breaker = state.breaker
+        usual = 0.0 if breaker is None else breaker.usual
+        is_row = refusals.add(now, began_at=began_at, served_at=state.served_at, usual=usual)
+        is_open = breaker is not None and breaker.state != "closed"
         if not is_row or is_open or now - state.answered_at > settings.remembered_for:
             return False  # (an open breaker would refuse those that the gate sends)
         row = f"{refusals.count} requests in a row with {outcome.status}"

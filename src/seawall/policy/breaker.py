@@ -17,6 +17,7 @@ import math
 from array import array
 from collections.abc import Callable
 from random import Random
+from statistics import median
 
 from ..config import Breaker
 from ..errors import BreakerOpen
@@ -119,6 +120,12 @@ class BreakerState(Gate):
     @property
     def window(self) -> float:
         return self._settings.window
+
+    @property
+    def usual(self) -> float:
+        """The median of `durations`; 0 if there is none."""
+        good = [each for each in self.durations if not math.isnan(each)]
+        return median(good) if good else 0.0
 
     def force_open(self) -> None:
         """Let no attempt through until `reset`."""

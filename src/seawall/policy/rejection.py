@@ -7,8 +7,6 @@ there are good answers beside it. What a cache kept, or what is no matter of rat
 
 from __future__ import annotations
 
-import math
-from statistics import median
 from typing import Final
 
 from .breaker import BreakerState
@@ -33,5 +31,4 @@ def is_rejection(outcome: Outcome, breaker: BreakerState | None, now: float, *, 
         return True
     if outcome.status != 503 or breaker is None or not breaker.good(now, breaker.window):
         return False
-    good = [each for each in breaker.durations if not math.isnan(each)]
-    return duration <= max(QUICK, median(good) if good else 0.0)
+    return duration <= max(QUICK, breaker.usual)

@@ -28,6 +28,7 @@ __all__ = ["Refusals", "Unserved", "is_unserved"]
 
 STATUSES: Final = frozenset({502, 503, 504})
 MIN_COUNT, MIN_SECONDS = 5, 0.1  # answers in a row, and from the first of them, before the origin is unserved
+OUTLASTS: Final = 3.0  # times what a good answer takes
 FIRST_INTERVAL, LONGEST = 0.1, 0.5  # s between two attempts that are sent; some of them are lost
 JITTER: Final = 0.25  # share of an interval that is left to chance, so that clients don't ask together
 TURNS: Final = 5  # of these one is for whoever can't be repeated, though others wait
@@ -56,20 +57,22 @@ class Refusals:
         self._first = self._since = -math.inf  # when the first of them began, and when it was refused
         self._rests_until = self._ended_at = -math.inf
 
-    def add(self, now: float, *, began_at: float, served_at: float) -> bool:
+    def add(self, now: float, *, began_at: float, served_at: float, usual: float) -> bool:
         """
         Count one, and tell whether they are enough.
 
         Args:
             began_at: When the request began that was refused.
             served_at: When the last one began that was served.
+            usual: Seconds that those take, which a row must outlast, because refusals are quicker.
         """
         if served_at >= self._first:
             self.count, self._first, self._since = 0, began_at, now
         self.count += 1
         if self._ended_at <= began_at < self._ended_at + DOUBTED_WITHIN:
             self._rests_until = self._ended_at + DOUBTED_FOR
-        return self.count >= MIN_COUNT and now - self._since >= MIN_SECONDS and now >= self._rests_until
+        least = max(MIN_SECONDS, OUTLASTS * usual)
+        return self.count >= MIN_COUNT and now - self._since >= least and now >= self._rests_until
 
     def rest(self, now: float, length: float) -> None:
         """The gate was shut for *length* seconds."""
