@@ -20,8 +20,8 @@ class Ready:
     It is away if it refuses all dials: one prober dials it, after 20 ms, then at doubling intervals up to 1 s. It is
     away too if its gateway answers five requests in a row with 502, 503 or 504 and no Retry-After, over 0.1 s or three
     times as long as a good answer takes: one call after another is sent, after 0.1 s, then at doubling intervals up to
-    0.5 s, mostly one that can be repeated. Meanwhile calls wait as long as their connect timeout and deadline allow. An origin that never answered is not
-    waited for.
+    0.5 s, mostly one that can be repeated. Meanwhile calls wait as long as their connect timeout and deadline allow. An
+    origin that never answered is not waited for.
 
     Args:
         max_wait: Seconds for which an origin that is away is waited for. From then on calls fail at once if it refuses
