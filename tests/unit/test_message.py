@@ -6,7 +6,7 @@ import pytest
 
 from seawall.errors import InvalidRequest
 from seawall.origin import Origin
-from seawall.wire.message import MAX_HEADS, MAX_KEPT, Heads, Message
+from seawall.wire.message import MAX_BLOCKS, MAX_KEPT, Blocks, Message
 
 ORIGIN = Origin("http", "a", 80)
 
@@ -33,7 +33,7 @@ def test_head_and_body_go_out_together():
     empty = message((b"transfer-encoding", b"chunked"), content=b"").whole
     assert empty.endswith(b"chunked\r\n\r\n0\r\n\r\n")  # or the next request would be its body
     held = message((b"expect", b"100-continue"), (b"content-length", b"2"), content=b"ok")
-    assert held.framed.expects
+    assert held.block.expects
 
 
 @pytest.mark.parametrize(
@@ -103,18 +103,22 @@ def test_coding_that_the_caller_asked_for_replaces_the_length():
 )
 def test_connection_close_is_noted(value, closes):
     """Whoever sends it sends nothing more on that connection (RFC 9112 section 9.6)."""
-    assert message((b"Connection", value)).framed.closes is closes
+    assert message((b"Connection", value)).block.closes is closes
 
 
-def test_heads_that_are_kept_are_bounded():
-    """The one that was kept first goes first; a head that is large, or that HTTP/1.1 can't carry, isn't kept."""
-    heads = Heads()
-    made = [heads[b"GET", b"/%d" % number, ()] for number in range(MAX_HEADS + 10)]
-    assert len(heads) == MAX_HEADS
-    assert heads[b"GET", b"/10", ()] is made[10]
-    assert heads[b"GET", b"/0", ()] == made[0]
-    assert heads[b"GET", b"/0", ()] is not made[0]
-    before = dict(heads)
-    assert heads[b"GET", b"/" + b"x" * MAX_KEPT, ()] is not None
-    assert heads[b"GET", b"/\n", ()] is None
-    assert heads == before
+def test_blocks_that_are_kept_are_bounded():
+    """The one that was kept first goes first; one that is large, or that HTTP/1.1 can't carry, isn't kept."""
+
+    def headers(value: bytes) -> tuple[tuple[bytes, bytes, bytes], ...]:
+        return ((b"A", b"a", value),)
+
+    blocks = Blocks()
+    made = [blocks[headers(b"%d" % number)] for number in range(MAX_BLOCKS + 10)]
+    assert len(blocks) == MAX_BLOCKS
+    assert blocks[headers(b"10")] is made[10]
+    assert blocks[headers(b"0")] == made[0]
+    assert blocks[headers(b"0")] is not made[0]
+    before = dict(blocks)
+    assert blocks[headers(b"x" * MAX_KEPT)] is not None
+    assert blocks[headers(b"\n")] is None
+    assert blocks == before

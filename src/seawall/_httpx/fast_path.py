@@ -1,8 +1,8 @@
 """
-The short way of a plain call: no body to build, no cookies, authentication, hooks, mounts or stream.
+The short way of a plain call: no authentication, hooks, mounts or stream.
 
-Rules: a user sees exactly what httpx's long way gives. The long way makes the first request of each URL, and takes over
-wherever an answer is not plain (a redirect, a cookie). A patched method of ``httpx.AsyncClient`` switches the short way
+Rules: a user sees exactly what httpx's long way gives. The long way takes over wherever an answer is not plain (a
+redirect, a cookie). A patched method of ``httpx.AsyncClient`` switches the short way
 off.
 """
 
@@ -16,73 +16,16 @@ from typing import Any, Final
 
 import httpx
 
-from .compat import JAR, SPENT, ask, take_in
+from .compat import SPENT, take_in
 from .mocks import is_own
 from .private import BUILDING, SHORT_WAY, STEPS, has
 
-__all__ = ["HAS_SHORT_WAY", "Prepared", "is_untouched", "settle"]
+__all__ = ["HAS_SHORT_WAY", "is_built_by_httpx", "is_untouched", "settle"]
 
 logger = logging.getLogger(httpx.__name__)
 
 HAS_SHORT_WAY: Final = has(SHORT_WAY)
 """Whether the installed httpx has all private names that it takes."""
-
-METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS", "DELETE"})  # without a body they have no content-length
-MAX_PREPARED: Final = 1024
-
-
-class Template:
-    """A request that httpx built, and what of the client it was built from."""
-
-    __slots__ = ("_base_url", "_of_client", "headers", "url")
-
-    def __init__(self, request: httpx.Request, client: httpx.AsyncClient) -> None:
-        self.url = request.url
-        self.headers = request.headers._list.copy()
-        self._base_url = client._base_url
-        self._of_client = client._headers._list.copy()
-
-    def fits(self, client: httpx.AsyncClient) -> bool:
-        """Whether httpx would build the same now."""
-        jar = client._cookies.jar
-        return (
-            self._base_url is client._base_url
-            and self._of_client == client._headers._list
-            and not client._params
-            and type(jar) is JAR
-            and not jar._cookies  # type: ignore[attr-defined]
-        )
-
-
-class Prepared:
-    """
-    Templates by method and URL: bounded, the oldest goes first.
-
-    Args:
-        own: Our class, whose `headers` differ from httpx's in a default only.
-    """
-
-    def __init__(self, own: type[httpx.AsyncClient]) -> None:
-        self._own = own
-        self._templates: dict[tuple[str, str], Template] = {}
-
-    def request(self, client: httpx.AsyncClient, method: str, url: httpx.URL | str) -> httpx.Request | None:
-        """As httpx would build it; None: there is no template that still fits."""
-        if type(url) is not str:
-            return None
-        template = self._templates.get((method, url))
-        if template is None or not template.fits(client) or not is_built_by_httpx(type(client), self._own):
-            return None
-        return ask(method, template.url, template.headers.copy(), {"timeout": client._timeout.as_dict()})
-
-    def keep(self, client: httpx.AsyncClient, method: str, url: httpx.URL | str, request: httpx.Request) -> None:
-        """Make a template of a *request* that httpx built, if another may be built of nothing else."""
-        if HAS_SHORT_WAY and type(url) is str and method in METHODS and is_built_by_httpx(type(client), self._own):
-            template = Template(request, client)
-            if template.fits(client) and request.extensions.keys() == {"timeout"}:
-                if len(self._templates) >= MAX_PREPARED:
-                    del self._templates[next(iter(self._templates))]
-                self._templates[method, url] = template
 
 
 def is_untouched(client: httpx.AsyncClient, own: type[httpx.AsyncClient]) -> bool:

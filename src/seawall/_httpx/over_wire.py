@@ -190,7 +190,7 @@ class OverWire:
             headers = _host_first(headers)
         if method == "CONNECT" and not extensions.get("target"):
             target = origin.authority.encode()
-        return Sent(origin, method.encode(), target, headers, content, body, extensions, self._wire.heads)
+        return Sent(origin, method.encode(), target, headers, content, body, extensions, self._wire.blocks)
 
 
 def _host_first(headers: Triples) -> Triples:

@@ -19,11 +19,12 @@ from ..core.fronts import check_own
 from ..core.settings import SettingsArguments
 from ..wire.coding import ACCEPTED
 from .arguments import ClientArguments, EngineArguments, check_names, spelled_out
+from .building import Builder
 from .compat import request_of, set_headers, unbind
 from .convert import check_timeouts, origin_and_path
 from .engine import Engine, check_given
 from .errors import as_httpx
-from .fast_path import HAS_SHORT_WAY, Prepared, is_untouched, settle
+from .fast_path import HAS_SHORT_WAY, is_untouched, settle
 from .location import bad_location
 from .mounts import layered, mounted
 from .private import HOOKS, OPENED, TIMEOUT, has
@@ -79,7 +80,7 @@ class AsyncClient(core.OfEngine, httpx2.AsyncClient):
             raise TypeError(
                 f"{type(self).__qualname__} makes a transport of its own: give it to seawall.httpx2.AsyncClient as transport="
             )
-        self._prepared = Prepared(AsyncClient)
+        self._builder = Builder(AsyncClient)
         self._plain_encoding = arguments.get("default_encoding", "utf-8")
         check_timeouts(self.timeout.as_dict())
         if HAS_HOOKS:
@@ -168,18 +169,22 @@ class AsyncClient(core.OfEngine, httpx2.AsyncClient):
         extensions: RequestExtensions | None = None,
     ) -> httpx2.Request:
         """As in httpx2."""
-        is_plain = type(url) is str and timeout is USE_CLIENT_DEFAULT and cookies is None
-        if not is_plain or not (params is None or type(params) is dict):  # else each request would pay for it
-            check_own(httpx2.__name__, url=url, timeout=timeout, params=params, cookies=cookies)
-        if (
-            content is data is files is json is params is headers is cookies is extensions is None  # type: ignore[comparison-overlap]
-            and timeout is USE_CLIENT_DEFAULT
-        ):
-            request = self._prepared.request(self, method, url)
-            if request is None:
-                request = super().build_request(method, url)
-                self._prepared.keep(self, method, url, request)
-            return request
+        if files is None and cookies is None and type(timeout) in PLAIN:
+            request = self._builder.request(
+                self,
+                method,
+                url,
+                content=content,
+                data=data,
+                json=json,
+                params=params,
+                headers=headers,
+                timeout=None if timeout is USE_CLIENT_DEFAULT else httpx2.Timeout(timeout),  # type: ignore[arg-type]
+                extensions=extensions,
+            )
+            if request is not None:
+                return request
+        check_own(httpx2.__name__, url=url, timeout=timeout, params=params, cookies=cookies)
         return super().build_request(
             method,
             url,
@@ -229,6 +234,7 @@ class AsyncClient(core.OfEngine, httpx2.AsyncClient):
 
 
 HAS_HOOKS: Final = has(HOOKS)
+PLAIN: Final = (type(USE_CLIENT_DEFAULT), float, int)  # timeouts
 UNSEEN: Final = ("transport", "mounts", "proxy")
 HANDLE: Final = AsyncTransport.handle_async_request
 

@@ -93,7 +93,8 @@ def set_headers(client: httpx2.AsyncClient, headers: httpx2.Headers) -> None:
 # Made without a constructor, if all attributes that it sets are known
 
 
-def _ask_directly(method: str, url: httpx2.URL, items: Triples, extensions: dict[str, Any]) -> httpx2.Request:
+def ask(method: str, url: httpx2.URL, items: Triples, extensions: dict[str, Any], body: bytes = b"") -> httpx2.Request:
+    """A request, if `IS_KNOWN`. *method* is in upper case, the headers *items* are complete; both become its own."""
     request = httpx2.Request.__new__(httpx2.Request)
     request.method = method
     request.url = url
@@ -101,13 +102,9 @@ def _ask_directly(method: str, url: httpx2.URL, items: Triples, extensions: dict
     headers._list = items
     headers._encoding = None
     request.extensions = extensions
-    request.stream = EMPTY
-    request._content = b""
+    request.stream = httpx2.ByteStream(body) if body else EMPTY
+    request._content = body
     return request
-
-
-def _ask(method: str, url: httpx2.URL, items: Triples, extensions: dict[str, Any]) -> httpx2.Request:
-    return httpx2.Request(method, url, headers=_pairs(items), extensions=extensions)
 
 
 def _answer_directly(
@@ -148,17 +145,15 @@ def _is_same(one: object, other: object) -> bool:
 
 def _is_known() -> bool:
     """Whether what we make is what a constructor makes: a release that adds an attribute makes its own."""
-    url, items = httpx2.URL("http://a/"), [(b"Host", b"host", b"a")]
-    asked, ours = _ask_directly("GET", url, items, {}), _answer_directly(200, items, EMPTY, {})
-    made, theirs = _ask("GET", url, items, {}), _answer(200, items, EMPTY, {})
+    url, items = httpx2.URL("http://a/"), [(b"Host", b"host", b"a"), (b"Content-Length", b"content-length", b"1")]
+    asked, ours = ask("PUT", url, items, {}, b"x"), _answer_directly(200, items, EMPTY, {})
+    made, theirs = httpx2.Request("PUT", url, headers=_pairs(items), content=b"x"), _answer(200, items, EMPTY, {})
     pairs = ((asked, made), (asked.headers, made.headers), (ours, theirs), (ours.headers, theirs.headers))
     return all(_is_same(*pair) for pair in pairs)
 
 
 EMPTY: Final = httpx2.ByteStream(b"")
 IS_KNOWN: Final = has(MADE) and _is_known()
-ask: Final = _ask_directly if IS_KNOWN else _ask
-"""A request without a body. *method* is in upper case, the headers *items* are complete; both become its own."""
 answer: Final = _answer_directly if IS_KNOWN else _answer
 """A response whose body was not read yet. The headers *items* and *extensions* become its own."""
 

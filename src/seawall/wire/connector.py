@@ -15,7 +15,7 @@ from ..events import Phase
 from ..origin import Origin
 from .connection import Channel
 from .dial import Dialler
-from .message import Head, Heads, Message
+from .message import Blocks, Head, Message
 from .opening import Names, Opener
 from .pool import Pool
 from .progress import Progress
@@ -116,7 +116,7 @@ class Wire:
         now: Loop time.
         max_age: Seconds after which a connection is not used again; None disables it.
     Attributes:
-        heads: Of the last requests.
+        blocks: The headers of the last requests, as bytes.
         addresses: What is known of addresses.
         probers: Dial origins that are away.
     """
@@ -126,7 +126,7 @@ class Wire:
     ) -> None:
         self.pool = pool
         self.names = names
-        self.heads = Heads()
+        self.blocks = Blocks()
         self.dialler = dialler
         self.addresses = dialler.addresses
         self._opener = Opener(pool, dialler, names, now=now, max_age=max_age)
@@ -184,7 +184,7 @@ class Wire:
     async def aclose(self) -> None:
         await self.probers.aclose()
         self.pool.close()
-        self.heads.clear()
+        self.blocks.clear()
         await self.names.aclose()
 
     async def _rechecked(self, channel: Channel, origin: Origin) -> Channel | None:

@@ -10,7 +10,7 @@ from typing import Any, Final, NamedTuple, TypeAlias
 from ..errors import InvalidRequest
 from ..origin import Origin
 
-__all__ = ["CONTINUE_TIMEOUT", "SLICE", "Head", "Heads", "Message", "Triples", "slices"]
+__all__ = ["CONTINUE_TIMEOUT", "SLICE", "Blocks", "Head", "Message", "Triples", "slices"]
 
 Triples: TypeAlias = list[tuple[bytes, bytes, bytes]]
 """Headers: each name as it is written and in lower case, and its value; as httpx keeps them."""
@@ -18,26 +18,28 @@ Triples: TypeAlias = list[tuple[bytes, bytes, bytes]]
 
 SLICE: Final = 64 * 1024  # B; asyncio's own high-water mark
 CONTINUE_TIMEOUT: Final = 1.0  # s to wait for 100 Continue; curl's
-MAX_HEADS: Final = 1024
-MAX_KEPT: Final = 2048  # B of a head that is kept
+MAX_BLOCKS: Final = 1024
+MAX_KEPT: Final = 2048  # B of a block that is kept
 
-HEAD: Final = re.compile(
-    rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+ [\x21-\x7e\x80-\xff]+ HTTP/1\.1\r\n"
-    rb"(?:[!#$%&'*+\-.^_`|~0-9A-Za-z]+: [\t\x20-\x7e\x80-\xff]*\r\n)*\r\n"
-)
-"""With as many lines as there are headers, it can't be taken for anything else. Source: RFC 9112 sections 3 and 5."""
+WORD: Final = r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
+METHOD: Final = re.compile(WORD.encode())
+TARGET: Final = re.compile(rb"[\x21-\x7e\x80-\xff]+")
+LINES: Final = re.compile(rf"(?:{WORD}: [\t\x20-\x7e\x80-\xff]*\r\n)*\r\n".encode("latin-1"))
+"""With as many lines as there are headers, they can't be taken for anything else. Source: RFC 9112 sections 3 and 5."""
+TELLING: Final = frozenset((b"host", b"content-length", b"transfer-encoding", b"connection", b"expect", b"upgrade"))
 
 
-class Framed(NamedTuple):
+class Block(NamedTuple):
     """
-    A head as bytes, and what its headers say.
+    The headers of a request as bytes, and what they say.
 
     Attributes:
+        lines: All of them, and the empty line.
         length: Content-Length; None where there is none.
         closes: The connection must not be used after it (RFC 9112 section 9.6).
     """
 
-    head: bytes
+    lines: bytes
     length: int | None
     is_chunked: bool
     expects: bool
@@ -45,30 +47,29 @@ class Framed(NamedTuple):
     closes: bool
 
 
-class Heads(dict[tuple[bytes, bytes, tuple[tuple[bytes, bytes, bytes], ...]], Framed | None]):
-    """
-    The heads of a client's last requests by method, target and headers, because the next request's is most often the
-    same; see `framed`.
-    """
+class Blocks(dict[tuple[tuple[bytes, bytes, bytes], ...], Block | None]):
+    """The blocks of a client's last requests by headers, because the next request's are most often the same."""
 
-    def __missing__(self, key: tuple[bytes, bytes, tuple[tuple[bytes, bytes, bytes], ...]]) -> Framed | None:
-        found = framed(*key)
-        if found is not None and len(found.head) <= MAX_KEPT:
-            if len(self) >= MAX_HEADS:
+    def __missing__(self, headers: tuple[tuple[bytes, bytes, bytes], ...]) -> Block | None:
+        found = block_of(headers)
+        if found is not None and len(found.lines) <= MAX_KEPT:
+            if len(self) >= MAX_BLOCKS:
                 del self[next(iter(self))]
-            self[key] = found
+            self[headers] = found
         return found
 
 
-def framed(method: bytes, target: bytes, headers: Sequence[tuple[bytes, bytes, bytes]]) -> Framed | None:
-    """The head of a request; None where HTTP/1.1 can't carry it."""
+def block_of(headers: Sequence[tuple[bytes, bytes, bytes]]) -> Block | None:
+    """The headers as bytes; None where HTTP/1.1 can't carry them."""
     lengths, codings, hosts = [], [], 0
     expects = asks_upgrade = closes = False
-    parts = [method, b" ", target, b" HTTP/1.1\r\n"]
+    parts = []
     for name, lower, value in headers:
         if b":" in name:
             return None
-        parts += (name, b": ", value, b"\r\n")
+        parts.append(b"%b: %b\r\n" % (name, value))
+        if lower not in TELLING:
+            continue
         match lower:
             case b"host":
                 hosts += 1
@@ -88,13 +89,13 @@ def framed(method: bytes, target: bytes, headers: Sequence[tuple[bytes, bytes, b
     if hosts > 1 or len(lengths) > 1 or codings not in ([], [b"chunked"]) or not all(map(bytes.isdigit, lengths)):
         return None
     if codings and lengths:  # httpx adds a length to a body in memory, whatever coding the caller asked for
-        return framed(method, target, [each for each in headers if each[1] != b"content-length"])
+        return block_of([each for each in headers if each[1] != b"content-length"])
     parts.append(b"\r\n")
-    head = b"".join(parts)
-    if head.count(b"\n") != len(headers) + 2 or not HEAD.fullmatch(head):
+    lines = b"".join(parts)
+    if lines.count(b"\n") != len(headers) + 1 or not LINES.fullmatch(lines):
         return None
     length = int(lengths[0]) if lengths else None
-    return Framed(head, length, bool(codings), expects, asks_upgrade, closes)
+    return Block(lines, length, bool(codings), expects, asks_upgrade, closes)
 
 
 class Head:
@@ -123,7 +124,7 @@ class Message:
     A request. *extensions* are httpx's: timeout, trace, sni_hostname.
 
     Args:
-        heads: Where its head may be kept.
+        blocks: Where its headers, as bytes, may be kept.
         content: The body, where it is in memory; else it is read from *body*.
     Attributes:
         is_held: The body doesn't go out with the head, because it is read from *body*, awaits 100 Continue, or is
@@ -133,10 +134,10 @@ class Message:
     """
 
     __slots__ = (
+        "block",
         "body",
         "content",
         "extensions",
-        "framed",
         "headers",
         "is_held",
         "method",
@@ -154,7 +155,7 @@ class Message:
         content: bytes | None,
         body: AsyncIterable[bytes],
         extensions: Mapping[str, Any],
-        heads: Heads | None = None,
+        blocks: Blocks | None = None,
     ) -> None:
         self.origin = origin
         self.method = method
@@ -164,8 +165,8 @@ class Message:
         self.body = body
         self.extensions = extensions
         self.timeouts: Mapping[str, float | None] = extensions.get("timeout") or {}
-        found = framed(method, target, headers) if heads is None else heads[method, target, tuple(headers)]
-        if found is None:
+        found = block_of(headers) if blocks is None else blocks[tuple(headers)]
+        if found is None or not TARGET.fullmatch(target) or not METHOD.fullmatch(method):
             # The text doesn't quote it, because a header may be somebody's credentials.
             raise InvalidRequest(
                 f"{origin}: HTTP/1.1 can't carry this request: look for control characters and other illegal bytes in "
@@ -173,7 +174,7 @@ class Message:
                 "that isn't the body's",
                 origin=origin,
             )
-        self.framed = found
+        self.block = found
         self.is_held = content is None or found.expects or len(content) > SLICE
         if content is not None and not found.is_chunked and (found.length or 0) != len(content):
             raise self.misframed(len(content))
@@ -188,33 +189,37 @@ class Message:
         raise NotImplementedError
 
     @property
+    def head(self) -> bytes:
+        return b"%b %b HTTP/1.1\r\n%b" % (self.method, self.target, self.block.lines)
+
+    @property
     def whole(self) -> bytes:
         """Head and body; an empty chunked body has an end too, because the next request would be read as the body."""
-        content, head = self.content, self.framed.head
+        content, head = self.content, self.head
         if not content:
-            return head + self.end if self.framed.is_chunked else head
-        return head + (self.part(content) + self.end if self.framed.is_chunked else content)
+            return head + self.end if self.block.is_chunked else head
+        return head + (self.part(content) + self.end if self.block.is_chunked else content)
 
     def part(self, data: bytes) -> bytes:
         """Some of the body as it goes over the wire."""
-        return b"%x\r\n%b\r\n" % (len(data), data) if self.framed.is_chunked else data
+        return b"%x\r\n%b\r\n" % (len(data), data) if self.block.is_chunked else data
 
     @property
     def end(self) -> bytes:
         """What ends the body."""
-        return b"0\r\n\r\n" if self.framed.is_chunked else b""
+        return b"0\r\n\r\n" if self.block.is_chunked else b""
 
     def counted(self, size: int, part: bytes | None) -> int:
         """*size* with another *part*; None ends the body. Raises InvalidRequest where the headers say otherwise."""
-        framed = self.framed
+        block = self.block
         size += len(part or b"")
-        if not framed.is_chunked and (size != (framed.length or 0) if part is None else size > (framed.length or 0)):
+        if not block.is_chunked and (size != (block.length or 0) if part is None else size > (block.length or 0)):
             raise self.misframed(size)
         return size
 
     def misframed(self, size: int) -> InvalidRequest:
         """The error where a body's *size* isn't what the headers say."""
-        length = self.framed.length
+        length = self.block.length
         said = "no content-length or transfer-encoding" if length is None else f"content-length {length}"
         return InvalidRequest(
             f"{self.origin}: the request's body has {size} bytes so far, but its headers have {said}",

@@ -111,7 +111,7 @@ class Upload:
 
 async def pour(message: Message, sink: Sink) -> bool:
     """A message's body into *sink*, part by part, until all is sent or no more is wanted; returns whether all was."""
-    if message.framed.expects and not await sink.is_expected():
+    if message.block.expects and not await sink.is_expected():
         return False
     size, parts = 0, aiter(message.body if message.content is None else slices(message.content))
     try:

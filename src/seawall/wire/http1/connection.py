@@ -111,13 +111,13 @@ class Connection(Pooled):
     # The way of an exchange
 
     async def send(self, message: Message, progress: Progress, trace: Trace | None = None) -> Head:
-        framed = message.framed
+        block = message.block
         self._progress = progress
         self._read_timeout, self._core = message.timeouts.get("read"), message.core
-        self._is_last = framed.closes
+        self._is_last = block.closes
         self.is_usable = False
         try:
-            response = self._response = self._parser.begin(message.method, asks_upgrade=framed.asks_upgrade)
+            response = self._response = self._parser.begin(message.method, asks_upgrade=block.asks_upgrade)
             if trace is not None:
                 await self._send_traced(trace, message, response)
             else:
@@ -233,8 +233,8 @@ class Connection(Pooled):
         assert self._transport is not None
         if self.is_closed or self._has_ended:
             raise self.failure(SendFailed, "the connection was closed")
-        is_bare = message.is_held or not (message.content or message.framed.is_chunked)
-        data = message.framed.head if is_bare else message.whole
+        is_bare = message.is_held or not (message.content or message.block.is_chunked)
+        data = message.head if is_bare else message.whole
         self._progress.bytes_out += len(data)
         self._transport.write(data)
 

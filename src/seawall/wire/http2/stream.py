@@ -200,7 +200,7 @@ class Stream(Waiting):
         if message.method == b"CONNECT":
             raise InvalidRequest(f"{message.origin}: CONNECT needs HTTP/1.1 here", origin=message.origin)
         self.number, self._place = self._claim(), connection.streams
-        has_body = message.content is None or bool(message.content) or bool(message.framed.length)
+        has_body = message.content is None or bool(message.content) or bool(message.block.length)
         try:
             connection.h2.send_headers(self.number, request_fields(message), end_stream=not has_body)
         except h2.exceptions.TooManyStreamsError as error:
