@@ -11,13 +11,14 @@ from typing import Any, Final, NoReturn
 
 import httpx
 
+from ..attempts import HEADERS
 from ..config import Policy
 from ..config.check import MAX_COUNT, shown
 from ..core.attempt import AttemptState
 from ..core.body import RequestBody
 from ..core.fronts import check_own
 from ..errors import ResponseTooLarge, SeawallError
-from ..events import BodyEnd, History, Phase
+from ..events import BodyEnd, History
 from ..origin import Origin
 from ..policy.outcome import Outcome, answered
 from ..wire.body import OwningBody
@@ -50,7 +51,12 @@ def origin_and_path(url: httpx.URL) -> tuple[Origin, str]:
     scheme = WEBSOCKET.get(scheme, scheme)
     if port is None:
         port = 443 if scheme == "https" else 80
-    return Origin(scheme, host, port), path
+    return _origin(scheme, host, port), path
+
+
+@functools.lru_cache(1024)
+def _origin(scheme: str, host: str, port: int) -> Origin:
+    return Origin(scheme, host, port)
 
 
 class Outgoing:
@@ -163,9 +169,15 @@ class Reply:
 
     def outcome(self) -> Outcome:
         response = self.response
-        phase = max(self._attempt.phase, Phase.HEADERS)
+        phase = self._attempt.phase
+        if phase < HEADERS:
+            phase = HEADERS
         if response.status_code < 300:
-            return Outcome(phase, None, response.status_code, None, False, self._is_settled)
+            is_settled = self._is_settled
+            # The constructor takes three times as long.
+            return tuple.__new__(
+                Outcome, (phase, None, response.status_code, None, False, is_settled, None, None, True)
+            )
         return answered(phase, response.status_code, response.headers, is_settled=self._is_settled)
 
     async def read(self) -> None:

@@ -108,5 +108,5 @@ def settle(response: httpx.Response, request: httpx.Request, *, started_at: floa
         response.stream = SPENT
     else:
         take_in(response)
-    response.elapsed = datetime.timedelta(seconds=time.perf_counter() - started_at)
+    response.elapsed = datetime.timedelta(0, time.perf_counter() - started_at)
     return True

@@ -109,5 +109,5 @@ def settle(response: httpx2.Response, request: httpx2.Request, *, started_at: fl
         response.stream = SPENT
     else:
         take_in(response)
-    response.elapsed = datetime.timedelta(seconds=time.perf_counter() - started_at)
+    response.elapsed = datetime.timedelta(0, time.perf_counter() - started_at)
     return True

@@ -13,8 +13,8 @@ from collections.abc import Callable
 from contextvars import Context
 from typing import Any, NamedTuple
 
+from ..attempts import BODY, HEADERS
 from ..errors import BulkheadFull, DialError
-from ..events import Phase
 from .fifo import Fifo
 from .gate import Entrant, Gate, Result, Ticket, Unanswered
 from .ghosts import Ghosts
@@ -41,7 +41,7 @@ class Permit(Ticket):
 
     __slots__ = ("_bulkhead",)
 
-    held_until = Phase.BODY
+    held_until = BODY
 
     def __init__(self, bulkhead: BulkheadState) -> None:
         self._bulkhead = bulkhead
@@ -240,7 +240,7 @@ class AdaptiveState(BulkheadState):
     def note(self, outcome: Outcome, sent_at: float, now: float) -> None:
         """An attempt ended."""
         self._pass_time(now)
-        if outcome.phase >= Phase.HEADERS and outcome.status not in REJECTIONS:
+        if outcome.phase >= HEADERS and outcome.status not in REJECTIONS:
             self._trouble.outcomes += 1
             self._ghosts.overtaken(sent_at)
         elif isinstance(outcome.error, DialError) and _is_refused(outcome.error.__cause__):

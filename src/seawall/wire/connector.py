@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any
 
+from ..attempts import BODY, HEADERS, SENDING
 from ..errors import WireError
-from ..events import Phase
 from ..origin import Origin
 from .connection import Channel
 from .dial import Dialler
@@ -54,7 +54,7 @@ class Answered:
         whole = channel.whole()
         if whole is not None:
             if whole:
-                self._progress.reached(Phase.BODY)
+                self._progress.reached(BODY)
             self.close()
         return whole
 
@@ -173,9 +173,9 @@ class Wire:
     def blame(self, origin: Origin, extensions: Mapping[str, Any], progress: Progress) -> None:
         """An attempt failed at its address; if that is ejected now, connections to it are not used any more."""
         address = progress.address
-        if address is None or progress.phase < Phase.SENDING:
+        if address is None or progress.phase < SENDING:
             return
-        if not progress.is_reused and progress.phase < Phase.HEADERS:
+        if not progress.is_reused and progress.phase < HEADERS:
             # It took the connection and then broke it, or said nothing: others dial another first.
             self.addresses.mark_bad(origin, address)
         if self.addresses.note(origin, address, is_failure=True):

@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from ..attempts import CONNECTING, HEADERS, QUEUED, SENDING, SENT
 from ..config.ready import GATE
 from ..events import Dial, Phase
 from ..origin import Address
@@ -35,7 +36,7 @@ class Progress:
     def __init__(self, now: Callable[[], float], started_at: float) -> None:
         self.now = now
         self.started_at = started_at
-        self.phase = Phase.QUEUED
+        self.phase = QUEUED
         self.sent_at = NEVER
         self.address: Address | None = None
         self.avoid: tuple[Address, ...] = ()
@@ -52,19 +53,19 @@ class Progress:
         if phase > self.phase:
             self.phase = phase
             now = self.now()
-            if self.sent_at == NEVER and phase >= Phase.SENDING:
+            if self.sent_at == NEVER and phase >= SENDING:
                 self.sent_at = now
             self.marks += (phase, now - self.started_at)
 
     def reached_sent(self) -> None:
         """SENDING and SENT at one instant, because the request went out in one piece."""
-        if self.phase >= Phase.SENDING:
-            self.reached(Phase.SENT)
+        if self.phase >= SENDING:
+            self.reached(SENT)
             return
-        self.phase = Phase.SENT
+        self.phase = SENT
         self.sent_at = now = self.now()
         at = now - self.started_at
-        self.marks += (Phase.SENDING, at, Phase.SENT, at)
+        self.marks += (SENDING, at, SENT, at)
 
     def dialled(self, address: Address, began_at: float, outcome: str) -> None:
         self.dials += (Dial(address, began_at - self.started_at, self.now() - began_at, outcome),)
@@ -85,18 +86,18 @@ class Progress:
 
     def on_wire(self, now: float) -> float:
         """Seconds since it began to dial, or to send on a connection that was there; 0 where it did neither."""
-        began_at = next((at for phase, at in self.each() if phase >= Phase.CONNECTING), None)
+        began_at = next((at for phase, at in self.each() if phase >= CONNECTING), None)
         return 0.0 if began_at is None else now - self.started_at - began_at
 
     def answered_in(self, now: float) -> float:
         """Seconds from the request's first byte, or from the dial if no more is known, to the response's head."""
         at: dict[Phase, float] = dict(self.each())
-        began_at = at.get(Phase.SENDING, at.get(Phase.CONNECTING, 0.0))
-        return at.get(Phase.HEADERS, now - self.started_at) - began_at
+        began_at = at.get(SENDING, at.get(CONNECTING, 0.0))
+        return at.get(HEADERS, now - self.started_at) - began_at
 
     def took_back(self) -> None:
         """The server says that it did nothing of what was sent."""
-        self.phase = min(self.phase, Phase.CONNECTING)
+        self.phase = min(self.phase, CONNECTING)
         self.sent_at = NEVER
 
     def can_be_repeated(self) -> bool:
@@ -109,7 +110,7 @@ class Progress:
 
     def turned_back(self) -> None:
         """Its dial was refused, and it goes back to wait; only its dials are remembered."""
-        self.phase = Phase.QUEUED
+        self.phase = QUEUED
         self.marks.clear()
 
     def each(self) -> Iterator[tuple[Phase, float]]:

@@ -15,6 +15,7 @@ from collections.abc import AsyncIterator
 from contextvars import Context
 from typing import Any, ClassVar, Final, NoReturn, TypeVar
 
+from ...attempts import HEADERS
 from ...errors import ConnectionLost, ReadTimeout, SendFailed, WireError, WriteTimeout
 from ...events import Phase
 from ...origin import Origin
@@ -138,7 +139,7 @@ class Connection(Pooled):
         except BaseException:
             self.close()
             raise
-        progress.reached(Phase.HEADERS)
+        progress.reached(HEADERS)
         return response
 
     @property
