@@ -37,10 +37,12 @@ class Calls(NamedTuple):
     Attributes:
         get: Takes a URL, and optionally ``params=`` or ``headers=``.
         post: Takes a URL and ``json=``.
+        stream: Takes a URL, and reads the body part by part.
     """
 
     get: Callable[..., Awaitable[bytes]]
     post: Callable[..., Awaitable[bytes]]
+    stream: Callable[[str], Awaitable[bytes]]
 
 
 Kind: TypeAlias = Callable[[Calls, str, int], Awaitable[bytes]]
@@ -49,6 +51,7 @@ KINDS: dict[str, Kind] = {  # the URL ends in a slash; no two requests of a run 
     "params": lambda calls, url, number: calls.get(f"{url}orders", params={"page": str(number), "state": "open"}),
     "headers": lambda calls, url, number: calls.get(f"{url}orders", headers={"x-request-id": str(number)}),
     "post": lambda calls, url, number: calls.post(f"{url}orders", json={"id": number, "items": ["apple", "pear"]}),
+    "stream": lambda calls, url, number: calls.stream(f"{url}orders/{number}"),
     "same": lambda calls, url, number: calls.get(f"{url}orders"),
 }
 WORDS = {  # for tables
@@ -56,6 +59,7 @@ WORDS = {  # for tables
     "params": "`params=`, new ones per request",
     "headers": "`headers=`, a new one per request",
     "post": "POST, `json=`",
+    "stream": "`stream()`, a new URL per request",
     "same": "one URL, the same again and again",
 }
 
@@ -101,7 +105,11 @@ def _httpx_calls(client: Any) -> Calls:
         content: bytes = (await client.post(url, **more)).content
         return content
 
-    return Calls(get, post)
+    async def stream(url: str) -> bytes:
+        async with client.stream("GET", url) as response:
+            return b"".join([part async for part in response.aiter_bytes()])
+
+    return Calls(get, post, stream)
 
 
 @asynccontextmanager
@@ -141,7 +149,11 @@ async def aiohttp_client(load: Load) -> AsyncIterator[Calls]:
             async with session.post(url, **more) as response:
                 return await response.read()
 
-        yield Calls(get, post)
+        async def stream(url: str) -> bytes:
+            async with session.get(url) as response:
+                return b"".join([part async for part in response.content.iter_any()])
+
+        yield Calls(get, post, stream)
 
 
 @asynccontextmanager
@@ -169,7 +181,14 @@ async def pyreqwest_client(load: Load) -> AsyncIterator[Calls]:
             response = await client.post(url).body_json(json).build().send()
             return bytes(await response.bytes())
 
-        yield Calls(get, post)
+        async def stream(url: str) -> bytes:
+            async with client.get(url).build_streamed() as response:
+                parts = []
+                while part := await response.body_reader.read_chunk():
+                    parts.append(bytes(part))
+                return b"".join(parts)
+
+        yield Calls(get, post, stream)
 
 
 def _pyreqwest(load: Load) -> Any:

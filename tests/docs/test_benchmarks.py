@@ -88,7 +88,7 @@ async def test_kinds(kind):
         return b""
 
     for number in range(2):
-        await KINDS[kind](Calls(ask, ask), "http://a/", number)
+        await KINDS[kind](Calls(ask, ask, ask), "http://a/", number)
     assert (asked[0] == asked[1]) is (kind == "same")
 
 
@@ -103,14 +103,17 @@ def test_instructions(monkeypatch, capsys):
 @pytest.mark.anyio
 @pytest.mark.parametrize("kind", KINDS)
 async def test_calls(kind):
-    """A request over a kept connection goes through at most 21 of seawall's files and 110 calls of its functions."""
+    """
+    A request over a kept connection goes through at most 21 of seawall's files and 110 calls of its functions, a stream
+    through 24 and 140.
+    """
     server = await asyncio.get_running_loop().create_server(Answering, "127.0.0.1", 0)
     async with server:
         found = await calls.counted(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/", kind)
     assert found.ours["_httpx/client.py", "AsyncClient.send"] >= 1
     assert found.httpx >= 1
-    assert found.files <= FILES
-    assert found.calls <= CALLS
+    assert found.files <= FILES + 3 * (kind == "stream")  # a body that the caller reads is a matter of its own
+    assert found.calls <= CALLS + 30 * (kind == "stream")
 
 
 def test_calls_are_listed(capsys):

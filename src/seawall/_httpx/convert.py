@@ -24,13 +24,12 @@ from ..policy.outcome import Outcome, answered
 from ..wire.body import OwningBody
 from ..wire.coding import CodingError
 from ..wire.decoder import Decoded, Decoder
-from .compat import files_of, given, is_read, origin_of, request_of
+from .compat import files_of, given, is_read, origin_and_path, request_of
 from .decoder import Paced, codings, decoder_of, set_decoder
 from .errors import as_httpx
 
-__all__ = ["DRAIN_TIMEOUT", "ENCODING", "Body", "Outgoing", "Reply", "check_timeouts", "origin_and_path"]
+__all__ = ["DRAIN_TIMEOUT", "ENCODING", "Body", "Outgoing", "Reply", "check_timeouts"]
 
-WEBSOCKET: Final = {"ws": "http", "wss": "https"}  # httpcore takes them too, because a handshake is a request
 KEY: Final = "Idempotency-Key"
 ENCODING: Final = b"content-encoding"
 DRAIN_MAX: Final = 64 * 1024  # bytes of a discarded response that are read to keep its connection
@@ -43,20 +42,6 @@ class Body(OwningBody, httpx.AsyncByteStream):
 
 class Streamed(RequestBody, httpx.AsyncByteStream):
     """A request's body that isn't in memory, as httpx wants it."""
-
-
-def origin_and_path(url: httpx.URL) -> tuple[Origin, str]:
-    """Where a request goes, and its path without the query."""
-    scheme, host, port, path = origin_of(url)
-    scheme = WEBSOCKET.get(scheme, scheme)
-    if port is None:
-        port = 443 if scheme == "https" else 80
-    return _origin(scheme, host, port), path
-
-
-@functools.lru_cache(1024)
-def _origin(scheme: str, host: str, port: int) -> Origin:
-    return Origin(scheme, host, port)
 
 
 class Outgoing:

@@ -1,5 +1,5 @@
 """
-The short way of a plain call: no authentication, hooks, mounts or stream.
+The short way of a plain call: no authentication, hooks or mounts.
 
 Rules: a user sees exactly what httpx's long way gives. The long way takes over wherever an answer is not plain (a
 redirect, a cookie). A patched method of ``httpx.AsyncClient`` switches the short way
@@ -12,6 +12,7 @@ import datetime
 import inspect
 import logging
 import time
+from collections.abc import AsyncIterator
 from typing import Any, Final
 
 import httpx
@@ -20,9 +21,11 @@ from .compat import SPENT, take_in
 from .mocks import is_own
 from .private import BUILDING, SHORT_WAY, STEPS, has
 
-__all__ = ["HAS_SHORT_WAY", "is_built_by_httpx", "is_untouched", "settle"]
+__all__ = ["HAS_SHORT_WAY", "Timed", "is_built_by_httpx", "is_untouched", "settle", "settle_stream"]
 
 logger = logging.getLogger(httpx.__name__)
+
+TELLING: Final = frozenset((b"set-cookie", b"location"))
 
 HAS_SHORT_WAY: Final = has(SHORT_WAY)
 """Whether the installed httpx has all private names that it takes."""
@@ -78,7 +81,7 @@ REST: Final = {name: _own(name) for name in BUILDING}
 
 def settle(response: httpx.Response, request: httpx.Request, *, started_at: float, default_encoding: Any) -> bool:
     """
-    Do what httpx does between a transport's answer and the caller.
+    Do what httpx does between a transport's answer and the caller, who wants the body.
 
     Returns:
         False: Nothing was done, because there is more to do: a stream, a redirect, a cookie, a tool's own `aread`.
@@ -89,8 +92,32 @@ def settle(response: httpx.Response, request: httpx.Request, *, started_at: floa
     for _, name, _ in response.headers._list:
         if name == b"content-encoding":
             is_coded = True
-        elif name == b"set-cookie" or (name == b"location" and response.has_redirect_location):
+        elif name in TELLING and (name == b"set-cookie" or response.has_redirect_location):
             return False
+    _bind(response, request, default_encoding)
+    if is_coded:
+        response.read()
+        response.stream = SPENT
+    else:
+        take_in(response)
+    response.elapsed = datetime.timedelta(0, time.perf_counter() - started_at)
+    return True
+
+
+def settle_stream(
+    response: httpx.Response, request: httpx.Request, *, started_at: float, default_encoding: Any
+) -> bool:
+    """The same for a caller who wants to read the body himself; its time is known once it is closed."""
+    for _, name, _ in response.headers._list:
+        if name in TELLING and (name == b"set-cookie" or response.has_redirect_location):
+            return False
+    assert isinstance(response.stream, httpx.AsyncByteStream)
+    response.stream = Timed(response.stream, response, started_at)
+    _bind(response, request, default_encoding)
+    return True
+
+
+def _bind(response: httpx.Response, request: httpx.Request, default_encoding: Any) -> None:
     response.request = request
     response.history = []
     response.default_encoding = default_encoding
@@ -103,10 +130,23 @@ def settle(response: httpx.Response, request: httpx.Request, *, started_at: floa
             response.status_code,
             response.reason_phrase,
         )
-    if is_coded:
-        response.read()
-        response.stream = SPENT
-    else:
-        take_in(response)
-    response.elapsed = datetime.timedelta(0, time.perf_counter() - started_at)
-    return True
+
+
+class Timed(httpx.AsyncByteStream):
+    """A body that tells its response how long it took, as httpx's own wrapper does; it then lets go of it."""
+
+    def __init__(self, stream: httpx.AsyncByteStream, response: httpx.Response, started_at: float) -> None:
+        self._stream = stream
+        self._response: httpx.Response | None = response
+        self._started_at = started_at
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return self._stream.__aiter__()
+
+    async def aclose(self) -> None:
+        response, self._response = self._response, None
+        try:
+            await self._stream.aclose()
+        finally:
+            if response is not None:
+                response.elapsed = datetime.timedelta(0, time.perf_counter() - self._started_at)

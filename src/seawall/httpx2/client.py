@@ -20,11 +20,11 @@ from ..core.settings import SettingsArguments
 from ..wire.coding import ACCEPTED
 from .arguments import ClientArguments, EngineArguments, check_names, spelled_out
 from .building import Builder
-from .compat import request_of, set_headers, unbind
-from .convert import check_timeouts, origin_and_path
+from .compat import origin_and_path, request_of, set_headers, unbind
+from .convert import check_timeouts
 from .engine import Engine, check_given
 from .errors import as_httpx
-from .fast_path import HAS_SHORT_WAY, is_untouched, settle
+from .fast_path import HAS_SHORT_WAY, Timed, is_untouched, settle, settle_stream
 from .location import bad_location
 from .mounts import layered, mounted
 from .private import HOOKS, OPENED, TIMEOUT, has
@@ -122,7 +122,7 @@ class AsyncClient(core.OfEngine, httpx2.AsyncClient):
             if not call.is_silent:
                 layers.announce(call, request.method, *origin_and_path(request.url))
             took = 0.0
-            if not stream and auth is follow_redirects is USE_CLIENT_DEFAULT and self._is_plain(request):
+            if auth is follow_redirects is USE_CLIENT_DEFAULT and self._is_plain(request):
                 started_at = time.perf_counter()
                 try:
                     exchange = self._bottom.exchange
@@ -130,7 +130,8 @@ class AsyncClient(core.OfEngine, httpx2.AsyncClient):
                 except httpx2.RequestError as error:
                     error.request = request
                     raise
-                if settle(response, request, started_at=started_at, default_encoding=self._plain_encoding):
+                finish = settle_stream if stream else settle
+                if finish(response, request, started_at=started_at, default_encoding=self._plain_encoding):
                     return response
                 call.ready = response  # for httpx2 to go on with
                 took = time.perf_counter() - started_at
@@ -139,7 +140,9 @@ class AsyncClient(core.OfEngine, httpx2.AsyncClient):
                 last = await super().send(request, stream=stream, auth=auth, follow_redirects=follow_redirects)
             finally:
                 CURRENT.reset(token)
-            if took:
+            if took and last is response and stream:
+                last.stream = Timed(last.stream, last, started_at)  # type: ignore[arg-type]
+            elif took:
                 with contextlib.suppress(RuntimeError):  # it has none, because it is not closed yet
                     response.elapsed += datetime.timedelta(seconds=took)
             if isinstance(last, httpx2.Response):  # a patched `httpx2.AsyncClient.send` may return anything

@@ -8,12 +8,14 @@ made here has every attribute that httpx2's own has, and no other.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import AsyncIterator, Callable
 from operator import attrgetter
 from typing import Any, Final
 
 import httpx2
 
+from ..origin import Origin
 from ..wire.message import Triples
 from .private import CLIENT, FORM, FORMS, HEADERS, ITERATOR, ITERATORS, MADE, READ, URLS, has
 
@@ -26,6 +28,7 @@ __all__ = [
     "files_of",
     "given",
     "is_read",
+    "origin_and_path",
     "origin_of",
     "request_of",
     "set_headers",
@@ -35,6 +38,7 @@ __all__ = [
     "unbind",
 ]
 
+WEBSOCKET: Final = {"ws": "http", "wss": "https"}  # httpcore2 takes them too, because a handshake is a request
 JAR: Final = type(httpx2.Cookies().jar)
 
 
@@ -83,6 +87,20 @@ origin_of: Final = _origin_of_parts if has(URLS) else _origin_of
 """Scheme, host in ASCII, port; and the path, without the query."""
 target_of: Final = _target_of_parts if has(URLS) else _target_of
 """``URL.raw_path``, as a str."""
+
+
+def origin_and_path(url: httpx2.URL) -> tuple[Origin, str]:
+    """Where a request goes, and its path without the query."""
+    scheme, host, port, path = origin_of(url)
+    scheme = WEBSOCKET.get(scheme, scheme)
+    if port is None:
+        port = 443 if scheme == "https" else 80
+    return _origin(scheme, host, port), path
+
+
+@functools.lru_cache(1024)
+def _origin(scheme: str, host: str, port: int) -> Origin:
+    return Origin(scheme, host, port)
 
 
 def set_headers(client: httpx2.AsyncClient, headers: httpx2.Headers) -> None:

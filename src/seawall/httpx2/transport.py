@@ -13,7 +13,7 @@ from ..core import engine as core
 from ..core.call import CURRENT, Call
 from ..core.fronts import check_own
 from .arguments import EngineArguments, TransportArguments, check_names, spelled_out
-from .convert import origin_and_path
+from .compat import origin_and_path
 from .engine import Engine, check_given, over
 from .foreign import OverTransport
 from .over_wire import OverWire

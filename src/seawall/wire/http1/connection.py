@@ -15,9 +15,8 @@ from collections.abc import AsyncIterator
 from contextvars import Context
 from typing import Any, ClassVar, Final, NoReturn, TypeVar
 
-from ...attempts import HEADERS
+from ...attempts import BODY, HEADERS, SENDING, SENT
 from ...errors import ConnectionLost, ReadTimeout, SendFailed, WireError, WriteTimeout
-from ...events import Phase
 from ...origin import Origin
 from ..connection import Pooled
 from ..disagreement import is_disagreement
@@ -124,7 +123,7 @@ class Connection(Pooled):
             else:
                 self._write_head(message)
                 if message.is_held or not self.can_write:
-                    progress.reached(Phase.SENDING)
+                    progress.reached(SENDING)
                     await self._send_rest(message, response)
                 else:
                     progress.reached_sent()
@@ -168,7 +167,7 @@ class Connection(Pooled):
                 part = response.take()
                 if not is_detached:
                     self._resume()
-                    self._progress.reached(Phase.BODY)
+                    self._progress.reached(BODY)
                 yield part
             elif response.is_complete and (upload is None or not upload.is_going):
                 if upload is not None:
@@ -217,7 +216,7 @@ class Connection(Pooled):
         try:
             async with trace.step("http11.send_request_headers", request=trace.request):
                 self._write_head(message)
-                self._progress.reached(Phase.SENDING)
+                self._progress.reached(SENDING)
             async with trace.step("http11.send_request_body", request=trace.request):
                 await self._send_rest(message, response)
             async with trace.step("http11.receive_response_headers", request=trace.request) as returns:
@@ -250,7 +249,7 @@ class Connection(Pooled):
         if not response.has_head:
             upload.raise_error()
         if upload.is_whole:
-            self._progress.reached(Phase.SENT)
+            self._progress.reached(SENT)
 
     async def _receive(self, response: Response) -> None:
         """Something more of it. Raises WireError, or what the caller's own iterator raised."""
