@@ -171,7 +171,7 @@ def test_places_are_bounded():
     client = seawall.AsyncClient()
     for number in range(2000):
         assert client._builder.request(client, "GET", f"http://a{number}/") is not None
-    assert len(client._builder._places) == building.MAX_PLACES
+    assert 0 < len(client._builder._places) <= building.MAX_PLACES
 
 
 @pytest.mark.parametrize("name", ["build_request", "send"])

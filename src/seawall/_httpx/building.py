@@ -209,7 +209,7 @@ class Builder:
             return None
         items = [(b"Host", b"host", url.netloc), *self._seen]
         if len(self._places) >= MAX_PLACES:
-            del self._places[next(iter(self._places))]
+            self._places.clear()  # to find the oldest, a dict passes over all that were deleted before it
         place = self._places[prefix] = Place(scheme, host, port, path, items)
         return place
 

@@ -54,7 +54,7 @@ class Blocks(dict[tuple[tuple[bytes, bytes, bytes], ...], Block | None]):
         found = block_of(headers)
         if found is not None and len(found.lines) <= MAX_KEPT:
             if len(self) >= MAX_BLOCKS:
-                del self[next(iter(self))]
+                self.clear()  # to find the oldest, a dict passes over all that were deleted before it
             self[headers] = found
         return found
 
