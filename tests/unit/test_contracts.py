@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import ast
+import copy
 import dataclasses
 import importlib
 import inspect
 import io
+import sys
 import time
 import weakref
 from pathlib import Path
@@ -100,7 +102,7 @@ def test_private_names_that_the_short_way_needs():
     """httpx's steps that it leaves out are methods of these names, its own; a client is read by these attributes."""
     client = seawall.AsyncClient(base_url="http://a/", headers={"a": "b"})
     assert fast_path.is_untouched(client, seawall.AsyncClient)
-    assert fast_path.is_built_by_httpx(seawall.AsyncClient, seawall.AsyncClient)
+    assert fast_path.is_built_by_httpx(client, seawall.AsyncClient, seawall.AsyncClient.headers)
     assert (client._params, client._auth, client._mounts) == (client.params, client.auth, {})
     assert (client._base_url, client._timeout, client._headers) == (client.base_url, client.timeout, client.headers)
     assert client._event_hooks == {"request": [], "response": []}
@@ -150,7 +152,7 @@ def test_patch_switches_our_building_off(monkeypatch, name):
     assert client._builder.request(client, "GET", "http://a/") is not None
 
 
-@pytest.mark.parametrize("name", [*fast_path.REST, "_merge_url", "_merge_headers"])
+@pytest.mark.parametrize("name", fast_path.BUILT_WITH)
 def test_subclass_with_a_part_of_its_own_builds_as_the_library_does(name):
     client = seawall.AsyncClient()
     theirs = inspect.getattr_static(httpx.AsyncClient, name)
@@ -159,12 +161,67 @@ def test_subclass_with_a_part_of_its_own_builds_as_the_library_does(name):
     assert client._builder.request(client, "GET", "http://a/") is None
 
 
-def test_json_that_somebody_else_writes(monkeypatch):
-    """A faster encoder in the library's place is the one that is asked."""
+@pytest.mark.parametrize(
+    ("module", "name"), [(module, name) for module, names in building.PARTIES.items() for name in names]
+)
+def test_what_somebody_else_has_put_in_its_place_is_asked(monkeypatch, module, name):
+    """A faster JSON, a tracer's request: the library builds then, with it."""
     client = seawall.AsyncClient()
-    monkeypatch.setattr(building.CODING, "json_dumps", lambda value, **more: "theirs")
+    module = sys.modules[f"{httpx.__name__}.{module}"]
+    if not hasattr(module, name):
+        pytest.skip(f"this release has no {name} there")
+    monkeypatch.setattr(module, name, lambda *given, **more: None)
     assert client._builder.request(client, "POST", "http://a/", json={}) is None
+    monkeypatch.undo()
+    assert client._builder.request(client, "POST", "http://a/", json={}) is not None
+    monkeypatch.setattr(httpx.Request, "__init__", lambda *given, **more: None)
+    assert client._builder.request(client, "GET", "http://a/") is None
+
+
+def test_json_that_somebody_else_writes(monkeypatch):
+    client = seawall.AsyncClient()
+    monkeypatch.setattr(httpx._content, "json_dumps", lambda value, **more: "theirs")
     assert client.build_request("POST", "http://a/", json={}).content == b"theirs"
+
+
+def test_parts_of_an_instance_and_of_a_class_beside_ours():
+    """A client's own `_merge_headers`, and a mixin's `build_request`, `send` and headers, are asked."""
+    client = seawall.AsyncClient()
+    client._merge_headers = lambda headers: httpx.Headers({"signed": "yes"})
+    assert client.build_request("GET", "http://a/").headers["signed"] == "yes"
+
+    class Mixin(httpx.AsyncClient):
+        def build_request(self, *arguments, **more):
+            request = super().build_request(*arguments, **more)
+            request.headers["mixed"] = "in"
+            return request
+
+        def send(self, *arguments, **more):
+            raise NotImplementedError
+
+    class Both(seawall.AsyncClient, Mixin):
+        """Asks ours first, and ours the mixin."""
+
+    both = Both()
+    assert both.build_request("GET", "http://a/").headers["mixed"] == "in"
+    assert not fast_path.is_untouched(both, seawall.AsyncClient)
+
+
+def test_odd_arguments_are_left_to_the_library():
+    """Methods that only equal a str, composed URLs beyond its limit, a default of another making."""
+    client = seawall.AsyncClient(base_url="HTTP://A:80/")
+
+    class Method(str):
+        def upper(self):
+            return "REPORT"
+
+    assert client.build_request(Method("GET"), "http://a/").method == "REPORT"
+    with pytest.raises(httpx.InvalidURL):
+        client.build_request("GET", "http://a/", params={"a": 70_000 * "x"})
+    other = copy.deepcopy(httpx.USE_CLIENT_DEFAULT)
+    assert client.build_request("GET", "/x", timeout=other).extensions["timeout"]["read"] == 5.0
+    request = client.build_request("GET", "/x")
+    assert (str(request.url), request.headers["host"]) == ("http://a/x", "a")
 
 
 def test_places_are_bounded():

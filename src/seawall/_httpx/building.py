@@ -21,6 +21,7 @@ import httpx
 from ..wire.message import Triples
 from .compat import IS_KNOWN, JAR, ask
 from .fast_path import HAS_SHORT_WAY, is_built_by_httpx
+from .mocks import is_own
 
 __all__ = ["Builder"]
 
@@ -45,7 +46,6 @@ LENGTHS: Final = {method: "content-length" in httpx.Request(method, "http://a/")
 """Whether httpx gives a request of this method a length where it has no body."""
 WORDS: Final = {True: "true", False: "false", None: ""}
 PARTS: Final[Any] = type(getattr(httpx.URL(), "_uri_reference", ()))
-CODING: Final[Any] = sys.modules.get(f"{httpx.__name__}._content")
 
 encoded: Final = codec.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode
 
@@ -71,11 +71,12 @@ class Builder:
     Of one client.
 
     Args:
-        own: Our class, whose `headers` differ from httpx's in a default only.
+        own: Our class, whose *headers* differ from httpx's in a default only.
     """
 
-    def __init__(self, own: type[httpx.AsyncClient]) -> None:
+    def __init__(self, own: type[httpx.AsyncClient], headers: property) -> None:
         self._own = own
+        self._headers_of_own = headers
         self._base_url: httpx.URL | None = None
         self._seen: Triples = []  # the client's headers, of which the rest was made
         self._names: frozenset[bytes] = frozenset()
@@ -98,8 +99,9 @@ class Builder:
         """As httpx would build it; None: it isn't plain."""
         if not (
             IS_ON
-            and type(url) is str
+            and type(url) is type(method) is str
             and method in LENGTHS
+            and not is_patched()
             and (extensions is None or type(extensions) is dict)
             and self._is_plain(client)
         ):
@@ -121,7 +123,7 @@ class Builder:
             items.insert(1, NOTHING)
         if extensions is None or "timeout" not in extensions:
             waits = {"timeout": (client._timeout if timeout is None else timeout).as_dict()}
-            extensions = waits if extensions is None else extensions | waits
+            extensions = waits if extensions is None else dict(**extensions, **waits)
         else:
             extensions = extensions.copy()
         return ask(method, _url(place, path, query), items, extensions, body)
@@ -133,7 +135,7 @@ class Builder:
             client._params
             or type(jar) is not JAR
             or jar._cookies  # type: ignore[attr-defined]
-            or not is_built_by_httpx(type(client), self._own)
+            or not is_built_by_httpx(client, self._own, self._headers_of_own)
         ):
             return False
         if self._base_url is not client._base_url or self._seen != client._headers._list:
@@ -143,7 +145,7 @@ class Builder:
     def _target(self, url: str, params: Any) -> tuple[Place, str, str | None] | None:
         """Where a request goes, its path and its query."""
         match = URL.fullmatch(url)
-        if match is None or len(url) > MAX_URL:
+        if match is None:
             return None
         prefix, path, query = match.groups()
         place = self._places.get(prefix) or self._place(prefix)
@@ -156,6 +158,8 @@ class Builder:
         if "/." in path:
             return None
         if params is not None and (type(params) is not dict or not (query := form(params))):
+            return None
+        if len(path) > MAX_URL or (query is not None and len(query) > MAX_URL):
             return None
         return place, path, query
 
@@ -196,7 +200,8 @@ class Builder:
         """Of an absolute URL's beginning, or of the base URL; None: httpx must say what is wrong with it."""
         assert self._base_url is not None
         try:
-            url = self._base_url if prefix is None else httpx.URL(prefix)
+            base = self._base_url
+            url = base.copy_with(raw_path=base.raw_path) if prefix is None else httpx.URL(prefix)
             if not url.host:
                 return None
         except (httpx.InvalidURL, UnicodeError):
@@ -241,8 +246,6 @@ def _body(content: Any, data: Any, json: Any) -> tuple[bytes, tuple[bytes, bytes
     if data is not None:
         written = form(data) if type(data) is dict and json is None else None
         return (written.encode(), FORM) if written else None
-    if getattr(CODING, "json_dumps", None) is not codec.dumps:  # somebody's faster one
-        return None
     return encoded(json).encode(), JSON
 
 
@@ -261,4 +264,32 @@ def _is_known() -> bool:
     return vars(ours) == vars(theirs) and type(ours._uri_reference) is type(theirs._uri_reference)
 
 
-IS_ON: Final = HAS_SHORT_WAY and IS_KNOWN and _is_known()
+PARTIES: Final = {
+    "_client": ("Request", "URL", "Headers", "QueryParams"),
+    "_content": ("json_dumps", "encode_json", "encode_urlencoded_data", "encode_content", "primitive_value_to_str"),
+    "_models": ("encode_request", "Headers", "URL"),
+}
+"""What httpx builds a request with, by its modules: tools replace some of it, such as a faster JSON."""
+
+
+def _parties() -> list[tuple[dict[str, Any], str, Any]]:
+    modules = {name: sys.modules.get(f"{httpx.__name__}.{name}") for name in PARTIES}
+    found = [
+        (vars(module), name, vars(module).get(name))
+        for key, module in modules.items()
+        if module
+        for name in PARTIES[key]
+    ]
+    return [*found, (vars(codec), "JSONEncoder", codec.JSONEncoder)]
+
+
+def is_patched() -> bool:
+    """Whether any of it is another one than when seawall was imported."""
+    if httpx.Request.__init__ is not INIT:
+        return True
+    return any(names.get(name) is not value for names, name, value in OWN)
+
+
+INIT: Final = httpx.Request.__init__
+OWN: Final = _parties()
+IS_ON: Final = HAS_SHORT_WAY and IS_KNOWN and is_own(codec.dumps, "json") and _is_known()

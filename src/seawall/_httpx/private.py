@@ -48,6 +48,8 @@ STEPS: Final = (
     "_send_handling_redirects",
     "_send_single_request",
     "_transport_for_url",
+    "_build_request_auth",
+    "_set_timeout",
 )
 """What the short way of a call leaves out, beside `send`."""
 

@@ -80,7 +80,7 @@ class AsyncClient(core.OfEngine, httpx2.AsyncClient):
             raise TypeError(
                 f"{type(self).__qualname__} makes a transport of its own: give it to seawall.httpx2.AsyncClient as transport="
             )
-        self._builder = Builder(AsyncClient)
+        self._builder = Builder(AsyncClient, HEADERS)
         self._plain_encoding = arguments.get("default_encoding", "utf-8")
         check_timeouts(self.timeout.as_dict())
         if HAS_HOOKS:
@@ -182,7 +182,7 @@ class AsyncClient(core.OfEngine, httpx2.AsyncClient):
                 json=json,
                 params=params,
                 headers=headers,
-                timeout=None if timeout is USE_CLIENT_DEFAULT else httpx2.Timeout(timeout),  # type: ignore[arg-type]
+                timeout=None if type(timeout) is PLAIN[0] else httpx2.Timeout(timeout),  # type: ignore[arg-type]
                 extensions=extensions,
             )
             if request is not None:
@@ -240,6 +240,7 @@ HAS_HOOKS: Final = has(HOOKS)
 PLAIN: Final = (type(USE_CLIENT_DEFAULT), float, int)  # timeouts
 UNSEEN: Final = ("transport", "mounts", "proxy")
 HANDLE: Final = AsyncTransport.handle_async_request
+HEADERS: Final[Any] = AsyncClient.headers
 
 
 def _bottom(engine: core.Engine | None, arguments: ClientArguments) -> AsyncTransport:

@@ -43,25 +43,38 @@ def is_untouched(client: httpx2.AsyncClient, own: type[httpx2.AsyncClient]) -> b
     """
     cls = type(client)
     return (
-        httpx2.AsyncClient.send is SEND
-        and (cls is own or cls.send is own.send)
+        (httpx2.AsyncClient.send is SEND if cls is own else super(own, cls).send is SEND and cls.send is own.send)  # type: ignore[misc]
         and cls.request is REQUEST
         and cls._send_handling_auth is HANDLING_AUTH
         and cls._send_handling_redirects is HANDLING_REDIRECTS
         and cls._send_single_request is SINGLE_REQUEST
         and cls._transport_for_url is TRANSPORT_FOR_URL
+        and cls._build_request_auth is REQUEST_AUTH
+        and cls._set_timeout is SET_TIMEOUT
         and client.__dict__.keys().isdisjoint(NAMES)
     )
 
 
-def is_built_by_httpx(cls: type[httpx2.AsyncClient], own: type[httpx2.AsyncClient]) -> bool:
-    """Whether *cls* builds requests as httpx2 does, by methods that are httpx2's own, or by the `headers` of *own*."""
+def is_built_by_httpx(client: httpx2.AsyncClient, own: type[httpx2.AsyncClient], headers: property) -> bool:
+    """
+    Whether *client* builds requests as httpx2 does: by what is httpx2's own, and by the *headers* of *own*, which differ
+    from httpx2's in a default only.
+    """
+    cls: Any = type(client)
+    above: Any = httpx2.AsyncClient if cls is own else super(own, cls)
     return (
-        httpx2.AsyncClient.build_request is BUILD
+        above.build_request is BUILD
+        and cls.headers is headers
+        and above.headers is HEADERS
         and cls._merge_url is MERGE_URL
         and cls._merge_headers is MERGE_HEADERS
-        and httpx2.AsyncClient.headers is HEADERS
-        and (cls is own or (cls.headers is own.headers and all(getattr(cls, name) is REST[name] for name in REST)))
+        and cls._merge_cookies is MERGE_COOKIES
+        and cls._merge_queryparams is MERGE_QUERYPARAMS
+        and cls.base_url is BASE_URL
+        and cls.cookies is COOKIES
+        and cls.params is PARAMS
+        and cls.timeout is TIMEOUT
+        and client.__dict__.keys().isdisjoint(BUILT_WITH)
     )
 
 
@@ -74,10 +87,13 @@ def _own(name: str) -> object:
 
 NAMES: Final = ("send", *STEPS)
 SEND: Final = _own("send")
-REQUEST, HANDLING_AUTH, HANDLING_REDIRECTS, SINGLE_REQUEST, TRANSPORT_FOR_URL = map(_own, STEPS)
+(REQUEST, HANDLING_AUTH, HANDLING_REDIRECTS, SINGLE_REQUEST, TRANSPORT_FOR_URL, REQUEST_AUTH, SET_TIMEOUT) = map(
+    _own, STEPS
+)
 BUILD: Final = _own("build_request")
 MERGE_URL, MERGE_HEADERS, HEADERS = map(_own, ("_merge_url", "_merge_headers", "headers"))
-REST: Final = {name: _own(name) for name in BUILDING}
+MERGE_COOKIES, MERGE_QUERYPARAMS, BASE_URL, COOKIES, PARAMS, TIMEOUT = map(_own, BUILDING)
+BUILT_WITH: Final = ("_merge_url", "_merge_headers", *BUILDING)
 
 
 def settle(response: httpx2.Response, request: httpx2.Request, *, started_at: float, default_encoding: Any) -> bool:

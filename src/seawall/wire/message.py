@@ -23,6 +23,7 @@ MAX_KEPT: Final = 2048  # B of a block that is kept
 
 WORD: Final = r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
 METHOD: Final = re.compile(WORD.encode())
+LENGTH: Final = re.compile(rb"[0-9]{1,19}")
 TARGET: Final = re.compile(rb"[\x21-\x7e\x80-\xff]+")
 LINES: Final = re.compile(rf"(?:{WORD}: [\t\x20-\x7e\x80-\xff]*\r\n)*\r\n".encode("latin-1"))
 """With as many lines as there are headers, they can't be taken for anything else. Source: RFC 9112 sections 3 and 5."""
@@ -86,7 +87,12 @@ def block_of(headers: Sequence[tuple[bytes, bytes, bytes]]) -> Block | None:
                 asks_upgrade = True
     # A request that two servers could cut at different places, or take for another host's, isn't sent
     # (RFC 9112 sections 6.3 and 3.2).
-    if hosts > 1 or len(lengths) > 1 or codings not in ([], [b"chunked"]) or not all(map(bytes.isdigit, lengths)):
+    if (
+        hosts > 1
+        or len(lengths) > 1
+        or codings not in ([], [b"chunked"])
+        or any(not LENGTH.fullmatch(each) for each in lengths)
+    ):
         return None
     if codings and lengths:  # httpx adds a length to a body in memory, whatever coding the caller asked for
         return block_of([each for each in headers if each[1] != b"content-length"])
@@ -166,7 +172,8 @@ class Message:
         self.extensions = extensions
         self.timeouts: Mapping[str, float | None] = extensions.get("timeout") or {}
         found = block_of(headers) if blocks is None else blocks[tuple(headers)]
-        if found is None or not TARGET.fullmatch(target) or not METHOD.fullmatch(method):
+        is_bytes = isinstance(target, bytes)  # a caller's may be anything
+        if found is None or not is_bytes or not TARGET.fullmatch(target) or not METHOD.fullmatch(method):
             # The text doesn't quote it, because a header may be somebody's credentials.
             raise InvalidRequest(
                 f"{origin}: HTTP/1.1 can't carry this request: look for control characters and other illegal bytes in "
