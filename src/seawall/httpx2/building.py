@@ -14,6 +14,7 @@ from __future__ import annotations
 import json as codec
 import re
 import sys
+from operator import is_
 from typing import Any, Final, NamedTuple
 from urllib.parse import quote_plus
 
@@ -288,9 +289,9 @@ def is_patched() -> bool:
     """Whether any of it is another one than when seawall was imported."""
     if httpx2.Request.__init__ is not INIT:
         return True
-    return any(names.get(name) is not value for names, name, value in OWN)
+    return not all(map(is_, map(dict.get, WHERE, NAMES), VALUES))  # in C, because each request pays for it
 
 
 INIT: Final = httpx2.Request.__init__
-OWN: Final = _parties()
+WHERE, NAMES, VALUES = zip(*_parties(), strict=True)
 IS_ON: Final = HAS_SHORT_WAY and IS_KNOWN and is_own(codec.dumps, "json") and _is_known()
