@@ -23,7 +23,7 @@ from .compat import origin_and_path, request_of, set_headers, unbind
 from .convert import check_timeouts
 from .engine import Engine, check_given
 from .errors import as_httpx
-from .fast_path import HAS_SHORT_WAY, Timed, is_untouched, settle, settle_stream
+from .fast_path import HAS_SHORT_WAY, Timed, is_untouched, settle
 from .location import bad_location
 from .mounts import layered, mounted
 from .private import HOOKS, OPENED, TIMEOUT, has
@@ -129,8 +129,8 @@ class AsyncClient(core.OfEngine, httpx.AsyncClient):
                 except httpx.RequestError as error:
                     error.request = request
                     raise
-                finish = settle_stream if stream else settle
-                if finish(response, request, started_at=started_at, default_encoding=self._plain_encoding):
+                encoding = self._plain_encoding
+                if settle(response, request, is_stream=stream, started_at=started_at, default_encoding=encoding):
                     return response
                 call.ready = response  # for httpx to go on with
                 took = time.perf_counter() - started_at

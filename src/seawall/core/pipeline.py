@@ -213,9 +213,8 @@ class Pipeline:
             The end of the last attempt; or of one before, if the last says less.
         """
         settings, policy = hop.settings(), hop.policy
-        state, call, now, delay, left = hop.state, hop.call, started_at, 0.0, 0
-        if settings is not None:
-            left = settings.max_attempts
+        state, call, now, delay = hop.state, hop.call, started_at, 0.0
+        left = 0 if settings is None else settings.max_attempts
         while True:
             if state.paused_until > now or ((hop.kept is not None or policy.waits is True) and state.shut_for(now) > 0):
                 refusal = await self._retrying.sit_out(hop)

@@ -153,11 +153,10 @@ class Readiness:
 
     def _came_back(self, state: OriginState) -> None:
         away, now = state.came_back(), self._now()
+        duration, has_answered = now - away.away_since, True
         if isinstance(away, Unserved):
             assert state.refusals is not None
-            state.refusals.rest(now, now - away.away_since)
-            if not away.is_served():
-                self._emit(OriginBack(state.origin, now - away.away_since, False))
-                return
-            state.was_restarted()
-        self._emit(OriginBack(state.origin, now - away.away_since))
+            state.refusals.rest(now, duration)
+            if has_answered := away.is_served():
+                state.was_restarted()
+        self._emit(OriginBack(state.origin, duration, has_answered))

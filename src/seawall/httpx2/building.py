@@ -82,7 +82,7 @@ class Builder:
         self._base_url: httpx2.URL | None = None
         self._seen: Triples = []  # the client's headers, of which the rest was made
         self._names: frozenset[bytes] = frozenset()
-        self._places: dict[str | None, Place | None] = {}
+        self._places: dict[str | None, Place] = {}
 
     def request(
         self,
@@ -199,7 +199,7 @@ class Builder:
         self._places.clear()
 
     def _place(self, prefix: str | None) -> Place | None:
-        """Of an absolute URL's beginning, or of the base URL; None: httpx2 must say what is wrong with it."""
+        """Make the place for a URL's beginning, or for the base URL; None: httpx2 must take it, or refuse it."""
         assert self._base_url is not None
         try:
             base = self._base_url

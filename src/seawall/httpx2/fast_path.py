@@ -3,8 +3,7 @@
 The short way of a plain call: no authentication, hooks or mounts.
 
 Rules: a user sees exactly what httpx2's long way gives. The long way takes over wherever an answer is not plain (a
-redirect, a cookie). A patched method of ``httpx2.AsyncClient`` switches the short way
-off.
+redirect, a cookie). A patched method of ``httpx2.AsyncClient`` switches the short way off.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ from .compat import SPENT, take_in
 from .mocks import is_own
 from .private import BUILDING, SHORT_WAY, STEPS, has
 
-__all__ = ["HAS_SHORT_WAY", "Timed", "is_built_by_httpx", "is_untouched", "settle", "settle_stream"]
+__all__ = ["HAS_SHORT_WAY", "Timed", "is_built_by_httpx", "is_untouched", "settle"]
 
 logger = logging.getLogger(httpx2.__name__)
 
@@ -96,14 +95,21 @@ MERGE_COOKIES, MERGE_QUERYPARAMS, BASE_URL, COOKIES, PARAMS, TIMEOUT = map(_own,
 BUILT_WITH: Final = ("_merge_url", "_merge_headers", *BUILDING)
 
 
-def settle(response: httpx2.Response, request: httpx2.Request, *, started_at: float, default_encoding: Any) -> bool:
+def settle(
+    response: httpx2.Response, request: httpx2.Request, *, is_stream: bool, started_at: float, default_encoding: Any
+) -> bool:
     """
-    Do what httpx2 does between a transport's answer and the caller, who wants the body.
+    Do what httpx2 does with a transport's response before it returns that to the caller.
+
+    Args:
+        is_stream: The caller reads the body.
 
     Returns:
-        False: Nothing was done, because there is more to do: a stream, a redirect, a cookie, a tool's own `aread`.
+        False: Nothing was done, because there is more to do: a redirect, a cookie; or, of a body that we read, a stream
+            or a tool's own `aread`.
     """
-    if type(response.stream) is not httpx2.ByteStream or "aread" in response.__dict__:
+    stream = response.stream
+    if not is_stream and (type(stream) is not httpx2.ByteStream or "aread" in response.__dict__):
         return False
     is_coded = False
     for _, name, _ in response.headers._list:
@@ -111,30 +117,6 @@ def settle(response: httpx2.Response, request: httpx2.Request, *, started_at: fl
             is_coded = True
         elif name in TELLING and (name == b"set-cookie" or response.has_redirect_location):
             return False
-    _bind(response, request, default_encoding)
-    if is_coded:
-        response.read()
-        response.stream = SPENT
-    else:
-        take_in(response)
-    response.elapsed = datetime.timedelta(0, time.perf_counter() - started_at)
-    return True
-
-
-def settle_stream(
-    response: httpx2.Response, request: httpx2.Request, *, started_at: float, default_encoding: Any
-) -> bool:
-    """The same for a caller who wants to read the body himself; its time is known once it is closed."""
-    for _, name, _ in response.headers._list:
-        if name in TELLING and (name == b"set-cookie" or response.has_redirect_location):
-            return False
-    assert isinstance(response.stream, httpx2.AsyncByteStream)
-    response.stream = Timed(response.stream, response, started_at)
-    _bind(response, request, default_encoding)
-    return True
-
-
-def _bind(response: httpx2.Response, request: httpx2.Request, default_encoding: Any) -> None:
     response.request = request
     response.history = []
     response.default_encoding = default_encoding
@@ -147,6 +129,17 @@ def _bind(response: httpx2.Response, request: httpx2.Request, default_encoding: 
             response.status_code,
             response.reason_phrase,
         )
+    if is_stream:
+        assert isinstance(stream, httpx2.AsyncByteStream)
+        response.stream = Timed(stream, response, started_at)
+        return True
+    if is_coded:
+        response.read()
+        response.stream = SPENT
+    else:
+        take_in(response)
+    response.elapsed = datetime.timedelta(0, time.perf_counter() - started_at)
+    return True
 
 
 class Timed(httpx2.AsyncByteStream):

@@ -10,13 +10,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Hashable
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Final, NamedTuple, Protocol
 
 from ..events import Phase
 from ..origin import Origin
 from .outcome import Outcome
 
-__all__ = ["Entrant", "Gate", "Result", "Ticket", "Unanswered"]
+__all__ = ["UNCOUNTED", "Entrant", "Gate", "Result", "Ticket", "Unanswered"]
 
 
 class Entrant(Protocol):
@@ -126,6 +126,18 @@ class Ticket:
             ended_at: When `end` was called, in seconds on the loop's clock.
             duration: The one that `end` was given.
         """
+
+
+class _Uncounted(Ticket):
+    """The admission of an attempt whose end says nothing to the gate."""
+
+    __slots__ = ()
+
+    def end(self, result: Result | None, now: float) -> None:
+        pass
+
+
+UNCOUNTED: Final = _Uncounted()
 
 
 class Gate:

@@ -18,7 +18,7 @@ from ..config.ready import GATE, Ready
 from ..errors import DialError
 from ..origin import Origin
 from .fifo import Fifo
-from .gate import Entrant, Gate, Result, Ticket
+from .gate import UNCOUNTED, Entrant, Gate, Result, Ticket
 
 __all__ = ["Prober", "ReadyState"]
 
@@ -52,15 +52,6 @@ class _Pass(Ticket):
 
     def end(self, result: Result | None, now: float) -> None:
         self._ready.left(has_answered=result is not None and result.outcome.status is not None)
-
-
-class _Unneeded(Ticket):
-    """The admission of an attempt that needs no new connection, so it says nothing about whether the origin is back."""
-
-    __slots__ = ()
-
-    def end(self, result: Result | None, now: float) -> None:
-        pass
 
 
 class ReadyState(Gate):
@@ -125,7 +116,7 @@ class ReadyState(Gate):
 
     def try_enter(self, attempt: Entrant, now: float) -> Ticket | None:
         if self._is_over or self._prober.has_room(self._origin):
-            return UNNEEDED
+            return UNCOUNTED  # it needs no new connection, so it says nothing about whether the origin is back
         if self._is_connected and self._passed < self._max_first and not self.waiting:
             self._passed += 1
             return self._pass
@@ -262,6 +253,3 @@ class ReadyState(Gate):
             is_away=True,
             retry_at=retry_at,
         )
-
-
-UNNEEDED: Final = _Unneeded()

@@ -21,7 +21,7 @@ from typing import Final
 from ..config.ready import GATE, Ready
 from ..origin import Origin
 from .fifo import Fifo
-from .gate import Entrant, Gate, Result, Ticket
+from .gate import UNCOUNTED, Entrant, Gate, Result, Ticket
 from .outcome import Outcome
 
 __all__ = ["Refusals", "Unserved", "is_unserved"]
@@ -92,15 +92,6 @@ class _Served(Ticket):
             self._unserved.end()
 
 
-class _Unheeded(Ticket):
-    """The admission of an attempt that the gate no longer holds up."""
-
-    __slots__ = ()
-
-    def end(self, result: Result | None, now: float) -> None:
-        pass
-
-
 class _Late(Exception):
     """An attempt has waited long enough, and is sent, because only the gateway knows what is wrong."""
 
@@ -111,7 +102,7 @@ class Unserved(Gate):
 
     Args:
         served_at: When the last request began that the origin served.
-        over: Called once the gate is no longer needed.
+        over: The gate calls it once, as it lets all pass.
     Attributes:
         away_since: When it began.
     """
@@ -161,7 +152,7 @@ class Unserved(Gate):
         if self._is_past(now):
             self.end()
         if self._is_over:
-            return UNHEEDED
+            return UNCOUNTED
         if now < self._next_at or self.waiting:
             return None
         self._next_at = self._after(now)
@@ -180,7 +171,7 @@ class Unserved(Gate):
         try:
             return await waiters.wait(timeout, expired=_Late, undo=self._undo, joined=self._set_timer)
         except _Late:
-            return UNHEEDED
+            return UNCOUNTED
 
     @property
     def is_idle(self) -> bool:
@@ -199,7 +190,7 @@ class Unserved(Gate):
             return
         self._is_over = True
         for waiters in (self._repeatable, self._others):
-            while waiters.give(UNHEEDED):
+            while waiters.give(UNCOUNTED):
                 pass
         self._over()
 
@@ -249,6 +240,3 @@ class Unserved(Gate):
         if self._timer is not None and not self._repeatable.queue and not self._others.queue:
             self._timer.cancel()
             self._timer = None
-
-
-UNHEEDED: Final = _Unheeded()

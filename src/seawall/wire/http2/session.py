@@ -236,7 +236,6 @@ class Session(Pooled, Generic[S]):
         """Whether the server has said nothing for too long; a response that takes its time is asked about ever less."""
         self._watch = None
         if self.is_closed or not self._open:
-            self._patience = PING_AFTER
             return
         now = self._loop.time()
         if self.carried_at >= self._asked_at:
@@ -250,7 +249,7 @@ class Session(Pooled, Generic[S]):
         self._watch = self._loop.call_at(look_at, self._look, context=Context())
 
     def _doubt(self) -> None:
-        """Until a PING is answered, there is no room on it; without a response within `PONG_WITHIN` it is left."""
+        """Send a PING; the connection takes no stream until the server answers, and none at all if that takes too long."""
         if self._probe is None and not (self.is_closed or self._has_ended):
             self._await_pong(backlog(self._transport))
             self.h2.ping(b"seawall?")
@@ -260,7 +259,7 @@ class Session(Pooled, Generic[S]):
         self._probe = self._loop.call_later(PONG_WITHIN, self._unanswered, before, context=Context())
 
     def _unanswered(self, before: int) -> None:
-        """No PONG has come. While a slow link still takes what was written before the PING, that is no wonder."""
+        """No PONG has come; wait on while a slow link still takes what was written before the PING."""
         left = backlog(self._transport)
         if left < before:
             self._await_pong(left)
