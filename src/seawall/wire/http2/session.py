@@ -249,7 +249,7 @@ class Session(Pooled, Generic[S]):
         self._watch = self._loop.call_at(look_at, self._look, context=Context())
 
     def _doubt(self) -> None:
-        """Send a PING. Until the server answers, the connection takes no stream; if that takes too long, never again."""
+        """Send a PING. Until the server answers, the connection takes no stream; after `PONG_WITHIN` it never does."""
         if self._probe is None and not (self.is_closed or self._has_ended):
             self._await_pong(backlog(self._transport))
             self.h2.ping(b"seawall?")
