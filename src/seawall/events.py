@@ -337,7 +337,8 @@ class Observer(Protocol):
     """
     Hears every event: ``AsyncClient(observers=[...])``. A function of an event is an observer too.
 
-    It is called in the task of the call, so it must be quick. One that raises is logged, and breaks no call.
+    It is called in the task of the call, so it must be quick. One that raises is logged, and breaks no call. One with a
+    method ``watch`` is given the new `Engine`, whose `stats()` it may read later; it should hold the engine weakly.
     """
 
     def attempt_started(self, call: CallStarted, attempt: AttemptStarted) -> Mapping[str, str] | None:

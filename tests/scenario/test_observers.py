@@ -239,3 +239,25 @@ async def test_start_of_a_call_to_an_impossible_url(kind, url, origin, path):
         events.CallStarted(1, "GET", origin, path),
         events.CallEnded(1, None, 0, type(caught.value).__name__, "", 0.0),
     ]
+
+
+async def test_an_observer_that_watches_is_given_the_engine():
+    """Its `stats()` are those of the client, and it knows the client's name."""
+    watched: list[seawall.Engine] = []
+
+    class Watcher(Observer):
+        def watch(self, engine: seawall.Engine) -> None:
+            watched.append(engine)
+
+    async with seawall.AsyncClient(observers=[Watcher()], name="orders") as c:
+        assert watched == [c.engine]
+        assert c.engine.name == "orders"
+        assert watched[0].stats() == c.stats()
+    assert seawall.Engine().name == ""
+
+
+@pytest.mark.parametrize("name", [None, 7, b"orders", "two\nlines", "x" * 101])
+async def test_a_name_that_is_no_label(name):
+    """It is refused at once."""
+    with pytest.raises(TypeError, match="name must be a str of at most 100 printable characters"):
+        seawall.AsyncClient(name=name)

@@ -68,6 +68,7 @@ class Engine:
         create: Makes a TLS context of *tls*; see `seawall.wire.tls`.
         http1, http2: Versions of HTTP that it offers.
     Attributes:
+        name: As given.
         tls, http1, http2: As given, for connections that the HTTP library makes beside our wire, to a proxy.
         closing: Tasks that close streams of other transports.
     Raises:
@@ -88,6 +89,7 @@ class Engine:
         _load()
         if not (http1 or http2):
             raise ValueError("http1 and http2 can't both be off")
+        self.name = settings.name
         self.guard = settings.guard
         self.max_size = settings.max_response_size
         self.limits = limits
@@ -130,6 +132,9 @@ class Engine:
         )
         self.wire = Wire(pool, dialler, names, now=clock.now, max_age=settings.max_connection_age)
         layers.readiness.prober = self.wire.probers
+        for observer in settings.observers:
+            if hasattr(observer, "watch"):
+                observer.watch(self)
 
     @property
     def breakers(self) -> Breakers:

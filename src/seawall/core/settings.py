@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from random import Random
-from typing import Any, Literal, TypeAlias, TypedDict
+from typing import Any, Final, Literal, TypeAlias, TypedDict
 
 from ..config.breaker import Breaker
 from ..config.budget import Budget
@@ -27,6 +27,7 @@ from ..policy.gate import Gate
 
 __all__ = ["ResolverTypes", "Settings", "SettingsArguments"]
 
+MAX_NAME: Final = 100  # characters; it is a label of each metric
 ResolverTypes: TypeAlias = Resolver | Literal["auto", "cares", "system"] | None
 
 
@@ -58,6 +59,7 @@ class Settings:
             dropped anyway once its address has left the name's record.
         max_response_size: Bytes of a response's body, decoded, beyond which it is an error; None disables it.
         observers: Functions of an event, or `Observer` objects, which hear every event; see `seawall.events`.
+        name: What metrics call the client, such as "orders", where a process has several.
         gates: Functions of an `Origin`, each of which may return one more `Gate` for it, between breaker and bulkhead.
         rng: Chance, for tests; None draws from the system's.
     Raises:
@@ -80,6 +82,7 @@ class Settings:
     max_connection_age: float | None = None
     max_response_size: int | None = None
     observers: Iterable[Observer | Listener] = ()
+    name: str = ""
     gates: Iterable[Callable[[Origin], Gate | None]] = ()
     rng: Random | None = None
 
@@ -102,6 +105,8 @@ class Settings:
         each_one = "functions of an event or have a method on(event)"
         observers = _checked("observers", self.observers, "observers or functions of an event", each_one, _is_observer)
         object.__setattr__(self, "observers", observers)
+        if not (isinstance(self.name, str) and len(self.name) <= MAX_NAME and self.name.isprintable()):
+            raise TypeError(f"name must be a str of at most {MAX_NAME} printable characters, not {shown(self.name)}")
         gates = _checked("gates", self.gates, "functions of an Origin", "functions of an Origin")
         object.__setattr__(self, "gates", gates)
         if self.rng is not None and not isinstance(self.rng, Random):
@@ -140,6 +145,7 @@ class SettingsArguments(TypedDict, total=False):
     max_connection_age: float | None
     max_response_size: int | None
     observers: Iterable[Observer | Listener]
+    name: str
     gates: Iterable[Callable[[Origin], Gate | None]]
     rng: Random | None
 
