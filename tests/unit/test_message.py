@@ -117,9 +117,12 @@ def test_blocks_that_are_kept_are_bounded():
     assert len(blocks) == MAX_BLOCKS
     assert blocks[headers(b"10")] is made[10]
     assert blocks[headers(b"new")] is not None
-    assert len(blocks) == 1
+    assert len(blocks) == len(blocks.lines) == 1
     assert blocks[headers(b"10")] == made[10]
     before = dict(blocks)
     assert blocks[headers(b"x" * MAX_KEPT)] is not None
     assert blocks[headers(b"\n")] is None
     assert blocks == before
+    assert len(blocks.lines) == len(before)
+    blocks.forget()
+    assert len(blocks) == len(blocks.lines) == 0

@@ -11,7 +11,7 @@ import datetime
 import inspect
 import logging
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from typing import Any, Final
 
 import httpx
@@ -76,9 +76,9 @@ def is_built_by_httpx(client: httpx.AsyncClient, own: type[httpx.AsyncClient], h
     )
 
 
-def _own(name: str) -> object:
+def _own(name: str, owner: type = httpx.AsyncClient) -> object:
     """httpx's own; an object that nothing else is, where it was patched before seawall was imported, or isn't there."""
-    member = inspect.getattr_static(httpx.AsyncClient, name, None)
+    member = inspect.getattr_static(owner, name, None)
     functions = [member.fget, member.fset] if type(member) is property else [member]
     return member if all(is_own(function, httpx.__name__) for function in functions) else object()
 
@@ -131,6 +131,8 @@ def settle(
     if is_stream:
         assert isinstance(stream, httpx.AsyncByteStream)
         response.stream = Timed(stream, response, started_at)
+        if not is_coded and type(response) is httpx.Response:
+            response.__class__ = Unread
         return True
     if is_coded:
         response.read()
@@ -159,3 +161,42 @@ class Timed(httpx.AsyncByteStream):
         finally:
             if response is not None:
                 response.elapsed = datetime.timedelta(0, time.perf_counter() - self._started_at)
+
+
+class Unread(httpx.Response):
+    """
+    A streamed response without a coding, until it is read.
+
+    Its parts come as the wire has them. httpx passes each through two more generators, a decoder and two chunkers, none
+    of which changes it: that takes twice as long as all that is left.
+    """
+
+    def aiter_bytes(self, chunk_size: int | None = None) -> AsyncGenerator[bytes, None]:
+        """As in httpx."""
+        self.__class__ = httpx.Response  # type: ignore[assignment]
+        is_own = httpx.Response.aiter_bytes is AITER_BYTES and httpx.Response.aiter_raw is AITER_RAW
+        if chunk_size is None and is_own and vars(self).keys().isdisjoint(READING):
+            return Unread._parts(self)
+        return self.aiter_bytes(chunk_size)  # httpx's
+
+    async def _parts(self) -> AsyncGenerator[bytes, None]:
+        if self.is_stream_consumed:
+            raise httpx.StreamConsumed
+        if self.is_closed:
+            raise httpx.StreamClosed
+        self.is_stream_consumed = True
+        self._num_bytes_downloaded = 0
+        try:
+            async for part in self.stream:  # type: ignore[union-attr]
+                self._num_bytes_downloaded += len(part)
+                if part:
+                    yield part
+        except httpx.RequestError as error:
+            error.request = self.request
+            raise
+        await self.aclose()
+
+
+AITER_BYTES: Final = _own("aiter_bytes", httpx.Response)
+AITER_RAW: Final = _own("aiter_raw", httpx.Response)
+READING: Final = ("aiter_raw", "_content", "_decoder")  # of a tool's or a caller's own

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator, Callable
 from functools import partial
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Final
@@ -13,12 +12,13 @@ import httpx
 from ..config.check import shown
 from ..core.attempt import AttemptState
 from ..errors import DialError, SeawallError, UnsupportedScheme, WireError
-from ..events import History
+from ..events import BodyEnd, History
 from ..policy.outcome import Outcome
+from ..wire.body import Over
 from ..wire.connector import Answered, Wire
 from ..wire.message import Message, Triples
 from .compat import EMPTY, answer, target_of, triples
-from .convert import ENCODING, Outgoing, Reply
+from .convert import ENCODING, Body, Outgoing, Reply
 from .errors import as_httpx, failure
 from .mocks import is_any_patched
 
@@ -32,35 +32,34 @@ HOST: Final = b"host"
 ZONE: Final = re.compile(rb"%[^]]*(?=])")
 
 
-class _Answer(httpx.AsyncByteStream):
+class _Answer(Body):
     """Our wire's response as a stream of httpx's; its errors are of httpx's classes."""
 
-    def __init__(
-        self, answered: Answered, request: httpx.Request, check_size: Callable[[int], None] | None = None
-    ) -> None:
+    def __init__(self, answered: Answered, request: httpx.Request) -> None:
+        super().__init__(answered, None, answered.abandon)
         self._answered = answered
         self._request = request
-        self.check_size = check_size  # for a stream; a body that is read at once is checked by its reader
 
-    async def __aiter__(self) -> AsyncIterator[bytes]:
-        received = 0
+    def _failed(self, error: Exception, received: int) -> None:
+        if not isinstance(error, SeawallError):
+            super()._failed(error, received)
+            return
+        mine = as_httpx(error, self._request)
+        if isinstance(mine, WireError):
+            headers = self._answered.head.headers
+            length = next((f" of {value.decode('latin-1')}" for _, name, value in headers if name == LENGTH), "")
+            mine.received = received
+            mine.args = (f"{mine}; {received}{length} bytes of the body had come",)
+        super()._failed(mine, received)
         try:
-            async for part in self._answered:
-                received += len(part)
-                if self.check_size is not None:
-                    self.check_size(received)
-                yield part
-        except SeawallError as error:
-            error = as_httpx(error, self._request)
-            if isinstance(error, WireError):
-                headers = self._answered.head.headers
-                length = next((f" of {value.decode('latin-1')}" for _, name, value in headers if name == LENGTH), "")
-                error.received = received
-                error.args = (f"{error}; {received}{length} bytes of the body had come",)
-            raise error from error.__cause__
+            raise mine from mine.__cause__
+        finally:
+            del mine  # it holds this frame
 
-    async def aclose(self) -> None:
-        await self._answered.aclose()
+    def _done(self, end: BodyEnd, error: Exception | None = None) -> None:
+        if end is not BodyEnd.COMPLETE:
+            self._answered.abandon()
+        super()._done(end, error)
 
 
 class Sent(Message):
@@ -79,6 +78,12 @@ class WireReply(Reply):
     """Our own wire's reply: nobody else holds the response's extensions."""
 
     __slots__ = ()
+
+    def _owned(self, stream: httpx.AsyncByteStream, over: Over) -> httpx.AsyncByteStream:
+        if not isinstance(stream, _Answer):
+            return super()._owned(stream, over)
+        stream.own(over)
+        return stream
 
     def attach(self, history: History) -> None:
         self.response.extensions["seawall"] = history
@@ -136,7 +141,7 @@ class OverWire:
             if whole is not None:
                 outgoing.check_size(self._max_size, len(whole))
             elif not attempt.is_buffered:
-                stream.check_size = partial(outgoing.check_size, self._max_size)  # type: ignore[attr-defined]
+                stream.watch(partial(outgoing.check_size, self._max_size))  # type: ignore[attr-defined]
         for _, name, _ in head.headers:
             if name == ENCODING:
                 await reply.decoded()
@@ -178,7 +183,7 @@ class OverWire:
         reply = WireReply(outgoing, attempt, response, close=close, max_size=self._max_size)
         if self._max_size is not None:
             for stream in streams:
-                stream.check_size = partial(outgoing.check_size, self._max_size)
+                stream.watch(partial(outgoing.check_size, self._max_size))
         await reply.decoded()
         return reply
 

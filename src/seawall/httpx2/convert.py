@@ -22,16 +22,17 @@ from ..errors import ResponseTooLarge, SeawallError
 from ..events import BodyEnd, History
 from ..origin import Origin
 from ..policy.outcome import Outcome, answered
-from ..wire.body import OwningBody
+from ..wire.body import Over, OwningBody
 from ..wire.coding import CodingError
 from ..wire.decoder import Decoded, Decoder
-from .compat import files_of, given, is_read, origin_and_path, request_of
+from .compat import files_of, given, is_read, origin_and_path, request_of, triples
 from .decoder import Paced, codings, decoder_of, set_decoder
 from .errors import as_httpx
 
 __all__ = ["DRAIN_TIMEOUT", "ENCODING", "Body", "Outgoing", "Reply", "check_timeouts"]
 
 KEY: Final = "Idempotency-Key"
+RAW_KEY: Final = b"idempotency-key"
 ENCODING: Final = b"content-encoding"
 DRAIN_MAX: Final = 64 * 1024  # bytes of a discarded response that are read to keep its connection
 DRAIN_TIMEOUT: Final = 0.05  # seconds
@@ -74,7 +75,10 @@ class Outgoing:
 
     @property
     def has_key(self) -> bool:
-        return (self.added is not None and KEY in self.added) or bool(self.original.headers.get(KEY))
+        if self.added is not None and KEY in self.added:
+            return True
+        # `Headers.get` decodes all of them, and each POST would pay for that.
+        return any(value and name == RAW_KEY for _, name, value in triples(self.original.headers))
 
     def add(self, name: str, value: str) -> None:
         self.added = {**(self.added or {}), name: value}
@@ -230,7 +234,7 @@ class Reply:
             decoded = Decoded(error=error.with_traceback(None))
         set_decoder(self.response, decoded)
 
-    def own(self, over: Callable[[BodyEnd, Exception | None], None]) -> None:
+    def own(self, over: Over) -> None:
         response, stream = self.response, self.response.stream
         if isinstance(stream, httpx2.ByteStream) or response.is_closed:
             if response.is_closed and not response.is_stream_consumed:  # discarded, but the caller gets it after all
@@ -241,7 +245,10 @@ class Reply:
             over(BodyEnd.COMPLETE, None)
             return
         assert isinstance(stream, httpx2.AsyncByteStream)
-        response.stream = Body(stream, over, self.closer())
+        response.stream = self._owned(stream, over)
+
+    def _owned(self, stream: httpx2.AsyncByteStream, over: Over) -> httpx2.AsyncByteStream:
+        return Body(stream, over, self.closer())
 
     async def discard(self) -> None:
         """

@@ -12,7 +12,7 @@ import datetime
 import inspect
 import logging
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from typing import Any, Final
 
 import httpx2
@@ -77,9 +77,9 @@ def is_built_by_httpx(client: httpx2.AsyncClient, own: type[httpx2.AsyncClient],
     )
 
 
-def _own(name: str) -> object:
+def _own(name: str, owner: type = httpx2.AsyncClient) -> object:
     """httpx2's own; an object that nothing else is, where it was patched before seawall was imported, or isn't there."""
-    member = inspect.getattr_static(httpx2.AsyncClient, name, None)
+    member = inspect.getattr_static(owner, name, None)
     functions = [member.fget, member.fset] if type(member) is property else [member]
     return member if all(is_own(function, httpx2.__name__) for function in functions) else object()
 
@@ -132,6 +132,8 @@ def settle(
     if is_stream:
         assert isinstance(stream, httpx2.AsyncByteStream)
         response.stream = Timed(stream, response, started_at)
+        if not is_coded and type(response) is httpx2.Response:
+            response.__class__ = Unread
         return True
     if is_coded:
         response.read()
@@ -160,3 +162,42 @@ class Timed(httpx2.AsyncByteStream):
         finally:
             if response is not None:
                 response.elapsed = datetime.timedelta(0, time.perf_counter() - self._started_at)
+
+
+class Unread(httpx2.Response):
+    """
+    A streamed response without a coding, until it is read.
+
+    Its parts come as the wire has them. httpx2 passes each through two more generators, a decoder and two chunkers, none
+    of which changes it: that takes twice as long as all that is left.
+    """
+
+    def aiter_bytes(self, chunk_size: int | None = None) -> AsyncGenerator[bytes, None]:
+        """As in httpx2."""
+        self.__class__ = httpx2.Response  # type: ignore[assignment]
+        is_own = httpx2.Response.aiter_bytes is AITER_BYTES and httpx2.Response.aiter_raw is AITER_RAW
+        if chunk_size is None and is_own and vars(self).keys().isdisjoint(READING):
+            return Unread._parts(self)
+        return self.aiter_bytes(chunk_size)  # httpx2's
+
+    async def _parts(self) -> AsyncGenerator[bytes, None]:
+        if self.is_stream_consumed:
+            raise httpx2.StreamConsumed
+        if self.is_closed:
+            raise httpx2.StreamClosed
+        self.is_stream_consumed = True
+        self._num_bytes_downloaded = 0
+        try:
+            async for part in self.stream:  # type: ignore[union-attr]
+                self._num_bytes_downloaded += len(part)
+                if part:
+                    yield part
+        except httpx2.RequestError as error:
+            error.request = self.request
+            raise
+        await self.aclose()
+
+
+AITER_BYTES: Final = _own("aiter_bytes", httpx2.Response)
+AITER_RAW: Final = _own("aiter_raw", httpx2.Response)
+READING: Final = ("aiter_raw", "_content", "_decoder")  # of a tool's or a caller's own

@@ -10,11 +10,13 @@ from __future__ import annotations
 import asyncio
 import warnings
 from collections.abc import AsyncIterator, Callable
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
 from ..events import BodyEnd
 
-__all__ = ["OwningBody", "Source"]
+__all__ = ["Over", "OwningBody", "Source"]
+
+Over: TypeAlias = Callable[[BodyEnd, Exception | None], None]
 
 
 class Source(Protocol):
@@ -30,16 +32,15 @@ class OwningBody:
     A body, and what must be done once it has ended.
 
     Args:
-        over: Called with how the body ended and the error that it failed with; gives the permit back.
+        over: Called with how the body ended and the error that it failed with; gives the permit back. None: it owns
+            nothing yet.
         abandon: Closes the source without waiting, if the body was dropped.
     """
 
-    def __init__(
-        self, source: Source, over: Callable[[BodyEnd, Exception | None], None], abandon: Callable[[], None]
-    ) -> None:
+    def __init__(self, source: Source, over: Over | None, abandon: Callable[[], None]) -> None:
         self._source = source
         self._abandon = abandon
-        self._over: Callable[[BodyEnd, Exception | None], None] | None = over
+        self._over = over
         self._check: Callable[[int], None] | None = None
         self._loop = asyncio.get_running_loop()
 
@@ -47,12 +48,12 @@ class OwningBody:
         received = 0
         try:
             async for part in self._source:
+                received += len(part)
                 if self._check is not None:
-                    received += len(part)
                     self._check(received)
                 yield part
         except Exception as error:
-            self._done(BodyEnd.FAILED, error)
+            self._failed(error, received)
             raise
         except BaseException:  # its reader was cancelled, or stopped
             self._done(BodyEnd.CLOSED)
@@ -61,6 +62,10 @@ class OwningBody:
             await self._source.aclose()
         finally:
             self._done(BodyEnd.COMPLETE)
+
+    def own(self, over: Over) -> None:
+        """Have *over* called once the body has ended."""
+        self._over = over
 
     async def aclose(self) -> None:
         """
@@ -81,6 +86,10 @@ class OwningBody:
         """Close now, without waiting."""
         self._abandon()
         self._done(BodyEnd.CLOSED)
+
+    def _failed(self, error: Exception, received: int) -> None:
+        """The source raised *error* after *received* bytes. A subclass may raise another in its place."""
+        self._done(BodyEnd.FAILED, error)
 
     def _done(self, end: BodyEnd, error: Exception | None = None) -> None:
         over, self._over = self._over, None

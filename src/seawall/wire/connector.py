@@ -58,24 +58,21 @@ class Answered:
             self.close()
         return whole
 
-    async def __aiter__(self) -> AsyncIterator[bytes]:
-        """The body's parts. Raises WireError; the connection is closed then, and on cancellation."""
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        """The body's parts. Raises WireError. Whoever reads it abandons it on any failure, and on cancellation."""
         channel = self._channel
         if channel is None:
-            return
+            return _nothing()
+        return channel.body() if self._trace is None else self._traced(channel, self._trace)
+
+    async def _traced(self, channel: Channel, trace: Trace) -> AsyncIterator[bytes]:
         try:
-            if self._trace is None:
+            async with trace.step(f"{channel.name}.receive_response_body", request=trace.request):
                 async for part in channel.body():
                     yield part
-                return
-            async with self._trace.step(f"{channel.name}.receive_response_body", request=self._trace.request):
-                async for part in channel.body():
-                    yield part
-        except BaseException as error:
-            if self._trace is not None and isinstance(error, Exception):
-                async with self._trace.step(f"{channel.name}.response_closed"):
-                    self.abandon()
-            self.abandon()
+        except Exception:
+            async with trace.step(f"{channel.name}.response_closed"):
+                self.abandon()
             raise
 
     def close(self) -> None:
@@ -184,7 +181,7 @@ class Wire:
     async def aclose(self) -> None:
         await self.probers.aclose()
         self.pool.close()
-        self.blocks.clear()
+        self.blocks.forget()
         await self.names.aclose()
 
     async def _rechecked(self, channel: Channel, origin: Origin) -> Channel | None:
@@ -201,6 +198,11 @@ class Wire:
         if is_still:
             channel.good_until = self._now() + self.names.recheck_in(origin, channel.address)
         return channel
+
+
+async def _nothing() -> AsyncIterator[bytes]:
+    return
+    yield b""
 
 
 def _key(origin: Origin, extensions: Mapping[str, Any]) -> Origin:

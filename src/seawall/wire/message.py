@@ -12,21 +12,22 @@ from ..origin import Origin
 
 __all__ = ["CONTINUE_TIMEOUT", "SLICE", "Blocks", "Head", "Message", "Triples", "slices"]
 
-Triples: TypeAlias = list[tuple[bytes, bytes, bytes]]
+Triple: TypeAlias = tuple[bytes, bytes, bytes]
+Triples: TypeAlias = list[Triple]
 """Headers: each name as it is written and in lower case, and its value; as httpx keeps them."""
 
 
 SLICE: Final = 64 * 1024  # B; asyncio's own high-water mark
 CONTINUE_TIMEOUT: Final = 1.0  # s to wait for 100 Continue; curl's
-MAX_BLOCKS: Final = 1024
-MAX_KEPT: Final = 2048  # B of a block that is kept
+MAX_BLOCKS: Final = 1024  # and as many lines
+MAX_KEPT: Final = 2048  # B of a block or a line that is kept
 
 WORD: Final = r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
 METHOD: Final = re.compile(WORD.encode())
 LENGTH: Final = re.compile(rb"[0-9]{1,19}")
 TARGET: Final = re.compile(rb"[\x21-\x7e\x80-\xff]+")
-LINES: Final = re.compile(rf"(?:{WORD}: [\t\x20-\x7e\x80-\xff]*\r\n)*\r\n".encode("latin-1"))
-"""With as many lines as there are headers, they can't be taken for anything else. Source: RFC 9112 sections 3 and 5."""
+LINE: Final = re.compile(rf"{WORD}: [\t\x20-\x7e\x80-\xff]*\r\n".encode("latin-1"))
+"""Where the name has no colon, it can't be taken for anything else. Source: RFC 9112 section 5."""
 TELLING: Final = frozenset((b"host", b"content-length", b"transfer-encoding", b"connection", b"expect", b"upgrade"))
 
 
@@ -48,27 +49,48 @@ class Block(NamedTuple):
     closes: bool
 
 
-class Blocks(dict[tuple[tuple[bytes, bytes, bytes], ...], Block | None]):
-    """The blocks of a client's last requests by headers, because the next request's are most often the same."""
+class Lines(dict[Triple, bytes]):
+    """A client's last headers as lines, because most of a new request's were sent before; empty: it can't be sent."""
 
-    def __missing__(self, headers: tuple[tuple[bytes, bytes, bytes], ...]) -> Block | None:
-        found = block_of(headers)
-        if found is not None and len(found.lines) <= MAX_KEPT:
+    def __missing__(self, header: Triple) -> bytes:
+        name, _, value = header
+        line = b"%b: %b\r\n" % (name, value)
+        if b":" in name or not LINE.fullmatch(line):
+            return b""
+        if len(line) <= MAX_KEPT:
             if len(self) >= MAX_BLOCKS:
                 self.clear()  # to find the oldest, a dict passes over all that were deleted before it
+            self[header] = line
+        return line
+
+
+class Blocks(dict[tuple[Triple, ...], Block | None]):
+    """The blocks of a client's last requests by headers, because the next request's are most often the same."""
+
+    def __init__(self) -> None:
+        self.lines = Lines()
+
+    def __missing__(self, headers: tuple[Triple, ...]) -> Block | None:
+        found = block_of(headers, self.lines)
+        if found is not None and len(found.lines) <= MAX_KEPT:
+            if len(self) >= MAX_BLOCKS:
+                self.clear()
             self[headers] = found
         return found
 
+    def forget(self) -> None:
+        self.clear()
+        self.lines.clear()
 
-def block_of(headers: Sequence[tuple[bytes, bytes, bytes]]) -> Block | None:
+
+def block_of(headers: Sequence[Triple], known: Lines) -> Block | None:
     """The headers as bytes; None where HTTP/1.1 can't carry them."""
+    lines = list(map(known.__getitem__, headers))
+    if not all(lines):
+        return None
     lengths, codings, hosts = [], [], 0
     expects = asks_upgrade = closes = False
-    parts = []
-    for name, lower, value in headers:
-        if b":" in name:
-            return None
-        parts.append(b"%b: %b\r\n" % (name, value))
+    for _, lower, value in headers:
         if lower not in TELLING:
             continue
         match lower:
@@ -91,17 +113,13 @@ def block_of(headers: Sequence[tuple[bytes, bytes, bytes]]) -> Block | None:
         hosts > 1
         or len(lengths) > 1
         or codings not in ([], [b"chunked"])
-        or any(not LENGTH.fullmatch(each) for each in lengths)
+        or (lengths and not LENGTH.fullmatch(lengths[0]))
     ):
         return None
     if codings and lengths:  # httpx adds a length to a body in memory, whatever coding the caller asked for
-        return block_of([each for each in headers if each[1] != b"content-length"])
-    parts.append(b"\r\n")
-    lines = b"".join(parts)
-    if lines.count(b"\n") != len(headers) + 1 or not LINES.fullmatch(lines):
-        return None
+        return block_of([each for each in headers if each[1] != b"content-length"], known)
     length = int(lengths[0]) if lengths else None
-    return Block(lines, length, bool(codings), expects, asks_upgrade, closes)
+    return Block(b"".join([*lines, b"\r\n"]), length, bool(codings), expects, asks_upgrade, closes)
 
 
 class Head:
@@ -171,7 +189,7 @@ class Message:
         self.body = body
         self.extensions = extensions
         self.timeouts: Mapping[str, float | None] = extensions.get("timeout") or {}
-        found = block_of(headers) if blocks is None else blocks[tuple(headers)]
+        found = block_of(headers, Lines()) if blocks is None else blocks[tuple(headers)]
         is_bytes = isinstance(target, bytes)  # a caller's may be anything
         if found is None or not is_bytes or not TARGET.fullmatch(target) or not METHOD.fullmatch(method):
             # The text doesn't quote it, because a header may be somebody's credentials.
