@@ -179,6 +179,11 @@ class Unread(httpx.Response):
             return Unread._parts(self)
         return self.aiter_bytes(chunk_size)  # httpx's
 
+    def aiter_raw(self, chunk_size: int | None = None) -> AsyncGenerator[bytes, None]:
+        """As in httpx."""
+        self.__class__ = httpx.Response  # type: ignore[assignment]
+        return self.aiter_raw(chunk_size)
+
     async def _parts(self) -> AsyncGenerator[bytes, None]:
         if self.is_stream_consumed:
             raise httpx.StreamConsumed

@@ -180,6 +180,11 @@ class Unread(httpx2.Response):
             return Unread._parts(self)
         return self.aiter_bytes(chunk_size)  # httpx2's
 
+    def aiter_raw(self, chunk_size: int | None = None) -> AsyncGenerator[bytes, None]:
+        """As in httpx2."""
+        self.__class__ = httpx2.Response  # type: ignore[assignment]
+        return self.aiter_raw(chunk_size)
+
     async def _parts(self) -> AsyncGenerator[bytes, None]:
         if self.is_stream_consumed:
             raise httpx2.StreamConsumed
