@@ -78,7 +78,11 @@ class Timer:
         self._task = task = asyncio.current_task()
         assert task is not None
         self._cancelling = task.cancelling()
-        self._set()
+        when, timers = self.when, self._timers
+        if when is None or when - timers.loop.time() <= 2 * TICK:
+            self.arm()
+        else:
+            self._notes = timers.note(self)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None

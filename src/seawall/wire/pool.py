@@ -84,7 +84,7 @@ class Pool:
         self._now = now
         self._on_opened = on_opened
         self._on_closed = on_closed
-        self._idle: dict[Origin, dict[Pooled, None]] = {}  # those that are not shared
+        self._idle: dict[Origin, dict[Pooled, None]] = {}  # those that are not shared, by origins with open ones
         self._shared = Shared(slots, self._use)
         self._by_age: OrderedDict[Pooled, float] = OrderedDict()  # idle → since when; oldest first
         self._early: dict[Pooled, asyncio.TimerHandle] = {}  # the server keeps them for less
@@ -165,6 +165,8 @@ class Pool:
         if connection.is_multiplexed:
             self._shared.add(connection)
             connection.on_room = self._shared.offer
+        else:
+            self._idle.setdefault(connection.origin, {})
         if connection.load is not None:
             connection.load.in_flight += 1
         if self._on_opened is not None:
@@ -187,6 +189,7 @@ class Pool:
         del mine[connection]
         if not mine:
             del self._open[origin]
+            self._idle.pop(origin, None)
         self._slots.release(origin)
         if self._on_closed is not None:
             self._on_closed(origin, connection.address, connection.protocol)
@@ -217,7 +220,7 @@ class Pool:
         while self._max_idle is not None and len(by_age) >= self._max_idle:
             self._close_oldest()
         if not connection.is_multiplexed:
-            self._idle.setdefault(connection.origin, {})[connection] = None
+            self._idle[connection.origin][connection] = None
             if connection.load is not None:
                 connection.load.in_flight -= 1
         if keep_for is not None and (self._expiry is None or keep_for < self._expiry):
@@ -276,10 +279,7 @@ class Pool:
         if self._by_age.pop(connection, None) is None:
             return False
         if not connection.is_multiplexed:
-            idle = self._idle[connection.origin]
-            del idle[connection]
-            if not idle:
-                del self._idle[connection.origin]
+            del self._idle[connection.origin][connection]
             if connection.load is not None:
                 connection.load.in_flight += 1
         return True

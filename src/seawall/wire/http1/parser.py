@@ -19,7 +19,7 @@ import httptools
 from ...errors import BadAnswer, ConnectionLost, ResponseTooLarge, WireError
 from ..limits import MAX_GAP, MAX_HEAD, MAX_HEADERS, MAX_INTERIM, MAX_PARTS
 from ..message import Head, Triples
-from .framing import Bad, TooLarge, keep_alive, llhttp, says_body
+from .framing import Bad, TooLarge, keep_alive, llhttp, says_body, tidied
 
 __all__ = ["NOTHING", "Parser", "Response"]
 
@@ -253,16 +253,8 @@ class Parser:
 
     def on_header(self, name: bytes, value: bytes) -> None:
         response = self.response
-        if response.has_head:
-            return  # a trailer
-        self._head_size += len(name) + len(value) + 4
-        if self._head_size > MAX_HEAD:
-            raise TooLarge(f"headers of more than {MAX_HEAD} bytes")
-        if b"\0" in value:
-            raise Bad("NUL in a header")
-        if name.endswith((b" ", b"\t")):
-            raise Bad("a space before a colon")  # llhttp takes it for framing
-        response.headers.append((name, name.lower(), value.rstrip(b" \t")))
+        if not response.has_head:  # else it is a trailer
+            response.headers.append((name, name.lower(), value))
 
     def on_headers_complete(self) -> None:
         response = self.response
@@ -274,6 +266,11 @@ class Parser:
         version = parsed.get_http_version()
         if version not in ("1.1", "1.0") or status < 100 or b"\0" in response.reason:
             raise Bad(f"HTTP/{version} {status} is not a status line of HTTP/1.1")
+        if response.headers:
+            response.headers, size = tidied(response.headers)
+            self._head_size += size
+            if self._head_size > MAX_HEAD:
+                raise TooLarge(f"headers of more than {MAX_HEAD} bytes")
         if status < 200 and status != 101:
             self._is_interim = True
             response.is_continued = response.is_continued or status == 100
