@@ -5,12 +5,14 @@ from __future__ import annotations
 from itertools import pairwise
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from seawall.errors import BadAnswer, ConnectionLost, ResponseTooLarge
 from seawall.testing.steps import MALFORMED, ODD
-from seawall.wire.http1.parser import NOTHING, Parser, Response
+from seawall.wire.http1 import parser as module
+from seawall.wire.http1.parser import DIRECT, Parser
+from seawall.wire.http1.response import NOTHING, Response
 from seawall.wire.limits import MAX_GAP, MAX_HEAD, MAX_HEADERS, MAX_INTERIM
 
 OK = b"HTTP/1.1 200 OK\r\n"
@@ -67,6 +69,48 @@ def test_random_pieces_make_no_difference(name, cuts):
     data = ANSWERS[name]
     places = sorted({0, *(cut % (len(data) + 1) for cut in cuts), len(data)})
     assert seen([data[a:b] for a, b in pairwise(places)]) == seen([data])
+
+
+@pytest.mark.parametrize("method", [b"GET", b"HEAD", b"CONNECT"])
+@pytest.mark.parametrize("name", ANSWERS)
+@given(cuts=st.sets(st.integers(1, 150)))
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_a_body_that_passes_llhttp_by_makes_no_difference(name, method, cuts, monkeypatch):
+    """Every body whose length is known goes that way here, not only a large one."""
+    data = ANSWERS[name]
+    ends = [0, *sorted(cut for cut in cuts if cut < len(data)), len(data)]
+    pieces = [data[begin:end] for begin, end in pairwise(ends)]
+    monkeypatch.setattr(module, "DIRECT", 10**9)
+    expected = seen(pieces, method)
+    monkeypatch.setattr(module, "DIRECT", 0)
+    assert seen(pieces, method) == expected
+
+
+@pytest.mark.parametrize(("more", "is_spoilt"), [(b"", False), (b"x", True)])
+def test_large_body(more, is_spoilt):
+    """It comes whole and uncopied, whatever its pieces are, and the connection's next response is parsed as ever."""
+    size = 3 * DIRECT
+    body = bytes(range(256)) * (size // 256)
+    parser, response = begun()
+    parser.feed(OK + b"content-length: %d\r\n\r\n" % size + body[:100])
+    parser.feed(piece := body[100:-1])
+    assert response.parts[1] is piece
+    assert not response.is_complete
+    parser.feed(body[-1:] + more)
+    assert (response.is_complete, response.is_spoilt, response.take() == body) == (True, is_spoilt, True)
+    second = parser.begin(b"GET")
+    parser.feed(PLAIN)
+    assert (second.is_complete, second.take()) == (True, b"hello")
+
+
+def test_a_large_body_that_is_cut_is_an_error():
+    """The length says so, and llhttp isn't there to."""
+    parser, response = begun()
+    parser.feed(OK + b"content-length: %d\r\n\r\n" % (3 * DIRECT))
+    parser.feed(bytes(2 * DIRECT))
+    parser.end(None)
+    assert response.failure is not None
+    assert response.failure[0] is BadAnswer
 
 
 def test_what_a_plain_answer_says():

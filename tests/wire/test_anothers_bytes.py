@@ -18,7 +18,8 @@ import seawall
 from seawall.errors import ConnectionLost
 from seawall.testing import Request
 from seawall.wire.http1 import framing
-from seawall.wire.http1.parser import NOTHING, Parser
+from seawall.wire.http1.parser import Parser
+from seawall.wire.http1.response import NOTHING
 
 pytestmark = pytest.mark.anyio
 

@@ -1,12 +1,11 @@
 """
 From the bytes of HTTP/1.1 to a `Response`; no I/O here. llhttp is the parser.
 
-Rules: each exchange has a response of its own, which nothing recycles: a reader may hold it long after another task has
-closed the response, and must then see no byte of anybody else's. Framing is never guessed: what llhttp or RFC 9112
-section 6 calls malformed is an error. llhttp knows neither HEAD nor limits, so a response to HEAD ends at its headers
-here, and what a hostile server could send without an end is counted here. llhttp takes RTSP, and a first header line
-that begins with a space, so a message's beginning is looked at before llhttp gets it. Bytes after the response are
-noted, because they answer nothing.
+Rules: framing is never guessed: what llhttp or RFC 9112 section 6 calls malformed is an error. llhttp knows neither
+HEAD nor limits, so a response to HEAD ends at its headers here, and what a hostile server could send without an end is
+counted here. llhttp takes RTSP, and a first header line that begins with a space, so a message's beginning is looked at
+before llhttp gets it. A large body whose length is known passes llhttp by. Bytes after the response are noted, because
+they answer nothing.
 """
 
 from __future__ import annotations
@@ -16,78 +15,21 @@ from typing import Final
 
 import httptools
 
-from ...errors import BadAnswer, ConnectionLost, ResponseTooLarge, WireError
-from ..limits import MAX_GAP, MAX_HEAD, MAX_HEADERS, MAX_INTERIM, MAX_PARTS
-from ..message import Head, Triples
+from ...errors import BadAnswer, ConnectionLost, ResponseTooLarge
+from ..limits import MAX_GAP, MAX_HEAD, MAX_HEADERS, MAX_INTERIM
 from .framing import Bad, TooLarge, keep_alive, llhttp, says_body, tidied
+from .response import Response
 
-__all__ = ["NOTHING", "Parser", "Response"]
+__all__ = ["Parser"]
 
 PLAIN: Final = re.compile(rb"HTTP/1\.[01] [2-9][^\n]*\n[^ \t]")
 """How nearly all responses begin: a final status, and a first header line that doesn't begin with a space."""
 
 PROTOCOL: Final = b"HTTP/"
+DIRECT: Final = 64 * 1024  # B of a body that are still to come, from which on llhttp is spared it
 MAX_HELD: Final = 16 * 1024  # B; each piece that comes is joined with what is held, so a drip costs its square
 STATUS_AT: Final = len(b"HTTP/1.1 ")
 BLANK_LINE: Final = re.compile(rb"\n\r?\n")
-
-
-class Response(Head):
-    """
-    What has come of one exchange: its head, whose fields are final once `has_head`, and its body.
-
-    Attributes:
-        has_begun: Some byte of it has come.
-        has_head: The final head has come.
-        is_complete: All of the body has come; `parts` and `size` are what was not taken yet.
-        is_kept: By what it says, the connection may be used again.
-        is_bodiless: It ended with its headers, by the rules of HTTP; a server that breaks them may still send a body.
-        is_spoilt: More came than this response.
-        is_continued: 100 Continue came.
-        is_upgraded: What follows is of another protocol; `rest` came with the head already.
-        keep_for: Seconds that the server keeps the idle connection; None where it didn't say.
-        failure: Class and words of what is wrong with it. Only what was taken before counts then.
-    """
-
-    __slots__ = (
-        "failure",
-        "has_begun",
-        "has_head",
-        "is_bodiless",
-        "is_complete",
-        "is_continued",
-        "is_kept",
-        "is_spoilt",
-        "is_upgraded",
-        "keep_for",
-        "parts",
-        "rest",
-        "size",
-    )
-
-    def __init__(self) -> None:  # without the head's, because each call of ours costs each request
-        self.status = self.size = 0
-        self.version = self.reason = self.rest = b""
-        self.headers: Triples = []
-        self.has_begun = self.has_head = self.is_complete = False
-        self.is_bodiless = self.is_spoilt = self.is_continued = self.is_upgraded = False
-        self.is_kept = True
-        self.keep_for: float | None = None
-        self.failure: tuple[type[WireError], str] | None = None
-        self.parts: list[bytes] = []
-
-    def take(self) -> bytes:
-        """What has come of the body, once."""
-        parts = self.parts
-        data = parts[0] if len(parts) == 1 else b"".join(parts)
-        parts.clear()
-        self.size = 0
-        return data
-
-    def fail(self, kind: type[WireError], text: str) -> None:
-        """The first failure counts."""
-        if self.failure is None:
-            self.failure = (kind, text)
 
 
 class Parser:
@@ -100,11 +42,13 @@ class Parser:
 
     __slots__ = (
         "_asks_upgrade",
+        "_body_left",
         "_gap",
         "_has_framing",
         "_head_size",
         "_held",
         "_interims",
+        "_is_behind",
         "_is_connect",
         "_is_head",
         "_is_interim",
@@ -116,7 +60,7 @@ class Parser:
 
     def __init__(self) -> None:
         self._llhttp: httptools.HttpResponseParser | None = llhttp(self)
-        self._is_head = False
+        self._is_behind = False  # llhttp still waits for a body
         self.response = Response()
 
     def begin(self, method: bytes, *, asks_upgrade: bool = False) -> Response:
@@ -126,13 +70,13 @@ class Parser:
         Args:
             asks_upgrade: The request has an Upgrade header.
         """
-        if self._is_head:
-            self._llhttp = llhttp(self)  # it still waits for a body
-        self._is_head = method == b"HEAD"
+        if self._is_behind:
+            self._llhttp = llhttp(self)
+        self._is_head = self._is_behind = method == b"HEAD"
         self._is_connect = method == b"CONNECT"
         self._asks_upgrade = asks_upgrade
         self._has_framing = self._is_interim = self._is_open = False
-        self._head_size = self._unparsed = self._interims = self._gap = 0
+        self._head_size = self._unparsed = self._interims = self._gap = self._body_left = 0
         self._held = b""
         self.response = response = Response()
         return response
@@ -145,6 +89,8 @@ class Parser:
             response.is_spoilt = True
         elif response.failure is not None:
             return
+        elif self._is_behind and self._body_left:
+            self._take(data)
         elif self._is_open:
             self._parse(data)
         elif PLAIN.match(data) and not (self._held or self._is_connect):
@@ -236,6 +182,9 @@ class Parser:
             else:
                 response.fail(BadAnswer, str(error))
         else:
+            if not had_head and self._body_left - response.size > DIRECT and not response.is_complete:
+                self._body_left -= response.size
+                self._is_behind = True
             if not response.has_head:
                 self._unparsed += len(data)  # llhttp gives a header when it ends, if it ends
                 if self._unparsed > MAX_HEAD:
@@ -244,6 +193,14 @@ class Parser:
                 self._gap = self._gap + len(data) if response.size == size else 0
                 if self._gap > MAX_GAP:
                     response.fail(ResponseTooLarge, f"chunk sizes, extensions or trailers of more than {MAX_GAP} bytes")
+
+    def _take(self, data: bytes) -> None:
+        """Some of a large body whose length is known: as it came, because llhttp would copy it."""
+        response, left = self.response, self._body_left
+        response.add(data if len(data) <= left else data[:left])
+        self._body_left = max(0, left - len(data))
+        response.is_complete = not self._body_left
+        response.is_spoilt = len(data) > left
 
     # llhttp's side
 
@@ -304,11 +261,12 @@ class Parser:
         for _, name, value in response.headers:
             if name == b"content-length":
                 self._has_framing = True
+                self._body_left = int(value)
             elif name == b"transfer-encoding":
                 codings += 1
                 if value.lower() != b"chunked" or codings > 1:
                     raise Bad("a transfer-encoding that is not chunked alone")
-                self._has_framing = True
+                self._has_framing, self._body_left = True, 0
                 if response.version == b"HTTP/1.0":
                     is_kept = False  # its framing is faulty: RFC 9112 section 6.1
             elif name == b"keep-alive":
@@ -326,11 +284,7 @@ class Parser:
         elif response.is_complete:
             response.is_spoilt = True  # after the response to HEAD
         else:
-            parts = response.parts
-            parts.append(data)
-            response.size += len(data)
-            if len(parts) >= MAX_PARTS:
-                response.parts = [b"".join(parts)]
+            response.add(data)
 
     def on_message_complete(self) -> None:
         if self._is_interim:
@@ -341,7 +295,3 @@ class Parser:
     def on_message_begin(self) -> None:
         if self.response.is_complete and self.response.has_head:
             self.response.is_spoilt = True
-
-
-NOTHING: Final = Response()
-NOTHING.is_complete = True

@@ -9,7 +9,7 @@ from ...errors import WriteTimeout
 from ..message import CONTINUE_TIMEOUT, SLICE, Message
 from ..progress import Progress
 from ..upload import pour
-from .parser import Response
+from .response import Response
 
 __all__ = ["Sending"]
 
