@@ -47,12 +47,12 @@ async def test_one_end_per_call_with_redirects():
     ends = Ends()
     async with client(ScriptedWire(per_host=script), observers=[ends]) as c:
         await c.get(URL, follow_redirects=True)
-    assert [end[1:5] for end in ends] == [(other, 3, "200", "")]
+    assert [(*end[1:2], *end[4:7]) for end in ends] == [(other, 3, "200", "")]
     ends.clear()
     transport = seawall.AsyncTransport(ScriptedWire(per_host=script), observers=[ends])
     async with httpx.AsyncClient(transport=transport) as stock:
         await stock.get(URL, follow_redirects=True)
-    assert [end[1:5] for end in ends] == [(ORIGIN, 1, "302", ""), (other, 2, "200", "")]
+    assert [(*end[1:2], *end[4:7]) for end in ends] == [(ORIGIN, 1, "302", ""), (other, 2, "200", "")]
 
 
 @pytest.mark.parametrize("kind", ["client", "stock"])
@@ -149,7 +149,7 @@ async def test_request_that_cannot_be_made_ends_a_call_too(kind, inner, url, ext
     async with made(transport=seawall.AsyncTransport(inner, observers=[ends])) as c:
         with pytest.raises((httpx.TransportError, ValueError, TypeError)):
             await c.send(httpx.Request("GET", url, extensions=extensions))
-    assert [end[1:5] for end in ends] == [(None, 0, outcome, "")]
+    assert [(*end[1:2], *end[4:7]) for end in ends] == [(None, 0, outcome, "")]
 
 
 async def test_hop_that_cannot_be_made_is_no_call_of_its_own():
@@ -160,14 +160,14 @@ async def test_hop_that_cannot_be_made_is_no_call_of_its_own():
         c._mounts[httpx._utils.URLPattern("http://other.test")] = seawall.AsyncTransport(engine=c.engine)
         with pytest.raises(seawall.errors.PartlySent):
             await c.get(URL, follow_redirects=True)
-    assert [end[1:5] for end in ends] == [(ORIGIN, 1, "PartlySent", "")]
+    assert [(*end[1:2], *end[4:7]) for end in ends] == [(ORIGIN, 1, "PartlySent", "")]
     ends.clear()
     mounts = {"http://other.test": seawall.AsyncTransport(observers=[ends])}
     stock = httpx.AsyncClient(transport=seawall.AsyncTransport(ScriptedWire(to), observers=[ends]), mounts=mounts)
     async with stock:
         with pytest.raises(seawall.DialError):
             await stock.get(URL, follow_redirects=True)
-    assert [end[1:5] for end in ends] == [(ORIGIN, 1, "302", ""), (None, 0, "DialError", "")]
+    assert [(*end[1:2], *end[4:7]) for end in ends] == [(ORIGIN, 1, "302", ""), (None, 0, "DialError", "")]
 
 
 async def test_guarded_proxy_ends_a_call_too():
@@ -179,7 +179,7 @@ async def test_guarded_proxy_ends_a_call_too():
         with pytest.raises(seawall.errors.AddressNotAllowed):
             await proxied.handle_async_request(httpx.Request("GET", URL))
         await proxied.aclose()
-    assert [end[1:5] for end in ends] == [(None, 0, "AddressNotAllowed", "")]
+    assert [(*end[1:2], *end[4:7]) for end in ends] == [(None, 0, "AddressNotAllowed", "")]
 
 
 async def test_errors_of_httpx_above_the_layers_end_a_call_too():
@@ -195,7 +195,7 @@ async def test_errors_of_httpx_above_the_layers_end_a_call_too():
         c.event_hooks["request"] = [hook]
         with pytest.raises(LookupError):
             await c.get(URL)
-    assert [end[1:5] for end in ends] == [
+    assert [(*end[1:2], *end[4:7]) for end in ends] == [
         (ORIGIN, 3, "TooManyRedirects", ""),
         (None, 0, "LookupError", ""),
     ]

@@ -158,7 +158,7 @@ async def test_gate_that_refuses():
         assert len(caught.value.attempts) == 1
         stats = c.stats()
     assert stats.totals.rejected == {"toll": 1}
-    assert [event[1:] for event in events if isinstance(event, Rejected)] == [(ORIGIN, 1, "toll", 0.0)]
+    assert [event[1:] for event in events if isinstance(event, Rejected)] == [(ORIGIN, "GET", "/", 1, "toll", 0.0)]
     assert [type(event) for event in events].count(CallEnded) == 1
 
 

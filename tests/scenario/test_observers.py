@@ -149,6 +149,39 @@ async def test_pause_is_told_once():
     assert observer.of(events.OriginPaused) == [events.OriginPaused(ORIGIN, 2.0)]
 
 
+async def test_each_event_of_a_call_names_method_and_path():
+    """Of its own hop, and without the query; the last hop's at the end; attempts are counted over all hops."""
+    observer = Observer()
+    moved = httpx.Response(303, headers={"location": "/new?secret"})
+    bulkhead = seawall.Bulkhead(max_concurrent=1, max_waiting=0)
+    async with client(
+        ScriptedWire(moved, 503, 503, Body(b"held", 1.0)),
+        observer,
+        bulkhead=bulkhead,
+        retry=seawall.Retry(max_attempts=2),
+    ) as c:
+        await c.post("http://api.test/old?secret", follow_redirects=True)
+        async with c.stream("GET", "http://api.test/held?secret"):
+            with pytest.raises(seawall.errors.BulkheadFull):
+                await c.get("http://api.test/full?secret")
+    about = [
+        (type(event).__name__, event.method, event.path)
+        for kind in (events.RetryScheduled, events.RetryDenied, events.Rejected, events.BodyEnded, events.CallEnded)
+        for event in observer.of(kind)
+    ]
+    assert about == [
+        ("RetryScheduled", "GET", "/new"),
+        ("RetryDenied", "GET", "/new"),
+        ("Rejected", "GET", "/full"),
+        ("BodyEnded", "GET", "/held"),
+        ("CallEnded", "GET", "/new"),
+        ("CallEnded", "GET", "/held"),
+        ("CallEnded", "GET", "/full"),
+    ]
+    (scheduled,) = observer.of(events.RetryScheduled)
+    assert (scheduled.number, scheduled.max_attempts) == (3, 3)
+
+
 async def test_body_that_is_read_later_ends_later():
     """The attempt's event comes with the headers, the body's when it has ended."""
     observer = Observer()
@@ -237,7 +270,7 @@ async def test_start_of_a_call_to_an_impossible_url(kind, url, origin, path):
             await c.get(url)
     assert heard == [
         events.CallStarted(1, "GET", origin, path),
-        events.CallEnded(1, None, 0, type(caught.value).__name__, "", 0.0),
+        events.CallEnded(1, None, "GET", path, 0, type(caught.value).__name__, "", 0.0),
     ]
 
 

@@ -132,7 +132,7 @@ async def test_cancelled_reader_gives_its_permit_back_at_once():
         await asyncio.gather(task, return_exceptions=True)
         (state,) = c.stats().origins.values()
         assert state.in_flight == 0
-        assert [event[1:6] for event in listener] == [(ORIGIN, 1, 0.5, "closed", "")]
+        assert [event[1:8] for event in listener] == [(ORIGIN, "GET", "/", 1, 0.5, "closed", "")]
         await response.aclose()
 
 
@@ -147,9 +147,9 @@ async def test_listeners_are_told_how_a_body_ended():
             await c.get(URL)
     names = [type(event).__name__ for event in listener]
     assert names == ["Attempt", "CallEnded", "BodyEnded"] * 2 + ["Attempt", "CallEnded"]
-    assert [event[1:6] for event in listener if isinstance(event, seawall.events.BodyEnded)] == [
-        (ORIGIN, 1, 0.25, "complete", ""),
-        (ORIGIN, 1, 0.25, "ReadError", "raised by ScriptedWire"),
+    assert [event[1:8] for event in listener if isinstance(event, seawall.events.BodyEnded)] == [
+        (ORIGIN, "GET", "/", 1, 0.25, "complete", ""),
+        (ORIGIN, "GET", "/", 1, 0.25, "ReadError", "raised by ScriptedWire"),
     ]
 
 
@@ -158,7 +158,7 @@ async def test_body_in_memory_is_complete_at_once():
     listener = Listener(seawall.events.BodyEnded)
     async with client(ScriptedWire(httpx.Response(200, content=b"all")), observers=[listener]) as c:
         assert await read(c) == b"all"
-    assert [event[1:6] for event in listener] == [(ORIGIN, 1, 0.0, "complete", "")]
+    assert [event[1:8] for event in listener] == [(ORIGIN, "GET", "/", 1, 0.0, "complete", "")]
 
 
 async def test_cut_body_of_a_bad_answer_counts_once():

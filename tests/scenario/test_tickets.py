@@ -82,7 +82,7 @@ async def queued(c: seawall.AsyncClient) -> list[asyncio.Task[httpx.Response]]:
 async def test_gate_that_was_shut_while_an_attempt_queued():
     """The attempt is refused in the gate's name, gives its permit back, and its tickets are ended."""
     door, refused = Door(), []
-    observer = lambda event: refused.append(event[3:]) if isinstance(event, events.Rejected) else None  # noqa: E731
+    observer = lambda event: refused.append(event[5:]) if isinstance(event, events.Rejected) else None  # noqa: E731
     async with client(ScriptedWire((1.0, 200)), door, bulkhead=ONE, observers=[observer]) as c:
         first, second = await queued(c)
         door.is_shut, door.tickets[1].is_standing = True, False

@@ -79,5 +79,5 @@ async def test_refusal_by_the_cap_says_how_long_it_waited():
         first, second = await asyncio.gather(*(c.get(URL) for _ in range(2)), return_exceptions=True)
     assert first.status_code == 200
     assert isinstance(second, seawall.errors.BulkheadFull)
-    assert [event[3:] for event in heard if isinstance(event, events.Rejected)] == [("cap", 2.0)]
+    assert [event[5:] for event in heard if isinstance(event, events.Rejected)] == [("cap", 2.0)]
     assert [attempt.queued for attempt in second.attempts] == [(("cap", 2.0),)]

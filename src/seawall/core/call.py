@@ -61,14 +61,15 @@ class Call:
         started: The event of its beginning; None if no observer listens.
         caller: The one for whom it is made, who may leave; None if nobody says so.
         patience: The client's own timeouts, by which those of a request are judged; None if they are not known.
+        request: The last hop's; None before the first.
         outcome: What the caller gets; empty if that is the last attempt's outcome.
         note: Why no further attempt was made.
     """
 
     __slots__ = (
         "_own_timeout", "_theirs_at", "attempts", "caller", "deadline_at", "hard_at", "has_sent_elsewhere",
-        "is_between_hops", "is_buffered", "is_silent", "is_timed", "key", "note", "number", "origin", "outcome",
-        "owner", "patience", "ready", "soft_at", "started", "started_at",
+        "is_between_hops", "is_buffered", "is_silent", "is_timed", "key", "note", "number", "outcome",
+        "owner", "patience", "ready", "request", "soft_at", "started", "started_at",
     )  # fmt: skip
 
     def __init__(self, owner: object, number: int, now: float, *, is_buffered: bool, patience: Patience | None) -> None:
@@ -88,7 +89,7 @@ class Call:
         self.deadline_at: float | None = None  # the earlier of the two
         self._theirs_at: float | None = None  # the caller's part of hard_at: inherited, or set for this call
         self._own_timeout: float | None = None  # the other part: the client's or its policy's
-        self.origin: Origin | None = None  # the last hop's
+        self.request: Request | None = None
         self.outcome = self.note = ""
         self.attempts: list[Attempt] = []
         self.key: Key | None = None  # the last one that we made

@@ -125,7 +125,7 @@ class Ledger:
 
     def body_ended(self, hop: Hop, attempt: AttemptState, end: BodyEnd, error: Exception | None) -> None:
         """The body of a streamed response ended, which is the outcome of its attempt."""
-        call, state, now, result = hop.call, hop.state, hop.now(), attempt.result
+        call, request, state, now, result = hop.call, hop.request, hop.state, hop.now(), attempt.result
         if result is not None and not result.is_failure:
             failed: bool | None = False
             if error is not None and (broken := hop.exchange.failure(error, attempt)) is not None:
@@ -141,27 +141,42 @@ class Ledger:
             hop.ended(error)
         if not call.is_silent:
             name, detail = (end.value, "") if error is None else (type(error).__name__, str(error))
-            duration = now - attempt.started_at
             self._emitter.emit(
-                BodyEnded(call.number, state.origin, attempt.number, duration, name, detail, attempt.bytes_in)
+                BodyEnded(
+                    call.number,
+                    request.origin,
+                    request.method,
+                    request.path,
+                    attempt.number,
+                    now - attempt.started_at,
+                    name,
+                    detail,
+                    attempt.bytes_in,
+                )
             )
 
     def refused(self, hop: Hop, error: Exception | None, attempt: AttemptState | None) -> None:
         """A gate refused an attempt; *attempt* is None if it wasn't begun."""
         assert isinstance(error, Rejected)
         self.rejected[error.by] += 1
-        call = hop.call
+        call, request = hop.call, hop.request
         if not call.is_silent:
             number, waited = (len(call.attempts) + 1, 0.0) if attempt is None else (attempt.number, attempt.waited)
-            self._emitter.emit(AttemptRejected(call.number, hop.state.origin, number, error.by, waited))
+            self._emitter.emit(
+                AttemptRejected(call.number, request.origin, request.method, request.path, number, error.by, waited)
+            )
 
     def denied_retry(self, hop: Hop, denial: Denial) -> None:
         """No attempt follows, though one might have been worth it."""
         self.denied[denial.reason] += 1
-        call = hop.call
+        call, request = hop.call, hop.request
         if not call.is_silent:
             number = len(call.attempts) + 1
-            self._emitter.emit(RetryDenied(call.number, hop.state.origin, number, denial.reason, denial.text))
+            self._emitter.emit(
+                RetryDenied(
+                    call.number, request.origin, request.method, request.path, number, denial.reason, denial.text
+                )
+            )
 
 
 def _is_fault(hop: Hop, attempt: AttemptState, outcome: Outcome) -> bool | None:

@@ -107,8 +107,12 @@ class Pipeline:
         call.is_between_hops = False
         if not call.is_silent:
             outcome = call.outcome or (call.attempts[-1].outcome if call.attempts else "")
-            duration = self._now() - call.started_at
-            self._emitter.emit(CallEnded(call.number, call.origin, len(call.attempts), outcome, call.note, duration))
+            duration, about = self._now() - call.started_at, call.request or call.started
+            method, path = ("", "") if about is None else (about.method, about.path)
+            origin = None if call.request is None else call.request.origin
+            self._emitter.emit(
+                CallEnded(call.number, origin, method, path, len(call.attempts), outcome, call.note, duration)
+            )
 
     def refuse(self, call: Call | None, method: str, origin: Origin, path: str, error: BaseException) -> None:
         """A hop can't be begun; if it would have been a call of its own, that began and ended with *error*."""
@@ -153,7 +157,7 @@ class Pipeline:
 
     async def _hop(self, exchange: Exchange, request: Request, call: Call) -> Any:
         """One hop of *call*, under its deadline."""
-        call.origin, call.outcome, call.note = request.origin, "", ""
+        call.request, call.outcome, call.note = request, "", ""
         call.is_between_hops = False
         hop: Hop | None = None
         in_flight = self.in_flight
@@ -237,8 +241,18 @@ class Pipeline:
                     return this if hop.kept is None else last_word(hop, this)
                 finally:
                     del this  # its error holds this frame
+            made, request = len(call.attempts), hop.request
             self._emitter.emit(
-                RetryScheduled(call.number, state.origin, len(call.attempts) + 1, wait, this.outcome.name)
+                RetryScheduled(
+                    call.number,
+                    request.origin,
+                    request.method,
+                    request.path,
+                    made + 1,
+                    made + left,
+                    wait,
+                    this.outcome.name,
+                )
             )
             self._supersede(hop, this)
             del this  # nothing of it may be held meanwhile: its error holds this frame
