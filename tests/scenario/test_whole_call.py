@@ -238,7 +238,8 @@ async def test_hop_that_cannot_be_sent():
     assert error.__cause__ is error.reason
     assert (error.request.url, outcomes(error.attempts)) == ("http://closed.test/", ["307", "BreakerOpen"])
     assert error.__notes__ == [f"seawall: {error.attempts}"]
-    assert events[-1][1:5] == (seawall.Origin("http", "closed.test", 80), 2, "PartlySent", "")
+    closed = seawall.Origin("http", "closed.test", 80)
+    assert events[-1][1:7] == (closed, "POST", "/", 2, "PartlySent", "")
     again = pickle.loads(pickle.dumps(error))
     assert isinstance(again, httpx.ConnectError)
     assert isinstance(again.reason, seawall.BreakerOpen)

@@ -23,7 +23,7 @@ from .proxies import check_refusal
 
 __all__ = ["OverTransport"]
 
-logger = logging.getLogger("seawall")
+logger = logging.getLogger("seawall.pool")
 
 
 class ForeignReply(Reply):

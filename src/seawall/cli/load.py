@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import logging
 import random
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
@@ -195,7 +194,6 @@ CLIENTS = {
 async def run(
     client_name: str, urls: Mapping[str, str], nameserver: str, *, timeout: float, seconds: float, rate: float
 ) -> None:
-    logging.getLogger("seawall").addHandler(logging.NullHandler())  # only the demo writes to the terminal
     loop, patience = asyncio.get_running_loop(), Patience(timeout)
     tallies = {host: Tally() for host in urls}
     samples: list[float] = []

@@ -22,7 +22,7 @@ T = TypeVar("T")
 
 __all__ = ["AttemptState", "Ended"]
 
-logger = logging.getLogger("seawall")
+logger = logging.getLogger("seawall.limit")
 
 LIMIT = "limit"  # the name of that gate
 

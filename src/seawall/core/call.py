@@ -11,7 +11,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar
 
 from ..config import UNSET, Policy, Retry
-from ..events import Attempt, CallStarted, History, Phase
+from ..errors import CallerLeft, DeadlineExceeded, PartlySent, Rejected
+from ..events import Attempt, CallEnded, CallStarted, History, Phase
 from ..origin import Address, Origin
 from ..policy.origin import OriginState
 from ..policy.outcome import Outcome
@@ -64,12 +65,14 @@ class Call:
         request: The last hop's; None before the first.
         outcome: What the caller gets; empty if that is the last attempt's outcome.
         note: Why no further attempt was made.
+        rejected_by: The gate on this side that ended it, or "deadline"; empty if none did.
+        retries: How many were begun.
     """
 
     __slots__ = (
         "_own_timeout", "_theirs_at", "attempts", "caller", "deadline_at", "hard_at", "has_sent_elsewhere",
         "is_between_hops", "is_buffered", "is_silent", "is_timed", "key", "note", "number", "outcome",
-        "owner", "patience", "ready", "request", "soft_at", "started", "started_at",
+        "owner", "patience", "ready", "rejected_by", "request", "retries", "soft_at", "started", "started_at",
     )  # fmt: skip
 
     def __init__(self, owner: object, number: int, now: float, *, is_buffered: bool, patience: Patience | None) -> None:
@@ -90,7 +93,8 @@ class Call:
         self._theirs_at: float | None = None  # the caller's part of hard_at: inherited, or set for this call
         self._own_timeout: float | None = None  # the other part: the client's or its policy's
         self.request: Request | None = None
-        self.outcome = self.note = ""
+        self.outcome = self.note = self.rejected_by = ""
+        self.retries = 0
         self.attempts: list[Attempt] = []
         self.key: Key | None = None  # the last one that we made
         self.ready: Any = None  # a response that httpx must still be given
@@ -164,9 +168,41 @@ class Call:
 
     def failed(self, error: F) -> F:
         """Note what the caller gets instead of a response."""
+        self.is_silent = False  # the log has a line for a call that was rejected here
         self.outcome = "cancelled" if isinstance(error, asyncio.CancelledError) else type(error).__name__
         self.note = getattr(getattr(error, "attempts", None), "note", "")
+        self.rejected_by = self._refusal(error)
         return error
+
+    def _refusal(self, error: BaseException) -> str:
+        """The gate that rejected the call, or "deadline"; empty if it ended in another way."""
+        if isinstance(error, DeadlineExceeded):
+            return "" if isinstance(error, CallerLeft) else "deadline"
+        if isinstance(error, PartlySent) and self.attempts and self.attempts[-1].phase is Phase.QUEUED:
+            return error.reason.by if isinstance(error.reason, Rejected) else ""
+        return error.by if isinstance(error, Rejected) else ""
+
+    def history(self) -> History:
+        """All its attempts, and why no more followed."""
+        history = History(self.attempts)
+        history.note = self.note
+        return history
+
+    def ended(self, now: float) -> CallEnded:
+        """The event of its end."""
+        about = self.request or self.started
+        return CallEnded(
+            self.number,
+            None if self.request is None else self.request.origin,
+            "" if about is None else about.method,
+            "" if about is None else about.path,
+            len(self.attempts),
+            self.outcome or (self.attempts[-1].outcome if self.attempts else ""),
+            self.note,
+            now - self.started_at,
+            self.retries,
+            self.rejected_by,
+        )
 
     @property
     def has_caller_left(self) -> bool:

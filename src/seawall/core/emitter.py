@@ -7,20 +7,11 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
+from ..attempts import History
 from ..config.check import HEADER_NAME
-from ..events import (
-    AttemptStarted,
-    BreakerMoved,
-    CallStarted,
-    Event,
-    Listener,
-    Observer,
-    OriginAway,
-    OriginBack,
-    ResolverFailed,
-    RetryScheduled,
-    StaleServed,
-)
+from ..events import AttemptStarted, CallStarted, Event, Listener, Observer
+from . import clock
+from .log import Log
 
 __all__ = ["Emitter"]
 
@@ -34,13 +25,23 @@ class Emitter:
     """
     Tells the log and the observers. One that raises is logged, and breaks no call.
 
+    Args:
+        name: The client's.
+        now: The time by which the log counts warnings.
     Attributes:
         has_listeners: An observer hears of events, beside the log.
         has_starters: Some observer wants to hear of attempts before they are sent.
     """
 
-    def __init__(self, observers: Iterable[Observer | Listener] = ()) -> None:
+    def __init__(
+        self,
+        observers: Iterable[Observer | Listener] = (),
+        *,
+        name: str = "",
+        now: Callable[[], float] = clock.now,
+    ) -> None:
         observers = tuple(observers)
+        self._log = Log(name, now=now)
         self._listeners: tuple[Listener, ...] = tuple(map(_listener, observers))
         self._starters: tuple[Callable[[CallStarted, AttemptStarted], Mapping[str, str] | None], ...] = tuple(
             each.attempt_started for each in observers if hasattr(each, "attempt_started")
@@ -48,24 +49,9 @@ class Emitter:
         self.has_listeners = bool(self._listeners)
         self.has_starters = bool(self._starters)
 
-    def emit(self, event: Event) -> None:
-        """Tell the log and every observer of *event*."""
-        if logger.isEnabledFor(logging.DEBUG):
-            logger.debug("%r", event)
-        match event:
-            case RetryScheduled():
-                logger.info("%s: attempt %d in %.3f s, after %s", event.origin, event.number, event.delay, event.reason)
-            case ResolverFailed(host, reason):
-                logger.info("%s: a lookup failed: %s", host, reason)
-            case StaleServed(host, addresses):
-                logger.info("%s: DNS has no answer; used: %s", host, ", ".join(map(str, addresses)))
-            case BreakerMoved(origin, previous, state, reason):
-                logger.warning("%s: breaker %s, was %s: %s", origin, state, previous, reason)
-            case OriginAway(origin, reason):
-                logger.warning("%s: away, so calls wait for it: %s", origin, reason)
-            case OriginBack(origin, duration, has_answered):
-                how = "back" if has_answered else "no longer waited for"
-                logger.warning("%s: %s after %.3g s", origin, how, duration)
+    def emit(self, event: Event, history: History | None = None) -> None:
+        """Tell the log and every observer of *event*; the log also of the *history* of a call that ended."""
+        self._log.write(event, history)
         for listener in self._listeners:
             try:
                 listener(event)

@@ -97,7 +97,7 @@ class Engine:
         self.closing: set[asyncio.Task[None]] = set()
         secure = TLS(tls, ["h2"] * bool(http2) + ["http/1.1"] * bool(http1), create)
         rng = settings.rng or SystemRandom()  # it has no state, so forked processes draw differently
-        emitter = Emitter(settings.observers)
+        emitter = Emitter(settings.observers, name=settings.name)
         self.layers = layers = Pipeline(
             settings.policy(),
             settings.per_host or {},
@@ -107,14 +107,13 @@ class Engine:
             gates=settings.gates,
         )
         self.slots = slots = Slots(limits.max_connections)
-        is_heard = emitter.has_listeners
         pool = Pool(
             slots,
             max_idle=limits.max_keepalive,
             expiry=limits.keepalive_expiry,
             now=clock.now,
-            on_opened=(lambda *what: emitter.emit(ConnectionOpened(*what))) if is_heard else None,
-            on_closed=(lambda *what: emitter.emit(ConnectionClosed(*what))) if is_heard else None,
+            on_opened=lambda *what: emitter.emit(ConnectionOpened(*what)),
+            on_closed=lambda *what: emitter.emit(ConnectionClosed(*what)),
         )
         names = _names(settings.dns, settings.resolver, clock.now, emitter.emit, pool.spare)
         self.ejections = ejections = Ejections(now=clock.now, rng=rng, emit=emitter.emit)

@@ -14,7 +14,7 @@ from .timer import Timers
 __all__ = ["InFlight"]
 
 
-logger = logging.getLogger("seawall")
+logger = logging.getLogger("seawall.pool")
 
 
 class InFlight:

@@ -160,23 +160,19 @@ class Ledger:
         assert isinstance(error, Rejected)
         self.rejected[error.by] += 1
         call, request = hop.call, hop.request
-        if not call.is_silent:
-            number, waited = (len(call.attempts) + 1, 0.0) if attempt is None else (attempt.number, attempt.waited)
-            self._emitter.emit(
-                AttemptRejected(call.number, request.origin, request.method, request.path, number, error.by, waited)
-            )
+        number, waited = (len(call.attempts) + 1, 0.0) if attempt is None else (attempt.number, attempt.waited)
+        self._emitter.emit(
+            AttemptRejected(call.number, request.origin, request.method, request.path, number, error.by, waited)
+        )
 
     def denied_retry(self, hop: Hop, denial: Denial) -> None:
         """No attempt follows, though one might have been worth it."""
         self.denied[denial.reason] += 1
         call, request = hop.call, hop.request
-        if not call.is_silent:
-            number = len(call.attempts) + 1
-            self._emitter.emit(
-                RetryDenied(
-                    call.number, request.origin, request.method, request.path, number, denial.reason, denial.text
-                )
-            )
+        number = len(call.attempts) + 1
+        self._emitter.emit(
+            RetryDenied(call.number, request.origin, request.method, request.path, number, denial.reason, denial.text)
+        )
 
 
 def _is_fault(hop: Hop, attempt: AttemptState, outcome: Outcome) -> bool | None:

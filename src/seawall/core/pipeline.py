@@ -27,7 +27,7 @@ from typing import Any
 
 from ..config import Policy, Propagation, Retry
 from ..errors import DialError, SeawallError
-from ..events import CallEnded, CallStarted, RetryScheduled
+from ..events import CallStarted, RetryScheduled
 from ..origin import Origin
 from ..policy.gate import Gate
 from ..policy.origins import Origins
@@ -47,7 +47,7 @@ from .timer import Timer
 
 __all__ = ["Pipeline"]
 
-logger = logging.getLogger("seawall")
+logger = logging.getLogger("seawall.call")
 
 
 class Pipeline:
@@ -106,13 +106,7 @@ class Pipeline:
         """*call* is over, however it ended."""
         call.is_between_hops = False
         if not call.is_silent:
-            outcome = call.outcome or (call.attempts[-1].outcome if call.attempts else "")
-            duration, about = self._now() - call.started_at, call.request or call.started
-            method, path = ("", "") if about is None else (about.method, about.path)
-            origin = None if call.request is None else call.request.origin
-            self._emitter.emit(
-                CallEnded(call.number, origin, method, path, len(call.attempts), outcome, call.note, duration)
-            )
+            self._emitter.emit(call.ended(self._now()), call.history())
 
     def refuse(self, call: Call | None, method: str, origin: Origin, path: str, error: BaseException) -> None:
         """A hop can't be begun; if it would have been a call of its own, that began and ended with *error*."""
@@ -241,6 +235,8 @@ class Pipeline:
                     return this if hop.kept is None else last_word(hop, this)
                 finally:
                     del this  # its error holds this frame
+            call.is_silent = False  # the log has a line for a call that gives up after a retry
+            call.retries += 1
             made, request = len(call.attempts), hop.request
             self._emitter.emit(
                 RetryScheduled(

@@ -28,7 +28,7 @@ from .resolv_conf import parse as parse_resolv_conf
 
 __all__ = ["ALONE", "SYSTEM", "Machine", "glibc_version"]
 
-logger = logging.getLogger("seawall")
+logger = logging.getLogger("seawall.dns")
 
 LOOK_EVERY = 1.0  # seconds between checks for changed files
 MAX_AT_ONCE = 256 * 1024  # bytes of a hosts file that is parsed on the loop

@@ -170,6 +170,8 @@ class CallEnded(NamedTuple):
         outcome: What the caller got: a status, the class of an error, or "cancelled".
         note: Why no further attempt was made, if one might have been; else empty.
         duration: Seconds from the call's start to its end, or to the headers of a streamed response.
+        retries: How many of the attempts were retries.
+        rejected_by: The gate on this side that ended the call, as in `Rejected`, or "deadline"; empty if none did.
     """
 
     call: int
@@ -180,3 +182,5 @@ class CallEnded(NamedTuple):
     outcome: str
     note: str
     duration: float
+    retries: int = 0
+    rejected_by: str = ""

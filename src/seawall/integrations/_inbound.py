@@ -22,7 +22,7 @@ from ..errors import DeadlineExceeded, Rejected
 
 __all__ = ["MAX_TIMEOUT", "TOO_LATE", "Inbound", "Verdict", "parse_timeout", "told", "verdict"]
 
-logger = logging.getLogger("seawall")
+logger = logging.getLogger("seawall.call")
 
 MAX_TIMEOUT: Final = 60.0  # s; nginx's and most load balancers' own
 MIN_TIMEOUT: Final = 0.02  # s; as Propagation.margin: an answer needs it for its way back

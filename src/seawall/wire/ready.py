@@ -19,7 +19,7 @@ from .pool import Pool
 
 __all__ = ["DIAL_TIMEOUT", "Probers"]
 
-logger = logging.getLogger("seawall")
+logger = logging.getLogger("seawall.pool")
 
 Dial: TypeAlias = Callable[[Origin], Coroutine[Any, Any, DialError | None]]
 

@@ -1,0 +1,100 @@
+"""Writes what happens to the logger ``seawall`` and its children."""
+
+from __future__ import annotations
+
+import logging
+from collections import OrderedDict
+from collections.abc import Callable, Hashable
+from typing import Final
+
+from ..attempts import History
+from ..events import Event
+from .lines import LINES, LOGGERS, Line, about, kind
+
+__all__ = ["Log"]
+
+QUIET_FOR = 1.0  # seconds after a warning for which others like it are only counted
+MAX_KINDS = 1024  # of warnings that are remembered: as many as origins whose state a client keeps
+
+logging.getLogger("seawall").addHandler(logging.NullHandler())  # an application that configures no log sees nothing
+
+CHILDREN: Final = {name: logging.getLogger(f"seawall.{name}") for name in LOGGERS}
+
+MORE: Final = " (and %(seawall.repeated)d more like it in the last %(seawall.repeated_for).3g s)"
+
+
+class Log:
+    """
+    The log of one client.
+
+    Args:
+        client: The client's name; if it has one, it is a field of each line.
+        now: The time by which warnings are counted. If it raises RuntimeError, because no loop runs, each is written.
+    """
+
+    def __init__(self, client: str, *, now: Callable[[], float]) -> None:
+        self._client = client
+        self._now = now
+        self._repeats = Repeats()
+
+    def write(self, event: Event, history: History | None) -> None:
+        """Write the line of *event*, if its logger is interested. *history* is that of a call that ended."""
+        name = kind(event)
+        line = LINES[name]
+        if CHILDREN[line.logger].isEnabledFor(line.level):
+            self._write(line, event, history, {"seawall.event": name})
+
+    def _write(self, line: Line, event: Event, history: History | None, fields: dict[str, object]) -> None:
+        if self._client:
+            fields["seawall.client"] = self._client
+        for name, value in line.fields.items():
+            if (found := value(event)) not in (None, ""):
+                fields[name] = found
+        if history is not None:
+            fields["seawall.history"] = str(history) if history else f"no attempt: {fields['seawall.outcome']}"
+        text = f"%(about)s: {line.text}"
+        if line.level >= logging.WARNING:
+            repeats = self._repeated(line, fields)
+            if repeats is None:
+                return
+            if repeats[0]:
+                fields["seawall.repeated"], fields["seawall.repeated_for"] = repeats
+                text += MORE
+        # One mapping for the text and for the fields: formatters of structured logs read the fields from the record.
+        CHILDREN[line.logger].log(line.level, text, {**fields, "about": about(event)}, extra=fields)
+
+    def _repeated(self, line: Line, fields: dict[str, object]) -> tuple[int, float] | None:
+        try:
+            now = self._now()
+        except RuntimeError:
+            return 0, 0.0
+        return self._repeats.count((fields["seawall.event"], *(fields.get(name) for name in line.alike)), now)
+
+
+class Repeats:
+    """
+    Says of things that repeat when one is worth telling: the first, and the first after each `QUIET_FOR` seconds.
+
+    Of `MAX_KINDS` kinds it forgets the one that was told longest ago, and its count with it.
+    """
+
+    def __init__(self) -> None:
+        self._told: OrderedDict[Hashable, tuple[float, int]] = OrderedDict()
+
+    def count(self, what: Hashable, now: float) -> tuple[int, float] | None:
+        """
+        Note that *what* happened.
+
+        Returns:
+            If it is worth telling: how often it happened since it was last told, and how many seconds ago that was.
+            None if it isn't.
+        """
+        told_at, count = self._told.get(what, (now - QUIET_FOR, 0))
+        if now - told_at < QUIET_FOR:
+            self._told[what] = (told_at, count + 1)
+            return None
+        self._told[what] = (now, 0)
+        self._told.move_to_end(what)
+        if len(self._told) > MAX_KINDS:
+            self._told.popitem(last=False)
+        return count, now - told_at
