@@ -16,6 +16,7 @@ import pytest
 import trustme
 from hypothesis import example, given
 from hypothesis import strategies as st
+from pythonjsonlogger.json import JsonFormatter
 
 import seawall
 from seawall.dns.resolver import literal
@@ -351,14 +352,15 @@ class Told:
         """The class of what *call* raised; empty where it raised nothing."""
         try:
             response = await call
-            self.parts.append(repr(response.extensions.get("seawall")))
+            self.parts += [repr(seawall.history(response)), str(seawall.history(response))]
         except (httpx.HTTPError, httpx.StreamError, httpx.InvalidURL) as error:
             self.parts += [*traceback.format_exception(error), repr(error), repr(getattr(error, "attempts", ""))]
             return type(error).__name__
         return ""
 
     def text(self) -> str:
-        log = [record.getMessage() for record in self._caplog.records if record.name.startswith("seawall")]
+        formatter = JsonFormatter("%(message)s")  # with all fields, and the traceback where there is one
+        log = [formatter.format(record) for record in self._caplog.records if record.name.startswith("seawall")]
         return "\n".join([*self.parts, *log])
 
 
@@ -389,7 +391,7 @@ async def test_no_failure_tells_a_secret(caplog, version):
         async def ask(method: str, step: str, **patience: float) -> str:
             """By a client of its own, whose connection no other step spoils."""
             async with turns, seawall.AsyncClient(verify=context, **settings | patience) as client:
-                body = None if method == "GET" else b"x" * 100_000
+                body = None if method == "GET" else CANARY.encode() * 20_000
                 return await told.of(client.request(method, f"{url}/{step}", content=body, **SECRETS))
 
         posted = [ask("POST", step) for step in STEPS if "request" in step or "early" in step]
@@ -397,6 +399,52 @@ async def test_no_failure_tells_a_secret(caplog, version):
         broken, named = ("reset", "ConnectionLost") if version == "h1" else ("h2_refused", "StreamRefused")
         for step, outcome in {"location:scheme": "UnsupportedScheme", "close": "BadAnswer", broken: named}.items():
             assert await ask("GET", step, timeout=20.0, deadline=60.0) == outcome
+    assert CANARY not in told.text()
+
+
+HEAD = "HTTP/1.1 200 OK\r\n"
+SAID = {
+    "reason phrase": f"HTTP/1.1 500 {CANARY}\r\ncontent-length: 0\r\n\r\n",
+    "status": f"HTTP/1.1 {CANARY} OK\r\n\r\n",
+    "no HTTP": f"{CANARY}\r\n\r\n",
+    "header that isn't one": f"{HEAD}set cookie {CANARY}\r\n\r\n",
+    "illegal name": f"{HEAD}{CANARY} : 1\r\n\r\n",
+    "illegal value": f"{HEAD}set-cookie: {CANARY}\0\r\n\r\n",
+    "content-length": f"{HEAD}content-length: {CANARY}\r\n\r\n",
+    "transfer-encoding": f"{HEAD}transfer-encoding: {CANARY}\r\n\r\n",
+    "size of a chunk": f"{HEAD}transfer-encoding: chunked\r\n\r\n{CANARY}\r\n",
+    "coding": f"{HEAD}content-encoding: gzip\r\ncontent-length: {len(CANARY)}\r\n\r\n{CANARY}",
+    "body that is cut": f"{HEAD}set-cookie: {CANARY}\r\ncontent-length: 100\r\n\r\n{CANARY}",
+    "retry-after": f"HTTP/1.1 503 Busy\r\nretry-after: {CANARY}\r\ncontent-length: 0\r\n\r\n",
+    "location": f"HTTP/1.1 302 Found\r\nlocation: http://{CANARY}:{CANARY}@127.0.0.1:1/?{CANARY}\r\n"
+    "content-length: 0\r\n\r\n",
+    "impossible location": f"HTTP/1.1 302 Found\r\nlocation: http://{CANARY}:{CANARY}@[/\r\ncontent-length: 0\r\n\r\n",
+    "upgrade": f"HTTP/1.1 101 {CANARY}\r\nupgrade: {CANARY}\r\n\r\n",
+    "server-timing": f"HTTP/1.1 503 Busy\r\nserver-timing: db;dur={CANARY};desc={CANARY}\r\ncontent-length: 0\r\n\r\n",
+}
+"""What a server may say that repeats a secret, in each place where a parser may quote it."""
+
+
+@pytest.mark.parametrize("what", SAID)
+async def test_no_word_of_a_server_is_told(caplog, listen, what):
+    """Its words may hold what the client sent: they are in no error, event, history or line, at DEBUG either."""
+    told = Told(caplog)
+
+    async def say(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = await reader.readuntil(b"\r\n\r\n")
+        assert CANARY.encode() in head
+        if head.startswith(b"POST"):
+            await reader.readexactly(len(CANARY))
+        writer.write(SAID[what].encode())
+        await writer.drain()
+
+    url = url_of(await listen(say))
+    retry = seawall.Retry(max_attempts=2, backoff=0, throttled_backoff=0)
+    settings = {"retry": retry, "observers": [told.event], "follow_redirects": True}
+    async with seawall.AsyncClient(**settings) as client:
+        for method in ("GET", "POST"):
+            await told.of(client.request(method, url, content=CANARY if method == "POST" else None, **SECRETS))
+    assert "attempt 1" in told.text()
     assert CANARY not in told.text()
 
 
