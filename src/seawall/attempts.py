@@ -8,6 +8,7 @@ from types import MappingProxyType
 from typing import Any, NamedTuple, Protocol
 
 from .origin import Address, Origin
+from .server_timing import ServerTiming, parse
 
 __all__ = ["Attempt", "Dial", "History", "Phase", "Response", "history"]
 
@@ -108,6 +109,8 @@ class History(tuple[Attempt, ...]):
             if it made none. The caller's request doesn't show it.
         balance: Retry tokens that the origin had left after a failure; None if nothing failed or the budget is off.
         statistics: tenacity's statistics of the last hop; empty if nothing failed.
+        server_timing: What the response's Server-Timing headers say, read by `history` when it is given the response;
+            empty if it has none.
     """
 
     note: str = ""
@@ -115,6 +118,7 @@ class History(tuple[Attempt, ...]):
     idempotency_key: str | None = None
     balance: float | None = None
     statistics: Mapping[str, Any] = MappingProxyType({})
+    server_timing: tuple[ServerTiming, ...] = ()
 
     @property
     def attempts(self) -> tuple[Attempt, ...]:
@@ -152,14 +156,22 @@ def history(outcome: Response | BaseException, /) -> History:
     Raises:
         TypeError: *outcome* is neither.
     """
-    response: object = outcome
-    if isinstance(outcome, BaseException):
-        attempts = getattr(outcome, "attempts", None)
-        if isinstance(attempts, History):
-            return attempts
-        response = getattr(outcome, "response", None)
-    elif not hasattr(outcome, "status_code"):
+    is_error = isinstance(outcome, BaseException)
+    if not (is_error or hasattr(outcome, "status_code")):
         raise TypeError(f"history() takes a response of httpx or httpx2, or an error, not {outcome!r}")
-    extensions = getattr(response, "extensions", None)
-    attempts = extensions.get("seawall") if isinstance(extensions, Mapping) else None
-    return attempts if isinstance(attempts, History) else History()
+    response: Any = getattr(outcome, "response", None) if is_error else outcome
+    attempts = getattr(outcome, "attempts", None) if is_error else None
+    if not isinstance(attempts, History):
+        extensions = getattr(response, "extensions", None)
+        attempts = extensions.get("seawall") if isinstance(extensions, Mapping) else None
+    if not isinstance(attempts, History):
+        return History()
+    if not attempts.server_timing:  # read only here, because a call whose history nobody asks for must not pay
+        attempts.server_timing = parse(_server_timing(response))
+    return attempts
+
+
+def _server_timing(response: Any) -> list[str]:
+    """The values of its Server-Timing headers; none if there is no response."""
+    get_list = getattr(getattr(response, "headers", None), "get_list", None)
+    return [] if get_list is None else get_list("server-timing")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import sys
 
 import pytest
@@ -45,6 +46,19 @@ async def test_get_shows_each_attempt(serve):
     assert [line.split("-> ")[1].split()[0] for line in lines] == ["408", "200"]
     assert "first byte" in output
     assert "kept alive" in lines[1]
+
+
+async def test_get_shows_the_servers_share(serve):
+    """By its Server-Timing: the longest metric of the wait for the first byte, and each of them."""
+
+    async def timed(request: Request) -> None:
+        head = b'HTTP/1.1 200 OK\r\nserver-timing: db;dur=0.3;desc="[b]read", miss, total;dur=0.5\r\n'
+        await request.send(head + b"content-length: 0\r\n\r\n")
+
+    server = await serve(timed)
+    _, output = await run("get", f"{server.url}/")
+    (line,) = (line for line in output.splitlines() if "server " in line)
+    assert re.fullmatch(r"  server 0\.5 ms of \d+\.\d ms to the first byte: db 0\.3 \(\[b\]read\), total 0\.5", line)
 
 
 @pytest.mark.parametrize(

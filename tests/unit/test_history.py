@@ -38,6 +38,22 @@ def test_of_the_error_of_raise_for_status(lib: Front, kept):
     assert seawall.history(caught.value) is kept
 
 
+def test_server_timing_of_the_response(lib: Front, kept):
+    """It is read when somebody asks for the history, from all headers of that name; an error gives its response's."""
+    headers = [("server-timing", "db;dur=40"), ("Server-Timing", 'cache;desc="hit, warm", total;dur=50')]
+    response = lib.httpx.Response(503, headers=headers, extensions={"seawall": kept})
+    assert kept.server_timing == ()
+    assert seawall.history(response).server_timing == (
+        ("db", 0.04, ""),
+        ("cache", None, "hit, warm"),
+        ("total", 0.05, ""),
+    )
+    raised = seawall.History()
+    assert seawall.history(seawall.errors.StatusError("a", attempts=raised, response=response)) is raised
+    assert [timing.name for timing in raised.server_timing] == ["db", "cache", "total"]
+    assert seawall.history(lib.httpx.Response(200, headers=headers)).server_timing == ()
+
+
 def test_of_what_has_none(lib: Front):
     """A stock response, a stock error, an error of another kind, and one of ours before a call: empty."""
     for thing in (

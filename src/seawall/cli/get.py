@@ -8,9 +8,9 @@ import httpx
 from rich.console import Console
 from rich.markup import escape
 
-from .. import AsyncClient
+from .. import AsyncClient, history
 from ..config import UNSET
-from ..events import Attempt, Phase
+from ..events import Attempt, History, Phase
 from .text import plain
 
 __all__ = ["run"]
@@ -39,13 +39,15 @@ async def _fetch(console: Console, client: AsyncClient, method: str, url: str) -
         for note in getattr(error, "__notes__", ()):
             console.print(f"  {escape(note)}")
         return 1
-    attempts = response.extensions["seawall"]
+    attempts = history(response)
     _print(console, attempts)
     size = len(response.content)
     is_good = response.status_code < 400
     colour = "green" if is_good else "red"
     kind = response.headers.get("content-type", "no content type")
     console.print(f"  [{colour}]{response.status_code} {plain(response.reason_phrase)}[/], {size} bytes, {plain(kind)}")
+    if (share := _share(attempts)) is not None:
+        console.print(f"  {share}")
     if attempts.note:
         console.print(f"  {escape(attempts.note)}")
     return 0 if is_good else 1
@@ -86,6 +88,21 @@ def _parts(attempt: Attempt) -> list[str]:
         end = next((marks[phase] for phase in ends if phase in marks), attempt.duration)
         parts.append(_ms(end - marks[begin]))
     return parts
+
+
+def _share(attempts: History) -> str | None:
+    """How much of the wait for the last response's first byte was the server's; None if it doesn't say so."""
+    timings = [timing for timing in attempts.server_timing if timing.duration is not None]
+    if not timings:
+        return None
+    marks = dict(attempts[-1].marks)
+    waited = marks.get(Phase.HEADERS, attempts[-1].duration) - marks.get(Phase.SENDING, 0.0)
+    longest = max(timing.duration or 0.0 for timing in timings)  # not their sum, because one may be part of another
+    said = ", ".join(
+        plain(f"{timing.name} {_ms(timing.duration or 0.0)}" + f" ({timing.description})" * bool(timing.description))
+        for timing in timings
+    )
+    return f"server {_ms(longest)} ms of {_ms(waited)} ms to the first byte: {said}"
 
 
 def _ms(seconds: float) -> str:
