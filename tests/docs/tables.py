@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import logging
 import re
 from dataclasses import MISSING, fields, is_dataclass
 from pathlib import Path
@@ -16,6 +17,7 @@ import seawall.testing
 from seawall import dns, errors, events, stats
 from seawall._httpx.arguments import LIMITS
 from seawall._httpx.errors import HTTPX
+from seawall.core.lines import FIELDS, LINES, LOGGERS
 from seawall.core.settings import Settings
 from seawall.integrations import aiohttp, asgi
 from seawall.policy.failures import FAILURES, Failure, Safe
@@ -174,6 +176,29 @@ def codings() -> str:
     return table("| bound | default |", *(f"| {what} | {value} |" for what, value in rows))
 
 
+def loggers() -> str:
+    """A row for each child of the logger."""
+    rows = (f"| `seawall.{name}` | {what} |" for name, what in LOGGERS.items())
+    return table("| logger | tells of |", *rows)
+
+
+def log_lines() -> str:
+    """A row for each line of the log."""
+    rows = []
+    for name, line in LINES.items():
+        text = re.sub(r"%\(([\w.]+)\)[.\d]*[dgs]", r"{\1}", line.text)
+        level = logging.getLevelName(line.level)
+        rows.append(
+            f"| `{name}` | `{line.logger}` | {level} | {text} | {' '.join(f'`{each}`' for each in line.fields)} |"
+        )
+    return table("| `seawall.event` | logger | level | text | fields |", *rows)
+
+
+def log_fields() -> str:
+    """A row for each field."""
+    return table("| field | |", *(f"| `{name}` | {means} |" for name, means in FIELDS.items()))
+
+
 def vocabulary() -> str:
     """A row for each way to fail."""
     rows = (
@@ -273,6 +298,7 @@ PAGES = {
     DOCS / "reference/errors.md": {"errors": error_tree},
     DOCS / "reference/failures.md": {"failures": failures, "statuses": statuses},
     DOCS / "reference/defaults.md": {"defaults": defaults},
+    DOCS / "reference/observability.md": {"loggers": loggers, "log-lines": log_lines, "log-fields": log_fields},
     DOCS / "reference/wire.md": {"bounds": bounds, "codings": codings},
     DOCS / "reference/faults.md": {
         "vocabulary": vocabulary,

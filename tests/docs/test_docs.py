@@ -5,11 +5,13 @@ from __future__ import annotations
 import ast
 import contextlib
 import inspect
+import logging
 import re
 import subprocess
 import sys
 import textwrap
 import types
+from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
@@ -21,6 +23,7 @@ from benchmarks.faults import cells
 from urllib3.util import Retry
 
 import seawall
+from seawall.core.lines import LOGGERS
 from seawall.testing import FaultServer
 from tests.docs.tables import PAGES, written
 
@@ -43,6 +46,17 @@ def examples(*paths):
 
 
 EXAMPLES = examples(*(path for path in SOURCES if path not in TUTORIALS))
+
+
+@pytest.fixture
+def log() -> Iterator[None]:
+    """Handlers and levels are afterwards as they were, because examples of the log set them for the whole process."""
+    loggers = [logging.getLogger(name) for name in (None, "httpx", "seawall", *(f"seawall.{name}" for name in LOGGERS))]
+    before = [(logger.level, logger.handlers[:]) for logger in loggers]
+    yield
+    for logger, (level, handlers) in zip(loggers, before, strict=True):
+        logger.setLevel(level)
+        logger.handlers[:] = handlers
 
 
 def is_test(example) -> bool:
@@ -73,7 +87,7 @@ def test_step_of_a_tutorial(tmp_path, code):
 
 @pytest.mark.anyio
 @pytest.mark.parametrize("code", [example for example in EXAMPLES if not is_test(example)])
-async def test_example(code, monkeypatch):
+async def test_example(code, monkeypatch, log):
     """As it stands, its top-level awaits included; https://*.example.com answers 200 with some JSON."""
     real = httpx2.AsyncHTTPTransport.handle_async_request
 

@@ -9,7 +9,7 @@ import pytest
 
 from seawall import Origin, events
 from seawall.attempts import Phase
-from seawall.core.lines import LINES, LOGGERS
+from seawall.core.lines import FIELDS, LINES, LOGGERS
 from seawall.core.log import MAX_KINDS, Log, Repeats
 from seawall.origin import Address
 
@@ -132,6 +132,8 @@ def test_no_event_is_left_out():
     kinds = {event.__name__ for event in typing.get_args(events.Event)}
     assert kinds <= LINES.keys()
     assert kinds == {type(event).__name__ for event, _, _ in TOLD}
+    extra = {"seawall.event", "seawall.client", "seawall.history", "seawall.repeated", "seawall.repeated_for"}
+    assert {name for line in LINES.values() for name in line.fields} | extra == FIELDS.keys()
     assert {line.logger for line in LINES.values()} == LOGGERS.keys()
 
 

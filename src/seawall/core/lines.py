@@ -15,7 +15,7 @@ from typing import Any, Final, NamedTuple, TypeAlias
 
 from ..events import Attempt, CallEnded, Event
 
-__all__ = ["LINES", "LOGGERS", "Line", "about", "kind"]
+__all__ = ["FIELDS", "LINES", "LOGGERS", "Line", "about", "kind"]
 
 Value: TypeAlias = Callable[[Any], object]
 
@@ -28,6 +28,51 @@ LOGGERS: Final[Mapping[str, str]] = {
     "dns": "lookups",
 }
 """The children of the logger ``seawall``, and what each tells of."""
+
+FIELDS: Final[Mapping[str, str]] = {
+    "seawall.event": "which line it is",
+    "seawall.client": "name of the client, if it has one",
+    "seawall.call": "number of the call, unique in its client",
+    "http.request.method": "its method, of the present hop",
+    "url.scheme": "scheme of the origin",
+    "server.address": "host of the origin",
+    "server.port": "port of the origin",
+    "url.path": "path of the URL, without the query",
+    "seawall.attempt": "number of the attempt, from 1, over all hops",
+    "http.request.resend_count": "how many attempts came before it, if any did",
+    "seawall.max_attempts": "number of the last attempt, if each one until then fails",
+    "seawall.attempts": "how many attempts were made",
+    "seawall.retries": "how many of them were retries",
+    "seawall.outcome": 'a status, the class of an error, "cancelled"; of a body "complete" or "closed"',
+    "http.response.status_code": "status, if there was a response",
+    "error.type": "class of the error, or a status of 400 and above; of a retry, what led to it",
+    "seawall.detail": "text of the error, or why there is no retry and what to change",
+    "seawall.phase": "the last phase that the attempt reached",
+    "seawall.duration": "how long it took, or will take, in seconds",
+    "seawall.delay": "backoff before the attempt, in seconds",
+    "seawall.waited": "how long the attempt had waited, in seconds",
+    "seawall.note": "why no further attempt was made, if one might have been",
+    "seawall.history": "the attempts in a line: how many, how long, and how each ended",
+    "seawall.rejected_by": 'the gate on this side, or "deadline"',
+    "seawall.denied": "why there is no retry, a value of `Denied`",
+    "seawall.reason": "why, in words",
+    "seawall.breaker.state": "state of the breaker",
+    "seawall.breaker.previous": "its state before",
+    "seawall.limit": "how many attempts may be in flight",
+    "seawall.ghosts": "attempts that were given up and hold permits",
+    "seawall.back": "whether the origin is back, or no longer waited for",
+    "network.peer.address": "IP address of the peer",
+    "network.peer.port": "its port, if discovery named another than the origin's",
+    "network.protocol.version": "version of HTTP",
+    "dns.question.name": "the name that was looked up",
+    "dns.answers": "its addresses",
+    "seawall.addresses": "how many addresses were found",
+    "seawall.source": 'where they came from: "dns", "system", ...',
+    "seawall.ttl": "how long the resolver lets them be kept, in seconds",
+    "seawall.repeated": "how many warnings like it were left out since the last one",
+    "seawall.repeated_for": "how long ago that was, in seconds",
+}
+"""What each field means. A field without a value is left out."""
 
 PORTS: Final = {"http": 80, "https": 443}
 
