@@ -120,11 +120,19 @@ def log(caplog: pytest.LogCaptureFixture) -> Log:
 @pytest.mark.parametrize(("event", "logger", "text"), TOLD, ids=lambda each: type(each).__name__)
 def test_each_event_has_a_line(log, caplog, event, logger, text):
     """With its logger and text; every field of the record is one that JSON can carry, and none is None."""
-    log.write(event, events.History([ATTEMPT]) if isinstance(event, events.CallEnded) else None)
+    log.write(event, (lambda: events.History([ATTEMPT])) if isinstance(event, events.CallEnded) else None)
     (record,) = caplog.records
     assert (record.name, record.getMessage()) == (f"seawall.{logger}", text)
     fields = {name: value for name, value in vars(record).items() if "." in name}
     assert {type(value) for value in fields.values()} <= {str, int, float}
+
+
+def test_a_call_without_an_attempt(log, caplog):
+    """Its history says so, and how it ended."""
+    log.write(events.CallEnded(7, API, "GET", "/", 0, "OriginPaused", "", 0.0, 0, "pause"), events.History)
+    assert caplog.messages == [
+        "GET https://api.example.com/: rejected by pause after 0 s: no attempt: OriginPaused",
+    ]
 
 
 def test_no_event_is_left_out():
@@ -142,7 +150,7 @@ def test_an_application_without_a_log_is_left_alone(capsys):
     root, handlers = logging.getLogger(), logging.getLogger().handlers[:]
     root.handlers.clear()
     try:
-        Log("", now=lambda: 0.0).write(events.OriginAway(API, "refused"), None)
+        Log("", now=lambda: 0.0).write(events.OriginAway(API, "refused"))
     finally:
         root.handlers[:] = handlers
     assert capsys.readouterr().err == ""
@@ -156,7 +164,7 @@ def test_warnings_outside_a_loop_are_all_written(caplog):
 
     log = Log("", now=now)
     for _ in range(3):
-        log.write(events.OriginAway(API, "refused"), None)
+        log.write(events.OriginAway(API, "refused"))
     assert len(caplog.records) == 3
 
 

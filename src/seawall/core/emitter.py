@@ -49,8 +49,8 @@ class Emitter:
         self.has_listeners = bool(self._listeners)
         self.has_starters = bool(self._starters)
 
-    def emit(self, event: Event, history: History | None = None) -> None:
-        """Tell the log and every observer of *event*; the log also of the *history* of a call that ended."""
+    def emit(self, event: Event, history: Callable[[], History] | None = None) -> None:
+        """Tell the log and every observer of *event*; *history* gives the log that of a call that ended."""
         self._log.write(event, history)
         for listener in self._listeners:
             try:

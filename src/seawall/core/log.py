@@ -37,38 +37,37 @@ class Log:
         self._now = now
         self._repeats = Repeats()
 
-    def write(self, event: Event, history: History | None) -> None:
-        """Write the line of *event*, if its logger is interested. *history* is that of a call that ended."""
+    def write(self, event: Event, history: Callable[[], History] | None = None) -> None:
+        """Write the line of *event*, if its logger is interested. *history* gives that of a call that ended."""
         name = kind(event)
         line = LINES[name]
-        if CHILDREN[line.logger].isEnabledFor(line.level):
-            self._write(line, event, history, {"seawall.event": name})
-
-    def _write(self, line: Line, event: Event, history: History | None, fields: dict[str, object]) -> None:
+        if not CHILDREN[line.logger].isEnabledFor(line.level):
+            return
+        repeats: tuple[int, float] | None = None
+        if line.level >= logging.WARNING and (repeats := self._repeated(name, line, event)) is None:
+            return
+        fields: dict[str, object] = {"seawall.event": name}
         if self._client:
             fields["seawall.client"] = self._client
-        for name, value in line.fields.items():
+        for field, value in line.fields.items():
             if (found := value(event)) not in (None, ""):
-                fields[name] = found
+                fields[field] = found
         if history is not None:
-            fields["seawall.history"] = str(history) if history else f"no attempt: {fields['seawall.outcome']}"
+            fields["seawall.history"] = str(history() or f"no attempt: {fields['seawall.outcome']}")
         text = f"%(about)s: {line.text}"
-        if line.level >= logging.WARNING:
-            repeats = self._repeated(line, fields)
-            if repeats is None:
-                return
-            if repeats[0]:
-                fields["seawall.repeated"], fields["seawall.repeated_for"] = repeats
-                text += MORE
+        if repeats is not None and repeats[0]:
+            fields["seawall.repeated"], fields["seawall.repeated_for"] = repeats
+            text += MORE
         # One mapping for the text and for the fields: formatters of structured logs read the fields from the record.
         CHILDREN[line.logger].log(line.level, text, {**fields, "about": about(event)}, extra=fields)
 
-    def _repeated(self, line: Line, fields: dict[str, object]) -> tuple[int, float] | None:
+    def _repeated(self, name: str, line: Line, event: Event) -> tuple[int, float] | None:
+        """As `Repeats.count`, of a warning."""
         try:
             now = self._now()
         except RuntimeError:
             return 0, 0.0
-        return self._repeats.count((fields["seawall.event"], *(fields.get(name) for name in line.alike)), now)
+        return self._repeats.count((name, *(line.fields[field](event) for field in line.alike)), now)
 
 
 class Repeats:

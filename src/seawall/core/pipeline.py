@@ -106,7 +106,7 @@ class Pipeline:
         """*call* is over, however it ended."""
         call.is_between_hops = False
         if not call.is_silent:
-            self._emitter.emit(call.ended(self._now()), call.history())
+            self._emitter.emit(call.ended(self._now()), call.history)
 
     def refuse(self, call: Call | None, method: str, origin: Origin, path: str, error: BaseException) -> None:
         """A hop can't be begun; if it would have been a call of its own, that began and ended with *error*."""
