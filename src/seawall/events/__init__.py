@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from typing import Protocol, TypeAlias
 
 from ..attempts import Attempt, Dial, History, Phase
+from ..server_timing import ServerTiming
 from .call import (
     AttemptStarted,
     BodyEnd,
@@ -62,6 +63,7 @@ __all__ = [
     "ResolverFailed",
     "RetryDenied",
     "RetryScheduled",
+    "ServerTiming",
     "StaleServed",
 ]
 
