@@ -21,7 +21,7 @@ from benchmarks.reliability.matrix import reuse, single_faults
 from benchmarks.server import Answering
 
 ROOT = Path(__file__).parents[2]
-FILES, CALLS = 21, 110
+FILES, CALLS = 22, 110
 
 
 def benchmarks(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -104,8 +104,8 @@ def test_instructions(monkeypatch, capsys):
 @pytest.mark.parametrize("kind", KINDS)
 async def test_calls(kind):
     """
-    A request over a kept connection goes through at most 21 of seawall's files and 110 calls of its functions, a stream
-    through 24 and 140.
+    A request over a kept connection goes through at most 22 of seawall's files and 110 calls of its functions, a stream
+    through 25 and 145.
     """
     server = await asyncio.get_running_loop().create_server(Answering, "127.0.0.1", 0)
     async with server:
@@ -113,7 +113,7 @@ async def test_calls(kind):
     assert found.ours["_httpx/client.py", "AsyncClient.send"] >= 1
     assert found.httpx >= 1
     assert found.files <= FILES + 3 * (kind == "stream")  # a body that the caller reads is a matter of its own
-    assert found.calls <= CALLS + 30 * (kind == "stream")
+    assert found.calls <= CALLS + 35 * (kind == "stream")
 
 
 def test_calls_are_listed(capsys):

@@ -77,8 +77,8 @@ class Outgoing:
     def has_key(self) -> bool:
         if self.added is not None and KEY in self.added:
             return True
-        # `Headers.get` decodes all of them, and each POST would pay for that.
-        return any(value and name == RAW_KEY for _, name, value in triples(self.original.headers))
+        # `Headers.get` decodes them all, and each POST would pay for that.
+        return any(value for _, name, value in triples(self.original.headers) if name == RAW_KEY)
 
     def add(self, name: str, value: str) -> None:
         self.added = {**(self.added or {}), name: value}

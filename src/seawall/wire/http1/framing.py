@@ -11,10 +11,10 @@ import httptools
 
 from ...errors import BadAnswer, ResponseTooLarge, WireError
 from ...events import Phase
-from ..message import Head, Triples
+from ..message import Head
 from ..progress import Progress
 
-__all__ = ["MARGIN", "Bad", "TooLarge", "keep_alive", "llhttp", "rests_until", "says_body", "tidied"]
+__all__ = ["MARGIN", "Bad", "TooLarge", "keep_alive", "llhttp", "rests_until", "says_body"]
 
 MARGIN: Final = 1.0  # s that a request may take to get there; at most half of what the server says
 MIN_REST: Final = 0.01  # s; less is the server's own jitter
@@ -30,26 +30,6 @@ class Bad(Exception):
 
 class TooLarge(Bad):
     kind = ResponseTooLarge
-
-
-def tidied(headers: Triples) -> tuple[Triples, int]:
-    """
-    The *headers* that llhttp found, without the spaces after a value, and their size in bytes.
-
-    All are looked at together, because a look at each of eight takes 4 % of a request.
-
-    Raises:
-        Bad: llhttp lets through what another server could take for other headers.
-    """
-    names, _, values = zip(*headers, strict=True)
-    written, held = b":".join((*names, b"")), b"\n".join((*values, b""))  # no name has a colon, no value a new line
-    if b"\0" in held:
-        raise Bad("NUL in a header")
-    if b" :" in written or b"\t:" in written:
-        raise Bad("a space before a colon")  # llhttp takes it for framing
-    if b" \n" in held or b"\t\n" in held:
-        headers = [(name, lower, value.rstrip(b" \t")) for name, lower, value in headers]
-    return headers, len(written) + len(held) + 2 * len(names)
 
 
 def keep_alive(value: bytes) -> tuple[float | None, bool]:
