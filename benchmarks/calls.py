@@ -21,8 +21,10 @@ import httpx
 
 import seawall
 
-from .load import KINDS, WARM, WORDS, Load, seawall_client
-from .machine import conditions, server
+from .load import seawall_client, warm_up
+from .machine import conditions
+from .sites import sites
+from .work import KINDS, WORKS, Calls, Kind, Work, works
 
 OURS, HTTPX = (str(Path(module.__file__ or "").parent) for module in (seawall, httpx))
 REQUESTS = 10
@@ -49,16 +51,17 @@ class Counted:
         return self.ours.total()
 
 
-async def counted(url: str, kind: str) -> Counted:
-    """The functions that one request of that kind goes through, once the client is warm."""
-    async with seawall_client(Load(in_flight=1, kind=kind)) as calls:
-        for number in range(WARM):
-            await KINDS[kind](calls, url, number)
-        found = [await _profiled(calls, url, kind, WARM + number) for number in range(REQUESTS)]
+async def counted(url: str, work: Work, authority: str = "") -> Counted:
+    """The functions that one request goes through, once the client is warm."""
+    ask, first = KINDS[work.kind], warm_up(work)
+    async with seawall_client(work, authority) as calls:
+        for number in range(first):
+            await ask(calls, url, number)
+        found = [await _profiled(ask, calls, url, first + number) for number in range(REQUESTS)]
     return min(found, key=lambda each: each.calls)
 
 
-async def _profiled(calls: Any, url: str, kind: str, number: int) -> Counted:
+async def _profiled(ask: Kind, calls: Calls, url: str, number: int) -> Counted:
     ours, httpxs = Counter[Function](), 0
 
     def profile(frame: FrameType, event: str, _: Any) -> None:
@@ -71,7 +74,7 @@ async def _profiled(calls: Any, url: str, kind: str, number: int) -> Counted:
 
     sys.setprofile(profile)
     try:
-        await KINDS[kind](calls, url, number)
+        await ask(calls, url, number)
     finally:
         sys.setprofile(None)
     return Counted(ours, httpxs)
@@ -79,21 +82,22 @@ async def _profiled(calls: Any, url: str, kind: str, number: int) -> Counted:
 
 def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks calls", description=__doc__)
-    parser.add_argument("--kinds", default=",".join(KINDS), help=f"of {', '.join(KINDS)}")
+    parser.add_argument("--work", default=",".join(KINDS), help=f"of {', '.join(WORKS)}; one request in flight")
     parser.add_argument("--list", action="store_true", help="each function too, and how often it is called")
     options = parser.parse_args(arguments)
-    kinds = options.kinds.split(",")
-    if unknown := [kind for kind in kinds if kind not in KINDS]:
-        parser.error(f"no {', '.join(unknown)}; kinds are {', '.join(KINDS)}")
+    try:
+        wanted = works(options.work, in_flight="1", origins="1")
+    except ValueError as error:
+        parser.error(str(error))
     print(conditions(("seawall", "httpx"), arguments, "calls"))
-    with server() as port:
-        found = {kind: asyncio.run(counted(f"http://127.0.0.1:{port}/", kind)) for kind in kinds}
+    with sites(wanted) as running:
+        found = {work: asyncio.run(counted(running.url(work), work, running.authority)) for work in wanted}
     print("| requests | files of seawall | calls of seawall | calls of httpx |\n|---|---|---|---|")
-    for kind, each in found.items():
-        print(f"| {WORDS[kind]} | {each.files} | {each.calls} | {each.httpx} |")
+    for work, each in found.items():
+        print(f"| {work.words} | {each.files} | {each.calls} | {each.httpx} |")
     if options.list:
-        for kind, each in found.items():
-            print(f"\n{WORDS[kind]}:")
+        for work, each in found.items():
+            print(f"\n{work.words}:")
             for (file, name), count in each.ours.items():
                 print(f"{count:4} {file} {name}")
     return 0
