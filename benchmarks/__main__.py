@@ -6,12 +6,13 @@ import importlib
 import sys
 
 NAMES = {
-    "peers": "seawall against other clients, by kind of request, requests in flight and origins: CPU, speed, memory",
+    "peers": "seawall against other clients, by kind of work (requests, sizes, TLS, HTTP/2, width): CPU, speed, memory",
     "instructions": "user-space instructions per request, counted by valgrind, so that a busy machine doesn't matter",
     "calls": "how many of seawall's files and functions a request of each kind goes through",
     "layers": "CPU per call that each layer of seawall adds",
-    "start": "time to import seawall and httpx, and to make a client",
+    "start": "time to import seawall and httpx, to make a client, and to the first https answer",
     "idle": "memory of 10,000 idle connections in seawall, aiohttp and bare asyncio",
+    "memory": "bytes and tracked objects for each idle connection, call in flight and origin, in seawall and others",
     "stream": "1 GB through client.stream() of httpx, aiohttp and seawall: memory and speed",
     "dns": "names that are known, cold, dead, moved or half dead, and a DNS server that falls silent",
     "names": "1,000 random machines (hosts file, DNS, nsswitch): whether seawall and glibc resolve names alike",

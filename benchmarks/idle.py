@@ -5,12 +5,16 @@ from __future__ import annotations
 import argparse
 import asyncio
 import gc
+import importlib
+import itertools
 import json
 import os
 import statistics
 import sys
+from collections import defaultdict
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from functools import partial
 from typing import TypeAlias
 from urllib.parse import urlsplit
 
@@ -21,36 +25,46 @@ EACH = 100  # connections to an address, all opened at once; one address after t
 KEPT = 600.0  # s
 SPARE = 200  # descriptors for everything else
 Ask: TypeAlias = Callable[[str], Awaitable[object]]
+Opened: TypeAlias = Callable[[int], AbstractAsyncContextManager[Ask]]
 
 
 class Bare(asyncio.Protocol):
-    """The smallest possible client connection: it sends a request and reads the answer."""
+    """The smallest possible client connection: it sends a request and tells when the answer comes."""
 
-    def __init__(self, path: str) -> None:
-        self._path = path
-        self.answered = asyncio.get_running_loop().create_future()
+    _transport: asyncio.Transport
+    _answered: asyncio.Future[None]
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
-        transport.write(f"GET {self._path} HTTP/1.1\r\nhost: 127.0.0.1\r\n\r\n".encode())
+        self._transport = transport
 
     def data_received(self, data: bytes) -> None:
-        self.answered.set_result(None)
+        self._answered.set_result(None)
+
+    async def ask(self, path: str) -> None:
+        self._answered = asyncio.get_running_loop().create_future()
+        self._transport.write(f"GET {path} HTTP/1.1\r\nhost: 127.0.0.1\r\n\r\n".encode())
+        await self._answered
+        del self._answered
 
 
 @asynccontextmanager
 async def asyncio_client(limit: int) -> AsyncIterator[Ask]:
-    loop, kept = asyncio.get_running_loop(), []
+    """Keeps connections as a pool does."""
+    loop = asyncio.get_running_loop()
+    idle: defaultdict[str, list[Bare]] = defaultdict(list)
+    opened = itertools.count(1)
 
     async def ask(url: str) -> None:
         parts = urlsplit(url)
-        transport, protocol = await loop.create_connection(
-            lambda: Bare(parts.path), parts.hostname or "", parts.port or 80
-        )
-        await protocol.answered
-        del protocol.answered
-        kept.append(transport)
-        assert len(kept) <= limit
+        kept = idle[parts.netloc]
+        if kept:
+            connection = kept.pop()
+        else:
+            assert next(opened) <= limit
+            _, connection = await loop.create_connection(Bare, parts.hostname or "", parts.port or 80)
+        await connection.ask(parts.path)
+        kept.append(connection)
 
     yield ask
 
@@ -70,18 +84,22 @@ async def aiohttp_client(limit: int) -> AsyncIterator[Ask]:
 
 
 @asynccontextmanager
-async def seawall_client(limit: int) -> AsyncIterator[Ask]:
-    import httpx
-
-    import seawall
-
+async def httpx_client(limit: int, *, module: str = "httpx", over: str = "httpx") -> AsyncIterator[Ask]:
+    """A client of httpx's API in *module*; its library is *over*."""
+    front, httpx = importlib.import_module(module), importlib.import_module(over)
     limits = httpx.Limits(max_connections=limit, max_keepalive_connections=limit, keepalive_expiry=KEPT)
-    bulkhead = seawall.Bulkhead(max_concurrent=EACH)
-    async with seawall.AsyncClient(limits=limits, timeout=30, bulkhead=bulkhead) as client:
+    layers = {}
+    if module.startswith("seawall"):
+        layers["bulkhead"] = importlib.import_module("seawall").Bulkhead(max_concurrent=limit)
+    async with front.AsyncClient(limits=limits, timeout=30, **layers) as client:
         yield client.get
 
 
-CLIENTS = {"asyncio": asyncio_client, "aiohttp": aiohttp_client, "seawall": seawall_client}
+CLIENTS: dict[str, Opened] = {
+    "asyncio": asyncio_client,
+    "aiohttp": aiohttp_client,
+    "seawall": partial(httpx_client, module="seawall"),
+}
 
 
 async def run(client: str, url: str, connections: int) -> dict[str, float]:

@@ -20,6 +20,7 @@ import ssl
 import statistics
 import sys
 import time
+import traceback
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
@@ -129,7 +130,8 @@ async def niquests_client(work: Work, authority: str = "") -> AsyncIterator[Call
     async with niquests.AsyncSession(
         pool_connections=work.origins, pool_maxsize=work.in_flight, timeout=TIMEOUT
     ) as session:
-        session.verify = authority or True
+        if authority:
+            session.verify, session.trust_env = authority, False  # because REQUESTS_CA_BUNDLE goes before a session's
         calls = _httpx_calls(session)
 
         async def stream(url: str) -> int:
@@ -169,7 +171,7 @@ def _pyreqwest(work: Work, authority: str) -> Any:
     builder = builder.timeout(timedelta(seconds=TIMEOUT)).pool_max_idle_per_host(work.in_flight)
     if authority:
         builder = builder.add_root_certificate_pem(Path(authority).read_bytes())
-    return builder.build()
+    return builder.http2(work.wire == "h2").build()
 
 
 def _over_aiohttp(work: Work, authority: str) -> Any:
@@ -217,7 +219,9 @@ PEERS = {
     "httpx-aiohttp": Peer(
         partial(httpx_client, transport="aiohttp"), ("httpx", "httpx-aiohttp", "aiohttp"), has_http2=False
     ),
-    "httpx-pyreqwest": Peer(partial(httpx_client, transport="pyreqwest"), ("httpx", "pyreqwest")),
+    "httpx-pyreqwest": Peer(  # nginx answers its HTTP/2 with 400
+        partial(httpx_client, transport="pyreqwest"), ("httpx", "pyreqwest"), has_http2=False
+    ),
     "niquests": Peer(niquests_client, ("niquests",)),
     "pyreqwest": Peer(pyreqwest_client, ("pyreqwest",)),
     "aiohttp": Peer(aiohttp_client, ("aiohttp",), has_http2=False),
@@ -286,12 +290,17 @@ def main(client: str, work: str, url: str, requests: str, seconds: str, authorit
         importlib.import_module(module)
     imported, _ = memory()
     factory = importlib.import_module("uvloop").new_event_loop if peer.is_on_uvloop else None
-    with asyncio.Runner(loop_factory=factory) as runner:
-        urls = addresses(url, asked.origins)
-        result = runner.run(run(peer, asked, urls, int(requests), float(seconds), authority))
-    _, peak = memory()
-    print(json.dumps(result | {"peak_mb": peak, "growth_mb": peak - imported}), flush=True)
-    os._exit(0)  # because pyreqwest 0.15.1 aborts one of six interpreters at its end
+    code = 0
+    try:
+        with asyncio.Runner(loop_factory=factory) as runner:
+            urls = addresses(url, asked.origins)
+            result = runner.run(run(peer, asked, urls, int(requests), float(seconds), authority))
+        _, peak = memory()
+        print(json.dumps(result | {"peak_mb": peak, "growth_mb": peak - imported}), flush=True)
+    except Exception:  # noqa: BLE001  it is the caller's
+        traceback.print_exc()
+        code = 1
+    os._exit(code)  # because pyreqwest 0.15.1 aborts one of six interpreters at its end
 
 
 if __name__ == "__main__":
