@@ -19,10 +19,9 @@ from typing import NamedTuple
 
 from .idle import CLIENTS as IDLE
 from .idle import Opened, httpx_client
-from .load import PEERS, addresses
+from .load import PEERS, WARM, addresses
 from .machine import child, conditions, is_installed, raise_descriptors, server
 
-EACH = 500
 CLIENTS: dict[str, Opened] = {
     **IDLE,
     "seawall.httpx2": partial(httpx_client, module="seawall.httpx2", over="httpx2"),
@@ -32,7 +31,7 @@ CLIENTS: dict[str, Opened] = {
 BARE = "asyncio"
 WHAT = ("an idle connection", "a call in flight", "an origin")
 TICK = 0.05  # s between two looks at the allocated memory
-STILL = 1  # B for each; by less than this the memory of a process that waits goes up and down
+STILL = 500  # B; by less than this the memory of a process that waits goes up and down
 GUARD = 900.0  # s for a run, because httpx takes minutes
 
 
@@ -49,50 +48,51 @@ class Kept(NamedTuple):
     def __sub__(self, other: Kept) -> Kept:
         return Kept(self.size - other.size, self.tracked - other.tracked)
 
-    @property
-    def each(self) -> Kept:
-        return Kept(self.size / EACH, self.tracked / EACH)
+    def __truediv__(self, count: int) -> Kept:
+        return Kept(self.size / count, self.tracked / count)
 
 
 async def settled() -> Kept:
     """What the process keeps once it does nothing but wait."""
-    last, size = 0, EACH * STILL
-    while abs(size - last) >= EACH * STILL:
+    last, size = 0, STILL
+    while abs(size - last) >= STILL:
         await asyncio.sleep(TICK)
         gc.collect()
         last, size = size, tracemalloc.get_traced_memory()[0]
     return Kept(size, len(gc.get_objects()))
 
 
-async def run(client: str, url: str) -> dict[str, Kept]:
+async def run(client: str, url: str, count: int) -> dict[str, Kept]:
     """
-    What each of `WHAT` keeps.
+    What each of `WHAT` keeps, of so many.
 
     Connections are those of one origin; a call in flight has one that was idle before; and of an origin it is what
     another idle connection keeps beyond one to the same origin.
     """
-    first, second, *others = addresses(url, EACH + 2)
-    async with CLIENTS[client](2 * EACH + 2) as ask:
-        await ask(first)  # pays for what is allocated once
+    first, second, *others = addresses(url, count + 2)
+    async with CLIENTS[client](2 * count + 3) as ask:
+        for _ in range(WARM):  # pays for what is allocated once
+            await asyncio.gather(ask(f"{first}together/2"), ask(f"{first}together/2"))
         tracemalloc.start()
         before = await settled()
-        await asyncio.gather(*(ask(f"{second}together/{EACH}") for _ in range(EACH)))
+        await asyncio.gather(*(ask(f"{second}together/{count}") for _ in range(count)))
         idle = await settled()
-        waiting = [asyncio.ensure_future(ask(f"{second}together/{EACH + 1}")) for _ in range(EACH)]
+        waiting = [asyncio.ensure_future(ask(f"{second}together/{count + 1}")) for _ in range(count)]
         busy = await settled()
-        await asyncio.gather(ask(f"{second}together/{EACH + 1}"), *waiting)
+        await asyncio.gather(ask(f"{second}together/{count + 1}"), *waiting)
         del waiting
-        single = await settled()
+        together = await settled()
         for other in others:
             await ask(other)
         apart = await settled()
-    connection = (idle - before).each
-    return dict(zip(WHAT, (connection, (busy - idle).each, (apart - single).each - connection), strict=True))
+    connection = (idle - before) / count
+    return dict(zip(WHAT, (connection, (busy - idle) / count, (apart - together) / count - connection), strict=True))
 
 
 def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks memory", description=__doc__)
     parser.add_argument("--clients", default=",".join(CLIENTS))
+    parser.add_argument("--each", type=int, default=500, help="connections, calls and origins")
     parser.add_argument("--repeat", type=int, default=1, help="runs of each, interleaved; the median counts")
     options = parser.parse_args(arguments)
     asked = options.clients.split(",")
@@ -105,8 +105,8 @@ def main(arguments: list[str]) -> int:
         for _ in range(options.repeat):
             for client, found in runs.items():
                 url = f"http://127.0.0.1:{port}/"
-                found.append(json.loads(child("benchmarks.memory", client, url, seconds=GUARD)))
-    print(f"{EACH} of each; medians of {options.repeat}\n\n{table(runs)}")
+                found.append(json.loads(child("benchmarks.memory", client, url, options.each, seconds=GUARD)))
+    print(f"{options.each} of each; medians of {options.repeat}\n\n{table(runs)}")
     return 0
 
 
@@ -128,4 +128,4 @@ def table(runs: dict[str, list[dict[str, list[float]]]]) -> str:
 
 if __name__ == "__main__":
     raise_descriptors()
-    print(json.dumps(asyncio.run(run(sys.argv[1], sys.argv[2]))))
+    print(json.dumps(asyncio.run(run(sys.argv[1], sys.argv[2], int(sys.argv[3])))))

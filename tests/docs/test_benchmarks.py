@@ -4,21 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import subprocess
 import sys
 from contextlib import nullcontext
+from dataclasses import replace
 from itertools import count
 from pathlib import Path
 
 import pytest
-from benchmarks import calls, instructions, peers
+from benchmarks import calls, instructions, memory, peers
 from benchmarks.faults import Cell
-from benchmarks.load import KINDS, WORDS, Calls
-from benchmarks.peers import usual_loads
 from benchmarks.reliability import table
 from benchmarks.reliability.board import Board, Verdict
 from benchmarks.reliability.matrix import reuse, single_faults
-from benchmarks.server import Answering
+from benchmarks.server import BODY, Answering
+from benchmarks.sites import Sites, lacks
+from benchmarks.work import KINDS, WORDS, WORKS, Calls, Work, works
 
 ROOT = Path(__file__).parents[2]
 FILES, CALLS = 22, 110
@@ -34,16 +36,17 @@ def test_names():
     """Without a name it lists them, each of which is a module with a `main`."""
     done = benchmarks()
     assert done.returncode == 2
-    for name in ("peers", "instructions", "calls", "layers", "start", "idle", "stream", "soak", "faults"):
+    for name in ("peers", "instructions", "calls", "layers", "start", "idle", "memory", "stream", "faults"):
         assert f"  {name} " in done.stdout
         assert "def main(" in (ROOT / "benchmarks" / f"{name}.py").read_text()
 
 
+NOWHERE = Sites("http://plain/", {wire: f"{wire}://nginx/" for wire in ("http", "tls", "h2")})
 SMALL = ("--clients", "aiohttp,seawall", "--in-flight", "2", "--repeat", "1", "--quick")
 
 
 def shown(text: str, found: Path, kinds: list[str]) -> None:
-    """The JSON has a cell for each kind and client, and the table shows them."""
+    """The JSON has a cell for each kind of request and client, and the table shows them."""
     cells = json.loads(found.read_text())["cells"]
     assert [(cell["kind"], cell["client"], cell["in_flight"], cell["origins"]) for cell in cells] == [
         (kind, client, 2, 1) for kind in kinds for client in ("aiohttp", "seawall")
@@ -60,21 +63,65 @@ def shown(text: str, found: Path, kinds: list[str]) -> None:
 def test_peers(tmp_path, monkeypatch, capsys):
     """A small run's JSON has the cells that the tables show; so it has with every kind of request."""
     found = tmp_path / "found.json"
-    done = benchmarks("peers", *SMALL, "--kinds", "post", "--json", str(found))
+    done = benchmarks("peers", *SMALL, "--work", "post", "--json", str(found))
     assert done.returncode == 0, done.stdout + done.stderr
     shown(done.stdout, found, ["post"])
     run, costs = json.loads(found.read_text())["cells"][0]["runs"][0], count(100)
-    monkeypatch.setattr(peers, "server", lambda: nullcontext(1))
+    monkeypatch.setattr(peers, "sites", lambda _: nullcontext(NOWHERE))
     monkeypatch.setattr(peers, "child", lambda *_, **__: json.dumps(run | {"cpu_us": next(costs)}))
-    assert peers.main([*SMALL, "--kinds", ",".join(KINDS), "--json", str(found)]) == 0
+    assert peers.main([*SMALL, "--work", ",".join(KINDS), "--json", str(found)]) == 0
     shown(capsys.readouterr().out, found, list(KINDS))
+
+
+@pytest.mark.skipif(bool(lacks(WORKS["h2"])), reason="nginx is not installed")
+def test_peers_on_nginx(tmp_path):
+    """nginx serves large answers, TLS and HTTP/2; a client without HTTP/2 is left out of that, and said to be."""
+    found = tmp_path / "found.json"
+    arguments = ("--clients", "aiohttp,seawall", "--repeat", "1", "--quick", "--work", "get10k,tls,h2")
+    done = benchmarks("peers", *arguments, "--in-flight", "2", "--json", str(found))
+    assert done.returncode == 0, done.stdout + done.stderr
+    cells = json.loads(found.read_text())["cells"]
+    assert [cell["failed"] for cell in cells] == [None] * 5
+    assert [(cell["client"], cell["wire"]) for cell in cells][-2:] == [("seawall", "tls"), ("seawall", "h2")]
+    assert f"| {WORKS['h2'].words} | 2 | 1 | no HTTP/2 | " in done.stdout
+
+
+def test_peers_without_nginx(monkeypatch, capsys):
+    """What needs it is left out, with the reason; the rest is measured."""
+    run = {"cpu_us": 100, "per_second": 1, "p50_ms": 1, "p99_ms": 1, "peak_mb": 1, "growth_mb": 1, "requests": 1}
+    monkeypatch.setattr(peers, "lacks", lambda work: "" if work.is_plain else "needs nginx")
+    monkeypatch.setattr(peers, "sites", lambda _: nullcontext(NOWHERE))
+    monkeypatch.setattr(peers, "child", lambda *_, **__: json.dumps(run))
+    assert peers.main([*SMALL, "--work", "get,tls"]) == 0
+    text = capsys.readouterr().out
+    assert f"left out: {WORKS['tls'].words}: needs nginx" in text
+    assert "| a new URL per request | 2 | 1 | 100 | 100 | 1.00 (1.00–1.00) |" in text
+
+
+def test_works():
+    """A name stands for one work; given widths and origins replace its own, and nginx has one origin."""
+    assert works("origins1000,get") == [Work("get", 50, origins=1000), Work("get", 50)]
+    assert works("get,inflight2000,h2", in_flight="1,2") == [
+        Work("get", 1), Work("get", 2), Work("get", 1, wire="h2"), Work("get", 2, wire="h2"),
+    ]  # fmt: skip
+    assert works("same", origins="1,20") == [Work("same"), Work("same", origins=20)]
+    for wrong, reason in ((("gett",), "no work gett"), (("tls", "", "2"), "nginx is one origin")):
+        with pytest.raises(ValueError, match=reason):
+            works(*wrong)
+
+
+@pytest.mark.parametrize("name", WORKS)
+def test_a_work_is_told_to_another_process(name):
+    """As it is, and a URL of the server that has what it asks for."""
+    work = WORKS[name]
+    assert Work.of(work.text) == work
+    assert NOWHERE.url(work) == ("http://plain/" if work.is_plain else f"{work.wire}://nginx/{work.size}/")
 
 
 def test_new_urls_come_first():
     """What is kept ready for one URL is the last that the benchmark shows, and no two requests before it are alike."""
-    loads = usual_loads()
-    assert [load.kind for load in loads if load.in_flight == 50 and load.origins == 1] == list(KINDS)
-    assert (next(iter(KINDS)), list(KINDS)[-1]) == ("new", "same")
+    assert list(WORKS)[: len(KINDS)] == list(KINDS)
+    assert (next(iter(KINDS)), list(KINDS)[-1]) == ("get", "same")
 
 
 @pytest.mark.anyio
@@ -85,7 +132,7 @@ async def test_kinds(kind):
 
     async def ask(*arguments, **more):
         asked.append((arguments, more))
-        return b""
+        return len(BODY)
 
     for number in range(2):
         await KINDS[kind](Calls(ask, ask, ask), "http://a/", number)
@@ -94,10 +141,15 @@ async def test_kinds(kind):
 
 def test_instructions(monkeypatch, capsys):
     """What a request costs is the difference of two runs, without what a process costs."""
-    monkeypatch.setattr(instructions, "counted", lambda client, url, load, requests: 10**9 + 250_000 * requests)
+    monkeypatch.setattr(instructions, "counted", lambda client, work, running, requests: 10**9 + 250_000 * requests)
     monkeypatch.setattr("shutil.which", lambda name: name)
-    assert instructions.main(["--clients", "aiohttp,seawall", "--kinds", "new"]) == 0
-    assert f"| {WORDS['new']} | 250 | 250 | 1.00 |" in capsys.readouterr().out
+    monkeypatch.setattr(instructions, "lacks", lambda _: "")
+    monkeypatch.setattr(instructions, "sites", lambda _: nullcontext(NOWHERE))
+    assert instructions.main(["--clients", "aiohttp,seawall", "--work", "get,tls,h2"]) == 0
+    text = capsys.readouterr().out
+    for row in (f"{WORDS['get']} | 250 | 250 | 1.00", f"{WORDS['get']}, TLS | 250 | 250 | 1.00"):
+        assert f"| {row} |" in text
+    assert f"| {WORDS['get']}, HTTP/2 | no HTTP/2 | 250 |" in text
 
 
 @pytest.mark.anyio
@@ -109,7 +161,8 @@ async def test_calls(kind):
     """
     server = await asyncio.get_running_loop().create_server(Answering, "127.0.0.1", 0)
     async with server:
-        found = await calls.counted(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/", kind)
+        url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/"
+        found = await calls.counted(url, replace(WORKS[kind], in_flight=1))
     assert found.ours["_httpx/client.py", "AsyncClient.send"] >= 1
     assert found.httpx >= 1
     assert found.files <= FILES + 3 * (kind == "stream")  # a body that the caller reads is a matter of its own
@@ -118,10 +171,31 @@ async def test_calls(kind):
 
 def test_calls_are_listed(capsys):
     """Each kind has a row; with `--list`, each function has one too."""
-    assert calls.main(["--kinds", "new", "--list"]) == 0
+    assert calls.main(["--work", "get", "--list"]) == 0
     shown = capsys.readouterr().out
-    assert f"| {WORDS['new']} | " in shown
+    assert f"| {WORDS['get']} | " in shown
     assert " _httpx/client.py AsyncClient.send" in shown
+
+
+def test_memory():
+    """An idle connection, a call in flight and an origin each keep something beyond bare asyncio."""
+    done = benchmarks("memory", "--each", "20", "--clients", "aiohttp,seawall")
+    assert done.returncode == 0, done.stdout + done.stderr
+    rows = dict(re.findall(r"^\| (\w+) \| (.+) \|$", done.stdout, re.MULTILINE))
+    assert list(rows) == ["asyncio", "aiohttp", "seawall"]
+    for cell in f"{rows['aiohttp']} | {rows['seawall']}".split(" | "):
+        size, tracked = re.fullmatch(r"([\d,]+) B \([\d,]+\), ([\d.]+) objects", cell).groups()
+        assert int(size.replace(",", "")) > 100
+        assert float(tracked) > 0
+
+
+def test_memory_is_shown_beside_asyncio():
+    """The bytes, those beyond bare asyncio, and the tracked objects; medians of the runs."""
+    runs = {
+        name: [{what: [size + more, 12] for what in memory.WHAT} for more in (0, 100, 900)]
+        for name, size in (("asyncio", 1700), ("seawall", 4700))
+    }
+    assert "| seawall | " + " | ".join(["4,800 B (3,000), 12.0 objects"] * 3) + " |" in memory.table(runs)
 
 
 def test_reliability(tmp_path):
