@@ -91,7 +91,7 @@ async def httpx_client(limit: int, *, module: str = "httpx", over: str = "httpx"
     layers = {}
     if module.startswith("seawall"):
         layers["bulkhead"] = importlib.import_module("seawall").Bulkhead(max_concurrent=limit)
-    async with front.AsyncClient(limits=limits, timeout=30, **layers) as client:
+    async with front.AsyncClient(limits=limits, timeout=KEPT, **layers) as client:
         yield client.get
 
 
