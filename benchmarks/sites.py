@@ -105,12 +105,10 @@ def _nginx(folder: Path, sizes: Iterable[int]) -> Iterator[dict[str, str]]:
     configuration.write_text(NGINX.format(folder=folder, user=user, address=ADDRESS, locations=locations, **ports))
     command = (program("nginx") or "nginx", "-e", "stderr", "-p", str(folder), "-c", str(configuration))
     with log.open("wb") as output:
-        process = subprocess.Popen(
-            command, stdout=output, stderr=output, start_new_session=True, preexec_fn=lambda: pin(SERVER_CORE)
-        )
-    running = Program(process, log)
+        process = subprocess.Popen(command, stdout=output, stderr=output, preexec_fn=lambda: pin(SERVER_CORE))
     try:
-        running.wait_until(lambda: all(listens((), ADDRESS, port) for port in ports.values()))
+        Program(process, log).wait_until(lambda: all(listens((), ADDRESS, port) for port in ports.values()))
         yield {wire: f"http{'' if wire == 'http' else 's'}://{ADDRESS}:{port}/" for wire, port in ports.items()}
     finally:
-        running.end()
+        process.terminate()  # which ends its worker too
+        process.wait()
