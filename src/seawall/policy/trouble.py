@@ -12,7 +12,6 @@ answered in time. Nothing is compared with a past latency, so nothing can drift.
 from __future__ import annotations
 
 import math
-from collections import deque
 from collections.abc import Callable
 from typing import Final, NamedTuple
 
@@ -66,10 +65,11 @@ class Trouble:
     def __init__(self, ceiling: int, moved: Callable[[str], None]) -> None:
         self._ceiling = self.limit = ceiling
         self._moved = moved
-        self._seconds: deque[Second] = deque(maxlen=SECONDS)
+        # Tuples, because an empty deque takes 760 B, and most origins are never in trouble.
+        self._seconds: tuple[Second, ...] = ()  # the last `SECONDS`
         self._begun = 0, 0, 0  # outcomes, ghosts and overtaken ones, as the present second began
-        self._last: deque[int] = deque(maxlen=BEGINS_AT)  # which outcomes became ghosts
-        self._timeouts: deque[float] = deque(maxlen=LOOKED_AT)  # their read timeouts
+        self._last: tuple[int, ...] = ()  # which outcomes became ghosts; `BEGINS_AT` at most
+        self._timeouts: tuple[float, ...] = ()  # read timeouts of ghosts; `LOOKED_AT` at most
         self._throughput = 0.0  # X; 0 if it isn't known
         self.outcomes = self._ghosts = self._overtaken = 0
         self.since: float | None = None
@@ -89,8 +89,8 @@ class Trouble:
             self._overtaken += 1
             return
         self._ghosts += 1
-        self._timeouts.append(math.inf if timeout is None else timeout)
-        self._last.append(self.outcomes)
+        self._timeouts = (*self._timeouts, math.inf if timeout is None else timeout)[-LOOKED_AT:]
+        self._last = (*self._last, self.outcomes)[-BEGINS_AT:]
         is_share = len(self._last) == BEGINS_AT and self.outcomes - self._last[0] < LOOKED_AT
         if (
             self.since is None
@@ -108,7 +108,7 @@ class Trouble:
         if now < self.next_at:
             return
         if now - self.next_at > SECONDS:  # at the first attempt, or after a long silence
-            self._seconds.clear()
+            self._seconds = ()
             self.next_at = now
         while self.next_at <= now:
             self._note_second()
@@ -120,7 +120,7 @@ class Trouble:
         if now - self.since >= SECONDS and is_over:
             self.since = None
             self.limit = self._ceiling
-            self._last.clear()
+            self._last = ()
             self._moved(f"at most {OVER:.0%} of the attempts got no answer for {SECONDS} s")
         else:
             self.limit = self._bound()
@@ -129,7 +129,7 @@ class Trouble:
         begun, self._begun = self._begun, (self.outcomes, self._ghosts, self._overtaken)
         outcomes, ghosts, overtaken = (now - before for now, before in zip(self._begun, begun, strict=True))
         second = Second(outcomes - ghosts - overtaken, ghosts, outcomes)
-        self._seconds.append(second)
+        self._seconds = (*self._seconds, second)[-SECONDS:]
         if self.since is None:
             good = [each.answers for each in self._seconds if each.is_healthy]
             self._throughput = max(good, default=self._throughput)

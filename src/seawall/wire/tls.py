@@ -112,6 +112,8 @@ class TLS:
         return Authorities.now() if self._verify and self._trusts_env else DEFAULT
 
     def _own(self) -> ssl.SSLContext:
+        if isinstance(self._verify, ssl.SSLContext) and not self._arguments.get("cert"):
+            return self._verify  # *create* would too, but httpx2's imports httpcore2 first, which takes 120 ms
         context = self._create(**self._arguments)
         if context is not self._arguments.get("verify"):
             context.sslobject_class = _resuming()
