@@ -146,14 +146,17 @@ def test_no_event_is_left_out():
 
 
 def test_an_application_without_a_log_is_left_alone(capsys):
-    """The standard library would write warnings to standard error, because no handler is set."""
+    """The standard library would write its lines to standard error; only what `seawall` itself says comes there."""
     root, handlers = logging.getLogger(), logging.getLogger().handlers[:]
     root.handlers.clear()
     try:
-        Log("", now=lambda: 0.0).write(events.OriginAway(API, "refused"))
+        for name in LOGGERS:
+            logging.getLogger(f"seawall.{name}").warning("a line")
+        assert capsys.readouterr().err == ""
+        logging.getLogger("seawall").error("a bug of the application's")
     finally:
         root.handlers[:] = handlers
-    assert capsys.readouterr().err == ""
+    assert capsys.readouterr().err == "a bug of the application's\n"
 
 
 def test_warnings_outside_a_loop_are_all_written(caplog):

@@ -16,9 +16,11 @@ __all__ = ["Log"]
 QUIET_FOR = 1.0  # seconds after a warning for which others like it are only counted
 MAX_KINDS = 1024  # of warnings that are remembered: as many as origins whose state a client keeps
 
-logging.getLogger("seawall").addHandler(logging.NullHandler())  # an application that configures no log sees nothing
-
 CHILDREN: Final = {name: logging.getLogger(f"seawall.{name}") for name in LOGGERS}
+for _logger in CHILDREN.values():
+    _logger.addHandler(logging.NullHandler())  # so an application that configures no log isn't told of its calls
+# But `seawall` itself has none: at import it warns of a release that lacks private names, before anybody has configured
+# a log, and that an observer raises is a bug, so both reach standard error then.
 
 MORE: Final = " (and %(seawall.repeated)d more like it in the last %(seawall.repeated_for).3g s)"
 
