@@ -1,9 +1,9 @@
 """seawall: httpx.AsyncClient that keeps working when the network doesn't."""
 
 import sys
+from typing import TYPE_CHECKING, Any
 
-from . import _httpx, dns, errors, events
-from ._httpx import AsyncClient, AsyncTransport, Engine, llm_client
+from . import dns, errors, events
 from .attempts import history
 from .config import DNS, UNSET, Breaker, Budget, Bulkhead, Limit, Policy, Propagation, Ready, Retry, options
 from .core.body import replayable
@@ -29,7 +29,29 @@ from .policy.outcome import Outcome
 
 __version__ = "0.1.0"
 
-if _httpx.LIBRARY == "httpx2":  # an application has called its alias_httpx(), so one front is both
+if TYPE_CHECKING:
+    from ._httpx import AsyncClient, AsyncTransport, Engine, llm_client
+
+FRONT = ("AsyncClient", "AsyncTransport", "Engine", "llm_client")
+
+
+def __getattr__(name: str) -> Any:
+    """Load the front over httpx once it is asked for, because `seawall.httpx2` needs no httpx, which takes 0.1 s."""
+    if name not in FRONT:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from . import _httpx
+
+    globals().update({each: getattr(_httpx, each) for each in FRONT})
+    return globals()[name]
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *FRONT})
+
+
+if getattr(sys.modules.get("httpx"), "__name__", "") == "httpx2":  # after its alias_httpx(): one front is both
+    from . import _httpx
+
     globals()["httpx2"] = sys.modules[f"{__name__}.httpx2"] = _httpx
 
 __all__ = [
