@@ -13,6 +13,7 @@ NAMES = {
     "start": "time to import seawall and httpx, to make a client, and to the first https answer",
     "idle": "memory of 10,000 idle connections in seawall, aiohttp and bare asyncio",
     "memory": "bytes and tracked objects for each idle connection, call in flight and origin, in seawall and others",
+    "garbage": "what the garbage collector costs beside many objects, as a process starts and after gc.freeze()",
     "stream": "1 GB through client.stream() of httpx, aiohttp and seawall: memory and speed",
     "dns": "names that are known, cold, dead, moved or half dead, and a DNS server that falls silent",
     "names": "1,000 random machines (hosts file, DNS, nsswitch): whether seawall and glibc resolve names alike",

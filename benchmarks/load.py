@@ -242,9 +242,15 @@ def addresses(url: str, origins: int) -> list[str]:
 
 
 async def run(
-    peer: Peer, work: Work, urls: list[str], requests: int, seconds: float, authority: str
+    peer: Peer,
+    work: Work,
+    urls: list[str],
+    requests: int,
+    seconds: float,
+    authority: str,
+    begins: Callable[[], None] = lambda: None,
 ) -> dict[str, float]:
-    """Make requests until their number or the time is up."""
+    """Make requests until their number or the time is up; *begins* is called before the first that counts."""
     times: list[float] = []
     ask = KINDS[work.kind]
     calls_to_make = zip(itertools.cycle(urls), itertools.count(), strict=False)
@@ -267,6 +273,7 @@ async def run(
         await make(calls, 1, 1, math.inf)  # alone, so that the others know whether they can share its connection
         await make(calls, work.in_flight, warm_up(work), math.inf)
         times.clear()
+        begins()
         cpu, wall = time.process_time(), time.perf_counter()
         await make(calls, work.in_flight, requests, wall + seconds)
         cpu, wall = time.process_time() - cpu, time.perf_counter() - wall
