@@ -1,0 +1,38 @@
+"""What keeps the number of a metric's time series finite: which hosts get a value of their own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Final
+
+__all__ = ["OTHER", "Hosts"]
+
+OTHER: Final = "_OTHER"
+"""The value of all hosts beyond the limit. Source: OpenTelemetry, which has it for unknown ``http.request.method``."""
+
+
+class Hosts:
+    """
+    Gives a host its value of a metric's attribute: its name, or `OTHER`.
+
+    A process that calls a million hosts would otherwise keep a million time series, and so would the database behind
+    it. The first hosts keep their names for good, because a series that changes its name looks like a counter's reset.
+
+    Args:
+        known: Hosts that always keep their names, and don't count toward *limit*: those that the settings name.
+        limit: How many other hosts keep theirs.
+    """
+
+    def __init__(self, known: Iterable[str] = (), limit: int = 100) -> None:
+        self._named = {host: host for host in known}
+        self._max = limit + len(self._named)
+
+    def __call__(self, host: str) -> str:
+        """The value for *host*: O(1), and it holds no more names however many it is asked for."""
+        name = self._named.get(host)
+        if name is not None:
+            return name
+        if len(self._named) >= self._max:
+            return OTHER
+        self._named[host] = host
+        return host
