@@ -294,3 +294,41 @@ async def test_a_name_that_is_no_label(name):
     """It is refused at once."""
     with pytest.raises(TypeError, match="name must be a str of at most 100 printable characters"):
         seawall.AsyncClient(name=name)
+
+
+async def test_an_observer_that_comes_later():
+    """It hears of calls that begin from then on, gives their attempts headers, and is given the engine."""
+
+    class Watching(Observer):
+        engine: object = None
+
+        def watch(self, engine: object) -> None:
+            self.engine = engine
+
+    observer, wire = Watching(), ScriptedWire(200, 200)
+    async with client(wire) as c:
+        await c.get(URL)
+        c.engine.observe(observer)
+        await c.get(URL)
+        assert observer.engine is c.engine
+    assert [type(event) for event in observer.heard] == [events.CallStarted, events.Attempt, events.CallEnded]
+    assert [sent.headers.get("traceparent") for sent in wire.attempts] == [None, "2-1"]
+
+
+async def test_a_call_in_flight_when_an_observer_comes_is_not_told():
+    """So that no observer hears of an end without its beginning."""
+    heard: list[events.Event] = []
+    async with client(ScriptedWire(Body(1.0, b"ok"))) as c:
+        async with asyncio.TaskGroup() as group:
+            group.create_task(c.get(URL))
+            await asyncio.sleep(0.5)
+            c.engine.observe(heard.append)
+    assert heard == []
+
+
+@pytest.mark.parametrize("bad", [1, None, Observer])
+async def test_what_is_not_an_observer(bad):
+    """A TypeError says so at once."""
+    async with client(ScriptedWire(200)) as c:
+        with pytest.raises(TypeError, match="observe"):
+            c.engine.observe(bad)

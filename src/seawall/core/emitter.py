@@ -49,6 +49,13 @@ class Emitter:
         self.has_listeners = bool(self._listeners)
         self.has_starters = bool(self._starters)
 
+    def add(self, observer: Observer | Listener) -> None:
+        """Tell *observer* too, of calls that begin from now on."""
+        self._listeners += (_listener(observer),)
+        if hasattr(observer, "attempt_started"):
+            self._starters += (observer.attempt_started,)
+        self.has_listeners, self.has_starters = True, bool(self._starters)
+
     def emit(self, event: Event, history: Callable[[], History] | None = None) -> None:
         """Tell the log and every observer of *event*; *history* gives the log that of a call that ended."""
         self._log.write(event, history)

@@ -20,7 +20,7 @@ from ..dns.resolver import Resolver
 from ..dns.sources import Sources
 from ..dns.static import ChainResolver
 from ..dns.system import SystemResolver
-from ..events import ConnectionClosed, ConnectionOpened, Listener
+from ..events import ConnectionClosed, ConnectionOpened, Listener, Observer
 from ..origin import Address
 from ..policy.breakers import Breakers
 from ..policy.cap import Slots
@@ -36,7 +36,7 @@ from ..wire.tls import TLS, Create
 from . import clock
 from .emitter import Emitter
 from .pipeline import Pipeline
-from .settings import ResolverTypes, Settings
+from .settings import ResolverTypes, Settings, is_observer
 
 __all__ = ["Engine", "OfEngine"]
 
@@ -139,6 +139,19 @@ class Engine:
     def breakers(self) -> Breakers:
         """By origin: ``engine.breakers["https://api.example.com"].force_open()``, ``force_closed()``, ``reset()``."""
         return Breakers(self.layers.origins)
+
+    def observe(self, observer: Observer | Listener) -> None:
+        """
+        Add an observer to those that the engine was made with: it hears of calls that begin from now on.
+
+        Raises:
+            TypeError: *observer* is neither a function nor an `Observer`.
+        """
+        if not is_observer(observer):
+            raise TypeError(f"observe() takes an observer or a function of an event, not {shown(observer)}")
+        self.layers.observe(observer)
+        if hasattr(observer, "watch"):
+            observer.watch(self)
 
     def stats(self) -> Stats:
         """

@@ -58,6 +58,8 @@ class Pipeline:
         base: The client's policy, which *per_host* overrides.
         propagation: Headers that upstreams are sent; None sends none.
         gates: Functions of an origin, each of which may give it one more gate, between breaker and bulkhead.
+    Attributes:
+        observe: Adds an observer, which hears of calls that begin from then on.
     """
 
     def __init__(
@@ -72,6 +74,7 @@ class Pipeline:
     ) -> None:
         self._emitter = emitter
         self._telling = Telling(propagation, emitter)
+        self.observe = self._telling.add
         self._now = clock.now
         self.origins = Origins(base, per_host, rng=rng, emit=emitter.emit, now=clock.now, gates=gates)
         self.readiness = Readiness(self.origins, rng=rng, emit=emitter.emit, now=clock.now)

@@ -25,7 +25,7 @@ from ..events import Listener, Observer
 from ..origin import Origin
 from ..policy.gate import Gate
 
-__all__ = ["ResolverTypes", "Settings", "SettingsArguments"]
+__all__ = ["ResolverTypes", "Settings", "SettingsArguments", "is_observer"]
 
 MAX_NAME: Final = 100  # characters; it is a label of each metric
 ResolverTypes: TypeAlias = Resolver | Literal["auto", "cares", "system"] | None
@@ -103,7 +103,7 @@ class Settings:
         if self.max_response_size is not None:
             count("AsyncClient", "max_response_size", self.max_response_size, low=0)
         each_one = "functions of an event or have a method on(event)"
-        observers = _checked("observers", self.observers, "observers or functions of an event", each_one, _is_observer)
+        observers = _checked("observers", self.observers, "observers or functions of an event", each_one, is_observer)
         object.__setattr__(self, "observers", observers)
         if not (isinstance(self.name, str) and len(self.name) <= MAX_NAME and self.name.isprintable()):
             raise TypeError(f"name must be a str of at most {MAX_NAME} printable characters, not {shown(self.name)}")
@@ -168,5 +168,6 @@ def _checked(
     return checked
 
 
-def _is_observer(thing: Any) -> bool:
+def is_observer(thing: Any) -> bool:
+    """Whether *thing* can hear events: a function, or an object with a method ``on``."""
     return not isinstance(thing, type) and callable(getattr(thing, "on", thing))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ..config import Propagation
 from ..config.hosts import find
-from ..events import AttemptStarted
+from ..events import AttemptStarted, Listener, Observer
 from ..policy.propagation import headers
 from .attempt import AttemptState
 from .call import Hop
@@ -27,6 +27,11 @@ class Telling:
         self._told = dict.fromkeys(propagation.hosts, propagation) if propagation is not None else {}
         self._emitter = emitter
         self.has_any = bool(self._told) or emitter.has_starters
+
+    def add(self, observer: Observer | Listener) -> None:
+        """As `Emitter.add`; its headers go on attempts from now on."""
+        self._emitter.add(observer)
+        self.has_any = self.has_any or self._emitter.has_starters
 
     def tell(self, hop: Hop, attempt: AttemptState, now: float) -> None:
         """Give *attempt* its headers."""
