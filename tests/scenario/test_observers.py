@@ -318,11 +318,10 @@ async def test_an_observer_that_comes_later():
 async def test_a_call_in_flight_when_an_observer_comes_is_not_told():
     """So that no observer hears of an end without its beginning."""
     heard: list[events.Event] = []
-    async with client(ScriptedWire(Body(1.0, b"ok"))) as c:
-        async with asyncio.TaskGroup() as group:
-            group.create_task(c.get(URL))
-            await asyncio.sleep(0.5)
-            c.engine.observe(heard.append)
+    async with client(ScriptedWire(Body(1.0, b"ok"))) as c, asyncio.TaskGroup() as group:
+        group.create_task(c.get(URL))
+        await asyncio.sleep(0.5)
+        c.engine.observe(heard.append)
     assert heard == []
 
 
