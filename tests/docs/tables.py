@@ -19,7 +19,7 @@ from seawall._httpx.arguments import LIMITS
 from seawall._httpx.errors import HTTPX
 from seawall.core.lines import FIELDS, LINES, LOGGERS
 from seawall.core.settings import Settings
-from seawall.integrations import aiohttp, asgi
+from seawall.integrations import _series, aiohttp, asgi
 from seawall.policy.failures import FAILURES, Failure, Safe
 from seawall.testing.dns import DNS_FAULTS
 from seawall.testing.http.vocabulary import FAULTS, HAMMS, OKHTTP
@@ -139,6 +139,15 @@ def middleware_names() -> str:
     """The same of `seawall.integrations`."""
     words = {name: first_line(getattr(module, name)) for module in (asgi, aiohttp) for name in module.__all__}
     return table("| name | |", *(f"| `{name}` | {first} |" for name, first in words.items()))
+
+
+def prometheus_metrics() -> str:
+    """A row for each metric."""
+    rows = (
+        f"| `{each.name}` | {each.kind} | {', '.join(f'`{label}`' for label in each.labels) or '-'} | {each.help} |"
+        for each in _series.METRICS
+    )
+    return table("| metric | kind | labels | |", *rows)
 
 
 def testing_names() -> str:
@@ -298,7 +307,12 @@ PAGES = {
     DOCS / "reference/errors.md": {"errors": error_tree},
     DOCS / "reference/failures.md": {"failures": failures, "statuses": statuses},
     DOCS / "reference/defaults.md": {"defaults": defaults},
-    DOCS / "reference/observability.md": {"loggers": loggers, "log-lines": log_lines, "log-fields": log_fields},
+    DOCS / "reference/observability.md": {
+        "loggers": loggers,
+        "log-lines": log_lines,
+        "log-fields": log_fields,
+        "prometheus": prometheus_metrics,
+    },
     DOCS / "reference/wire.md": {"bounds": bounds, "codings": codings},
     DOCS / "reference/faults.md": {
         "vocabulary": vocabulary,

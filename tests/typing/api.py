@@ -9,6 +9,7 @@ import tenacity
 
 import seawall
 import seawall.stats
+from seawall.integrations.prometheus import Prometheus
 
 
 async def client_is_httpx() -> None:
@@ -23,7 +24,7 @@ async def client_is_httpx() -> None:
         per_host={"*.internal": seawall.Policy(retry=None)},
         dns=seawall.DNS(nameservers=["127.0.0.1:53"]),
         resolver="system",
-        observers=[listener],
+        observers=[listener, Prometheus()],
     )
     as_httpx: httpx.AsyncClient = client
     assert_type(await client.get("/"), httpx.Response)

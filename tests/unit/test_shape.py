@@ -29,6 +29,7 @@ DOORS = {
     "httptools": {"wire/http1/"},
     "httpx": {"_httpx/", "testing/_httpx/", "cli/"},
     "idna": {"config/hosts.py"},
+    "prometheus_client": {"integrations/prometheus.py"},
     "pycares": {"dns/"},
     "rich": {"cli/"},
     "tenacity": {"policy/tenacity.py"},
