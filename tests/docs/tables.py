@@ -20,6 +20,7 @@ from seawall._httpx.errors import HTTPX
 from seawall.core.lines import FIELDS, LINES, LOGGERS
 from seawall.core.settings import Settings
 from seawall.integrations import _series, aiohttp, asgi
+from seawall.integrations.otel import names as otel
 from seawall.policy.failures import FAILURES, Failure, Safe
 from seawall.testing.dns import DNS_FAULTS
 from seawall.testing.http.vocabulary import FAULTS, HAMMS, OKHTTP
@@ -148,6 +149,48 @@ def prometheus_metrics() -> str:
         for each in _series.METRICS
     )
     return table("| metric | kind | labels | |", *rows)
+
+
+def otel_metrics() -> str:
+    """A row for each metric."""
+    kinds = {"sum": "up-down counter"}
+    rows = (
+        f"| `{each.name}` | {kinds.get(each.kind, each.kind)}, {each.unit.strip('{}')} "
+        f"| {_attributes(each.attributes)} | {each.text} |"
+        for each in otel.METRICS
+    )
+    return table("| metric | kind, unit | attributes | |", *rows)
+
+
+def otel_buckets() -> str:
+    """A row for each histogram."""
+    rows = (
+        f"| `{each.name}` | {' '.join(f'{bound:g}' for bound in each.buckets)} |"
+        for each in otel.METRICS
+        if each.buckets
+    )
+    return table("| histogram | upper bounds |", *rows)
+
+
+def otel_spans() -> str:
+    """A row for each kind of span."""
+    rows = (f"| `{name}` | {kind} | {_attributes(has)} | {does} |" for name, (kind, does, has) in otel.SPANS.items())
+    return table("| span | kind | attributes | |", *rows)
+
+
+def otel_events() -> str:
+    """A row for each event of a span."""
+    rows = (f"| `{name}` | {_attributes(has)} | {does} |" for name, (does, has) in otel.SPAN_EVENTS.items())
+    return table("| event | attributes | |", *rows)
+
+
+def otel_attributes() -> str:
+    """A row for each attribute."""
+    return table("| attribute | |", *(f"| `{name}` | {does} |" for name, does in otel.ATTRIBUTES.items()))
+
+
+def _attributes(names: tuple[str, ...]) -> str:
+    return ", ".join(f"`{name}`" for name in names) or "-"
 
 
 def testing_names() -> str:
@@ -312,6 +355,11 @@ PAGES = {
         "log-lines": log_lines,
         "log-fields": log_fields,
         "prometheus": prometheus_metrics,
+        "otel-metrics": otel_metrics,
+        "otel-buckets": otel_buckets,
+        "otel-spans": otel_spans,
+        "otel-events": otel_events,
+        "otel-attributes": otel_attributes,
     },
     DOCS / "reference/wire.md": {"bounds": bounds, "codings": codings},
     DOCS / "reference/faults.md": {

@@ -30,6 +30,7 @@ DOORS = {
     "httpx": {"_httpx/", "testing/_httpx/", "cli/"},
     "idna": {"config/hosts.py"},
     "prometheus_client": {"integrations/prometheus.py"},
+    "opentelemetry": {"integrations/otel/"},
     "pycares": {"dns/"},
     "rich": {"cli/"},
     "tenacity": {"policy/tenacity.py"},

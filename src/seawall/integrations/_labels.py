@@ -24,15 +24,22 @@ class Hosts:
     """
 
     def __init__(self, known: Iterable[str] = (), limit: int = 100) -> None:
-        self._named = {host: host for host in known}
-        self._max = limit + len(self._named)
+        self._limit = limit
+        self._others = 0
+        self._named: dict[str, str] = {}
+        self.add(known)
+
+    def add(self, known: Iterable[str]) -> None:
+        """More hosts that always keep their names."""
+        self._named.update((host, host) for host in known)
 
     def __call__(self, host: str) -> str:
         """The value for *host*: O(1), and it holds no more names however many it is asked for."""
         name = self._named.get(host)
         if name is not None:
             return name
-        if len(self._named) >= self._max:
+        if self._others >= self._limit:
             return OTHER
+        self._others += 1
         self._named[host] = host
         return host
