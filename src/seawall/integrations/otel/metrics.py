@@ -66,7 +66,6 @@ class Metrics:
         self.client: dict[str, str | int | bool] = {n.CLIENT: engine.name} if engine.name else {}
         self._engine = weakref.ref(engine)
         self._cut: dict[int, Attempt] = {}  # cancelled attempts; the end of their calls says by whom
-        self._retried: set[int] = set()  # calls in flight that were retried
         self._of_request = lru_cache(MAX_SERIES)(self._request_attributes)
         self._of_call = lru_cache(MAX_SERIES)(self._call_attributes)
         self._levels.add(engine, self)
@@ -106,13 +105,10 @@ class Metrics:
             self._fed[n.WAITS].record(seconds, self._at(event.origin) | {n.WAIT: what})
 
     def _call_ended(self, event: CallEnded) -> None:
-        number, outcome, is_retried = event.call, event.outcome, False
-        if self._cut and (cut := self._cut.pop(number, None)) is not None:
+        outcome = event.outcome
+        if self._cut and (cut := self._cut.pop(event.call, None)) is not None:
             self._ended(cut, "cancelled" if outcome.isdigit() else outcome or "cancelled")
-        if self._retried and number in self._retried:
-            self._retried.discard(number)
-            is_retried = True
-        self._call(event.duration, self._of_call(event.origin, event.method, outcome, is_retried))
+        self._call(event.duration, self._of_call(event.origin, event.method, outcome, event.retries > 0))
 
     def _body_ended(self, event: BodyEnded) -> None:
         attributes = self._at(event.origin)
@@ -127,7 +123,6 @@ class Metrics:
         self._fed[n.LOOKUPS].record(event.duration, attributes | self.client)
 
     def _retry(self, event: RetryScheduled) -> None:
-        self._retried.add(event.call)
         self._fed[n.RETRIES].add(1, self._at(event.origin) | {n.REASON: event.reason})
 
     def _denied(self, event: RetryDenied) -> None:
