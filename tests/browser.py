@@ -12,7 +12,6 @@ import shutil
 import tempfile
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from pathlib import Path
 from typing import Any
 
 __all__ = ["CHROMIUM", "Tab", "browser"]
@@ -47,7 +46,9 @@ class Pipe:
         """The result of a command. Source: https://chromedevtools.github.io/devtools-protocol/."""
         number = next(self._numbers)
         answer = self._answers[number] = asyncio.get_running_loop().create_future()
-        message = {"id": number, "method": method, "params": params} | ({} if session is None else {"sessionId": session})
+        message = {"id": number, "method": method, "params": params} | (
+            {} if session is None else {"sessionId": session}
+        )
         self._writer.write(json.dumps(message).encode() + b"\0")
         answered = await answer
         if "error" in answered:
@@ -96,9 +97,8 @@ class Tab:
 
     async def until(self, condition: str) -> None:
         """Wait until an expression is true; looked at whenever the page is about to be drawn."""
-        await self.ask(
-            f"new Promise((done) => {{ const look = () => ({condition}) ? done() : requestAnimationFrame(look); look() }})"
-        )
+        look = f"const look = () => ({condition}) ? done() : requestAnimationFrame(look); look()"
+        await self.ask(f"new Promise((done) => {{ {look} }})")
 
     async def look(self, *, width: int, height: int, is_dark: bool = False) -> None:
         """Show it on a screen of this size."""
@@ -108,10 +108,10 @@ class Tab:
         scheme = {"name": "prefers-color-scheme", "value": "dark" if is_dark else "light"}
         await self.call("Emulation.setEmulatedMedia", features=[scheme])
 
-    async def picture(self, path: Path) -> None:
-        """Save a screenshot as PNG."""
+    async def picture(self) -> bytes:
+        """A screenshot as PNG."""
         shot = await self.call("Page.captureScreenshot", format="png")
-        path.write_bytes(base64.b64decode(shot["data"]))
+        return base64.b64decode(shot["data"])
 
 
 @asynccontextmanager
@@ -134,7 +134,9 @@ async def browser() -> AsyncIterator[Callable[[], Any]]:
         for fd in (theirs_in, theirs_out, *high):
             os.close(fd)
         reader = asyncio.StreamReader(limit=2**26)
-        incoming, _ = await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), os.fdopen(ours_in, "rb"))
+        incoming, _ = await loop.connect_read_pipe(
+            lambda: asyncio.StreamReaderProtocol(reader), os.fdopen(ours_in, "rb")
+        )
         outgoing, _ = await loop.connect_write_pipe(asyncio.BaseProtocol, os.fdopen(ours_out, "wb"))
         pipe = Pipe(reader, outgoing)
         reading = asyncio.create_task(pipe.read())

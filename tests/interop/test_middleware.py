@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import re
-import socket
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
@@ -12,7 +11,6 @@ from pathlib import Path
 import fastapi
 import httpx
 import pytest
-import uvicorn
 from aiohttp import web
 from fastapi.responses import StreamingResponse
 
@@ -21,38 +19,13 @@ from seawall.integrations._inbound import parse_timeout
 from seawall.integrations.aiohttp import deadline_middleware
 from seawall.integrations.asgi import DeadlineMiddleware
 from seawall.testing import FaultServer, Request, Server
+from tests.interop.servers import aiohttp_app, asgi
 
 pytestmark = [pytest.mark.anyio, pytest.mark.each_front]
 
 HEADER = "X-Request-Timeout-Ms"
 PAGE = Path(__file__).parents[2] / "docs/howto/deadlines.md"
 TOLD = seawall.Propagation(hosts=["127.0.0.1"])
-
-
-@asynccontextmanager
-async def asgi(app: object) -> AsyncIterator[str]:
-    """URL of an ASGI application, served by uvicorn in this loop."""
-    with socket.create_server(("127.0.0.1", 0)) as sock:
-        server = uvicorn.Server(uvicorn.Config(app, log_level="critical", lifespan="off"))  # type: ignore[arg-type]
-        task = asyncio.create_task(server._serve([sock]))  # serve() would take this process's signals
-        try:
-            yield f"http://127.0.0.1:{sock.getsockname()[1]}"
-        finally:
-            server.should_exit = True
-            await task
-
-
-@asynccontextmanager
-async def aiohttp_app(app: web.Application) -> AsyncIterator[str]:
-    """The same of aiohttp's."""
-    runner = web.AppRunner(app)
-    await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0)
-    await site.start()
-    try:
-        yield f"http://127.0.0.1:{site._server.sockets[0].getsockname()[1]}"  # type: ignore[union-attr]
-    finally:
-        await runner.cleanup()
 
 
 @pytest.fixture

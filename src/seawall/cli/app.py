@@ -1,4 +1,4 @@
-"""``seawall demo``, ``get``, ``dns`` and ``faults``."""
+"""``seawall demo``, ``get``, ``dns``, ``top`` and ``faults``."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ from . import demo as demo_command
 from . import dns as dns_command
 from . import faults as faults_command
 from . import get as get_command
+from . import served as served_command
+from . import top as top_command
 
 __all__ = ["app"]
 
@@ -42,15 +44,47 @@ def root(
 
 @app.command()
 def demo(
-    seconds: Annotated[float, typer.Option(min=1, max=600, help="Seconds of load for each client.")] = 10.0,
+    seconds: Annotated[
+        float | None,
+        typer.Option(min=1, max=600, help="Seconds of load for each client: 10, with --serve until Ctrl-C."),
+    ] = None,
     rate: Annotated[float, typer.Option(min=10, max=1000, help="Calls per second, over all hosts.")] = 150.0,
     timeout: Annotated[
         float, typer.Option(min=0.1, max=60, help="Seconds for each timeout; the deadline of a call is twice that.")
     ] = 2.0,
     json: Annotated[Path | None, typer.Option(help="Also write the figures to this file.")] = None,
+    serve: Annotated[
+        bool, typer.Option("--serve", help="Serve the dashboard of seawall alone, under this load.")
+    ] = False,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Of --serve; 0 takes any that is free.")] = 8765,
 ) -> None:
     """Send the same load through httpx, aiohttp and seawall to hosts that misbehave, all on loopback."""
-    raise typer.Exit(demo_command.run(seconds=seconds, rate=rate, timeout=timeout, path=json))
+    if not serve:
+        raise typer.Exit(demo_command.run(seconds=seconds or 10.0, rate=rate, timeout=timeout, path=json))
+    try:
+        raise typer.Exit(asyncio.run(served_command.run(seconds=seconds, rate=rate, timeout=timeout, port=port)))
+    except OSError as error:
+        typer.echo(f"seawall demo: port {port}: {error.strerror} (--port 0 takes any that is free)", err=True)
+        raise typer.Exit(1) from None
+    except KeyboardInterrupt:
+        raise typer.Exit(0) from None
+
+
+@app.command()
+def top(
+    url: Annotated[str, typer.Argument(metavar="URL", help="Where a dashboard is mounted.")],
+    header: Annotated[
+        list[str] | None, typer.Option("--header", "-H", help="'Name: value' of a header to send; may be repeated.")
+    ] = None,
+    interval: Annotated[float, typer.Option(min=0.2, max=60, help="Seconds between two looks.")] = 1.0,
+    once: Annotated[bool, typer.Option("--once", help="Print the figures once and exit.")] = False,
+) -> None:
+    """Show the figures of a dashboard in the terminal, until Ctrl-C."""
+    headers = {name.strip(): value.strip() for name, _, value in (each.partition(":") for each in header or ())}
+    try:
+        raise typer.Exit(asyncio.run(top_command.run(url, headers=headers, interval=interval, is_once=once)))
+    except KeyboardInterrupt:
+        raise typer.Exit(0) from None
 
 
 @app.command()

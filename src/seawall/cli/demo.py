@@ -20,7 +20,7 @@ from rich.text import Text
 
 from .load import CLIENTS, Patience
 
-__all__ = ["run"]
+__all__ = ["HOSTS", "run", "upstreams"]
 
 HOSTS = {
     "healthy": "answers at once",
@@ -60,7 +60,7 @@ def run(*, seconds: float, rate: float, timeout: float, path: Path | None) -> in
         "\n[dim]httpx can't be pointed at a DNS server, so its URLs hold good addresses: it meets\n"
         "neither the dead address nor the silent name server.[/]\n"
     )
-    with _upstreams() as (ports, nameserver):
+    with upstreams() as (ports, nameserver):
 
         def load(title: str, hosts: list[str], length: float, text: str) -> Result:
             is_told = known[title].is_told
@@ -100,7 +100,8 @@ def run(*, seconds: float, rate: float, timeout: float, path: Path | None) -> in
 
 
 @contextmanager
-def _upstreams() -> Iterator[tuple[dict[str, int], str]]:
+def upstreams() -> Iterator[tuple[dict[str, int], str]]:
+    """The six hosts' ports, and the address of their name server."""
     process = subprocess.Popen(
         [sys.executable, "-m", "seawall.cli.upstreams"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )

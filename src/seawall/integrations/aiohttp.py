@@ -1,23 +1,26 @@
-"""`deadline_middleware`, for aiohttp's server."""
+"""`deadline_middleware` and `dashboard_handler`, for aiohttp's server."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import ExitStack
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from aiohttp import web
 
 from ..config.propagation import TIMEOUT_HEADER
 from ..core.deadline import Caller, deadline
+from ..core.engine import Engine
 from ..errors import DeadlineExceeded, Rejected
 from ._inbound import MAX_TIMEOUT, TOO_LATE, Inbound, Verdict, told, verdict
+from .dashboard import HasEngine, dashboard
+from .dashboard.app import Message
 
 if TYPE_CHECKING:
     from aiohttp.typedefs import Middleware
 
-__all__ = ["deadline_middleware"]
+__all__ = ["dashboard_handler", "deadline_middleware"]
 
 LOOK: Final = 0.1  # s between two looks at the connection, because aiohttp tells no middleware that it is lost
 
@@ -65,6 +68,57 @@ def deadline_middleware(
                 return _answer(answer)
 
     return middleware
+
+
+def dashboard_handler(
+    client: HasEngine | Engine, *more_clients: HasEngine | Engine, **settings: Any
+) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
+    """
+    The dashboard: ``app.router.add_route("*", "/seawall/{path:.*}", dashboard_handler(client))``.
+
+    Args:
+        settings: See `seawall.integrations.dashboard.dashboard`.
+    Raises:
+        TypeError: One of the clients isn't seawall's.
+    """
+    app = dashboard(client, *more_clients, **settings)
+
+    async def handler(request: web.Request) -> web.StreamResponse:
+        exchange = _Exchange(request)
+        await app(exchange.scope, exchange.receive, exchange.send)
+        return exchange.response
+
+    return handler
+
+
+class _Exchange:
+    """One request of aiohttp's, as ASGI has it. That its caller has left shows when something is sent."""
+
+    def __init__(self, request: web.Request) -> None:
+        self.response = web.StreamResponse()
+        self._request = request
+        self._is_read = False
+        self.scope: Message = {
+            "type": "http",
+            "method": request.method,
+            "path": f"/{request.match_info.get('path', '')}",
+            "query_string": request.rel_url.raw_query_string.encode(),
+            "headers": [(name.lower(), value) for name, value in request.raw_headers],
+        }
+
+    async def receive(self) -> Message:
+        if self._is_read:
+            await asyncio.get_running_loop().create_future()  # it never says that the caller has left
+        self._is_read = True
+        return {"type": "http.request", "body": await self._request.read()}
+
+    async def send(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            headers = {name.decode(): value.decode("latin-1") for name, value in message["headers"]}
+            self.response = web.StreamResponse(status=message["status"], headers=headers)
+            await self.response.prepare(self._request)
+        else:
+            await self.response.write(message.get("body", b""))
 
 
 class _Watched(Caller):

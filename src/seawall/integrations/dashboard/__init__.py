@@ -13,7 +13,7 @@ from .recorder import Recorder
 from .stream import Streams
 from .view import View, Watched
 
-__all__ = ["Dashboard", "dashboard"]
+__all__ = ["Dashboard", "HasEngine", "dashboard"]
 
 MAX_STREAMS = 20
 MAX_ORIGINS = 1000

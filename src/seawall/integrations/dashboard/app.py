@@ -13,7 +13,7 @@ from .page import page
 from .stream import Streams, json_of
 from .view import Query, View
 
-__all__ = ["Dashboard"]
+__all__ = ["Dashboard", "Message"]
 
 Message: TypeAlias = MutableMapping[str, Any]
 Receive: TypeAlias = Callable[[], Awaitable[Message]]
@@ -178,7 +178,7 @@ def _path(scope: Message) -> str:
 
 
 def _query(scope: Message) -> Query:
-    given = parse_qs(scope.get("query_string", b"").decode("latin-1"), max_num_fields=10)
+    given = parse_qs(scope.get("query_string", b"").decode("latin-1"))
     since = given.get("since", ["0"])[0]
     return Query(
         wanted=given.get("filter", [""])[0][:MAX_WANTED],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from enum import Enum
 from math import inf
 from typing import Final
@@ -11,6 +12,8 @@ from .record import Summary
 
 __all__ = ["Health", "judge"]
 
+GOOD: Final = 0.99  # a share of the last minute's calls
+HALF: Final = 0.5
 SHUT: Final = ("open", "half-open", "forced open")
 
 
@@ -23,34 +26,44 @@ class Health(Enum):
     IDLE = "idle"  # no call in the last five minutes
 
 
-def judge(summary: Summary | None, stats: OriginStats | None) -> tuple[Health, list[str]]:
+def judge(
+    summary: Summary | None, stats: OriginStats | None, lookup_error: str | None = None
+) -> tuple[Health, list[str]]:
     """
     Args:
         summary: None if it was never called since the dashboard began.
         stats: None if the client keeps no state of it any more.
+        lookup_error: Class of the error with which the last lookup of its name ended.
     Returns:
         Its health, and the reasons if it isn't well.
     """
-    failing, strained = [], []
+    failing, strained, found = Health.FAILING, Health.STRAINED, list[tuple[Health, str]]()
+    if lookup_error is not None:
+        found.append((strained, f"its name: {lookup_error}"))
     if stats is not None:
-        if stats.breaker in SHUT:
-            failing.append(f"breaker {stats.breaker}")
-        if stats.away_for > 0:
-            failing.append(f"away for {stats.away_for:.0f} s, {stats.awaited_by} attempts wait")
-        if stats.paused_for > 0:
-            strained.append(f"asks to wait for {stats.paused_for:.0f} s")
-        if stats.limit < stats.max_concurrent:
-            strained.append(f"limit lowered to {stats.limit:.0f} of {stats.max_concurrent:.0f}")
-        if stats.rate < inf:
-            strained.append(f"held to {stats.rate:.3g} calls/s")
-        if stats.budget < 1:
-            strained.append("retry budget is empty")
-        if stats.ejected:
-            strained.append(f"ejected: {', '.join(map(str, stats.ejected))}")
-    if summary is not None and summary.good is not None and summary.good < 0.99:
-        (failing if summary.good < 0.5 else strained).append(f"{100 * (1 - summary.good):.3g} % of calls failed")
-    if failing:
-        return Health.FAILING, failing + strained
-    if strained:
-        return Health.STRAINED, strained
+        found += _at_gates(stats)
+    if summary is not None and summary.good is not None and summary.good < GOOD:
+        share = f"{100 * (1 - summary.good):.3g} % failed"
+        found.append((failing if summary.good < HALF else strained, share))
+    for worst in (failing, strained):
+        if any(health is worst for health, _ in found):
+            return worst, [reason for _, reason in found]
     return (Health.WELL if summary is not None and summary.calls else Health.IDLE), []
+
+
+def _at_gates(stats: OriginStats) -> Iterator[tuple[Health, str]]:
+    failing, strained = Health.FAILING, Health.STRAINED
+    if stats.breaker in SHUT:
+        yield failing, f"breaker {stats.breaker}"
+    if stats.away_for > 0:
+        yield failing, f"away for {stats.away_for:.0f} s, {stats.awaited_by} attempts wait"
+    if stats.paused_for > 0:
+        yield strained, f"asks to wait for {stats.paused_for:.0f} s"
+    if stats.limit < stats.max_concurrent:
+        yield strained, f"limit lowered to {stats.limit:.0f} of {stats.max_concurrent:.0f}"
+    if stats.rate < inf:
+        yield strained, f"held to {stats.rate:.3g} calls/s"
+    if stats.budget < 1:
+        yield strained, "retry budget is empty"
+    if stats.ejected:
+        yield strained, f"ejected: {', '.join(map(str, stats.ejected))}"

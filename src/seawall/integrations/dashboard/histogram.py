@@ -14,7 +14,7 @@ SHORTEST: Final = 1e-4  # s
 DOUBLINGS: Final = 20  # up to 105 s
 EDGES: Final = tuple(SHORTEST * 2 ** (step / PER_DOUBLING) for step in range(DOUBLINGS * PER_DOUBLING + 1))
 SIZE: Final = len(EDGES) + 1  # of a histogram; a bucket's number fits into a byte
-ZEROS: Final = bytes(array("L").itemsize * SIZE)
+ZEROS: Final = bytes(array("I").itemsize * SIZE)
 
 
 class Histogram:
@@ -23,7 +23,7 @@ class Histogram:
     __slots__ = ("counts",)
 
     def __init__(self) -> None:
-        self.counts = array("L", ZEROS)
+        self.counts = array("I", ZEROS)
 
     def add(self, bucket: int) -> None:
         """Count one duration of *bucket*."""
@@ -31,7 +31,7 @@ class Histogram:
 
     def clear(self) -> None:
         """Count from 0 again."""
-        self.counts = array("L", ZEROS)
+        self.counts = array("I", ZEROS)
 
 
 def bucket(duration: float) -> int:

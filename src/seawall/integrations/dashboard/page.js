@@ -48,14 +48,15 @@ const plural = (number, noun) => `${whole.format(number)} ${noun}${number === 1 
 // Charts: one bin is five whole seconds, so that they move without flickering
 
 function bins(values, end, merge) {
-  const made = new Array(BINS).fill(null), last = Math.ceil(end / BIN);
+  const parts = Array.from({ length: BINS }, () => []), last = Math.ceil(end / BIN);
   values.forEach((value, index) => {
     const bin = BINS - (last - Math.floor((end - values.length + index) / BIN));
-    if (value !== null && bin >= 0) made[bin] = made[bin] === null ? value : merge(made[bin], value);
+    if (value !== null && bin >= 0) parts[bin].push(value);
   });
-  return made;
+  return parts.map((part) => part.length ? merge(part) : null);
 }
-const sum = (a, b) => a + b;
+const mean = (part) => part.reduce((all, each) => all + each, 0) / part.length;
+const highest = (part) => Math.max(...part);
 class Chart {
   constructor(width, height, kinds) {
     this.width = width; this.height = height;
@@ -64,7 +65,7 @@ class Chart {
     this.node = drawing("svg", { viewBox: `0 0 ${width} ${height + 1}`, width, height: height + 1, "aria-hidden": "true", preserveAspectRatio: "none" }, base, ...this.paths);
   }
   bars(...series) {
-    const top = Math.max(1, ...series[0]), step = this.width / BINS;
+    const top = Math.max(.2, ...series[0]), step = this.width / BINS;
     series.forEach((values, index) => {
       let path = "";
       values.forEach((value, bin) => {
@@ -90,7 +91,7 @@ class Chart {
 
 const COLUMNS = [
   ["Origin", ""], ["Calls/s", "w-chart"], ["Good", "w-small"], ["p50", "w-time"], ["p99", "w-chart"], ["In flight", "w-limit"],
-  ["Waiting", "w-small"], ["Attempts/call", "w-small"], ["Breaker", "w-breaker"], ["Budget", "w-small c-budget"],
+  ["Waiting", "w-small"], ["Attempts", "w-small"], ["Breaker", "w-breaker"], ["Budget", "w-small c-budget"],
 ];
 byId("head").append(...COLUMNS.map(([name, width]) => element("th", { scope: "col", class: width }, name)));
 
@@ -128,6 +129,7 @@ class Row {
     }
     const isWell = row.reasons.length === 0;
     say(this.about, isWell ? about(row) : row.reasons.join(" · "), isWell ? "" : row.health === "failing" ? "bad" : "warn");
+    this.about.title = row.reasons.join(" · ");
     const [calls, good, p50, p99, flight, waiting, attempts, breaker, budget] = this.texts;
     say(calls, rate(row.rate)); say(good, share(row.good), grade(row.good)); say(p50, time(row.p50)); say(p99, time(row.p99));
     say(attempts, row.attempts === null ? NONE : row.attempts.toFixed(2), row.attempts >= 1.5 ? "warn" : "");
@@ -137,8 +139,8 @@ class Row {
       say(breaker, gates.breaker, ["closed", "off"].includes(gates.breaker) ? "quiet" : gates.breaker === "forced closed" ? "warn" : "bad");
       say(budget, gates.budget === null ? NONE : count(Math.floor(gates.budget)), gates.budget !== null && gates.budget < 1 ? "warn" : "quiet");
     } else for (const text of [flight, waiting, breaker, budget]) say(text, NONE, "quiet");
-    this.rates.bars(bins(this.calls, end, sum), bins(this.failed, end, sum));
-    this.times.line(bins(this.p99, end, Math.max));
+    this.rates.bars(bins(this.calls, end, mean), bins(this.failed, end, mean));
+    this.times.line(bins(this.p99, end, highest));
     if (this.panel) this.fill();
   }
   toggle() {
@@ -172,8 +174,9 @@ class Row {
       ["paused for", gates.paused_for ? time(gates.paused_for) : NONE], ["away for", gates.away_for ? time(gates.away_for) : NONE],
     ] : []);
     pairs(names, dns ? [
-      ["last lookup", dns.duration === null ? NONE : time(dns.duration)], ["answer from", dns.source || NONE], ["addresses", dns.addresses === null ? NONE : String(dns.addresses)],
-      ["TTL", dns.ttl === null ? NONE : `${Math.round(dns.ttl)} s`], ["error", dns.error || "none"], ["cache", `${count(dns.hits)} hits, ${count(dns.misses)} misses, ${count(dns.stale)} stale`],
+      ["last lookup", dns.duration === null ? NONE : time(dns.duration)], ["answer from", dns.source || NONE],
+      ["TTL", dns.ttl === null ? NONE : `${Math.round(dns.ttl)} s`], ["error", dns.error || "none"],
+      ["lookups", count(dns.misses)], ["from the cache", `${count(dns.hits)}, ${count(dns.stale)} stale`],
     ] : [["", "an address needs no lookup"]]);
     const wanted = addresses.length ? addresses : [{ address: "none was used yet", state: "" }];
     while (list.children.length > wanted.length) list.lastChild.remove();
@@ -203,7 +206,7 @@ class Row {
 function about({ dns, addresses }) {
   const parts = addresses.slice(-3).map(({ address, state }) => state === "good" ? address : `${address} ${state}`);
   if (addresses.length > 3) parts.push(`${addresses.length - 3} more`);
-  if (dns && dns.duration !== null) parts.push(`${dns.error || dns.source} ${time(dns.duration)}`);
+  if (dns && dns.duration !== null) parts.push(`${dns.error ? `${dns.error} after` : "looked up in"} ${time(dns.duration)}`);
   return parts.join(" · ") || "\u00a0";
 }
 function pairs(list, wanted) {
@@ -228,7 +231,8 @@ class Failure {
     this.what.replaceChildren(`${method || "a stream"} ${origin || ""}`, element("i", {}, path));
     this.what.title = `${method} ${origin || ""}${path}`;
     say(this.how, times > 1 ? `${outcome} × ${whole.format(times)}` : outcome, "bad");
-    say(this.tries, `${attempts.length ? plural(attempts.length, "attempt") : "not sent"}, ${time(duration)}`);
+    const isSent = attempts.some(({ phase }) => ["sending", "sent", "headers", "body"].includes(phase));
+    say(this.tries, `${isSent ? plural(attempts.length, "attempt") : "not sent"}, ${time(duration)}`);
     const total = Math.max(1e-6, attempts.reduce((all, each) => all + each.delay + each.duration, 0));
     let at = 0;
     const list = element("ol", {}, ...attempts.map((each) => {
@@ -250,7 +254,7 @@ function timeline(from, start, attempt, total) {
 function told(attempt) {
   const steps = attempt.marks.map(([phase, at]) => `${phase} ${time(at)}`);
   const facts = [
-    attempt.delay ? `after ${time(attempt.delay)} of backoff` : "", ...attempt.queued.map(([gate, waited]) => `${time(waited)} at the ${gate}`),
+    attempt.delay ? `after ${time(attempt.delay)} of backoff` : "", ...attempt.queued.filter(([, waited]) => waited >= .0005).map(([gate, waited]) => `${time(waited)} at the ${gate}`),
     attempt.address ? `${attempt.address}${attempt.is_reused ? ", kept alive" : ""}` : "", ...steps, attempt.detail,
   ];
   return element("div", {}, `${attempt.number}. ${attempt.outcome} in ${time(attempt.duration)} `, element("small", {}, facts.filter(Boolean).join(" · ")));
@@ -326,7 +330,7 @@ function facts({ origins, clients }) {
   const budgets = clients.map((each) => each.budget).filter((each) => each !== null);
   fact(4, budgets.length ? count(Math.floor(Math.min(...budgets))) : "off", budgets.length ? " tokens" : "");
   const refused = total(clients, (each) => total(Object.values(each.rejected), (value) => value));
-  fact(5, count(refused), ` of ${count(total(clients, (each) => each.calls))}`);
+  fact(5, count(refused), " in all");
 }
 function fail(frame) {
   if (frame.since === 0) { for (const each of failures.values()) each.gone = true; }

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from math import log2
 from typing import Any, Final
 
 from ...core.engine import Engine
@@ -76,12 +77,10 @@ class Row:
         return f"{self.client} {self.name}"
 
     @property
-    def rank(self) -> tuple[int, int]:
-        """The higher, the more it was called: of late, and before."""
-        return (
-            0 if self.summary is None else self.summary.calls,
-            0 if self.record is None else self.record.total,
-        )
+    def rank(self) -> tuple[int, str]:
+        """The lower, the more it was called of late, in steps of a half, so that rows seldom change places."""
+        calls = 0 if self.summary is None else self.summary.calls
+        return -round(2 * log2(calls + 1)), self.name
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,7 +148,7 @@ class View:
             rows = [
                 row for number, each in enumerate(self.clients) for row in _rows(number, each, stats[number], int(at))
             ]
-            rows.sort(key=lambda row: row.rank, reverse=True)
+            rows.sort(key=lambda row: row.rank)
             last = self._last = Seen(at, stats, rows)
         return last
 
@@ -189,7 +188,9 @@ def _rows(number: int, client: Watched, stats: Stats, second: int) -> list[Row]:
         if origin.host:
             record, state = recorder.origins.get(origin), stats.origins.get(origin)
             summary = None if record is None else record.summary(second)
-            rows.append(Row(number, origin, record, summary, state, *judge(summary, state)))
+            lookup = recorder.lookups.get(origin.host)
+            health = judge(summary, state, None if lookup is None else lookup.error)
+            rows.append(Row(number, origin, record, summary, state, *health))
     if recorder.other is not None:
         summary = recorder.other.summary(second)
         rows.append(Row(number, None, recorder.other, summary, None, *judge(summary, None)))
