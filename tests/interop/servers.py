@@ -6,6 +6,7 @@ import asyncio
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 
 import uvicorn
 from aiohttp import web
@@ -14,10 +15,11 @@ __all__ = ["aiohttp_app", "asgi"]
 
 
 @asynccontextmanager
-async def asgi(app: object, port: int = 0) -> AsyncIterator[str]:
+async def asgi(app: object, **settings: Any) -> AsyncIterator[str]:
     """URL of an ASGI application, served by uvicorn in this loop."""
-    with socket.create_server(("127.0.0.1", port)) as sock:
-        server = uvicorn.Server(uvicorn.Config(app, log_level="critical", lifespan="off"))  # type: ignore[arg-type]
+    with socket.create_server(("127.0.0.1", 0)) as sock:
+        config = uvicorn.Config(app, log_level="critical", lifespan="off", **settings)  # type: ignore[arg-type]
+        server = uvicorn.Server(config)
         task = asyncio.create_task(server._serve([sock]))  # serve() would take this process's signals
         try:
             yield f"http://127.0.0.1:{sock.getsockname()[1]}"

@@ -118,9 +118,10 @@ def screen(frame: Mapping[str, Any], *, width: int, height: int) -> RenderableTy
 
 def _headline(frame: Mapping[str, Any]) -> Text:
     health, clients = frame["health"], frame["clients"]
+    count = sum(health.values())
     names = printable(", ".join(each["name"] for each in clients))
     bad = [(f"{health[each]} {each}", STYLES[each]) for each in ("failing", "strained") if health[each]]
-    parts: list[tuple[str, str]] = [(f" {names}", "bold"), (f"   {sum(health.values())} origins", "")]
+    parts: list[tuple[str, str]] = [(f" {names}", "bold"), (f"   {count} origin{'s' * (count != 1)}", "")]
     for text, style in bad or [("all well", "dim")]:
         parts += [("  ", ""), (text, style)]
     rate = sum(row["rate"] for row in frame["origins"])

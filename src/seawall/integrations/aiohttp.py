@@ -92,7 +92,7 @@ def dashboard_handler(
 
 
 class _Exchange:
-    """One request of aiohttp's, as ASGI has it. That its caller has left shows when something is sent."""
+    """One request of aiohttp's, as ASGI has it."""
 
     def __init__(self, request: web.Request) -> None:
         self.response = web.StreamResponse()
@@ -107,10 +107,12 @@ class _Exchange:
         }
 
     async def receive(self) -> Message:
-        if self._is_read:
-            await asyncio.get_running_loop().create_future()  # it never says that the caller has left
-        self._is_read = True
-        return {"type": "http.request", "body": await self._request.read()}
+        if not self._is_read:
+            self._is_read = True
+            return {"type": "http.request", "body": await self._request.read()}
+        while not _has_left(self._request):  # noqa: ASYNC110 - no event tells it
+            await asyncio.sleep(LOOK)
+        return {"type": "http.disconnect"}
 
     async def send(self, message: Message) -> None:
         if message["type"] == "http.response.start":
@@ -138,8 +140,7 @@ class _Watched(Caller):
         super().__exit__()
 
     def _look(self) -> None:
-        transport = self._request.transport
-        if transport is None or transport.is_closing():
+        if _has_left(self._request):
             self.leave()
         else:
             self._handle = asyncio.get_running_loop().call_later(LOOK, self._look)
@@ -148,6 +149,10 @@ class _Watched(Caller):
 def _answer(answer: Verdict) -> web.Response:
     headers = {} if answer.retry_after is None else {"Retry-After": str(answer.retry_after)}
     return web.Response(status=answer.status, text=answer.text, headers=headers)
+
+
+def _has_left(request: web.Request) -> bool:
+    return request.transport is None or request.transport.is_closing()
 
 
 def _has_begun(request: web.Request) -> bool:

@@ -1,7 +1,7 @@
 
 "use strict";
 // Text from outside (origins, paths, errors) goes into the page as text nodes only.
-const SECONDS = 300, BIN = 5, BINS = SECONDS / BIN, SLOW = 5000;
+const SECONDS = 300, BIN = 5, BINS = SECONDS / BIN, SLOW = 3000, STILL = 10;
 const byId = (id) => document.getElementById(id);
 const rows = new Map(), failures = new Map();
 let source = null, timer = 0, clock = { at: 0, seen: 0 };
@@ -263,7 +263,7 @@ function told(attempt) {
 // Frames
 
 let allowed = false;
-const FACTS = ["Calls/s", "Good", "In flight", "Connections", "Retry budget", "Refused by seawall"].map((term) => {
+const FACTS = ["Calls/s", "Good", "In flight", "Connections", "Retry budget", "Refused locally"].map((term) => {
   const value = element("dd", {}, NONE);
   byId("facts").append(element("div", {}, element("dt", {}, term), value));
   return value;
@@ -298,10 +298,10 @@ function take(frame) {
   fail(frame);
 }
 let arranged = -Infinity;
-function arrange(wanted, second) {  // rows stay where they are while somebody points at them, and else for 10 s
+function arrange(wanted, second) {  // rows stay where they are while somebody points at them, and else for ten seconds
   const body = byId("rows"), isNew = wanted.some((row) => !row.node.isConnected);
   const isBusy = body.matches(":hover") || body.contains(document.activeElement);
-  if (!isNew && (isBusy || Math.abs(second - arranged) < 10)) return;
+  if (!isNew && (isBusy || Math.abs(second - arranged) < STILL)) return;
   if (isNew && isBusy) wanted = wanted.filter((row) => row.node.isConnected).concat(wanted.filter((row) => !row.node.isConnected));
   else arranged = second;
   const nodes = wanted.flatMap((row) => row.more ? [row.node, row.more] : [row.node]);
@@ -332,22 +332,27 @@ function facts({ origins, clients }) {
   const refused = total(clients, (each) => total(Object.values(each.rejected), (value) => value));
   fact(5, count(refused), " in all");
 }
+let sorted = -Infinity;
 function fail(frame) {
-  if (frame.since === 0) { for (const each of failures.values()) each.gone = true; }
+  const list = byId("failures"), isBusy = list.matches(":hover") || list.contains(document.activeElement);
+  if (frame.since === 0) for (const each of failures.values()) each.isGone = true;
+  let hasNew = false;
   for (const given of frame.failures) {
     const key = `${given.client} ${given.number}`, known = failures.get(key) || new Failure();
-    known.gone = false;
+    hasNew ||= !failures.has(key);
+    known.isGone = false;
     if (known.failure?.at !== given.at) known.take(given);
     failures.set(key, known);
   }
-  const list = byId("failures"), sorted = [...failures].sort(([, a], [, b]) => b.failure.at - a.failure.at);
-  sorted.forEach(([key, each], index) => { if (each.gone || index >= 20) { failures.delete(key); each.node.remove(); } });
-  const isBusy = list.matches(":hover") || list.contains(document.activeElement);
-  [...failures.values()].sort((a, b) => b.failure.at - a.failure.at).forEach((each, index) => {
-    if (isBusy ? !each.node.isConnected : list.children[index] !== each.node) list.insertBefore(each.node, isBusy ? null : list.children[index] || null);
-    say(each.when, ago(frame.at - each.failure.at));
-  });
+  const latest = [...failures].sort(([, a], [, b]) => b.failure.at - a.failure.at);
+  latest.forEach(([key, each], index) => { if (each.isGone || index >= 20) { failures.delete(key); each.node.remove(); } });
+  for (const each of failures.values()) say(each.when, ago(frame.at - each.failure.at));
   byId("none").hidden = failures.size > 0;
+  if (!hasNew && (isBusy || Math.abs(frame.second - sorted) < STILL)) return;
+  sorted = frame.second;
+  [...failures.values()].sort((a, b) => b.failure.at - a.failure.at).forEach(({ node }, index) => {
+    if (isBusy ? !node.isConnected : list.children[index] !== node) list.insertBefore(node, isBusy ? null : list.children[index] || null);
+  });
 }
 
 // The stream
