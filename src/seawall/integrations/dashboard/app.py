@@ -35,7 +35,7 @@ STREAM: Final = {"content-type": "text/event-stream; charset=utf-8", "x-accel-bu
 
 
 class Dashboard:
-    """Serves *view*; see `seawall.integrations.dashboard.dashboard`."""
+    """The ASGI application that `dashboard` makes."""
 
     def __init__(self, view: View, streams: Streams) -> None:
         self._view = view

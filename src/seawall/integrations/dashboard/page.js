@@ -43,6 +43,7 @@ function ago(seconds) {
   if (seconds < 60) return `${Math.max(0, Math.round(seconds))} s ago`;
   return seconds < 5400 ? `${Math.round(seconds / 60)} min ago` : `${Math.round(seconds / 3600)} h ago`;
 }
+const plain = (origin) => origin.replace(/^(http:.*):80$|^(https:.*):443$/, "$1$2");  // without its scheme's port
 const plural = (number, noun) => `${whole.format(number)} ${noun}${number === 1 ? "" : "s"}`;
 
 // Charts: one bin is five whole seconds, so that they move without flickering
@@ -122,7 +123,7 @@ class Row {
   }
   draw(clients) {
     const row = this.row, gates = row.gates, end = this.end;
-    const name = clients.length > 1 ? `${row.origin} ` : row.origin;
+    const name = plain(row.origin) + (clients.length > 1 ? " " : "");
     if (this.name.firstChild?.data !== name) {
       this.name.replaceChildren(name, ...(clients.length > 1 ? [element("i", {}, clients[row.client].name)] : []));
       this.button.title = row.origin;
@@ -228,7 +229,7 @@ class Failure {
   take(failure) {
     this.failure = failure;
     const { method, path, origin, outcome, count: times, attempts, duration, note } = failure;
-    this.what.replaceChildren(`${method || "a stream"} ${origin || ""}`, element("i", {}, path));
+    this.what.replaceChildren(`${method || "a stream"} ${plain(origin || "")}`, element("i", {}, path));
     this.what.title = `${method} ${origin || ""}${path}`;
     say(this.how, times > 1 ? `${outcome} × ${whole.format(times)}` : outcome, "bad");
     const isSent = attempts.some(({ phase }) => ["sending", "sent", "headers", "body"].includes(phase));

@@ -79,9 +79,10 @@ class Ring:
 
     def sums(self, seconds: int) -> tuple[int, int, int]:
         """Calls, failed calls and attempts of the last *seconds* that are over."""
-        slots = [second % SLOTS for second in range(max(0, self.at - seconds), self.at)]
+        begin, end = max(0, self.at - seconds) % SLOTS, self.at % SLOTS
         calls, failed, attempts = (
-            sum(map(column.__getitem__, slots)) for column in (self._calls, self._failed, self._attempts)
+            sum(column[begin:end]) if begin <= end else sum(column[begin:]) + sum(column[:end])
+            for column in (self._calls, self._failed, self._attempts)
         )
         return calls, failed, attempts
 
