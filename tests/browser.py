@@ -17,6 +17,7 @@ from typing import Any
 __all__ = ["CHROMIUM", "Tab", "browser"]
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+PATIENCE = 60.0  # s, after which a page never does what a test waits for
 OPTIONS = (
     "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run", "--hide-scrollbars",
     "--disable-background-networking", "--disable-component-update", "--disable-sync", "--mute-audio",
@@ -98,7 +99,8 @@ class Tab:
     async def until(self, condition: str) -> None:
         """Wait until an expression is true; looked at whenever the page is about to be drawn."""
         look = f"const look = () => ({condition}) ? done() : requestAnimationFrame(look); look()"
-        await self.ask(f"new Promise((done) => {{ {look} }})")
+        async with asyncio.timeout(PATIENCE):
+            await self.ask(f"new Promise((done) => {{ {look} }})")
 
     async def look(self, *, width: int, height: int, is_dark: bool = False) -> None:
         """Show it on a screen of this size."""

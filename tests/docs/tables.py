@@ -138,7 +138,9 @@ def names(module: Any = seawall) -> str:
 
 def middleware_names() -> str:
     """The same of `seawall.integrations`."""
-    words = {name: first_line(getattr(module, name)) for module in (asgi, aiohttp, dashboard) for name in module.__all__}
+    words = {
+        name: first_line(getattr(module, name)) for module in (asgi, aiohttp, dashboard) for name in module.__all__
+    }
     return table("| name | |", *(f"| `{name}` | {first} |" for name, first in words.items()))
 
 

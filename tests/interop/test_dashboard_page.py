@@ -134,6 +134,33 @@ async def test_it_changes_each_second_while_an_upstream_misbehaves(stack, tab, c
     assert tab.complaints == []
 
 
+async def test_what_is_read_stays_where_it_is(stack, tab):
+    """Rows and failures change places once in ten seconds, not with each frame."""
+    async with seawall.AsyncClient() as client:
+        app = dashboard(client)
+        for host in ("a.test", "b.test"):
+            inject(app, host)
+        server = await stack.enter_async_context(over(app))
+        await tab.open(f"{server.url}/")
+        await tab.until("document.readyState === 'complete' && rows.size === 2 && failures.size === 2")
+        await tab.ask("byId('pause').click()")
+        places = await tab.ask("""
+            (async () => {
+              const frame = await (await fetch("stats")).json(), places = [];
+              for (const second of [100, 101, 109, 110]) {
+                frame.second = second; frame.since = second === 100 ? 0 : second - 1; frame.at = second + .5;
+                frame.origins.reverse();
+                frame.failures.reverse().forEach((failure, index) => { failure.at = second - index; });
+                take(frame);
+                const texts = (id) => [...byId(id).children].map((node) => node.textContent.match(/[ab].test/)[0][0]);
+                places.push([...texts("rows"), ...texts("failures")].join(""));
+              }
+              return places;
+            })()
+        """)
+    assert places[0] == places[1] == places[2] != places[3]
+
+
 async def test_it_survives_a_restart_of_its_server(stack, tab, client):
     """It says that it reconnects, and shows the new process's figures without a reload."""
     server = over(dashboard(client))
