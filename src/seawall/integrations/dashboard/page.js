@@ -148,7 +148,8 @@ class Row {
     const isOpen = !this.panel;
     this.button.setAttribute("aria-expanded", String(isOpen));
     if (isOpen) {
-      this.panel = element("div", { class: "panel" });
+      this.why = element("p", { class: "why" });
+      this.panel = element("div", { class: "panel" }, this.why);
       this.more = element("tr", { class: "more" }, element("td", { colspan: COLUMNS.length }, this.panel));
       this.groups = ["Bulkhead", "Breaker and budget", "Names", "Addresses"].map((title) => {
         const list = element(title === "Addresses" ? "ul" : "dl");
@@ -163,7 +164,9 @@ class Row {
   close() { this.more?.remove(); this.more = this.panel = null; this.button.setAttribute("aria-expanded", "false"); }
   remove() { this.close(); this.node.remove(); }
   fill() {
-    const { gates, dns, addresses } = this.row, [bulkhead, breaker, names, list] = this.groups;
+    const { gates, dns, addresses, reasons } = this.row, [bulkhead, breaker, names, list] = this.groups;
+    say(this.why, reasons.join(" · "));
+    this.why.hidden = reasons.length === 0;
     pairs(bulkhead, gates ? [
       ["in flight", count(gates.in_flight)], ["limit now", count(gates.limit)], ["limit at most", count(gates.max_concurrent)],
       ["given up, still held", count(gates.ghosts)], ["waiting", count(gates.waiting)], ["connections", `${gates.connections}, ${gates.idle} idle`],
@@ -252,8 +255,10 @@ function timeline(from, start, attempt, total) {
     drawing("line", { class: "delay", x1: x(from), x2: x(start), y1: 6, y2: 6 }),
     bar(start, start + sent, "ours"), ...(sent < attempt.duration ? [bar(start + sent, start + attempt.duration, isLost ? "lost" : "theirs")] : []));
 }
+const STEPS = { resolving: "DNS", connecting: "connect", tls: "TLS", sending: "send", sent: "server", headers: "headers", body: "body" };
 function told(attempt) {
-  const steps = attempt.marks.map(([phase, at]) => `${phase} ${time(at)}`);
+  const steps = attempt.marks.map(([phase, at], index, all) => [STEPS[phase], (all[index + 1]?.[1] ?? attempt.duration) - at])
+    .filter(([name, took]) => name && took >= .0005).map(([name, took]) => `${name} ${time(took)}`);
   const facts = [
     attempt.delay ? `after ${time(attempt.delay)} of backoff` : "", ...attempt.queued.filter(([, waited]) => waited >= .0005).map(([gate, waited]) => `${time(waited)} at the ${gate}`),
     attempt.address ? `${attempt.address}${attempt.is_reused ? ", kept alive" : ""}` : "", ...steps, attempt.detail,
