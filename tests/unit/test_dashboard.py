@@ -114,6 +114,7 @@ def test_ring_forgets_after_five_minutes():
     ring = Ring(0)
     for second in range(1000):
         ring.called(second, None, is_failed=False)
+        assert ring.sums(60) == (min(60, second), 0, 0)
     ring.advance(1000)
     assert ring.series(0).calls == [1] * SPAN
     ring.advance(1000 + SPAN - 1)

@@ -31,7 +31,11 @@ HEADERS: Final = {
     "cross-origin-resource-policy": "same-origin",
 }
 
-STREAM: Final = {"content-type": "text/event-stream; charset=utf-8", "x-accel-buffering": "no"}
+STREAM: Final = {
+    "content-type": "text/event-stream; charset=utf-8",
+    "cache-control": "no-store, no-transform",  # a proxy that compresses would hold events back
+    "x-accel-buffering": "no",
+}
 
 
 class Dashboard:

@@ -52,7 +52,7 @@ class Streams:
         gets fewer frames, and nothing queues for it.
         """
         yield "retry: 2000\n\n"
-        known: frozenset[str] = frozenset()
+        known, query = frozenset[str](), replace(query, since=0)
         ends_at, number = self._now() + LIFE, 0
         while self._now() < ends_at:
             frame = self._view.frame(query, known)
