@@ -102,7 +102,7 @@ class Row {
     this.name = element("b"); this.about = element("small");
     this.button = element("button", { type: "button", class: "open", "aria-expanded": "false" }, element("span", {}, this.name, this.about));
     this.button.addEventListener("click", () => this.toggle());
-    this.rates = new Chart(96, 28, ["calls", "failed"]); this.times = new Chart(96, 28, ["p99"]);
+    this.rates = new Chart(88, 28, ["calls", "failed"]); this.times = new Chart(88, 28, ["p99"]);
     this.texts = COLUMNS.slice(1).map(() => element("span"));
     const cells = COLUMNS.slice(1).map(([label, kind], index) => {
       const chart = [this.rates, , , this.times][index], text = this.texts[index];
