@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, MutableMapping
 from typing import Any, Final, TypeAlias
-from urllib.parse import parse_qs
+from urllib.parse import parse_qs, quote
 
 from .control import Refused, force, is_same_origin
 from .page import page
@@ -61,7 +61,7 @@ class Dashboard:
             path = _path(scope)
             methods, route = self._routes.get(path, ((), _missing))
             if not path:  # of "/seawall", where the page's relative links would miss
-                await _answer(scope, send, 307, TEXT, b"", {"location": f"{scope['path'].rpartition('/')[2]}/"})
+                await _answer(scope, send, 307, TEXT, b"", {"location": f"{quote(scope['path'].rpartition('/')[2])}/"})
             elif methods and scope["method"] not in methods:
                 allowed = {"allow": ", ".join(methods)}
                 await _answer(scope, send, 405, TEXT, f"{allowed['allow']} only".encode(), allowed)
