@@ -222,7 +222,7 @@ async def test_connect_is_not_sent_over_http2(peer):
 
 async def test_connection_whose_stream_numbers_are_used_up(peer):
     """The request is sent again on another connection, and this one takes no more."""
-    peer.client.h2.highest_outbound_stream_id = 2**31 - 1
+    peer.client.dialogue.last = 2**31 - 1
     channel, sent = peer.request(is_reused=True)
     with pytest.raises(StreamRefused, match="used up") as caught:
         await sent
@@ -643,12 +643,12 @@ async def test_data_on_the_way_when_its_stream_was_reset_is_free(peer):
     """As many bytes as the server may have sent before it knew; then they count."""
     _, sent = peer.request()
     await peer.answer(1)
-    frame = (1024).to_bytes(3, "big") + bytes(2) + (1).to_bytes(4, "big") + bytes(1024)
-    assert peer.client._cost(0, frame, None) > 0
-    channel = peer.client._numbered[1]
+    frame = bytes(1024)
+    assert peer.client._cost(0, 0, frame, None) > 0
+    channel = peer.client.dialogue.lanes[1].listener
     await sent
     channel.finish()
-    costs = [peer.client._cost(0, frame, None) for _ in range(STREAM_WINDOW // 1024)]
+    costs = [peer.client._cost(0, 0, frame, None) for _ in range(STREAM_WINDOW // 1024)]
     assert set(costs[:-1]) == {0}
     assert costs[-1] > 0
 
@@ -680,8 +680,8 @@ async def test_frames_that_carry_nothing_are_counted(peer, kind, flags, size, is
     await turns()
     types = {"DATA": 0, "HEADERS": 1, "RST_STREAM": 3, "SETTINGS": 4, "PING": 6, "WINDOW_UPDATE": 8, "CONTINUATION": 9}
     number = types[kind]
-    frame = size.to_bytes(3, "big") + bytes([number, flags]) + (1).to_bytes(4, "big") + bytes(size)
-    assert peer.client._cost(number, frame, peer.client._numbered[1] if is_known else None) == cost
+    stream = peer.client.dialogue.lanes[1].listener if is_known else None
+    assert peer.client._cost(number, flags, bytes(size), stream) == cost
     sent.cancel()
 
 

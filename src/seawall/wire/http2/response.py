@@ -1,20 +1,19 @@
 """
 What has come of one HTTP/2 stream; no I/O here.
 
-Rules: what h2 lets through is looked at again, because a bad header is its stream's matter, and h2 would end the
-connection. What fails after the response is complete doesn't matter. Source: RFC 9113.
+Rules: a malformed response is its stream's matter, and harms no other stream. What fails after the response is complete
+doesn't matter. Source: RFC 9113 section 8.1.
 """
 
 from __future__ import annotations
 
-import h2.errors
-
 from ...errors import BadAnswer, ResponseTooLarge, WireError
 from ..limits import MAX_HEAD, MAX_HEADERS, MAX_INTERIM, MAX_PARTS
 from ..message import Head
+from .compression import Field
 from .fields import wrong_field
 
-__all__ = ["Response", "name_of"]
+__all__ = ["Response"]
 
 
 class Response:
@@ -86,30 +85,41 @@ class Response:
         self._parts.clear()
         return data
 
-    def got_fields(self, fields: list[tuple[bytes, bytes]]) -> None:
-        """Of its head, or of an interim one."""
-        self._head_size += sum(len(name) + len(value) + 4 for name, value in fields)
+    def got_fields(self, fields: tuple[Field, ...], *, is_end: bool) -> None:
+        """Of its head, of an interim one, or its trailers, of which nothing is kept."""
+        self._head_size += sum([len(name) + len(value) + 4 for name, value in fields])
         if self._head_size > MAX_HEAD or len(fields) > MAX_HEADERS:
             self.fail(ResponseTooLarge, f"headers of more than {MAX_HEAD} bytes, or more than {MAX_HEADERS} of them")
             return
-        pseudo = {name: value for name, value in fields if name[:1] == b":"}
-        status = pseudo.get(b":status", b"")
-        if not (len(status) == 3 and status.isdigit() and status[:1] != b"0"):
-            self.fail(BadAnswer, f"{status!r} is not a status")
-        elif (wrong := wrong_field(fields)) is not None:
+        name, status = fields[0] if fields else (b"", b"")
+        is_trailer = self.head is not None
+        if is_trailer and not is_end:
+            self.fail(BadAnswer, "headers in the midst of the body")
+        elif not is_trailer and not (name == b":status" and len(status) == 3 and status.isdigit() and status >= b"100"):
+            self.fail(BadAnswer, f"{name!r} {status!r} is not a status")
+        elif (wrong := wrong_field(rest := fields if is_trailer else fields[1:])) is not None:
             self.fail(BadAnswer, f"a header that HTTP/2 can't have: {wrong!r}")
-        elif status[:1] == b"1":
-            self.is_continued = self.is_continued or status == b"100"
-            self._interims += 1
-            if self._interims > MAX_INTERIM:
-                self.fail(BadAnswer, f"more than {MAX_INTERIM} interim responses")
+        elif is_trailer:
+            pass
+        elif status < b"200":
+            self._got_interim(status, is_end=is_end)
         else:
             head = Head()
             head.status, head.version = int(status), b"HTTP/2"
-            head.headers = [(name, name, value) for name, value in fields if name[:1] != b":"]
+            head.headers = [(name, name, value) for name, value in rest]
             self.head = head
 
+    def _got_interim(self, status: bytes, *, is_end: bool) -> None:
+        self.is_continued = self.is_continued or status == b"100"
+        self._interims += 1
+        if is_end:
+            self.fail(BadAnswer, f"its end after an interim response, {status.decode()}")
+        elif self._interims > MAX_INTERIM:
+            self.fail(BadAnswer, f"more than {MAX_INTERIM} interim responses")
+
     def got_data(self, data: bytes) -> None:
+        if self.head is None:
+            self.fail(BadAnswer, "a body without a head")
         self.owed += len(data)
         self._size += len(data)
         self._parts.append(data)
@@ -117,6 +127,8 @@ class Response:
             self._parts = [b"".join(self._parts)]
 
     def got_end(self) -> None:
+        if self.failure is not None:
+            return
         head, said = self.head, None
         if head is not None and self.has_body and head.status not in (204, 304):
             said = next((value for _, name, value in head.headers if name == b"content-length"), None)
@@ -136,11 +148,3 @@ class Response:
         """The first failure counts, unless the response is complete."""
         if not self.is_complete and self.failure is None:
             self.failure, self.is_stale, self.death = (kind, text), is_stale, death
-
-
-def name_of(code: int) -> str:
-    """An error code as RFC 9113 section 7 names it."""
-    try:
-        return h2.errors.ErrorCodes(code).name
-    except ValueError:
-        return str(code)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final, Protocol
-
-import h2.connection
+from typing import Any, Final, Protocol
 
 from ...errors import WriteTimeout
 from ..message import CONTINUE_TIMEOUT, SLICE, Message
@@ -12,6 +10,7 @@ from ..progress import Progress
 from ..socket import Waiting
 from ..upload import pour
 from .chatter import Chatter
+from .dialogue import Dialogue
 from .response import Response
 
 __all__ = ["Sending"]
@@ -23,7 +22,9 @@ class _Line(Protocol):
     """The connection, as far as a body's way goes."""
 
     can_write: bool
-    h2: h2.connection.H2Connection
+
+    @property
+    def dialogue(self) -> Dialogue[Any]: ...
 
     @property
     def chatter(self) -> Chatter: ...
@@ -66,15 +67,15 @@ class Sending(Waiting):
 
     def is_all_sent_at_once(self) -> bool:
         """Send a small body with its head; False where it is held, or too large for a slice or for the window."""
-        content, connection, state = self._message.content, self._connection, self._connection.h2
+        content, connection, dialogue = self._message.content, self._connection, self._connection.dialogue
         if content is None or self._message.is_held or not connection.can_write:
             return False
-        if len(content) > state.local_flow_control_window(self._number):
+        if len(content) > dialogue.window(self._number):
             return False
-        size = state.max_outbound_frame_size
+        size = dialogue.frame_size
         for begin in range(0, len(content), size):
             part = content[begin : begin + size]
-            state.send_data(self._number, part, end_stream=begin + size >= len(content))
+            dialogue.send(self._number, part, is_end=begin + size >= len(content))
         connection.chatter.uploaded(len(content))
         self._progress.bytes_out += connection.flush()
         self.is_over = True
@@ -99,14 +100,14 @@ class Sending(Waiting):
         return not response.is_decided
 
     async def is_sent(self, part: bytes) -> bool:
-        connection, state = self._connection, self._connection.h2
+        connection, dialogue = self._connection, self._connection.dialogue
         begin, expires_at = 0, None
         while not self.is_refused():
             if begin >= len(part):
                 return True
-            room = min(state.local_flow_control_window(self._number), state.max_outbound_frame_size, SLICE)
+            room = min(dialogue.window(self._number), dialogue.frame_size, SLICE)
             if room > 0 and connection.can_write:
-                state.send_data(self._number, part[begin : begin + room])
+                dialogue.send(self._number, part[begin : begin + room])
                 connection.chatter.uploaded(room)
                 connection.progressed()
                 self._progress.bytes_out += connection.flush()
@@ -120,7 +121,7 @@ class Sending(Waiting):
         return False
 
     def end(self) -> None:
-        self._connection.h2.end_stream(self._number)
+        self._connection.dialogue.send(self._number, b"", is_end=True)
         self._progress.bytes_out += self._connection.flush()
         self.is_over = True
 

@@ -1,26 +1,20 @@
 """
-One HTTP/2 connection as its streams use it: h2 keeps the protocol's state; here is who may use it, and for how long.
+One HTTP/2 connection as its streams use it: who may use it, and for how long. Its `Dialogue` is the protocol.
 
 Rules: a connection that goes away takes no new stream, and ends with its last one. One that says nothing while streams
 wait is asked by PING, and isn't used again before it answers; the longer a response takes, the rarer that is, because
 some servers count PINGs. One that doesn't answer is left: it takes no new stream. Its streams wait on, because a server
 that is frozen still answers them; but once another connection hears of the server, so that it isn't, those that can be
-repeated break off. Source: RFC 9113, gRPC's keepalive.
+repeated break off. Requests of tasks that were woken together go out a few at a time, because each write costs as much
+as a request. Source: RFC 9113, gRPC's keepalive.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import select
 from contextvars import Context
 from typing import Final, Generic, TypeVar
-
-import h2.config
-import h2.connection
-import h2.errors
-import h2.exceptions
-import h2.settings
 
 from ...origin import Origin
 from ..connection import Pooled
@@ -28,11 +22,14 @@ from ..known import Known
 from ..limits import MAX_HEAD
 from .backlog import backlog
 from .chatter import Chatter
-from .fields import TABLE_SIZE, Decoder, Encoder
+from .compression import TABLE_SIZE
+from .dialogue import Dialogue
+from .frames import Code, Setting
+from .lane import Listener
 
 __all__ = ["Session"]
 
-S = TypeVar("S")
+S = TypeVar("S", bound=Listener)
 
 STREAM_WINDOW: Final = 1024 * 1024  # B of body that nobody has taken yet; the server then waits
 CONNECTION_WINDOW: Final = 2**30  # B; Go's, so that streams that nobody reads don't hold up the others
@@ -41,6 +38,8 @@ SILENT_FOR: Final = 1.0  # s in which what was silent takes no stream, so that a
 FULL_FOR: Final = 0.1  # s, so that the same connection doesn't refuse a retry
 PING_AFTER: Final = 0.5  # s of silence while a stream waits; it doubles with each PING until a part of a response comes
 PONG_WITHIN: Final = 1.0  # s; Linux sends a lost packet twice again meanwhile
+GATHERED: Final = 8  # requests that wait for each other, of tasks that run one after the other
+GATHERED_SIZE: Final = 16 * 1024  # B
 LAST_CHANCE: Final = 0.25  # s for a server that was frozen, and answers on a new connection first
 
 GONE: Final = getattr(select, "POLLRDHUP", 0) | getattr(select, "POLLHUP", 0) | getattr(select, "POLLERR", 0)
@@ -63,9 +62,10 @@ class Session(Pooled, Generic[S]):
     __slots__ = (
         "_asked_at",
         "_full_until",
+        "_gathered",
+        "_gathering",
         "_has_ended",
         "_is_leaving",
-        "_numbered",
         "_open",
         "_patience",
         "_probe",
@@ -75,7 +75,7 @@ class Session(Pooled, Generic[S]):
         "carried_at",
         "chatter",
         "death",
-        "h2",
+        "dialogue",
         "heard_at",
         "known",
         "max_streams",
@@ -90,15 +90,8 @@ class Session(Pooled, Generic[S]):
         self.can_fall_back = False
         self.heard_at = self.carried_at = 0.0
         self.death: Final = object()
-        config = h2.config.H2Configuration(
-            client_side=True,
-            header_encoding=None,
-            validate_inbound_headers=False,  # a bad header is its stream's matter, and h2 would end the connection
-        )
-        self.h2 = h2.connection.H2Connection(config)
-        self.h2.encoder, self.h2.decoder = Encoder(), Decoder()
+        self.dialogue: Final[Dialogue[S]] = Dialogue()
         self.chatter: Final = Chatter()
-        self._numbered: dict[int, S] = {}  # streams that h2 knows
         self._open: dict[S, None] = {}  # those in flight, or about to be
         self._probe: asyncio.TimerHandle | None = None  # runs while a PING is unanswered
         self._watch: asyncio.TimerHandle | None = None  # looks whether the server is silent, while streams wait
@@ -106,24 +99,21 @@ class Session(Pooled, Generic[S]):
         self._asked_at, self._patience = 0.0, PING_AFTER
         self._full_until = 0.0
         self._is_leaving = self._has_ended = False
+        self._gathered: list[bytes] = []  # to be sent once the tasks that were woken together have run
+        self._gathering: asyncio.Handle | None = None
 
     # The pool's side
 
     def begin(self, *, can_fall_back: bool) -> None:
         """It is HTTP/2: say so."""
         self.can_fall_back = can_fall_back
-        codes = h2.settings.SettingCodes
         ours = {
-            codes.ENABLE_PUSH: 0,
-            codes.INITIAL_WINDOW_SIZE: STREAM_WINDOW,
-            codes.MAX_HEADER_LIST_SIZE: MAX_HEAD,
-            codes.HEADER_TABLE_SIZE: TABLE_SIZE,
+            Setting.HEADER_TABLE_SIZE: TABLE_SIZE,
+            Setting.ENABLE_PUSH: 0,
+            Setting.INITIAL_WINDOW_SIZE: STREAM_WINDOW,
+            Setting.MAX_HEADER_LIST_SIZE: MAX_HEAD,
         }
-        # A stream's response says what is too large, because h2 would end the connection.
-        self.h2.decoder.max_header_list_size = 2**31
-        self.h2.local_settings = h2.settings.Settings(client=True, initial_values=ours)
-        self.h2.initiate_connection()
-        self.h2.increment_flow_control_window(CONNECTION_WINDOW - self.h2.inbound_flow_control_window)
+        self.dialogue.greet(ours, CONNECTION_WINDOW)
 
     def agrees(self, chosen: str | None, *, can_fall_back: bool) -> bool:
         """Without a choice it is HTTP/2 only where nothing else is spoken here."""
@@ -161,17 +151,30 @@ class Session(Pooled, Generic[S]):
     # A stream's side
 
     def flush(self) -> int:
-        """Send what h2 wants to be sent; returns how many bytes that was."""
-        data = self.h2.data_to_send()
-        if data and self._transport is not None and not self.is_closed:
-            self._transport.write(data)
+        """Send what is to be sent; returns how many bytes that was."""
+        data = self.dialogue.take_out()
+        if data:
+            self._gathered.append(data)
+            if self._gathering is None or len(self._gathered) >= GATHERED or len(data) >= GATHERED_SIZE:
+                self._send_gathered()
         return len(data)
 
-    def claim(self, stream: S) -> int:
-        """The next stream's number."""
-        number = self.h2.get_next_available_stream_id()
-        self._numbered[number] = stream
-        return number
+    def _gather(self) -> None:
+        """Until the tasks that were woken before this have run, which is in the loop's next turn."""
+        if self._gathering is None:
+            self._gathering = self._loop.call_soon(self._stop_gathering, context=Context())
+
+    def _stop_gathering(self) -> None:
+        self._gathering = None
+        self._send_gathered()
+
+    def _send_gathered(self) -> None:
+        """In the order in which it was said."""
+        gathered = self._gathered
+        data = gathered[0] if len(gathered) == 1 else b"".join(gathered)
+        gathered.clear()
+        if data and self._transport is not None and not self.is_closed:
+            self._transport.write(data)
 
     def asks(self, now: float) -> None:
         """A stream begins to wait for the server."""
@@ -189,19 +192,16 @@ class Session(Pooled, Generic[S]):
     def take(self, number: int, size: int) -> None:
         """So many bytes of body were taken, or nobody will take them: the server may send as many more."""
         if size and not self.is_closed:
-            self.h2.acknowledge_received_data(size, number)
+            self.dialogue.take(number, size)
 
     def reset(self, number: int) -> None:
         """Abandon a stream: the server need not go on with it."""
-        with contextlib.suppress(h2.exceptions.H2Error):  # it is closed already
-            window = self.h2.remote_flow_control_window(number)
-            self.h2.reset_stream(number, h2.errors.ErrorCodes.CANCEL)
-            self.chatter.abandoned(window)
+        self.chatter.abandoned(self.dialogue.reset(number, Code.CANCEL))
 
     def release(self, stream: S, number: int | None) -> None:
         """A stream is over."""
         if number is not None:
-            self._numbered.pop(number, None)
+            self.dialogue.forget(number)
         if self._open.pop(stream, self) is None and not self._open:
             if self.is_usable:
                 self.on_idle(self, self._loop.time())
@@ -227,7 +227,7 @@ class Session(Pooled, Generic[S]):
 
     def falls_back(self, code: int) -> bool:
         """Whether an error code asks for HTTP/1.1, and it is spoken here: then no connection to the origin is used."""
-        if code != h2.errors.ErrorCodes.HTTP_1_1_REQUIRED or not self.can_fall_back:
+        if code != Code.HTTP_1_1_REQUIRED or not self.can_fall_back:
             return False
         self.known.requires_http1 = True
         return True
@@ -252,7 +252,7 @@ class Session(Pooled, Generic[S]):
         """Send a PING. Until the server answers, the connection takes no stream; after `PONG_WITHIN` it never does."""
         if self._probe is None and not (self.is_closed or self._has_ended):
             self._await_pong(backlog(self._transport))
-            self.h2.ping(b"seawall?")
+            self.dialogue.ping(b"seawall?")
             self.flush()
 
     def _await_pong(self, before: int) -> None:

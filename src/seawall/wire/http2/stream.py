@@ -14,10 +14,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from typing import Any, ClassVar, NoReturn, TypeVar
 
-import h2.errors
-import h2.exceptions
-
-from ...errors import BadAnswer, ConnectionLost, InvalidRequest, ReadTimeout, SendFailed, StreamRefused, WireError
+from ...errors import BadAnswer, ConnectionLost, InvalidRequest, ReadTimeout, StreamRefused, WireError
 from ...events import Phase
 from ...origin import Address
 from ..disagreement import is_disagreement
@@ -27,8 +24,10 @@ from ..socket import Waiting
 from ..trace import Trace
 from ..upgrade import Facts
 from ..upload import Upload
+from .compression import Field
 from .fields import request_fields
-from .response import Response, name_of
+from .frames import Code, name_of
+from .response import Response
 from .sending import Sending
 from .session import Session
 
@@ -42,7 +41,7 @@ class Stream(Waiting):
     A `Channel` of HTTP/2.
 
     Attributes:
-        number: h2's stream id; None before it has one.
+        number: Its id; None before it has one.
         response: What has come.
     """
 
@@ -103,13 +102,11 @@ class Stream(Waiting):
             if not self._is_sent:
                 await self._send_rest(message)
             return await self._receive_head()
-        except Exception as error:
+        except Exception:
             upload = self.upload
             self.close()
             if upload is not None:
                 await upload.stopped()
-            if isinstance(error, h2.exceptions.H2Error):
-                raise self.failure(SendFailed, str(error)) from error
             raise
         except BaseException:
             self.close()
@@ -184,29 +181,22 @@ class Stream(Waiting):
             raise
         return head
 
-    def _claim(self) -> int:
-        try:
-            return self.connection.claim(self)
-        except h2.exceptions.NoAvailableStreamIDError:
-            self.connection.retire()
-            self._refuse("its stream numbers are used up", is_stale=True)
-
     def _send_head(self, message: Message) -> None:
-        connection = self.connection
+        connection, dialogue = self.connection, self.connection.dialogue
         self._begun_at = self._loop.time()
         self.response.has_body = message.method != b"HEAD"
         if not connection.is_usable:
             self._refuse("the connection was closed", is_stale=True)
         if message.method == b"CONNECT":
             raise InvalidRequest(f"{message.origin}: CONNECT needs HTTP/1.1 here", origin=message.origin)
-        self.number, self._place = self._claim(), connection.streams
+        if dialogue.is_used_up:
+            connection.retire()
+            self._refuse("its stream numbers are used up", is_stale=True)
+        if dialogue.is_full:
+            self._refuse(f"it takes {dialogue.max_streams} streams at once", is_stale=connection.max_streams > 0)
         has_body = message.content is None or bool(message.content) or bool(message.block.length)
-        try:
-            connection.h2.send_headers(self.number, request_fields(message), end_stream=not has_body)
-        except h2.exceptions.TooManyStreamsError as error:
-            self._refuse(str(error), is_stale=connection.max_streams > 0)
-        except h2.exceptions.ProtocolError as error:
-            raise InvalidRequest(f"{message.origin}: HTTP/2 can't carry this request: {error}") from error
+        self._place = connection.streams
+        self.number = dialogue.ask(self, request_fields(message), is_end=not has_body)
         connection.asks(self._begun_at)
         self._is_sent = not has_body
         self.progress.reached(Phase.SENDING)
@@ -308,17 +298,17 @@ class Stream(Waiting):
             self.upload.stop()
         self._wake()
 
-    def got_head(self, fields: list[tuple[bytes, bytes]]) -> None:
-        """Of the response, or of an interim one."""
+    def got_head(self, fields: tuple[Field, ...], *, is_end: bool) -> None:
+        """Of the response, or of an interim one, or trailers."""
         if self.response.failure is None:  # else it would depend on how the bytes arrive whether that is heard of
-            self.response.got_fields(fields)
+            self.response.got_fields(fields, is_end=is_end)
             self._changed()
 
     def got_data(self, data: bytes, size: int) -> None:
-        self.connection.take(self.number or 0, size - len(data))  # nobody takes padding
-        if data:
-            self.response.got_data(data)
-            self._wake()
+        if size != len(data):
+            self.connection.take(self.number or 0, size - len(data))  # nobody takes padding
+        self.response.got_data(data)
+        self._wake()
 
     def got_end(self) -> None:
         self.response.got_end()
@@ -326,7 +316,7 @@ class Stream(Waiting):
 
     def got_reset(self, code: int) -> None:
         self.response.is_reset = True
-        if code == h2.errors.ErrorCodes.REFUSED_STREAM:
+        if code == Code.REFUSED_STREAM:
             is_surplus = self._place > max(1, self.connection.max_streams)  # which it said meanwhile
             if not is_surplus:
                 self.connection.refused()
