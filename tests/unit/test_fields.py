@@ -1,78 +1,55 @@
-"""HTTP/2's header compression, with a hostile peer."""
+"""Headers as HTTP/2 has them."""
 
 from __future__ import annotations
 
-import hpack
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from seawall.wire.http2.fields import MAX_FIELDS, SLICE, Decoder, Encoder
+from seawall.origin import Origin
+from seawall.wire.http2.fields import CONNECTION_HEADERS, request_fields, wrong_field
+from seawall.wire.message import Message
 
-FIELDS = st.lists(st.tuples(st.binary(max_size=40), st.binary(max_size=9000)), max_size=60)
-
-
-@given(st.lists(FIELDS, max_size=3), st.booleans())
-def test_decodes_as_hpack_does(blocks, huffman):
-    """Whatever the fields, in blocks of any size, of which later ones refer to earlier ones."""
-    encoder, ours = hpack.Encoder(), Decoder()
-    ours.max_header_list_size = 2**31
-    for fields in blocks:
-        assert ours.decode(encoder.encode(fields, huffman), raw=True) == fields
+TOKEN = b"!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyz"
+BYTES = st.binary(max_size=6) | st.text("ab:\0\r\nA ", max_size=6).map(str.encode)
 
 
-@given(st.binary(max_size=64), st.integers(0, 200))
-def test_garbage_is_one_of_hpacks_errors(garbage, at):
-    """Behind good fields or between them, in a block that is decoded in slices."""
-    block = hpack.Encoder().encode([(b"x%d" % number, b"y" * 100) for number in range(200)], huffman=False)
-    at = len(block) * at // 200
-    decoder = Decoder()
-    decoder.max_header_list_size = 2**31
-    try:
-        decoder.decode(block[:at] + garbage + block[at:], raw=True)
-    except hpack.HPACKError:
-        pass
+def is_wrong(name: bytes, value: bytes) -> bool:
+    """By the letter of RFC 9113 section 8.2."""
+    has_wrong_bytes = not name or any(byte not in TOKEN for byte in name) or any(each in value for each in b"\0\r\n")
+    return has_wrong_bytes or name in CONNECTION_HEADERS
+
+
+@given(st.lists(st.tuples(st.sampled_from([b"x", b"connection"]) | BYTES, BYTES), max_size=4))
+def test_wrong_fields_are_found(fields):
+    """Whatever bytes are in them: each field is judged alone, though all are looked at together."""
+    wrong = [name for name, value in fields if is_wrong(name, value)]
+    found = wrong_field(fields)
+    assert found in wrong if wrong else found is None
+
+
+def fields_of(*headers: tuple[bytes, bytes]) -> list[tuple[bytes, bytes]]:
+    triples = [(name, name.lower(), value) for name, value in headers]
+    return request_fields(Message(Origin("https", "a", 443), b"GET", b"/x?y", triples, b"", None, {}))  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
-    "entry", [b"\x82", b"\x20", b"\0\1a\0", b"\x40\1a\0"], ids=["index", "size", "literal", "added"]
+    ("headers", "expected"),
+    [
+        ([(b"X-Mine", b"1"), (b"Host", b"a.test")], [(b"x-mine", b"1")]),
+        ([(b"Host", b"a.test"), (b"TE", b"gzip"), (b"Upgrade", b"x"), (b"Keep-Alive", b"5")], []),
+        ([(b"Host", b"a.test"), (b"TE", b"Trailers")], [(b"te", b"trailers")]),
+        ([(b"Host", b"a.test"), (b"X-Hop", b"1"), (b"Connection", b"close, X-HOP"), (b"A", b"b")], [(b"a", b"b")]),
+        ([(b"Host", b"a.test"), (b"Connection", b"keep-alive"), (b"A", b"b")], [(b"a", b"b")]),
+        ([(b"Host", b"a.test"), (b"Connection", b"Host, :path"), (b"A", b" b\t")], [(b"a", b"b")]),
+    ],
 )
-def test_number_of_fields_is_bounded(entry):
-    """However small they are, what they are a part of is refused before it is all decoded."""
-    tail = b"\0\1a\x7f\xe1\x5d" + b"x" * 12_128
-    with pytest.raises(hpack.OversizedHeaderListError, match=str(MAX_FIELDS)):
-        Decoder().decode(entry * (MAX_FIELDS + SLICE) + tail, raw=True)
+def test_fields_of_a_request(headers, expected):
+    """Pseudo-headers first, names in lower case, and none that is HTTP/1.1's own (RFC 9113 sections 8.2.2, 8.3.1)."""
+    pseudo = [(b":method", b"GET"), (b":authority", b"a.test"), (b":scheme", b"https"), (b":path", b"/x?y")]
+    assert fields_of(*headers) == pseudo + expected
 
 
-def test_size_update_between_fields():
-    """Is refused in a block that is decoded in slices too (RFC 7541 section 4.2)."""
-    with pytest.raises(hpack.HPACKDecodingError, match="size update"):
-        Decoder().decode(b"\0\1a\x7f\x81\x1f" + b"x" * 4096 + b"\x20" + b"\x82", raw=True)
-
-
-def test_number_of_copies_is_bounded():
-    """hpack copies the rest of a block for each field: no slice is larger than that, but for one large field."""
-    sizes = []
-
-    class Noting(hpack.Decoder):
-        def decode(self, data, raw=False):
-            sizes.append(len(data))
-            return super().decode(data, raw)
-
-    decoder = type("Noted", (Decoder, Noting), {})()
-    decoder.max_header_list_size = 2**31
-    block = (b"\0\1x\x5a" + b"y" * 90) * 500 + b"\0\1z\x7f\x91\xbe\5" + b"w" * 90_000
-    assert len(decoder.decode(block, raw=True)) == 501
-    assert max(sizes[:-1]) <= SLICE < sizes[-1] < 90_100
-
-
-def test_table_of_our_encoder():
-    """At most 4 KiB; of its changes, the smallest and the last are said, and the peer agrees."""
-    encoder, decoder = Encoder(), hpack.Decoder()
-    for size in (2**32 - 1, 100, 2**16, 50, 3000, 2000):
-        encoder.header_table_size = size
-    assert encoder.table_size_changes == [50, 2000]
-    assert decoder.decode(encoder.encode([("a", "b")])) == [("a", "b")]
-    assert decoder.header_table_size == encoder.header_table_size == 2000
-    encoder.header_table_size = 2000
-    assert encoder.encode([]) == b""
+def test_request_without_a_host_has_no_authority():
+    """An empty one must not be sent (RFC 9113 section 8.3.1)."""
+    assert [name for name, _ in fields_of((b"A", b"b"))] == [b":method", b":scheme", b":path", b"a"]

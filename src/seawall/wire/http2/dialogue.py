@@ -24,7 +24,7 @@ __all__ = ["INITIAL_WINDOW", "UNLIMITED", "Dialogue", "Heard"]
 
 INITIAL_WINDOW: Final = 65_535  # B; section 6.9.2
 UNLIMITED: Final = 2**32  # streams, unless the server says how many
-MAX_CONTINUATIONS: Final = 64  # of one block; h2's
+MAX_CONTINUATIONS: Final = 64  # frames of one block, HEADERS included; h2's
 MAX_RESET: Final = 1024  # streams that were reset, of which more may come
 
 
@@ -94,7 +94,7 @@ class Dialogue(Generic[L]):
         return data
 
     def greet(self, settings: dict[Setting, int], window: int) -> None:
-        """Begin: our *settings*, and what we take at once, in B, for all streams together (section 3.4)."""
+        """Begin: our *settings*, and what we take at once, in B, for all streams together, 64 KiB or more (3.4)."""
         self._room = settings.get(Setting.INITIAL_WINDOW_SIZE, INITIAL_WINDOW)
         self._out.append(frames.PREFACE + frames.settings(settings))
         self._out.append(frames.word(frames.WINDOW_UPDATE, 0, window - self._credit.room))
@@ -192,6 +192,8 @@ class Dialogue(Generic[L]):
         self._credit.spend(size)
         if lane is None or lane.is_answered or lane.is_reset:
             self.take(0, size)
+            if lane is not None and not lane.is_over:
+                self._break(lane, number, Code.STREAM_CLOSED)
             return
         lane.spend(size)
         lane.is_answered = bool(flags & frames.END_STREAM)
@@ -231,8 +233,11 @@ class Dialogue(Generic[L]):
         was_reset = lane.is_reset if lane is not None else number in self._reset or number <= self._forgotten
         if was_reset:
             return
-        if lane is None or lane.is_answered:
+        if lane is None or lane.is_over:
             raise Violation(Code.STREAM_CLOSED, f"a frame of type 1 for stream {number}, which has ended")
+        if lane.is_answered:
+            self._break(lane, number, Code.STREAM_CLOSED)
+            return
         lane.is_answered = bool(flags & frames.END_STREAM)
         lane.listener.got_head(fields, is_end=lane.is_answered)
         if lane.is_answered:
@@ -297,8 +302,10 @@ class Dialogue(Generic[L]):
     def _hear_window(self, _: int, number: int, payload: bytes) -> Heard | None:
         size = frames.word_of(frames.WINDOW_UPDATE, payload) & frames.MAX_WINDOW
         if not number:
-            if not size or not self._credit.widen(size):
-                raise Violation(Code.FLOW_CONTROL_ERROR, f"a window that is widened by {size} bytes")
+            if not size:
+                raise Violation(Code.PROTOCOL_ERROR, "a window that is widened by nothing")
+            if not self._credit.widen(size):
+                raise Violation(Code.FLOW_CONTROL_ERROR, f"a window of more than {frames.MAX_WINDOW} bytes")
             return Heard.WINDOW
         lane = self._lane(frames.WINDOW_UPDATE, number)
         if lane is None or lane.is_reset:
@@ -306,10 +313,13 @@ class Dialogue(Generic[L]):
         if size and lane.widen(size):
             lane.listener.wake()
         elif not lane.is_over:  # one stream's matter; section 6.9
-            code = Code.FLOW_CONTROL_ERROR if size else Code.PROTOCOL_ERROR
-            self.reset(number, code)
-            lane.listener.got_reset(code)
+            self._break(lane, number, Code.FLOW_CONTROL_ERROR if size else Code.PROTOCOL_ERROR)
         return None
+
+    def _break(self, lane: Lane[L], number: int, code: Code) -> None:
+        """What the server said of a stream ends that stream (section 5.4.2)."""
+        self.reset(number, code)
+        lane.listener.got_reset(code)
 
     def _expect_all(self, kind: int, number: int) -> None:
         if number:

@@ -44,7 +44,9 @@ def request_fields(message: Message) -> list[tuple[bytes, bytes]]:
             fields.append((name, b"trailers"))
         elif name == b"connection" and value != b"keep-alive":
             named.update(each.strip() for each in value.lower().split(b","))
-    return [field for field in fields if field[0] not in named] if named else fields
+    if named:
+        return [field for field in fields if field[0] not in named or field[0].startswith(b":")]
+    return fields
 
 
 def wrong_field(fields: Fields) -> bytes | None:

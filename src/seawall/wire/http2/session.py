@@ -161,8 +161,10 @@ class Session(Pooled, Generic[S]):
 
     def _gather(self) -> None:
         """Until the tasks that were woken before this have run, which is in the loop's next turn."""
-        if self._gathering is None:
-            self._gathering = self._loop.call_soon(self._stop_gathering, context=Context())
+        if self._gathering is not None:  # for those of an earlier read, which have run
+            self._gathering.cancel()
+            self._send_gathered()
+        self._gathering = self._loop.call_soon(self._stop_gathering, context=Context())
 
     def _stop_gathering(self) -> None:
         self._gathering = None
