@@ -42,15 +42,18 @@ class Listening:
         self.heads.append(fields)
         if self.response.failure is None:
             self.response.got_fields(fields, is_end=is_end)
+        self.got_end(is_end)
 
-    def got_data(self, data: bytes, size: int) -> None:
+    def got_data(self, data: bytes, size: int, *, is_end: bool) -> None:
         self.body += data
         self.owed += size
         self.response.got_data(data)
+        self.got_end(is_end)
 
-    def got_end(self) -> None:
-        self.is_ended = True
-        self.response.got_end()
+    def got_end(self, is_end: bool) -> None:
+        if is_end:
+            self.is_ended = True
+            self.response.got_end()
 
     def got_reset(self, code: int) -> None:
         self.resets.append(code)

@@ -10,12 +10,11 @@ import inspect
 import io
 import sys
 import time
-import weakref
 from pathlib import Path
 
-import h2.config
-import h2.connection
 import hpack
+import hpack.huffman_table
+import hpack.table
 import httpcore
 import httpx
 import pytest
@@ -413,36 +412,23 @@ def test_patch_switches_the_short_way_off(monkeypatch, name):
     assert fast_path.is_untouched(type("Own", (seawall.AsyncClient,), {})(), seawall.AsyncClient)
 
 
-def test_private_names_of_h2():
-    """
-    Where it keeps the length that a response says it has, which is ours to check, and what it holds itself by.
-
-    Header compression is replaceable, and its names are there.
-    """
-    client, server = (h2.connection.H2Connection(h2.config.H2Configuration(client_side=side)) for side in (True, False))
-    for connection in (client, server):
-        connection.initiate_connection()
-    client.send_headers(
-        1, [(":method", "GET"), (":path", "/"), (":scheme", "http"), (":authority", "a")], end_stream=True
+def test_private_names_of_hpack():
+    """Its tables and its Huffman code, by which we compress headers."""
+    table = hpack.table.HeaderTable()
+    table.add(b"a", b"b")
+    assert (table.get_by_index(62), table.search(b"a", b"b"), table.search(b"a", b"c")) == (
+        (b"a", b"b"),
+        (62, b"a", b"b"),
+        (62, b"a", None),
     )
-    server.receive_data(client.data_to_send())
-    server.send_headers(1, [(":status", "200"), ("content-length", "7")])
-    client.receive_data(server.data_to_send())
-    assert client.streams[1]._expected_content_length == 7
-    client.streams[1]._expected_content_length = None
-    server.streams[1]._expected_content_length = None
-    server.send_data(1, b"ok", end_stream=True)
-    client.receive_data(server.data_to_send())
-    assert client.decoder.max_header_list_size
-    assert isinstance(client.encoder, hpack.Encoder)
-    assert isinstance(client.decoder, hpack.Decoder)
-    assert client.encoder.table_size_changes == []
-    assert client.encoder.header_table.maxsize == client.encoder.header_table_size == 4096
-    assert hpack.hpack.decode_integer(memoryview(b"\xff\x01"), 7) == (128, 2)
-    is_freed = weakref.ref(client)
-    client._frame_dispatch_table.clear()
-    del client, connection
-    assert is_freed() is None
+    assert (table.get_by_index(8), table.search(b":status", b"200")) == ((b":status", b"200"), (8, b":status", b"200"))
+    assert table.search(b"c", b"") is None
+    with pytest.raises(hpack.HPACKError):
+        table.get_by_index(63)
+    assert (table.maxsize, hpack.table.table_entry_size(b"a", b"b")) == (4096, 34)
+    table.maxsize = 33
+    assert list(table.dynamic_entries) == []
+    assert hpack.huffman_table.decode_huffman(hpack.Encoder().huffman_coder.encode(b"seawall")) == b"seawall"
 
 
 def test_nobody_has_patched_anything():

@@ -30,7 +30,7 @@ HOLES = {
 }
 """The last release with a hole that is known."""
 
-PRIVATE = {"httpx": "0.29.0", "httpcore": "1.1.0", "h2": "4.5.0", "aiodns": "5.0.0"}
+PRIVATE = {"httpx": "0.29.0", "httpcore": "1.1.0", "hpack": "5.0.0", "aiodns": "5.0.0"}
 """The first release whose private names may be others."""
 
 

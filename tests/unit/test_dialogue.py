@@ -54,13 +54,14 @@ class Listening:
 
     def got_head(self, fields, *, is_end: bool) -> None:
         self.response.got_fields(fields, is_end=is_end)
+        if is_end:
+            self.response.got_end()
 
-    def got_data(self, data: bytes, size: int) -> None:
+    def got_data(self, data: bytes, size: int, *, is_end: bool) -> None:
         self.response.got_data(data)
         self.body += data
-
-    def got_end(self) -> None:
-        self.response.got_end()
+        if is_end:
+            self.response.got_end()
 
     def got_reset(self, code: int) -> None:
         self.resets.append(code)

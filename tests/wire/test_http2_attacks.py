@@ -468,7 +468,7 @@ async def test_small_parts_are_joined(connection):
     connection.data_received(HeadersFrame(1, block(), flags=["END_HEADERS"]).serialize())
     await task
     for number in range(100_000):
-        channel.got_data(b"%02d" % (number % 100), 2)
+        channel.got_data(b"%02d" % (number % 100), 2, is_end=False)
     assert len(channel.response._parts) <= 1024
     assert b"".join(channel.response._parts) == b"".join(b"%02d" % (number % 100) for number in range(100_000))
     connection.close()

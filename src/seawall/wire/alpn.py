@@ -68,5 +68,5 @@ def _multiplexed() -> type[Multiplexed]:
     try:
         from .http2.connection import Multiplexed
     except ImportError as error:
-        raise ImportError('http2=True needs the package h2: pip install "seawall[http2]"') from error
+        raise ImportError('http2=True needs the package hpack: pip install "seawall[http2]"') from error
     return Multiplexed

@@ -197,9 +197,7 @@ class Dialogue(Generic[L]):
             return
         lane.spend(size)
         lane.is_answered = bool(flags & frames.END_STREAM)
-        lane.listener.got_data(frames.content(flags, payload), size)
-        if lane.is_answered:
-            lane.listener.got_end()
+        lane.listener.got_data(frames.content(flags, payload), size, is_end=lane.is_answered)
 
     def _hear_headers(self, flags: int, number: int, payload: bytes) -> None:
         self._lane(frames.HEADERS, number)
@@ -240,8 +238,6 @@ class Dialogue(Generic[L]):
             return
         lane.is_answered = bool(flags & frames.END_STREAM)
         lane.listener.got_head(fields, is_end=lane.is_answered)
-        if lane.is_answered:
-            lane.listener.got_end()
 
     def _hear_priority(self, _: int, number: int, payload: bytes) -> None:
         if not number or len(payload) != 5:

@@ -16,11 +16,8 @@ class Listener(Protocol):
     def got_head(self, fields: tuple[Field, ...], *, is_end: bool) -> None:
         """A block of headers: of its response, of an interim one, or trailers."""
 
-    def got_data(self, data: bytes, size: int) -> None:
+    def got_data(self, data: bytes, size: int, *, is_end: bool) -> None:
         """A part of its body, and the *size* by which the windows are smaller, padding included."""
-
-    def got_end(self) -> None:
-        """The server sends no more."""
 
     def got_reset(self, code: int) -> None:
         """It is over on both sides, because either has reset it."""

@@ -81,8 +81,9 @@ class Response:
 
     def take(self) -> bytes:
         """What has come of the body, once."""
-        data = b"".join(self._parts)
-        self._parts.clear()
+        parts = self._parts
+        data = parts[0] if len(parts) == 1 else b"".join(parts)
+        parts.clear()
         return data
 
     def got_fields(self, fields: tuple[Field, ...], *, is_end: bool) -> None:
@@ -131,7 +132,7 @@ class Response:
             return
         head, said = self.head, None
         if head is not None and self.has_body and head.status not in (204, 304):
-            said = next((value for _, name, value in head.headers if name == b"content-length"), None)
+            said = next(iter([value for _, name, value in head.headers if name == b"content-length"]), None)
         if said is not None and said != b"%d" % self._size:
             self.fail(BadAnswer, f"a body of {self._size} bytes, where content-length says {said!r}")
         else:

@@ -146,8 +146,9 @@ class Stream(Waiting):
         self.fail(ConnectionLost, "the response was closed while it was read")  # for another task that reads it
         self.upload = None
         if number is not None and not connection.is_closed:
-            connection.take(number, response.owed)
-            response.owed = 0
+            if response.owed:
+                connection.take(number, response.owed)
+                response.owed = 0
             if not ((response.is_complete and self._is_all_sent()) or response.is_reset):
                 if response.head is None or not self._is_all_sent():
                     connection.given_up(self._begun_at)
@@ -199,10 +200,11 @@ class Stream(Waiting):
         self.number = dialogue.ask(self, request_fields(message), is_end=not has_body)
         connection.asks(self._begun_at)
         self._is_sent = not has_body
-        self.progress.reached(Phase.SENDING)
         self.progress.bytes_out += connection.flush()
-        if not has_body:
-            self.progress.reached(Phase.SENT)
+        if has_body:
+            self.progress.reached(Phase.SENDING)
+        else:
+            self.progress.reached_sent()
 
     async def _send_rest(self, message: Message) -> None:
         """The body, until it is sent, or the response's head has come."""
@@ -254,9 +256,10 @@ class Stream(Waiting):
 
     def _take(self) -> bytes:
         assert self.number is not None
-        self.connection.take(self.number, self.response.owed)
-        self.connection.flush()
-        self.response.owed = 0
+        if self.response.owed:
+            self.connection.take(self.number, self.response.owed)
+            self.connection.flush()
+            self.response.owed = 0
         return self.response.take()
 
     def _refuse(self, why: str, *, is_stale: bool = False) -> NoReturn:
@@ -290,8 +293,9 @@ class Stream(Waiting):
             self._sending.wake()
 
     def _wake(self) -> None:
-        super()._wake()
-        self.wake()
+        Waiting._wake(self)
+        if self._sending is not None:
+            self._sending.wake()
 
     def _changed(self) -> None:
         if self.response.failure is not None and self.upload is not None:
@@ -300,18 +304,19 @@ class Stream(Waiting):
 
     def got_head(self, fields: tuple[Field, ...], *, is_end: bool) -> None:
         """Of the response, or of an interim one, or trailers."""
-        if self.response.failure is None:  # else it would depend on how the bytes arrive whether that is heard of
-            self.response.got_fields(fields, is_end=is_end)
-            self._changed()
+        response = self.response
+        if response.failure is None:  # else it would depend on how the bytes arrive whether that is heard of
+            response.got_fields(fields, is_end=is_end)
+        if is_end:
+            response.got_end()
+        self._changed()
 
-    def got_data(self, data: bytes, size: int) -> None:
+    def got_data(self, data: bytes, size: int, *, is_end: bool) -> None:
         if size != len(data):
             self.connection.take(self.number or 0, size - len(data))  # nobody takes padding
         self.response.got_data(data)
-        self._wake()
-
-    def got_end(self) -> None:
-        self.response.got_end()
+        if is_end:
+            self.response.got_end()
         self._changed()
 
     def got_reset(self, code: int) -> None:
