@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
+from functools import partial
 
 import h2.config
 import h2.connection
@@ -29,9 +30,11 @@ from seawall.wire.http2.connection import TINY, TURN, Multiplexed
 from seawall.wire.http2.session import (
     DOUBT_AFTER,
     FULL_FOR,
+    GATHERED,
     LAST_CHANCE,
     PING_AFTER,
     PONG_WITHIN,
+    QUICK,
     SILENT_FOR,
     STREAM_WINDOW,
 )
@@ -876,3 +879,103 @@ async def test_bytes_of_a_stream_are_counted(peer, content):
     await asyncio.gather(sent, other)
     assert 9 + 9 + 4 < channel.progress.bytes_in < 50
     assert channel.whole() == b"mine"
+
+
+class Worker:
+    """Makes requests one after the other, and does its *work* between two."""
+
+    def __init__(self, peer: Peer, work: Callable[[], None] | None = None) -> None:
+        self.peer, self.work = peer, work
+        self.task = asyncio.create_task(self.run())
+
+    async def run(self) -> None:
+        message = Message(A, b"GET", b"/", [(b"Host", b"host", b"a")], b"", None, {})  # type: ignore[arg-type]
+        while True:
+            channel = self.peer.client.channel()
+            await channel.send(message, Progress(asyncio.get_running_loop().time, now()))
+            channel.finish()
+            if self.work is not None:
+                self.work()
+
+
+def takes(seconds: float) -> None:
+    """Work of so many seconds, in which the loop does nothing else."""
+    asyncio.get_running_loop()._virtual_now += seconds
+
+
+async def sizes_of_writes(peer: Peer, *works: float, rounds: int = 1) -> list[int]:
+    """How many requests each write had, of workers whose responses came together, in the last of so many rounds."""
+    workers = [Worker(peer, partial(takes, work)) for work in works]
+    await peer.turn()
+    for number in range(rounds):
+        writes: list[bytes] = []
+        peer.transport.write = writes.append
+        for at in range(len(works)):
+            peer.server.send_headers(2 * (number * len(works) + at) + 1, OK, end_stream=True)
+        peer.client.data_received(peer.server.data_to_send())
+        await turns()
+        seen = [peer.server.receive_data(write) for write in writes]
+    for worker in workers:
+        worker.task.cancel()
+    await asyncio.wait([worker.task for worker in workers])
+    return [sum(isinstance(event, h2.events.RequestReceived) for event in events) for events in seen]
+
+
+@pytest.mark.parametrize(
+    ("count", "expected"), [(1, [1]), (2, [2]), (GATHERED, [GATHERED]), (2 * GATHERED + 3, [GATHERED, GATHERED, 3])]
+)
+async def test_requests_of_tasks_that_were_woken_together_go_out_together(peer, count, expected):
+    """A few at a time, and in the loop's turn in which they are made; one alone goes out at once."""
+    assert await sizes_of_writes(peer, *[0.0] * count) == expected
+
+
+async def test_requests_do_not_wait_for_the_work_of_others(peer):
+    """Where the tasks that were woken together took long the last time, each request goes out at once."""
+    assert await sizes_of_writes(peer, 0.0, *[QUICK] * 3, rounds=2) == [4]
+    other = Peer(2**20)
+    await other.turn()
+    assert await sizes_of_writes(other, 0.0, *[2 * QUICK] * 3, rounds=2) == [1] * 4
+    other.client.close()
+
+
+async def test_what_is_said_goes_out_in_its_order(peer):
+    """An acknowledgement of a smaller table doesn't overtake requests that were made with the larger one."""
+    settings: list[bytes] = []
+    workers = [Worker(peer), Worker(peer), Worker(peer, lambda: peer.client.data_received(settings.pop()))]
+    await peer.turn()
+    for number in (1, 3, 5):
+        peer.server.send_headers(number, OK, end_stream=True)
+    answers = peer.server.data_to_send()
+    peer.server.update_settings({h2.settings.SettingCodes.HEADER_TABLE_SIZE: 0})
+    settings.append(peer.server.data_to_send())
+    peer.client.data_received(answers)
+    await turns()
+    seen = [type(event) for event in peer.server.receive_data(peer.transport.written)]
+    asked, agreed = h2.events.RequestReceived, h2.events.SettingsAcknowledged
+    assert [kind for kind in seen if kind in (asked, agreed)] == [asked, asked, agreed, asked]
+    for worker in workers:
+        worker.task.cancel()
+    await asyncio.wait([worker.task for worker in workers])
+
+
+async def test_requests_that_wait_for_each_other_are_lost_with_their_connection(peer):
+    """And hear of it; nothing is written to a connection that is closed."""
+    workers = [Worker(peer) for _ in range(3)]
+    await peer.turn()
+    for number in (1, 3, 5):
+        peer.server.send_headers(number, OK, end_stream=True)
+    asyncio.get_running_loop().call_soon(peer.client.connection_lost, ConnectionResetError("reset"))
+    peer.client.data_received(peer.server.data_to_send())
+    await turns()
+    assert all(isinstance(worker.task.exception(), ConnectionLost | StreamRefused) for worker in workers)
+
+
+async def test_small_body_goes_out_with_its_head(peer):
+    """In one write, because a write costs a third of a request."""
+    writes: list[bytes] = []
+    peer.transport.write = writes.append
+    _, sent = peer.request(method=b"POST", content=b"hello")
+    await turns()
+    assert len(writes) == 1
+    assert any(isinstance(event, h2.events.StreamEnded) for event in peer.server.receive_data(writes[0]))
+    sent.cancel()

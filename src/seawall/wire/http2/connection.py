@@ -157,7 +157,7 @@ class Multiplexed(Session[Stream]):
         self._pause(is_wanted=self._turn is not None)
         self._reply()
         if answers > 1:
-            self._gather()
+            self._gather(answers)
 
     def _receive(self, kind: int, flags: int, number: int, payload: bytes) -> None:
         """One frame. Raises Violation."""

@@ -5,8 +5,9 @@ Rules: a connection that goes away takes no new stream, and ends with its last o
 wait is asked by PING, and isn't used again before it answers; the longer a response takes, the rarer that is, because
 some servers count PINGs. One that doesn't answer is left: it takes no new stream. Its streams wait on, because a server
 that is frozen still answers them; but once another connection hears of the server, so that it isn't, those that can be
-repeated break off. Requests of tasks that were woken together go out a few at a time, because each write costs as much
-as a request. Source: RFC 9113, gRPC's keepalive.
+repeated break off. Requests of tasks that were woken together go out a few at a time, because a write costs as much as
+a third of a request; not where these tasks have other work to do, because that would hold up the requests. Source: RFC
+9113, gRPC's keepalive.
 """
 
 from __future__ import annotations
@@ -40,6 +41,7 @@ PING_AFTER: Final = 0.5  # s of silence while a stream waits; it doubles with ea
 PONG_WITHIN: Final = 1.0  # s; Linux sends a lost packet twice again meanwhile
 GATHERED: Final = 8  # requests that wait for each other, of tasks that run one after the other
 GATHERED_SIZE: Final = 16 * 1024  # B
+QUICK: Final = 0.0005  # s that such a task takes at most; else a request would wait for the work of others
 LAST_CHANCE: Final = 0.25  # s for a server that was frozen, and answers on a new connection first
 
 GONE: Final = getattr(select, "POLLRDHUP", 0) | getattr(select, "POLLHUP", 0) | getattr(select, "POLLERR", 0)
@@ -60,6 +62,7 @@ class Session(Pooled, Generic[S]):
     """
 
     __slots__ = (
+        "_are_quick",
         "_asked_at",
         "_full_until",
         "_gathered",
@@ -101,6 +104,7 @@ class Session(Pooled, Generic[S]):
         self._is_leaving = self._has_ended = False
         self._gathered: list[bytes] = []  # to be sent once the tasks that were woken together have run
         self._gathering: asyncio.Handle | None = None
+        self._are_quick = True  # tasks that were woken together were so last time
 
     # The pool's side
 
@@ -155,19 +159,21 @@ class Session(Pooled, Generic[S]):
         data = self.dialogue.take_out()
         if data:
             self._gathered.append(data)
-            if self._gathering is None or len(self._gathered) >= GATHERED or len(data) >= GATHERED_SIZE:
+            is_one = self._gathering is None or not self._are_quick
+            if is_one or len(self._gathered) >= GATHERED or len(data) >= GATHERED_SIZE:
                 self._send_gathered()
         return len(data)
 
-    def _gather(self) -> None:
-        """Until the tasks that were woken before this have run, which is in the loop's next turn."""
+    def _gather(self, tasks: int) -> None:
+        """Until as many *tasks* as were woken before this have run, which is in the loop's next turn."""
         if self._gathering is not None:  # for those of an earlier read, which have run
             self._gathering.cancel()
             self._send_gathered()
-        self._gathering = self._loop.call_soon(self._stop_gathering, context=Context())
+        until = self._loop.time() + tasks * QUICK
+        self._gathering = self._loop.call_soon(self._stop_gathering, until, context=Context())
 
-    def _stop_gathering(self) -> None:
-        self._gathering = None
+    def _stop_gathering(self, until: float) -> None:
+        self._gathering, self._are_quick = None, self._loop.time() <= until
         self._send_gathered()
 
     def _send_gathered(self) -> None:

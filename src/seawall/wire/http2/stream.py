@@ -166,7 +166,8 @@ class Stream(Waiting):
     async def _send_traced(self, trace: Trace, message: Message) -> Head:
         """The same, step by step, for callers that want to hear of each."""
         try:
-            self._send_head(message)  # before any other task runs, which would be given the same number
+            self._send_head(message)
+            self.progress.bytes_out += self.connection.flush()
             facts = {"request": trace.request, "stream_id": self.number}
             async with trace.step("http2.send_request_headers", **facts):
                 pass
@@ -200,10 +201,10 @@ class Stream(Waiting):
         self.number = dialogue.ask(self, request_fields(message), is_end=not has_body)
         connection.asks(self._begun_at)
         self._is_sent = not has_body
-        self.progress.bytes_out += connection.flush()
-        if has_body:
+        if has_body:  # which goes out with it, if it can
             self.progress.reached(Phase.SENDING)
         else:
+            self.progress.bytes_out += connection.flush()
             self.progress.reached_sent()
 
     async def _send_rest(self, message: Message) -> None:
@@ -213,6 +214,7 @@ class Stream(Waiting):
         if sending.is_all_sent_at_once():
             self.progress.reached(Phase.SENT)
             return
+        self.progress.bytes_out += self.connection.flush()
         upload = self.upload = Upload(sending.run, self._wake)
         while not (upload.is_over or self.response.is_decided):
             await self._wait(None)
