@@ -17,8 +17,6 @@ CONNECTION_HEADERS: Final = frozenset(
 )
 """HTTP/1.1's own. Source: RFC 9113 section 8.2.2."""
 
-
-SCHEMES: Final = {"http": b"http", "https": b"https"}
 NOT_IN_VALUES: Final = (b"\0", b"\r", b"\n")  # RFC 9113 section 8.2.1
 
 MOVED: Final = CONNECTION_HEADERS | {b"host", b"te"}
@@ -33,7 +31,8 @@ LINES: Final = re.compile(rb"(?:[!#$%&'*+\-.^_`|~0-9a-z]+\0[^\0\r\n]*\n)*")
 
 def request_fields(message: Message) -> list[tuple[bytes, bytes]]:
     """A request's headers as HTTP/2 has them. Source: RFC 9113 section 8.3.1."""
-    fields = [(b":method", message.method), (b":scheme", SCHEMES[message.origin.scheme]), (b":path", message.target)]
+    scheme = message.origin.scheme.encode()
+    fields = [(b":method", message.method), (b":scheme", scheme), (b":path", message.target)]
     named: set[bytes] = set()  # by Connection, so they are not for the server behind this one
     for _, name, value in message.headers:
         if name not in MOVED:
