@@ -9,7 +9,7 @@ import pytest
 
 from seawall.errors import BadAnswer
 from seawall.wire.http2 import dialogue as http2
-from seawall.wire.http2.dialogue import MAX_CONTINUATIONS, Dialogue, Heard
+from seawall.wire.http2.dialogue import INITIAL_WINDOW, MAX_CONTINUATIONS, Dialogue, Heard
 from seawall.wire.http2.frames import (
     ACK,
     CONTINUATION,
@@ -336,6 +336,17 @@ def test_windows_of_the_server(made):
     assert made.window(5) == 35_545
     made.ask(Listening(), GET, is_end=False)
     assert made.lanes[11].window == 2**20
+
+
+def test_largest_window(made):
+    """It is 2^31 - 1; a byte more is an error of the stream, or of the connection (RFC 9113 section 6.9.1)."""
+    for number in (0, 5):
+        made.receive(WINDOW_UPDATE, 0, number, word(MAX_WINDOW - INITIAL_WINDOW))
+    assert (made.window(5), made.lanes[5].listener.resets) == (MAX_WINDOW, [])
+    made.receive(WINDOW_UPDATE, 0, 5, word(1))
+    assert made.lanes[5].listener.resets == [Code.FLOW_CONTROL_ERROR]
+    with pytest.raises(Violation):
+        made.receive(WINDOW_UPDATE, 0, 0, word(1))
 
 
 def test_settings_that_overflow_a_window(made):
