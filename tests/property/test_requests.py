@@ -10,6 +10,8 @@ import hypothesis
 import pytest
 from hypothesis import strategies as st
 
+from seawall._httpx import compat as of_httpx
+from seawall.httpx2 import compat as of_httpx2
 from seawall.testing import VirtualLoop
 from tests.fronts import FRONTS
 
@@ -142,3 +144,16 @@ def test_requests_are_those_of_the_library(taken, name, method, url, arguments, 
         loop.run_until_complete(run())
     finally:
         loop.close()
+
+
+NAME = st.sampled_from(["A", "a", "B", "X-c", "x-C", "Traceparent"])
+
+
+@hypothesis.given(given=st.lists(st.tuples(NAME, WORD)), added=st.dictionaries(NAME, WORD))
+@pytest.mark.parametrize("compat", [of_httpx, of_httpx2], ids=["httpx", "httpx2"])
+def test_headers_of_an_attempt_are_merged_as_the_library_merges(compat, given, added):
+    """Those that an attempt adds, such as a trace's, take the place of the caller's, which stay as they are."""
+    headers = compat.httpx.Headers(given) if compat is of_httpx else compat.httpx2.Headers(given)
+    before = headers.raw
+    assert compat._merged_directly(headers, added).raw == compat._merged(headers, added).raw
+    assert headers.raw == before

@@ -9,7 +9,7 @@ made here has every attribute that httpx2's own has, and no other.
 from __future__ import annotations
 
 import functools
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from operator import attrgetter
 from typing import Any, Final
 
@@ -28,6 +28,7 @@ __all__ = [
     "files_of",
     "given",
     "is_read",
+    "merged",
     "origin_and_path",
     "origin_of",
     "request_of",
@@ -62,6 +63,22 @@ def _triples(headers: httpx2.Headers) -> Triples:
 
 triples: Final[Callable[[httpx2.Headers], Triples]] = attrgetter("_list") if has(HEADERS) else _triples
 """A header's own list; not to be changed."""
+
+
+def _merged_directly(headers: httpx2.Headers, added: Mapping[str, str]) -> httpx2.Headers:
+    pairs = [(name.encode("ascii"), value.encode("ascii")) for name, value in added.items()]
+    items = [(name, name.lower(), value) for name, value in pairs]
+    given = {lower for _, lower, _ in items}
+    merged = httpx2.Headers.__new__(httpx2.Headers)
+    merged._list = [each for each in headers._list if each[1] not in given] + items
+    merged._encoding = headers._encoding
+    return merged
+
+
+def _merged(headers: httpx2.Headers, added: Mapping[str, str]) -> httpx2.Headers:
+    merged = headers.copy()
+    merged.update(added)
+    return merged
 
 
 def _origin_of_parts(url: httpx2.URL) -> tuple[str, str, int | None, str]:
@@ -172,6 +189,8 @@ def _is_known() -> bool:
 
 EMPTY: Final = httpx2.ByteStream(b"")
 IS_KNOWN: Final = has(MADE) and _is_known()
+merged: Final = _merged_directly if IS_KNOWN else _merged
+"""A copy of *headers* with what is *added*, in ASCII, in place of those of the same names."""
 answer: Final = _answer_directly if IS_KNOWN else _answer
 """A response whose body was not read yet. The headers *items* and *extensions* become its own."""
 

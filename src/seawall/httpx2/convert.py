@@ -25,7 +25,7 @@ from ..policy.outcome import Outcome, answered
 from ..wire.body import Over, OwningBody
 from ..wire.coding import CodingError
 from ..wire.decoder import Decoded, Decoder
-from .compat import files_of, given, is_read, origin_and_path, request_of, triples
+from .compat import files_of, given, is_read, merged, origin_and_path, request_of, triples
 from .decoder import Paced, codings, decoder_of, set_decoder
 from .errors import as_httpx
 
@@ -114,8 +114,8 @@ class Outgoing:
         if attempt.headers is None and added is None and streamed is None:
             return self.original
         request = httpx2.Request.__new__(httpx2.Request)
-        request.__dict__ = self.original.__dict__ | {"headers": self.original.headers.copy()}
-        request.headers.update({**(added or {}), **(attempt.headers or {})})
+        headers = merged(self.original.headers, {**(added or {}), **(attempt.headers or {})})
+        request.__dict__ = self.original.__dict__ | {"headers": headers}
         if streamed is not None:
             streamed.begin(attempt)
             request.stream = streamed
