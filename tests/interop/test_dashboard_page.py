@@ -13,7 +13,7 @@ import pytest
 
 import seawall
 from seawall.cli.served import over
-from seawall.events import Attempt, CallEnded, CallStarted, Phase
+from seawall.events import Attempt, CallEnded, Phase
 from seawall.integrations.dashboard import Dashboard, dashboard
 from seawall.testing import Request, Server
 from tests.browser import CHROMIUM, Tab, browser
@@ -106,7 +106,7 @@ def inject(app: Dashboard, host: str, *, path: str = "/", detail: str = "") -> N
         error="ReadTimeout", detail=detail, address=seawall.dns.Address("127.0.0.1"), protocol="", is_reused=False,
         marks=((Phase.SENT, 0.1),), source="", dials=(), queued=(), bytes_out=0, bytes_in=0,
     )  # fmt: skip
-    for event in (CallStarted(-1, "GET", origin, path), attempt, CallEnded(-1, origin, 1, "ReadTimeout", detail, 0.2)):
+    for event in (attempt, CallEnded(-1, origin, "GET", path, 1, "ReadTimeout", detail, 0.2)):
         recorder.on(event)
 
 

@@ -15,7 +15,7 @@ import pytest
 
 from seawall import Origin
 from seawall.dns import Address
-from seawall.events import Attempt, BodyEnded, CallEnded, CallStarted, LookupEnded, Phase
+from seawall.events import Attempt, BodyEnded, CallEnded, LookupEnded, Phase
 from seawall.integrations.dashboard.failures import MAX_ATTEMPTS, MAX_STREAMS, is_failure
 from seawall.integrations.dashboard.health import Health, judge
 from seawall.integrations.dashboard.histogram import SIZE, Histogram, bucket, middle, quantile
@@ -42,10 +42,9 @@ class Hand:
 
     def call(self, outcome: str = "200", *, origin: Origin = ORIGIN, attempts: int = 1, duration: float = 0.1) -> int:
         self.calls += 1
-        self.recorder.on(CallStarted(self.calls, "GET", origin, "/a"))
         for number in range(1, attempts + 1):
             self.recorder.on(attempt(self.calls, outcome, origin=origin, number=number))
-        self.recorder.on(CallEnded(self.calls, origin, attempts, outcome, "", duration))
+        self.recorder.on(CallEnded(self.calls, origin, "GET", "/a", attempts, outcome, "", duration))
         return self.calls
 
 
@@ -232,8 +231,8 @@ def test_the_last_twenty_failures():
         hand.call("ReadTimeout", attempts=3)
     kept = list(hand.recorder.failures)
     assert len(kept) == 20
-    assert [each.origin.port for each in kept[:-1]] == list(range(11, 30))
-    assert (kept[-1].outcome, kept[-1].count, len(kept[-1].attempts)) == ("ReadTimeout", 5, 3)
+    assert [each.event.origin.port for each in kept[:-1]] == list(range(11, 30))
+    assert (kept[-1].event.outcome, kept[-1].count, len(kept[-1].attempts)) == ("ReadTimeout", 5, 3)
     assert len({each.number for each in kept}) == 20
 
 
@@ -252,13 +251,12 @@ def test_a_body_that_breaks_off():
     """A streamed call that counted as good failed after all; one whose reader stops didn't."""
     hand = Hand()
     for call, outcome in ((1, "ConnectionLost"), (2, "closed"), (3, "complete")):
-        hand.recorder.on(CallStarted(call, "GET", ORIGIN, "/events"))
         hand.recorder.on(attempt(call, "200", phase=Phase.HEADERS))
-        hand.recorder.on(CallEnded(call, ORIGIN, 1, "200", "", 0.1))
-        hand.recorder.on(BodyEnded(call, ORIGIN, 1, 5.0, outcome, "cut", 100))
+        hand.recorder.on(CallEnded(call, ORIGIN, "GET", "/events", 1, "200", "", 0.1))
+        hand.recorder.on(BodyEnded(call, ORIGIN, "GET", "/events", 1, 5.0, outcome, "cut", 100))
     (failure,) = hand.recorder.failures
-    assert failure.started == CallStarted(1, "GET", ORIGIN, "/events")
-    assert (failure.outcome, failure.duration, failure.note, len(failure.attempts)) == ("ConnectionLost", 5.0, "cut", 1)
+    assert failure.event == BodyEnded(1, ORIGIN, "GET", "/events", 1, 5.0, "ConnectionLost", "cut", 100)
+    assert len(failure.attempts) == 1
     assert hand.recorder.origins[ORIGIN].summary(1).good == pytest.approx(2 / 3)
 
 
@@ -266,11 +264,10 @@ def test_calls_and_streams_in_flight_are_bounded():
     """A call is forgotten at its end; of streams that nobody ends, the oldest."""
     hand = Hand()
     for call in range(2 * MAX_STREAMS):
-        hand.recorder.on(CallStarted(call, "GET", ORIGIN, "/"))
         hand.recorder.on(attempt(call, "200", phase=Phase.HEADERS))
-        hand.recorder.on(CallEnded(call, ORIGIN, 1, "200", "", 0.1))
+        hand.recorder.on(CallEnded(call, ORIGIN, "GET", "/events", 1, "200", "", 0.1))
     assert len(hand.recorder.failures._streams) == MAX_STREAMS
-    assert len(hand.recorder.failures._told) == 0
+    assert len(hand.recorder.failures._attempts) == 0
 
 
 # Health
@@ -335,9 +332,8 @@ def test_events_are_what_json_holds():
     from seawall.integrations.dashboard.wording import of_failure
 
     hand = Hand()
-    hand.recorder.on(CallStarted(1, "GET", ORIGIN, "/" + "a" * 10_000))
     hand.recorder.on(attempt(1, "ReadTimeout", detail="x" * 10_000, marks=((Phase.SENT, 0.1),), queued=(("cap", 1.0),)))
-    hand.recorder.on(CallEnded(1, ORIGIN, 1, "ReadTimeout", "n" * 10_000, math.inf))
+    hand.recorder.on(CallEnded(1, ORIGIN, "GET", "/" + "a" * 10_000, 1, "ReadTimeout", "n" * 10_000, math.inf))
     (failure,) = hand.recorder.failures
     text = json.dumps(of_failure(failure, "orders"), allow_nan=False)
     assert len(text) < 2000

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from ...events import Attempt, BodyEnded, CallEnded, CallStarted, Phase
+from ...events import Attempt, BodyEnded, CallEnded, Phase
 from ...origin import Origin
 
 __all__ = ["BY_CALLER", "Failure", "Failures", "is_failure"]
@@ -26,97 +26,67 @@ def is_failure(outcome: str) -> bool:
     return bool(outcome) and outcome not in BY_CALLER
 
 
-@dataclass(slots=True)
-class Told:
-    """What was told of a call so far."""
-
-    started: CallStarted
-    attempts: list[Attempt]
-
-
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Failure:
     """
-    A call that failed, or several in a row that failed alike, of which this is the last.
+    A call that failed, or several that failed alike, of which this is the last.
 
     Attributes:
         number: The same for all that failed alike.
         count: How many failed alike.
         at: When it failed, in seconds on the dashboard's clock.
-        started: None if the call began before anybody listened.
-        duration: Of the call, or of the body that broke off.
-        note: Why no further attempt was made, or the error's text.
+        event: Its end; of a stream that broke off, its body's.
     """
 
     number: int
     count: int
     at: float
-    started: CallStarted | None
-    origin: Origin | None
-    outcome: str
-    note: str
-    duration: float
+    event: CallEnded | BodyEnded
     attempts: tuple[Attempt, ...]
 
 
 class Failures:
-    """The calls in flight, and the last 20 that failed, latest last."""
+    """The attempts of calls in flight, and the last 20 calls that failed, latest last."""
 
     def __init__(self) -> None:
-        self._told: dict[int, Told] = {}
-        self._streams: OrderedDict[int, Told] = OrderedDict()
+        self._attempts: dict[int, list[Attempt]] = {}
+        self._streams: OrderedDict[int, list[Attempt]] = OrderedDict()
         self._kept: OrderedDict[tuple[str, Origin | None, str], Failure] = OrderedDict()
         self._number = 0
 
     def __iter__(self) -> Iterator[Failure]:
         return iter(self._kept.values())
 
-    def started(self, event: CallStarted) -> None:
-        """A call began."""
-        self._told[event.call] = Told(event, [])
-
     def attempted(self, event: Attempt) -> None:
-        """An attempt of it ended."""
-        told = self._told.get(event.call)
-        if told is not None:
-            told.attempts.append(event)
-            if len(told.attempts) > MAX_ATTEMPTS:
-                del told.attempts[MAX_ATTEMPTS // 2]
+        """An attempt of a call ended."""
+        attempts = self._attempts.setdefault(event.call, [])
+        attempts.append(event)
+        if len(attempts) > MAX_ATTEMPTS:
+            del attempts[MAX_ATTEMPTS // 2]
 
     def ended(self, event: CallEnded, at: float, *, is_failed: bool) -> None:
-        """It ended."""
-        told = self._told.pop(event.call, None)
+        """The call ended."""
+        attempts = self._attempts.pop(event.call, [])
         if is_failed:
-            self._keep(told, event.origin, event.outcome, event.note, event.duration, at)
-        elif told is not None and told.attempts and told.attempts[-1].phase is Phase.HEADERS:
-            self._streams[event.call] = told
+            self._keep(event, attempts, at)
+        elif attempts and attempts[-1].phase is Phase.HEADERS:
+            self._streams[event.call] = attempts
             if len(self._streams) > MAX_STREAMS:
                 self._streams.popitem(last=False)
 
     def body_ended(self, event: BodyEnded, at: float, *, is_failed: bool) -> None:
         """The body of a streamed response ended."""
-        told = self._streams.pop(event.call, None)
+        attempts = self._streams.pop(event.call, [])
         if is_failed:
-            self._keep(told, event.origin, event.outcome, event.detail, event.duration, at)
+            self._keep(event, attempts, at)
 
-    def _keep(
-        self, told: Told | None, origin: Origin | None, outcome: str, note: str, duration: float, at: float
-    ) -> None:
-        started = None if told is None else told.started
-        key = ("" if started is None else started.method, origin, outcome)
+    def _keep(self, event: CallEnded | BodyEnded, attempts: list[Attempt], at: float) -> None:
+        key = event.method, event.origin, event.outcome
         before = self._kept.pop(key, None)
         if before is None:
             self._number += 1
-        self._kept[key] = Failure(
-            number=self._number if before is None else before.number,
-            count=1 if before is None else before.count + 1,
-            at=at,
-            started=started,
-            origin=origin,
-            outcome=outcome,
-            note=note,
-            duration=duration,
-            attempts=() if told is None else tuple(told.attempts),
-        )
+            self._kept[key] = Failure(self._number, 1, at, event, tuple(attempts))
+        else:
+            self._kept[key] = Failure(before.number, before.count + 1, at, event, tuple(attempts))
         if len(self._kept) > MAX_KEPT:
             self._kept.popitem(last=False)

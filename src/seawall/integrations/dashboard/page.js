@@ -232,7 +232,7 @@ class Failure {
   take(failure) {
     this.failure = failure;
     const { method, path, origin, outcome, count: times, attempts, duration, note } = failure;
-    this.what.replaceChildren(`${method || "a stream"} ${plain(origin || "")}`, element("i", {}, path));
+    this.what.replaceChildren(`${method} ${plain(origin || "")}`, element("i", {}, path));
     this.what.title = `${method} ${origin || ""}${path}`;
     say(this.how, times > 1 ? `${outcome} × ${whole.format(times)}` : outcome, "bad");
     const isSent = attempts.some(({ phase }) => ["sending", "sent", "headers", "body"].includes(phase));

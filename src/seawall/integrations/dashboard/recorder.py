@@ -6,7 +6,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 from typing import Final
 
-from ...events import Attempt, BodyEnd, BodyEnded, CallEnded, CallStarted, Event, LookupEnded
+from ...events import Attempt, BodyEnd, BodyEnded, CallEnded, Event, LookupEnded
 from ...origin import Origin
 from .failures import BY_CALLER, Failures, is_failure
 from .record import Record
@@ -40,9 +40,7 @@ class Recorder:
     def on(self, event: Event) -> None:
         """Take note of *event*."""
         kind = type(event)
-        if kind is CallStarted:
-            self.failures.started(event)  # type: ignore[arg-type]
-        elif kind is Attempt:
+        if kind is Attempt:
             self._attempted(event)  # type: ignore[arg-type]
         elif kind is CallEnded:
             self._ended(event)  # type: ignore[arg-type]

@@ -6,6 +6,7 @@ from math import isfinite
 from typing import Any, Final
 
 from ...attempts import Attempt
+from ...events import CallEnded
 from .failures import Failure
 
 __all__ = ["finite", "of_failure", "seconds", "shortened"]
@@ -30,18 +31,18 @@ def shortened(text: str) -> str:
 
 def of_failure(failure: Failure, client: str) -> dict[str, Any]:
     """A call that failed."""
-    started = failure.started
+    event = failure.event
     return {
         "number": failure.number,
         "count": failure.count,
         "at": round(failure.at, 3),
         "client": client,
-        "method": "" if started is None else shortened(started.method),
-        "path": "" if started is None else shortened(started.path),
-        "origin": None if failure.origin is None else str(failure.origin),
-        "outcome": failure.outcome,
-        "note": shortened(failure.note),
-        "duration": seconds(failure.duration),
+        "method": shortened(event.method),
+        "path": shortened(event.path),
+        "origin": None if event.origin is None else str(event.origin),
+        "outcome": event.outcome,
+        "note": shortened(event.note if isinstance(event, CallEnded) else event.detail),
+        "duration": seconds(event.duration),
         "attempts": list(map(_of_attempt, failure.attempts)),
     }
 
