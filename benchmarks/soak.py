@@ -5,15 +5,18 @@ from __future__ import annotations
 import argparse
 import asyncio
 import gc
+import logging
 import os
 import random
 import resource
 import time
 from collections import Counter
+from typing import Any
 
 import httpx
 
 import seawall
+from seawall.integrations.dashboard import dashboard
 from seawall.testing import FaultProcess
 
 STEPS = (
@@ -25,8 +28,25 @@ STEPS = (
 CONCURRENT = 50
 
 
-async def soak(url: str, calls: int, *, seed: int = 1) -> dict[str, object]:
+def observers() -> list[Any]:
+    """Every observer that there is: OpenTelemetry with its SDK, and Prometheus."""
+    from opentelemetry.sdk.metrics import MeterProvider
+    from opentelemetry.sdk.metrics.export import InMemoryMetricReader
+    from opentelemetry.sdk.trace import TracerProvider
+    from prometheus_client import CollectorRegistry
+
+    from seawall.integrations.otel import OTel
+    from seawall.integrations.prometheus import Prometheus
+
+    metrics = MeterProvider(metric_readers=[InMemoryMetricReader()])
+    return [OTel(meter_provider=metrics, tracer_provider=TracerProvider()), Prometheus(registry=CollectorRegistry())]
+
+
+async def soak(url: str, calls: int, *, seed: int = 1, is_observed: bool = False) -> dict[str, object]:
     """
+    Args:
+        is_observed: With metrics, spans, logs and the dashboard.
+
     Returns:
         Outcomes, and what is left: permits, connections that are not idle, tasks, descriptors, and the growth of memory
         since the first tenth of the calls, in MB.
@@ -35,7 +55,11 @@ async def soak(url: str, calls: int, *, seed: int = 1) -> dict[str, object]:
     outcomes: Counter[str] = Counter()
     tasks, descriptors, memory = len(asyncio.all_tasks()), _descriptors(), 0.0
     left = iter(range(calls))
-    async with seawall.AsyncClient(timeout=0.1, deadline=0.5, breaker=None, follow_redirects=True) as client:
+    heard = observers() if is_observed else []
+    async with seawall.AsyncClient(
+        timeout=0.1, deadline=0.5, breaker=None, follow_redirects=True, observers=heard
+    ) as client:
+        page = dashboard(client) if is_observed else None
 
         async def one() -> None:
             body = None if rng.random() < 0.7 else rng.randbytes(rng.choice((10, 100_000)))
@@ -76,6 +100,7 @@ async def soak(url: str, calls: int, *, seed: int = 1) -> dict[str, object]:
     for _ in range(20):
         await asyncio.sleep(0)
     gc.collect()
+    del page
     found |= {
         "tasks": len(asyncio.all_tasks()) - tasks,
         "descriptors": _descriptors() - descriptors,
@@ -110,10 +135,13 @@ def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks soak", description=__doc__)
     parser.add_argument("--calls", type=int, default=100_000)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--observed", action="store_true", help="with metrics, spans, logs and the dashboard")
     options = parser.parse_args(arguments)
     started_at = time.perf_counter()
+    if options.observed:
+        logging.basicConfig(level=logging.DEBUG, handlers=[logging.NullHandler()])
     with FaultProcess() as server:
-        found = asyncio.run(soak(server.url, options.calls, seed=options.seed))
+        found = asyncio.run(soak(server.url, options.calls, seed=options.seed, is_observed=options.observed))
     print(f"{options.calls} calls, {CONCURRENT} at a time, in {time.perf_counter() - started_at:.0f} s; left of them:")
     for name, value in found.items():
         print(f"  {name:12} {value}")
