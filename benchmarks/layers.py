@@ -91,22 +91,12 @@ def main(arguments: list[str]) -> int:
 
 def history(repeat: int) -> float:
     """Microseconds of CPU to record one attempt and attach it to a response."""
-    call = Call(None, 1, 0.0, is_buffered=True, patience=None)
+    call = Call(None, 1, 0.0, None)
     request, timer, extensions = Request(), Timer(Timers(), None), dict[str, Any]()
 
     def one() -> None:
-        attempt = AttemptState(
-            time.perf_counter,
-            time.perf_counter(),
-            request,
-            number=1,
-            delay=0.0,
-            avoid=(),
-            is_buffered=True,
-            retry=None,
-            bounds=call,
-            timer=timer,
-        )
+        clock = time.perf_counter
+        attempt = AttemptState(clock, clock(), request, 1, 0.0, (), None, call, timer)
         for phase in (Phase.SENDING, Phase.SENT, Phase.HEADERS, Phase.BODY):
             attempt.reached(phase)
         extensions["seawall"] = History([attempt.record(time.perf_counter(), 200, None, "")])

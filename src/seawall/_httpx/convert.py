@@ -138,9 +138,9 @@ class Reply:
         outgoing: Outgoing,
         attempt: AttemptState,
         response: httpx.Response,
-        *,
         close: Callable[[], None],
         max_size: int | None,
+        *,
         is_settled: bool = False,
     ) -> None:
         self._outgoing = outgoing

@@ -130,13 +130,8 @@ class OverWire:
         head, extensions = answered.head, answered.extensions
         whole = answered.take() if attempt.is_buffered else None  # most responses are there at once
         stream: httpx.AsyncByteStream = _Answer(answered, request) if whole is None else httpx.ByteStream(whole)
-        reply = WireReply(
-            outgoing,
-            attempt,
-            answer(head.status, head.headers, stream, extensions),
-            close=answered.abandon,
-            max_size=self._max_size,
-        )
+        response = answer(head.status, head.headers, stream, extensions)
+        reply = WireReply(outgoing, attempt, response, answered.abandon, self._max_size)
         if self._max_size is not None:
             if whole is not None:
                 outgoing.check_size(self._max_size, len(whole))
@@ -180,7 +175,7 @@ class OverWire:
         except BaseException:
             close()
             raise
-        reply = WireReply(outgoing, attempt, response, close=close, max_size=self._max_size)
+        reply = WireReply(outgoing, attempt, response, close, self._max_size)
         if self._max_size is not None:
             for stream in streams:
                 stream.watch(partial(outgoing.check_size, self._max_size))

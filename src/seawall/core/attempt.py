@@ -28,9 +28,10 @@ LIMIT = "limit"  # the name of that gate
 
 
 class Bounds(Protocol):
-    """The deadlines of a call; see `Call`."""
+    """What an attempt sees of its call; see `Call`."""
 
     number: int
+    is_buffered: bool
     hard_at: float | None
     soft_at: float | None
 
@@ -46,7 +47,7 @@ class Gated(Protocol):
 
 class AttemptState(Progress):
     """
-    The live state of a `seawall.Attempt`.
+    The live state of a `seawall.Attempt`. Its arguments are positional, because keywords double what making one takes.
 
     Attributes:
         request: The request that it sends.
@@ -71,11 +72,9 @@ class AttemptState(Progress):
         now: Callable[[], float],
         started_at: float,
         request: Request,
-        *,
         number: int,
         delay: float,
         avoid: tuple[Address, ...],
-        is_buffered: bool,
         retry: Retry | None,
         bounds: Bounds,
         timer: Timer,
@@ -85,7 +84,7 @@ class AttemptState(Progress):
         self.number = number
         self.delay = delay
         self.avoid = avoid
-        self.is_buffered = is_buffered
+        self.is_buffered = bounds.is_buffered
         self.retry = retry
         self._bounds = bounds
         self._timer = timer

@@ -75,11 +75,11 @@ class Call:
         "owner", "patience", "ready", "rejected_by", "request", "retries", "soft_at", "started", "started_at",
     )  # fmt: skip
 
-    def __init__(self, owner: object, number: int, now: float, *, is_buffered: bool, patience: Patience | None) -> None:
+    def __init__(self, owner: object, number: int, now: float, patience: Patience | None) -> None:
         self.owner = owner
         self.number = number
         self.started_at = now
-        self.is_buffered = is_buffered  # the body is read at once, and belongs to the attempt
+        self.is_buffered = False  # the body is read at once, and belongs to the attempt
         self.patience = patience
         self.caller = CALLER.get()
         self.is_between_hops = True

@@ -95,7 +95,8 @@ class Pipeline:
         if loop is None or loop is not self.in_flight.loop:
             self._now = self.in_flight.on_loop()
         self.ledger.calls += 1
-        call = Call(self, self.ledger.calls, self._now(), is_buffered=is_buffered, patience=patience)
+        call = Call(self, self.ledger.calls, self._now(), patience)
+        call.is_buffered = is_buffered
         # Asked once, because asking the log costs more than the rest of this function.
         call.is_silent = not self._emitter.has_listeners and not logger.isEnabledFor(logging.DEBUG)
         return call
@@ -263,18 +264,8 @@ class Pipeline:
         call, request = hop.call, hop.request
         if self.in_flight.is_closed:
             raise request.adopt(closed(request.origin))
-        attempt = hop.attempt = AttemptState(
-            self._now,
-            now,
-            request,
-            number=len(call.attempts) + 1,
-            delay=delay,
-            avoid=hop.avoid,
-            is_buffered=call.is_buffered,
-            retry=retry,
-            bounds=call,
-            timer=hop.timer,
-        )
+        number = len(call.attempts) + 1
+        attempt = hop.attempt = AttemptState(self._now, now, request, number, delay, hop.avoid, retry, call, hop.timer)
         reply = outcome = error_name = None
         detail = ""
         try:

@@ -139,8 +139,8 @@ class OverTransport:
             outgoing,
             attempt,
             response,
-            close=nothing if foreign is None else foreign.close_soon,
-            max_size=self._max_size,
+            nothing if foreign is None else foreign.close_soon,
+            self._max_size,
             is_settled=_is_settled(response),
         )
         reply.foreign = foreign

@@ -27,6 +27,7 @@ PLAIN: Final = re.compile(rb"HTTP/1\.[01] [2-9][^\n]*\n[^ \t]")
 """How nearly all responses begin: a final status, and a first header line that doesn't begin with a space."""
 
 PROTOCOL: Final = b"HTTP/"
+VERSIONS: Final = (b"HTTP/1.1", b"HTTP/1.0")
 DIRECT: Final = 64 * 1024  # B of a body that are still to come, from which on llhttp is spared it
 MAX_HELD: Final = 16 * 1024  # B; each piece that comes is joined with what is held, so a drip costs its square
 STATUS_AT: Final = len(b"HTTP/1.1 ")
@@ -55,6 +56,7 @@ class Parser:
         "_is_interim",
         "_is_open",
         "_llhttp",
+        "_plain",
         "_unparsed",
         "response",
     )
@@ -78,7 +80,7 @@ class Parser:
         self._asks_upgrade = asks_upgrade
         self._has_framing = self._is_interim = self._is_open = False
         self._head_size = self._unparsed = self._interims = self._gap = self._body_left = 0
-        self._held = b""
+        self._held = self._plain = b""
         self.response = response = Response()
         return response
 
@@ -96,6 +98,7 @@ class Parser:
             self._parse(data)
         elif PLAIN.match(data) and not (self._held or self._is_connect):
             self._is_open = True
+            self._plain = _plain(data)
             self._parse(data)
         else:
             self._open(self._held + data)
@@ -221,10 +224,10 @@ class Parser:
         parsed = self._llhttp
         assert parsed is not None
         status = parsed.get_status_code()
-        version = parsed.get_http_version()
-        if version not in ("1.1", "1.0") or status < 100 or b"\0" in response.reason:
-            raise Bad(f"HTTP/{version} {status} is not a status line of HTTP/1.1")
-        if response.headers:
+        version = self._plain or PROTOCOL + parsed.get_http_version().encode()
+        if version not in VERSIONS or status < 100 or b"\0" in response.reason:
+            raise Bad(f"{version.decode()} {status} is not a status line of HTTP/1.1")
+        if response.headers and not self._plain:
             response.headers, size = _tidied(response.headers)
             self._head_size += size
             if self._head_size > MAX_HEAD:
@@ -238,7 +241,7 @@ class Parser:
             response.reason, response.headers = b"", []
             return
         self._is_interim = False
-        response.status, response.version = status, b"HTTP/1.1" if version == "1.1" else b"HTTP/1.0"
+        response.status, response.version = status, version
         response.is_kept = self._framing(response) and parsed.should_keep_alive()
         if status == 101 or (self._is_connect and status < 300):
             if not (self._is_connect or self._asks_upgrade):
@@ -298,11 +301,19 @@ class Parser:
             self.response.is_spoilt = True
 
 
+def _plain(data: bytes) -> bytes:
+    """The version of a response that begins as `PLAIN` has it, if its head has nothing for `_tidied`; else nothing."""
+    head = data[: data.find(b"\r\n\r\n") + 1]  # empty if there is no end
+    if len(head) > MAX_HEAD or b"\0" in head or b"\t" in head or b" :" in head or b" \r" in head or b" \n" in head:
+        return b""
+    return head[: len(VERSIONS[0])]
+
+
 def _tidied(headers: Triples) -> tuple[Triples, int]:
     """
     The *headers* that llhttp found, without the spaces after a value, and their size in bytes.
 
-    All are looked at together, because a look at each of eight takes 4 % of a request.
+    All are looked at together, because a look at each of eight takes 4 % of a request; and most not even so.
 
     Raises:
         Bad: llhttp lets through what another server could take for other headers.
