@@ -831,6 +831,13 @@ async def test_goaway_of_a_stream(peer, number):
         await sent
 
 
+async def test_settings_behind_a_goaway(peer):
+    """The connection is closed, because nobody uses it, and offers the pool no room."""
+    settings = b"\0\0\6\4\0\0\0\0\0" + b"\0\3\0\0\0\5"
+    peer.client.data_received(frame_of("GOAWAY", 0) + settings)
+    assert (peer.client.is_closed, peer.room) == (True, 0)
+
+
 async def one_ended(peer):
     """What a second request waits for, on stream 3, after stream 1 has ended."""
     channel, sent = peer.request()

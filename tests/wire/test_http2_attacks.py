@@ -8,6 +8,7 @@ import struct
 from collections.abc import AsyncIterator
 
 import hpack
+import httpx
 import pytest
 from hyperframe.frame import (
     ContinuationFrame,
@@ -327,6 +328,40 @@ async def test_headers_of_120_kb(client, by_hand, values):
 
     response = await client.get(await by_hand(script), extensions=ONCE)
     assert sum(len(value) for value in response.headers.get_list("x")) == 120_000
+
+
+async def test_settings_behind_the_end_of_a_connection(by_hand):
+    """
+    They are read a turn after a PONG could not be sent, so the pool has given its slot to another origin's call.
+
+    The response behind them is read to its end; its reader doesn't wait for its timeout.
+    """
+    has_begun = asyncio.Event()
+
+    async def script(peer: Peer) -> None:
+        number = await peer.request()
+        peer.send(peer.head(number))
+        await has_begun.wait()
+        peer.send(PING, *[DataFrame(number, bytes(16))] * 250, SettingsFrame(0, settings={3: 50}))
+        peer.send(DataFrame(number, b"end", flags=["END_STREAM"]))
+        sock = peer.writer.get_extra_info("socket")
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        peer.writer.transport.abort()
+
+    async def other(peer: Peer) -> None:
+        peer.send(peer.head(await peer.request(), is_end=True))
+        await peer.request()
+
+    url, others = await by_hand(script), [await by_hand(other) for _ in range(2)]
+    limits = httpx.Limits(max_connections=1)
+    async with seawall.AsyncClient(http1=False, http2=True, limits=limits, timeout=30) as client:
+        async with client.stream("GET", url, extensions=ONCE) as response:
+            calls = [asyncio.create_task(client.get(each)) for each in others]
+            while client.stats().waiting < 2:
+                await asyncio.sleep(0)
+            has_begun.set()
+            assert (await response.aread()).endswith(b"end")
+        assert [(await call).status_code for call in calls] == [200, 200]
 
 
 async def test_host_in_an_answer(client, by_hand):

@@ -237,7 +237,8 @@ class Multiplexed(Session[Stream]):
         self._wake_all()
         if heard is Heard.SETTINGS:
             self.max_streams = self.known.max_streams = self.dialogue.max_streams
-            self.on_room(self)
+            if self.is_usable:  # else the pool may not have it any more
+                self.on_room(self)
 
     def _broken(self, violation: Violation) -> None:
         """The connection ends; a stream whose headers are too large fails for that (RFC 9113 section 4.3)."""
