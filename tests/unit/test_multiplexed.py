@@ -26,6 +26,7 @@ from seawall.events import Phase
 from seawall.origin import Origin
 from seawall.testing.clock import VIRTUAL
 from seawall.wire.http2 import session as http2
+from seawall.wire.http2.compression import Encoder
 from seawall.wire.http2.connection import TINY, TURN, Multiplexed
 from seawall.wire.http2.session import (
     DOUBT_AFTER,
@@ -176,6 +177,45 @@ async def test_streams_that_are_left_give_their_bytes_back_to_the_connection(mon
         await peer.turn()
     assert (peer.saw(h2.events.StreamReset), peer.idle, peer.client.is_usable) == (20, 20, True)
     peer.client.close()
+
+
+def more_than(size: int) -> bytes:
+    """DATA of so many bytes and one more, as h2 wouldn't send it."""
+    return (size + 1).to_bytes(3, "big") + b"\0\0\0\0\0\1" + b"x" * size + b"!"
+
+
+@pytest.mark.parametrize(
+    ("method", "status", "length"),
+    [(b"HEAD", b"200", 0), (b"GET", b"204", 0), (b"GET", b"304", 0), (b"GET", b"200", 5)],
+)
+async def test_more_of_a_body_than_the_head_allows(peer, method, status, length):
+    """The reader gets none of it and an error at once, though the server goes on; the connection stays in use."""
+    channel, sent = peer.request(method=method)
+    await peer.turn()
+    block = b"\x08\3" + status + b"\x0f\x0d\0015"  # content-length: 5
+    peer.client.data_received(len(block).to_bytes(3, "big") + b"\1\4\0\0\0\1" + block)
+    assert (await sent).status == int(status)
+    body = channel.body()
+    peer.client.data_received(more_than(length))
+    with pytest.raises(BadAnswer, match=f"more than the {length} bytes"):
+        await anext(body)
+    assert channel.response.owed == length + 1
+    channel.close()
+    await peer.turn()
+    assert (peer.client.streams, peer.client.is_usable, peer.saw(h2.events.StreamReset)) == (0, True, 1)
+
+
+@pytest.mark.parametrize("lengths", [[b"04"], [b"4", b"4"]], ids=str)
+async def test_length_that_is_odd_but_right(peer, lengths):
+    """Zeros before it, or the same twice (RFC 9110 section 8.6)."""
+    channel, sent = peer.request()
+    fields = [(b":status", b"200"), *((b"content-length", length) for length in lengths)]
+    block = Encoder().encode(fields)
+    await peer.turn()
+    peer.client.data_received(len(block).to_bytes(3, "big") + b"\1\4\0\0\0\1" + block)
+    peer.client.data_received(b"\0\0\4\0\1\0\0\0\1body")
+    await sent
+    assert channel.whole() == b"body"
 
 
 async def test_100_continue_is_not_waited_for_without_end(peer):

@@ -10,7 +10,7 @@ from typing import Any, Final, NamedTuple, TypeAlias
 from ..errors import InvalidRequest
 from ..origin import Origin
 
-__all__ = ["CONTINUE_TIMEOUT", "SLICE", "Blocks", "Head", "Message", "Triples", "slices"]
+__all__ = ["CONTINUE_TIMEOUT", "LENGTH", "SLICE", "Blocks", "Head", "Message", "Triples", "slices"]
 
 Triple: TypeAlias = tuple[bytes, bytes, bytes]
 Triples: TypeAlias = list[Triple]

@@ -2,14 +2,14 @@
 What has come of one HTTP/2 stream; no I/O here.
 
 Rules: a malformed response is its stream's matter, and harms no other stream. What fails after the response is complete
-doesn't matter. Source: RFC 9113 section 8.1.
+doesn't matter. More of a body than its head allows is kept from its reader. Source: RFC 9113 section 8.1.
 """
 
 from __future__ import annotations
 
 from ...errors import BadAnswer, ResponseTooLarge, WireError
 from ..limits import MAX_HEAD, MAX_HEADERS, MAX_INTERIM, MAX_PARTS
-from ..message import Head
+from ..message import LENGTH, Head
 from .compression import Field
 from .fields import wrong_field
 
@@ -34,6 +34,7 @@ class Response:
     __slots__ = (
         "_head_size",
         "_interims",
+        "_length",
         "_parts",
         "_size",
         "death",
@@ -58,6 +59,7 @@ class Response:
         self.death: object | None = None
         self._parts: list[bytes] = []
         self._size = self._interims = 0
+        self._length: int | None = None  # B of body, where the head says so
         self._head_size = 0  # B of headers, those of interim responses included
 
     @property
@@ -105,10 +107,20 @@ class Response:
         elif status < b"200":
             self._got_interim(status, is_end=is_end)
         else:
-            head = Head()
-            head.status, head.version = int(status), b"HTTP/2"
-            head.headers = [(name, name, value) for name, value in rest]
-            self.head = head
+            self._got_head(int(status), rest)
+
+    def _got_head(self, status: int, fields: tuple[Field, ...]) -> None:
+        lengths = [value for name, value in fields if name == b"content-length"]
+        if lengths and (not LENGTH.fullmatch(lengths[0]) or lengths.count(lengths[0]) < len(lengths)):
+            self.fail(BadAnswer, f"a content-length of {b', '.join(lengths)[:100]!r}")
+            return
+        if not self.has_body or status in (204, 304):
+            self._length = 0
+        elif lengths:
+            self._length = int(lengths[0])
+        self.head = head = Head()
+        head.status, head.version = status, b"HTTP/2"
+        head.headers = [(name, name, value) for name, value in fields]
 
     def _got_interim(self, status: bytes, *, is_end: bool) -> None:
         self.is_continued = self.is_continued or status == b"100"
@@ -123,6 +135,9 @@ class Response:
             self.fail(BadAnswer, "a body without a head")
         self.owed += len(data)
         self._size += len(data)
+        if self._length is not None and self._size > self._length:
+            self.fail(BadAnswer, f"a body of more than the {self._length} bytes that its head allows")
+            return
         self._parts.append(data)
         if len(self._parts) >= MAX_PARTS:
             self._parts = [b"".join(self._parts)]
@@ -130,11 +145,8 @@ class Response:
     def got_end(self) -> None:
         if self.failure is not None:
             return
-        head, said = self.head, None
-        if head is not None and self.has_body and head.status not in (204, 304):
-            said = next(iter([value for _, name, value in head.headers if name == b"content-length"]), None)
-        if said is not None and said != b"%d" % self._size:
-            self.fail(BadAnswer, f"a body of {self._size} bytes, where content-length says {said!r}")
+        if self._length is not None and self._size != self._length:
+            self.fail(BadAnswer, f"a body of {self._size} bytes, where content-length says {self._length}")
         else:
             self.is_complete = True
 
