@@ -40,6 +40,8 @@ def fields_of(*headers: tuple[bytes, bytes]) -> list[tuple[bytes, bytes]]:
         ([(b"Host", b"a.test"), (b"TE", b"gzip"), (b"Upgrade", b"x"), (b"Keep-Alive", b"5")], []),
         ([(b"Host", b"a.test"), (b"TE", b"Trailers")], [(b"te", b"trailers")]),
         ([(b"Host", b"a.test"), (b"X-Hop", b"1"), (b"Connection", b"close, X-HOP"), (b"A", b"b")], [(b"a", b"b")]),
+        ([(b"Host", b"a.test"), (b"Content-Length", b"0")], [(b"content-length", b"0")]),
+        ([(b"Host", b"a.test"), (b"Content-Length", b"5"), (b"Transfer-Encoding", b"chunked")], []),
         ([(b"Host", b"a.test"), (b"Connection", b"keep-alive"), (b"A", b"b")], [(b"a", b"b")]),
         ([(b"Host", b"a.test"), (b"Connection", b"Host, :path"), (b"A", b" b\t")], [(b"a", b"b")]),
     ],

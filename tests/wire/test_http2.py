@@ -657,6 +657,21 @@ async def test_answers_that_are_none(client, by_hand, fields):
         await client.get(await by_hand(script), extensions=seawall.options(retry=None))
 
 
+async def test_length_beside_chunked(client, by_hand):
+    """Isn't sent, as over HTTP/1.1, because the body need not have it; else a server behind a proxy reads amiss."""
+    fields: dict[str, str] = {}
+
+    async def script(peer: Peer) -> None:
+        while not isinstance(frame := await peer.frame(), HeadersFrame):
+            pass
+        fields.update(hpack.Decoder().decode(frame.data))
+        peer.send(peer.head(frame.stream_id, is_end=True))
+
+    headers = {"transfer-encoding": "chunked", "content-length": "5"}
+    await client.post(await by_hand(script), content=b"0123456789", headers=headers)
+    assert (fields[":method"], "content-length" in fields) == ("POST", False)
+
+
 BAD = {
     "a 304 that names a length": ([(":status", "304"), ("content-length", "10")], b""),
     "longer than it says": ([(":status", "200"), ("content-length", "1")], b"ok"),

@@ -33,7 +33,7 @@ def request_fields(message: Message) -> list[tuple[bytes, bytes]]:
     """A request's headers as HTTP/2 has them. Source: RFC 9113 section 8.3.1."""
     scheme = message.origin.scheme.encode()
     fields = [(b":method", message.method), (b":scheme", scheme), (b":path", message.target)]
-    named: set[bytes] = set()  # by Connection, so they are not for the server behind this one
+    dropped: set[bytes] = set()
     for _, name, value in message.headers:
         if name not in MOVED:
             fields.append((name, value.strip()))
@@ -42,9 +42,11 @@ def request_fields(message: Message) -> list[tuple[bytes, bytes]]:
         elif name == b"te" and value.lower() == b"trailers":
             fields.append((name, b"trailers"))
         elif name == b"connection" and value != b"keep-alive":
-            named.update(each.strip() for each in value.lower().split(b","))
-    if named:
-        return [field for field in fields if field[0] not in named or field[0].startswith(b":")]
+            dropped.update(each.strip() for each in value.lower().split(b","))  # not for the server behind this one
+    if message.block.is_chunked:  # which overrides a length, so nobody has held the body to it (RFC 9112 section 6.3)
+        dropped.add(b"content-length")
+    if dropped:
+        return [field for field in fields if field[0] not in dropped or field[0].startswith(b":")]
     return fields
 
 
