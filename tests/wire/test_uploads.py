@@ -186,6 +186,31 @@ async def test_error_of_the_callers_iterator_is_raised(start, is_answered):
         assert client.stats().connections == 0
 
 
+@pytest.mark.parametrize("is_http2", [False, True])
+@pytest.mark.parametrize("kind", [asyncio.CancelledError, GeneratorExit])
+async def test_iterator_that_awaits_what_was_cancelled(listen, is_http2, kind):
+    """The call ends as it would without a task of its own for the body; it doesn't wait for the server, which waits."""
+
+    async def mute(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if is_http2:
+            writer.write(bytes((0, 0, 0, 4, 0, 0, 0, 0, 0)))  # SETTINGS
+        while await reader.read(65536):
+            pass
+
+    async def parts() -> AsyncIterator[bytes]:
+        yield b"x"
+        raise kind
+
+    url = await listen(mute)
+    async with seawall.AsyncClient(http1=not is_http2, http2=is_http2, timeout=None, deadline=None) as client:
+        with pytest.raises(kind):
+            async with asyncio.timeout(20):
+                await client.post(url, content=parts())
+        (state,) = client.stats().origins.values()
+        assert state.in_flight == 0
+    assert no_tasks_but({asyncio.current_task()})
+
+
 @pytest.mark.parametrize("how", ["aclose", "leave", "cancel", "client"])
 async def test_closing_the_response_ends_the_upload(start, how):
     """The iterator is closed, the permit given back, the connection closed, and no task is left."""

@@ -56,15 +56,17 @@ class Upload:
         self._gives_up_at = 0.0
         self.is_going = True
         self.is_over = self.is_whole = False
-        self.error: Exception | None = None
+        self.error: BaseException | None = None
         self._task: asyncio.Task[None] | None = asyncio.get_running_loop().create_task(self._run(send))
         self._task.add_done_callback(self._ended)
 
     async def _run(self, send: Callable[[], Coroutine[Any, Any, bool]]) -> None:
         try:
             self.is_whole = await send()
-        except Exception as error:  # noqa: BLE001  # the exchange raises it
-            if self.is_going:
+        except (KeyboardInterrupt, SystemExit):
+            raise
+        except BaseException as error:  # noqa: BLE001  # the exchange raises it; the caller's iterator may have awaited
+            if self.is_going:  # a task that was cancelled
                 self.error = error
 
     def _ended(self, task: asyncio.Task[None]) -> None:
