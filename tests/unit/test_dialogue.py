@@ -33,6 +33,7 @@ from seawall.wire.http2.frames import (
     Setting,
     Violation,
 )
+from seawall.wire.http2.lane import Lane
 from seawall.wire.http2.response import Response
 from seawall.wire.limits import MAX_HEAD
 
@@ -339,6 +340,16 @@ def test_windows_of_the_server(made):
     assert made.window(5) == 35_545
     made.ask(Listening(), GET, is_end=False)
     assert made.lanes[11].window == 2**20
+
+
+def test_settings_that_change_the_windows_many_times(made, monkeypatch):
+    """The last of them counts, and each stream's window is changed once; else one frame would be work for a second."""
+    changes: list[int] = []
+    widen = Lane.widen
+    monkeypatch.setattr(Lane, "widen", lambda lane, size: changes.append(size) or widen(lane, size))
+    made.receive(SETTINGS, 0, 0, b"".join(setting(4, 60_000 + number) for number in range(2700)))
+    assert changes == [62_699 - INITIAL_WINDOW] * len(made.lanes)
+    assert made.window(5) == 62_699
 
 
 def test_largest_window(made):

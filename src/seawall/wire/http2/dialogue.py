@@ -255,8 +255,12 @@ class Dialogue(Generic[L]):
             if payload:
                 raise Violation(Code.FRAME_SIZE_ERROR, "an acknowledgement of SETTINGS that has some")
             return None
+        initial = self._initial
         for code, value in frames.settings_of(payload):
             self._set(code, value)
+        change = self._initial - initial  # once for all, because a frame may change it thousands of times
+        if change and not all(lane.widen(change) for lane in self.lanes.values()):
+            raise Violation(Code.FLOW_CONTROL_ERROR, f"INITIAL_WINDOW_SIZE of {self._initial}")
         self._out.append(frames.frame(frames.SETTINGS, frames.ACK, 0, b""))
         return Heard.SETTINGS
 
@@ -270,9 +274,9 @@ class Dialogue(Generic[L]):
             case Setting.MAX_CONCURRENT_STREAMS:
                 self.max_streams = value
             case Setting.INITIAL_WINDOW_SIZE:
-                change, self._initial = value - self._initial, value
-                if value > frames.MAX_WINDOW or not all(lane.widen(change) for lane in self.lanes.values()):
+                if value > frames.MAX_WINDOW:
                     raise Violation(Code.FLOW_CONTROL_ERROR, f"INITIAL_WINDOW_SIZE of {value}")
+                self._initial = value
             case Setting.MAX_FRAME_SIZE:
                 if not frames.MAX_FRAME <= value < 2**24:
                     raise Violation(Code.PROTOCOL_ERROR, f"MAX_FRAME_SIZE of {value}")
