@@ -525,8 +525,9 @@ async def test_refused_stream_says_that_the_connection_is_full_for_a_moment(peer
         await sent
     assert caught.value.is_stale is False
     assert (peer.client.has_room, peer.client.is_usable) == (False, True)
+    peer.room = 0
     await asyncio.sleep(FULL_FOR)
-    assert peer.client.has_room
+    assert (peer.client.has_room, peer.room) == (True, 1)
 
 
 async def test_surplus_of_what_the_server_says_meanwhile_is_sent_again_at_once(peer):

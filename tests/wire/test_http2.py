@@ -889,6 +889,25 @@ async def test_limit_that_is_raised(by_hand):
             assert await slow.aread() == b""
 
 
+async def test_stream_that_was_refused_is_sent_again_where_no_other_connection_may_be_opened(by_hand):
+    """A moment later on the same one, though nothing else of it tells those that wait that it has room again."""
+    outcomes: list[str] = []
+
+    async def script(peer: Peer) -> None:
+        peer.send(peer.head(await peer.request()))
+        peer.send(RstStreamFrame(await peer.request(), error_code=7))
+        peer.send(peer.head(await peer.request(), is_end=True))
+
+    limits, timeout = httpx.Limits(max_connections=1), httpx.Timeout(20, pool=None)
+    async with seawall.AsyncClient(http1=False, http2=True, limits=limits, timeout=timeout) as client:
+        url = await by_hand(script)
+        async with client.stream("GET", url), asyncio.timeout(10):
+            response = await client.get(url)
+            outcomes += [attempt.outcome for attempt in response.extensions["seawall"]]
+            assert client.stats().connections == 1
+    assert outcomes == ["StreamRefused", "200"]
+
+
 async def test_small_limit_is_dialled_for_at_once(by_hand):
     """As many wait for a connection as have room on it; the others dial the next meanwhile, not after it."""
 

@@ -113,6 +113,8 @@ class Multiplexed(Session[Stream]):
 
     def _closed(self) -> None:
         self._believe()
+        if self._full is not None:
+            self._full.cancel()
         if self._turn is None:
             self._fail_all()
         super()._closed()

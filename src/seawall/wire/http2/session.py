@@ -64,7 +64,7 @@ class Session(Pooled, Generic[S]):
     __slots__ = (
         "_are_quick",
         "_asked_at",
-        "_full_until",
+        "_full",
         "_gathered",
         "_gathering",
         "_has_ended",
@@ -100,7 +100,7 @@ class Session(Pooled, Generic[S]):
         self._watch: asyncio.TimerHandle | None = None  # looks whether the server is silent, while streams wait
         self._waits_since = 0.0  # when the server had nothing to do last, or a part of a large body was sent
         self._asked_at, self._patience = 0.0, PING_AFTER
-        self._full_until = 0.0
+        self._full: asyncio.TimerHandle | None = None  # runs while it takes no stream for a moment
         self._is_leaving = self._has_ended = False
         self._gathered: list[bytes] = []  # to be sent once the tasks that were woken together have run
         self._gathering: asyncio.Handle | None = None
@@ -134,9 +134,7 @@ class Session(Pooled, Generic[S]):
     @property
     def has_room(self) -> bool:
         """For another stream."""
-        if self._full_until and self._loop.time() < self._full_until:
-            return False
-        return self.is_usable and self._probe is None and len(self._open) < self.max_streams
+        return self._full is None and self._probe is None and len(self._open) < self.max_streams and self.is_usable
 
     @property
     def streams(self) -> int:
@@ -226,12 +224,26 @@ class Session(Pooled, Generic[S]):
     def silent(self, since: float) -> None:
         """A stream has waited as long as it may: if no response made progress, the next attempt goes elsewhere."""
         if self.carried_at <= since:
-            self._full_until = max(self._full_until, self._loop.time() + SILENT_FOR)
+            self._fill(SILENT_FOR)
             self._doubt()
 
     def refused(self) -> None:
         """The server refused a stream, though it allows more by its SETTINGS: for a moment, others dial anew."""
-        self._full_until = self._loop.time() + FULL_FOR
+        self._fill(FULL_FOR)
+
+    def _fill(self, seconds: float) -> None:
+        """Take no stream for so long; then those that wait for one hear of it, because nothing else may tell them."""
+        until = self._loop.time() + seconds
+        if self._full is not None:
+            if self._full.when() >= until:
+                return
+            self._full.cancel()
+        self._full = self._loop.call_at(until, self._has_room_again, context=Context())
+
+    def _has_room_again(self) -> None:
+        self._full = None
+        if self.is_usable:
+            self.on_room(self)
 
     def falls_back(self, code: int) -> bool:
         """Whether an error code asks for HTTP/1.1, and it is spoken here: then no connection to the origin is used."""
