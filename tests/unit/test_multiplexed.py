@@ -556,6 +556,21 @@ async def test_streams_beyond_the_goaway_are_sent_again(peer):
     assert (await sent[0]).status == 200
 
 
+@pytest.mark.parametrize("is_one", [False, True])
+@pytest.mark.parametrize("kind", ["HEADERS", "PUSH_PROMISE"])
+async def test_what_comes_behind_a_refusal(peer, is_one, kind):
+    """The refusal counts, however the bytes arrive: not a response that contradicts it, nor the connection's end."""
+    _, sent = peer.request(method=b"POST", content=b"order")
+    await peer.turn()
+    refusal, more = frame_of("GOAWAY", 0), frame_of(kind, 1)
+    for data in [refusal + more] if is_one else [refusal, more]:
+        peer.client.data_received(data)
+        await turns()
+    with pytest.raises(StreamRefused, match="GOAWAY") as caught:
+        await sent
+    assert caught.value.is_stale
+
+
 @pytest.mark.parametrize("more", [0, 1])
 async def test_headers_up_to_the_limit_are_taken(peer, more):
     """256 KiB in all, interim responses included; a byte more is an error of that stream."""

@@ -143,7 +143,7 @@ class Response:
             self._parts = [b"".join(self._parts)]
 
     def got_end(self) -> None:
-        if self.failure is not None:
+        if not self.is_awaited:
             return
         if self._length is not None and self._size != self._length:
             self.fail(BadAnswer, f"a body of {self._size} bytes, where content-length says {self._length}")
@@ -154,10 +154,10 @@ class Response:
         """The server says that it did nothing of the request."""
         if self.head is not None:
             self.fail(BadAnswer, f"{why}, in the midst of its response")
-        else:
+        elif self.is_awaited:
             self.refusal, self.is_stale = why, is_stale
 
     def fail(self, kind: type[WireError], text: str, *, is_stale: bool = False, death: object | None = None) -> None:
-        """The first failure counts, unless the response is complete."""
-        if not self.is_complete and self.failure is None:
+        """The first failure or refusal counts, unless the response is complete."""
+        if self.is_awaited:
             self.failure, self.is_stale, self.death = (kind, text), is_stale, death

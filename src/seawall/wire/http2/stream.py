@@ -307,7 +307,7 @@ class Stream(Waiting):
     def got_head(self, fields: tuple[Field, ...], *, is_end: bool) -> None:
         """Of the response, or of an interim one, or trailers."""
         response = self.response
-        if response.failure is None:  # else it would depend on how the bytes arrive whether that is heard of
+        if response.is_awaited:  # else it would depend on how the bytes arrive whether a failure or refusal is heard of
             response.got_fields(fields, is_end=is_end)
         if is_end:
             response.got_end()
