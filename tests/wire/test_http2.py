@@ -988,6 +988,32 @@ async def test_who_gave_up_waiting_makes_room(client):
     await asyncio.wait([first])
 
 
+@pytest.mark.parametrize("is_reset", [False, True])
+async def test_small_body_whose_refusal_comes_while_a_trace_function_waits(client, by_hand, is_reset):
+    """The body isn't sent: the stream may be closed by then, and the server wants no more of it anyway."""
+    is_refused, seen = asyncio.Event(), []
+
+    async def script(peer: Peer) -> None:
+        number = await peer.request()
+        peer.send(RstStreamFrame(number, error_code=8) if is_reset else peer.head(number, status="413", is_end=True))
+        await peer.is_answered()
+        is_refused.set()
+        while not isinstance(frame := await peer.frame(), HeadersFrame):
+            seen.append(type(frame))
+        peer.send(peer.head(frame.stream_id, is_end=True))
+
+    async def trace(name: str, info: object) -> None:
+        if name == "http2.send_request_body.started":
+            await is_refused.wait()
+
+    url, once = await by_hand(script), seawall.options(retry=None)
+    call = client.post(url, content=b"small", extensions=once | {"trace": trace})
+    (answer,) = await asyncio.gather(call, return_exceptions=True)
+    assert isinstance(answer, seawall.errors.BadAnswer) if is_reset else answer.status_code == 413
+    await client.get(url)
+    assert DataFrame not in seen
+
+
 async def test_connection_headers_stay_behind(client, by_hand):
     """HTTP/1.1's own, and those that Connection names; host is :authority. Source: RFC 9113 section 8.2.2."""
     seen = {}

@@ -70,6 +70,8 @@ class Sending(Waiting):
         content, connection, dialogue = self._message.content, self._connection, self._connection.dialogue
         if content is None or self._message.is_held or not connection.can_write:
             return False
+        if self._stream.response.is_decided:  # while a trace function waited: the server may want none of it
+            return False
         if len(content) > dialogue.window(self._number):
             return False
         size = dialogue.frame_size
