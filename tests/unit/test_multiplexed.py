@@ -44,6 +44,7 @@ from seawall.wire.known import Known
 from seawall.wire.limits import MAX_HEAD, MAX_INTERIM
 from seawall.wire.message import CONTINUE_TIMEOUT, Message
 from seawall.wire.progress import Progress
+from seawall.wire.trace import Trace
 from seawall.wire.upload import STOP_TIMEOUT
 
 from .noted import Dripping, Noted, now, turns
@@ -116,6 +117,7 @@ class Peer:
         body: AsyncIterator[bytes] | None = None,
         is_reused: bool = False,
         is_repeatable: bool = False,
+        trace: Trace | None = None,
         **timeouts: float,
     ) -> tuple[Stream, asyncio.Task]:
         if content:
@@ -124,7 +126,7 @@ class Peer:
         kind = Repeatable if is_repeatable else Progress
         channel, progress = self.client.channel(), kind(asyncio.get_running_loop().time, now())
         progress.is_reused = is_reused
-        return channel, asyncio.create_task(channel.send(message, progress))
+        return channel, asyncio.create_task(channel.send(message, progress, trace))
 
     def saw(self, kind: type[h2.events.Event]) -> int:
         return sum(isinstance(event, kind) for event in self.seen)
@@ -780,11 +782,22 @@ async def test_body_of_an_early_refusal_has_the_read_timeout(peer):
     parts.go_on.set()
 
 
+class Untold(Trace):
+    """Of a caller whose function does nothing."""
+
+    def __init__(self) -> None:
+        self.request = None
+
+    async def _callback(self, name: str, facts: object) -> None:
+        pass
+
+
+@pytest.mark.parametrize("trace", [None, Untold()], ids=["plain", "traced"])
 @pytest.mark.parametrize("is_quick", [False, True])
-async def test_failure_is_not_held_up_by_the_clean_up_of_the_callers_iterator(peer, is_quick):
+async def test_failure_is_not_held_up_by_the_clean_up_of_the_callers_iterator(peer, is_quick, trace):
     """Nor an error: it is raised when the clean-up is over, or its bound."""
     parts = Dripping()
-    _, sent = peer.request(CHUNKED, method=b"PUT", content=None, body=parts)
+    _, sent = peer.request(CHUNKED, method=b"PUT", content=None, body=parts, trace=trace)
     await peer.turn()
     if is_quick:
         parts.go_on.set()

@@ -178,8 +178,11 @@ class Stream(Waiting):
                 head = await self._receive_head()
                 returns((head.status, head.raw))
         except Exception:
+            upload = self.upload  # which `close` forgets
             async with trace.step("http2.response_closed", stream_id=self.number):
                 self.close()
+                if upload is not None:
+                    await upload.stopped()
             raise
         return head
 
