@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import array
 import asyncio
 import contextlib
 import ssl
@@ -587,6 +588,30 @@ async def test_reading_on_while_another_task_closes_a_response_whose_upload_goes
         both.set()
         await asyncio.gather(closer, reader)
     await body.is_stopped.wait()
+
+
+async def test_parts_that_are_not_bytes(client, by_hand):
+    """An array's bytes go out in a frame of their size, and text is the caller's error; the window is still whole."""
+    came: dict[int, bytes] = {}
+
+    async def script(peer: Peer) -> None:
+        while True:
+            frame = await peer.frame()
+            if isinstance(frame, DataFrame):
+                came[frame.stream_id] = came.get(frame.stream_id, b"") + frame.data
+            if "END_STREAM" in frame.flags:
+                peer.send(peer.head(frame.stream_id, is_end=True))
+
+    async def parts(part: object) -> AsyncIterator[bytes]:
+        yield part
+
+    url, numbers = await by_hand(script), array.array("I", range(30))
+    for _ in range(5):
+        with pytest.raises(TypeError, match="bytes-like"):
+            await client.post(url, content=parts("text" * 4000))
+    assert (await client.post(url, content=parts(numbers))).status_code == 200
+    assert (await client.post(url, content=b"x" * 60_000, timeout=5)).status_code == 200
+    assert list(came.values()) == [numbers.tobytes(), b"x" * 60_000]
 
 
 async def test_error_of_the_callers_body_beside_its_answer(client, by_hand):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import array
 import asyncio
 import socket
 import ssl
@@ -184,6 +185,32 @@ async def test_error_of_the_callers_iterator_is_raised(start, is_answered):
         with pytest.raises(Mine, match="broken"):
             await client.post(url, content=parts())
         assert client.stats().connections == 0
+
+
+NUMBERS = array.array("I", range(30))
+
+
+@pytest.mark.parametrize("part", [NUMBERS, memoryview(NUMBERS)[::2], bytearray(b"abc")], ids=["array", "view", "bytes"])
+async def test_parts_that_are_not_bytes(start, part):
+    """What the server reads is their bytes, and then the next request: an array's length is another than theirs."""
+    came: list[bytes] = []
+
+    async def read(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while True:
+            await reader.readuntil(b"\r\n\r\n")
+            came.append(b"")
+            while data := await read_chunk(reader):
+                came[-1] += data
+            writer.write(HEAD % (200, 2) + b"ok")
+
+    async def parts() -> AsyncIterator[Any]:
+        yield part
+
+    url, client = await start(read)
+    async with client:
+        for _ in range(2):
+            assert (await client.post(url, content=parts())).text == "ok"
+    assert came == [memoryview(part).tobytes()] * 2
 
 
 @pytest.mark.parametrize("is_http2", [False, True])

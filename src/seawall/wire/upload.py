@@ -118,6 +118,8 @@ async def pour(message: Message, sink: Sink) -> bool:
     size, parts = 0, aiter(message.body if message.content is None else slices(message.content))
     try:
         async for part in parts:
+            if not isinstance(part, bytes):  # len() of an array isn't its bytes, and would frame it wrongly
+                part = memoryview(part).tobytes()
             size = message.counted(size, part)
             if not await sink.is_sent(part):
                 return False
