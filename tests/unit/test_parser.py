@@ -103,6 +103,14 @@ def test_large_body(more, is_spoilt):
     assert (second.is_complete, second.take()) == (True, b"hello")
 
 
+@pytest.mark.parametrize("size", [0, 5, 3 * DIRECT])
+def test_a_length_may_have_any_number_of_zeros(size):
+    """llhttp counts them as nothing, where int() refuses more than 4,300 digits with a ValueError of its own."""
+    parser, response = begun()
+    parser.feed(OK + b"content-length: %b%d\r\n\r\n" % (b"0" * 5000, size) + bytes(size))
+    assert (response.is_complete, response.failure, len(response.take())) == (True, None, size)
+
+
 def test_a_large_body_that_is_cut_is_an_error():
     """The length says so, and llhttp isn't there to."""
     parser, response = begun()

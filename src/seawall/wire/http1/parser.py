@@ -265,7 +265,7 @@ class Parser:
         for _, name, value in response.headers:
             if name == b"content-length":
                 self._has_framing = True
-                self._body_left = int(value)
+                self._body_left = int(value.lstrip(b"0") or 0)  # int() refuses over 4,300 digits, leading zeros too
             elif name == b"transfer-encoding":
                 codings += 1
                 if value.lower() != b"chunked" or codings > 1:
