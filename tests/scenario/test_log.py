@@ -219,3 +219,29 @@ async def test_one_child_at_debug_says_what_is_its(caplog, logger):
         "seawall.retry": "POST https://api.example.com/orders: no attempt 2: not safe to repeat",
         "seawall.limit": f"{about}attempt 1 rejected by bulkhead after 0 s",
     }[logger] in found
+
+
+async def test_a_method_forges_no_line(caplog):
+    """An application that passes on what it is sent may be given a method with a new line in it."""
+    caplog.set_level(logging.DEBUG, "seawall")
+    async with client(200) as c:
+        await c.request("GET\nSEAWALL.CALL", URL)
+    assert [text for _, text in told(caplog, logging.DEBUG) if not text.isprintable()] == []
+    assert told(caplog, logging.DEBUG)[0][1].startswith(r"'GET\nSEAWALL.CALL' https://api.example.com/orders: call 1")
+
+
+async def test_another_transports_error_brings_no_secret(caplog):
+    """It may quote the whole URL, and h11 quotes the header that it refuses."""
+    caplog.set_level(logging.DEBUG, "seawall")
+    error = httpx.ReadTimeout(f"{URL} https://user:secret@a.test, {b'Bearer secret'!r}")
+    heard: list[seawall.events.Event] = []
+    async with client(error, Body(b"cut", error), retry=None, observers=[heard.append]) as c:
+        with pytest.raises(httpx.ReadTimeout):
+            await c.get(URL)
+        with pytest.raises(httpx.ReadTimeout):
+            async with c.stream("GET", URL) as response:
+                await response.aread()
+    assert "https://api.example.com/orders https://a.test, b'…'" in [getattr(each, "detail", "") for each in heard]
+    assert "BodyEnded" in [type(each).__name__ for each in heard]
+    assert "secret" not in str(heard)
+    assert "secret" not in str([vars(record) for record in caplog.records if record.name.startswith("seawall")])

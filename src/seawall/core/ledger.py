@@ -20,6 +20,7 @@ from .attempt import AttemptState
 from .call import Hop
 from .emitter import Emitter
 from .readiness import Readiness
+from .words import said
 
 __all__ = ["Ledger"]
 
@@ -140,7 +141,7 @@ class Ledger:
         if error is not None:
             hop.ended(error)
         if not call.is_silent:
-            name, detail = (end.value, "") if error is None else (type(error).__name__, str(error))
+            name, detail = (end.value, "") if error is None else said(error)
             self._emitter.emit(
                 BodyEnded(
                     call.number,

@@ -3,7 +3,7 @@ The lines of the log: for each event its logger, its level, its text and its fie
 
 Fields have the names of OpenTelemetry's semantic conventions where these have one, else ``seawall.*``. A text takes its
 values from the fields, so the two can't differ. No field has a URL's query or userinfo, a header or a body, because
-events have none.
+events have none: `words` sees to the texts of errors.
 """
 
 from __future__ import annotations
@@ -101,7 +101,10 @@ def about(event: Any) -> str:
     where = getattr(event, "host", "") if origin is None else str(origin)
     if origin is not None and PORTS.get(origin.scheme) == origin.port:
         where = where.removesuffix(f":{origin.port}")
-    return f"{event.method} {where}{event.path}" if hasattr(event, "method") else where
+    if not hasattr(event, "method"):
+        return where
+    method = event.method if event.method.isprintable() else repr(event.method)  # a new line would forge a line
+    return f"{method} {where}{event.path}"
 
 
 def kind(event: Event) -> str:

@@ -44,6 +44,7 @@ from .readiness import Readiness
 from .retrying import Retrying
 from .telling import Telling
 from .timer import Timer
+from .words import said
 
 __all__ = ["Pipeline"]
 
@@ -293,7 +294,7 @@ class Pipeline:
             if hop.state.limit is not None and hop.state.limit.is_watching:
                 outcome = outcome._replace(response=reply.shown())
         except Exception as error:
-            error_name, detail = type(error).__name__, str(error)
+            error_name, detail = said(error)
             mine = request.adopt(error) if isinstance(error, SeawallError) else error
             outcome = hop.exchange.failure(mine, attempt)
             del mine  # it holds this frame

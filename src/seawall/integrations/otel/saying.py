@@ -25,7 +25,7 @@ OPEN: Final = context.create_key("seawall-span")
 """Holds the span of the attempt that a task is in, because events of an origin don't say which attempt they are of."""
 PORTS: Final = {"http": 80, "https": 443}
 OURS: Final = frozenset(errors.__all__)
-"""Errors whose text is ours, and so holds no query and no userinfo; another's may hold a whole URL."""
+"""Errors whose text is told. Another's may quote anything; one of the same class name only what `core.words` leaves."""
 
 
 def begun(event: AttemptStarted | Attempt | BodyEnded) -> tuple[str, dict[str, Any]]:
