@@ -11,6 +11,7 @@ import httpx
 import pytest
 
 import seawall
+from seawall.integrations import _engines
 from seawall.integrations.otel import names
 from seawall.testing import FaultServer, Request, ScriptedWire
 from seawall.testing.dns import Name
@@ -210,6 +211,30 @@ async def test_levels_are_read_from_another_thread(stack, seen):
     assert set(threads) == {threading.main_thread()}
     await client.aclose()
     assert seen.values("seawall.calls.in_flight", "seawall.client") == {}
+
+
+async def test_a_client_is_made_while_another_thread_collects(stack, seen, monkeypatch):
+    """The collection waits for the event loop, so nothing that the loop's thread wants may wait for the collection."""
+    monkeypatch.setattr(_engines, "PATIENCE", 10.0)
+    otel = seen.otel()
+    client = await stack.enter_async_context(seawall.AsyncClient(transport=ScriptedWire(200), observers=[otel]))
+    await client.get("http://api.test/")
+    asked, loop = threading.Event(), asyncio.get_running_loop()
+    call_soon = loop.call_soon_threadsafe
+
+    def noted(*what, **how):
+        handle = call_soon(*what, **how)
+        asked.set()
+        return handle
+
+    monkeypatch.setattr(loop, "call_soon_threadsafe", noted)
+    found: list[dict] = []
+    collecting = threading.Thread(target=lambda: found.append(seen.values("seawall.calls.in_flight", "seawall.client")))
+    collecting.start()
+    asked.wait()
+    await stack.enter_async_context(seawall.AsyncClient(transport=ScriptedWire(200), observers=[otel]))
+    await asyncio.to_thread(collecting.join)
+    assert found == [{None: 0}]
 
 
 async def test_engine_is_not_kept_alive(seen):

@@ -17,7 +17,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 
 import seawall
-from seawall.integrations import prometheus
+from seawall.integrations import _engines
 from seawall.integrations.prometheus import Prometheus
 from seawall.testing import FaultServer
 from seawall.testing.dns import DNSServer, Name
@@ -132,7 +132,7 @@ async def test_scrape_in_another_thread(registry, monkeypatch):
         text = await asyncio.to_thread(generate_latest, registry)
         assert threads == [threading.get_ident()]
         assert b'seawall_bulkhead_limit{client="orders"' in text
-        monkeypatch.setattr(prometheus, "PATIENCE", 0.0)
+        monkeypatch.setattr(_engines, "PATIENCE", 0.0)
         texts: list[bytes] = []
         blocking = threading.Thread(target=lambda: texts.append(generate_latest(registry)))
         blocking.start()

@@ -69,6 +69,7 @@ class Engine:
         http1, http2: Versions of HTTP that it offers.
     Attributes:
         name: As given.
+        named_hosts: The hosts that *per_host* names one by one, which metrics always tell apart.
         tls, http1, http2: As given, for connections that the HTTP library makes beside our wire, to a proxy.
         closing: Tasks that close streams of other transports.
     Raises:
@@ -90,6 +91,7 @@ class Engine:
         if not (http1 or http2):
             raise ValueError("http1 and http2 can't both be off")
         self.name = settings.name
+        self.named_hosts = frozenset(host for host in settings.per_host or {} if not host.startswith("*."))
         self.guard = settings.guard
         self.max_size = settings.max_response_size
         self.limits = limits

@@ -1,46 +1,61 @@
-"""What metrics read of an engine, from whichever thread collects them."""
+"""What metrics read of engines, from whichever thread collects them."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
-from concurrent.futures import Future
-from typing import Final
+import weakref
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, wait
+from typing import Final, TypeAlias
 
 from ..core.engine import Engine
 from ..stats import Stats
 
-__all__ = ["named_hosts", "snapshot"]
+__all__ = ["Asked", "Watched", "answers"]
 
-PATIENCE: Final = 1.0  # seconds that another thread waits for the engine's event loop
+PATIENCE: Final = 1.0  # seconds that another thread waits for the event loops of all engines together
 
-
-def named_hosts(engine: Engine) -> Iterator[str]:
-    """The hosts that ``per_host=`` names one by one."""
-    return (host for host in engine.layers.origins._per_host if not host.startswith("*."))
+Asked: TypeAlias = "Future[Stats | None]"
 
 
-def snapshot(engine: Engine) -> Stats | None:
-    """
-    The engine's `stats()`, taken in the thread of its event loop, because calls change what they are read from.
+class Watched:
+    """An engine whose levels any thread may ask for. It isn't kept alive."""
 
-    Returns:
-        None if the engine is closed, or something blocks its loop.
-    """
-    in_flight = engine.layers.in_flight
-    loop = in_flight.loop
-    if in_flight.is_closed:
-        return None
-    if loop is None or loop is asyncio._get_running_loop() or not loop.is_running():
-        return engine.stats()
-    taken: Future[Stats] = Future()
-    try:
-        loop.call_soon_threadsafe(_take, engine, taken)
-        return taken.result(PATIENCE)
-    except (RuntimeError, TimeoutError):  # the loop was closed meanwhile, or something blocks it
-        return None
+    def __init__(self, engine: Engine) -> None:
+        self._engine = weakref.ref(engine)
+        self._in_flight = engine.layers.in_flight
+
+    def stats(self) -> Stats | None:
+        """A snapshot, to be taken in the engine's own thread; None if the engine is closed."""
+        engine = self._engine()
+        return None if engine is None or self._in_flight.is_closed else engine.stats()
+
+    def ask(self) -> Asked:
+        """
+        The same from any thread, because calls change what it is read from.
+
+        It isn't done while something blocks the engine's event loop.
+        """
+        asked: Asked = Future()
+        loop = self._in_flight.loop
+        if loop is None or loop is asyncio._get_running_loop() or not loop.is_running():
+            self._answer(asked)
+        else:
+            try:
+                loop.call_soon_threadsafe(self._answer, asked)
+            except RuntimeError:  # it was closed meanwhile
+                asked.set_result(None)
+        return asked
+
+    def _answer(self, asked: Asked) -> None:
+        try:
+            asked.set_result(self.stats())
+        except Exception as error:  # noqa: BLE001  # it is raised where the levels are collected
+            asked.set_exception(error)
 
 
-def _take(engine: Engine, taken: Future[Stats]) -> None:
-    if taken.set_running_or_notify_cancel():
-        taken.set_result(engine.stats())
+def answers(asked: Iterable[Asked]) -> Iterator[Stats | None]:
+    """Of each engine that was asked; None if it is closed, or if something blocks its event loop."""
+    asked = list(asked)
+    wait(asked, PATIENCE)
+    return (each.result() if each.done() else None for each in asked)

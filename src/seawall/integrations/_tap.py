@@ -11,7 +11,6 @@ import threading
 import weakref
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from concurrent.futures import Future
 from types import MappingProxyType
 from typing import Any, Final, TypeAlias, TypeVar
 
@@ -20,6 +19,7 @@ from ..core.engine import Engine
 from ..events import CallEnded, Event, LookupEnded, RetryScheduled
 from ..stats import Stats
 from . import _series as series
+from ._engines import Watched
 from ._labels import Hosts
 from ._series import COUNTED, Metric
 
@@ -77,48 +77,21 @@ class Client:
         return iter(()) if stats is None else series.levels(stats, self.label)
 
 
-class Tap:
-    """
-    Feeds the metrics with the events of one engine, and asks it for its levels.
-    """
+class Tap(Watched):
+    """Feeds the metrics with the events of one engine, and asks it for its levels."""
 
     def __init__(self, client: Client, engine: Engine) -> None:
+        super().__init__(engine)
         self._client = client
-        self._engine = weakref.ref(engine)
-        self._in_flight = engine.layers.in_flight
         self._retried: set[int] = set()  # calls in flight that were retried
         self._cut: dict[int, Attempt] = {}  # the attempt, by its call, that ended without an outcome of its own
-        client.add(self, (host for host in engine.layers.origins._per_host if not host.startswith("*.")))
+        client.add(self, engine.named_hosts)
 
     def on(self, event: Event) -> None:
         """Count *event*."""
         handler = HANDLERS.get(type(event))
         if handler is not None:
             handler(self, event)
-
-    def stats(self) -> Stats | None:
-        """A snapshot, to be taken in the engine's own thread; None if the engine is closed."""
-        engine = self._engine()
-        return None if engine is None or self._in_flight.is_closed else engine.stats()
-
-    def ask(self) -> Future[Stats | None]:
-        """The same from any thread. It isn't done while something blocks the engine's event loop."""
-        asked: Future[Stats | None] = Future()
-        loop = self._in_flight.loop
-        if loop is None or loop is asyncio._get_running_loop() or not loop.is_running():
-            self._answer(asked)
-        else:
-            try:
-                loop.call_soon_threadsafe(self._answer, asked)
-            except RuntimeError:  # it was closed meanwhile
-                asked.set_result(None)
-        return asked
-
-    def _answer(self, asked: Future[Stats | None]) -> None:
-        try:
-            asked.set_result(self.stats())
-        except Exception as error:  # noqa: BLE001  # it is raised where the scrape is
-            asked.set_exception(error)
 
     # What it does with each event
 

@@ -7,8 +7,7 @@ import threading
 import weakref
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
-from concurrent.futures import wait
-from typing import Any, Final
+from typing import Any
 
 from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.core import GaugeMetricFamily
@@ -17,12 +16,11 @@ from prometheus_client.registry import Collector
 
 from ..core.engine import Engine
 from ..events import Event
+from ._engines import answers
 from ._series import METRICS, Metric
 from ._tap import Client, Tap, WritingTap
 
 __all__ = ["Prometheus"]
-
-PATIENCE: Final = 1.0  # s that a scrape in another thread waits for the clients' event loops
 
 
 class Prometheus:
@@ -100,13 +98,11 @@ class _Exporter(Collector):
             yield from self._levels()
 
     def _levels(self) -> Iterable[Family]:
-        asked = [(client, tap.ask()) for client in list(self._clients.values()) for tap in client.taps()]
-        wait([stats for _, stats in asked], PATIENCE)
+        taps = [(client, tap) for client in list(self._clients.values()) for tap in client.taps()]
         sums: dict[tuple[Metric, str, tuple[str, ...]], float] = defaultdict(float)
-        for client, stats in asked:
-            if stats.done():
-                for metric, labels, value in client.levels(stats.result()):
-                    sums[metric, client.name, labels] += value
+        for (client, _), stats in zip(taps, answers(tap.ask() for _, tap in taps), strict=True):
+            for metric, labels, value in client.levels(stats):
+                sums[metric, client.name, labels] += value
         families = _families()
         for (metric, name, labels), value in sums.items():
             families[metric].add_metric([name, *labels], value)

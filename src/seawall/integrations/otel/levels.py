@@ -11,7 +11,7 @@ import math
 import threading
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Final, Protocol, TypeAlias
+from typing import Final, TypeAlias
 
 from opentelemetry import metrics
 from opentelemetry.metrics import CallbackOptions, MeterProvider, Observation
@@ -19,11 +19,11 @@ from opentelemetry.metrics import CallbackOptions, MeterProvider, Observation
 from ...core.engine import Engine
 from ...origin import Origin
 from ...stats import OriginStats, Stats
-from .._engines import named_hosts
+from .._engines import Watched, answers
 from .._labels import OTHER, Hosts
 from . import names as n
 
-__all__ = ["Attributes", "Levels", "levels_of"]
+__all__ = ["Attributes", "Levels", "Named", "levels_of"]
 
 MAX_PORTS: Final = 200  # pairs of host and port that keep the port
 
@@ -31,7 +31,7 @@ Attributes: TypeAlias = Mapping[str, str | int | bool]
 Series: TypeAlias = tuple[tuple[str, str | int | bool], ...]
 
 
-class Watched(Protocol):
+class Named(Watched):
     """
     One engine.
 
@@ -39,10 +39,21 @@ class Watched(Protocol):
         client: Its name as an attribute; empty if it has none.
     """
 
-    client: dict[str, str | int | bool]
+    def __init__(self, engine: Engine) -> None:
+        super().__init__(engine)
+        self.client: dict[str, str | int | bool] = {n.CLIENT: engine.name} if engine.name else {}
 
-    def stats(self) -> Stats | None:
-        """Its levels; None if it is closed."""
+
+class Snapshot(threading.local):
+    """
+    What one collection reads: an SDK collects in one thread, and several readers may collect at once.
+
+    Attributes:
+        served: The metrics that were read of it; None: there is none.
+    """
+
+    levels: Mapping[n.Metric, Mapping[Series, float]]
+    served: set[n.Metric] | None = None
 
 
 class Levels:
@@ -57,19 +68,18 @@ class Levels:
         self.address = Hosts()
         self._authority = Hosts(limit=MAX_PORTS)
         self._engines: weakref.WeakSet[Engine] = weakref.WeakSet()
-        self._watched: weakref.WeakSet[Watched] = weakref.WeakSet()
-        self._lock = threading.Lock()  # a reader of the SDK collects in a thread of its own
-        self._levels: dict[n.Metric, dict[Series, float]] = {}
-        self._served: set[n.Metric] | None = None  # of the present snapshot; None: there is none
+        self._watched: weakref.WeakSet[Named] = weakref.WeakSet()
+        self._lock = threading.Lock()  # never held while an event loop is waited for, because its thread may want it
+        self._snapshot = Snapshot()
 
     def has(self, engine: Engine) -> bool:
         """Whether *engine* is watched."""
         with self._lock:
             return engine in self._engines
 
-    def add(self, engine: Engine, watched: Watched) -> None:
+    def add(self, engine: Engine, watched: Named) -> None:
         """Read the levels of one more engine, whose settings' hosts keep their names."""
-        self.address.add(named_hosts(engine))
+        self.address.add(engine.named_hosts)
         with self._lock:
             self._engines.add(engine)
             self._watched.add(watched)
@@ -88,16 +98,17 @@ class Levels:
         A collection asks for each metric in turn, and one snapshot serves it; a metric that is asked for again belongs
         to the next collection.
         """
-        with self._lock:
-            if self._served is None or metric in self._served:
-                self._levels, self._served = self._read(list(self._watched)), set()
-            self._served.add(metric)
-            return [Observation(value, dict(series)) for series, value in self._levels.get(metric, {}).items()]
+        snapshot = self._snapshot
+        if snapshot.served is None or metric in snapshot.served:
+            with self._lock:
+                watched = list(self._watched)
+            snapshot.levels, snapshot.served = self._read(watched), set()
+        snapshot.served.add(metric)
+        return [Observation(value, dict(series)) for series, value in snapshot.levels.get(metric, {}).items()]
 
-    def _read(self, watched: list[Watched]) -> dict[n.Metric, dict[Series, float]]:
+    def _read(self, watched: list[Named]) -> dict[n.Metric, dict[Series, float]]:
         found: dict[n.Metric, dict[Series, float]] = {}
-        for each in watched:
-            stats = each.stats()
+        for each, stats in zip(watched, answers(each.ask() for each in watched), strict=True):
             if stats is not None:
                 for metric, attributes, value in self._of(stats):
                     series = tuple((attributes | each.client).items())

@@ -7,7 +7,6 @@ each takes 6 to 8 µs in the SDK. The attributes of each are made once and looke
 
 from __future__ import annotations
 
-import weakref
 from collections.abc import Callable
 from functools import lru_cache, partial
 from typing import Any, Final
@@ -20,10 +19,8 @@ from ...attempts import Attempt
 from ...core.engine import Engine
 from ...events import BodyEnded, BreakerMoved, CallEnded, Event, LookupEnded, Rejected, RetryDenied, RetryScheduled
 from ...origin import Origin
-from ...stats import Stats
-from .. import _engines
 from . import names as n
-from .levels import Attributes, levels_of
+from .levels import Attributes, Named, levels_of
 from .records import error_of, is_error, resolved_in, version_of
 
 __all__ = ["Instruments", "Metrics"]
@@ -50,30 +47,19 @@ class Instruments:
                 meter.create_observable_up_down_counter(each.name, [callback], each.unit, each.text)
 
 
-class Metrics:
-    """
-    Measures what happens in one engine.
-
-    Attributes:
-        client: The client's name as an attribute; empty if it has none.
-    """
+class Metrics(Named):
+    """Measures what happens in one engine."""
 
     def __init__(self, instruments: Instruments, engine: Engine) -> None:
+        super().__init__(engine)
         self._levels = instruments.levels
         self._fed = fed = instruments.fed
         self._request: Callable[[float, Attributes], None] = fed[n.REQUESTS].record
         self._call: Callable[[float, Attributes], None] = fed[n.CALLS].record
-        self.client: dict[str, str | int | bool] = {n.CLIENT: engine.name} if engine.name else {}
-        self._engine = weakref.ref(engine)
         self._cut: dict[int, Attempt] = {}  # cancelled attempts; the end of their calls says by whom
         self._of_request = lru_cache(MAX_SERIES)(self._request_attributes)
         self._of_call = lru_cache(MAX_SERIES)(self._call_attributes)
         self._levels.add(engine, self)
-
-    def stats(self) -> Stats | None:
-        """The engine's; None if it is closed."""
-        engine = self._engine()
-        return None if engine is None else _engines.snapshot(engine)
 
     def on(self, event: Event) -> None:
         """Measure what *event* tells."""
