@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import io
+import json
 import os
 import pty
 import signal
@@ -20,6 +21,8 @@ import seawall
 from seawall.cli.served import over
 from seawall.cli.top import screen
 from seawall.integrations.dashboard import Dashboard, dashboard
+from seawall.integrations.dashboard.stream import json_of
+from seawall.integrations.dashboard.view import Query
 from seawall.testing import Request, Server
 
 pytestmark = pytest.mark.anyio
@@ -71,6 +74,10 @@ async def test_once(stack, app, columns, has_budget):
     assert ("budget" in output) is has_budget
 
 
+def figures(body: bytes) -> bytes:
+    return b"HTTP/1.1 200 X\r\ncontent-length: %d\r\n\r\n%b" % (len(body), body)
+
+
 @pytest.mark.parametrize(
     ("answer", "said"),
     [
@@ -82,6 +89,10 @@ async def test_once(stack, app, columns, has_budget):
             b'HTTP/1.1 200 X\r\ncontent-length: 40\r\n\r\n{"version":7,"second":1,"origins":[]}   ',
             "figures of version 7",
         ),
+        (figures(b'{"version":1,"second":1,"origins":[]}'), "isn't the JSON of a seawall dashboard"),
+        (figures(b'{"version":1,"second":"x","origins":{}}'), "isn't the JSON of a seawall dashboard"),
+        pytest.param(figures(b"[" * 100_000), "isn't the JSON of a seawall dashboard", id="deep"),
+        pytest.param(figures(bytes(17 * 1024**2)), "max_response_size", id="large"),
         (b"", "reset by peer"),
     ],
 )
@@ -154,6 +165,20 @@ def test_text_of_others_is_harmless():
     Console(file=out, width=200, color_system=None).print(screen(frame, width=200, height=30))
     assert out.getvalue().count("[red]?[31m?") >= 6
     assert "\x1b" not in out.getvalue()
+
+
+async def test_figures_with_control_characters(stack, app):
+    """Where a dashboard sends numbers too: a terminal would obey what stands there."""
+    frame = json.loads(json_of(app._view.frame(Query())))
+    gates = frame["origins"][0]["gates"]
+    gates.update(dict.fromkeys(gates, "\x1b]0;evil\x07"), limit=1, budget=1)
+
+    async def handler(request: Request) -> None:
+        await request.reply(200, json.dumps(frame).encode())
+
+    server = await stack.enter_async_context(Server(handler))
+    status, output = await run("top", server.url, "--once", columns=200)
+    assert (status, "?]0;evil?" in output, "\x1b" in output) == (0, True, False), output
 
 
 async def test_demo_that_serves():
