@@ -246,6 +246,20 @@ async def test_a_stream_ends_after_a_while():
     assert reader.text.endswith("event: again\ndata: {}\n\n")
 
 
+async def test_a_reader_that_reads_nothing_loses_its_place():
+    """It could hold it for good otherwise, and twenty of them would keep the dashboard from everybody."""
+    async with client(200) as c:
+        app = dashboard(c, max_streams=1)
+        async with reading(app, is_slow=True) as stuck:
+            await asyncio.sleep(30)
+            assert (await Reader(app, "/stream").run()).status == 503
+            await asyncio.sleep(30)
+            assert stuck.is_over
+            async with reading(app) as other:
+                await asyncio.sleep(1)
+            assert other.status == 200
+
+
 async def test_a_reader_that_fails():
     """A server that raises because the reader has left ends its stream, and nothing else."""
     async with client() as c:

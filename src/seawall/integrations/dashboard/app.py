@@ -10,7 +10,7 @@ from urllib.parse import parse_qs, quote
 
 from .control import Refused, force, is_same_origin
 from .page import page
-from .stream import Streams, json_of
+from .stream import LIFE, Streams, json_of
 from .view import Query, View
 
 __all__ = ["Dashboard", "Message"]
@@ -87,11 +87,8 @@ class Dashboard:
             await _answer(scope, send, 503, TEXT, text.encode(), {"retry-after": "5"})
             return
         try:
-            await send(_start(200, HEADERS | STREAM))
-            if scope["method"] == "HEAD":
-                await send({"type": "http.response.body"})
-            else:
-                await _until_left(receive, _send_all(self._streams.frames(_query(scope)), send))
+            frames = None if scope["method"] == "HEAD" else self._streams.frames(_query(scope))
+            await _until_left(receive, _send_all(frames, send), timeout=2 * LIFE)
         finally:
             self._streams.close()
 
@@ -107,11 +104,14 @@ class Dashboard:
         await _answer(scope, send, 200, "application/json", json_of({"breaker": state}).encode())
 
 
-async def _until_left(receive: Receive, sending: Coroutine[Any, Any, None]) -> None:
-    """Await *sending*, but no longer than the reader is there."""
+async def _until_left(receive: Receive, sending: Coroutine[Any, Any, None], *, timeout: float) -> None:
+    """
+    Await *sending*, but no longer than the reader is there, nor than *timeout* s, because one that reads nothing would
+    keep its place for good.
+    """
     tasks = asyncio.create_task(sending), asyncio.create_task(_left(receive))
     try:
-        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait(tasks, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
         if tasks[0].done():
             tasks[0].result()
     finally:
@@ -120,10 +120,13 @@ async def _until_left(receive: Receive, sending: Coroutine[Any, Any, None]) -> N
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def _send_all(frames: AsyncIterator[str], send: Send) -> None:
+async def _send_all(frames: AsyncIterator[str] | None, send: Send) -> None:
+    """The whole response to a request for a stream; None: without a body."""
     with contextlib.suppress(OSError):  # the reader has left; some servers say so here
-        async for text in frames:
-            await send({"type": "http.response.body", "body": text.encode(), "more_body": True})
+        await send(_start(200, HEADERS | STREAM))
+        if frames is not None:
+            async for text in frames:
+                await send({"type": "http.response.body", "body": text.encode(), "more_body": True})
         await send({"type": "http.response.body", "body": b""})
 
 

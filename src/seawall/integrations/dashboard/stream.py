@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from .view import Query, View
 
-__all__ = ["Streams", "json_of"]
+__all__ = ["LIFE", "Streams", "json_of"]
 
 PING: Final = 15  # frames, so seconds
 LIFE: Final = 20.0  # s; a server that shuts down waits for streams, and can't tell them
