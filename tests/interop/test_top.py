@@ -181,6 +181,13 @@ async def test_figures_with_control_characters(stack, app):
     assert (status, "?]0;evil?" in output, "\x1b" in output) == (0, True, False), output
 
 
+@pytest.mark.parametrize(("host", "status"), [("evil.test", 421), ("", 421), ("[", 421), ("localhost:1", 200)])
+async def test_a_name_that_was_made_to_point_here(app, host, status):
+    """A page of somebody else's, which its name's owner has point to loopback, gets nothing of the demo's dashboard."""
+    async with over(app) as server, seawall.AsyncClient(retry=None) as client:
+        assert (await client.get(f"{server.url}/stats", headers={"host": host})).status_code == status
+
+
 async def test_demo_that_serves():
     """It says where its page is, serves it while it calls the six hosts, and ends quietly at Ctrl-C."""
     process = await asyncio.create_subprocess_exec(

@@ -21,6 +21,7 @@ from .load import Patience
 __all__ = ["over", "run"]
 
 HOST = "127.0.0.1"
+NAMES = (HOST, "localhost")
 
 
 async def run(*, seconds: float | None, rate: float, timeout: float, port: int) -> int:
@@ -47,9 +48,17 @@ async def run(*, seconds: float | None, rate: float, timeout: float, port: int) 
 
 
 def over(app: Dashboard, *, port: int = 0) -> Server:
-    """A server of *app* on loopback; each response ends with its connection."""
+    """
+    A server of *app* on loopback; each response ends with its connection.
+
+    It answers for the names of loopback only, because a page on the web may have a name of its own point there (DNS
+    rebinding), and could then read the dashboard and give it orders.
+    """
 
     async def serve(request: Request) -> None:
+        if request.headers.get("host", "").partition(":")[0] not in NAMES:
+            await request.reply(421, f"this server is {HOST}".encode(), connection="close")
+            return
         path, _, query = request.target.partition("?")
         body = [{"type": "http.request", "body": request.body}]
 
