@@ -16,7 +16,7 @@ import seawall
 from seawall.integrations.aiohttp import dashboard_handler
 from seawall.integrations.dashboard import dashboard
 from seawall.integrations.dashboard.page import page
-from seawall.testing import Server
+from seawall.testing import ScriptedWire, Server
 from tests.interop.servers import aiohttp_app, asgi
 
 pytestmark = pytest.mark.anyio
@@ -157,6 +157,21 @@ async def test_orders(client, reader, url, upstream):
     assert (await reader.get(f"{url}stats")).json()["can_control"] is True
 
 
+@pytest.mark.parametrize("host", ["a.test.", "a$b"])
+async def test_orders_for_an_odd_host(stack, reader, host):
+    """The breaker of exactly that origin moves, not that of another spelling; hosts of calls may be any text."""
+    client = seawall.AsyncClient(transport=ScriptedWire(200, 200))
+    await stack.enter_async_context(client)
+    url = await stack.enter_async_context(asgi(dashboard(client, allow_control=True)))
+    for each in ("a.test", host):
+        await client.get(f"http://{each}/")
+    status, text = await order(reader, f"{url}/", SAME, id=f"0 http://{host}:80", action="force_open")
+    assert status == 200, text
+    states = {origin.host: state.breaker for origin, state in client.stats().origins.items()}
+    assert states == {"a.test": "closed", host: "forced open"}
+    assert {url: breaker.state for url, breaker in client.breakers.items()}[f"http://{host}:80"] == "forced open"
+
+
 @pytest.mark.parametrize(
     ("headers", "status"),
     [
@@ -165,6 +180,7 @@ async def test_orders(client, reader, url, upstream):
         ({"sec-fetch-site": "same-origin"}, 403),
         ({"x-seawall": "1"}, 403),
         ({"x-seawall": "1", "origin": "null"}, 403),
+        ({"x-seawall": "1", "origin": "http://["}, 403),
         ({"x-seawall": "1", "origin": "https://evil.test"}, 403),
         ({"x-seawall": "1", "origin": "self", "sec-fetch-site": "same-site"}, 403),
         ({"x-seawall": "1", "origin": "self", "sec-fetch-site": "cross-site"}, 403),

@@ -28,7 +28,8 @@ class Breakers(Mapping[str, BreakerState]):
         self._origins = origins
 
     def __getitem__(self, url: str) -> BreakerState:
-        breaker = self._origins[_origin(url)].breaker
+        known = _written(url)  # a host that was called may be one that no URL of a user's should have
+        breaker = self._origins[known if known and known in self._origins.states else _origin(url)].breaker
         if breaker is None:
             raise KeyError(f"{url}: the breaker is off")
         return breaker
@@ -43,9 +44,18 @@ class Breakers(Mapping[str, BreakerState]):
         return f"<Breakers {dict(self)}>"
 
 
+def _written(url: str) -> Origin | None:
+    """The origin that `str` writes as *url*."""
+    scheme, _, rest = url.partition("://")
+    host, _, port = rest.rpartition(":")
+    return Origin(scheme, host.removeprefix("[").removesuffix("]"), int(port)) if port.isdecimal() else None
+
+
 def _origin(url: str) -> Origin:
     parts = urlsplit(url)
     if parts.scheme not in PORTS or not parts.hostname or parts.path not in ("", "/") or parts.query or parts.username:
         raise ValueError(f"breakers: {url!r} is not an origin such as https://api.example.com or http://127.0.0.1:8080")
-    host = parts.hostname if ":" in parts.hostname else canonical("breakers", parts.hostname)
+    host = parts.hostname
+    if ":" not in host:  # with a final dot it is another origin
+        host = canonical("breakers", host) + "." * host.endswith(".")
     return Origin(parts.scheme, host, parts.port or PORTS[parts.scheme])

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from typing import Any, Final
-from urllib.parse import urlsplit
 
 from ...policy.breaker import BreakerState
 from .view import View
@@ -43,7 +42,8 @@ def is_same_origin(headers: Mapping[str, str]) -> bool:
     site = headers.get("sec-fetch-site")
     if site is not None:
         return site == "same-origin"
-    return bool(headers.get("origin")) and urlsplit(headers["origin"]).netloc == headers.get("host")
+    host = headers.get("origin", "").partition("://")[2]
+    return bool(host) and host == headers.get("host")
 
 
 def force(view: View, body: bytes) -> str:
