@@ -134,3 +134,23 @@ async def test_a_read_response_is_httpxs_own(serve):
         assert await response.aread() == b"ab\ncd\nef"
     assert type(response) is httpx.Response
     assert pickle.loads(pickle.dumps(response)).content == response.content
+
+
+async def test_a_response_that_is_read_meanwhile(serve):
+    """A reader that has not begun gives what another has read, as httpx's does."""
+    base = (await serve(handler)).url
+    for kind in CLIENTS:
+        async with kind() as c, c.stream("GET", f"{base}/chunked") as response:
+            reading = response.aiter_bytes()
+            await response.aread()
+            assert [part async for part in reading] == [b"ab\ncd\nef"]
+
+
+async def test_a_response_that_nobody_read_is_pickled_as_httpxs(serve):
+    """Whoever unpickles it may not have seawall."""
+    base = (await serve(handler)).url
+    async with seawall.AsyncClient() as c, c.stream("GET", f"{base}/chunked") as response:
+        pass
+    pickled = pickle.dumps(response)
+    assert b"seawall" not in pickled
+    assert type(pickle.loads(pickled)) is httpx.Response

@@ -184,7 +184,16 @@ class Unread(httpx.Response):
         self.__class__ = httpx.Response  # type: ignore[assignment]
         return self.aiter_raw(chunk_size)
 
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        """As in httpx: whoever unpickles it may not have seawall."""
+        self.__class__ = httpx.Response  # type: ignore[assignment]
+        return self.__reduce_ex__(protocol)
+
     async def _parts(self) -> AsyncGenerator[bytes, None]:
+        if "_content" in vars(self):  # it was read meanwhile
+            async for part in httpx.Response.aiter_bytes(self):
+                yield part
+            return
         if self.is_stream_consumed:
             raise httpx.StreamConsumed
         if self.is_closed:

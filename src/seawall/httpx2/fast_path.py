@@ -185,7 +185,16 @@ class Unread(httpx2.Response):
         self.__class__ = httpx2.Response  # type: ignore[assignment]
         return self.aiter_raw(chunk_size)
 
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        """As in httpx2: whoever unpickles it may not have seawall."""
+        self.__class__ = httpx2.Response  # type: ignore[assignment]
+        return self.__reduce_ex__(protocol)
+
     async def _parts(self) -> AsyncGenerator[bytes, None]:
+        if "_content" in vars(self):  # it was read meanwhile
+            async for part in httpx2.Response.aiter_bytes(self):
+                yield part
+            return
         if self.is_stream_consumed:
             raise httpx2.StreamConsumed
         if self.is_closed:
