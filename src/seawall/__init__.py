@@ -42,6 +42,8 @@ def __getattr__(name: str) -> Any:
     from . import _httpx
 
     globals().update({each: getattr(_httpx, each) for each in FRONT})
+    if _httpx.LIBRARY == "httpx2":  # after its alias_httpx() one front is both, unless the other is in use already
+        globals()["httpx2"] = sys.modules.setdefault(f"{__name__}.httpx2", _httpx)
     return globals()[name]
 
 
@@ -49,10 +51,8 @@ def __dir__() -> list[str]:
     return sorted({*globals(), *FRONT})
 
 
-if getattr(sys.modules.get("httpx"), "__name__", "") == "httpx2":  # after its alias_httpx(): one front is both
-    from . import _httpx
-
-    globals()["httpx2"] = sys.modules[f"{__name__}.httpx2"] = _httpx
+if getattr(sys.modules.get("httpx"), "__name__", "") == "httpx2":  # then an import of seawall.httpx2 must find it
+    __getattr__(FRONT[0])
 
 __all__ = [
     "DNS",

@@ -149,6 +149,18 @@ asyncio.run(main())
     assert printed(code) == ["True True True", "True 200 True", "DialError True"]
 
 
+def test_alias_before_the_first_client():
+    """seawall itself doesn't import httpx, so it isn't too late: the first client finds httpx2 in httpx's place."""
+    code = """
+import seawall, httpx2
+httpx2.alias_httpx()
+print(issubclass(seawall.AsyncClient, httpx2.AsyncClient))
+import seawall.httpx2
+print(seawall.httpx2.AsyncClient is seawall.AsyncClient)
+"""
+    assert printed(code) == ["True", "True"]
+
+
 def test_alias_after_the_import():
     """Too late: httpx2 says so, and nothing of ours changes."""
     code = """
