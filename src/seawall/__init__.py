@@ -36,7 +36,7 @@ FRONT = ("AsyncClient", "AsyncTransport", "Engine", "llm_client")
 
 
 def __getattr__(name: str) -> Any:
-    """Load the front over httpx once it is asked for, because `seawall.httpx2` needs no httpx, which takes 0.1 s."""
+    """Load httpx and the front over it once that is asked for, because `seawall.httpx2` needs neither."""
     if name not in FRONT:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from . import _httpx
@@ -51,7 +51,9 @@ def __dir__() -> list[str]:
     return sorted({*globals(), *FRONT})
 
 
-if getattr(sys.modules.get("httpx"), "__name__", "") == "httpx2":  # then an import of seawall.httpx2 must find it
+# Loaded already? Then at once, before a test patches its classes. After httpx2's alias_httpx() it is httpx2, and the
+# front must be there before somebody imports `seawall.httpx2`.
+if sys.modules.get("httpx") is not None:
     __getattr__(FRONT[0])
 
 __all__ = [

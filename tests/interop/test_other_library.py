@@ -179,6 +179,34 @@ print(issubclass(seawall.AsyncClient, httpx.AsyncClient), issubclass(seawall.Asy
     assert rest == ["True True", "True False"]
 
 
+@pytest.mark.parametrize(
+    ("before", "first"), [("import httpx", "AsyncClient"), ("", "httpx.AsyncClient is replaced by")]
+)
+def test_a_class_that_a_test_replaces(before, first):
+    """Where httpx was imported first, the front has its own class already; else it says so, and is whole afterwards."""
+    code = f"""
+{before}
+import asyncio, seawall
+from unittest.mock import patch
+with patch("httpx.AsyncClient"):
+    try:
+        print(seawall.AsyncClient.__name__)
+    except ImportError as error:
+        print(error)
+import httpx
+from seawall.testing import ScriptedWire
+
+async def main():
+    async with seawall.AsyncClient(transport=ScriptedWire(200), headers={{"x-mine": "1"}}) as client:
+        print((await client.get("http://a.test")).request.headers["x-mine"])
+
+asyncio.run(main())
+"""
+    said, *rest = printed(code)
+    assert said.startswith(first)
+    assert rest == ["1"]
+
+
 def test_httpx2_is_not_installed():
     """seawall itself doesn't need it, and the front over it says what to install."""
     code = """

@@ -56,6 +56,11 @@ STEPS: Final = (
 BUILDING: Final = ("_merge_cookies", "_merge_queryparams", "base_url", "cookies", "params", "timeout")
 """What else a request is built with: of a subclass that has its own, each request is built anew."""
 
+if not isinstance(httpx.AsyncClient, type):  # nothing here must remember it
+    raise ImportError(
+        f"httpx.AsyncClient is replaced by {httpx.AsyncClient!r}: import httpx before seawall, then it may be"
+    )
+
 CLIENT: Final = httpx.AsyncClient
 """httpx's own, also where somebody puts `seawall.AsyncClient` in its place to give it to an SDK."""
 

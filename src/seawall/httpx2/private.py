@@ -57,6 +57,11 @@ STEPS: Final = (
 BUILDING: Final = ("_merge_cookies", "_merge_queryparams", "base_url", "cookies", "params", "timeout")
 """What else a request is built with: of a subclass that has its own, each request is built anew."""
 
+if not isinstance(httpx2.AsyncClient, type):  # nothing here must remember it
+    raise ImportError(
+        f"httpx2.AsyncClient is replaced by {httpx2.AsyncClient!r}: import httpx2 before seawall, then it may be"
+    )
+
 CLIENT: Final = httpx2.AsyncClient
 """httpx2's own, also where somebody puts `seawall.httpx2.AsyncClient` in its place to give it to an SDK."""
 
