@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import gc
 import math
+import weakref
+from collections import defaultdict
 from typing import get_args
+from unittest.mock import MagicMock
 
 import httpx
 import pytest
@@ -18,7 +22,8 @@ import seawall
 from seawall import events
 from seawall.events import Phase
 from seawall.integrations import _series as series
-from seawall.integrations._tap import HANDLERS, Tap
+from seawall.integrations._series import Metric
+from seawall.integrations._tap import HANDLERS, Client, Tap, WritingTap
 from seawall.integrations.prometheus import Prometheus
 from seawall.policy.breaker import BreakerState
 from seawall.stats import OriginStats
@@ -257,6 +262,32 @@ async def test_gauges_of_a_client_that_is_closed_or_forgotten(registry):
 def gauges(registry: CollectorRegistry) -> set[str]:
     """The clients that have any gauge."""
     return {sample.labels["client"] for each in registry.collect() if each.type == "gauge" for sample in each.samples}
+
+
+async def test_the_timer_of_written_gauges_keeps_no_context():
+    """In multiprocess mode: a context holds whatever the caller put into it, and a caller's event sets the timer."""
+
+    class Held:
+        pass
+
+    variable: contextvars.ContextVar[Held] = contextvars.ContextVar("variable")
+    written: dict[Metric, MagicMock] = defaultdict(MagicMock)
+
+    async def call(c: seawall.AsyncClient) -> weakref.ref[Held]:
+        held = Held()
+        variable.set(held)
+        await c.get(URL)
+        return weakref.ref(held)
+
+    async with seawall.AsyncClient(transport=ScriptedWire(200)) as c:
+        tap = WritingTap(Client("orders", defaultdict(MagicMock)), c.engine, written)
+        c.engine.observe(tap.on)
+        held = await asyncio.create_task(call(c))
+        await asyncio.sleep(0)  # the loop's present turn holds the task, which holds its context
+        gc.collect()
+        assert (held(), dict(written)) == (None, {})
+        await asyncio.sleep(1)
+        assert written
 
 
 async def test_text_is_well_formed(registry):

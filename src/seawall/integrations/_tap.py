@@ -11,6 +11,7 @@ import threading
 import weakref
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextvars import Context
 from types import MappingProxyType
 from typing import Any, Final, TypeAlias, TypeVar
 
@@ -186,7 +187,10 @@ class WritingTap(Tap):
         if self._in_flight.is_closed:
             self._write()
         elif self._timer is None:
-            self._timer = asyncio.get_running_loop().call_later(WRITE_AFTER, self._write)
+            loop = asyncio.get_running_loop()
+            self._timer = loop.call_later(
+                WRITE_AFTER, self._write, context=Context()
+            )  # not the caller's, which it keeps
 
     def _write(self) -> None:
         self._timer, self._taken, client = None, self.stats(), self._client
