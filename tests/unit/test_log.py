@@ -135,6 +135,24 @@ def test_a_call_without_an_attempt(log, caplog):
     ]
 
 
+@pytest.mark.parametrize(
+    ("event", "text"),
+    [
+        (events.ResolverFailed("api.test", ""), "api.test: a lookup failed: "),
+        (
+            events.CallEnded(7, API, "GET", "/", 0, "", "", 0.0),
+            "GET https://api.example.com/: call 7 ends: no attempt: ",
+        ),
+    ],
+)
+def test_a_field_that_is_empty(log, caplog, event, text):
+    """Somebody's resolver may raise an error without a text; the line is written all the same."""
+    log.write(event, events.History if isinstance(event, events.CallEnded) else None)
+    (record,) = caplog.records
+    assert record.getMessage() == text
+    assert "" not in vars(record).values()
+
+
 def test_no_event_is_left_out():
     """A new kind of event without a line would break its call."""
     kinds = {event.__name__ for event in typing.get_args(events.Event)}

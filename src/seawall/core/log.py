@@ -51,17 +51,16 @@ class Log:
         fields: dict[str, object] = {"seawall.event": name}
         if self._client:
             fields["seawall.client"] = self._client
-        for field, value in line.fields.items():
-            if (found := value(event)) not in (None, ""):
-                fields[field] = found
+        values = {field: value(event) for field, value in line.fields.items()}
+        fields |= {field: value for field, value in values.items() if value not in (None, "")}
         if history is not None:
-            fields["seawall.history"] = str(history() or f"no attempt: {fields['seawall.outcome']}")
+            fields["seawall.history"] = str(history() or f"no attempt: {values['seawall.outcome']}")
         text = f"%(about)s: {line.text}"
         if repeats is not None and repeats[0]:
             fields["seawall.repeated"], fields["seawall.repeated_for"] = repeats
             text += MORE
-        # One mapping for the text and for the fields: formatters of structured logs read the fields from the record.
-        CHILDREN[line.logger].log(line.level, text, {**fields, "about": about(event)}, extra=fields)
+        # Formatters of structured logs read the fields from the record; the text may name one that is empty.
+        CHILDREN[line.logger].log(line.level, text, {**values, **fields, "about": about(event)}, extra=fields)
 
     def _repeated(self, name: str, line: Line, event: Event) -> tuple[int, float] | None:
         """As `Repeats.count`, of a warning."""
