@@ -270,6 +270,14 @@ def test_calls_and_streams_in_flight_are_bounded():
     assert len(hand.recorder.failures._attempts) == 0
 
 
+def test_a_cancelled_call_takes_no_streams_place():
+    """It was cancelled while its body was read, after the headers."""
+    hand = Hand()
+    hand.recorder.on(attempt(1, "cancelled", phase=Phase.HEADERS))
+    hand.recorder.on(CallEnded(1, ORIGIN, "GET", "/", 1, "cancelled", "", 0.1))
+    assert not hand.recorder.failures._streams
+
+
 # Health
 
 

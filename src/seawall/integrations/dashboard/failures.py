@@ -69,7 +69,7 @@ class Failures:
         attempts = self._attempts.pop(event.call, [])
         if is_failed:
             self._keep(event, attempts, at)
-        elif attempts and attempts[-1].phase is Phase.HEADERS:
+        elif event.outcome not in BY_CALLER and attempts and attempts[-1].phase is Phase.HEADERS:
             self._streams[event.call] = attempts
             if len(self._streams) > MAX_STREAMS:
                 self._streams.popitem(last=False)
