@@ -201,6 +201,26 @@ class AsyncClient(core.OfEngine, httpx.AsyncClient):
             extensions=extensions,
         )
 
+    async def aclose(self, *, drain: float = 0.0) -> None:
+        """
+        As in httpx: closes its transport, and the engine that it has made; takes at most 1 s after *drain*.
+
+        The engine of several clients stays open, and their calls go on: drain that with `Engine.aclose`.
+
+        **Cancellation:** it stops draining, and closes at once.
+
+        Args:
+            drain: Seconds, finite and >= 0, for which what is in flight may still end by itself, redirects, retries and
+                streamed bodies included; 0 gives it none. New calls are refused with ClientClosed meanwhile.
+        Raises:
+            TypeError, ValueError: *drain* is not such a number; nothing is closed then.
+        """
+        core.check_drain(drain)
+        try:
+            await self._bottom.drain(drain)
+        finally:
+            await super().aclose()
+
     def _build_redirect_request(self, request: httpx.Request, response: httpx.Response) -> httpx.Request:
         """As in httpx, but for a Location that isn't a URL: whatever is wrong with it, it is a RemoteProtocolError."""
         try:

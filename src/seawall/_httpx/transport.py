@@ -116,22 +116,32 @@ class AsyncTransport(core.OfEngine, httpx.AsyncBaseTransport):
             if self._inner is not None:
                 await self.engine.within(self._inner.__aexit__(exc_type, exc_value, traceback))
 
-    async def aclose(self) -> None:
+    async def aclose(self, *, drain: float = 0.0) -> None:
         """
-        Close the engine, if it is its owner, and the inner transport; takes at most 1 s.
+        Close the engine, if it is its owner, and the inner transport; takes at most 1 s after *drain*.
 
         The inner transport gets what is left of that second, and is then cancelled. Calls in flight end with
         ClientClosed; so do later ones.
+
+        Args:
+            drain: As of `Engine.aclose`, for the engine that it owns. A plain httpx client makes a call of each hop, so
+                its redirects are refused meanwhile.
         """
+        core.check_drain(drain)
         try:
-            await self._end()
+            await self._end(drain=drain)
         finally:
             if self._inner is not None:
                 await self.engine.within(self._inner.aclose())
 
-    async def _end(self) -> None:
+    async def drain(self, timeout: float) -> None:
+        """As `Engine.drain`, if it owns the engine."""
         if self.is_owner:
-            await self.engine.aclose()
+            await self.engine.drain(timeout)
+
+    async def _end(self, *, drain: float = 0.0) -> None:
+        if self.is_owner:
+            await self.engine.aclose(drain=drain)
 
 
 class Proxied(StockTransport):

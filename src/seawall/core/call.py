@@ -60,6 +60,7 @@ class Call:
         number: Unique within its client.
         is_between_hops: It is in flight, and none of its hops is: the client's next request is its next hop.
         started: The event of its beginning; None if no observer listens.
+        is_late: The client was draining when it was begun, so it is refused.
         caller: The one for whom it is made, who may leave; None if nobody says so.
         patience: The client's own timeouts, by which those of a request are judged; None if they are not known.
         request: The last hop's; None before the first.
@@ -71,7 +72,7 @@ class Call:
 
     __slots__ = (
         "_own_timeout", "_theirs_at", "attempts", "caller", "deadline_at", "hard_at", "has_sent_elsewhere",
-        "is_between_hops", "is_buffered", "is_silent", "is_timed", "key", "note", "number", "outcome",
+        "is_between_hops", "is_buffered", "is_late", "is_silent", "is_timed", "key", "note", "number", "outcome",
         "owner", "patience", "ready", "rejected_by", "request", "retries", "soft_at", "started", "started_at",
     )  # fmt: skip
 
@@ -82,6 +83,7 @@ class Call:
         self.is_buffered = False  # the body is read at once, and belongs to the attempt
         self.patience = patience
         self.caller = CALLER.get()
+        self.is_late = False
         self.is_between_hops = True
         self.has_sent_elsewhere = False  # by a mount, or a transport below, that has layers of its own
         self.is_silent = False  # no observer is told of it

@@ -25,7 +25,7 @@ from .call import Call, Hop
 from .exchange import is_nested
 from .ledger import Ledger
 
-__all__ = ["closed", "conclude", "exceeded", "fail", "last_word", "paused", "refused"]
+__all__ = ["closed", "conclude", "draining", "exceeded", "fail", "last_word", "paused", "refused"]
 
 
 def exceeded(hop: Hop, now: float) -> DeadlineExceeded:
@@ -51,6 +51,11 @@ def exceeded(hop: Hop, now: float) -> DeadlineExceeded:
 
 def closed(origin: Origin) -> ClientClosed:
     return ClientClosed(f"{origin}: the client was closed", origin=origin)
+
+
+def draining(origin: Origin) -> ClientClosed:
+    text = f"{origin}: the client is draining: its calls in flight may end, and new ones are refused"
+    return ClientClosed(text, origin=origin)
 
 
 def paused(origin: Origin, left: float) -> OriginPaused:
@@ -175,6 +180,7 @@ def conclude(hop: Hop, last: Ended, ledger: Ledger) -> Any:
         assert reply is not None
         reply.attach(history)
         if not attempt.is_buffered:
+            ledger.in_flight.bodies += 1
             reply.own(partial(ledger.body_ended, hop, attempt))
         return reply.response
     attempt.end(attempt.result, hop.now())

@@ -9,7 +9,7 @@ from random import SystemRandom
 from typing import Any, Self
 
 from ..config import DNS, Limits
-from ..config.check import shown
+from ..config.check import number, shown
 from ..dns import gai_conf
 from ..dns.caching import CachingResolver
 from ..dns.chain import Chained
@@ -38,7 +38,7 @@ from .emitter import Emitter
 from .pipeline import Pipeline
 from .settings import ResolverTypes, Settings, is_observer
 
-__all__ = ["Engine", "OfEngine"]
+__all__ = ["Engine", "OfEngine", "check_drain"]
 
 
 class OfEngine:
@@ -189,23 +189,52 @@ class Engine:
     async def __aexit__(self, *_: object) -> None:
         await self.aclose()
 
-    async def aclose(self) -> None:
+    async def aclose(self, *, drain: float = 0.0) -> None:
         """
-        Close everything; takes at most 1 s, which `within` shares afterwards.
+        Close everything; takes at most 1 s after *drain*, which `within` shares afterwards.
 
         Calls of all its clients end with ClientClosed, and so do later ones.
+
+        **Cancellation:** it stops draining, and closes at once.
+
+        Args:
+            drain: Seconds, finite and >= 0, for which what is in flight may still end by itself, retries and streamed
+                bodies included; 0 gives it none. New calls are refused with ClientClosed meanwhile.
+        Raises:
+            TypeError, ValueError: *drain* is not such a number; nothing is closed then.
         """
+        check_drain(drain)
         in_flight = self.layers.in_flight
         try:
-            await in_flight.aclose()
+            try:
+                await self.drain(drain)
+            finally:
+                await in_flight.aclose()
         finally:
             self.layers.origins.forget_ghosts()
             await in_flight.finish(self.closing)
             await in_flight.within(self.wire.aclose())
 
+    async def drain(self, timeout: float) -> None:
+        """
+        Refuse new calls, and wait at most *timeout* seconds until those in flight have ended; `aclose` must follow.
+
+        A call that one in flight makes, such as the fetch of its token, is not a new one. 0 does nothing.
+        """
+        if timeout:
+            await self.layers.in_flight.drain(timeout)
+
     async def within(self, closing: Coroutine[Any, Any, None]) -> None:
         """Await the *closing* of what a client has beside this, for what `aclose` left of its second, or 1 s."""
         await self.layers.in_flight.within(closing)
+
+
+def check_drain(drain: object) -> None:
+    """
+    Raises:
+        TypeError, ValueError: It isn't a finite number of seconds >= 0.
+    """
+    number("aclose", "drain", drain, low=0)
 
 
 def _of_origin(

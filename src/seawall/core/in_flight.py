@@ -1,4 +1,4 @@
-"""A client's hops in flight, on one event loop, each with its timer; they are ended together."""
+"""A client's calls in flight, on one event loop, each hop with its timer; they may end by themselves, or together."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection, Coroutine
 from typing import Any
 
 from . import clock
-from .call import Hop
+from .call import CURRENT, Call, Hop
 from .timer import Timers
 
 __all__ = ["InFlight"]
@@ -19,12 +19,15 @@ logger = logging.getLogger("seawall.pool")
 
 class InFlight:
     """
-    The hops of a client's calls, and the one second in which the client is closed.
+    The calls of a client and their hops, and the one second in which the client is closed.
 
     Attributes:
+        calls: Those that were begun and haven't ended; one that is streamed ends with its headers.
         hops: The hops of all calls.
+        bodies: How many streamed bodies callers still hold.
         loop: The loop that the client runs on; None before its first call.
-        is_closed: `aclose` was called, so no call is begun any more.
+        is_draining: `drain` was called, so no call is begun any more, but those in flight go on.
+        is_closed: `aclose` was called, so those in flight end too.
     """
 
     close_timeout = 1.0  # s
@@ -32,11 +35,14 @@ class InFlight:
     def __init__(self) -> None:
         self._now = clock.now
         self.loop: asyncio.AbstractEventLoop | None = None
+        self.calls: set[Call] = set()
         self.hops: set[Hop] = set()
-        self._drained: asyncio.Future[None] | None = None
+        self.bodies = 0
+        self._idle: asyncio.Future[None] | None = None  # done once nothing is in flight
+        self._drained: asyncio.Future[None] | None = None  # done once no hop is
         self._ends_at: float | None = None  # when everything must be closed
         self.timers = Timers()
-        self.is_closed = False
+        self.is_draining = self.is_closed = False
 
     def __len__(self) -> int:
         return len(self.hops)
@@ -69,6 +75,29 @@ class InFlight:
         if self._drained is not None and not self.hops and not self._drained.done():
             self._drained.set_result(None)
 
+    def is_late(self) -> bool:
+        """Whether a call that this task begins now is refused: while draining, unless a call in flight needs it."""
+        return self.is_draining and CURRENT.get() not in self.calls
+
+    def ended(self) -> None:
+        """A call has ended, or a streamed body, while the client is draining."""
+        if self._idle is not None and not (self.calls or self.bodies or self._idle.done()):
+            self._idle.set_result(None)
+
+    async def drain(self, timeout: float) -> None:
+        """
+        Begin no more calls, and wait until those in flight and all streamed bodies have ended.
+
+        Returns at once when `aclose` is called meanwhile.
+
+        Args:
+            timeout: Seconds to wait at most.
+        """
+        self.is_draining = True
+        if not self.is_closed and (self.calls or self.bodies):
+            self._idle = self._idle or asyncio.get_running_loop().create_future()
+            await asyncio.wait([self._idle], timeout=timeout)
+
     async def aclose(self) -> None:
         """
         End every call with ClientClosed; everything is closed at most `close_timeout` seconds from now.
@@ -76,7 +105,9 @@ class InFlight:
         **Cancellation:** calls end anyway.
         """
         loop = asyncio.get_running_loop()
-        self.is_closed = True
+        self.is_draining = self.is_closed = True
+        if self._idle is not None and not self._idle.done():
+            self._idle.set_result(None)
         if self._ends_at is None:
             self._ends_at = loop.time() + self.close_timeout
         for hop in self.hops:

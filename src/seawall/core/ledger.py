@@ -19,6 +19,7 @@ from ..stats import Totals
 from .attempt import AttemptState
 from .call import Hop
 from .emitter import Emitter
+from .in_flight import InFlight
 from .readiness import Readiness
 from .words import said
 
@@ -33,12 +34,14 @@ class Ledger:
         calls, attempts, retries: How many were made; a retry is an attempt too.
         denied: Retries that were not made, by reason.
         rejected: Attempts that a gate refused, by the gate's name.
+        in_flight: Is told of each streamed body's end.
     """
 
-    def __init__(self, origins: Origins, readiness: Readiness, emitter: Emitter) -> None:
+    def __init__(self, origins: Origins, readiness: Readiness, emitter: Emitter, in_flight: InFlight) -> None:
         self._origins = origins
         self._readiness = readiness
         self._emitter = emitter
+        self.in_flight = in_flight
         self.calls = self.attempts = self.retries = 0
         self.denied: Counter[Denied] = Counter()
         self.rejected: Counter[str] = Counter()
@@ -126,6 +129,8 @@ class Ledger:
 
     def body_ended(self, hop: Hop, attempt: AttemptState, end: BodyEnd, error: Exception | None) -> None:
         """The body of a streamed response ended, which is the outcome of its attempt."""
+        self.in_flight.bodies -= 1
+        self.in_flight.ended()
         call, request, state, now, result = hop.call, hop.request, hop.state, hop.now(), attempt.result
         if result is not None and not result.is_failure:
             failed: bool | None = False

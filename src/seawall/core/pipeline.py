@@ -36,7 +36,7 @@ from . import clock
 from .attempt import AttemptState, Ended
 from .call import Call, Hop, Patience
 from .emitter import Emitter
-from .endings import closed, conclude, exceeded, fail, last_word, refused
+from .endings import closed, conclude, draining, exceeded, fail, last_word, refused
 from .exchange import Exchange, Request
 from .in_flight import InFlight
 from .ledger import Ledger
@@ -80,7 +80,7 @@ class Pipeline:
         self.origins = Origins(base, per_host, rng=rng, emit=emitter.emit, now=clock.now, gates=gates)
         self.readiness = Readiness(self.origins, rng=rng, emit=emitter.emit, now=clock.now)
         self.in_flight = InFlight()
-        self.ledger = Ledger(self.origins, self.readiness, emitter)
+        self.ledger = Ledger(self.origins, self.readiness, emitter, self.in_flight)
         self._retrying = Retrying(
             self.origins, readiness=self.readiness, rng=rng, emitter=emitter, ledger=self.ledger, now=clock.now
         )
@@ -92,12 +92,16 @@ class Pipeline:
         Args:
             patience: The client's own timeouts; None if they are not known.
         """
+        in_flight = self.in_flight
         loop = asyncio._get_running_loop()  # asyncio documents it for extensions
-        if loop is None or loop is not self.in_flight.loop:
-            self._now = self.in_flight.on_loop()
+        if loop is None or loop is not in_flight.loop:
+            self._now = in_flight.on_loop()
         self.ledger.calls += 1
         call = Call(self, self.ledger.calls, self._now(), patience)
         call.is_buffered = is_buffered
+        if in_flight.is_draining:
+            call.is_late = in_flight.is_late()
+        in_flight.calls.add(call)
         # Asked once, because asking the log costs more than the rest of this function.
         call.is_silent = not self._emitter.has_listeners and not logger.isEnabledFor(logging.DEBUG)
         return call
@@ -110,6 +114,9 @@ class Pipeline:
     def finish(self, call: Call) -> None:
         """*call* is over, however it ended."""
         call.is_between_hops = False
+        self.in_flight.calls.discard(call)
+        if self.in_flight.is_draining:
+            self.in_flight.ended()
         if not call.is_silent:
             self._emitter.emit(call.ended(self._now()), call.history)
 
@@ -170,8 +177,8 @@ class Pipeline:
             policy = state.policy if request.options is None else request.options.over(state.policy)
             if not call.is_timed:
                 call.set_deadline(policy, request.options, request.timeouts)
-            if in_flight.is_closed:
-                raise request.adopt(closed(request.origin))
+            if in_flight.is_closed or call.is_late:
+                raise request.adopt((closed if in_flight.is_closed else draining)(request.origin))
             deadline_at, now = call.deadline_at, self._now()
             hop = Hop(call, request, exchange, state, policy, Timer(in_flight.timers, deadline_at), self._now)
             caller = call.caller

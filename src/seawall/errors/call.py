@@ -71,4 +71,4 @@ class BodySpent(SeawallError):
 
 
 class ClientClosed(SeawallError, RuntimeError):
-    """The client was closed before the call, or while it was in flight."""
+    """The client was closed before the call or while it was in flight, or it is being drained."""
