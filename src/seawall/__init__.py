@@ -8,6 +8,7 @@ from .attempts import history
 from .config import DNS, UNSET, Breaker, Budget, Bulkhead, Limit, Policy, Propagation, Ready, Retry, options
 from .core.body import replayable
 from .core.deadline import deadline, detached, remaining
+from .core.job import job
 from .dns import Guard
 from .errors import (
     BreakerOpen,
@@ -95,6 +96,7 @@ __all__ = [
     "errors",
     "events",
     "history",
+    "job",
     "llm_client",
     "options",
     "remaining",

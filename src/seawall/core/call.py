@@ -19,6 +19,7 @@ from ..policy.outcome import Outcome
 from .attempt import AttemptState, Ended
 from .deadline import CALLER, INHERITED, earliest
 from .exchange import INSIDE, Exchange, Request
+from .job import JOB
 from .timer import Timer
 
 if TYPE_CHECKING:
@@ -101,16 +102,19 @@ class Call:
         self.key: Key | None = None  # the last one that we made
         self.ready: Any = None  # a response that httpx must still be given
 
-    def key_of(self, body: object, origin: Origin) -> str:
+    def key_of(self, request: Request) -> str:
         """
-        The Idempotency-Key for a body and an origin.
+        The Idempotency-Key for the body and the origin of *request*; made of the job's id, if the call is of a job.
 
         A redirect within an origin takes the key along. No other origin learns it, because it could misuse it there.
         """
-        key = self.key
+        key, body, origin = self.key, request.body, request.origin
         if key is None or key.body is not body or key.origin != origin:
-            # From the system, because nobody can predict it, and a forked process draws others.
-            self.key = key = Key(f'"{uuid.uuid4()}"', body, origin)  # in quotes, as the draft has it
+            job = JOB.get()
+            # From the system, because nobody can predict it, and a forked process draws others. In quotes, as the draft
+            # has it.
+            value = f'"{uuid.uuid4()}"' if job is None else job.key(request)
+            self.key = key = Key(value, body, origin)
         return key.value
 
     def set_deadline(self, policy: Policy, options: Policy | None, timeouts: Mapping[str, float | None]) -> None:
@@ -272,7 +276,7 @@ class Hop:
             settings = replace(settings, max_attempts=1)
         is_safe = settings.methods is None or request.method in settings.methods or request.has_key
         if settings.idempotency_key and not is_safe:
-            request.add("Idempotency-Key", self.call.key_of(request.body, request.origin))
+            request.add("Idempotency-Key", self.call.key_of(request))
             is_safe = True
         request.is_repeated = is_part or (is_safe and settings.max_attempts > 1)
         return settings
