@@ -33,6 +33,7 @@ DOORS = {
     "opentelemetry": {"integrations/otel/"},
     "pycares": {"dns/"},
     "rich": {"cli/"},
+    "taskiq": {"integrations/taskiq.py"},
     "tenacity": {"policy/tenacity.py"},
     "trustme": {"testing/http/certificates.py"},
     "typer": {"cli/app.py"},
