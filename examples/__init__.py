@@ -1,0 +1,1 @@
+"""Programs that use seawall, to start from. The tests run them."""
