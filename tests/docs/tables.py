@@ -19,7 +19,7 @@ from seawall._httpx.arguments import LIMITS
 from seawall._httpx.errors import HTTPX
 from seawall.core.lines import FIELDS, LINES, LOGGERS
 from seawall.core.settings import Settings
-from seawall.integrations import _series, aiohttp, asgi, dashboard
+from seawall.integrations import _series, aiohttp, asgi, dashboard, taskiq
 from seawall.integrations.otel import names as otel
 from seawall.policy.failures import FAILURES, Failure, Safe
 from seawall.testing.dns import DNS_FAULTS
@@ -139,7 +139,9 @@ def names(module: Any = seawall) -> str:
 def middleware_names() -> str:
     """The same of `seawall.integrations`."""
     words = {
-        name: first_line(getattr(module, name)) for module in (asgi, aiohttp, dashboard) for name in module.__all__
+        name: first_line(getattr(module, name))
+        for module in (asgi, aiohttp, dashboard, taskiq)
+        for name in module.__all__
     }
     return table("| name | |", *(f"| `{name}` | {first} |" for name, first in words.items()))
 

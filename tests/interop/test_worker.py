@@ -30,12 +30,11 @@ ROOT = Path(__file__).parents[2]
 LONG = 120.0  # seconds: nothing here takes as long, however busy the machine is
 
 
-@pytest.fixture(scope="module")
-def redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A server of its own, in a folder of its own; its URL."""
-    folder = tmp_path_factory.mktemp("redis")
-    socket = folder / "redis.sock"
-    command = ["redis-server", "--port", "0", "--unixsocket", str(socket), "--dir", str(folder), "--save", ""]
+@pytest.fixture
+def redis(tmp_path: Path) -> Iterator[str]:
+    """A server of the test's own, in a folder of its own; its URL."""
+    socket = tmp_path / "redis.sock"
+    command = ["redis-server", "--port", "0", "--unixsocket", str(socket), "--dir", str(tmp_path), "--save", ""]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
         assert server.stdout is not None
         said = []
@@ -146,7 +145,7 @@ async def server(shop: Shop) -> AsyncIterator[FaultServer]:
 @pytest.fixture
 async def environment(redis: str, server: FaultServer, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
     """What the worker is told; this process too, because it sends the jobs."""
-    environment = {"REDIS_URL": redis, "ORDERS_URL": f"{server.url}/x?key=order", "IDLE_TIMEOUT_MS": "500"}
+    environment = {"REDIS_URL": redis, "ORDERS_URL": f"{server.url}/x?key=order"}
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
     return environment
@@ -172,6 +171,7 @@ async def ended(job: AsyncTaskiqTask[Any]) -> Any:
 
 async def test_a_worker_is_killed_in_the_middle_of_a_job(environment, server, shop):
     """Another one runs the job again, with the same key: the shop acts once."""
+    environment |= {"IDLE_TIMEOUT_MS": "500"}
     async with asyncio.timeout(LONG), sending() as module:
         async with working(environment) as worker:
             job = await module.order.kiq(item=7)
