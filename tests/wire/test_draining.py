@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 import seawall
-from seawall.testing import Request
+from seawall.testing import Request, cancel_everywhere
 
 pytestmark = pytest.mark.anyio
 
@@ -74,3 +74,40 @@ async def test_cancelled_while_draining(serve):
         with pytest.raises(seawall.WireError):
             await response.aread()
     assert_nothing_is_left(client)
+
+
+async def test_cancelled_at_every_step_of_draining(serve):
+    """Wherever that is: the call in flight ends, and no permit, socket or task is left."""
+
+    async def slow(request: Request) -> None:
+        for _ in range(30):
+            await asyncio.sleep(0)
+        await request.reply(body=b"x" * 1000)
+
+    server = await serve(slow)
+    clients: list[seawall.AsyncClient] = []
+    drained: list[seawall.AsyncClient] = []
+    calls: list[asyncio.Task] = []
+
+    async def begin() -> None:
+        clients.append(seawall.AsyncClient())
+        calls.append(asyncio.create_task(clients[-1].get(server.url)))
+        seen = len(server.requests)
+        while len(server.requests) == seen:
+            await asyncio.sleep(0)
+
+    async def end() -> None:
+        if clients[-1] not in drained:
+            await clients[-1].aclose()  # it was cancelled before it began
+        await asyncio.wait(calls)
+        assert_nothing_is_left(clients[-1])
+        assert (clients[-1].engine.layers.in_flight.calls, clients[-1].engine.layers.in_flight.bodies) == (set(), 0)
+
+    async def drain() -> None:
+        drained.append(clients[-1])
+        await clients[-1].aclose(drain=60.0)
+
+    assert await cancel_everywhere(drain, before=begin, after=end) > 5
+    await end()
+    assert (await calls[-1]).status_code == 200
+    assert all(isinstance(call.exception(), seawall.ClientClosed | None) for call in calls)
