@@ -133,6 +133,7 @@ class Token(httpx.Auth):
     async def async_auth_flow(self, request: httpx.Request) -> AsyncGenerator[httpx.Request, httpx.Response]:
         response = yield request
         if response.status_code == 401:
+            await asyncio.sleep(1.0)
             token = await self._client.get("http://auth.test/", auth=None)
             request.headers["authorization"] = token.text
             yield request
@@ -140,12 +141,10 @@ class Token(httpx.Auth):
 
 async def test_a_call_that_one_in_flight_makes_is_part_of_it():
     """The token that an authentication fetches while draining; what else begins then is refused."""
-    c = client(1.0, 401, 200, 200)
-    first = await begun(c.get(URL))
-    second = await begun(c.get(URL, auth=Token(c)))
-    del first
+    c = client(401, 200)
+    call = await begun(c.get(URL, auth=Token(c)))
     await c.aclose(drain=60.0)
-    assert (await second).status_code == 200
+    assert ((await call).status_code, now()) == (200, 1.0)
     assert_nothing_is_left(c)
 
 
@@ -218,6 +217,17 @@ async def test_closing_the_engine_meanwhile_ends_the_draining():
     with pytest.raises(seawall.ClientClosed):
         await call
     assert now() == 0.01
+    assert_nothing_is_left(c)
+
+
+async def test_closing_the_engine_ends_the_draining_of_a_body_that_nobody_reads():
+    """Its reader still holds it, and hears of the end only when it goes on."""
+    c = client(httpx.Response(200, stream=Body(b"a", 100.0, b"b")))
+    async with c.stream("GET", URL):
+        closing = await draining(c.aclose(drain=50.0))
+        await c.engine.aclose()
+        await closing
+        assert now() < 1.0
     assert_nothing_is_left(c)
 
 

@@ -263,10 +263,14 @@ async def test_a_schedule_source_keeps_deferred_jobs():
     async with started(201, schedule_source=source) as worker:
         worker.client.breakers[ORIGIN].force_open()
         await worker.order.kicker().with_task_id("one").kiq(item=7)
+        since = time.time() - 60.0
+        await worker.order.kicker().with_task_id("two").with_labels(**{SINCE: since}).kiq(item=8)
         await worker.broker.wait_all()
         assert now() == 0.0
-    (kept,) = source.added
+    kept, again = source.added
     assert (kept.task_id, kept.kwargs) == ("one", {"item": 7})
+    assert since < float(kept.labels[SINCE]) <= time.time()
+    assert (again.task_id, float(again.labels[SINCE])) == ("two", since)
     assert kept.time is not None
     assert 0.9 * HELD_OPEN < kept.time.timestamp() - time.time() <= HELD_OPEN
 
