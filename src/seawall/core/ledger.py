@@ -130,7 +130,8 @@ class Ledger:
     def body_ended(self, hop: Hop, attempt: AttemptState, end: BodyEnd, error: Exception | None) -> None:
         """The body of a streamed response ended, which is the outcome of its attempt."""
         self.in_flight.bodies -= 1
-        self.in_flight.ended()
+        if self.in_flight.is_draining:
+            self.in_flight.ended()
         call, request, state, now, result = hop.call, hop.request, hop.state, hop.now(), attempt.result
         if result is not None and not result.is_failure:
             failed: bool | None = False
