@@ -20,6 +20,7 @@ MAX_TWICE = 6  # lines
 DOORS = {
     "aiodns": {"dns/"},
     "aiohttp": {"cli/", "integrations/aiohttp.py"},
+    "asyncpg": {"integrations/idempotency/postgres.py"},
     "anyio": {"_httpx/proxies.py", "testing/"},
     "cryptography": {"testing/http/certificates.py"},
     "dns": {"testing/dns/"},
@@ -32,6 +33,7 @@ DOORS = {
     "prometheus_client": {"integrations/prometheus.py"},
     "opentelemetry": {"integrations/otel/"},
     "pycares": {"dns/"},
+    "redis": {"integrations/idempotency/redis.py"},
     "rich": {"cli/"},
     "taskiq": {"integrations/taskiq.py"},
     "tenacity": {"policy/tenacity.py"},

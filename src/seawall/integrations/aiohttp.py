@@ -1,13 +1,14 @@
-"""`deadline_middleware` and `dashboard_handler`, for aiohttp's server."""
+"""`deadline_middleware`, `idempotency_middleware` and `dashboard_handler`, for aiohttp's server."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any, Final
 
 from aiohttp import web
+from multidict import CIMultiDict
 
 from ..config.propagation import TIMEOUT_HEADER
 from ..core.deadline import Caller, deadline
@@ -16,11 +17,15 @@ from ..errors import DeadlineExceeded, Rejected
 from ._inbound import MAX_TIMEOUT, TOO_LATE, Inbound, Verdict, told, verdict
 from .dashboard import HasEngine, dashboard
 from .dashboard.app import Message
+from .idempotency.answer import Answer
+from .idempotency.keys import LOCK_TTL, MAX_BODY, METHODS, TTL, Keys, credentials
+from .idempotency.problem import NOT_KEPT, too_large
+from .idempotency.store import Store
 
 if TYPE_CHECKING:
     from aiohttp.typedefs import Middleware
 
-__all__ = ["dashboard_handler", "deadline_middleware"]
+__all__ = ["dashboard_handler", "deadline_middleware", "idempotency_middleware"]
 
 LOOK: Final = 0.1  # s between two looks at the connection, because aiohttp tells no middleware that it is lost
 
@@ -66,6 +71,66 @@ def deadline_middleware(
                     raise
                 told(request.method, request.path, answer, error)
                 return _answer(answer)
+
+    return middleware
+
+
+def idempotency_middleware(
+    *,
+    store: Store,
+    methods: Collection[str] = METHODS,
+    required: bool = False,
+    ttl: float = TTL,
+    lock_ttl: float = LOCK_TTL,
+    max_body: int = MAX_BODY,
+    scope: Callable[[web.Request], str] = lambda request: credentials(request.raw_headers),
+) -> Middleware:
+    """
+    For aiohttp's server: ``web.Application(middlewares=[idempotency_middleware(store=SQLite("keys.db"))])``.
+
+    A request with an Idempotency-Key runs once, and each repeat gets its answer. The run is at ``request["idempotency"]``.
+    An answer that the handler prepares itself, in place of returning a `web.Response`, is sent but not kept.
+
+    Args:
+        store, methods, required, ttl, lock_ttl, max_body: See `seawall.integrations.idempotency.IdempotencyMiddleware`.
+        scope: As there, a function of the request.
+    Raises:
+        TypeError, ValueError: A setting that can't be.
+    """
+    keys = Keys(store, methods=methods, required=required, ttl=ttl, lock_ttl=lock_ttl, max_body=max_body)
+
+    @web.middleware
+    async def middleware(
+        request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
+    ) -> web.StreamResponse:
+        key = keys.key(request.method, request.headers.getall("Idempotency-Key", ()))
+        if key is None:
+            return await handler(request)
+        if isinstance(key, Answer):
+            return _response(key)
+        body = await _body(request, max_body)
+        if body is None:
+            return _response(too_large(max_body))
+        url = request.rel_url
+        run = await keys.enter(scope(request), key, request.method, url.raw_path, url.raw_query_string.encode(), body)
+        if isinstance(run, Answer):
+            return _response(run)
+        request["idempotency"] = run
+        try:
+            response: web.StreamResponse | web.HTTPException
+            try:
+                response = await handler(request)
+            except web.HTTPException as error:
+                response = error
+            whole = _whole(response, max_body)
+            answer = await run.finish(whole)
+            if answer is not whole and not response.prepared:
+                return _response(answer)
+        finally:
+            await run.abandon()  # no effect once the run has finished
+        if isinstance(response, web.HTTPException):
+            raise response
+        return response
 
     return middleware
 
@@ -149,6 +214,32 @@ class _Watched(Caller):
 def _answer(answer: Verdict) -> web.Response:
     headers = {} if answer.retry_after is None else {"Retry-After": str(answer.retry_after)}
     return web.Response(status=answer.status, text=answer.text, headers=headers)
+
+
+async def _body(request: web.Request, limit: int) -> bytes | None:
+    """A request's whole body, which the handler can read again; None if it is longer than *limit*."""
+    if (request.content_length or 0) > limit:
+        return None
+    try:
+        body = await request.read()
+    except web.HTTPRequestEntityTooLarge:  # the application's own limit, client_max_size
+        return None
+    return body if len(body) <= limit else None
+
+
+def _whole(response: web.StreamResponse, limit: int) -> Answer:
+    """The answer to keep for *response*."""
+    headers = [(name.encode(), value.encode("utf-8", "surrogateescape")) for name, value in response.headers.items()]
+    body = (response.body or b"") if isinstance(response, web.Response) and not response.prepared else None
+    if isinstance(body, bytes | bytearray) and len(body) <= limit:
+        return Answer.of(response.status, headers, bytes(body))
+    whole = Answer.of(response.status, (), b"")
+    return NOT_KEPT if whole.is_final else whole
+
+
+def _response(answer: Answer) -> web.Response:
+    headers = [(name.decode(), value.decode("utf-8", "surrogateescape")) for name, value in answer.headers]
+    return web.Response(status=answer.status, headers=CIMultiDict(headers), body=answer.body)
 
 
 def _has_left(request: web.Request) -> bool:

@@ -1,0 +1,92 @@
+"""`Keys`: what the middlewares have in common. It decides who runs, and says what to answer to the others."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Collection, Sequence
+from typing import Final
+
+from ...config.check import collection, count, number, shown
+from .answer import Answer, Fields
+from .claim import Claim, fingerprint
+from .header import HeaderError, parse_key
+from .problem import MISMATCH, MISSING, RUNNING, UNAVAILABLE, malformed
+from .run import Run
+from .store import State, Store, StoreFailed
+
+__all__ = ["LOCK_TTL", "MAX_BODY", "METHODS", "TTL", "Keys", "credentials"]
+
+logger = logging.getLogger("seawall.idempotency")
+
+METHODS: Final = ("POST", "PATCH")
+TTL: Final = 86_400.0  # s; a day, as Stripe's: longer than anybody retries
+LOCK_TTL: Final = 60.0  # s; nginx's and most load balancers' own timeout, after which nobody waits
+MAX_BODY: Final = 2**20  # bytes
+
+# What callers show to say who they are; a superset, because another's answer is worse than one run more
+CREDENTIALS: Final = (b"authorization", b"cookie", b"x-api-key")
+REFUSALS: Final = {State.RUNNING: RUNNING, State.MISMATCH: MISMATCH}
+
+
+def credentials(headers: Fields) -> str:
+    """Whose key it is, where the application doesn't say: whoever shows the same credentials."""
+    lower = [(name.lower(), value) for name, value in headers]
+    return repr([(name, value) for name, value in sorted(lower) if name in CREDENTIALS])
+
+
+class Keys:
+    """
+    The settings, and the way into a run.
+
+    Raises:
+        TypeError, ValueError: A setting that can't be.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        *,
+        methods: Collection[str],
+        required: object,
+        ttl: float,
+        lock_ttl: float,
+        max_body: int,
+    ) -> None:
+        number("idempotency", "ttl", ttl, low=0, above=True)
+        number("idempotency", "lock_ttl", lock_ttl, low=0, above=True)
+        count("idempotency", "max_body", max_body, low=0)
+        if not isinstance(required, bool):
+            raise TypeError(f"idempotency.required must be True or False, not {shown(required)}")
+        self.max_body = max_body
+        self._methods = collection("idempotency.methods", methods, 'names of methods, such as ("POST", "PATCH")')
+        self._is_required = required
+        self._store = store
+        self._ttl = ttl
+        self._lock_ttl = lock_ttl
+
+    def key(self, method: str, values: Sequence[str]) -> str | Answer | None:
+        """The key in the header's *values*; an answer that refuses the request; None where it runs without a key."""
+        if method not in self._methods:
+            return None
+        try:
+            key = parse_key(values)
+        except HeaderError as error:
+            return malformed(str(error))
+        return MISSING if key is None and self._is_required else key
+
+    async def enter(self, scope: str, key: str, method: str, path: str, query: bytes, body: bytes) -> Run | Answer:
+        """The run that this request is, or the answer that it gets in place of one."""
+        claim = Claim.of(scope, key, fingerprint(method, path, query, body))
+        run = Run(key, claim, self._store, self._ttl)
+        try:
+            state = await self._store.begin(claim, self._lock_ttl)
+        except StoreFailed as error:
+            logger.warning("%s %s was not run, because its key can't be checked: %s", method, path, error)
+            return UNAVAILABLE
+        except asyncio.CancelledError:  # it may have begun all the same
+            await run.abandon()
+            raise
+        if isinstance(state, Answer):
+            return state
+        return run if state is State.STARTED else REFUSALS[state]

@@ -1,0 +1,95 @@
+"""`Run`: one request that holds its key."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+from .answer import Answer
+from .claim import Claim
+from .problem import LOST, UNAVAILABLE
+from .store import Store, StoreFailed, Transaction, TransactionalStore
+
+__all__ = ["Run"]
+
+logger = logging.getLogger("seawall.idempotency")
+
+
+class Run:
+    """
+    One request that holds its key, from its start to its answer.
+
+    Attributes:
+        key: The caller's, without quotes; for logs, and as a key for services that are called in turn.
+    """
+
+    def __init__(self, key: str, claim: Claim, store: Store, ttl: float) -> None:
+        self.key = key
+        self._claim = claim
+        self._store = store
+        self._ttl = ttl
+        self._transaction: Transaction | None = None
+        self._has_ended = False
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[Any]:
+        """
+        The connection of a transaction that holds the key's answer as well: ``async with run.transaction() as
+        connection``.
+
+        It stays open after the block, and is committed with the answer, before that is sent, because only then does a
+        crash at any moment leave both or neither. An exception that leaves the block rolls it back at once; a 5xx or
+        another answer that isn't kept does so later. A second block goes on in the same transaction.
+
+        Raises:
+            TypeError: The store has no transactions.
+            RuntimeError: The request was answered already.
+        """
+        if not isinstance(self._store, TransactionalStore):
+            raise TypeError(f"{type(self._store).__name__} has no transactions; use PostgreSQL or SQLite as the store")
+        if self._has_ended:
+            raise RuntimeError("the answer is on its way, so nothing can be committed with it any more")
+        if self._transaction is None:
+            self._transaction = await self._store.transaction()
+        try:
+            yield self._transaction.connection
+        except BaseException:
+            await self._roll_back()
+            raise
+
+    async def finish(self, answer: Answer) -> Answer:
+        """Keep *answer* if it is final, and return the one to send. A cancelled caller doesn't stop it."""
+        if not answer.is_final:
+            await self.abandon()
+            return answer
+        self._has_ended = True
+        transaction, self._transaction = self._transaction, None
+        ending = self._store.finish if transaction is None else transaction.commit
+        try:
+            is_kept = await asyncio.shield(asyncio.ensure_future(ending(self._claim, answer, self._ttl)))
+        except StoreFailed as error:
+            logger.warning("an answer of status %d was not kept under its key: %s", answer.status, error)
+            # Without a transaction the request has acted, and its caller should know how it ended.
+            return answer if transaction is None else UNAVAILABLE
+        return answer if is_kept else LOST
+
+    async def abandon(self) -> None:
+        """Keep nothing: roll back the transaction, and let a repeat run. A cancelled caller doesn't stop it."""
+        if not self._has_ended:
+            self._has_ended = True
+            await asyncio.shield(asyncio.ensure_future(self._abandon()))
+
+    async def _abandon(self) -> None:
+        try:
+            await self._roll_back()
+            await self._store.abandon(self._claim)
+        except StoreFailed as error:  # the lock expires by itself
+            logger.warning("a key stays locked until its lock expires: %s", error)
+
+    async def _roll_back(self) -> None:
+        transaction, self._transaction = self._transaction, None
+        if transaction is not None:
+            await asyncio.shield(asyncio.ensure_future(transaction.rollback()))
