@@ -54,7 +54,7 @@ def _who() -> dict[str, Any]:
 
 @contextmanager
 def _folder(user: int = -1, group: int = -1, **_: Any) -> Iterator[str]:
-    """Not in the test's own folder, because a socket's path has at most 107 bytes, and nobody else may enter that one."""
+    """A folder with a short name, because a socket's path has at most 107 bytes; another user may enter it."""
     with tempfile.TemporaryDirectory(prefix="sw-", dir="/tmp") as folder:
         os.chown(folder, user, group)
         yield folder

@@ -8,7 +8,6 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any, Final
 
 from aiohttp import web
-from multidict import CIMultiDict
 
 from ..config.propagation import TIMEOUT_HEADER
 from ..core.deadline import Caller, deadline
@@ -20,14 +19,18 @@ from .dashboard.app import Message
 from .idempotency.answer import Answer
 from .idempotency.keys import LOCK_TTL, MAX_BODY, METHODS, TTL, Keys, credentials
 from .idempotency.problem import NOT_KEPT, too_large
+from .idempotency.run import Run
 from .idempotency.store import Store
 
 if TYPE_CHECKING:
     from aiohttp.typedefs import Middleware
 
-__all__ = ["dashboard_handler", "deadline_middleware", "idempotency_middleware"]
+__all__ = ["IDEMPOTENCY", "dashboard_handler", "deadline_middleware", "idempotency_middleware"]
 
 LOOK: Final = 0.1  # s between two looks at the connection, because aiohttp tells no middleware that it is lost
+
+IDEMPOTENCY: Final[Any] = getattr(web, "RequestKey", lambda name, _: name)("seawall.idempotency", Run)
+"""Where a request has its `Run`; aiohttp before 3.14 has names in place of such keys."""
 
 
 def deadline_middleware(
@@ -88,8 +91,9 @@ def idempotency_middleware(
     """
     For aiohttp's server: ``web.Application(middlewares=[idempotency_middleware(store=SQLite("keys.db"))])``.
 
-    A request with an Idempotency-Key runs once, and each repeat gets its answer. The run is at ``request["idempotency"]``.
-    An answer that the handler prepares itself, in place of returning a `web.Response`, is sent but not kept.
+    A request with an Idempotency-Key runs once, and each repeat gets its answer. The run is at
+    ``request[IDEMPOTENCY]``. An answer that the handler prepares itself, in place of returning a `web.Response`, is
+    sent but not kept.
 
     Args:
         store, methods, required, ttl, lock_ttl, max_body: See `seawall.integrations.idempotency.IdempotencyMiddleware`.
@@ -115,7 +119,7 @@ def idempotency_middleware(
         run = await keys.enter(scope(request), key, request.method, url.raw_path, url.raw_query_string.encode(), body)
         if isinstance(run, Answer):
             return _response(run)
-        request["idempotency"] = run
+        request[IDEMPOTENCY] = run
         try:
             response: web.StreamResponse | web.HTTPException
             try:
@@ -239,7 +243,7 @@ def _whole(response: web.StreamResponse, limit: int) -> Answer:
 
 def _response(answer: Answer) -> web.Response:
     headers = [(name.decode(), value.decode("utf-8", "surrogateescape")) for name, value in answer.headers]
-    return web.Response(status=answer.status, headers=CIMultiDict(headers), body=answer.body)
+    return web.Response(status=answer.status, headers=headers, body=answer.body)
 
 
 def _has_left(request: web.Request) -> bool:

@@ -78,7 +78,9 @@ async def sqlite(request, stack) -> Kept:
         return [item for (item,) in await rows("SELECT item FROM orders ORDER BY id")]
 
     await rows(TABLE)
-    return Kept(store, pass_time, count, orders, lambda c, item: c.execute("INSERT INTO orders (item) VALUES (?)", [item]))
+    return Kept(
+        store, pass_time, count, orders, lambda c, item: c.execute("INSERT INTO orders (item) VALUES (?)", [item])
+    )
 
 
 async def postgres(request, stack) -> Kept:

@@ -37,8 +37,9 @@ class IdempotencyMiddleware:
             longer answer is sent but not kept: its key stays used, and a repeat gets 422. An answer is held back until
             it is whole or longer than this, so that it is kept before the caller has it.
         scope: A function of the ASGI scope that says whose key it is, because callers mustn't see each other's answers.
-            By default callers are told apart by the headers Authorization, Cookie and X-API-Key. Give it where these
-            change between two attempts, as a token that is refreshed: ``lambda scope: scope["user"].account``.
+            By default callers are told apart by the headers Authorization and X-API-Key, or by Cookie where a request
+            has neither. Give it where these change between two attempts, as a token does that is refreshed, or where a
+            client certificate says who calls: ``lambda scope: scope["user"].account``.
     Raises:
         TypeError, ValueError: A setting that can't be.
     """

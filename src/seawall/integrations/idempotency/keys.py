@@ -24,15 +24,20 @@ TTL: Final = 86_400.0  # s; a day, as Stripe's: longer than anybody retries
 LOCK_TTL: Final = 60.0  # s; nginx's and most load balancers' own timeout, after which nobody waits
 MAX_BODY: Final = 2**20  # bytes
 
-# What callers show to say who they are; a superset, because another's answer is worse than one run more
-CREDENTIALS: Final = (b"authorization", b"cookie", b"x-api-key")
+CREDENTIALS: Final = (b"authorization", b"x-api-key")
 REFUSALS: Final = {State.RUNNING: RUNNING, State.MISMATCH: MISMATCH}
 
 
 def credentials(headers: Fields) -> str:
-    """Whose key it is, where the application doesn't say: whoever shows the same credentials."""
-    lower = [(name.lower(), value) for name, value in headers]
-    return repr([(name, value) for name, value in sorted(lower) if name in CREDENTIALS])
+    """
+    Whose key it is, where the application doesn't say: whoever shows the same credentials.
+
+    Cookies count only where there is nothing else, because many of them are no credentials and change with each answer,
+    as a load balancer's does.
+    """
+    lower = sorted((name.lower(), value) for name, value in headers)
+    found = [pair for pair in lower if pair[0] in CREDENTIALS]
+    return repr(found or [pair for pair in lower if pair[0] == b"cookie"])
 
 
 class Keys:

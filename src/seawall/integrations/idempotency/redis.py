@@ -48,8 +48,8 @@ class Redis:
 
     Args:
         client: The application's, which it opens and closes; without ``decode_responses``. Its ``socket_timeout`` and
-            ``retry`` say how long a request waits for Redis. Requests queue for a connection of a BlockingConnectionPool;
-            another pool refuses those beyond its ``max_connections``, which get 503.
+            ``retry`` say how long a request waits for Redis. Requests queue for a connection of a
+            BlockingConnectionPool; another pool refuses those beyond its ``max_connections``, which get 503.
         prefix: Of each key.
     """
 
