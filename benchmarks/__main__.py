@@ -19,6 +19,7 @@ NAMES = {
     "names": "1,000 random machines (hosts file, DNS, nsswitch): whether seawall and glibc resolve names alike",
     "deadlines": "1,000 random calls on sockets: how far any of them goes past its deadline",
     "unsafe": "10,000 random scripts of faults: how often a server sees a non-idempotent request twice",
+    "orders": "1,000 orders under resets, lost answers and SIGKILLs of their server: how many rows they make",
     "reliability": "a scoreboard of nine clients: outages, isolation, cancellation, garbage",
     "reality": "httpx, aiohttp, their retries and seawall on real servers: nginx, HAProxy, uvicorn, lost packets",
     "simulate": "overload, metastable failures and herds on the virtual clock, through the real layers",

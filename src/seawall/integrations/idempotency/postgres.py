@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, Final
 
@@ -55,22 +55,23 @@ class PostgreSQL:
     Keys in the application's own database, so that ``run.transaction()`` commits its rows and the key's answer at once.
 
     Args:
-        pool: The application's, which it opens and closes. A request takes one connection at a time. Its ``timeout``
-            and ``command_timeout`` say how long a request waits for the database.
+        pool: The application's, which it opens and closes; or a function that returns it, because a pool is made once
+            the event loop runs, when the middleware exists already. A request takes one connection at a time. Its
+            ``timeout`` and ``command_timeout`` say how long a request waits for the database.
     """
 
-    def __init__(self, pool: asyncpg.Pool) -> None:
-        self._pool = pool
+    def __init__(self, pool: asyncpg.Pool | Callable[[], asyncpg.Pool]) -> None:
+        self._pool = pool if callable(pool) else lambda: pool
 
     async def create_table(self) -> None:
         """Make the table if there is none."""
         with _failures():
-            await self._pool.execute(SCHEMA)
+            await self._pool().execute(SCHEMA)
 
     async def begin(self, claim: Claim, lock_ttl: float) -> State | Answer:
         """As `Store.begin`."""
         with _failures():
-            async with self._pool.acquire() as connection:
+            async with self._pool().acquire() as connection:
                 if await connection.fetchval(BEGIN, *claim, lock_ttl):
                     return State.STARTED
                 found = await connection.fetchrow(LOOK, claim.key)
@@ -79,24 +80,25 @@ class PostgreSQL:
     async def finish(self, claim: Claim, answer: Answer, ttl: float) -> bool:
         """As `Store.finish`."""
         with _failures():
-            return await _finish(self._pool, claim, answer, ttl)
+            return await _finish(self._pool(), claim, answer, ttl)
 
     async def abandon(self, claim: Claim) -> None:
         """As `Store.abandon`."""
         with _failures():
-            await self._pool.execute(ABANDON, claim.key, claim.token)
+            await self._pool().execute(ABANDON, claim.key, claim.token)
 
     async def transaction(self) -> _Transaction:
         """As `TransactionalStore.transaction`."""
         with _failures():
-            connection = await self._pool.acquire()
+            pool = self._pool()
+            connection = await pool.acquire()
             transaction = connection.transaction()
             try:
                 await transaction.start()
             except BaseException:
-                await self._pool.release(connection)
+                await pool.release(connection)
                 raise
-        return _Transaction(self._pool, connection, transaction)
+        return _Transaction(pool, connection, transaction)
 
 
 class _Transaction:
