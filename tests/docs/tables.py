@@ -19,7 +19,7 @@ from seawall._httpx.arguments import LIMITS
 from seawall._httpx.errors import HTTPX
 from seawall.core.lines import FIELDS, LINES, LOGGERS
 from seawall.core.settings import Settings
-from seawall.integrations import _series, aiohttp, asgi, dashboard, taskiq
+from seawall.integrations import _series, aiohttp, asgi, dashboard, idempotency, taskiq
 from seawall.integrations.otel import names as otel
 from seawall.policy.failures import FAILURES, Failure, Safe
 from seawall.testing.dns import DNS_FAULTS
@@ -30,6 +30,7 @@ from seawall.wire import decoder, limits
 
 DOCS = Path(__file__).parents[2] / "docs"
 SAID_HERE = {
+    "IDEMPOTENCY": "Where a request of aiohttp's has its `Run`.",
     "UNSET": "In a `Policy`: the client's setting.",
     "Event": "What a listener gets: `Attempt`, `RetryScheduled`, `CallEnded` or another.",
     "Listener": "A function of an `Event`.",
@@ -139,7 +140,7 @@ def names(module: Any = seawall) -> str:
 def middleware_names() -> str:
     """The same of `seawall.integrations`."""
     words = {
-        name: first_line(getattr(module, name))
+        name: SAID_HERE.get(name) or first_line(getattr(module, name))
         for module in (asgi, aiohttp, dashboard, taskiq)
         for name in module.__all__
     }
@@ -349,6 +350,7 @@ PAGES = {
         "httpx2": lambda: names(seawall.httpx2),
         "stats": lambda: names(stats),
         "middleware": middleware_names,
+        "idempotency": lambda: names(idempotency),
         "testing": testing_names,
     },
     DOCS / "reference/errors.md": {"errors": error_tree},
