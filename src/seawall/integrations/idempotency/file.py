@@ -9,6 +9,8 @@ from concurrent.futures import ThreadPoolExecutor
 from os import PathLike
 from typing import TypeVar
 
+from .patience import patiently
+
 __all__ = ["File"]
 
 Result = TypeVar("Result")
@@ -32,12 +34,7 @@ class File:
 
     async def run(self, job: Callable[[sqlite3.Connection], Result]) -> Result:
         """The result of *job* in the thread. A cancelled caller waits for it too, so that its effect can be undone."""
-        future = asyncio.get_running_loop().run_in_executor(self._thread, self._run, job)
-        try:
-            return await asyncio.shield(future)
-        except asyncio.CancelledError:
-            await asyncio.wait([future])
-            raise
+        return await patiently(asyncio.get_running_loop().run_in_executor(self._thread, self._run, job))
 
     async def aclose(self) -> None:
         """Close it, after the jobs that wait."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -10,6 +9,7 @@ from typing import Any
 
 from .answer import Answer
 from .claim import Claim
+from .patience import patiently
 from .problem import LOST, UNAVAILABLE
 from .store import Store, StoreFailed, Transaction, TransactionalStore
 
@@ -69,7 +69,7 @@ class Run:
         transaction, self._transaction = self._transaction, None
         ending = self._store.finish if transaction is None else transaction.commit
         try:
-            is_kept = await asyncio.shield(asyncio.ensure_future(ending(self._claim, answer, self._ttl)))
+            is_kept = await patiently(ending(self._claim, answer, self._ttl))
         except StoreFailed as error:
             logger.warning("an answer of status %d was not kept under its key: %s", answer.status, error)
             # Without a transaction the request has acted, and its caller should know how it ended.
@@ -80,7 +80,7 @@ class Run:
         """Keep nothing: roll back the transaction, and let a repeat run. A cancelled caller doesn't stop it."""
         if not self._has_ended:
             self._has_ended = True
-            await asyncio.shield(asyncio.ensure_future(self._abandon()))
+            await patiently(self._abandon())
 
     async def _abandon(self) -> None:
         try:
@@ -92,4 +92,4 @@ class Run:
     async def _roll_back(self) -> None:
         transaction, self._transaction = self._transaction, None
         if transaction is not None:
-            await asyncio.shield(asyncio.ensure_future(transaction.rollback()))
+            await patiently(transaction.rollback())
