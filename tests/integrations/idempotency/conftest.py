@@ -29,6 +29,7 @@ class Kept:
         count: How many keys it has.
         orders: What is committed in the application's table.
         insert: Add an order by a transaction's connection.
+        clear: Forget all keys and orders.
     """
 
     store: Any
@@ -36,6 +37,7 @@ class Kept:
     count: Callable[[], Awaitable[int]]
     orders: Callable[[], Awaitable[list[str]]] | None = None
     insert: Callable[[Any, str], Awaitable[Any]] | None = None
+    clear: Callable[[], Awaitable[Any]] | None = None
 
 
 @pytest.fixture(scope="session")
@@ -78,9 +80,13 @@ async def sqlite(request, stack) -> Kept:
         return [item for (item,) in await rows("SELECT item FROM orders ORDER BY id")]
 
     await rows(TABLE)
-    return Kept(
-        store, pass_time, count, orders, lambda c, item: c.execute("INSERT INTO orders (item) VALUES (?)", [item])
-    )
+
+    async def clear() -> None:
+        both = "DELETE FROM orders; DELETE FROM seawall_idempotency"
+        await store._file.run(lambda database: database.executescript(both))
+
+    insert = "INSERT INTO orders (item) VALUES (?)"
+    return Kept(store, pass_time, count, orders, lambda connection, item: connection.execute(insert, [item]), clear)
 
 
 async def postgres(request, stack) -> Kept:
@@ -106,6 +112,7 @@ async def postgres(request, stack) -> Kept:
         lambda: pool.fetchval("SELECT count(*) FROM seawall_idempotency"),
         orders,
         lambda connection, item: connection.execute("INSERT INTO orders (item) VALUES ($1)", item),
+        lambda: pool.execute("DELETE FROM orders; DELETE FROM seawall_idempotency"),
     )
 
 

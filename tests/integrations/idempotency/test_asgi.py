@@ -165,30 +165,28 @@ async def test_commit_that_fails(in_sqlite):
 
 
 @pytest.mark.parametrize("is_transaction", [True, False])
-async def test_cancelled_at_every_await(in_sqlite, is_transaction):
+async def test_cancelled_at_every_await(transactional, is_transaction):
     """Afterwards the key has its answer, with the row, or there is neither; no lock and no transaction is left."""
 
     async def app(scope: Any, receive: Any, send: Any) -> None:
         if is_transaction:
             async with scope["state"]["idempotency"].transaction() as connection:
-                await in_sqlite.insert(connection, "tea")
+                await transactional.insert(connection, "tea")
         await send(START)
         await send({"type": "http.response.body", "body": b"made"})
 
-    middleware = IdempotencyMiddleware(app, store=in_sqlite.store)
+    middleware = IdempotencyMiddleware(app, store=transactional.store)
     ends: list[bool] = []
     others = asyncio.all_tasks()
 
     async def after() -> None:
         assert asyncio.all_tasks() == others
         mine = claim()
-        state = await in_sqlite.store.begin(mine, 10.0)
+        state = await transactional.store.begin(mine, 10.0)
         ends.append(state is State.STARTED)
         assert state is State.STARTED or isinstance(state, Answer)
-        assert await in_sqlite.orders() == ["tea"] * (is_transaction and isinstance(state, Answer))
-        await in_sqlite.store.abandon(mine)
-        clear = "DELETE FROM orders; DELETE FROM seawall_idempotency"
-        await in_sqlite.store._file.run(lambda database: database.executescript(clear))
+        assert await transactional.orders() == ["tea"] * (is_transaction and isinstance(state, Answer))
+        await transactional.clear()
 
     assert await cancel_everywhere(lambda: ask(middleware), after=after) > 10
     assert set(ends) == {True, False}
