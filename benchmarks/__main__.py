@@ -20,6 +20,7 @@ NAMES = {
     "deadlines": "1,000 random calls on sockets: how far any of them goes past its deadline",
     "unsafe": "10,000 random scripts of faults: how often a server sees a non-idempotent request twice",
     "orders": "1,000 orders under resets, lost answers and SIGKILLs of their server: how many rows they make",
+    "keys": "what an Idempotency-Key costs its service, by store: CPU and time a request",
     "reliability": "a scoreboard of nine clients: outages, isolation, cancellation, garbage",
     "reality": "httpx, aiohttp, their retries and seawall on real servers: nginx, HAProxy, uvicorn, lost packets",
     "simulate": "overload, metastable failures and herds on the virtual clock, through the real layers",
