@@ -17,7 +17,7 @@ from contextlib import ExitStack, asynccontextmanager, closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
-from typing import Any
+from typing import Any, Final, Literal
 
 import asyncpg
 import fastapi
@@ -28,6 +28,7 @@ import seawall
 from seawall.integrations.idempotency import IdempotencyMiddleware, SQLite
 from seawall.integrations.idempotency.postgres import PostgreSQL
 from seawall.testing.network import Network, toxic
+from seawall.testing.network.flow import Toxic
 
 from . import databases
 from .machine import conditions
@@ -39,7 +40,7 @@ TIMEOUT, DEADLINE = 1.0, 300.0  # s
 LOCK_TTL = 2.0  # s; longer than a handler takes, and short, because orders of a killed server wait for it
 TABLE = "CREATE TABLE IF NOT EXISTS orders (id {} PRIMARY KEY, item TEXT NOT NULL)"
 # Of all connections, because each attempt has its own. An answer is lost after the row was written, a request before.
-FAULTS = (
+FAULTS: Final[tuple[tuple[Toxic, Literal["up", "down"], float], ...]] = (
     (toxic.Reset(), "up", 0.04),
     (toxic.Reset(), "down", 0.08),
     (toxic.Limit(60), "down", 0.04),

@@ -39,6 +39,7 @@ async def test_with_sqlite(tmp_path, monkeypatch):
     service = example('SQLite("keys.db")')
     async with httpx.AsyncClient(transport=httpx.ASGITransport(service["app"]), base_url="http://test") as client:
         first, again, without = await answers(client)
+    await service["store"].aclose()
     assert (first.status_code, first.json()) == (again.status_code, again.json()) == (201, {"item": "tea"})
     assert without.status_code == 400
 
@@ -67,12 +68,14 @@ async def test_with_aiohttp(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with closing(sqlite3.connect("orders.db")) as database:
         database.execute("CREATE TABLE orders (id INTEGER PRIMARY KEY, item TEXT NOT NULL)")
+    service = example("idempotency_middleware(store")
     async with (
-        aiohttp_app(example("idempotency_middleware(store")["app"]) as url,
+        aiohttp_app(service["app"]) as url,
         httpx.AsyncClient(base_url=url) as client,
     ):
         first, again, without = await answers(client)
     assert (first.status_code, first.json()) == (again.status_code, again.json()) == (201, {"id": 1})
     assert without.status_code == 400
+    await service["store"].aclose()
     with closing(sqlite3.connect("orders.db")) as database:
         assert database.execute("SELECT item FROM orders").fetchall() == [("tea",)]

@@ -9,6 +9,8 @@ import pytest
 from seawall.integrations.idempotency import Answer, Claim, State, StoreFailed, TransactionalStore
 from seawall.integrations.idempotency.postgres import PostgreSQL
 
+from .conftest import STORES
+
 pytestmark = pytest.mark.anyio
 
 CREATED = Answer(201, ((b"content-type", b"text/plain; charset=latin-1"), (b"x-odd", b"\xe9")), b"\x00made\n\xff")
@@ -118,6 +120,15 @@ async def test_one_of_many_starts(kept):
         {each.key for each in claims}
     )
     assert set(states) == {State.STARTED, State.RUNNING}
+
+
+async def test_begin_that_redis_is_sent_again(request, stack):
+    """redis-py does so where a connection breaks: a claim that has begun isn't told that another one runs."""
+    store = (await STORES["redis"](request, stack)).store
+    first = claim()
+    assert await store.begin(first, LOCK) is State.STARTED
+    assert await store.begin(first, LOCK) is State.STARTED
+    assert await store.begin(claim(), LOCK) is State.RUNNING
 
 
 async def test_rows_and_answer_are_committed_at_once(transactional):

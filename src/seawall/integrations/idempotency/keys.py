@@ -17,7 +17,7 @@ from .store import State, Store, StoreFailed
 
 __all__ = ["LOCK_TTL", "MAX_BODY", "METHODS", "TTL", "Keys", "credentials"]
 
-logger = logging.getLogger("seawall.idempotency")
+logger = logging.getLogger("seawall.call")
 
 METHODS: Final = ("POST", "PATCH")
 TTL: Final = 86_400.0  # s; a day, as Stripe's: longer than anybody retries

@@ -15,7 +15,7 @@ from .store import Store, StoreFailed, Transaction, TransactionalStore
 
 __all__ = ["Run"]
 
-logger = logging.getLogger("seawall.idempotency")
+logger = logging.getLogger("seawall.call")
 
 
 class Run:

@@ -173,7 +173,7 @@ class _Transaction:
             try:
                 is_kept = self._finish(database, claim, answer, ttl)
                 database.execute("COMMIT" if is_kept else "ROLLBACK")
-            except sqlite3.Error:
+            except BaseException:
                 _roll_back(database)
                 raise
             return is_kept
