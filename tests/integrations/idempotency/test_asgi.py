@@ -190,3 +190,19 @@ async def test_cancelled_at_every_await(transactional, is_transaction):
 
     assert await cancel_everywhere(lambda: ask(middleware), after=after) > 10
     assert set(ends) == {True, False}
+
+
+async def test_late_answer_of_many_parts(in_sqlite):
+    """Another run has the key by then: the caller gets 409 whole, and nothing of the application's own answer."""
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await in_sqlite.pass_time(60)
+        assert await in_sqlite.store.begin(claim(), 60.0) is State.STARTED
+        await send(START)
+        for part in (b"too", b"long", b"by far", b""):
+            await send({"type": "http.response.body", "body": part, "more_body": part != b""})
+
+    start, body = await ask(IdempotencyMiddleware(app, store=in_sqlite.store, max_body=4))
+    assert start["status"] == 409
+    assert b"took over" in body["body"]
+    assert await in_sqlite.store.begin(claim(), 60.0) is State.RUNNING
