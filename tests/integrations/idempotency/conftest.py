@@ -119,7 +119,7 @@ async def postgres(request, stack) -> Kept:
 async def redis_store(request, stack) -> Kept:
     connection = redis.asyncio.UnixDomainSocketConnection
     pool = redis.asyncio.BlockingConnectionPool(
-        8, timeout=30, connection_class=connection, path=request.getfixturevalue("redis_socket")
+        8, timeout=None, connection_class=connection, path=request.getfixturevalue("redis_socket")
     )
     client = redis.asyncio.Redis.from_pool(pool)
     stack.push_async_callback(client.aclose)
