@@ -11,6 +11,7 @@ from ...config.check import collection, count, number, shown
 from .answer import Answer, Fields
 from .claim import Claim, fingerprint
 from .header import HeaderError, parse_key
+from .patience import patiently
 from .problem import MISMATCH, MISSING, RUNNING, UNAVAILABLE, malformed
 from .run import Run
 from .store import State, Store, StoreFailed
@@ -85,11 +86,11 @@ class Keys:
         claim = Claim.of(scope, key, fingerprint(method, path, query, body))
         run = Run(key, claim, self._store, self._ttl)
         try:
-            state = await self._store.begin(claim, self._lock_ttl)
+            state = await patiently(self._store.begin(claim, self._lock_ttl))
         except StoreFailed as error:
             logger.warning("%s %s was not run, because its key can't be checked: %s", method, path, error)
             return UNAVAILABLE
-        except asyncio.CancelledError:  # it may have begun all the same
+        except asyncio.CancelledError:  # it may have begun
             await run.abandon()
             raise
         if isinstance(state, Answer):
