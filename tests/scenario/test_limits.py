@@ -178,7 +178,7 @@ def test_settings_that_cannot_be():
         ({"max_wait": -1}, ValueError, "Limit.max_wait must be finite and >= 0"),
         ({"key": "tenant"}, TypeError, "Limit.key must be a function or None"),
         ({"learn": 1}, TypeError, "Limit.learn must be True or False"),
-        ({"cost": 2}, ValueError, "Limit.burst, cost, settle and key need a rate"),
+        ({"cost": 2}, ValueError, "Limit.burst, cost, settle, key and shared need a rate"),
     ):
         with pytest.raises(error, match=text):
             seawall.Limit(**settings)

@@ -33,7 +33,7 @@ DOORS = {
     "prometheus_client": {"integrations/prometheus.py"},
     "opentelemetry": {"integrations/otel/"},
     "pycares": {"dns/"},
-    "redis": {"integrations/idempotency/redis.py"},
+    "redis": {"integrations/idempotency/redis.py", "integrations/redis.py"},
     "rich": {"cli/"},
     "taskiq": {"integrations/taskiq.py"},
     "tenacity": {"policy/tenacity.py"},

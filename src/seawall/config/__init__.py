@@ -16,21 +16,26 @@ from .policy import Policy
 from .propagation import Propagation
 from .ready import Ready
 from .retry import Retry
+from .store import Booking, LimitStore, OpenStore, Share
 from .unset import UNSET, Unset
 
 __all__ = [
     "DNS",
     "UNSET",
+    "Booking",
     "Breaker",
     "Budget",
     "Bulkhead",
     "Limit",
+    "LimitStore",
     "Limits",
+    "OpenStore",
     "Options",
     "Policy",
     "Propagation",
     "Ready",
     "Retry",
+    "Share",
     "Unset",
     "options",
 ]

@@ -5,11 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final, Literal
 
-from .check import number, shown
+from .check import count, number, shown
+from .store import LimitStore
 
 __all__ = ["Limit"]
+
+FALLBACKS: Final = ("share", "open", "closed")
+DEFAULTS: Final = (None, 1.0, None, None, None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,6 +39,12 @@ class Limit:
             that would have to wait longer is refused at once. None stands for the request's pool timeout.
         learn: Wait where the origin's ``RateLimit`` or ``x-ratelimit-*`` headers say that nothing is left, until when
             they say, before it rejects anything. Without it only rejections (429, or a 503 at once) teach.
+        shared: Where processes count together, such as `seawall.integrations.redis.Redis`; then *rate* and *burst* are
+            those of all of them. None counts in each engine alone.
+        fallback: What is let through while the store of *shared* is away: "share" lets through this process' share, the
+            rate over the number of processes that were seen in the last minute; "open" lets through everything;
+            "closed" lets through nothing, so attempts wait for the store.
+        processes: How many processes there are as long as the store hasn't said, >= 1, for their shares.
     """
 
     rate: float | None = None
@@ -45,6 +55,9 @@ class Limit:
     key: Callable[[Any], Hashable] | None = None
     max_wait: float | None = None
     learn: bool = False
+    shared: LimitStore | None = None
+    fallback: Literal["share", "open", "closed"] = "share"
+    processes: int = 1
 
     def __post_init__(self) -> None:
         if self.rate is not None:
@@ -59,8 +72,13 @@ class Limit:
                 raise TypeError(f"Limit.{name} must be a function or None, not {shown(value)}")
         if self.max_wait is not None and self.max_wait != math.inf:
             number("Limit", "max_wait", self.max_wait, low=0)
-        if self.rate is None and (self.burst, self.cost, self.settle, self.key) != (None, 1.0, None, None):
-            raise ValueError("Limit.burst, cost, settle and key need a rate")
+        if self.rate is None and (self.burst, self.cost, self.settle, self.key, self.shared) != DEFAULTS:
+            raise ValueError("Limit.burst, cost, settle, key and shared need a rate")
+        if self.shared is not None and (isinstance(self.shared, type) or not isinstance(self.shared, LimitStore)):
+            raise TypeError(f'Limit.shared must be a store, such as Redis("redis://..."), not {shown(self.shared)}')
+        if self.fallback not in FALLBACKS:
+            raise ValueError(f"Limit.fallback must be one of {', '.join(FALLBACKS)}, not {shown(self.fallback)}")
+        count("Limit", "processes", self.processes, low=1)
         if not isinstance(self.learn, bool):
             raise TypeError(f"Limit.learn must be True or False, not {shown(self.learn)}")
 

@@ -64,7 +64,8 @@ class Policy:
             raise TypeError(
                 f"limit must be a seawall.Limit, several in a tuple, or None (off), not {shown(self.limit)}"
             )
-
+        if len({each.shared for each in limits if isinstance(each, Limit) and each.shared is not None}) > 1:
+            raise ValueError("limits that hold together can't be shared through different stores")
         if not isinstance(self.waits, bool | Unset):
             raise TypeError(f"waits must be True or False, not {shown(self.waits)}")
 

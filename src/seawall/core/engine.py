@@ -213,6 +213,7 @@ class Engine:
         finally:
             self.layers.origins.forget_ghosts()
             await in_flight.finish(self.closing)
+            await in_flight.within(self.layers.origins.aclose())
             await in_flight.within(self.wire.aclose())
 
     async def drain(self, timeout: float) -> None:

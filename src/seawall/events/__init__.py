@@ -29,7 +29,9 @@ from .origin import (
     BreakerMoved,
     ConnectionClosed,
     ConnectionOpened,
+    LimitDegraded,
     LimitMoved,
+    LimitRestored,
     OriginAway,
     OriginBack,
     OriginPaused,
@@ -51,7 +53,9 @@ __all__ = [
     "Dial",
     "Event",
     "History",
+    "LimitDegraded",
     "LimitMoved",
+    "LimitRestored",
     "Listener",
     "LookupEnded",
     "Observer",
@@ -79,6 +83,8 @@ Event: TypeAlias = (
     | ConnectionClosed
     | BreakerMoved
     | LimitMoved
+    | LimitDegraded
+    | LimitRestored
     | OriginPaused
     | OriginAway
     | OriginBack

@@ -12,7 +12,9 @@ __all__ = [
     "BreakerMoved",
     "ConnectionClosed",
     "ConnectionOpened",
+    "LimitDegraded",
     "LimitMoved",
+    "LimitRestored",
     "OriginAway",
     "OriginBack",
     "OriginPaused",
@@ -57,6 +59,26 @@ class LimitMoved(NamedTuple):
     limit: int
     ghosts: int
     reason: str
+
+
+class LimitDegraded(NamedTuple):
+    """
+    The store of an origin's shared limit doesn't answer, so this process goes by ``Limit(fallback=...)``.
+
+    Attributes:
+        processes: How many processes share the limit, by what the store said last.
+    """
+
+    origin: Origin
+    processes: int
+    reason: str
+
+
+class LimitRestored(NamedTuple):
+    """The store of an origin's shared limit answers again, after *duration* seconds."""
+
+    origin: Origin
+    duration: float
 
 
 class OriginPaused(NamedTuple):

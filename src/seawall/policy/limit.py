@@ -21,10 +21,12 @@ from ..errors import LimitExceeded
 from ..events import Phase
 from .gate import Entrant, Gate, Result, Ticket
 from .learned import Learned
+from .lease import Lease, Leased, Leases, Terms
 from .line import Line
 from .memory import make_room
 from .meter import Meter
 from .quota import quotas
+from .shared import Group, Supply
 
 __all__ = ["LimitState", "LimitStatistics"]
 
@@ -46,20 +48,22 @@ class LimitStatistics(NamedTuple):
 class Turn(Ticket):
     """A ticket of one attempt."""
 
-    __slots__ = ("_attempt", "_costs", "_line", "_state", "held_until")
+    __slots__ = ("_attempt", "_costs", "_lease", "_line", "_state", "held_until")
 
-    def __init__(self, state: LimitState, line: Line, costs: tuple[float, ...], attempt: Entrant) -> None:
+    def __init__(
+        self, state: LimitState, line: Line, costs: tuple[float, ...], lease: Lease | None, attempt: Entrant
+    ) -> None:
         self._state = state
         self._line = line
         self._costs = costs
+        self._lease = lease
         self._attempt = attempt
         self.held_until = Phase.BODY if any(limit.settle for limit in state.limits) else Phase.HEADERS
 
     def end(self, result: Result | None, now: float) -> None:
         line = self._line
         if self._is_unsent(result):
-            line.take(now, tuple(-cost for cost in self._costs), -1.0)
-            line.wake()
+            line.give_back(now, self._costs, self._lease)
             return
         if result is None:
             return
@@ -71,7 +75,8 @@ class Turn(Ticket):
             for limit, meter, cost in zip(self._state.limits, line.meters, self._costs, strict=True):
                 if limit.settle is not None:
                     taken = _checked("settle", limit.settle(response))
-                    meter.take(now, min(taken - cost, meter.rate * self._state.max_shut))
+                    meter.settle(now, min(taken - cost, meter.rate * self._state.max_shut))
+            line.ask()
 
     def _is_unsent(self, result: Result | None) -> bool:
         if result is not None:
@@ -89,10 +94,11 @@ class LimitState(Gate):
         max_shut: Seconds for which the origin can hold back a request at most, whatever it says.
         now: Loop time.
         wall: The time of day, in seconds since 1970, because headers hold instants.
+        group: Where the shared ones of them are; None if none is shared.
     """
 
     __slots__ = (
-        "_asks", "_learned", "_learns", "_lines", "_meters", "_name", "_now", "_secret",
+        "_asks", "_group", "_learned", "_learns", "_lines", "_meters", "_name", "_now", "_secret",
         "_wall", "is_watching", "limits", "max_shut", "max_wait",
     )  # fmt: skip
 
@@ -106,8 +112,10 @@ class LimitState(Gate):
         max_shut: float,
         now: Callable[[], float],
         wall: Callable[[], float] = time.time,
+        group: Group | None = None,
     ) -> None:
         self._name = name
+        self._group = group
         self.limits = tuple(limit for limit in limits if limit.rate is not None)
         self.max_shut = max_shut
         self._now = now
@@ -144,8 +152,9 @@ class LimitState(Gate):
         line, costs = self._line(attempt, now), self._costs(attempt)
         if line.waiters or line.wait(now, costs, is_first=True):
             return None
-        line.take(now, costs)
-        return Turn(self, line, costs, attempt)
+        lease = line.take(now, costs)
+        line.ask()
+        return Turn(self, line, costs, lease, attempt)
 
     async def enter(self, attempt: Entrant, timeout: float | None) -> Ticket:
         """
@@ -165,22 +174,25 @@ class LimitState(Gate):
             longest = left if longest is None else min(longest, left)
         ends_at = math.inf if longest is None else now + longest
         turn_at = now + line.wait(now, costs, is_first=not line.waiters)
-        waiter, began_at = line.join(costs), now
+        waiter, began_at = line.join(costs, ends_at), now
         try:
+            line.ask()
             while turn_at > now or line.first is not waiter:
                 if turn_at > ends_at or now >= ends_at:
                     raise self._exceeded(line, max(turn_at - now, 0.0), now - began_at)
-                until = turn_at if line.first is waiter else ends_at  # another one that leaves wakes the next
+                is_next = line.first is waiter and line.is_known(costs)
+                until = turn_at if is_next else ends_at  # another one that leaves, or the store's answer, wakes it
                 await asyncio.wait([waiter.moved], timeout=None if until == math.inf else until - now)
                 now = self._now()
                 if waiter.moved.done():
                     waiter.moved = asyncio.get_running_loop().create_future()
                 if line.first is waiter:
+                    line.ask()
                     turn_at = now + line.wait(now, costs, is_first=True, shut_until=waiter.shut_until)
-            line.take(now, costs)
+            lease = line.take(now, costs)
         finally:
             line.leave(waiter)
-        return Turn(self, line, costs, attempt)
+        return Turn(self, line, costs, lease, attempt)
 
     # What it is taught, by attempts without a ticket too, because they were in flight when the first was rejected
 
@@ -237,8 +249,8 @@ class LimitState(Gate):
         line = self._lines.get(key)
         if line is None:
             make_room(self._lines, MAX_LINES, is_busy=lambda line: bool(line.waiters))
-            meters = (self._meter(index, part, now) for index, part in enumerate(key[1:]))
-            line = self._lines[key] = Line(credential, tuple(meters))
+            meters = [self._meter(index, part, now) for index, part in enumerate(key[1:])]
+            line = self._lines[key] = self._new(credential, key[1:], meters)
         else:
             self._lines.move_to_end(key)
         learned = self._learned.get(credential)
@@ -246,6 +258,20 @@ class LimitState(Gate):
             del self._learned[credential]
             learned = None
         line.learned = learned
+        return line
+
+    def _new(self, credential: bytes, parts: tuple[Hashable, ...], meters: list[Meter]) -> Line:
+        """A line of these *meters*; those of shared limits count only while the store is away."""
+        indexes = tuple(index for index, limit in enumerate(self.limits) if limit.shared is not None)
+        if self._group is None or not indexes:
+            return Line(credential, tuple(meters))
+        fallbacks = tuple(meters[index] for index in indexes)
+        terms = tuple(Terms.of(self.limits[index]) for index in indexes)
+        leases = Leases(terms, fallbacks, self._group.store.outage)
+        places = {index: Leased(leases, place) for place, index in enumerate(indexes)}
+        line = Line(credential, tuple(places.get(index, meter) for index, meter in enumerate(meters)))
+        keys = tuple(f"{index}:{_public(parts[index])}" for index in indexes)
+        line.source = Supply(self._group, line, leases, keys, indexes)
         return line
 
     def _meter(self, index: int, key: Hashable, now: float) -> Meter:
@@ -280,6 +306,11 @@ class LimitState(Gate):
             retry_after=wait,
             elapsed=waited,
         )
+
+
+def _public(part: Hashable) -> str:
+    """A name for a part of a limit that is the same in each process, and doesn't tell what the part is."""
+    return "" if part is None else hashlib.blake2s(repr(part).encode(), digest_size=12).hexdigest()
 
 
 def _checked(name: str, value: object) -> float:

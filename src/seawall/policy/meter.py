@@ -42,8 +42,13 @@ class Meter:
         """Whether what was taken still counts."""
         return self._due_at > now
 
-    def change_rate(self, now: float, rate: float) -> None:
+    def settle(self, now: float, more: float) -> None:
+        """What was taken has cost so much *more*."""
+        self.take(now, more)
+
+    def change_rate(self, now: float, rate: float, burst: float | None = None) -> None:
         """Another *rate* from now on; what is owed takes as many requests as before, not as many seconds."""
+        self._burst = self._burst if burst is None else burst
         owed = max(0.0, self._due_at - now) * self.rate
         self.rate = rate
         self._due_at = now + owed / rate

@@ -14,7 +14,8 @@ from random import Random
 
 from ..config import Breaker, Budget, Bulkhead, Limit, Policy
 from ..config.per_host import policy_for
-from ..events import BreakerMoved, Denied, LimitMoved, Listener
+from ..config.store import LimitStore
+from ..events import BreakerMoved, Denied, LimitDegraded, LimitMoved, LimitRestored, Listener
 from ..origin import Origin
 from .breaker import BreakerState
 from .budget import BudgetState
@@ -24,6 +25,7 @@ from .limit import LimitState
 from .memory import make_room
 from .origin import HOPELESS_AFTER, OriginState, max_shut
 from .parted import bulkhead_of
+from .shared import Group, SharedStore
 
 __all__ = ["Origins"]
 
@@ -56,6 +58,7 @@ class Origins:
         self._emit = emit
         self._now = now
         self._gates = tuple(gates)
+        self._stores: dict[LimitStore, SharedStore] = {}
         self.states: OrderedDict[Origin, OriginState] = OrderedDict()
         self.has_spent = False
         self._budget: BudgetState | None = None  # made at first use, because its clock is the loop's
@@ -144,6 +147,29 @@ class Origins:
             if state.budget is not None and budget is not None:
                 budget.refund(now)
 
+    async def aclose(self) -> None:
+        """Close the stores of shared limits."""
+        for store in self._stores.values():
+            await store.aclose()
+
+    def _group(self, origin: Origin, limits: tuple[Limit, ...]) -> Group | None:
+        """The origin's shared limits."""
+        shared = [limit for limit in limits if limit.shared is not None]
+        if not shared:
+            return None
+        key = shared[0].shared
+        assert key is not None
+        if key not in self._stores:
+            self._stores[key] = SharedStore(key, rng=self._rng)
+        return Group(
+            str(origin),
+            self._stores[key],
+            processes=max(limit.processes for limit in shared),
+            now=self._now,
+            degraded=lambda processes, reason: self._emit(LimitDegraded(origin, processes, reason)),
+            restored=lambda duration: self._emit(LimitRestored(origin, duration)),
+        )
+
     def _new(self, origin: Origin) -> OriginState:
         policy = policy_for(origin.host, self._per_host, self._base)
         now = self._now()
@@ -166,7 +192,9 @@ class Origins:
         limits = tuple(each for each in given if isinstance(each, Limit))
         limit = None
         if any(each.rate is not None or each.learn for each in limits):
-            limit = LimitState(str(origin), limits, max_shut=max_shut(policy), now=self._now)
+            limit = LimitState(
+                str(origin), limits, max_shut=max_shut(policy), now=self._now, group=self._group(origin, limits)
+            )
         theirs = [make(origin) for make in self._gates]
         made = OriginState(
             origin,

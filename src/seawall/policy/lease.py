@@ -1,0 +1,303 @@
+"""
+Leases of a shared limit: what this process has booked of it, what it should book next, and what it does without.
+Synchronous; time is an argument, and nothing here knows where the limit is kept.
+
+Rules: a lease may be used from an instant on, and dies soon after. The store books with `Terms.booked_burst`, and a
+lease lives for as long as the rest of the burst takes at the rate; so in any span of t seconds, all processes together
+take at most ``rate * t + burst``, however many leases there are and whoever holds them. Limits that hold together are
+leased together. While the store is away, each limit's fallback decides.
+
+Source: Doorman's leases, https://github.com/youtube/doorman/blob/master/doc/design.md; the bound is ours.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from itertools import chain, repeat
+from typing import Any, Final, NamedTuple
+
+from ..config import Limit
+from ..config.store import Booking
+from .meter import Meter
+from .outage import Outage
+
+__all__ = ["Lease", "Leased", "Leases", "Order", "Terms"]
+
+LEASE: Final = 0.05  # s of a rate that one lease holds at most, because all of a lease waits for its last request
+SLACK: Final = 0.01  # s that a lease may always be used for, though the answer was slow: a timer may be as late
+MAX_LEASES: Final = 2  # one in use, one to come
+MEMORY: Final = 0.5  # s over which this process' own rate is measured
+UNKNOWN: Final = 1e-6  # s: a wait that only the store knows
+CRUMB: Final = 1e-9  # less of a lease is what rounding left
+
+
+class Terms(NamedTuple):
+    """
+    Attributes:
+        rate: Of all processes, per second.
+        burst: Of all processes.
+        fallback: As `Limit.fallback`.
+    """
+
+    rate: float
+    burst: float
+    fallback: str
+
+    @classmethod
+    def of(cls, limit: Limit) -> Terms:
+        assert limit.rate is not None
+        return cls(limit.rate / limit.per, limit.size, limit.fallback)
+
+    @property
+    def booked_burst(self) -> float:
+        """What the store books at once; the other half is for what lives on in leases."""
+        return max(1.0, self.burst / 2)
+
+    @property
+    def life(self) -> float:
+        """Seconds that a lease may be used for."""
+        return (self.burst - self.booked_burst) / self.rate
+
+    @property
+    def most(self) -> float:
+        """The largest lease, unless one request costs more."""
+        return min(self.booked_burst, max(1.0, self.rate * LEASE))
+
+
+class Order(NamedTuple):
+    """
+    What to ask the store for.
+
+    Attributes:
+        amounts, charges: One for each limit, as in `Share`.
+        max_wait: As in `OpenStore.book`.
+    """
+
+    amounts: tuple[float, ...]
+    charges: tuple[float, ...]
+    max_wait: float
+
+
+class Lease:
+    """What was booked at once; *amounts* are what is left of it."""
+
+    __slots__ = ("amounts", "dies_at", "receipt", "usable_at")
+
+    def __init__(self, amounts: Sequence[float], usable_at: float, dies_at: float, receipt: Any) -> None:
+        self.amounts = list(amounts)
+        self.usable_at = usable_at
+        self.dies_at = dies_at
+        self.receipt = receipt
+
+
+class Leases:
+    """
+    The leases of one line.
+
+    Args:
+        terms: Of each limit.
+        fallbacks: The meter of each, for this process' share.
+        outage: Whether the store is away.
+    Attributes:
+        lease: What the attempt that is being let through has taken from.
+    """
+
+    __slots__ = (
+        "_asked", "_charges", "_costs", "_horizon", "_leases", "_life", "_outage", "_refused_until",
+        "_seen", "_seen_at", "_shared_by", "fallbacks", "lease", "terms",
+    )  # fmt: skip
+
+    def __init__(self, terms: tuple[Terms, ...], fallbacks: tuple[Meter, ...], outage: Outage) -> None:
+        self.terms = terms
+        self.fallbacks = fallbacks
+        self._outage = outage
+        self._life = min(each.life for each in terms)
+        self._horizon = min(LEASE, self._life / 2)
+        self._leases: list[Lease] = []
+        self.lease: Lease | None = None
+        self._charges = [0.0] * len(terms)
+        self._costs = (1.0,) * len(terms)  # of the last attempt
+        self._asked: Order | None = None
+        self._refused_until = -math.inf
+        self._seen = 0.0  # attempts, each of which counts less as time passes
+        self._seen_at = 0.0
+        self._shared_by = 0
+
+    # What an attempt finds
+
+    def wait(self, index: int, now: float, cost: float, ahead: float) -> float:
+        """As `Meter.wait`; what only the store knows is taken to be as short as it can be."""
+        terms = self.terms[index]
+        if self._outage.is_on:
+            return self._wait_without(index, now, cost, ahead)
+        left, usable_at = ahead + cost - CRUMB, now
+        for lease in self._leases:
+            if lease.dies_at >= now:
+                left -= lease.amounts[index]
+                usable_at = max(usable_at, lease.usable_at)
+                if left <= 0.0:
+                    return usable_at - now
+        known = max(usable_at, self._refused_until) - now
+        return max(UNKNOWN, known, known + (left - max(cost, terms.burst)) / terms.rate)
+
+    def covers(self, now: float, costs: tuple[float, ...]) -> bool:
+        """Whether the wait of an attempt is known."""
+        if self._outage.is_on:
+            return True
+        return all(self._leased(index, now) >= cost - CRUMB for index, cost in enumerate(costs))
+
+    def take(self, index: int, now: float, cost: float) -> None:
+        """As `Meter.take`. A negative one is what `give_back` is for, except for the fallback."""
+        if self._outage.is_on:
+            self.fallbacks[index].take(now, cost)
+            return
+        for lease in self._leases:
+            if cost <= 0.0:
+                return
+            if lease.usable_at <= now <= lease.dies_at:
+                part = min(cost, lease.amounts[index])
+                lease.amounts[index] -= part
+                cost -= part
+                if part and not (self.lease and self.lease.dies_at < lease.dies_at):
+                    self.lease = lease
+
+    def used(self, now: float, costs: tuple[float, ...]) -> Lease | None:
+        """
+        An attempt has been let through that has taken this.
+
+        Returns:
+            The lease from which it took; of several the one that dies first. None if the store is away.
+        """
+        self._seen, self._seen_at, self._costs = self._recent(now) + 1.0, now, costs
+        lease, self.lease = self.lease, None
+        return lease
+
+    def give_back(self, now: float, lease: Lease, costs: tuple[float, ...]) -> None:
+        """An attempt wasn't sent: what it took may be used as long as *lease* lives, and is lost afterwards."""
+        if lease.dies_at >= now:
+            lease.amounts = [left + cost for left, cost in zip(lease.amounts, costs, strict=True)]
+            if lease not in self._leases:
+                self._leases.insert(0, lease)
+
+    def settle(self, index: int, now: float, more: float) -> None:
+        """As `Meter.settle`: the store is told with the next order."""
+        if self._outage.is_on:
+            self.fallbacks[index].settle(now, more)
+        else:
+            self._charges[index] += more
+
+    def resize(self, now: float, processes: int) -> None:
+        """So many processes share the limit: each one's fallback is its part."""
+        if processes != self._shared_by:
+            self._shared_by = processes
+            for terms, meter in zip(self.terms, self.fallbacks, strict=True):
+                meter.change_rate(now, terms.rate / processes, max(1.0, terms.burst / processes))
+
+    def _wait_without(self, index: int, now: float, cost: float, ahead: float) -> float:
+        match self.terms[index].fallback:
+            case "open":
+                return 0.0
+            case "closed":
+                return max(UNKNOWN, self._outage.retry_at - now)
+        return self.fallbacks[index].wait(now, cost, ahead)
+
+    # What the store is asked for
+
+    def order(
+        self, now: float, ahead: Sequence[float], waiting: Iterable[tuple[float, ...]], max_wait: float
+    ) -> Order | None:
+        """
+        What to book now, if anything; `ended` must follow, and before it `booked` if there is an answer in time.
+
+        Args:
+            ahead: What all waiters together will take.
+            waiting: What each of them will, the first one first.
+            max_wait: The first one's longest wait, in seconds; inf if there is none.
+        """
+        if self._asked is not None or not self._outage.may_ask(now):
+            return None
+        if self._outage.is_on:
+            return self._ordered((0.0,) * len(self.terms), max_wait)  # a probe, which books nothing
+        self._leases = [each for each in self._leases if each.dies_at >= now and max(each.amounts) > CRUMB]
+        leased = [sum([each.amounts[index] for each in self._leases]) for index in range(len(self.terms))]
+        expected = int(self._recent(now) / MEMORY * self._horizon)
+        is_backlog = any(mine > has + CRUMB for mine, has in zip(ahead, leased, strict=True))
+        rest = iter(waiting)
+        first = next(rest, None) if is_backlog else None
+        if first is not None and now + max_wait < self._refused_until:
+            return None  # it is about to be refused here
+        is_urgent = first is not None and any(cost > has + CRUMB for cost, has in zip(first, leased, strict=True))
+        is_low = expected * self._costs[0] > 2 * leased[0]
+        if not is_urgent and (len(self._leases) >= MAX_LEASES or not (is_backlog or is_low)):
+            return self._ordered((0.0,) * len(self.terms), max_wait) if any(self._charges) else None
+        attempts = chain(() if first is None else (first,), rest, repeat(self._costs, expected))
+        return self._ordered(self._amounts(leased, attempts), max_wait)
+
+    def booked(self, order: Order, now: float, booking: Booking, *, asked_at: float) -> None:
+        """
+        The store has answered *order*.
+
+        Args:
+            asked_at: When it was asked. A lease dies as if the store had booked then, because it may have.
+        """
+        if not booking.is_booked:
+            self._refused_until = now + booking.wait
+        elif any(order.amounts):
+            usable_at = now + booking.wait
+            dies_at = max(asked_at + booking.wait + self._life, usable_at + SLACK)
+            self._leases.append(Lease(order.amounts, usable_at, dies_at, booking.receipt))
+
+    def ended(self, order: Order, *, is_charged: bool) -> None:
+        """The question of *order* is no longer in flight."""
+        self._asked = None
+        if is_charged:
+            self._charges = [mine - told for mine, told in zip(self._charges, order.charges, strict=True)]
+
+    def unused(self, now: float) -> list[Any]:
+        """The receipts of leases that aren't usable yet, and no longer needed, because their waiters have left."""
+        given_back = [each for each in self._leases if each.usable_at > now]
+        self._leases = [each for each in self._leases if each not in given_back]
+        return [each.receipt for each in reversed(given_back)]
+
+    def _ordered(self, amounts: tuple[float, ...], max_wait: float) -> Order:
+        self._outage.asked()
+        self._asked = Order(amounts, tuple(self._charges), max_wait)
+        return self._asked
+
+    def _amounts(self, leased: Sequence[float], costs: Iterable[tuple[float, ...]]) -> tuple[float, ...]:
+        """What the attempts cost that no lease covers: as many as one lease may hold, but at least one."""
+        total, amounts = [0.0] * len(leased), (0.0,) * len(leased)
+        for cost in costs:
+            total = [before + each for before, each in zip(total, cost, strict=True)]
+            more = tuple(max(0.0, each - has) for each, has in zip(total, leased, strict=True))
+            if any(amounts) and any(each > terms.most for each, terms in zip(more, self.terms, strict=True)):
+                break
+            amounts = more
+        return amounts
+
+    def _leased(self, index: int, now: float) -> float:
+        return sum(lease.amounts[index] for lease in self._leases if lease.dies_at >= now)
+
+    def _recent(self, now: float) -> float:
+        return self._seen * math.exp((self._seen_at - now) / MEMORY)
+
+
+class Leased:
+    """One of the limits that are leased together, in a meter's place."""
+
+    __slots__ = ("_index", "_leases", "rate")
+
+    def __init__(self, leases: Leases, index: int) -> None:
+        self._leases = leases
+        self._index = index
+        self.rate = leases.terms[index].rate
+
+    def wait(self, now: float, cost: float, ahead: float = 0.0) -> float:
+        return self._leases.wait(self._index, now, cost, ahead)
+
+    def take(self, now: float, cost: float) -> None:
+        self._leases.take(self._index, now, cost)
+
+    def settle(self, now: float, more: float) -> None:
+        self._leases.settle(self._index, now, more)

@@ -1,0 +1,56 @@
+"""A store's breaker: whether it is away, and who asks it again when. Synchronous; time and chance are arguments."""
+
+from __future__ import annotations
+
+import math
+from random import Random
+from typing import Final
+
+__all__ = ["Outage"]
+
+OPEN_FOR: Final = 0.9  # s until the store is asked again, at most; each process draws its own, from half of it on
+
+
+class Outage:
+    """
+    Attributes:
+        since: When the store was found to be away; None while it answers.
+        lasted: Seconds that the last outage took.
+        retry_at: When it is asked again.
+        reason: Why it is taken to be away.
+    """
+
+    __slots__ = ("_is_probing", "_rng", "lasted", "reason", "retry_at", "since")
+
+    def __init__(self, rng: Random) -> None:
+        self._rng = rng
+        self._is_probing = False
+        self.since: float | None = None
+        self.lasted = 0.0
+        self.retry_at = -math.inf
+        self.reason = ""
+
+    @property
+    def is_on(self) -> bool:
+        return self.since is not None
+
+    def may_ask(self, now: float) -> bool:
+        """Whether the store may be asked now: one asks for all while it is away."""
+        return self.since is None or (now >= self.retry_at and not self._is_probing)
+
+    def asked(self) -> None:
+        """Somebody asks the store."""
+        self._is_probing = self.since is not None
+
+    def failed(self, now: float, reason: str) -> None:
+        """It has not answered, or not in time."""
+        self.since = now if self.since is None else self.since
+        self.retry_at = now + OPEN_FOR * (0.5 + 0.5 * self._rng.random())
+        self.reason = reason
+        self._is_probing = False
+
+    def answered(self, now: float) -> None:
+        """It has answered in time."""
+        if self.since is not None:
+            self.lasted, self.since = now - self.since, None
+            self._is_probing = False

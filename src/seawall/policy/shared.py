@@ -1,0 +1,247 @@
+"""
+Asks the store of a shared limit for leases, in the background; `lease` decides for what.
+
+Rules: one question in flight for each line. The first attempts wait for its answer, at most `PATIENCE`; from then on
+all go by their fallback, until one question is answered in time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+from collections.abc import Callable, Coroutine, Sequence
+from contextvars import Context
+from random import Random
+from typing import Any, Final
+
+from ..config.store import LimitStore, OpenStore, Share
+from .lease import Lease, Leases, Order
+from .line import Line
+from .outage import Outage
+
+__all__ = ["Group", "SharedStore", "Supply"]
+
+PATIENCE: Final = 0.05  # s that attempts wait for the store
+SLICE: Final = 0.01  # s
+GIVE_UP: Final = 0.45  # s, in which a connection can be made, which takes several round trips
+FORGET: Final = 60.0  # s for which the highest number of processes is believed
+
+logger = logging.getLogger("seawall.limit")
+
+
+class SharedStore:
+    """
+    A store, as one engine uses it; it is opened at first use, because only then a loop runs.
+
+    Attributes:
+        outage: Whether it is away.
+    """
+
+    def __init__(self, store: LimitStore, *, rng: Random) -> None:
+        self.outage = Outage(rng)
+        self._store = store
+        self._opened: OpenStore | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._is_closed = False
+
+    @property
+    def opened(self) -> OpenStore:
+        if self._opened is None:
+            self._opened = self._store.open()
+        return self._opened
+
+    def start(self, what: Coroutine[Any, Any, None]) -> None:
+        """Run *what* in a context of its own, because it must not have a caller's deadline."""
+        if self._is_closed:
+            what.close()
+            return
+        task = asyncio.get_running_loop().create_task(what, context=Context())
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def aclose(self) -> None:
+        """Cancel what is in flight, and close the connections."""
+        self._is_closed = True
+        tasks = list(self._tasks)
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks)
+        if self._opened is not None:
+            await self._opened.aclose()
+
+
+class Group:
+    """
+    An origin's shared limits, all of which are in one store.
+
+    Args:
+        name: The origin's.
+        processes: How many processes there are as long as the store hasn't said.
+        degraded, restored: Told of an outage once the origin's attempts notice it; see the events.
+    Attributes:
+        process: The id under which the store counts this one.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        store: SharedStore,
+        *,
+        processes: int,
+        now: Callable[[], float],
+        degraded: Callable[[int, str], None],
+        restored: Callable[[float], None],
+    ) -> None:
+        self.name = name
+        self.store = store
+        self.process = secrets.token_hex(8)
+        self.now = now
+        self.processes = processes
+        self._counted_at: float | None = None
+        self._degraded = degraded
+        self._restored = restored
+        self._is_told = False
+
+    def count(self, now: float, processes: int) -> None:
+        """The store says how many *processes* there are; one that was restarted has seen few yet."""
+        if self._counted_at is None or processes >= self.processes or now - self._counted_at > FORGET:
+            self.processes, self._counted_at = processes, now
+
+    def tell(self) -> None:
+        """Tell that the store is away, or is back, unless that was told."""
+        outage = self.store.outage
+        if outage.is_on == self._is_told:
+            return
+        self._is_told = outage.is_on
+        if outage.is_on:
+            self._degraded(self.processes, outage.reason)
+        else:
+            self._restored(outage.lasted)
+
+
+class Supply:
+    """
+    Keeps a line in leases.
+
+    Args:
+        keys: Which limits of the group they are; the same in each process.
+        indexes: Their places among the line's costs.
+    """
+
+    def __init__(
+        self, group: Group, line: Line, leases: Leases, keys: tuple[str, ...], indexes: tuple[int, ...]
+    ) -> None:
+        self._group = group
+        self._line = line
+        self._keys = keys
+        self._indexes = indexes
+        self._leases = leases
+
+    def ask(self) -> None:
+        """Book what the line needs, unless that is asked already."""
+        group, line, leases = self._group, self._line, self._leases
+        outage, now = group.store.outage, group.now()
+        if outage.is_on:
+            leases.resize(now, group.processes)
+        group.tell()
+        first = line.first
+        max_wait = float("inf") if first is None else first.ends_at - now
+        waiting = (self._of(each.costs) for each in line.waiters)
+        order = leases.order(now, self._of(line.ahead), waiting, max_wait)
+        if order is not None:
+            group.store.start(self._book(order))
+        elif first is None and (unused := leases.unused(now)):
+            group.store.start(self._give_back(unused))
+
+    def covers(self, costs: tuple[float, ...]) -> bool:
+        """Whether the wait of an attempt is known."""
+        return self._leases.covers(self._group.now(), self._of(costs))
+
+    def used(self, costs: tuple[float, ...]) -> Lease | None:
+        """An attempt has been let through: from which lease?"""
+        return self._leases.used(self._group.now(), self._of(costs))
+
+    def give_back(self, lease: Lease, costs: tuple[float, ...]) -> None:
+        """An attempt that has taken from *lease* wasn't sent."""
+        self._leases.give_back(self._group.now(), lease, self._of(costs))
+
+    def _of(self, costs: Sequence[float]) -> tuple[float, ...]:
+        return tuple([costs[index] for index in self._indexes])
+
+    async def _book(self, order: Order) -> None:
+        group, leases, outage = self._group, self._leases, self._group.store.outage
+        asked_at = group.now()
+        shares = [
+            Share(key, terms.rate, terms.booked_burst, amount, charge)
+            for key, terms, amount, charge in zip(self._keys, leases.terms, order.amounts, order.charges, strict=True)
+        ]
+        patience = Patience(self._is_late)
+        booking, reason = None, ""
+        try:
+            async with asyncio.timeout(GIVE_UP):
+                booking = await group.store.opened.book(
+                    group.name, shares, process=group.process, max_wait=order.max_wait
+                )
+        except Exception as error:  # noqa: BLE001  # whatever is wrong with a store, there is the fallback
+            reason = f"{type(error).__name__}: {error}".removesuffix(": ")
+        finally:
+            patience.end()
+            leases.ended(order, is_charged=booking is not None)
+        now = group.now()
+        if booking is not None:
+            group.count(now, booking.processes)
+        if patience.is_over:
+            if booking is not None and booking.is_booked:
+                group.store.start(self._give_back([booking.receipt]))
+        elif booking is None:
+            outage.failed(now, reason)
+        else:
+            outage.answered(now)
+            leases.booked(order, now, booking, asked_at=asked_at)
+        self._line.wake()
+        self.ask()
+
+    def _is_late(self) -> None:
+        """The store hasn't answered in time: attempts no longer wait for it."""
+        outage = self._group.store.outage
+        outage.failed(self._group.now(), f"no answer within {PATIENCE * 1000:g} ms")
+        self._group.tell()
+        self._leases.resize(self._group.now(), self._group.processes)
+        self._line.wake()
+
+    async def _give_back(self, receipts: list[Any]) -> None:
+        try:
+            async with asyncio.timeout(GIVE_UP):
+                for receipt in receipts:
+                    await self._group.store.opened.give_back(self._group.name, receipt)
+        except Exception:
+            logger.debug("%s: unused requests of a shared limit are lost", self._group.name, exc_info=True)
+
+
+class Patience:
+    """
+    A timer that calls *over* after `PATIENCE`.
+
+    It counts in slices, so that what this process is late, because it is busy, is no fault of the store's: its answer
+    may be there, unread.
+    """
+
+    def __init__(self, over: Callable[[], None]) -> None:
+        self.is_over = False
+        self._over = over
+        self._loop = asyncio.get_running_loop()
+        self._left = PATIENCE
+        self._timer = self._loop.call_later(SLICE, self._ring)
+
+    def end(self) -> None:
+        self._timer.cancel()
+
+    def _ring(self) -> None:
+        self._left -= SLICE
+        if self._left > SLICE / 2:
+            self._timer = self._loop.call_later(SLICE, self._ring)
+            return
+        self.is_over = True
+        self._over()
