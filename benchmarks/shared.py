@@ -10,8 +10,10 @@ from __future__ import annotations
 import argparse
 import asyncio
 import bisect
+import dataclasses
 import json
 import math
+import signal
 import sys
 import tempfile
 import time
@@ -24,6 +26,7 @@ import seawall
 from seawall.events import Event, LimitDegraded, LimitRestored, Phase
 from seawall.integrations.redis import Redis
 from seawall.policy import shared
+from seawall.testing.network import Latency, Network
 
 from .reality.place import Place, Places, Program, listens, program
 
@@ -205,6 +208,51 @@ async def _questions(url: str) -> int:
     return sum(info.get(f"cmdstat_{name}", {}).get("calls", 0) for name in ("eval", "evalsha"))
 
 
+def _away(place: Place, seconds: float) -> str:
+    """What one process sees of a Redis that is stopped, killed, restarted empty, and 40 ms away."""
+    port = place.port()
+    running = redis_server(place, port)
+    stopped_for = min(3.0, seconds / 2)
+    job = Job(redis=f"redis://{place.address}:{port}", rate=RATE, burst=BURST, seconds=seconds, tasks=4, pause=0.02)
+    found = []
+
+    def stop() -> None:
+        running.signal(signal.SIGSTOP)
+        time.sleep(stopped_for)
+        running.signal(signal.SIGCONT)
+
+    def restart() -> None:
+        running.end()
+        time.sleep(1.0)
+        redis_server(place, port)
+
+    for what, happen in (("stopped", stop), ("killed, and empty after 1 s", restart)):
+        fleet = Fleet(place, [job])
+        fleet.begin()
+        time.sleep(seconds / 4)
+        happen()
+        back_at = time.monotonic()
+        (done,) = fleet.done(seconds + 60)
+        restored = [at - back_at for name, at in done.events if name == "restored" and at >= back_at]
+        found.append(_waited(what, done) + f", back after {restored[0] if restored else math.inf:.2f} s")
+    with Network() as network:
+        link = network.link((place.address, port))
+        link.add(Latency(0.04))
+        fleet = Fleet(place, [dataclasses.replace(job, redis=f"redis://{link.address}")])
+        fleet.begin()
+        (done,) = fleet.done(seconds + 60)
+    return "\n".join([*found, _waited("40 ms away", done)])
+
+
+def _waited(what: str, done: Done) -> str:
+    waits = sorted(done.waits)
+    slow = sum(wait > 0.03 for wait in waits)
+    return (
+        f"  {what}: {len(waits)} turns, of which {slow} waited for more than 30 ms, p50 {waits[len(waits) // 2] * 1e3:.1f} ms, "
+        f"p99 {waits[len(waits) * 99 // 100] * 1e3:.1f} ms, most {waits[-1] * 1e3:.0f} ms"
+    )
+
+
 def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks shared", description=__doc__)
     parser.add_argument("--seconds", type=float, default=5.0)
@@ -220,6 +268,10 @@ def main(arguments: list[str]) -> int:
         ):
             with places.place(number) as place:
                 print(f"{what}:\n{_measured(place, options.seconds, pauses)}")
+        with places.place(9) as place:
+            print(
+                f"one process, 4 tasks that each pause for 20 ms, and a Redis that is\n{_away(place, options.seconds)}"
+            )
     return 0
 
 

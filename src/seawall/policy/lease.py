@@ -4,8 +4,8 @@ Synchronous; time is an argument, and nothing here knows where the limit is kept
 
 Rules: a lease may be used from an instant on, and dies soon after. The store books with `Terms.booked_burst`, and a
 lease lives for as long as the rest of the burst takes at the rate; so in any span of t seconds, all processes together
-take at most ``rate * t + burst``, however many leases there are and whoever holds them. Limits that hold together are
-leased together. While the store is away, each limit's fallback decides.
+take at most ``rate * t + burst``, however many leases there are and whoever holds them, if all are as far from the
+store. Limits that hold together are leased together. While the store is away, each limit's fallback decides.
 
 Source: Doorman's leases, https://github.com/youtube/doorman/blob/master/doc/design.md; the bound is ours.
 """
@@ -25,10 +25,11 @@ from .outage import Outage
 __all__ = ["Lease", "Leased", "Leases", "Order", "Terms"]
 
 LEASE: Final = 0.05  # s of a rate that one lease holds at most, because all of a lease waits for its last request
-SLACK: Final = 0.01  # s that a lease may always be used for, though the answer was slow: a timer may be as late
+MIN_LIFE: Final = 0.01  # s, though the burst leaves no time, because a timer may be as late
 MAX_LEASES: Final = 2  # one in use, one to come
 MEMORY: Final = 0.5  # s over which this process' own rate is measured
 UNKNOWN: Final = 1e-6  # s: a wait that only the store knows
+MIN_FASTEST: Final = 0.005  # s
 CRUMB: Final = 1e-9  # less of a lease is what rounding left
 
 
@@ -57,7 +58,7 @@ class Terms(NamedTuple):
     @property
     def life(self) -> float:
         """Seconds that a lease may be used for."""
-        return (self.burst - self.booked_burst) / self.rate
+        return max(MIN_LIFE, (self.burst - self.booked_burst) / self.rate)
 
     @property
     def most(self) -> float:
@@ -104,7 +105,7 @@ class Leases:
     """
 
     __slots__ = (
-        "_asked", "_charges", "_costs", "_horizon", "_leases", "_life", "_outage", "_refused_until",
+        "_asked", "_charges", "_costs", "_fastest", "_horizon", "_leases", "_life", "_outage", "_refused_until",
         "_seen", "_seen_at", "_shared_by", "fallbacks", "lease", "terms",
     )  # fmt: skip
 
@@ -114,6 +115,7 @@ class Leases:
         self._outage = outage
         self._life = min(each.life for each in terms)
         self._horizon = min(LEASE, self._life / 2)
+        self._fastest = 0.0  # s of the fastest answer, as far as is known
         self._leases: list[Lease] = []
         self.lease: Lease | None = None
         self._charges = [0.0] * len(terms)
@@ -239,13 +241,17 @@ class Leases:
         The store has answered *order*.
 
         Args:
-            asked_at: When it was asked. A lease dies as if the store had booked then, because it may have.
+            asked_at: When it was asked. A lease dies as if the store had booked at once and answered as fast as it can,
+                because an answer may have lain here unread.
         """
+        late = now - asked_at - self._fastest
+        if late <= 0.0 or late > self._life / 2:  # it is nearer than it was, or further away
+            self._fastest = min(now - asked_at, 4.0 * self._fastest + MIN_FASTEST)
         if not booking.is_booked:
             self._refused_until = now + booking.wait
         elif any(order.amounts):
             usable_at = now + booking.wait
-            dies_at = max(asked_at + booking.wait + self._life, usable_at + SLACK)
+            dies_at = usable_at + self._life - max(0.0, late)
             self._leases.append(Lease(order.amounts, usable_at, dies_at, booking.receipt))
 
     def ended(self, order: Order, *, is_charged: bool) -> None:
