@@ -245,11 +245,12 @@ def _away(place: Place, seconds: float) -> str:
 
 
 def _waited(what: str, done: Done) -> str:
-    waits = sorted(done.waits)
-    slow = sum(wait > 0.03 for wait in waits)
+    waits = sorted(wait * 1e3 for wait in done.waits)
+    slow = sum(wait > 30 for wait in waits)
+    p50, p99 = waits[len(waits) // 2], waits[len(waits) * 99 // 100]
     return (
-        f"  {what}: {len(waits)} turns, of which {slow} waited for more than 30 ms, p50 {waits[len(waits) // 2] * 1e3:.1f} ms, "
-        f"p99 {waits[len(waits) * 99 // 100] * 1e3:.1f} ms, most {waits[-1] * 1e3:.0f} ms"
+        f"  {what}: {len(waits)} turns, of which {slow} waited for more than 30 ms; "
+        f"p50 {p50:.1f} ms, p99 {p99:.1f} ms, most {waits[-1]:.0f} ms"
     )
 
 
@@ -269,9 +270,8 @@ def main(arguments: list[str]) -> int:
             with places.place(number) as place:
                 print(f"{what}:\n{_measured(place, options.seconds, pauses)}")
         with places.place(9) as place:
-            print(
-                f"one process, 4 tasks that each pause for 20 ms, and a Redis that is\n{_away(place, options.seconds)}"
-            )
+            print("one process, 4 tasks that each pause for 20 ms, and a Redis that is")
+            print(_away(place, options.seconds))
     return 0
 
 

@@ -29,6 +29,7 @@ MIN_LIFE: Final = 0.01  # s, though the burst leaves no time, because a timer ma
 MAX_LEASES: Final = 2  # one in use, one to come
 MEMORY: Final = 0.5  # s over which this process' own rate is measured
 UNKNOWN: Final = 1e-6  # s: a wait that only the store knows
+WEIGHT: Final = 0.2  # of the last answer's time in the usual one
 MIN_FASTEST: Final = 0.005  # s
 CRUMB: Final = 1e-9  # less of a lease is what rounding left
 
@@ -106,7 +107,7 @@ class Leases:
 
     __slots__ = (
         "_asked", "_charges", "_costs", "_fastest", "_horizon", "_leases", "_life", "_outage", "_refused_until",
-        "_seen", "_seen_at", "_shared_by", "fallbacks", "lease", "terms",
+        "_seen", "_seen_at", "_shared_by", "_usual", "fallbacks", "lease", "terms",
     )  # fmt: skip
 
     def __init__(self, terms: tuple[Terms, ...], fallbacks: tuple[Meter, ...], outage: Outage) -> None:
@@ -116,6 +117,7 @@ class Leases:
         self._life = min(each.life for each in terms)
         self._horizon = min(LEASE, self._life / 2)
         self._fastest = 0.0  # s of the fastest answer, as far as is known
+        self._usual = 0.0  # s of a usual one
         self._leases: list[Lease] = []
         self.lease: Lease | None = None
         self._charges = [0.0] * len(terms)
@@ -223,14 +225,15 @@ class Leases:
             return self._ordered((0.0,) * len(self.terms), max_wait)  # a probe, which books nothing
         self._leases = [each for each in self._leases if each.dies_at >= now and max(each.amounts) > CRUMB]
         leased = [sum([each.amounts[index] for each in self._leases]) for index in range(len(self.terms))]
-        expected = int(self._recent(now) / MEMORY * self._horizon)
+        rate, on_way = self._recent(now) / MEMORY, min(self._usual, self._life / 2)
+        expected = int(rate * (self._horizon + on_way))
         is_backlog = any(mine > has + CRUMB for mine, has in zip(ahead, leased, strict=True))
         rest = iter(waiting)
         first = next(rest, None) if is_backlog else None
         if first is not None and now + max_wait < self._refused_until:
             return None  # it is about to be refused here
         is_urgent = first is not None and any(cost > has + CRUMB for cost, has in zip(first, leased, strict=True))
-        is_low = expected * self._costs[0] > 2 * leased[0]
+        is_low = expected > 0 and leased[0] < rate * (self._horizon / 2 + on_way) * self._costs[0]
         if not is_urgent and (len(self._leases) >= MAX_LEASES or not (is_backlog or is_low)):
             return self._ordered((0.0,) * len(self.terms), max_wait) if any(self._charges) else None
         attempts = chain(() if first is None else (first,), rest, repeat(self._costs, expected))
@@ -244,9 +247,10 @@ class Leases:
             asked_at: When it was asked. A lease dies as if the store had booked at once and answered as fast as it can,
                 because an answer may have lain here unread.
         """
-        late = now - asked_at - self._fastest
+        took = now - asked_at
+        late, self._usual = took - self._fastest, self._usual + (took - self._usual) * WEIGHT
         if late <= 0.0 or late > self._life / 2:  # it is nearer than it was, or further away
-            self._fastest = min(now - asked_at, 4.0 * self._fastest + MIN_FASTEST)
+            self._fastest = min(took, 4.0 * self._fastest + MIN_FASTEST)
         if not booking.is_booked:
             self._refused_until = now + booking.wait
         elif any(order.amounts):
