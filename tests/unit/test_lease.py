@@ -1,0 +1,115 @@
+"""Leases of a shared limit: how much is booked, when, and for how long it may be used."""
+
+from __future__ import annotations
+
+import math
+from random import Random
+
+import pytest
+
+from seawall.config.store import Booking
+from seawall.policy.lease import Leases, Terms
+from seawall.policy.meter import Meter
+from seawall.policy.outage import Outage
+
+ONE = (1.0,)
+
+
+def leases(rate: float = 1000.0, burst: float = 50.0) -> Leases:
+    return Leases((Terms(rate, burst, "share"),), (Meter(rate, burst),), Outage(Random(0)))
+
+
+def book(mine: Leases, now: float, waiting: int, *, took: float = 0.0, wait: float = 0.0) -> tuple[float, ...]:
+    """What is ordered for so many waiters; it is booked *took* seconds later, and may be used after *wait* more."""
+    order = mine.order(now, [float(waiting)], [ONE] * waiting, math.inf)
+    assert order is not None
+    mine.booked(order, now + took, Booking(wait), asked_at=now)
+    mine.ended(order, is_charged=True)
+    return order.amounts
+
+
+def test_half_of_the_burst_at_most():
+    """The other half is for what lives on in leases; one that costs more goes alone."""
+    assert book(leases(), 0.0, 3) == (3.0,)
+    assert book(leases(), 0.0, 100) == (25.0,)
+    mine = leases()
+    order = mine.order(0.0, [80.0], [(80.0,)], math.inf)
+    assert order is not None
+    assert order.amounts == (80.0,)
+
+
+def test_not_more_than_50_ms_of_the_rate():
+    """All of a lease waits for its last request."""
+    assert book(leases(rate=100.0, burst=50.0), 0.0, 100) == (5.0,)
+    assert book(leases(rate=1.0, burst=50.0), 0.0, 100) == (1.0,)
+
+
+def test_lease_dies():
+    """After the time that the other half of the burst takes at the rate, because it would add to what others use."""
+    mine = leases()
+    book(mine, 0.0, 25, wait=0.1)
+    assert mine.wait(0, 0.0, 1.0, 0.0) == pytest.approx(0.1)
+    assert mine.wait(0, 0.12, 1.0, 0.0) == 0.0
+    assert mine.covers(0.12, ONE)
+    assert not mine.covers(0.126, ONE)
+    assert mine.wait(0, 0.126, 1.0, 0.0) > 0.0
+
+
+def test_late_answer_shortens_a_lease():
+    """It may have lain unread, while the store went on; but a store that has moved away is believed."""
+    mine = leases()
+    book(mine, 0.0, 25, took=0.001)
+    book(mine, 1.0, 25, took=0.101)
+    assert not mine.covers(1.102, ONE)
+    for second in range(2, 6):
+        book(mine, float(second), 25, took=0.04)
+    assert mine.covers(5.06, ONE)
+    assert not mine.covers(5.07, ONE)
+
+
+def test_next_one_is_ordered_at_half():
+    """By the rate at which this process has used them, and with no waiter."""
+    mine = leases(rate=10_000.0, burst=1000.0)
+    for number in range(2000):
+        mine.used(number / 1000, ONE)
+    assert book(mine, 2.0, 0) == (24.0,)
+    assert mine.order(2.0, [0.0], [], math.inf) is None
+    for _ in range(13):
+        mine.take(0, 2.0, 1.0)
+    assert mine.order(2.0, [0.0], [], math.inf) is not None
+
+
+def test_one_question_at_a_time():
+    """Until it has ended."""
+    mine = leases()
+    order = mine.order(0.0, [1.0], [ONE], math.inf)
+    assert order is not None
+    assert mine.order(0.0, [2.0], [ONE, ONE], math.inf) is None
+    mine.ended(order, is_charged=False)
+    assert mine.order(0.0, [2.0], [ONE, ONE], math.inf) is not None
+
+
+def test_charges_are_told_once():
+    """And again if the store hasn't answered."""
+    mine = leases()
+    mine.settle(0, 0.0, 7.0)
+    for is_charged, left in ((False, 7.0), (True, 0.0)):
+        order = mine.order(0.0, [1.0], [ONE], math.inf)
+        assert order is not None
+        assert order.charges == (7.0,)
+        mine.ended(order, is_charged=is_charged)
+        assert mine._charges == [left]
+
+
+def test_one_asks_for_all_while_the_store_is_away():
+    """A probe, which books nothing; those who find it in flight don't ask."""
+    outage = Outage(Random(0))
+    one, other = (Leases((Terms(1.0, 1.0, "share"),), (Meter(1.0, 1.0),), outage) for _ in range(2))
+    outage.failed(0.0, "silent")
+    assert one.order(0.1, [1.0], [ONE], math.inf) is None
+    probe = one.order(1.0, [1.0], [ONE], math.inf)
+    assert probe is not None
+    assert probe.amounts == (0.0,)
+    assert other.order(1.0, [1.0], [ONE], math.inf) is None
+    outage.failed(1.0, "silent")
+    assert other.order(2.0, [1.0], [ONE], math.inf) is not None
