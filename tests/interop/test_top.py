@@ -30,6 +30,11 @@ pytestmark = pytest.mark.anyio
 COMMAND = (sys.executable, "-c", "import seawall.cli; seawall.cli.main()")
 
 
+def heed() -> None:
+    """Ctrl-C, as in a terminal: a shell has what it runs in the background ignore it, and all that this runs."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 @pytest.fixture
 async def stack() -> AsyncIterator[AsyncExitStack]:
     async with AsyncExitStack() as stack:
@@ -129,7 +134,7 @@ async def test_it_changes_until_ctrl_c(app):
         process = await asyncio.create_subprocess_exec(
             *COMMAND, "top", server.url, "--interval", "0.2",
             env=os.environ | {"TERM": "xterm", "COLUMNS": "100", "LINES": "30"},
-            stdin=theirs, stdout=theirs, stderr=theirs,
+            stdin=theirs, stdout=theirs, stderr=theirs, preexec_fn=heed,
         )  # fmt: skip
         os.close(theirs)
         while b"orders" not in seen:
@@ -191,7 +196,7 @@ async def test_a_name_that_was_made_to_point_here(app, host, status):
 async def test_demo_that_serves():
     """It says where its page is, serves it while it calls the six hosts, and ends quietly at Ctrl-C."""
     process = await asyncio.create_subprocess_exec(
-        *COMMAND, "demo", "--serve", "--port", "0", "--rate", "50", stdout=-1, stderr=-2
+        *COMMAND, "demo", "--serve", "--port", "0", "--rate", "50", stdout=-1, stderr=-2, preexec_fn=heed
     )
     assert process.stdout is not None
     seen = ""
