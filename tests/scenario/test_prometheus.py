@@ -352,6 +352,7 @@ def test_every_event_and_level_is_exported_or_left_out_on_purpose():
     left_out = {
         events.CallStarted,  # calls are counted as they end
         events.LimitMoved,  # a gauge shows the limit
+        events.LimitRestored,
         events.OriginBack,
         events.AddressReadmitted,
         events.ResolverFailed,  # LookupEnded says more

@@ -21,6 +21,7 @@ from ..events import (
     BreakerMoved,
     ConnectionClosed,
     ConnectionOpened,
+    LimitDegraded,
     OriginAway,
     OriginPaused,
     Rejected,
@@ -118,6 +119,11 @@ EJECTIONS = _counter("seawall_address_ejections_total", "Addresses that failed t
 ABSENCES = _counter(
     "seawall_origin_absences_total", "Times that an origin went away, so that calls waited for it", "host"
 )
+DEGRADATIONS = _counter(
+    "seawall_limit_degradations_total",
+    "Times that the store of a shared limit didn't answer, so its fallback held",
+    "host",
+)
 PAUSES = _counter("seawall_origin_pauses_total", "Times that an origin asked all its callers to wait", "host")
 ANSWERS = _counter(
     "seawall_dns_answers_total",
@@ -160,7 +166,7 @@ AWAY = _gauge(
 AWAITING = _gauge("seawall_origins_away_waiting", "Attempts that wait for an origin that is away", "host")
 
 METRICS: Final = (
-    ATTEMPTS, CALLS, RETRIES, RETRIED, DENIED, REJECTED, BODIES, WAITS, MOVES, ABSENCES, PAUSES, LOOKUPS,
+    ATTEMPTS, CALLS, RETRIES, RETRIED, DENIED, REJECTED, BODIES, WAITS, MOVES, ABSENCES, PAUSES, DEGRADATIONS, LOOKUPS,
     LOOKUP_FAILURES, ANSWERS, STALE, OPENED, CLOSED, EJECTIONS, CALLS_NOW, IN_FLIGHT, GHOSTS, LIMIT, MAX_CONCURRENT,
     WAITING, BREAKER, BUDGET, MAX_BUDGET, SHARED_BUDGET, RATE, LIMITED, AWAY, AWAITING, CONNECTIONS, CAP, CAP_WAITING,
     EJECTED,
@@ -176,6 +182,7 @@ COUNTED: Final[Mapping[type, tuple[Metric, Callable[[Any], tuple[str, ...]]]]] =
         ConnectionClosed: (CLOSED, lambda event: (event.origin.host, event.protocol)),
         AddressEjected: (EJECTIONS, lambda event: (event.origin.host,)),
         OriginAway: (ABSENCES, lambda event: (event.origin.host,)),
+        LimitDegraded: (DEGRADATIONS, lambda event: (event.origin.host,)),
         OriginPaused: (PAUSES, lambda event: (event.origin.host,)),
         StaleServed: (STALE, lambda event: (event.host,)),
     }
