@@ -108,7 +108,7 @@ def main(arguments: list[str]) -> int:
         imported, first, later = (statistics.median(each) * 1e3 for each in zip(*results, strict=True))
         both = statistics.median(each[0] + each[1] for each in results) * 1e3
         print(f"{name:37}{imported:>9.1f} ms{first:>12.3f} ms{both:>9.1f} ms{later:>12.3f} ms")
-    print("\nseawall imports httpx with the first client; httpx then imports httpcore, and makes a TLS context with each\n")
+    print("\nseawall imports httpx with its first client; httpx makes a TLS context with each\n")
     for module, times in calls.items():
         name, took = f"{module}, to its first https answer", statistics.median(times) * 1e3
         print(f"{name:42}{took:>7.1f} ms, import and client included")
