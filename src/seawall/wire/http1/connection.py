@@ -270,11 +270,11 @@ class Connection(Pooled):
     def failure(self, kind: type[E], what: str) -> E:
         """The error of the exchange in flight."""
         progress, where = self._progress, "a reused" if self._progress.is_reused else "a new"
-        is_late = kind is ReadTimeout or kind is WriteTimeout or (self._response or NOTHING).has_begun
+        has_other_cause = kind is ReadTimeout or kind is WriteTimeout or (self._response or NOTHING).has_begun
         error = kind(
             f"{self.origin} at {self.address}: {what} ({progress.phase.name.lower()}, {where} connection)",
             origin=self.origin,
-            is_stale=progress.is_reused and not is_late,
+            is_stale=progress.is_reused and not has_other_cause,
             is_final=is_disagreement(self.error),
         )
         error.__cause__ = self.error
