@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from ..attempts import History
@@ -33,24 +33,14 @@ class Emitter:
         has_starters: Some observer wants to hear of attempts before they are sent.
     """
 
-    def __init__(
-        self,
-        observers: Iterable[Observer | Listener] = (),
-        *,
-        name: str = "",
-        now: Callable[[], float] = clock.now,
-    ) -> None:
-        observers = tuple(observers)
+    def __init__(self, *, name: str = "", now: Callable[[], float] = clock.now) -> None:
         self._log = Log(name, now=now)
-        self._listeners: tuple[Listener, ...] = tuple(map(_listener, observers))
-        self._starters: tuple[Callable[[CallStarted, AttemptStarted], Mapping[str, str] | None], ...] = tuple(
-            each.attempt_started for each in observers if hasattr(each, "attempt_started")
-        )
-        self.has_listeners = bool(self._listeners)
-        self.has_starters = bool(self._starters)
+        self._listeners: tuple[Listener, ...] = ()
+        self._starters: tuple[Callable[[CallStarted, AttemptStarted], Mapping[str, str] | None], ...] = ()
+        self.has_listeners = self.has_starters = False
 
     def add(self, observer: Observer | Listener) -> None:
-        """Tell *observer* too, of calls that begin from now on."""
+        """Tell *observer* of calls that begin from now on."""
         self._listeners += (_listener(observer),)
         if hasattr(observer, "attempt_started"):
             self._starters += (observer.attempt_started,)

@@ -99,7 +99,7 @@ class Engine:
         self.closing: set[asyncio.Task[None]] = set()
         secure = TLS(tls, ["h2"] * bool(http2) + ["http/1.1"] * bool(http1), create)
         rng = settings.rng or SystemRandom()  # it has no state, so forked processes draw differently
-        emitter = Emitter(settings.observers, name=settings.name)
+        emitter = Emitter(name=settings.name)
         self.layers = layers = Pipeline(
             settings.policy(),
             settings.per_host or {},
@@ -134,8 +134,7 @@ class Engine:
         self.wire = Wire(pool, dialler, names, now=clock.now, max_age=settings.max_connection_age)
         layers.readiness.prober = self.wire.probers
         for observer in settings.observers:
-            if hasattr(observer, "watch"):
-                observer.watch(self)
+            self.observe(observer)
 
     @property
     def breakers(self) -> Breakers:

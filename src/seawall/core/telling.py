@@ -26,7 +26,7 @@ class Telling:
     def __init__(self, propagation: Propagation | None, emitter: Emitter) -> None:
         self._told = dict.fromkeys(propagation.hosts, propagation) if propagation is not None else {}
         self._emitter = emitter
-        self.has_any = bool(self._told) or emitter.has_starters
+        self.has_any = bool(self._told)
 
     def add(self, observer: Observer | Listener) -> None:
         """As `Emitter.add`; its headers go on attempts from now on."""
