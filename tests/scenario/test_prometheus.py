@@ -21,6 +21,7 @@ from prometheus_client.parser import text_string_to_metric_families as parse
 import seawall
 from seawall import events
 from seawall.events import Phase
+from seawall.integrations import _measures as measures
 from seawall.integrations import _series as series
 from seawall.integrations._series import Metric
 from seawall.integrations._tap import HANDLERS, Client, Tap, WritingTap
@@ -200,10 +201,12 @@ async def test_what_an_attempt_waited_for(registry):
     queued = (("bulkhead", 1.0), ("cap", 0.75))
     attempt = attempt._replace(marks=marks, queued=queued, source="dns", delay=0.5, duration=9.0)
     waits = {"bulkhead": 1.0, "cap": 0.75, "backoff": 0.5}
-    assert dict(series.waits(attempt)) == waits | {"dns": 0.25}
-    assert dict(series.waits(attempt._replace(source="literal"))) == waits
+    assert dict(measures.waits(attempt)) == waits | {"dns": 0.25}
+    assert dict(measures.waits(attempt._replace(source="literal"))) == waits
+    handed = ((Phase.RESOLVING, 1.0), (Phase.SENDING, 2.0))  # at the cap, a connection that became free
+    assert dict(measures.waits(attempt._replace(marks=handed)))["dns"] == 0.25
     still = attempt._replace(marks=marks[:1], queued=(), source="", delay=0.0)  # it failed there
-    assert dict(series.waits(still)) == {"dns": 8.0}
+    assert dict(measures.waits(still)) == {"dns": 8.0}
 
 
 async def test_levels(registry):
@@ -361,6 +364,6 @@ def test_every_event_and_level_is_exported_or_left_out_on_purpose():
     fields = {"idle", "connections", "breaker", "in_flight", "ghosts", "limit", "max_concurrent", "waiting"}
     fields |= {"budget", "max_budget", "rate", "limited", "ejected", "away_for", "awaited_by"}
     assert set(OriginStats._fields) == fields | {"next_probe", "paused_for"}  # of which a scrape sees an instant
-    assert set(series.STATES) >= {"closed", "open", "half-open"}
+    assert set(measures.STATES) >= {"closed", "open", "half-open"}
     assert BreakerState.__doc__ is not None
-    assert all(f'"{state}"' in BreakerState.__doc__ for state in series.STATES)
+    assert all(f'"{state}"' in BreakerState.__doc__ for state in measures.STATES)

@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, Final, TypeAlias
 
-from ..attempts import Attempt, Phase
 from ..events import (
     AddressEjected,
     BodyEnded,
@@ -28,20 +27,10 @@ from ..events import (
     RetryDenied,
     StaleServed,
 )
-from ..policy.breaker import FORCED
 from ..stats import OriginStats, Stats
-from ._labels import OTHER
+from ._measures import ATTEMPT_BUCKETS, CALL_BUCKETS, STATES, WAIT_BUCKETS
 
-__all__ = ["COUNTED", "METHODS", "METRICS", "STATES", "Metric", "Sample", "levels", "method_of", "waits"]
-
-ATTEMPT_BUCKETS: Final = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0)
-"""In seconds. Source: OpenTelemetry's semantic conventions, ``http.client.request.duration``."""
-CALL_BUCKETS: Final = (*ATTEMPT_BUCKETS, 15.0, 30.0, 60.0)  # s; the longest deadline that is derived is 30 s
-WAIT_BUCKETS: Final = (0.001, 0.005, 0.025, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)  # s
-
-METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "QUERY", "CONNECT", "TRACE"})
-"""Methods that keep their names; others are `OTHER`, because a caller may make one of whatever it is sent."""
-STATES: Final = ("closed", "open", "half-open", *FORCED)
+__all__ = ["COUNTED", "METRICS", "Metric", "Sample", "levels"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -237,19 +226,3 @@ def levels(stats: Stats, label: Callable[[str], str]) -> Iterator[Sample]:
         states = [of.breaker for of in group if of.breaker != "off"]
         if states:
             yield from ((BREAKER, (host, state), states.count(state)) for state in STATES)
-
-
-def method_of(method: str) -> str:
-    """The value of a method: its name, or `OTHER`."""
-    return method if method in METHODS else OTHER
-
-
-def waits(attempt: Attempt) -> Iterator[tuple[str, float]]:
-    """What made an attempt wait before anything was sent, with the seconds."""
-    yield from attempt.queued
-    if attempt.delay:
-        yield "backoff", attempt.delay
-    at = dict(attempt.marks)
-    if Phase.RESOLVING in at and attempt.source != "literal":
-        for_cap = sum(took for gate, took in attempt.queued if gate == "cap")  # which comes between DNS and the dial
-        yield "dns", max(0.0, at.get(Phase.CONNECTING, attempt.duration) - at[Phase.RESOLVING] - for_cap)

@@ -22,6 +22,7 @@ from ..stats import Stats
 from . import _series as series
 from ._engines import Watched
 from ._labels import Hosts
+from ._measures import method_of, waits
 from ._series import COUNTED, Metric
 
 __all__ = ["Client", "Metrics", "Tap", "WritingTap"]
@@ -112,11 +113,11 @@ class Tap(Watched):
         bound = client.attempts.get(key)
         if bound is None:
             host, method, status, _ = key
-            labels = (client.label(host), series.method_of(method), "" if status is None else str(status), error or "")
+            labels = (client.label(host), method_of(method), "" if status is None else str(status), error or "")
             bound = self._bound(series.ATTEMPTS, labels, client.attempts, key)
         bound.observe(event.duration)
         if event.queued or event.delay or not event.is_reused:
-            for at, took in series.waits(event):
+            for at, took in waits(event):
                 client.fed[series.WAITS].labels(client.name, client.label(event.origin.host), at).observe(took)
             if event.source not in ("", "literal"):
                 self._inc(series.ANSWERS, event.origin.host, event.source)
@@ -128,7 +129,7 @@ class Tap(Watched):
         key = (host, event.method, event.outcome)
         bound = client.calls.get(key)
         if bound is None:
-            labels = (host and client.label(host), series.method_of(event.method), event.outcome)
+            labels = (host and client.label(host), method_of(event.method), event.outcome)
             bound = self._bound(series.CALLS, labels, client.calls, key)
         bound.observe(event.duration)
         if self._retried and event.call in self._retried:

@@ -21,6 +21,7 @@ from ...origin import Origin
 from ...stats import OriginStats, Stats
 from .._engines import Watched, answers
 from .._labels import OTHER, Hosts
+from .._measures import STATES
 from . import names as n
 
 __all__ = ["Attributes", "Levels", "Named", "levels_of"]
@@ -128,7 +129,7 @@ class Levels:
                 if math.isfinite(value := level(of)):
                     yield metric, address, value
             if of.breaker != "off":
-                for state in n.STATES:
+                for state in STATES:
                     yield n.BREAKERS, address | {n.STATE: state}, int(of.breaker == state)
 
 

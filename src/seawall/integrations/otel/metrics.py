@@ -19,9 +19,10 @@ from ...attempts import Attempt
 from ...core.engine import Engine
 from ...events import BodyEnded, BreakerMoved, CallEnded, Event, LookupEnded, Rejected, RetryDenied, RetryScheduled
 from ...origin import Origin
+from .._measures import method_of, waits
 from . import names as n
 from .levels import Attributes, Named, levels_of
-from .records import error_of, is_error, resolved_in, version_of
+from .records import error_of, is_error, version_of
 
 __all__ = ["Instruments", "Metrics"]
 
@@ -82,12 +83,7 @@ class Metrics(Named):
             self._waits(event)
 
     def _waits(self, event: Attempt) -> None:
-        waits = list(event.queued)
-        if event.delay:
-            waits.append(("backoff", event.delay))
-        if (resolved := resolved_in(event)) is not None:
-            waits.append(("dns", resolved[1]))
-        for what, seconds in waits:
+        for what, seconds in waits(event):
             self._fed[n.WAITS].record(seconds, self._at(event.origin) | {n.WAIT: what})
 
     def _call_ended(self, event: CallEnded) -> None:
@@ -129,7 +125,7 @@ class Metrics(Named):
     def _request_attributes(
         self, origin: Origin, method: str, status: int | None, error: str, protocol: str
     ) -> Attributes:
-        attributes = {n.METHOD: n.method_of(method), **self._levels.server(origin), **self.client}
+        attributes = {n.METHOD: method_of(method), **self._levels.server(origin), **self.client}
         if status is not None:
             attributes[n.STATUS] = status
         if error:
@@ -139,7 +135,7 @@ class Metrics(Named):
         return attributes
 
     def _call_attributes(self, origin: Origin | None, method: str, outcome: str, is_retried: bool) -> Attributes:
-        attributes = {n.METHOD: n.method_of(method), **({} if origin is None else self._at(origin)), **self.client}
+        attributes = {n.METHOD: method_of(method), **({} if origin is None else self._at(origin)), **self.client}
         if outcome.isdigit():
             attributes[n.STATUS] = int(outcome)
         if is_error(outcome):

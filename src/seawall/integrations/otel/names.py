@@ -10,10 +10,10 @@ from __future__ import annotations
 
 from typing import Final, NamedTuple
 
-from ...policy.breaker import FORCED
 from .._labels import OTHER
+from .._measures import ATTEMPT_BUCKETS, CALL_BUCKETS, WAIT_BUCKETS
 
-__all__ = ["ATTRIBUTES", "METHODS", "METRICS", "SCHEMA", "SPANS", "SPAN_EVENTS", "STATES", "Metric", "method_of"]
+__all__ = ["ATTRIBUTES", "METRICS", "SCHEMA", "SPANS", "SPAN_EVENTS", "Metric"]
 
 SCHEMA: Final = "https://opentelemetry.io/schemas/1.44.0"
 """The version of the semantic conventions that the names are taken from."""
@@ -86,15 +86,7 @@ ATTRIBUTES: Final = {
     DETAIL: "The reason in words.",
 }  # fmt: skip
 
-METHODS: Final = frozenset(("CONNECT", "DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT", "QUERY", "TRACE"))
-"""Methods that keep their names. Source: RFC 9110, RFC 5789, RFC 10008, as the semantic conventions ask."""
-STATES: Final = ("closed", "open", "half-open", *FORCED)
-
-REQUEST_BUCKETS: Final = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0)
-"""In seconds. Source: the semantic conventions, of ``http.client.request.duration``."""
-CALL_BUCKETS: Final = (*REQUEST_BUCKETS, 15.0, 30.0, 60.0)  # s; the longest deadline that is derived is 30 s
 BODY_BUCKETS: Final = (*CALL_BUCKETS, 120.0, 300.0)  # s; what a language model streams takes minutes
-WAIT_BUCKETS: Final = (0.001, 0.005, 0.025, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)  # s
 
 
 class Metric(NamedTuple):
@@ -119,7 +111,7 @@ REQUESTS: Final = Metric(
     "histogram", "http.client.request.duration", "s",
     "Attempts, failed and refused ones included, from their start (queueing included) to their end; of a streamed "
     "response to its headers",
-    (METHOD, ADDRESS, PORT, STATUS, ERROR, VERSION), REQUEST_BUCKETS,
+    (METHOD, ADDRESS, PORT, STATUS, ERROR, VERSION), ATTEMPT_BUCKETS,
 )  # fmt: skip
 CALLS: Final = Metric(
     "histogram", "seawall.call.duration", "s",
@@ -139,7 +131,7 @@ WAITS: Final = Metric(
 LOOKUPS: Final = Metric(
     "histogram", "seawall.dns.lookup.duration", "s",
     "DNS lookups; answers from the cache are not lookups. It has no name of a host, because each would be a histogram",
-    (SOURCE, ERROR), REQUEST_BUCKETS,
+    (SOURCE, ERROR), ATTEMPT_BUCKETS,
 )  # fmt: skip
 RETRIES: Final = Metric("counter", "seawall.retries", "{retry}", "Retries that were scheduled", (ADDRESS, REASON))
 DENIALS: Final = Metric(
@@ -224,8 +216,3 @@ SPAN_EVENTS: Final = {
     PAUSED: ("The response asked all callers to wait", (DURATION,)),
     WENT_AWAY: ("The origin is away, so calls wait for it", (DETAIL,)),
 }
-
-
-def method_of(method: str) -> str:
-    """The value of a *method*: its name, or `OTHER`."""
-    return method if method in METHODS else OTHER

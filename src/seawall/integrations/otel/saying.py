@@ -13,8 +13,9 @@ from opentelemetry.trace import Span, Status, StatusCode
 from ... import errors
 from ...attempts import Attempt
 from ...events import AttemptStarted, BodyEnded
+from .._measures import method_of, resolved_in
 from . import names as n
-from .records import resolved_in, version_of
+from .records import version_of
 
 __all__ = ["begun", "contribs_span", "describe", "fail", "inside", "tell_open"]
 
@@ -32,7 +33,7 @@ def begun(event: AttemptStarted | Attempt | BodyEnded) -> tuple[str, dict[str, A
     """Name and first attributes of a span."""
     origin = event.origin
     scheme, host, port = origin
-    name = method = n.method_of(event.method)
+    name = method = method_of(event.method)
     site = str(origin)
     if port == PORTS.get(scheme):
         site = site.rpartition(":")[0]
