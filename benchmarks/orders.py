@@ -39,7 +39,8 @@ IN_FLIGHT = 32
 TIMEOUT, DEADLINE = 1.0, 300.0  # s
 LOCK_TTL = 2.0  # s; longer than a handler takes, and short, because orders of a killed server wait for it
 TABLE = "CREATE TABLE IF NOT EXISTS orders (id {} PRIMARY KEY, item TEXT NOT NULL)"
-# Of all connections, because each attempt has its own. An answer is lost after the row was written, a request before.
+# Shares of all connections, because each attempt has its own. A lost answer comes after the row was written, a lost
+# request before.
 FAULTS: Final[tuple[tuple[Toxic, Literal["up", "down"], float], ...]] = (
     (toxic.Reset(), "up", 0.04),
     (toxic.Reset(), "down", 0.08),

@@ -172,6 +172,6 @@ def history(outcome: Response | BaseException, /) -> History:
 
 
 def _server_timing(response: Any) -> list[str]:
-    """The values of its Server-Timing headers; none if there is no response."""
+    """The values of the Server-Timing headers of *response*; empty if it has none, or isn't a response."""
     get_list = getattr(getattr(response, "headers", None), "get_list", None)
     return [] if get_list is None else get_list("server-timing")

@@ -55,7 +55,7 @@ class Watched:
 
 
 def answers(asked: Iterable[Asked]) -> Iterator[Stats | None]:
-    """Of each engine that was asked; None if it is closed, or if something blocks its event loop."""
+    """What each engine answered that was asked; None if it is closed, or if something blocks its event loop."""
     asked = list(asked)
     wait(asked, PATIENCE)
     return (each.result() if each.done() else None for each in asked)

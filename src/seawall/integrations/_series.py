@@ -124,7 +124,7 @@ LOOKUP_FAILURES = _counter("seawall_dns_lookup_failures_total", "DNS lookups tha
 STALE = _counter("seawall_dns_stale_total", "Times that DNS failed and addresses past their TTL were used", "host")
 
 CALLS_NOW = _gauge("seawall_calls_in_flight", "Calls in flight")
-CAP = _gauge("seawall_max_connections", "How many connections the client may have; missing if there is no limit")
+CAP = _gauge("seawall_max_connections", "Connections that the client may have; missing if it has no limit")
 CAP_WAITING = _gauge("seawall_connections_waiting", "Attempts that wait for a connection because of that limit")
 SHARED_BUDGET = _gauge(
     "seawall_client_budget_tokens", "Retry tokens that all origins share; missing if the budget is off"
