@@ -25,6 +25,7 @@ from .convert import check_timeouts
 from .engine import Engine, check_given
 from .errors import as_httpx
 from .fast_path import HAS_SHORT_WAY, Timed, is_untouched, settle
+from .fetching import Fetching
 from .location import bad_location
 from .mounts import layered, mounted
 from .private import HOOKS, OPENED, TIMEOUT, has
@@ -47,7 +48,7 @@ if TYPE_CHECKING:
 __all__ = ["AsyncClient"]
 
 
-class AsyncClient(core.OfEngine, httpx2.AsyncClient):
+class AsyncClient(core.OfEngine, Fetching):
     """
     A drop-in for ``httpx2.AsyncClient``: it takes all that httpx2's takes, and the settings of the layers.
 
