@@ -51,7 +51,8 @@ def test_what_hpack_encodes_is_decoded_by_us(steps):
     encoder, decoder = hpack.Encoder(), Decoder()
     for step, is_coded in steps:
         if isinstance(step, int):
-            encoder.header_table_size = min(step, TABLE_SIZE)
+            if encoder.header_table_size != (size := min(step, TABLE_SIZE)):  # set again, hpack forgets to send it
+                encoder.header_table_size = size
             continue
         for _ in range(2):
             assert decoder.decode(encoder.encode(step, huffman=is_coded)) == tuple(step)
