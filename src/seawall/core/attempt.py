@@ -16,6 +16,7 @@ from ..policy.outcome import Outcome
 from ..wire.progress import NEVER, Progress
 from .deadline import Pace, earliest
 from .exchange import Reply, Request
+from .seat import aside
 from .timer import Timer
 
 T = TypeVar("T")
@@ -182,7 +183,8 @@ class AttemptState(Progress):
     async def _enter(self, gate: Gate, timeout: float | None) -> Ticket:
         began_at = self.now()
         try:
-            return await gate.enter(self, timeout)
+            with aside(gate.name):
+                return await gate.enter(self, timeout)
         except Rejected as error:
             error.by = error.by or gate.name
             raise

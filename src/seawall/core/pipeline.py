@@ -42,6 +42,7 @@ from .in_flight import InFlight
 from .ledger import Ledger
 from .readiness import Readiness
 from .retrying import Retrying
+from .seat import BACKOFF, aside
 from .telling import Telling
 from .timer import Timer
 from .words import said
@@ -264,7 +265,8 @@ class Pipeline:
             )
             self._supersede(hop, this)
             del this  # nothing of it may be held meanwhile: its error holds this frame
-            await asyncio.sleep(wait)
+            with aside(BACKOFF):
+                await asyncio.sleep(wait)
             now, delay = self._now(), wait
 
     async def _attempt(self, hop: Hop, retry: Retry | None, now: float, delay: float) -> Ended:

@@ -19,6 +19,7 @@ from .endings import paused
 from .exchange import is_nested
 from .ledger import Ledger
 from .readiness import Readiness
+from .seat import PAUSE, aside
 
 if TYPE_CHECKING:
     from ..policy.tenacity import Retries
@@ -115,11 +116,13 @@ class Retrying:
             OriginPaused, if the deadline comes before that.
         """
         state, deadline_at = hop.state, hop.call.deadline_at
-        if hop.kept is not None or hop.policy.waits is True:
-            await state.sit_out(deadline_at)
-        while (left := state.paused_until - (now := self._now())) > 0:
-            delay = left + self._rng.uniform(0.0, state.pause_spread)
-            if deadline_at is not None and delay >= deadline_at - now:
-                return hop.request.adopt(paused(state.origin, left))
-            await asyncio.sleep(delay)
+        with aside(PAUSE):
+            is_patient = hop.policy.waits is True
+            if hop.kept is not None or is_patient:
+                await state.sit_out(deadline_at, is_patient=is_patient)
+            while (left := state.paused_until - (now := self._now())) > 0:
+                delay = left + self._rng.uniform(0.0, state.pause_spread)
+                if deadline_at is not None and delay >= deadline_at - now:
+                    return hop.request.adopt(paused(state.origin, left))
+                await asyncio.sleep(delay)
         return None

@@ -83,21 +83,25 @@ class OriginState:
         """Seconds until the breaker may let an attempt through; inf if it is forced open."""
         return 0.0 if self.breaker is None else self.breaker.shut_for(now)
 
-    async def sit_out(self, deadline_at: float | None) -> None:
+    async def sit_out(self, deadline_at: float | None, *, is_patient: bool) -> None:
         """
-        Wait until the breaker may let an attempt through: only a retry waits, because it was promised earlier.
+        Wait until the breaker may let an attempt through: a retry waits, because it was promised earlier.
 
         It doesn't wait past *deadline_at*, nor once the probes have failed, nor if the breaker is forced open, because
         `enter` then refuses the attempt.
 
         **Cancellation:** ends the wait; nothing is left behind.
+
+        Args:
+            is_patient: It waits for later probes too, and until the deadline strikes.
         """
         if (breaker := self.breaker) is None:
             return
         generation = breaker.generation
         while (left := breaker.shut_for(now := self.now())) > 0:
             has_failed = breaker.state == "open" and breaker.generation != generation
-            if has_failed or left == math.inf or (deadline_at is not None and left >= deadline_at - now):
+            is_late = deadline_at is not None and left >= deadline_at - now
+            if left == math.inf or ((has_failed or is_late) and not is_patient):
                 return
             if self.moved is None:
                 self.moved = asyncio.get_running_loop().create_future()

@@ -1,0 +1,182 @@
+"""The hosts of a fan-out: which of them is next."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Hashable
+from heapq import heapify, heappop, heappush
+from typing import Any, Final, NamedTuple
+
+__all__ = ["Host", "Hosts", "Item"]
+
+SLOW: Final = 4.0  # times what is usual; a host whose last piece of work took longer is slow
+SLOW_SHARE: Final = 0.5  # of the seats, which slow hosts have in all while others have work
+STEP: Final = 1.05  # by which the usual time follows each piece of work, so half of them stay below it
+KEPT: Final = 1024  # slow hosts that are remembered without work
+
+
+class Item(NamedTuple):
+    """One of the items, and its place among them."""
+
+    number: int
+    item: Any
+
+
+class Host:
+    """
+    A host, and its items that haven't been begun.
+
+    Attributes:
+        tasks: Pieces of its work in flight, those that wait too.
+        seats: Those that don't wait.
+        blocks: Those that wait where others would only queue behind them.
+        timer: Wakes it, if it sleeps.
+        is_slow: Its last piece of work took far longer than is usual.
+    """
+
+    __slots__ = ("blocks", "entry", "is_slow", "key", "pending", "seats", "tasks", "timer")
+
+    def __init__(self, key: Hashable) -> None:
+        self.key = key
+        self.pending: deque[Item] = deque()
+        self.tasks = self.seats = self.blocks = 0
+        self.timer: asyncio.TimerHandle | None = None
+        self.is_slow = False
+        self.entry: tuple[int, int, Host] | None = None  # the one of the queue that counts
+
+
+class Hosts:
+    """
+    All hosts that have items or work.
+
+    Attributes:
+        pending: Items that haven't been begun.
+        choice: Those of them that count for fairness: of one host, as many as its share is where there are *variety*.
+        seats: Pieces of work in flight that don't wait.
+    """
+
+    def __init__(self, concurrency: int, *, variety: int) -> None:
+        self._max_slow = max(1, int(concurrency * SLOW_SHARE))
+        self._share = max(1, concurrency // variety)
+        self._hosts: dict[Hashable, Host] = {}
+        self._quick: list[tuple[int, int, Host]] = []  # heaps of those that can be begun, fewest seats first
+        self._slow: list[tuple[int, int, Host]] = []
+        self._turn = 0
+        self._slow_seats = 0
+        self._usual: float | None = None
+        self.pending = self.choice = self.seats = 0
+
+    def add(self, key: Hashable, item: Item) -> None:
+        host = self._hosts.get(key)
+        if host is None:
+            host = self._hosts[key] = Host(key)
+        host.pending.append(item)
+        self._pending(host, 1)
+        if host.entry is None:
+            self._queue(host)
+
+    def has_ready(self) -> bool:
+        """Whether a host that isn't slow has an item that can be begun."""
+        return _first(self._quick) is not None
+
+    def next(self, *, has_choice: bool) -> Host | None:
+        """
+        The host to begin an item of; None if none can be begun.
+
+        Args:
+            has_choice: More items may come, so seats needn't go to slow hosts beyond their share.
+        """
+        quick, slow = _first(self._quick), _first(self._slow)
+        if slow is not None and self._slow_seats >= self._max_slow and (quick is not None or has_choice):
+            slow = None
+        if quick is None or (slow is not None and slow[:2] < quick[:2]):
+            quick = slow
+        return None if quick is None else quick[2]
+
+    def begun(self, host: Host) -> None:
+        """Its first item was taken from it."""
+        self._pending(host, -1)
+        host.tasks += 1
+        self._seat(host, 1)
+
+    def left(self, host: Host, *, blocks: bool) -> None:
+        """A piece of its work waits; if it *blocks*, others of the host would only queue behind it."""
+        host.blocks += blocks
+        self._seat(host, -1)
+
+    def taken(self, host: Host, *, blocked: bool) -> None:
+        """A piece of its work goes on."""
+        host.blocks -= blocked
+        self._seat(host, 1)
+
+    def ended(self, host: Host, took: float) -> None:
+        """A piece of its work has ended, which took so many seconds beside its waits."""
+        usual = self._usual
+        self._usual = took if usual is None else usual * STEP if took > usual else usual / STEP
+        self._seat(host, -1)
+        host.tasks -= 1
+        if host.is_slow is not (is_slow := usual is not None and took > usual * SLOW):
+            self._slow_seats += host.seats if is_slow else -host.seats
+            host.is_slow = is_slow
+            self._queue(host)
+        self._forget(host)
+
+    def put_back(self, host: Host, item: Item, timer: asyncio.TimerHandle) -> None:
+        """*item* was refused, unsent; its host sleeps until *timer* wakes it."""
+        host.pending.appendleft(item)
+        self._pending(host, 1)
+        self._hosts[host.key] = host
+        if host.timer is not None and host.timer.when() >= timer.when():
+            timer.cancel()
+        else:
+            if host.timer is not None:
+                host.timer.cancel()
+            host.timer = timer
+        self._queue(host)
+
+    def wake(self, host: Host) -> None:
+        host.timer = None
+        self._queue(host)
+
+    def close(self) -> None:
+        for host in self._hosts.values():
+            if host.timer is not None:
+                host.timer.cancel()
+
+    def _pending(self, host: Host, more: int) -> None:
+        """An item was added to its own, or taken."""
+        self.pending += more
+        if len(host.pending) + (more < 0) <= self._share:
+            self.choice += more
+
+    def _seat(self, host: Host, more: int) -> None:
+        self.seats += more
+        host.seats += more
+        if host.is_slow:
+            self._slow_seats += more
+        self._queue(host)
+
+    def _queue(self, host: Host) -> None:
+        """Enter *host* by what it has in flight now, if an item of it can be begun."""
+        if not host.pending or host.blocks or host.timer is not None:
+            host.entry = None
+            return
+        heap = self._slow if host.is_slow else self._quick
+        if len(heap) > 64 + 4 * len(self._hosts):  # most entries are of before
+            heap[:] = [entry for entry in heap if entry[2].entry is entry]
+            heapify(heap)
+        self._turn += 1
+        host.entry = (host.seats, self._turn, host)
+        heappush(heap, host.entry)
+
+    def _forget(self, host: Host) -> None:
+        if not (host.pending or host.tasks or (host.is_slow and len(self._hosts) <= KEPT)):
+            del self._hosts[host.key]
+
+
+def _first(heap: list[tuple[int, int, Host]]) -> tuple[int, int, Host] | None:
+    """The first entry that counts."""
+    while heap and heap[0][2].entry is not heap[0]:
+        heappop(heap)
+    return heap[0] if heap else None
