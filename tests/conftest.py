@@ -15,10 +15,10 @@ __all__ = ["front", "lib", "pytest_pycollect_makemodule"]
 
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # or each process that a test starts compiles seawall anew
 
-hypothesis.settings.register_profile(
-    "busy machine", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
-)
-hypothesis.settings.load_profile("busy machine")
+SLOW_MACHINE: Any = {"deadline": None, "suppress_health_check": [hypothesis.HealthCheck.too_slow]}
+hypothesis.settings.register_profile("explore", **SLOW_MACHINE)  # --hypothesis-profile=explore: new examples each time
+hypothesis.settings.register_profile("same each time", derandomize=True, **SLOW_MACHINE)
+hypothesis.settings.load_profile("same each time")
 
 
 def pytest_xdist_auto_num_workers() -> int:

@@ -133,7 +133,10 @@ class GoodServer(RuleBasedStateMachine):
         number = self.one(at, self.is_sent)
         if number is None:
             return
-        data = bytes(max(0, min(size, self.made.window(number), self.made.frame_size)))
+        room = min(self.made.window(number), self.made.frame_size)
+        if room < 0:  # RFC 9113 §6.9.1 allows an empty frame there, and h2 refuses it
+            return
+        data = bytes(min(size, room))
         self.made.send(number, data, is_end=is_end)
         self.sent[number] += data
         if is_end:
