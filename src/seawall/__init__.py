@@ -24,6 +24,8 @@ from .errors import (
     WireError,
 )
 from .events import Attempt, History, Observer
+from .fetch.downloaded import Download
+from .fetch.server_sent import ServerSentEvent
 from .origin import Origin
 from .policy.gate import Gate, Ticket
 from .policy.outcome import Outcome
@@ -71,6 +73,7 @@ __all__ = [
     "ClientClosed",
     "DeadlineExceeded",
     "DialError",
+    "Download",
     "Engine",
     "Gate",
     "Guard",
@@ -87,6 +90,7 @@ __all__ = [
     "ResolveError",
     "Retry",
     "SeawallError",
+    "ServerSentEvent",
     "Ticket",
     "Unsent",
     "WireError",

@@ -62,6 +62,7 @@ class Pipeline:
         gates: Functions of an origin, each of which may give it one more gate, between breaker and bulkhead.
     Attributes:
         observe: Adds an observer, which hears of calls that begin from then on.
+        rng: Chance.
     """
 
     def __init__(
@@ -75,6 +76,7 @@ class Pipeline:
         gates: Iterable[Callable[[Origin], Gate | None]] = (),
     ) -> None:
         self._emitter = emitter
+        self.rng = rng
         self._telling = Telling(propagation, emitter)
         self.observe = self._telling.add
         self._now = clock.now

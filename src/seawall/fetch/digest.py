@@ -1,0 +1,72 @@
+"""Digests that a server or a caller gives for a file, and whether the file on disk has them. Source: RFC 9530."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import re
+from collections.abc import Iterator, Mapping
+from typing import Final, NamedTuple
+
+__all__ = ["Digest", "digests_of", "sha256_of"]
+
+BLOCK: Final = 2**18  # bytes that are read at once
+ACTIVE: Final = {"sha-256": "sha256", "sha-512": "sha512"}  # RFC 9530 section 7.2; its others are broken or no digests
+MEMBER: Final = re.compile(r"(sha-256|sha-512) *= *:([A-Za-z0-9+/=]*):")
+HEX: Final = re.compile(r"[0-9a-fA-F]{64}")
+
+
+class Digest(NamedTuple):
+    """
+    What the bytes of a file from *start* to *stop* must have; *stop* None: to its end.
+
+    Attributes:
+        source: Who says so: a header, or "sha256=".
+        algorithm: As hashlib names it.
+    """
+
+    source: str
+    algorithm: str
+    value: bytes
+    start: int = 0
+    stop: int | None = None
+
+    def is_of(self, descriptor: int) -> bool:
+        """Whether the file has it. It reads the file, so call it in a thread; it closes *descriptor*."""
+        found, left = hashlib.new(self.algorithm), self.stop
+        with open(descriptor, "rb", buffering=0) as file:
+            file.seek(self.start)
+            left = None if self.stop is None else self.stop - self.start
+            while left != 0 and (block := file.read(BLOCK if left is None else min(BLOCK, left))):
+                found.update(block)
+                left = None if left is None else left - len(block)
+        return found.digest() == self.value
+
+
+def sha256_of(text: str) -> Digest:
+    """
+    The caller's own.
+
+    Raises:
+        TypeError, ValueError: *text* isn't 64 hexadecimal digits.
+    """
+    if not isinstance(text, str):
+        raise TypeError(f"sha256 must be 64 hexadecimal digits, not {text!r}")
+    if not HEX.fullmatch(text):
+        raise ValueError(f"sha256 must be 64 hexadecimal digits, not {text[:80]!r}")
+    return Digest("sha256=", "sha256", bytes.fromhex(text))
+
+
+def digests_of(headers: Mapping[str, str], start: int, stop: int | None) -> Iterator[Digest]:
+    """
+    What a response says of the whole file (Repr-Digest), and of its own body (Content-Digest), *start* to *stop* of it.
+
+    Algorithms that are broken or unknown, and garbage, are passed over, as the RFC has it.
+    """
+    for name, begins, ends in (("Repr-Digest", 0, None), ("Content-Digest", start, stop)):
+        for algorithm, value in MEMBER.findall(headers.get(name.lower(), "")):
+            try:
+                yield Digest(name, ACTIVE[algorithm], base64.b64decode(value, validate=True), begins, ends)
+            except binascii.Error:
+                continue

@@ -1,0 +1,171 @@
+"""
+The file that a download grows in: ``NAME.part``, and beside it ``NAME.part.json``, which says of which version it is.
+
+Rules: nothing takes the file's name before it is whole and on the disk. What describes the bytes is written after those
+of another version are cut off, and before the first byte that it describes, so that a killed process leaves no lie.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+import os
+from pathlib import Path
+from typing import Any, Final
+
+from .resume import Kept
+
+try:
+    import fcntl
+except ImportError:  # Windows, where two processes are not kept apart
+    fcntl = None  # type: ignore[assignment]
+
+__all__ = ["Part", "sync", "sync_folder"]
+
+CANT_LOCK: Final = frozenset({errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP})  # some network file systems
+MODE: Final = os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0)
+
+
+class Part:
+    """
+    The part of a file that is there, locked for one download.
+
+    Attributes:
+        size: Bytes.
+        partial: Its path.
+        is_described: It is known which version its bytes are of, so that they can be continued.
+    Raises:
+        OSError: The folder isn't there or can't be written to, or *path* is a folder.
+        BlockingIOError: Another download writes it, in this process or another.
+    """
+
+    def __init__(self, path: Path) -> None:
+        if path.is_dir():
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+        self.path = path
+        self.partial = path.with_name(f"{path.name}.part")
+        self._described = path.with_name(f"{path.name}.part.json")
+        self._is_published = False
+        self._fd = _locked(self.partial)
+        self.is_described = self._described.exists()
+        self.size = os.fstat(self._fd).st_size
+
+    def kept(self, url: str) -> Kept:
+        """What is there of *url*; nothing, if it is of another URL or not described."""
+        try:
+            said: Any = json.loads(self._described.read_bytes())
+        except (OSError, ValueError):
+            return Kept()
+        if not isinstance(said, dict) or said.get("url") != _hidden(url):
+            return Kept()
+        validator, length = said.get("validator"), said.get("length")
+        is_good = isinstance(validator, str) and validator.isprintable() and validator.isascii()
+        if not is_good or not (length is None or (type(length) is int and length >= self.size)):
+            return Kept()
+        return Kept(self.size, validator, length)
+
+    def begin(self, url: str, version: Kept, at: int) -> None:
+        """Cut it off at *at*, and describe what follows as of *version*."""
+        if self.size != at:
+            self._cut(at)
+        os.lseek(self._fd, at, os.SEEK_SET)
+        if version.validator is None:
+            self._forget()
+            return
+        said = {"url": _hidden(url), "validator": version.validator, "length": version.length}
+        fresh = self._described.with_name(f"{self._described.name}.new")
+        fresh.write_text(json.dumps(said))
+        fresh.replace(self._described)
+        self.is_described = True
+
+    def write(self, data: bytes) -> None:
+        """
+        Append *data*.
+
+        It blocks the loop for 15 µs per 64 KiB, as long as the page cache takes it; a thread would take longer.
+        """
+        view = memoryview(data)
+        while view:
+            written = os.write(self._fd, view)
+            self.size += written
+            view = view[written:]
+
+    def copy(self) -> int:
+        """A descriptor of its own for a thread, which closes it, because this object may be closed meanwhile."""
+        return os.dup(self._fd)
+
+    def publish(self) -> None:
+        """Give it the file's name, in the place of a file that has it."""
+        os.replace(self.partial, self.path)
+        self._is_published = True
+        self._described.unlink(missing_ok=True)
+
+    def discard(self) -> None:
+        """Throw away what is there."""
+        self._cut(0)
+
+    def close(self) -> None:
+        """Unlock and close it; leaves no file behind that can't be continued."""
+        try:
+            if not self._is_published and not (self.size and self.is_described):
+                self._forget()
+                self.partial.unlink(missing_ok=True)
+        finally:
+            if fcntl is not None:  # a copy in a thread shares the lock, and would keep it
+                fcntl.flock(self._fd, fcntl.LOCK_UN)
+            os.close(self._fd)
+
+    def _cut(self, at: int) -> None:
+        self._forget()
+        os.ftruncate(self._fd, at)
+        self.size = at
+
+    def _forget(self) -> None:
+        self._described.unlink(missing_ok=True)
+        self.is_described = False
+
+
+def sync(descriptor: int) -> None:
+    """Have the disk hold what was written to *descriptor*, which this closes."""
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def sync_folder(folder: Path) -> None:
+    """Have the disk hold the names in *folder*, where the system can."""
+    if os.name != "nt":
+        sync(os.open(folder, os.O_RDONLY))
+
+
+def _locked(path: Path) -> int:
+    """A descriptor of *path*, which holds its lock."""
+    while True:
+        descriptor = os.open(path, MODE, 0o666)
+        try:
+            _lock(descriptor, path)
+            if os.path.exists(path) and os.path.samestat(os.fstat(descriptor), os.stat(path)):
+                return descriptor
+        except BaseException:
+            os.close(descriptor)
+            raise
+        os.close(descriptor)  # the download that had it has just given it the file's name
+
+
+def _lock(descriptor: int, path: Path) -> None:
+    if fcntl is None:
+        return
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        raise BlockingIOError(error.errno, "another download writes this file", str(path)) from None
+    except OSError as error:
+        if error.errno not in CANT_LOCK:
+            raise
+
+
+def _hidden(url: str) -> str:
+    """Which URL it is, without showing it, because its query may hold somebody's credentials."""
+    return hashlib.sha256(url.encode()).hexdigest()
