@@ -1,4 +1,4 @@
-"""The parser of server-sent events: the examples of the WHATWG HTML standard, section 9.2, and what it leaves to sense."""
+"""The parser of server-sent events: the examples of the WHATWG HTML standard, section 9.2, and beyond."""
 
 from __future__ import annotations
 

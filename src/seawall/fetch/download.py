@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from contextlib import nullcontext
+from dataclasses import replace
 from os import PathLike
 from pathlib import Path
 from typing import Final, TypeAlias
@@ -77,21 +78,22 @@ class _Run:
         self._progress = progress
         self._resumptions = Resumptions(request)
         self._furthest = 0  # byte that any call has come to, at the last progress
+        self._can_resume = request.method == "GET"  # RFC 9110 section 14.2: no other method has ranges
+        self._is_of_one = False  # it came in one answer
         self._received = self._changes = self._restarts = 0
         self._etag: str | None = None
         self._digests: list[Digest] = []
 
     async def whole(self) -> Download:
         part, request = self._part, self._request
-        can_resume = request.method == "GET"  # RFC 9110 section 14.2: no other method has ranges
-        kept = part.kept(request.url) if can_resume else Kept()
+        kept = part.kept(request.url) if self._can_resume else Kept()
         self._furthest = kept.size
         if kept.validator is not None and kept.validator.startswith('"'):
             self._etag = kept.validator
         try:
             while True:
                 while (rest := await self._call(kept)) is not None:
-                    kept = rest if can_resume else Kept()
+                    kept = rest
                 if await self._verified():
                     break
                 kept = Kept()
@@ -126,6 +128,8 @@ class _Run:
                 self._part.discard()
                 self._resumptions.again()
                 return Kept()
+            if not self._can_resume:
+                verdict = replace(verdict, version=replace(verdict.version, validator=None))
             error = await self._write(reply, verdict)
         finally:
             await reply.aclose()
@@ -136,6 +140,7 @@ class _Run:
         part, stop, progress, length = self._part, verdict.stop, self._progress, verdict.version.length
         self._etag = reply.headers.get("etag", self._etag if verdict.at else None)
         part.begin(self._request.url, verdict.version, verdict.at)
+        self._is_of_one = verdict.at == 0
         is_decoded = is_coded(reply.headers)
         digests = [] if is_decoded else list(digests_of(reply.headers, verdict.at, stop))
         kept = self._digests if verdict.at else []
@@ -187,9 +192,9 @@ class _Run:
         for digest in checks:
             if await asyncio.to_thread(digest.is_of, self._part.copy()):
                 continue
-            is_of_pieces, size = self._received != self._part.size, self._part.size
+            size = self._part.size
             self._part.discard()
-            if is_of_pieces and not self._restarts:
+            if not (self._is_of_one or self._restarts):
                 self._restarts += 1
                 self._resumptions.again()
                 self._digests.clear()

@@ -10,6 +10,7 @@ from ..attempts import BODY, Attempt, History, history
 from ..config import Policy, Retry
 from ..core import clock
 from ..core.deadline import inherited
+from ..core.endings import closed
 from ..policy.denial import Denial
 from ..policy.outcome import Outcome
 from ..policy.outcome import Request as Facts
@@ -61,8 +62,8 @@ class Resumptions:
         return reply
 
     def progressed(self) -> None:
-        """At least `PROGRESS` bytes have come that had never come before."""
-        self._made = 0
+        """At least `PROGRESS` bytes have come that had never come before: the last attempt counts as the first."""
+        self._made = 1
         self.close()
 
     async def after(self, error: Exception) -> None:
@@ -70,8 +71,10 @@ class Resumptions:
         Wait until the next call may be made, after a body that broke off with *error*.
 
         Raises:
-            Exception: *error*, because no call may follow; a note says why.
+            Exception: *error*, because no call may follow; a note says why. ClientClosed, if that is why.
         """
+        if self._request.layers.in_flight.is_draining:
+            raise self._request.adopt(closed(self._request.origin)) from error
         settings, why = self._settings, ""
         if settings is not None and self._made < settings.max_attempts:
             if self._retries is None:
