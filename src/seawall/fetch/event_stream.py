@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import AsyncGenerator, AsyncIterator
 from dataclasses import replace
 from random import Random
@@ -179,7 +180,8 @@ def _asked(error: Exception | None) -> float:
     response: Any = getattr(error, "response", None)
     if response is not None:
         return parse_retry_after(response.headers.get("retry-after")) or 0.0
-    return getattr(error, "retry_after", None) or 0.0
+    asked: float = getattr(error, "retry_after", None) or 0.0
+    return asked if asked < math.inf else 0.0  # a breaker that is held open by hand, nobody knows how long
 
 
 def _too_large(request: Request, max_size: int) -> ResponseTooLarge:
