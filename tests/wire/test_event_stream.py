@@ -19,10 +19,11 @@ STREAM = {"content-type": "text/event-stream"}
 TEXT = "id: 1\r\nevent: add\r\ndata: é\r\ndata: 2\r\n\r\n: life\r\n\r\nid: 2\r\ndata: b\r\n\r\n".encode()
 
 
-async def settled(server) -> None:
-    """Once all its connections are closed."""
-    while server.open:
-        await asyncio.sleep(0)
+async def until(is_so) -> None:
+    """Sockets are closed, or idle again, in the loop's next rounds."""
+    async with asyncio.timeout(10):
+        while not is_so():
+            await asyncio.sleep(0)
 
 
 async def test_byte_by_byte(client, serve):
@@ -43,8 +44,7 @@ async def test_byte_by_byte(client, serve):
     events = [(event.event, event.data, event.id) async for event in client.events(server.url)]
     assert events == [("add", "é\n2", "1"), ("message", "b", "2")]
     assert [request.headers.get("last-event-id") for request in server.requests] == [None, "2"]
-    await settled(server)
-    assert held(client.stats()) == []
+    await until(lambda: not held(client.stats()))
 
 
 @pytest.mark.parametrize("end", ["close", "reset"])
@@ -73,8 +73,7 @@ async def test_it_heals(client, serve, end):
     assert seen[-1] == "4"
     if end == "close":  # a reset may take what was sent before it
         assert seen == ["1", "2", "3", "4"]
-    await settled(server)
-    assert held(client.stats()) == []
+    await until(lambda: not held(client.stats()))
 
 
 async def test_a_coding_that_nobody_asked_for(client, serve):
@@ -100,10 +99,10 @@ async def test_leaving_closes_the_connection(client, serve):
     async with aclosing(client.events(server.url)) as events:
         assert (await anext(events)).data == "a"
         assert server.open == 1
-    await settled(server)
+    await until(lambda: not server.open)
     async for _ in client.events(server.url):
         break
-    await settled(server)
+    await until(lambda: not server.open)
     assert held(client.stats()) == []
 
 
