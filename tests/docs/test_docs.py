@@ -87,8 +87,9 @@ def test_step_of_a_tutorial(tmp_path, code):
 
 @pytest.mark.anyio
 @pytest.mark.parametrize("code", [example for example in EXAMPLES if not is_test(example)])
-async def test_example(code, monkeypatch, log):
+async def test_example(code, monkeypatch, log, tmp_path):
     """As it stands, its top-level awaits included; https://*.example.com answers 200 with some JSON."""
+    monkeypatch.chdir(tmp_path)  # where it may leave files
     real = httpx2.AsyncHTTPTransport.handle_async_request
 
     async def answer(transport, request):
