@@ -182,6 +182,20 @@ async def test_attempts_end_without_progress(download, tmp_path):
     assert (tmp_path / "file").read_bytes() == DATA
 
 
+async def test_budget(tmp_path, stack, serve, front):
+    """A resumption takes a token, but not after a MiB of progress, because then nothing is asked for twice."""
+    budget = seawall.Budget(ratio=0.0, rate=0.0, max_balance=1.0, client_rate=0.0)
+    client = await stack.enter_async_context(front.seawall.AsyncClient(retry=AT_ONCE, budget=budget))
+    data = bytes(5 * 2**20)
+    server = await serve(site := Site(*[cut(2**20)] * 4, good, data=data))
+    assert (await client.download(f"{server.url}/a", tmp_path / "a")).resumptions == 4
+    site.data, site.ways = DATA, [cut(10 * KB)]
+    with pytest.raises(httpx.RemoteProtocolError) as caught:
+        await client.download(f"{server.url}/b", tmp_path / "b")
+    assert any("retry budget is empty" in note for note in caught.value.__notes__)
+    assert len(site.asked) == 5 + 2
+
+
 async def test_no_progress_is_made_by_starting_over(download):
     """A server without ranges that cuts behind the first MiB doesn't have it sent for ever."""
     site = Site(cut(2 * 2**20), data=bytes(3 * 2**20), etag=None)

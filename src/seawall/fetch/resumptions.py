@@ -29,7 +29,8 @@ class Resumptions:
     The calls of one download, of which each but the first resumes it.
 
     They share the attempts that `Retry` allows, until `progressed` gives them all back. A resumption waits for what a
-    retry waits for, takes a token of the budget as a retry does, and is made before the deadline or not at all.
+    retry waits for, and is made before the deadline or not at all. It takes a token of the budget as a retry does, but
+    not after progress, because it then asks for nothing twice, and an origin that sends a MiB is not down.
 
     Attributes:
         attempts: Those of all calls that had an answer.
@@ -42,6 +43,7 @@ class Resumptions:
         self._began_at = clock.now()
         self._retries: Retries | None = None
         self._made = 0
+        self._has_progressed = False
         self.attempts: list[Attempt] = []
         self.count = 0
 
@@ -64,6 +66,7 @@ class Resumptions:
     def progressed(self) -> None:
         """At least `PROGRESS` bytes have come that had never come before: the last attempt counts as the first."""
         self._made = 1
+        self._has_progressed = True
         self.close()
 
     async def after(self, error: Exception) -> None:
@@ -80,6 +83,7 @@ class Resumptions:
             if self._retries is None:
                 self._retries = self._begun(settings)
             wait = await self._retries.after(Outcome(BODY, error), clock.now())
+            self._has_progressed = False
             if wait is not None:
                 self.count += 1
                 await asyncio.sleep(wait)
@@ -125,6 +129,7 @@ class Resumptions:
 
         async def afford(outcome: Outcome, delay: float, *, is_free: bool) -> Denial | None:  # noqa: ARG001
             state = self._origins[self.attempts[-1].origin if self.attempts else request.origin]
+            is_free = is_free or self._has_progressed
             return self._origins.afford(state, clock.now(), delay, deadline_at=inherited(), is_free=is_free)[0]
 
         return Retries(
