@@ -67,6 +67,14 @@ async def methods_are_typed(client: seawall.AsyncClient) -> None:
     client.build_request("GET", "/", timeout="3")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 
 
+async def fetching_is_typed(client: seawall.AsyncClient) -> None:
+    done = await client.download("/", "file", sha256="0" * 64, progress=lambda size, length: None, deadline=1.0)
+    assert_type(done, seawall.Download)
+    await client.download("/", "file", timout=3)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    async for event in client.events("/", method="POST", json={"id": 1}, silence=None):
+        assert_type(event, seawall.ServerSentEvent)
+
+
 async def clients_share_an_engine() -> None:
     async with seawall.Engine(
         deadline=1.0, limits=httpx.Limits(max_connections=3), guard=seawall.Guard(deny=["10.0.0.0/8"])

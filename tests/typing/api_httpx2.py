@@ -58,3 +58,11 @@ def other_library_is_refused(client: seawall.httpx2.AsyncClient) -> None:
     seawall.AsyncTransport(httpx2.AsyncHTTPTransport())  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     seawall.Engine(limits=httpx2.Limits())  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     _: httpx.AsyncClient = client  # type: ignore[assignment]  # pyright: ignore[reportAssignmentType]
+
+
+async def fetching_is_typed(client: seawall.httpx2.AsyncClient) -> None:
+    done = await client.download("/", "file", sha256="0" * 64, progress=lambda size, length: None, deadline=1.0)
+    assert_type(done, seawall.Download)
+    await client.download("/", "file", timout=3)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    async for event in client.events("/", method="POST", json={"id": 1}, silence=None):
+        assert_type(event, seawall.ServerSentEvent)

@@ -18,7 +18,8 @@ import httpx
 import pytest
 
 import seawall
-from seawall.errors import BadAnswer, DeadlineExceeded
+from seawall.core.deadline import Caller
+from seawall.errors import BadAnswer, CallerLeft, DeadlineExceeded
 from seawall.fetch import part as part_module
 from seawall.testing import Request
 from seawall.testing.cancel import cancel_everywhere
@@ -554,6 +555,41 @@ async def test_deadline(download, tmp_path, front):
     assert names(tmp_path) == ["file.part", "file.part.json"]
     with pytest.raises(DeadlineExceeded), front.seawall.deadline(0.2):
         await download(Site(hang))
+
+
+async def test_caller_that_leaves(tmp_path, client, serve):
+    """The inbound caller, for whom a service downloads: the download ends in the middle of the body."""
+
+    async def hang(site: Site, request: Request) -> None:
+        await request.begin(*site.head(0))
+        await request.send(DATA[:1000])
+        await request.hang()
+
+    server, caller = await serve(Site(hang)), Caller()
+    with caller, pytest.raises(CallerLeft, match="the inbound caller left"):
+        await client.download(server.url, tmp_path / "file", progress=lambda *_: caller.leave())
+    assert held(client.stats()) == []
+
+
+async def test_full_disk_before_the_first_byte(tmp_path, client, serve, monkeypatch):
+    """Where not even the description fits, nothing is left; a part that has one goes on without writing it again."""
+    server = await serve(site := Site(cut(50 * KB), good))
+
+    def full(path, text):
+        path.touch()
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(part_module.Path, "write_text", full)
+        with pytest.raises(OSError, match="No space left"):
+            await client.download(server.url, tmp_path / "file")
+        assert names(tmp_path) == []
+        patch.undo()
+        site.ways = [cut(50 * KB), good]
+        with pytest.raises(httpx.RemoteProtocolError):
+            await client.download(server.url, tmp_path / "file", extensions=seawall.options(retry=None))
+        patch.setattr(part_module.Path, "write_text", full)
+        await client.download(server.url, tmp_path / "file", sha256=SHA256)
 
 
 async def test_cancelled_anywhere(tmp_path, client, serve):

@@ -46,6 +46,7 @@ class Part:
         self.path = path
         self.partial = path.with_name(f"{path.name}.part")
         self._described = path.with_name(f"{path.name}.part.json")
+        self._said: dict[str, Any] | None = None
         self._is_published = False
         self._fd = _locked(self.partial)
         self.is_described = self._described.exists()
@@ -63,6 +64,7 @@ class Part:
         is_good = isinstance(validator, str) and validator.isprintable() and validator.isascii()
         if not is_good or not (length is None or (type(length) is int and length >= self.size)):
             return Kept()
+        self._said = said
         return Kept(self.size, validator, length)
 
     def begin(self, url: str, version: Kept, at: int) -> None:
@@ -74,10 +76,15 @@ class Part:
             self._forget()
             return
         said = {"url": _hidden(url), "validator": version.validator, "length": version.length}
+        if said == self._said:
+            return  # a full disk must not keep it from going on
         fresh = self._described.with_name(f"{self._described.name}.new")
-        fresh.write_text(json.dumps(said))
-        fresh.replace(self._described)
-        self.is_described = True
+        try:
+            fresh.write_text(json.dumps(said))
+            fresh.replace(self._described)
+        finally:
+            fresh.unlink(missing_ok=True)
+        self._said, self.is_described = said, True
 
     def write(self, data: bytes) -> None:
         """
@@ -97,6 +104,8 @@ class Part:
 
     def publish(self) -> None:
         """Give it the file's name, in the place of a file that has it."""
+        if fcntl is None:
+            self._release()  # Windows renames no file that is open
         os.replace(self.partial, self.path)
         self._is_published = True
         self._described.unlink(missing_ok=True)
@@ -112,9 +121,15 @@ class Part:
                 self._forget()
                 self.partial.unlink(missing_ok=True)
         finally:
-            if fcntl is not None:  # a copy in a thread shares the lock, and would keep it
-                fcntl.flock(self._fd, fcntl.LOCK_UN)
-            os.close(self._fd)
+            self._release()
+
+    def _release(self) -> None:
+        descriptor, self._fd = self._fd, -1
+        if descriptor < 0:
+            return
+        if fcntl is not None:  # a copy in a thread shares the lock, and would keep it
+            fcntl.flock(descriptor, fcntl.LOCK_UN)
+        os.close(descriptor)
 
     def _cut(self, at: int) -> None:
         self._forget()
@@ -123,7 +138,7 @@ class Part:
 
     def _forget(self) -> None:
         self._described.unlink(missing_ok=True)
-        self.is_described = False
+        self._said, self.is_described = None, False
 
 
 def sync(descriptor: int) -> None:
