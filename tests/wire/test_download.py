@@ -501,6 +501,48 @@ async def test_two_at_once(tmp_path, client, serve):
     assert (tmp_path / "file").read_bytes() == DATA
 
 
+async def test_the_file_that_another_download_has_just_published(tmp_path, client, serve, monkeypatch):
+    """Its part, opened before it took the file's name and locked after, is not written to."""
+    real = part_module._lock
+
+    def lock(descriptor: int, path: Path) -> None:
+        monkeypatch.setattr(part_module, "_lock", real)
+        path.rename(tmp_path / "published")
+        real(descriptor, path)
+
+    monkeypatch.setattr(part_module, "_lock", lock)
+    (tmp_path / "file.part").write_bytes(b"whole")
+    server = await serve(Site(good))
+    await client.download(server.url, tmp_path / "file")
+    assert (tmp_path / "file").read_bytes() == DATA
+    assert (tmp_path / "published").read_bytes() == b"whole"
+
+
+async def test_a_process_that_was_forked_meanwhile(tmp_path):
+    """It shares the lock, but doesn't keep it."""
+    part = part_module.Part(tmp_path / "file")
+    forked = os.dup(part._fd)  # shares the lock as a forked process' descriptor does
+    part.close()
+    part_module.Part(tmp_path / "file").close()
+    os.close(forked)
+
+
+@pytest.mark.parametrize("has_locks", [True, False])
+async def test_a_file_system_without_locks(tmp_path, client, serve, monkeypatch, has_locks):
+    """It has downloads all the same."""
+
+    def flock(descriptor: int, operation: int) -> None:
+        raise OSError(errno.ENOTSUP, os.strerror(errno.ENOTSUP))
+
+    if has_locks:
+        monkeypatch.setattr(part_module.fcntl, "flock", flock)
+    else:
+        monkeypatch.setattr(part_module, "fcntl", None)
+    server = await serve(Site(good))
+    await client.download(server.url, tmp_path / "file")
+    assert (tmp_path / "file").read_bytes() == DATA
+
+
 async def test_no_folder(tmp_path, client):
     """It is said before anything is sent."""
     with pytest.raises(FileNotFoundError, match="nowhere"):

@@ -7,6 +7,7 @@ import binascii
 import hashlib
 import re
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Final, NamedTuple
 
 __all__ = ["Digest", "digests_of", "sha256_of"]
@@ -32,10 +33,10 @@ class Digest(NamedTuple):
     start: int = 0
     stop: int | None = None
 
-    def is_of(self, descriptor: int) -> bool:
-        """Whether the file has it. It reads the file, so call it in a thread; it closes *descriptor*."""
-        found, left = hashlib.new(self.algorithm), self.stop
-        with open(descriptor, "rb", buffering=0) as file:
+    def is_of(self, path: Path) -> bool:
+        """Whether the file has it; it reads the file, so call it in a thread."""
+        found = hashlib.new(self.algorithm)
+        with path.open("rb", buffering=0) as file:
             file.seek(self.start)
             left = None if self.stop is None else self.stop - self.start
             while left != 0 and (block := file.read(BLOCK if left is None else min(BLOCK, left))):

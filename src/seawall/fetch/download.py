@@ -99,7 +99,7 @@ class _Run:
                 kept = Kept()
         finally:
             self._resumptions.close()
-        await asyncio.to_thread(sync, part.copy())
+        await asyncio.to_thread(sync, part.partial)
         part.publish()
         await asyncio.to_thread(sync_folder, part.path.absolute().parent)
         return Download(
@@ -190,7 +190,7 @@ class _Run:
         """
         checks = ([] if self._sha256 is None else [self._sha256]) + self._digests
         for digest in checks:
-            if await asyncio.to_thread(digest.is_of, self._part.copy()):
+            if await asyncio.to_thread(digest.is_of, self._part.partial):
                 continue
             size = self._part.size
             self._part.discard()

@@ -98,10 +98,6 @@ class Part:
             self.size += written
             view = view[written:]
 
-    def copy(self) -> int:
-        """A descriptor of its own for a thread, which closes it, because this object may be closed meanwhile."""
-        return os.dup(self._fd)
-
     def publish(self) -> None:
         """Give it the file's name, in the place of a file that has it."""
         if fcntl is None:
@@ -127,9 +123,10 @@ class Part:
         descriptor, self._fd = self._fd, -1
         if descriptor < 0:
             return
-        if fcntl is not None:  # a copy in a thread shares the lock, and would keep it
-            fcntl.flock(descriptor, fcntl.LOCK_UN)
-        os.close(descriptor)
+        try:
+            _unlock(descriptor)
+        finally:
+            os.close(descriptor)
 
     def _cut(self, at: int) -> None:
         self._forget()
@@ -141,18 +138,22 @@ class Part:
         self._said, self.is_described = None, False
 
 
-def sync(descriptor: int) -> None:
-    """Have the disk hold what was written to *descriptor*, which this closes."""
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+def sync(path: Path) -> None:
+    """Have the disk hold what was written to *path*; in a thread, so it opens the file anew, which may be closed."""
+    _sync(os.open(path, os.O_RDWR))
 
 
 def sync_folder(folder: Path) -> None:
     """Have the disk hold the names in *folder*, where the system can."""
     if os.name != "nt":
-        sync(os.open(folder, os.O_RDONLY))
+        _sync(os.open(folder, os.O_RDONLY))
+
+
+def _sync(descriptor: int) -> None:
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _locked(path: Path) -> int:
@@ -161,12 +162,20 @@ def _locked(path: Path) -> int:
         descriptor = os.open(path, MODE, 0o666)
         try:
             _lock(descriptor, path)
-            if os.path.exists(path) and os.path.samestat(os.fstat(descriptor), os.stat(path)):
+            if _is_named(descriptor, path):
                 return descriptor
         except BaseException:
             os.close(descriptor)
             raise
-        os.close(descriptor)  # the download that had it has just given it the file's name
+        os.close(descriptor)
+
+
+def _is_named(descriptor: int, path: Path) -> bool:
+    """Whether it still has this name, and not the one that the download has given it that had it before."""
+    try:
+        return os.path.samestat(os.fstat(descriptor), path.stat())
+    except FileNotFoundError:
+        return False
 
 
 def _lock(descriptor: int, path: Path) -> None:
@@ -176,6 +185,17 @@ def _lock(descriptor: int, path: Path) -> None:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:
         raise BlockingIOError(error.errno, "another download writes this file", str(path)) from None
+    except OSError as error:
+        if error.errno not in CANT_LOCK:
+            raise
+
+
+def _unlock(descriptor: int) -> None:
+    """By hand, because a process that was forked meanwhile shares the lock, and would keep it."""
+    if fcntl is None:
+        return
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_UN)
     except OSError as error:
         if error.errno not in CANT_LOCK:
             raise
