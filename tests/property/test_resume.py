@@ -27,7 +27,7 @@ def answer(versions, number, way, skew, tag, asked):
     if tag == "date":
         validator = {"last-modified": HOURS[number], "date": HOURS[number + 1]}
     elif tag == "weak":
-        validator = {"etag": 'W/"same"', "last-modified": HOURS[0], "date": HOURS[0]}
+        validator = {"etag": 'W/"same"', "last-modified": HOURS[0], "date": HOURS[1]}
     same = asked.get("If-Range") in (validator.get("etag"), validator.get("last-modified"))
     at = int(asked["Range"][6:-1]) if "Range" in asked and (same or way == "ignores if-range") else None
     if way == "503":

@@ -22,7 +22,7 @@ DATED = Kept(40, EARLIER, 100)
         ({"etag": "v1"}, None),
         ({"etag": '"a"b"'}, None),
         ({"last-modified": EARLIER, "date": DATE}, EARLIER),
-        ({"etag": 'W/"v1"', "last-modified": EARLIER, "date": DATE}, EARLIER),
+        ({"etag": 'W/"v1"', "last-modified": EARLIER, "date": DATE}, None),
         ({"last-modified": "Sat, 28 Nov 2026 09:59:00 GMT", "date": DATE}, "Sat, 28 Nov 2026 09:59:00 GMT"),
         ({"last-modified": "Sat, 28 Nov 2026 09:59:01 GMT", "date": DATE}, None),
         ({"last-modified": EARLIER}, None),

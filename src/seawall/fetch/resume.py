@@ -112,14 +112,15 @@ def headers_for(kept: Kept) -> dict[str, str]:
 
 def validator_of(headers: Mapping[str, str]) -> str | None:
     """
-    What tells any two versions of the file apart: a strong ETag, else a Last-Modified that is 60 s older than Date.
+    What tells any two versions of the file apart: a strong ETag, or a Last-Modified that is 60 s older than Date.
 
     Returns:
-        None if the response has neither, so that a part of it can't be continued.
+        None if the response has neither, so that a part of it can't be continued. RFC 9110 section 13.1.5 allows a date
+        only where there is no ETag, not even a weak one.
     """
     etag, modified, date = (headers.get(name, "") for name in ("etag", "last-modified", "date"))
-    if STRONG.fullmatch(etag):
-        return etag
+    if etag:
+        return etag if STRONG.fullmatch(etag) else None
     try:
         age = (parsedate_to_datetime(date) - parsedate_to_datetime(modified)).total_seconds()
     except (TypeError, ValueError, OverflowError):  # none, garbage, or only one of them names a zone
