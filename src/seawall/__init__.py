@@ -25,6 +25,7 @@ from .errors import (
 )
 from .events import Attempt, History, Observer
 from .fetch.downloaded import Download
+from .fetch.result import Result
 from .fetch.server_sent import ServerSentEvent
 from .origin import Origin
 from .policy.gate import Gate, Ticket
@@ -88,6 +89,7 @@ __all__ = [
     "Ready",
     "Rejected",
     "ResolveError",
+    "Result",
     "Retry",
     "SeawallError",
     "ServerSentEvent",

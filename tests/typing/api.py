@@ -71,6 +71,8 @@ async def fetching_is_typed(client: seawall.AsyncClient) -> None:
     done = await client.download("/", "file", sha256="0" * 64, progress=lambda size, length: None, deadline=1.0)
     assert_type(done, seawall.Download)
     await client.download("/", "file", timout=3)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    async for result in client.map(["/"], ordered=True):
+        assert_type(result, seawall.Result[str, httpx.Response])
     async for event in client.events("/", method="POST", json={"id": 1}, silence=None):
         assert_type(event, seawall.ServerSentEvent)
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple, Protocol, TypeVar
 
 from ..attempts import Attempt, Phase
 from ..config import Retry
 from ..config.ready import GATE
-from ..errors import Rejected
+from ..errors import BreakerOpen, Rejected
 from ..origin import Address, Origin
 from ..policy.gate import Gate, Result, Ticket, Unanswered
 from ..policy.outcome import Outcome
@@ -44,6 +45,8 @@ class Gated(Protocol):
 
     @property
     def away(self) -> Gate | None: ...
+
+    async def sit_out(self, deadline_at: float | None, *, is_patient: bool) -> None: ...
 
 
 class AttemptState(Progress):
@@ -129,13 +132,21 @@ class AttemptState(Progress):
         If the origin has gone away meanwhile, the attempt begins anew, because its dial would be refused.
 
         Args:
-            is_patient: It waits as long as its deadline allows; else the request's pool timeout bounds its waits: once
-                for a limit, and once for all other gates.
+            is_patient: It waits as long as its deadline allows, for a breaker too; else the request's pool timeout
+                bounds its waits: once for a limit, and once for all other gates.
         Raises:
             Rejected, DialError: One of the gates refuses it.
         """
         while True:
-            await self._wait(gates, is_patient=is_patient)
+            try:
+                await self._wait(gates, is_patient=is_patient)
+            except BreakerOpen as error:
+                if not is_patient or error.retry_after == math.inf:
+                    raise
+                self.end(None, self.now())
+                gates = origin.gates
+                with aside(error.by):
+                    await origin.sit_out(None, is_patient=True)
             if origin.away is not None and origin.away not in gates:
                 self.end(None, self.now())
                 gates = origin.gates

@@ -168,13 +168,14 @@ class Crew(Generic[T, R]):
     def _start(self) -> None:
         """Begin what there are seats for."""
         hosts, most = self._hosts, self._concurrency * (1 + ASIDE)
+        hosts.look(self.loop.time())
         while hosts.seats + len(self._results) < self._concurrency and len(self._tasks) < most:
             host = hosts.next(has_choice=self._has_more and self._wants())
             if host is None:
                 break
-            task = self.loop.create_task(self._run(Place(self, hosts, host), host.pending.popleft()))
-            self._tasks.add(task)
-            hosts.begun(host)
+            place = Place(self, hosts, host)
+            self._tasks.add(self.loop.create_task(self._run(place, host.pending.popleft())))
+            hosts.begun(place)
         if self._room is None or self._room.done():
             return
         is_short = hosts.choice * 2 <= self._concurrency or not hosts.has_ready()  # by half, so it is woken less often
@@ -200,7 +201,7 @@ class Crew(Generic[T, R]):
             assert task is not None
             self._tasks.discard(task)
             took = self.loop.time() - began_at - place.waited
-            self._hosts.ended(place.host, took)
+            self._hosts.ended(place, took, is_failure=error is not None)
         if (delay := _asked_delay(error)) is not None:
             self._hosts.put_back(place.host, item, self.loop.call_later(delay, self._woken, place.host))
         else:
@@ -224,7 +225,7 @@ class Crew(Generic[T, R]):
 class Place:
     """A piece of work's seat; see `Seat`."""
 
-    __slots__ = ("_began_at", "_crew", "_depth", "_hosts", "_is_alone", "_is_over", "host", "waited")
+    __slots__ = ("_crew", "_depth", "_hosts", "_is_alone", "_is_over", "_left_at", "host", "since", "waited")
 
     def __init__(self, crew: Crew[Any, Any], hosts: Hosts, host: Host) -> None:
         self._crew = crew
@@ -233,16 +234,17 @@ class Place:
         self._depth = 0  # calls of this piece that wait
         self._is_over = False
         self._is_alone = False  # others of its host wouldn't be served before it
-        self._began_at = self.waited = 0.0
+        self.since = crew.loop.time()  # it takes the seat, or took it again after a wait
+        self._left_at = self.waited = 0.0
 
     def leave(self, why: str) -> None:
         if self._is_over:
             return
         self._depth += 1
         if self._depth == 1:
-            self._began_at = self._crew.loop.time()
+            self._left_at = self._crew.loop.time()
             self._is_alone = why not in TOGETHER
-            self._hosts.left(self.host, blocks=self._is_alone)
+            self._hosts.left(self, blocks=self._is_alone)
             self._crew.has_news()
 
     def take(self) -> None:
@@ -250,8 +252,9 @@ class Place:
             return
         self._depth -= 1
         if self._depth == 0:
-            self.waited += self._crew.loop.time() - self._began_at
-            self._hosts.taken(self.host, blocked=self._is_alone)
+            self.since = self._crew.loop.time()
+            self.waited += self.since - self._left_at
+            self._hosts.taken(self, blocked=self._is_alone)
             self._crew.has_news()
 
     def end(self) -> None:

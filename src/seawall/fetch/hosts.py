@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections import deque
 from collections.abc import Hashable
 from heapq import heapify, heappop, heappush
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, Protocol
 
 __all__ = ["Host", "Hosts", "Item"]
 
-SLOW: Final = 4.0  # times what is usual; a host whose last piece of work took longer is slow
+SLOW: Final = 4.0  # times what is usual; a host is slow whose last piece of work took longer, or takes longer now
+NEVER_SLOW: Final = 0.25  # seconds; below, the difference isn't worth an order
 SLOW_SHARE: Final = 0.5  # of the seats, which slow hosts have in all while others have work
 STEP: Final = 1.05  # by which the usual time follows each piece of work, so half of them stay below it
 KEPT: Final = 1024  # slow hosts that are remembered without work
@@ -32,18 +34,26 @@ class Host:
         seats: Those that don't wait.
         blocks: Those that wait where others would only queue behind them.
         timer: Wakes it, if it sleeps.
-        is_slow: Its last piece of work took far longer than is usual.
+        is_slow: A piece of its work takes far longer than is usual, or the last one did.
+        is_failing: Its last piece of work ended with an error, so what waits for it may as well fail together.
     """
 
-    __slots__ = ("blocks", "entry", "is_slow", "key", "pending", "seats", "tasks", "timer")
+    __slots__ = ("blocks", "entry", "is_failing", "is_slow", "key", "pending", "seats", "tasks", "timer")
 
     def __init__(self, key: Hashable) -> None:
         self.key = key
         self.pending: deque[Item] = deque()
         self.tasks = self.seats = self.blocks = 0
         self.timer: asyncio.TimerHandle | None = None
-        self.is_slow = False
+        self.is_slow = self.is_failing = False
         self.entry: tuple[int, int, Host] | None = None  # the one of the queue that counts
+
+
+class Running(Protocol):
+    """A piece of work in flight; *since* when it hasn't waited."""
+
+    host: Host
+    since: float
 
 
 class Hosts:
@@ -65,6 +75,7 @@ class Hosts:
         self._turn = 0
         self._slow_seats = 0
         self._usual: float | None = None
+        self._running: dict[Running, None] = {}  # since it took its seat; the longest first
         self.pending = self.choice = self.seats = 0
 
     def add(self, key: Hashable, item: Item) -> None:
@@ -94,33 +105,44 @@ class Hosts:
             quick = slow
         return None if quick is None else quick[2]
 
-    def begun(self, host: Host) -> None:
-        """Its first item was taken from it."""
+    def begun(self, running: Running) -> None:
+        """The first item of its host was taken from it."""
+        host = running.host
         self._pending(host, -1)
         host.tasks += 1
+        self._running[running] = None
         self._seat(host, 1)
 
-    def left(self, host: Host, *, blocks: bool) -> None:
-        """A piece of its work waits; if it *blocks*, others of the host would only queue behind it."""
-        host.blocks += blocks
-        self._seat(host, -1)
+    def left(self, running: Running, *, blocks: bool) -> None:
+        """It waits; if it *blocks*, others of the host would only queue behind it."""
+        self._running.pop(running, None)
+        running.host.blocks += blocks
+        self._seat(running.host, -1)
 
-    def taken(self, host: Host, *, blocked: bool) -> None:
-        """A piece of its work goes on."""
-        host.blocks -= blocked
-        self._seat(host, 1)
+    def taken(self, running: Running, *, blocked: bool) -> None:
+        """It goes on."""
+        self._running[running] = None
+        running.host.blocks -= blocked
+        self._seat(running.host, 1)
 
-    def ended(self, host: Host, took: float) -> None:
-        """A piece of its work has ended, which took so many seconds beside its waits."""
-        usual = self._usual
+    def ended(self, running: Running, took: float, *, is_failure: bool) -> None:
+        """It has ended, and took so many seconds beside its waits."""
+        host, usual = running.host, self._usual
         self._usual = took if usual is None else usual * STEP if took > usual else usual / STEP
-        self._seat(host, -1)
+        self._running.pop(running, None)
         host.tasks -= 1
-        if host.is_slow is not (is_slow := usual is not None and took > usual * SLOW):
-            self._slow_seats += host.seats if is_slow else -host.seats
-            host.is_slow = is_slow
-            self._queue(host)
-        self._forget(host)
+        host.is_failing = is_failure
+        self._seat(host, -1)
+        self._judge(host, is_slow=took > self._slow_from())
+        if not (host.pending or host.tasks or (host.is_slow and len(self._hosts) <= KEPT)):
+            del self._hosts[host.key]
+
+    def look(self, now: float) -> None:
+        """See which hosts are slow now."""
+        since = now - self._slow_from()
+        while self._running and (longest := next(iter(self._running))).since < since:
+            del self._running[longest]
+            self._judge(longest.host, is_slow=True)
 
     def put_back(self, host: Host, item: Item, timer: asyncio.TimerHandle) -> None:
         """*item* was refused, unsent; its host sleeps until *timer* wakes it."""
@@ -157,9 +179,19 @@ class Hosts:
             self._slow_seats += more
         self._queue(host)
 
+    def _slow_from(self) -> float:
+        """Seconds that a piece of work takes if its host is slow."""
+        return math.inf if self._usual is None else max(NEVER_SLOW, self._usual * SLOW)
+
+    def _judge(self, host: Host, *, is_slow: bool) -> None:
+        if host.is_slow is not is_slow:
+            self._slow_seats += host.seats if is_slow else -host.seats
+            host.is_slow = is_slow
+            self._queue(host)
+
     def _queue(self, host: Host) -> None:
         """Enter *host* by what it has in flight now, if an item of it can be begun."""
-        if not host.pending or host.blocks or host.timer is not None:
+        if not host.pending or (host.blocks and not host.is_failing) or host.timer is not None:
             host.entry = None
             return
         heap = self._slow if host.is_slow else self._quick
@@ -169,10 +201,6 @@ class Hosts:
         self._turn += 1
         host.entry = (host.seats, self._turn, host)
         heappush(heap, host.entry)
-
-    def _forget(self, host: Host) -> None:
-        if not (host.pending or host.tasks or (host.is_slow and len(self._hosts) <= KEPT)):
-            del self._hosts[host.key]
 
 
 def _first(heap: list[tuple[int, int, Host]]) -> tuple[int, int, Host] | None:
