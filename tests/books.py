@@ -1,4 +1,4 @@
-"""A store of shared limits in memory: what the script in Redis does, in Python, with faults that a test switches."""
+"""A store of shared limits and permits in memory: what the scripts in Redis do, with faults that a test switches."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from seawall.config.store import Booking, Share
+from seawall.config.store import Booking, Claim, Grant, Share
 
 
 class Books:
@@ -17,6 +17,8 @@ class Books:
         error: What each question raises, if anything.
         due: For each limit the instant at which nothing is owed any more.
         asked: The shares of each question, in their order.
+        claimed: Each process' claim, in their order.
+        held: For each process its permits, how many it could use, and when they lapse.
         opened, closed: How many engines have opened and closed it.
     """
 
@@ -26,6 +28,8 @@ class Books:
         self.due: dict[str, float] = {}
         self.processes: set[str] = set()
         self.asked: list[Sequence[Share]] = []
+        self.claimed: list[tuple[str, Claim]] = []
+        self.held: dict[str, dict[str, tuple[int, int, float]]] = {}
         self.opened = self.closed = 0
 
     def open(self) -> Books:
@@ -57,6 +61,37 @@ class Books:
         for key, (after, before) in receipt.items():
             if self.due[key] == after:
                 self.due[key] = before
+
+    async def claim(self, group: str, claim: Claim, *, process: str) -> Grant:
+        self.claimed.append((process, claim))
+        await self._travel()
+        now = asyncio.get_running_loop().time()
+        self.processes.add(process)
+        mine = self.held.setdefault(claim.key, {})
+        for each in [each for each, (*_, lapses_at) in mine.items() if lapses_at <= now]:
+            del mine[each]
+        is_known = mine.pop(process, None) is not None
+        fair = self._fair(claim, now, process, {each: wanted for each, (_, wanted, _) in mine.items()})
+        waiting = sum(max(0, wanted - held) for held, wanted, _ in mine.values())
+        room = max(0, claim.max_concurrent - sum(held for held, _, _ in mine.values()))
+        spare = claim.spare if fair == claim.wanted and not waiting else 0
+        permits = min(room, fair + spare)
+        if claim.wanted + claim.keeps + permits:
+            mine[process] = max(claim.keeps, permits), claim.wanted, now + claim.ttl
+        await self._travel()
+        return Grant(permits, max(0, fair - permits), waiting, len(self.processes), is_known)
+
+    def _fair(self, claim: Claim, now: float, process: str, others: dict[str, int]) -> int:
+        """Of what all could use: the small wishes whole, the others evenly, the remainder by turns."""
+        left, wishes = claim.max_concurrent, sorted([claim.wanted, *others.values()])
+        for place, wish in enumerate(wishes):
+            unmet = len(wishes) - place
+            level = left // unmet
+            if wish > level:
+                rank = int(now) + sum(other > level and each < process for each, other in others.items())
+                return min(claim.wanted, level + (rank % unmet < left % unmet))
+            left -= wish
+        return claim.wanted
 
     async def aclose(self) -> None:
         self.closed += 1

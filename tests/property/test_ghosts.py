@@ -10,7 +10,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from seawall.errors import BulkheadFull
 from seawall.events import Phase
-from seawall.policy.bulkhead import AdaptiveState
+from seawall.policy.adaptive import AdaptiveState
 from seawall.policy.gate import Result, Unanswered
 from seawall.policy.outcome import Outcome
 from seawall.testing import VirtualLoop

@@ -222,7 +222,7 @@ async def test_silent_store_costs_50_ms_once():
         while len(heard) < 2:
             await one.get(URL)
     (_, degraded), (restored_at, restored) = heard
-    assert degraded == (seawall.Origin("http", "a.test", 80), 2, "no answer within 50 ms")
+    assert degraded == (seawall.Origin("http", "a.test", 80), "limit", "share", 2, "no answer within 50 ms")
     assert restored_at - back_at <= 1.0
     assert restored.duration == pytest.approx(restored_at - 1.05, abs=0.05)
 

@@ -9,7 +9,7 @@ import pytest
 
 from seawall.errors import BulkheadFull, DialError
 from seawall.events import Phase
-from seawall.policy.bulkhead import AdaptiveState
+from seawall.policy.adaptive import AdaptiveState
 from seawall.policy.gate import Result, Unanswered
 from seawall.policy.ghosts import LASTS, Ghosts
 from seawall.policy.outcome import Outcome

@@ -85,11 +85,12 @@ TOLD: list[tuple[events.Event, str, str]] = [
     ),
     (events.LimitMoved(API, 5, 2, "slow"), "limit", "https://api.example.com: 5 attempts may be in flight: slow"),
     (
-        events.LimitDegraded(API, 4, "no answer within 50 ms"),
+        events.LimitDegraded(API, "bulkhead", "share", 4, "no answer within 50 ms"),
         "limit",
-        "https://api.example.com: the limit is no longer shared with the other 3: no answer within 50 ms",
+        "https://api.example.com: the bulkhead is no longer shared by 4 processes, so this one goes by its fallback "
+        "(share): no answer within 50 ms",
     ),
-    (events.LimitRestored(API, 2.0), "limit", "https://api.example.com: the limit is shared again, after 2 s"),
+    (events.LimitRestored(API, "limit", 2.0), "limit", "https://api.example.com: the limit is shared again, after 2 s"),
     (events.OriginPaused(API, 2.0), "limit", "https://api.example.com: calls wait for 2 s"),
     (events.OriginAway(API, "refused"), "pool", "https://api.example.com: away, so calls wait for it: refused"),
     (events.OriginBack(API, 2.0), "pool", "https://api.example.com: back after 2 s"),

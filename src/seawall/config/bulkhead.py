@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from .check import count, number, shown
+from .store import BulkheadStore, check_shared
 
 __all__ = ["Bulkhead"]
 
@@ -29,6 +30,14 @@ class Bulkhead:
             origin of long polls.
         partition: A function of the ``httpx.Request`` that returns the part of the origin whose permits the request
             takes: a tenant, a route; anything that can be a key of a dict. None makes the origin one part.
+        shared: Where processes count together, such as `seawall.integrations.redis.Redis`; then *max_concurrent* holds
+            for all of them together, and what *adaptive* allows is each process' own bound below that: a permit of an
+            abandoned request is one of the fleet's. Waiters queue in each process, at most *max_waiting* in each,
+            besides those that wait for the store's answer. None counts in each engine alone.
+        fallback: How many attempts may be in flight while the store of *shared* is away: "share" allows this process'
+            share, *max_concurrent* over the number of processes that were seen in the last minute, at least 1; "open"
+            allows *max_concurrent* in each process; "closed" allows no new ones, so attempts wait for the store.
+        processes: How many processes there are as long as the store hasn't said, >= 1, for their shares.
     """
 
     max_concurrent: int = 64
@@ -36,6 +45,9 @@ class Bulkhead:
     shed_after: float = 0.1
     adaptive: bool = True
     partition: Callable[[Any], Hashable] | None = None
+    shared: BulkheadStore | None = None
+    fallback: Literal["share", "open", "closed"] = "share"
+    processes: int = 1
 
     def __post_init__(self) -> None:
         count("Bulkhead", "max_concurrent", self.max_concurrent, low=1)
@@ -48,3 +60,4 @@ class Bulkhead:
             raise TypeError(
                 f"Bulkhead.partition must be a function of the request or None, not {shown(self.partition)}"
             )
+        check_shared("Bulkhead", self.shared, self.fallback, self.processes)

@@ -7,12 +7,11 @@ from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
-from .check import count, number, shown
-from .store import LimitStore
+from .check import number, shown
+from .store import LimitStore, check_shared
 
 __all__ = ["Limit"]
 
-FALLBACKS: Final = ("share", "open", "closed")
 DEFAULTS: Final = (None, 1.0, None, None, None)
 
 
@@ -74,11 +73,7 @@ class Limit:
             number("Limit", "max_wait", self.max_wait, low=0)
         if self.rate is None and (self.burst, self.cost, self.settle, self.key, self.shared) != DEFAULTS:
             raise ValueError("Limit.burst, cost, settle, key and shared need a rate")
-        if self.shared is not None and (isinstance(self.shared, type) or not isinstance(self.shared, LimitStore)):
-            raise TypeError(f'Limit.shared must be a store, such as Redis("redis://..."), not {shown(self.shared)}')
-        if self.fallback not in FALLBACKS:
-            raise ValueError(f"Limit.fallback must be one of {', '.join(FALLBACKS)}, not {shown(self.fallback)}")
-        count("Limit", "processes", self.processes, low=1)
+        check_shared("Limit", self.shared, self.fallback, self.processes)
         if not isinstance(self.learn, bool):
             raise TypeError(f"Limit.learn must be True or False, not {shown(self.learn)}")
 

@@ -1,11 +1,25 @@
-"""Where processes keep a limit that they share: the seam for Redis, and for stores and limiters of others."""
+"""Where processes keep the limits and permits that they share: the seam for Redis, and for stores of others."""
 
 from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
-from typing import Any, NamedTuple, Protocol, runtime_checkable
+from typing import Any, Final, NamedTuple, Protocol, runtime_checkable
 
-__all__ = ["Booking", "LimitStore", "OpenStore", "Share"]
+from .check import count, shown
+
+__all__ = [
+    "Booking",
+    "BulkheadStore",
+    "Claim",
+    "Grant",
+    "LimitStore",
+    "OpenBulkheadStore",
+    "OpenStore",
+    "Share",
+    "check_shared",
+]
+
+FALLBACKS: Final = ("share", "open", "closed")
 
 
 class Share(NamedTuple):
@@ -86,3 +100,90 @@ class LimitStore(Hashable, Protocol):
     def open(self) -> OpenStore:
         """The store for one engine; called in a running event loop, without waiting for anything."""
         ...
+
+
+class Claim(NamedTuple):
+    """
+    What a process holds of the permits of a shared bulkhead, and what it could use: a heartbeat too.
+
+    Attributes:
+        key: Which bulkhead of the group it is; the same in each process.
+        max_concurrent: Permits of all processes, >= 1.
+        keeps: Permits that the process goes on holding whatever the store answers, >= 0, because attempts are in flight
+            with them, or may begin meanwhile. What it held beyond them is given back.
+        wanted: Permits that it could use, >= 0; those for attempts that wait included.
+        spare: Permits beyond those that it would have at hand, >= 0, if nobody waits for them.
+        ttl: Seconds after which the others have its permits if it doesn't claim again, > 0.
+        number: Grows with each claim of a process. One that arrives after a later one must change nothing.
+    """
+
+    key: str
+    max_concurrent: int
+    keeps: int
+    wanted: int
+    spare: int
+    ttl: float
+    number: int
+
+
+class Grant(NamedTuple):
+    """
+    What a store answers. The process then holds *permits*, or what it keeps, if that is more.
+
+    Attributes:
+        permits: How many attempts of the process may be in flight, >= 0. Less than it keeps tells it to come down,
+            because others wait; it gives back the rest with later claims.
+        owed: How many more are its due: others have been told to come down. It then asks again soon.
+        waiting: How many permits others could use and don't have. While there are any, it holds none to spare.
+        processes: As `Booking.processes`.
+        is_known: False if the store had nothing of this process, because that has lapsed or is lost.
+    """
+
+    permits: int
+    owed: int = 0
+    waiting: int = 0
+    processes: int = 1
+    is_known: bool = True
+
+
+class OpenBulkheadStore(Protocol):
+    """A store of permits as one engine uses it, on one event loop."""
+
+    async def claim(self, group: str, claim: Claim, *, process: str) -> Grant:
+        """
+        Take note of a process' claim, and grant what the others leave.
+
+        Args:
+            group: The origin.
+            process: An id of the process.
+
+        Raises:
+            Exception: As `OpenStore.book`.
+
+        **Cancellation:** what has been granted is given back by the next claim, or lapses.
+        """
+        ...
+
+    async def aclose(self) -> None:
+        """Close the connections."""
+
+
+@runtime_checkable
+class BulkheadStore(Hashable, Protocol):
+    """
+    Which store it is: ``Bulkhead(shared=...)``. Two that are equal are the same store; one that is a `LimitStore` too
+    is opened once for both.
+    """
+
+    def open(self) -> OpenBulkheadStore:
+        """The store for one engine; called in a running event loop, without waiting for anything."""
+        ...
+
+
+def check_shared(owner: str, shared: object, fallback: object, processes: object) -> None:
+    """Refuse settings of sharing that can't be."""
+    if shared is not None and (isinstance(shared, type) or not isinstance(shared, BulkheadStore)):
+        raise TypeError(f'{owner}.shared must be a store, such as Redis("redis://..."), not {shown(shared)}')
+    if fallback not in FALLBACKS:
+        raise ValueError(f"{owner}.fallback must be one of {', '.join(FALLBACKS)}, not {shown(fallback)}")
+    count(owner, "processes", processes, low=1)

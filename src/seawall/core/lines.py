@@ -257,14 +257,21 @@ LINES: Final[Mapping[str, Line]] = {
     "LimitDegraded": Line(
         "limit",
         WARNING,
-        "the limit is no longer shared with the other %(seawall.processes)d: %(seawall.reason)s",
-        {**ORIGIN, "seawall.processes": lambda event: event.processes - 1, **REASON},
+        "the %(seawall.gate)s is no longer shared by %(seawall.processes)d processes, so this one goes by its fallback "
+        "(%(seawall.fallback)s): %(seawall.reason)s",
+        {
+            **ORIGIN,
+            "seawall.gate": attrgetter("gate"),
+            "seawall.fallback": attrgetter("fallback"),
+            "seawall.processes": attrgetter("processes"),
+            **REASON,
+        },
     ),
     "LimitRestored": Line(
         "limit",
         WARNING,
-        "the limit is shared again, after %(seawall.duration).3g s",
-        {**ORIGIN, **DURATION},
+        "the %(seawall.gate)s is shared again, after %(seawall.duration).3g s",
+        {**ORIGIN, "seawall.gate": attrgetter("gate"), **DURATION},
     ),
     "OriginPaused": Line("limit", INFO, "calls wait for %(seawall.duration).3g s", {**ORIGIN, **DURATION}),
     "OriginAway": Line("pool", WARNING, "away, so calls wait for it: %(seawall.reason)s", {**ORIGIN, **REASON}),

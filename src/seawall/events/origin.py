@@ -63,21 +63,26 @@ class LimitMoved(NamedTuple):
 
 class LimitDegraded(NamedTuple):
     """
-    The store of an origin's shared limit doesn't answer, so this process goes by ``Limit(fallback=...)``.
+    The store of an origin's shared limit or bulkhead doesn't answer, so this process goes by its *fallback*.
 
     Attributes:
-        processes: How many processes share the limit, by what the store said last.
+        gate: "limit" or "bulkhead".
+        fallback: What holds meanwhile: "share", "open" or "closed"; of several limits all, such as "open, share".
+        processes: How many processes share it, this one included, by what the store said last.
     """
 
     origin: Origin
+    gate: str
+    fallback: str
     processes: int
     reason: str
 
 
 class LimitRestored(NamedTuple):
-    """The store of an origin's shared limit answers again, after *duration* seconds."""
+    """The store of an origin's shared limit or bulkhead (*gate*) answers again, after *duration* seconds."""
 
     origin: Origin
+    gate: str
     duration: float
 
 

@@ -54,6 +54,13 @@ class Fifo(Generic[T]):
         waiter.set_result(thing)
         return True
 
+    def refuse(self, error: Exception) -> None:
+        """Have the waiter that came last raise *error*; there must be one."""
+        waiter = next(reversed(self.queue))
+        self._remove(waiter)
+        if not waiter.done():
+            waiter.set_exception(error)
+
     async def wait(
         self,
         timeout: float | None,

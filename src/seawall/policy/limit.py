@@ -26,7 +26,7 @@ from .line import Line
 from .memory import make_room
 from .meter import Meter
 from .quota import quotas
-from .shared import Group, Supply
+from .shared import Group, Supply, public
 
 __all__ = ["LimitState", "LimitStatistics"]
 
@@ -270,7 +270,7 @@ class LimitState(Gate):
         leases = Leases(terms, fallbacks, self._group.store.outage)
         places = {index: Leased(leases, place) for place, index in enumerate(indexes)}
         line = Line(credential, tuple(places.get(index, meter) for index, meter in enumerate(meters)))
-        keys = tuple(f"{index}:{_public(parts[index])}" for index in indexes)
+        keys = tuple(f"{index}:{public(parts[index])}" for index in indexes)
         line.source = Supply(self._group, line, leases, keys, indexes)
         return line
 
@@ -306,11 +306,6 @@ class LimitState(Gate):
             retry_after=wait,
             elapsed=waited,
         )
-
-
-def _public(part: Hashable) -> str:
-    """A name for a part of a limit that is the same in each process, and doesn't tell what the part is."""
-    return "" if part is None else hashlib.blake2s(repr(part).encode(), digest_size=12).hexdigest()
 
 
 def _checked(name: str, value: object) -> float:

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import math
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from random import Random
 
 from ..config import Breaker, Budget, Bulkhead, Limit, Policy
 from ..config.per_host import policy_for
-from ..config.store import LimitStore
+from ..config.store import BulkheadStore, LimitStore
 from ..events import BreakerMoved, Denied, LimitDegraded, LimitMoved, LimitRestored, Listener
 from ..origin import Origin
 from .breaker import BreakerState
@@ -58,7 +58,7 @@ class Origins:
         self._emit = emit
         self._now = now
         self._gates = tuple(gates)
-        self._stores: dict[LimitStore, SharedStore] = {}
+        self._stores: dict[LimitStore | BulkheadStore, SharedStore] = {}
         self.states: OrderedDict[Origin, OriginState] = OrderedDict()
         self.has_spent = False
         self._budget: BudgetState | None = None  # made at first use, because its clock is the loop's
@@ -148,26 +148,27 @@ class Origins:
                 budget.refund(now)
 
     async def aclose(self) -> None:
-        """Close the stores of shared limits."""
+        """Close the stores of shared limits and bulkheads."""
         for store in self._stores.values():
             await store.aclose()
 
-    def _group(self, origin: Origin, limits: tuple[Limit, ...]) -> Group | None:
-        """The origin's shared limits."""
-        shared = [limit for limit in limits if limit.shared is not None]
+    def _group(self, origin: Origin, gate: str, settings: Sequence[Limit | Bulkhead]) -> Group | None:
+        """The origin's shared limits, or its shared bulkheads."""
+        shared = [each for each in settings if each.shared is not None]
         if not shared:
             return None
         key = shared[0].shared
         assert key is not None
         if key not in self._stores:
             self._stores[key] = SharedStore(key, rng=self._rng)
+        fallback = ", ".join(sorted({each.fallback for each in shared}))
         return Group(
             str(origin),
             self._stores[key],
-            processes=max(limit.processes for limit in shared),
+            processes=max(each.processes for each in shared),
             now=self._now,
-            degraded=lambda processes, reason: self._emit(LimitDegraded(origin, processes, reason)),
-            restored=lambda duration: self._emit(LimitRestored(origin, duration)),
+            degraded=lambda processes, reason: self._emit(LimitDegraded(origin, gate, fallback, processes, reason)),
+            restored=lambda duration: self._emit(LimitRestored(origin, gate, duration)),
         )
 
     def _new(self, origin: Origin) -> OriginState:
@@ -187,13 +188,18 @@ class Origins:
             breaker = BreakerState(policy.breaker, rng=self._rng, moved=moved, now=self._now)
         if isinstance(policy.bulkhead, Bulkhead):
             failures = None if breaker is None else breaker.failure_share
-            bulkhead = bulkhead_of(str(origin), policy.bulkhead, adapted, failures)
+            group = self._group(origin, "bulkhead", (policy.bulkhead,))
+            bulkhead = bulkhead_of(str(origin), policy.bulkhead, adapted, failures, group)
         given = policy.limit if isinstance(policy.limit, tuple) else (policy.limit,)
         limits = tuple(each for each in given if isinstance(each, Limit))
         limit = None
         if any(each.rate is not None or each.learn for each in limits):
             limit = LimitState(
-                str(origin), limits, max_shut=max_shut(policy), now=self._now, group=self._group(origin, limits)
+                str(origin),
+                limits,
+                max_shut=max_shut(policy),
+                now=self._now,
+                group=self._group(origin, "limit", limits),
             )
         theirs = [make(origin) for make in self._gates]
         made = OriginState(

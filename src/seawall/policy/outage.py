@@ -16,17 +16,19 @@ class Outage:
     Attributes:
         since: When the store was found to be away; None while it answers.
         lasted: Seconds that the last outage took.
+        ended_at: When the last outage ended; -inf if there was none.
         retry_at: When it is asked again.
         reason: Why it is taken to be away.
     """
 
-    __slots__ = ("_is_probing", "_rng", "lasted", "reason", "retry_at", "since")
+    __slots__ = ("_is_probing", "_rng", "ended_at", "lasted", "reason", "retry_at", "since")
 
     def __init__(self, rng: Random) -> None:
         self._rng = rng
         self._is_probing = False
         self.since: float | None = None
         self.lasted = 0.0
+        self.ended_at = -math.inf
         self.retry_at = -math.inf
         self.reason = ""
 
@@ -52,5 +54,5 @@ class Outage:
     def answered(self, now: float) -> None:
         """It has answered in time."""
         if self.since is not None:
-            self.lasted, self.since = now - self.since, None
+            self.lasted, self.since, self.ended_at = now - self.since, None, now
             self._is_probing = False

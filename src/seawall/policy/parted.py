@@ -7,9 +7,12 @@ from collections.abc import Callable, Hashable, Iterator
 from typing import Any
 
 from ..config import Bulkhead
-from .bulkhead import AdaptiveState, BulkheadState
+from .adaptive import AdaptiveState
+from .bulkhead import BulkheadState
+from .fleet import Fleet
 from .gate import Entrant, Gate, Ticket
 from .memory import make_room
+from .shared import Group, public
 
 __all__ = ["Parted", "bulkhead_of"]
 
@@ -63,6 +66,7 @@ def bulkhead_of(
     settings: Bulkhead,
     moved: Callable[[int, int, str], None],
     failures: Callable[[float], float] | None = None,
+    group: Group | None = None,
 ) -> BulkheadState | Parted:
     """
     The gate that *settings* ask for.
@@ -71,7 +75,15 @@ def bulkhead_of(
         name: The origin's name.
         moved: See `AdaptiveState`.
         failures: See `BulkheadState`.
+        group: Where its permits are shared; None if they aren't.
     """
+
+    def share(made: BulkheadState, part: Hashable) -> BulkheadState:
+        if group is not None:
+            key, most = f"permits:{public(part)}", settings.max_concurrent
+            made.fleet = Fleet(group, made, key, max_concurrent=most, fallback=settings.fallback)
+            made.lease(0)
+        return made
 
     def make(name: str) -> BulkheadState:
         more: dict[str, Any] = {
@@ -85,5 +97,5 @@ def bulkhead_of(
         return BulkheadState(name, settings.max_concurrent, **more)
 
     if settings.partition is None:
-        return make(name)
-    return Parted(settings.partition, lambda part: make(f"{name}, part {part!r}"))
+        return share(make(name), None)
+    return Parted(settings.partition, lambda part: share(make(f"{name}, part {part!r}"), part))

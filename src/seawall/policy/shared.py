@@ -1,5 +1,5 @@
 """
-Asks the store of a shared limit for leases, in the background; `lease` decides for what.
+Asks the store of a shared limit for leases, in the background; `lease` decides for what. `fleet` asks it for permits.
 
 Rules: one question in flight for each line. The first attempts wait for its answer, at most `PATIENCE`; from then on
 all go by their fallback, until one question is answered in time.
@@ -8,19 +8,23 @@ all go by their fallback, until one question is answered in time.
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import logging
 import secrets
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Hashable, Sequence
 from contextvars import Context
+from itertools import count
 from random import Random
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
-from ..config.store import LimitStore, OpenStore, Share
+from ..config.store import BulkheadStore, LimitStore, Share
 from .lease import Lease, Leases, Order
 from .line import Line
 from .outage import Outage
 
-__all__ = ["Group", "SharedStore", "Supply"]
+__all__ = ["Group", "SharedStore", "Supply", "public"]
+
+T = TypeVar("T")
 
 PATIENCE: Final = 0.05  # s that attempts wait for the store
 SLICE: Final = 0.01  # s
@@ -36,17 +40,24 @@ class SharedStore:
 
     Attributes:
         outage: Whether it is away.
+        process: The id under which the store counts this engine.
+        numbers: Of the engine's claims.
+        leaving: For each bulkhead that holds permits, what gives them back.
     """
 
-    def __init__(self, store: LimitStore, *, rng: Random) -> None:
+    def __init__(self, store: LimitStore | BulkheadStore, *, rng: Random) -> None:
         self.outage = Outage(rng)
+        self.process = secrets.token_hex(8)
+        self.numbers = count(1)
+        self.leaving: dict[object, Callable[[], Coroutine[Any, Any, None]]] = {}
         self._store = store
-        self._opened: OpenStore | None = None
+        self._opened: Any = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._is_closed = False
 
     @property
-    def opened(self) -> OpenStore:
+    def opened(self) -> Any:
+        """What the store's `open` has returned: of a limit's store it can book, of a bulkhead's it can claim."""
         if self._opened is None:
             self._opened = self._store.open()
         return self._opened
@@ -61,27 +72,37 @@ class SharedStore:
         task.add_done_callback(self._tasks.discard)
 
     async def aclose(self) -> None:
-        """Cancel what is in flight, and close the connections."""
+        """Cancel what is in flight, give back the permits, and close the connections."""
         self._is_closed = True
         tasks = list(self._tasks)
         for task in tasks:
             task.cancel()
         if tasks:
             await asyncio.wait(tasks)
-        if self._opened is not None:
-            await self._opened.aclose()
+        try:
+            if not self.outage.is_on:
+                await self._leave()
+        finally:
+            if self._opened is not None:
+                await self._opened.aclose()
+
+    async def _leave(self) -> None:
+        try:
+            for leave in self.leaving.values():
+                async with asyncio.timeout(PATIENCE):
+                    await leave()
+        except Exception:
+            logger.debug("permits of a shared bulkhead lapse, because they can't be given back", exc_info=True)
 
 
 class Group:
     """
-    An origin's shared limits, all of which are in one store.
+    An origin's shared limits, all of which are in one store; or its shared bulkheads.
 
     Args:
         name: The origin's.
         processes: How many processes there are as long as the store hasn't said.
         degraded, restored: Told of an outage once the origin's attempts notice it; see the events.
-    Attributes:
-        process: The id under which the store counts this one.
     """
 
     def __init__(
@@ -96,7 +117,6 @@ class Group:
     ) -> None:
         self.name = name
         self.store = store
-        self.process = secrets.token_hex(8)
         self.now = now
         self.processes = processes
         self._counted_at: float | None = None
@@ -119,6 +139,44 @@ class Group:
             self._degraded(self.processes, outage.reason)
         else:
             self._restored(outage.lasted)
+
+    async def ask(self, question: Callable[[], Awaitable[T]], late: Callable[[], None]) -> tuple[T | None, bool]:
+        """
+        Ask the store a *question*, and note whether it is away.
+
+        Args:
+            late: Called when `PATIENCE` is over and there is no answer: attempts no longer wait for it.
+        Returns:
+            The answer, None if there is none; and whether it came in time.
+        """
+        outage = self.store.outage
+
+        def is_late() -> None:
+            outage.failed(self.now(), f"no answer within {PATIENCE * 1000:g} ms")
+            self.tell()
+            late()
+
+        patience = Patience(is_late)
+        answer, reason = None, ""
+        try:
+            async with asyncio.timeout(GIVE_UP):
+                answer = await question()
+        except Exception as error:  # noqa: BLE001  # whatever is wrong with a store, there is the fallback
+            reason = f"{type(error).__name__}: {error}".removesuffix(": ")
+        finally:
+            patience.end()
+        if patience.is_over:
+            return answer, False
+        if answer is None:
+            outage.failed(self.now(), reason)
+        else:
+            outage.answered(self.now())
+        return answer, answer is not None
+
+
+def public(part: Hashable) -> str:
+    """A name for a part of a gate that is the same in each process, and doesn't tell what the part is."""
+    return "" if part is None else hashlib.blake2s(repr(part).encode(), digest_size=12).hexdigest()
 
 
 class Supply:
@@ -171,43 +229,33 @@ class Supply:
         return tuple([costs[index] for index in self._indexes])
 
     async def _book(self, order: Order) -> None:
-        group, leases, outage = self._group, self._leases, self._group.store.outage
+        group, leases = self._group, self._leases
         asked_at = group.now()
         shares = [
             Share(key, terms.rate, terms.booked_burst, amount, charge)
             for key, terms, amount, charge in zip(self._keys, leases.terms, order.amounts, order.charges, strict=True)
         ]
-        patience = Patience(self._is_late)
-        booking, reason = None, ""
+        booking = None
         try:
-            async with asyncio.timeout(GIVE_UP):
-                booking = await group.store.opened.book(
-                    group.name, shares, process=group.process, max_wait=order.max_wait
-                )
-        except Exception as error:  # noqa: BLE001  # whatever is wrong with a store, there is the fallback
-            reason = f"{type(error).__name__}: {error}".removesuffix(": ")
+            booking, is_in_time = await group.ask(
+                lambda: group.store.opened.book(
+                    group.name, shares, process=group.store.process, max_wait=order.max_wait
+                ),
+                self._is_late,
+            )
         finally:
-            patience.end()
             leases.ended(order, is_charged=booking is not None)
         now = group.now()
         if booking is not None:
             group.count(now, booking.processes)
-        if patience.is_over:
-            if booking is not None and booking.is_booked:
+            if is_in_time:
+                leases.booked(order, now, booking, asked_at=asked_at)
+            elif booking.is_booked:
                 group.store.start(self._give_back([booking.receipt]))
-        elif booking is None:
-            outage.failed(now, reason)
-        else:
-            outage.answered(now)
-            leases.booked(order, now, booking, asked_at=asked_at)
         self._line.wake()
         self.ask()
 
     def _is_late(self) -> None:
-        """The store hasn't answered in time: attempts no longer wait for it."""
-        outage = self._group.store.outage
-        outage.failed(self._group.now(), f"no answer within {PATIENCE * 1000:g} ms")
-        self._group.tell()
         self._leases.resize(self._group.now(), self._group.processes)
         self._line.wake()
 
