@@ -15,6 +15,7 @@ from seawall.integrations import _engines
 from seawall.integrations.otel import names
 from seawall.testing import FaultServer, Request, ScriptedWire
 from seawall.testing.dns import Name
+from tests.books import Books
 from tests.integrations.seen import Seen
 
 pytestmark = [pytest.mark.anyio, pytest.mark.each_front]
@@ -263,6 +264,19 @@ async def test_breaker_that_opens_is_counted(stack, seen):
     assert (attributes["seawall.breaker.previous"], attributes["seawall.breaker.state"], count) == ("closed", "open", 1)
     assert seen.values("seawall.breaker.state", "seawall.breaker.state")["open"] == 1
     assert seen.points("seawall.bulkhead.limit") == []
+
+
+async def test_limit_that_is_shared_no_longer_is_counted(stack, seen):
+    """Once for each outage of its store."""
+    store = Books()
+    store.error = ConnectionRefusedError("nobody listens")
+    bulkhead = seawall.Bulkhead(shared=store)
+    client = await stack.enter_async_context(
+        seawall.AsyncClient(transport=ScriptedWire(200), observers=[seen.otel()], bulkhead=bulkhead)
+    )
+    for _ in range(2):
+        await client.get("http://api.test/")
+    assert seen.values("seawall.limit.degradations", "server.address") == {"api.test": 1}
 
 
 async def test_buckets_are_those_of_the_conventions(stack, seen):

@@ -325,7 +325,7 @@ async def test_store_that_was_never_there(settings, most):
         assert served.most == most
         store.error = None
         await working
-        assert served.most == max(most, 20 if not most else most)
+        assert served.most == (most or 20)
 
 
 async def test_store_that_was_restarted_empty():

@@ -15,7 +15,7 @@ import pytest
 
 from seawall import Origin
 from seawall.dns import Address
-from seawall.events import Attempt, BodyEnded, CallEnded, LookupEnded, Phase
+from seawall.events import Attempt, BodyEnded, CallEnded, LimitDegraded, LimitRestored, LookupEnded, Phase
 from seawall.integrations.dashboard.failures import MAX_ATTEMPTS, MAX_STREAMS, is_failure
 from seawall.integrations.dashboard.health import Health, judge
 from seawall.integrations.dashboard.histogram import SIZE, Histogram, bucket, middle, quantile
@@ -310,6 +310,19 @@ def test_health_of_what_is_hardly_known():
     assert judge(None, WELL) == (Health.IDLE, [])
     found = judge(Summary(9, 1.0, 0.0, 1.0), WELL._replace(breaker="open"), "ResolveTimeout")
     assert found == (Health.FAILING, ["its name: ResolveTimeout", "breaker open", "100 % failed"])
+
+
+def test_gate_that_is_shared_no_longer():
+    """The origin is strained until the store answers again, which each gate notices by itself; that is bounded too."""
+    recorder = Hand().recorder
+    for gate in ("limit", "bulkhead"):
+        recorder.on(LimitDegraded(ORIGIN, gate, "share", 4, "no answer within 50 ms"))
+    recorder.on(LimitRestored(ORIGIN, "limit", 2.0))
+    found = judge(Summary(9, 1.0, 1.0, 1.0), WELL, None, recorder.degraded.values())
+    assert found == (Health.STRAINED, ["bulkhead not shared (share): no answer within 50 ms"])
+    for port in range(2 * MAX_LOOKUPS):
+        recorder.on(LimitDegraded(ORIGIN._replace(port=port), "limit", "open", 1, "refused"))
+    assert len(recorder.degraded) == MAX_LOOKUPS
 
 
 # The page

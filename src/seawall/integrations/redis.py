@@ -5,9 +5,9 @@ Limits and permits that many processes share, kept in Redis or Valkey.
 server's own clock, and answers when that may be used; nothing is read and written apart. Each limit is one key, which
 vanishes when nothing is owed any more.
 
-``Bulkhead(max_concurrent=20, shared=Redis("redis://localhost"))``. Another script keeps two keys for each bulkhead: when
-the permits of each process lapse, and how many it has and could use. The keys of an origin have one hash tag, so that
-they are in one slot of a cluster.
+``Bulkhead(max_concurrent=20, shared=Redis("redis://localhost"))``. Another script keeps two keys for each bulkhead:
+when the permits of each process lapse, and how many it has and could use. The keys of an origin have one hash tag, so
+that they are in one slot of a cluster.
 """
 
 from __future__ import annotations

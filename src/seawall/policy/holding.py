@@ -35,8 +35,8 @@ class Holding:
     """
 
     __slots__ = (
-        "_fallback", "_has_room", "_held", "_is_pressed", "_is_short", "_lapses_at", "_max", "_outage", "_pace", "_peak", "_permits",
-        "_settled_at", "is_asking", "next_at",
+        "_fallback", "_had", "_has_room", "_held", "_is_pressed", "_is_short", "_lapses_at", "_max", "_outage",
+        "_pace", "_peak", "_permits", "_settled_at", "is_asking", "next_at",
     )  # fmt: skip
 
     def __init__(self, max_concurrent: int, fallback: str, outage: Outage) -> None:
@@ -46,6 +46,7 @@ class Holding:
         self._permits = 0  # that may be in use
         self._held = 0  # that the store may count as this process'; more while it comes down
         self._lapses_at = -math.inf
+        self._had = (0, 0)  # both, by the last answer
         self._is_short = False  # it could use more than it was granted
         self._is_pressed = False  # others could
         self._has_room = True  # it was granted its spare permits too
@@ -114,7 +115,7 @@ class Holding:
 
     def granted(self, claim: Claim, now: float, grant: Grant, *, asked_at: float) -> None:
         """The store has answered *claim*, which was made at *asked_at*, in time."""
-        before, permits = (self._permits, self._held), grant.permits
+        permits = grant.permits
         if self._permits and not grant.is_known:  # others may not know yet that it has lost everything
             self._settled_at = now + 2 * HEARTBEAT
             permits = min(permits, claim.keeps)
@@ -124,7 +125,8 @@ class Holding:
         self._is_short = permits < claim.wanted
         self._is_pressed = grant.waiting > 0
         self._has_room = not self._is_pressed and permits >= claim.wanted + claim.spare
-        self._pace = self._next_pace(grant, has_moved=before != (permits, self._held))
+        self._pace = self._next_pace(grant)
+        self._had = permits, self._held
         self.next_at = now + self._pace
 
     def ended(self) -> None:
@@ -133,11 +135,11 @@ class Holding:
         if self.is_empty:
             self._is_short, self._is_pressed, self._has_room = False, False, True
 
-    def _next_pace(self, grant: Grant, *, has_moved: bool) -> float:
+    def _next_pace(self, grant: Grant) -> float:
         """Seconds until the next claim: few while permits change hands, but not while they are used for long."""
         if not grant.owed and self._held <= self._permits:
             return HEARTBEAT
-        return HURRY if has_moved else min(HEARTBEAT, 2 * self._pace)
+        return HURRY if self._had != (self._permits, self._held) else min(HEARTBEAT, 2 * self._pace)
 
     def _share(self, processes: int) -> int:
         return max(1, self._max // max(1, processes))

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from enum import Enum
 from math import inf
 from typing import Final
 
+from ...events import LimitDegraded
 from ...stats import OriginStats
 from .record import Summary
 
@@ -27,19 +28,25 @@ class Health(Enum):
 
 
 def judge(
-    summary: Summary | None, stats: OriginStats | None, lookup_error: str | None = None
+    summary: Summary | None,
+    stats: OriginStats | None,
+    lookup_error: str | None = None,
+    degraded: Iterable[LimitDegraded] = (),
 ) -> tuple[Health, list[str]]:
     """
     Args:
         summary: None if it was never called since the dashboard began.
         stats: None if the client keeps no state of it any more.
         lookup_error: Class of the error with which the last lookup of its name ended.
+        degraded: Its gates that are shared no longer.
     Returns:
         Its health, and the reasons if it isn't well.
     """
     failing, strained, found = Health.FAILING, Health.STRAINED, list[tuple[Health, str]]()
     if lookup_error is not None:
         found.append((strained, f"its name: {lookup_error}"))
+    for each in degraded:
+        found.append((strained, f"{each.gate} not shared ({each.fallback}): {each.reason}"))
     if stats is not None:
         found += _at_gates(stats)
     if summary is not None and summary.good is not None and summary.good < GOOD:

@@ -6,7 +6,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 from typing import Final
 
-from ...events import Attempt, BodyEnd, BodyEnded, CallEnded, Event, LookupEnded
+from ...events import Attempt, BodyEnd, BodyEnded, CallEnded, Event, LimitDegraded, LimitRestored, LookupEnded
 from ...origin import Origin
 from .failures import BY_CALLER, Failures, is_failure
 from .record import Record
@@ -27,6 +27,7 @@ class Recorder:
     Attributes:
         other: All that aren't kept apart.
         lookups: The last lookup of each host.
+        degraded: The gates that are shared no longer, because their store is away.
     """
 
     def __init__(self, *, now: Callable[[], float], max_origins: int) -> None:
@@ -35,6 +36,7 @@ class Recorder:
         self.origins: dict[Origin, Record] = {}
         self.other: Record | None = None
         self.lookups: OrderedDict[str, LookupEnded] = OrderedDict()
+        self.degraded: OrderedDict[tuple[Origin, str], LimitDegraded] = OrderedDict()
         self.failures = Failures()
 
     def on(self, event: Event) -> None:
@@ -48,6 +50,8 @@ class Recorder:
             self._body_ended(event)  # type: ignore[arg-type]
         elif kind is LookupEnded:
             self._looked_up(event)  # type: ignore[arg-type]
+        elif kind is LimitDegraded or kind is LimitRestored:
+            self._shared(event)  # type: ignore[arg-type]
 
     def _attempted(self, event: Attempt) -> None:
         self.failures.attempted(event)
@@ -76,6 +80,13 @@ class Recorder:
         self.lookups.move_to_end(event.host)
         if len(self.lookups) > MAX_LOOKUPS:
             self.lookups.popitem(last=False)
+
+    def _shared(self, event: LimitDegraded | LimitRestored) -> None:
+        self.degraded.pop((event.origin, event.gate), None)
+        if isinstance(event, LimitDegraded):
+            self.degraded[event.origin, event.gate] = event
+            if len(self.degraded) > MAX_LOOKUPS:
+                self.degraded.popitem(last=False)
 
     def _new(self, origin: Origin) -> Record:
         second = int(self._now())

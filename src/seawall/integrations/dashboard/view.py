@@ -22,6 +22,7 @@ __all__ = ["Query", "View", "Watched"]
 MAX_ROWS: Final = 50
 KEPT_FOR: Final = 0.5  # s that the clients' statistics serve for
 OTHER: Final = "other origins"
+SHARED: Final = ("limit", "bulkhead")
 EMPTY: Final = Series([], [], [])
 
 
@@ -189,7 +190,8 @@ def _rows(number: int, client: Watched, stats: Stats, second: int) -> list[Row]:
             record, state = recorder.origins.get(origin), stats.origins.get(origin)
             summary = None if record is None else record.summary(second)
             lookup = recorder.lookups.get(origin.host)
-            health = judge(summary, state, None if lookup is None else lookup.error)
+            degraded = [recorder.degraded[key] for gate in SHARED if (key := (origin, gate)) in recorder.degraded]
+            health = judge(summary, state, None if lookup is None else lookup.error, degraded)
             rows.append(Row(number, origin, record, summary, state, *health))
     if recorder.other is not None:
         summary = recorder.other.summary(second)

@@ -17,7 +17,17 @@ from opentelemetry.metrics import MeterProvider
 from ... import __version__
 from ...attempts import Attempt
 from ...core.engine import Engine
-from ...events import BodyEnded, BreakerMoved, CallEnded, Event, LookupEnded, Rejected, RetryDenied, RetryScheduled
+from ...events import (
+    BodyEnded,
+    BreakerMoved,
+    CallEnded,
+    Event,
+    LimitDegraded,
+    LookupEnded,
+    Rejected,
+    RetryDenied,
+    RetryScheduled,
+)
 from ...origin import Origin
 from .._measures import method_of, waits
 from . import names as n
@@ -117,6 +127,9 @@ class Metrics(Named):
         states = {n.PREVIOUS: event.previous, n.STATE: event.state}
         self._fed[n.TRANSITIONS].add(1, self._at(event.origin) | states)
 
+    def _degraded(self, event: LimitDegraded) -> None:
+        self._fed[n.DEGRADATIONS].add(1, self._at(event.origin))
+
     # Attributes
 
     def _at(self, origin: Origin) -> dict[str, str | int | bool]:
@@ -154,4 +167,5 @@ HANDLERS: Final[dict[type, Callable[[Metrics, Any], None]]] = {
     RetryDenied: Metrics._denied,
     Rejected: Metrics._rejected,
     BreakerMoved: Metrics._breaker_moved,
+    LimitDegraded: Metrics._degraded,
 }

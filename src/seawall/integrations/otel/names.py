@@ -144,6 +144,10 @@ REJECTIONS: Final = Metric(
 TRANSITIONS: Final = Metric(
     "counter", "seawall.breaker.transitions", "{transition}", "Changes of a breaker's state", (ADDRESS, PREVIOUS, STATE)
 )
+DEGRADATIONS: Final = Metric(
+    "counter", "seawall.limit.degradations", "{degradation}",
+    "Times that the store of a shared limit or bulkhead didn't answer, so its fallback held",
+)  # fmt: skip
 
 IN_FLIGHT: Final = Metric("sum", "seawall.calls.in_flight", "{call}", "Calls in flight", ())
 CONNECTIONS: Final = Metric(
@@ -174,8 +178,8 @@ EJECTED: Final = Metric(
 AWAY: Final = Metric("sum", "seawall.origins.away", "{origin}", "1 while calls wait for an origin that is away, else 0")
 
 METRICS: Final = (
-    REQUESTS, CALLS, BODIES, WAITS, LOOKUPS, RETRIES, DENIALS, REJECTIONS, TRANSITIONS, IN_FLIGHT, CONNECTIONS, PERMITS,
-    PERMITS_LIMIT, GHOSTS, WAITING, LIMITED, BREAKERS, BALANCE, MAX_BALANCE, EJECTED, AWAY,
+    REQUESTS, CALLS, BODIES, WAITS, LOOKUPS, RETRIES, DENIALS, REJECTIONS, TRANSITIONS, DEGRADATIONS, IN_FLIGHT,
+    CONNECTIONS, PERMITS, PERMITS_LIMIT, GHOSTS, WAITING, LIMITED, BREAKERS, BALANCE, MAX_BALANCE, EJECTED, AWAY,
 )  # fmt: skip
 
 CALL_SPAN: Final = "seawall.call"
