@@ -1,5 +1,6 @@
 """
-``python -m benchmarks shared``: what processes that share a limit through a real Redis take of it, and at what cost.
+``python -m benchmarks shared``: what processes that share a limit through a real Redis take of it, and at what cost;
+and how many of the permits of a shared bulkhead they use, by what a server counts.
 
 Each process asks the limit of one origin for turns, from 64 tasks or from one that is nearly idle. CPU is compared with
 that of a limit of one process alone, because most of a turn's cost is its waiter.
@@ -25,9 +26,10 @@ from typing import Any
 import seawall
 from seawall.events import Event, LimitDegraded, LimitRestored, Phase
 from seawall.integrations.redis import Redis
-from seawall.policy import shared
+from seawall.policy import holding, shared
 from seawall.testing.network import Latency, Network
 
+from .counted import Counted
 from .reality.place import Place, Places, Program, listens, program
 
 RATE, BURST = 1000.0, 50.0
@@ -46,6 +48,8 @@ class Job:
         tasks: How many of its tasks do.
         pause: Seconds between two turns of one task.
         calls: How many GETs of *url* to make in place of that, if there are some.
+        permits: Those of a shared bulkhead, in place of the limit; then GETs of *url* are made for *seconds*.
+        ttl: Seconds until these lapse; None for the default.
         patience: Seconds that attempts wait for Redis; None for the default.
     """
 
@@ -58,6 +62,8 @@ class Job:
     pause: float = 0.0
     calls: int = 0
     url: str = "http://a.test/"
+    permits: int = 0
+    ttl: float | None = None
     patience: float | None = None
 
 
@@ -106,8 +112,11 @@ async def work(job: Job) -> Done:
             done.events.append((type(event).__name__.removeprefix("Limit").lower(), loop.time()))
 
     store = Redis(job.redis) if job.redis else None
-    limit = seawall.Limit(rate=job.rate, burst=job.burst, max_wait=math.inf, shared=store, processes=job.processes)
-    async with seawall.AsyncClient(limit=limit, deadline=None, observers=[hear]) as client:
+    settings: Any = {"bulkhead": seawall.Bulkhead(max_concurrent=job.permits or 64, shared=store), "timeout": None}
+    if not job.permits:
+        waits: Any = {"max_wait": math.inf, "processes": job.processes}
+        settings = {"limit": seawall.Limit(rate=job.rate, burst=job.burst, shared=store, **waits)}
+    async with seawall.AsyncClient(**settings, deadline=None, observers=[hear]) as client:
         gate: Any = client.engine.layers.origins[ORIGIN].limit
         if store is not None:  # redis-py imports some of its parts at the first use, which takes 0.1 s
             await _ask_once(store)
@@ -118,6 +127,11 @@ async def work(job: Job) -> Done:
         async def calls() -> None:
             for _ in left:
                 done.statuses.append((await client.get(job.url)).status_code)
+
+        async def calls_meanwhile() -> None:
+            while loop.time() < ends_at:
+                done.statuses.append((await client.get(job.url)).status_code)
+                await asyncio.sleep(job.pause)
 
         async def turns() -> None:
             while (asked_at := loop.time()) < ends_at:
@@ -130,7 +144,8 @@ async def work(job: Job) -> Done:
                 await asyncio.sleep(job.pause)
 
         cpu, ends_at = time.process_time(), loop.time() + job.seconds
-        await asyncio.gather(*((calls if job.calls else turns)() for _ in range(job.tasks)))
+        each = calls if job.calls else calls_meanwhile if job.permits else turns
+        await asyncio.gather(*(each() for _ in range(job.tasks)))
         done.cpu = time.process_time() - cpu
     return done
 
@@ -150,25 +165,25 @@ def redis_server(place: Place, port: int) -> Program:
 
 
 class Fleet:
-    """Processes that do their jobs at the same time."""
+    """Processes that do their jobs at the same time. Attributes: programs, in the order of the jobs."""
 
     def __init__(self, place: Place, jobs: Sequence[Job]) -> None:
-        self._programs = [
+        self.programs = [
             place.python("benchmarks.shared", json.dumps(asdict(job)), log=f"worker-{number}.txt")
             for number, job in enumerate(jobs)
         ]
-        for each in self._programs:
+        for each in self.programs:
             each.wait_for("ready")
 
     def begin(self) -> None:
-        for each in self._programs:
+        for each in self.programs:
             each.tell()
 
     def done(self, timeout: float) -> list[Done]:
         """What each has done, once it has ended."""
-        for each in self._programs:
+        for each in self.programs:
             each.process.wait(timeout)
-        return [Done(**json.loads(each.log.read_text().splitlines()[-1])) for each in self._programs]
+        return [Done(**json.loads(each.log.read_text().splitlines()[-1])) for each in self.programs]
 
 
 def worst(instants: Sequence[float], span: float) -> int:
@@ -244,6 +259,38 @@ def _away(place: Place, seconds: float) -> str:
     return "\n".join([*found, _waited("40 ms away", done)])
 
 
+async def _permits(place: Place, seconds: float, permits: int = 20) -> str:
+    """What a server sees of four processes that share permits."""
+    port = place.port()
+    redis_server(place, port)
+    redis = f"redis://{place.address}:{port}"
+    counted = Counted(lambda _: asyncio.sleep(0.05))
+    url = await counted.serve(place.address)
+    found = []
+    for what, pauses in (("all busy", (0.0,) * 4), ("one busy, three nearly idle", (0.0, 0.5, 0.5, 0.5))):
+        jobs = [
+            Job(redis=redis, permits=permits, url=url, seconds=seconds, tasks=1 if pause else 64, pause=pause)
+            for pause in pauses
+        ]
+        fleet = await asyncio.to_thread(Fleet, place, jobs)
+        before = await asyncio.to_thread(_questions_of, redis)
+        counted.reset()
+        fleet.begin()
+        done = await asyncio.to_thread(fleet.done, seconds + 60)
+        calls = [len(each.statuses) for each in done]
+        asked = await asyncio.to_thread(_questions_of, redis) - before
+        found.append(
+            f"  {what}: most in flight {counted.most} of {permits}, used {counted.busy / counted.took / permits:.1%}, "
+            f"calls {' '.join(map(str, calls))}, claims a call {asked / sum(calls):.3f}"
+        )
+    await counted.aclose()
+    return "\n".join(found)
+
+
+def _questions_of(url: str) -> int:
+    return asyncio.run(_questions(url))
+
+
 def _waited(what: str, done: Done) -> str:
     waits = sorted(wait * 1e3 for wait in done.waits)
     slow = sum(wait > 30 for wait in waits)
@@ -269,6 +316,9 @@ def main(arguments: list[str]) -> int:
         ):
             with places.place(number) as place:
                 print(f"{what}:\n{_measured(place, options.seconds, pauses)}")
+        with places.place(8) as place:
+            print("four processes that share 20 permits, at a server that takes 50 ms for each request:")
+            print(asyncio.run(_permits(place, options.seconds)))
         with places.place(9) as place:
             print("one process, 4 tasks that each pause for 20 ms, and a Redis that is")
             print(_away(place, options.seconds))
@@ -278,6 +328,8 @@ def main(arguments: list[str]) -> int:
 def _run(text: str) -> None:
     """One process of a `Fleet`."""
     job = Job(**json.loads(text))
+    if job.ttl is not None:
+        holding.TTL = job.ttl  # type: ignore[misc]
     if job.patience is not None:
         shared.PATIENCE, shared.GIVE_UP = job.patience, 10 * job.patience  # type: ignore[misc]
     print(json.dumps(asdict(asyncio.run(work(job)))))

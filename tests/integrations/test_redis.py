@@ -5,12 +5,11 @@ from __future__ import annotations
 import asyncio
 import math
 import signal
-from collections.abc import AsyncIterator, Iterator
-from pathlib import Path
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
-from benchmarks.reality.place import Place, Places, Program, program
+from benchmarks.reality.place import Program, program
 from benchmarks.reality.servers import Site
 from benchmarks.shared import Fleet, Job, redis_server, worst
 from redis.asyncio import Redis as Client
@@ -29,37 +28,10 @@ URL = "http://a.test/"
 
 
 @pytest.fixture
-def place(tmp_path: Path) -> Iterator[Place]:
-    with Places(tmp_path).place(0) as place:
-        yield place
-
-
-@pytest.fixture
-def port(place: Place) -> int:
-    return place.port()
-
-
-@pytest.fixture
-def server(place: Place, port: int) -> Program:
-    return redis_server(place, port)
-
-
-@pytest.fixture
-def url(place: Place, port: int) -> str:
-    return f"redis://{place.address}:{port}"
-
-
-@pytest.fixture
 async def store(server: Program, url: str) -> AsyncIterator[OpenStore]:
     opened = Redis(url).open()
     yield opened
     await opened.aclose()
-
-
-@pytest.fixture
-async def raw(server: Program, url: str) -> AsyncIterator[Any]:
-    async with Client.from_url(url, decode_responses=True) as client:
-        yield client
 
 
 async def book(store: OpenStore, *shares: Share, process: str = "a", max_wait: float = math.inf) -> Any:

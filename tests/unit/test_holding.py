@@ -106,6 +106,21 @@ def test_hurry_ends_if_nothing_moves():
     assert paces == pytest.approx([HURRY, 2 * HURRY, 4 * HURRY, HEARTBEAT, HEARTBEAT, HURRY])
 
 
+def test_idle_permit_that_others_wait_for():
+    """It is given back soon, unless it is used again meanwhile."""
+    hand = Hand()
+    hand.ask(0.0, waiting=2)
+    assert not hand.holding.freed(0.01, 1)
+    claim = hand.order(HEARTBEAT, used=2)
+    assert claim is not None
+    hand.holding.granted(claim, HEARTBEAT, Grant(3, waiting=3), asked_at=HEARTBEAT)
+    hand.holding.ended()
+    assert not hand.holding.freed(HEARTBEAT, 3)
+    assert hand.holding.freed(HEARTBEAT, 1)
+    assert hand.order(HEARTBEAT + HURRY / 2, used=1) is None
+    assert hand.ask(HEARTBEAT + HURRY, used=1)[2:5] == (1, 1, 0)
+
+
 def test_short_one_asks_at_its_pace():
     """A new waiter doesn't make the store have more."""
     hand = Hand()

@@ -87,8 +87,8 @@ TOLD: list[tuple[events.Event, str, str]] = [
     (
         events.LimitDegraded(API, "bulkhead", "share", 4, "no answer within 50 ms"),
         "limit",
-        "https://api.example.com: the bulkhead is no longer shared by 4 processes, so this one goes by its fallback "
-        "(share): no answer within 50 ms",
+        "https://api.example.com: the bulkhead is no longer shared (processes: 4, fallback: share): "
+        "no answer within 50 ms",
     ),
     (events.LimitRestored(API, "limit", 2.0), "limit", "https://api.example.com: the limit is shared again, after 2 s"),
     (events.OriginPaused(API, 2.0), "limit", "https://api.example.com: calls wait for 2 s"),

@@ -259,8 +259,8 @@ LINES: Final[Mapping[str, Line]] = {
     "LimitDegraded": Line(
         "limit",
         WARNING,
-        "the %(seawall.gate)s is no longer shared by %(seawall.processes)d processes, so this one goes by its fallback "
-        "(%(seawall.fallback)s): %(seawall.reason)s",
+        "the %(seawall.gate)s is no longer shared (processes: %(seawall.processes)d, fallback: %(seawall.fallback)s): "
+        "%(seawall.reason)s",
         {
             **ORIGIN,
             "seawall.gate": attrgetter("gate"),

@@ -172,6 +172,8 @@ class BulkheadState(Gate):
             self.fleet.refresh()
         if self._in_flight > self._max or not (self._waiters.queue and self._waiters.give(None)):
             self._in_flight -= 1
+        if self.fleet is not None:
+            self.fleet.freed(self.used)
 
     def forget(self) -> None:
         """The client is closed."""

@@ -86,6 +86,12 @@ class Fleet:
         if used >= self._leased:
             self.ask()
 
+    def freed(self, used: int) -> None:
+        """An attempt has given its permit back, and left so many in use."""
+        if self._holding.freed(self._group.now(), used):
+            self._stop()
+            self._wait()
+
     def ask(self) -> None:
         """Claim what the bulkhead needs, unless that is claimed already."""
         if self._is_closed:

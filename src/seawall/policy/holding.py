@@ -51,7 +51,7 @@ class Holding:
         self._is_pressed = False  # others could
         self._has_room = True  # it was granted its spare permits too
         self._peak = 0  # of permits in use since the last heartbeat
-        self._pace = HEARTBEAT
+        self._pace = HURRY / 2
         self._settled_at = -math.inf
         self.is_asking = False
         self.next_at = -math.inf
@@ -75,6 +75,14 @@ class Holding:
         """So many are in use."""
         if count > self._peak:
             self._peak = count
+
+    def freed(self, now: float, used: int) -> bool:
+        """An attempt has left so many in use. Returns whether the next claim is due earlier, because others wait."""
+        due_at = now + HURRY
+        if not self._is_pressed or used >= self._permits or self.next_at <= due_at:
+            return False
+        self.next_at = due_at
+        return True
 
     def order(
         self, key: str, number: int, now: float, *, used: int, waiting: int, limit: int, processes: int
@@ -125,9 +133,8 @@ class Holding:
         self._is_short = permits < claim.wanted
         self._is_pressed = grant.waiting > 0
         self._has_room = not self._is_pressed and permits >= claim.wanted + claim.spare
-        self._pace = self._next_pace(grant)
+        self.next_at = now + self._next_pace(grant)
         self._had = permits, self._held
-        self.next_at = now + self._pace
 
     def ended(self) -> None:
         """No claim is in flight."""
@@ -138,8 +145,10 @@ class Holding:
     def _next_pace(self, grant: Grant) -> float:
         """Seconds until the next claim: few while permits change hands, but not while they are used for long."""
         if not grant.owed and self._held <= self._permits:
+            self._pace = HURRY / 2
             return HEARTBEAT
-        return HURRY if self._had != (self._permits, self._held) else min(HEARTBEAT, 2 * self._pace)
+        self._pace = HURRY if self._had != (self._permits, self._held) else min(HEARTBEAT, 2 * self._pace)
+        return self._pace
 
     def _share(self, processes: int) -> int:
         return max(1, self._max // max(1, processes))
