@@ -16,7 +16,7 @@ from .policy import Policy
 from .propagation import Propagation
 from .ready import Ready
 from .retry import Retry
-from .store import Booking, LimitStore, OpenStore, Share
+from .store import Booking, BulkheadStore, Claim, Grant, LimitStore, OpenBulkheadStore, OpenStore, Share
 from .unset import UNSET, Unset
 
 __all__ = [
@@ -26,9 +26,13 @@ __all__ = [
     "Breaker",
     "Budget",
     "Bulkhead",
+    "BulkheadStore",
+    "Claim",
+    "Grant",
     "Limit",
     "LimitStore",
     "Limits",
+    "OpenBulkheadStore",
     "OpenStore",
     "Options",
     "Policy",
