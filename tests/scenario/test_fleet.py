@@ -189,13 +189,15 @@ async def test_process_that_was_frozen():
     store, served = Books(), Served(0.01)
     async with clients(served, store, 2) as (frozen, other):
         await work(frozen, 0.5, 32)
-        await asyncio.sleep(0.02)
+        bulkhead = next(iter(frozen.engine.layers.origins)).bulkhead
+        assert bulkhead.try_acquire()
+        bulkhead.release()
         loop = asyncio.get_running_loop()
         loop._virtual_now += TTL  # type: ignore[attr-defined]
+        assert not bulkhead.try_acquire()
         first = asyncio.create_task(work(other, 0.1, 20))
         await asyncio.sleep(0.005)
         assert served.now == 20
-        bulkhead = next(iter(frozen.engine.layers.origins)).bulkhead
         assert not bulkhead.try_acquire()
         await asyncio.gather(first, work(frozen, 0.5, 5))
     assert served.most == 20

@@ -88,7 +88,7 @@ class SharedStore:
 
     async def _leave(self) -> None:
         try:
-            for leave in self.leaving.values():
+            for leave in tuple(self.leaving.values()):
                 async with asyncio.timeout(PATIENCE):
                     await leave()
         except Exception:
