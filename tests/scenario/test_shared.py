@@ -64,6 +64,15 @@ async def test_many_engines_stay_within_one_rate(delay):
     assert len(store.asked) <= 0.05 * len(instants)
 
 
+async def test_store_that_is_far_away():
+    """Several questions are in flight, so that one process may use most of the rate, and never more than all of it."""
+    store = Books(0.04)
+    instants, _ = await used(store, [(64, 0.0)], 5.0, rate=1000, burst=50)
+    for span in (0.001, 0.01, 0.1, 1.0):
+        assert worst(instants, span) <= 1000 * span + 50
+    assert len(instants) >= 0.85 * 5000
+
+
 async def test_one_busy_beside_three_idle_ones():
     """It has what the others leave."""
     store = Books(0.001)

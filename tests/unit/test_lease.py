@@ -89,6 +89,25 @@ def test_one_question_at_a_time():
     assert mine.order(0.0, [2.0], [ONE, ONE], math.inf) is not None
 
 
+def test_questions_follow_one_another_to_a_store_that_is_far_away():
+    """One for each half of a lease's life, because leases die before answers come; none while the rate is used up."""
+    mine = leases()
+    for number in range(10):
+        book(mine, number / 10, 1, took=0.04)
+    for number in range(100):
+        mine.used(1.0 + number / 1000, ONE)
+    now, orders = 1.1, []
+    for _ in range(20):
+        order = mine.order(now, [4.0], [ONE] * 4, math.inf)
+        orders += [] if order is None else [order]
+        now += 0.00625
+    assert len(orders) == 8
+    assert [order.follows for order in orders] == [False] + [True] * 7
+    mine.booked(orders[0], now, Booking(1.0), asked_at=1.1)
+    mine.ended(orders[0], is_charged=True)
+    assert mine.order(now, [4.0], [ONE] * 4, math.inf) is None
+
+
 def test_charges_are_told_once():
     """And again if the store hasn't answered."""
     mine = leases()

@@ -27,6 +27,7 @@ __all__ = ["Lease", "Leased", "Leases", "Order", "Terms"]
 LEASE: Final = 0.05  # s of a rate that one lease holds at most, because all of a lease waits for its last request
 MIN_LIFE: Final = 0.01  # s, though the burst leaves no time, because a timer may be as late
 MAX_LEASES: Final = 2  # one in use, one to come
+MAX_ASKED: Final = 8  # questions in flight, where the store is further away than a lease lives
 MEMORY: Final = 0.5  # s over which this process' own rate is measured
 UNKNOWN: Final = 1e-6  # s: a wait that only the store knows
 WEIGHT: Final = 0.2  # of the last answer's time in the usual one
@@ -74,11 +75,14 @@ class Order(NamedTuple):
     Attributes:
         amounts, charges: One for each limit, as in `Share`.
         max_wait: As in `OpenStore.book`.
+        follows: Another question is in flight, which tells whether the store is away; this one may have to wait for a
+            connection of its own.
     """
 
     amounts: tuple[float, ...]
     charges: tuple[float, ...]
     max_wait: float
+    follows: bool = False
 
 
 class Lease:
@@ -106,8 +110,8 @@ class Leases:
     """
 
     __slots__ = (
-        "_asked", "_charges", "_costs", "_fastest", "_horizon", "_leases", "_life", "_outage", "_refused_until",
-        "_seen", "_seen_at", "_shared_by", "_usual", "fallbacks", "lease", "terms",
+        "_asked", "_asked_at", "_charges", "_costs", "_fastest", "_horizon", "_leases", "_life", "_outage",
+        "_refused_until", "_seen", "_seen_at", "_shared_by", "_usual", "fallbacks", "lease", "terms",
     )  # fmt: skip
 
     def __init__(self, terms: tuple[Terms, ...], fallbacks: tuple[Meter, ...], outage: Outage) -> None:
@@ -122,7 +126,8 @@ class Leases:
         self.lease: Lease | None = None
         self._charges = [0.0] * len(terms)
         self._costs = (1.0,) * len(terms)  # of the last attempt
-        self._asked: Order | None = None
+        self._asked: list[Order] = []  # those in flight
+        self._asked_at = -math.inf
         self._refused_until = -math.inf
         self._seen = 0.0  # attempts, each of which counts less as time passes
         self._seen_at = 0.0
@@ -208,6 +213,15 @@ class Leases:
 
     # What the store is asked for
 
+    @property
+    def follows_at(self) -> float:
+        """
+        When a question may follow one in flight, because that one's lease will be dead before another is here; inf if
+        it may not.
+        """
+        is_far = self._usual > self._horizon and not self._outage.is_on
+        return self._asked_at + self._horizon if is_far and 0 < len(self._asked) < MAX_ASKED else math.inf
+
     def order(
         self, now: float, ahead: Sequence[float], waiting: Iterable[tuple[float, ...]], max_wait: float
     ) -> Order | None:
@@ -219,14 +233,17 @@ class Leases:
             waiting: What each of them will, the first one first.
             max_wait: The first one's longest wait, in seconds; inf if there is none.
         """
-        if self._asked is not None or not self._outage.may_ask(now):
+        if not self._outage.may_ask(now) or (self._asked and now < self.follows_at):
             return None
         if self._outage.is_on:
-            return self._ordered((0.0,) * len(self.terms), max_wait)  # a probe, which books nothing
+            return self._ordered(now, (0.0,) * len(self.terms), max_wait)  # a probe, which books nothing
         self._leases = [each for each in self._leases if each.dies_at >= now and max(each.amounts) > CRUMB]
-        leased = [sum([each.amounts[index] for each in self._leases]) for index in range(len(self.terms))]
+        if self._asked and any(each.usable_at > now for each in self._leases):
+            return None  # the rate is used up, so another question would only make the line of bookings longer
+        held: list[Lease | Order] = [*self._leases, *self._asked]
+        leased = [sum([each.amounts[index] for each in held]) for index in range(len(self.terms))]
         rate, on_way = self._recent(now) / MEMORY, min(self._usual, self._life / 2)
-        expected = int(rate * (self._horizon + on_way))
+        expected = math.ceil(rate * self._horizon) if self._asked else int(rate * (self._horizon + on_way))
         is_backlog = any(mine > has + CRUMB for mine, has in zip(ahead, leased, strict=True))
         rest = iter(waiting)
         first = next(rest, None) if is_backlog else None
@@ -234,10 +251,13 @@ class Leases:
             return None  # it is about to be refused here
         is_urgent = first is not None and any(cost > has + CRUMB for cost, has in zip(first, leased, strict=True))
         is_low = expected > 0 and leased[0] < rate * (self._horizon / 2 + on_way) * self._costs[0]
-        if not is_urgent and (len(self._leases) >= MAX_LEASES or not (is_backlog or is_low)):
-            return self._ordered((0.0,) * len(self.terms), max_wait) if any(self._charges) else None
+        if self._asked:  # what is on its way will be used up, or dead, when this one's answer comes
+            leased = [min(has, mine) for has, mine in zip(leased, ahead, strict=True)]
+        elif not is_urgent and (len(self._leases) >= MAX_LEASES or not (is_backlog or is_low)):
+            return self._ordered(now, (0.0,) * len(self.terms), max_wait) if any(self._charges) else None
         attempts = chain(() if first is None else (first,), rest, repeat(self._costs, expected))
-        return self._ordered(self._amounts(leased, attempts), max_wait)
+        amounts = self._amounts(leased, attempts)
+        return self._ordered(now, amounts, max_wait) if any(amounts) else None
 
     def booked(self, order: Order, now: float, booking: Booking, *, asked_at: float) -> None:
         """
@@ -260,9 +280,9 @@ class Leases:
 
     def ended(self, order: Order, *, is_charged: bool) -> None:
         """The question of *order* is no longer in flight."""
-        self._asked = None
-        if is_charged:
-            self._charges = [mine - told for mine, told in zip(self._charges, order.charges, strict=True)]
+        self._asked.remove(order)
+        if not is_charged:
+            self._charges = [mine + told for mine, told in zip(self._charges, order.charges, strict=True)]
 
     def unused(self, now: float) -> list[Any]:
         """The receipts of leases that aren't usable yet, and no longer needed, because their waiters have left."""
@@ -270,10 +290,13 @@ class Leases:
         self._leases = [each for each in self._leases if each not in given_back]
         return [each.receipt for each in reversed(given_back)]
 
-    def _ordered(self, amounts: tuple[float, ...], max_wait: float) -> Order:
+    def _ordered(self, now: float, amounts: tuple[float, ...], max_wait: float) -> Order:
         self._outage.asked()
-        self._asked = Order(amounts, tuple(self._charges), max_wait)
-        return self._asked
+        order = Order(amounts, tuple(self._charges), max_wait, bool(self._asked))
+        self._charges = [0.0] * len(self.terms)
+        self._asked.append(order)
+        self._asked_at = now
+        return order
 
     def _amounts(self, leased: Sequence[float], costs: Iterable[tuple[float, ...]]) -> tuple[float, ...]:
         """What the attempts cost that no lease covers: as many as one lease may hold, but at least one."""

@@ -1,8 +1,8 @@
 """
 Asks the store of a shared limit for leases, in the background; `lease` decides for what. `fleet` asks it for permits.
 
-Rules: one question in flight for each line. The first attempts wait for its answer, at most `PATIENCE`; from then on
-all go by their fallback, until one question is answered in time.
+Rules: one question in flight for each line, unless the store is further away than a lease lives. The first attempts
+wait for its answer, at most `PATIENCE`; from then on all go by their fallback, until one question is answered in time.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import logging
+import math
 import secrets
 from collections.abc import Awaitable, Callable, Coroutine, Hashable, Sequence
 from contextvars import Context
@@ -140,18 +141,21 @@ class Group:
         else:
             self._restored(outage.lasted)
 
-    async def ask(self, question: Callable[[], Awaitable[T]], late: Callable[[], None]) -> tuple[T | None, bool]:
+    async def ask(self, question: Callable[[], Awaitable[T]], late: Callable[[], None] | None) -> tuple[T | None, bool]:
         """
         Ask the store a *question*, and note whether it is away.
 
         Args:
-            late: Called when `PATIENCE` is over and there is no answer: attempts no longer wait for it.
+            late: Called when `PATIENCE` is over and there is no answer: attempts no longer wait for it. None if another
+                question tells whether the store is away.
         Returns:
             The answer, None if there is none; and whether it came in time.
         """
         outage = self.store.outage
 
         def is_late() -> None:
+            if late is None:
+                return
             outage.failed(self.now(), f"no answer within {PATIENCE * 1000:g} ms")
             self.tell()
             late()
@@ -196,6 +200,7 @@ class Supply:
         self._keys = keys
         self._indexes = indexes
         self._leases = leases
+        self._timer: asyncio.TimerHandle | None = None
 
     def ask(self) -> None:
         """Book what the line needs, unless that is asked already."""
@@ -212,6 +217,13 @@ class Supply:
             group.store.start(self._book(order))
         elif first is None and (unused := leases.unused(now)):
             group.store.start(self._give_back(unused))
+        if first is not None and self._timer is None and (after := leases.follows_at - now) < math.inf:
+            loop = asyncio.get_running_loop()
+            self._timer = loop.call_later(max(after, SLICE), self._ring, context=Context())
+
+    def _ring(self) -> None:
+        self._timer = None
+        self.ask()
 
     def covers(self, costs: tuple[float, ...]) -> bool:
         """Whether the wait of an attempt is known."""
@@ -241,7 +253,7 @@ class Supply:
                 lambda: group.store.opened.book(
                     group.name, shares, process=group.store.process, max_wait=order.max_wait
                 ),
-                self._is_late,
+                None if order.follows else self._is_late,
             )
         finally:
             leases.ended(order, is_charged=booking is not None)
