@@ -168,6 +168,8 @@ class Fleet:
     """Processes that do their jobs at the same time. Attributes: programs, in the order of the jobs."""
 
     def __init__(self, place: Place, jobs: Sequence[Job]) -> None:
+        for log in place.folder.glob("worker-*.txt"):
+            log.unlink()  # of an earlier fleet, which was ready
         self.programs = [
             place.python("benchmarks.shared", json.dumps(asdict(job)), log=f"worker-{number}.txt")
             for number, job in enumerate(jobs)
