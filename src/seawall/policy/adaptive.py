@@ -10,47 +10,15 @@ from typing import Any
 
 from ..attempts import HEADERS
 from ..errors import DialError
-from .bulkhead import BulkheadState, BulkheadStatistics, Permit
-from .gate import Entrant, Result, Ticket, Unanswered
+from .bulkhead import REJECTIONS, BulkheadState, BulkheadStatistics, Witness
+from .gate import Entrant, Ticket, Unanswered
 from .ghosts import Ghosts
 from .outcome import Outcome
 from .trouble import Trouble
 
 __all__ = ["AdaptiveState"]
 
-REJECTIONS = frozenset({429, 503})  # they come before the server's queue, so they say nothing about it
 PROBE_AFTER = 1.0  # seconds at most; a breaker's second
-
-
-class Witness(Permit):
-    """A permit of an adaptive bulkhead, which learns what was answered and what wasn't."""
-
-    __slots__ = ("_adaptive", "_ghosts", "_trouble")
-
-    def __init__(self, bulkhead: AdaptiveState, ghosts: Ghosts, trouble: Trouble) -> None:
-        super().__init__(bulkhead)
-        self._adaptive = bulkhead
-        self._ghosts = ghosts
-        self._trouble = trouble
-
-    def end(self, result: Result | None, now: float) -> None:
-        if result is not None:
-            outcome, is_failure, _, sent_at, _ = result
-            ghosts, trouble = self._ghosts, self._trouble
-            if is_failure or ghosts.held or now >= trouble.next_at or outcome.status in REJECTIONS:
-                self._adaptive.note(outcome, sent_at, now)
-            else:  # what `note` does for most attempts, without its calls
-                trouble.outcomes += 1
-                if sent_at > ghosts.newest:
-                    ghosts.newest = sent_at
-        self._bulkhead.release()
-
-    def answered(self, result: Result, now: float) -> None:
-        if result.outcome.status not in REJECTIONS:
-            self._adaptive.overtaken(result.sent_at, now)
-
-    def unanswered(self, left: Unanswered, now: float) -> None:
-        self._adaptive.unanswered(left, now)
 
 
 class AdaptiveState(BulkheadState):

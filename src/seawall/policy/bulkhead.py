@@ -10,16 +10,20 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from ..attempts import BODY
 from ..errors import BulkheadFull
 from .fifo import Fifo
 from .fleet import Fleet
-from .gate import Entrant, Gate, Result, Ticket
+from .gate import Entrant, Gate, Result, Ticket, Unanswered
+from .ghosts import Ghosts
+from .outcome import Outcome
+from .trouble import Trouble
 
-__all__ = ["BulkheadState", "BulkheadStatistics", "Permit"]
+__all__ = ["REJECTIONS", "BulkheadState", "BulkheadStatistics", "Permit", "Witness"]
 
+REJECTIONS = frozenset({429, 503})  # they come before the server's queue, so they say nothing about it
 SHED_SHARE = 0.1  # a standing queue is shed once this share of the recent attempts failed
 
 
@@ -85,7 +89,7 @@ class BulkheadState(Gate):
         self._in_flight = 0
         self._waiters: Fifo[None] = Fifo()
         self._standing_since = 0.0
-        self._permit = Permit(self)
+        self._permit: Ticket = Permit(self)
 
     def __repr__(self) -> str:
         return f"<BulkheadState {self._name} permits {self._in_flight}/{self._max} waiting {len(self._waiters)}>"
@@ -222,3 +226,44 @@ class BulkheadState(Gate):
             waiting=waiting,
             elapsed=waited,
         )
+
+
+class Learning(Protocol):
+    """An adaptive bulkhead, as its permits look at it; see `AdaptiveState`."""
+
+    def release(self) -> None: ...
+    def note(self, outcome: Outcome, sent_at: float, now: float) -> None: ...
+    def overtaken(self, sent_at: float, now: float) -> None: ...
+    def unanswered(self, left: Unanswered, now: float) -> None: ...
+
+
+class Witness(Ticket):
+    """A permit of an adaptive bulkhead, which learns what was answered and what wasn't."""
+
+    __slots__ = ("_adaptive", "_ghosts", "_trouble")
+
+    held_until = BODY
+
+    def __init__(self, bulkhead: Learning, ghosts: Ghosts, trouble: Trouble) -> None:
+        self._adaptive = bulkhead
+        self._ghosts = ghosts
+        self._trouble = trouble
+
+    def end(self, result: Result | None, now: float) -> None:
+        if result is not None:
+            outcome, is_failure, _, sent_at, _ = result
+            ghosts, trouble = self._ghosts, self._trouble
+            if is_failure or ghosts.held or now >= trouble.next_at or outcome.status in REJECTIONS:
+                self._adaptive.note(outcome, sent_at, now)
+            else:  # what `note` does for most attempts, without its calls
+                trouble.outcomes += 1
+                if sent_at > ghosts.newest:
+                    ghosts.newest = sent_at
+        self._adaptive.release()
+
+    def answered(self, result: Result, now: float) -> None:
+        if result.outcome.status not in REJECTIONS:
+            self._adaptive.overtaken(result.sent_at, now)
+
+    def unanswered(self, left: Unanswered, now: float) -> None:
+        self._adaptive.unanswered(left, now)
