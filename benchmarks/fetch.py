@@ -207,9 +207,8 @@ def main(arguments: list[str]) -> int:
     is_mixed = options.hosts <= 200
     good = options.urls // options.hosts * (options.hosts - len(BAD)) if is_mixed else options.urls
     print(f"{options.urls:,} URLs, {options.hosts:,} hosts; {good:,} can be good\n")
-    print(
-        "| client | good | last good, s | all, s | CPU, s | µs a URL | peak, MB | else |\n|---|---|---|---|---|---|---|---|"
-    )
+    print("| client | good | last good, s | all, s | CPU, s | µs a URL | peak, MB | else |")
+    print("|---|---|---|---|---|---|---|---|")
     for name in options.clients.split(","):
         found = []
         for _ in range(options.repeat):
