@@ -1,0 +1,90 @@
+"""The bytes of a source as they come: a pipe's, and those that gzip has packed."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import zlib
+from collections.abc import AsyncIterator, Callable
+from typing import BinaryIO, Final, TypeAlias
+
+__all__ = ["CHUNK", "Chunks", "bounded", "piped", "unpacked"]
+
+CHUNK: Final = 65_536  # bytes
+GZIP: Final = b"\x1f\x8b"
+
+Chunks: TypeAlias = AsyncIterator[bytes]
+
+
+async def unpacked(chunks: Chunks) -> Chunks:
+    """
+    The bytes in gzip's coding, if they begin as that does, else as they are; in pieces that stay small.
+
+    Raises:
+        zlib.error, EOFError: They are broken, or break off.
+    """
+    data = await anext(chunks, b"")
+    if not data.startswith(GZIP):
+        yield data
+        async for data in chunks:
+            yield data
+        return
+    stream, is_begun = zlib.decompressobj(wbits=31), False
+    while True:
+        is_full = False
+        while data or is_full:
+            piece = stream.decompress(data, CHUNK)
+            yield piece
+            data, is_begun, is_full = stream.unconsumed_tail, True, len(piece) == CHUNK
+            if stream.eof:  # gzip allows another member after it
+                data, stream, is_begun, is_full = stream.unused_data, zlib.decompressobj(wbits=31), False, False
+        more = await anext(chunks, None)
+        if more is None:
+            break
+        data = more
+    if is_begun:
+        raise EOFError("its gzip breaks off")
+
+
+async def bounded(chunks: Chunks, size: int) -> Chunks:
+    """
+    Raises:
+        EOFError: There are more than *size* bytes.
+    """
+    left = size
+    async for data in chunks:
+        left -= len(data)
+        if left < 0:
+            raise EOFError(f"it is larger than {size // 1024**2} MiB, unpacked")
+        yield data
+
+
+async def piped(stream: BinaryIO) -> Chunks:
+    """
+    What a pipe or a terminal has, as it comes. A thread reads it, one piece at a time; it is a daemon, because a read
+    can't be interrupted, and must not keep the process from ending.
+    """
+    loop = asyncio.get_running_loop()
+    read: Callable[[int], bytes] = getattr(stream, "read1", stream.read)
+    queue: asyncio.Queue[bytes | OSError] = asyncio.Queue()
+    turn = threading.Semaphore(1)
+
+    def pump() -> None:
+        data: bytes | OSError = b"-"
+        while data and isinstance(data, bytes):
+            turn.acquire()
+            try:
+                data = read(CHUNK)
+            except OSError as error:
+                data = error
+            try:
+                loop.call_soon_threadsafe(queue.put_nowait, data)
+            except RuntimeError:  # the loop was closed in the meantime
+                return
+
+    threading.Thread(target=pump, name="seawall-stdin", daemon=True).start()
+    while data := await queue.get():
+        if isinstance(data, OSError):
+            raise data
+        yield data
+        turn.release()

@@ -1,0 +1,246 @@
+"""What a list of URLs may be, and what becomes of one that is broken."""
+
+from __future__ import annotations
+
+import gzip
+import os
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+
+from seawall.fetch import chunks as chunks_module
+from seawall.fetch import sources as sources_module
+from seawall.fetch.sources import BadSource, Source, Sources
+from seawall.fetch.target import Refused, Target
+
+pytestmark = pytest.mark.anyio
+
+SITEMAP = b'<?xml version="1.0"?><urlset xmlns="http://www.sitemaps.org/schemas/sitemap/0.9">%s</urlset>'
+INDEX = b'<sitemapindex xmlns="http://www.sitemaps.org/schemas/sitemap/0.9">%s</sitemapindex>'
+
+
+def located(*urls: str, kind: str = "url") -> bytes:
+    return "".join(f"<{kind}><loc> {url} </loc><lastmod>2026-01-01</lastmod></{kind}>" for url in urls).encode()
+
+
+class Answer:
+    def __init__(self, body: bytes, status: int = 200) -> None:
+        self.body, self.status_code = body, status
+
+    async def aiter_bytes(self) -> AsyncIterator[bytes]:
+        for at in range(0, len(self.body), 50):
+            yield self.body[at : at + 50]
+
+
+class Pages:
+    """A client of servers that have these pages; it lists what it was asked for."""
+
+    def __init__(self, pages: Mapping[str, Answer | Exception] = {}) -> None:
+        self.pages, self.asked = pages, list[str]()
+
+    @asynccontextmanager
+    async def stream(self, method: str, url: str, **_: Any) -> AsyncIterator[Answer]:
+        self.asked.append(url)
+        page = self.pages.get(url, Answer(b"", 404))
+        if isinstance(page, Exception):
+            raise page
+        yield page
+
+
+async def entries(*sources: Source, client: Any = None, **arguments: Any) -> list[str]:
+    """URLs as they are, and what is refused as its reason after a mark."""
+    found = [each async for each in Sources(client or Pages(), sources, **arguments)]
+    return [each.url if isinstance(each, Target) else f"! {each.text}: {each.reason}" for each in found]
+
+
+async def test_a_list(tmp_path):
+    """A URL a line; what is empty or begins with # is skipped, what isn't a URL is refused with its reason."""
+    path = tmp_path / "urls.txt"
+    path.write_bytes(
+        b"\xef\xbb\xbfhttp://a.test/\r\n\n# not this\n  http://b.test  \nftp://c.test/\nhttp://d.test/\x00\n\xff\n"
+    )
+    found = await entries(Source(str(path)))
+    assert found[:2] == ["http://a.test/", "http://b.test/"]
+    assert [line[:2] for line in found[2:]] == ["! "] * 3
+    for line, said in zip(found[2:], ["scheme is ftp", r"\x00", "line 7 of"], strict=True):
+        assert said in line
+
+
+async def test_a_line_of_10_mb(tmp_path):
+    """It is refused with its number and size, and those around it are fetched."""
+    path = tmp_path / "urls.txt"
+    path.write_bytes(b"http://a.test/\nhttp://b.test/" + b"x" * 10_000_000 + b"\nhttp://c.test/")
+    first, long, last = await entries(Source(str(path)))
+    assert (first, last) == ("http://a.test/", "http://c.test/")
+    assert "line 2: the line has 10,000,014 bytes" in long
+
+
+async def test_how_far_it_is(tmp_path):
+    """What was read of all files tells how much is to come; nobody knows of a pipe."""
+    paths = [tmp_path / name for name in ("one", "two")]
+    for path in paths:
+        path.write_text("http://a.test/\n" * 3)
+    sources = Sources(Pages(), [Source(str(path)) for path in paths])  # type: ignore[arg-type]
+    assert (sources.read, sources.size) == (0, 90)
+    assert len([each async for each in sources]) == 6
+    assert sources.read == 90
+    assert Sources(Pages(), [Source(str(paths[0])), Source("-")]).size is None  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("packed", [False, True])
+async def test_a_sitemap_in_a_file(tmp_path, packed):
+    """It needs no name: its first bytes show what it is, gzip too, in several members."""
+    path = tmp_path / "any"
+    data = SITEMAP % located("http://a.test/?x=1&amp;y=2", "http://b.test/")
+    path.write_bytes(gzip.compress(data[:100]) + gzip.compress(data[100:]) if packed else b"\n " + data[21:])
+    assert await entries(Source(str(path))) == ["http://a.test/?x=1&y=2", "http://b.test/"]
+
+
+async def test_an_index_of_sitemaps(tmp_path):
+    """Each of its sitemaps is fetched once, in order, packed or not, a plain list too; those that fail are refused."""
+    client = Pages(
+        {
+            "http://s.test/index": Answer(
+                INDEX
+                % located(
+                    *(f"http://s.test/{each}" for each in ("1", "2.gz", "1", "404", "cut", "txt")), kind="sitemap"
+                )
+            ),
+            "http://s.test/1": Answer(SITEMAP % located("http://a.test/1")),
+            "http://s.test/2.gz": Answer(gzip.compress(SITEMAP % located("http://a.test/2", "ftp://a.test/"))),
+            "http://s.test/cut": Answer((SITEMAP % located("http://a.test/3", "http://a.test/4"))[:150]),
+            "http://s.test/txt": Answer(b"http://a.test/5\nhttp://a.test/6"),
+            "http://s.test/down": ConnectionError("refused"),
+        }
+    )
+    found = await entries(Source("sitemap:http://s.test/index"), Source("sitemap:http://s.test/down"), client=client)
+    good = [line for line in found if not line.startswith("!")]
+    assert good == [f"http://a.test/{number}" for number in (1, 2, 3, 5, 6)]
+    said = [line for line in found if line.startswith("!")]
+    assert ["ftp" in said[0], "404" in said[1], "what came before" in said[2], "refused" in said[3]] == [True] * 4
+    assert client.asked.count("http://s.test/1") == 1
+
+
+async def test_an_index_in_a_file_names_servers(tmp_path):
+    """Its sitemaps are fetched."""
+    path = tmp_path / "index.xml"
+    path.write_bytes(INDEX % located("http://s.test/1", kind="sitemap"))
+    client = Pages({"http://s.test/1": Answer(SITEMAP % located("http://a.test/1"))})
+    assert await entries(Source(f"sitemap:{path}"), client=client) == ["http://a.test/1"]
+
+
+LAUGHS = (
+    b'<!DOCTYPE x [<!ENTITY a "ha"><!ENTITY b "&a;&a;&a;">]><urlset><url><loc>http://a.test/&b;</loc></url></urlset>'
+)
+OUTSIDE = b'<!DOCTYPE x [<!ENTITY a SYSTEM "file:///etc/passwd">]><urlset><url><loc>&a;</loc></url></urlset>'
+
+
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [
+        (LAUGHS, "document type"),
+        (OUTSIDE, "document type"),
+        (b"<html><a href='http://a.test/'></html>", "<html>"),
+        (b"<urlset>" + b"<x>" * 100, "nests deeper"),
+        (b"<urlset><url><loc>http://a.test/" + b"x" * 70_000, "longer than"),
+        (b"<urlset><url>", "its XML is wrong"),
+        (gzip.compress(b"<urlset></urlset>")[:-5], "breaks off"),
+        (gzip.compress(b"<urlset></urlset>" * 100)[:20] + b"xxxxxxxxxxxxxxx", "rror"),
+    ],
+)
+async def test_a_sitemap_that_is_an_attack_or_broken(tmp_path, data, said):
+    """No entity is expanded, no file is opened, nothing is believed that isn't whole; one line says what is wrong."""
+    path = tmp_path / "sitemap.xml"
+    path.write_bytes(data)
+    (found,) = await entries(Source(str(path)))
+    assert said in found
+    assert found.startswith(f"! {path}: ")
+
+
+async def test_a_bomb_from_a_server(monkeypatch):
+    """A sitemap is read up to a size, unpacked, in small pieces; what it had until then is fetched."""
+    monkeypatch.setattr(sources_module, "MAX_UNPACKED", 200_000)
+    data = b"<urlset><url><loc>http://a.test/</loc></url>" + b" " * 10_000_000
+    client = Pages({"http://s.test/": Answer(gzip.compress(data))})
+    first, second = await entries(Source("sitemap:http://s.test/"), client=client)
+    assert first == "http://a.test/"
+    assert "larger than" in second
+
+
+async def test_sitemaps_without_end(monkeypatch):
+    """An index that names another one for ever is followed three times."""
+
+    class Endless(Pages):
+        @asynccontextmanager
+        async def stream(self, method: str, url: str, **_: Any) -> AsyncIterator[Answer]:
+            self.asked.append(url)
+            yield Answer(INDEX % located(f"{url}x", kind="sitemap"))
+
+    client = Endless()
+    (found,) = await entries(Source("sitemap:http://s.test/"), client=client)
+    assert "nests deeper than 3" in found
+    assert len(client.asked) == 4
+
+
+async def test_a_column(tmp_path):
+    """Quotes and line ends in cells count; an empty cell, a row that isn't CSV and a long line are refused."""
+    path = tmp_path / "urls.csv"
+    rows = ['id,"the, url",note', "1,http://a.test/,x", '2," http://b.test/ ","two\nlines"', "3,,", '4,"x"y,z', "5"]
+    path.write_text("\n".join([*rows, f"6,http://c.test/{'x' * 70_000},", "7,http://d.test/,"]))
+    found = await entries(Source(str(path), "the, url"))
+    assert [line for line in found if not line.startswith("!")] == [
+        "http://a.test/",
+        "http://b.test/",
+        "http://d.test/",
+    ]
+    said = [line for line in found if line.startswith("!")]
+    for line, words in zip(said, ["is empty", "isn't CSV", "is empty", "70,0"], strict=True):
+        assert words in line
+
+
+@pytest.mark.parametrize(
+    ("source", "said"),
+    [
+        (Source("nowhere"), "nowhere: No such file"),
+        (Source("sitemap:nowhere"), "No such file"),
+        (Source("nowhere", "url"), "No such file"),
+        (Source("-", "url"), "--csv takes a file"),
+        (Source(os.path.dirname(__file__)), "directory"),
+        (Source(__file__, "url"), "has no column 'url'"),
+    ],
+)
+def test_a_source_that_cannot_be_read(source, said):
+    """It is said before anything is fetched."""
+    with pytest.raises(BadSource, match=said):
+        Sources(Pages(), [source])  # type: ignore[arg-type]
+
+
+async def test_a_pipe(monkeypatch):
+    """What is written is an entry as soon as its line has ended, though the pipe stays open."""
+    receiver, sender = os.pipe()
+    with os.fdopen(receiver, "rb") as stdin, os.fdopen(sender, "wb", buffering=0) as out:
+        found = aiter(Sources(Pages(), [Source("-")], stdin=stdin))  # type: ignore[arg-type]
+        for number in range(3):
+            out.write(f"http://a.test/{number}\nhttp".encode() if number == 0 else f"://a.test/{number}\nhttp".encode())
+            entry = await anext(found)
+            assert isinstance(entry, Target)
+            assert entry.url == f"http://a.test/{number}"
+        out.close()
+        last = await anext(found)
+        assert isinstance(last, Refused)
+        assert await anext(found, None) is None
+
+
+async def test_gzip_in_small_pieces():
+    """One member may be far larger than what is held of it."""
+    size = 0
+
+    async def data() -> AsyncIterator[bytes]:
+        yield gzip.compress(b"x" * 20_000_000)
+
+    async for piece in chunks_module.unpacked(data()):
+        assert len(piece) <= chunks_module.CHUNK
+        size += len(piece)
+    assert size == 20_000_000
