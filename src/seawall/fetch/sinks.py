@@ -1,0 +1,67 @@
+"""`Sink`: where pages are written, so that the journal can say up to where they are whole."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Protocol
+
+from .page import Page
+
+__all__ = ["BadOutput", "Sink", "opened", "sync_folder"]
+
+
+class BadOutput(Exception):
+    """The output can't be used: it is somebody else's, or isn't what the journal says."""
+
+
+class Sink(Protocol):
+    """
+    Pages are written in batches: `write`, then the journal notes the batch with the mark that it returned, then
+    `settle`. A process that ends anywhere in between leaves what `recover` puts right when the next one begins.
+    """
+
+    def recover(self, mark: int, is_done: Callable[[bytes], bool]) -> None:
+        """
+        Undo what was written after *mark*, and end what was noted and not settled.
+
+        Raises:
+            BadOutput: The output is shorter than *mark*, or exists where there should be none yet.
+        """
+
+    def write(self, pages: Sequence[Page]) -> int:
+        """
+        Write them and have the disk keep them; returns the new mark. May be called in another thread.
+
+        Raises:
+            OSError: The disk is full, say.
+        """
+
+    def settle(self, pages: Sequence[Page]) -> None:
+        """The journal has noted *pages*. May be called in another thread."""
+
+    def without_failed(self) -> int:
+        """Write the output anew beside the old one, without the rows of pages that failed; returns its mark."""
+
+    def replace(self) -> None:
+        """Put the output that `without_failed` wrote in the place of the old one, if it isn't there yet."""
+
+    def close(self) -> None:
+        """Close the files."""
+
+
+def opened(path: Path) -> int:
+    """A descriptor of *path*, made if it isn't there, to write at its end."""
+    return os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | getattr(os, "O_BINARY", 0), 0o666)
+
+
+def sync_folder(path: Path) -> None:
+    """Have the disk keep the names in *path*; Windows does so by itself, and can't be asked."""
+    if os.name == "nt":
+        return
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
