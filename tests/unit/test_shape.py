@@ -32,6 +32,7 @@ DOORS = {
     "idna": {"config/hosts.py"},
     "prometheus_client": {"integrations/prometheus.py"},
     "opentelemetry": {"integrations/otel/"},
+    "protego": {"fetch/robots.py"},
     "pycares": {"dns/"},
     "redis": {"integrations/idempotency/redis.py", "integrations/redis.py"},
     "rich": {"cli/"},
