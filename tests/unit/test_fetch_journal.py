@@ -117,7 +117,7 @@ def test_one_process_at_a_time(tmp_path):
 def test_another_job(tmp_path):
     """What differs is named, and nothing is changed."""
     journal_at(tmp_path).close()
-    with pytest.raises(BadJournal, match="another job, whose method was 'GET' and not 'POST'"):
+    with pytest.raises(BadJournal, match="another job's: its method was 'GET' and not 'POST'"):
         journal_at(tmp_path, JOB | {"method": "POST"})
     journal_at(tmp_path).close()
 

@@ -87,8 +87,8 @@ class Journal:
             if changed := [name for name in job if before.get(name) != job[name]]:
                 name = changed[0]
                 raise BadJournal(
-                    f"{path.parent} holds another job, whose {name} was {before.get(name)!r} and not {job[name]!r}: "
-                    "choose another --out, or delete that one"
+                    f"{path} is another job's: its {name} was {before.get(name)!r} and not {job[name]!r}; "
+                    "choose another --out, or delete the output and its journal"
                 )
             return cls(path, connection, lock, now)
         except BaseException as error:

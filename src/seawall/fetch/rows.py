@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
@@ -20,6 +21,9 @@ class Rows:
         self._beside = path.with_name(f"{path.name}.tmp")
         self._file: int | None = None
         self._size = 0
+        self._lock = (
+            threading.Lock()
+        )  # because a descriptor that is closed while it is written to may be another file's
 
     def recover(self, mark: int, is_done: Callable[[bytes], bool]) -> None:
         """As in `Sink`."""
@@ -39,14 +43,16 @@ class Rows:
 
     def append(self, rows: Iterable[bytes]) -> int:
         """Write *rows* and have the disk keep them; returns the new mark."""
-        assert self._file is not None
         rest = memoryview(b"".join(rows))
-        while rest:
-            count = os.write(self._file, rest)
-            self._size += count
-            rest = rest[count:]
-        os.fsync(self._file)
-        return self._size
+        with self._lock:
+            if self._file is None:
+                raise OSError(f"{self.path} was closed")
+            while rest:
+                count = os.write(self._file, rest)
+                self._size += count
+                rest = rest[count:]
+            os.fsync(self._file)
+            return self._size
 
     def settle(self, pages: Sequence[Page]) -> None:
         """As in `Sink`."""
@@ -68,6 +74,7 @@ class Rows:
 
     def close(self) -> None:
         """As in `Sink`."""
-        if self._file is not None:
-            os.close(self._file)
-            self._file = None
+        with self._lock:
+            if self._file is not None:
+                os.close(self._file)
+                self._file = None

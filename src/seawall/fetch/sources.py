@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO, Final, NamedTuple
 
-from .chunks import CHUNK, Chunks, bounded, piped, unpacked
+from .chunks import Chunks, bounded, piped, unpacked
 from .client import Client
 from .lines import MAX_LINE, Line, Lines
 from .sitemap import NotASitemap, Sitemap
@@ -18,6 +18,7 @@ __all__ = ["STDIN", "BadSource", "Source", "Sources"]
 
 STDIN: Final = "-"
 SITEMAP: Final = "sitemap:"
+PIECE: Final = 4_096  # bytes that are read of a file at once: some hundred URLs, so that `read` tells how far a job is
 MAX_UNPACKED: Final = 64 * 1024**2  # bytes of one sitemap from a server; sitemaps.org allows 50 MB
 MAX_NESTING: Final = 3  # of an index in an index; sitemaps.org allows none
 MAX_SITEMAPS: Final = 50_000  # of one source
@@ -154,7 +155,7 @@ class Sources:
                 yield data.decode("utf-8-sig", "replace")
 
     async def _stored(self, file: BinaryIO) -> Chunks:
-        while data := file.read(CHUNK):
+        while data := file.read(PIECE):
             self.read += len(data)
             yield data
 

@@ -1,0 +1,102 @@
+"""`Job`: all URLs of a list, once each, however often the process is ended and begun again."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterable, AsyncIterator
+from contextlib import aclosing
+from typing import Final
+
+from .fan_out import fan_out
+from .fetcher import Fetcher
+from .journal import Journal
+from .keeper import Keeper, OutputLost
+from .page import Page
+from .progress import Progress
+from .sinks import Sink
+from .target import Entry, Refused
+
+__all__ = ["Job"]
+
+PASSED_OVER: Final = 1_000  # entries after which others get a turn of the loop
+NOWHERE: Final = ""
+
+
+class Job:
+    """
+    Fetches *entries* with *fetcher*, and keeps the pages in *sink* and *journal*.
+
+    Attributes:
+        progress: How far it is.
+    """
+
+    def __init__(
+        self, entries: AsyncIterable[Entry], fetcher: Fetcher, journal: Journal, sink: Sink, *, concurrency: int = 100
+    ) -> None:
+        self.progress = Progress()
+        self._entries = entries
+        self._fetcher = fetcher
+        self._journal = journal
+        self._keeper = Keeper(journal, sink)
+        self._concurrency = concurrency
+
+    async def run(self) -> None:
+        """
+        Do what isn't done yet. When it is cancelled, what was in flight is given up, and what had ended is kept.
+
+        Raises:
+            OutputLost: The output can't be written; what was kept before it is kept.
+        """
+        self._journal.complete(is_complete=False)
+        try:
+            async with asyncio.TaskGroup() as group:
+                regularly = group.create_task(self._keeper.keep_regularly())
+                try:
+                    await self._do()
+                finally:
+                    regularly.cancel()
+        except* OutputLost as errors:
+            raise _first(errors) from None
+        finally:
+            await self._keeper.flush()
+        self._journal.complete(is_complete=True)
+
+    async def _do(self) -> None:
+        results = fan_out(self._new(), self._fetch, host_of=_origin, concurrency=self._concurrency)
+        async with aclosing(results):
+            async for result in results:
+                if result.error is not None:
+                    raise result.error  # `Fetcher.fetch` makes pages of all that a client raises, so this is a bug
+                assert result.value is not None
+                await self._keeper.keep(result.value)
+
+    async def _new(self) -> AsyncIterator[Entry]:
+        async for entry in self._entries:
+            if self._journal.admit(entry.key):
+                yield entry
+                continue
+            self.progress.known += 1
+            if not self.progress.known % PASSED_OVER:
+                await asyncio.sleep(0)
+
+    async def _fetch(self, entry: Entry) -> Page:
+        origin, page = _origin(entry), None
+        self.progress.begin(origin)
+        try:
+            page = await self._fetcher.fetch(entry)
+        finally:
+            self.progress.end(origin, page)
+        return page
+
+
+def _origin(entry: Entry) -> str:
+    return NOWHERE if isinstance(entry, Refused) else entry.origin
+
+
+def _first(errors: BaseExceptionGroup[OutputLost]) -> OutputLost:
+    """The first of *errors*, however deep."""
+    error: BaseException = errors
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    assert isinstance(error, OutputLost)
+    return error

@@ -1,0 +1,81 @@
+"""`Output`: the place that a job writes to: a folder, or a file of rows, and the journal in it or beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import NamedTuple, Self
+
+from .folder import Folder
+from .journal import Journal
+from .rows import Rows
+from .sinks import BadOutput, Sink
+
+__all__ = ["Output", "journal_of"]
+
+SUFFIX = ".jsonl"
+JOURNAL = "seawall.sqlite"
+
+
+def journal_of(out: Path) -> Path:
+    """Where the journal of the output *out* is; *out* itself, if that is a journal."""
+    if out.name.endswith(JOURNAL):
+        return out
+    return out.with_name(f"{out.name}.{JOURNAL}") if out.suffix == SUFFIX else out / f".{JOURNAL}"
+
+
+class Output(NamedTuple):
+    """A journal and a sink that belong together, and are whole."""
+
+    journal: Journal
+    sink: Sink
+
+    @classmethod
+    def open(
+        cls, out: Path, job: Mapping[str, str], *, now: Callable[[], float], is_failed_again: bool = False
+    ) -> Self:
+        """
+        The output at *out*: a file if its name ends with ``.jsonl``, else a folder. What an earlier process left torn
+        is put right.
+
+        Args:
+            job: What must be the same when the job goes on, by name.
+            now: Returns seconds since 1970.
+            is_failed_again: Whether URLs that failed are to be fetched again.
+        Raises:
+            BadOutput, BadJournal: It can't be used, or isn't ours.
+            OSError: The system doesn't let us.
+        """
+        path, is_file = journal_of(out), out.suffix == SUFFIX
+        if not path.exists():
+            _check_new(out, is_file=is_file)
+            path.parent.mkdir(parents=True, exist_ok=True)
+        journal = Journal.open(path, job, now=now)
+        sink: Sink = Rows(out) if is_file else Folder(out)
+        try:
+            if journal.is_replacing:
+                sink.replace()
+                journal.replaced()
+            sink.recover(journal.mark, journal.is_done)
+            if is_failed_again:
+                journal.forget_failed(mark=sink.without_failed())
+                sink.replace()
+                journal.replaced()
+                sink.recover(journal.mark, journal.is_done)
+        except BaseException:
+            cls(journal, sink).close()
+            raise
+        return cls(journal, sink)
+
+    def close(self) -> None:
+        """Close both, and let another process go on."""
+        self.sink.close()
+        self.journal.close()
+
+
+def _check_new(out: Path, *, is_file: bool) -> None:
+    if is_file and out.exists():
+        raise BadOutput(f"{out} exists and has no journal, so it is not of this job: choose another --out, or move it")
+    if not is_file and out.exists() and (not out.is_dir() or any(out.iterdir())):
+        what = "isn't empty and has no journal" if out.is_dir() else "is a file, and its name doesn't end with .jsonl"
+        raise BadOutput(f"{out} {what}, so it is not of this job: choose another --out")

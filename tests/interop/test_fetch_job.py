@@ -1,0 +1,310 @@
+"""A job over real sockets: each URL once, whatever ends it, and what becomes of each."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import resource
+from collections import Counter
+from collections.abc import AsyncIterator, Iterable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import seawall
+from seawall.fetch import fetcher as fetcher_module
+from seawall.fetch import keeper as keeper_module
+from seawall.fetch.fetcher import Fetcher
+from seawall.fetch.job import Job
+from seawall.fetch.keeper import OutputLost
+from seawall.fetch.order import Order, Statuses
+from seawall.fetch.output import Output
+from seawall.fetch.page import Kind
+from seawall.fetch.robots import Robots
+from seawall.fetch.summary import findings
+from seawall.fetch.target import Entry, Refused, Target, target
+from seawall.testing import Request
+
+pytestmark = pytest.mark.anyio
+
+
+async def entries(urls: Iterable[str]) -> AsyncIterator[Entry]:
+    for url in urls:
+        yield target(url)
+
+
+class Site:
+    """A server with pages of all kinds; `hold` keeps answers to /slow back."""
+
+    def __init__(self) -> None:
+        self.may_go = asyncio.Event()
+        self.has_come: asyncio.Queue[str] = asyncio.Queue()
+
+    async def answer(self, request: Request) -> None:
+        path = request.target
+        if path == "/robots.txt":
+            await request.reply(200, b"User-agent: *\nDisallow: /private")
+        elif path.startswith("/slow"):
+            self.has_come.put_nowait(path)
+            await self.may_go.wait()
+            await request.reply()
+        elif path.startswith("/to/"):
+            await request.reply(302, location=path.removeprefix("/to"))
+        elif path.startswith("/large"):
+            await request.reply(200, b"x" * 100_000)
+        elif path.startswith("/reset"):
+            request.reset()
+        else:
+            await request.reply(int(path.split("/")[1]) if path[1:4].isdigit() else 200, path.encode())
+
+
+@pytest.fixture
+async def site(serve) -> Any:
+    site = Site()
+    site.server = await serve(site.answer)  # type: ignore[attr-defined]
+    return site
+
+
+@pytest.fixture
+async def client(stack) -> seawall.AsyncClient:
+    """It makes one attempt, because what is retried isn't the matter here."""
+    return await stack.enter_async_context(
+        seawall.AsyncClient(retry=None, breaker=None, ready=None, max_response_size=50_000)
+    )
+
+
+async def do(
+    out: Path, urls: Iterable[str], client: Any, order: Order = Order(), *, again: bool = False, **settings: Any
+) -> tuple[Any, Job]:
+    """The whole job, as the command does it; the report of its journal."""
+    robots = settings.pop("robots", None)
+    output = Output.open(out, {"list": "x"}, now=lambda: 1.0, is_failed_again=again)
+    job = Job(entries(urls), Fetcher(client, order, robots=robots), output.journal, output.sink, **settings)
+    try:
+        await job.run()
+        return output.journal.report(), job
+    finally:
+        output.close()
+
+
+def rows(out: Path) -> dict[str, dict[str, Any]]:
+    """By path of the URL, each once."""
+    text = (out if out.suffix else out / "index.jsonl").read_text().splitlines()
+    found = [json.loads(line) for line in text]
+    assert len({row["url"] for row in found}) == len(found)
+    return {"/" + row["url"].split("/", 3)[-1]: row for row in found}
+
+
+@pytest.fixture(params=["out", "out.jsonl"])
+def out(request, tmp_path) -> Path:
+    return tmp_path / request.param
+
+
+async def test_each_kind_of_page(site, client, out):
+    """A row each, with what happened; bodies of good pages only; nothing is fetched twice, nor asked for in vain."""
+    url = site.server.url
+    paths = ["/a", "/404/x", "/to/b", "/to/404/y", "/large", "/reset", "/private/x", "/a#again"]
+    urls = [*(url + path for path in paths), "ftp://x/", "http://127.0.0.1:1/dead"]
+    robots = Robots(client, "seawall-fetch")
+    report, job = await do(out, urls, client, robots=robots)
+    found = rows(out)
+    assert {path: (row["status"], (row["error"] or {}).get("class")) for path, row in found.items()} == {
+        "/a": (200, None),
+        "/to/b": (200, None),
+        "/404/x": (404, "404"),
+        "/to/404/y": (404, "404"),
+        "/large": (None, "ResponseTooLarge"),
+        "/reset": (None, "ConnectionLost"),
+        "/private/x": (None, "RobotsDisallowed"),
+        "/": (None, "NotAURL"),
+        "/dead": (None, "RobotsUnreachable"),
+    }
+    assert found["/to/b"]["final_url"] == f"{url}/b"
+    body = (out / found["/a"]["file"]).read_text() if not out.suffix else found["/a"]["text"]
+    assert body == "/a"
+    assert (report.count(Kind.GOOD), report.count(Kind.FAILED), report.count(Kind.SKIPPED)) == (2, 6, 1)
+    assert report.is_complete
+    assert (job.progress.known, job.progress.in_flight, job.progress.done) == (1, 0, 9)
+    assert {each.name for each in findings(report)} == {(row["error"] or {}).get("class") for row in found.values()} - {
+        None
+    }
+    assert all(each.advice for each in findings(report))
+    before = site.server.counts
+    report, job = await do(out, urls, client, robots=robots)
+    assert (site.server.counts, job.progress.known, report.count()) == (before, 10, 9)
+
+
+async def test_what_counts_as_good(site, client, tmp_path):
+    """Is the caller's to say; redirects needn't be followed."""
+    order = Order(accept=Statuses("200-299,404,302"), follow=False)
+    await do(tmp_path / "x.jsonl", [site.server.url + path for path in ("/404/x", "/to/b", "/500/x")], client, order)
+    found = rows(tmp_path / "x.jsonl")
+    assert {path: (row["result"], row["status"]) for path, row in found.items()} == {
+        "/404/x": ("good", 404),
+        "/to/b": ("good", 302),
+        "/500/x": ("failed", 500),
+    }
+
+
+@pytest.mark.parametrize("text", ["", "x", "200-", "-200", "200,,404", "2xx"])
+def test_statuses_that_make_no_sense(text):
+    """They are refused, with an example."""
+    with pytest.raises(ValueError, match="such as 200-299,404"):
+        Statuses(text)
+
+
+async def test_what_is_sent(site, client, tmp_path):
+    """Method, headers and body as ordered."""
+    order = Order(method="POST", headers=[("x-a", "1"), ("x-a", "2")], content=b"{}")
+    await do(tmp_path / "x.jsonl", [f"{site.server.url}/a"], client, order)
+    (request,) = site.server.requests
+    assert (request.method, request.body) == ("POST", b"{}")
+    assert [value for name, value in request.fields if name.lower() == "x-a"] == ["1", "2"]
+
+
+async def test_cancelled(site, client, out):
+    """What had ended is kept, what was in flight is fetched again, and nothing else is."""
+    url = site.server.url
+    urls = [f"{url}/a/{number}" for number in range(20)] + [f"{url}/slow/{number}" for number in range(5)]
+    task = asyncio.create_task(do(out, urls, client))
+    for _ in range(5):
+        await site.has_come.get()
+    for number in range(20):  # all others have been answered and handed over
+        while not site.server.counts["GET", f"/a/{number}"]:
+            await asyncio.sleep(0)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    kept = set(rows(out))
+    assert kept <= {f"/a/{number}" for number in range(20)}
+    site.may_go.set()
+    report, _ = await do(out, urls, client)
+    assert len(rows(out)) == report.count(Kind.GOOD) == 25
+    twice = {path for (_, path), count in site.server.counts.items() if count > 1}
+    assert not twice & kept
+
+
+async def test_failed_ones_again(site, client, out):
+    """Only they are fetched again, and have one row afterwards."""
+    url = site.server.url
+    urls = [f"{url}/{path}" for path in ("a", "b", "404/x")]
+    await do(out, urls, client)
+    report, _ = await do(out, urls, client, Order(accept=Statuses("200-404")), again=True)
+    assert (report.count(Kind.GOOD), report.count(Kind.FAILED)) == (3, 0)
+    assert {path: row["result"] for path, row in rows(out).items()} == dict.fromkeys(["/a", "/b", "/404/x"], "good")
+    assert site.server.counts == Counter({("GET", "/a"): 1, ("GET", "/b"): 1, ("GET", "/404/x"): 2})
+
+
+async def test_a_dead_origin_is_given_up(client, site, tmp_path, monkeypatch):
+    """After some URLs without any response the others fail at once, and those of other origins are fetched."""
+    monkeypatch.setattr(fetcher_module, "QUEUED", 1)
+    dead = [f"http://127.0.0.1:1/{number}" for number in range(100)]
+    urls = [*dead, *(f"{site.server.url}/a/{number}" for number in range(5))]
+    report, _ = await do(tmp_path / "x.jsonl", urls, client, Order(per_host=1))
+    assert {tally.name: tally.pages for tally in report.tallies} == {"OriginGivenUp": 80, "DialError": 20, "200": 5}
+
+
+async def test_an_origin_that_fails_at_times_is_not_given_up(client, site, tmp_path, monkeypatch):
+    """A response in between, of whatever status, begins the count anew."""
+    monkeypatch.setattr(fetcher_module, "QUEUED", 1)
+    urls = [f"{site.server.url}/{'reset' if number % 20 else '500'}/{number}" for number in range(100)]
+    report, _ = await do(tmp_path / "x.jsonl", urls, client, Order(per_host=1))
+    assert {tally.name: tally.pages for tally in report.tallies} == {"ConnectionLost": 95, "500": 5}
+
+
+@pytest.fixture
+def small_files():
+    """Files end at 20,000 bytes, unless it is called off."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    yield lambda size: resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+async def test_a_full_disk(site, client, tmp_path, monkeypatch, small_files):
+    """The job ends with what the system says; once there is room, it goes on, and each row is there once."""
+    monkeypatch.setattr(keeper_module, "MAX_PAGES", 20)
+    urls = [f"{site.server.url}/a/{number}" for number in range(200)]
+    out = tmp_path / "x.jsonl"
+    output = Output.open(out, {"list": "x"}, now=lambda: 1.0)
+    output.close()
+    small_files(out.with_name("x.jsonl.seawall.sqlite").stat().st_size + 20_000)
+    with pytest.raises(OutputLost, match=r"too large|full|disk"):
+        await do(out, urls, client)
+    small_files(resource.RLIM_INFINITY)
+    report, _ = await do(out, urls, client)
+    assert len(rows(out)) == report.count(Kind.GOOD) == 200
+
+
+async def test_a_slow_list_is_kept_each_second(site, client, tmp_path, monkeypatch):
+    """What has ended is on the disk though the list doesn't end."""
+    monkeypatch.setattr(keeper_module, "INTERVAL", 0.01)
+    may_end = asyncio.Event()
+
+    async def slow() -> AsyncIterator[Entry]:
+        yield target(f"{site.server.url}/a")
+        await may_end.wait()
+
+    output = Output.open(tmp_path / "x.jsonl", {}, now=lambda: 1.0)
+    job = asyncio.create_task(Job(slow(), Fetcher(client, Order(), robots=None), output.journal, output.sink).run())
+    while not output.journal.report().count():
+        await asyncio.sleep(0.001)
+    assert len(rows(tmp_path / "x.jsonl")) == 1
+    may_end.set()
+    await job
+    output.close()
+
+
+async def test_a_bug_is_not_a_page(site, tmp_path):
+    """What the job itself does wrong ends it."""
+
+    class Broken(Fetcher):
+        async def fetch(self, entry: Entry) -> Any:
+            raise ZeroDivisionError
+
+    output = Output.open(tmp_path / "x.jsonl", {}, now=lambda: 1.0)
+    with pytest.raises(ExceptionGroup) as caught:
+        await Job(
+            entries([f"{site.server.url}/a"]),
+            Broken(None, Order(), robots=None),
+            output.journal,
+            output.sink,  # type: ignore[arg-type]
+        ).run()
+    assert caught.group_contains(ZeroDivisionError)
+    output.close()
+
+
+async def test_a_refused_entry_needs_no_server(tmp_path):
+    """It is a row at once."""
+    entry = target("nonsense")
+    assert isinstance(entry, Refused)
+    page = await Fetcher(None, Order(), robots=None).fetch(entry)  # type: ignore[arg-type]
+    assert (page.kind, page.name, page.url) == (Kind.FAILED, "NotAURL", "nonsense")
+
+
+@pytest.mark.parametrize(
+    ("prepare", "name", "said"),
+    [
+        (lambda out: out.write_text("theirs"), "x.jsonl", "has no journal"),
+        (lambda out: out.write_text("theirs"), "x", "is a file"),
+        (lambda out: (out.mkdir(), (out / "theirs").write_text("")), "x", "isn't empty"),
+    ],
+)
+def test_an_output_of_others(tmp_path, prepare, name, said):
+    """It is left as it is."""
+    prepare(tmp_path / name)
+    with pytest.raises(Exception, match=said):
+        Output.open(tmp_path / name, {}, now=lambda: 1.0)
+    assert len(list(tmp_path.rglob("*"))) == (2 if (tmp_path / name).is_dir() else 1)
+
+
+async def test_progress_is_bounded(site, client, tmp_path):
+    """Origins without URLs in flight are forgotten beyond a thousand."""
+    report, job = await do(tmp_path / "x.jsonl", (f"http://127.0.0.1:1/{number}" for number in range(3)), client)
+    progress = job.progress
+    for number in range(3000):
+        progress.begin(f"http://{number}")
+        progress.end(f"http://{number}", None)
+    assert len(progress.origins) == 1000
+    assert isinstance(target("http://a/"), Target)
+    assert report.count() == 3
