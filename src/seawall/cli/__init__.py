@@ -6,13 +6,17 @@ import sys
 
 __all__ = ["main"]
 
+EXTRAS = {"dns": "cli", "rich": "cli", "typer": "cli", "protego": "fetch"}  # package → the extra that brings it
+
 
 def main() -> None:
     """Entry point."""
     try:
         from .app import app
+
+        app()  # a command imports what only it needs
     except ModuleNotFoundError as error:
-        if (error.name or "").partition(".")[0] not in ("rich", "typer", "dns"):
+        name = (error.name or "").partition(".")[0]
+        if name not in EXTRAS:
             raise
-        sys.exit(f"the seawall command needs {error.name}: pip install 'seawall[cli]'")
-    app()
+        sys.exit(f"the seawall command needs {error.name}: pip install 'seawall[{EXTRAS[name]}]'")

@@ -1,15 +1,19 @@
-"""``seawall demo``, ``get``, ``dns``, ``top`` and ``faults``."""
+"""``seawall demo``, ``get``, ``fetch``, ``dns``, ``top`` and ``faults``."""
 
 from __future__ import annotations
 
 import asyncio
+import re
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from .. import __version__
 from ..config import DNS
+from ..fetch.order import Statuses
+from ..fetch.sources import Source
 from . import demo as demo_command
 from . import dns as dns_command
 from . import faults as faults_command
@@ -98,6 +102,136 @@ def get(
 ) -> None:
     """Fetch URLs and show each attempt: where its time went, which address it asked, how it ended."""
     raise typer.Exit(asyncio.run(get_command.run(urls, deadline=deadline, method=method, verify=not insecure)))
+
+
+class Fetch(TyperGroup):
+    """``seawall fetch`` followed by anything but the name of a command fetches that."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """``fetch urls.txt`` is ``fetch list urls.txt``, and its help is that one's."""
+        return super().parse_args(ctx, args if args and args[0] in self.commands else ["list", *args])
+
+
+fetch = typer.Typer(cls=Fetch, help="Fetch a list of URLs, politely, and go on where it was stopped.")
+app.add_typer(fetch, name="fetch")
+
+
+@fetch.command("list", no_args_is_help=True, epilog="seawall fetch status OUT shows how far a job is.")
+def fetch_list(
+    urls: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="LIST...", help="A file with a URL a line, a sitemap, sitemap:URL, or - for standard input."
+        ),
+    ] = None,
+    csv: Annotated[list[Path] | None, typer.Option(help="A CSV file with URLs in --column; may be repeated.")] = None,
+    column: Annotated[str, typer.Option(help="The name of that column.")] = "url",
+    out: Annotated[
+        Path, typer.Option("--out", "-o", help="A folder, with a file for each page, or a FILE.jsonl.")
+    ] = Path("out"),
+    rate: Annotated[
+        float | None, typer.Option(min=0.001, max=10_000, help="Requests a second that a host is sent at most.")
+    ] = None,
+    per_host: Annotated[int, typer.Option(min=1, max=1000, help="URLs of a host in flight at once.")] = 4,
+    concurrency: Annotated[int, typer.Option(min=1, max=10_000, help="URLs in flight at once.")] = 100,
+    method: Annotated[str | None, typer.Option("--method", "-X", help="HTTP method; GET, or POST with --data.")] = None,
+    header: Annotated[
+        list[str] | None, typer.Option("--header", "-H", help="'Name: value' of a header to send; may be repeated.")
+    ] = None,
+    data: Annotated[str | None, typer.Option("--data", "-d", help="The body to send; @FILE has it in a file.")] = None,
+    follow: Annotated[bool, typer.Option("--follow/--no-follow", help="Follow redirects.")] = True,
+    robots: Annotated[bool, typer.Option("--robots/--no-robots", help="Heed robots.txt.")] = True,
+    user_agent: Annotated[
+        str, typer.Option(help="What sites are told, and look for in their robots.txt.")
+    ] = f"seawall-fetch/{__version__}",
+    accept_status: Annotated[str, typer.Option(help="Statuses that count as good.")] = "200-399",
+    max_size: Annotated[
+        str, typer.Option(help="The largest body, decoded: bytes, or with k, M or G. Those in flight are in memory.")
+    ] = "16M",
+    timeout: Annotated[
+        float, typer.Option(min=0.01, max=3600, help="Seconds to connect, and for each silence of a server.")
+    ] = 10.0,
+    deadline: Annotated[
+        float, typer.Option(min=0.01, max=86400, help="Seconds for a URL with all attempts, once it is its turn.")
+    ] = 300.0,
+    retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Fetch again what failed in this job.")] = False,
+    nameserver: Annotated[
+        list[str] | None, typer.Option(help="Ask this name server: an IP address, with or without :port.")
+    ] = None,
+    insecure: Annotated[bool, typer.Option("--insecure", "-k", help="Don't check certificates.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print progress and summary as JSON, an object a line.")] = False,
+) -> None:
+    """Fetch a list of URLs, politely. Stopped in any way, the same command goes on where it was."""
+    from . import fetch as fetch_command  # here, because it needs an extra of its own
+
+    sources = [Source(each) for each in urls or ()] + [Source(str(each), column) for each in csv or ()]
+    try:
+        if not sources:
+            raise ValueError("a list of URLs is missing: a file, sitemap:URL, - or --csv FILE")
+        content = None if data is None else _content(data)
+        wanted = fetch_command.Wanted(
+            sources=sources,
+            out=out,
+            rate=rate,
+            per_host=per_host,
+            concurrency=concurrency,
+            method=method or ("GET" if content is None else "POST"),
+            headers=_headers(header),
+            data=content,
+            follow=follow,
+            robots=robots,
+            user_agent=user_agent,
+            accept=Statuses(accept_status),
+            max_size=_bytes(max_size),
+            timeout=timeout,
+            deadline=deadline,
+            retry_failed=retry_failed,
+            nameservers=nameserver or (),
+            insecure=insecure,
+            is_json=json,
+        )
+        raise typer.Exit(asyncio.run(fetch_command.run(wanted)))
+    except (TypeError, ValueError) as error:
+        typer.echo(f"seawall fetch: {error}", err=True)
+        raise typer.Exit(2) from None
+    except KeyboardInterrupt:
+        raise typer.Exit(130) from None
+    except asyncio.CancelledError:
+        raise typer.Exit(143) from None
+
+
+@fetch.command("status")
+def fetch_status(
+    where: Annotated[Path, typer.Argument(metavar="OUT", help="The output of a job, or its journal.")],
+    json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
+) -> None:
+    """Show how far a job is, also while it runs."""
+    from . import fetch as fetch_command
+
+    raise typer.Exit(fetch_command.status(where, is_json=json))
+
+
+def _headers(given: list[str] | None) -> list[tuple[str, str]]:
+    pairs = [each.partition(":") for each in given or ()]
+    if bad := [name for name, colon, _ in pairs if not colon or not name.strip()]:
+        raise ValueError(f"--header takes 'Name: value', not {bad[0]!r}")
+    return [(name.strip(), value.strip()) for name, _, value in pairs]
+
+
+def _content(data: str) -> bytes:
+    if not data.startswith("@"):
+        return data.encode()
+    try:
+        return Path(data[1:]).read_bytes()
+    except OSError as error:
+        raise ValueError(f"--data {data}: {error.strerror}") from None
+
+
+def _bytes(text: str) -> int:
+    found = re.fullmatch(r"([0-9]{1,15})([kMG]?)B?", text)
+    if found is None:
+        raise ValueError(f"--max-size takes a number of bytes such as 500k, 16M or 1G, not {text!r}")
+    return int(found[1]) * {"": 1, "k": 1000, "M": 1000**2, "G": 1000**3}[found[2]]
 
 
 @app.command()

@@ -1,0 +1,234 @@
+"""``seawall fetch``: a list of URLs into a folder or a file of rows, and ``seawall fetch status``."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import math
+import signal
+import sys
+import time
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass, fields
+from http.cookiejar import CookieJar, DefaultCookiePolicy
+from pathlib import Path
+from typing import Any, Final
+
+import httpx
+from rich.console import Console
+from rich.live import Live
+
+from .. import DNS, AsyncClient
+from ..config import UNSET, Bulkhead, Limit, Policy
+from ..fetch.fetcher import Fetcher
+from ..fetch.job import Job
+from ..fetch.journal import BadJournal, Journal
+from ..fetch.keeper import OutputLost
+from ..fetch.order import Order, Statuses
+from ..fetch.output import Output, journal_of
+from ..fetch.page import Kind
+from ..fetch.report import Report
+from ..fetch.robots import Robots
+from ..fetch.sinks import BadOutput
+from ..fetch.sources import BadSource, Source, Sources
+from ..fetch.summary import findings
+from ..fetch.target import target
+from .live import Watch, as_json, line, screen
+from .text import plain
+
+__all__ = ["Wanted", "run", "status"]
+
+REFRESH: Final = 0.5  # seconds between two frames in a terminal
+NOW_AND_THEN: Final = 10.0  # seconds between two lines elsewhere
+TURNS: Final = 1000.0  # what an origin's limit gives out in a second, so that a cost is a number of milliseconds
+FREE: Final = 1e-6  # the cost where no rate is set, because a cost can't be 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """What the user asked for; the options' texts say what each is."""
+
+    sources: Sequence[Source]
+    out: Path
+    rate: float | None
+    per_host: int
+    concurrency: int
+    method: str
+    headers: Sequence[tuple[str, str]]
+    data: bytes | None
+    follow: bool
+    robots: bool
+    user_agent: str
+    accept: Statuses
+    max_size: int
+    timeout: float
+    deadline: float
+    retry_failed: bool
+    nameservers: Sequence[str]
+    insecure: bool
+    is_json: bool
+
+    @property
+    def job(self) -> dict[str, str]:
+        """What must be the same when the job goes on."""
+        data = "" if self.data is None else self.data.decode("latin-1")
+        sources = [f"{each.where} column {each.column}" if each.column else each.where for each in self.sources]
+        return {"list": ", ".join(sources), "method": self.method, "data": data}
+
+
+async def run(wanted: Wanted) -> int:
+    """
+    Returns:
+        The exit status: 0 if every page is good or was skipped, 1 if some failed or the output can't be written, 2 if
+        the job can't begin.
+    """
+    console = Console(highlight=False, soft_wrap=True)
+    errors = Console(stderr=True, highlight=False, soft_wrap=True)
+    async with _client(wanted) as (client, robots):
+        try:
+            sources = Sources(client, wanted.sources, stdin=sys.stdin.buffer)
+            output = Output.open(wanted.out, wanted.job, now=time.time, is_failed_again=wanted.retry_failed)
+        except (BadSource, BadOutput, BadJournal) as error:
+            errors.print(f"seawall fetch: {plain(str(error))}")
+            return 2
+        except OSError as error:
+            errors.print(f"seawall fetch: {plain(f'{error.filename or wanted.out}: {error.strerror}')}")
+            return 2
+        with contextlib.closing(output):
+            order = Order(
+                method=wanted.method,
+                headers=wanted.headers,
+                content=wanted.data,
+                follow=wanted.follow,
+                accept=wanted.accept,
+                per_host=wanted.per_host,
+                interval=1 / wanted.rate if wanted.rate else 0.0,
+                deadline=wanted.deadline,
+            )
+            fetcher = Fetcher(client, order, robots=robots)
+            job = Job(sources, fetcher, output.journal, output.sink, concurrency=wanted.concurrency)
+            watch = Watch(job.progress, sources, lambda: client.stats().origins)
+            try:
+                async with _shown(watch, console, is_json=wanted.is_json):
+                    await job.run()
+            except OutputLost as error:
+                errors.print(
+                    f"seawall fetch: {plain(str(error))}. What was written before is kept: make room, and run the same "
+                    "command again"
+                )
+                return 1
+            except asyncio.CancelledError:
+                _summary(console, output.journal.report(), is_json=wanted.is_json)
+                errors.print("interrupted; the same command goes on from here")
+                raise
+            report = output.journal.report()
+            _summary(console, report, is_json=wanted.is_json, known=job.progress.known)
+            return 1 if report.count(Kind.FAILED) else 0
+
+
+def status(where: Path, *, is_json: bool) -> int:
+    """Print what the journal of an output says; returns the exit status, 2 if there is none."""
+    console = Console(highlight=False, soft_wrap=True)
+    try:
+        report = Journal.read(journal_of(where))
+    except BadJournal as error:
+        Console(stderr=True, highlight=False, soft_wrap=True).print(f"seawall fetch: {plain(str(error))}")
+        return 2
+    if not is_json:
+        state = "running" if report.is_running else "complete" if report.is_complete else "not complete"
+        began, noted = (
+            time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(at)) for at in (report.started_at, report.committed_at)
+        )
+        what = plain(f"{report.job['method']} {report.job['list']}")
+        console.print(f"[bold]{what}[/]: {state}\nbegun {began}, last page noted {noted}")
+    _summary(console, report, is_json=is_json)
+    return 0
+
+
+@contextlib.asynccontextmanager
+async def _client(wanted: Wanted) -> AsyncIterator[tuple[AsyncClient, Robots | None]]:
+    """A client that waits in place of failing, and never asks an origin faster than was set or its robots.txt says."""
+    robots: Robots | None = None
+    interval = 1 / wanted.rate if wanted.rate else 0.0
+
+    def cost(request: httpx.Request) -> float:
+        delay = 0.0
+        if robots is not None:
+            delay = robots.delay(getattr(target(str(request.url)), "origin", ""))
+        return max(TURNS * max(interval, delay), FREE)
+
+    batch = Policy.batch(bulkhead=Bulkhead(max_concurrent=wanted.per_host))
+    settings: dict[str, Any] = {
+        each.name: value for each in fields(batch) if (value := getattr(batch, each.name)) is not UNSET
+    }
+    if interval or wanted.robots:
+        settings["limit"] = Limit(rate=TURNS, burst=1, cost=cost, max_wait=math.inf)
+    client = AsyncClient(
+        name="fetch",
+        headers={"user-agent": wanted.user_agent},
+        cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),  # a million sites' cookies would fill the memory
+        timeout=wanted.timeout,
+        max_response_size=wanted.max_size,
+        verify=not wanted.insecure,
+        dns=DNS(nameservers=tuple(wanted.nameservers) or None),
+        **settings,
+    )
+    async with client:
+        if wanted.robots:
+            robots = Robots(client, wanted.user_agent)
+        yield client, robots
+
+
+@contextlib.asynccontextmanager
+async def _shown(watch: Watch, console: Console, *, is_json: bool) -> AsyncIterator[None]:
+    """The job is shown while the block runs; SIGTERM ends it as Ctrl-C does."""
+    loop, task = asyncio.get_running_loop(), asyncio.current_task()
+    assert task is not None
+    with contextlib.suppress(NotImplementedError):  # Windows
+        loop.add_signal_handler(signal.SIGTERM, task.cancel)
+    live = Live(console=console, auto_refresh=False, transient=True)
+    shows = asyncio.create_task(_show(watch, console, live, is_json=is_json))
+    try:
+        yield
+    finally:
+        shows.cancel()
+        await asyncio.wait([shows])
+        live.stop()
+        with contextlib.suppress(NotImplementedError):
+            loop.remove_signal_handler(signal.SIGTERM)
+
+
+async def _show(watch: Watch, console: Console, live: Live, *, is_json: bool) -> None:
+    if is_json or not console.is_terminal:
+        while True:
+            await asyncio.sleep(NOW_AND_THEN)
+            frame = watch.look()
+            print(as_json(frame) if is_json else line(frame), flush=True)
+    live.start()
+    while True:
+        size = console.size
+        live.update(screen(watch.look(), width=size.width, height=size.height), refresh=True)
+        await asyncio.sleep(REFRESH)
+
+
+def _summary(console: Console, report: Report, *, is_json: bool, known: int = 0) -> None:
+    """What became of all pages, those of earlier processes too."""
+    failed = [finding._asdict() for finding in findings(report)]
+    counts = {kind.value: report.count(kind) for kind in Kind}
+    if is_json:
+        print(
+            json.dumps({"event": "summary", **counts, "is_complete": report.is_complete, "failures": failed}),
+            flush=True,
+        )
+        return
+    parts = [f"[bold]{report.count():,} URLs[/]: {counts['good']:,} good"]
+    parts += [f"{counts['failed']:,} failed"] if counts["failed"] else []
+    parts += [f"{counts['skipped']:,} skipped, because robots.txt says so"] if counts["skipped"] else []
+    console.print(
+        ", ".join(parts) + (f" ({known:,} lines were done before, or are twice in the list)" if known else "")
+    )
+    for finding in findings(report):
+        console.print(f"\n[red]{finding.pages:>7,}  {plain(finding.name)}[/]  {plain(finding.url)}")
+        console.print(f"         [dim]{plain(finding.said)}[/]")
+        console.print(f"         {plain(finding.advice)}")
