@@ -8,9 +8,10 @@ import pytest
 
 import seawall
 from seawall.fetch import robots as module
+from seawall.fetch.agent import token_of
 from seawall.fetch.cache import Cache
 from seawall.fetch.page import Kind
-from seawall.fetch.robots import Robots, relevant, token_of
+from seawall.fetch.robots import Robots, relevant
 from seawall.fetch.target import Target, target
 from seawall.testing import Request, Server
 

@@ -12,6 +12,7 @@ from typer.core import TyperGroup
 
 from .. import __version__
 from ..config import DNS
+from ..fetch.agent import token_of
 from ..fetch.order import Statuses
 from ..fetch.sources import Source
 from . import demo as demo_command
@@ -180,7 +181,7 @@ def fetch_list(
             data=content,
             follow=follow,
             robots=robots,
-            user_agent=user_agent,
+            user_agent=_agent(user_agent),
             accept=Statuses(accept_status),
             max_size=_bytes(max_size),
             timeout=timeout,
@@ -215,7 +216,15 @@ def _headers(given: list[str] | None) -> list[tuple[str, str]]:
     pairs = [each.partition(":") for each in given or ()]
     if bad := [name for name, colon, _ in pairs if not colon or not name.strip()]:
         raise ValueError(f"--header takes 'Name: value', not {bad[0]!r}")
+    if bad := [each for each in given or () if not (each.isascii() and each.isprintable())]:
+        raise ValueError(f"--header takes ASCII only, not {bad[0]!r}")
     return [(name.strip(), value.strip()) for name, _, value in pairs]
+
+
+def _agent(name: str) -> str:
+    if not (name.isascii() and name.isprintable() and token_of(name)):
+        raise ValueError(f"--user-agent takes a name in ASCII such as my-bot/1.0, not {name!r}")
+    return name
 
 
 def _content(data: str) -> bytes:

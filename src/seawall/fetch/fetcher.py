@@ -26,8 +26,8 @@ class Fetcher:
     Fetches entries, any number at once.
 
     A URL waits before its call begins while many of its origin are in flight, so that its deadline isn't spent on
-    waiting for the others. An origin that gives no response to 20 URLs in a row is given up, because a dead one with 10,000 URLs would
-    keep the job busy for days; those URLs fail, and can be retried later.
+    waiting for the others. An origin that gives no response to 20 URLs in a row is given up, because a dead one with
+    10,000 URLs would keep the job busy for days; those URLs fail, and can be retried later.
     """
 
     def __init__(self, client: Client, order: Order, *, robots: Robots | None) -> None:

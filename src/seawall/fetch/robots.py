@@ -12,12 +12,13 @@ from weakref import WeakValueDictionary
 
 from protego import Protego
 
+from .agent import TOKEN, token_of
 from .cache import Cache
 from .client import Client, Response
 from .page import Kind, Problem
 from .target import Refused, Target, target
 
-__all__ = ["MAX_DELAY", "Denial", "Robots", "token_of"]
+__all__ = ["MAX_DELAY", "Denial", "Robots"]
 
 TTL: Final = 24 * 3600.0  # seconds, section 2.4
 UNREACHABLE_TTL: Final = 300.0  # of a site that failed, because it may be well again
@@ -31,8 +32,6 @@ OVERHEAD: Final = 400  # bytes of an entry without its text
 LONG: Final = 32 * 1024  # bytes; parsing more takes so long that a thread does it
 OTHERS: Final = "User-agent: others"
 _AGENT: Final = re.compile(r"\s*user[ -]?agent\b\s*:?\s*([^#]*)", re.I)
-_TOKEN: Final = re.compile(r"[A-Za-z_-]+")
-_COMPATIBLE: Final = re.compile(r"compatible;\s*([A-Za-z_-]+)")
 
 
 class Denial(NamedTuple):
@@ -53,12 +52,6 @@ class _Known(NamedTuple):
     delay: float
     failure: str
     expires_at: float
-
-
-def token_of(user_agent: str) -> str:
-    """The product token that a robots.txt calls *user_agent* by: its first word, or what it is "compatible" with."""
-    found = _COMPATIBLE.search(user_agent) or _TOKEN.search(user_agent)
-    return "" if found is None else found[found.re.groups]
 
 
 class Robots:
@@ -197,7 +190,7 @@ def relevant(text: str, token: str) -> str:
                 group = set()
             continue
         name = found[1].strip()
-        called = _TOKEN.match(name)
+        called = TOKEN.match(name)
         is_ours = name == "*" or (called is not None and called[0].lower() == token.lower())
         agent = f"User-agent: {name if name == '*' else token}" if is_ours else OTHERS
         has_ours |= is_ours
