@@ -149,9 +149,9 @@ def _state(stats: OriginStats) -> str:
     if stats.away_for:
         return f"away for {stats.away_for:.0f} s"
     if stats.paused_for > 0:
-        return f"asked for a pause, {stats.paused_for:.0f} s"
+        return f"paused, {stats.paused_for:.0f} s"
     if stats.limited:
-        return f"{stats.limited} wait for their turn"
+        return f"limited, {stats.limited} wait"
     return ""
 
 
@@ -173,12 +173,20 @@ def screen(frame: Frame, *, width: int, height: int) -> RenderableType:
             _good(host.done - host.failed, host.done),
             str(host.in_flight),
             *([str(host.connections)] if is_wide else []),
-            Text(host.state or "well", "yellow" if host.state else "dim"),
+            _health(host),
             *([Text(printable(host.last), "dim")] if is_wide else []),
         )
     others = len(frame.hosts) - room
     more = [Text(f" and {others:,} more hosts", "dim")] if others > 0 else []
     return Group(_bar(frame), _counts(frame), table, *more)
+
+
+def _health(host: Host) -> Text:
+    if host.state:
+        return Text(host.state, "yellow")
+    if host.done and host.done == host.failed:
+        return Text("failing", "red")
+    return Text("connecting" if host.in_flight and not host.connections else "well", "dim")
 
 
 def _bar(frame: Frame) -> RenderableType:
@@ -189,7 +197,7 @@ def _bar(frame: Frame) -> RenderableType:
     if frame.share is None:
         grid.add_row(ProgressBar(pulse=True, animation_time=frame.elapsed), times)
     else:
-        grid.add_row(ProgressBar(total=1.0, completed=frame.share), f"{frame.share:.0%} of the list  {times}")
+        grid.add_row(ProgressBar(total=1.0, completed=frame.share), f"{frame.share * 100:.0f} % of the list  {times}")
     return grid
 
 
@@ -214,7 +222,7 @@ def _good(good: int, done: int) -> Text:
 
 def line(frame: Frame) -> str:
     """One frame, where there is no terminal."""
-    share = "" if frame.share is None else f", {frame.share:.0%} of the list"
+    share = "" if frame.share is None else f", {frame.share * 100:.0f} % of the list"
     left = "" if frame.left is None else f", about {_clock(frame.left)} left"
     troubled = sum(bool(host.state) for host in frame.hosts)
     trouble = f", {troubled} hosts held up" if troubled else ""
