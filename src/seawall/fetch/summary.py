@@ -16,7 +16,7 @@ ADVICE: Final = {
     "RobotsDisallowed": "the site doesn't want it fetched; --no-robots fetches it if you have its leave",
     "RobotsUnreachable": f"nobody knows what the site allows; {AGAIN}",
     "OriginGivenUp": f"the origin is down, or doesn't answer us; {AGAIN}, once it is well",
-    "BreakerOpen": f"the origin went on failing until the deadline; {AGAIN}, once it is well",
+    "BreakerOpen": f"the origin fails nearly all requests; {AGAIN}, once it is well",
     "BulkheadFull": f"too many waited for the origin; give more than --deadline; {AGAIN}",
     "LimitExceeded": f"the origin takes so little that the deadline came first; give more than --deadline; {AGAIN}",
     "DeadlineExceeded": f"give more than --deadline, or ask more slowly with --rate; {AGAIN}",
