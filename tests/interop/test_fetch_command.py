@@ -128,6 +128,23 @@ async def test_stopped(tmp_path, serve, number, status):
     assert len(rows(tmp_path / "out")) == 3
 
 
+async def test_stopped_while_a_pipe_is_open(tmp_path, serve):
+    """Ctrl-C ends the job though its list doesn't end."""
+    server = await serve(echo)
+    process = await start(tmp_path, "-", "--no-robots", "-o", "x.jsonl", stdin=PIPE, preexec_fn=heed)
+    assert process.stdin is not None
+    process.stdin.write(f"{server.url}/a\n".encode())
+    await process.stdin.drain()
+    while not server.requests:
+        await asyncio.sleep(0.001)
+    process.send_signal(signal.SIGINT)
+    assert process.stdout is not None
+    output = (await process.stdout.read()).decode()
+    await process.wait()
+    assert (process.returncode, "interrupted" in output, "rror" in output) == (130, True, False), output
+    process.stdin.close()
+
+
 async def test_lists_of_all_kinds(tmp_path, serve, dns):
     """A file, a sitemap, a column and standard input together; names come from the name server that is given."""
     server = await serve(echo)

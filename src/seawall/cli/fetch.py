@@ -87,7 +87,7 @@ async def run(wanted: Wanted) -> int:
     errors = Console(stderr=True, highlight=False, soft_wrap=True)
     async with _client(wanted) as (client, robots):
         try:
-            sources = Sources(client, wanted.sources, stdin=sys.stdin.buffer)
+            sources = Sources(client, wanted.sources, stdin=getattr(sys.stdin, "buffer", None))
             output = Output.open(wanted.out, wanted.job, now=time.time, is_failed_again=wanted.retry_failed)
         except (BadSource, BadOutput, BadJournal) as error:
             errors.print(f"seawall fetch: {plain(str(error))}")

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import threading
 import zlib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from typing import BinaryIO, Final, TypeAlias
 
 __all__ = ["CHUNK", "Chunks", "bounded", "piped", "unpacked"]
@@ -62,10 +63,10 @@ async def bounded(chunks: Chunks, size: int) -> Chunks:
 async def piped(stream: BinaryIO) -> Chunks:
     """
     What a pipe or a terminal has, as it comes. A thread reads it, one piece at a time; it is a daemon, because a read
-    can't be interrupted, and must not keep the process from ending.
+    can't be interrupted, and must not keep the process from ending; so it takes no lock of a buffer, either.
     """
     loop = asyncio.get_running_loop()
-    read: Callable[[int], bytes] = getattr(stream, "read1", stream.read)
+    descriptor = stream.fileno()
     queue: asyncio.Queue[bytes | OSError] = asyncio.Queue()
     turn = threading.Semaphore(1)
 
@@ -74,7 +75,7 @@ async def piped(stream: BinaryIO) -> Chunks:
         while data and isinstance(data, bytes):
             turn.acquire()
             try:
-                data = read(CHUNK)
+                data = os.read(descriptor, CHUNK)
             except OSError as error:
                 data = error
             try:
