@@ -236,6 +236,15 @@ async def test_a_full_disk(site, client, tmp_path, monkeypatch, small_files):
     assert len(rows(out)) == report.count(Kind.GOOD) == 200
 
 
+async def test_a_disk_that_is_full_from_the_start(client, tmp_path, small_files):
+    """The job ends before anything is asked."""
+    output = Output.open(tmp_path / "x.jsonl", {}, now=lambda: 1.0)
+    small_files(100)
+    with pytest.raises(OutputLost, match=r"seawall\.sqlite: "):
+        await Job(entries(["http://127.0.0.1:1/"]), Fetcher(client, Order(), robots=None), *output).run()
+    output.close()
+
+
 async def test_a_slow_list_is_kept_each_second(site, client, tmp_path, monkeypatch):
     """What has ended is on the disk though the list doesn't end."""
     monkeypatch.setattr(keeper_module, "INTERVAL", 0.01)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gzip
 import os
 from collections.abc import AsyncIterator, Mapping
@@ -167,6 +168,21 @@ async def test_a_bomb_from_a_server(monkeypatch):
     first, second = await entries(Source("sitemap:http://s.test/"), client=client)
     assert first == "http://a.test/"
     assert "larger than" in second
+
+
+async def test_a_sitemap_that_trickles(monkeypatch):
+    """What has come is fetched, and a server that goes on for ever doesn't hold up the rest of the list."""
+
+    class Trickling(Answer):
+        async def aiter_bytes(self) -> AsyncIterator[bytes]:
+            yield self.body
+            await asyncio.get_running_loop().create_future()
+
+    monkeypatch.setattr(sources_module, "PATIENCE", 0.01)
+    client = Pages({"http://s.test/": Trickling(b"<urlset><url><loc>http://a.test/</loc></url>")})
+    first, second = await entries(Source("sitemap:http://s.test/"), client=client)
+    assert first == "http://a.test/"
+    assert "takes longer than 0.01 s" in second
 
 
 async def test_sitemaps_without_end(monkeypatch):

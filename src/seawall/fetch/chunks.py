@@ -9,7 +9,7 @@ import zlib
 from collections.abc import AsyncIterator
 from typing import BinaryIO, Final, TypeAlias
 
-__all__ = ["CHUNK", "Chunks", "bounded", "piped", "unpacked"]
+__all__ = ["CHUNK", "Chunks", "bounded", "piped", "unpacked", "within"]
 
 CHUNK: Final = 65_536  # bytes
 GZIP: Final = b"\x1f\x8b"
@@ -57,6 +57,27 @@ async def bounded(chunks: Chunks, size: int) -> Chunks:
         left -= len(data)
         if left < 0:
             raise EOFError(f"it is larger than {size // 1024**2} MiB, unpacked")
+        yield data
+
+
+async def within(chunks: Chunks, seconds: float) -> Chunks:
+    """
+    The bytes, if waiting for them takes no longer than that, however they trickle; the reader's own time doesn't count.
+
+    Raises:
+        TimeoutError: It takes longer.
+    """
+    loop, left = asyncio.get_running_loop(), seconds
+    while True:
+        began_at = loop.time()
+        try:
+            async with asyncio.timeout(left):
+                data = await anext(chunks, None)
+        except TimeoutError:
+            raise TimeoutError(f"it takes longer than {seconds:g} s") from None
+        left -= loop.time() - began_at
+        if data is None:
+            return
         yield data
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 from collections.abc import AsyncIterable, AsyncIterator
 from contextlib import aclosing
 from typing import Final
@@ -47,7 +48,7 @@ class Job:
         Raises:
             OutputLost: The output can't be written; what was kept before it is kept.
         """
-        self._journal.complete(is_complete=False)
+        self._mark(is_complete=False)
         try:
             async with asyncio.TaskGroup() as group:
                 regularly = group.create_task(self._keeper.keep_regularly())
@@ -59,7 +60,13 @@ class Job:
             raise _first(errors) from None
         finally:
             await self._keeper.flush()
-        self._journal.complete(is_complete=True)
+        self._mark(is_complete=True)
+
+    def _mark(self, *, is_complete: bool) -> None:
+        try:
+            self._journal.complete(is_complete=is_complete)
+        except sqlite3.Error as error:
+            raise OutputLost(f"{self._journal.path}: {error}") from error
 
     async def _do(self) -> None:
         results = fan_out(self._new(), self._fetch, host_of=_origin, concurrency=self._concurrency)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import NamedTuple, Self
@@ -62,8 +63,10 @@ class Output(NamedTuple):
                 sink.replace()
                 journal.replaced()
                 sink.recover(journal.mark, journal.is_done)
-        except BaseException:
+        except BaseException as error:
             cls(journal, sink).close()
+            if isinstance(error, sqlite3.Error):
+                raise BadOutput(f"{path}: {error}") from None
             raise
         return cls(journal, sink)
 

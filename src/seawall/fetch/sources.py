@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO, Final, NamedTuple
 
-from .chunks import Chunks, bounded, piped, unpacked
+from .chunks import Chunks, bounded, piped, unpacked, within
 from .client import Client
 from .lines import MAX_LINE, Line, Lines
 from .sitemap import NotASitemap, Sitemap
@@ -20,6 +20,7 @@ STDIN: Final = "-"
 SITEMAP: Final = "sitemap:"
 PIECE: Final = 4_096  # bytes that are read of a file at once: some hundred URLs, so that `read` tells how far a job is
 MAX_UNPACKED: Final = 64 * 1024**2  # bytes of one sitemap from a server; sitemaps.org allows 50 MB
+PATIENCE: Final = 300.0  # seconds that a server has for one sitemap
 MAX_NESTING: Final = 3  # of an index in an index; sitemaps.org allows none
 MAX_SITEMAPS: Final = 50_000  # of one source
 BOM: Final = b"\xef\xbb\xbf"
@@ -105,9 +106,8 @@ class Sources:
             try:
                 async with self._client.stream("GET", asked.url, follow_redirects=True) as response:
                     if response.status_code == 200:
-                        async for entry in _entries(
-                            url, bounded(unpacked(response.aiter_bytes()), MAX_UNPACKED), further
-                        ):
+                        body = bounded(unpacked(within(response.aiter_bytes(), PATIENCE)), MAX_UNPACKED)
+                        async for entry in _entries(url, body, further):
                             yield entry
                     else:
                         yield refused(url, f"it is a sitemap, and the server answered {response.status_code}")
