@@ -13,7 +13,6 @@ from typing import Any
 import pytest
 
 import seawall
-from seawall.fetch import fetcher as fetcher_module
 from seawall.fetch import keeper as keeper_module
 from seawall.fetch.fetcher import Fetcher
 from seawall.fetch.job import Job
@@ -196,20 +195,18 @@ async def test_failed_ones_again(site, client, out):
     assert site.server.counts == Counter({("GET", "/a"): 1, ("GET", "/b"): 1, ("GET", "/404/x"): 2})
 
 
-async def test_a_dead_origin_is_given_up(client, site, tmp_path, monkeypatch):
+async def test_a_dead_origin_is_given_up(client, site, tmp_path):
     """After some URLs without any response the others fail at once, and those of other origins are fetched."""
-    monkeypatch.setattr(fetcher_module, "QUEUED", 1)
     dead = [f"http://127.0.0.1:1/{number}" for number in range(100)]
     urls = [*dead, *(f"{site.server.url}/a/{number}" for number in range(5))]
-    report, _ = await do(tmp_path / "x.jsonl", urls, client, Order(per_host=1))
+    report, _ = await do(tmp_path / "x.jsonl", urls, client, concurrency=1)
     assert {tally.name: tally.pages for tally in report.tallies} == {"OriginGivenUp": 80, "DialError": 20, "200": 5}
 
 
-async def test_an_origin_that_fails_at_times_is_not_given_up(client, site, tmp_path, monkeypatch):
+async def test_an_origin_that_fails_at_times_is_not_given_up(client, site, tmp_path):
     """A response in between, of whatever status, begins the count anew."""
-    monkeypatch.setattr(fetcher_module, "QUEUED", 1)
     urls = [f"{site.server.url}/{'reset' if number % 20 else '500'}/{number}" for number in range(100)]
-    report, _ = await do(tmp_path / "x.jsonl", urls, client, Order(per_host=1))
+    report, _ = await do(tmp_path / "x.jsonl", urls, client, concurrency=1)
     assert {tally.name: tally.pages for tally in report.tallies} == {"ConnectionLost": 95, "500": 5}
 
 

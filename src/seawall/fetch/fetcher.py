@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
+import math
 from typing import Final
-from weakref import WeakValueDictionary
 
 from ..config import options
+from ..errors import BulkheadFull, LimitExceeded, OriginPaused
 from .cache import Cache
 from .client import Client, Response
 from .order import Order
@@ -16,7 +16,11 @@ from .target import Entry, Refused, Target
 
 __all__ = ["Fetcher"]
 
-QUEUED: Final = 8  # calls of an origin for each permit, because one that waits for its next attempt holds none
+REFUSALS: Final = (
+    BulkheadFull,
+    LimitExceeded,
+    OriginPaused,
+)  # `fan_out` begins such a URL anew, once its host is ready
 PATIENCE: Final = 20  # URLs of an origin that fail in a row without a response
 REMEMBERED: Final = 100_000  # origins that fail
 
@@ -25,8 +29,7 @@ class Fetcher:
     """
     Fetches entries, any number at once.
 
-    A URL waits before its call begins while many of its origin are in flight, so that its deadline isn't spent on
-    waiting for the others. An origin that gives no response to 20 URLs in a row is given up, because a dead one with
+    An origin that gives no response to 20 URLs in a row is given up, because a dead one with
     10,000 URLs would keep the job busy for days; those URLs fail, and can be retried later.
     """
 
@@ -34,39 +37,41 @@ class Fetcher:
         self._client = client
         self._order = order
         self._robots = robots
-        self._calls = QUEUED * order.per_host
-        self._turns: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()
         self._silent: Cache[str, int] = Cache(REMEMBERED)
 
     async def fetch(self, entry: Entry) -> Page:
-        """What became of *entry*; an error of the client is a page that failed."""
+        """
+        What became of *entry*; an error of the client is a page that failed.
+
+        Raises:
+            BulkheadFull, LimitExceeded, OriginPaused: The origin isn't ready, and says when it will be.
+        """
         if isinstance(entry, Refused):
             return _failed(entry.text, entry.key, "NotAURL", entry.reason)
-        turns = self._turns.setdefault(entry.origin, asyncio.Semaphore(self._calls))
-        async with turns:
-            silent = self._silent.get(entry.origin) or 0
-            if silent >= PATIENCE:
-                said = f"{entry.origin} gave no response to {PATIENCE} URLs in a row, so this one wasn't tried"
-                return _failed(entry.url, entry.key, "OriginGivenUp", said)
-            denial = None if self._robots is None else await self._robots.denial(entry)
-            if denial is not None:
-                return Page(entry.url, entry.key, denial.kind, problem=denial.problem)
-            try:
-                response = await self._request(entry)
-            except Exception as error:  # noqa: BLE001 - each HTTP library has errors of its own
-                self._silent.put(entry.origin, silent + 1, weight=1)
-                attempts = len(getattr(error, "attempts", ()))
-                page = _failed(entry.url, entry.key, type(error).__name__, str(error) or repr(error))
-                return page._replace(attempts=attempts)
-        if silent:
+        silent = self._silent.get(entry.origin) or 0
+        if silent >= PATIENCE:
+            said = f"{entry.origin} gave no response to {PATIENCE} URLs in a row, so this one wasn't tried"
+            return _failed(entry.url, entry.key, "OriginGivenUp", said)
+        denial = None if self._robots is None else await self._robots.denial(entry)
+        if denial is not None:
+            return Page(entry.url, entry.key, denial.kind, problem=denial.problem)
+        try:
+            response = await self._request(entry)
+        except Exception as error:
+            if isinstance(error, REFUSALS) and math.isfinite(getattr(error, "retry_after", 0.0)):
+                raise
+            self._silent.put(entry.origin, (self._silent.get(entry.origin) or 0) + 1, weight=1)
+            page = _failed(entry.url, entry.key, type(error).__name__, str(error) or repr(error))
+            return page._replace(attempts=len(getattr(error, "attempts", ())))
+        if self._silent.get(entry.origin):
             self._silent.put(entry.origin, 0, weight=1)
         return self._page(entry, response)
 
     async def _request(self, entry: Target) -> Response:
         order, deadline = self._order, self._order.deadline
-        if deadline is not None:  # it may be the last one in the limit's queue
+        if deadline is not None:  # a few of its origin may be before it in the limit's queue
             delay = 0.0 if self._robots is None else self._robots.delay(entry.origin)
-            deadline += self._calls * max(order.interval, delay)
+            deadline += order.per_host * max(order.interval, delay)
         return await self._client.request(
             order.method,
             entry.url,

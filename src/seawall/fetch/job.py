@@ -69,13 +69,13 @@ class Job:
             raise OutputLost(f"{self._journal.path}: {error}") from error
 
     async def _do(self) -> None:
-        results = fan_out(self._new(), self._fetch, host_of=_origin, concurrency=self._concurrency)
+        results = fan_out(self._new(), _origin, self._fetch, concurrency=self._concurrency)
         async with aclosing(results):
             async for result in results:
                 if result.error is not None:
                     raise result.error  # `Fetcher.fetch` makes pages of all that a client raises, so this is a bug
-                assert result.value is not None
-                await self._keeper.keep(result.value)
+                assert result.response is not None
+                await self._keeper.keep(result.response)
 
     async def _new(self) -> AsyncIterator[Entry]:
         async for entry in self._entries:

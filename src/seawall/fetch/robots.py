@@ -6,12 +6,14 @@ import asyncio
 import re
 import time
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from typing import Any, Final, NamedTuple
 from urllib.parse import urljoin
 from weakref import WeakValueDictionary
 
 from protego import Protego
 
+from ..core.seat import aside
 from .agent import TOKEN, token_of
 from .cache import Cache
 from .client import Client, Response
@@ -30,6 +32,7 @@ TEXTS: Final = 32 * 1024**2  # bytes of all that is remembered
 PARSED: Final = 1024**2  # bytes of the texts that are kept parsed, too, which takes up to 60 times as much
 OVERHEAD: Final = 400  # bytes of an entry without its text
 LONG: Final = 32 * 1024  # bytes; parsing more takes so long that a thread does it
+WAITS: Final = "robots"
 OTHERS: Final = "User-agent: others"
 _AGENT: Final = re.compile(r"\s*user[ -]?agent\b\s*:?\s*([^#]*)", re.I)
 
@@ -87,8 +90,12 @@ class Robots:
         known = self._fresh(wanted.origin)
         if known is None:
             lock = self._locks.setdefault(wanted.origin, asyncio.Lock())
-            async with lock:
+            with aside(WAITS) if lock.locked() else nullcontext():  # other hosts have its seat meanwhile
+                await lock.acquire()
+            try:
                 known = self._fresh(wanted.origin) or await self._ask(wanted.origin)
+            finally:
+                lock.release()
         if known.failure:
             return Denial(Kind.FAILED, Problem("RobotsUnreachable", f"{wanted.origin}/robots.txt {known.failure}"))
         if not known.text or (await self._rules(wanted.origin, known.text)).can_fetch(wanted.url, self._token):
