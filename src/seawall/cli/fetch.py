@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-import math
 import signal
 import sys
 import time
@@ -15,25 +14,24 @@ from http.cookiejar import CookieJar, DefaultCookiePolicy
 from pathlib import Path
 from typing import Any, Final
 
-import httpx
 from rich.console import Console
 from rich.live import Live
 
 from .. import DNS, AsyncClient
-from ..config import UNSET, Bulkhead, Limit, Policy
+from ..config import UNSET, Bulkhead, Policy
 from ..fetch.fetcher import Fetcher
 from ..fetch.job import Job
 from ..fetch.journal import BadJournal, Journal
 from ..fetch.keeper import OutputLost
 from ..fetch.order import Order, Statuses
 from ..fetch.output import Output, journal_of
+from ..fetch.pace import pace
 from ..fetch.page import Kind
 from ..fetch.report import Report
 from ..fetch.robots import Robots
 from ..fetch.sinks import BadOutput
 from ..fetch.sources import BadSource, Source, Sources
 from ..fetch.summary import findings
-from ..fetch.target import target
 from .live import Watch, as_json, line, screen
 from .text import plain
 
@@ -41,8 +39,6 @@ __all__ = ["Wanted", "run", "status"]
 
 REFRESH: Final = 0.5  # seconds between two frames in a terminal
 NOW_AND_THEN: Final = 10.0  # seconds between two lines elsewhere
-TURNS: Final = 1000.0  # what an origin's limit gives out in a second, so that a cost is a number of milliseconds
-FREE: Final = 1e-6  # the cost where no rate is set, because a cost can't be 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -149,21 +145,18 @@ def status(where: Path, *, is_json: bool) -> int:
 @contextlib.asynccontextmanager
 async def _client(wanted: Wanted) -> AsyncIterator[tuple[AsyncClient, Robots | None]]:
     """A client that waits in place of failing, and never asks an origin faster than was set or its robots.txt says."""
-    robots: Robots | None = None
     interval = 1 / wanted.rate if wanted.rate else 0.0
+    robots: Robots | None = None
 
-    def cost(request: httpx.Request) -> float:
-        delay = 0.0
-        if robots is not None:
-            delay = robots.delay(getattr(target(str(request.url)), "origin", ""))
-        return max(TURNS * max(interval, delay), FREE)
+    def delay(origin: str) -> float:
+        return 0.0 if robots is None else robots.delay(origin)
 
     batch = Policy.batch(bulkhead=Bulkhead(max_concurrent=wanted.per_host))
     settings: dict[str, Any] = {
         each.name: value for each in fields(batch) if (value := getattr(batch, each.name)) is not UNSET
     }
     if interval or wanted.robots:
-        settings["limit"] = Limit(rate=TURNS, burst=1, cost=cost, max_wait=math.inf)
+        settings["limit"] = pace(interval, delay)
     client = AsyncClient(
         name="fetch",
         headers={"user-agent": wanted.user_agent},
