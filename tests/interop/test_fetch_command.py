@@ -356,9 +356,9 @@ async def test_for_machines(tmp_path, serve):
 
 
 def frame(**changed: Any) -> Frame:
-    hosts = [Host(f"http://host-{number}.test:8080", 10, number, 4, 2, "", "") for number in range(30)]
-    trouble = Host(f"http://{'x' * 100}.test", 7, 7, 9, 0, "breaker open, 3 s", "Dial\x1bError")
-    shown = Frame(83.4, 12_345, 12_230, 110, 5, 17, 87, 412.3, 3_140_000.0, 0.62, 51.0, (trouble, *hosts))
+    hosts = [Host(f"http://host-{number}.test:8080", 10, number, 4, 8, 2, "", "") for number in range(30)]
+    trouble = Host(f"http://{'x' * 100}.test", 7, 7, 0, 9, 0, "breaker open, 3 s", "Dial\x1bError")
+    shown = Frame(83.4, 12_345, 12_230, 110, 5, 17, 87, 200, 412.3, 3_140_000.0, 0.62, 51.0, (trouble, *hosts))
     return shown._replace(**changed)
 
 
@@ -382,8 +382,8 @@ def test_screen(width, share):
 def test_lines():
     """What is said where there is no terminal, for people and for machines."""
     assert line(frame()) == (
-        "0:01:23  12,345 URLs (99.0 % good), 412 URLs/s, 3.1 MB/s, 87 in flight, 1 hosts held up, 62 % of the list, "
-        "about 0:00:51 left"
+        "0:01:23  12,345 URLs (99.0 % good), 412 URLs/s, 3.1 MB/s, 87 in flight, 200 waiting, 1 hosts held up, "
+        "62 % of the list, about 0:00:51 left"
     )
     said = json.loads(as_json(frame()))
     assert (said["event"], said["done"], said["rate"], list(said["held_up"].values())) == (

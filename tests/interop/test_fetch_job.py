@@ -124,7 +124,7 @@ async def test_each_kind_of_page(site, client, out):
     assert body == "/a"
     assert (report.count(Kind.GOOD), report.count(Kind.FAILED), report.count(Kind.SKIPPED)) == (2, 6, 1)
     assert report.is_complete
-    assert (job.progress.known, job.progress.in_flight, job.progress.done) == (1, 0, 9)
+    assert (job.progress.known, job.progress.begun, job.progress.done) == (1, 0, 9)
     assert {each.name for each in findings(report)} == {(row["error"] or {}).get("class") for row in found.values()} - {
         None
     }

@@ -29,8 +29,9 @@ def watched(origins: dict[Origin, OriginStats], **sources: Any) -> tuple[Progres
 
 
 def test_rate_and_rest():
-    """The rate is that of the last ten seconds, and the rest follows from it and from what was read of the list."""
-    progress, watch, clock = watched({}, read=250)
+    """The rate is that of the last ten seconds; the half of the list that was read has 200 entries."""
+    progress, watch, clock = watched({}, read=500)
+    progress.pulled, progress.known = 190, 10
     for second in range(1, 31):
         clock[0] = float(second)
         for _ in range(2 if second <= 20 else 5):
@@ -39,7 +40,7 @@ def test_rate_and_rest():
         frame = watch.look()
     assert (frame.elapsed, frame.done, frame.good, frame.share) == (30.0, 90, 90, 0.25)
     assert (frame.rate, frame.speed) == (5.0, 50.0)
-    assert frame.left == 90 * 3 / 5
+    assert frame.left == (400 - 90 - 10) / 5
     assert progress.attempts == 180
 
 
@@ -49,6 +50,17 @@ def test_nobody_knows(size):
     _, watch, _ = watched({}, size=size)
     frame = watch.look()
     assert (frame.share, frame.left) == (None if size is None else 0.0, None)
+
+
+def test_what_is_in_flight():
+    """Is what the host has permits for; other URLs that were begun wait."""
+    origins = {Origin("http", "a.test", 80): CALM._replace(in_flight=4)}
+    progress, watch, _ = watched(origins)
+    for name in ["http://a.test"] * 10 + ["http://b.test"]:
+        progress.begin(name)
+    frame = watch.look()
+    assert (frame.in_flight, frame.waiting) == (4, 7)
+    assert [(host.in_flight, host.waiting) for host in frame.hosts] == [(4, 6), (0, 1)]
 
 
 @pytest.mark.parametrize(
@@ -90,5 +102,5 @@ def test_counts():
         progress.end("http://a", None if kind is None else page(kind))
     progress.begin("http://a")
     (origin,) = progress.origins.values()
-    assert (origin.done, origin.failed, origin.in_flight, origin.last) == (3, 1, 1, "404")
-    assert (progress.done, progress.in_flight, list(progress.pages.values())) == (3, 1, [1, 1, 1])
+    assert (origin.done, origin.failed, origin.begun, origin.last) == (3, 1, 1, "404")
+    assert (progress.done, progress.begun, list(progress.pages.values())) == (3, 1, [1, 1, 1])

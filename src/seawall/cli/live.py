@@ -26,6 +26,7 @@ __all__ = ["Frame", "Host", "Watch", "as_json", "line", "screen"]
 
 SPAN: Final = 10.0  # seconds over which a rate is measured
 PORTS: Final = {"http": 80, "https": 443}
+WIDER: Final = [("waiting", 7), ("connections", 11)]
 WIDE: Final = 120  # columns from which on the table says more
 
 
@@ -40,6 +41,7 @@ class Host(NamedTuple):
     done: int
     failed: int
     in_flight: int
+    waiting: int
     connections: int
     state: str
     last: str
@@ -52,7 +54,8 @@ class Frame(NamedTuple):
     Attributes:
         rate: URLs a second, lately; *speed*: bytes a second.
         known: Entries that were done before, or stand in the list twice.
-        share: How much of the list was read, from 0 to 1; None if nobody knows.
+        in_flight: Requests; *waiting*: URLs that wait for their turn, their next attempt, or their host.
+        share: How much of the list is done, from 0 to 1; None if nobody knows.
         left: Seconds until its end, by the rate; None if nobody knows.
         hosts: Those in trouble first, then the busiest.
     """
@@ -64,6 +67,7 @@ class Frame(NamedTuple):
     skipped: int
     known: int
     in_flight: int
+    waiting: int
     rate: float
     speed: float
     share: float | None
@@ -98,7 +102,8 @@ class Watch:
         then, done, size = self._samples[0]
         span = max(now - then, 1e-9)
         rate = (progress.done - done) / span
-        share = self._share()
+        total, seen, hosts = self._total(), progress.done + progress.known, self._hosts()
+        in_flight = sum(host.in_flight for host in hosts)
         return Frame(
             now - self._began_at,
             progress.done,
@@ -106,28 +111,29 @@ class Watch:
             progress.pages[Kind.FAILED],
             progress.pages[Kind.SKIPPED],
             progress.known,
-            progress.in_flight,
+            in_flight,
+            max(0, progress.begun - in_flight),
             rate,
             (progress.bytes - size) / span,
-            share,
-            self._left(share, rate),
-            self._hosts(),
+            None if total is None else seen / max(total, 1.0),
+            None if total is None or rate <= 0 else (total - seen) / rate,
+            hosts,
         )
 
-    def _share(self) -> float | None:
-        size = self._sources.size
-        return None if size is None else min(1.0, self._sources.read / max(size, 1))
-
-    def _left(self, share: float | None, rate: float) -> float | None:
-        if not share or rate <= 0:
+    def _total(self) -> float | None:
+        """How many entries the list has, by how many there are in the part of it that was read; None: nobody knows."""
+        size, read = self._sources.size, self._sources.read
+        pulled = self._progress.pulled + self._progress.known
+        if size is None or (size and not read):
             return None
-        seen = self._progress.done + self._progress.known + self._progress.in_flight
-        return (seen * (1 - share) / share + self._progress.in_flight) / rate
+        return pulled * size / read if read else 0.0
 
     def _hosts(self) -> tuple[Host, ...]:
         stats = {_spelled(origin): each for origin, each in self._origins().items()}
         hosts = [_host(name, each, stats.get(name)) for name, each in self._progress.origins.items() if name]
-        return tuple(sorted(hosts, key=lambda host: (not host.state, -host.in_flight, -host.done, host.name)))
+        return tuple(
+            sorted(hosts, key=lambda host: (not host.state, -host.in_flight - host.waiting, -host.done, host.name))
+        )
 
 
 def _spelled(origin: Origin) -> str:
@@ -138,7 +144,9 @@ def _spelled(origin: Origin) -> str:
 def _host(name: str, progress: OriginProgress, stats: OriginStats | None) -> Host:
     connections = 0 if stats is None else stats.connections
     state = "" if stats is None else _state(stats)
-    return Host(name, progress.done, progress.failed, progress.in_flight, connections, state, progress.last)
+    in_flight = 0 if stats is None else stats.in_flight
+    waiting = max(0, progress.begun - in_flight)
+    return Host(name, progress.done, progress.failed, in_flight, waiting, connections, state, progress.last)
 
 
 def _state(stats: OriginStats) -> str:
@@ -160,7 +168,7 @@ def screen(frame: Frame, *, width: int, height: int) -> RenderableType:
     is_wide = width >= WIDE
     table = Table(box=SIMPLE_HEAD, expand=True, padding=(0, 1, 0, 0), pad_edge=False, header_style="dim")
     table.add_column("host", ratio=3, no_wrap=True, overflow="ellipsis")
-    for title, size in [("done", 9), ("good", 7), ("in flight", 9), *([("connections", 11)] if is_wide else [])]:
+    for title, size in [("done", 9), ("good", 7), ("in flight", 9), *(WIDER if is_wide else [])]:
         table.add_column(title, justify="right", no_wrap=True, width=size)
     table.add_column("state", ratio=2, no_wrap=True, overflow="ellipsis")
     if is_wide:
@@ -172,7 +180,7 @@ def screen(frame: Frame, *, width: int, height: int) -> RenderableType:
             f"{host.done:,}",
             _good(host.done - host.failed, host.done),
             str(host.in_flight),
-            *([str(host.connections)] if is_wide else []),
+            *([str(host.waiting), str(host.connections)] if is_wide else []),
             _health(host),
             *([Text(printable(host.last), "dim")] if is_wide else []),
         )
@@ -186,7 +194,7 @@ def _health(host: Host) -> Text:
         return Text(host.state, "yellow")
     if host.done and host.done == host.failed:
         return Text("failing", "red")
-    return Text("connecting" if host.in_flight and not host.connections else "well", "dim")
+    return Text("connecting" if host.waiting and not host.connections else "well", "dim")
 
 
 def _bar(frame: Frame) -> RenderableType:
@@ -209,6 +217,8 @@ def _counts(frame: Frame) -> Text:
         if count:
             parts.append((f"  {count:,} {what}", "dim"))
     parts.append((f"  {frame.rate:,.0f} URLs/s  {_size(frame.speed)}/s  {frame.in_flight} in flight", ""))
+    if frame.waiting:
+        parts.append((f"  {frame.waiting:,} waiting", "dim"))
     return Text.assemble(*parts, no_wrap=True, overflow="ellipsis")
 
 
@@ -225,11 +235,15 @@ def line(frame: Frame) -> str:
     share = "" if frame.share is None else f", {frame.share * 100:.0f} % of the list"
     left = "" if frame.left is None else f", about {_clock(frame.left)} left"
     troubled = sum(bool(host.state) for host in frame.hosts)
-    trouble = f", {troubled} hosts held up" if troubled else ""
-    return (
-        f"{_clock(frame.elapsed)}  {frame.done:,} URLs ({_good(frame.good, frame.done).plain} good), "
-        f"{frame.rate:,.0f} URLs/s, {_size(frame.speed)}/s, {frame.in_flight} in flight{trouble}{share}{left}"
-    )
+    parts = [
+        f"{frame.done:,} URLs ({_good(frame.good, frame.done).plain} good)",
+        f"{frame.rate:,.0f} URLs/s",
+        f"{_size(frame.speed)}/s",
+        f"{frame.in_flight} in flight",
+        f"{frame.waiting:,} waiting",
+        *([f"{troubled} hosts held up"] if troubled else []),
+    ]
+    return f"{_clock(frame.elapsed)}  {', '.join(parts)}{share}{left}"
 
 
 def as_json(frame: Frame) -> str:

@@ -80,6 +80,7 @@ class Job:
     async def _new(self) -> AsyncIterator[Entry]:
         async for entry in self._entries:
             if self._journal.admit(entry.key):
+                self.progress.pulled += 1
                 yield entry
                 continue
             self.progress.known += 1
