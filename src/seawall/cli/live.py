@@ -216,7 +216,7 @@ def _counts(frame: Frame) -> Text:
     for count, what in [(frame.failed, "failed"), (frame.skipped, "skipped"), (frame.known, "done before")]:
         if count:
             parts.append((f"  {count:,} {what}", "dim"))
-    parts.append((f"  {frame.rate:,.0f} URLs/s  {_size(frame.speed)}/s  {frame.in_flight} in flight", ""))
+    parts.append((f"  {frame.rate:,.0f}/s  {_size(frame.speed)}/s  {frame.in_flight} in flight", ""))
     if frame.waiting:
         parts.append((f"  {frame.waiting:,} waiting", "dim"))
     return Text.assemble(*parts, no_wrap=True, overflow="ellipsis")
