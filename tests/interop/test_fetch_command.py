@@ -23,6 +23,7 @@ from seawall.cli.live import Frame, Host, as_json, line, screen
 from seawall.testing import Request
 from seawall.testing.dns import Name
 
+from .test_fetch_job import until
 from .test_top import COMMAND, heed
 
 pytestmark = pytest.mark.anyio
@@ -115,8 +116,7 @@ async def test_stopped(tmp_path, serve, number, status):
     (tmp_path / "urls.txt").write_text("\n".join(f"{server.url}/{path}" for path in ("a", "b", "slow")))
     process = await start(tmp_path, "urls.txt", "--no-robots", preexec_fn=heed)
     await has_come.wait()
-    while len(server.requests) < 3:
-        await asyncio.sleep(0)
+    await until(lambda: len(server.requests) == 3)
     process.send_signal(number)
     output, _ = await process.communicate()
     assert process.returncode == status, output.decode()
@@ -135,8 +135,7 @@ async def test_stopped_while_a_pipe_is_open(tmp_path, serve):
     assert process.stdin is not None
     process.stdin.write(f"{server.url}/a\n".encode())
     await process.stdin.drain()
-    while not server.requests:
-        await asyncio.sleep(0.001)
+    await until(lambda: bool(server.requests))
     process.send_signal(signal.SIGINT)
     assert process.stdout is not None
     output = (await process.stdout.read()).decode()
@@ -205,10 +204,10 @@ async def test_a_crawl_delay(tmp_path, serve):
     server = await serve(answer)
     (tmp_path / "urls.txt").write_text("\n".join(f"{server.url}/{number}" for number in range(4)))
     process = await start(tmp_path, "urls.txt", preexec_fn=heed)
-    while len(server.requests) < 2:  # the robots.txt, which costs nothing, and one page; all others wait for a minute
-        await asyncio.sleep(0.001)
-    while not any((tmp_path / "out").glob("*/*.bin")):
-        await asyncio.sleep(0.01)
+    await until(
+        lambda: len(server.requests) == 2
+    )  # the robots.txt, which costs nothing, and a page; others wait a minute
+    await until(lambda: any((tmp_path / "out").glob("*/*.bin")))
     process.send_signal(signal.SIGINT)
     output, _ = await process.communicate()
     assert process.returncode == 130, output.decode()

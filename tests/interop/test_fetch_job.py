@@ -6,7 +6,7 @@ import asyncio
 import json
 import resource
 from collections import Counter
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +31,13 @@ pytestmark = pytest.mark.anyio
 async def entries(urls: Iterable[str]) -> AsyncIterator[Entry]:
     for url in urls:
         yield target(url)
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Return once *condition* holds; a test that waits in vain fails after two minutes."""
+    async with asyncio.timeout(120):
+        while not condition():
+            await asyncio.sleep(0.001)
 
 
 class Site:
@@ -170,8 +177,7 @@ async def test_cancelled(site, client, out):
     for _ in range(5):
         await site.has_come.get()
     for number in range(20):  # all others have been answered and handed over
-        while not site.server.counts["GET", f"/a/{number}"]:
-            await asyncio.sleep(0)
+        await until(lambda: site.server.counts["GET", f"/a/{number}"] == 1)  # noqa: B023  # it is asked at once
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
@@ -253,8 +259,7 @@ async def test_a_slow_list_is_kept_each_second(site, client, tmp_path, monkeypat
 
     output = Output.open(tmp_path / "x.jsonl", {}, now=lambda: 1.0)
     job = asyncio.create_task(Job(slow(), Fetcher(client, Order(), robots=None), output.journal, output.sink).run())
-    while not output.journal.report().count():
-        await asyncio.sleep(0.001)
+    await until(lambda: output.journal.report().count() == 1)
     assert len(rows(tmp_path / "x.jsonl")) == 1
     may_end.set()
     await job
