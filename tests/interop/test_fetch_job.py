@@ -248,6 +248,35 @@ async def test_a_disk_that_is_full_from_the_start(client, tmp_path, small_files)
     output.close()
 
 
+async def test_a_robots_txt_that_hangs_holds_up_its_own_host(serve, client, tmp_path):
+    """One of its URLs waits for the answer; the other, which waits for the same, leaves its seat to another host."""
+    may_go = asyncio.Event()
+
+    async def silent(request: Request) -> None:
+        await may_go.wait()
+        await request.reply(404)
+
+    async def quick(request: Request) -> None:
+        may_go.set()
+        await request.reply(200)
+
+    hanging, server = await serve(silent), await serve(quick)
+
+    async def late() -> AsyncIterator[Entry]:
+        yield target(f"{hanging.url}/1")
+        yield target(f"{hanging.url}/2")
+        await until(lambda: job.progress.begun == 2 and len(hanging.requests) == 1)
+        yield target(f"{server.url}/3")
+
+    output = Output.open(tmp_path / "x.jsonl", {}, now=lambda: 1.0)
+    fetcher = Fetcher(client, Order(), robots=Robots(client, "seawall-fetch"))
+    job = Job(late(), fetcher, *output, concurrency=2)
+    async with asyncio.timeout(120):
+        await job.run()
+    assert {tally.name: tally.pages for tally in output.journal.report().tallies} == {"200": 1, "404": 2}
+    output.close()
+
+
 async def test_a_slow_list_is_kept_each_second(site, client, tmp_path, monkeypatch):
     """What has ended is on the disk though the list doesn't end."""
     monkeypatch.setattr(keeper_module, "INTERVAL", 0.01)
