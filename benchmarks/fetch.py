@@ -21,7 +21,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 
 from seawall.testing import FaultServer
-from seawall.testing.dns import DNSServer
+from seawall.testing.dns import DNSServer, Name
 
 from .machine import CLIENT_CORE, SERVER_CORE, child, conditions, memory, raise_descriptors, start
 
@@ -83,7 +83,7 @@ class Answering(asyncio.Protocol):
 
 async def serve() -> None:
     loop = asyncio.get_running_loop()
-    async with FaultServer(host="127.0.1.7") as faults, DNSServer() as names:
+    async with FaultServer(host="127.0.1.7") as faults, DNSServer(base=Name(a=("127.0.1.0",))) as names:
         hole = faults.listen("blackhole")
         good = await loop.create_server(Answering, "0.0.0.0", 0, backlog=4096)
         print(good.sockets[0].getsockname()[1], hole.port, names.port, flush=True)
@@ -104,7 +104,9 @@ def host(number: int, port: int, hole: int) -> str:
 def listed(urls: int, hosts: int, port: int, hole: int) -> Iterator[str]:
     """The URLs, in an order of chance that is the same each time."""
     if hosts > 200:
-        yield from (f"http://h{number % hosts}.test:{port}/{number // hosts * 100 + 50}" for number in range(urls))
+        yield from (
+            f"http://h{number * hosts // urls}.ttl-3600.test:{port}/{number % 100 * 100 + 50}" for number in range(urls)
+        )
         return
     numbers = [(number % hosts + 1, number // hosts) for number in range(urls)]
     random.Random(0).shuffle(numbers)

@@ -28,7 +28,6 @@ R = TypeVar("R")
 
 ASIDE: Final = 10  # calls that wait, for each seat; each takes some 10 kB
 AHEAD: Final = 100  # items that are pulled ahead at most, for each seat; a URL takes some 200 bytes
-VARIETY: Final = 10  # hosts that are looked for among them, because a list may be sorted by host
 TOGETHER: Final = frozenset(("breaker", GATE, BACKOFF))  # those who wait there don't wait for each other
 FULL: Final = 1.0  # seconds that a host sleeps whose bulkhead has no room for waiters
 
@@ -47,7 +46,7 @@ async def fan_out(
     **Cancellation** and closing the generator cancel the work in flight, and wait until it has ended.
 
     Args:
-        items: Pulled as they are needed: until those at hand are of ten hosts, at most 100 for each seat.
+        items: Pulled as they are needed: until there is a host for each seat, at most 100 for each seat.
         host_of: An item's host, anything hashable; it must not raise.
         work: Is awaited in a task of its own.
         concurrency: Seats: pieces of work in flight that don't wait on this side. Those that wait may be 10 times as
@@ -83,7 +82,7 @@ class Crew(Generic[T, R]):
         self._concurrency = concurrency
         self._is_ordered = is_ordered
         self.loop = asyncio.get_running_loop()
-        self._hosts = Hosts(concurrency, variety=VARIETY)
+        self._hosts = Hosts(concurrency)
         self._tasks: set[asyncio.Task[None]] = set()
         self._results: deque[Result[T, R]] = deque()
         self._early: dict[int, Result[T, R]] = {}  # results of items behind one that has none yet
@@ -157,7 +156,11 @@ class Crew(Generic[T, R]):
             await self._room
 
     def _wants(self) -> bool:
-        """Whether another item is needed: hosts must be at hand to be fair to, and one that can be called."""
+        """
+        Whether another item is needed: a host for each seat, and one that can be called.
+
+        A list may be sorted by host; with few hosts in flight each would take many connections, for a few URLs each.
+        """
         hosts, most = self._hosts, self._concurrency * AHEAD
         if hosts.pending >= most or (self._is_ordered and self._pulled - self._given >= most):
             return False

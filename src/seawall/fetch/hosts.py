@@ -62,13 +62,12 @@ class Hosts:
 
     Attributes:
         pending: Items that haven't been begun.
-        choice: Those of them that count for fairness: of one host, as many as its share is where there are *variety*.
+        choice: Hosts that have some.
         seats: Pieces of work in flight that don't wait.
     """
 
-    def __init__(self, concurrency: int, *, variety: int) -> None:
+    def __init__(self, concurrency: int) -> None:
         self._max_slow = max(1, int(concurrency * SLOW_SHARE))
-        self._share = max(1, concurrency // variety)
         self._hosts: dict[Hashable, Host] = {}
         self._quick: list[tuple[int, int, Host]] = []  # heaps of those that can be begun, fewest seats first
         self._slow: list[tuple[int, int, Host]] = []
@@ -169,7 +168,7 @@ class Hosts:
     def _pending(self, host: Host, more: int) -> None:
         """An item was added to its own, or taken."""
         self.pending += more
-        if len(host.pending) + (more < 0) <= self._share:
+        if len(host.pending) == (more > 0):  # its first, or its last
             self.choice += more
 
     def _seat(self, host: Host, more: int) -> None:
