@@ -137,6 +137,7 @@ async def test_errors_are_scrapys():
             SEAWALL={"retry": FAST, "resolver": StaticResolver({"localhost": "127.0.0.1"})},
             RETRY_TIMES=0,
         )
+    assert done.sockets == 0
     heard = {name: done[request["url"]] for name, request in requests.items()}
     assert heard.pop("cut, and wanted")["flags"] == ["dataloss"]
     assert {name: each["error"] for name, each in heard.items()} == {
@@ -213,6 +214,7 @@ async def test_sizes():
     assert len(done[whole]["body"]) == 900
     assert "Expected to receive 900 bytes which is larger than download warn size (500)" in done.log
     assert done[long]["error"] == done[chunked]["error"] == "DownloadCancelledError"
+    assert done.sockets == 0
 
 
 async def test_what_middlewares_do():
@@ -286,6 +288,25 @@ async def test_http2_and_proxies():
     assert done[plain]["body"] == b"from the proxy"
     assert (asked.target, asked.headers["proxy-authorization"]) == (plain, "Basic bWU6c2VjcmV0")
     assert done.sockets == 0
+
+
+async def test_settings_of_tls_and_the_own_address():
+    """DOWNLOAD_VERIFY_CERTIFICATES refuses a certificate of nobody's, and DOWNLOAD_BIND_ADDRESS is dialled from."""
+
+    async def peer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        address = writer.get_extra_info("peername")[0].encode()
+        writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\nconnection: close\r\n\r\n%s" % (len(address), address))
+        writer.close()
+
+    plain = await asyncio.start_server(peer, "127.0.0.1", 0)
+    async with plain, FaultServer() as server:
+        secure = f"{server.listen(tls()).url}/x/ok"
+        url = f"http://127.0.0.1:{plain.sockets[0].getsockname()[1]}"
+        checked = await crawl(secure, DOWNLOAD_VERIFY_CERTIFICATES=True)
+        bound = await crawl(url, DOWNLOAD_BIND_ADDRESS="127.0.0.2")
+    assert (checked[secure]["error"], checked[secure]["cause"]) == ("DownloadFailedError", "CertificateError")
+    assert (bound[url]["body"], bound[url]["ip_address"]) == (b"127.0.0.2", "127.0.0.1")
 
 
 async def test_the_earlier_deadline_holds():
