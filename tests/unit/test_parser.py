@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from seawall.errors import BadAnswer, ConnectionLost, ResponseTooLarge
 from seawall.testing.steps import MALFORMED, ODD
 from seawall.wire.http1 import parser as module
-from seawall.wire.http1.parser import DIRECT, Parser
+from seawall.wire.http1.parser import Parser
+from seawall.wire.http1.plain import MAX_PLAIN, plain_head
 from seawall.wire.http1.response import NOTHING, Response
 from seawall.wire.limits import MAX_GAP, MAX_HEAD, MAX_HEADERS, MAX_INTERIM
 
@@ -19,7 +20,16 @@ OK = b"HTTP/1.1 200 OK\r\n"
 PLAIN = OK + b"content-length: 5\r\nkeep-alive: timeout=7, max=3\r\n\r\nhello"
 CHUNKED = OK + b"transfer-encoding: chunked\r\n\r\n5;a=b\r\nhello\r\n3\r\nyou\r\n0\r\nx-trailer: 1\r\n\r\n"
 INTERIM = b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nlink: x\r\n\r\n"
+USUAL = (
+    b"HTTP/1.1 404 Not Found\r\nServer: nginx\r\nDate: Sat, 28 Nov 2026 02:14:32 GMT\r\nConnection: keep-alive\r\n"
+    b"Content-Length: 5\r\nSet-Cookie: a=b\r\nSet-Cookie: c=d; Path=/\r\n\r\nhello"
+)
 ANSWERS = {
+    "usual": USUAL,
+    "usual, extra": USUAL + b"garbage",
+    "usual, twice": USUAL + USUAL,
+    "usual, cut": USUAL[:-2],
+    "usual, long": USUAL.replace(b": 5", b": 70000")[:-5] + bytes(70000),
     "plain": PLAIN,
     "chunked": CHUNKED,
     "interim": INTERIM + PLAIN,
@@ -76,20 +86,20 @@ def test_random_pieces_make_no_difference(name, cuts):
 @given(cuts=st.sets(st.integers(1, 150)))
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_a_body_that_passes_llhttp_by_makes_no_difference(name, method, cuts, monkeypatch):
-    """Every body whose length is known goes that way here, not only a large one."""
+    """llhttp sees the same."""
     data = ANSWERS[name]
     ends = [0, *sorted(cut for cut in cuts if cut < len(data)), len(data)]
     pieces = [data[begin:end] for begin, end in pairwise(ends)]
-    monkeypatch.setattr(module, "DIRECT", 10**9)
-    expected = seen(pieces, method)
-    monkeypatch.setattr(module, "DIRECT", 0)
-    assert seen(pieces, method) == expected
+    found = seen(pieces, method)
+    with monkeypatch.context() as patched:
+        patched.setattr(module, "plain_head", lambda data: None)
+        assert found == seen(pieces, method)
 
 
 @pytest.mark.parametrize(("more", "is_spoilt"), [(b"", False), (b"x", True)])
 def test_large_body(more, is_spoilt):
     """It comes whole and uncopied, whatever its pieces are, and the connection's next response is parsed as ever."""
-    size = 3 * DIRECT
+    size = 3 << 16
     body = bytes(range(256)) * (size // 256)
     parser, response = begun()
     parser.feed(OK + b"content-length: %d\r\n\r\n" % size + body[:100])
@@ -103,7 +113,7 @@ def test_large_body(more, is_spoilt):
     assert (second.is_complete, second.take()) == (True, b"hello")
 
 
-@pytest.mark.parametrize("size", [0, 5, 3 * DIRECT])
+@pytest.mark.parametrize("size", [0, 5, 3 << 16])
 def test_a_length_may_have_any_number_of_zeros(size):
     """llhttp counts them as nothing, where int() refuses more than 4,300 digits with a ValueError of its own."""
     parser, response = begun()
@@ -114,8 +124,8 @@ def test_a_length_may_have_any_number_of_zeros(size):
 def test_a_large_body_that_is_cut_is_an_error():
     """The length says so, and llhttp isn't there to."""
     parser, response = begun()
-    parser.feed(OK + b"content-length: %d\r\n\r\n" % (3 * DIRECT))
-    parser.feed(bytes(2 * DIRECT))
+    parser.feed(OK + b"content-length: %d\r\n\r\n" % (3 << 16))
+    parser.feed(bytes(2 << 16))
     parser.end(None)
     assert response.failure is not None
     assert response.failure[0] is BadAnswer
@@ -335,3 +345,79 @@ def test_parser_is_used_again(first):
         parser.feed(PLAIN if method == b"GET" else OK + b"content-length: 5\r\n\r\n")
         assert (answer.is_complete, answer.is_spoilt, answer.failure) == (True, False, None)
         assert answer.take() == (b"hello" if method == b"GET" else b"")
+
+
+# A head that passes llhttp by
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        b"HTTP/1.0 200 OK\r\nContent-Length: 5",
+        b"HTTP/1.1 100 Continue\r\nContent-Length: 5",
+        b"HTTP/1.1 204 No Content\r\nContent-Length: 0",
+        b"HTTP/1.1 304 Not Modified\r\nContent-Length: 5",
+        b"HTTP/1.1  200 OK\r\nContent-Length: 5",
+        b"HTTP/1.1 200 O\tK\r\nContent-Length: 5",
+        b"HTTP/1.1 200 OK",
+        b"HTTP/1.1 200 OK\r\nServer: a",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nContent-Length: 5",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\ncontent-length: 6",
+        b"HTTP/1.1 200 OK\r\nContent-Length: +5",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 5, 5",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 1234567890123456",
+        b"HTTP/1.1 200 OK\r\nContent-Length : 5",
+        b"HTTP/1.1 200 OK\r\nContent-Length:\t5",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nTransfer-Encoding: chunked",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nConnection: close",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nKeep-Alive: timeout=5",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nUpgrade: x",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nx: ",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nx: a ",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nx: a\r\n b",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nx: a\nb: c",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nx: a\rb",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nx: \0",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nx: \xe9",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n: a",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nx" + b"y" * MAX_PLAIN + b": a",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 5" + b"\r\nx: a" * MAX_HEADERS,
+        b" HTTP/1.1 200 OK\r\nContent-Length: 5",
+        b"RTSP/1.0 200 OK\r\nContent-Length: 5",
+    ],
+)
+def test_what_is_not_plain_is_llhttps(head):
+    """Wherever two readers could differ, or more is to be known than a length."""
+    assert plain_head(head + b"\r\n\r\nhello") is None
+
+
+def test_plain_head():
+    """Each line as it came; what isn't all there isn't plain yet."""
+    headers = [(b"Server", b"server", b"nginx"), (b"Content-Length", b"content-length", b"5")]
+    data = b"HTTP/1.1 404 Not Found\r\nServer: nginx\r\nContent-Length: 5\r\n\r\nhello"
+    assert plain_head(data) == (404, b"Not Found", headers, 5, len(data) - 5)
+    assert all(plain_head(data[:end]) is None for end in range(len(data) - 5))
+
+
+NAMES = st.sampled_from(
+    [b"Content-Length", b"X", b"Set-Cookie", b"connection", b"Transfer-Encoding", b"x-#!$%&'*+.^_`|~"]
+)
+VALUES = st.sampled_from([b"5", b"keep-alive", b"chunked", b"close", b""]) | st.binary(max_size=6)
+LINES = st.lists(st.tuples(NAMES, st.sampled_from([b": ", b":", b" : ", b":  ", b":\t"]), VALUES), max_size=4)
+
+
+@given(
+    first=st.sampled_from([b"HTTP/1.1 200 OK", b"HTTP/1.1 503 ", b"HTTP/1.1 200"]) | st.binary(max_size=16),
+    lines=LINES,
+    length=st.integers(0, 9),
+    body=st.binary(max_size=9),
+)
+@settings(max_examples=1500, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_generated_heads_are_what_they_are_for_llhttp(first, lines, length, body, monkeypatch):
+    """The same status, headers, body and end, or an error as well."""
+    block = b"".join(b"%b%b%b\r\n" % line for line in lines)
+    data = b"%b\r\n%bContent-Length: %d\r\n\r\n%b" % (first, block, length, body)
+    found = seen([data])
+    with monkeypatch.context() as patched:
+        patched.setattr(module, "plain_head", lambda data: None)
+        assert found == seen([data])

@@ -4,8 +4,8 @@ From the bytes of HTTP/1.1 to a `Response`; no I/O here. llhttp is the parser.
 Rules: framing is never guessed: what llhttp or RFC 9112 section 6 calls malformed is an error. llhttp knows neither
 HEAD nor limits, so a response to HEAD ends at its headers here, and what a hostile server could send without an end is
 counted here. llhttp takes RTSP, and a first header line that begins with a space, so a message's beginning is looked at
-before llhttp gets it. A large body whose length is known passes llhttp by. Bytes after the response are noted, because
-they answer nothing.
+before llhttp gets it. A plain head passes llhttp by, and its body with it. Bytes after the response
+are noted, because they answer nothing.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from ...errors import BadAnswer, ConnectionLost, ResponseTooLarge
 from ..limits import MAX_GAP, MAX_HEAD, MAX_HEADERS, MAX_INTERIM
 from ..message import Triples
 from .framing import Bad, TooLarge, keep_alive, llhttp, says_body
+from .plain import plain_head
 from .response import Response
 
 __all__ = ["Parser"]
@@ -28,7 +29,6 @@ PLAIN: Final = re.compile(rb"HTTP/1\.[01] [2-9][^\n]*\n[^ \t]")
 
 PROTOCOL: Final = b"HTTP/"
 VERSIONS: Final = (b"HTTP/1.1", b"HTTP/1.0")
-DIRECT: Final = 64 * 1024  # B of a body that are still to come, from which on llhttp is spared it
 MAX_HELD: Final = 16 * 1024  # B; each piece that comes is joined with what is held, so a drip costs its square
 STATUS_AT: Final = len(b"HTTP/1.1 ")
 BLANK_LINE: Final = re.compile(rb"\n\r?\n")
@@ -92,16 +92,22 @@ class Parser:
             response.is_spoilt = True
         elif response.failure is not None:
             return
-        elif self._is_behind and self._body_left:
+        elif self._body_left:
             self._take(data)
         elif self._is_open:
             self._parse(data)
-        elif PLAIN.match(data) and not (self._held or self._is_connect):
+        elif self._held or self._is_connect:
+            self._open(self._held + data)
+        elif self._is_head or not self._took_plain(data):
+            self._begin(data)
+
+    def _begin(self, data: bytes) -> None:
+        if PLAIN.match(data):
             self._is_open = True
             self._plain = _plain(data)
             self._parse(data)
         else:
-            self._open(self._held + data)
+            self._open(data)
 
     def end(self, error: Exception | None) -> None:
         """The connection has ended, with an *error* where the server did not mean it. Nothing is fed after it."""
@@ -186,9 +192,6 @@ class Parser:
             else:
                 response.fail(BadAnswer, str(error))
         else:
-            if not had_head and self._body_left - response.size > DIRECT and not response.is_complete:
-                self._body_left -= response.size
-                self._is_behind = True
             if not response.has_head:
                 self._unparsed += len(data)  # llhttp gives a header when it ends, if it ends
                 if self._unparsed > MAX_HEAD:
@@ -198,8 +201,26 @@ class Parser:
                 if self._gap > MAX_GAP:
                     response.fail(ResponseTooLarge, f"chunk sizes, extensions or trailers of more than {MAX_GAP} bytes")
 
+    def _took_plain(self, data: bytes) -> bool:
+        """Whether *data* begins with a head that needs no parser; then it was taken, and so is the body as it comes."""
+        head = plain_head(data)
+        if head is None:
+            return False
+        status, reason, headers, length, end = head
+        left = length + end - len(data)
+        if left < 0:
+            return False  # llhttp says what is wrong with it
+        response = self.response
+        response.version, response.status, response.reason, response.headers = VERSIONS[0], status, reason, headers
+        response.has_head = self._has_framing = True
+        if len(data) > end:
+            response.add(data[end:])
+        self._body_left = left
+        response.is_complete = not left
+        return True
+
     def _take(self, data: bytes) -> None:
-        """Some of a large body whose length is known: as it came, because llhttp would copy it."""
+        """Some of a body whose length is known: as it came, because llhttp would copy it."""
         response, left = self.response, self._body_left
         response.add(data if len(data) <= left else data[:left])
         self._body_left = max(0, left - len(data))
@@ -265,12 +286,11 @@ class Parser:
         for _, name, value in response.headers:
             if name == b"content-length":
                 self._has_framing = True
-                self._body_left = int(value.lstrip(b"0") or 0)  # int() refuses over 4,300 digits, leading zeros too
             elif name == b"transfer-encoding":
                 codings += 1
                 if value.lower() != b"chunked" or codings > 1:
                     raise Bad("a transfer-encoding that is not chunked alone")
-                self._has_framing, self._body_left = True, 0
+                self._has_framing = True
                 if response.version == b"HTTP/1.0":
                     is_kept = False  # its framing is faulty: RFC 9112 section 6.1
             elif name == b"keep-alive":
