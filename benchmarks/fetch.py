@@ -4,7 +4,7 @@ Many URLs over many hosts, some of which are bad: what arrives, how long it take
 Each host is an address of 127.0.1.0/24. Of 50, eight are bad (each in its own way) and one takes 2 s for each answer.
 The others answer in 20 ms; 2 % of their first attempts are a 503, and 1 % a reset. aiohttp and httpx are used as a
 careful scraper would by hand: 100 at a time, 10 s for each of three attempts, with backoff. seawall has the same 30 s
-for each URL. ``--hosts 100000`` has names in place of addresses, which a DNS server on loopback knows, and all hosts
+for each URL; Scrapy and Crawlee, where they are installed, as many places, attempts and seconds. ``--hosts 100000`` has names in place of addresses, which a DNS server on loopback knows, and all hosts
 are good; only seawall can be told of that server.
 """
 
@@ -19,6 +19,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from typing import Any
 
 from seawall.testing import FaultServer
 from seawall.testing.dns import DNSServer, Name
@@ -176,7 +177,82 @@ async def with_seawall(urls: Iterator[str], names: int) -> AsyncIterator[str]:
             yield type(result.error).__name__ if result.response is None else str(result.response.status_code)
 
 
-CLIENTS = {"aiohttp": with_aiohttp, "httpx": with_httpx, "seawall": with_seawall}
+async def with_scrapy(urls: Iterator[str], _: int) -> AsyncIterator[str]:
+    import scrapy
+    from scrapy.crawler import AsyncCrawlerProcess
+
+    ends: list[str] = []
+
+    class Spider(scrapy.Spider):  # type: ignore[misc]
+        name = "spider"
+
+        async def start(self) -> AsyncIterator[scrapy.Request]:
+            for url in urls:
+                yield scrapy.Request(url, self.parse, errback=self.failed, meta={"handle_httpstatus_all": True})
+
+        def parse(self, response: scrapy.http.Response) -> None:
+            ends.append(str(response.status))
+
+        def failed(self, failure: object) -> None:
+            ends.append(type(getattr(failure, "value", failure)).__name__)
+
+    settings = {
+        "CONCURRENT_REQUESTS": CONCURRENCY,
+        "CONCURRENT_REQUESTS_PER_DOMAIN": CONCURRENCY,
+        "DOWNLOAD_TIMEOUT": TIMEOUT,
+        "RETRY_TIMES": TRIES - 1,
+        "LOG_ENABLED": False,
+        "TELNETCONSOLE_ENABLED": False,
+        "TWISTED_REACTOR_ENABLED": False,
+    }
+    async for end in _until(AsyncCrawlerProcess(settings).crawl(Spider), ends):
+        yield end
+
+
+async def with_crawlee(urls: Iterator[str], _: int) -> AsyncIterator[str]:
+    from datetime import timedelta
+
+    from crawlee import ConcurrencySettings
+    from crawlee.crawlers import HttpCrawler, HttpCrawlingContext
+    from crawlee.storage_clients import MemoryStorageClient
+
+    ends: list[str] = []
+    crawler = HttpCrawler(
+        max_request_retries=TRIES - 1,
+        concurrency_settings=ConcurrencySettings(desired_concurrency=CONCURRENCY, max_concurrency=CONCURRENCY),
+        storage_client=MemoryStorageClient(),
+        navigation_timeout=timedelta(seconds=TIMEOUT),
+        configure_logging=False,
+    )
+
+    async def handle(context: HttpCrawlingContext) -> None:
+        ends.append(str(context.http_response.status_code))
+
+    async def failed(_: object, error: Exception) -> None:
+        ends.append(type(error).__name__)
+
+    crawler.router.default_handler(handle)
+    crawler.failed_request_handler(failed)
+    async for end in _until(asyncio.ensure_future(crawler.run([*urls])), ends):
+        yield end
+
+
+async def _until(done: asyncio.Future[Any], ends: list[str]) -> AsyncIterator[str]:
+    """The *ends* that an engine appends, until it has *done* all."""
+    while not done.done() or ends:
+        await asyncio.sleep(0.05)
+        while ends:
+            yield ends.pop()
+    done.result()
+
+
+CLIENTS = {
+    "aiohttp": with_aiohttp,
+    "httpx": with_httpx,
+    "scrapy": with_scrapy,
+    "crawlee": with_crawlee,
+    "seawall": with_seawall,
+}
 
 
 async def run(client: str, urls: int, hosts: int, port: int, hole: int, names: int) -> dict[str, object]:
@@ -199,7 +275,7 @@ def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks fetch", description=(__doc__ or "").partition("\n\n")[0]
     )
-    parser.add_argument("--clients", default=",".join(CLIENTS))
+    parser.add_argument("--clients", default="aiohttp,httpx,seawall")
     parser.add_argument("--urls", type=int, default=5000)
     parser.add_argument("--hosts", type=int, default=50)
     parser.add_argument("--repeat", type=int, default=1)
