@@ -204,6 +204,19 @@ async def test_dead_host():
         assert counters(c) == (0, 0)
 
 
+@pytest.mark.parametrize("dead", [1, 5])
+async def test_dead_hosts_leave_room(dead):
+    """However many of their URLs wait, those of another host are begun as seats become free: 400 at 0.5 s on 10."""
+    hosts = [f"dead{number}.test" for number in range(dead)]
+    wire = ScriptedWire((0.5, 200), per_host={host: [httpx.ConnectError] for host in hosts})
+    async with client(wire, deadline=60.0) as c:
+        theirs = [url for number in range(400 // dead) for host in hosts for url in [f"http://{host}/{number}"]]
+        given = [url for pair in zip(theirs, urls("a.test", 400), strict=True) for url in pair]
+        results = await ends(c.map(given, concurrency=10))
+    assert len(results) == 800
+    assert max(at for at, index, _ in results if index % 2) <= 22.0
+
+
 async def test_host_that_heals():
     """Its URLs wait for the breaker, and are all good once the host is well again."""
     wire = ScriptedWire(200, per_host={"ill.test": [*[(0.01, 500)] * 30, 200]})

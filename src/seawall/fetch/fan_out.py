@@ -173,7 +173,8 @@ class Crew(Generic[T, R]):
         hosts, most = self._hosts, self._concurrency * (1 + ASIDE)
         hosts.look(self.loop.time())
         while hosts.seats + len(self._results) < self._concurrency and len(self._tasks) < most:
-            host = hosts.next(has_choice=self._has_more and self._wants())
+            has_room = len(self._tasks) < self._concurrency * ASIDE  # the seats are left to hosts that get on
+            host = hosts.next(has_choice=self._has_more and self._wants(), has_room=has_room)
             if host is None:
                 break
             place = Place(self, hosts, host)

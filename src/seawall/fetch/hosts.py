@@ -7,6 +7,7 @@ import math
 from collections import deque
 from collections.abc import Hashable
 from heapq import heapify, heappop, heappush
+from operator import itemgetter
 from typing import Any, Final, NamedTuple, Protocol
 
 __all__ = ["Host", "Hosts", "Item"]
@@ -48,6 +49,11 @@ class Host:
         self.is_slow = self.is_failing = False
         self.entry: tuple[int, int, Host] | None = None  # the one of the queue that counts
 
+    @property
+    def is_stuck(self) -> bool:
+        """Most of its work in flight waits, for a breaker or in backoffs, so more of it would hardly get further."""
+        return self.tasks > 2 * self.seats
+
 
 class Running(Protocol):
     """A piece of work in flight; *since* when it hasn't waited."""
@@ -71,6 +77,7 @@ class Hosts:
         self._hosts: dict[Hashable, Host] = {}
         self._quick: list[tuple[int, int, Host]] = []  # heaps of those that can be begun, fewest seats first
         self._slow: list[tuple[int, int, Host]] = []
+        self._stuck: list[tuple[int, int, Host]] = []
         self._turn = 0
         self._slow_seats = 0
         self._usual: float | None = None
@@ -87,22 +94,25 @@ class Hosts:
             self._queue(host)
 
     def has_ready(self) -> bool:
-        """Whether a host that isn't slow has an item that can be begun."""
+        """Whether a host that is neither slow nor stuck has an item that can be begun."""
         return _first(self._quick) is not None
 
-    def next(self, *, has_choice: bool) -> Host | None:
+    def next(self, *, has_choice: bool, has_room: bool) -> Host | None:
         """
         The host to begin an item of; None if none can be begun.
 
         Args:
             has_choice: More items may come, so seats needn't go to slow hosts beyond their share.
+            has_room: Work of stuck hosts may be begun; else what waits for them would keep others from being begun.
         """
-        quick, slow = _first(self._quick), _first(self._slow)
-        if slow is not None and self._slow_seats >= self._max_slow and (quick is not None or has_choice):
-            slow = None
-        if quick is None or (slow is not None and slow[:2] < quick[:2]):
-            quick = slow
-        return None if quick is None else quick[2]
+        quick = _first(self._quick)
+        is_shared_out = self._slow_seats >= self._max_slow and (quick is not None or has_choice)
+        slow = None if is_shared_out else _first(self._slow)
+        stuck = _first(self._stuck) if has_room else None
+        if stuck is not None and is_shared_out and stuck[2].is_slow:
+            stuck = None
+        firsts = [each for each in (quick, slow, stuck) if each is not None]
+        return min(firsts, key=itemgetter(0, 1))[2] if firsts else None
 
     def begun(self, running: Running) -> None:
         """The first item of its host was taken from it."""
@@ -193,7 +203,7 @@ class Hosts:
         if not host.pending or (host.blocks and not host.is_failing) or host.timer is not None:
             host.entry = None
             return
-        heap = self._slow if host.is_slow else self._quick
+        heap = self._stuck if host.is_stuck else self._slow if host.is_slow else self._quick
         if len(heap) > 64 + 4 * len(self._hosts):  # most entries are of before
             heap[:] = [entry for entry in heap if entry[2].entry is entry]
             heapify(heap)
