@@ -144,6 +144,22 @@ async def test_source_that_raises():
         assert [result async for result in c.map([])] == []
 
 
+async def test_source_that_is_cancelled():
+    """A cancellation that the source itself meets is raised as its errors are; it isn't taken for the list's end."""
+
+    async def cancelled() -> AsyncIterator[str]:
+        yield "http://a.test/"
+        future = asyncio.get_running_loop().create_future()
+        future.cancel()
+        yield await future
+
+    async with client(ScriptedWire()) as c:
+        results = c.map(cancelled())
+        assert (await anext(results)).index == 0
+        with pytest.raises(asyncio.CancelledError):
+            await anext(results)
+
+
 async def test_slow_host_takes_no_more_than_its_share():
     """Of two hosts with 100 URLs each and 10 seats, one that takes 10 s a URL leaves half of the seats to the other."""
     wire = ScriptedWire(per_host={"slow.test": [(10.0, 200)], "quick.test": [(0.1, 200)]})

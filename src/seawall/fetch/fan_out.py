@@ -88,7 +88,7 @@ class Crew(Generic[T, R]):
         self._early: dict[int, Result[T, R]] = {}  # results of items behind one that has none yet
         self._pulled = self._given = 0
         self._puller: asyncio.Task[None] | None = None
-        self._source_error: Exception | None = None
+        self._source_error: BaseException | None = None
         self._has_more = True
         self._is_closed = False
         self._room: asyncio.Future[None] | None = None  # done once more items are wanted
@@ -139,6 +139,10 @@ class Crew(Generic[T, R]):
             else:
                 for item in items:
                     await self._add(item)
+        except asyncio.CancelledError as cancelled:
+            if self._is_closed:
+                raise
+            self._source_error = cancelled  # the items' own, and not the end of them
         except Exception as error:  # noqa: BLE001  # it is a value here
             self._source_error = error
         finally:
