@@ -207,6 +207,15 @@ async def test_pause_puts_its_host_to_sleep():
         assert all(at >= 20.0 for at in later)
 
 
+async def test_pause_past_a_deadline_around_it():
+    """URLs of a host that sleeps for longer than a deadline around all of it fail at once, and not once it wakes."""
+    wire = ScriptedWire(per_host={"a.test": [httpx.Response(429, headers={"Retry-After": "20"})]})
+    async with client(wire, retry=seawall.Retry(max_attempts=2, pause_origin=True)) as c:
+        with seawall.deadline(5.0):
+            results = await ends(c.map(urls("a.test", 4), concurrency=1))
+    assert results == [(0.0, 0, 429), *[(0.0, index, "OriginPaused") for index in (1, 2, 3)]]
+
+
 async def test_dead_host():
     """None of its URLs ends as BreakerOpen, and all others are done while the dead host's wait."""
     wire = ScriptedWire((0.01, 200), per_host={"dead.test": [httpx.ConnectError]})

@@ -16,6 +16,7 @@ from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable, 
 from typing import Any, Final, Generic, TypeVar
 
 from ..config.ready import GATE
+from ..core.deadline import remaining
 from ..core.seat import BACKOFF, SEAT
 from ..errors import BulkheadFull, LimitExceeded, OriginPaused
 from .hosts import Host, Hosts, Item
@@ -210,7 +211,7 @@ class Crew(Generic[T, R]):
             self._tasks.discard(task)
             took = self.loop.time() - began_at - place.waited
             self._hosts.ended(place, took, is_failure=error is not None)
-        if (delay := _asked_delay(error)) is not None:
+        if (delay := _asked_delay(error)) is not None and not self._is_closed:
             self._hosts.put_back(place.host, item, self.loop.call_later(delay, self._woken, place.host))
         else:
             self._put(Result(item.item, response, error, item.number))
@@ -276,7 +277,10 @@ class Place:
 def _asked_delay(error: BaseException | None) -> float | None:
     """Seconds until the host is called again, which has refused a piece of work unsent; None if it has ended."""
     if isinstance(error, BulkheadFull):
-        return FULL
-    if isinstance(error, LimitExceeded | OriginPaused) and math.isfinite(error.retry_after):
-        return max(error.retry_after, 0.0)
-    return None
+        delay = FULL
+    elif isinstance(error, LimitExceeded | OriginPaused) and math.isfinite(error.retry_after):
+        delay = max(error.retry_after, 0.0)
+    else:
+        return None
+    left = remaining()  # of a deadline around all of it, after which nothing is begun anyway
+    return delay if left is None or delay < left else None
