@@ -387,3 +387,13 @@ def test_open_one_is_remembered_for_a_while():
     breaker, _ = make(open_for=60.0)
     fail(breaker, 0.0, 20)
     assert [breaker.remembers(at) for at in (30.0, 59.9, 60.0)] == [True, True, False]
+
+
+def test_stuck_probes_make_room_at_the_instant_that_was_named():
+    """After the seconds that `shut_for` named, one is let through, however floats round: else callers ask for ever."""
+    breaker, _ = make(open_for=1.0, probes=1)
+    fail(breaker, 0.3 - 1.0, 20)
+    assert breaker.try_acquire(1.3) is not None
+    now = 2.1 + breaker.shut_for(2.1)
+    assert breaker.shut_for(now) == 0.0
+    assert breaker.try_acquire(now) is not None

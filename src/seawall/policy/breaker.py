@@ -198,7 +198,7 @@ class BreakerState(Gate):
             self._move("half-open", "time for probes", now)
             self._probes_out = self._probes_done = self._probe_failures = 0
             self._probing_since = now
-        elif self.state == "half-open" and now - self._probing_since >= self._settings.open_for:
+        elif self.state == "half-open" and now >= self._probing_since + self._settings.open_for:
             self._probes_out = 0  # the probes may be stuck; those that still end are counted
             self._probing_since = now
         if self.state == "open" or self._probes_out + self._probes_done >= self._settings.probes:
