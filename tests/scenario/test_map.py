@@ -196,6 +196,17 @@ async def test_waiting_for_a_limit_takes_no_seat():
         assert counters(c) == (0, 0)
 
 
+@pytest.mark.parametrize("spelled", ["/{}/x", "http://limited.test?{}", "HTTP://limited.test/{}"])
+async def test_spellings_of_one_host(spelled):
+    """URLs relative to the client's, without a path, and in capitals are of one host, so they wait without deadlines."""
+    limit = seawall.Limit(rate=1, burst=1)
+    async with client(ScriptedWire(), limit=limit, deadline=5.0, base_url="http://limited.test") as c:
+        given = [spelled.format(number) for number in range(30)]
+        given[::3] = [url.replace("HTTP", "http") for url in given[::3]]
+        results = await ends(c.map(given, concurrency=4))
+    assert Counter(what for _, _, what in results) == {200: 30}
+
+
 async def test_pause_puts_its_host_to_sleep():
     """A Retry-After past the deadline doesn't fail the URLs behind it: they are begun once it has passed."""
     wire = ScriptedWire((0.1, 200), per_host={"a.test": [httpx.Response(429, headers={"Retry-After": "20"}), 200]})

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncGenerator, AsyncIterable, Hashable, Iterable
 from os import PathLike
 from typing import TYPE_CHECKING, Any, Final, TypeVar, Unpack
@@ -25,6 +26,7 @@ from .repeated import Repeated, RequestArguments
 
 __all__ = ["Fetching"]
 
+ORIGIN: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^/?#]*")
 LATER: Final = 5.0  # s; up to the headers a silence is the wire's to notice, and from then on not the origin's fault
 Given = TypeVar("Given", str, httpx2.URL, httpx2.Request, str | httpx2.URL | httpx2.Request)
 
@@ -180,7 +182,8 @@ class Fetching(httpx2.AsyncClient):
 def _host_of(given: object) -> Hashable:
     """What `map` is fair to: mostly an origin, as it is written; a URL is parsed once only, when it is sent."""
     if isinstance(given, str):
-        return "/".join(given.split("/", 3)[:3])
+        found = ORIGIN.match(given)
+        return "" if found is None else found[0].lower()  # relative to the client's base_url
     url = given.url if isinstance(given, httpx2.Request) else given
     return (url.scheme, url.netloc) if isinstance(url, httpx2.URL) else None
 
