@@ -198,7 +198,7 @@ async def test_waiting_for_a_limit_takes_no_seat():
 
 @pytest.mark.parametrize("spelled", ["/{}/x", "http://limited.test?{}", "HTTP://limited.test/{}"])
 async def test_spellings_of_one_host(spelled):
-    """URLs relative to the client's, without a path, and in capitals are of one host, so they wait without deadlines."""
+    """URLs that are relative, have no path or are in capitals are of one host, and wait for it without a deadline."""
     limit = seawall.Limit(rate=1, burst=1)
     async with client(ScriptedWire(), limit=limit, deadline=5.0, base_url="http://limited.test") as c:
         given = [spelled.format(number) for number in range(30)]
