@@ -209,6 +209,15 @@ async def test_a_dead_origin_is_given_up(client, site, tmp_path):
     assert {tally.name: tally.pages for tally in report.tallies} == {"OriginGivenUp": 80, "DialError": 20, "200": 5}
 
 
+@pytest.mark.parametrize("path", ["/large/{}", "/to//127.0.0.1:9/{}", "/to" * 25 + "/{}"])
+async def test_an_origin_that_answers_is_not_given_up(client, site, tmp_path, path):
+    """However many of its pages are too large, lead to a dead host, or redirect too often."""
+    urls = [site.server.url + path.format(number) for number in range(25)]
+    report, _ = await do(tmp_path / "out.jsonl", [*urls, f"{site.server.url}/ok"], client, concurrency=1)
+    assert "OriginGivenUp" not in {tally.name for tally in report.tallies}
+    assert report.count(Kind.GOOD) >= 1
+
+
 async def test_an_origin_that_fails_at_times_is_not_given_up(client, site, tmp_path):
     """A response in between, of whatever status, begins the count anew."""
     urls = [f"{site.server.url}/{'reset' if number % 20 else '500'}/{number}" for number in range(100)]

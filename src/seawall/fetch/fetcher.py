@@ -6,7 +6,7 @@ import math
 from typing import Final
 
 from ..config import options
-from ..errors import BulkheadFull, LimitExceeded, OriginPaused
+from ..errors import BulkheadFull, LimitExceeded, OriginPaused, ResponseTooLarge
 from .cache import Cache
 from .client import Client, Response
 from .order import Order
@@ -60,7 +60,8 @@ class Fetcher:
         except Exception as error:
             if isinstance(error, REFUSALS) and math.isfinite(getattr(error, "retry_after", 0.0)):
                 raise
-            self._silent.put(entry.origin, (self._silent.get(entry.origin) or 0) + 1, weight=1)
+            silent = 0 if _has_answered(error) else (self._silent.get(entry.origin) or 0) + 1
+            self._silent.put(entry.origin, silent, weight=1)
             page = _failed(entry.url, entry.key, type(error).__name__, str(error) or repr(error))
             return page._replace(attempts=len(getattr(error, "attempts", ())))
         if self._silent.get(entry.origin):
@@ -96,6 +97,12 @@ class Fetcher:
             len(response.extensions.get("seawall", ())) or 1,
             None if is_good else Problem(str(status), said),
         )
+
+
+def _has_answered(error: Exception) -> bool:
+    """Whether the URL's own origin gave a response: one that is too large, or one that led elsewhere."""
+    attempts = getattr(error, "attempts", ())
+    return isinstance(error, ResponseTooLarge) or any(each.status and not each.error for each in attempts)
 
 
 def _failed(url: str, key: bytes, name: str, said: str) -> Page:
