@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from seawall.fetch.digest import digests_of
 from seawall.fetch.resume import Append, Complete, Fail, Kept, StartOver, decide, headers_for, validator_of
 
 KEPT = Kept(40, '"v1"', 100)
@@ -117,3 +118,12 @@ def test_changed_by_date():
 def test_neither_the_file_nor_a_part(status):
     """No other status' body gets into the file, whatever its headers say."""
     assert isinstance(decide(KEPT, status, REST), Fail)
+
+
+def test_a_digest_that_is_repeated():
+    """It counts once, because the file is read for each."""
+    headers = {"repr-digest": "sha-256=:AAAA:, sha-512=:BBBB:, sha-256=:CCCC:" + ", sha-256=:DDDD:" * 100}
+    assert [(each.algorithm, each.value) for each in digests_of(headers, 0, None)] == [
+        ("sha256", b"\x0c0\xc3"),
+        ("sha512", b"\x04\x10A"),
+    ]

@@ -66,7 +66,8 @@ def digests_of(headers: Mapping[str, str], start: int, stop: int | None) -> Iter
     Algorithms that are broken or unknown, and garbage, are passed over, as the RFC has it.
     """
     for name, begins, ends in (("Repr-Digest", 0, None), ("Content-Digest", start, stop)):
-        for algorithm, value in MEMBER.findall(headers.get(name.lower(), "")):
+        said = dict(MEMBER.findall(headers.get(name.lower(), "")))  # a name that comes again counts once (RFC 9651)
+        for algorithm, value in said.items():
             try:
                 yield Digest(name, ACTIVE[algorithm], base64.b64decode(value, validate=True), begins, ends)
             except binascii.Error:
