@@ -101,8 +101,10 @@ class Fetcher:
 
 def _has_answered(error: Exception) -> bool:
     """Whether the URL's own origin gave a response: one that is too large, or one that led elsewhere."""
-    attempts = getattr(error, "attempts", ())
-    return isinstance(error, ResponseTooLarge) or any(each.status and not each.error for each in attempts)
+    attempts = getattr(error, "attempts", None)  # none if no attempt failed, as of too many redirects
+    if attempts is None or isinstance(error, ResponseTooLarge):
+        return True
+    return any(each.status is not None and each.error is None for each in attempts)
 
 
 def _failed(url: str, key: bytes, name: str, said: str) -> Page:
