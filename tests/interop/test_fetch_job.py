@@ -209,7 +209,9 @@ async def test_a_dead_origin_is_given_up(client, site, tmp_path):
     assert {tally.name: tally.pages for tally in report.tallies} == {"OriginGivenUp": 80, "DialError": 20, "200": 5}
 
 
-@pytest.mark.parametrize("path", ["/large/{}", "/to//127.0.0.1:9/{}", "/to" * 25 + "/{}"], ids=["large", "dead", "round"])
+@pytest.mark.parametrize(
+    "path", ["/large/{}", "/to//127.0.0.1:9/{}", f"{'/to' * 25}/{{}}"], ids=["large", "dead", "round"]
+)
 async def test_an_origin_that_answers_is_not_given_up(client, site, tmp_path, path):
     """However many of its pages are too large, lead to a dead host, or redirect too often."""
     urls = [site.server.url + path.format(number) for number in range(25)]
