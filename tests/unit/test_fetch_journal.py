@@ -287,6 +287,16 @@ async def test_the_output_comes_before_the_journal(tmp_path):
     sink.close()
 
 
+def test_files_of_others_on_the_way(tmp_path):
+    """What a file manager or a network file system leaves among the bodies is left there."""
+    (tmp_path / ".unsettled").mkdir()
+    (tmp_path / ".unsettled" / ".DS_Store").touch()
+    sink = Folder(tmp_path)
+    sink.recover(0, lambda key: False)
+    sink.close()
+    assert files(tmp_path) == [".unsettled/.DS_Store"]
+
+
 def test_an_output_that_was_cut_by_others(tmp_path, make):
     """It is refused, because what it lacks would be lost."""
     sink = make(tmp_path)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -18,6 +19,7 @@ INDEX: Final = "index.jsonl"
 UNSETTLED: Final = ".unsettled"
 WRITERS: Final = 8  # threads, because a disk syncs eight files in the time of one: 300 files a second become 5,900
 KEY_LENGTH: Final = 32  # hexadecimal digits
+OURS: Final = re.compile(rf"[0-9a-f]{{{KEY_LENGTH}}}\.")
 EXTENSIONS: Final = {
     "text/html": ".html",
     "application/xhtml+xml": ".html",
@@ -57,6 +59,8 @@ class Folder:
         """As in `Sink`."""
         self._unsettled.mkdir(parents=True, exist_ok=True)
         for file in self._unsettled.iterdir():
+            if not OURS.match(file.name):
+                continue  # a file manager's, or a network file system's
             key = file.name[:KEY_LENGTH]
             if is_done(bytes.fromhex(key)):
                 self._move(file.name)
