@@ -101,6 +101,25 @@ async def test_killed(tmp_path, serve, out, kills):
     assert runs[-1] == 0
 
 
+async def test_secrets(tmp_path, serve):
+    """Neither the passwords in URLs nor the data that is sent are in the journal, the summary or the status."""
+
+    async def answer(request: Request) -> None:
+        await request.reply(404)
+
+    server = await serve(answer)
+    (tmp_path / "urls.txt").write_text(server.url.replace("//", "//me:s3cret@") + "/page")
+    where = server.url.replace("//", "//me:s3cret@") + "/map.xml"
+    arguments = ("urls.txt", f"sitemap:{where}", "--out", "out", "--no-robots", "--data", "s3cret")
+    status, output = await run(tmp_path, *arguments)
+    assert status == 1
+    output += (await run(tmp_path, "status", "out"))[1]
+    kept = b"".join(each.read_bytes() for each in (tmp_path / "out").glob(".seawall*"))
+    assert "/page" in output
+    assert server.url.encode() + b"/page" in kept
+    assert b"s3cret" not in output.encode() + kept
+
+
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 async def test_stopped(tmp_path, serve, number, status):
     """It keeps what has ended, says so, and how to go on."""

@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, fields
+from hashlib import sha256
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from pathlib import Path
 from typing import Any, Final
@@ -32,6 +33,7 @@ from ..fetch.robots import Robots
 from ..fetch.sinks import BadOutput
 from ..fetch.sources import BadSource, Source, Sources
 from ..fetch.summary import findings
+from ..fetch.target import without_user
 from .live import Watch, as_json, line, screen
 from .text import plain
 
@@ -67,10 +69,10 @@ class Wanted:
 
     @property
     def job(self) -> dict[str, str]:
-        """What must be the same when the job goes on."""
-        data = "" if self.data is None else self.data.decode("latin-1")
+        """What must be the same when the job goes on; no password and no data, because the journal keeps it."""
+        data = "" if self.data is None else f"sha256 {sha256(self.data).hexdigest()}"
         sources = [f"{each.where} column {each.column}" if each.column else each.where for each in self.sources]
-        return {"list": ", ".join(sources), "method": self.method, "data": data}
+        return {"list": without_user(", ".join(sources)), "method": self.method, "data": data}
 
 
 async def run(wanted: Wanted) -> int:

@@ -11,6 +11,7 @@ from typing import Final, NamedTuple, Self
 from .lock import Lock, is_locked
 from .page import Kind, Page
 from .report import Report, Tally
+from .target import without_user
 
 __all__ = ["BadJournal", "Batch", "Journal"]
 
@@ -145,7 +146,8 @@ class Journal:
         """The page has ended; the next batch has it."""
         self._noted[page.key] = outcome = (page.kind, page.name)
         if outcome not in self._examples:
-            self._examples[outcome] = (page.url, "" if page.problem is None else page.problem.said)
+            said = "" if page.problem is None else page.problem.said
+            self._examples[outcome] = (without_user(page.url), without_user(said))
 
     def cut(self) -> Batch:
         """What was noted since it was asked last."""

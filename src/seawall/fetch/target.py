@@ -10,7 +10,7 @@ from urllib.parse import quote, urlsplit
 
 from ..config.hosts import canonical
 
-__all__ = ["SHOWN", "Entry", "Refused", "Target", "key_of", "refused", "target"]
+__all__ = ["SHOWN", "Entry", "Refused", "Target", "key_of", "refused", "target", "without_user"]
 
 PORTS: Final = {"http": "80", "https": "443"}
 SHOWN: Final = 200  # characters of a line that a row and a message repeat
@@ -22,6 +22,7 @@ _NORMAL: Final = re.compile(  # the spelling that nearly every line has; it has 
 _CODED: Final = re.compile(r"%([0-9A-Fa-f]{2})?")
 _UNRESERVED: Final = re.compile(r"[A-Za-z0-9\-._~]")
 _NAME: Final = re.compile(r"[a-z0-9_]([a-z0-9_.-]*[a-z0-9_.])?")
+_USER: Final = re.compile(r"(?<=://)[^/?#\s]*@")
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]")
 
 
@@ -59,6 +60,11 @@ Entry: TypeAlias = Target | Refused
 def key_of(text: str) -> bytes:
     """16 bytes, because among 10^7 URLs two then share a key once in 10^24 jobs."""
     return blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest()
+
+
+def without_user(text: str) -> str:
+    """*text* without the user and password of a URL in it, for what is shown and kept beside the pages."""
+    return _USER.sub("", text)
 
 
 def refused(text: str, reason: str) -> Refused:
