@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gzip
 import os
+import threading
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
@@ -247,6 +248,28 @@ async def test_a_pipe(monkeypatch):
         last = await anext(found)
         assert isinstance(last, Refused)
         assert await anext(found, None) is None
+
+
+async def test_a_named_pipe(tmp_path):
+    """As the shell's <(...) makes them: its lines are there as they come, and the loop isn't held up meanwhile."""
+    path, has_come, came = tmp_path / "pipe", threading.Event(), list[bool]()
+    os.mkfifo(path)
+
+    def write() -> None:
+        with path.open("wb", buffering=0) as pipe:
+            pipe.write(b"http://a.test/\n")
+            came.append(has_come.wait(10.0))
+            pipe.write(b"http://b.test/\n")
+
+    sources = Sources(Pages(), [Source(str(path))])
+    writer = threading.Thread(target=write, daemon=True)
+    writer.start()
+    found = []
+    async for entry in sources:
+        found.append(entry.url)
+        has_come.set()
+    writer.join()
+    assert (found, came, sources.size) == (["http://a.test/", "http://b.test/"], [True], None)
 
 
 async def test_gzip_in_small_pieces():

@@ -7,6 +7,7 @@ import os
 import threading
 import zlib
 from collections.abc import AsyncIterator
+from io import FileIO
 from typing import BinaryIO, Final, TypeAlias
 
 __all__ = ["CHUNK", "Chunks", "bounded", "piped", "unpacked", "within"]
@@ -81,7 +82,7 @@ async def within(chunks: Chunks, seconds: float) -> Chunks:
         yield data
 
 
-async def piped(stream: BinaryIO) -> Chunks:
+async def piped(stream: BinaryIO | FileIO) -> Chunks:
     """
     What a pipe or a terminal has, as it comes. A thread reads it, one piece at a time; it is a daemon, because a read
     can't be interrupted, and must not keep the process from ending; so it takes no lock of a buffer, either.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import zlib
 from collections.abc import AsyncIterator, Iterable, Iterator
+from io import FileIO
 from pathlib import Path
 from typing import BinaryIO, Final, NamedTuple
 
@@ -81,8 +82,9 @@ class Sources:
                 for entry in self._cells(source.where, source.column):
                     yield entry
             elif source.path is not None:
-                with source.path.open("rb") as file:
-                    async for entry in _entries(source.where, unpacked(self._stored(file)), sitemaps):
+                with source.path.open("rb", buffering=0) as file:
+                    stored = piped(file) if source.path.is_fifo() else self._stored(file)
+                    async for entry in _entries(source.where, unpacked(stored), sitemaps):
                         yield entry
             elif self._stdin is not None and not source.url:
                 async for entry in _entries(source.where, unpacked(piped(self._stdin)), sitemaps):
@@ -154,7 +156,7 @@ class Sources:
             else:
                 yield data.decode("utf-8-sig", "replace")
 
-    async def _stored(self, file: BinaryIO) -> Chunks:
+    async def _stored(self, file: FileIO) -> Chunks:
         while data := file.read(PIECE):
             self.read += len(data)
             yield data
@@ -168,7 +170,7 @@ def _size(source: Source) -> int | None:
         BadSource: It can't be read, or has no such column.
     """
     path = source.path
-    if path is None:
+    if path is None or path.is_fifo():  # a pipe isn't opened here, because its writer would lose what it wrote
         if source.column is not None:
             raise BadSource("--csv takes a file, because columns of standard input and of sitemaps can't be known")
         return None
