@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gzip
 import os
 import threading
@@ -256,14 +257,16 @@ async def test_a_named_pipe(tmp_path):
     os.mkfifo(path)
 
     def write() -> None:
-        with path.open("wb", buffering=0) as pipe:
-            pipe.write(b"http://a.test/\n")
-            came.append(has_come.wait(10.0))
-            pipe.write(b"http://b.test/\n")
+        for _ in range(2):  # again, should the first reader have left
+            with contextlib.suppress(BrokenPipeError), path.open("wb", buffering=0) as pipe:
+                pipe.write(b"http://a.test/\n")
+                came.append(has_come.wait(5.0))
+                pipe.write(b"http://b.test/\n")
+                return
 
-    sources = Sources(Pages(), [Source(str(path))])
     writer = threading.Thread(target=write, daemon=True)
     writer.start()
+    sources = Sources(Pages(), [Source(str(path))])  # type: ignore[arg-type]
     found = []
     async for entry in sources:
         found.append(entry.url)
