@@ -222,6 +222,24 @@ async def test_ticket_that_raises_keeps_no_other_out(caplog):
     assert "raised as it was ended" in caplog.text
 
 
+async def test_patient_call_waits_for_a_breaker_of_the_users():
+    """A gate that raises BreakerOpen is asked again after the seconds that it named, and not without a pause."""
+
+    class Shut(Gate):
+        async def enter(self, attempt: Entrant, timeout: float | None) -> seawall.Ticket:
+            now = asyncio.get_running_loop().time()
+            self.timeouts.append(now)
+            assert len(self.timeouts) < 10
+            if now < 4.0:
+                raise seawall.BreakerOpen("shut", origin=attempt.origin, retry_after=2.0, reason="", open_for=0.0)
+            return await super().enter(attempt, timeout)
+
+    gate = Shut(wait=0.5)
+    async with gated(ScriptedWire(200), gate, waits=True) as c:
+        assert (await c.get(URL)).status_code == 200
+    assert gate.timeouts[:3] == [0.0, 2.0, 4.0]
+
+
 async def test_bulkhead_that_shrinks_and_grows():
     """Fewer permits take effect as permits come back; more are handed out at once."""
     bulkhead = BulkheadState("b", 3, setting="Bulkhead.max_concurrent")

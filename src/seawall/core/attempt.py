@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import math
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
@@ -45,6 +46,8 @@ class Gated(Protocol):
 
     @property
     def away(self) -> Gate | None: ...
+
+    def shut_for(self, now: float) -> float: ...
 
     async def sit_out(self, deadline_at: float | None, *, is_patient: bool) -> None: ...
 
@@ -146,7 +149,10 @@ class AttemptState(Progress):
                 self.end(None, self.now())
                 gates = origin.gates
                 with aside(error.by):
-                    await origin.sit_out(None, is_patient=True)
+                    if origin.shut_for(self.now()) > 0:
+                        await origin.sit_out(None, is_patient=True)
+                    else:  # a gate of the user's says so
+                        await asyncio.sleep(error.retry_after)
             if origin.away is not None and origin.away not in gates:
                 self.end(None, self.now())
                 gates = origin.gates
