@@ -230,6 +230,19 @@ async def test_adaptive_limit_is_a_bound_below():
         assert served.most == 3
 
 
+async def test_ghosts_of_an_idle_process_end():
+    """What a process gave up holds a permit for a minute, and not for as long as that process makes no other call."""
+    store, served = Books(), Served(3.0)
+    async with served.client(store, permits=2) as idle, served.client(store, permits=2) as busy:
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(1.0):
+                await idle.get(URL)
+        await asyncio.sleep(70.0)
+        await asyncio.gather(busy.get(URL), busy.get(URL))
+        assert served.most == 2
+        assert asyncio.get_running_loop().time() == pytest.approx(74.0, abs=0.5)
+
+
 async def test_queue_of_none_waits_for_the_answer_only():
     """With max_waiting=0 the store is asked; what it doesn't grant is refused at once."""
     store, served = Books(0.01), Served()

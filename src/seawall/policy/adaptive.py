@@ -54,7 +54,9 @@ class AdaptiveState(BulkheadState):
 
     @property
     def used(self) -> int:
-        return self._in_flight + self._ghosts.holding(self._trouble.limit)
+        # By the time, because a process without traffic would claim permits for ghosts for ever, which others need.
+        now = asyncio.get_running_loop().time()
+        return self._in_flight + self._ghosts.holding_at(now, self._trouble.limit)
 
     @property
     def allowed(self) -> int:

@@ -41,7 +41,14 @@ class Ghosts:
 
     def holding(self, permits: int) -> int:
         """How many of so many *permits* they hold."""
-        return min(len(self._others) + min(len(self._callers), permits // 2), permits)
+        return _holding(len(self._others), len(self._callers), permits)
+
+    def holding_at(self, now: float, permits: int) -> int:
+        """How many of so many *permits* those hold that `expire` would leave."""
+        if not self.held:
+            return 0
+        others, callers = (sum(ends_at > now for _, ends_at in ghosts) for ghosts in (self._others, self._callers))
+        return _holding(others, callers, permits)
 
     def add(self, sent_at: float, now: float, *, is_fault: bool) -> int:
         """
@@ -96,3 +103,7 @@ class Ghosts:
 
     def _count(self) -> None:
         self.held = len(self._others) + len(self._callers)
+
+
+def _holding(others: int, callers: int, permits: int) -> int:
+    return min(others + min(callers, permits // 2), permits)
