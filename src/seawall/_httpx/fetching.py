@@ -45,7 +45,8 @@ class Fetching(httpx.AsyncClient):
         An error is a value, and ends nothing but its own request. Calls wait for permits, limits, breakers and origins
         that are away, in place of failing early, for as long as their deadlines allow (see ``waits`` of `Policy`). A
         host that is slow, limited or down doesn't hold up others, because what waits for it takes no place in
-        *concurrency*. `Policy.batch` suits clients that do nothing else.
+        *concurrency*; but once 100 x *concurrency* of its URLs have been pulled and wait, no more are pulled, so mix
+        a long list. `Policy.batch` suits clients that do nothing else.
 
         **Cancellation**, and closing the iterator, cancel all calls in flight. Leave the loop early under
         ``contextlib.aclosing(client.map(urls))``, or they are cancelled only when the iterator is collected.
