@@ -4,8 +4,9 @@ Many URLs over many hosts, some of which are bad: what arrives, how long it take
 Each host is an address of 127.0.1.0/24. Of 50, eight are bad (each in its own way) and one takes 2 s for each answer.
 The others answer in 20 ms; 2 % of their first attempts are a 503, and 1 % a reset. aiohttp and httpx are used as a
 careful scraper would by hand: 100 at a time, 10 s for each of three attempts, with backoff. seawall has the same 30 s
-for each URL; Scrapy and Crawlee, where they are installed, as many places, attempts and seconds. ``--hosts 100000`` has names in place of addresses, which a DNS server on loopback knows, and all hosts
-are good; only seawall can be told of that server.
+for each URL; Scrapy and Crawlee, where they are installed, as many places, attempts and seconds. ``--hosts 100000`` has
+names in place of addresses, which a DNS server on loopback knows, and all hosts are good; only seawall can be told of
+that server.
 """
 
 from __future__ import annotations
