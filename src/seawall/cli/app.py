@@ -160,6 +160,12 @@ def fetch_list(
         list[str] | None, typer.Option(help="Ask this name server: an IP address, with or without :port.")
     ] = None,
     insecure: Annotated[bool, typer.Option("--insecure", "-k", help="Don't check certificates.")] = False,
+    queue: Annotated[
+        str | None, typer.Option(metavar="URL", help="Have workers fetch it: redis://HOST of their Redis or Valkey.")
+    ] = None,
+    parcel: Annotated[
+        int, typer.Option(min=1, max=10_000, help="With --queue: URLs that a worker takes at once.")
+    ] = 500,
     json: Annotated[bool, typer.Option("--json", help="Print progress and summary as JSON, an object a line.")] = False,
 ) -> None:
     """Fetch a list of URLs, politely. Stopped in any way, the same command goes on where it was."""
@@ -190,6 +196,8 @@ def fetch_list(
             nameservers=nameserver or (),
             insecure=insecure,
             is_json=json,
+            queue=queue,
+            parcel=parcel,
         )
         raise typer.Exit(asyncio.run(fetch_command.run(wanted)))
     except (TypeError, ValueError) as error:
@@ -203,13 +211,44 @@ def fetch_list(
 
 @fetch.command("status")
 def fetch_status(
-    where: Annotated[Path, typer.Argument(metavar="OUT", help="The output of a job, or its journal.")],
+    where: Annotated[
+        str, typer.Argument(metavar="OUT", help="The output of a job, or its journal; or redis://HOST of workers.")
+    ],
     json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
 ) -> None:
-    """Show how far a job is, also while it runs."""
+    """Show how far a job is, also while it runs; or what workers do."""
+    if "://" in where:
+        from . import worker as worker_command
+
+        raise typer.Exit(asyncio.run(worker_command.status(where, is_json=json)))
     from . import fetch as fetch_command
 
-    raise typer.Exit(fetch_command.status(where, is_json=json))
+    raise typer.Exit(fetch_command.status(Path(where), is_json=json))
+
+
+@fetch.command("worker")
+def fetch_worker(
+    url: Annotated[str, typer.Argument(metavar="URL", help="redis://HOST of the Redis or Valkey of the jobs.")],
+    name: Annotated[str | None, typer.Option(help="What seawall fetch status calls it; host and process.")] = None,
+    at_once: Annotated[int, typer.Option(min=1, max=64, help="Parcels at once, which share --concurrency.")] = 4,
+    header: Annotated[
+        list[str] | None,
+        typer.Option("--header", "-H", help="'Name: value' of a header to send beside the job's; may be repeated."),
+    ] = None,
+    lapse: Annotated[
+        float, typer.Option(min=1, max=3600, help="Seconds after which what a dead worker had is another's.")
+    ] = 30.0,
+) -> None:
+    """Fetch what jobs with --queue have in this Redis or Valkey, until SIGTERM or Ctrl-C."""
+    from . import worker as worker_command
+
+    try:
+        raise typer.Exit(
+            asyncio.run(worker_command.run(url, name=name, at_once=at_once, headers=_headers(header), lapse=lapse))
+        )
+    except ValueError as error:
+        typer.echo(f"seawall fetch worker: {error}", err=True)
+        raise typer.Exit(2) from None
 
 
 def _headers(given: list[str] | None) -> list[tuple[str, str]]:

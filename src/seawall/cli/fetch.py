@@ -8,7 +8,7 @@ import json
 import signal
 import sys
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from dataclasses import dataclass, fields
 from hashlib import sha256
 from http.cookiejar import CookieJar, DefaultCookiePolicy
@@ -20,14 +20,17 @@ from rich.live import Live
 
 from .. import DNS, AsyncClient
 from ..config import UNSET, Bulkhead, Policy
+from ..config.store import LimitStore
+from ..fetch.dispatch import Dispatch, PostAway
 from ..fetch.fetcher import Fetcher
 from ..fetch.job import Job
 from ..fetch.journal import BadJournal, Journal
 from ..fetch.keeper import OutputLost
 from ..fetch.order import Order, Statuses
-from ..fetch.output import Output, journal_of
+from ..fetch.output import Output, journal_of, parcels_of
 from ..fetch.pace import pace
 from ..fetch.page import Kind
+from ..fetch.parcel import Parcels
 from ..fetch.report import Report
 from ..fetch.robots import Robots
 from ..fetch.sinks import BadOutput
@@ -37,7 +40,7 @@ from ..fetch.target import without_user
 from .live import Watch, as_json, line, screen
 from .text import plain
 
-__all__ = ["Wanted", "run", "status"]
+__all__ = ["Wanted", "opened", "order_of", "run", "status", "stoppable"]
 
 REFRESH: Final = 0.5  # seconds between two frames in a terminal
 NOW_AND_THEN: Final = 10.0  # seconds between two lines elsewhere
@@ -66,6 +69,8 @@ class Wanted:
     nameservers: Sequence[str]
     insecure: bool
     is_json: bool
+    queue: str | None = None
+    parcel: int = 500
 
     @property
     def job(self) -> dict[str, str]:
@@ -83,7 +88,7 @@ async def run(wanted: Wanted) -> int:
     """
     console = Console(highlight=False, soft_wrap=True)
     errors = Console(stderr=True, highlight=False, soft_wrap=True)
-    async with _client(wanted) as (client, robots):
+    async with opened(wanted) as (client, robots):
         try:
             sources = Sources(client, wanted.sources, stdin=getattr(sys.stdin, "buffer", None))
             output = Output.open(wanted.out, wanted.job, now=time.time, is_failed_again=wanted.retry_failed)
@@ -93,19 +98,13 @@ async def run(wanted: Wanted) -> int:
         except OSError as error:
             errors.print(f"seawall fetch: {plain(f'{error.filename or wanted.out}: {error.strerror}')}")
             return 2
-        with contextlib.closing(output):
-            order = Order(
-                method=wanted.method,
-                headers=wanted.headers,
-                content=wanted.data,
-                follow=wanted.follow,
-                accept=wanted.accept,
-                per_host=wanted.per_host,
-                interval=1 / wanted.rate if wanted.rate else 0.0,
-                deadline=wanted.deadline,
-            )
-            fetcher = Fetcher(client, order, robots=robots)
-            job = Job(sources, fetcher, output.journal, output.sink, concurrency=wanted.concurrency)
+        async with contextlib.AsyncExitStack() as tasks:
+            tasks.callback(output.close)
+            try:
+                job = await tasks.enter_async_context(_begun(wanted, sources, output, client, robots))
+            except PostAway as error:
+                errors.print(f"seawall fetch: {plain(str(error))}")
+                return 2
             watch = Watch(job.progress, sources, lambda: client.stats().origins)
             try:
                 async with _shown(watch, console, is_json=wanted.is_json):
@@ -140,13 +139,55 @@ def status(where: Path, *, is_json: bool) -> int:
         )
         what = plain(f"{report.job['method']} {report.job['list']}")
         console.print(f"[bold]{what}[/]: {state}\nbegun {began}, last page noted {noted}")
+        if out := list(Parcels(parcels_of(where)).left()):
+            urls = sum(len(parcel.entries) for parcel in out)
+            console.print(f"{len(out):,} parcels with {urls:,} URLs are at workers, or wait for them")
     _summary(console, report, is_json=is_json)
     return 0
 
 
 @contextlib.asynccontextmanager
-async def _client(wanted: Wanted) -> AsyncIterator[tuple[AsyncClient, Robots | None]]:
-    """A client that waits in place of failing, and never asks an origin faster than was set or its robots.txt says."""
+async def _begun(
+    wanted: Wanted, sources: Sources, output: Output, client: AsyncClient, robots: Robots | None
+) -> AsyncIterator[Job | Dispatch]:
+    """The job, in this process or in that of workers."""
+    parcels = Parcels(parcels_of(wanted.out.absolute()))
+    if wanted.queue is None:
+        parcels.clear()  # what workers have is fetched here
+        fetcher = Fetcher(client, order_of(wanted), robots=robots)
+        yield Job(sources, fetcher, output.journal, output.sink, concurrency=wanted.concurrency)
+        return
+    from ..integrations.fetch_queue import Queue  # here, because it needs an extra of its own
+    from .worker import carried
+
+    async with Queue(wanted.queue, str(parcels.path), carried(wanted)) as queue:
+        yield Dispatch(sources, queue, output.journal, output.sink, parcels, size=wanted.parcel)
+
+
+def order_of(wanted: Wanted) -> Order:
+    """What is sent for each URL."""
+    return Order(
+        method=wanted.method,
+        headers=wanted.headers,
+        content=wanted.data,
+        follow=wanted.follow,
+        accept=wanted.accept,
+        per_host=wanted.per_host,
+        interval=1 / wanted.rate if wanted.rate else 0.0,
+        deadline=wanted.deadline,
+    )
+
+
+@contextlib.asynccontextmanager
+async def opened(
+    wanted: Wanted, *, shared: LimitStore | None = None
+) -> AsyncIterator[tuple[AsyncClient, Robots | None]]:
+    """
+    A client that waits in place of failing, and never asks an origin faster than was set or its robots.txt says.
+
+    Args:
+        shared: Where workers keep a rate that was set; what a robots.txt wants each keeps by itself.
+    """
     interval = 1 / wanted.rate if wanted.rate else 0.0
     robots: Robots | None = None
 
@@ -158,7 +199,7 @@ async def _client(wanted: Wanted) -> AsyncIterator[tuple[AsyncClient, Robots | N
         each.name: value for each in fields(batch) if (value := getattr(batch, each.name)) is not UNSET
     }
     if interval or wanted.robots:
-        settings["limit"] = pace(interval, delay)
+        settings["limit"] = pace(interval, delay, shared=shared if interval else None)
     client = AsyncClient(
         name="fetch",
         headers={"user-agent": wanted.user_agent},
@@ -178,20 +219,32 @@ async def _client(wanted: Wanted) -> AsyncIterator[tuple[AsyncClient, Robots | N
 @contextlib.asynccontextmanager
 async def _shown(watch: Watch, console: Console, *, is_json: bool) -> AsyncIterator[None]:
     """The job is shown while the block runs; SIGTERM ends it as Ctrl-C does."""
-    loop, task = asyncio.get_running_loop(), asyncio.current_task()
+    task = asyncio.current_task()
     assert task is not None
-    with contextlib.suppress(NotImplementedError):  # Windows
-        loop.add_signal_handler(signal.SIGTERM, task.cancel)
     live = Live(console=console, auto_refresh=False, transient=True)
     shows = asyncio.create_task(_show(watch, console, live, is_json=is_json))
     try:
-        yield
+        with stoppable(task.cancel, signal.SIGTERM):
+            yield
     finally:
         shows.cancel()
         await asyncio.wait([shows])
         live.stop()
+
+
+@contextlib.contextmanager
+def stoppable(stop: Callable[[], object], *signals: signal.Signals) -> Iterator[None]:
+    """While the block runs, *signals* call *stop*, where the system has them."""
+    loop = asyncio.get_running_loop()
+    with contextlib.suppress(NotImplementedError):  # Windows
+        for each in signals:
+            loop.add_signal_handler(each, stop)
+    try:
+        yield
+    finally:
         with contextlib.suppress(NotImplementedError):
-            loop.remove_signal_handler(signal.SIGTERM)
+            for each in signals:
+                loop.remove_signal_handler(each)
 
 
 async def _show(watch: Watch, console: Console, live: Live, *, is_json: bool) -> None:

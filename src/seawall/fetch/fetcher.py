@@ -14,7 +14,7 @@ from .page import Kind, Page, Problem
 from .robots import Robots
 from .target import Entry, Refused, Target
 
-__all__ = ["Fetcher"]
+__all__ = ["Fetcher", "not_a_url"]
 
 REFUSALS: Final = (
     BulkheadFull,
@@ -47,7 +47,7 @@ class Fetcher:
             BulkheadFull, LimitExceeded, OriginPaused: The origin isn't ready, and says when it will be.
         """
         if isinstance(entry, Refused):
-            return _failed(entry.text, entry.key, "NotAURL", entry.reason)
+            return not_a_url(entry)
         silent = self._silent.get(entry.origin) or 0
         if silent >= PATIENCE:
             said = f"{entry.origin} gave no response to {PATIENCE} URLs in a row, so this one wasn't tried"
@@ -105,6 +105,11 @@ def _has_answered(error: Exception) -> bool:
     if attempts is None or isinstance(error, ResponseTooLarge):
         return True
     return any(each.status is not None and each.error is None for each in attempts)
+
+
+def not_a_url(entry: Refused) -> Page:
+    """The page of what stood in a list and can't be fetched."""
+    return _failed(entry.text, entry.key, "NotAURL", entry.reason)
 
 
 def _failed(url: str, key: bytes, name: str, said: str) -> Page:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Final
@@ -63,7 +63,7 @@ class Folder:
                 continue  # a file manager's, or a network file system's
             key = file.name[:KEY_LENGTH]
             if is_done(bytes.fromhex(key)):
-                self._move(file.name)
+                self._move(file)
             else:
                 file.unlink()
         self._index.recover(mark, is_done)
@@ -84,7 +84,17 @@ class Folder:
         """As in `Sink`."""
         for page in pages:
             if (name := _name(page)) is not None:
-                self._move(name)
+                self._move(self._unsettled / name)
+
+    def append(self, rows: Iterable[bytes]) -> int:
+        """As in `Sink`."""
+        return self._index.append(rows)
+
+    def adopt(self, folder: Path) -> None:
+        """As in `Sink`."""
+        if (unsettled := folder / UNSETTLED).is_dir():
+            for file in unsettled.iterdir():
+                self._move(file)
 
     def without_failed(self) -> int:
         """As in `Sink`."""
@@ -105,9 +115,10 @@ class Folder:
             file.flush()
             os.fsync(file.fileno())
 
-    def _move(self, name: str) -> None:
+    def _move(self, source: Path) -> None:
         """To its place; both are on one disk, so that it is in the one or in the other, whenever power is lost."""
-        source, folder = self._unsettled / name, self.path / name[:2]
+        name = source.name
+        folder = self.path / name[:2]
         try:
             source.replace(folder / name)
         except FileNotFoundError:

@@ -42,6 +42,16 @@ class Batch(NamedTuple):
     pages: Mapping[bytes, tuple[Kind, str]]
     examples: Mapping[tuple[Kind, str], tuple[str, str]]
 
+    @classmethod
+    def of(cls, pages: Iterable[Page]) -> Self:
+        """The one of *pages*."""
+        outcomes: dict[bytes, tuple[Kind, str]] = {}
+        examples: dict[tuple[Kind, str], tuple[str, str]] = {}
+        for page in pages:
+            outcomes[page.key] = outcome = (page.kind, page.name)
+            examples.setdefault(outcome, (page.url, "" if page.problem is None else page.problem.said))
+        return cls(outcomes, examples)
+
 
 class Journal:
     """

@@ -10,7 +10,7 @@ from .journal import Batch, Journal
 from .page import Page
 from .sinks import Sink
 
-__all__ = ["Keeper", "OutputLost"]
+__all__ = ["Keeper", "OutputLost", "lost"]
 
 MAX_PAGES: Final = 500
 MAX_BYTES: Final = 32 * 1024**2  # of bodies
@@ -19,6 +19,13 @@ INTERVAL: Final = 1.0  # seconds
 
 class OutputLost(Exception):
     """The output can't be written, because the disk is full, say. What was kept before stays kept."""
+
+
+def lost(error: OSError | sqlite3.Error) -> OutputLost:
+    """What is said of an output that *error* keeps from being written."""
+    said = error.strerror if isinstance(error, OSError) else str(error)
+    where = f"{error.filename}: " if isinstance(error, OSError) and error.filename else ""
+    return OutputLost(f"{where}{said}")
 
 
 class Keeper:
@@ -87,9 +94,7 @@ class Keeper:
         self._is_lost = True
         if not isinstance(error, OSError | sqlite3.Error):
             raise error
-        said = error.strerror if isinstance(error, OSError) else str(error)
-        where = f"{error.filename}: " if isinstance(error, OSError) and error.filename else ""
-        raise OutputLost(f"{where}{said}") from error
+        raise lost(error) from error
 
     def _write(self, pages: list[Page], batch: Batch) -> None:
         mark = self._sink.write(pages)

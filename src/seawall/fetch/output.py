@@ -12,10 +12,11 @@ from .journal import Journal
 from .rows import Rows
 from .sinks import BadOutput, Sink
 
-__all__ = ["Output", "journal_of"]
+__all__ = ["Output", "journal_of", "parcels_of"]
 
 SUFFIX = ".jsonl"
 JOURNAL = "seawall.sqlite"
+PARCELS = "parcels"
 
 
 def journal_of(out: Path) -> Path:
@@ -23,6 +24,11 @@ def journal_of(out: Path) -> Path:
     if out.name.endswith(JOURNAL):
         return out
     return out.with_name(f"{out.name}.{JOURNAL}") if out.suffix == SUFFIX else out / f".{JOURNAL}"
+
+
+def parcels_of(out: Path) -> Path:
+    """Where the parcels of the output *out* lie, while workers fetch them."""
+    return out.with_name(f"{out.name}.{PARCELS}") if out.suffix == SUFFIX else out / f".{PARCELS}"
 
 
 class Output(NamedTuple):

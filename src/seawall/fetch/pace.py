@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from ..config import Limit
+from ..config.store import LimitStore
 from .target import Target, target
 
 __all__ = ["pace"]
@@ -15,13 +16,14 @@ TURNS: Final = 1000.0  # what an origin's limit gives out in a second, so that a
 FREE: Final = 1e-6  # the cost where no interval is set, because a cost can't be 0
 
 
-def pace(interval: float, delay: Callable[[str], float]) -> Limit:
+def pace(interval: float, delay: Callable[[str], float], *, shared: LimitStore | None = None) -> Limit:
     """
     A limit for a client, retries included, under which an origin's requests are as far apart as it wants.
 
     Args:
         interval: Seconds from one request of an origin to the next, for all origins; 0 leaves it to *delay*.
         delay: Returns the seconds that an origin has asked for, such as `Robots.delay`.
+        shared: Where workers keep it together; None keeps it in this process.
     """
 
     def cost(request: Any) -> float:
@@ -29,4 +31,4 @@ def pace(interval: float, delay: Callable[[str], float]) -> Limit:
         wanted = delay(asked.origin) if isinstance(asked, Target) else 0.0
         return max(TURNS * max(interval, wanted), FREE)
 
-    return Limit(rate=TURNS, burst=1, cost=cost, max_wait=math.inf)
+    return Limit(rate=TURNS, burst=1, cost=cost, max_wait=math.inf, shared=shared)

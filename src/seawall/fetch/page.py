@@ -8,7 +8,9 @@ import re
 from enum import Enum
 from typing import Any, Final, NamedTuple
 
-__all__ = ["Kind", "Page", "Problem", "is_failed_row", "row_of"]
+from .target import key_of
+
+__all__ = ["Kind", "Page", "Problem", "is_failed_row", "page_of", "row_of"]
 
 _CHARSET: Final = re.compile(
     r"charset\s*=\s*[\"']?((?:utf-?8|utf-?16(?:[bl]e)?|us-ascii|iso-8859-\d+|latin-?1|windows-125\d|koi8-[ru]|shift_jis|"
@@ -81,6 +83,21 @@ def row_of(page: Page, *, file: str | None = None) -> bytes:
     if page.kind is Kind.GOOD:
         row |= {"file": file} if file is not None else _body(page)
     return json.dumps(row, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace") + b"\n"
+
+
+def page_of(row: bytes) -> Page:
+    """The page that `row_of` made *row* of, without its headers and its body."""
+    said = json.loads(row)
+    error = said["error"]
+    return Page(
+        said["url"],
+        key_of(said["url"]),
+        Kind(said["result"]),
+        said["status"],
+        said["final_url"] or "",
+        attempts=said["attempts"],
+        problem=None if error is None else Problem(error["class"], error["message"]),
+    )
 
 
 def is_failed_row(line: bytes) -> bool:

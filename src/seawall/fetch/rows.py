@@ -57,6 +57,9 @@ class Rows:
     def settle(self, pages: Sequence[Page]) -> None:
         """As in `Sink`."""
 
+    def adopt(self, folder: Path) -> None:
+        """As in `Sink`."""
+
     def without_failed(self) -> int:
         """As in `Sink`."""
         with self.path.open("rb") as old, self._beside.open("wb") as new:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -37,6 +37,13 @@ class Sink(Protocol):
         Raises:
             OSError: The disk is full, say.
         """
+
+    def append(self, rows: Iterable[bytes]) -> int:
+        """Write rows that a worker has made, and have the disk keep them; returns the new mark."""
+
+    def adopt(self, folder: Path) -> None:
+        """The journal has noted the pages whose rows were appended; take over their bodies, where a sink like this one
+        has written them into *folder*. May be called again for the same folder."""
 
     def settle(self, pages: Sequence[Page]) -> None:
         """The journal has noted *pages*. May be called in another thread."""

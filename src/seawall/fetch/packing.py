@@ -1,0 +1,83 @@
+"""`pack`: a worker's part: the pages of a parcel, fetched and laid where the sender finds them."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import shutil
+from contextlib import aclosing
+from functools import partial
+from typing import Final
+
+from .durable import to_the_end
+from .fan_out import fan_out
+from .fetcher import Fetcher
+from .folder import INDEX, Folder
+from .page import Page
+from .parcel import Parcel, Parcels
+from .rows import Rows
+from .sinks import Sink
+from .target import Target
+
+__all__ = ["pack"]
+
+MAX_PAGES: Final = 100  # in memory
+MAX_BYTES: Final = 8 * 1024**2  # of bodies in memory
+
+
+async def pack(
+    parcel: Parcel, fetcher: Fetcher, parcels: Parcels, stop: asyncio.Event, *, concurrency: int, files: bool
+) -> None:
+    """
+    Fetch the parcel, and return once the disk has its pages. When it is cancelled, it leaves nothing.
+
+    Args:
+        stop: Once it is set, what is in flight is given up, and the pages that there are make do: the sender puts the
+            other URLs into another parcel.
+        concurrency: URLs in flight at once.
+        files: Whether each good page is a file of its own.
+    Raises:
+        OSError: The pages can't be written.
+    """
+    folder = parcels.begin(parcel.name)
+    sink: Sink = Folder(folder) if files else Rows(folder / INDEX)
+    try:
+        sink.recover(0, lambda _: False)
+        with contextlib.closing(sink):
+            working = asyncio.create_task(_work(parcel, fetcher, sink, concurrency))
+            stopping = asyncio.create_task(stop.wait())
+            try:
+                await asyncio.wait((working, stopping), return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                working.cancel()
+                stopping.cancel()
+                await asyncio.wait((working, stopping))
+            if not working.cancelled():
+                working.result()
+        await to_the_end(partial(parcels.end, parcel.name, folder))
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
+
+
+async def _work(parcel: Parcel, fetcher: Fetcher, sink: Sink, concurrency: int) -> None:
+    pages: list[Page] = []
+    size = 0
+    results = fan_out(parcel.entries, _origin, fetcher.fetch, concurrency=concurrency)
+    try:
+        async with aclosing(results):
+            async for result in results:
+                if result.error is not None:
+                    raise result.error  # `Fetcher.fetch` makes pages of all that a client raises, so this is a bug
+                assert result.response is not None
+                pages.append(result.response)
+                size += len(result.response.body)
+                if len(pages) >= MAX_PAGES or size >= MAX_BYTES:
+                    batch, pages, size = pages, [], 0
+                    await to_the_end(partial(sink.write, batch))
+    finally:
+        await to_the_end(partial(sink.write, pages))
+
+
+def _origin(entry: Target) -> str:
+    return entry.origin

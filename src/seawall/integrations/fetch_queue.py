@@ -1,0 +1,328 @@
+"""
+`Queue` and `Worker`: the parcels of ``seawall fetch`` on taskiq, over the streams of Redis or Valkey.
+
+A message only names a parcel, whose URLs and pages lie in a folder that all machines see; so a message that is lost or
+delivered twice costs time, and never a page. A worker acknowledges a message once the disk has the parcel's pages. One
+that can't have the bucket's lease, because another worker has it, leaves the message as it is: taskiq delivers what
+wasn't acknowledged anew.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import logging
+import secrets
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from typing import Annotated, Any, Final, NamedTuple, Self
+
+from redis.asyncio import Redis
+from redis.asyncio.lock import Lock
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import LockError, RedisError
+from taskiq import Context, TaskiqDepends
+from taskiq.acks import AcknowledgeType
+from taskiq.exceptions import SendTaskError
+from taskiq.receiver import Receiver
+from taskiq_redis import RedisStreamBroker
+
+from ..fetch.dispatch import PostAway
+
+__all__ = ["LAPSE", "Fleet", "Lease", "Message", "Queue", "Worker", "fleet"]
+
+logger = logging.getLogger("seawall.call")
+
+STREAM: Final = "seawall:fetch"
+GROUP: Final = "workers"
+PARCEL: Final = "seawall:parcel"
+BEAT: Final = "seawall:beat"
+LAPSE: Final = 30.0  # seconds after which what a dead worker had is another's
+RENEWALS: Final = 3  # in that time
+TIMEOUT: Final = 5.0  # seconds that Redis has for an answer
+AWAY: Final = 1.0  # seconds until a worker tries again to reach it
+BLOCK: Final = 1_000  # ms that a worker's read waits for a message
+
+
+class Message(NamedTuple):
+    """
+    Attributes:
+        out: The folder of the parcels, which all machines see under this path.
+        name: The parcel's.
+        bucket: Of the parcel's hosts.
+        wanted: How its URLs are to be fetched.
+    """
+
+    out: str
+    name: str
+    bucket: int
+    wanted: Mapping[str, Any]
+
+
+class Lease(NamedTuple):
+    """
+    A bucket of hosts that a worker has.
+
+    Attributes:
+        left: Seconds until it lapses, unless its worker renews it.
+    """
+
+    out: str
+    bucket: int
+    worker: str
+    parcel: str
+    left: float
+
+
+class Fleet(NamedTuple):
+    """
+    Attributes:
+        waiting: Messages that no worker has taken.
+        taken: Messages that workers have taken and not acknowledged.
+    """
+
+    leases: tuple[Lease, ...]
+    waiting: int
+    taken: int
+
+
+def _redis(url: str) -> Any:
+    """Its retries are off, because those who ask have their own."""
+    once = Retry(NoBackoff(), 0)
+    return Redis.from_url(
+        url, decode_responses=True, retry=once, socket_timeout=TIMEOUT, socket_connect_timeout=TIMEOUT
+    )
+
+
+def _broker(url: str, lapse: float) -> RedisStreamBroker:
+    return RedisStreamBroker(
+        url,
+        queue_name=STREAM,
+        consumer_group_name=GROUP,
+        consumer_id="0",  # what was sent before the first worker came is for it
+        xread_block=BLOCK,
+        xread_count=1,  # or a worker takes a hundred that others could do
+        idle_timeout=round(lapse * 1000),
+        retry=Retry(NoBackoff(), 0),
+        socket_timeout=TIMEOUT,
+        socket_connect_timeout=TIMEOUT,
+    )
+
+
+class Queue:
+    """
+    The sender's side: a `seawall.fetch.dispatch.Post`.
+
+    Args:
+        url: Of Redis or Valkey.
+        out, wanted: As in `Message`.
+        lapse: Seconds after which what a dead worker had is another's.
+    """
+
+    def __init__(self, url: str, out: str, wanted: Mapping[str, Any], *, lapse: float = LAPSE) -> None:
+        self._url = url
+        self._out = out
+        self._wanted = dict(wanted)
+        self._lapse = lapse
+        self._broker = _broker(url, lapse)
+        self._parcel = self._broker.register_task(_nothing, PARCEL)
+        self._beat = self._broker.register_task(_nothing, BEAT, ack_type=AcknowledgeType.WHEN_RECEIVED.value)
+
+    async def __aenter__(self) -> Self:
+        """
+        Raises:
+            PostAway: Redis doesn't answer.
+        """
+        self._redis = _redis(self._url)
+        try:
+            async with self._answers():
+                await self._redis.ping()
+                await self._broker.startup()
+        except PostAway:
+            await self._redis.aclose()
+            raise
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._broker.shutdown()
+        await self._redis.aclose()
+
+    async def send(self, name: str, bucket: int) -> None:
+        """As in `Post`."""
+        async with self._answers():
+            await self._parcel.kiq(Message(self._out, name, bucket, self._wanted)._asdict())
+
+    async def tend(self) -> bool:
+        """
+        As in `Post`. A worker looks for messages of dead ones only after it was sent a new one, so there is one that
+        says nothing, while there are messages that were taken long ago.
+        """
+        async with self._answers():
+            found = await _fleet(self._redis)
+            if found.taken:
+                idle = await self._redis.xpending_range(STREAM, GROUP, "-", "+", 1, idle=round(self._lapse * 1000))
+                if idle and not found.waiting:
+                    await self._beat.kiq()
+            return bool(found.taken or found.waiting)
+
+    @contextlib.asynccontextmanager
+    async def _answers(self) -> AsyncIterator[None]:
+        try:
+            yield
+        except (RedisError, OSError, SendTaskError) as error:
+            said = error.__cause__ if isinstance(error, SendTaskError) and error.__cause__ else error
+            raise PostAway(f"Redis doesn't answer: {said}") from error
+
+
+async def fleet(url: str) -> Fleet:
+    """
+    What workers have, and what waits for them.
+
+    Raises:
+        PostAway: Redis doesn't answer.
+    """
+    redis = _redis(url)
+    try:
+        return await _fleet(redis)
+    except (RedisError, OSError) as error:
+        raise PostAway(f"Redis doesn't answer: {error}") from error
+    finally:
+        await redis.aclose()
+
+
+async def _fleet(redis: Any) -> Fleet:
+    groups = await redis.xinfo_groups(STREAM) if await redis.exists(STREAM) else []
+    group = next((each for each in groups if each["name"] == GROUP), {"lag": 0, "pending": 0})
+    leases = []
+    async for key in redis.scan_iter(f"{STREAM}:lease:*"):
+        said, left = await redis.get(key), await redis.pttl(key)
+        if said is not None:
+            leases.append(Lease(**json.loads(said), left=left / 1000))
+    return Fleet(tuple(sorted(leases)), group["lag"] or 0, group["pending"])
+
+
+class Worker:
+    """
+    A taskiq worker in this process, which does parcels until *stop* is set.
+
+    Args:
+        url: Of Redis or Valkey.
+        name: What others call it.
+        do: Does a parcel, and returns once the disk has its pages; *stop* asks it to end early, with what it has.
+        at_once: Parcels at once.
+        lapse: Seconds after which what this worker has is another's, unless it renews its lease.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        name: str,
+        do: Callable[[Message, asyncio.Event], Awaitable[None]],
+        *,
+        at_once: int,
+        lapse: float = LAPSE,
+    ) -> None:
+        self._url = url
+        self._name = f"{name} {secrets.token_hex(4)}"  # so that two of one name can't take each other's leases
+        self._do = do
+        self._at_once = at_once
+        self._slots = asyncio.Semaphore(at_once)
+        self._lapse = lapse
+        self._stop = asyncio.Event()
+        self._running: set[asyncio.Task[Any]] = set()
+        self._redis: Any = None
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Returns once *stop* is set, and what this worker has is done or given back."""
+        self._stop = stop
+        self._redis = _redis(self._url)
+
+        async def parcel(message: dict[str, Any], context: Annotated[Context, TaskiqDepends()]) -> None:
+            await self._parcel(Message(**message), context)  # taskiq gives a function a new name, and can't a method
+
+        while not stop.is_set():
+            broker = _broker(self._url, self._lapse)
+            broker.is_worker_process = True
+            broker.register_task(parcel, PARCEL)
+            broker.register_task(_nothing, BEAT)
+            receiver = Receiver(broker, max_async_tasks=self._at_once, ack_type=AcknowledgeType.MANUAL)
+            try:
+                await receiver.listen(stop)
+            except Exception as error:  # noqa: BLE001 - a task group's, of whatever redis-py raises
+                logger.warning("the queue of seawall fetch doesn't answer, so it is asked again: %s", _said(error))
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(stop.wait(), AWAY)
+            finally:
+                with contextlib.suppress(RedisError, OSError):
+                    await broker.shutdown()
+        if self._running:
+            await asyncio.wait(self._running)
+        await self._redis.aclose()
+
+    async def _parcel(self, message: Message, context: Context) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._running.add(task)
+        try:
+            async with self._slots:
+                if not self._stop.is_set() and await self._done(message):
+                    await context.ack()
+        except (RedisError, OSError) as error:
+            logger.warning("a parcel of seawall fetch is left to another worker: %s", _said(error))
+        finally:
+            self._running.discard(task)
+
+    async def _done(self, message: Message) -> bool:
+        """Whether the disk has the parcel's pages."""
+        lock = Lock(
+            self._redis,
+            f"{STREAM}:lease:{message.out}:{message.bucket}",
+            timeout=self._lapse,
+            blocking=False,
+            thread_local=False,
+        )
+        lease = {"out": message.out, "bucket": message.bucket, "worker": self._name, "parcel": message.name}
+        if not await lock.acquire(token=json.dumps(lease)):
+            return False
+        doing = asyncio.ensure_future(self._do(message, self._stop))
+        renewing = asyncio.create_task(self._renew(lock))
+        try:
+            await asyncio.wait((doing, renewing), return_when=asyncio.FIRST_COMPLETED)
+            if not doing.done():
+                logger.warning("this worker's lease has lapsed, so parcel %s is another's", message.name)
+                return False
+            doing.result()
+            return True
+        finally:
+            doing.cancel()
+            renewing.cancel()
+            await asyncio.wait((doing, renewing))
+            with contextlib.suppress(RedisError, OSError, LockError):
+                await lock.release()
+
+    async def _renew(self, lock: Lock) -> None:
+        """Returns once the lease has lapsed, or may have."""
+        loop = asyncio.get_running_loop()
+        lapses_at = loop.time() + self._lapse
+        while True:
+            await asyncio.sleep(self._lapse / RENEWALS)
+            asked_at = loop.time()
+            try:
+                await asyncio.wait_for(lock.reacquire(), max(0.0, lapses_at - asked_at))
+                lapses_at = asked_at + self._lapse
+            except LockError:
+                return
+            except (RedisError, OSError):
+                if loop.time() >= lapses_at:
+                    return
+
+
+async def _nothing(message: dict[str, Any] | None = None) -> None:
+    """What a sender registers; workers have their own."""
+
+
+def _said(error: BaseException) -> str:
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return str(error) or type(error).__name__
