@@ -45,10 +45,12 @@ class Post(Protocol):
             PostAway: It isn't sent.
         """
 
-    async def tend(self) -> bool:
+    async def tend(self, out: int) -> bool:
         """
         Have workers look for what dead ones had. Returns whether anything is on its way or at a worker.
 
+        Args:
+            out: How many parcels are sent and not done.
         Raises:
             PostAway: Nobody knows.
         """
@@ -191,7 +193,7 @@ class Dispatch:
             await asyncio.sleep(TEND)
             before = tuple(self._out.values())
             try:
-                if before and not self._unsent and not await self._post.tend():
+                if before and not self._unsent and not await self._post.tend(len(before)):
                     done = self._parcels.done()
                     self._unsent += [
                         parcel for parcel in before if parcel.name in self._out and parcel.name not in done

@@ -29,6 +29,7 @@ from taskiq.receiver import Receiver
 from taskiq_redis import RedisStreamBroker
 
 from ..fetch.dispatch import PostAway
+from ..fetch.parcel import BUCKETS
 
 __all__ = ["LAPSE", "Fleet", "Lease", "Message", "Queue", "Worker", "fleet"]
 
@@ -43,6 +44,7 @@ RENEWALS: Final = 3  # in that time
 TIMEOUT: Final = 5.0  # seconds that Redis has for an answer
 AWAY: Final = 1.0  # seconds until a worker tries again to reach it
 BLOCK: Final = 1_000  # ms that a worker's read waits for a message
+IDLE: Final = 1_000  # ms after which a message that was taken is looked at again; its bucket's lease says if it is done
 
 
 class Message(NamedTuple):
@@ -95,7 +97,7 @@ def _redis(url: str) -> Any:
     )
 
 
-def _broker(url: str, lapse: float) -> RedisStreamBroker:
+def _broker(url: str) -> RedisStreamBroker:
     return RedisStreamBroker(
         url,
         queue_name=STREAM,
@@ -103,7 +105,7 @@ def _broker(url: str, lapse: float) -> RedisStreamBroker:
         consumer_id="0",  # what was sent before the first worker came is for it
         xread_block=BLOCK,
         xread_count=1,  # or a worker takes a hundred that others could do
-        idle_timeout=round(lapse * 1000),
+        idle_timeout=IDLE,
         retry=Retry(NoBackoff(), 0),
         socket_timeout=TIMEOUT,
         socket_connect_timeout=TIMEOUT,
@@ -117,15 +119,13 @@ class Queue:
     Args:
         url: Of Redis or Valkey.
         out, wanted: As in `Message`.
-        lapse: Seconds after which what a dead worker had is another's.
     """
 
-    def __init__(self, url: str, out: str, wanted: Mapping[str, Any], *, lapse: float = LAPSE) -> None:
+    def __init__(self, url: str, out: str, wanted: Mapping[str, Any]) -> None:
         self._url = url
         self._out = out
         self._wanted = dict(wanted)
-        self._lapse = lapse
-        self._broker = _broker(url, lapse)
+        self._broker = _broker(url)
         self._parcel = self._broker.register_task(_nothing, PARCEL)
         self._beat = self._broker.register_task(_nothing, BEAT, ack_type=AcknowledgeType.WHEN_RECEIVED.value)
 
@@ -153,18 +153,18 @@ class Queue:
         async with self._answers():
             await self._parcel.kiq(Message(self._out, name, bucket, self._wanted)._asdict())
 
-    async def tend(self) -> bool:
+    async def tend(self, out: int) -> bool:
         """
-        As in `Post`. A worker looks for messages of dead ones only after it was sent a new one, so there is one that
-        says nothing, while there are messages that were taken long ago.
+        As in `Post`. A worker of taskiq looks for what dead ones had only after it was sent a message, so it is sent
+        one that says nothing, where parcels have neither a lease nor a message that waits.
         """
         async with self._answers():
-            found = await _fleet(self._redis)
-            if found.taken:
-                idle = await self._redis.xpending_range(STREAM, GROUP, "-", "+", 1, idle=round(self._lapse * 1000))
-                if idle and not found.waiting:
+            waiting, taken = await _messages(self._redis)
+            if taken and not waiting:
+                keys = [_key(self._out, bucket) for bucket in range(BUCKETS)]
+                if out > sum(lease is not None for lease in await self._redis.mget(keys)):
                     await self._beat.kiq()
-            return bool(found.taken or found.waiting)
+            return bool(taken or waiting)
 
     @contextlib.asynccontextmanager
     async def _answers(self) -> AsyncIterator[None]:
@@ -192,14 +192,23 @@ async def fleet(url: str) -> Fleet:
 
 
 async def _fleet(redis: Any) -> Fleet:
-    groups = await redis.xinfo_groups(STREAM) if await redis.exists(STREAM) else []
-    group = next((each for each in groups if each["name"] == GROUP), {"lag": 0, "pending": 0})
     leases = []
     async for key in redis.scan_iter(f"{STREAM}:lease:*"):
         said, left = await redis.get(key), await redis.pttl(key)
         if said is not None:
             leases.append(Lease(**json.loads(said), left=left / 1000))
-    return Fleet(tuple(sorted(leases)), group["lag"] or 0, group["pending"])
+    return Fleet(tuple(sorted(leases)), *await _messages(redis))
+
+
+async def _messages(redis: Any) -> tuple[int, int]:
+    """How many wait, and how many workers have taken."""
+    groups = await redis.xinfo_groups(STREAM) if await redis.exists(STREAM) else []
+    group = next((each for each in groups if each["name"] == GROUP), {"lag": 0, "pending": 0})
+    return group["lag"] or 0, group["pending"]
+
+
+def _key(out: str, bucket: int) -> str:
+    return f"{STREAM}:lease:{out}:{bucket}"
 
 
 class Worker:
@@ -241,11 +250,11 @@ class Worker:
         async def parcel(message: dict[str, Any], context: Annotated[Context, TaskiqDepends()]) -> None:
             await self._parcel(Message(**message), context)  # taskiq gives a function a new name, and can't a method
 
+        broker = _broker(self._url)
+        broker.is_worker_process = True
+        broker.register_task(parcel, PARCEL)
+        broker.register_task(_nothing, BEAT)
         while not stop.is_set():
-            broker = _broker(self._url, self._lapse)
-            broker.is_worker_process = True
-            broker.register_task(parcel, PARCEL)
-            broker.register_task(_nothing, BEAT)
             receiver = Receiver(broker, max_async_tasks=self._at_once, ack_type=AcknowledgeType.MANUAL)
             try:
                 await receiver.listen(stop)
@@ -253,11 +262,10 @@ class Worker:
                 logger.warning("the queue of seawall fetch doesn't answer, so it is asked again: %s", _said(error))
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(stop.wait(), AWAY)
-            finally:
-                with contextlib.suppress(RedisError, OSError):
-                    await broker.shutdown()
         if self._running:
             await asyncio.wait(self._running)
+        with contextlib.suppress(RedisError, OSError):
+            await broker.shutdown()
         await self._redis.aclose()
 
     async def _parcel(self, message: Message, context: Context) -> None:
@@ -277,7 +285,7 @@ class Worker:
         """Whether the disk has the parcel's pages."""
         lock = Lock(
             self._redis,
-            f"{STREAM}:lease:{message.out}:{message.bucket}",
+            _key(message.out, message.bucket),
             timeout=self._lapse,
             blocking=False,
             thread_local=False,
