@@ -6,7 +6,14 @@ import sys
 
 __all__ = ["main"]
 
-EXTRAS = {"dns": "cli", "rich": "cli", "typer": "cli", "protego": "fetch"}  # package → the extra that brings it
+EXTRAS = {
+    "dns": "cli",
+    "rich": "cli",
+    "typer": "cli",
+    "protego": "fetch",
+    "taskiq": "taskiq",
+    "taskiq_redis": "taskiq",
+}  # package → the extra that brings it
 
 
 def main() -> None:

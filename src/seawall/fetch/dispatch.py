@@ -171,8 +171,8 @@ class Dispatch:
             if queue := self._waiting[bucket]:
                 parcel = Parcel.of(bucket, [queue.popleft() for _ in range(min(self._size, len(queue)))])
                 self._count -= len(parcel.entries)
-                self._out[parcel.name] = parcel
                 await _durably(partial(self._parcels.put, parcel))
+                self._out[parcel.name] = parcel
                 self._unsent.append(parcel)
         if self._count + len(self._refused) < AT_HAND:
             self._room.set()

@@ -106,6 +106,7 @@ def _broker(url: str) -> RedisStreamBroker:
         xread_block=BLOCK,
         xread_count=1,  # or a worker takes a hundred that others could do
         idle_timeout=IDLE,
+        unacknowledged_lock_timeout=TIMEOUT,
         retry=Retry(NoBackoff(), 0),
         socket_timeout=TIMEOUT,
         socket_connect_timeout=TIMEOUT,
@@ -315,9 +316,10 @@ class Worker:
         lapses_at = loop.time() + self._lapse
         while True:
             await asyncio.sleep(self._lapse / RENEWALS)
-            asked_at = loop.time()
+            if (asked_at := loop.time()) >= lapses_at:  # the machine was suspended
+                return
             try:
-                await asyncio.wait_for(lock.reacquire(), max(0.0, lapses_at - asked_at))
+                await asyncio.wait_for(lock.reacquire(), lapses_at - asked_at)
                 lapses_at = asked_at + self._lapse
             except LockError:
                 return

@@ -1,0 +1,249 @@
+"""A list that workers fetch, without a queue: the sender's part, whatever is lost, doubled, late or ended."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable, Iterable
+from contextlib import closing, nullcontext
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from seawall.fetch import dispatch as dispatch_module
+from seawall.fetch.dispatch import Dispatch, PostAway
+from seawall.fetch.folder import Folder
+from seawall.fetch.journal import Journal
+from seawall.fetch.keeper import OutputLost
+from seawall.fetch.output import Output, parcels_of
+from seawall.fetch.packing import pack
+from seawall.fetch.page import Kind, Page
+from seawall.fetch.parcel import Parcel, Parcels, bucket_of
+from seawall.fetch.rows import Rows
+from seawall.fetch.target import Target, target
+
+from .test_fetch_command import bodies, rows
+from .test_fetch_job import entries
+
+pytestmark = pytest.mark.anyio
+
+OUTS = ["out", "out.jsonl"]
+URLS = [f"http://host-{number % 7}.test/{number}" for number in range(42)]
+
+
+@pytest.fixture(autouse=True)
+def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The sender looks again at once."""
+    monkeypatch.setattr(dispatch_module, "TICK", 0.001)
+    monkeypatch.setattr(dispatch_module, "TEND", 0.01)
+
+
+class Site:
+    """Fetches, as far as workers can tell."""
+
+    def __init__(self) -> None:
+        self.asked: Counter[str] = Counter()
+        self.on_fetch: Callable[[int], None] = lambda count: None
+
+    async def fetch(self, entry: Target) -> Page:
+        self.asked[entry.url] += 1
+        self.on_fetch(self.asked.total())
+        return Page(
+            entry.url, entry.key, Kind.GOOD, 200, entry.url, (("content-type", "text/plain"),), entry.url.encode(), 1
+        )
+
+
+class Post:
+    """A worker who does each parcel when it is sent; *lose* says which ones it doesn't get."""
+
+    def __init__(self, site: Site, parcels: Parcels, *, lose: Iterable[int] = (), away: Iterable[int] = ()) -> None:
+        self.site = site
+        self.parcels = parcels
+        self.stop = asyncio.Event()
+        self.sent = 0
+        self._lose = set(lose)
+        self._away = set(away)
+        self.out: set[int] = set()
+
+    async def send(self, name: str, bucket: int) -> None:
+        number, self.sent = self.sent, self.sent + 1
+        if number in self._away:
+            raise PostAway("it is away")
+        if number not in self._lose:
+            await self.do(name)
+
+    async def tend(self, out: int) -> bool:
+        return False
+
+    async def do(self, name: str) -> None:
+        parcel = self.parcels.get(name)
+        assert parcel is not None
+        await pack(
+            parcel, self.site, self.parcels, self.stop, concurrency=1, files=self.parcels.path.name == ".parcels"
+        )  # type: ignore[arg-type]
+        self.stop.clear()
+
+
+def parcels(out: Path) -> Parcels:
+    return Parcels(parcels_of(out))
+
+
+async def dispatch(out: Path, post: Any, urls: Iterable[str] = URLS) -> Dispatch:
+    """Run the job to its end, as the command does."""
+    with closing(Output.open(out, {"list": "urls"}, now=lambda: 0.0)) as output:
+        job = Dispatch(entries(urls), post, output.journal, output.sink, parcels(out), size=3)
+        async with asyncio.timeout(60):
+            await job.run()
+    return job
+
+
+def check(out: Path, urls: list[str] = URLS) -> None:
+    found = rows(out)
+    assert sorted(row["url"] for row in found) == sorted(urls)
+    assert all(row["text"] == row["url"] for row in found)
+    assert out.suffix or bodies(out) == len(urls)
+    assert not parcels(out).path.exists()
+
+
+@pytest.mark.parametrize("out", OUTS)
+async def test_each_url_once(tmp_path, out):
+    """Also one that stands in the list twice; a line that isn't a URL has a row too."""
+    site, where = Site(), tmp_path / out
+    job = await dispatch(where, Post(site, parcels(where)), [*URLS, *URLS, "ftp://x"])
+    found = rows(where)
+    assert Counter(row["url"] for row in found) == Counter([*URLS, "ftp://x"])
+    assert site.asked == Counter(URLS)
+    assert (job.progress.done, job.progress.known, job.progress.begun) == (43, 42, 0)
+    assert {row["error"]["class"] for row in found if row["result"] == "failed"} == {"NotAURL"}
+
+
+@pytest.mark.parametrize("out", OUTS)
+@pytest.mark.parametrize(
+    ("where", "step"), [(Journal, "write"), (Folder, "adopt"), (Rows, "adopt"), (Parcels, "remove"), (Parcels, "put")]
+)
+@pytest.mark.parametrize("is_before", [True, False])
+async def test_the_sender_ends_between_two_steps(tmp_path, monkeypatch, out, where, step, is_before):
+    """Before or after any step of the third parcel: the next run finds each page, and asks for none again."""
+    site, real, place, count = Site(), getattr(where, step), tmp_path / out, 0
+
+    def broken(*arguments: Any, **settings: Any) -> None:
+        nonlocal count
+        count += 1
+        if count < 3 or not is_before:
+            real(*arguments, **settings)
+        if count == 3:
+            raise OSError("the power was lost")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(where, step, broken)
+        with pytest.raises(OutputLost) if where.__name__ != unused(out) else nullcontext():
+            await dispatch(place, Post(site, parcels(place)))
+    await dispatch(place, Post(site, parcels(place)))
+    check(place)
+    assert site.asked == Counter(URLS)
+
+
+def unused(out: str) -> str:
+    """The sink that this output hasn't."""
+    return "Folder" if out.endswith(".jsonl") else "Rows"
+
+
+async def test_messages_are_lost(tmp_path):
+    """A parcel that neither waits nor is at a worker is sent anew."""
+    site, out = Site(), tmp_path / "out"
+    post = Post(site, parcels(out), lose=(0, 3, 4, 9))
+    await dispatch(out, post)
+    check(out)
+    assert site.asked == Counter(URLS)
+
+
+async def test_the_queue_is_away(tmp_path):
+    """What couldn't be sent is sent once it is back, and the job says what is wrong meanwhile."""
+    site, out = Site(), tmp_path / "out"
+    said = []
+
+    class Away(Post):
+        async def send(self, name: str, bucket: int) -> None:
+            said.append(job.said)
+            await super().send(name, bucket)
+
+    with closing(Output.open(out, {}, now=lambda: 0.0)) as output:
+        post = Away(site, parcels(out), away=range(3))
+        job = Dispatch(entries(URLS), post, output.journal, output.sink, parcels(out), size=3)
+        await job.run()
+    check(out)
+    assert said[:5] == ["", "it is away", "it is away", "it is away", ""]
+
+
+@pytest.mark.parametrize("out", OUTS)
+async def test_a_worker_gives_back(tmp_path, out):
+    """What it has fetched is kept, and the rest comes in another parcel."""
+    site, place = Site(), tmp_path / out
+    post = Post(site, parcels(place))
+    site.on_fetch = lambda count: post.stop.set() if count in (2, 20, 21) else None
+    await dispatch(place, post)
+    check(place)
+    assert site.asked.total() <= 42 + 3 * 3  # at most, all of the parcels that were given back
+
+
+async def test_a_bucket_has_one_parcel_out(tmp_path):
+    """The next one is sent once the output has the one before; so a host is asked by one worker at a time."""
+    out = tmp_path / "out"
+    post = Post(Site(), parcels(out))
+    seen: list[list[int]] = []
+
+    class Seen(Post):
+        async def send(self, name: str, bucket: int) -> None:
+            seen.append([parcel.bucket for parcel in self.parcels.left()])
+            await super().send(name, bucket)
+
+    post = Seen(Site(), parcels(out))
+    await dispatch(out, post)
+    assert len(seen) >= 42 / 3
+    assert all(len(set(buckets)) == len(buckets) for buckets in seen)
+
+
+async def test_the_first_of_two_workers(tmp_path):
+    """The pages of the one that ends later are thrown away; of a parcel that is in the output, too."""
+    store = Parcels(tmp_path / ".parcels")
+    urls = [entry for entry in map(target, URLS[:5]) if isinstance(entry, Target)]
+    parcel = Parcel.of(bucket_of(urls[0].origin), urls)
+    store.put(parcel)
+    assert store.get(parcel.name) == parcel
+    for _ in range(2):
+        await Post(Site(), store).do(parcel.name)
+    assert sorted(each.suffix for each in store.path.iterdir()) == [".done", ".todo"]
+    late = store.begin(parcel.name)
+    (late / "index.jsonl").touch()
+    store.remove(parcel.name)
+    store.end(parcel.name, late)
+    assert list(store.path.iterdir()) == []
+
+
+async def test_a_parcel_is_cancelled(tmp_path):
+    """It leaves nothing behind, and may be done by another."""
+    store, site = Parcels(tmp_path / ".parcels"), Site()
+    urls = [entry for entry in map(target, URLS[:5]) if isinstance(entry, Target)]
+    parcel = Parcel.of(0, urls)
+    store.put(parcel)
+    working = asyncio.ensure_future(Post(site, store).do(parcel.name))
+    site.on_fetch = lambda count: working.cancel() if count == 2 else None
+    with pytest.raises(asyncio.CancelledError):
+        await working
+    assert [each.suffix for each in store.path.iterdir()] == [".todo"]
+
+
+def test_names_of_parcels(tmp_path):
+    """A message can't name a file elsewhere; one without a parcel is of a job that is done."""
+    store = Parcels(tmp_path)
+    with pytest.raises(ValueError, match="isn't the name of a parcel"):
+        store.get("../../etc/passwd")
+    assert store.get("0" * 16) is None
+
+
+def test_buckets():
+    """A host's scheme and port don't matter; and what a bucket is doesn't depend on the machine."""
+    assert len({bucket_of(f"{scheme}://a.test{port}") for scheme in ("http", "https") for port in ("", ":81")}) == 1
+    assert len({bucket_of(f"http://host-{number}.test") for number in range(1000)}) == 64
+    assert [bucket_of("http://a.test"), bucket_of("http://b.test")] == [42, 41]
