@@ -15,6 +15,8 @@ from typing import Any
 import pytest
 from benchmarks.reality.place import Place, Program, listens, program
 
+from seawall.integrations.fetch_queue import Message, Queue, Unable, Worker
+from seawall.integrations.fetch_queue import fleet as fleet_of
 from seawall.testing import Request
 from seawall.testing.dns import Name
 from tests.interop.test_fetch_command import bodies, rows
@@ -167,21 +169,31 @@ async def test_two_workers(fleet, site, urls, out):
         await ended(worker)
 
 
-@pytest.mark.parametrize(("out", "kill_at"), [("out", 3), ("out.jsonl", 500)])
-async def test_a_worker_is_killed(fleet, site, urls, out, kill_at):
-    """SIGKILL of a worker at the n-th request: the other one does what it had, and nothing is lost or there twice."""
+@pytest.mark.parametrize(
+    ("out", "kill_at", "number"),
+    [("out", 3, signal.SIGKILL), ("out.jsonl", 500, signal.SIGKILL), ("out", 200, signal.SIGSTOP)],
+)
+async def test_a_worker_is_killed(fleet, site, urls, out, kill_at, number):
+    """
+    SIGKILL of a worker at the n-th request, or one that hangs: the other one does what it had, and nothing is lost or
+    there twice.
+    """
     one = await fleet.worker("one")
 
     def kill(count: int) -> None:
         if count == kill_at:
-            one.kill()
+            one.send_signal(number)
 
     site.on_request = kill
     await fleet.worker("two")
     sender = await fleet.send(out)
     await ended(sender)
     check(fleet, out, urls)
-    assert one.returncode is None or one.returncode == -signal.SIGKILL
+    if number == signal.SIGSTOP:
+        one.send_signal(signal.SIGCONT)
+        one.send_signal(signal.SIGTERM)
+        await ended(one)
+        check(fleet, out, urls)
     assert site.clashes == []
     assert site.paths.total() <= URLS + 4 * 25
 
@@ -260,3 +272,27 @@ async def test_redis_is_away(fleet, tmp_path):
     for arguments in (("urls.txt", "--queue", "redis://127.0.0.1:1"), ("status", "redis://127.0.0.1:1")):
         output = await ended(await fleet._start(*arguments), 2)
         assert "Redis doesn't answer" in output
+
+
+async def test_a_parcel_that_fails(server, url, raw):
+    """Its message isn't acknowledged, and its lease lapses only later, so that the next one doesn't ask at once."""
+    stop, done = asyncio.Event(), set()
+
+    async def do(message: Message, stop: asyncio.Event) -> None:
+        done.add(message.name)
+        if message.name == "full":
+            raise OSError("the disk is full")
+        if message.name == "unable":
+            raise Unable("the folder isn't here")
+
+    async with Queue(url, "/out", {}) as queue:
+        for bucket, name in enumerate(("good", "full", "unable")):
+            await queue.send(name, bucket)
+        working = asyncio.create_task(Worker(url, "one", do, at_once=2).run(stop))
+        await until(lambda: len(done) == 3)
+        stop.set()
+        await working
+        assert await queue.tend(2) is True
+    assert [key async for key in raw.scan_iter("seawall:fetch:lease:*")] == ["seawall:fetch:lease:/out:1"]
+    found = await fleet_of(url)
+    assert (found.waiting, found.taken, [lease.parcel for lease in found.leases]) == (1, 2, ["full"])

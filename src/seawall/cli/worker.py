@@ -21,7 +21,7 @@ from ..fetch.fetcher import Fetcher
 from ..fetch.order import Statuses
 from ..fetch.packing import pack
 from ..fetch.parcel import Parcels
-from ..integrations.fetch_queue import Message, Worker, fleet
+from ..integrations.fetch_queue import Message, Unable, Worker, fleet
 from ..integrations.redis import Redis
 from .fetch import Wanted, opened, order_of, stoppable
 from .text import plain
@@ -101,7 +101,7 @@ async def run(url: str, *, name: str | None, at_once: int, headers: Sequence[tup
     async def do(message: Message, stop: asyncio.Event) -> None:
         parcels = Parcels(Path(message.out))
         if not parcels.path.parent.is_dir():
-            raise FileNotFoundError(f"{parcels.path.parent} isn't a folder here: mount it where the sender has it")
+            raise Unable(f"{parcels.path.parent} isn't a folder here: mount it where the sender has it")
         parcel = parcels.get(message.name)
         if parcel is None or parcels.pages(message.name).exists():
             return

@@ -52,8 +52,9 @@ async def pack(
                 working.cancel()
                 stopping.cancel()
                 await asyncio.wait((working, stopping))
-            if not working.cancelled():
-                working.result()
+                error = None if working.cancelled() else working.exception()
+            if error is not None:
+                raise error
         await to_the_end(partial(parcels.end, parcel.name, folder))
     except BaseException:
         shutil.rmtree(folder, ignore_errors=True)

@@ -31,7 +31,7 @@ from taskiq_redis import RedisStreamBroker
 from ..fetch.dispatch import PostAway
 from ..fetch.parcel import BUCKETS
 
-__all__ = ["LAPSE", "Fleet", "Lease", "Message", "Queue", "Worker", "fleet"]
+__all__ = ["LAPSE", "Fleet", "Lease", "Message", "Queue", "Unable", "Worker", "fleet"]
 
 logger = logging.getLogger("seawall.call")
 
@@ -45,6 +45,10 @@ TIMEOUT: Final = 5.0  # seconds that Redis has for an answer
 AWAY: Final = 1.0  # seconds until a worker tries again to reach it
 BLOCK: Final = 1_000  # ms that a worker's read waits for a message
 IDLE: Final = 1_000  # ms after which a message that was taken is looked at again; its bucket's lease says if it is done
+
+
+class Unable(Exception):
+    """This worker can't do a parcel, and has asked nobody for it; another one may."""
 
 
 class Message(NamedTuple):
@@ -219,7 +223,8 @@ class Worker:
     Args:
         url: Of Redis or Valkey.
         name: What others call it.
-        do: Does a parcel, and returns once the disk has its pages; *stop* asks it to end early, with what it has.
+        do: Does a parcel, and returns once the disk has its pages; *stop* asks it to end early, with what it has. What
+            it raises leaves the parcel to another worker, after *lapse*; Unable leaves it at once.
         at_once: Parcels at once.
         lapse: Seconds after which what this worker has is another's, unless it renews its lease.
     """
@@ -277,7 +282,7 @@ class Worker:
             async with self._slots:
                 if not self._stop.is_set() and await self._done(message):
                     await context.ack()
-        except (RedisError, OSError) as error:
+        except (RedisError, OSError, Unable) as error:
             logger.warning("a parcel of seawall fetch is left to another worker: %s", _said(error))
         finally:
             self._running.discard(task)
@@ -301,14 +306,16 @@ class Worker:
             if not doing.done():
                 logger.warning("this worker's lease has lapsed, so parcel %s is another's", message.name)
                 return False
-            doing.result()
-            return True
         finally:
             doing.cancel()
             renewing.cancel()
             await asyncio.wait((doing, renewing))
-            with contextlib.suppress(RedisError, OSError, LockError):
-                await lock.release()
+            # After an error the lease is left to lapse, because the next worker asks for the same URLs.
+            if doing.cancelled() or doing.exception() is None or isinstance(doing.exception(), Unable):
+                with contextlib.suppress(RedisError, OSError, LockError):
+                    await lock.release()
+        doing.result()
+        return True
 
     async def _renew(self, lock: Lock) -> None:
         """Returns once the lease has lapsed, or may have."""
