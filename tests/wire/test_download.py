@@ -11,6 +11,7 @@ import os
 import random
 import subprocess
 import sys
+import threading
 from pathlib import Path
 from typing import ClassVar
 
@@ -20,6 +21,7 @@ import pytest
 import seawall
 from seawall.core.deadline import Caller
 from seawall.errors import BadAnswer, CallerLeft, DeadlineExceeded
+from seawall.fetch import download as download_module
 from seawall.fetch import part as part_module
 from seawall.testing import Request
 from seawall.testing.cancel import cancel_everywhere
@@ -611,6 +613,26 @@ async def test_caller_that_leaves(tmp_path, client, serve):
     with caller, pytest.raises(CallerLeft, match="the inbound caller left"):
         await client.download(server.url, tmp_path / "file", progress=lambda *_: caller.leave())
     assert held(client.stats()) == []
+
+
+async def test_caller_that_leaves_a_whole_file(tmp_path, client, serve, monkeypatch):
+    """Once the file has its name, nothing but its folder is waited for, and the download has succeeded."""
+    loop, caller, has_left = asyncio.get_running_loop(), Caller(), threading.Event()
+
+    def leave() -> None:
+        caller.leave()
+        loop.call_later(0.0, has_left.set)  # after what the leaving wakes
+
+    def sync_folder(folder: Path) -> None:
+        loop.call_soon_threadsafe(leave)
+        assert has_left.wait(10.0)
+
+    monkeypatch.setattr(download_module, "sync_folder", sync_folder)
+    server = await serve(Site(good))
+    with caller:
+        done = await client.download(server.url, tmp_path / "file")
+    assert done.path.read_bytes() == DATA
+    assert names(tmp_path) == ["file"]
 
 
 async def test_full_disk_before_the_first_byte(tmp_path, client, serve, monkeypatch):

@@ -52,7 +52,7 @@ async def download(
                 with timer:
                     if caller is not None:
                         caller.timers.add(timer)
-                    return await _Run(request, part, sha256, progress).whole()
+                    done = await _Run(request, part, sha256, progress).whole()
             except TimeoutError as error:
                 if not timer.is_expired:
                     raise
@@ -60,6 +60,8 @@ async def download(
             finally:
                 if caller is not None:
                     caller.timers.discard(timer)
+        await asyncio.to_thread(sync_folder, part.path.absolute().parent)  # however late, because the file is there
+        return done
     except Exception as error:
         if part.size and part.is_described:
             error.add_note(f"seawall: {part.size} bytes are kept in {part.partial}, for the next download of this URL")
@@ -101,7 +103,6 @@ class _Run:
             self._resumptions.close()
         await asyncio.to_thread(sync, part.partial)
         part.publish()
-        await asyncio.to_thread(sync_folder, part.path.absolute().parent)
         return Download(
             path=part.path,
             size=part.size,

@@ -104,7 +104,7 @@ class Part:
             self._release()  # Windows renames no file that is open
         os.replace(self.partial, self.path)
         self._is_published = True
-        self._described.unlink(missing_ok=True)
+        self._forget()
 
     def discard(self) -> None:
         """Throw away what is there."""
