@@ -192,8 +192,10 @@ class Dispatch:
         while True:
             await asyncio.sleep(TEND)
             before = tuple(self._out.values())
+            if not before or self._unsent:
+                continue
             try:
-                if before and not self._unsent and not await self._post.tend(len(before)):
+                if not await self._post.tend(len(before)):
                     done = self._parcels.done()
                     self._unsent += [
                         parcel for parcel in before if parcel.name in self._out and parcel.name not in done
