@@ -260,16 +260,22 @@ class Worker:
         broker.is_worker_process = True
         broker.register_task(parcel, PARCEL)
         broker.register_task(_nothing, BEAT)
-        while not stop.is_set():
+        stopping = asyncio.ensure_future(stop.wait())
+        while True:
             receiver = Receiver(broker, max_async_tasks=self._at_once, ack_type=AcknowledgeType.MANUAL)
-            try:
-                await receiver.listen(stop)
-            except Exception as error:  # noqa: BLE001 - a task group's, of whatever redis-py raises
+            listening = asyncio.ensure_future(receiver.listen(stop))
+            await asyncio.wait((listening, stopping), return_when=asyncio.FIRST_COMPLETED)
+            if stop.is_set():
+                break
+            if (error := listening.exception()) is not None:
                 logger.warning("the queue of seawall fetch doesn't answer, so it is asked again: %s", _said(error))
-                with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(stop.wait(), AWAY)
+                await asyncio.wait((stopping,), timeout=AWAY)
         if self._running:
             await asyncio.wait(self._running)
+        # taskiq may miss a cancellation of its own, as after SIGSTOP, and would wait for ever.
+        await asyncio.wait((listening,), timeout=TIMEOUT)
+        listening.cancel()
+        await asyncio.gather(listening, return_exceptions=True)
         with contextlib.suppress(RedisError, OSError):
             await broker.shutdown()
         await self._redis.aclose()
@@ -289,13 +295,8 @@ class Worker:
 
     async def _done(self, message: Message) -> bool:
         """Whether the disk has the parcel's pages."""
-        lock = Lock(
-            self._redis,
-            _key(message.out, message.bucket),
-            timeout=self._lapse,
-            blocking=False,
-            thread_local=False,
-        )
+        key = _key(message.out, message.bucket)
+        lock = Lock(self._redis, key, timeout=self._lapse, blocking=False, thread_local=False)
         lease = {"out": message.out, "bucket": message.bucket, "worker": self._name, "parcel": message.name}
         if not await lock.acquire(token=json.dumps(lease)):
             return False
