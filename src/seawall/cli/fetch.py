@@ -73,6 +73,11 @@ class Wanted:
     parcel: int = 500
 
     @property
+    def interval(self) -> float:
+        """Seconds from one request of an origin to the next; 0 if none was set."""
+        return 1 / self.rate if self.rate else 0.0
+
+    @property
     def job(self) -> dict[str, str]:
         """What must be the same when the job goes on; no password and no data, because the journal keeps it."""
         data = "" if self.data is None else f"sha256 {sha256(self.data).hexdigest()}"
@@ -173,7 +178,7 @@ def order_of(wanted: Wanted) -> Order:
         follow=wanted.follow,
         accept=wanted.accept,
         per_host=wanted.per_host,
-        interval=1 / wanted.rate if wanted.rate else 0.0,
+        interval=wanted.interval,
         deadline=wanted.deadline,
     )
 
@@ -188,7 +193,7 @@ async def opened(
     Args:
         shared: Where workers keep a rate that was set; what a robots.txt wants each keeps by itself.
     """
-    interval = 1 / wanted.rate if wanted.rate else 0.0
+    interval = wanted.interval
     robots: Robots | None = None
 
     def delay(origin: str) -> float:

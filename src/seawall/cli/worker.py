@@ -19,6 +19,7 @@ from rich.console import Console
 from ..fetch.dispatch import PostAway
 from ..fetch.fetcher import Fetcher
 from ..fetch.order import Statuses
+from ..fetch.output import is_file_of_rows
 from ..fetch.packing import pack
 from ..fetch.parcel import Parcels
 from ..integrations.fetch_queue import Message, Unable, Worker, fleet
@@ -38,7 +39,7 @@ def carried(wanted: Wanted) -> dict[str, Any]:
     """What workers are told of a job, as JSON has it."""
     data = None if wanted.data is None else wanted.data.decode("latin-1")
     named = {name: getattr(wanted, name) for name in CARRIED}
-    return named | {"data": data, "accept": wanted.accept.text, "files": wanted.out.suffix != ".jsonl"}
+    return named | {"data": data, "accept": wanted.accept.text, "files": not is_file_of_rows(wanted.out)}
 
 
 def _wanted(said: Mapping[str, Any], headers: Sequence[tuple[str, str]]) -> Wanted:

@@ -29,7 +29,6 @@ TICK: Final = 0.2  # seconds between two looks at what workers have done
 TEND: Final = 2.0  # seconds between two looks at what the post has
 APPENDED: Final = 32 * 1024**2  # bytes of rows in memory
 AT_ONCE: Final = 1_000  # lines after which others get a turn of the loop
-NOWHERE: Final = ""
 
 
 class PostAway(Exception):
@@ -145,7 +144,7 @@ class Dispatch:
                 self.progress.known += 1
             elif isinstance(entry, Refused):
                 self.progress.pulled += 1
-                self.progress.begin(NOWHERE)
+                self.progress.begin(entry.origin)
                 self._refused.append(not_a_url(entry))
             else:
                 self._begin(entry)
@@ -212,7 +211,7 @@ class Dispatch:
         await _durably(lambda: self._journal.write(batch, mark=self._sink.write(pages)))
         self._journal.written(batch)
         for page in pages:
-            self.progress.end(NOWHERE, page)
+            self.progress.end("", page)  # the origin of what is refused
 
     async def _keep(self, parcel: Parcel) -> None:
         """Put the pages of a parcel into the output; URLs that a worker gave back wait for the next parcel."""

@@ -16,7 +16,8 @@ from ..core.timer import Timer
 from ..errors import BadAnswer, CallerLeft, DeadlineExceeded
 from .digest import Digest, digests_of
 from .downloaded import Download
-from .part import Part, sync, sync_folder
+from .durable import sync, sync_folder
+from .part import Part
 from .request import Reply, Request
 from .resume import Append, Complete, Fail, Kept, StartOver, decide, headers_for, is_coded
 from .resumptions import PROGRESS, Resumptions

@@ -1,12 +1,14 @@
-"""`to_the_end`: what is written to a disk, whatever becomes of the caller."""
+"""What is written to a disk: have the disk hold it, whatever becomes of the caller."""
 
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Callable
+from pathlib import Path
 from typing import TypeVar
 
-__all__ = ["to_the_end"]
+__all__ = ["sync", "sync_folder", "to_the_end"]
 
 T = TypeVar("T")
 
@@ -21,3 +23,21 @@ async def to_the_end(write: Callable[[], T]) -> T:
         if not writing.cancelled():
             writing.exception()  # or asyncio complains that nobody looked at it
         raise
+
+
+def sync(path: Path) -> None:
+    """Have the disk hold what was written to *path*; in a thread, so it opens the file anew, which may be closed."""
+    _sync(os.open(path, os.O_RDWR))
+
+
+def sync_folder(folder: Path) -> None:
+    """Have the disk hold the names in *folder*, where the system can."""
+    if os.name != "nt":
+        _sync(os.open(folder, os.O_RDONLY))
+
+
+def _sync(descriptor: int) -> None:
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

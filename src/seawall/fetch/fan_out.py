@@ -22,7 +22,7 @@ from ..errors import BulkheadFull, LimitExceeded, OriginPaused
 from .hosts import Host, Hosts, Item
 from .result import Result
 
-__all__ = ["fan_out"]
+__all__ = ["asked_delay", "fan_out"]
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -211,7 +211,7 @@ class Crew(Generic[T, R]):
             self._tasks.discard(task)
             took = self.loop.time() - began_at - place.waited
             self._hosts.ended(place, took, is_failure=error is not None)
-        if (delay := _asked_delay(error)) is not None and not self._is_closed:
+        if (delay := asked_delay(error)) is not None and not self._is_closed:
             self._hosts.put_back(place.host, item, self.loop.call_later(delay, self._woken, place.host))
         else:
             self._put(Result(item.item, response, error, item.number))
@@ -274,7 +274,7 @@ class Place:
         self._is_over = True
 
 
-def _asked_delay(error: BaseException | None) -> float | None:
+def asked_delay(error: BaseException | None) -> float | None:
     """Seconds until the host is called again, which has refused a piece of work unsent; None if it has ended."""
     if isinstance(error, BulkheadFull):
         delay = FULL

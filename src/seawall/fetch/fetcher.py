@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
-import math
-from typing import Final
+from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable, Iterable
+from contextlib import aclosing
+from operator import attrgetter
+from typing import Final, TypeVar
 
 from ..config import options
-from ..errors import BulkheadFull, LimitExceeded, OriginPaused, ResponseTooLarge
+from ..errors import ResponseTooLarge
 from .cache import Cache
 from .client import Client, Response
+from .fan_out import asked_delay, fan_out
 from .order import Order
 from .page import Kind, Page, Problem
 from .robots import Robots
 from .target import Entry, Refused, Target
 
-__all__ = ["Fetcher", "not_a_url"]
+__all__ = ["Fetcher", "not_a_url", "pages"]
 
-REFUSALS: Final = (
-    BulkheadFull,
-    LimitExceeded,
-    OriginPaused,
-)  # `fan_out` begins such a URL anew, once its host is ready
+E = TypeVar("E", bound=Entry)
+
 PATIENCE: Final = 20  # URLs of an origin that fail in a row without a response
 REMEMBERED: Final = 100_000  # origins that fail
 
@@ -58,8 +58,8 @@ class Fetcher:
         try:
             response = await self._request(entry)
         except Exception as error:
-            if isinstance(error, REFUSALS) and math.isfinite(getattr(error, "retry_after", 0.0)):
-                raise
+            if asked_delay(error) is not None:
+                raise  # `fan_out` begins the URL anew, once its host is ready
             silent = 0 if _has_answered(error) else (self._silent.get(entry.origin) or 0) + 1
             self._silent.put(entry.origin, silent, weight=1)
             page = _failed(entry.url, entry.key, type(error).__name__, str(error) or repr(error))
@@ -97,6 +97,18 @@ class Fetcher:
             len(response.extensions.get("seawall", ())) or 1,
             None if is_good else Problem(str(status), said),
         )
+
+
+async def pages(
+    entries: Iterable[E] | AsyncIterable[E], fetch: Callable[[E], Awaitable[Page]], *, concurrency: int
+) -> AsyncGenerator[Page, None]:
+    """What becomes of *entries* with *fetch*, as they are done; so many at once, fair to their origins."""
+    async with aclosing(fan_out(entries, attrgetter("origin"), fetch, concurrency=concurrency)) as results:
+        async for result in results:
+            if result.error is not None:
+                raise result.error  # `Fetcher.fetch` makes pages of all that a client raises, so this is a bug
+            assert result.response is not None
+            yield result.response
 
 
 def _has_answered(error: Exception) -> bool:

@@ -9,9 +9,9 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Final
 
+from .durable import sync_folder
 from .page import Kind, Page, row_of
 from .rows import Rows
-from .sinks import sync_folder
 
 __all__ = ["INDEX", "Folder"]
 

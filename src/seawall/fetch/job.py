@@ -8,19 +8,17 @@ from collections.abc import AsyncIterable, AsyncIterator
 from contextlib import aclosing
 from typing import Final
 
-from .fan_out import fan_out
-from .fetcher import Fetcher
+from .fetcher import Fetcher, pages
 from .journal import Journal
 from .keeper import Keeper, OutputLost
 from .page import Page
 from .progress import Progress
 from .sinks import Sink
-from .target import Entry, Refused
+from .target import Entry
 
 __all__ = ["Job"]
 
 PASSED_OVER: Final = 1_000  # entries after which others get a turn of the loop
-NOWHERE: Final = ""
 
 
 class Job:
@@ -69,13 +67,9 @@ class Job:
             raise OutputLost(f"{self._journal.path}: {error}") from error
 
     async def _do(self) -> None:
-        results = fan_out(self._new(), _origin, self._fetch, concurrency=self._concurrency)
-        async with aclosing(results):
-            async for result in results:
-                if result.error is not None:
-                    raise result.error  # `Fetcher.fetch` makes pages of all that a client raises, so this is a bug
-                assert result.response is not None
-                await self._keeper.keep(result.response)
+        async with aclosing(pages(self._new(), self._fetch, concurrency=self._concurrency)) as found:
+            async for page in found:
+                await self._keeper.keep(page)
 
     async def _new(self) -> AsyncIterator[Entry]:
         async for entry in self._entries:
@@ -88,17 +82,13 @@ class Job:
                 await asyncio.sleep(0)
 
     async def _fetch(self, entry: Entry) -> Page:
-        origin, page = _origin(entry), None
-        self.progress.begin(origin)
+        page = None
+        self.progress.begin(entry.origin)
         try:
             page = await self._fetcher.fetch(entry)
         finally:
-            self.progress.end(origin, page)
+            self.progress.end(entry.origin, page)
         return page
-
-
-def _origin(entry: Entry) -> str:
-    return NOWHERE if isinstance(entry, Refused) else entry.origin
 
 
 def _first(errors: BaseExceptionGroup[OutputLost]) -> OutputLost:

@@ -12,23 +12,33 @@ from .journal import Journal
 from .rows import Rows
 from .sinks import BadOutput, Sink
 
-__all__ = ["Output", "journal_of", "parcels_of"]
+__all__ = ["Output", "is_file_of_rows", "journal_of", "parcels_of"]
 
 SUFFIX = ".jsonl"
 JOURNAL = "seawall.sqlite"
 PARCELS = "parcels"
 
 
+def is_file_of_rows(out: Path) -> bool:
+    """Whether the output *out* is a file, and not a folder."""
+    return out.suffix == SUFFIX
+
+
 def journal_of(out: Path) -> Path:
     """Where the journal of the output *out* is; *out* itself, if that is a journal."""
     if out.name.endswith(JOURNAL):
         return out
-    return out.with_name(f"{out.name}.{JOURNAL}") if out.suffix == SUFFIX else out / f".{JOURNAL}"
+    return _kept(out, JOURNAL)
 
 
 def parcels_of(out: Path) -> Path:
     """Where the parcels of the output *out* lie, while workers fetch them."""
-    return out.with_name(f"{out.name}.{PARCELS}") if out.suffix == SUFFIX else out / f".{PARCELS}"
+    return _kept(out, PARCELS)
+
+
+def _kept(out: Path, name: str) -> Path:
+    """Where *name* is kept: beside a file, or inside a folder."""
+    return out.with_name(f"{out.name}.{name}") if is_file_of_rows(out) else out / f".{name}"
 
 
 class Output(NamedTuple):
@@ -53,7 +63,7 @@ class Output(NamedTuple):
             BadOutput, BadJournal: It can't be used, or isn't ours.
             OSError: The system doesn't let us.
         """
-        path, is_file = journal_of(out), out.suffix == SUFFIX
+        path, is_file = journal_of(out), is_file_of_rows(out)
         if not path.exists():
             _check_new(out, is_file=is_file)
             path.parent.mkdir(parents=True, exist_ok=True)

@@ -10,14 +10,12 @@ from functools import partial
 from typing import Final
 
 from .durable import to_the_end
-from .fan_out import fan_out
-from .fetcher import Fetcher
+from .fetcher import Fetcher, pages
 from .folder import INDEX, Folder
 from .page import Page
 from .parcel import Parcel, Parcels
 from .rows import Rows
 from .sinks import Sink
-from .target import Target
 
 __all__ = ["pack"]
 
@@ -62,23 +60,15 @@ async def pack(
 
 
 async def _work(parcel: Parcel, fetcher: Fetcher, sink: Sink, concurrency: int) -> None:
-    pages: list[Page] = []
+    held: list[Page] = []
     size = 0
-    results = fan_out(parcel.entries, _origin, fetcher.fetch, concurrency=concurrency)
     try:
-        async with aclosing(results):
-            async for result in results:
-                if result.error is not None:
-                    raise result.error  # `Fetcher.fetch` makes pages of all that a client raises, so this is a bug
-                assert result.response is not None
-                pages.append(result.response)
-                size += len(result.response.body)
-                if len(pages) >= MAX_PAGES or size >= MAX_BYTES:
-                    batch, pages, size = pages, [], 0
+        async with aclosing(pages(parcel.entries, fetcher.fetch, concurrency=concurrency)) as found:
+            async for page in found:
+                held.append(page)
+                size += len(page.body)
+                if len(held) >= MAX_PAGES or size >= MAX_BYTES:
+                    batch, held, size = held, [], 0
                     await to_the_end(partial(sink.write, batch))
     finally:
-        await to_the_end(partial(sink.write, pages))
-
-
-def _origin(entry: Target) -> str:
-    return entry.origin
+        await to_the_end(partial(sink.write, held))

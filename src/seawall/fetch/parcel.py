@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Final, NamedTuple
 from urllib.parse import urlsplit
 
-from .sinks import sync_folder
+from .durable import sync_folder
 from .target import Target, target
 
 __all__ = ["BUCKETS", "Parcel", "Parcels", "bucket_of"]

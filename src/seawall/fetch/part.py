@@ -21,7 +21,7 @@ try:
 except ImportError:  # Windows, where two processes are not kept apart
     fcntl = None  # type: ignore[assignment]
 
-__all__ = ["Part", "sync", "sync_folder"]
+__all__ = ["Part"]
 
 CANT_LOCK: Final = frozenset({errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP})  # some network file systems
 MODE: Final = os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0)
@@ -136,24 +136,6 @@ class Part:
     def _forget(self) -> None:
         self._described.unlink(missing_ok=True)
         self._said, self.is_described = None, False
-
-
-def sync(path: Path) -> None:
-    """Have the disk hold what was written to *path*; in a thread, so it opens the file anew, which may be closed."""
-    _sync(os.open(path, os.O_RDWR))
-
-
-def sync_folder(folder: Path) -> None:
-    """Have the disk hold the names in *folder*, where the system can."""
-    if os.name != "nt":
-        _sync(os.open(folder, os.O_RDONLY))
-
-
-def _sync(descriptor: int) -> None:
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _locked(path: Path) -> int:

@@ -7,8 +7,9 @@ import threading
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
+from .durable import sync_folder
 from .page import Page, is_failed_row, row_of
-from .sinks import BadOutput, opened, sync_folder
+from .sinks import BadOutput, opened
 
 __all__ = ["Rows"]
 
@@ -21,9 +22,7 @@ class Rows:
         self._beside = path.with_name(f"{path.name}.tmp")
         self._file: int | None = None
         self._size = 0
-        self._lock = (
-            threading.Lock()
-        )  # because a descriptor that is closed while it is written to may be another file's
+        self._lock = threading.Lock()  # a descriptor that is closed while it is written to may be another file's
 
     def recover(self, mark: int, is_done: Callable[[bytes], bool]) -> None:
         """As in `Sink`."""

@@ -9,7 +9,7 @@ from typing import Protocol
 
 from .page import Page
 
-__all__ = ["BadOutput", "Sink", "opened", "sync_folder"]
+__all__ = ["BadOutput", "Sink", "opened"]
 
 
 class BadOutput(Exception):
@@ -61,14 +61,3 @@ class Sink(Protocol):
 def opened(path: Path) -> int:
     """A descriptor of *path*, made if it isn't there, to write at its end."""
     return os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | getattr(os, "O_BINARY", 0), 0o666)
-
-
-def sync_folder(path: Path) -> None:
-    """Have the disk keep the names in *path*; Windows does so by itself, and can't be asked."""
-    if os.name == "nt":
-        return
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

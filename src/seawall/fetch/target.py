@@ -53,6 +53,11 @@ class Refused(NamedTuple):
     key: bytes
     reason: str
 
+    @property
+    def origin(self) -> str:
+        """None, because nothing is asked for it."""
+        return ""
+
 
 Entry: TypeAlias = Target | Refused
 
