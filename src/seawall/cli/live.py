@@ -231,7 +231,7 @@ def _good(good: int, done: int) -> Text:
 
 
 def line(frame: Frame) -> str:
-    """One frame, where there is no terminal."""
+    """One frame as a line of text, for an output that is not a terminal."""
     share = "" if frame.share is None else f", {frame.share * 100:.0f} % of the list"
     left = "" if frame.left is None else f", about {_clock(frame.left)} left"
     troubled = sum(bool(host.state) for host in frame.hosts)

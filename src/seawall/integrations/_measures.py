@@ -23,7 +23,7 @@ Methods that keep their names; others are `OTHER`, because a caller may make one
 Source: RFC 9110, RFC 5789, RFC 10008, as OpenTelemetry's semantic conventions ask.
 """
 STATES: Final = ("closed", "open", "half-open", *FORCED)
-"""Of a breaker."""
+"""The states that a breaker can be in."""
 
 
 def method_of(method: str) -> str:

@@ -27,8 +27,8 @@ from ..config.store import Booking, Claim, Grant, Share
 
 __all__ = ["Redis"]
 
-SEEN_FOR: Final = 60  # s for which a process that asked counts as one of those that share the limit
-TIMEOUT: Final = 0.5  # s that redis-py waits; attempts wait for 0.05 s (policy/shared.py)
+SEEN_FOR: Final = 60  # s for which the store counts a process that has asked it
+TIMEOUT: Final = 0.5  # s that redis-py waits for an answer; an attempt waits 0.05 s (policy/shared.py)
 MAX_WAIT: Final = 1e9  # s
 
 SCRIPT: Final = """

@@ -19,7 +19,9 @@ __all__ = ["HEARTBEAT", "TTL", "Holding"]
 
 TTL: Final = 5.0  # s; a loop that is blocked for a second or two keeps its permits
 HEARTBEAT: Final = 0.2  # s between claims; what nobody used since the last one is given back
-HURRY: Final = 0.025  # s until the next claim while permits change hands; it doubles up to a heartbeat
+HURRY: Final = (
+    0.025  # s until the next claim while processes exchange permits; each wait is twice the last, up to a heartbeat
+)
 SETTLE: Final = 1.5  # s after an outage, in which the slowest process finds that it is over (0.9 s + 0.45 s)
 
 

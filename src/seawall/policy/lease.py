@@ -279,7 +279,7 @@ class Leases:
             self._leases.append(Lease(order.amounts, usable_at, dies_at, booking.receipt))
 
     def ended(self, order: Order, *, is_charged: bool) -> None:
-        """The question of *order* is no longer in flight."""
+        """The store was asked for *order*, and has answered or failed."""
         self._asked.remove(order)
         if not is_charged:
             self._charges = [mine + told for mine, told in zip(self._charges, order.charges, strict=True)]
