@@ -96,7 +96,7 @@ class IdempotencyMiddleware:
         held = _Held(run, send, self._keys.max_body)
         try:
             await self._app(scope, receiving, held.send)
-        finally:  # does nothing once the run has finished, because a failed background task must not cause another run
+        finally:  # does nothing once the run has finished: a failed background task must not cause another run
             await run.abandon()
 
 
