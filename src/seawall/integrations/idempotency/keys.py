@@ -33,8 +33,8 @@ def credentials(headers: Fields) -> str:
     """
     Whose key it is, where the application doesn't say: whoever shows the same credentials.
 
-    Cookies count only where there is nothing else, because many of them are not credentials and change with each answer,
-    as a load balancer's does.
+    Cookies count only where there is nothing else, because many of them are not credentials, and change with each
+    answer, as a load balancer's does.
     """
     lower = sorted((name.lower(), value) for name, value in headers)
     found = [pair for pair in lower if pair[0] in CREDENTIALS]
