@@ -272,12 +272,11 @@ class Worker:
                 await asyncio.wait((stopping,), timeout=AWAY)
         if self._running:
             await asyncio.wait(self._running)
-        # taskiq may miss a cancellation of its own, as after SIGSTOP, and would wait for ever.
+        # taskiq's reader may miss its cancellation, as after SIGSTOP; without connections it can't read on.
         await asyncio.wait((listening,), timeout=TIMEOUT)
-        listening.cancel()
-        await asyncio.gather(listening, return_exceptions=True)
         with contextlib.suppress(RedisError, OSError):
             await broker.shutdown()
+        await asyncio.gather(listening, return_exceptions=True)
         await self._redis.aclose()
 
     async def _parcel(self, message: Message, context: Context) -> None:
