@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import importlib
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final, Unpack
 
@@ -47,6 +49,8 @@ class Engine(core.Engine):
             name: value for name, value in arguments.items() if name in SettingsArguments.__optional_keys__
         }
         check_own(httpx2.__name__, **{name: value for name, value in arguments.items() if name not in settings})
+        with contextlib.suppress(ImportError):  # httpx2 loads it with its first context, and a call must load nothing
+            importlib.import_module("certifi").where()
         super().__init__(
             Settings(**settings),
             limits=_limits(arguments["limits"]) if "limits" in arguments else Limits.fitting(),
