@@ -289,16 +289,21 @@ class Socket(asyncio.BufferedProtocol, Waiting):
 
 
 class _Below(asyncio.BufferedProtocol):
-    """
-    Between a socket and asyncio's TLS, for the sake of `connection_lost`: what else is called is asyncio's own method,
-    so it costs no call.
-    """
+    """Between a socket and asyncio's TLS. What isn't defined here is asyncio's own method, so it costs no call."""
 
     def __init__(self, sock: socket.socket, tls: asyncio.BufferedProtocol) -> None:
         self._sock = sock
         self._tls = tls
-        for name in ("get_buffer", "buffer_updated", "eof_received", "pause_writing", "resume_writing"):
+        for name in ("get_buffer", "buffer_updated", "eof_received", "pause_writing"):
             setattr(self, name, getattr(tls, name))
+
+    def resume_writing(self) -> None:
+        # Soon, because asyncio's TLS writes at once, and a transport whose write fails within this call ends twice.
+        asyncio.get_running_loop().call_soon(self._resume, context=Context())
+
+    def _resume(self) -> None:
+        if self.__dict__:  # it isn't lost meanwhile
+            self._tls.resume_writing()
 
     def connection_lost(self, exc: Exception | None) -> None:
         if exc is not None:
