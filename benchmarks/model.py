@@ -104,6 +104,7 @@ class Request:
     body: object = None
     is_repeated = False
     has_key = False
+    streamed = None
 
     def __init__(self, timeout: float = ATTEMPT_TIMEOUT) -> None:
         self.timeouts: Mapping[str, float | None] = {"connect": timeout, "read": timeout, "pool": 5.0}

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from . import dns, errors, events
 from .attempts import history
-from .config import DNS, UNSET, Breaker, Budget, Bulkhead, Limit, Policy, Propagation, Ready, Retry, options
+from .config import DNS, UNSET, Breaker, Budget, Bulkhead, Hedge, Limit, Policy, Propagation, Ready, Retry, options
 from .core.body import replayable
 from .core.deadline import deadline, detached, remaining
 from .core.job import job
@@ -78,6 +78,7 @@ __all__ = [
     "Engine",
     "Gate",
     "Guard",
+    "Hedge",
     "History",
     "Limit",
     "LimitExceeded",

@@ -67,6 +67,9 @@ class Attempt(NamedTuple):
         dials: Its dials, in the order in which they ended.
         queued: Each gate that made it wait, with the seconds.
         bytes_out, bytes_in: Bytes of request and response that went over the wire until it ended, heads included.
+        is_hedge: It was made beside the attempt before it, because that was slow; *delay* is what it was later by.
+        is_superseded: Of those two it is the one that the call doesn't go on with. If it was still in flight, it was
+            cancelled.
     """
 
     call: int
@@ -89,16 +92,20 @@ class Attempt(NamedTuple):
     queued: tuple[tuple[str, float], ...]
     bytes_out: int
     bytes_in: int
+    is_hedge: bool = False
+    is_superseded: bool = False
 
     @property
     def outcome(self) -> str:
-        """A status ("503"), the class of an error ("ReadTimeout"), or "cancelled"."""
-        return str(self.status) if self.status is not None else self.error or "cancelled"
+        """A status ("503"), the class of an error ("ReadTimeout"), "superseded" or "cancelled"."""
+        if self.status is not None:
+            return str(self.status)
+        return self.error or ("superseded" if self.is_superseded else "cancelled")
 
 
 class History(tuple[Attempt, ...]):
     """
-    The attempts of a call, in order: ``seawall.history(response)`` or ``seawall.history(error)``.
+    The attempts of a call, as they ended: ``seawall.history(response)`` or ``seawall.history(error)``.
 
     As a text it fits a log: ``3 attempts in 1.2 s: 503, ReadTimeout, 503``.
 
@@ -126,7 +133,8 @@ class History(tuple[Attempt, ...]):
 
     def __str__(self) -> str:
         count = "1 attempt" if len(self) == 1 else f"{len(self)} attempts"
-        elapsed = sum(attempt.delay + attempt.duration for attempt in self)
+        # One that was superseded took its time beside the other.
+        elapsed = sum(attempt.delay + attempt.duration for attempt in self if not attempt.is_superseded)
         parts = [f"{count} in {elapsed:.3g} s: {', '.join(attempt.outcome for attempt in self)}"]
         if self.balance is not None:
             parts.append(f"budget left {self.balance:.1f}")

@@ -71,7 +71,7 @@ class Totals(NamedTuple):
 
     Attributes:
         calls: Calls that began.
-        attempts: By kind: "first" and "retry".
+        attempts: By kind: "first", "retry" and "hedge".
         denied: Retries that weren't made, by reason; see `seawall.events.Denied`.
         rejected: Attempts that a gate refused, by the gate's name.
     """

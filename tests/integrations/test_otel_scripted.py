@@ -175,3 +175,29 @@ async def test_engine_that_is_observed_later(stack, seen, caplog):
     await client.get("http://api.test/")
     assert [span.name for span in seen.attempts()] == ["GET"]
     assert [record for record in caplog.records if record.levelname == "ERROR"] == []
+
+
+@pytest.mark.parametrize(("steps", "slow"), [((9.0, 0.1), 1), ((0.7, 9.0), 2)])
+async def test_attempt_and_hedge_have_a_span_each_under_the_calls(stack, seen, steps, slow):
+    """Each is told to its own server, and the one that lost isn't an error."""
+    wire = ScriptedWire(*steps)
+    hedge = seawall.Hedge(after=0.5, max_extra=1.0)
+    client = await stack.enter_async_context(
+        seawall.AsyncClient(transport=wire, observers=[seen.otel(spans="calls")], hedge=hedge)
+    )
+    with seen.caller():
+        await client.get("http://api.test/")
+    over = next(span for span in seen.spans if span.name == "seawall.call")
+    one, two = sorted((span for span in seen.spans if span.name == "GET"), key=lambda span: span.start_time)
+    assert parents([one, two]) == ids([over]) * 2
+    assert [int(attempt.headers["traceparent"].split("-")[2], 16) for attempt in wire.attempts] == ids([one, two])
+    assert [span.attributes.get("seawall.hedge") for span in (one, two)] == [None, True]
+    lost, won = (one, two) if slow == 1 else (two, one)
+    assert (lost.attributes.get("seawall.superseded"), won.attributes.get("seawall.superseded")) == (True, None)
+    assert [span.status.status_code for span in (lost, won)] == [trace.StatusCode.UNSET] * 2
+    assert "http.response.status_code" in won.attributes
+    assert "error.type" not in lost.attributes
+    assert not seen.open
+    [(_, hedges)] = seen.points("seawall.hedges")
+    assert hedges == 1
+    assert not trace.get_current_span().get_span_context().is_valid

@@ -137,7 +137,7 @@ async def test_denied_retry_says_why():
         (1, 3, events.Denied.MAX_ATTEMPTS),
         (2, 2, events.Denied.UNSAFE),
     ]
-    assert stats.totals == (2, {"first": 2, "retry": 1}, {"max_attempts": 1, "unsafe": 1}, {})
+    assert stats.totals == (2, {"first": 2, "retry": 1, "hedge": 0}, {"max_attempts": 1, "unsafe": 1}, {})
 
 
 async def test_pause_is_told_once():

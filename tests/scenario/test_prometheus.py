@@ -95,6 +95,21 @@ async def test_failures_that_no_status_shows(registry):
     assert found(registry, "seawall_attempt_duration_seconds_count", **of, error="BreakerOpen") == {("GET", ""): 1}
 
 
+async def test_hedges(registry):
+    """The attempt that was superseded is told from one that its caller cancelled; the delay is no backoff."""
+    hedge = seawall.Hedge(after=0.5, max_extra=1.0)
+    async with client(registry, 9.0, (0.1, 200), hedge=hedge) as c:
+        await c.get(URL)
+    of = {"client": "orders", "host": "api.test"}
+    assert found(registry, "seawall_hedges_total", **of) == {(): 1}
+    assert found(registry, "seawall_retries_total", **of) == {}
+    assert found(registry, "seawall_attempt_duration_seconds_count", **of, method="GET") == {
+        ("superseded", ""): 1,
+        ("", "200"): 1,
+    }
+    assert found(registry, "seawall_wait_duration_seconds_count", **of) == {}
+
+
 async def test_what_cut_an_attempt_short(registry):
     """The deadline, the caller who cancels, and the closing of the client each have their own label."""
     async with client(registry, math.inf, deadline=2.0) as c:

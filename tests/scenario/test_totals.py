@@ -30,7 +30,7 @@ async def test_retry_that_was_scheduled_and_not_sent():
         state.pause(asyncio.get_running_loop().time(), 30.0)
         assert (await call).status_code == 503
         totals = c.stats().totals
-    assert (totals.attempts, totals.rejected) == ({"first": 1, "retry": 0}, {"pause": 1})
+    assert (totals.attempts, totals.rejected) == ({"first": 1, "retry": 0, "hedge": 0}, {"pause": 1})
 
 
 async def test_retries_are_counted_as_they_are_made():
@@ -38,7 +38,7 @@ async def test_retries_are_counted_as_they_are_made():
     async with client(ScriptedWire(503, 503, 200, 503, 200)) as c:
         for _ in range(2):
             await c.get(URL)
-        assert c.stats().totals.attempts == {"first": 2, "retry": 3}
+        assert c.stats().totals.attempts == {"first": 2, "retry": 3, "hedge": 0}
 
 
 async def test_refusal_of_another_client_below():

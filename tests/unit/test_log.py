@@ -69,6 +69,11 @@ TOLD: list[tuple[events.Event, str, str]] = [
         "GET https://api.example.com/orders: attempt 2 of 3 in 0.3 s, after 503",
     ),
     (
+        events.HedgeStarted(*CALL, 2, 0.25),
+        "retry",
+        "GET https://api.example.com/orders: attempt 2 beside a slow one, which has had no response for 0.25 s",
+    ),
+    (
         events.RetryDenied(*CALL, 2, events.Denied.UNSAFE, "not safe"),
         "retry",
         "GET https://api.example.com/orders: no attempt 2: not safe",

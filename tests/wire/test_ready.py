@@ -99,7 +99,7 @@ async def test_calls_wait_for_a_restart(front, stack, restarted, method):
     await restarted.start()
     assert [response.status_code for response in await asyncio.gather(*calls)] == [200] * 100
     assert len(restarted.server.requests) == 100
-    assert client.stats().totals.attempts == {"first": 101, "retry": 0}
+    assert client.stats().totals.attempts == {"first": 101, "retry": 0, "hedge": 0}
     assert (of(client).away_for, of(client).budget, held(client.stats())) == (0.0, of(client).max_budget, [])
     away, back = [event for event in told if isinstance(event, OriginAway | OriginBack)]
     assert "connection refused" in away.reason

@@ -9,6 +9,7 @@ from .breaker import Breaker
 from .budget import Budget
 from .bulkhead import Bulkhead
 from .dns import DNS
+from .hedge import Hedge
 from .limit import Limit
 from .limits import Limits
 from .options import Options, options
@@ -29,6 +30,7 @@ __all__ = [
     "BulkheadStore",
     "Claim",
     "Grant",
+    "Hedge",
     "Limit",
     "LimitStore",
     "Limits",

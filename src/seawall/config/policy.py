@@ -9,6 +9,7 @@ from .breaker import Breaker
 from .budget import Budget
 from .bulkhead import Bulkhead
 from .check import number, shown
+from .hedge import Hedge
 from .limit import Limit
 from .ready import Ready
 from .retry import Retry
@@ -25,7 +26,7 @@ class Policy:
     Args:
         deadline: Seconds of wall clock for a whole call; None disables it. Left out everywhere, it is derived from the
             request's own timeouts: (connect + read) x max_attempts.
-        retry, bulkhead, breaker, budget, ready: Settings of the layer; None switches it off.
+        retry, hedge, bulkhead, breaker, budget, ready: Settings of the layer; None switches it off.
         limit: A `Limit`, or several that all hold; None switches off what rejections teach too.
         waits: True has a call wait for permits, limits, an origin that is away and an open breaker as long as its
             deadline allows; False has it fail early, after the request's pool and connect timeouts, and at once if the
@@ -40,12 +41,14 @@ class Policy:
     ready: Ready | Unset | None = UNSET
     limit: Limit | tuple[Limit, ...] | Unset | None = UNSET
     waits: bool | Unset = UNSET
+    hedge: Hedge | Unset | None = UNSET
     _types: ClassVar[dict[str, type]] = {
         "retry": Retry,
         "bulkhead": Bulkhead,
         "breaker": Breaker,
         "budget": Budget,
         "ready": Ready,
+        "hedge": Hedge,
     }
 
     def __post_init__(self) -> None:

@@ -65,6 +65,7 @@ class AttemptState(Progress):
         tickets: Tickets of the gates that it has passed, except those that are ended.
         retry: The settings of retries; None if no attempt follows it.
         is_hurried: Its upstream was told of less time than the client gives by itself.
+        is_hedge: It is made beside another, which is slow.
         result: What its headers counted as when they came, which the body of a streamed response may still belie.
         ended_at: When its headers came.
     """
@@ -73,6 +74,8 @@ class AttemptState(Progress):
         "__weakref__", "_bounds", "_ended", "_pace", "_parted", "_timer", "asked_at", "delay", "ended_at", "given",
         "headers", "is_buffered", "is_hurried", "number", "request", "result", "retry", "tickets",
     )  # fmt: skip
+
+    is_hedge = False
 
     def __init__(
         self,
@@ -270,7 +273,9 @@ class AttemptState(Progress):
         tickets, self.tickets = self.tickets, []
         _end(tickets, result, now)
 
-    def record(self, now: float, status: int | None, error: str | None, detail: str) -> Attempt:
+    def record(
+        self, now: float, status: int | None, error: str | None, detail: str, *, is_superseded: bool = False
+    ) -> Attempt:
         """The record of the attempt."""
         request = self.request
         marks: Iterator[Any] = iter(self.marks)  # `each` inlined, because each request would pay for its call
@@ -295,6 +300,8 @@ class AttemptState(Progress):
             self.queued,
             self.bytes_out,
             self.bytes_in,
+            self.is_hedge,
+            is_superseded,
         )
         return tuple.__new__(Attempt, fields)  # the constructor takes twice as long, and each attempt ends here
 

@@ -24,6 +24,7 @@ class Request(Protocol):
         timeouts: connect, read, write, pool, in seconds; None or missing sets no limit.
         options: Settings of this one call.
         body: The request's body, the same object over redirects.
+        streamed: Stands in for a body that isn't in memory, so that two attempts can't send it at once; else None.
         is_repeated: Its attempts are repeated if they fail, and all that they lead to with them.
     """
 
@@ -34,6 +35,9 @@ class Request(Protocol):
     options: Policy | None
     body: object
     is_repeated: bool
+
+    @property
+    def streamed(self) -> object: ...
 
     @property
     def has_key(self) -> bool:

@@ -31,7 +31,7 @@ class Ledger:
     The counts of all calls of a client, since its beginning.
 
     Attributes:
-        calls, attempts, retries: How many were made; a retry is an attempt too.
+        calls, attempts, retries, hedges: How many were made; a retry and a hedge are attempts too.
         denied: Retries that were not made, by reason.
         rejected: Attempts that a gate refused, by the gate's name.
         in_flight: Is told of each streamed body's end.
@@ -42,7 +42,7 @@ class Ledger:
         self._readiness = readiness
         self._emitter = emitter
         self.in_flight = in_flight
-        self.calls = self.attempts = self.retries = 0
+        self.calls = self.attempts = self.retries = self.hedges = 0
         self.denied: Counter[Denied] = Counter()
         self.rejected: Counter[str] = Counter()
 
@@ -50,7 +50,7 @@ class Ledger:
         """A frozen snapshot."""
         return Totals(
             self.calls,
-            {"first": self.attempts - self.retries, "retry": self.retries},
+            {"first": self.attempts - self.retries - self.hedges, "retry": self.retries, "hedge": self.hedges},
             {reason.value: number for reason, number in self.denied.items()},
             dict(self.rejected),
         )
@@ -65,6 +65,7 @@ class Ledger:
         is_ours: bool,
         error: str | None,
         detail: str,
+        is_superseded: bool = False,
     ) -> None:
         """
         *attempt* ended, or the headers of its streamed response have come.
@@ -73,12 +74,15 @@ class Ledger:
             outcome: How it ended; None if it was cancelled.
             is_ours: Its own deadline cancelled it.
             error, detail: Class and text of the error that it failed with.
+            is_superseded: The call goes on with another attempt that was made beside it.
         """
         call, state, is_rejection = hop.call, hop.state, False
-        record = attempt.record(now, None if outcome is None else outcome.status, error, detail)
+        status = None if outcome is None else outcome.status
+        record = attempt.record(now, status, error, detail, is_superseded=is_superseded)
         call.attempts.append(record)
         self.attempts += 1
-        self.retries += hop.kept is not None
+        self.hedges += attempt.is_hedge
+        self.retries += hop.kept is not None and not attempt.is_hedge
         if outcome is None:
             failed = True if is_ours and hop.is_cut_by_fault(attempt, now) else None
         elif outcome.error is None and outcome.status is not None and outcome.status < 500 and outcome.status != 429:
@@ -111,7 +115,7 @@ class Ledger:
             attempt.end(result, now)
             if failed or (state.trouble and failed is not None):
                 state.note(now, is_failure=failed)
-        if self._origins.has_spent or hop.has_token:
+        if (self._origins.has_spent or hop.has_token) and not attempt.is_hedge:
             self._settle(hop, attempt, now)
         if error is not None and outcome is not None and is_refused(outcome):
             self.refused(hop, outcome.error, attempt)

@@ -43,7 +43,7 @@ FIELDS: Final[Mapping[str, str]] = {
     "seawall.max_attempts": "number of the last attempt, if each one until then fails",
     "seawall.attempts": "how many attempts were made",
     "seawall.retries": "how many of them were retries",
-    "seawall.outcome": 'a status, the class of an error, "cancelled"; of a body "complete" or "closed"',
+    "seawall.outcome": 'a status, the class of an error, "superseded", "cancelled"; of a body "complete" or "closed"',
     "http.response.status_code": "status, if there was a response",
     "error.type": "class of the error, or a status of 400 and above; of a retry, what led to it",
     "seawall.detail": "the error's text, or why no retry follows and what to change",
@@ -225,6 +225,12 @@ LINES: Final[Mapping[str, Line]] = {
             "seawall.delay": attrgetter("delay"),
             "error.type": attrgetter("reason"),
         },
+    ),
+    "HedgeStarted": Line(
+        "retry",
+        DEBUG,
+        "attempt %(seawall.attempt)d beside a slow one, which has had no response for %(seawall.duration).3g s",
+        {**ATTEMPT, "seawall.duration": attrgetter("after")},
     ),
     "RetryDenied": Line(
         "retry",

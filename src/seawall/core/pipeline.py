@@ -3,6 +3,7 @@ One call through the layers. This file, and no other, says in which order they s
 
 1. the deadline is above all, because no combination of queueing, backoff and Retry-After may outlive it;
 2. retry is above the gates and the choice of an address: each attempt chooses anew, and a sleeper holds no permit;
+   hedging, where it is on, is below the gates of the first attempt and above those of the second;
 3. the gates of the origin admit an attempt, the breaker before the queues, because an open one must cost no queueing.
    It is asked again after a queue, because it may have opened meanwhile, and sees attempts, not calls. While the origin
    is away, a gate for that comes first, and an attempt whose dial is refused goes back to it;
@@ -25,9 +26,9 @@ from collections.abc import Callable, Coroutine, Iterable, Mapping
 from random import Random
 from typing import Any
 
-from ..config import Policy, Propagation, Retry
-from ..errors import DialError, SeawallError
-from ..events import CallStarted, RetryScheduled
+from ..config import Hedge, Policy, Propagation, Retry
+from ..errors import DialError
+from ..events import CallStarted
 from ..origin import Origin
 from ..policy.gate import Gate
 from ..policy.origins import Origins
@@ -38,6 +39,7 @@ from .call import Call, Hop, Patience
 from .emitter import Emitter
 from .endings import closed, conclude, draining, exceeded, fail, last_word, refused
 from .exchange import Exchange, Request
+from .hedging import Hedged, Hedging, failed
 from .in_flight import InFlight
 from .ledger import Ledger
 from .readiness import Readiness
@@ -45,7 +47,6 @@ from .retrying import Retrying
 from .seat import BACKOFF, aside
 from .telling import Telling
 from .timer import Timer
-from .words import said
 
 __all__ = ["Pipeline"]
 
@@ -87,6 +88,7 @@ class Pipeline:
         self._retrying = Retrying(
             self.origins, readiness=self.readiness, rng=rng, emitter=emitter, ledger=self.ledger, now=clock.now
         )
+        self._hedging = Hedging(self.origins, ledger=self.ledger, telling=self._telling, emitter=emitter, now=clock.now)
 
     def begin(self, *, is_buffered: bool, patience: Patience | None = None) -> Call:
         """
@@ -184,6 +186,7 @@ class Pipeline:
                 raise request.adopt((closed if in_flight.is_closed else draining)(request.origin))
             deadline_at, now = call.deadline_at, self._now()
             hop = Hop(call, request, exchange, state, policy, Timer(in_flight.timers, deadline_at), self._now)
+            hop.exchange = Hedged(self._hedging, hop, policy.hedge) if isinstance(policy.hedge, Hedge) else exchange
             caller = call.caller
             if (deadline_at is not None and deadline_at <= now) or (caller is not None and caller.has_left):
                 raise request.adopt(hop.ended(exceeded(hop, now)))
@@ -252,20 +255,8 @@ class Pipeline:
                     del this  # its error holds this frame
             call.is_silent = False  # the log has a line for a call that gives up after a retry
             call.retries += 1
-            made, request = len(call.attempts), hop.request
-            self._emitter.emit(
-                RetryScheduled(
-                    call.number,
-                    request.origin,
-                    request.method,
-                    request.path,
-                    made + 1,
-                    made + left,
-                    wait,
-                    this.outcome.name,
-                )
-            )
-            self._supersede(hop, this)
+            self._retrying.scheduled(hop, this, left, wait)
+            self._set_aside(hop, this)
             del this  # nothing of it may be held meanwhile: its error holds this frame
             with aside(BACKOFF):
                 await asyncio.sleep(wait)
@@ -299,21 +290,18 @@ class Pipeline:
                     attempt.turned_back()
                 if reply is None:
                     await attempt.queue(hop.state, hop.state.gates, is_patient=hop.policy.waits is True)
+            attempt = hop.attempt  # a second one, if that was faster
             if call.is_buffered and not reply.is_whole:
                 await reply.read()
             outcome = reply.outcome()
             if hop.state.limit is not None and hop.state.limit.is_watching:
                 outcome = outcome._replace(response=reply.shown())
         except Exception as error:
-            error_name, detail = said(error)
-            mine = request.adopt(error) if isinstance(error, SeawallError) else error
-            outcome = hop.exchange.failure(mine, attempt)
-            del mine  # it holds this frame
+            outcome, error_name, detail = failed(hop, attempt, error)
             if outcome is None:
                 raise
             if is_cut(outcome):
                 self.readiness.suspect(hop.state)
-            attempt.reached(outcome.phase)  # its class tells the phase, because another transport doesn't report it
         finally:
             is_ours = hop.timer.is_expired and not self.in_flight.is_closed
             self.ledger.ended(hop, attempt, outcome, self._now(), is_ours=is_ours, error=error_name, detail=detail)
@@ -328,7 +316,7 @@ class Pipeline:
 
     # Parts of it
 
-    def _supersede(self, hop: Hop, this: Ended) -> None:
+    def _set_aside(self, hop: Hop, this: Ended) -> None:
         """Another attempt follows: keep *this* one if the call may still end with it."""
         attempt, outcome, reply = this
         attempt.end(attempt.result, self._now())

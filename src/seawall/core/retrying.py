@@ -8,7 +8,7 @@ from random import Random
 from typing import TYPE_CHECKING
 
 from ..config import Retry
-from ..events import Denied, OriginPaused
+from ..events import Denied, OriginPaused, RetryScheduled
 from ..policy.denial import Denial
 from ..policy.origins import Origins
 from ..policy.outcome import THROTTLED, Outcome, Request, is_away_until
@@ -77,6 +77,12 @@ class Retrying:
             raise
         finally:
             del this, outcome, attempt  # its error holds this frame
+
+    def scheduled(self, hop: Hop, this: Ended, left: int, wait: float) -> None:
+        """Tell that another attempt follows *this* one in *wait* seconds, and *left* of them at most."""
+        call, request, made = hop.call, hop.request, len(hop.call.attempts)
+        about = call.number, request.origin, request.method, request.path
+        self._emitter.emit(RetryScheduled(*about, made + 1, made + left, wait, this.outcome.name))
 
     def _begun(self, hop: Hop, settings: Retry, started_at: float) -> Retries:
         from ..policy.tenacity import Retries  # not above, because importing seawall must not load tenacity

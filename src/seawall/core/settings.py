@@ -12,6 +12,7 @@ from ..config.budget import Budget
 from ..config.bulkhead import Bulkhead
 from ..config.check import count, number, shown
 from ..config.dns import DNS
+from ..config.hedge import Hedge
 from ..config.limit import Limit
 from ..config.per_host import check_patterns
 from ..config.policy import Policy
@@ -41,6 +42,7 @@ class Settings:
             it isn't given, it is derived from the request's timeouts, (connect + read) x max_attempts, and holds up to
             the response's headers.
         retry: When a failed attempt is repeated; None switches it off.
+        hedge: When a second attempt is made beside a slow one; None makes none.
         bulkhead: How many attempts one origin may have in flight; None switches it off.
         breaker: When an origin is left alone; None switches it off.
         budget: How many retries calls may cost; None switches it off.
@@ -68,6 +70,7 @@ class Settings:
 
     deadline: float | Unset | None = UNSET
     retry: Retry | None = Retry()
+    hedge: Hedge | None = None
     bulkhead: Bulkhead | None = Bulkhead()
     breaker: Breaker | None = Breaker()
     budget: Budget | None = Budget()
@@ -87,7 +90,7 @@ class Settings:
     rng: Random | None = None
 
     def __post_init__(self) -> None:
-        for name in ("retry", "bulkhead", "breaker", "budget", "ready", "limit", "waits"):
+        for name in ("retry", "hedge", "bulkhead", "breaker", "budget", "ready", "limit", "waits"):
             if isinstance(getattr(self, name), Unset):
                 raise TypeError(f'{name}: UNSET means "from the client", and this is the client; None means off')
         self.policy()
@@ -117,6 +120,7 @@ class Settings:
         return Policy(
             deadline=self.deadline,
             retry=self.retry,
+            hedge=self.hedge,
             bulkhead=self.bulkhead,
             breaker=self.breaker,
             budget=self.budget,
@@ -131,6 +135,7 @@ class SettingsArguments(TypedDict, total=False):
 
     deadline: float | Unset | None
     retry: Retry | None
+    hedge: Hedge | None
     bulkhead: Bulkhead | None
     breaker: Breaker | None
     budget: Budget | None

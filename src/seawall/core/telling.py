@@ -46,7 +46,13 @@ class Telling:
         is_new = not attempt.dials  # else observers heard of it before it was turned back
         if self._emitter.has_starters and call.started is not None and is_new:
             started = AttemptStarted(
-                call.number, request.origin, request.method, request.path, attempt.number, attempt.delay
+                call.number,
+                request.origin,
+                request.method,
+                request.path,
+                attempt.number,
+                attempt.delay,
+                attempt.is_hedge,
             )
             added |= self._emitter.attempt_started(call.started, started)
         attempt.headers = added or None

@@ -18,6 +18,7 @@ from .call import (
     CallEnded,
     CallStarted,
     Denied,
+    HedgeStarted,
     Rejected,
     RetryDenied,
     RetryScheduled,
@@ -52,6 +53,7 @@ __all__ = [
     "Denied",
     "Dial",
     "Event",
+    "HedgeStarted",
     "History",
     "LimitDegraded",
     "LimitMoved",
@@ -75,6 +77,7 @@ Event: TypeAlias = (
     CallStarted
     | Attempt
     | RetryScheduled
+    | HedgeStarted
     | RetryDenied
     | Rejected
     | BodyEnded

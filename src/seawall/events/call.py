@@ -14,6 +14,7 @@ __all__ = [
     "CallEnded",
     "CallStarted",
     "Denied",
+    "HedgeStarted",
     "Rejected",
     "RetryDenied",
     "RetryScheduled",
@@ -67,6 +68,7 @@ class AttemptStarted(NamedTuple):
         path: The URL's path, without the query.
         number: The attempt's number, from 1, over all hops of the call.
         delay: Backoff before it, in seconds.
+        is_hedge: It is made beside the attempt before it; *delay* is what it is later by.
     """
 
     call: int
@@ -75,6 +77,7 @@ class AttemptStarted(NamedTuple):
     path: str
     number: int
     delay: float
+    is_hedge: bool = False
 
 
 class RetryScheduled(NamedTuple):
@@ -95,6 +98,23 @@ class RetryScheduled(NamedTuple):
     max_attempts: int
     delay: float
     reason: str
+
+
+class HedgeStarted(NamedTuple):
+    """
+    A second attempt begins beside one that has got no response for *after* seconds.
+
+    Attributes:
+        path: The URL's path, without the query.
+        number: The second attempt's number, from 1, over all hops of the call.
+    """
+
+    call: int
+    origin: Origin
+    method: str
+    path: str
+    number: int
+    after: float
 
 
 class RetryDenied(NamedTuple):

@@ -34,7 +34,7 @@ def method_of(method: str) -> str:
 def waits(attempt: Attempt) -> Iterator[tuple[str, float]]:
     """What made an *attempt* wait before anything was sent, with the seconds."""
     yield from attempt.queued
-    if attempt.delay:
+    if attempt.delay and not attempt.is_hedge:
         yield "backoff", attempt.delay
     if (resolved := resolved_in(attempt)) is not None:
         yield "dns", resolved[1]

@@ -20,6 +20,7 @@ from ..events import (
     BreakerMoved,
     ConnectionClosed,
     ConnectionOpened,
+    HedgeStarted,
     LimitDegraded,
     OriginAway,
     OriginPaused,
@@ -89,6 +90,7 @@ LOOKUPS = Metric(
     ATTEMPT_BUCKETS,
 )
 RETRIES = _counter("seawall_retries_total", "Retries that were scheduled, by the outcome before them", "host", "reason")
+HEDGES = _counter("seawall_hedges_total", "Second attempts that were made beside a slow one", "host")
 RETRIED = _counter("seawall_retried_calls_total", "Calls that were retried, by what the caller got", "host", "outcome")
 DENIED = _counter(
     "seawall_retries_denied_total", "Retries that weren't made though one might have helped, by why", "host", "reason"
@@ -155,14 +157,15 @@ AWAY = _gauge(
 AWAITING = _gauge("seawall_origins_away_waiting", "Attempts that wait for an origin that is away", "host")
 
 METRICS: Final = (
-    ATTEMPTS, CALLS, RETRIES, RETRIED, DENIED, REJECTED, BODIES, WAITS, MOVES, ABSENCES, PAUSES, DEGRADATIONS, LOOKUPS,
-    LOOKUP_FAILURES, ANSWERS, STALE, OPENED, CLOSED, EJECTIONS, CALLS_NOW, IN_FLIGHT, GHOSTS, LIMIT, MAX_CONCURRENT,
-    WAITING, BREAKER, BUDGET, MAX_BUDGET, SHARED_BUDGET, RATE, LIMITED, AWAY, AWAITING, CONNECTIONS, CAP, CAP_WAITING,
-    EJECTED,
+    ATTEMPTS, CALLS, RETRIES, HEDGES, RETRIED, DENIED, REJECTED, BODIES, WAITS, MOVES, ABSENCES, PAUSES, DEGRADATIONS,
+    LOOKUPS, LOOKUP_FAILURES, ANSWERS, STALE, OPENED, CLOSED, EJECTIONS, CALLS_NOW, IN_FLIGHT, GHOSTS, LIMIT,
+    MAX_CONCURRENT, WAITING, BREAKER, BUDGET, MAX_BUDGET, SHARED_BUDGET, RATE, LIMITED, AWAY, AWAITING, CONNECTIONS,
+    CAP, CAP_WAITING, EJECTED,
 )  # fmt: skip
 
 COUNTED: Final[Mapping[type, tuple[Metric, Callable[[Any], tuple[str, ...]]]]] = MappingProxyType(
     {
+        HedgeStarted: (HEDGES, lambda event: (event.origin.host,)),
         RetryDenied: (DENIED, lambda event: (event.origin.host, event.reason.value)),
         Rejected: (REJECTED, lambda event: (event.origin.host, event.by)),
         BodyEnded: (BODIES, lambda event: (event.origin.host, event.outcome)),

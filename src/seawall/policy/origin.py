@@ -9,10 +9,11 @@ from dataclasses import dataclass
 
 from ..config import Policy, Retry
 from ..origin import Origin
-from .breaker import BreakerState
+from .breaker import FORCED, BreakerState
 from .budget import BudgetState
 from .bulkhead import BulkheadState
 from .gate import Entrant, Gate, Result
+from .hedge import HedgeState
 from .limit import LimitState
 from .outcome import Outcome
 from .parted import Parted
@@ -49,6 +50,7 @@ class OriginState:
         refused_at: When a gateway last refused one.
         refusals: The answers of its gateway that it has no server; None until there is one.
         away: The gate at which calls wait for it; None unless it is away.
+        hedge: None until a call could have a second attempt.
     """
 
     origin: Origin
@@ -70,6 +72,7 @@ class OriginState:
     refused_at: float = -math.inf
     refusals: Refusals | None = None
     away: ReadyState | Unserved | None = None
+    hedge: HedgeState | None = None
     moved: asyncio.Future[None] | None = None  # set by the breaker's next move; None if nobody waits for it
 
     def is_first(self, death: object) -> bool:
@@ -123,6 +126,15 @@ class OriginState:
         if self.troubled_since is None or now - self.noted_at >= TROUBLE_LASTS:
             return False
         return now - self.troubled_since >= HOPELESS_AFTER
+
+    def is_well(self, now: float) -> bool:
+        """Whether nothing says that it has more to do than it can."""
+        if self.away is not None or self.troubled_since is not None or now < self.paused_until:
+            return False
+        if self.breaker is not None and self.breaker.state not in ("closed", FORCED[1]):
+            return False
+        limits = (*self.bulkheads, *(() if self.limit is None else (self.limit,)))
+        return not any(each.remembers(now) for each in limits)
 
     def note(self, now: float, *, is_failure: bool) -> None:
         """Note how an attempt ended; a success changes nothing if there is no `trouble`."""

@@ -22,6 +22,7 @@ from ...events import (
     BreakerMoved,
     CallEnded,
     Event,
+    HedgeStarted,
     LimitDegraded,
     LookupEnded,
     Rejected,
@@ -81,7 +82,7 @@ class Metrics(Named):
     # What it does with each event
 
     def _attempt(self, event: Attempt) -> None:
-        if event.status is None and event.error is None:
+        if event.status is None and event.error is None and not event.is_superseded:
             self._cut[event.call] = event
         else:
             self._ended(event, error_of(event))
@@ -116,6 +117,9 @@ class Metrics(Named):
 
     def _retry(self, event: RetryScheduled) -> None:
         self._fed[n.RETRIES].add(1, self._at(event.origin) | {n.REASON: event.reason})
+
+    def _hedge(self, event: HedgeStarted) -> None:
+        self._fed[n.HEDGES].add(1, self._at(event.origin))
 
     def _denied(self, event: RetryDenied) -> None:
         self._fed[n.DENIALS].add(1, self._at(event.origin) | {n.DENIED: event.reason.value})
@@ -164,6 +168,7 @@ HANDLERS: Final[dict[type, Callable[[Metrics, Any], None]]] = {
     BodyEnded: Metrics._body_ended,
     LookupEnded: Metrics._lookup_ended,
     RetryScheduled: Metrics._retry,
+    HedgeStarted: Metrics._hedge,
     RetryDenied: Metrics._denied,
     Rejected: Metrics._rejected,
     BreakerMoved: Metrics._breaker_moved,

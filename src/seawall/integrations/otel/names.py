@@ -46,6 +46,8 @@ STATE: Final = "seawall.breaker.state"
 BODY: Final = "seawall.body.end"
 SOURCE: Final = "seawall.dns.source"
 PHASE: Final = "seawall.phase"
+HEDGE: Final = "seawall.hedge"
+SUPERSEDED: Final = "seawall.superseded"
 OUTCOME: Final = "seawall.outcome"
 ATTEMPTS: Final = "seawall.attempts"
 LIMIT: Final = "seawall.limit"
@@ -57,7 +59,7 @@ ATTRIBUTES: Final = {
     RESENDS: "On each repeated attempt: 1 on the second of a call, whether it is a retry, a redirect or a login.",
     STATUS: "The response's status; missing if no response came.",
     ERROR: "The status from 400 on, the class of the error (`ReadTimeout`, `BreakerOpen`; see [failures](failures.md)),"
-    " or `cancelled`; missing if all went well.",
+    " `superseded` or `cancelled`; missing if all went well.",
     ADDRESS: "The URL's host. In metrics only hosts that `per_host` names and the first 100 others have values of "
     f"their own, all others share `{OTHER}`.",
     PORT: f"The URL's port. In metrics it is missing where `{ADDRESS}` is `{OTHER}`.",
@@ -80,6 +82,8 @@ ATTRIBUTES: Final = {
     SOURCE: "Where the addresses came from: `dns`, `hosts`, `system`, `stale`, ...",
     PHASE: "How far an attempt without a response got: `queued`, `resolving`, `connecting`, `tls`, `sending`, `sent`, "
     "`headers` or `body`.",
+    HEDGE: "Whether the attempt was made beside one that was slow; missing if it wasn't.",
+    SUPERSEDED: "Whether the call went on with the other of two attempts; missing if it didn't.",
     OUTCOME: "What the caller got, or how a dial ended.",
     ATTEMPTS: "How many attempts were made.",
     LIMIT: "How many attempts may be in flight.",
@@ -134,6 +138,9 @@ LOOKUPS: Final = Metric(
     (SOURCE, ERROR), ATTEMPT_BUCKETS,
 )  # fmt: skip
 RETRIES: Final = Metric("counter", "seawall.retries", "{retry}", "Retries that were scheduled", (ADDRESS, REASON))
+HEDGES: Final = Metric(
+    "counter", "seawall.hedges", "{attempt}", "Second attempts that were made beside a slow one", (ADDRESS,)
+)
 DENIALS: Final = Metric(
     "counter", "seawall.retries.denied", "{retry}",
     "Retries that weren't made, though one might have been worth it", (ADDRESS, DENIED),
@@ -178,7 +185,7 @@ EJECTED: Final = Metric(
 AWAY: Final = Metric("sum", "seawall.origins.away", "{origin}", "1 while calls wait for an origin that is away, else 0")
 
 METRICS: Final = (
-    REQUESTS, CALLS, BODIES, WAITS, LOOKUPS, RETRIES, DENIALS, REJECTIONS, TRANSITIONS, DEGRADATIONS, IN_FLIGHT,
+    REQUESTS, CALLS, BODIES, WAITS, LOOKUPS, RETRIES, HEDGES, DENIALS, REJECTIONS, TRANSITIONS, DEGRADATIONS, IN_FLIGHT,
     CONNECTIONS, PERMITS, PERMITS_LIMIT, GHOSTS, WAITING, LIMITED, BREAKERS, BALANCE, MAX_BALANCE, EJECTED, AWAY,
 )  # fmt: skip
 
@@ -188,7 +195,7 @@ SPANS: Final = {
     "{method}": (
         "CLIENT", "One attempt, from its start, queueing included, to its end; of a streamed response to its headers",
         (METHOD, ORIGINAL_METHOD, URL, ADDRESS, PORT, RESENDS, STATUS, ERROR, VERSION, PEER, PEER_PORT, SOURCE, PHASE,
-         CLIENT),
+         HEDGE, SUPERSEDED, CLIENT),
     ),
     CALL_SPAN: (
         "INTERNAL", "A call of several attempts, or of none; one that begins a trace; with `spans=\"calls\"` each call",

@@ -11,7 +11,7 @@ def error_of(attempt: Attempt) -> str:
     """The ``error.type`` of an attempt; empty if all went well."""
     if attempt.error is not None:
         return attempt.error
-    return "cancelled" if attempt.status is None else str(attempt.status) if attempt.status >= 400 else ""
+    return attempt.outcome if attempt.status is None or attempt.status >= 400 else ""
 
 
 def is_error(outcome: str) -> bool:

@@ -91,10 +91,11 @@ class _Call:
         first: The first attempt's span.
         span: The span of the attempt in flight; None before it is about to be sent.
         token: Takes that span out of the task's context.
+        hedge: The span of the attempt that is made beside it; None if there is none.
         rejection: A gate's refusal, of which no span has been told.
     """
 
-    __slots__ = ("at", "begins_at", "failed", "first", "is_adopted", "over", "rejection", "span", "token")
+    __slots__ = ("at", "begins_at", "failed", "first", "hedge", "is_adopted", "over", "rejection", "span", "token")
 
     def __init__(self, at: int) -> None:
         self.at = at
@@ -104,6 +105,7 @@ class _Call:
         self.first: SpanContext | None = None
         self.span: Span | None = None
         self.token: Any = None
+        self.hedge: Span | None = None
         self.failed: _Failed | None = None
         self.rejection: Rejected | None = None
 
@@ -122,6 +124,8 @@ class Spans:
         call = self._calls.get(attempt.call)
         if call is None:
             return {}
+        if attempt.is_hedge:
+            return self._begin_hedge(call, attempt)
         self._settle(call)
         others = contribs_span()
         if others is not None and others is not call.over:
@@ -132,6 +136,15 @@ class Spans:
         span = self._begin(call, attempt, began_at)
         of_span = inside(span)
         call.token = context.attach(of_span)
+        return self._tracing.headers(attempt.origin, of_span)
+
+    def _begin_hedge(self, call: _Call, attempt: AttemptStarted) -> Mapping[str, str]:
+        """The same beside the attempt in flight, whose span stays what it is."""
+        beside = call.span
+        call.hedge, call.span = self._begin(call, attempt, None), beside
+        call.hedge.set_attribute(n.HEDGE, value=True)
+        of_span = inside(call.hedge)
+        context.attach(of_span)  # for good: it begins in a context of its own
         return self._tracing.headers(attempt.origin, of_span)
 
     def on(self, event: Event) -> None:
@@ -195,21 +208,30 @@ class Spans:
     def _attempt(self, call: _Call, event: Attempt) -> None:
         now = time.time_ns()
         began_at = now - int(event.duration * 1e9)
-        token, call.token = call.token, None
-        if token is not None:
-            context.detach(token)
-        self._settle(call)
-        span = call.span or self._begin(call, event, began_at)
-        call.span = call.begins_at = None
+        if event.is_hedge and call.hedge is not None:
+            span, call.hedge = call.hedge, None
+        else:
+            token, call.token = call.token, None
+            if token is not None:
+                context.detach(token)
+            self._settle(call)
+            span = call.span or self._begin(call, event, began_at)
+            call.span = call.begins_at = None
         is_ours = span is not call.over
         if span.is_recording():
             describe(span, event, began_at, is_ours=is_ours)
             self._tell_rejection(call, span, event.number)
         if not is_ours:
             return
-        is_cut = event.status is None and event.error is None
+        is_cut = event.status is None and event.error is None and not event.is_superseded
         error = "" if is_cut else error_of(event)
-        if error or is_cut:
+        if event.is_superseded:
+            if span.is_recording():
+                span.set_attribute(n.SUPERSEDED, value=True)
+                if error and error != "superseded":
+                    fail(span, error, event.detail)
+            span.end(now)
+        elif error or is_cut:
             call.failed = _Failed(span, error, event.detail, now)
         else:
             span.end(now)
