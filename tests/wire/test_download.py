@@ -639,12 +639,11 @@ async def test_full_disk_before_the_first_byte(tmp_path, client, serve, monkeypa
     """Where not even the description fits, nothing is left; a part that has one goes on without writing it again."""
     server = await serve(site := Site(cut(50 * KB), good))
 
-    def full(path, text):
-        path.touch()
+    def full(said, file):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     with monkeypatch.context() as patch:
-        patch.setattr(part_module.Path, "write_text", full)
+        patch.setattr(part_module.json, "dump", full)
         with pytest.raises(OSError, match="No space left"):
             await client.download(server.url, tmp_path / "file")
         assert names(tmp_path) == []
@@ -652,7 +651,7 @@ async def test_full_disk_before_the_first_byte(tmp_path, client, serve, monkeypa
         site.ways = [cut(50 * KB), good]
         with pytest.raises(httpx.RemoteProtocolError):
             await client.download(server.url, tmp_path / "file", extensions=seawall.options(retry=None))
-        patch.setattr(part_module.Path, "write_text", full)
+        patch.setattr(part_module.json, "dump", full)
         await client.download(server.url, tmp_path / "file", sha256=SHA256)
 
 
