@@ -233,6 +233,27 @@ async def test_a_crawl_delay(tmp_path, serve):
     assert len(server.requests) == 2
 
 
+async def test_a_robots_txt_that_is_larger_than_max_size(tmp_path, serve):
+    """Its rules hold, as far as RFC 9309 wants them read; pages have the bound that was set."""
+
+    async def answer(request: Request) -> None:
+        rules = b"#" * 3_000 + b"\nUser-agent: *\nDisallow: /no"
+        await request.reply(200, rules if request.target == "/robots.txt" else b"x" * int(request.target[-4:]))
+
+    server = await serve(answer)
+    paths = ["/yes/0900", "/no/0001", "/yes/1025"]
+    (tmp_path / "urls.txt").write_text("\n".join(server.url + path for path in paths))
+    status, output = await run(tmp_path, "urls.txt", "-o", "x.jsonl", "--max-size", "1k")
+    found = {row["url"].removeprefix(server.url): row for row in rows(tmp_path / "x.jsonl")}
+    assert {path: row["result"] for path, row in found.items()} == {
+        "/yes/0900": "good",
+        "/no/0001": "skipped",
+        "/yes/1025": "failed",
+    }
+    assert found["/yes/1025"]["error"]["class"] == "ResponseTooLarge"
+    assert (status, "allow more with --max-size" in output) == (1, True)
+
+
 async def test_retry_failed(tmp_path, serve):
     """What failed is fetched again, and nothing else; its row takes the place of the old one."""
     statuses = {"/a": 200, "/b": 404}

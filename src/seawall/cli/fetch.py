@@ -32,7 +32,7 @@ from ..fetch.pace import pace
 from ..fetch.page import Kind
 from ..fetch.parcel import Parcels
 from ..fetch.report import Report
-from ..fetch.robots import Robots
+from ..fetch.robots import READ, Robots
 from ..fetch.sinks import BadOutput
 from ..fetch.sources import BadSource, Source, Sources
 from ..fetch.summary import findings
@@ -177,6 +177,7 @@ def order_of(wanted: Wanted) -> Order:
         content=wanted.data,
         follow=wanted.follow,
         accept=wanted.accept,
+        max_size=wanted.max_size,
         per_host=wanted.per_host,
         interval=wanted.interval,
         deadline=wanted.deadline,
@@ -210,7 +211,7 @@ async def opened(
         headers={"user-agent": wanted.user_agent},
         cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),  # a million sites' cookies would fill the memory
         timeout=wanted.timeout,
-        max_response_size=wanted.max_size,
+        max_response_size=max(wanted.max_size, READ) if wanted.robots else wanted.max_size,
         verify=not wanted.insecure,
         dns=DNS(nameservers=tuple(wanted.nameservers) or None),
         **settings,

@@ -83,7 +83,12 @@ class Fetcher:
         )
 
     def _page(self, entry: Target, response: Response) -> Page:
-        status = response.status_code
+        status, size, max_size = response.status_code, len(response.content), self._order.max_size
+        attempts = len(response.extensions.get("seawall", ())) or 1
+        if max_size is not None and size > max_size:
+            said = f"{entry.origin}: the body has {size} bytes, more than max_size={max_size}"
+            page = _failed(entry.url, entry.key, ResponseTooLarge.__name__, said)
+            return page._replace(attempts=attempts)
         is_good = status in self._order.accept
         said = f"the status {status} isn't among those that count as good: {self._order.accept.text}"
         return Page(
@@ -94,7 +99,7 @@ class Fetcher:
             str(response.url),
             tuple(response.headers.multi_items()),
             response.content if is_good else b"",
-            len(response.extensions.get("seawall", ())) or 1,
+            attempts,
             None if is_good else Problem(str(status), said),
         )
 
