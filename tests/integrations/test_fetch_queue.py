@@ -10,18 +10,21 @@ from collections import Counter, defaultdict
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 from benchmarks.reality.place import Place, Program, listens, program
 
+from seawall.integrations.fetch_fleet import fleet as fleet_of
 from seawall.integrations.fetch_queue import Message, Queue, Unable, Worker
-from seawall.integrations.fetch_queue import fleet as fleet_of
 from seawall.testing import Request
 from seawall.testing.dns import Name
 from tests.interop.test_fetch_command import bodies, rows
 from tests.interop.test_fetch_job import until
 from tests.interop.test_top import COMMAND
+
+if TYPE_CHECKING:
+    from taskiq import Context
 
 pytestmark = [
     pytest.mark.anyio,
@@ -272,6 +275,53 @@ async def test_redis_is_away(fleet, tmp_path):
     for arguments in (("urls.txt", "--queue", "redis://127.0.0.1:1"), ("status", "redis://127.0.0.1:1")):
         output = await ended(await fleet._start(*arguments), 2)
         assert "Redis doesn't answer" in output
+
+
+class Delivery:
+    """What taskiq gives a task, as far as the worker looks."""
+
+    def __init__(self) -> None:
+        self.is_acknowledged = False
+
+    async def ack(self) -> None:
+        self.is_acknowledged = True
+
+
+@pytest.mark.parametrize(
+    ("how", "said"),
+    [(OSError("the disk is full"), "never done: the disk is full"), (None, "each ended"), (Unable("not here"), None)],
+)
+async def test_a_parcel_that_always_fails(server, url, raw, how, said):
+    """It is given up and acknowledged in the end; a worker that can't do it, and says so, doesn't count."""
+    begun = asyncio.Event()
+
+    async def do(message: Message, stop: asyncio.Event) -> None:
+        begun.set()
+        if how is None:
+            await asyncio.get_running_loop().create_future()
+        raise how
+
+    async with Queue(url, "/out", {}) as queue:
+        found = []
+        for _ in range(3):  # of three workers, of which each is killed in the parcel, or fails
+            begun.clear()
+            worker, delivery = Worker(url, "one", do, at_once=1, deliveries=2), Delivery()
+            worker._redis = raw
+            message, context = Message("/out", "parcel", 0, {}), cast("Context", delivery)
+            delivered = asyncio.create_task(worker._parcel(message, context))
+            if how is None and len(found) < 2:
+                await begun.wait()
+                delivered.cancel()
+            await asyncio.wait([delivered])
+            await raw.delete("seawall:fetch:lease:/out:0")  # it lapses
+            found.append((delivery.is_acknowledged, await queue.given_up()))
+    if said is None:
+        assert found == [(False, {})] * 3
+    else:
+        assert [is_acknowledged for is_acknowledged, _ in found] == [False, False, True]
+        assert found[:2] == [(False, {})] * 2
+        assert said in found[2][1]["parcel"]
+        assert "begun 2 times" in found[2][1]["parcel"]
 
 
 async def test_a_parcel_that_fails(server, url, raw):
