@@ -182,6 +182,31 @@ async def test_lists_of_all_kinds(tmp_path, serve, dns):
     assert {request.headers["user-agent"].split("/")[0] for request in server.requests} == {"seawall-fetch"}
 
 
+async def test_a_sitemap_that_lists_other_hosts(tmp_path, serve, dns):
+    """They aren't asked for, and the summary counts them; a list may have them."""
+
+    async def answer(request: Request) -> None:
+        urls = ["http://10.0.0.1/", f"{url}/1", server.url]
+        body = "".join(f"<url><loc>{each}</loc></url>" for each in urls)
+        await request.reply(200, f"<urlset>{body}</urlset>".encode(), content_type="text/plain")
+
+    server = await serve(answer)
+    dns.zone["site.test"] = Name(a=("127.0.0.1",))
+    url = f"http://site.test:{server.port}"
+    status, output = await run(tmp_path, f"sitemap:{url}/map", "-o", "x", "--no-robots", "--nameserver", dns.address)
+    assert (status, "3 URLs: 1 good, 2 skipped, because a sitemap of another host lists them" in output) == (0, True)
+    assert [request.target for request in server.requests] == ["/map", "/1"]
+    found = rows(tmp_path / "x")
+    assert sorted((row["url"], row["result"]) for row in found) == [
+        ("http://10.0.0.1/", "skipped"),
+        (f"{server.url}/", "skipped"),
+        (f"{url}/1", "good"),
+    ]
+    (tmp_path / "urls.txt").write_text(server.url)
+    await run(tmp_path, "urls.txt", "-o", "y", "--no-robots")
+    assert len(server.requests) == 3
+
+
 async def test_what_is_sent_and_taken(tmp_path, serve):
     """Method, headers, body, statuses, sizes and user agent are as the options say; the failures are explained."""
 

@@ -122,7 +122,8 @@ def fetch_list(
     urls: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="LIST...", help="A file with a URL a line, a sitemap, sitemap:URL, or - for standard input."
+            metavar="LIST...",
+            help="A file with a URL a line, a sitemap, sitemap:URL (URLs of its own host), or - for standard input.",
         ),
     ] = None,
     csv: Annotated[list[Path] | None, typer.Option(help="A CSV file with URLs in --column; may be repeated.")] = None,

@@ -43,6 +43,10 @@ from .text import plain
 __all__ = ["Wanted", "opened", "order_of", "run", "status", "stoppable"]
 
 REFRESH: Final = 0.5  # seconds between two frames in a terminal
+SKIPPED: Final = {
+    "RobotsDisallowed": "robots.txt says so",
+    "AnotherHost": "a sitemap of another host lists them",
+}  # why, by the names that `Kind.SKIPPED` has
 NOW_AND_THEN: Final = 10.0  # seconds between two lines elsewhere
 
 
@@ -278,7 +282,7 @@ def _summary(console: Console, report: Report, *, is_json: bool, known: int = 0)
         return
     parts = [f"[bold]{report.count():,} URLs[/]: {counts['good']:,} good"]
     parts += [f"{counts['failed']:,} failed"] if counts["failed"] else []
-    parts += [f"{counts['skipped']:,} skipped, because robots.txt says so"] if counts["skipped"] else []
+    parts += [f"{one.pages:,} skipped, because {SKIPPED[one.name]}" for one in report.tallies if one.name in SKIPPED]
     console.print(
         ", ".join(parts) + (f" ({known:,} lines were done before, or are twice in the list)" if known else "")
     )
