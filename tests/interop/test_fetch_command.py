@@ -279,6 +279,17 @@ async def test_a_robots_txt_that_is_larger_than_max_size(tmp_path, serve):
     assert (status, "allow more with --max-size" in output) == (1, True)
 
 
+async def test_names_and_data_that_are_not_utf_8(tmp_path, serve):
+    """Files may have any name, and data any bytes."""
+    server = await serve(echo)
+    name = os.fsdecode(b"li\xffst")
+    (tmp_path / name).write_text(server.url)
+    status, output = await run(tmp_path, name, "--out", f"{name}.jsonl", "--no-robots", "-d", os.fsdecode(b"a\xffb"))
+    assert status == 0, output
+    assert server.requests[0].body == b"a\xffb"
+    assert (await run(tmp_path, "status", f"{name}.jsonl"))[0] == 0
+
+
 async def test_retry_failed(tmp_path, serve):
     """What failed is fetched again, and nothing else; its row takes the place of the old one."""
     statuses = {"/a": 200, "/b": 404}
@@ -308,6 +319,8 @@ async def test_retry_failed(tmp_path, serve):
         (("urls.txt", "--header", "nonsense"), "--header takes"),
         (("urls.txt", "--header", "x-a: ü"), "--header takes ASCII"),
         (("urls.txt", "--data", "@nowhere"), "No such file"),
+        (("urls.txt", "--method", "G\udcff"), "--method takes a name"),
+        (("urls.txt", "--out", "o\udcff", "--queue", "redis://127.0.0.1:1"), "whose path is UTF-8"),
         (("urls.txt", "--rate", "0"), "--rate"),
         (("urls.txt", "--nameserver", "x"), "nameservers must hold"),
         (("urls.txt", "--user-agent", "ü"), "--user-agent"),

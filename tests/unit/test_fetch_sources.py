@@ -71,6 +71,34 @@ async def test_a_list(tmp_path):
         assert said in line
 
 
+@pytest.mark.parametrize("coding", ["latin-1", "utf-16"])
+async def test_a_list_that_is_not_utf_8(tmp_path, coding):
+    """The line and the file are named, with what to do; nothing is asked for that doesn't stand there."""
+    path = tmp_path / "urls.txt"
+    path.write_bytes("http://a.test/é\nhttp://b.test/".encode(coding))
+    first, *_, last = await entries(Source(str(path)))
+    assert first.endswith(f"line 1 of {path} isn't UTF-8: convert it, such as with iconv -f WINDOWS-1252 -t UTF-8")
+    assert last.startswith("!") is (coding == "utf-16")
+
+
+async def test_a_column_that_is_not_utf_8(tmp_path):
+    """As of a list; where only other columns aren't, it doesn't matter."""
+    path = tmp_path / "urls.csv"
+    path.write_bytes("näme,url\né,http://a.test/\ne,http://b.test/é\n".encode("latin-1"))
+    first, second = await entries(Source(str(path), "url"))
+    assert first == "http://a.test/"
+    assert second.startswith(f"! http://b.test/é: line 3 of {path} isn't UTF-8: convert it")
+
+
+@pytest.mark.parametrize("coding", ["latin-1", "utf-16"])
+def test_a_head_that_is_not_utf_8(tmp_path, coding):
+    """It is said where the column can't be found."""
+    path = tmp_path / "urls.csv"
+    path.write_bytes("näme,url\n".encode(coding))
+    with pytest.raises(BadSource, match="has no column 'näme', and its line 1 isn't UTF-8: convert it"):
+        Sources(Pages(), [Source(str(path), "näme")])  # type: ignore[arg-type]
+
+
 async def test_a_line_of_10_mb(tmp_path):
     """It is refused with its number and size, and those around it are fetched."""
     path = tmp_path / "urls.txt"
@@ -210,6 +238,8 @@ OUTSIDE = b'<!DOCTYPE x [<!ENTITY a SYSTEM "file:///etc/passwd">]><urlset><url><
         (b"<urlset>" + b"<x>" * 100, "nests deeper"),
         (b"<urlset><url><loc>http://a.test/" + b"x" * 70_000, "longer than"),
         (b"<urlset><url>", "its XML is wrong"),
+        (b'<?xml version="1.0" encoding="koi9"?><urlset/>', "convert it to UTF-8"),
+        (b'<?xml version="1.0" encoding="shift_jis"?><urlset/>', "convert it to UTF-8"),
         (gzip.compress(b"<urlset></urlset>", mtime=0)[:-5], "breaks off"),
         (gzip.compress(b"<urlset></urlset>" * 100, mtime=0)[:20] + b"xxxxxxxxxxxxxxx", "rror"),
     ],

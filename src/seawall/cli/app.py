@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import re
 from pathlib import Path
 from typing import Annotated, Any
@@ -183,7 +184,7 @@ def fetch_list(
             rate=rate,
             per_host=per_host,
             concurrency=concurrency,
-            method=method or ("GET" if content is None else "POST"),
+            method=_method(method or ("GET" if content is None else "POST")),
             headers=_headers(header),
             data=content,
             follow=follow,
@@ -269,11 +270,17 @@ def _agent(name: str) -> str:
 
 def _content(data: str) -> bytes:
     if not data.startswith("@"):
-        return data.encode()
+        return os.fsencode(data)  # the bytes that were given, UTF-8 or not
     try:
         return Path(data[1:]).read_bytes()
     except OSError as error:
         raise ValueError(f"--data {data}: {error.strerror}") from None
+
+
+def _method(name: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+", name):
+        raise ValueError(f"--method takes a name such as GET, not {name!r}")
+    return name
 
 
 def _bytes(text: str) -> int:

@@ -76,6 +76,14 @@ class Wanted:
     queue: str | None = None
     parcel: int = 500
 
+    def __post_init__(self) -> None:
+        try:
+            str(self.out.absolute()).encode()
+        except UnicodeEncodeError:
+            if self.queue is not None:
+                said = f"--queue takes an --out whose path is UTF-8, because workers are told it, not {str(self.out)!r}"
+                raise ValueError(said) from None
+
     @property
     def interval(self) -> float:
         """Seconds from one request of an origin to the next; 0 if none was set."""

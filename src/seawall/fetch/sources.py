@@ -24,6 +24,7 @@ MAX_UNPACKED: Final = 64 * 1024**2  # bytes of one sitemap from a server; sitema
 PATIENCE: Final = 300.0  # seconds that a server has for one sitemap
 MAX_NESTING: Final = 3  # of an index in an index; sitemaps.org allows none
 MAX_SITEMAPS: Final = 50_000  # of one source
+NOT_UTF8: Final = "isn't UTF-8: convert it, such as with iconv -f WINDOWS-1252 -t UTF-8"
 BOM: Final = b"\xef\xbb\xbf"
 
 
@@ -140,7 +141,9 @@ class Sources:
                     yield from too_long
                     too_long.clear()
                 cell = row[place].strip() if place < len(row) else ""
-                if cell:
+                if bad := _bytes_of(cell):
+                    yield refused(bad.decode("latin-1"), f"line {rows.line_num} of {where} {NOT_UTF8}")
+                elif cell:
                     yield target(cell)
                 elif row:
                     yield refused(f"{where}, line {rows.line_num}", f"its column {column!r} is empty")
@@ -157,7 +160,7 @@ class Sources:
                 too_long.append(_too_long(where, number, size))
                 yield "\n"
             else:
-                yield data.decode("utf-8-sig", "replace")
+                yield data.decode("utf-8-sig", "surrogateescape")
 
     async def _stored(self, file: FileIO) -> Chunks:
         while data := file.read(PIECE):
@@ -180,7 +183,7 @@ def _size(source: Source) -> int | None:
     try:
         with path.open("rb") as file:
             if source.column is not None:
-                head = file.readline(MAX_LINE).decode("utf-8-sig", "replace")
+                head = file.readline(MAX_LINE).decode("utf-8-sig", "surrogateescape")
                 _place(source.where, next(csv.reader([head]), []), source.column)
             return path.stat().st_size if path.is_file() else None
     except OSError as error:
@@ -191,6 +194,8 @@ def _place(where: str, head: list[str], column: str) -> int:
     names = [name.strip() for name in head]
     if column in names:
         return names.index(column)
+    if any(map(_bytes_of, names)):
+        raise BadSource(f"{where} has no column {column!r}, and its line 1 {NOT_UTF8}")
     raise BadSource(f"{where} has no column {column!r}; it has {', '.join(names[:20]) or 'none'}")
 
 
@@ -267,7 +272,16 @@ def _entry(where: str, line: Line) -> Entry | None:
     try:
         return target(text.decode())
     except UnicodeDecodeError:
-        return refused(text.decode("latin-1"), f"line {line.number} of {where} isn't UTF-8")
+        return refused(text.decode("latin-1"), f"line {line.number} of {where} {NOT_UTF8}")
+
+
+def _bytes_of(cell: str) -> bytes:
+    """What stands in a file for *cell*, if it isn't UTF-8; else nothing."""
+    try:
+        cell.encode()
+    except UnicodeEncodeError:
+        return cell.encode("utf-8", "surrogateescape")
+    return b""
 
 
 def _too_long(where: str, number: int, size: int) -> Refused:
