@@ -81,8 +81,10 @@ class Fleet:
         self._nameserver = nameserver
         self._processes: list[Process] = []
 
-    async def worker(self, name: str) -> Process:
-        return await self._start("worker", self.redis, "--name", name, "-H", f"x-worker: {name}", "--lapse", LAPSE)
+    async def worker(self, name: str, *more: str) -> Process:
+        return await self._start(
+            "worker", self.redis, "--name", name, "-H", f"x-worker: {name}", "--lapse", LAPSE, *more
+        )
 
     async def send(self, out: str, *more: str) -> Process:
         return await self._start(
@@ -268,6 +270,35 @@ async def test_redis_is_restarted(site, urls, tmp_path, place: Place, dns, stack
     await ended(sender)
     check(fleet, "out.jsonl", urls)
     assert site.clashes == [] or not keeps  # without its leases, workers know only at the next renewal
+
+
+async def test_a_rate_of_the_fleet(tmp_path, server, url, dns, serve, stack):
+    """Two workers that have the same host at once, for two jobs, ask it together as often as one may."""
+    came: list[float] = []
+    site = Site()
+
+    async def answer(request: Request) -> None:
+        if site.is_open.is_set():
+            came.append(asyncio.get_running_loop().time())
+        await site.answer(request)
+
+    site.is_open.clear()
+    front = await serve(answer)
+    dns.zone["host.test"] = Name(a=("127.0.0.1",))
+    (tmp_path / "urls.txt").write_text("\n".join(f"http://host.test:{front.port}/{number}" for number in range(15)))
+    fleet = Fleet(tmp_path, url, dns.address)
+    stack.push_async_callback(fleet.end)
+    for name in ("one", "two"):
+        await fleet.worker(name, "--at-once", "1")
+    senders = [await fleet.send(out, "--rate", "20", "--per-host", "1") for out in ("one.jsonl", "two.jsonl")]
+    await until(lambda: len(site.asked) == 2)
+    site.is_open.set()
+    for sender in senders:
+        await ended(sender)
+    assert site.asked.total() == 2 * 15
+    rest = came[10:]  # those before have waited for the one in flight, and had the limit's leave
+    assert len(rest) >= 15
+    assert rest[-1] - rest[0] > (len(rest) - 1) / 20 * 0.8  # with a rate of its own for each it would take half
 
 
 async def test_redis_is_away(fleet, tmp_path):
