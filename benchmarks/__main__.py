@@ -16,6 +16,7 @@ NAMES = {
     "garbage": "what the garbage collector costs beside many objects, as a process starts and after gc.freeze()",
     "stream": "1 GB through client.stream() of httpx, aiohttp and seawall: memory and speed",
     "fetch": "5,000 URLs over 50 hosts, eight of them bad: what arrives, how long it takes, CPU and memory",
+    "workers": "seawall fetch --queue with one worker and with two: URLs a second",
     "download": "1 GB cut 20 times through client.download(): whether it arrives, what comes twice, memory",
     "dns": "names that are known, cold, dead, moved or half dead, and a DNS server that falls silent",
     "names": "1,000 random machines (hosts file, DNS, nsswitch): whether seawall and glibc resolve names alike",

@@ -39,7 +39,7 @@ broker = (
     RedisStreamBroker(
         REDIS_URL,
         idle_timeout=IDLE_TIMEOUT,
-        unacknowledged_lock_timeout=10.0,  # or a worker that is killed while it looks for such jobs stops all others
+        unacknowledged_lock_timeout=10.0,  # for a release whose lock others wait for; 1.2.4 ignores it
     )
     .with_result_backend(RedisAsyncResultBackend(REDIS_URL, result_ex_time=3600))
     .with_middlewares(Jobs(open_client))

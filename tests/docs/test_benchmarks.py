@@ -36,7 +36,19 @@ def test_names():
     """Without a name it lists them, each of which is a module with a `main`."""
     done = benchmarks()
     assert done.returncode == 2
-    for name in ("peers", "instructions", "calls", "layers", "start", "idle", "memory", "garbage", "stream", "faults"):
+    for name in (
+        "peers",
+        "instructions",
+        "calls",
+        "layers",
+        "start",
+        "idle",
+        "memory",
+        "garbage",
+        "stream",
+        "workers",
+        "faults",
+    ):
         assert f"  {name} " in done.stdout
         assert "def main(" in (ROOT / "benchmarks" / f"{name}.py").read_text()
 

@@ -10,18 +10,21 @@ from collections import Counter, defaultdict
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 from benchmarks.reality.place import Place, Program, listens, program
 
+from seawall.integrations.fetch_fleet import fleet as fleet_of
 from seawall.integrations.fetch_queue import Message, Queue, Unable, Worker
-from seawall.integrations.fetch_queue import fleet as fleet_of
 from seawall.testing import Request
 from seawall.testing.dns import Name
 from tests.interop.test_fetch_command import bodies, rows
 from tests.interop.test_fetch_job import until
 from tests.interop.test_top import COMMAND
+
+if TYPE_CHECKING:
+    from taskiq import Context
 
 pytestmark = [
     pytest.mark.anyio,
@@ -78,8 +81,10 @@ class Fleet:
         self._nameserver = nameserver
         self._processes: list[Process] = []
 
-    async def worker(self, name: str) -> Process:
-        return await self._start("worker", self.redis, "--name", name, "-H", f"x-worker: {name}", "--lapse", LAPSE)
+    async def worker(self, name: str, *more: str) -> Process:
+        return await self._start(
+            "worker", self.redis, "--name", name, "-H", f"x-worker: {name}", "--lapse", LAPSE, *more
+        )
 
     async def send(self, out: str, *more: str) -> Process:
         return await self._start(
@@ -267,11 +272,87 @@ async def test_redis_is_restarted(site, urls, tmp_path, place: Place, dns, stack
     assert site.clashes == [] or not keeps  # without its leases, workers know only at the next renewal
 
 
+async def test_a_rate_of_the_fleet(tmp_path, server, url, dns, serve, stack):
+    """Two workers that have the same host at once, for two jobs, ask it together as often as one may."""
+    came: list[float] = []
+    site = Site()
+
+    async def answer(request: Request) -> None:
+        if site.is_open.is_set():
+            came.append(asyncio.get_running_loop().time())
+        await site.answer(request)
+
+    site.is_open.clear()
+    front = await serve(answer)
+    dns.zone["host.test"] = Name(a=("127.0.0.1",))
+    (tmp_path / "urls.txt").write_text("\n".join(f"http://host.test:{front.port}/{number}" for number in range(15)))
+    fleet = Fleet(tmp_path, url, dns.address)
+    stack.push_async_callback(fleet.end)
+    for name in ("one", "two"):
+        await fleet.worker(name, "--at-once", "1")
+    senders = [await fleet.send(out, "--rate", "20", "--per-host", "1") for out in ("one.jsonl", "two.jsonl")]
+    await until(lambda: len(site.asked) == 2)
+    site.is_open.set()
+    for sender in senders:
+        await ended(sender)
+    assert site.asked.total() == 2 * 15
+    rest = came[10:]  # those before have waited for the one in flight, and had the limit's leave
+    assert len(rest) >= 15
+    assert rest[-1] - rest[0] > (len(rest) - 1) / 20 * 0.8  # with a rate of its own for each it would take half
+
+
 async def test_redis_is_away(fleet, tmp_path):
     """A sender that can't reach it says so before it fetches anything; so does status."""
     for arguments in (("urls.txt", "--queue", "redis://127.0.0.1:1"), ("status", "redis://127.0.0.1:1")):
         output = await ended(await fleet._start(*arguments), 2)
         assert "Redis doesn't answer" in output
+
+
+class Delivery:
+    """What taskiq gives a task, as far as the worker looks."""
+
+    def __init__(self) -> None:
+        self.is_acknowledged = False
+
+    async def ack(self) -> None:
+        self.is_acknowledged = True
+
+
+@pytest.mark.parametrize(
+    ("how", "said"),
+    [(OSError("the disk is full"), "never done: the disk is full"), (None, "each ended"), (Unable("not here"), None)],
+)
+async def test_a_parcel_that_always_fails(server, url, raw, how, said):
+    """It is given up and acknowledged in the end; a worker that can't do it, and says so, doesn't count."""
+    begun = asyncio.Event()
+
+    async def do(message: Message, stop: asyncio.Event) -> None:
+        begun.set()
+        if how is None:
+            await asyncio.get_running_loop().create_future()
+        raise how
+
+    async with Queue(url, "/out", {}) as queue:
+        found = []
+        for _ in range(3):  # of three workers, of which each is killed in the parcel, or fails
+            begun.clear()
+            worker, delivery = Worker(url, "one", do, at_once=1, deliveries=2), Delivery()
+            worker._redis = raw
+            message, context = Message("/out", "parcel", 0, {}), cast("Context", delivery)
+            delivered = asyncio.create_task(worker._parcel(message, context))
+            if how is None and len(found) < 2:
+                await begun.wait()
+                delivered.cancel()
+            await asyncio.wait([delivered])
+            await raw.delete("seawall:fetch:lease:/out:0")  # it lapses
+            found.append((delivery.is_acknowledged, await queue.given_up()))
+    if said is None:
+        assert found == [(False, {})] * 3
+    else:
+        assert [is_acknowledged for is_acknowledged, _ in found] == [False, False, True]
+        assert found[:2] == [(False, {})] * 2
+        assert said in found[2][1]["parcel"]
+        assert "begun 2 times" in found[2][1]["parcel"]
 
 
 async def test_a_parcel_that_fails(server, url, raw):

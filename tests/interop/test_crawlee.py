@@ -151,6 +151,27 @@ async def test_a_proxy():
     assert isinstance(done.errors[busy], HttpStatusCodeError)
 
 
+async def test_many_proxies(monkeypatch):
+    """The connections of those that were used longest ago are closed, but not under a stream that is being read."""
+    monkeypatch.setattr("seawall.integrations._by_proxy.MAX_PROXIES", 1)
+
+    async def answer(request: Request) -> None:
+        await request.reply(200, b"from the proxy")
+
+    async with Server(answer) as one, Server(answer) as two, SeawallHttpClient() as client:
+        first, second = (ProxyConfiguration(proxy_urls=[each.url]) for each in (one, two))
+        url = "http://nobody.test/"
+        async with client.stream(url, proxy_info=await first.new_proxy_info(None, None, None)) as response:
+            await client.send_request(url, proxy_info=await second.new_proxy_info(None, None, None))
+            assert (one.open, two.open) == (1, 1)
+            assert b"".join([piece async for piece in response.read_stream()]) == b"from the proxy"
+        await client.send_request(url, proxy_info=await second.new_proxy_info(None, None, None))
+        async with asyncio.timeout(10):
+            while one.open:
+                await asyncio.sleep(0)
+        assert two.open == 1
+
+
 async def test_a_proxy_that_refuses():
     """It is Crawlee's ProxyError, which has another session tried."""
     async with FaultServer(assert_all_called=False) as server:

@@ -184,6 +184,31 @@ async def test_lists_of_all_kinds(tmp_path, serve, dns):
     assert {request.headers["user-agent"].split("/")[0] for request in server.requests} == {"seawall-fetch"}
 
 
+async def test_a_sitemap_that_lists_other_hosts(tmp_path, serve, dns):
+    """They aren't asked for, and the summary counts them; a list may have them."""
+
+    async def answer(request: Request) -> None:
+        urls = ["http://10.0.0.1/", f"{url}/1", server.url]
+        body = "".join(f"<url><loc>{each}</loc></url>" for each in urls)
+        await request.reply(200, f"<urlset>{body}</urlset>".encode(), content_type="text/plain")
+
+    server = await serve(answer)
+    dns.zone["site.test"] = Name(a=("127.0.0.1",))
+    url = f"http://site.test:{server.port}"
+    status, output = await run(tmp_path, f"sitemap:{url}/map", "-o", "x", "--no-robots", "--nameserver", dns.address)
+    assert (status, "3 URLs: 1 good, 2 skipped, because a sitemap of another host lists them" in output) == (0, True)
+    assert [request.target for request in server.requests] == ["/map", "/1"]
+    found = rows(tmp_path / "x")
+    assert sorted((row["url"], row["result"]) for row in found) == [
+        ("http://10.0.0.1/", "skipped"),
+        (f"{server.url}/", "skipped"),
+        (f"{url}/1", "good"),
+    ]
+    (tmp_path / "urls.txt").write_text(server.url)
+    await run(tmp_path, "urls.txt", "-o", "y", "--no-robots")
+    assert len(server.requests) == 3
+
+
 async def test_what_is_sent_and_taken(tmp_path, serve):
     """Method, headers, body, statuses, sizes and user agent are as the options say; the failures are explained."""
 
@@ -235,6 +260,38 @@ async def test_a_crawl_delay(tmp_path, serve):
     assert len(server.requests) == 2
 
 
+async def test_a_robots_txt_that_is_larger_than_max_size(tmp_path, serve):
+    """Its rules hold, as far as RFC 9309 wants them read; pages have the bound that was set."""
+
+    async def answer(request: Request) -> None:
+        rules = b"#" * 3_000 + b"\nUser-agent: *\nDisallow: /no"
+        await request.reply(200, rules if request.target == "/robots.txt" else b"x" * int(request.target[-4:]))
+
+    server = await serve(answer)
+    paths = ["/yes/0900", "/no/0001", "/yes/1025"]
+    (tmp_path / "urls.txt").write_text("\n".join(server.url + path for path in paths))
+    status, output = await run(tmp_path, "urls.txt", "-o", "x.jsonl", "--max-size", "1k")
+    found = {row["url"].removeprefix(server.url): row for row in rows(tmp_path / "x.jsonl")}
+    assert {path: row["result"] for path, row in found.items()} == {
+        "/yes/0900": "good",
+        "/no/0001": "skipped",
+        "/yes/1025": "failed",
+    }
+    assert found["/yes/1025"]["error"]["class"] == "ResponseTooLarge"
+    assert (status, "allow more with --max-size" in output) == (1, True)
+
+
+async def test_names_and_data_that_are_not_utf_8(tmp_path, serve):
+    """Files may have any name, and data any bytes."""
+    server = await serve(echo)
+    name = os.fsdecode(b"li\xffst")
+    (tmp_path / name).write_text(server.url)
+    status, output = await run(tmp_path, name, "--out", f"{name}.jsonl", "--no-robots", "-d", os.fsdecode(b"a\xffb"))
+    assert status == 0, output
+    assert server.requests[0].body == b"a\xffb"
+    assert (await run(tmp_path, "status", f"{name}.jsonl"))[0] == 0
+
+
 async def test_retry_failed(tmp_path, serve):
     """What failed is fetched again, and nothing else; its row takes the place of the old one."""
     statuses = {"/a": 200, "/b": 404}
@@ -264,6 +321,8 @@ async def test_retry_failed(tmp_path, serve):
         (("urls.txt", "--header", "nonsense"), "--header takes"),
         (("urls.txt", "--header", "x-a: ü"), "--header takes ASCII"),
         (("urls.txt", "--data", "@nowhere"), "No such file"),
+        (("urls.txt", "--method", "G\udcff"), "--method takes a name"),
+        (("urls.txt", "--out", "o\udcff", "--queue", "redis://127.0.0.1:1"), "whose path is UTF-8"),
         (("urls.txt", "--rate", "0"), "--rate"),
         (("urls.txt", "--nameserver", "x"), "nameservers must hold"),
         (("urls.txt", "--user-agent", "ü"), "--user-agent"),

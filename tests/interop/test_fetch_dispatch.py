@@ -76,6 +76,9 @@ class Post:
     async def tend(self, out: int) -> bool:
         return False
 
+    async def given_up(self) -> dict[str, str]:
+        return {}
+
     async def do(self, name: str) -> None:
         parcel = self.parcels.get(name)
         assert parcel is not None
@@ -156,6 +159,62 @@ async def test_messages_are_lost(tmp_path):
     await dispatch(out, post)
     check(out)
     assert site.asked == Counter(URLS)
+
+
+@pytest.mark.parametrize("out", OUTS)
+async def test_a_parcel_is_given_up(tmp_path, out):
+    """Its URLs have failed, with the reason, and the job ends; the next run may fetch them again."""
+    site, where = Site(), tmp_path / out
+
+    class Failing(Post):
+        """Its workers can't do the parcels of one bucket."""
+
+        def __init__(self) -> None:
+            super().__init__(site, parcels(where))
+            self.bad: dict[str, str] = {"0" * 16: "another run's"}
+
+        async def send(self, name: str, bucket: int) -> None:
+            if bucket == bucket_of(URLS[0]):
+                assert name not in self.bad
+                self.bad[name] = "the disk is full"
+            else:
+                await super().send(name, bucket)
+
+        async def given_up(self) -> dict[str, str]:
+            return self.bad
+
+    job = await dispatch(where, Failing())
+    bad = [url for url in URLS if bucket_of(url) == bucket_of(URLS[0])]
+    found = rows(where)
+    assert Counter(row["url"] for row in found) == Counter(URLS)
+    assert sorted(row["url"] for row in found if row["result"] == "failed") == sorted(bad)
+    said = {(row["error"]["class"], row["error"]["message"]) for row in found if row["error"]}
+    assert said == {("ParcelFailed", "the disk is full")}
+    assert (job.progress.done, job.progress.begun) == (42, 0)
+    assert not parcels(where).path.exists()
+
+
+@pytest.mark.parametrize("out", OUTS)
+async def test_the_sender_ends_while_it_gives_up(tmp_path, out, monkeypatch):
+    """What it has noted is noted once."""
+    where, all_bad = tmp_path / out, dict[str, str]()
+
+    class Failing(Post):
+        async def send(self, name: str, bucket: int) -> None:
+            all_bad[name] = "no"
+
+        async def given_up(self) -> dict[str, str]:
+            return all_bad
+
+    def broken(self: Parcels, name: str) -> None:
+        raise OSError("the power was lost")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Parcels, "remove", broken)
+        with pytest.raises(OutputLost):
+            await dispatch(where, Failing(Site(), parcels(where)))
+    await dispatch(where, Failing(Site(), parcels(where)))
+    assert Counter(row["url"] for row in rows(where)) == Counter(URLS)
 
 
 async def test_the_queue_is_away(tmp_path):

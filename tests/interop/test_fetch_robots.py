@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 import pytest
 
@@ -187,6 +189,29 @@ async def test_one_of_a_gigabyte():
         (text,) = (known.text for known, _ in site.robots._known._entries.values())
         assert module.MAX_SIZE - 2000 < len(text) <= module.MAX_SIZE
     assert sent < 50_000_000
+
+
+@pytest.mark.parametrize(("came", "said"), [(RULES, "RobotsDisallowed"), (b"", "RobotsUnreachable")])
+async def test_one_that_the_client_refuses_in_the_middle(came, said):
+    """As too large, or as a bomb: what came before holds; if nothing did, nobody knows the rules."""
+
+    class Refused:
+        status_code, headers = 200, dict[str, str]()
+
+        async def aiter_bytes(self) -> AsyncIterator[bytes]:
+            yield came
+            raise seawall.errors.ResponseTooLarge("too large")
+
+    class Refusing:
+        @asynccontextmanager
+        async def stream(self, *_: object, **__: object) -> AsyncIterator[Refused]:
+            yield Refused()
+
+    wanted = target("http://a.test/private")
+    assert isinstance(wanted, Target)
+    denial = await Robots(Refusing(), AGENT).denial(wanted)  # type: ignore[arg-type]
+    assert denial is not None
+    assert denial.problem.name == said
 
 
 async def test_one_that_hangs():

@@ -33,10 +33,12 @@ from .house import House
 
 pytest.importorskip("scrapy", reason="pip install 'seawall[scrapers]'")
 
+import scrapy
 import scrapy.exceptions
 from scrapy.settings import Settings
+from scrapy.utils.test import get_crawler
 
-from seawall.integrations.scrapy import Addon, _retry, _scrapys_errors
+from seawall.integrations.scrapy import Addon, DownloadHandler, _retry, _scrapys_errors
 
 pytestmark = pytest.mark.anyio
 
@@ -288,6 +290,26 @@ async def test_http2_and_proxies():
     assert done[plain]["body"] == b"from the proxy"
     assert (asked.target, asked.headers["proxy-authorization"]) == (plain, "Basic bWU6c2VjcmV0")
     assert done.sockets == 0
+
+
+async def test_many_proxies(monkeypatch):
+    """The connections of those that were used longest ago are closed."""
+    monkeypatch.setattr("seawall.integrations._by_proxy.MAX_PROXIES", 1)
+
+    async def answer(request: Request) -> None:
+        await request.reply(200, b"from the proxy")
+
+    handler = DownloadHandler(get_crawler(settings_dict=ADDON))
+    async with Server(answer) as one, Server(answer) as two:
+        for server in (one, two):
+            asked = scrapy.Request("http://nobody.test/", meta={"proxy": server.url})
+            async with handler._make_request(asked, 5.0) as response:
+                assert await response.aread() == b"from the proxy"
+        async with asyncio.timeout(10):
+            while one.open:
+                await asyncio.sleep(0)
+        assert two.open == 1
+        await handler.close()
 
 
 async def test_settings_of_tls_and_the_own_address():

@@ -16,7 +16,7 @@ import pytest
 from seawall.fetch import chunks as chunks_module
 from seawall.fetch import sources as sources_module
 from seawall.fetch.sources import BadSource, Source, Sources
-from seawall.fetch.target import Refused, Target
+from seawall.fetch.target import Refused, Target, is_of_site, target
 
 pytestmark = pytest.mark.anyio
 
@@ -71,6 +71,34 @@ async def test_a_list(tmp_path):
         assert said in line
 
 
+@pytest.mark.parametrize("coding", ["latin-1", "utf-16"])
+async def test_a_list_that_is_not_utf_8(tmp_path, coding):
+    """The line and the file are named, with what to do; nothing is asked for that doesn't stand there."""
+    path = tmp_path / "urls.txt"
+    path.write_bytes("http://a.test/é\nhttp://b.test/".encode(coding))
+    first, *_, last = await entries(Source(str(path)))
+    assert first.endswith(f"line 1 of {path} isn't UTF-8: convert it, such as with iconv -f WINDOWS-1252 -t UTF-8")
+    assert last.startswith("!") is (coding == "utf-16")
+
+
+async def test_a_column_that_is_not_utf_8(tmp_path):
+    """As of a list; where only other columns aren't, it doesn't matter."""
+    path = tmp_path / "urls.csv"
+    path.write_bytes("näme,url\né,http://a.test/\ne,http://b.test/é\n".encode("latin-1"))
+    first, second = await entries(Source(str(path), "url"))
+    assert first == "http://a.test/"
+    assert second.startswith(f"! http://b.test/é: line 3 of {path} isn't UTF-8: convert it")
+
+
+@pytest.mark.parametrize("coding", ["latin-1", "utf-16"])
+def test_a_head_that_is_not_utf_8(tmp_path, coding):
+    """It is said where the column can't be found."""
+    path = tmp_path / "urls.csv"
+    path.write_bytes("näme,url\n".encode(coding))
+    with pytest.raises(BadSource, match="has no column 'näme', and its line 1 isn't UTF-8: convert it"):
+        Sources(Pages(), [Source(str(path), "näme")])  # type: ignore[arg-type]
+
+
 async def test_a_line_of_10_mb(tmp_path):
     """It is refused with its number and size, and those around it are fetched."""
     path = tmp_path / "urls.txt"
@@ -111,27 +139,88 @@ async def test_an_index_of_sitemaps(tmp_path):
                     *(f"http://s.test/{each}" for each in ("1", "2.gz", "1", "404", "cut", "txt")), kind="sitemap"
                 )
             ),
-            "http://s.test/1": Answer(SITEMAP % located("http://a.test/1")),
-            "http://s.test/2.gz": Answer(gzip.compress(SITEMAP % located("http://a.test/2", "ftp://a.test/"))),
-            "http://s.test/cut": Answer((SITEMAP % located("http://a.test/3", "http://a.test/4"))[:150]),
-            "http://s.test/txt": Answer(b"http://a.test/5\nhttp://a.test/6"),
+            "http://s.test/1": Answer(SITEMAP % located("http://s.test/a1")),
+            "http://s.test/2.gz": Answer(gzip.compress(SITEMAP % located("http://s.test/a2", "ftp://a.test/"))),
+            "http://s.test/cut": Answer((SITEMAP % located("http://s.test/a3", "http://s.test/a4"))[:150]),
+            "http://s.test/txt": Answer(b"http://s.test/a5\nhttp://s.test/a6"),
             "http://s.test/down": ConnectionError("refused"),
         }
     )
     found = await entries(Source("sitemap:http://s.test/index"), Source("sitemap:http://s.test/down"), client=client)
     good = [line for line in found if not line.startswith("!")]
-    assert good == [f"http://a.test/{number}" for number in (1, 2, 3, 5, 6)]
+    assert good == [f"http://s.test/a{number}" for number in (1, 2, 3, 5, 6)]
     said = [line for line in found if line.startswith("!")]
     assert ["ftp" in said[0], "404" in said[1], "what came before" in said[2], "refused" in said[3]] == [True] * 4
     assert client.asked.count("http://s.test/1") == 1
+
+
+ELSEWHERE = [
+    "http://169.254.169.254/latest/meta-data",
+    "http://10.0.0.1/",
+    "http://localhost/",
+    "http://[::1]/",
+    "http://tests.test/",
+    "http://test/",
+    "http://other.test/",
+]
+
+
+@pytest.mark.parametrize("kind", ["a sitemap", "a list", "a sitemap of an index", "an index"])
+async def test_what_a_sitemap_may_list(kind):
+    """URLs of the host that the user named, and of those above and below it; others are skipped, sitemaps too."""
+    own = ["http://s.test/1", "https://s.test:8443/2", "http://www.s.test/3", "http://a.b.s.test/4"]
+    pages = {
+        "a list": {"http://www.s.test/": "\n".join([*own, *ELSEWHERE]).encode()},
+        "a sitemap": {"http://www.s.test/": SITEMAP % located(*own, *ELSEWHERE)},
+        "a sitemap of an index": {
+            "http://www.s.test/": INDEX % located("http://maps.s.test/", kind="sitemap"),
+            "http://maps.s.test/": SITEMAP % located(*own, *ELSEWHERE),
+        },
+        "an index": {
+            "http://www.s.test/": INDEX % located("http://s.test/map", *ELSEWHERE, kind="sitemap"),
+            "http://s.test/map": SITEMAP % located(*own),
+        },
+    }[kind]
+    client = Pages({url: Answer(body) for url, body in pages.items()})
+    sources = Sources(client, [Source("sitemap:http://www.s.test/")])  # type: ignore[arg-type]
+    found = [each async for each in sources]
+    assert [each.url for each in found if isinstance(each, Target)] == own
+    skipped = [each for each in found if isinstance(each, Refused)]
+    assert [each.text for each in skipped] == ELSEWHERE
+    assert {(each.is_elsewhere, each.reason) for each in skipped} == {
+        (True, "a sitemap of http://www.s.test lists it, and it is of another host")
+    }
+    assert client.asked == list(pages)
+    assert not {each.key for each in skipped} & {target(url).key for url in ELSEWHERE}
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "is_so"),
+    [
+        ("http://a.test", "http://a.test", True),
+        ("http://www.a.test", "https://a.test:8443", True),
+        ("http://b.a.test", "http://a.test", True),
+        ("http://b.a.test", "http://www.a.test", True),
+        ("http://b.a.test", "http://c.a.test", False),
+        ("http://ba.test", "http://a.test", False),
+        ("http://a.test", "http://test", False),
+        ("http://www.test", "http://a.test", False),
+        ("http://10.0.0.1", "http://10.0.0.1:81", True),
+        ("http://10.0.0.1", "http://10.0.0.2", False),
+        ("http://[::1]", "http://[::1]:81", True),
+    ],
+)
+def test_hosts_of_one_site(one, other, is_so):
+    """In both directions."""
+    assert is_of_site(one, other) is is_of_site(other, one) is is_so
 
 
 async def test_an_index_in_a_file_names_servers(tmp_path):
     """Its sitemaps are fetched."""
     path = tmp_path / "index.xml"
     path.write_bytes(INDEX % located("http://s.test/1", kind="sitemap"))
-    client = Pages({"http://s.test/1": Answer(SITEMAP % located("http://a.test/1"))})
-    assert await entries(Source(f"sitemap:{path}"), client=client) == ["http://a.test/1"]
+    client = Pages({"http://s.test/1": Answer(SITEMAP % located("http://s.test/a1"))})
+    assert await entries(Source(f"sitemap:{path}"), client=client) == ["http://s.test/a1"]
 
 
 LAUGHS = (
@@ -149,6 +238,8 @@ OUTSIDE = b'<!DOCTYPE x [<!ENTITY a SYSTEM "file:///etc/passwd">]><urlset><url><
         (b"<urlset>" + b"<x>" * 100, "nests deeper"),
         (b"<urlset><url><loc>http://a.test/" + b"x" * 70_000, "longer than"),
         (b"<urlset><url>", "its XML is wrong"),
+        (b'<?xml version="1.0" encoding="koi9"?><urlset/>', "convert it to UTF-8"),
+        (b'<?xml version="1.0" encoding="shift_jis"?><urlset/>', "convert it to UTF-8"),
         (gzip.compress(b"<urlset></urlset>", mtime=0)[:-5], "breaks off"),
         (gzip.compress(b"<urlset></urlset>" * 100, mtime=0)[:20] + b"xxxxxxxxxxxxxxx", "rror"),
     ],
@@ -165,10 +256,10 @@ async def test_a_sitemap_that_is_an_attack_or_broken(tmp_path, data, said):
 async def test_a_bomb_from_a_server(monkeypatch):
     """A sitemap is read up to a size, unpacked, in small pieces; what it had until then is fetched."""
     monkeypatch.setattr(sources_module, "MAX_UNPACKED", 200_000)
-    data = b"<urlset><url><loc>http://a.test/</loc></url>" + b" " * 10_000_000
+    data = b"<urlset><url><loc>http://s.test/a</loc></url>" + b" " * 10_000_000
     client = Pages({"http://s.test/": Answer(gzip.compress(data))})
     first, second = await entries(Source("sitemap:http://s.test/"), client=client)
-    assert first == "http://a.test/"
+    assert first == "http://s.test/a"
     assert "larger than" in second
 
 
@@ -181,9 +272,9 @@ async def test_a_sitemap_that_trickles(monkeypatch):
             await asyncio.get_running_loop().create_future()
 
     monkeypatch.setattr(sources_module, "PATIENCE", 0.01)
-    client = Pages({"http://s.test/": Trickling(b"<urlset><url><loc>http://a.test/</loc></url>")})
+    client = Pages({"http://s.test/": Trickling(b"<urlset><url><loc>http://s.test/a</loc></url>")})
     first, second = await entries(Source("sitemap:http://s.test/"), client=client)
-    assert first == "http://a.test/"
+    assert first == "http://s.test/a"
     assert "takes longer than 0.01 s" in second
 
 

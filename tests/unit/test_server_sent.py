@@ -41,6 +41,11 @@ def data(*values: str) -> list[ServerSentEvent]:
         # Fields
         (b"id: 7\ndata: a\n\ndata: b\n\n", [ServerSentEvent(data="a", id="7"), ServerSentEvent(data="b", id="7")]),
         (b"id: 7\nid: 8\x009\ndata: a\n\n", [ServerSentEvent(data="a", id="7")]),
+        *(
+            (b"id: 7\ndata: a\n\nid: 8%c9\ndata: b\n\n" % each, [ServerSentEvent(data=data, id="7") for data in "ab"])
+            for each in (0, 1, 0x1B, 0x1F, 0x7F)
+        ),
+        ("id: é\t\x85\ndata: a\n\n".encode(), [ServerSentEvent(data="a", id="é\t\x85")]),
         (b"retry: 250\ndata: a\n\ndata: b\n\n", [ServerSentEvent(data="a", retry=250), *data("b")]),
         (b"retry: 1.5\nretry: -1\nretry:\nretry: \xd9\xa1\ndata: a\n\n", data("a")),
         (b"Data: a\n data: b\ndata : c\nnone: d\n\n", []),

@@ -35,7 +35,12 @@ DOORS = {
     "opentelemetry": {"integrations/otel/"},
     "protego": {"fetch/robots.py"},
     "pycares": {"dns/"},
-    "redis": {"integrations/fetch_queue.py", "integrations/idempotency/redis.py", "integrations/redis.py"},
+    "redis": {
+        "integrations/fetch_fleet.py",
+        "integrations/fetch_queue.py",
+        "integrations/idempotency/redis.py",
+        "integrations/redis.py",
+    },
     "rich": {"cli/"},
     "scrapy": {"integrations/scrapy.py"},
     "taskiq": {"integrations/fetch_queue.py", "integrations/taskiq.py"},

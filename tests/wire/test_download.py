@@ -12,6 +12,7 @@ import random
 import subprocess
 import sys
 import threading
+import zlib
 from pathlib import Path
 from typing import ClassVar
 
@@ -411,6 +412,52 @@ async def test_digests(download, tmp_path):
     assert sorted(done.verified) == ["Content-Digest", "Repr-Digest", "sha256="]
 
 
+def checksums(data: bytes) -> dict[str, str]:
+    """As Amazon S3 sends them, with ``x-amz-checksum-mode: ENABLED``."""
+    values = {"crc32": zlib.crc32(data).to_bytes(4, "big")} | {
+        name: hashlib.new(name, data).digest() for name in ("sha1", "sha256")
+    }
+    return {f"x-amz-checksum-{name}": base64.b64encode(value).decode() for name, value in values.items()}
+
+
+async def test_amazons_checksums(download):
+    """They are those of the whole file, also where only the first of several answers has them."""
+
+    async def first(site: Site, request: Request) -> None:
+        status, fields = site.head(0)
+        await request.begin(status, fields | checksums(DATA))
+        await site.send(request, DATA[: 50 * KB])
+        await request.wire.flushed()
+        request.close()
+
+    done = await download(Site(first, good))
+    assert done.verified == tuple(checksums(DATA))
+
+
+@pytest.mark.parametrize("name", checksums(b""))
+async def test_a_wrong_checksum_of_amazons(download, tmp_path, name):
+    """It is an error as any wrong digest is."""
+    wrong = says(200, {name: checksums(b"other")[name]}, DATA)
+    with pytest.raises(BadAnswer, match=name):
+        await download(Site(wrong))
+    assert names(tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {name: f"{value}-3" for name, value in checksums(b"other").items()},  # of three parts
+        checksums(b"other") | {"x-amz-checksum-type": "COMPOSITE"},
+        dict.fromkeys(checksums(b""), "AAAA"),
+        dict.fromkeys(checksums(b""), "é"),
+    ],
+)
+async def test_what_is_no_checksum_of_the_file(download, fields):
+    """That of a file's parts, and garbage, are passed over."""
+    done = await download(Site(says(200, fields, DATA)))
+    assert (done.size, done.verified) == (len(DATA), ())
+
+
 async def test_wrong_digest(download, tmp_path):
     """An answer that is whole and wrong is an error, and nothing of it stays."""
     with pytest.raises(BadAnswer, match="don't have the digest of sha256="):
@@ -639,12 +686,11 @@ async def test_full_disk_before_the_first_byte(tmp_path, client, serve, monkeypa
     """Where not even the description fits, nothing is left; a part that has one goes on without writing it again."""
     server = await serve(site := Site(cut(50 * KB), good))
 
-    def full(path, text):
-        path.touch()
+    def full(said, file):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     with monkeypatch.context() as patch:
-        patch.setattr(part_module.Path, "write_text", full)
+        patch.setattr(part_module.json, "dump", full)
         with pytest.raises(OSError, match="No space left"):
             await client.download(server.url, tmp_path / "file")
         assert names(tmp_path) == []
@@ -652,7 +698,7 @@ async def test_full_disk_before_the_first_byte(tmp_path, client, serve, monkeypa
         site.ways = [cut(50 * KB), good]
         with pytest.raises(httpx.RemoteProtocolError):
             await client.download(server.url, tmp_path / "file", extensions=seawall.options(retry=None))
-        patch.setattr(part_module.Path, "write_text", full)
+        patch.setattr(part_module.json, "dump", full)
         await client.download(server.url, tmp_path / "file", sha256=SHA256)
 
 

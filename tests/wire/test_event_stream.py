@@ -76,6 +76,31 @@ async def test_it_heals(client, serve, end):
     await until(lambda: not held(client.stats()))
 
 
+@pytest.mark.parametrize(("before", "sent"), [("", None), ("5", "5")])
+async def test_an_id_that_no_header_can_have(client, serve, before, sent):
+    """The stream goes on from the one before it, or without one."""
+
+    async def handler(request: Request) -> None:
+        if len(server.requests) > 1:
+            await request.reply(204)
+            return
+        await request.begin(200, STREAM)
+        await request.send(b"retry: 100\nid: a\x01\x7f\ndata: a\n\n")
+        await request.wire.flushed()
+        request.close()
+
+    server = await serve(handler)
+    assert [event.id async for event in client.events(server.url, last_event_id=before)] == [before]
+    assert [request.headers.get("last-event-id") for request in server.requests] == [sent, sent]
+
+
+@pytest.mark.parametrize(("given", "error"), [("a\x01", ValueError), (7, TypeError)])
+async def test_an_id_that_is_refused(client, given, error):
+    """The caller's own is his fault."""
+    with pytest.raises(error, match="last_event_id"):
+        client.events("http://a.test/", last_event_id=given)
+
+
 async def test_a_coding_that_nobody_asked_for(client, serve):
     """It is decoded all the same."""
 

@@ -20,7 +20,7 @@ from ..fetch.downloaded import Download
 from ..fetch.event_stream import MAX_OUTAGE, MAX_SIZE, SILENCE, events
 from ..fetch.fan_out import fan_out
 from ..fetch.result import Result
-from ..fetch.server_sent import ServerSentEvent
+from ..fetch.server_sent import UNSENDABLE, ServerSentEvent
 from .repeated import Repeated, RequestArguments
 
 __all__ = ["Fetching"]
@@ -148,7 +148,7 @@ class Fetching(httpx.AsyncClient):
             max_outage: Seconds without a stream after which the last error is raised; None sets no limit. 0 never opens
                 it anew: the end of the stream ends the iteration.
             max_size: Bytes of one event, beyond which it is an error.
-            last_event_id: The id to begin after.
+            last_event_id: The id to begin after, without control characters.
             arguments: Those of ``client.stream``.
         Raises:
             httpx.HTTPStatusError, httpx.TransportError: As above; `ResponseTooLarge` if an event is.
@@ -159,6 +159,10 @@ class Fetching(httpx.AsyncClient):
             if value is not None:
                 number("events", name, value, low=0, above=name == "silence")
         count("events", "max_size", max_size, low=1)
+        if not isinstance(last_event_id, str):
+            raise TypeError(f"events: last_event_id must be a string, not {shown(last_event_id)}")
+        if UNSENDABLE.search(last_event_id):
+            raise ValueError(f"events: last_event_id can't have control characters: {shown(last_event_id)}")
         timeout: Any = arguments.get("timeout", USE_CLIENT_DEFAULT)
         patience = self.timeout if timeout is USE_CLIENT_DEFAULT else httpx.Timeout(timeout)
         read = None if silence is None else silence + LATER

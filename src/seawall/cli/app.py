@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import re
 from pathlib import Path
 from typing import Annotated, Any
@@ -122,7 +123,8 @@ def fetch_list(
     urls: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="LIST...", help="A file with a URL a line, a sitemap, sitemap:URL, or - for standard input."
+            metavar="LIST...",
+            help="A file with a URL a line, a sitemap, sitemap:URL (URLs of its own host), or - for standard input.",
         ),
     ] = None,
     csv: Annotated[list[Path] | None, typer.Option(help="A CSV file with URLs in --column; may be repeated.")] = None,
@@ -182,7 +184,7 @@ def fetch_list(
             rate=rate,
             per_host=per_host,
             concurrency=concurrency,
-            method=method or ("GET" if content is None else "POST"),
+            method=_method(method or ("GET" if content is None else "POST")),
             headers=_headers(header),
             data=content,
             follow=follow,
@@ -268,11 +270,17 @@ def _agent(name: str) -> str:
 
 def _content(data: str) -> bytes:
     if not data.startswith("@"):
-        return data.encode()
+        return os.fsencode(data)  # the bytes that were given, UTF-8 or not
     try:
         return Path(data[1:]).read_bytes()
     except OSError as error:
         raise ValueError(f"--data {data}: {error.strerror}") from None
+
+
+def _method(name: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+", name):
+        raise ValueError(f"--method takes a name such as GET, not {name!r}")
+    return name
 
 
 def _bytes(text: str) -> int:

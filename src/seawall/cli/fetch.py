@@ -32,7 +32,7 @@ from ..fetch.pace import pace
 from ..fetch.page import Kind
 from ..fetch.parcel import Parcels
 from ..fetch.report import Report
-from ..fetch.robots import Robots
+from ..fetch.robots import READ, Robots
 from ..fetch.sinks import BadOutput
 from ..fetch.sources import BadSource, Source, Sources
 from ..fetch.summary import findings
@@ -43,6 +43,10 @@ from .text import plain
 __all__ = ["Wanted", "opened", "order_of", "run", "status", "stoppable"]
 
 REFRESH: Final = 0.5  # seconds between two frames in a terminal
+SKIPPED: Final = {
+    "RobotsDisallowed": "robots.txt says so",
+    "AnotherHost": "a sitemap of another host lists them",
+}  # why, by the names that `Kind.SKIPPED` has
 NOW_AND_THEN: Final = 10.0  # seconds between two lines elsewhere
 
 
@@ -71,6 +75,14 @@ class Wanted:
     is_json: bool
     queue: str | None = None
     parcel: int = 500
+
+    def __post_init__(self) -> None:
+        try:
+            str(self.out.absolute()).encode()
+        except UnicodeEncodeError:
+            if self.queue is not None:
+                said = f"--queue takes an --out whose path is UTF-8, because workers are told it, not {str(self.out)!r}"
+                raise ValueError(said) from None
 
     @property
     def interval(self) -> float:
@@ -177,6 +189,7 @@ def order_of(wanted: Wanted) -> Order:
         content=wanted.data,
         follow=wanted.follow,
         accept=wanted.accept,
+        max_size=wanted.max_size,
         per_host=wanted.per_host,
         interval=wanted.interval,
         deadline=wanted.deadline,
@@ -210,7 +223,7 @@ async def opened(
         headers={"user-agent": wanted.user_agent},
         cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),  # a million sites' cookies would fill the memory
         timeout=wanted.timeout,
-        max_response_size=wanted.max_size,
+        max_response_size=max(wanted.max_size, READ) if wanted.robots else wanted.max_size,
         verify=not wanted.insecure,
         dns=DNS(nameservers=tuple(wanted.nameservers) or None),
         **settings,
@@ -277,7 +290,7 @@ def _summary(console: Console, report: Report, *, is_json: bool, known: int = 0)
         return
     parts = [f"[bold]{report.count():,} URLs[/]: {counts['good']:,} good"]
     parts += [f"{counts['failed']:,} failed"] if counts["failed"] else []
-    parts += [f"{counts['skipped']:,} skipped, because robots.txt says so"] if counts["skipped"] else []
+    parts += [f"{one.pages:,} skipped, because {SKIPPED[one.name]}" for one in report.tallies if one.name in SKIPPED]
     console.print(
         ", ".join(parts) + (f" ({known:,} lines were done before, or are twice in the list)" if known else "")
     )

@@ -22,7 +22,8 @@ from ..fetch.order import Statuses
 from ..fetch.output import is_file_of_rows
 from ..fetch.packing import pack
 from ..fetch.parcel import Parcels
-from ..integrations.fetch_queue import Message, Unable, Worker, fleet
+from ..integrations.fetch_fleet import fleet
+from ..integrations.fetch_queue import Message, Unable, Worker
 from ..integrations.redis import Redis
 from .fetch import Wanted, opened, order_of, stoppable
 from .text import plain

@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 from collections import deque
-from collections.abc import AsyncIterable, Callable
+from collections.abc import AsyncIterable, Callable, Mapping
 from functools import partial
 from typing import Final, Protocol, TypeVar
 
 from .durable import to_the_end
-from .fetcher import not_a_url
+from .fetcher import failed, not_a_url
 from .folder import INDEX
 from .journal import Batch, Journal
 from .keeper import lost
@@ -54,6 +54,14 @@ class Post(Protocol):
             PostAway: Nobody knows.
         """
 
+    async def given_up(self) -> Mapping[str, str]:
+        """
+        The parcels that no worker can do, which are on their way no longer, each with the reason.
+
+        Raises:
+            PostAway: Nobody knows.
+        """
+
 
 class Dispatch:
     """
@@ -91,6 +99,7 @@ class Dispatch:
         self._out: dict[str, Parcel] = {}
         self._unsent: list[Parcel] = []
         self._refused: list[Page] = []
+        self._given_up: dict[str, str] = {}
 
     async def run(self) -> None:
         """
@@ -109,6 +118,8 @@ class Dispatch:
                 await self._keep_refused()
                 for name in self._parcels.done() & self._out.keys():
                     await self._keep(self._out[name])
+                for name in self._given_up.keys() & self._out.keys():
+                    await self._fail(self._out[name], self._given_up.pop(name))
                 await self._cut()
                 await self._send()
                 if tending.done():
@@ -194,11 +205,12 @@ class Dispatch:
             if not before or self._unsent:
                 continue
             try:
-                if not await self._post.tend(len(before)):
-                    done = self._parcels.done()
-                    self._unsent += [
-                        parcel for parcel in before if parcel.name in self._out and parcel.name not in done
-                    ]
+                is_on_its_way = await self._post.tend(len(before))
+                given_up = await self._post.given_up()
+                self._given_up = {parcel.name: given_up[parcel.name] for parcel in before if parcel.name in given_up}
+                if not is_on_its_way:
+                    gone = self._parcels.done() | self._given_up.keys()
+                    self._unsent += [each for each in before if each.name in self._out and each.name not in gone]
                 self.said = ""
             except PostAway as error:
                 self.said = str(error)
@@ -207,11 +219,24 @@ class Dispatch:
         pages, self._refused = self._refused, []
         if not pages:
             return
+        await self._keep_failed(pages)
+        for page in pages:
+            self.progress.end("", page)  # the origin of what is refused
+
+    async def _keep_failed(self, pages: list[Page]) -> None:
+        """Pages without bodies, which the sender has made itself."""
         batch = Batch.of(pages)
         await _durably(lambda: self._journal.write(batch, mark=self._sink.write(pages)))
         self._journal.written(batch)
-        for page in pages:
-            self.progress.end("", page)  # the origin of what is refused
+
+    async def _fail(self, parcel: Parcel, reason: str) -> None:
+        """The URLs of a parcel that no worker can do have failed."""
+        pages = [failed(entry.url, entry.key, "ParcelFailed", reason) for entry in parcel.entries]
+        await self._keep_failed(pages)
+        await _durably(partial(self._parcels.remove, parcel.name))
+        self._forget(parcel)
+        for entry, page in zip(parcel.entries, pages, strict=True):
+            self.progress.end(entry.origin, page)
 
     async def _keep(self, parcel: Parcel) -> None:
         """Put the pages of a parcel into the output; URLs that a worker gave back wait for the next parcel."""
@@ -225,8 +250,7 @@ class Dispatch:
 
         pages, batch, size = await _durably(keep)
         self._journal.written(batch)
-        del self._out[parcel.name]
-        self._unsent = [each for each in self._unsent if each is not parcel]
+        self._forget(parcel)
         self.progress.bytes += size
         by_key = {page.key: page for page in pages}
         for entry in parcel.entries:
@@ -235,6 +259,10 @@ class Dispatch:
                 self._count += 1
             else:
                 self.progress.end(entry.origin, page)
+
+    def _forget(self, parcel: Parcel) -> None:
+        del self._out[parcel.name]
+        self._unsent = [each for each in self._unsent if each is not parcel]
 
     def _append(self, name: str) -> tuple[list[Page], int, int]:
         """The pages, the mark after the last one, and how many bytes they have."""

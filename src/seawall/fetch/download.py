@@ -146,7 +146,7 @@ class _Run:
         is_decoded = is_coded(reply.headers)
         digests = [] if is_decoded else list(digests_of(reply.headers, verdict.at, stop))
         kept = self._digests if verdict.at else []
-        self._digests = [*(each for each in kept if each.source == "Content-Digest"), *digests]
+        self._digests = [*(each for each in kept if each.source != "Repr-Digest"), *digests]
         try:
             async for data in reply.aiter_bytes() if is_decoded else reply.aiter_raw():
                 self._received += len(data)
@@ -159,7 +159,7 @@ class _Run:
             if stop is not None and part.size < stop:
                 raise self._failed(f"it sent {part.size - verdict.at} of {stop - verdict.at} bytes")
         except Exception as error:
-            self._digests = [each for each in self._digests if each not in digests or each.source == "Repr-Digest"]
+            self._digests = [each for each in self._digests if each not in digests or each.source != "Content-Digest"]
             if not self._request.is_failure(error):
                 raise
             return error

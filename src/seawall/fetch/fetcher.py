@@ -17,7 +17,7 @@ from .page import Kind, Page, Problem
 from .robots import Robots
 from .target import Entry, Refused, Target
 
-__all__ = ["Fetcher", "not_a_url", "pages"]
+__all__ = ["Fetcher", "failed", "not_a_url", "pages"]
 
 E = TypeVar("E", bound=Entry)
 
@@ -51,7 +51,7 @@ class Fetcher:
         silent = self._silent.get(entry.origin) or 0
         if silent >= PATIENCE:
             said = f"{entry.origin} gave no response to {PATIENCE} URLs in a row, so this one wasn't tried"
-            return _failed(entry.url, entry.key, "OriginGivenUp", said)
+            return failed(entry.url, entry.key, "OriginGivenUp", said)
         denial = None if self._robots is None else await self._robots.denial(entry)
         if denial is not None:
             return Page(entry.url, entry.key, denial.kind, problem=denial.problem)
@@ -62,7 +62,7 @@ class Fetcher:
                 raise  # `fan_out` begins the URL anew, once its host is ready
             silent = 0 if _has_answered(error) else (self._silent.get(entry.origin) or 0) + 1
             self._silent.put(entry.origin, silent, weight=1)
-            page = _failed(entry.url, entry.key, type(error).__name__, str(error) or repr(error))
+            page = failed(entry.url, entry.key, type(error).__name__, str(error) or repr(error))
             return page._replace(attempts=len(getattr(error, "attempts", ())))
         if self._silent.get(entry.origin):
             self._silent.put(entry.origin, 0, weight=1)
@@ -83,7 +83,12 @@ class Fetcher:
         )
 
     def _page(self, entry: Target, response: Response) -> Page:
-        status = response.status_code
+        status, size, max_size = response.status_code, len(response.content), self._order.max_size
+        attempts = len(response.extensions.get("seawall", ())) or 1
+        if max_size is not None and size > max_size:
+            said = f"{entry.origin}: the body has {size} bytes, more than max_size={max_size}"
+            page = failed(entry.url, entry.key, ResponseTooLarge.__name__, said)
+            return page._replace(attempts=attempts)
         is_good = status in self._order.accept
         said = f"the status {status} isn't among those that count as good: {self._order.accept.text}"
         return Page(
@@ -94,7 +99,7 @@ class Fetcher:
             str(response.url),
             tuple(response.headers.multi_items()),
             response.content if is_good else b"",
-            len(response.extensions.get("seawall", ())) or 1,
+            attempts,
             None if is_good else Problem(str(status), said),
         )
 
@@ -120,9 +125,12 @@ def _has_answered(error: Exception) -> bool:
 
 
 def not_a_url(entry: Refused) -> Page:
-    """The page of what stood in a list and can't be fetched."""
-    return _failed(entry.text, entry.key, "NotAURL", entry.reason)
+    """The page of what stood in a list and can't be fetched, or in a sitemap that may not list it."""
+    if entry.is_elsewhere:
+        return Page(entry.text, entry.key, Kind.SKIPPED, problem=Problem("AnotherHost", entry.reason))
+    return failed(entry.text, entry.key, "NotAURL", entry.reason)
 
 
-def _failed(url: str, key: bytes, name: str, said: str) -> Page:
+def failed(url: str, key: bytes, name: str, said: str) -> Page:
+    """The page of a URL for which nothing came, with the name by which it is counted, and what is said of it."""
     return Page(url, key, Kind.FAILED, problem=Problem(name, said))

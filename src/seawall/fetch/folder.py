@@ -11,6 +11,7 @@ from typing import Final
 
 from .durable import sync_folder
 from .page import Kind, Page, row_of
+from .planted import made, refuse_links
 from .rows import Rows
 
 __all__ = ["INDEX", "Folder"]
@@ -57,6 +58,7 @@ class Folder:
 
     def recover(self, mark: int, is_done: Callable[[bytes], bool]) -> None:
         """As in `Sink`."""
+        refuse_links(self._unsettled)
         self._unsettled.mkdir(parents=True, exist_ok=True)
         for file in self._unsettled.iterdir():
             if not OURS.match(file.name):
@@ -110,7 +112,7 @@ class Folder:
         self._writers.shutdown()
 
     def _write(self, name: str, body: bytes) -> None:
-        with (self._unsettled / name).open("wb") as file:
+        with open(made(self._unsettled / name), "wb") as file:
             file.write(body)
             file.flush()
             os.fsync(file.fileno())
@@ -119,6 +121,7 @@ class Folder:
         """To its place; both are on one disk, so that it is in the one or in the other, whenever power is lost."""
         name = source.name
         folder = self.path / name[:2]
+        refuse_links(folder)
         try:
             source.replace(folder / name)
         except FileNotFoundError:

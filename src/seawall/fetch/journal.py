@@ -10,6 +10,7 @@ from typing import Final, NamedTuple, Self
 
 from .lock import Lock, is_locked
 from .page import Kind, Page
+from .planted import refuse_links
 from .report import Report, Tally
 from .target import without_user
 
@@ -81,7 +82,9 @@ class Journal:
             now: Returns seconds since 1970.
         Raises:
             BadJournal: It can't be used; the message says why, and what to do.
+            OSError: It, or the lock beside it, is a symbolic link.
         """
+        refuse_links(path)
         try:
             lock = Lock(_beside(path))
         except BlockingIOError:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import sqlite3
 from pathlib import Path
 
+from .planted import refuse_links
+
 __all__ = ["Lock", "is_locked"]
 
 
@@ -18,7 +20,9 @@ class Lock:
         """
         Raises:
             BlockingIOError: Another process has it.
+            OSError: *path* is a symbolic link.
         """
+        refuse_links(path)
         self._connection = sqlite3.connect(path, timeout=1.0, isolation_level=None)
         try:
             self._connection.execute("BEGIN EXCLUSIVE")

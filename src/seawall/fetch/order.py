@@ -42,6 +42,7 @@ class Order:
         content: The request's body; None sends none.
         follow: Whether redirects are followed.
         accept: The statuses of good pages.
+        max_size: Bytes of a body, beyond which a page has failed, where the client allows more; None sets no limit.
         per_host: How many requests of an origin are in flight at once, >= 1, which the client's bulkhead keeps.
         interval: Seconds from one request of an origin to the next, which the client's limit keeps; a robots.txt may
             ask for more.
@@ -53,6 +54,7 @@ class Order:
     content: bytes | None = None
     follow: bool = True
     accept: Statuses = Statuses("200-399")
+    max_size: int | None = None
     per_host: int = 4
     interval: float = 0.0
     deadline: float | None = 300.0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -93,7 +94,7 @@ class Output(NamedTuple):
 
 
 def _check_new(out: Path, *, is_file: bool) -> None:
-    if is_file and out.exists():
+    if is_file and os.path.lexists(out):
         raise BadOutput(f"{out} exists and has no journal, so it is not of this job: choose another --out, or move it")
     if not is_file and out.exists() and (not out.is_dir() or any(out.iterdir())):
         what = "isn't empty and has no journal" if out.is_dir() else "is a file, and its name doesn't end with .jsonl"

@@ -22,7 +22,7 @@ _CHARSET: Final = re.compile(
 class Kind(Enum):
     GOOD = "good"
     FAILED = "failed"
-    SKIPPED = "skipped"  # because robots.txt doesn't allow it
+    SKIPPED = "skipped"  # because robots.txt doesn't allow it, or a sitemap of another host lists it
 
 
 class Problem(NamedTuple):

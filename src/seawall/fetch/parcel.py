@@ -14,6 +14,7 @@ from typing import Final, NamedTuple
 from urllib.parse import urlsplit
 
 from .durable import sync_folder
+from .planted import made, refuse_links
 from .target import Target, target
 
 __all__ = ["BUCKETS", "Parcel", "Parcels", "bucket_of"]
@@ -62,9 +63,10 @@ class Parcels:
 
     def put(self, parcel: Parcel) -> None:
         """Have the disk keep what is to be done."""
+        refuse_links(self.path)
         self.path.mkdir(parents=True, exist_ok=True)
         beside = self.path / f"{parcel.name}.tmp"
-        with beside.open("w") as file:
+        with open(made(beside), "w") as file:
             json.dump({"bucket": parcel.bucket, "urls": [entry.url for entry in parcel.entries]}, file)
             file.flush()
             os.fsync(file.fileno())

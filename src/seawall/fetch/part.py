@@ -14,6 +14,7 @@ import os
 from pathlib import Path
 from typing import Any, Final
 
+from .planted import made, opened
 from .resume import Kept
 
 try:
@@ -24,7 +25,6 @@ except ImportError:  # Windows, where two processes are not kept apart
 __all__ = ["Part"]
 
 CANT_LOCK: Final = frozenset({errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP})  # some network file systems
-MODE: Final = os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0)
 
 
 class Part:
@@ -36,7 +36,7 @@ class Part:
         partial: Its path.
         is_described: It is known which version its bytes are of, so that they can be continued.
     Raises:
-        OSError: The folder isn't there or can't be written to, or *path* is a folder.
+        OSError: The folder isn't there or can't be written to, *path* is a folder, or the part is a link.
         BlockingIOError: Another download writes it, in this process or another.
     """
 
@@ -55,7 +55,8 @@ class Part:
     def kept(self, url: str) -> Kept:
         """What is there of *url*; nothing, if it is of another URL or not described."""
         try:
-            said: Any = json.loads(self._described.read_bytes())
+            with open(opened(self._described, os.O_RDONLY), "rb") as file:
+                said: Any = json.loads(file.read())
         except (OSError, ValueError):
             return Kept()
         if not isinstance(said, dict) or said.get("url") != _hidden(url):
@@ -80,7 +81,8 @@ class Part:
             return  # a full disk must not keep it from going on
         fresh = self._described.with_name(f"{self._described.name}.new")
         try:
-            fresh.write_text(json.dumps(said))
+            with open(made(fresh), "w") as file:
+                json.dump(said, file)
             fresh.replace(self._described)
         finally:
             fresh.unlink(missing_ok=True)
@@ -141,8 +143,11 @@ class Part:
 def _locked(path: Path) -> int:
     """A descriptor of *path*, which holds its lock."""
     while True:
-        descriptor = os.open(path, MODE, 0o666)
+        descriptor = opened(path, os.O_RDWR | os.O_CREAT)
         try:
+            if os.fstat(descriptor).st_nlink > 1:
+                said = "it has another name, too, which somebody else may have given it: delete it"
+                raise OSError(errno.EMLINK, said, str(path))
             _lock(descriptor, path)
             if _is_named(descriptor, path):
                 return descriptor
@@ -155,7 +160,7 @@ def _locked(path: Path) -> int:
 def _is_named(descriptor: int, path: Path) -> bool:
     """Whether it still has this name, and not the one that the download has given it that had it before."""
     try:
-        return os.path.samestat(os.fstat(descriptor), path.stat())
+        return os.path.samestat(os.fstat(descriptor), path.lstat())
     except FileNotFoundError:
         return False
 

@@ -14,18 +14,20 @@ from weakref import WeakValueDictionary
 from protego import Protego
 
 from ..core.seat import aside
+from ..errors import ResponseTooLarge
 from .agent import TOKEN, token_of
 from .cache import Cache
 from .client import Client, Response
 from .page import Kind, Problem
 from .target import Refused, Target, target
 
-__all__ = ["MAX_DELAY", "Denial", "Robots"]
+__all__ = ["MAX_DELAY", "READ", "Denial", "Robots"]
 
 TTL: Final = 24 * 3600.0  # seconds, section 2.4
 UNREACHABLE_TTL: Final = 300.0  # of a site that failed, because it may be well again
 TIMEOUT: Final = 30.0  # seconds for one robots.txt, all attempts and redirects
 MAX_SIZE: Final = 512 * 1024  # bytes, section 2.5: at least 500 KiB; what is behind is not read
+READ: Final = 2 * MAX_SIZE  # bytes of a body that a client must allow, because they come in pieces
 MAX_REDIRECTS: Final = 5  # section 2.3.1.2
 MAX_DELAY: Final = 60.0  # seconds that a Crawl-delay can ask for, because a job must end
 TEXTS: Final = 32 * 1024**2  # bytes of all that is remembered
@@ -62,6 +64,7 @@ class Robots:
     Asks each origin once a day, and remembers as much as fits some 60 MB.
 
     Args:
+        client: Allows bodies of `READ` bytes at least, because RFC 9309 has the first 500 KiB of a robots.txt hold.
         user_agent: Ours; its `token_of` is what rules are looked up by.
         now: Returns seconds that only grow.
         timeout: Seconds for one robots.txt.
@@ -170,13 +173,26 @@ class _Failed(Exception):
 
 
 async def _begin(response: Response) -> str:
-    """The first `MAX_SIZE` bytes of the body, up to the last line's end if there is more."""
-    data = b""
-    async for piece in response.aiter_bytes():
-        data += piece
-        if len(data) > MAX_SIZE:
-            data = data[:MAX_SIZE].rpartition(b"\n")[0]
-            break
+    """
+    The first `MAX_SIZE` bytes of the body, up to the last line's end if there is more.
+
+    A body that is larger than the client allows, or a bomb, has as much as came before that showed.
+
+    Raises:
+        ResponseTooLarge: Nothing came before it.
+    """
+    data, is_cut = b"", False
+    try:
+        async for piece in response.aiter_bytes():
+            data += piece
+            if is_cut := len(data) > MAX_SIZE:
+                break
+    except ResponseTooLarge:
+        if not data:
+            raise
+        is_cut = True
+    if is_cut:
+        data = data[:MAX_SIZE].rpartition(b"\n")[0]
     return data.removeprefix(b"\xef\xbb\xbf").decode("utf-8", "replace")
 
 

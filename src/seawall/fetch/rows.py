@@ -9,7 +9,8 @@ from pathlib import Path
 
 from .durable import sync_folder
 from .page import Page, is_failed_row, row_of
-from .sinks import BadOutput, opened
+from .planted import made, opened
+from .sinks import BadOutput
 
 __all__ = ["Rows"]
 
@@ -32,7 +33,7 @@ class Rows:
                 f"{self.path} has {size:,} bytes, and its journal says that {mark:,} were written: "
                 "put the file back, or choose another --out"
             )
-        self._file, self._size = opened(self.path), mark
+        self._file, self._size = opened(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND), mark
         os.ftruncate(self._file, mark)
         sync_folder(self.path.parent)
 
@@ -61,7 +62,7 @@ class Rows:
 
     def without_failed(self) -> int:
         """As in `Sink`."""
-        with self.path.open("rb") as old, self._beside.open("wb") as new:
+        with self.path.open("rb") as old, open(made(self._beside), "wb") as new:
             new.writelines(line for line in old if not is_failed_row(line))
             new.flush()
             os.fsync(new.fileno())

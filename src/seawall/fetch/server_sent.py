@@ -12,11 +12,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
-__all__ = ["Parser", "ServerSentEvent", "TooLarge"]
+__all__ = ["UNSENDABLE", "Parser", "ServerSentEvent", "TooLarge"]
 
 END: Final = re.compile(rb"[\r\n]")
 BOM: Final = b"\xef\xbb\xbf"
 DIGITS: Final = re.compile(rb"[0-9]+")
+UNSENDABLE: Final = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")  # no header can have it (RFC 9110 section 5.5)
 MAX_DIGITS: Final = 15  # a longer number means for ever, which no client waits
 
 
@@ -28,7 +29,8 @@ class ServerSentEvent:
     Attributes:
         event: Its type; "message" if the server named none.
         data: Its lines, joined by a newline.
-        id: The last id that the stream gave, of this event or one before; empty if it gave none.
+        id: The last id that the stream gave, of this event or one before; empty if it gave none. One with a control
+            character but the tab counts as none, because no request could name it; the standard says so of NULL.
         retry: Milliseconds, as the server wrote them, if the event came with a ``retry:``; None if not.
     """
 
@@ -121,8 +123,9 @@ class Parser:
             self._data.append(value.decode("utf-8", "replace"))
         elif name == b"event":
             self._event = value.decode("utf-8", "replace")
-        elif name == b"id" and b"\0" not in value:
-            self._id = value.decode("utf-8", "replace")
+        elif name == b"id":
+            given = value.decode("utf-8", "replace")
+            self._id = self._id if UNSENDABLE.search(given) else given
         elif name == b"retry" and DIGITS.fullmatch(value):
             self._retry = self.retry = int(value[:MAX_DIGITS])
         return None

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Protocol
 
 from .page import Page
 
-__all__ = ["BadOutput", "Sink", "opened"]
+__all__ = ["BadOutput", "Sink"]
 
 
 class BadOutput(Exception):
@@ -56,8 +55,3 @@ class Sink(Protocol):
 
     def close(self) -> None:
         """Close the files."""
-
-
-def opened(path: Path) -> int:
-    """A descriptor of *path*, made if it isn't there, to write at its end."""
-    return os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | getattr(os, "O_BINARY", 0), 0o666)

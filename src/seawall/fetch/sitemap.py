@@ -63,6 +63,8 @@ class Sitemap:
             self._parser.Parse(data, is_final)
         except expat.ExpatError as error:
             raise NotASitemap(f"its XML is wrong: {error}") from None
+        except (LookupError, ValueError) as error:
+            raise NotASitemap(f"its XML is in a coding that isn't read ({error}): convert it to UTF-8") from None
 
     def _doctype(self, *_: object) -> None:
         raise NotASitemap("its XML declares a document type, which a sitemap doesn't need")

@@ -13,7 +13,7 @@ from .chunks import Chunks, bounded, piped, unpacked, within
 from .client import Client
 from .lines import MAX_LINE, Line, Lines
 from .sitemap import NotASitemap, Sitemap
-from .target import Entry, Refused, refused, target
+from .target import Entry, Refused, is_of_site, key_of, refused, target
 
 __all__ = ["STDIN", "BadSource", "Source", "Sources"]
 
@@ -24,6 +24,7 @@ MAX_UNPACKED: Final = 64 * 1024**2  # bytes of one sitemap from a server; sitema
 PATIENCE: Final = 300.0  # seconds that a server has for one sitemap
 MAX_NESTING: Final = 3  # of an index in an index; sitemaps.org allows none
 MAX_SITEMAPS: Final = 50_000  # of one source
+NOT_UTF8: Final = "isn't UTF-8: convert it, such as with iconv -f WINDOWS-1252 -t UTF-8"
 BOM: Final = b"\xef\xbb\xbf"
 
 
@@ -58,7 +59,9 @@ class Source(NamedTuple):
 class Sources:
     """
     The entries of *sources*, one after another. What a source is shows in its first bytes: gzip is unpacked, XML is a
-    sitemap, anything else is a URL a line; empty lines and those that begin with # are skipped.
+    sitemap, anything else is a URL a line; empty lines and those that begin with # are skipped. What a server's sitemap
+    lists is taken only if it is of the host where the user had us look, or of one above or below it, because else it
+    could have us ask for anything that we can reach (sitemaps.org, "Sitemap file location").
 
     Attributes:
         read: Bytes of files that have been read.
@@ -94,23 +97,24 @@ class Sources:
 
     async def _sitemaps(self, urls: list[str]) -> AsyncIterator[Entry]:
         """The entries of sitemaps that servers have, and of those that these name."""
-        queue, seen = [(url, 0) for url in reversed(urls)], set[bytes]()
+        queue, seen = [(url, 0, "") for url in reversed(urls)], set[bytes]()
         while queue:
-            url, depth = queue.pop()
-            asked = target(url)
+            url, depth, site = queue.pop()
+            asked = _of(site, target(url)) if site else target(url)
             if asked.key in seen:
                 continue
             seen.add(asked.key)
             if isinstance(asked, Refused):
-                yield asked._replace(reason=f"it is named as a sitemap, and {asked.reason}")
+                said = asked.reason if asked.is_elsewhere else f"it is named as a sitemap, and {asked.reason}"
+                yield asked._replace(reason=said)
                 continue
-            further = list[str]()
+            further, site = list[str](), site or asked.origin
             try:
                 async with self._client.stream("GET", asked.url, follow_redirects=True) as response:
                     if response.status_code == 200:
                         body = bounded(unpacked(within(response.aiter_bytes(), PATIENCE)), MAX_UNPACKED)
                         async for entry in _entries(url, body, further):
-                            yield entry
+                            yield _of(site, entry)
                     else:
                         yield refused(url, f"it is a sitemap, and the server answered {response.status_code}")
             except Exception as error:  # noqa: BLE001 - each HTTP library has errors of its own
@@ -118,7 +122,7 @@ class Sources:
             room = 0 if depth == MAX_NESTING else MAX_SITEMAPS - len(seen) - len(queue)
             if len(further) > room:
                 yield refused(url, f"it names more than {MAX_SITEMAPS} sitemaps, or nests deeper than {MAX_NESTING}")
-            queue += [(each, depth + 1) for each in reversed(further[:room])]
+            queue += [(each, depth + 1, site) for each in reversed(further[:room])]
 
     def _cells(self, where: str, column: str) -> Iterator[Entry]:
         too_long: list[Refused] = []
@@ -137,7 +141,9 @@ class Sources:
                     yield from too_long
                     too_long.clear()
                 cell = row[place].strip() if place < len(row) else ""
-                if cell:
+                if bad := _bytes_of(cell):
+                    yield refused(bad.decode("latin-1"), f"line {rows.line_num} of {where} {NOT_UTF8}")
+                elif cell:
                     yield target(cell)
                 elif row:
                     yield refused(f"{where}, line {rows.line_num}", f"its column {column!r} is empty")
@@ -154,7 +160,7 @@ class Sources:
                 too_long.append(_too_long(where, number, size))
                 yield "\n"
             else:
-                yield data.decode("utf-8-sig", "replace")
+                yield data.decode("utf-8-sig", "surrogateescape")
 
     async def _stored(self, file: FileIO) -> Chunks:
         while data := file.read(PIECE):
@@ -177,7 +183,7 @@ def _size(source: Source) -> int | None:
     try:
         with path.open("rb") as file:
             if source.column is not None:
-                head = file.readline(MAX_LINE).decode("utf-8-sig", "replace")
+                head = file.readline(MAX_LINE).decode("utf-8-sig", "surrogateescape")
                 _place(source.where, next(csv.reader([head]), []), source.column)
             return path.stat().st_size if path.is_file() else None
     except OSError as error:
@@ -188,6 +194,8 @@ def _place(where: str, head: list[str], column: str) -> int:
     names = [name.strip() for name in head]
     if column in names:
         return names.index(column)
+    if any(map(_bytes_of, names)):
+        raise BadSource(f"{where} has no column {column!r}, and its line 1 {NOT_UTF8}")
     raise BadSource(f"{where} has no column {column!r}; it has {', '.join(names[:20]) or 'none'}")
 
 
@@ -246,6 +254,15 @@ async def _located(sitemap: Sitemap, first: bytes, chunks: Chunks) -> AsyncItera
         data = await anext(chunks, None)
 
 
+def _of(site: str, entry: Entry) -> Entry:
+    """*entry*, unless a sitemap of *site* may not list it."""
+    if isinstance(entry, Refused) or is_of_site(entry.origin, site):
+        return entry
+    said = f"a sitemap of {site} lists it, and it is of another host"
+    key = key_of(f"{site} lists {entry.url}")  # another one than that of the URL, which may be in another list
+    return refused(entry.url, said)._replace(key=key, is_elsewhere=True)
+
+
 def _entry(where: str, line: Line) -> Entry | None:
     text = line.text.strip()
     if not text or text.startswith(b"#"):
@@ -255,7 +272,16 @@ def _entry(where: str, line: Line) -> Entry | None:
     try:
         return target(text.decode())
     except UnicodeDecodeError:
-        return refused(text.decode("latin-1"), f"line {line.number} of {where} isn't UTF-8")
+        return refused(text.decode("latin-1"), f"line {line.number} of {where} {NOT_UTF8}")
+
+
+def _bytes_of(cell: str) -> bytes:
+    """What stands in a file for *cell*, if it isn't UTF-8; else nothing."""
+    try:
+        cell.encode()
+    except UnicodeEncodeError:
+        return cell.encode("utf-8", "surrogateescape")
+    return b""
 
 
 def _too_long(where: str, number: int, size: int) -> Refused:

@@ -14,8 +14,10 @@ AGAIN: Final = "--retry-failed fetches them again"
 ADVICE: Final = {
     "NotAURL": "mend the list, and run the command again",
     "RobotsDisallowed": "the site doesn't want it fetched; --no-robots fetches it if you have its leave",
+    "AnotherHost": "a sitemap may only list its own host's URLs; put those that you want into a list",
     "RobotsUnreachable": f"nobody knows what the site allows; {AGAIN}",
     "OriginGivenUp": f"the origin is down, or doesn't answer us; {AGAIN}, once it is well",
+    "ParcelFailed": f"look at the workers' logs and at the folder that they share; {AGAIN}",
     "BreakerOpen": f"the origin fails nearly all requests; {AGAIN}, once it is well",
     "BulkheadFull": f"too many waited for the origin; give more than --deadline; {AGAIN}",
     "LimitExceeded": f"the origin takes so little that the deadline came first; give more than --deadline; {AGAIN}",

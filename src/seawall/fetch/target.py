@@ -10,7 +10,7 @@ from urllib.parse import quote, urlsplit
 
 from ..config.hosts import canonical
 
-__all__ = ["SHOWN", "Entry", "Refused", "Target", "key_of", "refused", "target", "without_user"]
+__all__ = ["SHOWN", "Entry", "Refused", "Target", "is_of_site", "key_of", "refused", "target", "without_user"]
 
 PORTS: Final = {"http": "80", "https": "443"}
 SHOWN: Final = 200  # characters of a line that a row and a message repeat
@@ -47,11 +47,13 @@ class Refused(NamedTuple):
         text: What stood there, shortened.
         key: As in `Target`, of the whole text.
         reason: Why, in words for its author.
+        is_elsewhere: It is a URL that a sitemap may not list.
     """
 
     text: str
     key: bytes
     reason: str
+    is_elsewhere: bool = False
 
     @property
     def origin(self) -> str:
@@ -75,6 +77,17 @@ def without_user(text: str) -> str:
 def refused(text: str, reason: str) -> Refused:
     """An entry that can't be fetched."""
     return Refused(text if len(text) <= SHOWN else f"{text[:SHOWN]}…", key_of(text), reason)
+
+
+def is_of_site(origin: str, site: str) -> bool:
+    """
+    Whether the host of *origin* is that of *site*, or one is a name below the other; ``www.`` doesn't matter.
+
+    It says nothing of addresses: whoever has a name may have it mean any address.
+    """
+    one, other = ((urlsplit(each).hostname or "").removeprefix("www.") for each in (origin, site))
+    below, above = (one, other) if len(one) > len(other) else (other, one)
+    return one == other or ("." in above and below.endswith(f".{above}"))
 
 
 def target(text: str) -> Entry:

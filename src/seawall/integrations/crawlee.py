@@ -21,6 +21,7 @@ from crawlee.errors import ProxyError
 from crawlee.http_clients import HttpClient, HttpCrawlingResult, HttpResponse
 
 from .. import UNSET, AsyncClient, Engine, Ready, Retry, history, options
+from ._by_proxy import ByProxy
 
 if TYPE_CHECKING:
     from crawlee import Request
@@ -82,7 +83,7 @@ class SeawallHttpClient(HttpClient):
         self._header_generator = header_generator
         self._settings = DEFAULTS | settings
         self._engine = Engine(**self._settings)
-        self._clients: dict[str | None, AsyncClient] = {}
+        self._clients = ByProxy(self._client)
 
     async def crawl(
         self,
@@ -94,15 +95,14 @@ class SeawallHttpClient(HttpClient):
         timeout: timedelta | None = None,
     ) -> HttpCrawlingResult:
         """As in Crawlee. A request that was repeated, in vain, is marked for Crawlee not to do so again."""
-        client, made = self._made(
-            request.url, request.method, request.headers, request.payload, session, proxy_info, timeout
-        )
-        with _crawlees_errors():
-            try:
-                response = await client.send(made)
-            except Exception as error:
-                request.no_retry = request.no_retry or _was_repeated(error)
-                raise
+        asked = self._made(request.url, request.method, request.headers, request.payload, session, proxy_info, timeout)
+        async with asked as (client, made):
+            with _crawlees_errors():
+                try:
+                    response = await client.send(made)
+                except Exception as error:
+                    request.no_retry = request.no_retry or _was_repeated(error)
+                    raise
         if statistics:
             statistics.register_status_code(response.status_code)
         request.loaded_url = str(response.url)
@@ -123,9 +123,9 @@ class SeawallHttpClient(HttpClient):
         timeout: timedelta | None = None,
     ) -> HttpResponse:
         """As in Crawlee."""
-        client, made = self._made(url, method, headers, payload, session, proxy_info, timeout)
-        with _crawlees_errors():
-            return _Response(await client.send(made))
+        async with self._made(url, method, headers, payload, session, proxy_info, timeout) as (client, made):
+            with _crawlees_errors():
+                return _Response(await client.send(made))
 
     @asynccontextmanager
     async def stream(
@@ -140,25 +140,24 @@ class SeawallHttpClient(HttpClient):
         timeout: timedelta | None = None,
     ) -> AsyncIterator[HttpResponse]:
         """As in Crawlee: the timeout is that of the connection, and nothing bounds the body."""
-        client, made = self._made(url, method, headers, payload, session, proxy_info, None)
-        if timeout is not None:
-            made.extensions["timeout"] = httpx.Timeout(None, connect=timeout.total_seconds()).as_dict()
-        with _crawlees_errors():
-            response = await client.send(made, stream=True)
-        try:
-            yield _Response(response)
-        finally:
-            await response.aclose()
+        async with self._made(url, method, headers, payload, session, proxy_info, None) as (client, made):
+            if timeout is not None:
+                made.extensions["timeout"] = httpx.Timeout(None, connect=timeout.total_seconds()).as_dict()
+            with _crawlees_errors():
+                response = await client.send(made, stream=True)
+            try:
+                yield _Response(response)
+            finally:
+                await response.aclose()
 
     async def cleanup(self) -> None:
         """Close all connections. The client may be used again, on another loop too."""
-        for client in self._clients.values():
-            await client.aclose()
-        self._clients.clear()
+        await self._clients.aclose()
         await self._engine.aclose()
         self._engine = Engine(**self._settings)
 
-    def _made(
+    @asynccontextmanager
+    async def _made(
         self,
         url: str,
         method: str,
@@ -167,25 +166,25 @@ class SeawallHttpClient(HttpClient):
         session: Session | None,
         proxy_info: ProxyInfo | None,
         timeout: timedelta | None,
-    ) -> tuple[AsyncClient, httpx.Request]:
+    ) -> AsyncIterator[tuple[AsyncClient, httpx.Request]]:
         """The client that a request goes through, and the request."""
-        client = self._client(proxy_info.url if proxy_info else None)
         seconds = None if timeout is None else timeout.total_seconds()
         generated = self._header_generator.get_specific_headers(HEADERS) if self._header_generator else HttpHeaders()
         deadline = self._settings.get("deadline")
-        request = client.build_request(
-            method,
-            url,
-            headers=dict(generated | HttpHeaders(dict(headers or {}))),
-            content=payload,
-            timeout=client.timeout if seconds is None else httpx.Timeout(seconds, connect=min(seconds, CONNECT)),
-            extensions=options(
-                deadline=UNSET if seconds is None else min(seconds, deadline or seconds),
-                retry=None if proxy_info else self._retry(session),
-            ),
-        )
-        request.extensions[CALLER] = Caller(session, request.headers.get("Cookie"), request.url)
-        return client, request
+        async with self._clients.using(proxy_info.url if proxy_info else None) as client:
+            request = client.build_request(
+                method,
+                url,
+                headers=dict(generated | HttpHeaders(dict(headers or {}))),
+                content=payload,
+                timeout=client.timeout if seconds is None else httpx.Timeout(seconds, connect=min(seconds, CONNECT)),
+                extensions=options(
+                    deadline=UNSET if seconds is None else min(seconds, deadline or seconds),
+                    retry=None if proxy_info else self._retry(session),
+                ),
+            )
+            request.extensions[CALLER] = Caller(session, request.headers.get("Cookie"), request.url)
+            yield client, request
 
     def _retry(self, session: Session | None) -> Retry | Any:
         """Without the statuses that block *session*."""
@@ -196,17 +195,15 @@ class SeawallHttpClient(HttpClient):
         return replace(retry, statuses=retry.statuses - blocked) if blocked else UNSET
 
     def _client(self, proxy: str | None) -> AsyncClient:
-        """The one through *proxy*; all of them share the engine."""
-        if proxy not in self._clients:
-            self._clients[proxy] = AsyncClient(
-                engine=self._engine,
-                proxy=proxy,
-                trust_env=False,
-                follow_redirects=True,
-                cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),  # keeps none, because sessions share it
-                event_hooks={"request": [_send_cookies], "response": [self._keep_cookies]},
-            )
-        return self._clients[proxy]
+        """One through *proxy*; all of them share the engine."""
+        return AsyncClient(
+            engine=self._engine,
+            proxy=proxy,
+            trust_env=False,
+            follow_redirects=True,
+            cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),  # keeps none, because sessions share it
+            event_hooks={"request": [_send_cookies], "response": [self._keep_cookies]},
+        )
 
     async def _keep_cookies(self, response: httpx.Response) -> None:
         session = response.request.extensions[CALLER].session

@@ -17,7 +17,6 @@ import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from typing import Annotated, Any, Final, NamedTuple, Self
 
-from redis.asyncio import Redis
 from redis.asyncio.lock import Lock
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
@@ -30,18 +29,17 @@ from taskiq_redis import RedisStreamBroker
 
 from ..fetch.dispatch import PostAway
 from ..fetch.parcel import BUCKETS
+from .fetch_fleet import GROUP, STREAM, TIMEOUT, Tries, connected, lease_key, messages
 
-__all__ = ["LAPSE", "Fleet", "Lease", "Message", "Queue", "Unable", "Worker", "fleet"]
+__all__ = ["DELIVERIES", "LAPSE", "Message", "Queue", "Unable", "Worker"]
 
 logger = logging.getLogger("seawall.call")
 
-STREAM: Final = "seawall:fetch"
-GROUP: Final = "workers"
 PARCEL: Final = "seawall:parcel"
 BEAT: Final = "seawall:beat"
 LAPSE: Final = 30.0  # seconds after which what a dead worker had is another's
+DELIVERIES: Final = 5  # of a parcel that fails; with the lapse between, a disk has two minutes to become well
 RENEWALS: Final = 3  # in that time
-TIMEOUT: Final = 5.0  # seconds that Redis has for an answer
 AWAY: Final = 1.0  # seconds until a worker tries again to reach it
 BLOCK: Final = 1_000  # ms that a worker's read waits for a message
 IDLE: Final = 1_000  # ms after which a message that was taken is looked at again; its bucket's lease says if it is done
@@ -64,41 +62,6 @@ class Message(NamedTuple):
     name: str
     bucket: int
     wanted: Mapping[str, Any]
-
-
-class Lease(NamedTuple):
-    """
-    A bucket of hosts that a worker has.
-
-    Attributes:
-        left: Seconds until it lapses, unless its worker renews it.
-    """
-
-    out: str
-    bucket: int
-    worker: str
-    parcel: str
-    left: float
-
-
-class Fleet(NamedTuple):
-    """
-    Attributes:
-        waiting: Messages that no worker has taken.
-        taken: Messages that workers have taken and not acknowledged.
-    """
-
-    leases: tuple[Lease, ...]
-    waiting: int
-    taken: int
-
-
-def _redis(url: str) -> Any:
-    """Its retries are off, because those who ask have their own."""
-    once = Retry(NoBackoff(), 0)
-    return Redis.from_url(
-        url, decode_responses=True, retry=once, socket_timeout=TIMEOUT, socket_connect_timeout=TIMEOUT
-    )
 
 
 def _broker(url: str) -> RedisStreamBroker:
@@ -139,7 +102,7 @@ class Queue:
         Raises:
             PostAway: Redis doesn't answer.
         """
-        self._redis = _redis(self._url)
+        self._redis = connected(self._url)
         try:
             async with self._answers():
                 await self._redis.ping()
@@ -164,12 +127,17 @@ class Queue:
         one that says nothing, where parcels have neither a lease nor a message that waits.
         """
         async with self._answers():
-            waiting, taken = await _messages(self._redis)
+            waiting, taken = await messages(self._redis)
             if taken and not waiting:
-                keys = [_key(self._out, bucket) for bucket in range(BUCKETS)]
+                keys = [lease_key(self._out, bucket) for bucket in range(BUCKETS)]
                 if out > sum(lease is not None for lease in await self._redis.mget(keys)):
                     await self._beat.kiq()
             return bool(taken or waiting)
+
+    async def given_up(self) -> Mapping[str, str]:
+        """As in `Post`."""
+        async with self._answers():
+            return await Tries(self._redis, self._out).given_up()
 
     @contextlib.asynccontextmanager
     async def _answers(self) -> AsyncIterator[None]:
@@ -178,42 +146,6 @@ class Queue:
         except (RedisError, OSError, SendTaskError) as error:
             said = error.__cause__ if isinstance(error, SendTaskError) and error.__cause__ else error
             raise PostAway(f"Redis doesn't answer: {said}") from error
-
-
-async def fleet(url: str) -> Fleet:
-    """
-    What workers have, and what waits for them.
-
-    Raises:
-        PostAway: Redis doesn't answer.
-    """
-    redis = _redis(url)
-    try:
-        return await _fleet(redis)
-    except (RedisError, OSError) as error:
-        raise PostAway(f"Redis doesn't answer: {error}") from error
-    finally:
-        await redis.aclose()
-
-
-async def _fleet(redis: Any) -> Fleet:
-    leases = []
-    async for key in redis.scan_iter(f"{STREAM}:lease:*"):
-        said, left = await redis.get(key), await redis.pttl(key)
-        if said is not None:
-            leases.append(Lease(**json.loads(said), left=left / 1000))
-    return Fleet(tuple(sorted(leases)), *await _messages(redis))
-
-
-async def _messages(redis: Any) -> tuple[int, int]:
-    """How many wait, and how many workers have taken."""
-    groups = await redis.xinfo_groups(STREAM) if await redis.exists(STREAM) else []
-    group = next((each for each in groups if each["name"] == GROUP), {"lag": 0, "pending": 0})
-    return group["lag"] or 0, group["pending"]
-
-
-def _key(out: str, bucket: int) -> str:
-    return f"{STREAM}:lease:{out}:{bucket}"
 
 
 class Worker:
@@ -227,6 +159,7 @@ class Worker:
             it raises leaves the parcel to another worker, after *lapse*; Unable leaves it at once.
         at_once: Parcels at once.
         lapse: Seconds after which what this worker has is another's, unless it renews its lease.
+        deliveries: Workers that begin a parcel, one after another, before it is given up.
     """
 
     def __init__(
@@ -237,6 +170,7 @@ class Worker:
         *,
         at_once: int,
         lapse: float = LAPSE,
+        deliveries: int = DELIVERIES,
     ) -> None:
         self._url = url
         self._name = f"{name} {secrets.token_hex(4)}"  # so that two of one name can't take each other's leases
@@ -244,6 +178,7 @@ class Worker:
         self._at_once = at_once
         self._slots = asyncio.Semaphore(at_once)
         self._lapse = lapse
+        self._deliveries = deliveries
         self._stop = asyncio.Event()
         self._running: set[asyncio.Task[Any]] = set()
         self._redis: Any = None
@@ -251,7 +186,7 @@ class Worker:
     async def run(self, stop: asyncio.Event) -> None:
         """Returns once *stop* is set, and what this worker has is done or given back."""
         self._stop = stop
-        self._redis = _redis(self._url)
+        self._redis = connected(self._url)
 
         async def parcel(message: dict[str, Any], context: Annotated[Context, TaskiqDepends()]) -> None:
             await self._parcel(Message(**message), context)  # taskiq gives a function a new name, and can't a method
@@ -293,12 +228,17 @@ class Worker:
             self._running.discard(task)
 
     async def _done(self, message: Message) -> bool:
-        """Whether the disk has the parcel's pages."""
-        key = _key(message.out, message.bucket)
+        """Whether the disk has the parcel's pages, or never will."""
+        key = lease_key(message.out, message.bucket)
         lock = Lock(self._redis, key, timeout=self._lapse, blocking=False, thread_local=False)
         lease = {"out": message.out, "bucket": message.bucket, "worker": self._name, "parcel": message.name}
         if not await lock.acquire(token=json.dumps(lease)):
             return False
+        tries = Tries(self._redis, message.out)
+        if not await tries.begin(message.name, self._deliveries):
+            logger.warning("parcel %s of seawall fetch is given up", message.name)
+            await lock.release()
+            return True
         doing = asyncio.ensure_future(self._do(message, self._stop))
         renewing = asyncio.create_task(self._renew(lock))
         try:
@@ -314,8 +254,17 @@ class Worker:
             if doing.cancelled() or doing.exception() is None or isinstance(doing.exception(), Unable):
                 with contextlib.suppress(RedisError, OSError, LockError):
                     await lock.release()
+            await self._note(message.name, tries, doing)
         doing.result()
         return True
+
+    async def _note(self, name: str, tries: Tries, doing: asyncio.Future[None]) -> None:
+        error = None if doing.cancelled() else doing.exception()
+        with contextlib.suppress(RedisError, OSError):
+            if isinstance(error, Unable):
+                await tries.uncount(name)
+            elif error is not None:
+                await tries.failed(name, _said(error))
 
     async def _renew(self, lock: Lock) -> None:
         """Returns once the lease has lapsed, or may have."""

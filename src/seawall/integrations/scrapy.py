@@ -32,6 +32,7 @@ from scrapy.utils.ssl import _log_sslobj_debug_info, _make_ssl_context
 
 from .. import UNSET, AsyncTransport, Engine, Ready, Retry, errors, events, history, options
 from ..config.check import shown
+from ._by_proxy import ByProxy
 
 if TYPE_CHECKING:
     from scrapy.core.downloader.handlers._base_streaming import _BaseResponseArgs
@@ -104,47 +105,45 @@ class DownloadHandler(BaseStreamingDownloadHandler[httpx.Response]):
         self._engine.observe(self._count)
         self._deadline = settings.getdict("SEAWALL").get("deadline")
         self._local_address = self._get_bind_address_host()
-        self._transports: dict[str | None, AsyncTransport] = {}
+        self._transports = ByProxy(self._transport)
 
     async def close(self) -> None:
         """End what is in flight, and close all connections."""
-        for transport in self._transports.values():
-            await transport.aclose()
+        await self._transports.aclose()
         await self._engine.aclose()
 
     @asynccontextmanager
     async def _make_request(self, request: Request, timeout: float) -> AsyncIterator[httpx.Response]:
-        transport = self._transport(self._extract_proxy_url_with_creds(request))
+        proxy = self._extract_proxy_url_with_creds(request)
         phases = {"connect": min(timeout, CONNECT), "read": timeout, "write": timeout, "pool": timeout}
         retry = None if request.meta.get("dont_retry") else UNSET
         deadline = timeout if self._deadline is None else min(timeout, self._deadline)
-        with _scrapys_errors(request):
-            response = await transport.handle_async_request(
-                httpx.Request(
-                    request.method,
-                    request.url,
-                    headers=[
-                        (name, each) for name, values in self._request_headers(request).items() for each in values
-                    ],
-                    content=request.body,
-                    extensions={"timeout": phases, **options(deadline=deadline, retry=retry)},
+        async with self._transports.using(proxy) as transport:
+            with _scrapys_errors(request):
+                response = await transport.handle_async_request(
+                    httpx.Request(
+                        request.method,
+                        request.url,
+                        headers=[
+                            (name, each) for name, values in self._request_headers(request).items() for each in values
+                        ],
+                        content=request.body,
+                        extensions={"timeout": phases, **options(deadline=deadline, retry=retry)},
+                    )
                 )
-            )
-            try:
-                yield response
-            finally:
-                await response.aclose()
+                try:
+                    yield response
+                finally:
+                    await response.aclose()
 
     def _transport(self, proxy: str | None) -> AsyncTransport:
-        """The one through *proxy*; all of them share the engine."""
-        if proxy not in self._transports:
-            tls = _make_ssl_context(self.crawler.settings) if proxy and proxy.startswith("https:") else None
-            self._transports[proxy] = AsyncTransport(
-                engine=self._engine,
-                proxy=httpx.Proxy(proxy, ssl_context=tls) if proxy else None,
-                local_address=self._local_address,
-            )
-        return self._transports[proxy]
+        """One through *proxy*; all of them share the engine."""
+        tls = _make_ssl_context(self.crawler.settings) if proxy and proxy.startswith("https:") else None
+        return AsyncTransport(
+            engine=self._engine,
+            proxy=httpx.Proxy(proxy, ssl_context=tls) if proxy else None,
+            local_address=self._local_address,
+        )
 
     def _count(self, event: events.Event) -> None:
         if isinstance(event, events.RetryScheduled) and self.crawler.stats is not None:

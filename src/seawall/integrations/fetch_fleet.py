@@ -1,0 +1,137 @@
+"""What the workers of ``seawall fetch`` keep in Redis or Valkey: who has what, and how often a parcel was begun."""
+
+from __future__ import annotations
+
+import json
+from typing import Any, Final, NamedTuple
+
+from redis.asyncio import Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import RedisError
+
+from ..fetch.dispatch import PostAway
+
+__all__ = ["GROUP", "STREAM", "TIMEOUT", "Fleet", "Lease", "Tries", "connected", "fleet", "lease_key", "messages"]
+
+STREAM: Final = "seawall:fetch"
+GROUP: Final = "workers"
+TIMEOUT: Final = 5.0  # seconds that Redis has for an answer
+KEPT: Final = (
+    7 * 24 * 3600
+)  # seconds that it is known why a parcel was given up, for a sender that is stopped meanwhile
+ENDED: Final = "each ended, or lost its lease, before the parcel was done: look at their memory and logs"
+
+
+class Lease(NamedTuple):
+    """
+    A bucket of hosts that a worker has.
+
+    Attributes:
+        left: Seconds until it lapses, unless its worker renews it.
+    """
+
+    out: str
+    bucket: int
+    worker: str
+    parcel: str
+    left: float
+
+
+class Fleet(NamedTuple):
+    """
+    Attributes:
+        waiting: Messages that no worker has taken.
+        taken: Messages that workers have taken and not acknowledged.
+    """
+
+    leases: tuple[Lease, ...]
+    waiting: int
+    taken: int
+
+
+class Tries:
+    """
+    How often workers have begun the parcels of a job, so that one which ends each worker isn't begun for ever.
+
+    Args:
+        out: The folder of the parcels.
+    """
+
+    def __init__(self, redis: Any, out: str) -> None:
+        self._redis = redis
+        self._given_up = f"{STREAM}:given-up:{out}"
+
+    async def begin(self, name: str, most: int) -> bool:
+        """Count another one of the parcel *name*; False: it was begun *most* times, and is given up now."""
+        tried = _tried(name)
+        count = await self._redis.hincrby(tried, "count", 1)
+        await self._redis.expire(tried, KEPT)
+        if count <= most:
+            return True
+        said = await self._redis.hget(tried, "said")
+        reason = f"its parcel was begun {most} times and never done: {said or ENDED}"
+        await self._redis.hset(self._given_up, name, reason)
+        await self._redis.expire(self._given_up, KEPT)
+        return False
+
+    async def failed(self, name: str, said: str) -> None:
+        """Note why the last one came to nothing."""
+        await self._redis.hset(_tried(name), "said", said)
+
+    async def uncount(self, name: str) -> None:
+        """The last one was none, because nobody was asked."""
+        await self._redis.hincrby(_tried(name), "count", -1)
+
+    async def given_up(self) -> dict[str, str]:
+        """The parcels that were given up, each with the reason."""
+        found: dict[str, str] = await self._redis.hgetall(self._given_up)
+        return found
+
+
+def _tried(name: str) -> str:
+    return f"{STREAM}:tried:{name}"
+
+
+def connected(url: str) -> Any:
+    """Its retries are off, because those who ask have their own."""
+    once = Retry(NoBackoff(), 0)
+    return Redis.from_url(
+        url, decode_responses=True, retry=once, socket_timeout=TIMEOUT, socket_connect_timeout=TIMEOUT
+    )
+
+
+async def fleet(url: str) -> Fleet:
+    """
+    What workers have, and what waits for them.
+
+    Raises:
+        PostAway: Redis doesn't answer.
+    """
+    redis = connected(url)
+    try:
+        return await _fleet(redis)
+    except (RedisError, OSError) as error:
+        raise PostAway(f"Redis doesn't answer: {error}") from error
+    finally:
+        await redis.aclose()
+
+
+async def _fleet(redis: Any) -> Fleet:
+    leases = []
+    async for key in redis.scan_iter(f"{STREAM}:lease:*"):
+        said, left = await redis.get(key), await redis.pttl(key)
+        if said is not None:
+            leases.append(Lease(**json.loads(said), left=left / 1000))
+    return Fleet(tuple(sorted(leases)), *await messages(redis))
+
+
+async def messages(redis: Any) -> tuple[int, int]:
+    """How many wait, and how many workers have taken."""
+    groups = await redis.xinfo_groups(STREAM) if await redis.exists(STREAM) else []
+    group = next((each for each in groups if each["name"] == GROUP), {"lag": 0, "pending": 0})
+    return group["lag"] or 0, group["pending"]
+
+
+def lease_key(out: str, bucket: int) -> str:
+    return f"{STREAM}:lease:{out}:{bucket}"
