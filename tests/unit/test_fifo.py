@@ -6,6 +6,7 @@ import asyncio
 
 import pytest
 
+from seawall.config.criticality import DEFAULT
 from seawall.policy.fifo import Fifo
 from seawall.testing.clock import VIRTUAL
 
@@ -48,7 +49,7 @@ async def test_first_in_first_out():
     made = Waiting()
     tasks = await made.started("a", "b", "c")
     assert len(made.fifo) == 3
-    assert [made.fifo.give(thing) for thing in ("1", "2", "3", "4")] == [True, True, True, False]
+    assert [made.fifo.give(thing) for thing in ("1", "2", "3", "4")] == [DEFAULT, DEFAULT, DEFAULT, None]
     await asyncio.gather(*tasks)
     assert made.got == [("a", "1"), ("b", "2"), ("c", "3")]
     assert (made.left, len(made.fifo), made.undone) == (3, 0, [])
@@ -71,7 +72,7 @@ async def test_cancelled_waiter_is_passed_over(index):
     tasks = await made.started("a", "b", "c")
     tasks[index].cancel()
     names = [name for name in "abc" if name != "abc"[index]]
-    assert [made.fifo.give(thing) for thing in ("1", "2")] == [True, True]
+    assert [made.fifo.give(thing) for thing in ("1", "2")] == [DEFAULT, DEFAULT]
     assert not made.fifo.give("3")
     await asyncio.gather(*tasks, return_exceptions=True)
     assert made.got == list(zip(names, ("1", "2"), strict=True))

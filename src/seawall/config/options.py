@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from .check import shown
+from .criticality import CriticalityName
 from .policy import Policy
 from .retry import Retry
 from .unset import UNSET, Unset
@@ -43,10 +44,14 @@ def options(
     retry: Retry | Unset | None = UNSET,
     idempotency_key: bool | Unset = UNSET,
     waits: bool | Unset = UNSET,
+    criticality: CriticalityName | Unset = UNSET,
 ) -> dict[str, Any]:
     """
     Settings for one call, for httpx's ``extensions``: ``client.get(url, extensions=seawall.options(deadline=1.0))``.
 
     Only what belongs to a call can be set here; bulkhead, breaker and budget are shared by an origin's calls.
     """
-    return {"seawall": Options(deadline=deadline, retry=retry, idempotency_key=idempotency_key, waits=waits)}
+    made = Options(
+        deadline=deadline, retry=retry, idempotency_key=idempotency_key, waits=waits, criticality=criticality
+    )
+    return {"seawall": made}

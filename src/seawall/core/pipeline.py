@@ -179,7 +179,7 @@ class Pipeline:
                 known.move_to_end(request.origin)
             policy = state.policy if request.options is None else request.options.over(state.policy)
             if not call.is_timed:
-                call.set_deadline(policy, request.options, request.timeouts)
+                call.set_terms(policy, request.options, request.timeouts)
             if in_flight.is_closed or call.is_late:
                 raise request.adopt((closed if in_flight.is_closed else draining)(request.origin))
             deadline_at, now = call.deadline_at, self._now()

@@ -41,6 +41,7 @@ class Denied(Enum):
     BREAKER = "breaker"
     OUTAGE = "outage"  # the origin has been failing for so long that a retry would only add load
     BUDGET = "budget"
+    SHED = "shed"  # a background call to an origin in trouble
 
 
 class CallStarted(NamedTuple):
@@ -122,7 +123,7 @@ class Rejected(NamedTuple):
 
     Attributes:
         path: The URL's path, without the query.
-        by: Name of the gate: "breaker", "bulkhead", "cap", "pause", or that of a user's own.
+        by: Name of the gate: "breaker", "bulkhead", "cap", "limit", "pause", "shed", or that of a user's own.
         waited: Seconds that the attempt had waited.
     """
 

@@ -17,6 +17,7 @@ ADVICE: Final = {
     "RobotsUnreachable": f"nobody knows what the site allows; {AGAIN}",
     "OriginGivenUp": f"the origin is down, or doesn't answer us; {AGAIN}, once it is well",
     "BreakerOpen": f"the origin fails nearly all requests; {AGAIN}, once it is well",
+    "Shed": f"the origin can't answer all that it is sent, and background calls come last; {AGAIN}, once it is well",
     "BulkheadFull": f"too many waited for the origin; give more than --deadline; {AGAIN}",
     "LimitExceeded": f"the origin takes so little that the deadline came first; give more than --deadline; {AGAIN}",
     "DeadlineExceeded": f"give more than --deadline, or ask more slowly with --rate; {AGAIN}",
