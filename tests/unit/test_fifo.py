@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from seawall.config.criticality import DEFAULT
+from seawall.config.criticality import BACKGROUND, CRITICAL, DEFAULT, Criticality
 from seawall.policy.fifo import Fifo
 from seawall.testing.clock import VIRTUAL
 
@@ -104,3 +104,29 @@ async def test_waiter_that_expired_and_is_cancelled_at_once():
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
     assert (made.left, made.undone, len(made.fifo)) == (1, [], 0)
+
+
+async def test_class_that_matters_most_is_first():
+    """A class below *lowest* gets nothing; the last that came of what matters least is refused."""
+    made = Waiting()
+
+    async def wait(name: str, criticality: Criticality) -> None:
+        thing = await made.fifo.wait(None, expired=Late, undo=made.undone.append, criticality=criticality)
+        made.got.append((name, thing))
+
+    classes = {"b1": BACKGROUND, "d": DEFAULT, "c": CRITICAL, "b2": BACKGROUND}
+    tasks = {name: asyncio.create_task(wait(name, criticality)) for name, criticality in classes.items()}
+    await asyncio.sleep(0)
+    assert [made.fifo.give("1"), made.fifo.give("2", DEFAULT), made.fifo.give("3", DEFAULT)] == [
+        CRITICAL,
+        DEFAULT,
+        None,
+    ]
+    made.fifo.refuse(Late())
+    with pytest.raises(Late):
+        await tasks["b2"]
+    tasks["b1"].cancel()  # and has not run yet
+    assert made.fifo.give("3") is None
+    await asyncio.wait(tasks.values())
+    assert made.got == [("c", "1"), ("d", "2")]
+    assert (made.left, len(made.fifo), made.undone) == (4, 0, [])
