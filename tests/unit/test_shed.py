@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+from random import Random
 
 import pytest
 
+import seawall
+from seawall.config import Policy
 from seawall.config.criticality import BACKGROUND, CRITICAL, DEFAULT
 from seawall.errors import Shed
 from seawall.policy.adaptive import AdaptiveState
 from seawall.policy.bulkhead import BulkheadState
+from seawall.policy.gate import Gate
+from seawall.policy.origins import Origins
 from seawall.policy.shed import ShedState
 from seawall.testing.clock import VIRTUAL
 from tests.entrants import entrant
@@ -76,3 +81,28 @@ async def test_waiters_are_refused_when_trouble_begins():
     assert tasks[1].exception() is None
     assert tasks[2].cancelled()
     assert (bulkhead.statistics()[1:3], bulkhead._background) == ((1, 0), 0)
+
+
+def test_it_is_the_first_gate_while_there_is_trouble():
+    """Before the one at which calls wait for an origin that is away; without trouble there is none."""
+    policy = {"retry": None, "bulkhead": seawall.Bulkhead(), "breaker": seawall.Breaker(), "budget": None}
+    origins = Origins(Policy(deadline=None, **policy), {}, rng=Random(0), emit=lambda _: None, now=lambda: 0.0)
+    state = origins[seawall.Origin("http", "a.test", 80)]
+    away, usual = Gate(), state.gates
+    for is_away_first in (True, False):
+        if is_away_first:
+            state.went_away(away)
+        state.bulkhead._trouble.since, state.bulkhead._trouble._timeouts = 0.0, (1.0,)
+        state.trouble_moved()
+        state.trouble_moved()
+        if not is_away_first:
+            state.went_away(away)
+        assert state.gates == (state.shed, away, *usual)
+        assert state.is_in_trouble(entrant(BACKGROUND), 0.0)
+        if is_away_first:
+            state.came_back()
+            assert state.gates == (state.shed, *usual)
+        state.bulkhead._trouble.since = None
+        state.trouble_moved()
+        assert not state.is_in_trouble(entrant(BACKGROUND), 0.0)
+    assert (state.gates, state.shed) == ((away, *usual), None)
