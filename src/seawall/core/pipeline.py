@@ -5,7 +5,8 @@ One call through the layers. This file, and no other, says in which order they s
 2. retry is above the gates and the choice of an address: each attempt chooses anew, and a sleeper holds no permit;
 3. the gates of the origin admit an attempt, the breaker before the queues, because an open one must cost no queueing.
    It is asked again after a queue, because it may have opened meanwhile, and sees attempts, not calls. While the origin
-   is away, a gate for that comes first, and an attempt whose dial is refused goes back to it;
+   is away, a gate for that comes before it, and an attempt whose dial is refused goes back to it; while the origin is
+   in trouble, one that refuses background attempts is the first of all;
 4. the bulkhead is the last gate: a permit is one attempt in flight, until its body is closed;
 5. the exchange is at the bottom: our wire, or any transport of the library. It is passed in, and its responses are
    opaque here.
