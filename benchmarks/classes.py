@@ -49,7 +49,7 @@ async def cells(workers: int, load: float, *, has_classes: bool, seed: int) -> d
     """For each class: the share of good calls, good calls per second, and their p50, p99 and longest, in seconds."""
     made = Classes(workers, has_classes=has_classes, seed=seed)
     await made.run(load * workers / TAKES)
-    found = {}
+    found: dict[CriticalityName, tuple[float, ...]] = {}
     for name, ends in made.ends.items():
         times = sorted(took for is_good, took in ends if is_good)
         p50, p99 = (times[int(len(times) * share)] for share in (0.5, 0.99))

@@ -249,9 +249,12 @@ async def test_full_queue_drops_what_matters_less():
     calls = Holders(make(1, max_waiting=2))
     await calls.come("d0", "b1", "b2", "b3")
     assert list(calls.errors) == ["b3"]
+    await asyncio.sleep(1.0)
     await calls.come("d1")
     assert list(calls.errors) == ["b3", "b2"]
     assert "an attempt that matters more came" in str(calls.errors["b2"])
+    assert "1 of 1 permits in use, 0 by background calls, which may have 1, 2 waiting" in str(calls.errors["b3"])
+    assert [error.elapsed for error in calls.errors.values()] == [0.0, 1.0]
     await calls.come("c1", "d2", "b4", "c2", "c3")
     assert list(calls.errors) == ["b3", "b2", "b1", "d2", "b4", "d1", "c3"]
     assert calls.bulkhead.statistics().waiting == 2

@@ -15,7 +15,7 @@ from typing import NamedTuple, Protocol
 
 from ..attempts import BODY
 from ..config.criticality import BACKGROUND, DEFAULT, Criticality
-from ..errors import BulkheadFull
+from ..errors import BulkheadFull, Rejected
 from .fifo import Fifo
 from .fleet import Fleet
 from .gate import Entrant, Gate, Result, Ticket, Unanswered
@@ -197,17 +197,23 @@ class BulkheadState(Gate):
         waiters = self._waiters
         while self._is_crowded(1):
             if not waiters.queues or waiters.last()[0] <= criticality:
-                raise self._full("the queue is full", 0.0)
+                raise self._full("the queue is full", 0.0, criticality)
             waiters.refuse(self._full("the queue is full, and an attempt that matters more came", 0.0))
+        loop = asyncio.get_running_loop()
+        began_at = loop.time()
         if not waiters.waiting(criticality):
-            self._standing_since[criticality] = asyncio.get_running_loop().time()
-        await waiters.wait(
-            timeout,
-            expired=lambda: self._full(f"no permit within {timeout:g} s", timeout or 0.0),
-            undo=lambda _: (self.release_background if criticality is BACKGROUND else self.release)(),
-            criticality=criticality,
-            **({} if self.fleet is None else {"joined": self.fleet.ask}),
-        )
+            self._standing_since[criticality] = began_at
+        try:
+            await waiters.wait(
+                timeout,
+                expired=lambda: self._full(f"no permit within {timeout:g} s", timeout or 0.0, criticality),
+                undo=lambda _: (self.release_background if criticality is BACKGROUND else self.release)(),
+                criticality=criticality,
+                **({} if self.fleet is None else {"joined": self.fleet.ask}),
+            )
+        except Rejected as error:
+            error.elapsed = loop.time() - began_at  # nobody who refuses it knows
+            raise
 
     def release(self) -> None:
         """Take a permit back: it goes to the next waiter that may have it, if the limit allows it."""
@@ -245,9 +251,14 @@ class BulkheadState(Gate):
         self._hand_over()
 
     @property
+    def _most_background(self) -> int:
+        """Permits that background attempts may have."""
+        return max(1, self._max // BACKGROUND_PARTS)
+
+    @property
     def _lowest(self) -> Criticality:
         """The class that matters least of those that may have a permit, if one is free."""
-        return BACKGROUND if self._background < max(1, self._max // BACKGROUND_PARTS) else DEFAULT
+        return BACKGROUND if self._background < self._most_background else DEFAULT
 
     def _hand_over(self) -> None:
         """Give the permits that are free to waiters that may have them."""
@@ -277,12 +288,14 @@ class BulkheadState(Gate):
         """Have as many permits as there may be."""
         self.resize(min(self.ceiling, self._leased))
 
-    def _full(self, why: str, waited: float) -> BulkheadFull:
+    def _full(self, why: str, waited: float, criticality: Criticality = DEFAULT) -> BulkheadFull:
         _, in_flight, waiting, ghosts, limit = self.statistics()
         held = f", {ghosts} held by requests that were sent and got no answer" if ghosts else ""
         lowered = f" (lowered from {self.ceiling}, because requests get no answer)" if limit < self.ceiling else ""
         if self.fleet is not None:
             lowered += f", of which this process has {min(limit, self._leased)},"
+        if criticality is BACKGROUND:
+            held += f", {self._background} by background calls, which may have {self._most_background}"
         return BulkheadFull(
             f"{self._name}: {why}: {in_flight} of {limit} permits{lowered} in use{held}, {waiting} waiting; "
             f"raise {self._setting}, or send less",
