@@ -1,19 +1,26 @@
-"""A bulkhead with calls of all classes, driven at random beside a model that says who must have a permit."""
+"""A bulkhead and a limit with calls of all classes, driven at random beside models that say whose turn it is."""
 
 from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass, field
+from itertools import accumulate
+from typing import NamedTuple
 
 import hypothesis
+import pytest
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
+from seawall.config import Limit
 from seawall.config.criticality import BACKGROUND, CRITICAL, DEFAULT, Criticality
-from seawall.errors import BulkheadFull
+from seawall.errors import BulkheadFull, LimitExceeded
+from seawall.events import Phase
 from seawall.policy.bulkhead import BulkheadState
 from seawall.policy.gate import Ticket
-from seawall.testing import VirtualLoop
+from seawall.policy.limit import LimitState
+from seawall.testing import VirtualLoop, run
 from tests.entrants import entrant
 
 index = st.integers(0, 20)
@@ -96,8 +103,8 @@ class ClassesMachine(RuleBasedStateMachine):
     def give_up_as_it_is_granted(self, indexes):
         """Cancelled between the hand-over and its use: it goes on to the next."""
         for number in indexes:
-            for given in self.end(number):
-                self.cancel(given)
+            for one in self.end(number):
+                self.cancel(one)
             self.settle()
 
     def end(self, number: int) -> list[Held]:
@@ -163,3 +170,133 @@ class ClassesMachine(RuleBasedStateMachine):
 
 TestClasses = ClassesMachine.TestCase
 TestClasses.settings = hypothesis.settings(max_examples=50, stateful_step_count=30, deadline=None)
+
+
+# The limit
+
+
+class Arrival(NamedTuple):
+    """An attempt that comes *after* the one before, and leaves by itself or because of its deadline, in seconds."""
+
+    after: float
+    criticality: Criticality
+    deadline: float
+    leaves: float
+
+
+ARRIVALS = st.builds(
+    Arrival,
+    st.sampled_from([0.0, 0.0, 0.0, 0.3, 2.0]),
+    classes,
+    st.sampled_from([500.0, 500.0, 500.0, 1.7, 5.7, 11.3, 14.1]),
+    st.sampled_from([*[1000.0] * 7, 1.1, 4.9]),
+)
+
+
+class Entrant:
+    """An attempt, as far as a limit looks at it."""
+
+    phase, sent_at, is_buffered = Phase.QUEUED, float("-inf"), True
+
+    def __init__(self, criticality: Criticality, ends_at: float) -> None:
+        self.criticality = criticality
+        self.ends_at = ends_at
+
+    def part(self, partition: object) -> bytes:
+        return b""
+
+    def left(self, now: float) -> float:
+        return self.ends_at - now
+
+
+def foreseen(arrivals: list[Arrival]) -> list[tuple[str, float]]:
+    """What must become of each, and when: one turn a second, by the rules in the plainest words."""
+    came = list(accumulate((each.after + 0.001 for each in arrivals), initial=0.0))[1:]
+    ends: dict[int, tuple[str, float]] = {}
+    waiting: list[int] = []
+    free_at, handed_over = 0.0, 0
+
+    def first(among: list[int], turns: int) -> int:
+        return min(among) if turns % 10 == 9 else min(among, key=lambda each: (arrivals[each].criticality, each))
+
+    def ends_at(each: int) -> float:
+        return came[each] + arrivals[each].deadline
+
+    def refuse_first(now: float) -> None:
+        """Whoever is the first has a look at when its turn is."""
+        while waiting and max(now, free_at) > ends_at(mine := first(waiting, handed_over)):
+            waiting.remove(mine)
+            ends[mine] = "refused", now
+
+    def pass_time(until: float) -> None:
+        nonlocal free_at, handed_over
+        while waiting:
+            following = [
+                (free_at, "turn", first(waiting, handed_over)),
+                *((ends_at(each), "refused", each) for each in waiting),
+                *((came[each] + arrivals[each].leaves, "left", each) for each in waiting),
+            ]
+            now, what, mine = min(following)
+            if now > until:
+                return
+            was_first = mine == first(waiting, handed_over)
+            waiting.remove(mine)
+            ends[mine] = what, now
+            if what == "turn":
+                free_at, handed_over = now + 1.0, handed_over + 1
+            if was_first:
+                refuse_first(now)
+
+    for mine, now in enumerate(came):
+        pass_time(now)
+        if not waiting and free_at <= now:
+            ends[mine], free_at = ("turn", now), now + 1.0
+            continue
+        waiting.append(mine)
+        order, rest, turns = [], list(waiting), handed_over
+        while mine not in order:
+            order.append(first(rest, turns))
+            rest.remove(order[-1])
+            turns += 1
+        if free_at + len(order) - 1 > ends_at(mine):
+            waiting.remove(mine)
+            ends[mine] = "refused", now
+    pass_time(float("inf"))
+    return [ends[each] for each in range(len(arrivals))]
+
+
+async def seen(arrivals: list[Arrival]) -> list[tuple[str, float]]:
+    """What becomes of each, and when."""
+    loop = asyncio.get_running_loop()
+    made = LimitState("a", (Limit(rate=1, burst=1),), max_shut=30.0, now=loop.time)
+
+    async def enter(criticality: Criticality, deadline: float) -> tuple[str, float]:
+        attempt = Entrant(criticality, loop.time() + deadline)
+        try:
+            if made.try_enter(attempt, loop.time()) is None:
+                await made.enter(attempt, None)
+        except LimitExceeded:
+            return "refused", loop.time()
+        except asyncio.CancelledError:
+            return "left", loop.time()
+        return "turn", loop.time()
+
+    tasks = []
+    for each in arrivals:
+        await asyncio.sleep(each.after + 0.001)
+        tasks.append(asyncio.create_task(enter(each.criticality, each.deadline)))
+        loop.call_later(each.leaves, tasks[-1].cancel)
+    ends = await asyncio.gather(*tasks)
+    (line,) = made._lines.values()
+    assert made.is_idle
+    assert (line.ahead, line._costs) == ((0.0,), {})
+    return ends
+
+
+@given(st.lists(ARRIVALS, min_size=1, max_size=8) | st.lists(ARRIVALS, min_size=20, max_size=30))
+@hypothesis.settings(max_examples=60, deadline=None)
+def test_turns_of_a_limit(arrivals):
+    """Each attempt has its turn, is refused or leaves at the instant at which the model says so."""
+    found = run(seen(arrivals), max_time=5000.0)
+    assert [what for what, _ in found] == [what for what, _ in foreseen(arrivals)]
+    assert [at for _, at in found] == pytest.approx([at for _, at in foreseen(arrivals)], abs=1e-6)
