@@ -13,6 +13,7 @@ from seawall.events import Phase
 from seawall.testing import FixedRandom, ScriptedWire
 from seawall.testing.cancel import cancel_everywhere
 from seawall.testing.leaks import held
+from tests.books import Books, worst
 
 pytestmark = pytest.mark.anyio
 
@@ -245,7 +246,7 @@ async def test_costs_of_what_goes_first_count():
 def assert_clean(c: seawall.AsyncClient) -> None:
     assert held(c.stats()) == []
     for state in c.engine.layers.origins:
-        assert (state.bulkhead._background, state.bulkhead._waiters.queues) == (0, {})
+        assert [(each._background, each._waiters.queues) for each in state.bulkheads] in ([(0, {})], [])
         assert state.limit is None or not any(
             line.waiters.queues or line._costs for line in state.limit._lines.values()
         )
@@ -266,6 +267,44 @@ async def test_cancelled_at_every_await():
             assert [end for _, end in named.ends] == [200] * 5
 
         assert await cancel_everywhere(call, after=lambda: assert_clean(c)) > 5
+
+
+@pytest.mark.parametrize("delay", [0.0, 0.001, 0.02])
+async def test_turns_of_a_shared_limit_go_to_what_matters_most(delay):
+    """A lease isn't kept for those that were the first when it was asked for; its rate holds, and all of it is used."""
+    wire, loop = ScriptedWire(), asyncio.get_running_loop()
+    limit = seawall.Limit(rate=100, burst=2, shared=Books(delay), max_wait=100.0)
+    async with client(wire, limit=limit, bulkhead=None, deadline=None) as c:
+        named = Named(c)
+        tasks = await named.begun(*(f"b{number}" for number in range(50)))
+        await asyncio.sleep(0.1)
+        before = len(named.ends)
+        tasks += await named.begun(*(f"c{number}" for number in range(50)))
+        await asyncio.gather(*tasks)
+        assert loop.time() <= 1.1 * (100 / 100 + delay)
+        assert_clean(c)
+    assert worst(wire.instants, 0.1) <= 0.1 * 100 + 2.01
+    assert [name[0] for name, _ in named.ends[before:]].index("c") <= 2
+    critical = [index for index, (name, _) in enumerate(named.ends) if name[0] == "c"]
+    assert critical[-1] <= before + 50 * 10 / 9 + 2
+    for name in "bc":
+        assert [each for each, _ in named.ends if each[0] == name] == [f"{name}{number}" for number in range(50)]
+
+
+async def test_fan_out_of_background_calls_outlasts_trouble():
+    """They wait, and ask again each second, so each has its answer once trouble is over."""
+    wire = ScriptedWire(3.0, 200)
+    async with client(wire) as c:
+        other = asyncio.create_task(c.get(URL))
+        await asyncio.sleep(0.1)
+        in_trouble(c)
+        (state,) = c.engine.layers.origins
+        state.bulkhead._trouble.since = -5.0  # so it is over after 10 s of good answers
+        with seawall.criticality("background"):
+            results = [result async for result in c.map([f"{URL}{number}" for number in range(20)])]
+        assert [result.response.status_code for result in results] == [200] * 20
+        await other
+    assert wire.instants == pytest.approx([0.0, 3.1, 4.1, *[5.1] * 18])  # the first two find out
 
 
 @pytest.mark.parametrize("cancelled", range(5))
@@ -428,6 +467,25 @@ async def test_patient_background_call_waits_for_the_end():
         for task in (patient, other):
             task.cancel()
         await asyncio.wait([patient, other])
+
+
+async def test_patient_background_call_and_a_breaker_that_is_held_open():
+    """It has no use for waiting for that one, and asks no more often for it."""
+    loop = asyncio.get_running_loop()
+    async with client(ScriptedWire(200, 30.0)) as c:
+        await c.get(URL)
+        other = asyncio.create_task(c.get(URL))
+        await asyncio.sleep(0)
+        in_trouble(c)
+        (state,) = c.engine.layers.origins
+        named = Named(c)
+        call = asyncio.create_task(named.call("b", waits=True, deadline=3.5))
+        await asyncio.sleep(0.5)
+        state.breaker.force_open()
+        await call
+        assert (type(named.ends[0][1]).__name__, loop.time()) == ("DeadlineExceeded", 3.5)
+        other.cancel()
+        await asyncio.wait([other])
 
 
 async def test_each_part_has_its_own_trouble():
