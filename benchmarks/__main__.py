@@ -27,6 +27,7 @@ NAMES = {
     "reliability": "a scoreboard of nine clients: outages, isolation, cancellation, garbage",
     "reality": "httpx, aiohttp, their retries and seawall on real servers: nginx, HAProxy, uvicorn, lost packets",
     "shared": "a limit that four processes share through Redis: its bound, how much is used, round trips, CPU",
+    "hedge": "the slowest answers with and without a second attempt, where 1 % or one of five addresses is slow",
     "simulate": "overload, metastable failures and herds on the virtual clock, through the real layers",
     "soak": "100,000 calls over all kinds of fault, cancelled at random: what they leave behind",
     "tags": "100,000 tagged bodies, closed, shared and cancelled at random: whether a reader gets another's bytes",

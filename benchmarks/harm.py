@@ -68,7 +68,8 @@ class Callers:
         self.good = self.all = 0
         self.times: list[float] = []
 
-    async def call(self) -> None:
+    async def call(self) -> bool:
+        """Whether it was good."""
         began_at, is_good, mine = self._now(), False, self._layers
         exchange, request = Exchange(self._server, self._timeout), Request(self._timeout)
         try:
@@ -79,6 +80,7 @@ class Callers:
         self.good += is_good
         if is_good:
             self.times.append(self._now() - began_at)
+        return is_good
 
     async def at_random(self, rate: float, until: float) -> None:
         async with asyncio.TaskGroup() as group:

@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 import seawall
+from seawall.config.criticality import DEFAULT
 from seawall.events import Event, LimitDegraded, LimitRestored, Phase
 from seawall.integrations.redis import Redis
 from seawall.policy import holding, shared
@@ -93,6 +94,7 @@ class Turn:
     number = 1
     phase = Phase.QUEUED
     sent_at = -math.inf
+    criticality = DEFAULT
     waited = 0.0
     is_buffered = True
 

@@ -25,7 +25,7 @@ from typing import Any
 from seawall.core.pipeline import Pipeline
 from seawall.errors import SeawallError
 
-from . import addresses, harm
+from . import addresses, classes, harm
 from .machine import conditions
 from .model import ATTEMPT_TIMEOUT, POLICIES, Exchange, Request, Server, layers, virtual
 from .plot import lines
@@ -189,6 +189,8 @@ def main(arguments: list[str]) -> int:
         print(f"\n{addresses.TITLE}\n{addresses.table(options.seeds)}", flush=True)
     if options.only in harm.TITLE:
         print(f"\n{harm.TITLE}\n{harm.table(options.seeds)}", flush=True)
+    if options.only in classes.TITLE:
+        print(f"\n{classes.TITLE}\n{classes.table()}", flush=True)
     if options.svg:
         series = {name: cell["series"] for name, cell in next(iter(found.values())).items()}
         note = "share of good calls by second, 280 of 300 requests/s offered; python -m benchmarks simulate"

@@ -7,6 +7,7 @@ from . import dns, errors, events
 from .attempts import history
 from .config import DNS, UNSET, Breaker, Budget, Bulkhead, Hedge, Limit, Policy, Propagation, Ready, Retry, options
 from .core.body import replayable
+from .core.criticality import criticality
 from .core.deadline import deadline, detached, remaining
 from .core.job import job
 from .dns import Guard
@@ -20,6 +21,7 @@ from .errors import (
     Rejected,
     ResolveError,
     SeawallError,
+    Shed,
     Unsent,
     WireError,
 )
@@ -94,9 +96,11 @@ __all__ = [
     "Retry",
     "SeawallError",
     "ServerSentEvent",
+    "Shed",
     "Ticket",
     "Unsent",
     "WireError",
+    "criticality",
     "deadline",
     "detached",
     "dns",

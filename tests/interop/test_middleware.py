@@ -24,6 +24,7 @@ from tests.interop.servers import aiohttp_app, asgi
 pytestmark = [pytest.mark.anyio, pytest.mark.each_front]
 
 HEADER = "X-Request-Timeout-Ms"
+CRITICALITY = "X-Request-Criticality"
 PAGE = Path(__file__).parents[2] / "docs/howto/deadlines.md"
 TOLD = seawall.Propagation(hosts=["127.0.0.1"])
 
@@ -135,6 +136,50 @@ async def test_without_a_header_there_is_no_deadline(stack, client, caller, make
         url = await make(stack, client, server.script("below", "ok"))
         answer = (await caller.get(url)).json()
     assert answer["left"] is None
+
+
+@pytest.mark.parametrize("make", [fastapi_service, aiohttp_service])
+@pytest.mark.parametrize(
+    ("settings", "value", "told"),
+    [
+        ({}, "background", "background"),
+        ({}, "BackGround", "background"),
+        ({}, "critical", None),
+        ({}, "default", None),
+        ({}, "urgent", None),
+        ({}, "", None),
+        ({}, "b\xe4ckground", None),
+        ({}, None, None),
+        ({"allow_critical": True}, "critical", "critical"),
+        ({"criticality_header": None}, "background", None),
+        ({"criticality_header": "X-Other"}, "background", None),
+    ],
+)
+async def test_request_says_how_much_it_matters(stack, client, caller, make, settings, value, told):
+    """Anyone may ask for less than others get; for more only where that is allowed. All else is ignored."""
+    async with FaultServer() as server:
+        url = await make(stack, client, server.script("below", "ok"), **settings)
+        headers = {} if value is None else {CRITICALITY: value.encode("latin-1")}
+        assert (await caller.get(url, headers=headers)).status_code == 200
+        assert (await caller.get(url)).status_code == 200
+        first, second = server.attempts("below")
+    assert {name.lower(): value for name, value in first.headers}.get(CRITICALITY.lower()) == told
+    assert CRITICALITY.lower() not in {name.lower() for name, _ in second.headers}
+
+
+@pytest.mark.parametrize("make", [lambda **more: DeadlineMiddleware(None, **more), deadline_middleware])
+@pytest.mark.parametrize(
+    ("settings", "error", "why"),
+    [
+        ({"criticality_header": "a b"}, ValueError, "that is free"),
+        ({"criticality_header": "x-request-timeout-ms"}, ValueError, "must differ"),
+        ({"allow_critical": 1}, TypeError, "allow_critical must be True or False"),
+    ],
+)
+def test_settings_of_criticality(make, settings, error, why):
+    """What can't be is an error at once."""
+    with pytest.raises(error, match=why):
+        make(**settings)
 
 
 async def test_answer_that_was_begun_is_not_begun_again(stack, client, caller):

@@ -14,6 +14,7 @@ from seawall.policy.adaptive import AdaptiveState
 from seawall.policy.gate import Result, Unanswered
 from seawall.policy.outcome import Outcome
 from seawall.testing import VirtualLoop
+from tests.entrants import ANY
 
 index = st.integers(0, 1000)
 MAX = 6
@@ -57,7 +58,7 @@ class AdaptiveMachine(RuleBasedStateMachine):
 
     @rule(timeout=st.sampled_from([None, 0.0, 1.0]))
     def arrive(self, timeout):
-        self.waiting.append(self.loop.create_task(self.made.enter(None, timeout)))
+        self.waiting.append(self.loop.create_task(self.made.enter(ANY, timeout)))
         self.settle()
 
     @rule(index=index, status=st.sampled_from([200, 404, 500, 429, 503]))
@@ -130,7 +131,7 @@ class AdaptiveMachine(RuleBasedStateMachine):
         while self.out:
             self.cancelled_unsent(0)
         self.settle(1.0)
-        self.loop.run_until_complete(self.made.enter(None, 0.0)).end(
+        self.loop.run_until_complete(self.made.enter(ANY, 0.0)).end(
             Result(Outcome(Phase.HEADERS, status=200), False, 0.0, self.now), self.now
         )
         assert self.made.statistics(self.now)[1:4] == (0, 0, 0)

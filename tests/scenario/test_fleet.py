@@ -117,6 +117,26 @@ async def test_one_busy_process_has_all():
     assert len(store.claimed) - before <= 4.0 / HEARTBEAT + 10
 
 
+@pytest.mark.parametrize(("processes", "tasks", "most"), [(1, 32, 10), (1, 6, 6), (4, 32, 10)])
+async def test_background_has_half_of_what_is_shared(processes, tasks, most):
+    """Each process has twice what its background calls may use, so all that may run does; the rest is for others."""
+    store, served = Books(0.002), Served()
+    async with clients(served, store, processes) as all_of_them:
+        with seawall.criticality("background"):
+            calls = await asyncio.gather(*(work(c, 4.0, tasks) for c in all_of_them))
+        assert served.most <= most
+        assert sum(calls) >= 0.75 * most * 4.0 / 0.05
+        served.most = 0
+        with seawall.criticality("background"):
+            others = [asyncio.create_task(work(c, 3.0, 32)) for c in all_of_them]
+        await asyncio.sleep(1.0)
+        began = await asyncio.gather(*(work(c, 2.0, 32) for c in all_of_them))
+        await asyncio.gather(*others)
+    assert served.most == 20
+    assert sum(began) >= 0.75 * 20 * 2.0 / 0.05
+    assert held(store) == 0
+
+
 async def test_idle_one_that_wakes_up():
     """It has its share within about a heartbeat, though another has a queue for all permits."""
     store, served = Books(0.002), Served(0.01)

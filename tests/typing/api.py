@@ -54,6 +54,8 @@ def arguments_are_typed() -> None:
     seawall.Engine(mounts={})  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
     seawall.AsyncClient(engine=3)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     seawall.options(deadline="1")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    seawall.options(criticality="urgent")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    seawall.criticality(1)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     seawall.options(bulkhead=None)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
 
 

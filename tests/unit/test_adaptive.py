@@ -15,6 +15,7 @@ from seawall.policy.ghosts import LASTS, Ghosts
 from seawall.policy.outcome import Outcome
 from seawall.policy.trouble import Trouble
 from seawall.testing.clock import VIRTUAL
+from tests.entrants import ANY
 
 OK = Outcome(Phase.HEADERS, status=200)
 
@@ -256,7 +257,7 @@ class Attempts:
         self.now = 0.0
 
     def sent(self) -> tuple[float, object]:
-        ticket = self.bulkhead.try_enter(None, self.now)
+        ticket = self.bulkhead.try_enter(ANY, self.now)
         assert ticket is not None
         return self.now, ticket
 
@@ -307,7 +308,7 @@ async def test_one_permit_is_left():
     for _ in range(20):
         assert calls.free == 1
         probe = calls.sent()
-        assert calls.bulkhead.try_enter(None, calls.now) is None
+        assert calls.bulkhead.try_enter(ANY, calls.now) is None
         calls.now += 1.0
         calls.given_up(probe)
         assert calls.bulkhead.statistics().ghosts == 4
@@ -332,7 +333,7 @@ async def test_a_freed_permit_goes_to_waiters():
     for attempt in lost:
         calls.given_up(attempt)
     probe = calls.sent()
-    waiting = [asyncio.create_task(calls.bulkhead.enter(None, None)) for _ in range(4)]
+    waiting = [asyncio.create_task(calls.bulkhead.enter(ANY, None)) for _ in range(4)]
     await asyncio.sleep(0)
     assert [task.done() for task in waiting] == [False] * 4
     calls.answered(probe)
@@ -348,7 +349,7 @@ async def test_next_probe_waits_for_its_second():
     entered: list[float] = []
 
     async def hasty() -> None:
-        ticket = await bulkhead.enter(None, None)
+        ticket = await bulkhead.enter(ANY, None)
         entered.append(sent_at := loop.time())
         await asyncio.sleep(0.1)
         ticket.unanswered(Unanswered(sent_at, 5.0, is_fault=len(entered) <= 3), loop.time())
@@ -417,7 +418,7 @@ async def test_a_ghost_ends_after_a_minute():
     assert calls.bulkhead.statistics(60.9).ghosts == 2
     assert calls.bulkhead.statistics(61.0).ghosts == 0
     await asyncio.sleep(1.0)  # they are looked at once a second
-    held = await calls.bulkhead.enter(None, 0.0), await calls.bulkhead.enter(None, 0.0)
+    held = await calls.bulkhead.enter(ANY, 0.0), await calls.bulkhead.enter(ANY, 0.0)
     assert len(held) == 2
     assert not calls.bulkhead.remembers(62.0)
 
@@ -438,7 +439,7 @@ async def test_full_says_what_holds_the_permits():
     assert "3 of the last 10" in reason
     calls.sent()
     with pytest.raises(BulkheadFull) as caught:
-        await calls.bulkhead.enter(None, 0.5)
+        await calls.bulkhead.enter(ANY, 0.5)
     assert "1 of 6 permits (lowered from 64, because requests get no answer) in use, 7 held by requests" in str(
         caught.value
     )

@@ -6,6 +6,7 @@ import asyncio
 
 import pytest
 
+from seawall.config.criticality import BACKGROUND, CRITICAL, DEFAULT, Criticality
 from seawall.policy.fifo import Fifo
 from seawall.testing.clock import VIRTUAL
 
@@ -48,7 +49,7 @@ async def test_first_in_first_out():
     made = Waiting()
     tasks = await made.started("a", "b", "c")
     assert len(made.fifo) == 3
-    assert [made.fifo.give(thing) for thing in ("1", "2", "3", "4")] == [True, True, True, False]
+    assert [made.fifo.give(thing) for thing in ("1", "2", "3", "4")] == [DEFAULT, DEFAULT, DEFAULT, None]
     await asyncio.gather(*tasks)
     assert made.got == [("a", "1"), ("b", "2"), ("c", "3")]
     assert (made.left, len(made.fifo), made.undone) == (3, 0, [])
@@ -71,7 +72,7 @@ async def test_cancelled_waiter_is_passed_over(index):
     tasks = await made.started("a", "b", "c")
     tasks[index].cancel()
     names = [name for name in "abc" if name != "abc"[index]]
-    assert [made.fifo.give(thing) for thing in ("1", "2")] == [True, True]
+    assert [made.fifo.give(thing) for thing in ("1", "2")] == [DEFAULT, DEFAULT]
     assert not made.fifo.give("3")
     await asyncio.gather(*tasks, return_exceptions=True)
     assert made.got == list(zip(names, ("1", "2"), strict=True))
@@ -103,3 +104,29 @@ async def test_waiter_that_expired_and_is_cancelled_at_once():
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
     assert (made.left, made.undone, len(made.fifo)) == (1, [], 0)
+
+
+async def test_class_that_matters_most_is_first():
+    """A class below *lowest* gets nothing; the last that came of what matters least is refused."""
+    made = Waiting()
+
+    async def wait(name: str, criticality: Criticality) -> None:
+        thing = await made.fifo.wait(None, expired=Late, undo=made.undone.append, criticality=criticality)
+        made.got.append((name, thing))
+
+    classes = {"b1": BACKGROUND, "d": DEFAULT, "c": CRITICAL, "b2": BACKGROUND}
+    tasks = {name: asyncio.create_task(wait(name, criticality)) for name, criticality in classes.items()}
+    await asyncio.sleep(0)
+    assert [made.fifo.give("1"), made.fifo.give("2", DEFAULT), made.fifo.give("3", DEFAULT)] == [
+        CRITICAL,
+        DEFAULT,
+        None,
+    ]
+    made.fifo.refuse(Late())
+    with pytest.raises(Late):
+        await tasks["b2"]
+    tasks["b1"].cancel()  # and has not run yet
+    assert made.fifo.give("3") is None
+    await asyncio.wait(tasks.values())
+    assert made.got == [("c", "1"), ("d", "2")]
+    assert (made.left, len(made.fifo), made.undone) == (4, 0, [])

@@ -8,6 +8,7 @@ import pytest
 
 import seawall
 from seawall.config import Policy
+from seawall.config.criticality import DEFAULT
 from seawall.events import Denied
 from seawall.origin import Origin
 from seawall.policy.denial import Denial
@@ -103,6 +104,8 @@ def test_table_is_bounded_though_all_remember_something():
 
 class Entrant:
     """Of a part."""
+
+    criticality = DEFAULT
 
     def __init__(self, part: object) -> None:
         self._part = part

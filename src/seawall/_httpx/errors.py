@@ -34,6 +34,7 @@ HTTPX: Final[Mapping[type[SeawallError], type[httpx.HTTPError]]] = {
     errors.BreakerOpen: httpx.ConnectError,
     errors.LimitExceeded: httpx.PoolTimeout,
     errors.OriginPaused: httpx.ConnectError,
+    errors.Shed: httpx.ConnectError,
     errors.UnsupportedScheme: httpx.UnsupportedProtocol,
     errors.InvalidRequest: httpx.LocalProtocolError,
     errors.ProxyRefused: httpx.ProxyError,

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from .check import shown
+from .criticality import CriticalityName
 from .hedge import Hedge
 from .policy import Policy
 from .retry import Retry
@@ -45,11 +46,19 @@ def options(
     idempotency_key: bool | Unset = UNSET,
     waits: bool | Unset = UNSET,
     hedge: Hedge | Unset | None = UNSET,
+    criticality: CriticalityName | Unset = UNSET,
 ) -> dict[str, Any]:
     """
     Settings for one call, for httpx's ``extensions``: ``client.get(url, extensions=seawall.options(deadline=1.0))``.
 
     Only what belongs to a call can be set here; bulkhead, breaker and budget are shared by an origin's calls.
     """
-    given = Options(deadline=deadline, retry=retry, idempotency_key=idempotency_key, waits=waits, hedge=hedge)
-    return {"seawall": given}
+    made = Options(
+        deadline=deadline,
+        retry=retry,
+        idempotency_key=idempotency_key,
+        waits=waits,
+        hedge=hedge,
+        criticality=criticality,
+    )
+    return {"seawall": made}

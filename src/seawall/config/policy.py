@@ -9,6 +9,7 @@ from .breaker import Breaker
 from .budget import Budget
 from .bulkhead import Bulkhead
 from .check import number, shown
+from .criticality import CriticalityName, rank
 from .hedge import Hedge
 from .limit import Limit
 from .ready import Ready
@@ -31,6 +32,8 @@ class Policy:
         waits: True has a call wait for permits, limits, an origin that is away and an open breaker as long as its
             deadline allows; False has it fail early, after the request's pool and connect timeouts, and at once if the
             breaker is open.
+        criticality: How much the calls matter: "critical", "default" or "background"; see `seawall.criticality`, which
+            holds where this is left out. It isn't a setting of the client.
     """
 
     deadline: float | Unset | None = UNSET
@@ -42,6 +45,7 @@ class Policy:
     limit: Limit | tuple[Limit, ...] | Unset | None = UNSET
     waits: bool | Unset = UNSET
     hedge: Hedge | Unset | None = UNSET
+    criticality: CriticalityName | Unset = UNSET
     _types: ClassVar[dict[str, type]] = {
         "retry": Retry,
         "bulkhead": Bulkhead,
@@ -71,6 +75,8 @@ class Policy:
             raise ValueError("limits that hold together can't be shared through different stores")
         if not isinstance(self.waits, bool | Unset):
             raise TypeError(f"waits must be True or False, not {shown(self.waits)}")
+        if self.criticality is not UNSET:
+            rank("criticality", self.criticality)
 
     @classmethod
     def batch(cls, *, max_attempts: int = 10, **settings: Any) -> Self:

@@ -9,10 +9,11 @@ from dataclasses import dataclass
 from .check import HEADER_NAME, number, shown
 from .hosts import canonical
 
-__all__ = ["ATTEMPT_HEADER", "TIMEOUT_HEADER", "Propagation", "check_header"]
+__all__ = ["ATTEMPT_HEADER", "CRITICALITY_HEADER", "TIMEOUT_HEADER", "Propagation", "check_header"]
 
 TIMEOUT_HEADER = "X-Request-Timeout-Ms"
 ATTEMPT_HEADER = "X-Request-Attempt"
+CRITICALITY_HEADER = "X-Request-Criticality"
 NOT_FREE = ("host", "content-length", "transfer-encoding", "connection", "expect", "upgrade", "te", "trailer")
 
 
@@ -28,7 +29,8 @@ def check_header(setting: str, name: object) -> None:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Propagation:
     """
-    What upstreams are told with each attempt: how long the client waits for it, and which attempt it is.
+    What upstreams are told with each attempt: how long the client waits for it, which attempt it is, and how much it
+    matters.
 
     The time is relative, because clocks differ. It is computed anew for each attempt: the remainder of the call's
     deadline or the attempt's read timeout, whichever is shorter.
@@ -38,6 +40,8 @@ class Propagation:
             don't need to know your timeouts.
         timeout_header: Name of the header with the time left, in whole milliseconds. None: it isn't sent.
         attempt_header: Name of the header with the attempt's number, 1 for the first of a call. None: it isn't sent.
+        criticality_header: Name of the header with "critical" or "background"; a "default" call has none. None: it
+            isn't sent.
         margin: Seconds kept for the response's way back, but at most 10 % of what remains. 0.02: a round trip within a
             region, and the scheduling at both ends.
     """
@@ -45,6 +49,7 @@ class Propagation:
     hosts: Collection[str]
     timeout_header: str | None = TIMEOUT_HEADER
     attempt_header: str | None = ATTEMPT_HEADER
+    criticality_header: str | None = CRITICALITY_HEADER
     margin: float = 0.02
 
     def __post_init__(self) -> None:
@@ -54,10 +59,11 @@ class Propagation:
         if not hosts:
             raise ValueError("Propagation.hosts must name at least one host; leave propagation out to tell nobody")
         object.__setattr__(self, "hosts", hosts)
-        for name in ("timeout_header", "attempt_header"):
-            if getattr(self, name) is not None:
-                check_header(f"Propagation.{name}", getattr(self, name))
-        names = [name.lower() for name in (self.timeout_header, self.attempt_header) if name is not None]
+        given = {name: getattr(self, name) for name in ("timeout_header", "attempt_header", "criticality_header")}
+        for setting, name in given.items():
+            if name is not None:
+                check_header(f"Propagation.{setting}", name)
+        names = [name.lower() for name in given.values() if name is not None]
         if len(set(names)) != len(names) or not names:
-            raise ValueError("Propagation needs timeout_header or attempt_header, and two names where it has both")
+            raise ValueError(f"Propagation needs one of {', '.join(given)}, and different names where it has several")
         number("Propagation", "margin", self.margin, low=0)

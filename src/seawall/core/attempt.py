@@ -10,8 +10,9 @@ from typing import Any, NamedTuple, Protocol, TypeVar
 
 from ..attempts import Attempt, Phase
 from ..config import Retry
+from ..config.criticality import BACKGROUND, Criticality
 from ..config.ready import GATE
-from ..errors import BreakerOpen, Rejected
+from ..errors import BreakerOpen, Rejected, Shed
 from ..origin import Address, Origin
 from ..policy.gate import Gate, Result, Ticket, Unanswered
 from ..policy.outcome import Outcome
@@ -35,6 +36,7 @@ class Bounds(Protocol):
 
     number: int
     is_buffered: bool
+    criticality: Criticality
     hard_at: float | None
     soft_at: float | None
 
@@ -46,6 +48,9 @@ class Gated(Protocol):
 
     @property
     def away(self) -> Gate | None: ...
+
+    @property
+    def shed(self) -> Gate | None: ...
 
     def shut_for(self, now: float) -> float: ...
 
@@ -59,6 +64,7 @@ class AttemptState(Progress):
     Attributes:
         request: The request that it sends.
         is_buffered: The response's body is read at once, and belongs to the attempt.
+        criticality: How much its call matters.
         number: The attempt's number, from 1, over all hops of the call.
         delay: Backoff before it, in seconds.
         headers: Headers that it sends beside those of the caller's request.
@@ -71,8 +77,8 @@ class AttemptState(Progress):
     """
 
     __slots__ = (
-        "__weakref__", "_bounds", "_ended", "_pace", "_parted", "_timer", "asked_at", "delay", "ended_at", "given",
-        "headers", "is_buffered", "is_hurried", "number", "request", "result", "retry", "tickets",
+        "__weakref__", "_bounds", "_ended", "_pace", "_parted", "_timer", "asked_at", "criticality", "delay",
+        "ended_at", "given", "headers", "is_buffered", "is_hurried", "number", "request", "result", "retry", "tickets",
     )  # fmt: skip
 
     is_hedge = False
@@ -95,6 +101,7 @@ class AttemptState(Progress):
         self.delay = delay
         self.avoid = avoid
         self.is_buffered = bounds.is_buffered
+        self.criticality = bounds.criticality
         self.retry = retry
         self._bounds = bounds
         self._timer = timer
@@ -135,28 +142,30 @@ class AttemptState(Progress):
         """
         Pass those of *gates* that are left, beginning with a wait at the first of them.
 
-        If the origin has gone away meanwhile, the attempt begins anew, because its dial would be refused.
+        If the origin has gone away meanwhile, the attempt begins anew, because its dial would be refused; so does a
+        background one if trouble has begun.
 
         Args:
-            is_patient: It waits as long as its deadline allows, for a breaker too; else the request's pool timeout
-                bounds its waits: once for a limit, and once for all other gates.
+            is_patient: It waits as long as its deadline allows, for a breaker and for the end of trouble too; else the
+                request's pool timeout bounds its waits: once for a limit, and once for all other gates.
         Raises:
             Rejected, DialError: One of the gates refuses it.
         """
         while True:
             try:
                 await self._wait(gates, is_patient=is_patient)
-            except BreakerOpen as error:
+            except (BreakerOpen, Shed) as error:
                 if not is_patient or error.retry_after == math.inf:
                     raise
                 self.end(None, self.now())
                 gates = origin.gates
                 with aside(error.by):
-                    if origin.shut_for(self.now()) > 0:
+                    if isinstance(error, BreakerOpen) and origin.shut_for(self.now()) > 0:
                         await origin.sit_out(None, is_patient=True)
-                    else:  # a gate of the user's says so
+                    else:  # a gate of the user's says so, or there is trouble, whose end nobody knows
                         await asyncio.sleep(error.retry_after)
-            if origin.away is not None and origin.away not in gates:
+            news = origin.away, origin.shed if self.criticality is BACKGROUND else None
+            if any(gate is not None and gate not in gates for gate in news):
                 self.end(None, self.now())
                 gates = origin.gates
             if self._pass(gates):

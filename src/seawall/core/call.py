@@ -11,12 +11,14 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar
 
 from ..config import UNSET, Policy, Retry
+from ..config.criticality import NAMES
 from ..errors import CallerLeft, DeadlineExceeded, PartlySent, Rejected
 from ..events import Attempt, CallEnded, CallStarted, History, Phase
 from ..origin import Address, Origin
 from ..policy.origin import OriginState
 from ..policy.outcome import Outcome
 from .attempt import AttemptState, Ended
+from .criticality import CRITICALITY
 from .deadline import CALLER, INHERITED, earliest
 from .exchange import INSIDE, Exchange, Request
 from .job import JOB
@@ -63,6 +65,7 @@ class Call:
         started: The event of its beginning; None if no observer listens.
         is_late: The client was draining when it was begun, so it is refused.
         caller: The one for whom it is made, who may leave; None if nobody says so.
+        criticality: How much it matters.
         patience: The client's own timeouts, by which those of a request are judged; None if they are not known.
         request: The last hop's; None before the first.
         outcome: What the caller gets; empty if that is the last attempt's outcome.
@@ -72,9 +75,10 @@ class Call:
     """
 
     __slots__ = (
-        "_own_timeout", "_theirs_at", "attempts", "caller", "deadline_at", "hard_at", "has_sent_elsewhere",
-        "is_between_hops", "is_buffered", "is_late", "is_silent", "is_timed", "key", "note", "number", "outcome",
-        "owner", "patience", "ready", "rejected_by", "request", "retries", "soft_at", "started", "started_at",
+        "_own_timeout", "_theirs_at", "attempts", "caller", "criticality", "deadline_at", "hard_at",
+        "has_sent_elsewhere", "is_between_hops", "is_buffered", "is_late", "is_silent", "is_timed", "key", "note",
+        "number", "outcome", "owner", "patience", "ready", "rejected_by", "request", "retries", "soft_at", "started",
+        "started_at",
     )  # fmt: skip
 
     def __init__(self, owner: object, number: int, now: float, patience: Patience | None) -> None:
@@ -84,6 +88,7 @@ class Call:
         self.is_buffered = False  # the body is read at once, and belongs to the attempt
         self.patience = patience
         self.caller = CALLER.get()
+        self.criticality = CRITICALITY.get()
         self.is_late = False
         self.is_between_hops = True
         self.has_sent_elsewhere = False  # by a mount, or a transport below, that has layers of its own
@@ -117,9 +122,13 @@ class Call:
             self.key = key = Key(value, body, origin)
         return key.value
 
-    def set_deadline(self, policy: Policy, options: Policy | None, timeouts: Mapping[str, float | None]) -> None:
-        """Fix the deadline, once and at the first hop, by *policy*, which *options* are merged into already."""
+    def set_terms(self, policy: Policy, options: Policy | None, timeouts: Mapping[str, float | None]) -> None:
+        """
+        Fix criticality and deadline, once and at the first hop, by *policy*, which *options* are merged into already.
+        """
         self.is_timed = True
+        if policy.criticality is not UNSET:
+            self.criticality = NAMES[policy.criticality]
         self.hard_at = self._theirs_at = INHERITED.get()
         if policy.deadline is UNSET:
             connect, read = timeouts.get("connect"), timeouts.get("read")

@@ -6,7 +6,8 @@ One call through the layers. This file, and no other, says in which order they s
    hedging, where it is on, is below the gates of the first attempt and above those of the second;
 3. the gates of the origin admit an attempt, the breaker before the queues, because an open one must cost no queueing.
    It is asked again after a queue, because it may have opened meanwhile, and sees attempts, not calls. While the origin
-   is away, a gate for that comes first, and an attempt whose dial is refused goes back to it;
+   is away, a gate for that comes before it, and an attempt whose dial is refused goes back to it; while the origin is
+   in trouble, one that refuses background attempts is the first of all;
 4. the bulkhead is the last gate: a permit is one attempt in flight, until its body is closed;
 5. the exchange is at the bottom: our wire, or any transport of the library. It is passed in, and its responses are
    opaque here.
@@ -181,7 +182,7 @@ class Pipeline:
                 known.move_to_end(request.origin)
             policy = state.policy if request.options is None else request.options.over(state.policy)
             if not call.is_timed:
-                call.set_deadline(policy, request.options, request.timeouts)
+                call.set_terms(policy, request.options, request.timeouts)
             if in_flight.is_closed or call.is_late:
                 raise request.adopt((closed if in_flight.is_closed else draining)(request.origin))
             deadline_at, now = call.deadline_at, self._now()

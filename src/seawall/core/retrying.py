@@ -8,6 +8,7 @@ from random import Random
 from typing import TYPE_CHECKING
 
 from ..config import Retry
+from ..config.criticality import BACKGROUND
 from ..events import Denied, OriginPaused, RetryScheduled
 from ..policy.denial import Denial
 from ..policy.origins import Origins
@@ -93,6 +94,9 @@ class Retrying:
             return Request(settings.is_idempotent(request.method), request.has_key, request.is_replayable())
 
         async def afford(outcome: Outcome, delay: float, *, is_free: bool) -> Denial | None:
+            assert hop.attempt is not None
+            if hop.call.criticality is BACKGROUND and hop.state.is_in_trouble(hop.attempt, self._now()):
+                return Denial(Denied.SHED, "no background call is repeated while the origin is in trouble")
             now, connect = self._now(), None if hop.policy.waits is True else request.timeouts.get("connect")
             if is_away_until(outcome) is not None and connect is not None and now + delay >= started_at + connect:
                 late = f"the connect timeout of {connect:g} s ends before the origin is dialled again; raise it to wait"

@@ -42,7 +42,8 @@ class Telling:
             left = None if call.deadline_at is None else call.deadline_at - now
             if told.timeout_header is not None:
                 attempt.is_hurried = call.is_hurried(left, request.timeouts)
-            added |= headers(told, attempt=attempt.number, left=left, read=request.timeouts.get("read"))
+            read, criticality = request.timeouts.get("read"), call.criticality
+            added |= headers(told, attempt=attempt.number, criticality=criticality, left=left, read=read)
         is_new = not attempt.dials  # else observers heard of it before it was turned back
         if self._emitter.has_starters and call.started is not None and is_new:
             started = AttemptStarted(

@@ -9,7 +9,8 @@ What can go wrong, on the axis "was anything sent?".
     │  │  ├─ BulkheadFull + PoolTimeout
     │  │  ├─ BreakerOpen + ConnectError
     │  │  ├─ LimitExceeded + PoolTimeout
-    │  │  └─ OriginPaused + ConnectError
+    │  │  ├─ OriginPaused + ConnectError
+    │  │  └─ Shed + ConnectError
     │  ├─ ProxyRefused + ProxyError
     │  ├─ StreamRefused + RemoteProtocolError
     │  ├─ ResolveError + ConnectError
@@ -76,6 +77,7 @@ from .unsent import (
     ResolveError,
     ResolverFailure,
     ResolveTimeout,
+    Shed,
     StreamRefused,
     TLSError,
 )
@@ -95,8 +97,8 @@ __all__ = [
     "ClientClosed", "ConnectionLost", "DeadlineExceeded", "DialError", "DialTimeout", "HandshakeError",
     "HandshakeTimeout", "HostnameMismatch", "InvalidRequest", "LimitExceeded", "NameNotFound", "NoAddress",
     "OriginPaused", "PartlySent", "ProxyRefused", "ReadTimeout", "Rejected", "ResolveError", "ResolveTimeout",
-    "ResolverFailure", "ResponseTooLarge", "SeawallError", "SendFailed", "StatusError", "StreamRefused", "TLSError",
-    "Unsent", "UnsupportedScheme", "WireError", "WriteTimeout",
+    "ResolverFailure", "ResponseTooLarge", "SeawallError", "SendFailed", "Shed", "StatusError", "StreamRefused",
+    "TLSError", "Unsent", "UnsupportedScheme", "WireError", "WriteTimeout",
 ]  # fmt: skip
 
 for _name in __all__:

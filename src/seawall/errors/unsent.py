@@ -22,6 +22,7 @@ __all__ = [
     "ResolveError",
     "ResolveTimeout",
     "ResolverFailure",
+    "Shed",
     "StreamRefused",
     "TLSError",
 ]
@@ -32,7 +33,7 @@ class Rejected(Unsent):
     A gate on this side refused the attempt, so no server heard of it.
 
     Attributes:
-        by: Name of the gate: "bulkhead", "cap", "breaker", "limit", "pause", or that of a user's own.
+        by: Name of the gate: "bulkhead", "cap", "breaker", "limit", "pause", "shed", or that of a user's own.
     """
 
     by: str = ""
@@ -89,6 +90,18 @@ class OriginPaused(Rejected):
     """
 
     by = "pause"
+    retry_after: float
+
+
+class Shed(Rejected):
+    """
+    The call is a background one, and the origin in trouble, so that others need what it can still answer.
+
+    Attributes:
+        retry_after: Seconds after which it may be worth another call.
+    """
+
+    by = "shed"
     retry_after: float
 
 

@@ -42,6 +42,7 @@ class Denied(Enum):
     BREAKER = "breaker"
     OUTAGE = "outage"  # the origin has been failing for so long that a retry would only add load
     BUDGET = "budget"
+    SHED = "shed"  # a background call to an origin in trouble
 
 
 class CallStarted(NamedTuple):
@@ -142,7 +143,7 @@ class Rejected(NamedTuple):
 
     Attributes:
         path: The URL's path, without the query.
-        by: Name of the gate: "breaker", "bulkhead", "cap", "pause", or that of a user's own.
+        by: Name of the gate: "breaker", "bulkhead", "cap", "limit", "pause", "shed", or that of a user's own.
         waited: Seconds that the attempt had waited.
     """
 

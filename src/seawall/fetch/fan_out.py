@@ -18,7 +18,7 @@ from typing import Any, Final, Generic, TypeVar
 from ..config.ready import GATE
 from ..core.deadline import remaining
 from ..core.seat import BACKOFF, SEAT
-from ..errors import BulkheadFull, LimitExceeded, OriginPaused
+from ..errors import BulkheadFull, LimitExceeded, OriginPaused, Shed
 from .hosts import Host, Hosts, Item
 from .result import Result
 
@@ -278,7 +278,7 @@ def asked_delay(error: BaseException | None) -> float | None:
     """Seconds until the host is called again, which has refused a piece of work unsent; None if it has ended."""
     if isinstance(error, BulkheadFull):
         delay = FULL
-    elif isinstance(error, LimitExceeded | OriginPaused) and math.isfinite(error.retry_after):
+    elif isinstance(error, LimitExceeded | OriginPaused | Shed) and math.isfinite(error.retry_after):
         delay = max(error.retry_after, 0.0)
     else:
         return None

@@ -44,7 +44,7 @@ class Fetcher:
         What became of *entry*; an error of the client is a page that failed.
 
         Raises:
-            BulkheadFull, LimitExceeded, OriginPaused: The origin isn't ready, and says when it will be.
+            BulkheadFull, LimitExceeded, OriginPaused, Shed: The origin isn't ready, and says when it will be.
         """
         if isinstance(entry, Refused):
             return not_a_url(entry)

@@ -19,6 +19,7 @@ ADVICE: Final = {
     "OriginGivenUp": f"the origin is down, or doesn't answer us; {AGAIN}, once it is well",
     "ParcelFailed": f"look at the workers' logs and at the folder that they share; {AGAIN}",
     "BreakerOpen": f"the origin fails nearly all requests; {AGAIN}, once it is well",
+    "Shed": f"the origin can't answer all that it is sent, and background calls come last; {AGAIN}, once it is well",
     "BulkheadFull": f"too many waited for the origin; give more than --deadline; {AGAIN}",
     "LimitExceeded": f"the origin takes so little that the deadline came first; give more than --deadline; {AGAIN}",
     "DeadlineExceeded": f"give more than --deadline, or ask more slowly with --rate; {AGAIN}",

@@ -35,6 +35,7 @@ HTTPX: Final[Mapping[type[SeawallError], type[httpx2.HTTPError]]] = {
     errors.BreakerOpen: httpx2.ConnectError,
     errors.LimitExceeded: httpx2.PoolTimeout,
     errors.OriginPaused: httpx2.ConnectError,
+    errors.Shed: httpx2.ConnectError,
     errors.UnsupportedScheme: httpx2.UnsupportedProtocol,
     errors.InvalidRequest: httpx2.LocalProtocolError,
     errors.ProxyRefused: httpx2.ProxyError,

@@ -1,11 +1,13 @@
 """
-What the middlewares have in common: an inbound request's timeout is the deadline of all calls made to answer it, the
-calls end when the inbound caller leaves, and their errors become answers.
+What the middlewares have in common: an inbound request's timeout is the deadline of all calls made to answer it, they
+matter as much as it does, they end when the inbound caller leaves, and their errors become answers.
 
 Rules: the header is relative, because clocks differ; it is in ms, and read from callers who may be wrong: a value that
 isn't a number is ignored, and no caller gets longer than `max_timeout`. A request that has less than `min_timeout` left
 is answered with 504 unhandled, because an answer would come too late, and a stranger who asks for 1 ms must not cost an
-upstream a request. To raise it to the minimum instead would have the service work for a caller that has left.
+upstream a request. To raise it to the minimum instead would have the service work for a caller that has left. Any
+caller may say that its request is a background one, because that only costs itself something; a stranger must not have
+others wait, so one that says that its request is critical is believed only if a setting allows it.
 Nothing of the handler's own is cancelled; only calls of seawall end. An answer names no upstream, because its reader
 may be a stranger; the log does.
 """
@@ -17,6 +19,7 @@ import math
 from typing import Final, NamedTuple
 
 from ..config.check import number, shown
+from ..config.criticality import CRITICAL, DEFAULT, NAMES, Criticality
 from ..config.propagation import check_header
 from ..errors import DeadlineExceeded, Rejected
 
@@ -85,7 +88,7 @@ def parse_timeout(value: str | None, *, max_timeout: float) -> float | None:
 
 class Inbound:
     """
-    The header's name, and the bounds.
+    The headers' names, and the bounds.
 
     Raises:
         TypeError, ValueError: A setting that can't be.
@@ -98,18 +101,26 @@ class Inbound:
         max_timeout: float,
         default_timeout: float | None,
         cancel_on_disconnect: object,
+        criticality_header: str | None,
+        allow_critical: object,
     ) -> None:
         check_header("header", header)
+        if criticality_header is not None:
+            check_header("criticality_header", criticality_header)
+            if criticality_header.lower() == header.lower():
+                raise ValueError(f"middleware: header and criticality_header must differ, but both are {header!r}")
         number("middleware", "max_timeout", max_timeout, low=0, above=True)
         if min_timeout is None:
             min_timeout = min(MIN_TIMEOUT, max_timeout)
         number("middleware", "min_timeout", min_timeout, low=0, high=max_timeout)
         if default_timeout is not None:
             number("middleware", "default_timeout", default_timeout, low=0, high=max_timeout, above=True)
-        if not isinstance(cancel_on_disconnect, bool):
-            shows = shown(cancel_on_disconnect)
-            raise TypeError(f"middleware: cancel_on_disconnect must be True or False, not {shows}")
+        for name, value in (("cancel_on_disconnect", cancel_on_disconnect), ("allow_critical", allow_critical)):
+            if not isinstance(value, bool):
+                raise TypeError(f"middleware: {name} must be True or False, not {shown(value)}")
         self.header = header
+        self.criticality_header = criticality_header
+        self._allow_critical = allow_critical
         self._min_timeout = min_timeout
         self._max_timeout = max_timeout
         self._default_timeout = default_timeout
@@ -120,3 +131,8 @@ class Inbound:
         if timeout is None:
             return self._default_timeout
         return timeout if timeout >= self._min_timeout else 0.0
+
+    def criticality(self, value: str | None) -> Criticality | None:
+        """How much the calls for a request matter; None if it says nothing that counts."""
+        found = None if value is None else NAMES.get(value.strip().lower())
+        return None if found is DEFAULT or (found is CRITICAL and not self._allow_critical) else found

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from aiohttp import web
 
-from ..config.propagation import TIMEOUT_HEADER
+from ..config.propagation import CRITICALITY_HEADER, TIMEOUT_HEADER
+from ..core.criticality import ranked
 from ..core.deadline import Caller, deadline
 from ..core.engine import Engine
 from ..errors import DeadlineExceeded, Rejected
@@ -40,6 +41,8 @@ def deadline_middleware(
     max_timeout: float = MAX_TIMEOUT,
     default_timeout: float | None = None,
     cancel_on_disconnect: bool = True,
+    criticality_header: str | None = CRITICALITY_HEADER,
+    allow_critical: bool = False,
 ) -> Middleware:
     """
     For aiohttp's server: ``web.Application(middlewares=[deadline_middleware(max_timeout=10.0)])``.
@@ -47,12 +50,15 @@ def deadline_middleware(
     An inbound request's timeout becomes the deadline of all calls made to answer it, and their errors become answers.
 
     Args:
-        header, min_timeout, max_timeout, default_timeout: See `seawall.integrations.asgi.DeadlineMiddleware`.
+        header, min_timeout, max_timeout, default_timeout, criticality_header, allow_critical: See
+            `seawall.integrations.asgi.DeadlineMiddleware`.
         cancel_on_disconnect: End the calls within 0.1 s when the inbound caller has left.
     Raises:
         TypeError, ValueError: A setting that can't be.
     """
-    inbound = Inbound(header, min_timeout, max_timeout, default_timeout, cancel_on_disconnect)
+    inbound = Inbound(
+        header, min_timeout, max_timeout, default_timeout, cancel_on_disconnect, criticality_header, allow_critical
+    )
 
     @web.middleware
     async def middleware(
@@ -61,9 +67,13 @@ def deadline_middleware(
         timeout = inbound.timeout(request.headers.get(inbound.header))
         if timeout == 0:
             return _answer(TOO_LATE)
+        name = inbound.criticality_header
+        criticality = inbound.criticality(None if name is None else request.headers.get(name))
         with ExitStack() as stack:
             if timeout is not None:
                 stack.enter_context(deadline(timeout))
+            if criticality is not None:
+                stack.enter_context(ranked(criticality))
             if cancel_on_disconnect:
                 stack.enter_context(_Watched(request))
             try:

@@ -7,7 +7,8 @@ from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from contextlib import ExitStack
 from typing import Any, Final, TypeAlias
 
-from ..config.propagation import TIMEOUT_HEADER
+from ..config.propagation import CRITICALITY_HEADER, TIMEOUT_HEADER
+from ..core.criticality import ranked
 from ..core.deadline import Caller, deadline
 from ..errors import DeadlineExceeded, Rejected
 from ._inbound import MAX_TIMEOUT, TOO_LATE, Inbound, Verdict, told, verdict
@@ -40,6 +41,11 @@ class DeadlineMiddleware:
         default_timeout: Seconds for a request without the header; None sets no deadline.
         cancel_on_disconnect: End the calls with CallerLeft when the inbound caller leaves, because nobody would read
             the answer. The handler itself goes on. `seawall.detached` exempts what must be finished anyway.
+        criticality_header: The caller's header that says how much its request matters, as
+            `Propagation.criticality_header`: all calls made to answer it are of that class. "background" always
+            counts. None: it isn't read.
+        allow_critical: Whether "critical" counts too. False, because a stranger could have all others wait. True suits
+            a service that only services of your own can reach.
     Raises:
         TypeError, ValueError: A setting that can't be.
     """
@@ -53,23 +59,33 @@ class DeadlineMiddleware:
         max_timeout: float = MAX_TIMEOUT,
         default_timeout: float | None = None,
         cancel_on_disconnect: bool = True,
+        criticality_header: str | None = CRITICALITY_HEADER,
+        allow_critical: bool = False,
     ) -> None:
         self._app = app
-        self._inbound = Inbound(header, min_timeout, max_timeout, default_timeout, cancel_on_disconnect)
-        self._name = header.lower().encode()
+        self._inbound = Inbound(
+            header,
+            min_timeout,
+            max_timeout,
+            default_timeout,
+            cancel_on_disconnect,
+            criticality_header,
+            allow_critical,
+        )
         self._is_watching = cancel_on_disconnect
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        value = next((value.decode("latin-1") for name, value in scope["headers"] if name == self._name), None)
-        timeout = self._inbound.timeout(value)
+        inbound, headers = self._inbound, scope["headers"]
+        timeout = inbound.timeout(_header(headers, inbound.header))
         if timeout == 0:
             await _answer(send, TOO_LATE)
             return
+        criticality = inbound.criticality(_header(headers, inbound.criticality_header))
         has_begun = False
-        watched = _Watched(receive, scope["headers"]) if self._is_watching else None
+        watched = _Watched(receive, headers) if self._is_watching else None
 
         async def sending(message: Message) -> None:
             nonlocal has_begun
@@ -81,6 +97,8 @@ class DeadlineMiddleware:
         with ExitStack() as stack:
             if timeout is not None:
                 stack.enter_context(deadline(timeout))
+            if criticality is not None:
+                stack.enter_context(ranked(criticality))
             if watched is not None:
                 stack.enter_context(watched)
             try:
@@ -152,6 +170,12 @@ class _Watched(Caller):
                 return
             if message.get("more_body"):
                 self._may_read.clear()
+
+
+def _header(headers: Iterable[tuple[bytes, bytes]], name: str | None) -> str | None:
+    """The value of the first header of that name; None if there is none, or *name* is None."""
+    wanted = None if name is None else name.lower().encode()
+    return next((value.decode("latin-1") for each, value in headers if each == wanted), None)
 
 
 async def _answer(send: Send, answer: Verdict) -> None:

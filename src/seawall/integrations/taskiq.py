@@ -68,7 +68,7 @@ class Jobs(TaskiqMiddleware, Generic[C]):
       Annotated[seawall.AsyncClient, TaskiqDepends()]``. It is drained when the worker stops.
     - A job's ``timeout`` label is the deadline of all its calls, which end just before taskiq cancels the job.
     - The keys of `seawall.job` are made from the task's id, so a job that runs twice sends the same ones.
-    - A job that BreakerOpen, LimitExceeded, OriginPaused or BulkheadFull ends is put back into the queue for their
+    - A job that BreakerOpen, LimitExceeded, OriginPaused, Shed or BulkheadFull ends is put back into the queue for its
       ``retry_after`` (at random up to half more), under its id. So is one that ClientClosed ends when a worker stops.
 
     Give it last, after taskiq's own retries, or they put the job back as well.

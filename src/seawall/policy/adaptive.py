@@ -9,16 +9,16 @@ from contextvars import Context
 from typing import Any
 
 from ..attempts import HEADERS
+from ..config.criticality import BACKGROUND
 from ..errors import DialError
 from .bulkhead import REJECTIONS, BulkheadState, BulkheadStatistics, Witness
 from .gate import Entrant, Ticket, Unanswered
 from .ghosts import Ghosts
 from .outcome import Outcome
+from .shed import PROBE_AFTER, shed
 from .trouble import Trouble
 
 __all__ = ["AdaptiveState"]
-
-PROBE_AFTER = 1.0  # seconds at most; a breaker's second
 
 
 class AdaptiveState(BulkheadState):
@@ -33,15 +33,14 @@ class AdaptiveState(BulkheadState):
         moved: Called with the limit, the number of ghosts and the reason when trouble has begun or is over.
     """
 
-    __slots__ = ("_ghosts", "_moved", "_next_probe_at", "_timer", "_trouble")
+    __slots__ = ("_ghosts", "_moved", "_next_background_at", "_next_probe_at", "_timer", "_trouble")
 
     def __init__(self, name: str, max_concurrent: int, *, moved: Callable[[int, int, str], None], **more: Any) -> None:
-        super().__init__(name, max_concurrent, **more)
         self._moved = moved
         self._ghosts = Ghosts(max_concurrent)
         self._trouble = Trouble(max_concurrent, self._has_moved)
-        self._permit = Witness(self, self._ghosts, self._trouble)
-        self._next_probe_at = -math.inf
+        super().__init__(name, max_concurrent, **more)
+        self._next_probe_at = self._next_background_at = -math.inf
         self._timer: asyncio.TimerHandle | None = None  # for the next probe
 
     def statistics(self, now: float = -math.inf) -> BulkheadStatistics:
@@ -61,6 +60,22 @@ class AdaptiveState(BulkheadState):
     @property
     def allowed(self) -> int:
         return self._trouble.limit
+
+    @property
+    def has_trouble(self) -> bool:
+        return self._trouble.since is not None
+
+    def is_in_trouble(self, attempt: Entrant, now: float) -> bool:
+        self._pass_time(now)
+        return self.has_trouble
+
+    def sheds(self, attempt: Entrant, now: float) -> bool:
+        if not self.is_in_trouble(attempt, now):
+            return False
+        if self._in_flight or len(self._waiters) or now < self._next_background_at:
+            return True
+        self._next_background_at = now + PROBE_AFTER  # nothing else could find out that it is over
+        return False
 
     def note(self, outcome: Outcome, sent_at: float, now: float) -> None:
         """An attempt ended."""
@@ -105,6 +120,9 @@ class AdaptiveState(BulkheadState):
         elif not self._max:
             self._adapt(now)
 
+    def _permit_of(self, release: Callable[[], None]) -> Ticket:
+        return Witness(self, release, self._ghosts, self._trouble)
+
     def _fit(self) -> None:
         self._adapt(asyncio.get_running_loop().time())
 
@@ -128,6 +146,9 @@ class AdaptiveState(BulkheadState):
         self._adapt(asyncio.get_running_loop().time())
 
     def _has_moved(self, reason: str) -> None:
+        if self.has_trouble:
+            while self._waiters.waiting(BACKGROUND):
+                self._waiters.refuse(shed(self._name))
         self._moved(self._trouble.limit, self._ghosts.held, reason)
 
 

@@ -1,17 +1,19 @@
 """
 The one queue of waiters: the bulkhead's and the client-wide cap's.
 
-Rules: first in, first out. A thing that becomes free is handed to the longest waiter at once, so nobody overtakes it. A
-waiter that is cancelled after the hand-over gives back what it got. A waiter that was cancelled and has not run since
-no longer counts: the next look at the queue removes it.
+Rules: first in, first out within a class; `turns` says which class is next. A thing that becomes free is handed to a
+waiter at once, so nobody overtakes it. A waiter that is cancelled after the hand-over gives back what it got. A waiter
+that was cancelled and has not run since no longer counts: the next look at the queue removes it.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections import OrderedDict
 from collections.abc import Callable
-from typing import Generic, TypeVar
+from typing import TypeVar
+
+from ..config.criticality import BACKGROUND, DEFAULT, Criticality
+from .turns import Turns
 
 __all__ = ["Fifo"]
 
@@ -22,41 +24,46 @@ def _nothing() -> None:
     """The callback of a caller that wants none."""
 
 
-class Fifo(Generic[T]):
+class Fifo(Turns[asyncio.Future[T]]):
     """
-    Waiters for things that come one at a time.
+    Waiters for things that come one at a time; ``queues`` has cancelled ones that have not run since, too.
 
     Args:
         left: Called once for each waiter that leaves, for whatever reason.
-    Attributes:
-        queue: The waiters, cancelled ones that have not run since included.
     """
 
-    __slots__ = ("_left", "queue")
+    __slots__ = ("_on_left",)
 
     def __init__(self, left: Callable[[], None] = _nothing) -> None:
-        self._left = left
-        self.queue: OrderedDict[asyncio.Future[T], None] = OrderedDict()  # in the order in which they came
+        super().__init__()
+        self._on_left = left
 
     def __len__(self) -> int:
         """How many waiters there are."""
-        waiters = self.queue
-        while waiters and (first := next(iter(waiters))).done():
-            self._remove(first)
-        return len(waiters)
+        for queue in tuple(self.queues.values()):
+            while queue and (first := next(iter(queue))).done():
+                self._remove(first)
+        return super().__len__()
 
-    def give(self, thing: T) -> bool:
-        """Hand *thing* to the longest waiter; False if nobody waits."""
-        if not self.queue or not len(self):
-            return False
-        waiter = next(iter(self.queue))
-        self._remove(waiter)
-        waiter.set_result(thing)
-        return True
+    def give(self, thing: T, lowest: Criticality = BACKGROUND) -> Criticality | None:
+        """
+        Hand *thing* to the next waiter of *lowest* or a class above.
+
+        Returns:
+            The waiter's class; None if none of them waits.
+        """
+        while (found := self.next(lowest)) is not None:
+            criticality, waiter = found
+            self._remove(waiter)
+            if not waiter.done():
+                self.took()
+                waiter.set_result(thing)
+                return criticality
+        return None
 
     def refuse(self, error: Exception) -> None:
-        """Have the waiter that came last raise *error*; there must be one."""
-        waiter = next(reversed(self.queue))
+        """Have the waiter that came last of those that matter least raise *error*; there must be one."""
+        _, waiter = self.last()
         self._remove(waiter)
         if not waiter.done():
             waiter.set_exception(error)
@@ -68,6 +75,7 @@ class Fifo(Generic[T]):
         expired: Callable[[], Exception],
         undo: Callable[[T], None],
         joined: Callable[[], None] = _nothing,
+        criticality: Criticality = DEFAULT,
     ) -> T:
         """
         Wait for a thing, at most *timeout* seconds; None waits as long as it takes.
@@ -78,11 +86,11 @@ class Fifo(Generic[T]):
             joined: Called once the caller stands in the queue; it may free what the caller waits for.
 
         **Cancellation:** the caller leaves the queue; what was handed over meanwhile goes to *undo*.
-        **Fairness:** FIFO.
+        **Fairness:** FIFO within a class; see `turns`.
         """
         loop = asyncio.get_running_loop()
         waiter: asyncio.Future[T] = loop.create_future()
-        self.queue[waiter] = None
+        self.join(waiter, criticality)
         joined()
         timer = None
         if timeout is not None and not waiter.done():
@@ -106,6 +114,5 @@ class Fifo(Generic[T]):
             waiter.set_exception(expired())
 
     def _remove(self, waiter: asyncio.Future[T]) -> None:
-        if waiter in self.queue:
-            del self.queue[waiter]
-            self._left()
+        if self.leave(waiter):
+            self._on_left()

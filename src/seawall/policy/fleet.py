@@ -30,6 +30,10 @@ class Hand(Protocol):
         """Attempts that wait for one."""
 
     @property
+    def lacking(self) -> int:
+        """Permits that it could use beyond those in use."""
+
+    @property
     def allowed(self) -> int:
         """Permits that it could use at most, by what it has learned itself."""
 
@@ -103,7 +107,7 @@ class Fleet:
             next(group.store.numbers),
             group.now(),
             used=hand.used,
-            waiting=hand.waiting,
+            waiting=hand.lacking,
             limit=hand.allowed,
             processes=group.processes,
         )

@@ -12,6 +12,7 @@ import math
 from collections.abc import Callable, Hashable
 from typing import Any, Final, NamedTuple, Protocol
 
+from ..config.criticality import Criticality
 from ..events import Phase
 from ..origin import Origin
 from .outcome import Outcome
@@ -29,6 +30,7 @@ class Entrant(Protocol):
         sent_at: When it began to be sent, in seconds on the loop's clock; -inf if nothing of it was.
         waited: Seconds that it has waited so far, those at other gates included.
         is_buffered: The response's body is read at once.
+        criticality: How much its call matters.
     """
 
     number: int
@@ -36,6 +38,7 @@ class Entrant(Protocol):
     sent_at: float
     waited: float
     is_buffered: bool
+    criticality: Criticality
 
     @property
     def origin(self) -> Origin: ...

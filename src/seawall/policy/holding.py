@@ -94,7 +94,7 @@ class Holding:
 
         Args:
             used: Permits in use.
-            waiting: Attempts that wait for one.
+            waiting: Permits that its waiters need, beyond those in use.
             limit: Permits that the process could use at most, by what it has learned itself.
         """
         if self.is_asking or not self._outage.may_ask(now):

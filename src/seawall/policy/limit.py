@@ -1,8 +1,9 @@
 """
 The limit of one origin: a gate that admits attempts at a rate, set by the user or learned from rejections.
 
-Rules: first in, first out for each key. A waiter holds no permit. Its wait is known when it comes, so one that can't
-end in time is refused at once. Several limits admit an attempt together or not at all. What wasn't sent is given back.
+Rules: first in, first out for each key and class; `turns` says which class is next. A waiter holds no permit. Its wait
+is known when it comes, unless others follow that matter more, so one that can't end in time is refused at once. Several
+limits admit an attempt together or not at all. What wasn't sent is given back.
 """
 
 from __future__ import annotations
@@ -139,7 +140,7 @@ class LimitState(Gate):
 
     @property
     def is_idle(self) -> bool:
-        return not any(line.waiters for line in self._lines.values())
+        return not any(line.waiters.queues for line in self._lines.values())
 
     def remembers(self, now: float) -> bool:
         return any(not learned.is_forgotten(now) for learned in self._learned.values())
@@ -150,7 +151,7 @@ class LimitState(Gate):
         if self._asks:
             return None  # a function of the user's may raise
         line, costs = self._line(attempt, now), self._costs(attempt)
-        if line.waiters or line.wait(now, costs, is_first=True):
+        if line.waiters.queues or line.wait(now, costs):
             return None
         lease = line.take(now, costs)
         line.ask()
@@ -161,10 +162,11 @@ class LimitState(Gate):
         Wait for the attempt's turn.
 
         **Cancellation:** leaves the line.
-        **Fairness:** FIFO for each key.
+        **Fairness:** FIFO for each key and class; see `turns`.
 
         Raises:
-            LimitExceeded: The turn would come later than the deadline, or than the longest wait.
+            LimitExceeded: The turn would come later than the deadline, or than the longest wait; or it didn't come,
+                because others that matter more did.
         """
         now = self._now()
         line, costs = self._line(attempt, now), self._costs(attempt)
@@ -173,13 +175,14 @@ class LimitState(Gate):
         if left is not None:
             longest = left if longest is None else min(longest, left)
         ends_at = math.inf if longest is None else now + longest
-        turn_at = now + line.wait(now, costs, is_first=not line.waiters)
-        waiter, began_at = line.join(costs, ends_at), now
+        waiter, began_at = line.join(costs, attempt.criticality, ends_at), now
         try:
+            turn_at = now + line.wait_of(waiter, now)
             line.ask()
             while turn_at > now or line.first is not waiter:
                 if turn_at > ends_at or now >= ends_at:
-                    raise self._exceeded(line, max(turn_at - now, 0.0), now - began_at)
+                    wait = turn_at - now if turn_at > now else line.wait_of(waiter, now)  # others have come before it
+                    raise self._exceeded(line, wait, now - began_at)
                 is_next = line.first is waiter and line.is_known(costs)
                 until = turn_at if is_next else ends_at  # another one that leaves, or the store's answer, wakes it
                 await asyncio.wait([waiter.moved], timeout=None if until == math.inf else until - now)
@@ -188,8 +191,9 @@ class LimitState(Gate):
                     waiter.moved = asyncio.get_running_loop().create_future()
                 if line.first is waiter:
                     line.ask()
-                    turn_at = now + line.wait(now, costs, is_first=True, shut_until=waiter.shut_until)
+                    turn_at = now + line.wait(now, costs, shut_until=waiter.shut_until)
             lease = line.take(now, costs)
+            line.waiters.took()
         finally:
             line.leave(waiter)
         return Turn(self, line, costs, lease, attempt)
@@ -248,7 +252,7 @@ class LimitState(Gate):
         key = (credential, *(None if limit.key is None else attempt.part(limit.key) for limit in self.limits))
         line = self._lines.get(key)
         if line is None:
-            make_room(self._lines, MAX_LINES, is_busy=lambda line: bool(line.waiters))
+            make_room(self._lines, MAX_LINES, is_busy=lambda line: bool(line.waiters.queues))
             meters = [self._meter(index, part, now) for index, part in enumerate(key[1:])]
             line = self._lines[key] = self._new(credential, key[1:], meters)
         else:

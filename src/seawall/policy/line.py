@@ -4,28 +4,40 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections import OrderedDict
-from typing import Final, Protocol
+from collections.abc import Iterable
+from itertools import takewhile
+from typing import Final, NamedTuple, Protocol
 
+from ..config.criticality import Criticality
 from .learned import Learned
 from .lease import Lease, Leased
 from .meter import Meter
+from .turns import TENTH, Turns
 
 __all__ = ["Line", "Source", "Waiter"]
 
 INSTANT: Final = 1e-9  # s; less is no wait, because a clock may not be able to add it
+LOOKED_AT: Final = 256  # waiters whose order is followed for a newcomer, because a burst of n would cost n x n
 
 
 class Waiter:
     """An attempt that waits for its turn."""
 
-    __slots__ = ("costs", "ends_at", "moved", "shut_until")
+    __slots__ = ("costs", "criticality", "ends_at", "moved", "shut_until")
 
-    def __init__(self, costs: tuple[float, ...], ends_at: float, shut_until: float) -> None:
+    def __init__(self, costs: tuple[float, ...], criticality: Criticality, ends_at: float, shut_until: float) -> None:
         self.costs = costs
+        self.criticality = criticality
         self.ends_at = ends_at
         self.shut_until = shut_until
         self.moved: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+
+class Ahead(NamedTuple):
+    """What goes before an attempt: how many others, and what these take of each limit."""
+
+    others: int
+    costs: tuple[float, ...]
 
 
 class Source(Protocol):
@@ -47,40 +59,52 @@ class Source(Protocol):
 
 class Line:
     """
-    The attempts that wait for the same things, first in, first out.
+    The attempts that wait for the same things, first in, first out within a class; `turns` says which class is next.
 
     Attributes:
         credential: A hash of the one that they have in common.
         meters: One for each limit.
         learned: What the origin has taught for their credential.
         source: Where the shared ones come from; None if none is shared.
-        waiters: In the order in which they came.
-        ahead: What all waiters together will take of each limit.
+        waiters: By class.
     """
 
-    __slots__ = ("ahead", "credential", "learned", "meters", "source", "waiters")
+    __slots__ = ("_costs", "credential", "learned", "meters", "source", "waiters")
 
     def __init__(self, credential: bytes, meters: tuple[Meter | Leased, ...]) -> None:
         self.credential = credential
         self.meters = meters
         self.learned: Learned | None = None
         self.source: Source | None = None
-        self.waiters: OrderedDict[Waiter, None] = OrderedDict()
-        self.ahead = [0.0] * len(meters)
+        self.waiters: Turns[Waiter] = Turns()
+        self._costs: dict[Criticality, tuple[float, ...]] = {}  # what each class will take of each limit
 
     @property
     def first(self) -> Waiter | None:
-        return next(iter(self.waiters), None)
+        """The waiter whose turn is next; one that matters more may come."""
+        found = self.waiters.next()
+        return None if found is None else found[1]
 
-    def wait(self, now: float, costs: tuple[float, ...], *, is_first: bool, shut_until: float = math.inf) -> float:
-        """Seconds until an attempt of *costs* has its turn; if it isn't first, after all that wait now."""
-        ahead = [0.0] * len(costs) if is_first else self.ahead
+    @property
+    def ahead(self) -> tuple[float, ...]:
+        """What all waiters together will take of each limit."""
+        return self._sum(self._costs.values())
+
+    def wait(
+        self, now: float, costs: tuple[float, ...], ahead: Ahead | None = None, *, shut_until: float = math.inf
+    ) -> float:
+        """Seconds until an attempt of *costs* has its turn, after those *ahead*; None if it is the first."""
         wait = 0.0
+        count, before = (0, (0.0,) * len(costs)) if ahead is None else ahead
         if self.learned is not None:
-            wait = self.learned.wait(now, 0 if is_first else len(self.waiters), shut_until=shut_until)
-        for meter, cost, before in zip(self.meters, costs, ahead, strict=True):
-            wait = max(wait, meter.wait(now, cost, before))
+            wait = self.learned.wait(now, count, shut_until=shut_until)
+        for meter, cost, taken in zip(self.meters, costs, before, strict=True):
+            wait = max(wait, meter.wait(now, cost, taken))
         return wait if wait > INSTANT else 0.0
+
+    def wait_of(self, waiter: Waiter, now: float) -> float:
+        """Seconds until the turn of one that has just joined, if none comes that matters more."""
+        return self.wait(now, waiter.costs, None if self.first is waiter else self._ahead_of(waiter))
 
     def take(self, now: float, costs: tuple[float, ...]) -> Lease | None:
         """Let an attempt through; returns what `give_back` needs."""
@@ -100,16 +124,21 @@ class Line:
             self.source.give_back(lease, costs)
         self.wake()
 
-    def join(self, costs: tuple[float, ...], ends_at: float) -> Waiter:
-        waiter = Waiter(costs, ends_at, math.inf if self.learned is None else self.learned.shut_until)
-        self.waiters[waiter] = None
-        self.ahead = [before + cost for before, cost in zip(self.ahead, costs, strict=True)]
+    def join(self, costs: tuple[float, ...], criticality: Criticality, ends_at: float) -> Waiter:
+        waiter = Waiter(costs, criticality, ends_at, math.inf if self.learned is None else self.learned.shut_until)
+        self.waiters.join(waiter, criticality)
+        others = self._costs.get(criticality)
+        self._costs[criticality] = costs if others is None else self._sum((others, costs))
         return waiter
 
     def leave(self, waiter: Waiter) -> None:
         """It has had its turn, or waits no longer."""
-        del self.waiters[waiter]
-        self.ahead = [before - cost for before, cost in zip(self.ahead, waiter.costs, strict=True)]
+        self.waiters.leave(waiter)
+        if self.waiters.waiting(waiter.criticality):
+            before = self._costs[waiter.criticality]
+            self._costs[waiter.criticality] = tuple([a - b for a, b in zip(before, waiter.costs, strict=True)])
+        else:
+            del self._costs[waiter.criticality]
         self.wake()
         self.ask()
 
@@ -126,3 +155,32 @@ class Line:
         """The first waiter looks again at when its turn is."""
         if (first := self.first) is not None and not first.moved.done():
             first.moved.set_result(None)
+
+    def _ahead_of(self, waiter: Waiter) -> Ahead:
+        """
+        What goes before one that has just joined its class.
+
+        Of many, it is what its class and those above will take, and as many of the others as have a turn meanwhile at
+        most; so its wait is right, or a ninth too long.
+        """
+        mine, waiters = waiter.criticality, self.waiters
+        costs = self._sum(each for criticality, each in self._costs.items() if criticality <= mine)
+        before = tuple([total - own for total, own in zip(costs, waiter.costs, strict=True)])
+        count = sum(waiters.waiting(criticality) for criticality in waiters.queues if criticality <= mine) - 1
+        others = len(waiters) - 1 - count
+        if not others:
+            return Ahead(count, before)
+        if count <= LOOKED_AT:
+            ahead = list(takewhile(lambda each: each is not waiter, waiters.in_order()))
+            return Ahead(len(ahead), self._sum(each.costs for each in ahead))
+        between = min(others, 1 + count // (TENTH - 1))
+        share = between / others
+        return Ahead(
+            count + between,
+            tuple(
+                [mine + (total - up_to) * share for mine, total, up_to in zip(before, self.ahead, costs, strict=True)]
+            ),
+        )
+
+    def _sum(self, costs: Iterable[tuple[float, ...]]) -> tuple[float, ...]:
+        return tuple([sum(each) for each in zip((0.0,) * len(self.meters), *costs, strict=True)])

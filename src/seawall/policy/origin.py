@@ -19,6 +19,7 @@ from .outcome import Outcome
 from .parted import Parted
 from .ready import ReadyState
 from .rejection import is_rejection
+from .shed import ShedState
 from .unserved import Refusals, Unserved
 
 __all__ = ["OriginState", "max_shut"]
@@ -43,7 +44,8 @@ class OriginState:
 
     Attributes:
         gates: The gates that an attempt passes, in this order: the breaker, the user's own, the limit, the bulkhead.
-            While the origin is away, the gate at which calls wait for it comes first.
+            While the origin is away, the gate at which calls wait for it comes before them; while it is in trouble,
+            the one that refuses background attempts is the first of all.
         limit: None until one is set or learned, because each attempt would pay for it.
         served_at: When the last request began that was served, and not refused by a gateway that finds no server.
         answered_at: When the last response to such a request came, in loop time.
@@ -51,6 +53,7 @@ class OriginState:
         refusals: The answers of its gateway that it has no server; None until there is one.
         away: The gate at which calls wait for it; None unless it is away.
         hedge: None until a call could have a second attempt.
+        shed: The gate that refuses background attempts in trouble; None while there is none.
     """
 
     origin: Origin
@@ -73,6 +76,7 @@ class OriginState:
     refusals: Refusals | None = None
     away: ReadyState | Unserved | None = None
     hedge: HedgeState | None = None
+    shed: ShedState | None = None
     moved: asyncio.Future[None] | None = None  # set by the breaker's next move; None if nobody waits for it
 
     def is_first(self, death: object) -> bool:
@@ -153,7 +157,8 @@ class OriginState:
 
     def went_away(self, away: ReadyState | Unserved) -> None:
         """Calls wait at *away* from now on, before all other gates."""
-        self.away, self.gates = away, (away, *self.gates)
+        self.away = away
+        self.gates = (away, *self.gates) if self.shed is None else (self.shed, away, *self.gates[1:])
 
     def was_restarted(self) -> None:
         """The breaker begins anew, because what failed as the old server ended says nothing about the new one."""
@@ -168,6 +173,22 @@ class OriginState:
             self.limit.was_away()
         self.gates = tuple(gate for gate in self.gates if gate is not away)
         return away
+
+    # Trouble, as its bulkhead has it
+
+    def is_in_trouble(self, attempt: Entrant, now: float) -> bool:
+        """Whether background attempts are refused, and not repeated."""
+        return self.shed is not None and self.bulkhead is not None and self.bulkhead.is_in_trouble(attempt, now)
+
+    def trouble_moved(self) -> None:
+        """Trouble of one of its bulkheads has begun, or is over."""
+        is_on = any(bulkhead.has_trouble for bulkhead in self.bulkheads)
+        if is_on and self.shed is None:
+            assert self.bulkhead is not None
+            self.shed = ShedState(str(self.origin), self.bulkhead)
+            self.gates = (self.shed, *self.gates)
+        elif not is_on and self.shed is not None:
+            self.gates, self.shed = tuple(gate for gate in self.gates if gate is not self.shed), None
 
     # Rejections
 

@@ -181,6 +181,7 @@ class Origins:
             self._emit(BreakerMoved(origin, previous, state, reason))
 
         def adapted(limit: int, ghosts: int, reason: str) -> None:
+            made.trouble_moved()
             self._emit(LimitMoved(origin, limit, ghosts, reason))
 
         breaker = bulkhead = None

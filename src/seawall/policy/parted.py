@@ -46,6 +46,14 @@ class Parted(Gate):
     async def enter(self, attempt: Entrant, timeout: float | None) -> Ticket:
         return await self._part(attempt).enter(attempt, timeout)
 
+    def is_in_trouble(self, attempt: Entrant, now: float) -> bool:
+        """As `BulkheadState.is_in_trouble`."""
+        return self._part(attempt).is_in_trouble(attempt, now)
+
+    def sheds(self, attempt: Entrant, now: float) -> bool:
+        """As `BulkheadState.sheds`."""
+        return self._part(attempt).sheds(attempt, now)
+
     @property
     def is_idle(self) -> bool:
         return all(part.is_idle for part in self)

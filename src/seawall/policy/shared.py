@@ -211,7 +211,7 @@ class Supply:
         group.tell()
         first = line.first
         max_wait = float("inf") if first is None else first.ends_at - now
-        waiting = (self._of(each.costs) for each in line.waiters)
+        waiting = (self._of(each.costs) for each in line.waiters.in_order())
         order = leases.order(now, self._of(line.ahead), waiting, max_wait)
         if order is not None:
             group.store.start(self._book(order))

@@ -237,6 +237,6 @@ class Unserved(Gate):
 
     def _left(self) -> None:
         """A waiter has left: no timer runs for nobody."""
-        if self._timer is not None and not self._repeatable.queue and not self._others.queue:
+        if self._timer is not None and not self._repeatable.queues and not self._others.queues:
             self._timer.cancel()
             self._timer = None

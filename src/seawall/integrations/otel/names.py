@@ -73,7 +73,7 @@ ATTRIBUTES: Final = {
     REASON: "The outcome that led to the retry: a status, or the class of an error.",
     DENIED: "Why no retry followed: `unsafe`, `budget`, `deadline`, ...; see `seawall.events.Denied`.",
     DELAY: "Seconds until the retry.",
-    GATE: "The gate that refused the attempt: `breaker`, `bulkhead`, `limit`, `cap`, `pause`, or one of your own.",
+    GATE: "The gate that refused the attempt: `breaker`, `bulkhead`, `limit`, `cap`, `pause`, `shed`, or one of yours.",
     WAIT: "What was waited for: `backoff`, `dns`, or the gate: `bulkhead`, `limit`, `cap`, `ready`, ...",
     DURATION: "Seconds that it took.",
     PREVIOUS: "The breaker's state before.",
