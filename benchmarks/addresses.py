@@ -33,7 +33,7 @@ CAPACITY, SLOW = 100.0, 0.1  # requests per second of each address; the first on
 LOADS = (0.3, 0.6, 0.75)  # shares of the capacity of the other four
 WARM, SECONDS = 20.0, 60.0
 KEPT_FOR = 15.0  # s; seawall's keepalive_expiry
-CHOICES = ("turns alone", "turns, ejection", "fewest in flight, ejection")
+CHOICES = ("turns alone", "turns, ejection", "fewest in flight, ejection", "the same + hedge")
 
 
 class Failing(Server):
@@ -76,11 +76,11 @@ class Upstream:
         self.servers = {address: Server(CAPACITY) for address in ADDRESSES[1:]}
         self.servers[ADDRESSES[0]] = BAD[bad](rng)
         self.asked: Counter[Address] = Counter()
-        self._ejections = (Ejections if "ejection" in choice else Blind)(now=now, rng=rng)
+        self._ejections = (Blind if choice == "turns alone" else Ejections)(now=now, rng=rng)
         self._addresses = Addresses(
             now=now, rng=rng, ejections=self._ejections, precedence=Precedence(GLIBC, lambda _: None)
         )
-        self._is_counting = "fewest" in choice
+        self._is_counting = "turns" not in choice
         self._idle: list[tuple[float, Address]] = []
         self._now = now
 
@@ -100,12 +100,21 @@ class Upstream:
         self._count(address, 1)
         return address
 
+    def superseded(self, address: Address) -> None:
+        """Another address was faster, which counts as a failure of *address*; its connection is closed."""
+        if self._addresses.note(ORIGIN, address, is_failure=True):
+            self._idle = [each for each in self._idle if each[1] != address]
+
     def give_back(self, address: Address, *, is_failure: bool, is_kept: bool = True) -> None:
         self._count(address, -1)
         if self._addresses.note(ORIGIN, address, is_failure=is_failure):
             self._idle = [each for each in self._idle if each[1] != address]
         if is_kept and address in self._ejections.usable(ORIGIN, ADDRESSES):
             self._idle.append((self._now() + KEPT_FOR, address))
+
+    def cut(self, address: Address) -> None:
+        """A connection to it was closed."""
+        self._count(address, -1)
 
     def _count(self, address: Address, more: int) -> None:
         if self._is_counting:
@@ -124,6 +133,7 @@ class Addressed(Exchange):
     def __init__(self, upstream: Upstream) -> None:
         super().__init__(upstream.servers[ADDRESSES[0]])
         self._upstream = upstream
+        self._cancelled: AttemptState | None = None
 
     async def send(self, request: Request, attempt: AttemptState) -> Reply:
         attempt.address = address = self._upstream.take(attempt.avoid)
@@ -133,8 +143,18 @@ class Addressed(Exchange):
         except ReadTimeout:
             self._upstream.give_back(address, is_failure=True, is_kept=False)
             raise
+        except asyncio.CancelledError:
+            self._cancelled = attempt
+            self._upstream.cut(address)
+            raise
         self._upstream.give_back(address, is_failure=status >= 500)
         return Reply(status)
+
+    def blame(self, request: Request, attempt: AttemptState) -> None:
+        """A failure was counted with its answer; this is for an attempt that another one was faster than."""
+        if attempt is self._cancelled:
+            assert attempt.address is not None
+            self._upstream.superseded(attempt.address)
 
 
 @dataclass
@@ -152,7 +172,8 @@ class Run:
 async def one(choice: str, bad: str, load: float, seed: int) -> Run:
     """Make calls at random instants; those of the first seconds don't count."""
     loop, rng, run = asyncio.get_running_loop(), Random(seed), Run()
-    upstream, mine = Upstream(choice, bad, rng), layers(POLICIES["defaults"], rng)
+    policy = POLICIES["defaults + hedge" if "hedge" in choice else "defaults"]
+    upstream, mine = Upstream(choice, bad, rng), layers(policy, rng)
     tasks: set[asyncio.Task[None]] = set()
 
     async def call(mine: Pipeline) -> None:

@@ -37,6 +37,7 @@ POLICIES: dict[str, dict[str, Any]] = {
         "budget": seawall.Budget(),
     },
 }
+POLICIES["defaults + hedge"] = POLICIES["defaults"] | {"hedge": seawall.Hedge()}
 POLICIES["fixed bulkhead"] = POLICIES["defaults"] | {"bulkhead": FIXED}
 
 
@@ -114,7 +115,9 @@ class Request:
     def is_replayable(self) -> bool:
         return True
 
-    def part(self, partition: Callable[[Any], Hashable]) -> Hashable: ...
+    def part(self, partition: Callable[[Any], Hashable]) -> Hashable:
+        """As a request without a credential has it, because only a limit asks."""
+        return b""
 
     def adopt(self, error: SeawallError) -> Exception:
         return error

@@ -20,11 +20,14 @@ STYLE = """
 """
 
 
-def svg(panels: dict[str, dict[str, float | None]], note: str) -> str:
+def svg(
+    panels: dict[str, dict[str, float | None]], note: str, *, label: str = "CPU per request of HTTP clients"
+) -> str:
     """
     Args:
         panels: Microseconds by client, for each load by its name; None for a failed run.
         note: The text below.
+        label: What those hear who don't see it.
     """
     values = [value for panel in panels.values() for value in panel.values() if value]
     low = 10 ** math.floor(math.log10(min(values)))
@@ -36,7 +39,7 @@ def svg(panels: dict[str, dict[str, float | None]], note: str) -> str:
     parts.append(f'<text class="note" x="10" y="{y + 8}">{escape(note)}</text>')
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {y + 20}" role="img" '
-        f'aria-label="CPU per request of HTTP clients">\n<style>{STYLE}</style>\n' + "\n".join(parts) + "\n</svg>\n"
+        f'aria-label="{escape(label)}">\n<style>{STYLE}</style>\n' + "\n".join(parts) + "\n</svg>\n"
     )
 
 
@@ -70,6 +73,8 @@ def _panel(title: str, panel: dict[str, float | None], y: int, low: float, high:
 
 
 def _time(us: float) -> str:
+    if us >= 1e6 * 0.9995:
+        return f"{us / 1e6:.3g} s"
     return f"{us / 1000:.3g} ms" if us >= 1000 else f"{us:.0f} µs"
 
 

@@ -25,7 +25,7 @@ from typing import Any
 from seawall.core.pipeline import Pipeline
 from seawall.errors import SeawallError
 
-from . import addresses, classes, harm
+from . import addresses, classes, harm, tail
 from .machine import conditions
 from .model import ATTEMPT_TIMEOUT, POLICIES, Exchange, Request, Server, layers, virtual
 from .plot import lines
@@ -146,6 +146,7 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--policies", default="", help="all in the first scenario, four in the others")
     parser.add_argument("--json", type=Path)
     parser.add_argument("--svg", type=Path, help="a picture of the first scenario")
+    parser.add_argument("--tail-svg", type=Path, help="a picture of the slowest answers with and without a hedge")
     options = parser.parse_args(arguments)
     print(conditions(("seawall",), arguments, "simulate"))
     logging.getLogger("seawall").setLevel(logging.ERROR)  # because breakers move all the time here
@@ -187,6 +188,8 @@ def main(arguments: list[str]) -> int:
         print(f"\nherd after Retry-After: 1,000 clients are told 5 s: at most {most:.0f} in 50 ms, mean {mean:.0f}")
     if options.only in addresses.TITLE:
         print(f"\n{addresses.TITLE}\n{addresses.table(options.seeds)}", flush=True)
+    if options.only in tail.TITLE:
+        print(f"\n{tail.TITLE}\n{tail.table(options.seeds)}", flush=True)
     if options.only in harm.TITLE:
         print(f"\n{harm.TITLE}\n{harm.table(options.seeds)}", flush=True)
     if options.only in classes.TITLE:
@@ -195,6 +198,8 @@ def main(arguments: list[str]) -> int:
         series = {name: cell["series"] for name, cell in next(iter(found.values())).items()}
         note = "share of good calls by second, 280 of 300 requests/s offered; python -m benchmarks simulate"
         options.svg.write_text(lines(series, {"the server stands still": (WARM, WARM + FREEZE)}, note))
+    if options.tail_svg:
+        options.tail_svg.write_text(tail.picture())
     if options.json:
         options.json.write_text(json.dumps(found, indent=1) + "\n")
     return 0
