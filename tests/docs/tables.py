@@ -40,6 +40,7 @@ SETTINGS = [
     seawall.Bulkhead,
     seawall.Limit,
     seawall.Breaker,
+    seawall.Hedge,
     seawall.Budget,
     seawall.Ready,
     seawall.DNS,

@@ -16,9 +16,10 @@ QUANTILE: Final = re.compile(r"p([5-9]\d(?:\.\d{1,2})?)")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hedge:
     """
-    A second attempt beside one whose response doesn't begin: the first good response is the call's, the other attempt
-    is cancelled. For requests that may be sent twice: GET, HEAD, OPTIONS, TRACE, QUERY, or with an Idempotency-Key;
-    with a body that is in memory, if they have one.
+    When a second attempt is made beside one whose response doesn't begin.
+
+    The first good response is the call's, and the other attempt is cancelled. For requests that may be sent twice: GET,
+    HEAD, OPTIONS, TRACE, QUERY, or with an Idempotency-Key; with a body that is in memory, if they have one.
 
     It needs a permit that is free at once, a closed breaker, and a token of the `Budget`. So in an outage there is
     none.
