@@ -189,7 +189,7 @@ def _give_up(answer: asyncio.Future[int]) -> None:
 def layers(policy: Mapping[str, Any], rng: Random) -> Pipeline:
     """The layers of one client."""
     return Pipeline(
-        Policy(deadline=seawall.UNSET, **policy),
+        Policy(deadline=seawall.UNSET, **{"hedge": None, **policy}),
         {},
         propagation=None,
         emitter=Emitter(),

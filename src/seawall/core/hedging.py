@@ -14,7 +14,7 @@ from collections.abc import Callable
 from typing import Final
 
 from ..attempts import CONNECTING, HEADERS
-from ..config import Hedge, Retry
+from ..config import Hedge, Retry, Unset
 from ..errors import SeawallError
 from ..events import HedgeStarted
 from ..policy.hedge import HedgeState
@@ -100,7 +100,8 @@ class Hedged:
 
     __slots__ = ("_hedging", "_hop", "_inner", "_settings")
 
-    def __init__(self, hedging: Hedging, hop: Hop, settings: Hedge) -> None:
+    def __init__(self, hedging: Hedging, hop: Hop, settings: Hedge | Unset) -> None:
+        assert isinstance(settings, Hedge)  # a client leaves nothing unset
         self._hedging = hedging
         self._hop = hop
         self._inner = hop.exchange

@@ -27,7 +27,7 @@ from collections.abc import Callable, Coroutine, Iterable, Mapping
 from random import Random
 from typing import Any
 
-from ..config import Hedge, Policy, Propagation, Retry
+from ..config import Policy, Propagation, Retry
 from ..errors import DialError
 from ..events import CallStarted
 from ..origin import Origin
@@ -187,7 +187,7 @@ class Pipeline:
                 raise request.adopt((closed if in_flight.is_closed else draining)(request.origin))
             deadline_at, now = call.deadline_at, self._now()
             hop = Hop(call, request, exchange, state, policy, Timer(in_flight.timers, deadline_at), self._now)
-            hop.exchange = Hedged(self._hedging, hop, policy.hedge) if isinstance(policy.hedge, Hedge) else exchange
+            hop.exchange = exchange if policy.hedge is None else Hedged(self._hedging, hop, policy.hedge)
             caller = call.caller
             if (deadline_at is not None and deadline_at <= now) or (caller is not None and caller.has_left):
                 raise request.adopt(hop.ended(exceeded(hop, now)))
