@@ -8,11 +8,13 @@ from pathlib import Path
 
 import pytest
 
+from seawall.fetch.folder import Folder
 from seawall.fetch.output import Output
 from seawall.fetch.page import Page
 from seawall.fetch.parcel import Parcel, Parcels
 from seawall.fetch.part import Part
 from seawall.fetch.resume import Kept
+from seawall.fetch.rows import Rows
 from seawall.fetch.target import Target, target
 
 from .test_fetch_journal import JOB, failed, keep, page
@@ -149,3 +151,38 @@ def test_parcels(tmp_path):
     with pytest.raises(OSError, match="symbolic link"):
         Parcels(tmp_path / "parcels").put(Parcel.of(0, [entry]))
     assert os.listdir(tmp_path / "elsewhere") == []
+
+
+def test_rows_under_another_name(mine, tmp_path):
+    """They aren't cut off, because the other name may be that of a file which isn't the job's."""
+    rows = tmp_path / "folder" / "rows.jsonl"
+    plant(rows, "hard link", mine)
+    with pytest.raises(OSError, match="another name") as caught:
+        Rows(rows).recover(0, lambda _: False)
+    assert caught.value.filename == str(rows)
+    assert mine.read_bytes() == b"precious"
+
+
+def test_what_a_worker_did_not_write(mine, tmp_path):
+    """A file of another name stays where it is, because .. at its beginning would put it beside the output."""
+    done = tmp_path / "done" / ".unsettled"
+    done.mkdir(parents=True)
+    (done / "..file").write_bytes(b"")
+    (tmp_path / "folder" / "out").mkdir()
+    Folder(tmp_path / "folder" / "out").adopt(tmp_path / "done")
+    assert [path.name for path in (tmp_path / "folder").iterdir()] == ["out"]
+
+
+@pytest.mark.parametrize("name", ["done", "done/.unsettled"])
+def test_a_link_in_the_place_of_what_a_worker_did(mine, tmp_path, name):
+    """The files that it leads to are not taken for pages."""
+    theirs = tmp_path / "theirs"
+    held = theirs / (".unsettled" if name == "done" else "") / f"{'ab' * 16}.html"
+    held.parent.mkdir(parents=True)
+    held.write_bytes(b"")
+    link = tmp_path / name
+    link.parent.mkdir(parents=True, exist_ok=True)
+    link.symlink_to(theirs)
+    with pytest.raises(OSError, match="symbolic link"):
+        Folder(tmp_path / "folder").adopt(tmp_path / "done")
+    assert held.exists()

@@ -94,9 +94,12 @@ class Folder:
 
     def adopt(self, folder: Path) -> None:
         """As in `Sink`."""
-        if (unsettled := folder / UNSETTLED).is_dir():
+        refuse_links(folder)
+        refuse_links(unsettled := folder / UNSETTLED)
+        if unsettled.is_dir():
             for file in unsettled.iterdir():
-                self._move(file)
+                if OURS.match(file.name):  # one whose name begins with .. would leave the output
+                    self._move(file)
 
     def without_failed(self) -> int:
         """As in `Sink`."""

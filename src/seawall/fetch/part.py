@@ -145,9 +145,6 @@ def _locked(path: Path) -> int:
     while True:
         descriptor = opened(path, os.O_RDWR | os.O_CREAT)
         try:
-            if os.fstat(descriptor).st_nlink > 1:
-                said = "it has another name, too, which somebody else may have given it: delete it"
-                raise OSError(errno.EMLINK, said, str(path))
             _lock(descriptor, path)
             if _is_named(descriptor, path):
                 return descriptor

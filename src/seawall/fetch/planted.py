@@ -16,6 +16,7 @@ __all__ = ["made", "opened", "refuse_links"]
 
 FLAGS: Final = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
 LINK: Final = "it is a symbolic link, which somebody else may have put there: delete it, or choose another place"
+LINKED: Final = "it has another name, too, which somebody else may have given it: put a copy in its place, or delete it"
 NO_FILE: Final = "it is a pipe or a device and not a file: delete it, or choose another place"
 
 
@@ -24,17 +25,22 @@ def opened(path: Path, flags: int) -> int:
     A descriptor of the file *path*.
 
     Raises:
-        OSError: It is a symbolic link, a pipe or a device, or can't be opened.
+        OSError: It is a symbolic link, a pipe or a device, or can't be opened; or it has another name, and is to be
+            written to.
     """
     try:
         descriptor = os.open(path, flags | FLAGS, 0o666)
     except OSError:
         refuse_links(path)
         raise
-    if stat.S_ISREG(os.fstat(descriptor).st_mode):
-        return descriptor
-    os.close(descriptor)
-    raise OSError(errno.EINVAL, NO_FILE, str(path))
+    found = os.fstat(descriptor)
+    if not stat.S_ISREG(found.st_mode):
+        os.close(descriptor)
+        raise OSError(errno.EINVAL, NO_FILE, str(path))
+    if found.st_nlink > 1 and flags & (os.O_WRONLY | os.O_RDWR):
+        os.close(descriptor)
+        raise OSError(errno.EMLINK, LINKED, str(path))
+    return descriptor
 
 
 def made(path: Path) -> int:
