@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections import Counter
 from collections.abc import Callable, Iterable
 from contextlib import closing, nullcontext
@@ -13,7 +14,7 @@ import pytest
 
 from seawall.fetch import dispatch as dispatch_module
 from seawall.fetch.dispatch import Dispatch, PostAway
-from seawall.fetch.folder import Folder
+from seawall.fetch.folder import INDEX, Folder
 from seawall.fetch.journal import Journal
 from seawall.fetch.keeper import OutputLost
 from seawall.fetch.output import Output, parcels_of
@@ -159,6 +160,32 @@ async def test_messages_are_lost(tmp_path):
     await dispatch(out, post)
     check(out)
     assert site.asked == Counter(URLS)
+
+
+@pytest.mark.parametrize("out", OUTS)
+@pytest.mark.parametrize("is_folder", [True, False])
+async def test_links_that_a_worker_planted(tmp_path, out, is_folder):
+    """Others write to the parcels' folder, too; what a link leads to isn't taken for a worker's rows."""
+    where, elsewhere = tmp_path / out, tmp_path / "elsewhere"
+    row = {"url": "http://a.test/0", "result": "good", "text": "of another"}
+    elsewhere.mkdir()
+    (elsewhere / INDEX).write_text(json.dumps(row) + "\n")
+
+    class Planting(Post):
+        async def do(self, name: str) -> None:
+            await super().do(name)
+            pages = self.parcels.pages(name)
+            if is_folder:
+                pages.rename(pages.with_suffix(".was"))
+                pages.symlink_to(elsewhere)
+            else:
+                (pages / INDEX).unlink()
+                (pages / INDEX).symlink_to(elsewhere / INDEX)
+
+    with pytest.raises(OutputLost, match="symbolic link"):
+        await dispatch(where, Planting(Site(), parcels(where)))
+    written = [each for each in tmp_path.rglob("*.jsonl") if each.resolve().parent != elsewhere]
+    assert "of another" not in "".join(each.read_text() for each in written)
 
 
 @pytest.mark.parametrize("out", OUTS)

@@ -208,6 +208,8 @@ async def test_what_a_sitemap_may_list(kind):
         ("http://10.0.0.1", "http://10.0.0.1:81", True),
         ("http://10.0.0.1", "http://10.0.0.2", False),
         ("http://[::1]", "http://[::1]:81", True),
+        ("http://169.254.169.254", "http://254.169.254", False),
+        ("http://www.a.test.", "http://b.a.test", True),
     ],
 )
 def test_hosts_of_one_site(one, other, is_so):

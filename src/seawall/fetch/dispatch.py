@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import sqlite3
 from collections import deque
 from collections.abc import AsyncIterable, Callable, Mapping
@@ -16,6 +17,7 @@ from .journal import Batch, Journal
 from .keeper import lost
 from .page import Page, page_of
 from .parcel import BUCKETS, Parcel, Parcels, bucket_of
+from .planted import opened, refuse_links
 from .progress import Progress
 from .sinks import Sink
 from .target import Entry, Refused, Target
@@ -269,7 +271,8 @@ class Dispatch:
         pages: list[Page] = []
         rows: list[bytes] = []
         size = pending = 0
-        with (self._parcels.pages(name) / INDEX).open("rb") as file:
+        refuse_links(self._parcels.pages(name))
+        with os.fdopen(opened(self._parcels.pages(name) / INDEX, os.O_RDONLY), "rb") as file:
             for row in file:
                 pages.append(page_of(row))
                 rows.append(row)

@@ -85,9 +85,10 @@ def is_of_site(origin: str, site: str) -> bool:
 
     It says nothing of addresses: whoever has a name may have it mean any address.
     """
-    one, other = ((urlsplit(each).hostname or "").removeprefix("www.") for each in (origin, site))
+    one, other = ((urlsplit(each).hostname or "").removeprefix("www.").rstrip(".") for each in (origin, site))
     below, above = (one, other) if len(one) > len(other) else (other, one)
-    return one == other or ("." in above and below.endswith(f".{above}"))
+    is_name = "." in above and not above.rpartition(".")[2].isdecimal()  # else an address, which has none below it
+    return one == other or (is_name and below.endswith(f".{above}"))
 
 
 def target(text: str) -> Entry:
