@@ -23,12 +23,12 @@ from ..policy.outcome import Outcome
 from .attempt import AttemptState
 from .call import Hop
 from .emitter import Emitter
-from .exchange import Exchange, Reply, Request, is_nested
+from .exchange import Reply, is_nested
 from .ledger import Ledger
 from .telling import Telling
 from .words import said
 
-__all__ = ["Hedged", "Hedging", "failed"]
+__all__ = ["Hedging", "failed"]
 
 SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS", "TRACE", "QUERY"})  # RFC 9110 section 9.2.1, RFC 10008
 INSTANT: Final = 1e-9  # seconds; less is no wait, because a clock may not be able to add it
@@ -44,7 +44,7 @@ class Second(AttemptState):
 
 
 class Hedging:
-    """What the second attempts of one client need."""
+    """Makes second attempts beside slow ones, for one client."""
 
     def __init__(
         self, origins: Origins, *, ledger: Ledger, telling: Telling, emitter: Emitter, now: Callable[[], float]
@@ -54,6 +54,29 @@ class Hedging:
         self._telling = telling
         self._emitter = emitter
         self.now = now
+
+    async def send(self, hop: Hop, settings: Hedge, first: AttemptState) -> Reply:
+        """The first good reply. If it isn't that of the *first* attempt, the hop's attempt is the other one."""
+        request, state, now = hop.request, hop.state, self.now
+        is_safe = request.method in SAFE or request.has_key
+        if not is_safe or request.streamed is not None or is_nested():
+            return await hop.exchange.send(request, first)
+        known = state.hedge = state.hedge or HedgeState(now())
+        if hop.retries is None:
+            known.deposit(settings.max_extra)
+        after = known.after(settings.quantile, now()) if settings.quantile else float(settings.after)
+        race = Race(self, hop, first, after)
+        try:
+            attempt, reply = await race.run()
+        except BaseException:
+            known.outlasted(first.on_wire(now()), now())
+            raise
+        finally:
+            race.close()
+        hop.attempt = attempt
+        if is_good(hop, reply.outcome()):
+            known.began(attempt.on_wire(now()), now())
+        return reply
 
     def begin(self, hop: Hop, first: AttemptState, after: float) -> Second | None:
         """The second attempt, admitted; None if it must not be made."""
@@ -95,62 +118,19 @@ class Hedging:
         self._ledger.ended(hop, attempt, outcome, now, is_ours=False, error=error, detail=detail, is_superseded=True)
 
 
-class Hedged:
-    """An exchange that makes a second attempt beside one of *hop* that is slow; see `core.exchange.Exchange`."""
-
-    __slots__ = ("_hedging", "_hop", "_inner", "_settings")
-
-    def __init__(self, hedging: Hedging, hop: Hop, settings: Hedge) -> None:
-        self._hedging = hedging
-        self._hop = hop
-        self._inner = hop.exchange
-        self._settings = settings
-
-    async def send(self, request: Request, first: AttemptState) -> Reply:
-        """The first good reply. If it isn't that of the *first* attempt, the hop's attempt is the other one."""
-        hop, inner, settings = self._hop, self._inner, self._settings
-        is_safe = request.method in SAFE or request.has_key
-        if not is_safe or request.streamed is not None or is_nested():
-            return await inner.send(request, first)
-        state, now = hop.state, self._hedging.now
-        known = state.hedge = state.hedge or HedgeState(now())
-        if hop.retries is None:
-            known.deposit(settings.max_extra)
-        after = known.after(settings.quantile, now()) if settings.quantile else float(settings.after)
-        race = Race(self._hedging, hop, inner, first, after)
-        try:
-            attempt, reply = await race.run()
-        except BaseException:
-            known.outlasted(first.on_wire(now()), now())
-            raise
-        finally:
-            race.close()
-        hop.attempt = attempt
-        if is_good(hop, reply.outcome()):
-            known.began(attempt.on_wire(now()), now())
-        return reply
-
-    def failure(self, error: Exception, attempt: AttemptState) -> Outcome | None:
-        return self._inner.failure(error, attempt)
-
-    def blame(self, request: Request, attempt: AttemptState) -> None:
-        self._inner.blame(request, attempt)
-
-
 class Race:
     """An attempt, and the one that is made beside it once it has been on the wire for *after* seconds."""
 
     __slots__ = (
-        "_after", "_cancelling", "_exchange", "_first", "_has_struck", "_hedging", "_hop", "_is_first_out", "_reply",
+        "_after", "_cancelling", "_first", "_has_struck", "_hedging", "_hop", "_is_first_out", "_reply",
         "_second", "_sending", "_task", "_timer",
     )  # fmt: skip
 
-    def __init__(self, hedging: Hedging, hop: Hop, exchange: Exchange, first: AttemptState, after: float) -> None:
+    def __init__(self, hedging: Hedging, hop: Hop, first: AttemptState, after: float) -> None:
         task = asyncio.current_task()
         assert task is not None
         self._hedging = hedging
         self._hop = hop
-        self._exchange = exchange
         self._first = first
         self._after = after
         self._task = task
@@ -167,7 +147,7 @@ class Race:
         hop, first = self._hop, self._first
         self._look_in(self._after)
         try:
-            reply = await self._exchange.send(hop.request, first)
+            reply = await hop.exchange.send(hop.request, first)
         except asyncio.CancelledError:
             if not self._has_taken_over():
                 raise
@@ -202,6 +182,8 @@ class Race:
             self._task.uncancel()
         if self._sending is not None:
             self._sending.cancel()
+        self._sending = None
+        del self._task  # either task's error holds this race
         if self._second is not None:
             if self._reply is not None:
                 self._reply.abandon()
@@ -227,7 +209,7 @@ class Race:
     async def _send(self, second: Second) -> None:
         hop = self._hop
         try:
-            reply = await self._exchange.send(hop.request, second)
+            reply = await hop.exchange.send(hop.request, second)
         except Exception as error:  # noqa: BLE001  # the race's, whatever it is
             if self._second is not None:
                 self._lost(*failed(hop, second, error))

@@ -40,7 +40,7 @@ from .call import Call, Hop, Patience
 from .emitter import Emitter
 from .endings import closed, conclude, draining, exceeded, fail, last_word, refused
 from .exchange import Exchange, Request
-from .hedging import Hedged, Hedging, failed
+from .hedging import Hedging, failed
 from .in_flight import InFlight
 from .ledger import Ledger
 from .readiness import Readiness
@@ -187,7 +187,6 @@ class Pipeline:
                 raise request.adopt((closed if in_flight.is_closed else draining)(request.origin))
             deadline_at, now = call.deadline_at, self._now()
             hop = Hop(call, request, exchange, state, policy, Timer(in_flight.timers, deadline_at), self._now)
-            hop.exchange = Hedged(self._hedging, hop, policy.hedge) if isinstance(policy.hedge, Hedge) else exchange
             caller = call.caller
             if (deadline_at is not None and deadline_at <= now) or (caller is not None and caller.has_left):
                 raise request.adopt(hop.ended(exceeded(hop, now)))
@@ -265,7 +264,7 @@ class Pipeline:
 
     async def _attempt(self, hop: Hop, retry: Retry | None, now: float, delay: float) -> Ended:
         """One attempt through the gates and the exchange, and how it ended."""
-        call, request = hop.call, hop.request
+        call, request, hedge = hop.call, hop.request, hop.policy.hedge
         if self.in_flight.is_closed:
             raise request.adopt(closed(request.origin))
         number = len(call.attempts) + 1
@@ -284,7 +283,10 @@ class Pipeline:
                 if self._telling.has_any:
                     self._telling.tell(hop, attempt, self._now())
                 try:
-                    reply = await hop.exchange.send(request, attempt)
+                    if isinstance(hedge, Hedge):
+                        reply = await self._hedging.send(hop, hedge, attempt)
+                    else:
+                        reply = await hop.exchange.send(request, attempt)
                 except DialError as error:
                     if not self.readiness.turns_back(hop, attempt, error):
                         raise
