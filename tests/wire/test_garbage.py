@@ -143,7 +143,7 @@ async def test_nor_where_a_second_attempt_is_made(faults, step, second):
     client = made(faults, hedge=hedge, retry=None, breaker=None, budget=None)
 
     async def call() -> None:
-        url = f"{faults.listen('serve')}/{uuid.uuid4()}/{step}/{second}"
+        url = faults.script(str(uuid.uuid4()), step, second)
         await asyncio.gather(asyncio.create_task(client.get(url)), return_exceptions=True)
 
     assert await left_by(call, client) == []
