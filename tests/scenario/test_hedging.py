@@ -13,6 +13,7 @@ import pytest
 
 import seawall
 from seawall.events import HedgeStarted
+from seawall.policy.hedge import MAX_ALLOWANCE
 from seawall.testing import Body, FixedRandom, ScriptedWire
 from seawall.testing.leaks import held
 
@@ -315,6 +316,100 @@ async def test_cancelled_at_every_step_nothing_is_left(steps):
                 await asyncio.sleep(0)
                 assert held(c.stats()) == []
                 assert asyncio.all_tasks() == tasks
+
+
+@pytest.mark.parametrize("bad", [503, httpx.ReadError])
+async def test_the_deadline_ends_the_second_after_the_first_has_failed(bad):
+    """The history tells how the first ended, and so does the error."""
+    async with client((0.6, bad), math.inf, deadline=2.0, budget=None) as c:
+        with pytest.raises(seawall.DeadlineExceeded) as caught:
+            await c.get(URL)
+        name = str(bad) if isinstance(bad, int) else "ReadError"
+        assert told(seawall.history(caught.value)) == [(1, name, False, True), (2, "cancelled", True, False)]
+        assert isinstance(caught.value.__cause__, TimeoutError if isinstance(bad, int) else bad)
+        assert held(c.stats()) == []
+
+
+async def test_a_transport_that_fails_as_it_is_cancelled_does_not_cost_the_good_reply():
+    """The second has won, so what becomes of the first is no matter."""
+    requests: list[httpx.Request] = []
+
+    async def send(request: httpx.Request) -> httpx.Response:
+        requests.append(request)
+        if len(requests) == 1:
+            try:
+                await asyncio.sleep(9)
+            except asyncio.CancelledError as error:
+                raise ValueError("a bug") from error
+        return httpx.Response(200)
+
+    async with seawall.AsyncClient(transport=httpx.MockTransport(send), hedge=HALF) as c:
+        response = await c.get(URL)
+        assert told(seawall.history(response)) == [(1, "ValueError", False, True), (2, "200", True, False)]
+        task = asyncio.current_task()
+        assert task is not None
+        assert task.cancelling() == 0
+        assert held(c.stats()) == []
+
+
+async def test_both_attempts_are_in_one_part():
+    """The user's function is asked once, because it may name another part the second time, or raise."""
+    asked: list[object] = []
+
+    def tenant(request: object) -> str:
+        asked.append(request)
+        return "a"
+
+    async with client(9.0, 0.1, bulkhead=seawall.Bulkhead(max_concurrent=2, partition=tenant)) as c:
+        assert len(seawall.history(await c.get(URL))) == 2
+        assert len(asked) == 1
+
+
+async def test_a_gate_that_raises_leaves_no_ticket():
+    """It must not, but what those before it gave is given back nevertheless."""
+
+    class Out(seawall.Ticket):
+        def __init__(self, out: list[object]) -> None:
+            self._out = out
+            out.append(self)
+
+        def end(self, result: object, now: float) -> None:
+            self._out.remove(self)
+
+    class Counting(seawall.Gate):
+        name = "counting"
+
+        def __init__(self) -> None:
+            self.out: list[object] = []
+
+        def try_enter(self, attempt: Any, now: float) -> seawall.Ticket:
+            return Out(self.out)
+
+    class Wrong(Counting):
+        def try_enter(self, attempt: Any, now: float) -> seawall.Ticket:
+            if len(counting.out) > 1:
+                raise RuntimeError("a bug")
+            return super().try_enter(attempt, now)
+
+    counting, loop = Counting(), asyncio.get_running_loop()
+    raised: list[Any] = []
+    loop.set_exception_handler(lambda _, context: raised.append(context["exception"]))
+    async with client(1.0, 0.1, gates=[lambda _: counting, lambda _: Wrong()]) as c:
+        assert len(seawall.history(await c.get(URL))) == 1
+    assert ([type(each) for each in raised], counting.out) == ([RuntimeError], [])
+
+
+async def test_a_hedge_that_is_given_back_does_not_lift_the_allowance_above_its_bound():
+    """It waits for a connection until the first is over, and another call has filled the allowance meanwhile."""
+    async with client(*[0.1] * 20, 0.7, 0.1, limits=httpx.Limits(max_connections=1)) as c:
+        for _ in range(20):
+            await c.get(URL)
+        one = asyncio.create_task(c.get(URL))
+        await asyncio.sleep(0.6)
+        other = asyncio.create_task(c.get(URL))
+        await asyncio.gather(one, other)
+        [state] = c.breakers._origins.states.values()
+        assert state.hedge.allowance == MAX_ALLOWANCE
 
 
 async def test_closing_the_client_ends_both():

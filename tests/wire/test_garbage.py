@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import gc
 import ssl
+import uuid
 import weakref
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextvars import ContextVar
@@ -132,6 +133,20 @@ async def test_nor_wherever_it_is_cancelled(faults, port, step):
         assert await cancel_everywhere(call) > 2
 
     assert await left_by(cancelled, client) == []
+
+
+@pytest.mark.parametrize("step", ["ok", "delay:0.01", "delay:0.01+close", "hang"])
+@pytest.mark.parametrize("second", ["ok", "close", "hang"])
+async def test_nor_where_a_second_attempt_is_made(faults, step, second):
+    """Whichever wins, and if none does."""
+    hedge = seawall.Hedge(after=LIMIT / 10, max_extra=1.0)
+    client = made(faults, hedge=hedge, retry=None, breaker=None, budget=None)
+
+    async def call() -> None:
+        url = faults.script(str(uuid.uuid4()), step, second)
+        await asyncio.gather(asyncio.create_task(client.get(url)), return_exceptions=True)
+
+    assert await left_by(call, client) == []
 
 
 async def test_nor_where_a_predicate_raises(faults):

@@ -14,6 +14,7 @@ from seawall.testing import FaultServer, Request
 from seawall.testing.cancel import cancel_everywhere
 from seawall.testing.dns import Name
 from seawall.testing.leaks import held, no_leaks
+from seawall.wire.connector import Wire
 
 pytestmark = [pytest.mark.anyio, pytest.mark.each_front]
 
@@ -90,6 +91,31 @@ async def test_the_second_attempt_goes_to_another_address(stack, dns, serve):
         hedged += len(history) > 1
     assert hedged >= 1
     assert hedged <= 6  # an address that loses is dialled last, and is ejected if it goes on
+
+
+async def test_an_address_whose_attempt_failed_is_blamed_once(stack, dns, serve, monkeypatch):
+    """Not by the ledger, and by the race again."""
+    requests: list[Request] = []
+    blamed: list[object] = []
+
+    async def answer(request: Request) -> None:
+        requests.append(request)
+        if len(requests) == 1:
+            await asyncio.sleep(0.03)
+            await request.reply(503)
+        else:
+            await asyncio.sleep(0.06)
+            await request.reply(200)
+
+    one = await serve(answer, host="127.0.0.2")
+    await serve(answer, host="127.0.0.3", port=one.port)
+    dns.zone["two.test"] = Name(a=("127.0.0.2", "127.0.0.3"))
+    monkeypatch.setattr(Wire, "blame", lambda self, origin, extensions, attempt: blamed.append(attempt.address))
+    client = await stack.enter_async_context(
+        seawall.AsyncClient(dns=seawall.DNS(nameservers=(dns.address,)), hedge=SOON)
+    )
+    first, second = seawall.history(await client.get(f"http://two.test:{one.port}"))
+    assert (first.outcome, second.outcome, blamed) == ("503", "200", [first.address])
 
 
 @pytest.mark.parametrize("port", ["http", "h2:clear"])

@@ -132,6 +132,10 @@ class AttemptState(Progress):
             parted[partition] = self.request.part(partition)
         return parted[partition]
 
+    def share(self, other: AttemptState) -> None:
+        """Be in the same parts as *other*, which sends the same request."""
+        self._parted = other._parted
+
     def left(self, now: float) -> float | None:
         ends_at = earliest(self._bounds.hard_at, self._bounds.soft_at)
         return None if ends_at is None else max(0.0, ends_at - now)

@@ -23,12 +23,12 @@ from ..policy.outcome import Outcome
 from .attempt import AttemptState
 from .call import Hop
 from .emitter import Emitter
-from .exchange import Exchange, Reply, Request, is_nested
+from .exchange import Reply, Request, is_nested
 from .ledger import Ledger
 from .telling import Telling
 from .words import said
 
-__all__ = ["Hedged", "Hedging", "failed"]
+__all__ = ["Hedging", "failed"]
 
 SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS", "TRACE", "QUERY"})  # RFC 9110 section 9.2.1, RFC 10008
 INSTANT: Final = 1e-9  # seconds; less is no wait, because a clock may not be able to add it
@@ -44,7 +44,7 @@ class Second(AttemptState):
 
 
 class Hedging:
-    """What the second attempts of one client need."""
+    """Makes second attempts beside slow ones, for one client."""
 
     def __init__(
         self, origins: Origins, *, ledger: Ledger, telling: Telling, emitter: Emitter, now: Callable[[], float]
@@ -55,6 +55,31 @@ class Hedging:
         self._emitter = emitter
         self.now = now
 
+    async def send(self, hop: Hop, settings: Hedge | Unset, request: Request, first: AttemptState) -> Reply:
+        """The first good reply. If it isn't that of the *first* attempt, the hop's attempt is the other one."""
+        assert isinstance(settings, Hedge)  # a client leaves nothing unset
+        state, now = hop.state, self.now
+        is_safe = request.method in SAFE or request.has_key
+        if not is_safe or request.streamed is not None or is_nested():
+            return await hop.exchange.send(request, first)
+        known = state.hedge = state.hedge or HedgeState(now())
+        if hop.retries is None:
+            known.deposit(settings.max_extra)
+        after = known.after(settings.quantile, now()) if settings.quantile else float(settings.after)
+        race = Race(self, hop, first, after)
+        try:
+            reply = await race.run()
+        except BaseException:
+            if hop.attempt is first:  # else it was counted as the call went on with the second
+                known.outlasted(first.on_wire(now()), now())
+            raise
+        finally:
+            race.close()
+        assert hop.attempt is not None
+        if is_good(hop, reply.outcome()):
+            known.began(hop.attempt.on_wire(now()), now())
+        return reply
+
     def begin(self, hop: Hop, first: AttemptState, after: float) -> Second | None:
         """The second attempt, admitted; None if it must not be made."""
         state, request, call, now = hop.state, hop.request, hop.call, self.now()
@@ -62,13 +87,18 @@ class Hedging:
         if state.hedge.allowance < 1.0 or not state.is_well(now):
             return None
         avoid = hop.avoid if first.address is None else (*hop.avoid, first.address)
-        late = now - first.started_at
-        second = Second(self.now, now, request, first.number + 1, late, avoid, None, call, hop.timer)
-        for gate in state.gates:
-            ticket = gate.try_enter(second, now)
-            if ticket is None:
-                break
-            second.tickets.append(ticket)
+        late, number = now - first.started_at, len(call.attempts) + 2
+        second = Second(self.now, now, request, number, late, avoid, None, call, hop.timer)
+        second.share(first)
+        try:
+            for gate in state.gates:
+                ticket = gate.try_enter(second, now)
+                if ticket is None:
+                    break
+                second.tickets.append(ticket)
+        except BaseException:  # of a user's gate; the loop logs it
+            second.end(None, now)
+            raise
         if len(second.tickets) < len(state.gates) or not self._origins.withdraw(state, now):
             second.end(None, now)
             return None
@@ -81,77 +111,39 @@ class Hedging:
         )
         return second
 
+    def unspent(self, hop: Hop, second: AttemptState) -> None:
+        """Give back what the *second* attempt took, if it was never on the wire."""
+        assert hop.state.hedge is not None
+        if second.phase < CONNECTING:
+            hop.state.hedge.deposit(1.0)
+            self._origins.refund(hop.state, self.now())
+
     def superseded(
         self, hop: Hop, attempt: AttemptState, outcome: Outcome | None, error: str | None, detail: str
     ) -> None:
         """*attempt* is over, and the call goes on with the other; *outcome* is None if it was in flight."""
         now, state = self.now(), hop.state
         assert state.hedge is not None
-        if attempt.is_hedge and attempt.phase < CONNECTING:
-            state.hedge.allowance += 1.0
-            self._origins.refund(state, now)
-        elif not attempt.is_hedge:
+        if attempt.is_hedge:
+            self.unspent(hop, attempt)
+        else:
             state.hedge.outlasted(attempt.on_wire(now), now)
         self._ledger.ended(hop, attempt, outcome, now, is_ours=False, error=error, detail=detail, is_superseded=True)
-
-
-class Hedged:
-    """An exchange that makes a second attempt beside one of *hop* that is slow; see `core.exchange.Exchange`."""
-
-    __slots__ = ("_hedging", "_hop", "_inner", "_settings")
-
-    def __init__(self, hedging: Hedging, hop: Hop, settings: Hedge | Unset) -> None:
-        assert isinstance(settings, Hedge)  # a client leaves nothing unset
-        self._hedging = hedging
-        self._hop = hop
-        self._inner = hop.exchange
-        self._settings = settings
-
-    async def send(self, request: Request, first: AttemptState) -> Reply:
-        """The first good reply. If it isn't that of the *first* attempt, the hop's attempt is the other one."""
-        hop, inner, settings = self._hop, self._inner, self._settings
-        is_safe = request.method in SAFE or request.has_key
-        if not is_safe or request.streamed is not None or is_nested():
-            return await inner.send(request, first)
-        state, now = hop.state, self._hedging.now
-        known = state.hedge = state.hedge or HedgeState(now())
-        if hop.retries is None:
-            known.deposit(settings.max_extra)
-        after = known.after(settings.quantile, now()) if settings.quantile else float(settings.after)
-        race = Race(self._hedging, hop, inner, first, after)
-        try:
-            attempt, reply = await race.run()
-        except BaseException:
-            known.outlasted(first.on_wire(now()), now())
-            raise
-        finally:
-            race.close()
-        hop.attempt = attempt
-        if is_good(hop, reply.outcome()):
-            known.began(attempt.on_wire(now()), now())
-        return reply
-
-    def failure(self, error: Exception, attempt: AttemptState) -> Outcome | None:
-        return self._inner.failure(error, attempt)
-
-    def blame(self, request: Request, attempt: AttemptState) -> None:
-        self._inner.blame(request, attempt)
 
 
 class Race:
     """An attempt, and the one that is made beside it once it has been on the wire for *after* seconds."""
 
     __slots__ = (
-        "_after", "_cancelling", "_exchange", "_first", "_has_struck", "_hedging", "_hop", "_is_first_out", "_reply",
+        "_after", "_cancelling", "_first", "_has_struck", "_hedging", "_hop", "_is_first_out", "_reply",
         "_second", "_sending", "_task", "_timer",
     )  # fmt: skip
 
-    def __init__(self, hedging: Hedging, hop: Hop, exchange: Exchange, first: AttemptState, after: float) -> None:
+    def __init__(self, hedging: Hedging, hop: Hop, first: AttemptState, after: float) -> None:
         task = asyncio.current_task()
         assert task is not None
         self._hedging = hedging
         self._hop = hop
-        self._exchange = exchange
         self._first = first
         self._after = after
         self._task = task
@@ -163,35 +155,35 @@ class Race:
         self._sending: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
 
-    async def run(self) -> tuple[AttemptState, Reply]:
-        """The attempt that wins, and its reply; the other one was told of, or `close` does it."""
+    async def run(self) -> Reply:
+        """The reply of the attempt that wins, the hop's; the other one was told of, or `close` does it."""
         hop, first = self._hop, self._first
         self._look_in(self._after)
         try:
-            reply = await self._exchange.send(hop.request, first)
+            reply = await hop.exchange.send(hop.request, first)
         except asyncio.CancelledError:
             if not self._has_taken_over():
                 raise
-            return self._winner(None, None, "")
+            return self._seconds(None, None, "")
         except Exception as error:
             if self._second is None:
                 raise
             outcome, name, detail = failed(hop, first, error)
             try:
-                if outcome is None or not await self._is_won():
+                if (outcome is None and not self._has_struck) or not await self._is_won(outcome, name, detail):
                     raise
-                return self._winner(outcome, name, detail)
+                return self._seconds(outcome, name, detail)
             finally:
                 del outcome  # its error holds this frame
         try:
             outcome = reply.outcome()
-            if self._second is None or is_good(hop, outcome) or not await self._is_won():
-                return first, reply
+            if self._second is None or is_good(hop, outcome) or not await self._is_won(outcome, None, ""):
+                return reply
         except BaseException:
             reply.abandon()
             raise
         reply.abandon()
-        return self._winner(outcome, None, "")
+        return self._seconds(outcome, None, "")
 
     def close(self) -> None:
         """The race is over; what is left of the second attempt ends."""
@@ -203,6 +195,8 @@ class Race:
             self._task.uncancel()
         if self._sending is not None:
             self._sending.cancel()
+        self._sending = None
+        del self._task  # either task's error holds this race
         if self._second is not None:
             if self._reply is not None:
                 self._reply.abandon()
@@ -228,7 +222,7 @@ class Race:
     async def _send(self, second: Second) -> None:
         hop = self._hop
         try:
-            reply = await self._exchange.send(hop.request, second)
+            reply = await hop.exchange.send(hop.request, second)
         except Exception as error:  # noqa: BLE001  # the race's, whatever it is
             if self._second is not None:
                 self._lost(*failed(hop, second, error))
@@ -259,24 +253,45 @@ class Race:
         self._has_struck = False
         return self._task.uncancel() <= self._cancelling
 
-    async def _is_won(self) -> bool:
-        """Whether the second attempt wins, now that the first has ended without a good reply."""
+    async def _is_won(self, outcome: Outcome | None, error: str | None, detail: str) -> bool:
+        """
+        Whether the second attempt wins, now that the first has ended without a good reply.
+
+        **Cancellation:** the call ends with the second, because the first is over; the history has both ends.
+        """
         self._is_first_out = False
-        if self._sending is not None:
-            await asyncio.wait([self._sending])
+        try:
+            if self._sending is not None:
+                await asyncio.wait([self._sending])
+        except asyncio.CancelledError:
+            if self._second is not None:
+                if outcome is not None:
+                    self._hop.last_error = outcome.error or self._hop.last_error
+                self._hedging.unspent(self._hop, self._second)
+                self._hand_over(outcome, error, detail)
+            if self._reply is not None:
+                self._reply.abandon()
+            raise
+        finally:
+            del outcome  # its error holds this frame
         return self._reply is not None
 
-    def _winner(self, outcome: Outcome | None, error: str | None, detail: str) -> tuple[AttemptState, Reply]:
-        """The second attempt and its reply; *outcome*, *error* and *detail* are the first one's end."""
-        second, reply = self._second, self._reply
-        assert second is not None
+    def _seconds(self, outcome: Outcome | None, error: str | None, detail: str) -> Reply:
+        """The second attempt's reply; *outcome*, *error* and *detail* are the first one's end."""
+        reply, self._reply = self._reply, None
         assert reply is not None
-        self._second = self._reply = None
+        self._hand_over(outcome, error, detail)
+        return reply
+
+    def _hand_over(self, outcome: Outcome | None, error: str | None, detail: str) -> None:
+        """The call goes on with the second attempt."""
+        second, self._second = self._second, None
+        assert second is not None
         hop, first = self._hop, self._first
-        if second.address != first.address:
+        if outcome is None and error is None and second.address != first.address:  # else the ledger knows whose fault
             hop.exchange.blame(hop.request, first)
         self._hedging.superseded(hop, first, outcome, error, detail)
-        return second, reply
+        hop.attempt = second
 
 
 def is_good(hop: Hop, outcome: Outcome) -> bool:

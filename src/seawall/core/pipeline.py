@@ -24,6 +24,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Coroutine, Iterable, Mapping
+from functools import partial
 from random import Random
 from typing import Any
 
@@ -40,7 +41,7 @@ from .call import Call, Hop, Patience
 from .emitter import Emitter
 from .endings import closed, conclude, draining, exceeded, fail, last_word, refused
 from .exchange import Exchange, Request
-from .hedging import Hedged, Hedging, failed
+from .hedging import Hedging, failed
 from .in_flight import InFlight
 from .ledger import Ledger
 from .readiness import Readiness
@@ -187,7 +188,6 @@ class Pipeline:
                 raise request.adopt((closed if in_flight.is_closed else draining)(request.origin))
             deadline_at, now = call.deadline_at, self._now()
             hop = Hop(call, request, exchange, state, policy, Timer(in_flight.timers, deadline_at), self._now)
-            hop.exchange = exchange if policy.hedge is None else Hedged(self._hedging, hop, policy.hedge)
             caller = call.caller
             if (deadline_at is not None and deadline_at <= now) or (caller is not None and caller.has_left):
                 raise request.adopt(hop.ended(exceeded(hop, now)))
@@ -265,7 +265,8 @@ class Pipeline:
 
     async def _attempt(self, hop: Hop, retry: Retry | None, now: float, delay: float) -> Ended:
         """One attempt through the gates and the exchange, and how it ended."""
-        call, request = hop.call, hop.request
+        call, request, hedge = hop.call, hop.request, hop.policy.hedge
+        send = hop.exchange.send if hedge is None else partial(self._hedging.send, hop, hedge)
         if self.in_flight.is_closed:
             raise request.adopt(closed(request.origin))
         number = len(call.attempts) + 1
@@ -284,27 +285,27 @@ class Pipeline:
                 if self._telling.has_any:
                     self._telling.tell(hop, attempt, self._now())
                 try:
-                    reply = await hop.exchange.send(request, attempt)
+                    reply = await send(request, attempt)
                 except DialError as error:
                     if not self.readiness.turns_back(hop, attempt, error):
                         raise
                     attempt.turned_back()
                 if reply is None:
                     await attempt.queue(hop.state, hop.state.gates, is_patient=hop.policy.waits is True)
-            attempt = hop.attempt  # a second one, if that was faster
             if call.is_buffered and not reply.is_whole:
                 await reply.read()
             outcome = reply.outcome()
             if hop.state.limit is not None and hop.state.limit.is_watching:
                 outcome = outcome._replace(response=reply.shown())
         except Exception as error:
-            outcome, error_name, detail = failed(hop, attempt, error)
+            outcome, error_name, detail = failed(hop, hop.attempt, error)
             if outcome is None:
                 raise
             if is_cut(outcome):
                 self.readiness.suspect(hop.state)
         finally:
             is_ours = hop.timer.is_expired and not self.in_flight.is_closed
+            attempt = hop.attempt  # a second one, if the call goes on with that
             self.ledger.ended(hop, attempt, outcome, self._now(), is_ours=is_ours, error=error_name, detail=detail)
             del attempt  # an outcome's error holds this frame
         assert outcome is not None  # an error that isn't the transport's was raised
