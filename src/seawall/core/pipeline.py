@@ -24,7 +24,6 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Coroutine, Iterable, Mapping
-from functools import partial
 from random import Random
 from typing import Any
 
@@ -266,7 +265,6 @@ class Pipeline:
     async def _attempt(self, hop: Hop, retry: Retry | None, now: float, delay: float) -> Ended:
         """One attempt through the gates and the exchange, and how it ended."""
         call, request, hedge = hop.call, hop.request, hop.policy.hedge
-        send = hop.exchange.send if hedge is None else partial(self._hedging.send, hop, hedge)
         if self.in_flight.is_closed:
             raise request.adopt(closed(request.origin))
         number = len(call.attempts) + 1
@@ -285,7 +283,11 @@ class Pipeline:
                 if self._telling.has_any:
                     self._telling.tell(hop, attempt, self._now())
                 try:
-                    reply = await send(request, attempt)
+                    reply = await (
+                        hop.exchange.send(request, attempt)
+                        if hedge is None
+                        else self._hedging.send(hop, hedge, request, attempt)
+                    )
                 except DialError as error:
                     if not self.readiness.turns_back(hop, attempt, error):
                         raise
