@@ -13,6 +13,7 @@ from typer.core import TyperGroup
 
 from .. import __version__
 from ..config import DNS
+from ..config.check import HEADER_NAME
 from ..fetch.agent import token_of
 from ..fetch.order import Statuses
 from ..fetch.sources import Source
@@ -278,7 +279,7 @@ def _content(data: str) -> bytes:
 
 
 def _method(name: str) -> str:
-    if not re.fullmatch(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+", name):
+    if not re.fullmatch(HEADER_NAME, name):  # a token, as a header's name is
         raise ValueError(f"--method takes a name such as GET, not {name!r}")
     return name
 

@@ -36,7 +36,7 @@ def rank(setting: str, name: object) -> Criticality:
     The class that a *setting* names.
 
     Raises:
-        TypeError, ValueError: There is none of that name.
+        TypeError, ValueError: No class has that name.
     """
     if not isinstance(name, str):
         raise TypeError(f'{setting} must be "critical", "default" or "background", not {shown(name)}')

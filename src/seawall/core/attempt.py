@@ -172,7 +172,7 @@ class AttemptState(Progress):
             if any(gate is not None and gate not in gates for gate in news):
                 self.end(None, self.now())
                 gates = origin.gates
-            if self._pass(gates):
+            if self.passes(gates):
                 return
 
     def can_be_repeated(self) -> bool:
@@ -186,7 +186,7 @@ class AttemptState(Progress):
         super().turned_back()
         self.end(None, self.now())
 
-    def _pass(self, gates: Sequence[Gate]) -> bool:
+    def passes(self, gates: Sequence[Gate]) -> bool:
         """Pass the gates that are left as far as no wait is needed; returns whether all are passed."""
         for gate in gates[len(self.tickets) :]:
             ticket = gate.try_enter(self, self.now())

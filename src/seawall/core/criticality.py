@@ -22,7 +22,7 @@ def criticality(name: CriticalityName) -> Iterator[None]:
     ones, for which nobody waits now: prefetches, syncs, reports. See the guide on criticality.
 
     Raises:
-        ValueError, TypeError: There is no class of that name.
+        ValueError, TypeError: No class has that name.
     """
     with ranked(rank("criticality", name)):
         yield

@@ -18,6 +18,7 @@ from ..config import Hedge, Retry, Unset
 from ..errors import SeawallError
 from ..events import HedgeStarted
 from ..policy.hedge import HedgeState
+from ..policy.line import INSTANT
 from ..policy.origins import Origins
 from ..policy.outcome import Outcome
 from .attempt import AttemptState
@@ -31,7 +32,6 @@ from .words import said
 __all__ = ["Hedging", "failed"]
 
 SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS", "TRACE", "QUERY"})  # RFC 9110 section 9.2.1, RFC 10008
-INSTANT: Final = 1e-9  # seconds; less is no wait, because a clock may not be able to add it
 LATER: Final = frozenset({408, 429})  # the server wants the request at another time
 
 
@@ -53,54 +53,52 @@ class Hedging:
         self._ledger = ledger
         self._telling = telling
         self._emitter = emitter
-        self.now = now
+        self._now = now
 
     async def send(self, hop: Hop, settings: Hedge | Unset, request: Request, first: AttemptState) -> Reply:
         """The first good reply. If it isn't that of the *first* attempt, the hop's attempt is the other one."""
         assert isinstance(settings, Hedge)  # a client leaves nothing unset
-        state, now = hop.state, self.now
+        state, now = hop.state, self._now()
         is_safe = request.method in SAFE or request.has_key
         if not is_safe or request.streamed is not None or is_nested():
             return await hop.exchange.send(request, first)
-        known = state.hedge = state.hedge or HedgeState(now())
+        known = state.hedge = state.hedge or HedgeState(now)
         if hop.retries is None:
             known.deposit(settings.max_extra)
-        after = known.after(settings.quantile, now()) if settings.quantile else float(settings.after)
+        after = known.after(settings.quantile, now) if settings.quantile else float(settings.after)
         race = Race(self, hop, first, after)
         try:
             reply = await race.run()
         except BaseException:
             if hop.attempt is first:  # else it was counted as the call went on with the second
-                known.outlasted(first.on_wire(now()), now())
+                now = self._now()
+                known.outlasted(first.on_wire(now), now)
             raise
         finally:
             race.close()
         assert hop.attempt is not None
         if is_good(hop, reply.outcome()):
-            known.began(hop.attempt.on_wire(now()), now())
+            now = self._now()
+            known.began(hop.attempt.on_wire(now), now)
         return reply
 
     def begin(self, hop: Hop, first: AttemptState, after: float) -> Second | None:
         """The second attempt, admitted; None if it must not be made."""
-        state, request, call, now = hop.state, hop.request, hop.call, self.now()
+        state, request, call, now = hop.state, hop.request, hop.call, self._now()
         assert state.hedge is not None
         if state.hedge.allowance < 1.0 or not state.is_well(now):
             return None
         avoid = hop.avoid if first.address is None else (*hop.avoid, first.address)
         late, number = now - first.started_at, len(call.attempts) + 2
-        second = Second(self.now, now, request, number, late, avoid, None, call, hop.timer)
+        second = Second(self._now, now, request, number, late, avoid, None, call, hop.timer)
         second.share(first)
+        is_admitted = False
         try:
-            for gate in state.gates:
-                ticket = gate.try_enter(second, now)
-                if ticket is None:
-                    break
-                second.tickets.append(ticket)
-        except BaseException:  # of a user's gate; the loop logs it
-            second.end(None, now)
-            raise
-        if len(second.tickets) < len(state.gates) or not self._origins.withdraw(state, now):
-            second.end(None, now)
+            is_admitted = second.passes(state.gates) and self._origins.withdraw(state, now)
+        finally:  # where a user's gate raises, too, which the loop logs
+            if not is_admitted:
+                second.end(None, now)
+        if not is_admitted:
             return None
         state.hedge.allowance -= 1.0
         if self._telling.has_any:
@@ -116,13 +114,13 @@ class Hedging:
         assert hop.state.hedge is not None
         if second.phase < CONNECTING:
             hop.state.hedge.deposit(1.0)
-            self._origins.refund(hop.state, self.now())
+            self._origins.refund(hop.state, self._now())
 
     def superseded(
         self, hop: Hop, attempt: AttemptState, outcome: Outcome | None, error: str | None, detail: str
     ) -> None:
         """*attempt* is over, and the call goes on with the other; *outcome* is None if it was in flight."""
-        now, state = self.now(), hop.state
+        now, state = self._now(), hop.state
         assert state.hedge is not None
         if attempt.is_hedge:
             self.unspent(hop, attempt)

@@ -102,12 +102,10 @@ class Tap(Watched):
         client.fed[metric].labels(client.name, host and client.label(host), *labels).inc()
 
     def _attempt(self, event: Attempt) -> None:
-        if event.is_superseded:
-            self._ended(event, event.error or (event.outcome if event.status is None else None))
-        elif event.status is None and event.error is None:  # cut short, and the end of the call says by what
+        if event.outcome == "cancelled":  # cut short, and the end of the call says by what
             self._cut[event.call] = event
         else:
-            self._ended(event, event.error)
+            self._ended(event, event.outcome if event.status is None else event.error)
 
     def _ended(self, event: Attempt, error: str | None) -> None:
         client = self._client

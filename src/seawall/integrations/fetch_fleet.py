@@ -17,9 +17,7 @@ __all__ = ["GROUP", "STREAM", "TIMEOUT", "Fleet", "Lease", "Tries", "connected",
 STREAM: Final = "seawall:fetch"
 GROUP: Final = "workers"
 TIMEOUT: Final = 5.0  # seconds that Redis has for an answer
-KEPT: Final = (
-    7 * 24 * 3600
-)  # seconds that it is known why a parcel was given up, for a sender that is stopped meanwhile
+KEPT: Final = 7 * 24 * 3600  # seconds that it is known why a parcel was given up, because its sender may be stopped
 ENDED: Final = "each ended, or lost its lease, before the parcel was done: look at their memory and logs"
 
 

@@ -14,9 +14,9 @@ from .lease import Lease, Leased
 from .meter import Meter
 from .turns import TENTH, Turns
 
-__all__ = ["Line", "Source", "Waiter"]
+__all__ = ["INSTANT", "Line", "Source", "Waiter"]
 
-INSTANT: Final = 1e-9  # s; less is no wait, because a clock may not be able to add it
+INSTANT: Final = 1e-9  # s; a shorter wait is none, because a clock may not be able to add it
 LOOKED_AT: Final = 256  # waiters whose order is followed for a newcomer, because a burst of n would cost n x n
 
 

@@ -82,7 +82,7 @@ class Metrics(Named):
     # What it does with each event
 
     def _attempt(self, event: Attempt) -> None:
-        if event.status is None and event.error is None and not event.is_superseded:
+        if event.outcome == "cancelled":
             self._cut[event.call] = event
         else:
             self._ended(event, error_of(event))

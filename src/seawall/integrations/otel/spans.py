@@ -223,7 +223,7 @@ class Spans:
             self._tell_rejection(call, span, event.number)
         if not is_ours:
             return
-        is_cut = event.status is None and event.error is None and not event.is_superseded
+        is_cut = event.outcome == "cancelled"
         error = "" if is_cut else error_of(event)
         if event.is_superseded:
             if span.is_recording():
