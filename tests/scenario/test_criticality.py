@@ -221,7 +221,7 @@ async def test_one_that_comes_takes_its_turn_in_time(first):
 
 
 async def test_costs_of_what_goes_first_count():
-    """Of many too, of which only the sums are known."""
+    """The same for many waiters, of which the line knows only the sums."""
     wire = ScriptedWire()
     limit = seawall.Limit(rate=10, burst=10, max_wait=1e6, cost=lambda request: float(request.headers["x-cost"]))
 
@@ -427,7 +427,7 @@ async def test_waiters_are_refused_as_trouble_begins():
 
 
 async def test_one_background_call_a_second_finds_out():
-    """Where there are no others, so that trouble isn't for ever; it ends with it."""
+    """It passes where no others are in flight, because only its answer can end the trouble."""
     loop, wire = asyncio.get_running_loop(), ScriptedWire(0.1)
     async with client(wire) as c:
         await c.get(URL)

@@ -331,7 +331,7 @@ async def test_the_deadline_ends_the_second_after_the_first_has_failed(bad):
 
 
 async def test_a_transport_that_fails_as_it_is_cancelled_does_not_cost_the_good_reply():
-    """The second has won, so what becomes of the first is no matter."""
+    """The second has won, so the first's end doesn't matter."""
     requests: list[httpx.Request] = []
 
     async def send(request: httpx.Request) -> httpx.Response:

@@ -96,7 +96,7 @@ async def test_failures_that_no_status_shows(registry):
 
 
 async def test_hedges(registry):
-    """The attempt that was superseded is told from one that its caller cancelled; the delay is no backoff."""
+    """A superseded attempt isn't counted as one that its caller cancelled, nor the hedge's delay as backoff."""
     hedge = seawall.Hedge(after=0.5, max_extra=1.0)
     async with client(registry, 9.0, (0.1, 200), hedge=hedge) as c:
         await c.get(URL)

@@ -50,7 +50,7 @@ def test_nothing_is_known_after_a_long_silence():
 
 
 def test_what_is_slow_by_nature_has_no_hedge():
-    """2 s, of a report or a model, is no sign of trouble; a second attempt would double what it costs."""
+    """A report or a model that takes 2 s isn't in trouble, and a second attempt would double what it costs."""
     assert filled(*[2.5] * 100).after(0.95, 0.0) == math.inf
 
 

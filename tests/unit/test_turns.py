@@ -35,7 +35,7 @@ def test_what_matters_most_goes_first():
 
 
 def test_tenth_turn_is_the_first_comer_s():
-    """Of whatever class, so that nobody waits for ever; and the twentieth too."""
+    """It may be of any class, so nobody waits for ever; the twentieth may, too."""
     order = taken(joined("bdb" + "c" * 30))
     assert order[:9] == [f"c{number}" for number in range(3, 12)]
     assert (order[9], order[19], order[29]) == ("b0", "d1", "b2")
