@@ -439,7 +439,7 @@ async def test_pulled_cable_and_back(link, client, echo):
 async def test_timeout_closes(link, client, echo):
     """Silence, then FIN, also where nothing was sent; counted from when it was added."""
     reader, writer = client
-    with link.toxic(toxic.Timeout(LONG)), Took(LONG):
+    with Took(LONG), link.toxic(toxic.Timeout(LONG)):  # in this order, because the toxic counts from when it was added
         writer.write(b"lost")
         assert await rest(reader) == b""
     assert await echo.end() == "FIN"
@@ -458,7 +458,7 @@ async def test_connection_that_both_sides_closed_is_over(link, client, echo):
 async def test_reset(link, client, echo, direction):
     """RST in place of the answer, or of the request, after the time asked for; to the server too."""
     reader, writer = client
-    with link.toxic(toxic.Reset(LONG), direction=direction), Took(LONG):
+    with Took(LONG), link.toxic(toxic.Reset(LONG), direction=direction):
         writer.write(b"request")
         with pytest.raises(ConnectionResetError):
             await rest(reader)
