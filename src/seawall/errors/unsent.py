@@ -17,7 +17,6 @@ __all__ = [
     "NameNotFound",
     "NoAddress",
     "OriginPaused",
-    "ProxyRefused",
     "Rejected",
     "ResolveError",
     "ResolveTimeout",
@@ -103,17 +102,6 @@ class Shed(Rejected):
 
     by = "shed"
     retry_after: float
-
-
-class ProxyRefused(Unsent):
-    """
-    A proxy wants other credentials (407), forbids the host (403), or says otherwise that it won't connect.
-
-    Attributes:
-        status: The proxy's response status; None if it is a SOCKS proxy.
-    """
-
-    status: int | None = None
 
 
 class StreamRefused(Unsent):
