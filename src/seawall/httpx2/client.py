@@ -244,7 +244,8 @@ class AsyncClient(core.OfEngine, Fetching):
             and type(hooks) is dict
             and not (self._auth or hooks["request"] or hooks["response"])
             and self._transport is self._bottom
-            and _is_ours(self._bottom)
+            and type(self._bottom).handle_async_request is HANDLE
+            and "handle_async_request" not in self._bottom.__dict__
             and "timeout" in request.extensions
             and not request.url._uri_reference.userinfo
             and isinstance(request.stream, httpx2.AsyncByteStream)
@@ -254,7 +255,12 @@ class AsyncClient(core.OfEngine, Fetching):
     def _mounted(self, request: httpx2.Request) -> AsyncTransport | None:
         """The transport of *request*, as httpx2 chooses it, if that is ours and of this engine: a proxy's, mostly."""
         transport = self._transport_for_url(request.url)
-        if isinstance(transport, AsyncTransport) and transport.engine is self.engine and _is_ours(transport):
+        if (
+            isinstance(transport, AsyncTransport)
+            and transport.engine is self.engine
+            and type(transport).handle_async_request is HANDLE
+            and "handle_async_request" not in transport.__dict__
+        ):
             return transport
         return None
 
@@ -272,11 +278,6 @@ PLAIN: Final = (type(USE_CLIENT_DEFAULT), float, int)  # timeouts
 UNSEEN: Final = ("transport", "mounts")
 HANDLE: Final = AsyncTransport.handle_async_request
 HEADERS: Final[Any] = AsyncClient.headers
-
-
-def _is_ours(transport: AsyncTransport) -> bool:
-    """Whether no subclass or tool has put another function in the way."""
-    return type(transport).handle_async_request is HANDLE and "handle_async_request" not in transport.__dict__
 
 
 def _bottom(engine: core.Engine | None, arguments: ClientArguments) -> AsyncTransport:

@@ -233,7 +233,10 @@ class OverWire:
 def _detour(route: Route | None, proxy: Any) -> Route | None:
     """*route* with another *proxy*, as a request asks for it; None: with none."""
     way = Route() if route is None else route
-    way = way._replace(proxy=None if proxy is None else proxy_of(proxy), uds=None if proxy is not None else way.uds)
+    if proxy is None:
+        way = Route(None, way.uds, way.local_address, way.socket_options)
+    else:
+        way = Route(proxy_of(proxy), None, way.local_address, way.socket_options)
     return None if way == Route() else way
 
 
