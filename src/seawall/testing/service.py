@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import ipaddress
 import os
 import socket
 import threading
@@ -12,7 +13,7 @@ from contextlib import suppress
 from types import TracebackType
 from typing import Self, TypeVar
 
-__all__ = ["Service", "bound"]
+__all__ = ["Service", "bound", "is_loopback"]
 
 T = TypeVar("T")
 
@@ -138,20 +139,41 @@ class Service:
             self._loop, self._has_run = None, True
 
 
+def is_loopback(host: str) -> bool:
+    """
+    Whether only clients on this machine reach a server that listens on *host*.
+
+    Raises:
+        ValueError: *host* isn't an IP address. An empty one would mean all of this machine's addresses, and a name may
+            mean any of them.
+    """
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(str(host)).is_loopback
+    except ValueError:
+        raise ValueError(
+            f"host must be an IP address of this machine, not {host!r}: 127.0.0.1 or ::1 for clients on this machine, "
+            "another for all clients that reach it"
+        ) from None
+
+
 def bound(kind: socket.SocketKind, host: str, port: int) -> socket.socket:
     """
     A non-blocking socket bound to *host* and *port* (0 takes any free one).
 
     Raises:
+        ValueError: *host* isn't an IP address, or *port* isn't a port.
         OSError: The port is in use, or *host* is not an address of this machine; says which.
     """
+    is_loopback(host)
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     sock = socket.socket(family, kind, socket.IPPROTO_TCP if kind == socket.SOCK_STREAM else 0)  # so: TCP_NODELAY
     try:
         if kind == socket.SOCK_STREAM and os.name == "posix":
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         sock.setblocking(False)
-        sock.bind((host, port))
+        sock.bind(("127.0.0.1" if host == "localhost" else host, port))
     except OSError as error:
         sock.close()
         if error.errno == errno.EADDRINUSE:
