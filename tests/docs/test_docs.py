@@ -153,7 +153,7 @@ def test_readme_is_short_and_has_both_commands():
     assert len(text.splitlines()) <= 150
     begin = "python3 -m venv .venv && .venv/bin/pip install -q -e"
     assert f"{begin} '.[cli]' && .venv/bin/seawall demo\n" in text
-    test_command = f"{begin} '.[dev]' && .venv/bin/pytest -q\n"
+    test_command = f"{begin} '.[dev]' && .venv/bin/pytest -q -n auto\n"
     assert test_command in text
     assert test_command in (ROOT / ".ci/run").read_text()
 
