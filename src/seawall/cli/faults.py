@@ -21,7 +21,7 @@ from ..testing.http.port import Port
 from ..testing.http.scripts import Received
 from ..testing.http.vocabulary import FAULTS, row
 from ..testing.network import Dose, Link, Network, toxic
-from ..testing.service import is_loopback
+from ..testing.service import is_loopback, watchful
 from ..testing.steps import STEPS
 from .text import plain
 
@@ -39,11 +39,14 @@ PORTS = tuple(
 
 
 async def run(*, host: str, port: int, ca: Path | None) -> int:
-    """Serve until SIGINT or SIGTERM; the exit status is 0, or 2 if *host* isn't an address."""
+    """Serve until SIGINT or SIGTERM; the exit status is 0, or 2 if *host* isn't an address or the loop can't do it."""
+    loop = asyncio.get_running_loop()
     try:
         is_open = not is_loopback(host)
-    except ValueError as error:
-        Console(stderr=True, highlight=False, soft_wrap=True).print(f"seawall faults: --{escape(str(error))}")
+        watchful(loop)
+    except (RuntimeError, ValueError) as error:
+        said = f"--{error}" if isinstance(error, ValueError) else str(error)
+        Console(stderr=True, highlight=False, soft_wrap=True).print(f"seawall faults: {escape(said)}")
         return 2
     console = Console(highlight=False, soft_wrap=True)
     started_at = time.monotonic()
@@ -77,7 +80,6 @@ async def run(*, host: str, port: int, ca: Path | None) -> int:
                 f"[bold red]WARNING[/]    {host} is not loopback: every client that reaches it can control these "
                 "servers, reach what listens on loopback through their proxy, and exhaust this machine\n"
             )
-        loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM):
             with suppress(NotImplementedError):
                 loop.add_signal_handler(number, stop.set)

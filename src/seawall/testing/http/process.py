@@ -138,4 +138,5 @@ async def _main() -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(_main())
+    with asyncio.Runner(loop_factory=asyncio.SelectorEventLoop) as runner:  # Windows' default one can't watch sockets
+        runner.run(_main())
