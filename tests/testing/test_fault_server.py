@@ -147,6 +147,15 @@ def test_only_a_post_changes_something(method, target):
             connect(server.ports["gone"].port)
 
 
+def test_web_page_changes_nothing():
+    """A browser lets any page send a POST to loopback, and says with an Origin that it does."""
+    with FaultServer(assert_all_called=False) as server:
+        server.script("kept", ok())
+        seen = ask(server.port, "/ctl/reset", method="POST", body=b"", origin="https://evil.example")
+        assert (seen.status, b"isn't for web pages" in seen.body) == (403, True)
+        assert server.scripts.unused() == ["kept"]
+
+
 def test_what_a_get_may_ask():
     """What changes nothing, and of a path that does both, the telling half; a POST may ask too, but no other method."""
     with FaultServer() as server:

@@ -1,7 +1,8 @@
 """
 ``/ctl``: the commands of a fault server, for tests in other languages than Python.
 
-Rule: only a POST changes something, because a web page can make a browser send a GET to loopback without asking.
+Rule: only a POST changes something, and none that has an Origin, because any web page can make a browser send a GET or
+a POST to loopback without asking.
 """
 
 from __future__ import annotations
@@ -84,7 +85,12 @@ async def answer(server: Controlled, request: Request, url: SplitResult) -> None
     pages, reports, controls = _pages(server), _reports(server), _controls(server)
     kind, methods = "text/plain; charset=utf-8", server.routes.methods(request)
     try:
-        if url.path in controls and request.method == "POST":
+        if url.path in controls and request.method == "POST" and "origin" in request.headers:
+            code, text = (
+                403,
+                f"{url.path} isn't for web pages, and this request has an Origin\n",
+            )
+        elif url.path in controls and request.method == "POST":
             result = controls[url.path](asked, body)
             code, kind, text = 200, "application/json", json.dumps({"done": True} if result is None else result)
         elif url.path in reports and request.method in ("GET", "HEAD", "POST"):
