@@ -6,8 +6,8 @@ import asyncio
 import datetime
 import os
 import sys
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,7 +21,7 @@ from ..errors import DeadlineExceeded
 from ..events import Phase
 from ..server_timing import parse
 from .certificate import tls_facts
-from .complaint import Watched, complaint, denial, malformed, tries
+from .complaint import Watched, complaint, denial, malformed, plainly, tries
 from .exit_codes import ExitCode, exit_code
 from .printing import Output, head_of
 from .sent import Sent
@@ -70,9 +70,23 @@ async def run(wanted: Wanted) -> ExitCode:
         How the first that failed has failed; OK if none did.
     """
     console = Console(stderr=True, highlight=False, soft_wrap=True)
-    failed = ExitCode.OK
+
+    def say(line: str) -> None:
+        text = Text(f"seawall get: {printable(line)}")
+        console.print(text, soft_wrap=not console.is_terminal)  # whole words on a terminal, one line elsewhere
+
+    watch, failed = Watch(say), ExitCode.OK
     outputs = [Output(path) for path in wanted.outputs] or [Output(None) for _ in wanted.urls]
-    async with _getter(wanted, console) as getter:
+    try:
+        client = _client(wanted, watch)
+    except OSError as error:
+        say(f"SSL_CERT_FILE or SSL_CERT_DIR: {plainly(error.strerror or str(error))}")
+        return ExitCode.AUTHORITIES
+    except (ImportError, ValueError) as error:
+        say(f"HTTP_PROXY, HTTPS_PROXY or ALL_PROXY: {plainly(str(error))}")
+        return ExitCode.PROXY
+    async with client:
+        getter = Getter(client, wanted, watch, console, say)
         for url, output in zip(wanted.urls, outputs, strict=True):
             code = await getter.get(url, output)
             failed = failed or code
@@ -81,15 +95,15 @@ async def run(wanted: Wanted) -> ExitCode:
     return failed
 
 
-@asynccontextmanager
-async def _getter(wanted: Wanted, console: Console) -> AsyncIterator[Getter]:
-    def say(line: str) -> None:
-        console.print(Text(f"seawall get: {printable(line)}"))
-
-    watch = Watch(say)
+def _client(wanted: Wanted, watch: Watch) -> AsyncClient:
+    """
+    Raises:
+        OSError: The environment names authorities that can't be read.
+        ImportError, ValueError: It names a proxy that needs a package, or can't be.
+    """
     # A command makes few calls, and its user says how often: nothing is held back for the sake of other callers.
     longest = Retry().max_retry_after if wanted.deadline is None else wanted.deadline
-    async with AsyncClient(
+    return AsyncClient(
         timeout=wanted.timeout,
         deadline=UNSET if wanted.deadline is None else wanted.deadline,
         retry=Retry(max_attempts=wanted.retries + 1, max_retry_after=longest),
@@ -100,8 +114,7 @@ async def _getter(wanted: Wanted, console: Console) -> AsyncIterator[Getter]:
         verify=not wanted.insecure,
         follow_redirects=wanted.follows,
         observers=[watch],
-    ) as client:
-        yield Getter(client, wanted, watch, console, say)
+    )
 
 
 class Getter:
@@ -135,7 +148,9 @@ class Getter:
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             return self._failed(error, url)
         except TimeoutError:
-            return self._failed(DeadlineExceeded("", timeout=self._wanted.deadline), url)
+            return self._failed(
+                DeadlineExceeded("", timeout=self._wanted.deadline), url, is_receiving=response is not None
+            )
         except OSError as error:
             if not isinstance(error, BrokenPipeError):  # its reader has seen enough
                 self._say(f"{error.filename or 'standard output'}: {error.strerror}")
@@ -170,9 +185,9 @@ class Getter:
             self._tell_status(response)
         return ExitCode.OK
 
-    def _failed(self, error: Exception, url: str) -> ExitCode:
+    def _failed(self, error: Exception, url: str, *, is_receiving: bool = False) -> ExitCode:
         wanted, attempts = self._wanted, self._watch.attempts
-        watched = Watched(attempts, self._denied())
+        watched = Watched(attempts, self._denied(), is_receiving)
         shown = _shown(httpx.URL(url))
         self._say(complaint(error, shown, deadline=wanted.deadline, watched=watched))
         with suppress(RuntimeError):  # it has none

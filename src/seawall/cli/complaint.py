@@ -11,7 +11,7 @@ import httpx
 from .. import errors
 from ..events import Attempt, Denied, RetryDenied
 
-__all__ = ["Watched", "complaint", "denial", "malformed", "outcome", "tries"]
+__all__ = ["Watched", "complaint", "denial", "malformed", "outcome", "plainly", "tries"]
 
 PYTHON: Final = re.compile(r"\b\w+=|\b(?:[A-Z]\w+\.|seawall\.|extensions)\w+|\w\(\)|\bget\(|\bmax_\w+")
 """A setting, class or call of Python's, which nobody at a shell can change."""
@@ -64,10 +64,12 @@ class Watched(NamedTuple):
 
     Attributes:
         denied: Why no further attempt was made; empty if that needs no words.
+        is_receiving: The body of a streamed response was being read.
     """
 
     attempts: Sequence[Attempt]
-    denied: str
+    denied: str = ""
+    is_receiving: bool = False
 
 
 def malformed(url: str) -> tuple[str, bool]:
@@ -103,7 +105,7 @@ def complaint(error: Exception, url: str, *, deadline: float | None, watched: Wa
     while isinstance(error, errors.PartlySent):
         error = error.reason
     if isinstance(error, errors.DeadlineExceeded):
-        said, advice = _late(error, deadline, watched.attempts)
+        said, advice = _late(error, deadline, watched)
     else:
         said, advice = _said(error), _first(ADVICE, error)
         if isinstance(error, errors.HandshakeError) and "wrong version" in said:
@@ -131,10 +133,15 @@ def _first(table: Mapping[type[Exception], str], error: Exception) -> str:
     return next((text for kind, text in table.items() if isinstance(error, kind)), "")
 
 
-def _late(error: errors.DeadlineExceeded, deadline: float | None, attempts: Sequence[Attempt]) -> tuple[str, str]:
+def _late(error: errors.DeadlineExceeded, deadline: float | None, watched: Watched) -> tuple[str, str]:
     """The deadline is the user's, or one that --timeout and --retry make."""
-    is_cut = bool(attempts) and attempts[-1].status is None
-    doing = f"while {DOING[attempts[-1].phase]}" if is_cut else "between two attempts"
+    last = watched.attempts[-1] if watched.attempts else None
+    if watched.is_receiving:
+        doing = "while receiving"
+    elif last is not None and last.status is None:
+        doing = f"while {DOING[last.phase]}"
+    else:
+        doing = "between two attempts"
     where = "" if error.origin is None else f"{error.origin}: "
     if deadline is None:
         return f"{where}no whole response after {error.elapsed or 0:.3g} s, {doing}", "set --deadline to wait longer"

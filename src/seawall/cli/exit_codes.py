@@ -38,6 +38,7 @@ class ExitCode(IntEnum):
     CERTIFICATE = 60
     CODING = 61  # the body's content-encoding
     TOO_LARGE = 63
+    AUTHORITIES = 77  # the certificates of authorities can't be read
     STREAM = 92  # of HTTP/2
     INTERRUPTED = 130
 

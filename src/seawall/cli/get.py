@@ -17,7 +17,7 @@ LAST: Final = "The exit status is as curl's: 6, 7, 28, 35, 60 and others tell wh
 
 def _methods(incomplete: str) -> Iterator[str]:
     """What a shell offers after ``-X``."""
-    return (each for each in METHODS if each.startswith(incomplete.upper()))
+    return (each for each in METHODS if each.startswith(incomplete))
 
 
 def get(

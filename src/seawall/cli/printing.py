@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import codecs
+import io
 import os
 import sys
-from collections.abc import AsyncIterable
 from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO, Final
@@ -37,6 +37,8 @@ class Output:
         self._path = None if path is None or str(path) == "-" else path
         self._file: BinaryIO | None = None
         self.is_for_people = self._path is None and sys.stdout.isatty()
+        if self.is_for_people and isinstance(sys.stdout, io.TextIOWrapper):
+            sys.stdout.reconfigure(errors="replace")  # a terminal that can't show a character must not end the command
 
     def check(self) -> None:
         """
@@ -81,19 +83,16 @@ class Output:
             kind = response.headers.get("content-type", "no content type").translate(CONTROLS)
             return f"{len(content)} bytes of a binary body ({kind}) aren't shown; -o FILE saves them, a pipe gets them"
         if len(text) <= MAX_COLOURED and text.lstrip()[:1] in ("[", "{") and is_json(text):
-            _print(indented(text.translate(CONTROLS)))
+            _print(indented(text.replace("\r", " ").translate(CONTROLS)).append("\n"))
         else:
-            self._show(text)
-        if not text.endswith("\n") or is_json(text):
-            self.write(b"\n")
+            self._show(text if text.endswith("\n") else f"{text}\n")
         return ""
 
     async def stream(self, response: httpx.Response) -> str:
         """Print each part of the body as it comes; as `body`."""
         decoder = codecs.getincrementaldecoder(response.encoding or "utf-8")("replace")
-        parts: AsyncIterable[bytes] = response.aiter_bytes()
         size = 0
-        async for part in parts:
+        async for part in response.aiter_bytes():
             if not self.is_for_people:
                 self.write(part)
                 continue

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from ..core.lines import about
 from ..events import Attempt, BodyEnded, Event, RetryDenied, RetryScheduled
 from .complaint import outcome
 
@@ -49,7 +50,7 @@ class Watch:
                 self.denied = event
             case RetryScheduled():
                 self._say(
-                    f"{event.origin}{event.path}: {outcome(event.reason)}; "
+                    f"{about(event)}: {outcome(event.reason)}; "
                     f"attempt {event.number} of {event.max_attempts} in {event.delay:.2g} s"
                 )
             case _:

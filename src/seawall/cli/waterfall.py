@@ -7,6 +7,7 @@ from typing import Final, NamedTuple
 
 from rich.text import Text
 
+from ..core.lines import about
 from ..events import Attempt, Phase
 from ..server_timing import ServerTiming
 from .complaint import outcome
@@ -17,6 +18,7 @@ __all__ = ["Hop", "hops_of", "waterfall"]
 REDIRECTS: Final = (301, 302, 303, 307, 308)
 LABEL: Final = 17  # columns of a phase's name, its indent included
 TIME: Final = 10  # columns of a duration
+SERVER: Final = "      server"
 SHORTEST: Final = 0.0005  # seconds; a wait below that isn't one
 
 PHASES: Final = (
@@ -81,7 +83,7 @@ def waterfall(hops: Sequence[Hop], *, width: int, bar: str = "━", wait: str = 
     columns = max(8, width - LABEL - TIME - 2)
     for hop in hops:
         first = hop.attempts[0][1]
-        yield _cut(Text(printable(f"{first.method} {first.origin}{first.path}"), "bold"), width)
+        yield _cut(Text(printable(about(first)), "bold"), width)
         for fact in hop.facts:
             yield _cut(Text(f"  {printable(fact)}", "dim"), width)
         for index, (at, attempt) in enumerate(hop.attempts):
@@ -92,8 +94,8 @@ def waterfall(hops: Sequence[Hop], *, width: int, bar: str = "━", wait: str = 
             is_last = index == len(hop.attempts) - 1
             for row in _rows(at, attempt, hop.timings if is_last else ()):
                 yield _line(row, total, columns, bar)
-            if is_last and (said := _said(hop.timings)):
-                yield _cut(Text(f"      {printable(said)}", "dim"), width)
+                if row.label == SERVER:
+                    yield _cut(Text(f"{SERVER}: {printable(_said(hop.timings))}", "dim"), width)
     count = sum(len(hop.attempts) for hop in hops)
     attempts = "1 attempt" if count == 1 else f"{count} attempts"
     redirects = "" if len(hops) == 1 else ", 1 redirect" if len(hops) == 2 else f", {len(hops) - 1} redirects"
@@ -126,7 +128,7 @@ def _rows(at: float, attempt: Attempt, timings: Sequence[ServerTiming]) -> Itera
             # A server doesn't say when it began; the middle leaves the network as much before as after it.
             share = min(share, ends_at - began_at)
             middle = at + (began_at + ends_at) / 2
-            yield Row("      server", middle - share / 2, middle + share / 2, "yellow")
+            yield Row(SERVER, middle - share / 2, middle + share / 2, "yellow")
 
 
 def _share(timings: Sequence[ServerTiming]) -> float:
