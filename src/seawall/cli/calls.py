@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import datetime
-import os
-import sys
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -154,8 +152,6 @@ class Getter:
         except OSError as error:
             if not isinstance(error, BrokenPipeError):  # its reader has seen enough
                 self._say(f"{error.filename or 'standard output'}: {error.strerror}")
-            else:
-                _give_up_stdout()
             return ExitCode.WRITE
         finally:
             with suppress(OSError):
@@ -245,8 +241,3 @@ class Getter:
 def _shown(url: httpx.URL) -> str:
     """*url* without userinfo and query, which may hold credentials."""
     return str(url.copy_with(username=None, password=None, query=None, fragment=None))
-
-
-def _give_up_stdout() -> None:
-    """Else Python would flush it at its end, and complain."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -81,16 +81,17 @@ def malformed(url: str) -> tuple[str, bool]:
     """
     try:
         parsed = httpx.URL(url)
+        scheme, host, port = parsed.scheme, parsed.host, parsed.port  # to read a host is to decode it
     except (httpx.InvalidURL, ValueError) as error:
         return f"{url}: not a URL: {_first_down(str(error))}", False
-    if parsed.scheme not in ("http", "https"):
-        is_other = "://" in url and bool(parsed.scheme)
+    if scheme not in ("http", "https"):
+        is_other = "://" in url and bool(scheme)
         hint = "" if is_other else f", such as https://{url}"
         return f"{url}: a URL must begin with http:// or https://{hint}", is_other
-    if not parsed.host:
+    if not host:
         return f"{url}: the URL has no host", False
-    if parsed.port is not None and not 1 <= parsed.port <= 65535:
-        return f"{url}: the port must be from 1 to 65535, not {parsed.port}", False
+    if port is not None and not 1 <= port <= 65535:
+        return f"{url}: the port must be from 1 to 65535, not {port}", False
     return "", False
 
 

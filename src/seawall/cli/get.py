@@ -25,22 +25,19 @@ def get(
     method: Annotated[
         str | None,
         typer.Option(
-            "--method", "-X", metavar="METHOD", autocompletion=_methods, help="HTTP method; GET, or POST with a body."
+            "--method", "-X", metavar="METHOD", autocompletion=_methods, help="GET by default; POST with a body."
         ),
     ] = None,
     header: Annotated[
         list[str] | None,
         typer.Option(
-            "--header",
-            "-H",
-            metavar="'NAME: VALUE'",
-            help="A header to send, or with 'NAME:' to leave out; may be repeated.",
+            "--header", "-H", metavar="'NAME: VALUE'", help="A header to send; 'NAME:' leaves one out; may be repeated."
         ),
     ] = None,
     data: Annotated[
         list[str] | None,
         typer.Option(
-            "--data", "-d", help="Body to send: text, @FILE, or @- for standard input; parts are joined by &."
+            "--data", "-d", metavar="TEXT", help="Body to send; @FILE has it in a file, @- on standard input."
         ),
     ] = None,
     json: Annotated[
@@ -107,9 +104,10 @@ def get(
             is_timed=timing,
             is_verbose=verbose,
         )
-        raise typer.Exit(asyncio.run(calls.run(wanted)))
     except ValueError as error:
         typer.echo(f"seawall get: {error}", err=True)
         raise typer.Exit(2) from None
+    try:
+        raise typer.Exit(asyncio.run(calls.run(wanted)))
     except KeyboardInterrupt:
         raise typer.Exit(130) from None

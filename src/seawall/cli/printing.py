@@ -18,7 +18,8 @@ from .json_text import indented, is_json
 
 __all__ = ["Output", "head_of"]
 
-MAX_COLOURED: Final = 512 * 1024  # characters; more takes seconds, and nobody reads it in colours
+MAX_COLOURED: Final = 128 * 1024  # characters, which take 0.3 s; more takes longer than it is worth
+MAX_INDENTED: Final = 16 * 1024**2  # characters, which take some 5 s
 CONTROLS: Final = dict.fromkeys([*(set(range(32)) - {9, 10}), *range(127, 160)], "?")
 """What could move the cursor or rename the window; a new line and a tab can't."""
 
@@ -82,8 +83,12 @@ class Output:
         if (text := _text(content, response)) is None:
             kind = response.headers.get("content-type", "no content type").translate(CONTROLS)
             return f"{len(content)} bytes of a binary body ({kind}) aren't shown; -o FILE saves them, a pipe gets them"
-        if len(text) <= MAX_COLOURED and text.lstrip()[:1] in ("[", "{") and is_json(text):
-            _print(indented(text.replace("\r", " ").translate(CONTROLS)).append("\n"))
+        if len(text) <= MAX_INDENTED and text.lstrip()[:1] in ("[", "{") and is_json(text):
+            shown = indented(text.replace("\r", " ").translate(CONTROLS)).append("\n")
+            if len(text) <= MAX_COLOURED:
+                _print(shown)
+            else:
+                self._show(shown.plain)
         else:
             self._show(text if text.endswith("\n") else f"{text}\n")
         return ""
