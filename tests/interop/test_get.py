@@ -274,14 +274,14 @@ def test_timing(faults):
     port = faults.listen("serve").url.rpartition(":")[2]
     ran = get("--timing", f"http://localhost:{port}/x/500,redirect:1?key=t")
     rows = [re.sub(r" [\d.]+ (ms|s)\b.*", "", line) for line in lines(ran.err)][1:]
-    assert rows == [
+    by_chance = ("wait", "send")  # a backoff may be next to nothing, and a busy machine may pause while it sends
+    assert [row for row in rows if row not in by_chance] == [
         f"GET http://localhost:{port}/x/500,redirect:1",
         "#1 500 127.0.0.1, HTTP/1.1",
         "DNS",
         "connect",
         "first byte",
         "transfer",
-        "wait",
         "#2 302 127.0.0.1, kept alive, HTTP/1.1",
         "first byte",
         "transfer",
@@ -297,7 +297,8 @@ def test_timing(faults):
 def test_timing_of_a_failure(faults):
     """It is shown as far as it came."""
     ran = get("--timing", "--retry", "0", "--timeout", "0.1", faults.script("k", "hang"))
-    assert [line.split(" ")[0] for line in lines(ran.err)] == ["seawall", "GET", "#1", "connect", "first", "total"]
+    begun = [line.split(" ")[0] for line in lines(ran.err)]
+    assert [each for each in begun if each != "send"] == ["seawall", "GET", "#1", "connect", "first", "total"]
 
 
 @pytest.mark.anyio
