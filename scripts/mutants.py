@@ -231,7 +231,7 @@ def run(files: tuple[str, ...], mutant: Mutant | None = None, timeout: float | N
         shutil.copytree(ROOT / "src", f"{folder}/src", ignore=shutil.ignore_patterns("__pycache__"))
         if mutant is not None:
             (Path(folder) / "src" / mutant.path.relative_to(ROOT / "src")).write_bytes(mutant.source)
-        command = [sys.executable, "-m", "pytest", "-q", "-x", "-n", "0", *files]
+        command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", *files]
         environment = {**os.environ, "PYTHONPATH": f"{folder}/src{os.pathsep}{ROOT}"}
         quiet = subprocess.DEVNULL
         with subprocess.Popen(

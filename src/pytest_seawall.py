@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from seawall.testing import DNSServer, FaultServer, Network
     from seawall.testing.leaks import LeakCheck
 
-__all__ = ["dns_server", "fault_server", "network", "no_leaks", "virtual_time"]
+__all__ = ["dns_server", "fault_network", "fault_server", "no_leaks", "virtual_time"]
 
 
 FAILED = pytest.StashKey[bool]()
@@ -63,7 +63,7 @@ def dns_server(request: pytest.FixtureRequest) -> Iterator[DNSServer]:
 
 
 @pytest.fixture
-def network(request: pytest.FixtureRequest) -> Iterator[Network]:
+def fault_network(request: pytest.FixtureRequest) -> Iterator[Network]:
     """A `seawall.testing.Network` in a thread of its own."""
     from seawall.testing import Network
 

@@ -21,9 +21,20 @@ hypothesis.settings.register_profile("same each time", derandomize=True, **SLOW_
 hypothesis.settings.load_profile("same each time")
 
 
+@pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers() -> int:
-    """Two for each core, because many tests wait for a socket's silence, a timeout or another process."""
-    return 2 * (os.cpu_count() or 1)
+    """Two for each core, because many tests wait for a socket's silence, a timeout or another process; at most 8."""
+    return min(8, 2 * (os.cpu_count() or 1))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """``-n auto`` means ``--dist worksteal``, because some modules take a minute and others a millisecond."""
+    if config.getoption("dist") != "load":
+        return None
+    from xdist.scheduler import WorkStealingScheduling
+
+    return WorkStealingScheduling(config, log)
 
 
 @pytest.fixture

@@ -14,19 +14,24 @@ __all__ = ["Attempt", "Dial", "History", "Phase", "Response", "history"]
 
 
 class Phase(IntEnum):
-    """How far an attempt got. From SENDING on, the server may have seen part of it."""
+    """
+    How far an attempt got. From SENDING on, the server may have seen part of it.
+
+    Through a proxy, RESOLVING and CONNECTING are the proxy's (TLS to it included), and TUNNEL asks it for a connection.
+    """
 
     QUEUED = 0
     RESOLVING = 1
     CONNECTING = 2
-    TLS = 3
-    SENDING = 4
-    SENT = 5
-    HEADERS = 6
-    BODY = 7
+    TUNNEL = 3
+    TLS = 4
+    SENDING = 5
+    SENT = 6
+    HEADERS = 7
+    BODY = 8
 
 
-QUEUED, RESOLVING, CONNECTING, TLS, SENDING, SENT, HEADERS, BODY = Phase
+QUEUED, RESOLVING, CONNECTING, TUNNEL, TLS, SENDING, SENT, HEADERS, BODY = Phase
 """For the way of each request, because to look an enum's member up takes as long as two calls (3 % of a request)."""
 
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import socket
-from typing import NamedTuple, TypeAlias
+from typing import NamedTuple
 
-__all__ = ["Address", "Elsewhere", "Holder", "Origin"]
+__all__ = ["Address", "Origin"]
 
 
 class Origin(NamedTuple):
@@ -25,14 +25,6 @@ class Origin(NamedTuple):
     def is_secure(self) -> bool:
         return self.scheme == "https"
 
-    def verified_as(self, name: str) -> Origin:
-        """
-        The pool's key of connections that TLS has verified for another *name* than the host's.
-
-        No request goes there by itself, because a host can't contain a space.
-        """
-        return self._replace(host=f"{self.host} as {name}")
-
     @property
     def server_name(self) -> str:
         """The host as its certificate has it: without the final dot, and without a zone, which others don't know."""
@@ -44,22 +36,15 @@ class Origin(NamedTuple):
         host = self.host.partition("%")[0]
         return f"[{host}]:{self.port}" if ":" in host else f"{host}:{self.port}"
 
+    @property
+    def netloc(self) -> str:
+        """As `authority`, without a port that the scheme has anyway: a proxy may make another Host of it."""
+        default = ":443" if self.is_secure else ":80"
+        return self.authority.removesuffix(default)
+
     def __str__(self) -> str:
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"{self.scheme}://{host}:{self.port}"
-
-
-class Elsewhere(NamedTuple):
-    """An origin behind another transport: its slots stand for that transport's connections, and it can't use ours."""
-
-    origin: Origin
-
-    def __str__(self) -> str:
-        return str(self.origin)
-
-
-Holder: TypeAlias = Origin | Elsewhere
-"""The holder that a slot of the client-wide cap is counted for."""
 
 
 class Address(NamedTuple):

@@ -10,6 +10,7 @@ import re
 import subprocess
 import sys
 import textwrap
+import tomllib
 import types
 from collections.abc import Iterator
 from pathlib import Path
@@ -153,9 +154,15 @@ def test_readme_is_short_and_has_both_commands():
     assert len(text.splitlines()) <= 150
     begin = "python3 -m venv .venv && .venv/bin/pip install -q -e"
     assert f"{begin} '.[cli]' && .venv/bin/seawall demo\n" in text
-    test_command = f"{begin} '.[dev]' && .venv/bin/pytest -q\n"
+    test_command = f"{begin} '.[dev]' && .venv/bin/pytest -q -n auto\n"
     assert test_command in text
     assert test_command in (ROOT / ".ci/run").read_text()
+
+
+def test_a_debugger_has_the_tests_to_itself():
+    """`--pdb` needs them in its own process, and `--lf` the cache, so a run that says nothing else has both."""
+    options = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["pytest"]["ini_options"]["addopts"].split()
+    assert not {"-n", "--dist", "no:cacheprovider", "no:xdist"} & set(options)
 
 
 def test_each_argument_of_urllib3_is_in_the_table():

@@ -51,15 +51,17 @@ async def test_layers_beside_a_transport_that_has_its_own():
 
 
 async def test_proxy(serve):
-    """Through httpx's own transport, whose pool tools look at, under our layers and our cap."""
+    """Over our own wire; the proxy is an origin of its own there, because it has a breaker."""
     proxy = await serve(ok)
     async with seawall.AsyncClient(proxy=proxy.url) as client:
         transport = client._transport_for_url(httpx.URL("http://far.test/"))
+        assert isinstance(transport, seawall.AsyncTransport)
+        assert transport.engine is client.engine
         assert isinstance(transport, httpx.AsyncHTTPTransport)
-        assert isinstance(transport._pool, httpcore.AsyncHTTPProxy)
+        assert transport._pool._proxy_url.port == proxy.port  # nothing is sent there, but tools and httpx's tests look
         response = await client.get("http://far.test/path")
         assert response.text == "GET http://far.test/path"
-        assert [str(origin) for origin in client.stats().origins] == ["http://far.test:80"]
+        assert [str(origin) for origin in client.stats().origins] == ["http://far.test:80", proxy.url]
 
 
 async def test_proxy_from_the_environment(serve, monkeypatch):

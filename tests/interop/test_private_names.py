@@ -72,14 +72,11 @@ CONNECT a.test:443 HTTP/1.1
 tunnelled ProxyRefused
 """
 UNDIALLED = re.sub(r"^(AsyncHTTPConnection.*) .*$", r"\1 RuntimeError", AS_EVER, flags=re.MULTILINE)
-UNMENDED = AS_EVER.replace("[::1]", "::1")
 ELSEWHERE = {
     ("httpcore", "connection.py", "_connection"): UNDIALLED,
-    ("httpcore", "http_proxy.py", "_connection"): UNMENDED,
-    ("httpcore", "http_proxy.py", "_connected"): UNMENDED,
     ("httpcore", "connection_pool.py", "_connections"): AS_EVER,
     ("httpcore", "connection_pool.py", "_requests"): AS_EVER,
-    ("httpx", "default.py", "_pool"): UNMENDED,
+    ("httpx", "default.py", "_pool"): AS_EVER,
 }
 """What comes of it where a file of a library keeps something under another name."""
 

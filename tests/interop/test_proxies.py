@@ -1,19 +1,15 @@
-"""Proxies, reached by httpx's transport: what they refuse, and what they leave behind."""
+"""Proxies as httpx's users name them: arguments, mounts, the environment, and httpx's own transport below ours."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import ssl
 
-import anyio
 import httpx
 import pytest
-import trustme
 
 import seawall
-from seawall._httpx.proxies import check_refusal
-from seawall.testing.cancel import cancel_everywhere
+from seawall._httpx.foreign import check_refusal
 
 pytestmark = [pytest.mark.anyio, pytest.mark.each_front]
 FAST = seawall.Retry(backoff=0, throttled_backoff=0)
@@ -91,13 +87,14 @@ async def test_proxy_that_refuses(make, status):
         assert len(proxy.asked) == 25
 
 
+@pytest.mark.parametrize("make", CLIENTS.values(), ids=CLIENTS.keys())
 @pytest.mark.parametrize("status", [429, 500, 502, 503, 504])
-async def test_proxy_that_has_trouble(status):
-    """It may pass, and nothing was sent to the origin: a POST is tried again; at last httpx's error, as it is."""
-    async with Proxy(b"%d Somehow" % status) as proxy, seawall.AsyncClient(proxy=proxy.url, retry=FAST) as client:
+async def test_proxy_that_has_trouble(make, status):
+    """It may pass, and nothing was sent to the origin: a POST is tried again; httpx's own transport's error stays."""
+    async with Proxy(b"%d Somehow" % status) as proxy, make(proxy.url, retry=FAST) as client:
         with pytest.raises(httpx.ProxyError) as caught:
             await client.post(URL, json={})
-        assert not isinstance(caught.value, seawall.SeawallError)
+        assert isinstance(caught.value, seawall.errors.TunnelFailed) is (make is not CLIENTS["mount"])
         assert len(caught.value.attempts) == len(proxy.asked) == 3
 
 
@@ -133,130 +130,49 @@ async def test_error_of_a_transport_that_is_not_httpxs():
     assert not isinstance(caught.value, seawall.errors.ProxyRefused)
 
 
-def pool_of(client: httpx.AsyncClient):
-    transport = client._transport_for_url(httpx.URL(URL))
-    return getattr(transport, "_inner", transport)._pool
+@pytest.fixture
+def environment(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
+    for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.lower(), raising=False)
+    return monkeypatch
 
 
-async def garbage(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    await reader.read(1)
-    writer.write(b"this is not TLS")
+async def way_of(client: httpx.AsyncClient, url: str) -> str:
+    """Which proxy was asked, by the error of one that isn't there."""
+    with pytest.raises(httpx.ConnectError) as caught:
+        await client.get(url)
+    return getattr(caught.value, "proxy", "none")
 
 
-@pytest.mark.parametrize("kind", ["proxy", "transport"])
-async def test_connections_that_die_in_a_tunnel(kind):
-    """httpcore's pool keeps none of them, whose handshake failed behind the proxy."""
-    async with Proxy(b"200 OK", garbage) as proxy, CLIENTS[kind](proxy.url, retry=None, breaker=None) as client:
-        for _ in range(5):
-            with pytest.raises(httpx.ConnectError):
-                await client.get(URL)
-            assert pool_of(client).connections == []
-        await proxy.all_left()
-    assert len(proxy.asked) == 5
+@pytest.mark.parametrize(
+    ("variables", "url", "way"),
+    [
+        ({"HTTP_PROXY": "http://127.0.0.1:1"}, "http://a.invalid", "http://127.0.0.1:1"),
+        ({"HTTP_PROXY": "http://127.0.0.1:1"}, "https://a.invalid", "none"),
+        ({"https_proxy": "http://ada:x@127.0.0.1:1"}, "https://a.invalid", "http://127.0.0.1:1"),
+        ({"ALL_PROXY": "socks5://127.0.0.1:1"}, "https://a.invalid", "socks5://127.0.0.1:1"),
+        ({"ALL_PROXY": "http://127.0.0.1:1", "HTTPS_PROXY": "http://127.0.0.1:2"}, "https://a.invalid",
+         "http://127.0.0.1:2"),
+        ({"ALL_PROXY": "http://127.0.0.1:1", "NO_PROXY": "b.invalid"}, "http://a.b.invalid", "none"),
+        ({"ALL_PROXY": "http://127.0.0.1:1", "NO_PROXY": "b.invalid"}, "http://ab.invalid", "http://127.0.0.1:1"),
+        ({"ALL_PROXY": "http://127.0.0.1:1", "NO_PROXY": "*"}, "http://a.invalid", "none"),
+        ({"ALL_PROXY": "127.0.0.1:1"}, "http://a.invalid", "http://127.0.0.1:1"),
+    ],
+)  # fmt: skip
+async def test_the_environment(environment, variables, url, way):
+    """Read as httpx reads it; calls go over our wire, and by the short way."""
+    for name, value in variables.items():
+        environment.setenv(name, value)
+    async with seawall.AsyncClient(retry=None) as client:
+        assert await way_of(client, url) == way
+    async with seawall.AsyncClient(retry=None, trust_env=False) as client:
+        assert await way_of(client, url) == "none"
 
 
-async def endless():
-    yield b"x"
-    await asyncio.Event().wait()
-
-
-@pytest.mark.parametrize("kind", ["proxy", "transport"])
-async def test_connections_that_are_cancelled_in_a_tunnel(kind):
-    """Neither the pool nor a socket keeps them; a call that goes on beside them keeps its connection."""
-    is_in_handshake = asyncio.Event()
-
-    async def hang(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        if await reader.read(1):
-            is_in_handshake.set()
-
-    async with Proxy(b"200 OK", hang) as proxy, CLIENTS[kind](proxy.url) as client:
-        other = asyncio.create_task(client.post("http://api.test/", content=endless()))
-        await is_in_handshake.wait()
-        (connection,) = pool_of(client).connections
-        for _ in range(3):
-            is_in_handshake.clear()
-            call = asyncio.create_task(client.get(URL))
-            await is_in_handshake.wait()
-            call.cancel()
-            with pytest.raises(asyncio.CancelledError):
-                await call
-        assert pool_of(client).connections == [connection]
-        other.cancel()
-        await proxy.all_left()
-
-
-async def test_at_every_step_of_a_tunnel():
-    """Cancelled at each await on the way through a proxy: the pool has no connection that isn't idle."""
-    authority, context = trustme.CA(), ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    authority.issue_cert("api.test").configure_cert(context)
-    trusting = ssl.create_default_context()
-    authority.configure_trust(trusting)
-
-    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await writer.start_tls(context)
-        await reader.readuntil(b"\r\n\r\n")
-        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok")
-
-    async with Proxy(b"200 OK", serve) as proxy, seawall.AsyncClient(proxy=proxy.url, verify=trusting) as client:
-
-        async def call() -> None:
-            assert (await client.get(URL)).text == "ok"
-
-        async def clean() -> None:
-            for _ in range(20):  # the rounds of the loop in which sockets are closed
-                await asyncio.sleep(0)
-            assert [each for each in pool_of(client).connections if not each.is_idle()] == []
-            assert not any(state.in_flight for state in client.stats().origins.values())
-
-        assert await cancel_everywhere(call, after=clean) > 5
-
-
-async def half(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    writer.write(b"half")
-
-
-async def test_stream_is_closed_though_its_closing_is_cancelled():
-    """httpcore's pool would keep the request of a response whose `aclose` was cut short, and its connection."""
-    async with (
-        Proxy(b"200 OK\r\nContent-Length: 100", half) as proxy,
-        seawall.AsyncClient(proxy=proxy.url, retry=None) as client,
-    ):
-
-        async def call() -> None:
-            async with client.stream("GET", "http://api.test/") as response:
-                await anext(response.aiter_raw())
-
-        async def clean() -> None:
-            for _ in range(20):  # the rounds of the loop in which sockets are closed
-                await asyncio.sleep(0)
-            assert pool_of(client).connections == []
-            assert pool_of(client)._requests == []
-
-        assert await cancel_everywhere(call, after=clean) > 5
-
-
-class Dead:
-    """A connection in httpcore's pool that nobody uses, and that isn't idle."""
-
-    is_closed = has_expired = is_idle = is_available = can_handle_request = lambda self, *_: False
-    has_left = False
-
-    def is_connected(self) -> bool:
-        return True
-
-    async def aclose(self) -> None:
-        await asyncio.sleep(0)
-        self.has_left = True
-
-
-async def test_all_dead_connections_are_closed_in_a_cancelled_scope():
-    """A scope of anyio's cancels each await anew, so that closing the first one would be the last thing done."""
-    async with seawall.AsyncClient(proxy="http://127.0.0.1:1") as client:
-        dead = [Dead(), Dead()]
-        pool_of(client)._connections.extend(dead)
-        with anyio.CancelScope() as scope:
-            scope.cancel()
-            await client._transport_for_url(httpx.URL(URL)).handle_async_request(httpx.Request("GET", URL))
-        assert scope.cancelled_caught
-        assert [each.has_left for each in dead] == [True, True]
-        assert pool_of(client).connections == []
+async def test_a_guard_and_a_proxy_of_the_environment(environment):
+    """A client can be made; its calls are refused, because the guard can't see what they would dial."""
+    environment.setenv("ALL_PROXY", "http://127.0.0.1:1")
+    async with seawall.AsyncClient(guard=seawall.Guard(), retry=None) as client:
+        with pytest.raises(seawall.errors.AddressNotAllowed, match="trust_env=False"):
+            await client.get("http://a.test")

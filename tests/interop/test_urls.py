@@ -492,6 +492,6 @@ async def test_no_refusal_tells_a_secret(caplog, dns, serve):
         await strict.aclose()
     assert refused == [
         "UnsupportedScheme", "UnsupportedScheme", "DialError", "NameNotFound", "DialError", "InvalidRequest",
-        "AddressNotAllowed", "BadAnswer", "BadAnswer", "StatusError", "ConnectError", "BulkheadFull", "BreakerOpen",
+        "AddressNotAllowed", "BadAnswer", "BadAnswer", "StatusError", "ProxyUnreachable", "BulkheadFull", "BreakerOpen",
     ]  # fmt: skip
     assert CANARY not in told.text()

@@ -19,6 +19,8 @@ from typing import Any
 import pytest
 from taskiq import AsyncTaskiqTask
 
+import seawall
+from seawall.integrations.taskiq import Jobs
 from seawall.testing import FaultServer, Request
 
 pytestmark = [
@@ -167,6 +169,30 @@ async def ended(job: AsyncTaskiqTask[Any]) -> Any:
     result = await job.wait_result(check_interval=0.05)
     result.raise_for_error()
     return result.return_value
+
+
+def test_each_example_is_run():
+    """This module runs the one that there is; another needs a test that sees its client closed at its end."""
+    assert {path.stem for path in (ROOT / "examples").glob("*.py")} == {"__init__", "worker"}
+
+
+async def test_the_client_is_closed_at_the_end(environment, server, shop):
+    """The worker opens it as it starts, a job uses it, and it is closed once the worker has stopped."""
+    shop.may_answer.set()
+    module = importlib.reload(importlib.import_module("examples.worker"))
+    (jobs,) = (each for each in module.broker.middlewares if isinstance(each, Jobs))
+    module.broker.is_worker_process = True
+    async with asyncio.timeout(LONG):
+        await module.broker.startup()
+        try:
+            client = jobs.client
+            assert not client.is_closed
+            with seawall.job("order-7"):
+                assert await module.order.original_func(7, client) == 201
+        finally:
+            await module.broker.shutdown()
+    assert client.is_closed
+    assert client.stats().connections == 0
 
 
 async def test_a_worker_is_killed_in_the_middle_of_a_job(environment, server, shop):

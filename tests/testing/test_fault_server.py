@@ -101,9 +101,6 @@ def test_failing_function_is_heard_of():
         ("/x/ok,,ok", b"unknown step ''"),
         ("/x/tls", b"it is a step of a connection, not of a reply"),
         ("/x/reset:request", b"strikes inside a request's body, and this request has none"),
-        ("/ctl/script", b"/ctl/script needs ?key="),
-        ("/ctl/heal?port=nope", b"no port 'nope'; the ports are http"),
-        ("/ctl/listen?port=x", b"invalid literal"),
     ],
 )
 def test_bad_request(target, words):
@@ -113,6 +110,63 @@ def test_bad_request(target, words):
         code, text = fetch(server.url + target)
     assert code == 400
     assert words in text
+
+
+@pytest.mark.parametrize(
+    ("target", "words"),
+    [
+        ("/ctl/script", b"/ctl/script needs ?key="),
+        ("/ctl/route", b"/ctl/route needs ?path="),
+        ("/ctl/heal?port=nope", b"no port 'nope'; the ports are http"),
+        ("/ctl/listen?port=x", b"invalid literal"),
+    ],
+)
+def test_bad_control(target, words):
+    """400, and what is missing."""
+    with FaultServer() as server:
+        code, text = fetch(server.url + target, b"ok")
+    assert code == 400
+    assert words in text
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD", "PUT", "DELETE"])
+@pytest.mark.parametrize(
+    "target", ["script?key=k", "route?path=/a", "listen", "heal?port=gone", "drop?port=http", "reset", "own"]
+)
+def test_only_a_post_changes_something(method, target):
+    """A GET may come from any page that a browser shows: 405, and nothing is changed."""
+    with FaultServer(assert_all_called=False) as server:
+        server.controls["/ctl/own"] = lambda asked, body: server.script("k", "ok")
+        server.listen("refuse", name="gone")
+        server.script("kept", ok())
+        seen = ask(server.port, f"/ctl/{target}", method=method, body=b"ok")
+        assert (seen.status, b"\r\nallow: post\r\n" in seen.head) == (405, True)
+        assert server.ports.keys() == {"http", "gone"}
+        assert (server.scripts.unused(), list(server.routes)) == (["kept"], [])
+        with pytest.raises(ConnectionRefusedError):
+            connect(server.ports["gone"].port)
+
+
+def test_web_page_changes_nothing():
+    """A browser lets any page send a POST to loopback, and says with an Origin that it does."""
+    with FaultServer(assert_all_called=False) as server:
+        server.script("kept", ok())
+        seen = ask(server.port, "/ctl/reset", method="POST", body=b"", origin="https://evil.example")
+        assert (seen.status, b"isn't for web pages" in seen.body) == (403, True)
+        assert server.scripts.unused() == ["kept"]
+
+
+def test_what_a_get_may_ask():
+    """What changes nothing, and of a path that does both, the telling half; a POST may ask too, but no other method."""
+    with FaultServer() as server:
+        server.controls["/ctl/own"] = lambda asked, body: [body]
+        server.reports["/ctl/own"] = lambda asked: asked
+        assert json.loads(fetch(f"{server.url}/ctl/own?a=1")[1]) == {"a": "1"}
+        assert json.loads(fetch(f"{server.url}/ctl/own?a=1", b"b")[1]) == ["b"]
+        for target in ("/ctl/stats", "/ctl/conns"):
+            assert fetch(server.url + target)[0] == fetch(server.url + target, b"")[0] == 200
+            seen = ask(server.port, target, method="DELETE")
+            assert (seen.status, b"\r\nallow: get, head, post\r\n" in seen.head) == (405, True)
 
 
 def test_bad_script():
@@ -193,7 +247,7 @@ def test_control():
         made = json.loads(fetch(f"{server.url}/ctl/listen?name=gone", b"refuse")[1])
         with pytest.raises(ConnectionRefusedError):
             connect(made["port"])
-        fetch(f"{server.url}/ctl/heal?port=gone")
+        fetch(f"{server.url}/ctl/heal?port=gone", b"")
         assert is_good(ask(made["port"], "/x/ok"))
         stats = json.loads(fetch(f"{server.url}/ctl/stats")[1])
         assert stats["keys"] == {"k": 2, "ok": 1}
@@ -202,12 +256,12 @@ def test_control():
             sock.sendall(request("/x/ok"))
             see(sock)
             assert json.loads(fetch(f"{server.url}/ctl/conns")[1])["http"]["open"] >= 2
-            fetch(f"{server.url}/ctl/drop?port=gone")
+            fetch(f"{server.url}/ctl/drop?port=gone", b"")
         assert fetch(f"{server.url}/ctl/ca.pem")[1].startswith(b"-----BEGIN CERTIFICATE-----")
         assert b"hang[:where]" in fetch(f"{server.url}/ctl/steps")[1]
         assert fetch(f"{server.url}/nowhere")[0] == 404
         assert b"/x/STEP" in fetch(server.url)[1]
-        fetch(f"{server.url}/ctl/reset")
+        fetch(f"{server.url}/ctl/reset", b"")
         assert server.attempts("k") == []
 
 

@@ -38,6 +38,8 @@ def is_good(seen: Seen) -> bool:
 # step → end, and what the bytes must be
 CASES = {
     "ok": ("silence", is_good),
+    "json:[1]:201": ("silence", lambda seen: seen.status == 201 and seen.body == b"[1]"),
+    "text:hello": ("silence", lambda seen: b"\r\ncontent-type: text/plain" in seen.head and seen.body == b"hello"),
     "ok:100000": ("silence", lambda seen: seen.body == b"x" * 100_000),
     "delay:0.05": ("silence", is_good),
     "delay:0.01+reset": ("RST", lambda seen: seen.data == b""),

@@ -101,7 +101,7 @@ class Sent:
         self.slots, self.names, self.dials = Slots(slots), Names(), Dials()
         clock = asyncio.get_running_loop().time
         self.pool = Pool(self.slots, max_idle=None, expiry=None, now=clock)
-        self.wire = Wire(self.pool, self.dials, self.names, now=clock, **arguments)
+        self.wire = Wire(self.pool, self.dials, self.names, now=clock, passages=None, **arguments)
 
     async def send(self, *, waited: float = 0.0, origin: Origin = A, **timeouts: float | None) -> Answered:
         """Up to the head; *waited* s of its pool timeout were spent in the queue of a bulkhead."""
@@ -219,10 +219,10 @@ async def test_address_that_is_blamed_is_left_out(status, is_left_out):
     sent.names.addresses = (ADDRESS, Address("192.0.2.2"))
     for _ in range(4):
         (await sent.answered()).abandon()
-        sent.wire.blame(A, {}, sent.progress)
+        sent.wire.blame(A, {}, None, sent.progress)
     (await sent.answered(status)).close()
     for _ in range(4):
-        sent.wire.blame(A, {}, sent.progress)
+        sent.wire.blame(A, {}, None, sent.progress)
     usable = sent.dials.addresses._ejections.usable(A, sent.names.addresses)
     assert (ADDRESS not in usable) == is_left_out
     assert sent.pool.idle(A) == (0 if is_left_out else 1)
@@ -243,7 +243,7 @@ async def test_address_that_is_blamed_is_tried_last(phase, is_reused, is_last):
     sent.names.addresses = (ADDRESS, Address("192.0.2.2"))
     (await sent.answered()).abandon()
     sent.progress.phase, sent.progress.is_reused = phase, is_reused
-    sent.wire.blame(A, {}, sent.progress)
+    sent.wire.blame(A, {}, None, sent.progress)
     assert sent.dials.addresses.is_bad(A, ADDRESS) == is_last
 
 

@@ -9,8 +9,9 @@ from contextvars import ContextVar
 import pytest
 
 from seawall.errors import BulkheadFull
-from seawall.origin import Address, Elsewhere, Origin
+from seawall.origin import Address, Origin
 from seawall.policy.cap import Slots
+from seawall.route import Elsewhere
 from seawall.testing.clock import VIRTUAL
 from seawall.wire.addresses import Load
 from seawall.wire.http1.connection import Connection

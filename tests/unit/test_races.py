@@ -368,7 +368,7 @@ async def send(names: Names, origin: Origin = ORIGIN, *, connect: float = 2.0) -
     """Which addresses are bad after a request that ends before a connection is there."""
     loop, client = network(), Client()
     pool = Pool(Slots(None), max_idle=None, expiry=None, now=loop.time)
-    wire = Wire(pool, client.dialler, names, now=loop.time)  # type: ignore[arg-type]
+    wire = Wire(pool, client.dialler, names, now=loop.time, passages=None)  # type: ignore[arg-type]
     message = Message(origin, b"GET", b"/", [], None, None, {"timeout": {"connect": connect}})
     with pytest.raises(DialError) as caught:
         await wire.send(message, Progress(loop.time, loop.time()))
@@ -421,7 +421,7 @@ async def test_no_descriptor_disproves_nothing(monkeypatch):
     names = Names(A, B)
     loop, client = network(), Client()
     pool = Pool(Slots(None), max_idle=None, expiry=None, now=loop.time)
-    wire = Wire(pool, client.dialler, names, now=loop.time)  # type: ignore[arg-type]
+    wire = Wire(pool, client.dialler, names, now=loop.time, passages=None)  # type: ignore[arg-type]
     monkeypatch.setattr(socket, "socket", none)
     with pytest.raises(DialError, match="no connection is idle"):
         await wire.send(Message(ORIGIN, b"GET", b"/", [], None, None, {}), Progress(loop.time, loop.time()))

@@ -37,7 +37,10 @@ HTTPX: Final[Mapping[type[SeawallError], type[httpx.HTTPError]]] = {
     errors.Shed: httpx.ConnectError,
     errors.UnsupportedScheme: httpx.UnsupportedProtocol,
     errors.InvalidRequest: httpx.LocalProtocolError,
-    errors.ProxyRefused: httpx.ProxyError,
+    errors.ProxyError: httpx.ProxyError,
+    errors.ProxyUnreachable: httpx.ProxyError,
+    errors.ProxyTimeout: httpx.ProxyError,
+    errors.TunnelTimeout: httpx.ProxyError,
     errors.StreamRefused: httpx.RemoteProtocolError,
     errors.NameNotFound: httpx.ConnectError,
     errors.NoAddress: httpx.ConnectError,
@@ -63,8 +66,13 @@ HTTPX: Final[Mapping[type[SeawallError], type[httpx.HTTPError]]] = {
 }
 
 
-ALSO: Final[Mapping[type[SeawallError], type[Exception]]] = {errors.BodySpent: httpx.StreamConsumed}
-"""What some are too, which in httpx isn't an HTTPError."""
+ALSO: Final[Mapping[type[SeawallError], type[Exception]]] = {
+    errors.BodySpent: httpx.StreamConsumed,
+    errors.ProxyUnreachable: httpx.ConnectError,
+    errors.ProxyTimeout: httpx.ConnectTimeout,
+    errors.TunnelTimeout: httpx.ConnectTimeout,
+}
+"""What some are too: httpx raises the second class for the same failure, or it isn't an HTTPError there."""
 
 
 def _theirs(error: Exception) -> tuple[type[Exception], ...]:

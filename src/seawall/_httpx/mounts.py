@@ -10,7 +10,6 @@ import httpx
 from ..core.engine import Engine
 from .arguments import ClientArguments
 from .private import CLIENT, INITS, MOUNTS, has
-from .proxies import stock_arguments
 from .transport import AsyncTransport, Proxied
 
 __all__ = ["layered", "mounted"]
@@ -18,7 +17,7 @@ __all__ = ["layered", "mounted"]
 
 def layered(inner: httpx.AsyncBaseTransport | None, engine: Engine) -> httpx.AsyncBaseTransport | None:
     """*inner* under the layers of a client, unless it is there; None: the client's own transport."""
-    if inner is None or isinstance(inner, AsyncTransport | Proxied):
+    if inner is None or isinstance(inner, AsyncTransport):
         return inner
     return AsyncTransport(inner, engine=engine)
 
@@ -38,8 +37,7 @@ def mounted(bottom: AsyncTransport, arguments: ClientArguments) -> dict[str, Any
     if has(INITS):
         return {"mounts": mounts}
     if proxy is not None:
-        proxied = Proxied(engine, proxy=proxy if isinstance(proxy, httpx.Proxy) else httpx.Proxy(proxy))
-        return {"transport": bottom, "proxy": None, "mounts": {"all://": proxied, **mounts}}
+        return {"transport": bottom, "proxy": None, "mounts": {"all://": Proxied(engine, proxy), **mounts}}
     is_asked = arguments.get("trust_env", True) and arguments.get("transport") is None
     if not is_asked or not any(getproxies().get(scheme) for scheme in ("http", "https", "all")):
         return {"transport": bottom, "mounts": mounts}
@@ -50,6 +48,6 @@ def mounted(bottom: AsyncTransport, arguments: ClientArguments) -> dict[str, Any
             f"{httpx.__name__} {httpx.__version__} doesn't show for which URLs the proxies of the environment are: "
             "give trust_env=False, and proxy= or mounts="
         )
-    theirs = CLIENT(**stock_arguments(engine) | {"trust_env": True})._mounts
+    theirs = CLIENT(**{**engine.tls, "http1": engine.http1, "http2": engine.http2, "trust_env": True})._mounts
     proxies = {each.pattern: layered(inner, engine) for each, inner in theirs.items()}
     return {"transport": bottom, "mounts": {**proxies, **mounts}}

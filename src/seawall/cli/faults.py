@@ -21,6 +21,7 @@ from ..testing.http.port import Port
 from ..testing.http.scripts import Received
 from ..testing.http.vocabulary import FAULTS, row
 from ..testing.network import Dose, Link, Network, toxic
+from ..testing.service import is_loopback, watchful
 from ..testing.steps import STEPS
 from .text import plain
 
@@ -38,7 +39,15 @@ PORTS = tuple(
 
 
 async def run(*, host: str, port: int, ca: Path | None) -> int:
-    """Serve until SIGINT or SIGTERM; the exit status is 0."""
+    """Serve until SIGINT or SIGTERM; the exit status is 0, or 2 if *host* isn't an address or the loop can't do it."""
+    loop = asyncio.get_running_loop()
+    try:
+        is_open = not is_loopback(host)
+        watchful(loop)
+    except (RuntimeError, ValueError) as error:
+        said = f"--{error}" if isinstance(error, ValueError) else str(error)
+        Console(stderr=True, highlight=False, soft_wrap=True).print(f"seawall faults: {escape(said)}")
+        return 2
     console = Console(highlight=False, soft_wrap=True)
     started_at = time.monotonic()
 
@@ -65,11 +74,16 @@ async def run(*, host: str, port: int, ca: Path | None) -> int:
         network = await stack.enter_async_context(Network(host=host))
         link = network.link((host, server.port), port=next(numbers), name="proxy")
         server.controls["/ctl/network"] = lambda asked, body: _worsen(link, asked, body)
-        _explain(console, server, dns.address, link.url, ca)
-        loop = asyncio.get_running_loop()
+        server.reports["/ctl/network"] = lambda _: _toxics(link)
+        if is_open:
+            console.print(
+                f"[bold red]WARNING[/]    {host} is not loopback: every client that reaches it can control these "
+                "servers, reach what listens on loopback through their proxy, and exhaust this machine\n"
+            )
         for number in (signal.SIGINT, signal.SIGTERM):
             with suppress(NotImplementedError):
                 loop.add_signal_handler(number, stop.set)
+        _explain(console, server, dns.address, link.url, ca)
         await stop.wait()
     console.print("stopped")
     return 0
@@ -157,7 +171,7 @@ def _explain(console: Console, server: FaultServer, dns: str, proxy: str, ca: Pa
 
 
 def _worsen(link: Link, asked: dict[str, str], body: str) -> object:
-    """``/ctl/network``: POST one toxic per line to replace the present ones; "none" removes them all."""
+    """A POST to ``/ctl/network``: one toxic per line to replace the present ones; "none" removes them all."""
     lines = [line.strip() for line in body.splitlines() if line.strip()]
     if lines:
         direction: Any = asked.get("direction", "down")
@@ -165,6 +179,11 @@ def _worsen(link: Link, asked: dict[str, str], body: str) -> object:
         link.clear()
         for dose in doses:
             link.add(dose.toxic, direction=dose.direction)
+    return _toxics(link)
+
+
+def _toxics(link: Link) -> object:
+    """A GET of ``/ctl/network``: the present toxics."""
     return {"toxics": [f"{dose.toxic!r} {dose.direction}" for dose in link.doses]}
 
 

@@ -16,6 +16,7 @@ from .check import count, number
 __all__ = ["Limits"]
 
 MAX_CONNECTIONS: Final = 1000
+SELECTED: Final = 512  # sockets that Windows' select() takes: FD_SETSIZE, as CPython builds it (Modules/selectmodule.c)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,15 +45,15 @@ class Limits:
 
     @classmethod
     def fitting(cls) -> Self:
-        """The defaults, but at most half as many connections as this process may have descriptors (RLIMIT_NOFILE)."""
+        """The defaults, but at most half as many connections as this process may have descriptors, or may select."""
         descriptors = _descriptors()
         most = MAX_CONNECTIONS if descriptors is None else max(1, min(MAX_CONNECTIONS, descriptors // 2))
         return cls(max_connections=most, max_keepalive=most)
 
 
 def _descriptors() -> int | None:
-    """How many this process may have; None: any number, or as many as Windows lets it."""
+    """How many this process may have (RLIMIT_NOFILE), on Windows its selector loop; None: any number."""
     if resource is None:
-        return None
+        return SELECTED
     limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     return None if limit == resource.RLIM_INFINITY else limit

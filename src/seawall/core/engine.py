@@ -21,11 +21,13 @@ from ..dns.sources import Sources
 from ..dns.static import ChainResolver
 from ..dns.system import SystemResolver
 from ..events import ConnectionClosed, ConnectionOpened, Listener, Observer
-from ..origin import Address
+from ..origin import Address, Origin
 from ..policy.breakers import Breakers
 from ..policy.cap import Slots
 from ..policy.ejection import Ejections
 from ..policy.origin import OriginState
+from ..policy.proxies import Proxies
+from ..route import Destination, Endpoint
 from ..stats import OriginStats, Stats
 from ..wire.addresses import Addresses
 from ..wire.alpn import Versions
@@ -70,7 +72,7 @@ class Engine:
     Attributes:
         name: As given.
         named_hosts: The hosts that *per_host* names one by one, which metrics always tell apart.
-        tls, http1, http2: As given, for connections that the HTTP library makes beside our wire, to a proxy.
+        tls, http1, http2: As given, for transports of the HTTP library.
         closing: Tasks that close streams of other transports.
     Raises:
         TypeError, ValueError: A setting is impossible; the message names it.
@@ -131,7 +133,14 @@ class Engine:
             versions=Versions(http1=http1, http2=http2),
             spare=pool.spare,
         )
-        self.wire = Wire(pool, dialler, names, now=clock.now, max_age=settings.max_connection_age)
+        self.wire = Wire(
+            pool,
+            dialler,
+            names,
+            now=clock.now,
+            max_age=settings.max_connection_age,
+            passages=Proxies(layers.origins, rng=rng, now=clock.now),
+        )
         layers.readiness.prober = self.wire.probers
         for observer in settings.observers:
             self.observe(observer)
@@ -166,6 +175,14 @@ class Engine:
             now = -math.inf
         layers, pool, ejected = self.layers, self.wire.pool, self.ejections.ejected(now)
         slots, ledger = self.slots, layers.ledger
+        routed: dict[Origin, list[Endpoint]] = {}
+        for holder in slots.holders:
+            if isinstance(holder, Endpoint):
+                routed.setdefault(holder.origin, []).append(holder)
+
+        def by_ways(count: Callable[[Destination], int], origin: Origin) -> int:
+            return sum(map(count, (origin, *routed.get(origin, ()))))
+
         return Stats(
             calls=len(layers.in_flight),
             connections=pool.open,
@@ -175,7 +192,11 @@ class Engine:
             totals=ledger.totals(),
             origins={
                 state.origin: _of_origin(
-                    state, now, pool.idle(state.origin), slots.held(state.origin), ejected.get(state.origin, ())
+                    state,
+                    now,
+                    by_ways(pool.idle, state.origin),
+                    by_ways(slots.held, state.origin),
+                    ejected.get(state.origin, ()),
                 )
                 for state in layers.origins
             },

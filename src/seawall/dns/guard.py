@@ -19,6 +19,7 @@ from typing import Final, TypeAlias
 from ..config.check import shown
 from ..errors import AddressNotAllowed
 from ..origin import Address, Origin
+from .resolver import literal
 
 __all__ = ["Guard"]
 
@@ -67,21 +68,26 @@ class Guard:
 
     Private, loopback, link-local, metadata, multicast and reserved addresses, and IPv6 forms of them (mapped, NAT64,
     6to4, Teredo), raise `AddressNotAllowed`. A guard doesn't see what a proxy or another transport dials, so a client
-    can't have both. If your network has a NAT64 prefix of its own, deny that.
+    can't have both, unless you trust the proxy. If your network has a NAT64 prefix of its own, deny that.
 
     Args:
         allow: Addresses or networks to let through as well, such as "10.1.2.0/24".
         deny: Addresses or networks to refuse as well, even where *allow* has them.
+        trust_proxy: A proxy resolves the names, and refuses those that lead inside; the guard then checks only hosts
+            that are addresses themselves, and "localhost". The proxy's own address isn't checked in either case.
     Raises:
         ValueError, TypeError: An item isn't an address or a network.
     """
 
     allow: Sequence[str] = ()
     deny: Sequence[str] = ()
+    trust_proxy: bool = False
     _allow: tuple[Network, ...] = field(init=False, repr=False, compare=False)
     _deny: tuple[Network, ...] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
+        if not isinstance(self.trust_proxy, bool):
+            raise TypeError(f"Guard.trust_proxy must be True or False, not {shown(self.trust_proxy)}")
         for name in ("allow", "deny"):
             given = getattr(self, name)
             if isinstance(given, str) or not isinstance(given, Iterable):
@@ -101,6 +107,18 @@ class Guard:
                 "(seawall.Guard; allow= lets it through)",
                 origin=origin,
             )
+
+    def check_host(self, origin: Origin) -> None:
+        """
+        Check a host whose name a trusted proxy resolves.
+
+        Raises:
+            AddressNotAllowed: It is an address that must not be dialled, however it is spelt, or "localhost".
+        """
+        if (known := literal(origin.host)) is not None:
+            self.check(origin, known.addresses)
+        elif f".{origin.host.lower().removesuffix('.')}".endswith(".localhost"):
+            self.check(origin, (Address("127.0.0.1"),))
 
     def refused(self, addresses: Iterable[Address]) -> tuple[Address, ...]:
         """The first of *addresses* that must not be dialled; else nothing."""

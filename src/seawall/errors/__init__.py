@@ -11,7 +11,12 @@ What can go wrong, on the axis "was anything sent?".
     │  │  ├─ LimitExceeded + PoolTimeout
     │  │  ├─ OriginPaused + ConnectError
     │  │  └─ Shed + ConnectError
-    │  ├─ ProxyRefused + ProxyError
+    │  ├─ ProxyError + ProxyError
+    │  │  ├─ ProxyRefused          it wants other credentials, or forbids the host
+    │  │  ├─ ProxyUnreachable + ProxyError and ConnectError
+    │  │  │  └─ ProxyTimeout + ProxyError and ConnectTimeout
+    │  │  └─ TunnelFailed          it gave no connection to the origin
+    │  │     └─ TunnelTimeout + ProxyError and ConnectTimeout
     │  ├─ StreamRefused + RemoteProtocolError
     │  ├─ ResolveError + ConnectError
     │  │  ├─ NameNotFound          the name does not exist
@@ -59,6 +64,14 @@ from .call import (
     StatusError,
     UnsupportedScheme,
 )
+from .proxy import (
+    ProxyError,
+    ProxyRefused,
+    ProxyTimeout,
+    ProxyUnreachable,
+    TunnelFailed,
+    TunnelTimeout,
+)
 from .unsent import (
     BreakerOpen,
     BulkheadFull,
@@ -72,7 +85,6 @@ from .unsent import (
     NameNotFound,
     NoAddress,
     OriginPaused,
-    ProxyRefused,
     Rejected,
     ResolveError,
     ResolverFailure,
@@ -96,9 +108,10 @@ __all__ = [
     "AddressNotAllowed", "BadAnswer", "BodySpent", "BreakerOpen", "BulkheadFull", "CallerLeft", "CertificateError",
     "ClientClosed", "ConnectionLost", "DeadlineExceeded", "DialError", "DialTimeout", "HandshakeError",
     "HandshakeTimeout", "HostnameMismatch", "InvalidRequest", "LimitExceeded", "NameNotFound", "NoAddress",
-    "OriginPaused", "PartlySent", "ProxyRefused", "ReadTimeout", "Rejected", "ResolveError", "ResolveTimeout",
-    "ResolverFailure", "ResponseTooLarge", "SeawallError", "SendFailed", "Shed", "StatusError", "StreamRefused",
-    "TLSError", "Unsent", "UnsupportedScheme", "WireError", "WriteTimeout",
+    "OriginPaused", "PartlySent", "ProxyError", "ProxyRefused", "ProxyTimeout", "ProxyUnreachable", "ReadTimeout",
+    "Rejected", "ResolveError", "ResolveTimeout", "ResolverFailure", "ResponseTooLarge", "SeawallError", "SendFailed",
+    "Shed", "StatusError", "StreamRefused", "TLSError", "TunnelFailed", "TunnelTimeout", "Unsent", "UnsupportedScheme",
+    "WireError", "WriteTimeout",
 ]  # fmt: skip
 
 for _name in __all__:

@@ -17,7 +17,6 @@ __all__ = [
     "NameNotFound",
     "NoAddress",
     "OriginPaused",
-    "ProxyRefused",
     "Rejected",
     "ResolveError",
     "ResolveTimeout",
@@ -33,7 +32,7 @@ class Rejected(Unsent):
     A gate on this side refused the attempt, so no server heard of it.
 
     Attributes:
-        by: Name of the gate: "bulkhead", "cap", "breaker", "limit", "pause", "shed", or that of a user's own.
+        by: Name of the gate: "bulkhead", "cap", "breaker", "limit", "pause", "proxy", "shed", or that of a user's own.
     """
 
     by: str = ""
@@ -103,17 +102,6 @@ class Shed(Rejected):
 
     by = "shed"
     retry_after: float
-
-
-class ProxyRefused(Unsent):
-    """
-    A proxy wants other credentials (407), forbids the host (403), or says otherwise that it won't connect.
-
-    Attributes:
-        status: The proxy's response status; None if it is a SOCKS proxy.
-    """
-
-    status: int | None = None
 
 
 class StreamRefused(Unsent):

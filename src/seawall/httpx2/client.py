@@ -28,6 +28,7 @@ from .fast_path import HAS_SHORT_WAY, Timed, is_untouched, settle
 from .fetching import Fetching
 from .location import bad_location
 from .mounts import layered, mounted
+from .over_wire import UNSEEN as NOT_TRUSTED
 from .private import HOOKS, OPENED, TIMEOUT, has
 from .transport import AsyncTransport, Proxied
 
@@ -123,10 +124,13 @@ class AsyncClient(core.OfEngine, Fetching):
             if not call.is_silent:
                 layers.announce(call, request.method, *origin_and_path(request.url))
             took = 0.0
+            bottom = None
             if auth is follow_redirects is USE_CLIENT_DEFAULT and self._is_plain(request):
+                bottom = self._bottom if not self._mounts else self._mounted(request)
+            if bottom is not None:
                 started_at = time.perf_counter()
                 try:
-                    exchange = self._bottom.exchange
+                    exchange = bottom.exchange
                     response: httpx2.Response = await layers.run(exchange, exchange.outgoing(request), call)
                 except httpx2.RequestError as error:
                     error.request = request
@@ -231,14 +235,14 @@ class AsyncClient(core.OfEngine, Fetching):
             raise bad_location(request, response, error) from None
 
     def _is_plain(self, request: httpx2.Request) -> bool:
-        """Whether httpx2 would do no more for it than `settle` does: no authentication, hook or mount is in the way."""
+        """Whether httpx2 would do no more for it than `settle` does: no authentication or hook is in the way."""
         if not HAS_SHORT_WAY:
             return False
         hooks = self._event_hooks
         return (
             self._state is OPENED  # httpx2 opens it, with the first request
             and type(hooks) is dict
-            and not (self._auth or self._mounts or hooks["request"] or hooks["response"])
+            and not (self._auth or hooks["request"] or hooks["response"])
             and self._transport is self._bottom
             and type(self._bottom).handle_async_request is HANDLE
             and "handle_async_request" not in self._bottom.__dict__
@@ -248,18 +252,30 @@ class AsyncClient(core.OfEngine, Fetching):
             and is_untouched(self, AsyncClient)
         )
 
+    def _mounted(self, request: httpx2.Request) -> AsyncTransport | None:
+        """The transport of *request*, as httpx2 chooses it, if that is ours and of this engine: a proxy's, mostly."""
+        transport = self._transport_for_url(request.url)
+        if (
+            isinstance(transport, AsyncTransport)
+            and transport.engine is self.engine
+            and type(transport).handle_async_request is HANDLE
+            and "handle_async_request" not in transport.__dict__
+        ):
+            return transport
+        return None
+
     # httpx2's private hooks for the transports at the bottom; packages of others build on them too.
 
     def _init_transport(self, *_: Any, **arguments: Any) -> AsyncTransport:
         return self._bottom
 
-    def _init_proxy_transport(self, proxy: httpx2.Proxy, **arguments: Any) -> Proxied:  # type: ignore[override]
-        return Proxied(self.engine, proxy=proxy)
+    def _init_proxy_transport(self, proxy: httpx2.Proxy, **arguments: Any) -> AsyncTransport:  # type: ignore[override]
+        return Proxied(self.engine, proxy)
 
 
 HAS_HOOKS: Final = has(HOOKS)
 PLAIN: Final = (type(USE_CLIENT_DEFAULT), float, int)  # timeouts
-UNSEEN: Final = ("transport", "mounts", "proxy")
+UNSEEN: Final = ("transport", "mounts")
 HANDLE: Final = AsyncTransport.handle_async_request
 HEADERS: Final[Any] = AsyncClient.headers
 
@@ -287,6 +303,10 @@ def _bottom(engine: core.Engine | None, arguments: ClientArguments) -> AsyncTran
         check_given(engine, given)
     bottom = AsyncTransport(transport, engine=Engine(**given) if engine is None else engine)
     bottom.is_owner = engine is None
-    if bottom.engine.guard is not None and (others := [name for name in UNSEEN if arguments.get(name)]):
-        raise ValueError(f"guard: it can't see what {', '.join(others)} dials, so there can't be both")
+    guard = bottom.engine.guard
+    if guard is not None:
+        if others := [name for name in UNSEEN if arguments.get(name)]:
+            raise ValueError(f"guard: it can't see what {', '.join(others)} dials, so there can't be both")
+        if arguments.get("proxy") is not None and not guard.trust_proxy:
+            raise ValueError(f"guard: {NOT_TRUSTED}")
     return bottom

@@ -22,6 +22,7 @@ from ..errors import ResponseTooLarge, SeawallError
 from ..events import BodyEnd, History
 from ..origin import Origin
 from ..policy.outcome import Outcome, answered
+from ..route import Route
 from ..wire.body import Over, OwningBody
 from ..wire.coding import CodingError
 from ..wire.decoder import Decoded, Decoder
@@ -66,6 +67,7 @@ class Outgoing:
             raise TypeError(f'extensions["seawall"] must come from seawall.options(...), not {options!r}')
         self.options: Policy | None = options
         self.is_repeated = False
+        self.route: Route | None = None  # to its origin, over our wire; None is straight
         self.added: dict[str, str] | None = None
         self.body: object = request.stream
         self.streamed: Streamed | None = None
@@ -216,9 +218,8 @@ class Reply:
         applied = codings(self.response.headers)
         if not applied:
             return None
-        is_part = self.response.status_code == httpx2.codes.PARTIAL_CONTENT
         refuse = functools.partial(_refuse, self._outgoing.origin, self._outgoing.original)
-        return Decoder(applied, max_size=self._max_size, is_part=is_part, refuse=refuse)
+        return Decoder(applied, max_size=self._max_size, is_part=self.response.status_code == 206, refuse=refuse)
 
     async def _decode(self, content: bytes, decoder: Decoder) -> None:
         """

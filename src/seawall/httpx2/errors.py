@@ -38,7 +38,10 @@ HTTPX: Final[Mapping[type[SeawallError], type[httpx2.HTTPError]]] = {
     errors.Shed: httpx2.ConnectError,
     errors.UnsupportedScheme: httpx2.UnsupportedProtocol,
     errors.InvalidRequest: httpx2.LocalProtocolError,
-    errors.ProxyRefused: httpx2.ProxyError,
+    errors.ProxyError: httpx2.ProxyError,
+    errors.ProxyUnreachable: httpx2.ProxyError,
+    errors.ProxyTimeout: httpx2.ProxyError,
+    errors.TunnelTimeout: httpx2.ProxyError,
     errors.StreamRefused: httpx2.RemoteProtocolError,
     errors.NameNotFound: httpx2.ConnectError,
     errors.NoAddress: httpx2.ConnectError,
@@ -64,8 +67,13 @@ HTTPX: Final[Mapping[type[SeawallError], type[httpx2.HTTPError]]] = {
 }
 
 
-ALSO: Final[Mapping[type[SeawallError], type[Exception]]] = {errors.BodySpent: httpx2.StreamConsumed}
-"""What some are too, which in httpx2 isn't an HTTPError."""
+ALSO: Final[Mapping[type[SeawallError], type[Exception]]] = {
+    errors.BodySpent: httpx2.StreamConsumed,
+    errors.ProxyUnreachable: httpx2.ConnectError,
+    errors.ProxyTimeout: httpx2.ConnectTimeout,
+    errors.TunnelTimeout: httpx2.ConnectTimeout,
+}
+"""What some are too: httpx2 raises the second class for the same failure, or it isn't an HTTPError there."""
 
 
 def _theirs(error: Exception) -> tuple[type[Exception], ...]:

@@ -7,24 +7,31 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from functools import partial
+from typing import Final
 
 import httpx2
 
 from ..core.attempt import AttemptState
 from ..core.exchange import INSIDE
-from ..errors import AddressNotAllowed, SeawallError
+from ..errors import AddressNotAllowed, ProxyRefused, SeawallError
 from ..events import History, Phase
-from ..origin import Elsewhere
+from ..origin import Origin
 from ..policy.outcome import Outcome
+from ..route import Elsewhere
 from ..wire.pool import Pool
 from .compat import origin_of
 from .convert import DRAIN_TIMEOUT, Body, Outgoing, Reply
 from .errors import as_httpx, failure
-from .proxies import check_refusal
 
-__all__ = ["OverTransport"]
+__all__ = ["OverTransport", "check_refusal"]
 
 logger = logging.getLogger("seawall.pool")
+
+PASSING: Final = frozenset({408, 425, 429})
+"""Answers of 3xx and 4xx that a proxy may not repeat a moment later."""
+
+SOCKS: Final = ("Requested ", "Invalid username/password", "Connection not allowed", "not supported")
+"""httpcore2's words where a SOCKS proxy wants other credentials, or never does what it is asked to (RFC 1928)."""
 
 
 class ForeignReply(Reply):
@@ -201,6 +208,24 @@ async def _close(stream: httpx2.AsyncByteStream) -> None:
         await stream.aclose()
     except Exception:
         logger.debug("%r: closing it failed", stream, exc_info=True)
+
+
+def check_refusal(error: httpx2.ProxyError, origin: Origin) -> None:
+    """
+    A proxy's 5xx may be its origin's fault, or may pass: it is worth a retry, and *error* stays as it is.
+
+    Raises:
+        ProxyRefused: The next attempt would end the same, because a setting is wrong.
+    """
+    text = str(error)
+    status = int(text[:3]) if text[:3].isdigit() else None
+    is_final = 300 <= status < 500 and status not in PASSING if status else any(each in text for each in SOCKS)
+    if is_final:
+        raise ProxyRefused(
+            f"{origin}: the proxy refused to connect: {text}; check its credentials and what it allows",
+            origin=origin,
+            status=status,
+        ) from error
 
 
 def _is_settled(response: httpx2.Response) -> bool:

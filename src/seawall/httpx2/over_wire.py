@@ -12,9 +12,12 @@ import httpx2
 
 from ..config.check import shown
 from ..core.attempt import AttemptState
-from ..errors import DialError, SeawallError, UnsupportedScheme, WireError
+from ..dns.guard import Guard
+from ..errors import AddressNotAllowed, DialError, SeawallError, UnsupportedScheme, WireError
 from ..events import BodyEnd, History
+from ..origin import Origin
 from ..policy.outcome import Outcome
+from ..route import Route
 from ..wire.body import Over
 from ..wire.connector import Answered, Wire
 from ..wire.message import Message, Triples
@@ -22,15 +25,21 @@ from .compat import EMPTY, answer, target_of, triples
 from .convert import ENCODING, Body, Outgoing, Reply
 from .errors import as_httpx, failure
 from .mocks import is_any_patched
+from .routes import proxy_of
 
 if TYPE_CHECKING:
     import httpcore2
 
-__all__ = ["OverWire"]
+__all__ = ["UNSEEN", "OverWire"]
 
 LENGTH: Final = b"content-length"
 HOST: Final = b"host"
 ZONE: Final = re.compile(rb"%[^]]*(?=])")
+PROXY: Final = "proxy"  # of a request's extensions
+UNSEEN: Final = (
+    "it can't see what a proxy dials; Guard(trust_proxy=True) leaves that to the proxy, and trust_env=False uses none "
+    "of the environment's"
+)
 
 
 class _Answer(Body):
@@ -95,12 +104,16 @@ class OverWire:
     Sends requests over our own wire.
 
     Args:
+        guard: Must trust a proxy, or its requests are refused.
         max_size: Largest decoded body, in bytes; a larger one is an error. None sets no limit.
+        route: The way of all its requests that name none of their own; None if it is straight.
     """
 
-    def __init__(self, wire: Wire, *, max_size: int | None) -> None:
+    def __init__(self, wire: Wire, *, guard: Guard | None, max_size: int | None, route: Route | None = None) -> None:
         self._wire = wire
+        self._guard = guard
         self._max_size = max_size
+        self._route = route
 
     def outgoing(self, request: httpx2.Request) -> Outgoing:
         """
@@ -108,9 +121,16 @@ class OverWire:
 
         Raises:
             UnsupportedScheme, DialError: Its URL can't be called.
+            AddressNotAllowed: The guard refuses its way, or its host.
+            TypeError, ValueError, ImportError: Its own proxy can't be one.
         """
         outgoing = Outgoing(request)
+        outgoing.route = self._route
         origin = outgoing.origin
+        if PROXY in request.extensions:
+            outgoing.route = _detour(self._route, request.extensions[PROXY])
+        if outgoing.route is not None and self._guard is not None:
+            self._check(outgoing.route, origin, request)
         if origin.scheme not in ("http", "https") or not origin.host:
             text = (  # not the URL: its query may hold somebody's credentials
                 "the URL must begin with http:// or https:// and a host; "
@@ -120,6 +140,17 @@ class OverWire:
         if not 1 <= origin.port <= 65535:
             raise as_httpx(DialError(f"{origin}: the port must be from 1 to 65535", origin=origin), request)
         return outgoing
+
+    def _check(self, route: Route, origin: Origin, request: httpx2.Request) -> None:
+        assert self._guard is not None
+        if route.proxy is None:
+            return
+        if not self._guard.trust_proxy:
+            raise as_httpx(AddressNotAllowed(f"{origin}: the guard refuses it: {UNSEEN}", origin=origin), request)
+        try:
+            self._guard.check_host(origin)
+        except AddressNotAllowed as error:
+            raise as_httpx(error, request) from None
 
     async def send(self, outgoing: Outgoing, attempt: AttemptState) -> Reply:
         if is_any_patched():
@@ -148,7 +179,7 @@ class OverWire:
         return failure(error, attempt, is_trusted=True)
 
     def blame(self, outgoing: Outgoing, attempt: AttemptState) -> None:
-        self._wire.blame(outgoing.origin, outgoing.original.extensions, attempt)
+        self._wire.blame(outgoing.origin, outgoing.original.extensions, outgoing.route, attempt)
 
     async def _send_patched(self, outgoing: Outgoing, attempt: AttemptState) -> Reply:
         """Send through what a tool has patched; the tool may put another body into our response."""
@@ -191,7 +222,24 @@ class OverWire:
             headers = _host_first(headers)
         if method == "CONNECT" and not extensions.get("target"):
             target = origin.authority.encode()
-        return Sent(origin, method.encode(), target, headers, content, body, extensions, self._wire.blocks)
+        route = outgoing.route
+        if route is not None and self._wire.is_forwarded(origin, route):
+            assert route.proxy is not None
+            if target[:1] in (b"/", b"*"):  # RFC 9112 section 3.2.4: OPTIONS of a server as a whole has no path
+                target = b"http://%b%b" % (origin.netloc.encode(), b"" if target == b"*" else target)
+            if route.proxy.headers:
+                headers = [*headers, *route.proxy.headers]
+        return Sent(origin, method.encode(), target, headers, content, body, extensions, self._wire.blocks, route)
+
+
+def _detour(route: Route | None, proxy: Any) -> Route | None:
+    """*route* with another *proxy*, as a request asks for it; None: with none."""
+    way = Route() if route is None else route
+    if proxy is None:
+        way = Route(None, way.uds, way.local_address, way.socket_options)
+    else:
+        way = Route(proxy_of(proxy), None, way.local_address, way.socket_options)
+    return None if way == Route() else way
 
 
 def _host_first(headers: Triples) -> Triples:

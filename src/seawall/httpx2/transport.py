@@ -1,27 +1,32 @@
 # Written by scripts/twin.py from ../_httpx/transport.py: change that file, and run the script.
-"""The two transports: `AsyncTransport`, and the one that takes the place of httpx2's own where a proxy is used."""
+"""`AsyncTransport`: all layers, as an httpx2 transport."""
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Coroutine
 from types import TracebackType
-from typing import Any, Final, Self, Unpack
+from typing import TYPE_CHECKING, Any, Final, Self, Unpack
 
 import httpx2
 
 from ..core import engine as core
 from ..core.call import CURRENT, Call
 from ..core.fronts import check_own
+from ..route import Route
 from .arguments import EngineArguments, TransportArguments, check_names, spelled_out
 from .compat import origin_and_path
 from .engine import Engine, check_given, over
 from .foreign import OverTransport
-from .over_wire import OverWire
-from .proxies import StockTransport
+from .over_wire import UNSEEN, OverWire
+from .routes import proxy_of, route_of
+
+if TYPE_CHECKING:
+    from httpx2._types import ProxyTypes
 
 __all__ = ["AsyncTransport", "Proxied"]
 
-STOCK: Final = ("proxy", "uds", "local_address", "socket_options")
+WAYS: Final = ("proxy", "uds", "local_address", "socket_options")
 
 
 class AsyncTransport(core.OfEngine, httpx2.AsyncBaseTransport):
@@ -35,7 +40,7 @@ class AsyncTransport(core.OfEngine, httpx2.AsyncBaseTransport):
         inner: The transport at the bottom in the place of our wire, such as ``httpx2.ASGITransport(app)``.
         engine: What it shares with others; None makes one of the arguments, which it closes.
         verify, cert, trust_env, http1, http2, limits, proxy, uds, local_address, socket_options: As in
-            ``httpx2.AsyncHTTPTransport``, which serves proxy, uds, local_address and socket_options.
+            ``httpx2.AsyncHTTPTransport``.
         arguments: The settings; see `seawall.core.settings.Settings`.
     Attributes:
         exchange: Sends its hops: our wire, or *inner* under the layers.
@@ -59,22 +64,24 @@ class AsyncTransport(core.OfEngine, httpx2.AsyncBaseTransport):
         given: dict[str, Any] = {
             name: value for name, value in arguments.items() if name in EngineArguments.__optional_keys__
         }
-        stock = {name: arguments.get(name) for name in STOCK if arguments.get(name) is not None}
+        ways: dict[str, Any] = {name: arguments.get(name) for name in WAYS if arguments.get(name) is not None}
         if inner is not None:
             ours = {"http1": not arguments.get("http1", True), "http2": arguments.get("http2", False)}
-            if misplaced := [*stock, *(name for name, is_used in ours.items() if is_used)]:
+            if misplaced := [*ways, *(name for name, is_used in ours.items() if is_used)]:
                 raise ValueError(f"{', '.join(misplaced)}: give these to the inner transport, or leave that out")
         if engine is not None:
             check_given(engine, given)
         self.engine = Engine(**given) if engine is None else engine
         self.is_owner = engine is None
-        if self.engine.guard is not None and (inner is not None or stock):
-            raise ValueError("guard: it can't see what a proxy or another transport dials, so there can't be both")
-        if stock:
-            inner = StockTransport(self.engine, **stock)
+        guard = self.engine.guard
+        if guard is not None:
+            if inner is not None or "uds" in ways:
+                raise ValueError("guard: it can't see what a Unix socket or another transport leads to")
+            if "proxy" in ways and not guard.trust_proxy:
+                raise ValueError(f"guard: {UNSEEN}")
         self._inner = inner
         self.exchange: OverWire | OverTransport = (
-            OverWire(self.engine.wire, max_size=self.engine.max_size)
+            OverWire(self.engine.wire, guard=guard, max_size=self.engine.max_size, route=route_of(**ways))
             if inner is None
             else over(self.engine, lambda request: inner.handle_async_request(request), is_trusted=_is_trusted(inner))
         )
@@ -145,28 +152,23 @@ class AsyncTransport(core.OfEngine, httpx2.AsyncBaseTransport):
             await self.engine.aclose(drain=drain)
 
 
-class Proxied(StockTransport):
-    """httpx2's transport through a proxy, under the layers of a client."""
+class Proxied(AsyncTransport, httpx2.AsyncHTTPTransport):
+    """
+    The transport of a client's proxy. Tools look for httpx2's own there, and for its pool.
 
-    def __init__(self, engine: core.Engine, *, proxy: httpx2.Proxy) -> None:
-        super().__init__(engine, proxy=proxy)
-        self._engine = engine
-        self._exchange = over(engine, super().handle_async_request, is_trusted=True)
+    A guard that doesn't trust the proxy refuses each request, because the environment may name one that nobody uses.
+    """
 
-    async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
-        return await _hop(self._engine, self._exchange, request, CURRENT.get())
+    def __init__(self, engine: core.Engine, proxy: ProxyTypes) -> None:
+        super().__init__(engine=engine)
+        route = Route(proxy=proxy_of(proxy))
+        self.exchange = OverWire(engine.wire, guard=engine.guard, max_size=engine.max_size, route=route)
+        self._given = proxy
 
-    async def __aexit__(
-        self,
-        exc_type: type[BaseException] | None = None,
-        exc_value: BaseException | None = None,
-        traceback: TracebackType | None = None,
-    ) -> None:
-        await self._engine.within(super().__aexit__(exc_type, exc_value, traceback))
-
-    async def aclose(self) -> None:
-        """Takes what is left of the second that closing the client takes at most."""
-        await self._engine.within(super().aclose())
+    @functools.cached_property
+    def _pool(self) -> Any:  # type: ignore[override]
+        """What httpx2 would have here; nothing is sent through it, and nothing but a look at it loads httpcore2."""
+        return httpx2.AsyncHTTPTransport(verify=False, trust_env=False, proxy=self._given)._pool
 
 
 def _hop(

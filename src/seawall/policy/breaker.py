@@ -23,7 +23,7 @@ from ..config import Breaker
 from ..errors import BreakerOpen
 from .gate import Entrant, Gate, Result, Ticket
 
-__all__ = ["BreakerState"]
+__all__ = ["BreakerState", "next_probe"]
 
 BUCKETS, WIDTH = 10, 4
 EMPTY = array("d", (-math.inf, 0, 0, 0)) * BUCKETS
@@ -171,7 +171,7 @@ class BreakerState(Gate):
         now = self._now()
         retry_after, open_for = self.shut_for(now), now - self.moved_at
         raise BreakerOpen(
-            f"{attempt.origin}: breaker {self.state} for {open_for:.1f} s: {self.reason}; {_next_probe(retry_after)} "
+            f"{attempt.origin}: breaker {self.state} for {open_for:.1f} s: {self.reason}; {next_probe(retry_after)} "
             "(Breaker.failure_rate, Breaker.open_for)",
             origin=attempt.origin,
             retry_after=retry_after,
@@ -346,5 +346,5 @@ class BreakerState(Gate):
         return calls, failures, slow
 
 
-def _next_probe(retry_after: float) -> str:
+def next_probe(retry_after: float) -> str:
     return "its reset() closes it" if retry_after == math.inf else f"next probe in {retry_after:.1f} s"

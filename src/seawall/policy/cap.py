@@ -14,7 +14,8 @@ from itertools import count
 from typing import Any
 
 from ..errors import BulkheadFull
-from ..origin import Elsewhere, Holder
+from ..origin import Origin
+from ..route import Holder
 from .fifo import Fifo
 
 __all__ = ["Slots"]
@@ -54,6 +55,11 @@ class Slots:
     @property
     def max_connections(self) -> int | None:
         return self._max
+
+    @property
+    def holders(self) -> list[Holder]:
+        """Those that hold slots, or wait for one."""
+        return list(self._lines)
 
     def held(self, origin: Holder) -> int:
         """Slots that *origin* holds."""
@@ -197,5 +203,5 @@ class Slots:
             max_concurrent=self._max,
             waiting=self.waiting,
             elapsed=timeout,
-            origin=origin.origin if isinstance(origin, Elsewhere) else origin,
+            origin=origin if isinstance(origin, Origin) else origin.origin,
         )

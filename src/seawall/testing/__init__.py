@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from .http.fault_server import FaultServer, UnusedScript
     from .http.process import FaultProcess
     from .http.request import Request
+    from .http.routes import Route
     from .http.scripts import Received
     from .http.server import Server
     from .leaks import Leaked, no_leaks
@@ -41,6 +42,7 @@ _HOMES = {
     "Network": "network",
     "Received": "http.scripts",
     "Request": "http.request",
+    "Route": "http.routes",
     "ScriptedWire": "_httpx",
     "Server": "http.server",
     "UnusedScript": "http.fault_server",
@@ -70,6 +72,7 @@ __all__ = [
     "Network",
     "Received",
     "Request",
+    "Route",
     "ScriptedWire",
     "Server",
     "UnusedScript",

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import ipaddress
 import os
 import socket
+import sys
 import threading
 from collections.abc import Callable
 from contextlib import suppress
 from types import TracebackType
 from typing import Self, TypeVar
 
-__all__ = ["Service", "bound"]
+__all__ = ["Service", "bound", "is_loopback", "watchful"]
 
 T = TypeVar("T")
 
@@ -62,8 +64,10 @@ class Service:
     # in the caller's loop
 
     async def __aenter__(self) -> Self:
+        loop = asyncio.get_running_loop()
+        watchful(loop)
         self._begin()
-        self._loop, self._thread_id = asyncio.get_running_loop(), threading.get_ident()
+        self._loop, self._thread_id = loop, threading.get_ident()
         try:
             await self._open()
         except BaseException:
@@ -87,9 +91,14 @@ class Service:
         self._begin()
         opened = threading.Event()
         failures: list[BaseException] = []
-        self._thread = threading.Thread(
-            target=lambda: asyncio.run(self._live(opened, failures)), name=type(self).__name__, daemon=True
-        )
+
+        def live() -> None:
+            with asyncio.Runner(
+                loop_factory=asyncio.SelectorEventLoop
+            ) as runner:  # Windows' default one isn't watchful
+                runner.run(self._live(opened, failures))
+
+        self._thread = threading.Thread(target=live, name=type(self).__name__, daemon=True)
         self._thread.start()
         opened.wait()
         if failures:
@@ -138,25 +147,64 @@ class Service:
             self._loop, self._has_run = None, True
 
 
+def watchful(loop: asyncio.AbstractEventLoop) -> None:
+    """
+    Check that *loop* can watch sockets that the kit accepts by hand.
+
+    Raises:
+        RuntimeError: It can't, as Windows' default loop.
+    """
+    if type(loop).add_reader is asyncio.AbstractEventLoop.add_reader:
+        raise RuntimeError(
+            f"{type(loop).__name__} can't watch sockets (add_reader), which the fault kit needs: run it in an "
+            "asyncio.SelectorEventLoop, or enter it with `with` in place of `async with`, which gives it a thread and "
+            "a loop of its own"
+        )
+
+
+def is_loopback(host: str) -> bool:
+    """
+    Whether only clients on this machine reach a server that listens on *host*.
+
+    Raises:
+        ValueError: *host* isn't an IP address. An empty one would mean all of this machine's addresses, and a name may
+            mean any of them.
+    """
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(str(host)).is_loopback
+    except ValueError:
+        raise ValueError(
+            f"host must be an IP address of this machine, not {host!r}: 127.0.0.1 or ::1 for clients on this machine, "
+            "another for all clients that reach it"
+        ) from None
+
+
 def bound(kind: socket.SocketKind, host: str, port: int) -> socket.socket:
     """
     A non-blocking socket bound to *host* and *port* (0 takes any free one).
 
     Raises:
+        ValueError: *host* isn't an IP address, or *port* isn't a port.
         OSError: The port is in use, or *host* is not an address of this machine; says which.
     """
+    is_loopback(host)
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     sock = socket.socket(family, kind, socket.IPPROTO_TCP if kind == socket.SOCK_STREAM else 0)  # so: TCP_NODELAY
     try:
         if kind == socket.SOCK_STREAM and os.name == "posix":
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         sock.setblocking(False)
-        sock.bind((host, port))
+        sock.bind(("127.0.0.1" if host == "localhost" else host, port))
     except OSError as error:
         sock.close()
         if error.errno == errno.EADDRINUSE:
             raise OSError(error.errno, f"{host}:{port} is in use; give another port, or 0 for any free one") from error
-        raise OSError(error.errno, f"can't listen on {host}:{port}: {error.strerror}") from error
+        hint = ""
+        if error.errno == errno.EADDRNOTAVAIL and sys.platform == "darwin" and is_loopback(host):
+            hint = f"; macOS has 127.0.0.1 only, until you add others: sudo ifconfig lo0 alias {host}"
+        raise OSError(error.errno, f"can't listen on {host}:{port}: {error.strerror}{hint}") from error
     except (OverflowError, TypeError):
         sock.close()
         raise ValueError(f"port must be a whole number from 0 to 65535, not {port!r}") from None

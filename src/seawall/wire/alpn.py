@@ -11,6 +11,7 @@ from collections import OrderedDict
 from typing import TYPE_CHECKING
 
 from ..origin import Origin
+from ..route import Route
 from .connection import Pooled
 from .http1.connection import Connection
 from .known import MAX_STREAMS, Known
@@ -43,6 +44,15 @@ class Versions:
             if not known.requires_http1:
                 return self._multiplexed(origin, self._buffer, known, is_secure=origin.is_secure)
         return Connection(origin, self._buffer, is_secure=origin.is_secure)
+
+    def plain(self, origin: Origin) -> Connection:
+        """A connection to a proxy, which speaks HTTP/1.1, or SOCKS before it does."""
+        return Connection(origin, self._buffer, is_secure=origin.is_secure)
+
+    def is_forwarded(self, origin: Origin, route: Route) -> bool:
+        """Whether a proxy is sent requests for *origin* to forward, and not asked for a tunnel."""
+        proxy = route.proxy
+        return proxy is not None and not (proxy.is_socks or origin.is_secure) and self._http1
 
     def agreed(self, connection: Pooled) -> Pooled:
         """*connection* as what the server chose by ALPN (RFC 7301). Raises ssl.SSLError."""

@@ -13,6 +13,7 @@ from collections.abc import AsyncIterator, Callable
 from typing import Any, ClassVar, Protocol
 
 from ..origin import Address, Origin
+from ..route import Destination, origin_of
 from .addresses import Load
 from .message import Head, Message
 from .progress import Progress
@@ -106,8 +107,8 @@ class Pooled(Socket):
     Attributes:
         protocol: As people write it.
         is_multiplexed: Several exchanges share it, so it isn't anybody's while it is in use.
-        origin: What the pool keeps it for.
-        address: Where it goes; None until it is known.
+        origin: What the pool keeps it for, with the way there, where that isn't straight.
+        address: Where it goes; None until it is known, and of a Unix socket.
         good_until: From then on the address may have left the name's record, in loop time.
         ends_at: From then on it is too old to be used again.
         keep_for: Seconds that it may be idle and the server, by its Keep-Alive header, still has it; None where the
@@ -133,7 +134,7 @@ class Pooled(Socket):
     protocol: ClassVar[str]
     is_multiplexed: ClassVar[bool]
 
-    def __init__(self, origin: Origin, buffer: memoryview, *, is_secure: bool = False) -> None:
+    def __init__(self, origin: Destination, buffer: memoryview, *, is_secure: bool = False) -> None:
         super().__init__(buffer, is_secure=is_secure)
         self.origin = origin
         self.address: Address | None = None
@@ -143,6 +144,16 @@ class Pooled(Socket):
         self.load: Load | None = None
         self.on_room: Callable[[Pooled], None] = _nothing
         self.on_idle: Callable[[Pooled, float], None] = _nothing
+
+    @property
+    def where(self) -> str:
+        """Where it leads, for messages."""
+        return str(self.origin) if self.address is None else f"{self.origin} at {self.address}"
+
+    @property
+    def plain_origin(self) -> Origin:
+        """The origin of its requests, whatever the way there."""
+        return origin_of(self.origin)
 
     @property
     @abstractmethod

@@ -13,12 +13,14 @@ from typing import Any
 from ..attempts import BODY, HEADERS, SENDING
 from ..errors import WireError
 from ..origin import Origin
+from ..route import Destination, Route, endpoint
 from .connection import Channel
 from .dial import Dialler
 from .message import Blocks, Head, Message
 from .opening import Names, Opener
 from .pool import Pool
 from .progress import Progress
+from .proxy import Passages
 from .ready import Probers
 from .trace import Trace
 
@@ -112,6 +114,7 @@ class Wire:
     Args:
         now: Loop time.
         max_age: Seconds after which a connection is not used again; None disables it.
+        passages: Lets dials through proxies.
     Attributes:
         blocks: The headers of the last requests, as bytes.
         addresses: What is known of addresses.
@@ -119,14 +122,21 @@ class Wire:
     """
 
     def __init__(
-        self, pool: Pool, dialler: Dialler, names: Names, *, now: Callable[[], float], max_age: float | None = None
+        self,
+        pool: Pool,
+        dialler: Dialler,
+        names: Names,
+        *,
+        now: Callable[[], float],
+        max_age: float | None = None,
+        passages: Passages,
     ) -> None:
         self.pool = pool
         self.names = names
         self.blocks = Blocks()
         self.dialler = dialler
         self.addresses = dialler.addresses
-        self._opener = Opener(pool, dialler, names, now=now, max_age=max_age)
+        self._opener = Opener(pool, dialler, names, now=now, max_age=max_age, passages=passages)
         self.probers = Probers(pool, self._opener.probe, now=now)
         self._now = now
 
@@ -140,14 +150,17 @@ class Wire:
             Unsent, WireError: By how far it got.
         """
         trace = Trace.of(message) if "trace" in message.extensions else None
-        key = _key(message.origin, message.extensions) if "sni_hostname" in message.extensions else message.origin
+        origin, route = message.origin, message.route
+        is_plain = route is None and "sni_hostname" not in message.extensions
+        key = origin if is_plain else _key(origin, message.extensions, route)
+        peer = origin if route is None else route.peer(origin)
         now = progress.started_at + progress.waited
         avoid = progress.avoid
-        if avoid and not self.addresses.has_other(message.origin, avoid):
+        if avoid and not self.addresses.has_other(peer, avoid):
             avoid = ()
         channel = self.pool.take(key, now, avoid)
         if channel is not None and channel.good_until <= now:
-            channel = await self._rechecked(channel, message.origin)
+            channel = await self._rechecked(channel, peer)
         if channel is None:
             channel = await self._opener.connect(message, key, progress, trace)
         else:
@@ -160,23 +173,31 @@ class Wire:
                 self.pool.drop_idle(key)
             raise
         progress.protocol = channel.protocol
-        return Answered(head, channel, message.origin, progress, self, trace)
+        return Answered(head, channel, peer, progress, self, trace)
+
+    def is_forwarded(self, origin: Origin, route: Route) -> bool:
+        """Whether a request takes the form for a proxy that forwards it (RFC 9112 section 3.2.2)."""
+        return self.dialler.versions.is_forwarded(origin, route)
 
     def praise(self, origin: Origin, channel: Channel) -> None:
         """The address of *channel* has answered well."""
         if channel.address is not None:
             self.addresses.note(origin, channel.address, is_failure=False)
 
-    def blame(self, origin: Origin, extensions: Mapping[str, Any], progress: Progress) -> None:
-        """An attempt failed at its address; if that is ejected now, connections to it are not used any more."""
+    def blame(self, origin: Origin, extensions: Mapping[str, Any], route: Route | None, progress: Progress) -> None:
+        """
+        An attempt failed at its address; if that is ejected now, connections to it are not used any more.
+
+        A proxy's address isn't to blame for what the origin behind it does.
+        """
         address = progress.address
-        if address is None or progress.phase < SENDING:
+        if address is None or progress.phase < SENDING or (route is not None and route.proxy is not None):
             return
         if not progress.is_reused and progress.phase < HEADERS:
             # It took the connection and then broke it, or said nothing: others dial another first.
             self.addresses.mark_bad(origin, address)
         if self.addresses.note(origin, address, is_failure=True):
-            self.pool.retire(_key(origin, extensions), address)
+            self.pool.retire(_key(origin, extensions, route), address)
 
     async def aclose(self) -> None:
         await self.probers.aclose()
@@ -184,11 +205,11 @@ class Wire:
         self.blocks.forget()
         await self.names.aclose()
 
-    async def _rechecked(self, channel: Channel, origin: Origin) -> Channel | None:
+    async def _rechecked(self, channel: Channel, peer: Origin) -> Channel | None:
         """*channel*, unless its address has left the name's record, because keep-alive must not defeat a fail-over."""
         assert channel.address is not None
         try:
-            is_still = await self.names.is_still(origin, channel.address)
+            is_still = await self.names.is_still(peer, channel.address)
         except BaseException:
             channel.close()
             raise
@@ -196,7 +217,7 @@ class Wire:
             channel.leave()
             return None
         if is_still:
-            channel.good_until = self._now() + self.names.recheck_in(origin, channel.address)
+            channel.good_until = self._now() + self.names.recheck_in(peer, channel.address)
         return channel
 
 
@@ -205,10 +226,10 @@ async def _nothing() -> AsyncIterator[bytes]:
     yield b""
 
 
-def _key(origin: Origin, extensions: Mapping[str, Any]) -> Origin:
+def _key(origin: Origin, extensions: Mapping[str, Any], route: Route | None) -> Destination:
     """
     What the pool keeps the connection under: one that was verified for a name (`sni_hostname`) serves requests for that
-    name only.
+    name only, and one through a proxy requests through that proxy only.
     """
-    name = extensions.get("sni_hostname")
-    return origin if name is None or not origin.is_secure else origin.verified_as(name)
+    name = extensions.get("sni_hostname") if origin.is_secure else None
+    return origin if name is None and route is None else endpoint(origin, route, name or "")

@@ -1,5 +1,5 @@
 """
-Addresses to one connection: the guard, then RFC 8305's race, then TLS.
+Addresses to one connection: the guard, then RFC 8305's race, then what a proxy wants, then TLS.
 
 Rules: an address that failed lately is tried last, but never excluded: where all are bad, all are dialled. TLS is made
 on the winner only. A guard sees all addresses of a name, and those that come late.
@@ -10,20 +10,22 @@ from __future__ import annotations
 import asyncio
 import socket
 import ssl
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from functools import partial
-from typing import Final, Protocol, TypeVar
+from typing import Any, Final, Protocol, TypeVar
 
 from ..dns.guard import Guard
 from ..dns.resolver import SHORTAGES, Answer
 from ..errors import CertificateError, DialError, HandshakeError, HostnameMismatch
 from ..events import Phase
 from ..origin import Address, Origin
+from ..route import Route
 from .addresses import Addresses
 from .alpn import Versions
 from .connection import Pooled
 from .disagreement import is_disagreement
 from .progress import Progress
+from .proxy import tunnel, unreachable
 from .race import ATTEMPT_DELAY, MAX_ADDRESSES, Late, Race, dial_error, reason
 from .trace import Trace
 
@@ -31,6 +33,7 @@ __all__ = ["Dialler"]
 
 T = TypeVar("T")
 
+STRAIGHT: Final = Route()
 ABANDONED: Final = "abandoned"
 CHECKED_AT_ONCE: Final = 256  # addresses; a guard needs 1 ms for them, then other tasks have a turn
 
@@ -73,6 +76,7 @@ class Dialler:
         answer: Answer,
         progress: Progress,
         *,
+        route: Route = STRAIGHT,
         late: Late = None,
         server_hostname: str | None = None,
         trace: Trace | None = None,
@@ -81,6 +85,7 @@ class Dialler:
         One connection; the caller sets the time limit.
 
         Args:
+            answer: The addresses of the origin; through a proxy, those of the proxy.
             late: Awaited for more addresses, which join the race.
             server_hostname: For SNI and the certificate's check, in place of the origin's host.
         **Cancellation:** all sockets are closed.
@@ -89,18 +94,45 @@ class Dialler:
             AddressNotAllowed: The guard refused an address.
             DialError: No address took a connection.
             TLSError: The one that did doesn't speak TLS, or has a bad certificate.
+            ProxyError: There is no way through the proxy.
         """
-        addresses = self.addresses.order(origin, answer, progress.avoid)
-        if self._guard is not None and (unchecked := self.addresses.to_check(origin, answer)):
+        peer = route.peer(origin)
+        addresses = self.addresses.order(peer, answer, progress.avoid)
+        # The user has named the proxy, so the guard doesn't look at its addresses.
+        if self._guard is not None and peer is origin and (unchecked := self.addresses.to_check(origin, answer)):
             await self._check(origin, answer, unchecked)
         progress.reached(Phase.CONNECTING)
-        addresses = addresses[:MAX_ADDRESSES]
-        load = self.addresses.load(origin, addresses[0])
+        addresses = _bindable(peer, addresses, route)[:MAX_ADDRESSES]
+        load = self.addresses.load(peer, addresses[0])
         load.in_flight += 1
         try:
-            return await self._dial(origin, addresses, progress, late, server_hostname, trace)
+            connect = partial(self._connect_any, peer, addresses, progress, late, route)
+            sock, address = await _traced(trace, peer, connect)
+            progress.address = address
+            return await self._finish(origin, sock, address, addresses, progress, route, server_hostname, trace)
+        except DialError as error:
+            if route.proxy is None or progress.phase > Phase.CONNECTING:
+                raise
+            raise unreachable(origin, route.proxy, error) from error
         finally:
             load.in_flight -= 1
+
+    async def dial_unix(
+        self, origin: Origin, progress: Progress, route: Route, *, trace: Trace | None = None
+    ) -> Pooled:
+        """As `dial`, to the Unix socket of *route*."""
+        progress.reached(Phase.CONNECTING)
+        assert route.uds is not None
+        sock = await self._opened(lambda: _socket(socket.AF_UNIX, route))
+        try:
+            await _traced(trace, origin, partial(asyncio.get_running_loop().sock_connect, sock, route.uds))
+        except BaseException as error:
+            sock.close()
+            if isinstance(error, OSError):
+                text = f"{origin}: can't connect to the Unix socket {route.uds!r}: {reason(error)}"
+                raise DialError(text, origin=origin, is_shortage=error.errno in SHORTAGES) from error
+            raise
+        return await self._finish(origin, sock, None, [], progress, route, None, trace)
 
     async def _check(self, origin: Origin, answer: Answer | None, addresses: Sequence[Address]) -> None:
         """
@@ -124,24 +156,40 @@ class Dialler:
             self.addresses.checked(origin, answer, refused)
         guard.check(origin, refused)
 
-    async def _dial(
+    async def _finish(
         self,
         origin: Origin,
+        sock: socket.socket,
+        address: Address | None,
         addresses: list[Address],
         progress: Progress,
-        late: Late,
+        route: Route,
         server_hostname: str | None,
         trace: Trace | None,
     ) -> Pooled:
-        if trace is None:
-            sock, address = await self._connect_any(origin, addresses, progress, late)
-        else:
-            async with trace.step("connection.connect_tcp", host=origin.host, port=origin.port):
-                sock, address = await self._connect_any(origin, addresses, progress, late)
-        progress.address = address
-        connection = self.versions.connection(origin)
+        """The connection of *sock*: through the proxy, and with TLS, where these are wanted."""
+        peer, proxy, is_through = route.peer(origin), route.proxy, False
+        made: list[Pooled] = []
         try:
-            await connection.connect(sock)
+            if proxy is None:
+                connection = self.versions.connection(origin)
+                made.append(connection)
+                await connection.connect(sock)
+            else:
+                to_proxy = self.versions.plain(peer)
+                made.append(to_proxy)
+                await to_proxy.connect(sock)
+                if peer.is_secure:
+                    own = proxy.context
+                    tls = own if own is not None else await self._opened(lambda: self._tls(http2=False))
+                    await to_proxy.handshake(tls, peer.server_name)
+                if self.versions.is_forwarded(origin, route):
+                    return to_proxy
+                progress.reached(Phase.TUNNEL)
+                await tunnel(to_proxy, proxy, origin)
+                connection, peer, is_through = self.versions.connection(origin), origin, True
+                made.append(connection)
+                connection.take_over(to_proxy)
             if origin.is_secure:
                 progress.reached(Phase.TLS)
                 offers_http2 = connection.is_multiplexed
@@ -153,20 +201,19 @@ class Dialler:
                     async with trace.step("connection.start_tls", ssl_context=tls, server_hostname=name):
                         await connection.handshake(self._tls(http2=offers_http2), name)  # others had a turn meanwhile
             return self.versions.agreed(connection)
-        except (OSError, ssl.CertificateError) as error:
-            connection.close()
+        except BaseException as error:
+            for each in made:
+                each.close()
             sock.close()
+            if not isinstance(error, OSError | ssl.CertificateError):
+                raise
             if isinstance(error, OSError) and error.errno in SHORTAGES:
-                raise dial_error(origin, [error], [address]) from error.with_traceback(None)
-            if not isinstance(error, ssl.SSLCertVerificationError):
-                self.addresses.mark_bad(origin, address)
-            is_last = all(each == address or self.addresses.is_bad(origin, each) for each in addresses)
+                raise dial_error(peer, [error], [] if address is None else [address]) from error.with_traceback(None)
+            if address is not None and not (is_through or isinstance(error, ssl.SSLCertVerificationError)):
+                self.addresses.mark_bad(peer, address)
+            is_last = is_through or all(each == address or self.addresses.is_bad(peer, each) for each in addresses)
             cause = error.with_traceback(None)  # asyncio's frames, which hold it
-            raise _tls_error(origin, address, error, is_last=is_last) from cause
-        except BaseException:
-            connection.close()
-            sock.close()
-            raise
+            raise _tls_error(peer, route if is_through else address, error, is_last=is_last) from cause
 
     def mark_late(self, origin: Origin, progress: Progress, limit: float) -> None:
         """
@@ -186,17 +233,17 @@ class Dialler:
                 self.addresses.mark_bad(origin, dial.address)
 
     async def _connect_any(
-        self, origin: Origin, addresses: list[Address], progress: Progress, late: Late
+        self, origin: Origin, addresses: list[Address], progress: Progress, late: Late, route: Route
     ) -> tuple[socket.socket, Address]:
         if len(addresses) == 1 and late is None:
             try:
-                return await self._connect(origin, progress, addresses[0]), addresses[0]
+                return await self._connect(origin, progress, route, addresses[0]), addresses[0]
             except OSError as error:
                 raise dial_error(origin, [error], addresses) from error
-        connect, check = partial(self._connect, origin, progress), partial(self._check, origin, None)
+        connect, check = partial(self._connect, origin, progress, route), partial(self._check, origin, None)
         return await Race(origin, addresses, self.addresses, connect=connect, check=check).run(late)
 
-    async def _connect(self, origin: Origin, progress: Progress, address: Address) -> socket.socket:
+    async def _connect(self, origin: Origin, progress: Progress, route: Route, address: Address) -> socket.socket:
         """
         A connected socket; *progress* is told how it went.
 
@@ -204,12 +251,12 @@ class Dialler:
             OSError: Refused, unreachable, or no descriptor is left; the address is marked.
         """
         target = address.at(origin.port)
-        kind = socket.SOCK_STREAM | getattr(socket, "SOCK_CLOEXEC", 0)
-        sock = await self._opened(lambda: socket.socket(address.family, kind))
+        sock = await self._opened(lambda: _socket(address.family, route))
         began_at, outcome = progress.now(), ABANDONED
         try:
-            sock.setblocking(False)
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # asyncio does it where the protocol is named
+            if route.local_address is not None:
+                sock.bind(Address(route.local_address).at(0))
             await asyncio.get_running_loop().sock_connect(sock, target)
             outcome = "connected"
             self.addresses.connected(origin, address)
@@ -234,8 +281,53 @@ class Dialler:
             await asyncio.sleep(0)  # meanwhile the loop closes the connection's socket
 
 
-def _tls_error(origin: Origin, address: Address, error: Exception, *, is_last: bool) -> DialError:
-    where = f"{origin} at {address}"
+async def _traced(trace: Trace | None, peer: Origin, connect: Callable[[], Coroutine[Any, Any, T]]) -> T:
+    """What *connect* makes, with what httpcore tells of it."""
+    if trace is None:
+        return await connect()
+    async with trace.step("connection.connect_tcp", host=peer.host, port=peer.port):
+        return await connect()
+
+
+def _socket(family: socket.AddressFamily, route: Route) -> socket.socket:
+    """
+    A socket that doesn't block, with the options of *route*.
+
+    Raises:
+        OSError: No descriptor is left, or the system doesn't know an option.
+    """
+    sock = socket.socket(family, socket.SOCK_STREAM | getattr(socket, "SOCK_CLOEXEC", 0))
+    try:
+        sock.setblocking(False)
+        for option in route.socket_options:
+            sock.setsockopt(*option)
+    except BaseException:
+        sock.close()
+        raise
+    return sock
+
+
+def _bindable(peer: Origin, addresses: list[Address], route: Route) -> list[Address]:
+    """
+    Those that a socket with the local address of *route* can be connected to: all, unless it has one.
+
+    Raises:
+        DialError: None is of the local address's family.
+    """
+    if route.local_address is None:
+        return addresses
+    family = Address(route.local_address).family
+    found = [each for each in addresses if each.family == family]
+    if not found:
+        kind = "an IPv6" if family == socket.AF_INET6 else "an IPv4"
+        raise DialError(
+            f"{peer}: has no {kind[3:]} address, and local_address={route.local_address!r} is {kind} one", origin=peer
+        )
+    return found
+
+
+def _tls_error(origin: Origin, way: Address | Route | None, error: Exception, *, is_last: bool) -> DialError:
+    where = f"{origin} through {way}" if isinstance(way, Route) else f"{origin} at {way}" if way else str(origin)
     if isinstance(error, ssl.SSLCertVerificationError):
         if error.verify_code in MISMATCHES:
             return HostnameMismatch(f"{where}: the certificate is not for {origin.host}: {error.verify_message}")

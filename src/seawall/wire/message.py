@@ -9,6 +9,7 @@ from typing import Any, Final, NamedTuple, TypeAlias
 
 from ..errors import InvalidRequest
 from ..origin import Origin
+from ..route import Route
 
 __all__ = ["CONTINUE_TIMEOUT", "LENGTH", "SLICE", "Blocks", "Head", "Message", "Triples", "slices"]
 
@@ -150,6 +151,7 @@ class Message:
     Args:
         blocks: Where its headers, as bytes, may be kept.
         content: The body, where it is in memory; else it is read from *body*.
+        route: The way to the origin; None if that is straight.
     Attributes:
         is_held: The body doesn't go out with the head, because it is read from *body*, awaits 100 Continue, or is
             larger than a slice.
@@ -166,6 +168,7 @@ class Message:
         "is_held",
         "method",
         "origin",
+        "route",
         "target",
         "timeouts",
     )
@@ -180,8 +183,10 @@ class Message:
         body: AsyncIterable[bytes],
         extensions: Mapping[str, Any],
         blocks: Blocks | None = None,
+        route: Route | None = None,
     ) -> None:
         self.origin = origin
+        self.route = route
         self.method = method
         self.target = target
         self.headers = headers

@@ -13,15 +13,27 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final, NamedTuple, Protocol
 
 from ..dns.resolver import Answer
-from ..errors import DialError, DialTimeout, HandshakeTimeout, ResolveTimeout, SeawallError, TLSError
+from ..errors import (
+    DialError,
+    DialTimeout,
+    HandshakeTimeout,
+    ProxyTimeout,
+    ResolveError,
+    ResolveTimeout,
+    SeawallError,
+    TLSError,
+    TunnelTimeout,
+)
 from ..events import Phase
 from ..origin import Address, Origin
+from ..route import Destination, Proxy, Route
 from ..stats import NameStats
 from .connection import Channel, Pooled
-from .dial import Dialler
+from .dial import STRAIGHT, Dialler
 from .message import Message
 from .pool import Pool
 from .progress import Progress
+from .proxy import Passages, unreachable
 from .ready import DIAL_TIMEOUT
 from .trace import Trace
 
@@ -64,6 +76,9 @@ class Wanted(Protocol):
     @property
     def extensions(self) -> Mapping[str, Any]: ...
 
+    @property
+    def route(self) -> Route | None: ...
+
 
 class _Probe(NamedTuple):
     """Stands in for a request where a connection is opened to see whether that goes."""
@@ -71,6 +86,7 @@ class _Probe(NamedTuple):
     origin: Origin
     timeouts: Mapping[str, float | None] = {"connect": DIAL_TIMEOUT, "pool": DIAL_TIMEOUT}
     extensions: Mapping[str, Any] = {}
+    route: Route | None = None
 
 
 class _First:
@@ -88,19 +104,28 @@ class Opener:
     Args:
         now: Loop time.
         max_age: Seconds after which a connection is not used again; None disables it.
+        passages: Lets dials through proxies.
     """
 
     def __init__(
-        self, pool: Pool, dialler: Dialler, names: Names, *, now: Callable[[], float], max_age: float | None
+        self,
+        pool: Pool,
+        dialler: Dialler,
+        names: Names,
+        *,
+        now: Callable[[], float],
+        max_age: float | None,
+        passages: Passages,
     ) -> None:
         self._pool = pool
         self._dialler = dialler
         self._names = names
         self._now = now
         self._max_age = max_age
-        self._first: dict[Origin, _First] = {}
+        self._passages = passages
+        self._first: dict[Destination, _First] = {}
 
-    async def connect(self, message: Message, key: Origin, progress: Progress, trace: Trace | None) -> Channel:
+    async def connect(self, message: Message, key: Destination, progress: Progress, trace: Trace | None) -> Channel:
         """
         A new connection; or a stream of one that another request was just opening.
 
@@ -128,7 +153,7 @@ class Opener:
         return await self._open(message, key, progress, trace)
 
     async def _open_first(
-        self, first: _First, message: Message, key: Origin, progress: Progress, trace: Trace | None
+        self, first: _First, message: Message, key: Destination, progress: Progress, trace: Trace | None
     ) -> Channel:
         """For others too, which are told to go on alone where it failed, or is HTTP/1.1."""
         self._first[key] = first
@@ -161,8 +186,28 @@ class Opener:
         channel.put_back()
         return None
 
-    async def _open(self, message: Wanted, key: Origin, progress: Progress, trace: Trace | None) -> Channel:
+    async def _open(self, message: Wanted, key: Destination, progress: Progress, trace: Trace | None) -> Channel:
+        """A new connection; through a proxy, if its breaker lets it be dialled."""
+        route = message.route
+        if route is None or route.proxy is None:
+            return await self._opened(message, key, progress, trace, route or STRAIGHT)
+        passage = self._passages.enter(route.proxy, message.origin)
+        try:
+            channel = await self._opened(message, key, progress, trace, route)
+        except BaseException as error:
+            passage.end(error)
+            raise
+        if progress.is_reused:
+            passage.withdraw()
+        else:
+            passage.end(None)
+        return channel
+
+    async def _opened(
+        self, message: Wanted, key: Destination, progress: Progress, trace: Trace | None, route: Route
+    ) -> Channel:
         origin, started_at, limit = message.origin, self._now(), message.timeouts.get("connect")
+        peer = route.peer(origin)
         if limit is not None and progress.queued:
             waited = progress.waited_for_origin()
             limit -= waited if waited < limit else 0.0  # who may wait for longer has all of it for the dial
@@ -170,13 +215,18 @@ class Opener:
         timer = asyncio.timeout(limit)
         try:
             async with timer:
-                answer = await self._names.resolve(origin)
-                progress.source = answer.source
+                if route.uds is None:
+                    answer = await self._names.resolve(peer)
+                    progress.source = answer.source
                 left = None if limit is None else limit - (self._now() - started_at)
         except TimeoutError as error:
             if not timer.expired():
                 raise
-            raise self._late(origin, progress, started_at, limit) from error.with_traceback(None)
+            raise self._late(origin, route, progress, started_at, limit) from error.with_traceback(None)
+        except ResolveError as error:
+            if route.proxy is None:
+                raise
+            raise unreachable(origin, route.proxy, error) from error
         finally:
             del timer  # it holds the task, the task its error, and that this frame
         if (given := await self._slot(message, key, progress)) is not None:
@@ -185,30 +235,35 @@ class Opener:
         began_at, timer = self._now(), asyncio.timeout(left)
         try:
             async with timer:
-                connection = await self._dialler.dial(
-                    origin,
-                    answer,
-                    progress,
-                    late=self._names.late(origin),
-                    server_hostname=message.extensions.get("sni_hostname"),
-                    trace=trace,
-                )
+                if route.uds is not None:
+                    connection = await self._dialler.dial_unix(origin, progress, route, trace=trace)
+                else:
+                    connection = await self._dialler.dial(
+                        origin,
+                        answer,
+                        progress,
+                        route=route,
+                        late=self._names.late(peer),
+                        server_hostname=message.extensions.get("sni_hostname"),
+                        trace=trace,
+                    )
         except BaseException as error:
             self._pool.cancel(key)
             if isinstance(error, TimeoutError) and timer.expired():
                 assert limit is not None
-                self._dialler.mark_late(origin, progress, limit)
-                self._names.disprove(origin)
-                raise self._late(origin, progress, started_at, limit) from error.with_traceback(None)
+                if route.proxy is None or progress.phase < Phase.TUNNEL:
+                    self._dialler.mark_late(peer, progress, limit)
+                    self._names.disprove(peer)
+                raise self._late(origin, route, progress, started_at, limit) from error.with_traceback(None)
             if isinstance(error, DialError) and not isinstance(error, TLSError) and not error.is_shortage:
-                self._names.disprove(origin)
+                self._names.disprove(peer)
                 error.is_refused = error.is_refused and self._now() - began_at < QUICK
             raise
         finally:
             del timer
-        return self._added(connection, origin, key, answer, progress)
+        return self._added(connection, peer, key, progress, is_ranked=route.uds is None and bool(answer.ranks))
 
-    async def _slot(self, message: Wanted, key: Origin, progress: Progress) -> Channel | None:
+    async def _slot(self, message: Wanted, key: Destination, progress: Progress) -> Channel | None:
         """
         A slot for a new connection: None; or a connection of the same origin that became free.
 
@@ -229,14 +284,16 @@ class Opener:
         finally:
             progress.queued_at("cap", self._now() - began_at)
 
-    def _added(self, connection: Pooled, origin: Origin, key: Origin, answer: Answer, progress: Progress) -> Channel:
+    def _added(
+        self, connection: Pooled, peer: Origin, key: Destination, progress: Progress, *, is_ranked: bool
+    ) -> Channel:
         """*connection* is the pool's from now on; a channel of it for the request that had it dialled."""
         address, now = progress.address, self._now()
-        assert address is not None
-        connection.address, connection.good_until = address, now + self._names.recheck_in(origin, address)
-        connection.origin = key
-        if not (connection.is_multiplexed or answer.ranks):
-            connection.load = self._dialler.addresses.load(origin, address)
+        connection.origin, connection.address = key, address
+        if address is not None:
+            connection.good_until = now + self._names.recheck_in(peer, address)
+            if not (connection.is_multiplexed or is_ranked):
+                connection.load = self._dialler.addresses.load(peer, address)
         if self._max_age is not None:
             connection.ends_at = now + self._max_age
         self._pool.add(connection)
@@ -244,11 +301,21 @@ class Opener:
         connection.on_room(connection)  # for those that queued for a slot meanwhile
         return channel
 
-    def _late(self, origin: Origin, progress: Progress, started_at: float, limit: float | None) -> SeawallError:
-        kind = TIMEOUTS.get(progress.phase, ResolveTimeout)
+    def _late(
+        self, origin: Origin, route: Route, progress: Progress, started_at: float, limit: float | None
+    ) -> SeawallError:
+        facts: dict[str, Any] = {"origin": origin, "elapsed": self._now() - started_at}
         address = f" at {progress.address}" if progress.address is not None else ""
-        return kind(
-            f"{origin}{address}: {progress.phase.name.lower()} took longer than the connect timeout of {limit:g} s",
-            origin=origin,
-            elapsed=self._now() - started_at,
-        )
+        if (proxy := route.proxy) is not None and progress.phase < Phase.TLS:
+            text = f"{origin}: the proxy {proxy}{address} {_late_proxy(proxy, progress)} within the connect timeout"
+            kind: type[SeawallError] = TunnelTimeout if progress.phase is Phase.TUNNEL else ProxyTimeout
+            return kind(f"{text} of {limit:g} s", proxy=str(proxy), **facts)
+        what = f"{progress.phase.name.lower()} took longer than the connect timeout of {limit:g} s"
+        return TIMEOUTS.get(progress.phase, ResolveTimeout)(f"{origin}{address}: {what}", **facts)
+
+
+def _late_proxy(proxy: Proxy, progress: Progress) -> str:
+    """What it didn't do in time."""
+    if progress.phase is Phase.TUNNEL:
+        return f"gave no answer to {'SOCKS5' if proxy.is_socks else 'CONNECT'}"
+    return "took no connection" if progress.phase is Phase.CONNECTING else "has no address"

@@ -18,7 +18,8 @@ from functools import partial
 from itertools import islice
 from typing import Any, Final, Protocol, TypeAlias
 
-from ..origin import Address, Elsewhere, Holder, Origin
+from ..origin import Address, Origin
+from ..route import Destination, Elsewhere, Holder, origin_of
 from .connection import Channel, Pooled
 from .shared import Shared
 
@@ -84,12 +85,12 @@ class Pool:
         self._now = now
         self._on_opened = on_opened
         self._on_closed = on_closed
-        self._idle: dict[Origin, dict[Pooled, None]] = {}  # those that are not shared, by origins with open ones
+        self._idle: dict[Destination, dict[Pooled, None]] = {}  # those that are not shared, by origins with open ones
         self._shared = Shared(slots, self._use)
         self._by_age: OrderedDict[Pooled, float] = OrderedDict()  # idle → since when; oldest first
         self._early: dict[Pooled, asyncio.TimerHandle] = {}  # the server keeps them for less
         self._resting: dict[Pooled, asyncio.TimerHandle] = {}  # idle once that is over
-        self._open: dict[Origin, dict[Pooled, None]] = {}
+        self._open: dict[Destination, dict[Pooled, None]] = {}
         self._timer: asyncio.TimerHandle | None = None
 
     @property
@@ -101,16 +102,16 @@ class Pool:
         """Those that are open, in use or not."""
         return [each for connections in self._open.values() for each in connections]
 
-    def idle(self, origin: Origin) -> int:
+    def idle(self, origin: Destination) -> int:
         shared = self._shared.by_origin.get(origin, ())
         return len(self._idle.get(origin, ())) + sum(connection in self._by_age for connection in shared)
 
-    def has_room(self, origin: Origin) -> bool:
+    def has_room(self, origin: Destination) -> bool:
         """Whether an open connection of *origin* takes a request at once."""
         shared = self._shared.by_origin.get(origin, ())
         return bool(self._idle.get(origin)) or any(each.is_usable and each.has_room for each in shared)
 
-    def take(self, origin: Origin, now: float, avoid: Sequence[Address] = ()) -> Channel | None:
+    def take(self, origin: Destination, now: float, avoid: Sequence[Address] = ()) -> Channel | None:
         """A stream of a connection that has room, or the connection of *origin* that was used last; none to *avoid*."""
         if self._shared.by_origin and (channel := self._shared.take(origin, now, avoid)) is not None:
             return channel
@@ -132,7 +133,7 @@ class Pool:
         """A slot as by `reserve`, where there is one without waiting."""
         return self._slots.try_acquire(origin)
 
-    async def reserve(self, timeout: float | None, origin: Origin) -> Channel | None:
+    async def reserve(self, timeout: float | None, origin: Destination) -> Channel | None:
         """
         A slot for a connection to be opened; `add` or `cancel` ends it.
 
@@ -170,7 +171,7 @@ class Pool:
         if connection.load is not None:
             connection.load.in_flight += 1
         if self._on_opened is not None:
-            self._on_opened(connection.origin, connection.address, connection.protocol)
+            self._on_opened(origin_of(connection.origin), connection.address, connection.protocol)
         if connection.is_closed:
             self._closed(connection)
         else:
@@ -192,7 +193,7 @@ class Pool:
             self._idle.pop(origin, None)
         self._slots.release(origin)
         if self._on_closed is not None:
-            self._on_closed(origin, connection.address, connection.protocol)
+            self._on_closed(origin_of(origin), connection.address, connection.protocol)
 
     def keep(self, connection: Pooled, now: float) -> None:
         """Its last exchange is over: keep it for another, or close it."""
@@ -236,13 +237,13 @@ class Pool:
             connection.keep_for = max(0.0, connection.keep_for - rest)
         self.keep(connection, max(connection.rests_until, self._now()))
 
-    def drop_idle(self, origin: Origin, address: Address | None = None) -> None:
+    def drop_idle(self, origin: Destination, address: Address | None = None) -> None:
         """The idle connections of *origin* (to *address* only) are most likely no good, or must not be used."""
         for connection in list(self._idle.get(origin, ())):
             if address is None or connection.address == address:
                 connection.close()
 
-    def retire(self, origin: Origin, address: Address) -> None:
+    def retire(self, origin: Destination, address: Address) -> None:
         """No connection of *origin* to *address* is used again; those in use end with what they are used for."""
         self.drop_idle(origin, address)
         for connection in list(self._open.get(origin, ())):
@@ -299,7 +300,7 @@ class Pool:
 
     def _surplus(self, origin: Holder) -> Pooled | None:
         """The idle connection that is missed least; None where each is of more use than the slot is to the waiter."""
-        if isinstance(origin, Origin) and (own := self._idle.get(origin)):
+        if not isinstance(origin, Elsewhere) and (own := self._idle.get(origin)):
             return next(iter(own))  # to an address that must be avoided
         oldest, since = next(iter(self._by_age.items()))
         if since + WARM_FOR <= self._now():

@@ -10,7 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from ..origin import Address, Origin
+from ..origin import Address
+from ..route import Destination
 from .connection import Channel, Pooled
 
 __all__ = ["Shared"]
@@ -21,11 +22,11 @@ class Cap(Protocol):
 
     waiting: int
 
-    def is_waiting(self, origin: Origin) -> bool: ...
+    def is_waiting(self, origin: Destination) -> bool: ...
 
-    def owes(self, origin: Origin) -> bool: ...
+    def owes(self, origin: Destination) -> bool: ...
 
-    def hand_over(self, origin: Origin, given: object) -> None: ...
+    def hand_over(self, origin: Destination, given: object) -> None: ...
 
 
 class Shared:
@@ -39,7 +40,7 @@ class Shared:
     def __init__(self, cap: Cap, use: Callable[[Pooled], bool]) -> None:
         self._cap = cap
         self._use = use
-        self.by_origin: dict[Origin, dict[Pooled, None]] = {}
+        self.by_origin: dict[Destination, dict[Pooled, None]] = {}
 
     def add(self, connection: Pooled) -> None:
         self.by_origin.setdefault(connection.origin, {})[connection] = None
@@ -51,7 +52,7 @@ class Shared:
         if not shared:
             del self.by_origin[connection.origin]
 
-    def take(self, origin: Origin, now: float, avoid: Sequence[Address]) -> Channel | None:
+    def take(self, origin: Destination, now: float, avoid: Sequence[Address]) -> Channel | None:
         """A stream where there is room, to none of *avoid*; None while other calls of *origin* wait for a slot."""
         shared = list(self.by_origin.get(origin, ()))
         if self._cap.waiting:

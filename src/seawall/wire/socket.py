@@ -202,6 +202,7 @@ class Socket(asyncio.BufferedProtocol, Waiting):
     def take_over(self, other: Socket) -> None:
         """The connection that *other* has made, from now on as this one's."""
         assert other._transport is not None
+        other._stop_timer()
         self._transport, self._poll, self.can_write = other._transport, other._poll, other.can_write
         self._sock, other._sock = other._sock, None
         self._transport.set_protocol(self)

@@ -1,9 +1,9 @@
 """
 A server that fails on request, in all the ways in which servers fail.
 
-Rules: the path of a request says what happens to it, ``/x/503:1,reset:headers,ok?key=K``, or the script for its key
-does, set in Python. What happens to a connection before its first request is the script of a port of its own. The
-server listens on loopback by default.
+Rules: the path of a request says what happens to it, ``/x/503:1,reset:headers,ok?key=K``, or a script does that a test
+has set in Python, for a key or for a path of the test's own. What happens to a connection before its first request is
+the script of a port of its own. The server listens on loopback unless *host* names another address.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from ..steps import STEPS
 from . import control
 from .port import Incoming, Port
 from .request import Request
+from .routes import Route, Routes
 from .scripts import Received, Scripts, StepLike
 from .step import BadStep, Step
 from .turn import Turn
@@ -33,7 +34,7 @@ __all__ = ["FaultServer", "UnusedScript"]
 
 
 class UnusedScript(AssertionError):
-    """A script was set for a key, and no request came with that key."""
+    """A script was set for a key or a route, and no request came with that key, or to that route."""
 
 
 class FaultServer(Service):
@@ -46,9 +47,15 @@ class FaultServer(Service):
         ...  # any client, any language
         assert [each.step for each in server.attempts("order")] == ["503:1", "reset:headers", "ok"]
 
+    A client that builds its URLs from a base URL gets `url`, and its paths get scripts::
+
+        orders = server.route("/orders/{id}", "503:1", json({"id": 7}))
+        ...
+        assert orders.calls[0].request.params == {"id": "7"}
+
     Args:
         port: The number of the plain port; 0 takes any free one.
-        host: The address of all ports. Only loopback is safe, because a client that reaches this server can exhaust
+        host: The IP address of all ports. Only loopback is safe, because a client that reaches this server can exhaust
             the machine.
         names: Names for which its good certificates are valid, besides localhost and loopback's addresses.
         seed: For random steps.
@@ -59,7 +66,11 @@ class FaultServer(Service):
     Attributes:
         ports: By name; "http" exists from the beginning.
         scripts: By key, with the requests that came.
-        controls: Further paths of ``/ctl``, each with a function of query and body, whose result is sent as JSON.
+        routes: All routes.
+        controls: Further paths of ``/ctl``, each with a function of query and body, which a POST calls; its result is
+            sent as JSON.
+        reports: Further paths of ``/ctl`` that change nothing, each with a function of the query, whose result is sent
+            as JSON.
     """
 
     def __init__(
@@ -76,6 +87,7 @@ class FaultServer(Service):
         self.host = host
         self.ports: dict[str, Port] = {}
         self.controls: dict[str, control.Control] = {}
+        self.reports: dict[str, control.Report] = {}
         self.on_attempt = on_attempt
         self._asked = port
         self._names = tuple(names)
@@ -83,6 +95,7 @@ class FaultServer(Service):
         self._wall = wall
         self._assert_all_called = assert_all_called
         self.scripts = Scripts(STEPS)
+        self.routes = Routes(self._look)
         self._certificates: Certificates | None = None
         self._lock = threading.Lock()
         self._connections = 0
@@ -96,7 +109,7 @@ class FaultServer(Service):
 
     @property
     def url(self) -> str:
-        """The plain port's URL, with its address."""
+        """The plain port's URL, with its address: the base URL for clients whose paths have routes."""
         return self._main.url
 
     def script(self, key: str, *steps: StepLike) -> str:
@@ -112,6 +125,25 @@ class FaultServer(Service):
         """
         self._run(lambda: self.scripts.set(key, steps))
         return f"{self.url}/x?key={quote(key)}"
+
+    def route(self, path: str, *steps: StepLike, method: str | None = None) -> Route:
+        """
+        Set a script for a path: the n-th request to it gets the n-th step, and the last one repeats.
+
+        It holds on all ports, for `url` and for the URL of a port that `listen` has opened.
+
+        Args:
+            path: Such as ``/orders/{id}``; a parameter in braces stands for text without a slash.
+            steps: Steps, their texts, or async functions of a `Request`, such as ``"503:1"`` and ``json({"id": 7})``.
+            method: The only method that it takes; None takes all. A request for a path whose routes have other
+                methods gets 405.
+        Returns:
+            What came to it: `Route.calls`, `Route.assert_called_once`.
+        Raises:
+            BadStep: No step is given, or one is not valid.
+            ValueError: *path* or *method* isn't one, or the path is the server's own: ``/x`` or ``/ctl``.
+        """
+        return self._run(lambda: self._route(path, steps, method))
 
     def attempts(self, key: str) -> list[Received]:
         """The requests that came with *key*, in order."""
@@ -138,7 +170,7 @@ class FaultServer(Service):
         self._run(self._port(name).drop_connections)
 
     def reset(self) -> None:
-        """Forget scripts, records and counts; ports stay."""
+        """Forget scripts, routes, records and counts; ports stay."""
         self._run(self._reset)
 
     @property
@@ -170,14 +202,16 @@ class FaultServer(Service):
             except ValueError as error:
                 raise BadStep(f"{request.target!r} is not a path: {error}") from error
             if url.path == "/x" or url.path.startswith("/x/"):
-                await self._perform(request, port, url.path[3:], parse_qs(url.query).get("key", [""])[0])
+                path, key = url.path[3:], parse_qs(url.query).get("key", [""])[0]
+                await self._perform(request, port, path, key or unquote(path))
+            elif (route := self.routes.find(request)) is not None:
+                await self._perform(request, port, "", route.key, route)
             else:
                 await control.answer(self, request, url)
         except BadStep as error:
             await request.reply(400, f"{error}\n".encode(), {"content-type": "text/plain"})
 
-    async def _perform(self, request: Request, port: str, path: str, key: str) -> None:
-        key = key or unquote(path)
+    async def _perform(self, request: Request, port: str, path: str, key: str, route: Route | None = None) -> None:
         step, number, memory = self.scripts.take(key, path)
         received = Received(
             key=key,
@@ -192,6 +226,8 @@ class FaultServer(Service):
             at=asyncio.get_running_loop().time(),
         )
         self.scripts.record(received)
+        if route is not None:
+            route.record(request, received)
         if not step.runs_over(request.wire.protocol):
             raise BadStep(f"{step} doesn't exist for {request.wire.protocol}")
         received.note_body(request)
@@ -204,6 +240,12 @@ class FaultServer(Service):
         finally:
             if self.on_attempt is not None:
                 self.on_attempt(received)
+
+    def _route(self, path: str, steps: tuple[StepLike, ...], method: str | None) -> Route:
+        route = self.routes.make(path, method)
+        self.scripts.set(route.key, steps)
+        self.routes.add(route)
+        return route
 
     # Ports
 
@@ -221,7 +263,9 @@ class FaultServer(Service):
                 raise failure
         unused = self.scripts.unused()
         if self._assert_all_called and unused:
-            raise UnusedScript(f"scripts were set, but no request came with these keys: {', '.join(map(repr, unused))}")
+            strays = "".join(f"; without a route: {each}" for each in self.routes.strays)
+            keys = ", ".join(map(repr, unused))
+            raise UnusedScript(f"scripts were set, but no request came with these keys: {keys}{strays}")
 
     def _listen(self, steps: tuple[StepLike, ...], number: int, name: str) -> Port:
         script = tuple(each for step in steps or ("serve",) for each in self.scripts.steps(step, level="connection"))
@@ -253,6 +297,7 @@ class FaultServer(Service):
 
     def _reset(self) -> None:
         self.scripts.reset()
+        self.routes.reset()
         for port in self.ports.values():
             port.peak, port.connections = port.open, 0
 

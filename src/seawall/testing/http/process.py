@@ -77,6 +77,11 @@ class FaultProcess:
         self._ask("/ctl/script", {"key": key}, ",".join(map(str, steps)))
         return f"{self.url}/x?key={quote(key)}"
 
+    def route(self, path: str, *steps: Step | str, method: str | None = None) -> str:
+        """See `FaultServer.route`; returns the key of its `attempts`."""
+        query = {"path": path} | ({} if method is None else {"method": method})
+        return str(self._ask("/ctl/route", query, ",".join(map(str, steps)))["key"])
+
     def attempts(self, key: str) -> list[Received]:
         """See `FaultServer.attempts`."""
         return [Received(**each) for each in self._ask("/ctl/stats", {"key": key})]
@@ -133,4 +138,5 @@ async def _main() -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(_main())
+    with asyncio.Runner(loop_factory=asyncio.SelectorEventLoop) as runner:  # Windows' default one can't watch sockets
+        runner.run(_main())

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
-from typing import Protocol
+import json
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Protocol, TypeVar, overload
+from urllib.parse import parse_qsl, urlsplit
 
-__all__ = ["Gone", "Request", "Wire"]
+__all__ = ["Gone", "Headers", "Request", "Wire"]
+
+T = TypeVar("T")
 
 WITHOUT_BODY = frozenset({204, 304, *range(100, 200)})  # RFC 9110 section 6.4.1
 
@@ -30,12 +34,36 @@ class Wire(Protocol):
     def abort(self) -> None: ...
 
 
+class Headers(dict[str, str]):
+    """Headers by lower-case name, the last of each; found by their names in any case."""
+
+    def __init__(self, fields: Iterable[tuple[str, str]]) -> None:
+        super().__init__((name.lower(), value) for name, value in fields)
+
+    def __getitem__(self, name: str) -> str:
+        return super().__getitem__(name.lower())
+
+    def __contains__(self, name: object) -> bool:
+        return isinstance(name, str) and super().__contains__(name.lower())
+
+    @overload
+    def get(self, name: str, default: None = None, /) -> str | None: ...
+    @overload
+    def get(self, name: str, default: str, /) -> str: ...
+    @overload
+    def get(self, name: str, default: T, /) -> str | T: ...
+    def get(self, name: str, default: Any = None, /) -> Any:
+        return super().get(name.lower(), default)
+
+
 class Request:
     """
     One request as the server received it, and the means to answer it well or badly.
 
     Attributes:
-        headers: By lower-case name, the last of each; `fields` has all of them as they came, in order.
+        target: Path and query, as they came.
+        params: What stands for each ``{parameter}`` of the route's path, decoded; empty without a route.
+        headers: The last of each name, whose case doesn't matter; `fields` has all of them as they came, in order.
         body: The part that was read.
         connection: The number of its connection at this server, from 1.
         number: The number of this request on that connection, from 1.
@@ -61,7 +89,8 @@ class Request:
         self.target = target
         self.version = version
         self.fields = fields
-        self.headers = {name.lower(): value for name, value in fields}
+        self.headers = Headers(fields)
+        self.params: dict[str, str] = {}
         self.body = b""
         self.connection = connection
         self.number = number
@@ -77,6 +106,35 @@ class Request:
     def wire(self) -> Wire:
         """Its connection."""
         return self._wire
+
+    @property
+    def path(self) -> str:
+        """The target without its query, still percent-encoded."""
+        target = self.target if self.target.startswith("/") else urlsplit(self.target).path or "/"
+        return target.partition("?")[0]
+
+    @property
+    def query(self) -> dict[str, str]:
+        """The query's parameters, decoded; the last of each name."""
+        return dict(parse_qsl(self.target.partition("?")[2], keep_blank_values=True))
+
+    @property
+    def text(self) -> str:
+        """The part of the body that was read, as UTF-8; other bytes become U+FFFD."""
+        return self.body.decode("utf-8", "replace")
+
+    def json(self) -> Any:
+        """
+        The body as JSON.
+
+        Raises:
+            ValueError: It isn't JSON, or wasn't read whole.
+        """
+        try:
+            return json.loads(self.body)
+        except ValueError as error:
+            part = "" if self.is_complete else f"; the server has read only {len(self.body)} B of its body"
+            raise ValueError(f"{self.method} {self.target} has no JSON: {self.body[:200]!r}{part}") from error
 
     async def read(self, limit: int | None = None) -> bytes:
         """

@@ -1,8 +1,8 @@
 """
 Which request gets which step, and which requests came. No I/O here.
 
-Rule: the n-th request with a key gets the n-th step of that key's script, and the last one repeats. Tests count here,
-at the server, never in the client.
+Rule: the n-th request with a key gets the n-th step of that key's script, and the last one repeats. A request whose
+path names its steps takes none of the script. Tests count here, at the server, never in the client.
 """
 
 from __future__ import annotations
@@ -66,6 +66,7 @@ class Received:
 class _Key:
     script: tuple[Step, ...] = ()
     count: int = 0
+    taken: int = 0  # steps of the script
     records: deque[Received] = field(default_factory=lambda: deque(maxlen=MAX_RECORDS))
     memory: dict[str, float] = field(default_factory=dict)
 
@@ -121,7 +122,9 @@ class Scripts:
         if not steps:
             raise BadStep(f"no script for key {key!r}, which was used only with steps in the path")
         entry.count += 1
-        return steps[min(entry.count, len(steps)) - 1], entry.count, entry.memory
+        entry.taken += not text
+        number = entry.count if text else entry.taken
+        return steps[min(number, len(steps)) - 1], entry.count, entry.memory
 
     def record(self, received: Received) -> None:
         """Keep a request among its key's attempts."""

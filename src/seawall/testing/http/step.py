@@ -13,9 +13,10 @@ import difflib
 import functools
 import importlib.util
 import inspect
+import json
 import math
 import re
-from collections.abc import Awaitable, Callable, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from types import ModuleType
 from typing import (
@@ -32,11 +33,16 @@ from typing import (
 )
 from urllib.parse import quote, unquote
 
-__all__ = ["BadStep", "Between", "Kind", "Level", "Registry", "Step", "Where", "step"]
+__all__ = ["BadStep", "Between", "Fields", "Kind", "Level", "Registry", "Step", "Text", "Where", "step"]
 
 Level = Literal["reply", "connection"]
 Where = Literal["request", "start", "status", "headers", "body", "chunk"]
 """In the request's body, before the answer, or in the answer's status line, headers, body, or a chunk of its body."""
+
+Text = Annotated[str, "any"]
+"""Text that may have any characters, because it doesn't go into a header."""
+Fields = Mapping[str, str] | None
+"""Headers; in a URL as JSON."""
 
 
 class Between(NamedTuple):
@@ -47,6 +53,7 @@ class Between(NamedTuple):
 
 
 ANY = Between(0, 1e10)  # 10 GB, or 300 years
+PLAIN = '/ {}[]"'  # what a step's text keeps as it is, so that JSON in it can be read
 
 P = ParamSpec("P")
 
@@ -116,7 +123,16 @@ class Kind(Generic[P]):
 
     def parse(self, arguments: list[str]) -> Step:
         """The step with these *arguments* of a URL."""
-        return self._made(tuple(arguments), {})
+        kinds = [*self._types, *[str] * len(arguments)]  # of too many, `_made` complains
+        return self._made(tuple(map(self._parsed, kinds, arguments)), {})
+
+    def _parsed(self, kind: Any, argument: str) -> object:
+        if kind is not object and kind != Fields:
+            return argument
+        try:
+            return json.loads(argument)
+        except ValueError as error:
+            raise BadStep(f"{self.name} takes {self.form}, with JSON, not {argument!r}: {error}") from error
 
     def text(self, values: tuple[Any, ...]) -> str:
         """The text with these *values* in a URL, without trailing ones that are defaults."""
@@ -125,7 +141,7 @@ class Kind(Generic[P]):
             if parameter.default is parameter.empty or shown[-1] != parameter.default:
                 break
             shown.pop()
-        words = [quote(_shown(value), safe="/ ") for value in shown]
+        words = [quote(_shown(value), safe=PLAIN) for value in shown]
         return ":".join(words if self.name == "status" else [self.name, *words])
 
     def _made(self, args: tuple[object, ...], kwargs: dict[str, object]) -> Step:
@@ -145,8 +161,16 @@ class Kind(Generic[P]):
         return Step(((self, tuple(values)),))
 
     def _checked(self, index: int, value: Any) -> Any:
-        """*value*, converted to the type of the function's parameter."""
+        """*value*, converted to the type of the function's parameter; an object to its JSON, headers to pairs."""
         name, kind = self._parameters[index].name, self._types[index]
+        if kind is object:
+            return self._json(name, value)
+        if kind == Fields:
+            return self._pairs(name, value)
+        if kind == Text:
+            if not isinstance(value, str) or not re.fullmatch(r"[^\ud800-\udfff]*", value):
+                raise BadStep(f"{self.name}: {name} must be text that UTF-8 can hold, not {value!r}")
+            return value
         if get_origin(kind) is Literal:
             if value not in get_args(kind):
                 raise BadStep(f"{self.name}: {name} must be one of {', '.join(get_args(kind))}, not {value!r}")
@@ -168,9 +192,27 @@ class Kind(Generic[P]):
             raise BadStep(f"{self.name}: {name} must be {what} from {low:g} to {high:g}, not {value!r}")
         return number
 
+    def _json(self, name: str, value: object) -> str:
+        try:
+            return json.dumps(value, separators=(",", ":"), allow_nan=False)
+        except (TypeError, ValueError, RecursionError) as error:
+            raise BadStep(f"{self.name}: {name} must be what JSON can hold, not {value!r}: {error}") from error
+
+    def _pairs(self, name: str, value: Any) -> tuple[tuple[str, str], ...] | None:
+        pairs = tuple(value.items()) if isinstance(value, Mapping) else None if value is None else ((value, value),)
+        for pair in pairs or ():
+            for each, pattern in zip(pair, (r"[!#-\'*+.^-z|~\w-]+", r"[^\r\n\0\u0100-\U0010ffff]*"), strict=True):
+                if not isinstance(each, str) or not re.fullmatch(pattern, each, re.ASCII):
+                    raise BadStep(
+                        f'{self.name}: {name} must map names of headers to text, as {{"etag": "1"}}: {value!r}'
+                    )
+        return pairs or None
+
 
 def _shown(value: object) -> str:
     """The shortest text from which the value can be read back."""
+    if isinstance(value, tuple):
+        return json.dumps(dict(value), separators=(",", ":"))
     return repr(value).removesuffix(".0") if isinstance(value, float) else str(value)
 
 

@@ -1,7 +1,8 @@
 """
 All ways in which a request can fail, and how this kit causes each: a table that is printed into the docs and tested.
 
-Rules: each step, each fault of a name and each toxic stands in at least one row, and each row can be caused.
+Rules: each step, each fault of a name and each toxic stands in at least one row, and each row can be caused. The good
+answers of a test's own, `json` and `text`, stand in none, because nothing fails.
 """
 
 from __future__ import annotations

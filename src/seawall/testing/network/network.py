@@ -25,8 +25,6 @@ class Network(Service):
 
     ``async with Network() as network``, or ``with`` to run it in a thread; then call `link` as often as you like.
 
-    The event loop must have ``add_reader``: on Windows, use a SelectorEventLoop.
-
     Args:
         host: The address that its links listen on.
         rng: The random generator of toxicity, jitter and slices. Default: seeded, the same in each run.

@@ -6,6 +6,7 @@ from typing import Final
 
 from ..http.step import Registry
 from . import accept as _accept
+from . import answer as _answer
 from . import body as _body
 from . import http2 as _http2
 from . import parse as _parse
@@ -14,6 +15,7 @@ from . import reuse as _reuse
 from . import status as _status
 from . import tls as _tls
 from .accept import *
+from .answer import *
 from .body import *
 from .http2 import *
 from .parse import *
@@ -22,4 +24,4 @@ from .reuse import *
 from .status import *
 from .tls import *
 
-STEPS: Final = Registry([_status, _reply, _body, _parse, _reuse, _accept, _tls, _http2])
+STEPS: Final = Registry([_status, _answer, _reply, _body, _parse, _reuse, _accept, _tls, _http2])

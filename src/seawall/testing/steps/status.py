@@ -83,13 +83,14 @@ async def redirect(turn: Turn, count: int = 1, code: Code = 302) -> None:
 async def location(turn: Turn, where: Location, code: Code = 302) -> None:
     """A redirect without a Location, with an invalid one, to itself, to another origin, or to another scheme."""
     port = turn.base_url.rpartition(":")[2]
+    to_x = "" if turn.request.path.startswith("/x/") else "../" * (turn.request.path.count("/") - 1) + "x/"
     targets = {
         "empty": "",
         "bad": "http://[::1",
         "scheme": "ftp://localhost/",
         "loop": turn.request.target,
         "origin": f"http://localhost:{port}/x/ok?key={quote(turn.key, safe='')}",
-        "relative": f"ok?key={quote(turn.key, safe='')}",
+        "relative": f"{to_x}ok?key={quote(turn.key, safe='')}",
     }
     await turn.reply(code, {} if where == "none" else {"location": targets[where]})
 

@@ -17,7 +17,7 @@ from typing import Any, ClassVar, Final, NoReturn, TypeVar
 
 from ...attempts import BODY, HEADERS, SENDING, SENT
 from ...errors import ConnectionLost, ReadTimeout, SendFailed, WireError, WriteTimeout
-from ...origin import Origin
+from ...route import Destination
 from ..connection import Pooled
 from ..disagreement import is_disagreement
 from ..message import Head, Message
@@ -66,7 +66,7 @@ class Connection(Pooled):
     is_multiplexed = False
     is_usable: bool
 
-    def __init__(self, origin: Origin, buffer: memoryview, *, is_secure: bool = False) -> None:
+    def __init__(self, origin: Destination, buffer: memoryview, *, is_secure: bool = False) -> None:
         super().__init__(origin, buffer, is_secure=is_secure)
         self.is_usable = True
         self.is_upgraded = False
@@ -80,7 +80,7 @@ class Connection(Pooled):
 
     def __repr__(self) -> str:
         state = "closed" if self.is_closed else "active" if self._response is not None else "idle"
-        return f"<Connection {self.origin} at {self.address} {state}>"
+        return f"<Connection {self.where} {state}>"
 
     # The pool's side
 
@@ -176,7 +176,7 @@ class Connection(Pooled):
                 return
             elif is_detached:
                 raise ConnectionLost(
-                    f"{self.origin} at {self.address}: the response was closed while it was read", origin=self.origin
+                    f"{self.where}: the response was closed while it was read", origin=self.plain_origin
                 )
             elif response.is_complete:
                 await self._wait(None)  # for the rest of the upload
@@ -272,8 +272,8 @@ class Connection(Pooled):
         progress, where = self._progress, "a reused" if self._progress.is_reused else "a new"
         has_other_cause = kind is ReadTimeout or kind is WriteTimeout or (self._response or NOTHING).has_begun
         error = kind(
-            f"{self.origin} at {self.address}: {what} ({progress.phase.name.lower()}, {where} connection)",
-            origin=self.origin,
+            f"{self.where}: {what} ({progress.phase.name.lower()}, {where} connection)",
+            origin=self.plain_origin,
             is_stale=progress.is_reused and not has_other_cause,
             is_final=is_disagreement(self.error),
         )

@@ -12,7 +12,7 @@ from contextvars import Context
 from typing import Final
 
 from ...errors import BadAnswer, ConnectionLost, ResponseTooLarge, WireError
-from ...origin import Origin
+from ...route import Destination
 from ..known import Known
 from . import frames
 from .dialogue import Heard
@@ -34,7 +34,7 @@ class Multiplexed(Session[Stream]):
 
     __slots__ = ("_data", "_is_begun", "_is_paused", "_turn", "_unsent")
 
-    def __init__(self, origin: Origin, buffer: memoryview, known: Known, *, is_secure: bool = False) -> None:
+    def __init__(self, origin: Destination, buffer: memoryview, known: Known, *, is_secure: bool = False) -> None:
         super().__init__(origin, buffer, known, is_secure=is_secure)
         self._data = b""
         self._unsent = 0  # B of replies that are not sent yet
@@ -43,7 +43,7 @@ class Multiplexed(Session[Stream]):
 
     def __repr__(self) -> str:
         state = "closed" if self.is_closed else "leaving" if self._is_leaving else "open"
-        return f"<Multiplexed {self.origin} at {self.address} {state}, {len(self._open)} streams>"
+        return f"<Multiplexed {self.where} {state}, {len(self._open)} streams>"
 
     def begin(self, *, can_fall_back: bool) -> None:
         self._is_begun = True

@@ -17,7 +17,7 @@ import select
 from contextvars import Context
 from typing import Final, Generic, TypeVar
 
-from ...origin import Origin
+from ...route import Destination
 from ..connection import Pooled
 from ..known import Known
 from ..limits import MAX_HEAD
@@ -87,7 +87,7 @@ class Session(Pooled, Generic[S]):
     protocol = "HTTP/2"
     is_multiplexed = True
 
-    def __init__(self, origin: Origin, buffer: memoryview, known: Known, *, is_secure: bool = False) -> None:
+    def __init__(self, origin: Destination, buffer: memoryview, known: Known, *, is_secure: bool = False) -> None:
         super().__init__(origin, buffer, is_secure=is_secure)
         self.known, self.max_streams = known, known.max_streams
         self.can_fall_back = False

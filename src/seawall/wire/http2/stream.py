@@ -270,7 +270,9 @@ class Stream(Waiting):
     def _refuse(self, why: str, *, is_stale: bool = False) -> NoReturn:
         self.progress.took_back()
         raise StreamRefused(
-            f"{self._where()}: the server did nothing of it: {why}", origin=self.connection.origin, is_stale=is_stale
+            f"{self._where()}: the server did nothing of it: {why}",
+            origin=self.connection.plain_origin,
+            is_stale=is_stale,
         )
 
     def failure(self, kind: type[E], what: str) -> E:
@@ -279,7 +281,7 @@ class Stream(Waiting):
         where = "a reused" if progress.is_reused else "a new"
         error = kind(
             f"{self._where()}: {what} ({progress.phase.name.lower()}, {where} connection)",
-            origin=self.connection.origin,
+            origin=self.connection.plain_origin,
             is_stale=response.is_stale and progress.is_reused and not response.has_begun,
             is_final=is_disagreement(self.connection.error),
             death=response.death,
@@ -288,7 +290,7 @@ class Stream(Waiting):
         return error
 
     def _where(self) -> str:
-        return f"{self.connection.origin} at {self.address}, stream {self.number}"
+        return f"{self.connection.where}, stream {self.number}"
 
     # The connection's side
 

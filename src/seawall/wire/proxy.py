@@ -1,0 +1,141 @@
+"""
+The way through a proxy: TLS to it, where it wants that, then CONNECT or SOCKS5; and how each step fails.
+
+Rules: nothing of the request is sent here, so every failure is a `ProxyError`, and safe to retry. Which of them is
+final is decided by the proxy's answer. Bytes that a proxy sends before the origin may speak end the connection, because
+the client would take them for the origin's.
+
+Source: RFC 9110 section 9.3.6 and RFC 9112 section 3.2.3 (CONNECT); RFC 1928 and RFC 1929 (SOCKS5).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Final, Protocol
+
+from ..dns.resolver import literal
+from ..errors import (
+    CertificateError,
+    HandshakeError,
+    NameNotFound,
+    NoAddress,
+    ProxyRefused,
+    ProxyTimeout,
+    ProxyUnreachable,
+    TunnelFailed,
+    Unsent,
+    WireError,
+)
+from ..origin import Origin
+from ..route import Proxy
+from .http1.connection import Connection
+from .message import Message
+from .progress import Progress
+
+__all__ = ["Passage", "Passages", "tunnel", "unreachable"]
+
+PASSING: Final = frozenset({408, 425, 429})
+"""Answers of 3xx and 4xx to CONNECT that the proxy may not repeat a moment later."""
+
+
+class Passage(Protocol):
+    """A dial that was let through."""
+
+    def end(self, error: BaseException | None) -> None:
+        """It led to the origin, or failed."""
+
+    def withdraw(self) -> None:
+        """There was no dial after all."""
+
+
+class Passages(Protocol):
+    """What lets dials through proxies, see `seawall.policy.proxies`."""
+
+    def enter(self, proxy: Proxy, origin: Origin) -> Passage:
+        """Raises BreakerOpen."""
+
+
+def unreachable(origin: Origin, proxy: Proxy, error: Unsent) -> ProxyUnreachable:
+    """The error of a request for *origin* where *error* says that *proxy* can't be reached."""
+    is_late = isinstance(error, TimeoutError) or type(error).__name__.endswith("Timeout")
+    made = (ProxyTimeout if is_late else ProxyUnreachable)(
+        f"{origin}: the proxy can't be reached: {error}",
+        origin=origin,
+        proxy=str(proxy),
+        is_final=isinstance(error, NameNotFound | NoAddress | CertificateError)
+        or (isinstance(error, HandshakeError) and error.is_final)
+        or getattr(error, "is_resting", False),
+        is_shortage=getattr(error, "is_shortage", False),
+    )
+    made.__cause__ = error
+    return made
+
+
+async def tunnel(connection: Connection, proxy: Proxy, origin: Origin) -> None:
+    """
+    Have *connection*, which leads to *proxy*, lead to *origin*. The caller limits its time, and closes it on failure.
+
+    Raises:
+        ProxyRefused: The next attempt would end the same, because a setting is wrong.
+        TunnelFailed: The proxy gave no connection, which may pass.
+    """
+    await (_socks(connection, proxy, origin) if proxy.is_socks else _connect(connection, proxy, origin))
+    if connection.tunnelled:
+        raise _failed(origin, proxy, "it sent bytes before the origin could have")
+    if connection.is_closed:
+        raise _failed(origin, proxy, "it closed the connection at once")
+
+
+async def _connect(connection: Connection, proxy: Proxy, origin: Origin) -> None:
+    loop = asyncio.get_running_loop()
+    authority = origin.authority.encode()
+    headers = [(b"Host", b"host", authority), *proxy.headers]
+    message = Message(origin, b"CONNECT", authority, headers, b"", _nothing(), {})
+    try:
+        head = await connection.send(message, Progress(loop.time, loop.time()))
+    except WireError as error:
+        raise _failed(origin, proxy, str(error)) from error.__cause__
+    if 200 <= head.status < 300:
+        return
+    said = f"{head.status} {head.reason.decode('latin-1')}".rstrip()
+    if 300 <= head.status < 500 and head.status not in PASSING:
+        raise _refused(origin, proxy, said, status=head.status)
+    raise _failed(origin, proxy, said, status=head.status)
+
+
+async def _socks(connection: Connection, proxy: Proxy, origin: Origin) -> None:
+    from . import socks  # an extra
+
+    connection.is_upgraded = True  # it speaks no HTTP yet
+    host: str | bytes = origin.host.partition("%")[0]
+    if (known := literal(origin.host)) is not None:
+        host = known.addresses[0].ip.partition("%")[0]
+    else:
+        host = origin.host.encode("idna" if not origin.host.isascii() else "ascii")
+    try:
+        await socks.connect(connection, host, origin.port, proxy.credentials)
+    except socks.Failed as error:
+        raise (_refused if error.is_final else _failed)(origin, proxy, str(error)) from error.__cause__
+    except OSError as error:
+        raise _failed(origin, proxy, str(error) or type(error).__name__) from error.with_traceback(None)
+    connection.is_upgraded = False
+
+
+def _refused(origin: Origin, proxy: Proxy, why: str, *, status: int | None = None) -> ProxyRefused:
+    return ProxyRefused(
+        f"{origin}: the proxy {proxy} refused to connect: {why}; check its credentials and what it allows",
+        origin=origin,
+        proxy=str(proxy),
+        status=status,
+    )
+
+
+def _failed(origin: Origin, proxy: Proxy, why: str, *, status: int | None = None) -> TunnelFailed:
+    text = f"{origin}: the proxy {proxy} gave no connection: {why}"
+    return TunnelFailed(text, origin=origin, proxy=str(proxy), status=status)
+
+
+async def _nothing() -> AsyncIterator[bytes]:
+    return
+    yield b""

@@ -1,0 +1,170 @@
+"""Unix sockets, local addresses and socket options, on our own wire."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from pathlib import Path
+
+import httpx
+import pytest
+
+import seawall
+from seawall.testing.cancel import cancel_everywhere
+from seawall.testing.dns import Name
+from seawall.testing.leaks import held
+
+pytestmark = [pytest.mark.anyio, pytest.mark.each_front]
+
+
+async def answering(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    try:
+        while head := await reader.readuntil(b"\r\n\r\n"):
+            host = next(line[6:] for line in head.split(b"\r\n") if line.startswith(b"Host: "))
+            writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(host), host))
+    except (OSError, asyncio.IncompleteReadError):
+        pass
+    finally:
+        writer.close()
+
+
+@pytest.fixture
+async def uds(tmp_path: Path):
+    path = tmp_path / "http.sock"
+    server = await asyncio.start_unix_server(answering, path)
+    yield str(path)
+    server.close()
+
+
+async def test_unix_socket(uds):
+    """Whatever the host is, the socket is dialled, and no name asked for; the connection is kept for its origin."""
+    transport = seawall.AsyncTransport(uds=uds)
+    async with httpx.AsyncClient(transport=transport) as client:
+        for _ in range(2):
+            response = await client.get("http://docker/containers/json")
+        assert response.text == "docker"
+        attempt = seawall.history(response)[0]
+        assert (attempt.is_reused, attempt.address) == (True, None)
+        assert (await client.get("http://other/")).text == "other"
+        stats = transport.stats()
+        assert (stats.connections, dict(stats.names), held(stats)) == (2, {}, [])
+
+
+async def test_unix_socket_that_is_not_there(tmp_path):
+    transport = seawall.AsyncTransport(uds=str(tmp_path / "none.sock"), retry=seawall.Retry(backoff=0))
+    async with httpx.AsyncClient(transport=transport) as client:
+        with pytest.raises(
+            httpx.ConnectError, match=r"can't connect to the Unix socket .*none\.sock.*no such file"
+        ) as it:
+            await client.post("http://docker/", json={})
+        assert isinstance(it.value, seawall.DialError)
+        assert len(it.value.attempts) == 3
+        assert transport.stats().connections == 0
+
+
+async def test_unix_socket_that_breaks_off(tmp_path):
+    async def cut(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(1)
+        writer.close()
+
+    server = await asyncio.start_unix_server(cut, tmp_path / "cut.sock")
+    transport = seawall.AsyncTransport(uds=str(tmp_path / "cut.sock"), retry=None)
+    async with httpx.AsyncClient(transport=transport) as client:
+        with pytest.raises(httpx.HTTPError, match=r"http://docker:80 through unix:.*cut\.sock"):
+            await client.get("http://docker/")
+    server.close()
+
+
+async def test_unix_socket_is_cancelled_at_every_step(uds):
+    transport = seawall.AsyncTransport(uds=uds)
+    async with httpx.AsyncClient(transport=transport) as client:
+
+        async def call() -> None:
+            await client.get("http://docker/", headers={"connection": "close"})
+
+        async def clean() -> None:
+            for _ in range(10):
+                await asyncio.sleep(0)
+            assert (held(transport.stats()), transport.stats().connections) == ([], 0)
+
+        assert await cancel_everywhere(call, after=clean) > 3
+
+
+async def test_local_address(serve):
+    """A connection is bound to it, and is another connection than one that isn't."""
+    server = await serve(lambda request: request.reply(200, b"ok"))
+    transport = seawall.AsyncTransport(local_address="127.0.0.7")
+    async with httpx.AsyncClient(transport=transport) as client:
+        response = await client.get(server.url)
+    assert response.extensions["network_stream"].get_extra_info("client_addr")[0] == "127.0.0.7"
+
+
+async def test_local_address_decides_the_family(serve, dns):
+    """``"0.0.0.0"`` is how people ask for IPv4: an address of the other family isn't dialled."""
+    server = await serve(lambda request: request.reply(200, b"ok"))
+    dns.zone["both.test"] = Name(a=("127.0.0.1",), aaaa=("::1",))
+    dns.zone["six.test"] = Name(aaaa=("::1",))
+    asking = seawall.DNS(nameservers=(dns.address,))
+    transport = seawall.AsyncTransport(local_address="0.0.0.0", dns=asking, retry=None)
+    async with httpx.AsyncClient(transport=transport) as client:
+        response = await client.get(f"http://both.test:{server.port}")
+        dialled = [str(dial.address) for dial in seawall.history(response)[0].dials]
+        assert dialled == ["127.0.0.1"]
+        with pytest.raises(
+            seawall.DialError, match=r"has no IPv4 address, and local_address='0\.0\.0\.0' is an IPv4 one"
+        ):
+            await client.get(f"http://six.test:{server.port}")
+        assert transport.stats().connections == 1
+
+
+async def test_local_address_that_is_not_ours():
+    transport = seawall.AsyncTransport(local_address="192.0.2.1", retry=None)
+    async with httpx.AsyncClient(transport=transport) as client:
+        with pytest.raises(seawall.DialError, match="cannot assign requested address"):
+            await client.get("http://127.0.0.1:1")
+
+
+async def test_socket_options(serve):
+    """They are set before the dial, so one that a handshake depends on counts."""
+    server = await serve(lambda request: request.reply(200, b"ok"))
+    options = [(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1), (socket.SOL_SOCKET, socket.SO_RCVBUF, 8192)]
+    transport = seawall.AsyncTransport(socket_options=options)
+    async with httpx.AsyncClient(transport=transport) as client:
+        response = await client.get(server.url)
+        sock = response.extensions["network_stream"].get_extra_info("socket")
+        assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1
+        assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF) == 2 * 8192
+
+
+@pytest.mark.parametrize(
+    ("arguments", "kind", "why"),
+    [
+        ({"uds": ""}, TypeError, "uds must be the path of a Unix socket"),
+        ({"uds": 7}, TypeError, "uds must be the path"),
+        ({"uds": "/a", "proxy": "http://a"}, ValueError, "neither a proxy nor a local address"),
+        ({"local_address": "localhost"}, ValueError, "local_address must be an IP address"),
+        ({"socket_options": [(1, 2)]}, TypeError, "level, option, value"),
+        ({"socket_options": [7]}, TypeError, "level, option, value"),
+        ({"uds": "/a", "guard": seawall.Guard()}, ValueError, "guard"),
+        ({"proxy": "ftp://a"}, ValueError, "scheme"),
+        ({"proxy": "http://"}, ValueError, "proxy must have a host"),
+    ],
+)
+def test_what_cannot_be(arguments, kind, why):
+    with pytest.raises(kind, match=why):
+        seawall.AsyncTransport(**arguments)
+
+
+def test_a_system_without_unix_sockets(monkeypatch):
+    monkeypatch.delattr(socket, "AF_UNIX")
+    with pytest.raises(ValueError, match="no Unix sockets on this system"):
+        seawall.AsyncTransport(uds="/a")
+
+
+async def test_an_option_that_the_system_does_not_know(serve):
+    server = await serve(lambda request: request.reply(200, b"ok"))
+    transport = seawall.AsyncTransport(socket_options=[(socket.SOL_SOCKET, 9999, 1)], retry=None)
+    async with httpx.AsyncClient(transport=transport) as client:
+        with pytest.raises(seawall.DialError, match="protocol not available"):
+            await client.get(server.url)
+        assert transport.stats().connections == 0
