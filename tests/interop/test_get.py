@@ -166,11 +166,20 @@ def test_bad_options(arguments, said):
     assert (done.exit_code, said in done.stderr) == (2, True), done.stderr
 
 
-def test_a_proxy_refuses(faults, trusted, monkeypatch):
+@pytest.mark.parametrize(
+    ("step", "code", "said"),
+    [
+        ("proxy:407", 5, "refused to connect: 407"),
+        ("proxy:502", 5, "gave no connection: 502"),
+        ("proxy:hang", 28, "raise --timeout"),
+        ("refuse", 5, "can't be reached"),
+    ],
+)
+def test_a_proxy_fails(faults, trusted, monkeypatch, step, code, said):
     """It isn't the server's fault, so it has a status of its own."""
-    monkeypatch.setenv("HTTPS_PROXY", faults.listen("proxy:407").url)
-    ran = get("--retry", "0", "https://localhost:1/")
-    assert (ran.code, "the proxy refused to connect: 407" in ran.err) == (5, True), ran
+    monkeypatch.setenv("HTTPS_PROXY", faults.listen(step).url)
+    ran = get("--retry", "0", "--timeout", "0.2", "https://localhost:1/")
+    assert (ran.code, said in ran.err) == (code, True), ran
 
 
 @pytest.mark.parametrize(("name", "value", "code"), [("SSL_CERT_FILE", "/nope", 77), ("ALL_PROXY", "foo://x", 5)])

@@ -9,7 +9,7 @@ from typing import Final, NamedTuple
 import httpx
 
 from .. import errors
-from ..events import Attempt, Denied, RetryDenied
+from ..events import Attempt, Denied, Phase, RetryDenied
 
 __all__ = ["Watched", "complaint", "denial", "malformed", "outcome", "plainly", "tries"]
 
@@ -19,10 +19,17 @@ PYTHON: Final = re.compile(r"\b\w+=|\b(?:[A-Z]\w+\.|seawall\.|extensions)\w+|\w\
 ASIDE: Final = re.compile(r" ?\(([^()]*)\)")
 CAMEL: Final = re.compile(r"(?<=[a-z])(?=[A-Z])")
 
-DOING: Final = ("queueing", "resolving", "connecting", "in the TLS handshake", "sending", "waiting for the response",
-                "receiving", "receiving")  # fmt: skip
-"""By phase."""
-
+DOING: Final[Mapping[Phase, str]] = {
+    Phase.QUEUED: "queueing",
+    Phase.RESOLVING: "resolving",
+    Phase.CONNECTING: "connecting",
+    Phase.TUNNEL: "waiting for the proxy",
+    Phase.TLS: "in the TLS handshake",
+    Phase.SENDING: "sending",
+    Phase.SENT: "waiting for the response",
+    Phase.HEADERS: "receiving",
+    Phase.BODY: "receiving",
+}
 LONGER: Final = "raise --timeout to wait longer"
 ADVICE: Final[Mapping[type[Exception], str]] = {
     errors.DialTimeout: LONGER,
@@ -36,7 +43,7 @@ ADVICE: Final[Mapping[type[Exception], str]] = {
 
 BEFORE: Final[Mapping[type[Exception], str]] = {
     httpx.DecodingError: "the body can't be decoded: ",
-    errors.ProxyRefused: "",
+    errors.ProxyError: "",
     httpx.ProxyError: "the proxy failed: ",
 }
 """What the text of an error leaves out; the first that fits."""

@@ -44,6 +44,9 @@ class ExitCode(IntEnum):
 
 
 OURS: dict[type[Exception], ExitCode] = {
+    errors.ProxyTimeout: ExitCode.TIMEOUT,
+    errors.TunnelTimeout: ExitCode.TIMEOUT,
+    errors.ProxyError: ExitCode.PROXY,
     errors.ResolveTimeout: ExitCode.TIMEOUT,
     errors.ResolveError: ExitCode.RESOLVE,
     errors.AddressNotAllowed: ExitCode.CONNECT,
@@ -52,7 +55,6 @@ OURS: dict[type[Exception], ExitCode] = {
     errors.TLSError: ExitCode.TLS,
     errors.DialTimeout: ExitCode.TIMEOUT,
     errors.DialError: ExitCode.CONNECT,
-    errors.ProxyRefused: ExitCode.PROXY,
     errors.StreamRefused: ExitCode.STREAM,
     errors.Rejected: ExitCode.CONNECT,
     errors.DeadlineExceeded: ExitCode.TIMEOUT,

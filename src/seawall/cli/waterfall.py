@@ -24,6 +24,7 @@ SHORTEST: Final = 0.0005  # seconds; a wait below that isn't one
 PHASES: Final = (
     ("DNS", Phase.RESOLVING, "blue"),
     ("connect", Phase.CONNECTING, "cyan"),
+    ("proxy", Phase.TUNNEL, "bright_blue"),
     ("TLS", Phase.TLS, "magenta"),
     ("send", Phase.SENDING, "yellow"),
     ("first byte", Phase.SENT, "green"),
