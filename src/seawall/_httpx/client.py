@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, Unpack
 import httpx
 from httpx import USE_CLIENT_DEFAULT
 
+from ..config.check import shown
 from ..core import engine as core
 from ..core.call import CURRENT
 from ..core.endings import fail
@@ -20,7 +21,6 @@ from ..wire.coding import ACCEPTED
 from .arguments import ClientArguments, EngineArguments, check_names, spelled_out
 from .building import Builder
 from .compat import origin_and_path, request_of, set_headers, unbind
-from .convert import check_timeouts
 from .engine import Engine, check_given
 from .errors import as_httpx
 from .fast_path import HAS_SHORT_WAY, Timed, is_untouched, settle
@@ -29,6 +29,7 @@ from .location import bad_location
 from .mounts import layered, mounted
 from .over_wire import UNSEEN as NOT_TRUSTED
 from .private import HOOKS, OPENED, TIMEOUT, has
+from .timeouts import check_timeouts
 from .transport import AsyncTransport, Proxied
 
 if TYPE_CHECKING:
@@ -300,6 +301,9 @@ def _bottom(engine: core.Engine | None, arguments: ClientArguments) -> AsyncTran
     if engine is not None:
         given.pop("trust_env", None)  # the client's own too: whether it takes proxies and .netrc from the environment
         check_given(engine, given)
+    if transport is not None and not isinstance(transport, httpx.AsyncBaseTransport):
+        hint = ", which AsyncHTTPTransport is" if isinstance(transport, httpx.BaseTransport) else ""
+        raise TypeError(f"transport must be an httpx.AsyncBaseTransport{hint}, not {shown(transport)}")
     bottom = AsyncTransport(transport, engine=Engine(**given) if engine is None else engine)
     bottom.is_owner = engine is None
     guard = bottom.engine.guard
