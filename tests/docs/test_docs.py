@@ -74,18 +74,6 @@ def test_example_of_a_test(tmp_path, code):
     assert "passed" in done.stdout
 
 
-@pytest.mark.parametrize("code", examples(*TUTORIALS))
-def test_step_of_a_tutorial(tmp_path, code):
-    """
-    As its reader runs it: a file of its own, without network, mocks or awaits at the top. It prints something, and
-    complains of nothing.
-    """
-    (tmp_path / "step.py").write_text(code)
-    done = subprocess.run([sys.executable, "step.py"], capture_output=True, text=True, cwd=tmp_path, timeout=300)
-    assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout
-
-
 @pytest.mark.anyio
 @pytest.mark.parametrize("code", [example for example in EXAMPLES if not is_test(example)])
 async def test_example(code, monkeypatch, log, tmp_path):
