@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import functools
 import ssl
 from typing import Any, Final, NamedTuple, TypeAlias
 
 from .origin import Origin
 
-__all__ = ["Destination", "Elsewhere", "Endpoint", "Holder", "Proxy", "Route", "SocketOption", "origin_of"]
+__all__ = ["Destination", "Elsewhere", "Endpoint", "Holder", "Proxy", "Route", "SocketOption", "endpoint", "origin_of"]
 
 SocketOption: TypeAlias = tuple[int, int, int] | tuple[int, int, bytes | bytearray] | tuple[int, int, None, int]
 """The arguments of `socket.setsockopt`."""
 
 SOCKS: Final = ("socks5", "socks5h")
+MAX_ENDPOINTS: Final = 4096
 
 
 class Proxy(NamedTuple):
@@ -82,18 +84,23 @@ class Route(NamedTuple):
         return f"local address {self.local_address}" if self.local_address else "a socket with options"
 
 
-class Endpoint(NamedTuple):
+class Endpoint:
     """
-    What the pool keeps a connection for, where that is more than its origin.
+    What the pool keeps connections for, where that is more than an origin; made by `endpoint`.
+
+    It is compared by identity, because a tuple would hash the whole route anew at each step of a call.
 
     Attributes:
         route: None if it leads straight there.
         name: The name that TLS has verified in place of the host's (`sni_hostname`); else "".
     """
 
-    origin: Origin
-    route: Route | None = None
-    name: str = ""
+    __slots__ = ("name", "origin", "route")
+
+    def __init__(self, origin: Origin, route: Route | None, name: str) -> None:
+        self.origin = origin
+        self.route = route
+        self.name = name
 
     @property
     def is_secure(self) -> bool:
@@ -103,6 +110,11 @@ class Endpoint(NamedTuple):
         name = f" as {self.name}" if self.name else ""
         return f"{self.origin}{name}" if self.route is None else f"{self.origin}{name} through {self.route}"
 
+    __repr__ = __str__
+
+
+endpoint: Final = functools.lru_cache(MAX_ENDPOINTS)(Endpoint)
+"""The same for the same arguments; one that was forgotten is made anew, and connections of the old one expire."""
 
 Destination: TypeAlias = Origin | Endpoint
 """What the pool keeps connections by."""

@@ -155,6 +155,12 @@ def test_what_cannot_be(arguments, kind, why):
         seawall.AsyncTransport(**arguments)
 
 
+def test_a_system_without_unix_sockets(monkeypatch):
+    monkeypatch.delattr(socket, "AF_UNIX")
+    with pytest.raises(ValueError, match="no Unix sockets on this system"):
+        seawall.AsyncTransport(uds="/a")
+
+
 async def test_an_option_that_the_system_does_not_know(serve):
     server = await serve(lambda request: request.reply(200, b"ok"))
     transport = seawall.AsyncTransport(socket_options=[(socket.SOL_SOCKET, 9999, 1)], retry=None)

@@ -224,8 +224,10 @@ class OverWire:
         route = outgoing.route
         if route is not None and self._wire.is_forwarded(origin, route):
             assert route.proxy is not None
-            target = b"http://%b%b" % (origin.netloc.encode(), target)
-            headers = [*headers, *route.proxy.headers]
+            if target[:1] in (b"/", b"*"):  # RFC 9112 section 3.2.4: OPTIONS of a server as a whole has no path
+                target = b"http://%b%b" % (origin.netloc.encode(), b"" if target == b"*" else target)
+            if route.proxy.headers:
+                headers = [*headers, *route.proxy.headers]
         return Sent(origin, method.encode(), target, headers, content, body, extensions, self._wire.blocks, route)
 
 

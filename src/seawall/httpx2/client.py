@@ -30,7 +30,7 @@ from .location import bad_location
 from .mounts import layered, mounted
 from .over_wire import UNSEEN as NOT_TRUSTED
 from .private import HOOKS, OPENED, TIMEOUT, has
-from .transport import AsyncTransport, through
+from .transport import AsyncTransport, Proxied
 
 if TYPE_CHECKING:
     from httpx2._client import UseClientDefault
@@ -270,7 +270,7 @@ class AsyncClient(core.OfEngine, Fetching):
         return self._bottom
 
     def _init_proxy_transport(self, proxy: httpx2.Proxy, **arguments: Any) -> AsyncTransport:  # type: ignore[override]
-        return through(self.engine, proxy)
+        return Proxied(self.engine, proxy)
 
 
 HAS_HOOKS: Final = has(HOOKS)

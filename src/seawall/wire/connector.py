@@ -13,7 +13,7 @@ from typing import Any
 from ..attempts import BODY, HEADERS, SENDING
 from ..errors import WireError
 from ..origin import Origin
-from ..route import Destination, Endpoint, Route
+from ..route import Destination, Route, endpoint
 from .connection import Channel
 from .dial import Dialler
 from .message import Blocks, Head, Message
@@ -232,4 +232,4 @@ def _key(origin: Origin, extensions: Mapping[str, Any], route: Route | None) -> 
     name only, and one through a proxy requests through that proxy only.
     """
     name = extensions.get("sni_hostname") if origin.is_secure else None
-    return origin if name is None and route is None else Endpoint(origin, route, name or "")
+    return origin if name is None and route is None else endpoint(origin, route, name or "")
