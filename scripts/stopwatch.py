@@ -1,7 +1,7 @@
 """
 Time from nothing to the first retried call, by the tutorial's own commands: venv, package, `seawall faults`, prompt.
 
-``python3 scripts/stopwatch.py`` prints the seconds of each step. It isn't one of the tests, because it downloads packages.
+``python3 scripts/stopwatch.py`` prints the seconds of each step. It isn't a test, because it downloads packages.
 """
 
 from __future__ import annotations
