@@ -70,9 +70,25 @@ def test_example_of_a_test(tmp_path, code):
     assert "passed" in done.stdout
 
 
+@pytest.fixture
+async def clients(monkeypatch):
+    """The clients that an example makes, and must close, because its reader copies it."""
+    made = []
+    for library in (httpx, httpx2):
+
+        def init(client, *args, real=library.AsyncClient.__init__, **arguments):
+            made.append(client)
+            real(client, *args, **arguments)
+
+        monkeypatch.setattr(library.AsyncClient, "__init__", init)
+    yield made
+    for client in made:
+        await client.aclose()
+
+
 @pytest.mark.anyio
 @pytest.mark.parametrize("code", [example for example in EXAMPLES if not is_test(example)])
-async def test_example(code, monkeypatch, log, tmp_path):
+async def test_example(code, monkeypatch, log, tmp_path, clients):
     """As it stands, its top-level awaits included; https://*.example.com answers 200 with some JSON."""
     monkeypatch.chdir(tmp_path)  # where it may leave files
     real = httpx2.AsyncHTTPTransport.handle_async_request
@@ -92,6 +108,8 @@ async def test_example(code, monkeypatch, log, tmp_path):
         result = types.FunctionType(compiled, {"__name__": "example"})()
         if result is not None:
             await result
+    with_engine = "seawall.Engine(" in code  # which closes what its clients share
+    assert with_engine or "on_shutdown" in code or [client for client in clients if not client.is_closed] == []
 
 
 def test_example_that_is_not_run():

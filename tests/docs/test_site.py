@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import functools
+import http.server
 import os
 import re
 import subprocess
 import sys
+import threading
 from importlib.util import find_spec
 
 import pytest
 
+from tests.browser import CHROMIUM, browser
 from tests.docs.signatures import FOLDER, pages
 from tests.docs.tutorial import PATIENCE, ROOT
 
@@ -65,3 +69,40 @@ def test_it_can_be_searched(site):
     index = (site / "search/search_index.json").read_text()
     for word in ("tutorial/first-steps.html", "reference/signatures/seawall.html", "throttled_backoff"):
         assert word in index
+
+
+class Silent(http.server.SimpleHTTPRequestHandler):
+    def log_request(self, *_):
+        pass
+
+
+@pytest.fixture
+def served(site):
+    """The URL of the site."""
+    handler = functools.partial(Silent, directory=str(site))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+        thread.join()
+
+
+@pytest.mark.anyio
+@pytest.mark.skipif(CHROMIUM is None, reason="Chromium isn't installed: apt-get install chromium")
+async def test_in_a_browser(served):
+    """On a wide and a narrow screen nothing hangs over the edge; a search finds pages; all that it loads is its own."""
+    async with browser() as make:
+        tab = await make()
+        for width in (1280, 375):
+            await tab.look(width=width, height=900)
+            for page in ("index", "tutorial/first-steps", "reference/defaults", "reference/signatures/seawall"):
+                await tab.open(f"{served}/{page}.html")
+                await tab.until(f"location.href.includes('{page}') && document.readyState === 'complete'")
+                assert await tab.ask("document.documentElement.scrollWidth") <= width, page
+        await tab.open(f"{served}/index.html?q=throttled_backoff")
+        await tab.until("document.querySelectorAll('.md-search-result__item').length > 0")
+        loaded = await tab.ask("performance.getEntriesByType('resource').map((entry) => entry.name)")
+    assert loaded
+    assert [url for url in loaded if not url.startswith((served, "data:", "blob:"))] == []
+    assert [text for text in tab.complaints if "versions.json" not in text] == []  # which mike writes
