@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import functools
 import ssl
 from typing import Any, Final, NamedTuple, TypeAlias
 
 from .origin import Origin
 
-__all__ = ["Destination", "Elsewhere", "Endpoint", "Holder", "Proxy", "Route", "SocketOption", "endpoint", "origin_of"]
+__all__ = ["Destination", "Elsewhere", "Endpoint", "Holder", "Proxy", "Route", "SocketOption", "origin_of"]
 
 SocketOption: TypeAlias = tuple[int, int, int] | tuple[int, int, bytes | bytearray] | tuple[int, int, None, int]
 """The arguments of `socket.setsockopt`."""
 
 SOCKS: Final = ("socks5", "socks5h")
-MAX_ENDPOINTS: Final = 4096
 
 
 class Proxy(NamedTuple):
@@ -86,7 +84,7 @@ class Route(NamedTuple):
 
 class Endpoint:
     """
-    What the pool keeps connections for, where that is more than an origin; made by `endpoint`.
+    What the pool keeps connections for, where that is more than an origin; one object for the same arguments.
 
     It is compared by identity, because a tuple would hash the whole route anew at each step of a call.
 
@@ -112,9 +110,6 @@ class Endpoint:
 
     __repr__ = __str__
 
-
-endpoint: Final = functools.lru_cache(MAX_ENDPOINTS)(Endpoint)
-"""The same for the same arguments; one that was forgotten is made anew, and connections of the old one expire."""
 
 Destination: TypeAlias = Origin | Endpoint
 """What the pool keeps connections by."""

@@ -308,6 +308,28 @@ async def test_redis_is_away(fleet, tmp_path):
         assert "Redis doesn't answer" in output
 
 
+@pytest.mark.parametrize("rounds", range(6))
+async def test_a_renewal_that_ends_as_it_is_cancelled(monkeypatch, rounds):
+    """It ends, whichever is first: else its worker would keep the lease for ever, and the host with it."""
+    has_asked, may_end = asyncio.Event(), asyncio.Event()
+
+    class Lock:
+        async def reacquire(self) -> None:
+            has_asked.set()
+            await may_end.wait()
+
+    monkeypatch.setattr("seawall.integrations.fetch_queue.RENEWALS", 60_000)  # the first is asked for at once
+    worker = Worker("redis://127.0.0.1:1", "one", cast("Any", None), at_once=1, lapse=60.0)
+    renewing = asyncio.create_task(worker._renew(cast("Any", Lock())))
+    await has_asked.wait()
+    may_end.set()
+    for _ in range(rounds):
+        await asyncio.sleep(0)
+    renewing.cancel()
+    await asyncio.wait([renewing], timeout=1.0)
+    assert renewing.cancelled()
+
+
 class Delivery:
     """What taskiq gives a task, as far as the worker looks."""
 

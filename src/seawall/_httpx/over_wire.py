@@ -128,8 +128,10 @@ class OverWire:
         origin = outgoing.origin
         if PROXY in request.extensions:
             outgoing.route = _detour(self._route, request.extensions[PROXY])
-        if outgoing.route is not None and self._guard is not None:
-            self._check(outgoing.route, origin, request)
+        if (route := outgoing.route) is not None:
+            outgoing.way = str(route)
+            if self._guard is not None:
+                self._check(route, origin, request)
         if origin.scheme not in ("http", "https") or not origin.host:
             text = (  # not the URL: its query may hold somebody's credentials
                 "the URL must begin with http:// or https:// and a host; "

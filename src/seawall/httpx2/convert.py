@@ -8,7 +8,7 @@ import functools
 import math
 from collections.abc import Callable, Hashable, Mapping
 from numbers import Real
-from typing import Any, Final, NoReturn
+from typing import Any, Final, NoReturn, cast
 
 import httpx2
 
@@ -67,7 +67,7 @@ class Outgoing:
             raise TypeError(f'extensions["seawall"] must come from seawall.options(...), not {options!r}')
         self.options: Policy | None = options
         self.is_repeated = False
-        self.route: Route | None = None  # to its origin, over our wire; None is straight
+        self.route, self.way = cast("Route | None", None), ""
         self.added: dict[str, str] | None = None
         self.body: object = request.stream
         self.streamed: Streamed | None = None
