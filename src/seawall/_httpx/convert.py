@@ -3,30 +3,31 @@
 from __future__ import annotations
 
 import asyncio
-import functools
+import math
 from collections.abc import Callable, Hashable, Mapping
-from typing import Any, Final, NoReturn, cast
+from numbers import Real
+from typing import Any, Final, cast
 
 import httpx
 
 from ..attempts import HEADERS
 from ..config import Policy
+from ..config.check import MAX_COUNT, shown
 from ..core.attempt import AttemptState
 from ..core.body import RequestBody
+from ..core.fronts import check_own
 from ..errors import ResponseTooLarge, SeawallError
 from ..events import BodyEnd, History
-from ..origin import Origin
 from ..policy.outcome import Outcome, answered
 from ..route import Route
 from ..wire.body import Over, OwningBody
 from ..wire.coding import CodingError
 from ..wire.decoder import Decoded, Decoder
 from .compat import files_of, given, is_read, merged, origin_and_path, request_of, triples
-from .decoder import Paced, codings, decoder_of, set_decoder
+from .decoder import Paced, decoder_of, made_for, set_decoder
 from .errors import as_httpx
-from .timeouts import check_timeouts
 
-__all__ = ["DRAIN_TIMEOUT", "ENCODING", "Body", "Outgoing", "Reply"]
+__all__ = ["DRAIN_TIMEOUT", "ENCODING", "Body", "Outgoing", "Reply", "check_timeouts"]
 
 KEY: Final = "Idempotency-Key"
 RAW_KEY: Final = b"idempotency-key"
@@ -196,7 +197,7 @@ class Reply:
         if is_read(response) or response.is_stream_consumed:
             return
         try:
-            decoder = self._decoder()
+            decoder = made_for(response, self._outgoing.original, self._outgoing.origin, self._max_size)
         except BaseException:
             self.abandon()
             raise
@@ -208,19 +209,6 @@ class Reply:
         elif not self._attempt.is_buffered:
             assert isinstance(stream, httpx.AsyncByteStream)
             response.stream = Paced(stream, decoder)
-
-    def _decoder(self) -> Decoder | None:
-        """The decoder of a compressed body, else None."""
-        applied = codings(self.response.headers)
-        if not applied:
-            return None
-        return Decoder(
-            applied,
-            where=str(self._outgoing.origin),
-            max_size=self._max_size,
-            is_part=self.response.status_code == httpx.codes.PARTIAL_CONTENT,
-            refuse=functools.partial(_refuse, self._outgoing.origin, self._outgoing.original),
-        )
 
     async def _decode(self, content: bytes, decoder: Decoder) -> None:
         """
@@ -320,5 +308,29 @@ class Reply:
         self.response.extensions = {**self.response.extensions, "seawall": history}
 
 
-def _refuse(origin: Origin, request: httpx.Request, why: str) -> NoReturn:
-    raise as_httpx(ResponseTooLarge(f"{origin}: {why}", origin=origin), request)
+def check_timeouts(timeouts: Mapping[str, float | None]) -> None:
+    """
+    Check timeouts, because httpx takes anything as one, and fails later or never.
+
+    Raises:
+        ValueError: One is negative, NaN, or an int that no float can hold.
+        TypeError: One isn't a number.
+    """
+    try:
+        for value in timeouts.values():
+            if value.__class__ is float and value >= 0.0:
+                continue
+            if value is not None:
+                break  # rare, and below an abstract class is asked
+        else:
+            return
+    except AttributeError:
+        raise TypeError(f'extensions["timeout"] must map names to seconds or None, not {shown(timeouts)}') from None
+    for name, value in timeouts.items():
+        if value is None:
+            continue
+        check_own(httpx.__name__, timeout=value)
+        if isinstance(value, bool) or not isinstance(value, Real):
+            raise TypeError(f"timeout: {name} must be a number >= 0 s or None, not {shown(value)}")
+        if not 0 <= value <= MAX_COUNT and value != math.inf:
+            raise ValueError(f"timeout: {name} must be >= 0 s or None, not {shown(value)}")

@@ -22,6 +22,7 @@ from ..wire.coding import ACCEPTED
 from .arguments import ClientArguments, EngineArguments, check_names, spelled_out
 from .building import Builder
 from .compat import origin_and_path, request_of, set_headers, unbind
+from .convert import check_timeouts
 from .engine import Engine, check_given
 from .errors import as_httpx
 from .fast_path import HAS_SHORT_WAY, Timed, is_untouched, settle
@@ -30,7 +31,6 @@ from .location import bad_location
 from .mounts import layered, mounted
 from .over_wire import UNSEEN as NOT_TRUSTED
 from .private import HOOKS, OPENED, TIMEOUT, has
-from .timeouts import check_timeouts
 from .transport import AsyncTransport, Proxied
 
 if TYPE_CHECKING:
