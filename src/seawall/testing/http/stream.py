@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import sys
 from typing import Final, Self
 
 from .connection import rst, unacknowledged
@@ -17,6 +18,7 @@ __all__ = ["Stream"]
 MAX_BUFFER: Final = 2**18  # B
 LOOK: Final = 0.001  # s between two looks at what the peer hasn't acknowledged yet
 MAX_LOOKS: Final = 1000
+TCP_CLOSE: Final = 7  # Linux: the first byte of TCP_INFO, once the peer has sent RST
 
 
 class Stream(asyncio.Protocol):
@@ -140,7 +142,7 @@ class Stream(asyncio.Protocol):
     async def flushed(self) -> None:
         """Wait, at most 1 s, until the peer's system has all that was sent, because a reset undoes the rest."""
         for _ in range(MAX_LOOKS):
-            if self.is_lost or self._transport is None:
+            if self.is_lost or self._transport is None or _is_closed(self._socket):
                 return
             if not self._transport.get_write_buffer_size() and not unacknowledged(self._socket):
                 return
@@ -194,3 +196,10 @@ class Stream(asyncio.Protocol):
             self._news.clear()
             await self._news.wait()
         return len(self._buffer) > size
+
+
+def _is_closed(sock: socket.socket) -> bool:
+    """Whether the peer has reset it, which no event tells once it had sent FIN before."""
+    if sys.platform != "linux" or sock.fileno() < 0:
+        return False
+    return sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0] == TCP_CLOSE
