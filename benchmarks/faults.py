@@ -79,7 +79,8 @@ def judge(cell: Cell) -> None:
     lies = is_clear and (SAYS_SENT if is_unsent else SAYS_UNSENT).search(cell.outcome)
     if is_error and (hides_silence or lies):
         cell.wrong.append("raises the wrong class")
-    if is_answered and (BROKEN.match(cell.how) or cell.how in UNDECODABLE or not cell.is_right):
+    is_early = cell.how == "port:accept_answer" and _is_forwarded(cell)  # it comes behind the request, then
+    if is_answered and (BROKEN.match(cell.how) or cell.how in UNDECODABLE or not (cell.is_right or is_early)):
         cell.wrong.append("takes it for good")
     if cell.detail.startswith("foreign"):
         cell.wrong.append("raises no error of its own")

@@ -13,7 +13,7 @@ from itertools import count
 from pathlib import Path
 
 import pytest
-from benchmarks import calls, instructions, memory, peers
+from benchmarks import calls, instructions, memory, peers, proxies
 from benchmarks.faults import Cell
 from benchmarks.reliability import table
 from benchmarks.reliability.board import Board, Verdict
@@ -235,3 +235,26 @@ def test_what_is_set_for_one_client_alone_is_marked():
     text = table(found, ["httpx", "seawall"])
     assert "| G1 bomb | 2 | - | yes † |" in text
     assert "† set for seawall alone, in G1: max_response_size" in text
+
+
+def test_faults_through_a_proxy(tmp_path):
+    """The same cells, without names and proxies; each request, and the one after it, goes through the proxy."""
+    found = tmp_path / "found.json"
+    done = benchmarks("faults", "--clients", "seawall", "--through", "https", "--only", "ok", "--json", str(found))
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "through a good proxy (https); left out: names" in done.stdout
+    cells = json.loads(found.read_text())
+    assert {(cell["how"], cell["outcome"]) for cell in cells} >= {("ok", "200"), ("503,503,ok", "200")}
+    assert all(cell["proxy"].startswith("https:") and cell["is_next_good"] for cell in cells)
+    assert not any(cell["how"].startswith(("dns:", "port:proxy", "port:socks5")) for cell in cells)
+
+
+@pytest.mark.parametrize("fault", ["none", "hang", "refuse"])
+def test_one_bad_proxy_of_three(fault, monkeypatch):
+    """Calls through the two others are good; those through the third end as its fault says."""
+    monkeypatch.setattr(proxies, "WARM", 0.0)
+    run = asyncio.run(proxies.run(fault, 0.12, is_secure=False, kind="seawall", timeout=0.2))
+    assert (len(run.good), run.failed) == (8, {})
+    assert run.quantile(0.99) == max(run.good)
+    ends = {"none": {"200"}, "hang": {"ReadTimeout", "DeadlineExceeded"}, "refuse": {"ProxyUnreachable"}}
+    assert set(run.bad) <= ends[fault]
