@@ -15,7 +15,7 @@ from dataclasses import replace
 from typing import Any, TypeAlias
 
 import httpx
-from benchmarks.faults import HEAVY, Cell, cells, place
+from benchmarks.fault_cells import HEAVY, Cell, cells, place
 
 import seawall
 from seawall.testing import FaultProcess

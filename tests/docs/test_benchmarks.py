@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 from benchmarks import calls, instructions, memory, peers, proxies
-from benchmarks.faults import Cell
+from benchmarks.fault_cells import Cell
 from benchmarks.reliability import table
 from benchmarks.reliability.board import Board, Verdict
 from benchmarks.reliability.matrix import reuse, single_faults

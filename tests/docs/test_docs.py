@@ -20,7 +20,7 @@ import httpx2
 import pytest
 import respx
 import tenacity
-from benchmarks.faults import cells
+from benchmarks.fault_cells import cells
 from urllib3.util import Retry
 
 import seawall
