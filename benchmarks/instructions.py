@@ -35,7 +35,7 @@ def counted(client: str, work: Work, running: Sites, requests: int) -> int:
     with tempfile.TemporaryDirectory() as folder:
         found = Path(folder) / "callgrind.out"
         under = ("valgrind", "--tool=callgrind", f"--callgrind-out-file={found}")
-        words = (client, work.text, running.url(work), requests, ENDLESS, running.authority)
+        words = (client, running.text(work), running.url(work), requests, ENDLESS, running.authority)
         child("benchmarks.load", *words, seconds=GUARD, core=None, under=under, environment=HASHES)
         match = re.search(r"^(?:summary|totals): (\d+)", found.read_text(), re.MULTILINE)
     if match is None:

@@ -44,9 +44,10 @@ def limits(work: Work, httpx: Any, **more: Any) -> Any:
 
 
 def secured(work: Work, authority: str) -> dict[str, Any]:
-    """httpx's arguments for TLS and HTTP/2, of a client or of a transport."""
-    verify = {"verify": ssl.create_default_context(cafile=authority)} if authority else {}
-    return verify | ({"http2": True} if work.wire == "h2" else {})
+    """httpx's arguments for TLS, HTTP/2 and a proxy, of a client or of a transport."""
+    verify: dict[str, Any] = {"verify": ssl.create_default_context(cafile=authority)} if authority else {}
+    proxy = {"proxy": work.proxy} if work.proxy else {}
+    return verify | ({"http2": True} if work.wire == "h2" else {}) | proxy
 
 
 @asynccontextmanager
@@ -109,7 +110,7 @@ async def aiohttp_client(work: Work, authority: str = "") -> AsyncIterator[Calls
     tls = ssl.create_default_context(cafile=authority) if authority else True
     connector = aiohttp.TCPConnector(limit=work.in_flight * work.origins, keepalive_timeout=KEPT, ssl=tls)
     timeout = aiohttp.ClientTimeout(TIMEOUT)
-    async with aiohttp.ClientSession(connector=connector, timeout=timeout) as session:
+    async with aiohttp.ClientSession(connector=connector, timeout=timeout, proxy=work.proxy or None) as session:
 
         async def get(url: str, **more: Any) -> int:
             async with session.get(url, **more) as response:
@@ -205,13 +206,16 @@ class Peer:
     packages: tuple[str, ...]
     is_on_uvloop: bool = False
     has_http2: bool = True
+    has_proxies: bool = True  # that are given as an argument here
 
     @property
     def modules(self) -> list[str]:
         return [package.replace("-", "_") for package in self.packages]
 
     def does(self, work: Work) -> bool:
-        return self.has_http2 or work.wire != "h2"
+        return (self.has_http2 or work.wire != "h2") and (
+            self.has_proxies or not work.wire.startswith(("proxy", "tun"))
+        )
 
 
 PEERS = {
@@ -224,8 +228,8 @@ PEERS = {
     "httpx-pyreqwest": Peer(  # nginx answers its HTTP/2 with 400
         partial(httpx_client, transport="pyreqwest"), ("httpx", "pyreqwest"), has_http2=False
     ),
-    "niquests": Peer(niquests_client, ("niquests",)),
-    "pyreqwest": Peer(pyreqwest_client, ("pyreqwest",)),
+    "niquests": Peer(niquests_client, ("niquests",), has_proxies=False),
+    "pyreqwest": Peer(pyreqwest_client, ("pyreqwest",), has_proxies=False),
     "aiohttp": Peer(aiohttp_client, ("aiohttp",), has_http2=False),
     "aiohttp-uvloop": Peer(aiohttp_client, ("aiohttp", "uvloop"), is_on_uvloop=True, has_http2=False),
     "seawall": Peer(seawall_client, ("seawall",)),

@@ -104,6 +104,7 @@ class Request:
     options: Policy | None = None
     body: object = None
     is_repeated = False
+    way = ""
     has_key = False
     streamed = None
 

@@ -54,7 +54,7 @@ def measure(clients: list[str], wanted: list[Work], repeat: int, requests: int) 
                     continue
                 started_at = time.perf_counter()
                 try:
-                    words = (client, work.text, running.url(work), requests, SECONDS, running.authority)
+                    words = (client, running.text(work), running.url(work), requests, SECONDS, running.authority)
                     done.append(json.loads(child("benchmarks.load", *words, seconds=GUARD)))
                 except ValueError as error:
                     failures[cell] = str(error)
@@ -148,7 +148,7 @@ def summary(wanted: list[Work], clients: list[str], medians: dict[Cell, dict[str
 
 def _cpu(work: Work, client: str, medians: dict[Cell, dict[str, float]]) -> str:
     if not PEERS[client].does(work):
-        return "no HTTP/2"
+        return "no HTTP/2" if work.wire == "h2" else "not run"
     return f"{medians[work, client]['cpu_us']:.0f}" if (work, client) in medians else "failed"
 
 

@@ -5,15 +5,19 @@ from __future__ import annotations
 import os
 import subprocess
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+
+from seawall.testing import FaultProcess
 
 from .machine import SERVER_CORE, is_installed, pin, server
 from .work import WIRES, Work
 
 ADDRESS = "127.0.0.1"
+FAR = "http://far.test/"  # for a proxy, which is our server, and answers whatever it is asked for
+PROXIED = ("proxy", "tunnel")
 NGINX = """
 daemon off;
 worker_processes 1;
@@ -50,15 +54,23 @@ class Sites:
         plain: The URL of our server.
         others: nginx's, for each of `WIRES`.
         authority: The file of the authority that has signed nginx's certificate; "" without nginx.
+        relay: A proxy that gives tunnels; "" where none is wanted.
     """
 
     plain: str
     others: dict[str, str]
     authority: str = ""
+    relay: str = ""
+
+    def text(self, work: Work) -> str:
+        """The work with its proxy, as a command's argument."""
+        return replace(work, proxy={"proxy": self.plain, "tunnel": self.relay}.get(work.wire, "")).text
 
     def url(self, work: Work) -> str:
         """Where its requests go; ends in a slash."""
-        return self.plain if work.is_plain else f"{self.others[work.wire]}{work.size}/"
+        if work.is_plain:
+            return self.plain if work.wire == "http" else FAR
+        return f"{self.others['tls' if work.wire == 'tunnel' else work.wire]}{work.size}/"
 
 
 def lacks(work: Work) -> str:
@@ -73,7 +85,7 @@ def lacks(work: Work) -> str:
 
 
 @contextmanager
-def sites(works: Iterable[Work]) -> Iterator[Sites]:
+def sites(works: Sequence[Work]) -> Iterator[Sites]:
     """Run the servers that these need, in processes of their own."""
     sizes = {work.size for work in works if not work.is_plain}
     with ExitStack() as stack:
@@ -82,7 +94,11 @@ def sites(works: Iterable[Work]) -> Iterator[Sites]:
             yield Sites(plain, {})
             return
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        yield Sites(plain, stack.enter_context(_nginx(folder, sizes)), str(folder / "authority.pem"))
+        others = stack.enter_context(_nginx(folder, sizes))
+        relay = ""
+        if any(work.wire == "tunnel" for work in works):
+            relay = stack.enter_context(FaultProcess()).listen("proxy").replace("https:", "http:")
+        yield Sites(plain, others, str(folder / "authority.pem"), relay)
 
 
 @contextmanager
@@ -98,7 +114,7 @@ def _nginx(folder: Path, sizes: Iterable[int]) -> Iterator[dict[str, str]]:
     for size in sizes:
         with (folder / f"{size}.json").open("wb") as file:
             file.truncate(size)
-    ports = {wire: place.port() for wire in WIRES}
+    ports = {wire: place.port() for wire in WIRES if wire not in PROXIED}
     user = "user root;" if os.geteuid() == 0 else ""  # or its worker can't read the folder
     locations = " ".join(LOCATION.format(size=size, folder=folder) for size in sizes)
     configuration, log = folder / "nginx.conf", folder / "nginx.txt"

@@ -43,7 +43,7 @@ WORDS = {  # for tables
     "stream": "`stream()`, a new URL per request",
     "same": "one URL, the same again and again",
 }
-WIRES = {"http": "", "tls": "TLS", "h2": "HTTP/2"}
+WIRES = {"http": "", "tls": "TLS", "h2": "HTTP/2", "proxy": "through an HTTP proxy", "tunnel": "TLS, CONNECT"}
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,9 @@ class Work:
         in_flight: Concurrent requests, over all origins.
         origins: The number of origins.
         size: Bytes of an answer's body.
-        wire: HTTP/1.1 in the clear or over TLS, or HTTP/2, which is over TLS too; of `WIRES`.
+        wire: HTTP/1.1 in the clear or over TLS, or HTTP/2, which is over TLS too; the first two also through a proxy,
+            which forwards, or gives a tunnel; of `WIRES`.
+        proxy: The URL of that proxy, once it runs.
     """
 
     kind: str
@@ -62,6 +64,7 @@ class Work:
     origins: int = 1
     size: int = len(BODY)
     wire: str = "http"
+    proxy: str = ""
 
     @classmethod
     def of(cls, text: str) -> Work:
@@ -75,7 +78,7 @@ class Work:
     @property
     def is_plain(self) -> bool:
         """Our own server answers it; the others are for nginx."""
-        return self.wire == "http" and self.size == len(BODY)
+        return self.wire in ("http", "proxy") and self.size == len(BODY)
 
     @property
     def words(self) -> str:
@@ -91,6 +94,8 @@ WORKS = {
     "stream100m": Work("stream", 1, size=100_000_000),
     "tls": Work("get", wire="tls"),
     "h2": Work("get", 100, wire="h2"),
+    "proxy": Work("get", wire="proxy"),
+    "tunnel": Work("get", wire="tunnel"),
     "inflight1": Work("get", 1),
     "inflight500": Work("get", 500),
     "inflight2000": Work("get", 2000),

@@ -75,6 +75,8 @@ class Attempt(NamedTuple):
         is_hedge: It was made beside the attempt before it, because that was slow; *delay* is what it was later by.
         is_superseded: Of those two it is the one that the call doesn't go on with. If it was still in flight, it was
             cancelled.
+        way: The way to the origin, unless that is straight: a proxy's URL without credentials, whose *address* it is
+            then, or "unix:" and a path, or a local address.
     """
 
     call: int
@@ -99,6 +101,7 @@ class Attempt(NamedTuple):
     bytes_in: int
     is_hedge: bool = False
     is_superseded: bool = False
+    way: str = ""
 
     @property
     def outcome(self) -> str:
@@ -140,8 +143,9 @@ class History(tuple[Attempt, ...]):
         count = "1 attempt" if len(self) == 1 else f"{len(self)} attempts"
         # One that was superseded took its time beside the other.
         elapsed = sum(attempt.delay + attempt.duration for attempt in self if not attempt.is_superseded)
-        parts = [f"{count} in {elapsed:.3g} s: {', '.join(attempt.outcome for attempt in self)}"]
-        if self.balance is not None:
+        outcomes = ", ".join(attempt.outcome for attempt in self)
+        parts = [f"{count} in {elapsed:.3g} s: {outcomes}" if self else "no attempt was made"]
+        if self.balance is not None and self.balance < 1:  # else it has decided nothing
             parts.append(f"budget left {self.balance:.1f}")
         if self.note:
             parts.append(self.note)

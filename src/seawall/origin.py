@@ -48,7 +48,11 @@ class Origin(NamedTuple):
 
 
 class Address(NamedTuple):
-    """An IP address as text; *port* only if discovery named one, else the origin's port is dialled."""
+    """
+    An IP address as text; *port* only if discovery named one, else the origin's port is dialled.
+
+    Of an attempt or a connection over a Unix socket, *ip* is the socket's path.
+    """
 
     ip: str
     port: int | None = None

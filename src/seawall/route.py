@@ -82,18 +82,23 @@ class Route(NamedTuple):
         return f"local address {self.local_address}" if self.local_address else "a socket with options"
 
 
-class Endpoint(NamedTuple):
+class Endpoint:
     """
-    What the pool keeps a connection for, where that is more than its origin.
+    What the pool keeps connections for, where that is more than an origin; one object for the same arguments.
+
+    It is compared by identity, because a tuple would hash the whole route anew at each step of a call.
 
     Attributes:
         route: None if it leads straight there.
         name: The name that TLS has verified in place of the host's (`sni_hostname`); else "".
     """
 
-    origin: Origin
-    route: Route | None = None
-    name: str = ""
+    __slots__ = ("name", "origin", "route")
+
+    def __init__(self, origin: Origin, route: Route | None, name: str) -> None:
+        self.origin = origin
+        self.route = route
+        self.name = name
 
     @property
     def is_secure(self) -> bool:
@@ -102,6 +107,8 @@ class Endpoint(NamedTuple):
     def __str__(self) -> str:
         name = f" as {self.name}" if self.name else ""
         return f"{self.origin}{name}" if self.route is None else f"{self.origin}{name} through {self.route}"
+
+    __repr__ = __str__
 
 
 Destination: TypeAlias = Origin | Endpoint

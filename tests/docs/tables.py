@@ -27,6 +27,7 @@ from seawall.testing.http.vocabulary import FAULTS, HAMMS, OKHTTP
 from seawall.testing.network import toxic
 from seawall.testing.steps import MALFORMED, ODD, STEPS
 from seawall.wire import decoder, limits
+from tests.docs import signatures
 
 DOCS = Path(__file__).parents[2] / "docs"
 SAID_HERE = {
@@ -393,6 +394,7 @@ def written(path: Path) -> str:
 def main() -> None:
     for path in PAGES:
         path.write_text(written(path))
+    signatures.main()
 
 
 if __name__ == "__main__":

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import json
-import re
 import sys
 
 import pytest
 
 from seawall import DNS
 from seawall.cli import dns as dns_command
-from seawall.testing import Request
 from seawall.testing.dns import Name
 
 pytestmark = pytest.mark.anyio
@@ -32,74 +30,17 @@ async def run(*arguments: str) -> tuple[int, str]:
     return process.returncode, output.decode()
 
 
-async def test_get_shows_each_attempt(serve):
-    """A line each, the parts that were needed, and status 0."""
-    answers = [408, 200]
-
-    async def flaky(request: Request) -> None:
-        await request.reply(answers.pop(0))
-
-    server = await serve(flaky)
-    status, output = await run("get", f"{server.url}/")
-    lines = [line for line in output.splitlines() if "->" in line][1:]
-    assert status == 0, output
-    assert [line.split("-> ")[1].split()[0] for line in lines] == ["408", "200"]
-    assert "first byte" in output
-    assert "kept alive" in lines[1]
-
-
-async def test_get_shows_the_servers_share(serve):
-    """By its Server-Timing: the longest metric of the wait for the first byte, and each of them."""
-
-    async def timed(request: Request) -> None:
-        head = b'HTTP/1.1 200 OK\r\nserver-timing: db;dur=0.3;desc="[b]read", miss, total;dur=0.5\r\n'
-        await request.send(head + b"content-length: 0\r\n\r\n")
-
-    server = await serve(timed)
-    _, output = await run("get", f"{server.url}/")
-    (line,) = (line for line in output.splitlines() if "server " in line)
-    assert re.fullmatch(r"  server 0\.5 ms of \d+\.\d ms to the first byte: db 0\.3 \(\[b\]read\), total 0\.5", line)
-
-
-@pytest.mark.parametrize(
-    ("target", "said"), [("/missing", "404"), ("http://127.0.0.1:1/", "DialError"), ("nonsense", "http:// or https://")]
-)
-async def test_get_fails_with_what_it_says(serve, target, said):
-    """Status 1 if any URL did not end below 400."""
-
-    async def handler(request: Request) -> None:
-        await request.reply(404 if request.target == "/missing" else 200)
-
-    server = await serve(handler)
-    url = target if not target.startswith("/") else server.url + target
-    status, output = await run("get", f"{server.url}/", url)
-    assert (status, said in output, "Traceback" in output) == (1, True, False)
-
-
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
         (["demo", "--rate", "-5"], "--rate"),
         (["demo", "--json", "/nonexistent/file"], "--json"),
-        (["get", "--deadline", "inf", "http://127.0.0.1/"], "--deadline"),
     ],
 )
 async def test_bad_options(arguments, said):
     """Status 2, at once, and which option it is."""
     status, output = await run(*arguments)
     assert (status, said in output, "Traceback" in output) == (2, True, False)
-
-
-async def test_get_is_not_fooled_by_servers(serve):
-    """Markup and control characters of a server's are text."""
-
-    async def evil(request: Request) -> None:
-        head = b"HTTP/1.1 200 [/bold] hi\r\ncontent-type: text/\x9b31mred\r\ncontent-length: 0\r\n\r\n"
-        await request.send(head)
-
-    server = await serve(evil)
-    status, output = await run("get", f"{server.url}/")
-    assert (status, "[/bold] hi" in output, "\x9b" in output) == (0, True, False)
 
 
 async def test_dns_shows_each_step(dns, capsys):

@@ -57,6 +57,8 @@ async def test_proxy(serve):
         transport = client._transport_for_url(httpx.URL("http://far.test/"))
         assert isinstance(transport, seawall.AsyncTransport)
         assert transport.engine is client.engine
+        assert isinstance(transport, httpx.AsyncHTTPTransport)
+        assert transport._pool._proxy_url.port == proxy.port  # nothing is sent there, but tools and httpx's tests look
         response = await client.get("http://far.test/path")
         assert response.text == "GET http://far.test/path"
         assert [str(origin) for origin in client.stats().origins] == ["http://far.test:80", proxy.url]

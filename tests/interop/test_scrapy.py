@@ -292,9 +292,8 @@ async def test_http2_and_proxies():
     assert done.sockets == 0
 
 
-async def test_many_proxies(monkeypatch):
-    """The connections of those that were used longest ago are closed."""
-    monkeypatch.setattr("seawall.integrations._by_proxy.MAX_PROXIES", 1)
+async def test_many_proxies():
+    """Each request goes through its own; the connections of all share one engine, and close with it."""
 
     async def answer(request: Request) -> None:
         await request.reply(200, b"from the proxy")
@@ -305,11 +304,11 @@ async def test_many_proxies(monkeypatch):
             asked = scrapy.Request("http://nobody.test/", meta={"proxy": server.url})
             async with handler._make_request(asked, 5.0) as response:
                 assert await response.aread() == b"from the proxy"
-        async with asyncio.timeout(10):
-            while one.open:
-                await asyncio.sleep(0)
-        assert two.open == 1
+        assert (one.open, two.open) == (1, 1)
         await handler.close()
+        async with asyncio.timeout(10):
+            while one.open or two.open:
+                await asyncio.sleep(0)
 
 
 async def test_settings_of_tls_and_the_own_address():
@@ -355,7 +354,7 @@ async def test_without_the_addon():
     ("given", "text"),
     [
         ({"retri": None}, "SEAWALL: seawall.Engine has no setting 'retri'; did you mean 'retry'"),
-        ({"deadline": -1}, "SEAWALL: Policy.deadline must be finite and > 0"),
+        ({"deadline": -1}, "SEAWALL: deadline must be finite and > 0"),
         ({"observers": 1}, "SEAWALL: observers must be a list"),
         (7, "SEAWALL must be a dict"),
         ("{", "SEAWALL must be a dict"),
@@ -379,13 +378,22 @@ def test_the_project_wins():
 
 EXPECTED = {
     "CannotResolveHostError": {"ResolveError", "NameNotFound", "NoAddress", "ResolverFailure", "ResolveTimeout"},
-    "DownloadConnectionRefusedError": {"AddressNotAllowed", "DialError", "ProxyRefused"},
+    "DownloadConnectionRefusedError": {
+        "AddressNotAllowed",
+        "DialError",
+        "ProxyError",
+        "ProxyRefused",
+        "ProxyUnreachable",
+        "TunnelFailed",
+    },
     "DownloadTimeoutError": {
         "CallerLeft",
         "DeadlineExceeded",
         "DialTimeout",
         "HandshakeTimeout",
+        "ProxyTimeout",
         "ReadTimeout",
+        "TunnelTimeout",
         "WriteTimeout",
     },
     "DownloadCancelledError": {"ClientClosed"},

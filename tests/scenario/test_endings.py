@@ -368,27 +368,6 @@ async def test_closing_takes_a_second_in_all(way):
     await asyncio.gather(call, return_exceptions=True)
 
 
-@pytest.mark.parametrize("way", ["aclose", "async with"])
-async def test_closing_a_proxys_connections_takes_no_longer(way):
-    """httpx's pool behind a proxy shares the second."""
-
-    class Pool:
-        async def __aenter__(self) -> None: ...
-
-        async def __aexit__(self, *error: object) -> None:
-            await asyncio.sleep(5.0)
-
-        aclose = __aexit__
-
-    c = client(ScriptedWire(200), proxy="http://proxy.test", trust_env=False)
-    (proxied,) = c._mounts.values()
-    proxied._pool = Pool()
-    if way == "async with":
-        await c.__aenter__()
-    await (c.aclose() if way == "aclose" else c.__aexit__())
-    assert now() == 1.0
-
-
 async def test_closing_what_is_idle_takes_no_time():
     """And again, none."""
     c = client(ScriptedWire(200))

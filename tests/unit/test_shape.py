@@ -23,7 +23,7 @@ DOORS = {
     "asyncpg": {"integrations/idempotency/postgres.py"},
     "anyio": {"testing/"},
     "crawlee": {"integrations/crawlee.py"},
-    "cryptography": {"testing/http/certificates.py"},
+    "cryptography": {"cli/certificate.py", "testing/http/certificates.py"},
     "dns": {"testing/dns/"},
     "h2": {"testing/http/http2.py"},
     "hpack": {"wire/http2/compression.py"},
@@ -48,7 +48,7 @@ DOORS = {
     "taskiq_redis": {"integrations/fetch_queue.py"},
     "tenacity": {"policy/tenacity.py"},
     "trustme": {"testing/http/certificates.py"},
-    "typer": {"cli/app.py"},
+    "typer": {"cli/app.py", "cli/get.py"},
 }
 """Which file, or folder, imports each library."""
 

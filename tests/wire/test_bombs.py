@@ -10,7 +10,9 @@ import httpx
 import pytest
 
 import seawall
-from seawall.cli import get
+from seawall.cli import calls
+from seawall.cli.exit_codes import ExitCode
+from seawall.cli.sent import sent
 from seawall.testing import Body, Request, Server
 from seawall.testing.leaks import held
 from seawall.wire.decoder import TURN, Decoded, Decoder
@@ -214,8 +216,9 @@ async def test_shown(server, meter, how):
 
 async def test_command(server, meter, capsys):
     """`seawall get` has no limit but the ratio."""
-    assert await get.run([server.url], deadline=None, method="GET", verify=True) == 1
-    assert "ResponseTooLarge" in capsys.readouterr().out
+    request = sent(method=None, headers=(), data=(), json=None)
+    assert await calls.run(calls.Wanted(urls=[server.url], request=request, outputs=())) is ExitCode.TOO_LARGE
+    assert "a bomb" in capsys.readouterr().err
     meter.check()
 
 

@@ -110,7 +110,7 @@ async def test_an_address_whose_attempt_failed_is_blamed_once(stack, dns, serve,
     one = await serve(answer, host="127.0.0.2")
     await serve(answer, host="127.0.0.3", port=one.port)
     dns.zone["two.test"] = Name(a=("127.0.0.2", "127.0.0.3"))
-    monkeypatch.setattr(Wire, "blame", lambda self, origin, extensions, attempt: blamed.append(attempt.address))
+    monkeypatch.setattr(Wire, "blame", lambda self, origin, extensions, route, attempt: blamed.append(attempt.address))
     client = await stack.enter_async_context(
         seawall.AsyncClient(dns=seawall.DNS(nameservers=(dns.address,)), hedge=SOON)
     )

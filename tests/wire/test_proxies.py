@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import math
 import pickle
 import socket
 import ssl
@@ -15,6 +16,7 @@ import pytest
 import trustme
 
 import seawall
+from seawall.fetch.fan_out import asked_delay
 from seawall.testing import FaultServer
 from seawall.testing.cancel import cancel_everywhere
 from seawall.testing.dns import Name
@@ -472,3 +474,22 @@ async def test_timings_show_the_proxys_part(origins):
         attempt = seawall.history(await client.get(url))[0]
         phases = [phase.name for phase, _ in attempt.marks]
         assert phases[:5] == ["RESOLVING", "CONNECTING", "TUNNEL", "TLS", "SENDING"]
+
+
+@pytest.mark.parametrize(("by", "delay"), [("proxy", 3.0), ("breaker", None)])
+def test_a_batch_comes_back_to_a_proxy(by, delay):
+    """Once the proxy's breaker may let it through; for an origin's own breaker its calls have waited before."""
+    assert asked_delay(seawall.BreakerOpen("open", by=by, retry_after=3.0)) == delay
+    assert asked_delay(seawall.BreakerOpen("held by hand", by=by, retry_after=math.inf)) is None
+
+
+@pytest.mark.parametrize(
+    ("method", "target", "line"),
+    [("OPTIONS", b"*", b"OPTIONS http://api.test HTTP/1.1"), ("GET", b"http://b/c", b"GET http://b/c HTTP/1.1")],
+)
+async def test_targets_of_the_callers_own(method, target, line):
+    """Source: RFC 9112 section 3.2.4."""
+    async with Relay(answer=b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n") as proxy:
+        async with seawall.AsyncClient(proxy=proxy.url) as client:
+            await client.request(method, "http://api.test", extensions={"target": target})
+        assert proxy.asked[0].splitlines()[0] == line

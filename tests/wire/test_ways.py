@@ -44,7 +44,7 @@ async def test_unix_socket(uds):
             response = await client.get("http://docker/containers/json")
         assert response.text == "docker"
         attempt = seawall.history(response)[0]
-        assert (attempt.is_reused, attempt.address) == (True, None)
+        assert (attempt.is_reused, str(attempt.address), attempt.way) == (True, uds, f"unix:{uds}")
         assert (await client.get("http://other/")).text == "other"
         stats = transport.stats()
         assert (stats.connections, dict(stats.names), held(stats)) == (2, {}, [])
@@ -153,6 +153,12 @@ async def test_socket_options(serve):
 def test_what_cannot_be(arguments, kind, why):
     with pytest.raises(kind, match=why):
         seawall.AsyncTransport(**arguments)
+
+
+def test_a_system_without_unix_sockets(monkeypatch):
+    monkeypatch.delattr(socket, "AF_UNIX")
+    with pytest.raises(ValueError, match="no Unix sockets on this system"):
+        seawall.AsyncTransport(uds="/a")
 
 
 async def test_an_option_that_the_system_does_not_know(serve):

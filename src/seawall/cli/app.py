@@ -17,18 +17,13 @@ from ..config.check import HEADER_NAME
 from ..fetch.agent import token_of
 from ..fetch.order import Statuses
 from ..fetch.sources import Source
-from . import demo as demo_command
-from . import dns as dns_command
-from . import faults as faults_command
 from . import get as get_command
-from . import served as served_command
-from . import top as top_command
 
 __all__ = ["app"]
 
 app = typer.Typer(
     no_args_is_help=True,
-    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
     pretty_exceptions_enable=False,
     help="httpx.AsyncClient that keeps working when the network doesn't.",
 )
@@ -66,8 +61,12 @@ def demo(
     port: Annotated[int, typer.Option(min=0, max=65535, help="Of --serve; 0 takes any that is free.")] = 8765,
 ) -> None:
     """Send the same load through httpx, aiohttp and seawall to hosts that misbehave, all on loopback."""
+    from . import demo as demo_command
+
     if not serve:
         raise typer.Exit(demo_command.run(seconds=seconds or 10.0, rate=rate, timeout=timeout, path=json))
+    from . import served as served_command
+
     try:
         raise typer.Exit(asyncio.run(served_command.run(seconds=seconds, rate=rate, timeout=timeout, port=port)))
     except OSError as error:
@@ -87,6 +86,8 @@ def top(
     once: Annotated[bool, typer.Option("--once", help="Print the figures once and exit.")] = False,
 ) -> None:
     """Show the figures of a dashboard in the terminal, until Ctrl-C."""
+    from . import top as top_command
+
     headers = {name.strip(): value.strip() for name, _, value in (each.partition(":") for each in header or ())}
     try:
         raise typer.Exit(asyncio.run(top_command.run(url, headers=headers, interval=interval, is_once=once)))
@@ -94,17 +95,7 @@ def top(
         raise typer.Exit(0) from None
 
 
-@app.command()
-def get(
-    urls: Annotated[list[str], typer.Argument(metavar="URL...", help="Must begin with http:// or https://.")],
-    deadline: Annotated[
-        float | None, typer.Option(min=0.001, max=86400, help="Seconds for each call, with all its attempts.")
-    ] = None,
-    method: Annotated[str, typer.Option("--method", "-X", help="HTTP method.")] = "GET",
-    insecure: Annotated[bool, typer.Option("--insecure", "-k", help="Don't check certificates.")] = False,
-) -> None:
-    """Fetch URLs and show each attempt: where its time went, which address it asked, how it ended."""
-    raise typer.Exit(asyncio.run(get_command.run(urls, deadline=deadline, method=method, verify=not insecure)))
+app.command(epilog=get_command.LAST)(get_command.get)
 
 
 class Fetch(TyperGroup):
@@ -302,6 +293,8 @@ def dns(
     watch: Annotated[float | None, typer.Option(min=0.1, help="Repeat after this many seconds, until Ctrl-C.")] = None,
 ) -> None:
     """Resolve names as a client does, and show each step: addresses, TTL, time, and which addresses it uses."""
+    from . import dns as dns_command
+
     try:
         settings = DNS(timeout=timeout, nameservers=tuple(server) if server else None)
         raise typer.Exit(asyncio.run(dns_command.run(names, dns=settings, resolver=resolver, watch=watch)))
@@ -326,6 +319,8 @@ def faults(
     list_: Annotated[bool, typer.Option("--list", help="Print every step and exit.")] = False,
 ) -> None:
     """Run servers that fail on request, for testing any client: HTTP, TLS, HTTP/2, DNS, a bad network."""
+    from . import faults as faults_command
+
     if list_:
         raise typer.Exit(faults_command.print_steps())
     try:

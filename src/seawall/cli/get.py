@@ -1,109 +1,113 @@
-"""``seawall get``: fetch URLs and print a line for each attempt."""
+"""``seawall get``: its options, as typer reads them. What they ask for is done in `calls`."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import asyncio
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Final
 
-import httpx
-from rich.console import Console
-from rich.markup import escape
+import typer
 
-from .. import AsyncClient, history
-from ..config import UNSET
-from ..events import Attempt, History, Phase
-from .text import plain
+__all__ = ["get"]
 
-__all__ = ["run"]
-
-COLUMNS = {"resolve": 9, "connect": 9, "TLS": 8, "first byte": 12, "body": 9, "total": 9}  # name → width
+METHODS: Final = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "QUERY")
+LAST: Final = "The exit status is as curl's: 6, 7, 28, 35, 60 and others tell what failed, 22 is --fail's."
 
 
-async def run(urls: Sequence[str], *, deadline: float | None, method: str, verify: bool) -> int:
-    """Exit status: 0 if every call returned a status below 400."""
-    console = Console(highlight=False, soft_wrap=True)
-    worst = 0
-    limit = UNSET if deadline is None else deadline
-    async with AsyncClient(deadline=limit, follow_redirects=True, verify=verify) as client:
-        for url in urls:
-            worst = max(worst, await _fetch(console, client, method, url))
-    return worst
+def _methods(incomplete: str) -> Iterator[str]:
+    """What a shell offers after ``-X``."""
+    return (each for each in METHODS if each.startswith(incomplete))
 
 
-async def _fetch(console: Console, client: AsyncClient, method: str, url: str) -> int:
-    console.print(f"[bold]{escape(method)} {escape(url)}[/]")
+def get(
+    urls: Annotated[list[str], typer.Argument(metavar="URL...", help="Must begin with http:// or https://.")],
+    method: Annotated[
+        str | None,
+        typer.Option(
+            "--method", "-X", metavar="METHOD", autocompletion=_methods, help="GET by default; POST with a body."
+        ),
+    ] = None,
+    header: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--header", "-H", metavar="'NAME: VALUE'", help="A header to send; 'NAME:' leaves one out; may be repeated."
+        ),
+    ] = None,
+    data: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--data", "-d", metavar="TEXT", help="Body to send; @FILE has it in a file, @- on standard input."
+        ),
+    ] = None,
+    json: Annotated[
+        str | None, typer.Option("--json", metavar="TEXT", help="JSON to send, and to ask for; or @FILE, or @-.")
+    ] = None,
+    include: Annotated[
+        bool, typer.Option("--include", "-i", help="Print the response's head before its body.")
+    ] = False,
+    output: Annotated[
+        list[Path] | None,
+        typer.Option("--output", "-o", metavar="FILE", help="Write the body to this file; once for each URL."),
+    ] = None,
+    no_buffer: Annotated[
+        bool, typer.Option("--no-buffer", "-N", help="Print each part as it comes; a body that breaks isn't retried.")
+    ] = False,
+    follow: Annotated[bool, typer.Option("--follow/--no-follow", "-L", help="Follow redirects.")] = True,
+    fail: Annotated[
+        bool, typer.Option("--fail", "-f", help="Exit with 22, and print no body, if the status is 400 or above.")
+    ] = False,
+    retry: Annotated[
+        int, typer.Option(min=0, max=100, metavar="N", help="Retries at most, where a retry is safe.")
+    ] = 2,
+    deadline: Annotated[
+        float | None,
+        typer.Option(min=0.001, max=86400, metavar="S", help="Seconds for each call, with all its attempts."),
+    ] = None,
+    timeout: Annotated[
+        float,
+        typer.Option(min=0.001, max=86400, metavar="S", help="Seconds to connect, and for each silence of a server."),
+    ] = 5.0,
+    http2: Annotated[bool, typer.Option("--http2", help="Offer HTTP/2, which needs https://.")] = False,
+    insecure: Annotated[bool, typer.Option("--insecure", "-k", help="Don't check certificates.")] = False,
+    timing: Annotated[
+        bool, typer.Option("--timing", help="Show where the time of each hop and attempt went, on standard error.")
+    ] = False,
+    verbose: Annotated[
+        bool,
+        typer.Option("--verbose", "-v", help="Show connections, TLS, certificates and heads, on standard error."),
+    ] = False,
+) -> None:
+    """
+    Fetch URLs: the body to standard output, all else to standard error.
+
+    JSON is indented and coloured on a terminal, and untouched in a pipe. Failures are retried where that is safe.
+    """
+    from . import calls, sent  # here, because ``seawall --help`` needs neither httpx nor rich
+
     try:
-        response = await client.request(method, url)
-    except (httpx.HTTPError, httpx.InvalidURL) as error:
-        _print(console, getattr(error, "attempts", ()))
-        console.print(f"  [red]{type(error).__name__}[/]: {escape(str(error))}")
-        for note in getattr(error, "__notes__", ()):
-            console.print(f"  {escape(note)}")
-        return 1
-    attempts = history(response)
-    _print(console, attempts)
-    size = len(response.content)
-    is_good = response.status_code < 400
-    colour = "green" if is_good else "red"
-    kind = response.headers.get("content-type", "no content type")
-    console.print(f"  [{colour}]{response.status_code} {plain(response.reason_phrase)}[/], {size} bytes, {plain(kind)}")
-    if (share := _share(attempts)) is not None:
-        console.print(f"  {share}")
-    if attempts.note:
-        console.print(f"  {escape(attempts.note)}")
-    return 0 if is_good else 1
-
-
-def _print(console: Console, attempts: Sequence[Attempt]) -> None:
-    if not attempts:
-        return
-    head = "".join(f"{name:>{width}}" for name, width in COLUMNS.items())
-    console.print(f"  [dim]#{head}  address -> outcome (times in ms)[/]")
-    for attempt in attempts:
-        parts = "".join(
-            f"{part:>{width}}"
-            for part, width in zip([*_parts(attempt), _ms(attempt.duration)], COLUMNS.values(), strict=True)
+        if len(output or ()) not in (0, len(urls)):
+            raise ValueError(f"--output is given {len(output or ())} times for {len(urls)} URLs; give one for each")
+        wanted = calls.Wanted(
+            urls=urls,
+            request=sent.sent(method=method, headers=header or (), data=data or (), json=json),
+            outputs=output or (),
+            has_head=include,
+            is_streamed=no_buffer,
+            follows=follow,
+            fails=fail,
+            retries=retry,
+            deadline=deadline,
+            timeout=timeout,
+            http2=http2,
+            insecure=insecure,
+            is_timed=timing,
+            is_verbose=verbose,
         )
-        peer = str(attempt.address or attempt.origin.host) + (", kept alive" if attempt.is_reused else "")
-        colour = "green" if attempt.outcome < "400" and attempt.outcome.isdigit() else "yellow"
-        if attempt.delay:
-            console.print(f"  [dim]after {_ms(attempt.delay)} ms[/]")
-        console.print(f"  {attempt.number}{parts}  {peer} -> [{colour}]{attempt.outcome}[/]")
-
-
-def _parts(attempt: Attempt) -> list[str]:
-    """How long each stage took; "-" for a stage that was not reached or not needed."""
-    marks = dict(attempt.marks)
-    stages = [
-        (Phase.RESOLVING, (Phase.CONNECTING,)),
-        (Phase.CONNECTING, (Phase.TLS, Phase.SENDING)),
-        (Phase.TLS, (Phase.SENDING,)),
-        (Phase.SENDING, (Phase.HEADERS,)),
-        (Phase.HEADERS, ()),
-    ]
-    parts = []
-    for begin, ends in stages:
-        if begin not in marks:
-            parts.append("-")
-            continue
-        end = next((marks[phase] for phase in ends if phase in marks), attempt.duration)
-        parts.append(_ms(end - marks[begin]))
-    return parts
-
-
-def _share(attempts: History) -> str | None:
-    """How much of the wait for the last response's first byte was the server's; None if it doesn't say so."""
-    timings = [timing for timing in attempts.server_timing if timing.duration is not None]
-    if not timings:
-        return None
-    marks = dict(attempts[-1].marks)
-    waited = marks.get(Phase.HEADERS, attempts[-1].duration) - marks.get(Phase.SENDING, 0.0)
-    longest = max(timing.duration or 0.0 for timing in timings)  # not their sum, because one may be part of another
-    said = ", ".join(
-        plain(f"{timing.name} {_ms(timing.duration or 0.0)}" + f" ({timing.description})" * bool(timing.description))
-        for timing in timings
-    )
-    return f"server {_ms(longest)} ms of {_ms(waited)} ms to the first byte: {said}"
-
-
-def _ms(seconds: float) -> str:
-    return f"{seconds * 1e3:.1f}"
+    except ValueError as error:
+        typer.echo(f"seawall get: {error}", err=True)
+        raise typer.Exit(2) from None
+    try:
+        raise typer.Exit(asyncio.run(calls.run(wanted)))
+    except KeyboardInterrupt:
+        raise typer.Exit(130) from None

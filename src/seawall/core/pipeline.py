@@ -304,7 +304,7 @@ class Pipeline:
             if outcome is None:
                 raise
             if is_cut(outcome):
-                self.readiness.suspect(hop.state)
+                self.readiness.suspect(hop)
         finally:
             is_ours = hop.timer.is_expired and not self.in_flight.is_closed
             attempt = hop.attempt  # a second one, if the call goes on with that

@@ -41,8 +41,8 @@ class Readiness:
     def turns_back(self, hop: Hop, attempt: AttemptState, error: DialError) -> bool:
         """Whether *attempt*, which failed with *error*, waits at the origin's gate from now on, as if it were new."""
         state = hop.state
-        if not error.is_refused or attempt.phase is not Phase.CONNECTING:
-            return False  # (another transport's error comes in a later phase)
+        if not error.is_refused or attempt.phase is not Phase.CONNECTING or hop.request.way:
+            return False  # (another transport's error comes in a later phase, and the prober dials straight)
         if isinstance(state.away, ReadyState):
             state.away.refused()
         elif not self._is_remembered(state):
@@ -62,9 +62,15 @@ class Readiness:
         retries.waived = away
         return True
 
-    def suspect(self, state: OriginState) -> asyncio.Future[None] | None:
-        """A connection was cut, as in a restart: dial the origin once, for all; None if that is needless."""
-        if self.prober is None or state.away is not None or not self._is_remembered(state):
+    def suspect(self, hop: Hop) -> asyncio.Future[None] | None:
+        """
+        A connection was cut, as in a restart: dial the origin once, for all.
+
+        Returns:
+            None if that is needless, or would go round the proxy.
+        """
+        state = hop.state
+        if hop.request.way or self.prober is None or state.away is not None or not self._is_remembered(state):
             return None
         return self.prober.ask(state.origin, partial(self._refused, state))
 
@@ -75,7 +81,7 @@ class Readiness:
         **Cancellation:** others go on asking.
         """
         if is_cut(outcome):
-            if (asked := self.suspect(hop.state)) is not None:
+            if (asked := self.suspect(hop)) is not None:
                 await asyncio.wait([asked])
         elif not is_unserved(outcome):
             return False

@@ -32,7 +32,7 @@ class Rejected(Unsent):
     A gate on this side refused the attempt, so no server heard of it.
 
     Attributes:
-        by: Name of the gate: "bulkhead", "cap", "breaker", "limit", "pause", "shed", or that of a user's own.
+        by: Name of the gate: "bulkhead", "cap", "breaker", "limit", "pause", "proxy", "shed", or that of a user's own.
     """
 
     by: str = ""

@@ -11,7 +11,7 @@ import httpx2
 from ..core.engine import Engine
 from .arguments import ClientArguments
 from .private import CLIENT, INITS, MOUNTS, has
-from .transport import AsyncTransport, through
+from .transport import AsyncTransport, Proxied
 
 __all__ = ["layered", "mounted"]
 
@@ -38,7 +38,7 @@ def mounted(bottom: AsyncTransport, arguments: ClientArguments) -> dict[str, Any
     if has(INITS):
         return {"mounts": mounts}
     if proxy is not None:
-        return {"transport": bottom, "proxy": None, "mounts": {"all://": through(engine, proxy), **mounts}}
+        return {"transport": bottom, "proxy": None, "mounts": {"all://": Proxied(engine, proxy), **mounts}}
     is_asked = arguments.get("trust_env", True) and arguments.get("transport") is None
     if not is_asked or not any(getproxies().get(scheme) for scheme in ("http", "https", "all")):
         return {"transport": bottom, "mounts": mounts}

@@ -129,8 +129,10 @@ class OverWire:
         origin = outgoing.origin
         if PROXY in request.extensions:
             outgoing.route = _detour(self._route, request.extensions[PROXY])
-        if outgoing.route is not None and self._guard is not None:
-            self._check(outgoing.route, origin, request)
+        if (route := outgoing.route) is not None:
+            outgoing.way = str(route)
+            if self._guard is not None:
+                self._check(route, origin, request)
         if origin.scheme not in ("http", "https") or not origin.host:
             text = (  # not the URL: its query may hold somebody's credentials
                 "the URL must begin with http:// or https:// and a host; "
@@ -225,8 +227,10 @@ class OverWire:
         route = outgoing.route
         if route is not None and self._wire.is_forwarded(origin, route):
             assert route.proxy is not None
-            target = b"http://%b%b" % (origin.netloc.encode(), target)
-            headers = [*headers, *route.proxy.headers]
+            if target[:1] in (b"/", b"*"):  # RFC 9112 section 3.2.4: OPTIONS of a server as a whole has no path
+                target = b"http://%b%b" % (origin.netloc.encode(), b"" if target == b"*" else target)
+            if route.proxy.headers:
+                headers = [*headers, *route.proxy.headers]
         return Sent(origin, method.encode(), target, headers, content, body, extensions, self._wire.blocks, route)
 
 

@@ -7,6 +7,7 @@ import base64
 import functools
 import importlib.util
 import ipaddress
+import socket
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, Final
 
@@ -84,6 +85,8 @@ def route_of(
         raise ValueError("uds: a Unix socket has neither a proxy nor a local address, so give one of them")
     if uds is not None and not (isinstance(uds, str) and uds):
         raise TypeError(f"uds must be the path of a Unix socket, not {shown(uds)}")
+    if uds is not None and not hasattr(socket, "AF_UNIX"):
+        raise ValueError("uds: Python has no Unix sockets on this system")
     if local_address is not None:
         try:
             ipaddress.ip_address(local_address)

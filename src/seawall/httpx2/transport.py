@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Coroutine
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Self, Unpack
@@ -23,7 +24,7 @@ from .routes import proxy_of, route_of
 if TYPE_CHECKING:
     from httpx2._types import ProxyTypes
 
-__all__ = ["AsyncTransport", "through"]
+__all__ = ["AsyncTransport", "Proxied"]
 
 WAYS: Final = ("proxy", "uds", "local_address", "socket_options")
 
@@ -151,12 +152,23 @@ class AsyncTransport(core.OfEngine, httpx2.AsyncBaseTransport):
             await self.engine.aclose(drain=drain)
 
 
-def through(engine: core.Engine, proxy: ProxyTypes) -> AsyncTransport:
-    """A transport of *engine* through *proxy*; where a guard doesn't trust that, its requests fail, not this."""
-    transport = AsyncTransport(engine=engine)
-    route = Route(proxy=proxy_of(proxy))
-    transport.exchange = OverWire(engine.wire, guard=engine.guard, max_size=engine.max_size, route=route)
-    return transport
+class Proxied(AsyncTransport, httpx2.AsyncHTTPTransport):
+    """
+    The transport of a client's proxy. Tools look for httpx2's own there, and for its pool.
+
+    A guard that doesn't trust the proxy refuses each request, because the environment may name one that nobody uses.
+    """
+
+    def __init__(self, engine: core.Engine, proxy: ProxyTypes) -> None:
+        super().__init__(engine=engine)
+        route = Route(proxy=proxy_of(proxy))
+        self.exchange = OverWire(engine.wire, guard=engine.guard, max_size=engine.max_size, route=route)
+        self._given = proxy
+
+    @functools.cached_property
+    def _pool(self) -> Any:  # type: ignore[override]
+        """What httpx2 would have here; nothing is sent through it, and nothing but a look at it loads httpcore2."""
+        return httpx2.AsyncHTTPTransport(verify=False, trust_env=False, proxy=self._given)._pool
 
 
 def _hop(

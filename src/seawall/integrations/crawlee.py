@@ -21,7 +21,6 @@ from crawlee.errors import ProxyError
 from crawlee.http_clients import HttpClient, HttpCrawlingResult, HttpResponse
 
 from .. import UNSET, AsyncClient, Engine, Ready, Retry, history, options
-from ._by_proxy import ByProxy
 
 if TYPE_CHECKING:
     from crawlee import Request
@@ -33,6 +32,7 @@ if TYPE_CHECKING:
 __all__ = ["SeawallHttpClient"]
 
 CONNECT: Final = 10.0  # s at most for connection and TLS, because Crawlee's timeout (60 s) leaves little time to retry
+PROXY: Final = "proxy"  # the extension of a request with the URL of its own
 CALLER: Final = "seawall_crawlee"  # the extension of a request with its `Caller`
 HEADERS: Final = {"Accept", "Accept-Language", "User-Agent"}  # those that Crawlee's own clients generate
 DEFAULTS: Final[dict[str, Any]] = {
@@ -83,7 +83,7 @@ class SeawallHttpClient(HttpClient):
         self._header_generator = header_generator
         self._settings = DEFAULTS | settings
         self._engine = Engine(**self._settings)
-        self._clients = ByProxy(self._client)
+        self._client = self._made_client()
 
     async def crawl(
         self,
@@ -96,13 +96,12 @@ class SeawallHttpClient(HttpClient):
     ) -> HttpCrawlingResult:
         """As in Crawlee. A request that was repeated, in vain, is marked for Crawlee not to do so again."""
         asked = self._made(request.url, request.method, request.headers, request.payload, session, proxy_info, timeout)
-        async with asked as (client, made):
-            with _crawlees_errors():
-                try:
-                    response = await client.send(made)
-                except Exception as error:
-                    request.no_retry = request.no_retry or _was_repeated(error)
-                    raise
+        with _crawlees_errors():
+            try:
+                response = await self._client.send(asked)
+            except Exception as error:
+                request.no_retry = request.no_retry or _was_repeated(error)
+                raise
         if statistics:
             statistics.register_status_code(response.status_code)
         request.loaded_url = str(response.url)
@@ -123,9 +122,9 @@ class SeawallHttpClient(HttpClient):
         timeout: timedelta | None = None,
     ) -> HttpResponse:
         """As in Crawlee."""
-        async with self._made(url, method, headers, payload, session, proxy_info, timeout) as (client, made):
-            with _crawlees_errors():
-                return _Response(await client.send(made))
+        asked = self._made(url, method, headers, payload, session, proxy_info, timeout)
+        with _crawlees_errors():
+            return _Response(await self._client.send(asked))
 
     @asynccontextmanager
     async def stream(
@@ -140,24 +139,24 @@ class SeawallHttpClient(HttpClient):
         timeout: timedelta | None = None,
     ) -> AsyncIterator[HttpResponse]:
         """As in Crawlee: the timeout is that of the connection, and nothing bounds the body."""
-        async with self._made(url, method, headers, payload, session, proxy_info, None) as (client, made):
-            if timeout is not None:
-                made.extensions["timeout"] = httpx.Timeout(None, connect=timeout.total_seconds()).as_dict()
-            with _crawlees_errors():
-                response = await client.send(made, stream=True)
-            try:
-                yield _Response(response)
-            finally:
-                await response.aclose()
+        asked = self._made(url, method, headers, payload, session, proxy_info, None)
+        if timeout is not None:
+            asked.extensions["timeout"] = httpx.Timeout(None, connect=timeout.total_seconds()).as_dict()
+        with _crawlees_errors():
+            response = await self._client.send(asked, stream=True)
+        try:
+            yield _Response(response)
+        finally:
+            await response.aclose()
 
     async def cleanup(self) -> None:
         """Close all connections. The client may be used again, on another loop too."""
-        await self._clients.aclose()
+        await self._client.aclose()
         await self._engine.aclose()
         self._engine = Engine(**self._settings)
+        self._client = self._made_client()
 
-    @asynccontextmanager
-    async def _made(
+    def _made(
         self,
         url: str,
         method: str,
@@ -166,25 +165,26 @@ class SeawallHttpClient(HttpClient):
         session: Session | None,
         proxy_info: ProxyInfo | None,
         timeout: timedelta | None,
-    ) -> AsyncIterator[tuple[AsyncClient, httpx.Request]]:
-        """The client that a request goes through, and the request."""
+    ) -> httpx.Request:
+        """The request, with its way."""
         seconds = None if timeout is None else timeout.total_seconds()
         generated = self._header_generator.get_specific_headers(HEADERS) if self._header_generator else HttpHeaders()
         deadline = self._settings.get("deadline")
-        async with self._clients.using(proxy_info.url if proxy_info else None) as client:
-            request = client.build_request(
-                method,
-                url,
-                headers=dict(generated | HttpHeaders(dict(headers or {}))),
-                content=payload,
-                timeout=client.timeout if seconds is None else httpx.Timeout(seconds, connect=min(seconds, CONNECT)),
-                extensions=options(
-                    deadline=UNSET if seconds is None else min(seconds, deadline or seconds),
-                    retry=None if proxy_info else self._retry(session),
-                ),
-            )
-            request.extensions[CALLER] = Caller(session, request.headers.get("Cookie"), request.url)
-            yield client, request
+        timeouts = self._client.timeout if seconds is None else httpx.Timeout(seconds, connect=min(seconds, CONNECT))
+        request = self._client.build_request(
+            method,
+            url,
+            headers=dict(generated | HttpHeaders(dict(headers or {}))),
+            content=payload,
+            timeout=timeouts,
+            extensions=options(
+                deadline=UNSET if seconds is None else min(seconds, deadline or seconds),
+                retry=None if proxy_info else self._retry(session),
+            ),
+        )
+        request.extensions[PROXY] = proxy_info.url if proxy_info else None
+        request.extensions[CALLER] = Caller(session, request.headers.get("Cookie"), request.url)
+        return request
 
     def _retry(self, session: Session | None) -> Retry | Any:
         """Without the statuses that block *session*."""
@@ -194,11 +194,9 @@ class SeawallHttpClient(HttpClient):
         blocked = {status for status in retry.statuses if session.is_blocked_status_code(status_code=status)}
         return replace(retry, statuses=retry.statuses - blocked) if blocked else UNSET
 
-    def _client(self, proxy: str | None) -> AsyncClient:
-        """One through *proxy*; all of them share the engine."""
+    def _made_client(self) -> AsyncClient:
         return AsyncClient(
             engine=self._engine,
-            proxy=proxy,
             trust_env=False,
             follow_redirects=True,
             cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),  # keeps none, because sessions share it

@@ -275,7 +275,8 @@ class Worker:
             if (asked_at := loop.time()) >= lapses_at:  # the machine was suspended
                 return
             try:
-                await asyncio.wait_for(lock.reacquire(), lapses_at - asked_at)
+                async with asyncio.timeout_at(lapses_at):  # wait_for of Python 3.11 may swallow a cancellation
+                    await lock.reacquire()
                 lapses_at = asked_at + self._lapse
             except LockError:
                 return

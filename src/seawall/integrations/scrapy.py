@@ -12,6 +12,7 @@ import logging
 import ssl
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
+from functools import cached_property
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any, Final
 
@@ -32,7 +33,6 @@ from scrapy.utils.ssl import _log_sslobj_debug_info, _make_ssl_context
 
 from .. import UNSET, AsyncTransport, Engine, Ready, Retry, errors, events, history, options
 from ..config.check import shown
-from ._by_proxy import ByProxy
 
 if TYPE_CHECKING:
     from scrapy.core.downloader.handlers._base_streaming import _BaseResponseArgs
@@ -55,8 +55,10 @@ MEANINGS: Final[Mapping[type[Exception], type[Exception]]] = {
     errors.TLSError: DownloadFailedError,
     errors.DialError: DownloadConnectionRefusedError,
     errors.Rejected: DownloadFailedError,
-    httpx.ProxyError: DownloadConnectionRefusedError,
-    httpx.ConnectError: DownloadConnectionRefusedError,  # a proxy can't be reached
+    errors.ProxyTimeout: DownloadTimeoutError,
+    errors.TunnelTimeout: DownloadTimeoutError,
+    errors.ProxyError: DownloadConnectionRefusedError,
+    httpx.ConnectError: DownloadConnectionRefusedError,
     httpx.TimeoutException: DownloadTimeoutError,
 }
 """Scrapy's class for each error, by the first line that fits; DownloadFailedError for others."""
@@ -104,12 +106,10 @@ class DownloadHandler(BaseStreamingDownloadHandler[httpx.Response]):
         self._engine = _engine(settings)
         self._engine.observe(self._count)
         self._deadline = settings.getdict("SEAWALL").get("deadline")
-        self._local_address = self._get_bind_address_host()
-        self._transports = ByProxy(self._transport)
+        self._transport = AsyncTransport(engine=self._engine, local_address=self._get_bind_address_host())
 
     async def close(self) -> None:
         """End what is in flight, and close all connections."""
-        await self._transports.aclose()
         await self._engine.aclose()
 
     @asynccontextmanager
@@ -118,32 +118,32 @@ class DownloadHandler(BaseStreamingDownloadHandler[httpx.Response]):
         phases = {"connect": min(timeout, CONNECT), "read": timeout, "write": timeout, "pool": timeout}
         retry = None if request.meta.get("dont_retry") else UNSET
         deadline = timeout if self._deadline is None else min(timeout, self._deadline)
-        async with self._transports.using(proxy) as transport:
-            with _scrapys_errors(request):
-                response = await transport.handle_async_request(
-                    httpx.Request(
-                        request.method,
-                        request.url,
-                        headers=[
-                            (name, each) for name, values in self._request_headers(request).items() for each in values
-                        ],
-                        content=request.body,
-                        extensions={"timeout": phases, **options(deadline=deadline, retry=retry)},
-                    )
+        with _scrapys_errors(request):
+            response = await self._transport.handle_async_request(
+                httpx.Request(
+                    request.method,
+                    request.url,
+                    headers=[
+                        (name, each) for name, values in self._request_headers(request).items() for each in values
+                    ],
+                    content=request.body,
+                    extensions={
+                        "timeout": phases,
+                        "proxy": httpx.Proxy(proxy, ssl_context=self._proxys_tls) if proxy else None,
+                        **options(deadline=deadline, retry=retry),
+                    },
                 )
-                try:
-                    yield response
-                finally:
-                    await response.aclose()
+            )
+            try:
+                yield response
+            finally:
+                await response.aclose()
 
-    def _transport(self, proxy: str | None) -> AsyncTransport:
-        """One through *proxy*; all of them share the engine."""
-        tls = _make_ssl_context(self.crawler.settings) if proxy and proxy.startswith("https:") else None
-        return AsyncTransport(
-            engine=self._engine,
-            proxy=httpx.Proxy(proxy, ssl_context=tls) if proxy else None,
-            local_address=self._local_address,
-        )
+    @cached_property
+    def _proxys_tls(self) -> ssl.SSLContext:
+        """Of proxies by https; one for all, because connections are kept by it too."""
+        made: ssl.SSLContext = _make_ssl_context(self.crawler.settings)
+        return made
 
     def _count(self, event: events.Event) -> None:
         if isinstance(event, events.RetryScheduled) and self.crawler.stats is not None:

@@ -20,8 +20,9 @@ from ..route import Proxy
 from .breaker import BreakerState, next_probe
 from .origins import Origins
 
-__all__ = ["Passage", "Proxies"]
+__all__ = ["PROXY", "Passage", "Proxies"]
 
+PROXY: Final = "proxy"  # the name of these breakers, where others ask which gate has refused
 MAX_TUNNELS: Final = 1024  # of those with trouble, as many as there are origins; the least recently used goes first
 
 
@@ -120,7 +121,7 @@ class Proxies:
             f"{origin}: the breaker of {of} is {breaker.state} for {open_for:.1f} s: {breaker.reason}; "
             f"{next_probe(retry_after)} (Breaker.failure_rate, Breaker.open_for)",
             origin=origin,
-            by="proxy",
+            by=PROXY,
             retry_after=retry_after,
             reason=breaker.reason,
             open_for=open_for,

@@ -108,7 +108,7 @@ class Pooled(Socket):
         protocol: As people write it.
         is_multiplexed: Several exchanges share it, so it isn't anybody's while it is in use.
         origin: What the pool keeps it for, with the way there, where that isn't straight.
-        address: Where it goes; None until it is known, and of a Unix socket.
+        address: Where it goes; None until it is known.
         good_until: From then on the address may have left the name's record, in loop time.
         ends_at: From then on it is too old to be used again.
         keep_for: Seconds that it may be idle and the server, by its Keep-Alive header, still has it; None where the
@@ -148,7 +148,7 @@ class Pooled(Socket):
     @property
     def where(self) -> str:
         """Where it leads, for messages."""
-        return str(self.origin) if self.address is None else f"{self.origin} at {self.address}"
+        return f"{self.origin} at {self.address}"
 
     @property
     def plain_origin(self) -> Origin:

@@ -7,8 +7,9 @@ layers know whose fault it was.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import AsyncIterator, Callable, Mapping
-from typing import Any
+from typing import Any, Final
 
 from ..attempts import BODY, HEADERS, SENDING
 from ..errors import WireError
@@ -25,6 +26,8 @@ from .ready import Probers
 from .trace import Trace
 
 __all__ = ["Answered", "Wire"]
+
+MAX_ENDPOINTS: Final = 4096
 
 
 class Answered:
@@ -138,6 +141,8 @@ class Wire:
         self.addresses = dialler.addresses
         self._opener = Opener(pool, dialler, names, now=now, max_age=max_age, passages=passages)
         self.probers = Probers(pool, self._opener.probe, now=now)
+        # One that was forgotten is made anew, and connections of the old one expire.
+        self._endpoint = functools.lru_cache(MAX_ENDPOINTS)(Endpoint)
         self._now = now
 
     async def send(self, message: Message, progress: Progress) -> Answered:
@@ -152,7 +157,7 @@ class Wire:
         trace = Trace.of(message) if "trace" in message.extensions else None
         origin, route = message.origin, message.route
         is_plain = route is None and "sni_hostname" not in message.extensions
-        key = origin if is_plain else _key(origin, message.extensions, route)
+        key = origin if is_plain else self._key(origin, message.extensions, route)
         peer = origin if route is None else route.peer(origin)
         now = progress.started_at + progress.waited
         avoid = progress.avoid
@@ -197,7 +202,7 @@ class Wire:
             # It took the connection and then broke it, or said nothing: others dial another first.
             self.addresses.mark_bad(origin, address)
         if self.addresses.note(origin, address, is_failure=True):
-            self.pool.retire(_key(origin, extensions, route), address)
+            self.pool.retire(self._key(origin, extensions, route), address)
 
     async def aclose(self) -> None:
         await self.probers.aclose()
@@ -220,16 +225,15 @@ class Wire:
             channel.good_until = self._now() + self.names.recheck_in(peer, channel.address)
         return channel
 
+    def _key(self, origin: Origin, extensions: Mapping[str, Any], route: Route | None) -> Destination:
+        """
+        What the pool keeps the connection under: one that was verified for a name (`sni_hostname`) serves requests for
+        that name only, and one through a proxy requests through that proxy only.
+        """
+        name = extensions.get("sni_hostname") if origin.is_secure else None
+        return origin if name is None and route is None else self._endpoint(origin, route, name or "")
+
 
 async def _nothing() -> AsyncIterator[bytes]:
     return
     yield b""
-
-
-def _key(origin: Origin, extensions: Mapping[str, Any], route: Route | None) -> Destination:
-    """
-    What the pool keeps the connection under: one that was verified for a name (`sni_hostname`) serves requests for that
-    name only, and one through a proxy requests through that proxy only.
-    """
-    name = extensions.get("sni_hostname") if origin.is_secure else None
-    return origin if name is None and route is None else Endpoint(origin, route, name or "")

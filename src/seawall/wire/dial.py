@@ -132,7 +132,8 @@ class Dialler:
                 text = f"{origin}: can't connect to the Unix socket {route.uds!r}: {reason(error)}"
                 raise DialError(text, origin=origin, is_shortage=error.errno in SHORTAGES) from error
             raise
-        return await self._finish(origin, sock, None, [], progress, route, None, trace)
+        progress.address = address = Address(route.uds)
+        return await self._finish(origin, sock, address, [address], progress, route, None, trace)
 
     async def _check(self, origin: Origin, answer: Answer | None, addresses: Sequence[Address]) -> None:
         """
@@ -160,7 +161,7 @@ class Dialler:
         self,
         origin: Origin,
         sock: socket.socket,
-        address: Address | None,
+        address: Address,
         addresses: list[Address],
         progress: Progress,
         route: Route,
@@ -208,8 +209,8 @@ class Dialler:
             if not isinstance(error, OSError | ssl.CertificateError):
                 raise
             if isinstance(error, OSError) and error.errno in SHORTAGES:
-                raise dial_error(peer, [error], [] if address is None else [address]) from error.with_traceback(None)
-            if address is not None and not (is_through or isinstance(error, ssl.SSLCertVerificationError)):
+                raise dial_error(peer, [error], [address]) from error.with_traceback(None)
+            if not (is_through or isinstance(error, ssl.SSLCertVerificationError)):
                 self.addresses.mark_bad(peer, address)
             is_last = is_through or all(each == address or self.addresses.is_bad(peer, each) for each in addresses)
             cause = error.with_traceback(None)  # asyncio's frames, which hold it
@@ -326,8 +327,8 @@ def _bindable(peer: Origin, addresses: list[Address], route: Route) -> list[Addr
     return found
 
 
-def _tls_error(origin: Origin, way: Address | Route | None, error: Exception, *, is_last: bool) -> DialError:
-    where = f"{origin} through {way}" if isinstance(way, Route) else f"{origin} at {way}" if way else str(origin)
+def _tls_error(origin: Origin, way: Address | Route, error: Exception, *, is_last: bool) -> DialError:
+    where = f"{origin} {'through' if isinstance(way, Route) else 'at'} {way}"
     if isinstance(error, ssl.SSLCertVerificationError):
         if error.verify_code in MISMATCHES:
             return HostnameMismatch(f"{where}: the certificate is not for {origin.host}: {error.verify_message}")

@@ -261,7 +261,8 @@ class Opener:
             raise
         finally:
             del timer
-        return self._added(connection, peer, key, progress, is_ranked=route.uds is None and bool(answer.ranks))
+        named = answer if route.uds is None else None
+        return self._added(connection, peer, key, named, progress)
 
     async def _slot(self, message: Wanted, key: Destination, progress: Progress) -> Channel | None:
         """
@@ -285,14 +286,15 @@ class Opener:
             progress.queued_at("cap", self._now() - began_at)
 
     def _added(
-        self, connection: Pooled, peer: Origin, key: Destination, progress: Progress, *, is_ranked: bool
+        self, connection: Pooled, peer: Origin, key: Destination, answer: Answer | None, progress: Progress
     ) -> Channel:
         """*connection* is the pool's from now on; a channel of it for the request that had it dialled."""
         address, now = progress.address, self._now()
+        assert address is not None
         connection.origin, connection.address = key, address
-        if address is not None:
+        if answer is not None:  # else it is a Unix socket's
             connection.good_until = now + self._names.recheck_in(peer, address)
-            if not (connection.is_multiplexed or is_ranked):
+            if not (connection.is_multiplexed or answer.ranks):
                 connection.load = self._dialler.addresses.load(peer, address)
         if self._max_age is not None:
             connection.ends_at = now + self._max_age
@@ -305,7 +307,8 @@ class Opener:
         self, origin: Origin, route: Route, progress: Progress, started_at: float, limit: float | None
     ) -> SeawallError:
         facts: dict[str, Any] = {"origin": origin, "elapsed": self._now() - started_at}
-        address = f" at {progress.address}" if progress.address is not None else ""
+        tried = dict.fromkeys(str(dial.address) for dial in progress.dials) if progress.address is None else ()
+        address = f" at {progress.address or ', '.join(tried)}" if progress.address or tried else ""
         if (proxy := route.proxy) is not None and progress.phase < Phase.TLS:
             text = f"{origin}: the proxy {proxy}{address} {_late_proxy(proxy, progress)} within the connect timeout"
             kind: type[SeawallError] = TunnelTimeout if progress.phase is Phase.TUNNEL else ProxyTimeout

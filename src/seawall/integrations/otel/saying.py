@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 from opentelemetry import context, trace
 from opentelemetry.context import Context
@@ -13,6 +14,7 @@ from opentelemetry.trace import Span, Status, StatusCode
 from ... import errors
 from ...attempts import Attempt
 from ...events import AttemptStarted, BodyEnded
+from ...origin import Address
 from .._measures import method_of, resolved_in
 from . import names as n
 from .records import version_of
@@ -87,7 +89,8 @@ def describe(span: Span, attempt: Attempt, began_at: int, *, is_ours: bool) -> N
             attributes[n.VERSION] = version_of(attempt.protocol)
     if attempt.address is not None:
         attributes[n.PEER] = attempt.address.ip
-        attributes[n.PEER_PORT] = attempt.address.port or attempt.origin.port
+        if (port := _port(attempt, attempt.address)) is not None:
+            attributes[n.PEER_PORT] = port
     if attempt.source:
         attributes[n.SOURCE] = attempt.source
     span.set_attributes(attributes)
@@ -101,5 +104,14 @@ def describe(span: Span, attempt: Attempt, began_at: int, *, is_ours: bool) -> N
         ended_at, seconds = resolved
         span.add_event(n.WAITED, {n.WAIT: "dns", n.DURATION: seconds, n.SOURCE: attempt.source}, at(ended_at))
     for dial in attempt.dials:
-        peer: dict[str, Any] = {n.PEER: dial.address.ip, n.PEER_PORT: dial.address.port or attempt.origin.port}
+        peer: dict[str, Any] = {n.PEER: dial.address.ip}
+        if (port := _port(attempt, dial.address)) is not None:
+            peer[n.PEER_PORT] = port
         span.add_event(n.DIALLED, {**peer, n.OUTCOME: dial.outcome, n.DURATION: dial.duration}, at(dial.at))
+
+
+def _port(attempt: Attempt, address: Address) -> int | None:
+    """The port of *address*; of a proxy's, the one of its URL."""
+    if address.port is not None:
+        return address.port
+    return urlsplit(attempt.way).port if "://" in attempt.way else attempt.origin.port

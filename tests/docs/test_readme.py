@@ -1,0 +1,157 @@
+"""README: what it claims is run here, with the outcome that it states, and its links lead somewhere from anywhere."""
+
+from __future__ import annotations
+
+import html
+import importlib.util
+import json
+import re
+import subprocess
+import sys
+
+import pytest
+import tenacity
+from benchmarks.faults import cells
+
+import seawall
+from seawall.cli.demo import HOSTS
+from seawall.testing import FaultServer
+from tests.docs.test_docs import anchors
+from tests.docs.tutorial import PATIENCE, ROOT, UPSTREAM, blocks, masked, shown, upstream
+
+TEXT = (ROOT / "README.md").read_text()
+BLOCKS = blocks(TEXT)
+REPOSITORY = "https://github.com/seawall-http/seawall"
+PLACES = (f"{REPOSITORY}/blob/main/", f"{REPOSITORY.replace('//github.com', '//raw.githubusercontent.com')}/main/")
+SEAWALL = (sys.executable, "-c", "from seawall.cli import main; main()")
+
+
+def test_it_is_short_and_has_both_commands():
+    """At most 150 lines; one command runs the demo, one the tests, and CI runs the second."""
+    assert len(TEXT.splitlines()) <= 150
+    begin = "python3 -m venv .venv && .venv/bin/pip install -q -e"
+    assert f"{begin} '.[cli]' && .venv/bin/seawall demo\n" in TEXT
+    test_command = f"{begin} '.[dev]' && .venv/bin/pytest -q -n auto\n"
+    assert test_command in TEXT
+    assert test_command in (ROOT / ".ci/run").read_text()
+
+
+def test_its_links_are_absolute_and_lead_to_what_is_here():
+    """A relative link would break on the package's page. Each names a file of the repository, and a heading of it."""
+    targets = re.findall(r"\]\(([^)]*)\)", TEXT)
+    assert targets
+    for target in targets:
+        place = next((place for place in PLACES if target.startswith(place)), None)
+        assert place is not None, target
+        name, _, heading = target.removeprefix(place).partition("#")
+        assert (ROOT / name).is_file(), target
+        assert not heading or heading in anchors(ROOT / name), target
+
+
+def test_the_repository_is_pyproject_s():
+    assert f'Repository = "{REPOSITORY}"' in (ROOT / "pyproject.toml").read_text()
+
+
+def test_its_ten_lines_print_what_stands_below_them(tmp_path):
+    """As a file, against a real `seawall faults`."""
+    (index,) = (index for index, block in enumerate(BLOCKS) if block.title == "first.py")
+    assert len(BLOCKS[index].text.split("\n\n\n")[-2].splitlines()) <= 10
+    with upstream(tmp_path, *SEAWALL) as url:
+        (tmp_path / "first.py").write_text(BLOCKS[index].text.replace(UPSTREAM, url))
+        done = subprocess.run(
+            [sys.executable, "first.py"], capture_output=True, text=True, cwd=tmp_path, timeout=PATIENCE
+        )
+    assert done.stderr == ""
+    assert masked(done.stdout) == masked(shown(BLOCKS, index) or "")
+
+
+@pytest.mark.anyio
+async def test_the_picture_is_of_a_session_that_happens():
+    """Its lines are those of a run of scripts/picture.py now; its page loads nothing from elsewhere."""
+    spec = importlib.util.spec_from_file_location("picture", ROOT / "scripts/picture.py")
+    picture = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(picture)
+    terminal = await picture.draw()
+    drawn = picture.PICTURE.read_text()
+    lines: dict[str, str] = {}
+    for height, text in re.findall(r'<text class="session-r\d" [^>]*y="([\d.]+)"[^>]*>([^<]*)</text>', drawn):
+        lines[height] = lines.get(height, "") + html.unescape(text).replace("\xa0", " ")
+    wanted = [line.rstrip() for line in masked(terminal.console.export_text()).splitlines()]
+    assert [masked(line.rstrip()) for line in lines.values()] == wanted
+    assert set(re.findall(r"https?://[^\s\"<]+", html.unescape(drawn))) <= {
+        "http://www.w3.org/2000/svg",
+        "https://www.textualize.io",
+        "http://127.0.0.1:5500/x/503,reset:headers,ok?key=",
+    }
+
+
+def test_its_before_and_after_is_of_the_run_that_is_committed():
+    """Each share and each p99 is the figure in docs/demo.json, a run of `seawall demo --json`."""
+    found = json.loads((ROOT / "docs/demo.json").read_text())
+    assert found["ok"]
+    titles = ["httpx", "httpx tuned", "aiohttp + own retries", "seawall"]
+    assert f"| host | {' | '.join(titles)} |" in TEXT
+    table = TEXT.partition(f"| host | {' | '.join(titles)} |")[2].partition("\n\n")[0]
+    rows = [row.strip(" |").split(" | ") for row in table.splitlines()[2:]]
+    order = ("healthy", "flaky", "two-addresses", "slow", "dripping", "silent-dns")
+    assert set(order) == set(HOSTS)
+    for name, (_, *told) in zip(order, rows, strict=True):
+        for title, cell in zip(titles, told, strict=True):
+            row = found[title]["hosts"].get(name)
+            assert cell == ("not asked" if row is None else _cell(row)), (name, title)
+    by_hand, ours = (found[title]["hosts"] for title in titles[2:])
+    attempts = [
+        f"{hosts[name]['attempts'] / hosts[name]['calls']:.1f}" for name in order[3::2] for hosts in (by_hand, ours)
+    ]
+    said = re.search(
+        r"by hand make ([\d.]+) attempts per call and\s+seawall ([\d.]+); to .* ([\d.]+) and ([\d.]+),", TEXT
+    )
+    assert attempts == list(said.groups())
+
+
+def _cell(row):
+    share = f"{100 * row['ok'] / row['calls']:.1f} %"
+    return f"{share}, {_seconds(row['p99'])}"
+
+
+def _seconds(seconds):
+    if seconds >= 1:
+        return f"{seconds:.2f} s"
+    return f"{seconds * 1e3:.0f} ms" if seconds >= 0.1 else f"{seconds * 1e3:.1f} ms"
+
+
+@pytest.mark.anyio
+async def test_what_a_post_becomes():
+    """Without an Idempotency-Key a POST that got a 503 isn't repeated; with one it is, and a GET is."""
+    at_once = seawall.Retry(wait=tenacity.wait_none())
+    headers = {"Idempotency-Key": "1"}
+    async with FaultServer() as server, seawall.AsyncClient(retry=at_once) as client:
+        posted = await client.post(server.script("post", "503", "ok"), json={"id": 1})
+        keyed = await client.post(server.script("keyed", "503", "ok"), json={"id": 1}, headers=headers)
+    (said,) = re.findall(r"`(1 attempt in [^`]*)`", TEXT)
+    assert masked(str(posted.extensions["seawall"])) == masked(said)
+    assert keyed.status_code == 200
+
+
+def test_it_counts_the_faults():
+    """As many as the benchmark puts before clients."""
+    count = len({cell.how for cell in cells("seawall")})
+    assert f"all [{count} faults]" in TEXT
+
+
+def test_its_line_for_an_sdk_is_one_that_is_tested():
+    """tests/interop/sdks runs each line of the table in docs/howto/llm.md."""
+    (line,) = re.findall(r"llm = (openai\..*)", TEXT)
+    assert f"`{line}`" in (ROOT / "docs/howto/llm.md").read_text()
+
+
+def test_what_it_does_not_do():
+    """No client without asyncio; trio is refused with words."""
+    assert not hasattr(seawall, "Client")
+    trio = pytest.importorskip("trio")
+
+    async def ask() -> None:
+        await seawall.AsyncClient().get("http://127.0.0.1:1/")
+
+    with pytest.raises(RuntimeError, match="asyncio"):
+        trio.run(ask)

@@ -1,0 +1,414 @@
+"""``seawall get``, as its user runs it: what goes where, how it exits, and in which words."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+from typer.testing import CliRunner
+
+from seawall.cli.app import app
+from seawall.testing import FaultServer, Request
+
+MAIN = (sys.executable, "-c", "import sys; sys.argv[0] = 'seawall'; import seawall.cli; seawall.cli.main()")
+PYTHONS = re.compile(
+    r"\b(?:deadline|timeout|budget|retry|verify|max_\w+)=|\b[A-Z][a-z]+\.[a-z_]+|Traceback|Errno|_ssl\.c"
+)
+"""What is a setting of Python's, and of no use to someone at a shell."""
+
+
+class Ran(NamedTuple):
+    """What a command has done."""
+
+    code: int
+    out: bytes
+    err: str
+
+
+def get(*arguments: str, stdin: str | None = None) -> Ran:
+    """``seawall get ...``."""
+    done = CliRunner().invoke(app, ["get", *arguments], input=stdin)
+    assert done.exception is None or isinstance(done.exception, SystemExit), done.exception
+    assert not PYTHONS.search(done.stderr), done.stderr
+    return Ran(done.exit_code, done.stdout_bytes, done.stderr)
+
+
+def lines(text: str) -> list[str]:
+    """Each line, with the white space between its words as one space."""
+    return [" ".join(line.split()) for line in text.splitlines()]
+
+
+@pytest.fixture
+def faults():
+    """A fault server whose scripts need not be used up."""
+    server = FaultServer(assert_all_called=False)
+    with server:
+        yield server
+
+
+@pytest.fixture
+def trusted(faults, tmp_path, monkeypatch):
+    """The fault server's authority is one of this machine's."""
+    path = tmp_path / "ca.pem"
+    path.write_text(faults.certificates.pem())
+    monkeypatch.setenv("SSL_CERT_FILE", str(path))
+
+
+def test_only_the_body_goes_to_standard_output(faults):
+    """So that it can be piped; a retry and a redirect are told of beside it."""
+    assert get(faults.script("a", "ok")) == (0, b'{"key": "a", "attempt": 1, "step": "ok"}', "")
+    code, out, err = get("--timing", "-v", faults.script("b", "500,redirect:1"))
+    assert (code, json.loads(out)["step"]) == (0, "redirect:0")
+    assert "attempt 2 of 3 in" in err
+
+
+@pytest.mark.anyio
+async def test_bytes_stay_as_they_are(serve):
+    """In a pipe and in a file."""
+    body = bytes(range(256)) + b"\r\n"
+
+    async def binary(request: Request) -> None:
+        await request.reply(200, body)
+
+    server = await serve(binary)
+    assert (await asyncio.to_thread(get, server.url))[:2] == (0, body)
+
+
+@pytest.mark.parametrize(
+    ("step", "code"),
+    [
+        ("404", 0),
+        ("hang", 28),
+        ("close", 52),
+        ("reset", 56),
+        ("close:headers", 56),
+        ("close:body", 18),
+        ("reset:body", 56),
+        ("hang:body", 28),
+        ("malformed:chunk_junk", 56),
+        ("malformed:not_http", 8),
+        ("encoded:gzip_bad", 61),
+        ("huge_header", 63),
+        ("location:loop", 47),
+        ("location:scheme", 1),
+    ],
+)
+def test_how_a_response_breaks(faults, step, code):
+    """The status is curl's; the message says what happened at which URL, once."""
+    ran = get("--retry", "0", "--timeout", "0.2", faults.script("k", step))
+    assert ran.code == code, ran
+    assert ran.err.count("\n") == (code != 0), ran
+    assert code == 0 or f"seawall get: {faults.url}" in ran.err, ran
+
+
+@pytest.mark.parametrize(
+    ("step", "scheme", "code", "said"),
+    [
+        ("refuse", "http", 7, "connection refused"),
+        ("blackhole", "http", 28, "connecting took longer than --timeout 0.2; raise --timeout"),
+        ("accept_close", "http", 52, "the server hung up without a response"),
+        ("tls_close", "https", 35, "TLS handshake failed"),
+        ("tls_plaintext", "https", 35, "wrong version number; the port may not speak TLS; try http://"),
+        ("tls_hang", "https", 28, "TLS took longer than --timeout 0.2"),
+        ("tls:expired", "https", 60, "certificate has expired; -k connects all the same"),
+        ("tls:wrong_host", "https", 60, "not for localhost"),
+        ("tls:wants_client", "https", 56, "alert certificate required"),
+    ],
+)
+def test_how_a_connection_breaks(faults, trusted, step, scheme, code, said):
+    """The phase makes the status."""
+    port = faults.listen(step).url.rpartition(":")[2]
+    ran = get("--retry", "0", "--timeout", "0.2", f"{scheme}://localhost:{port}/x/ok")
+    assert (ran.code, said in ran.err, ran.out) == (code, True, b""), ran
+
+
+@pytest.mark.parametrize(
+    ("url", "code", "said"),
+    [
+        ("example.com", 3, "such as https://example.com"),
+        ("http://", 3, "no host"),
+        ("http://[::1/", 3, "not a URL"),
+        ("http://xn--/", 3, "not a URL"),
+        ("http://127.0.0.1:99999/", 3, "from 1 to 65535"),
+        ("ftp://127.0.0.1/", 1, "http:// or https://"),
+        ("http://nope.invalid/", 6, "nope.invalid"),
+    ],
+)
+def test_urls_that_lead_nowhere(url, code, said):
+    """Nothing is sent, and the message says what is wrong with the URL."""
+    ran = get(url)
+    assert (ran.code, said in ran.err) == (code, True), ran
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("--deadline", "inf"), "--deadline"),
+        (("--retry", "-1"), "--retry"),
+        (("-H", "nope"), "--header takes 'Name: value'"),
+        (("-d", "@/nope"), "--data @/nope: No such file"),
+        (("-d", "x", "--json", "1"), "--data and --json"),
+        (("--json", "{"), "--json takes JSON"),
+        (("-X", "a b"), "--method takes"),
+        (("-o", "a", "-o", "b"), "--output is given 2 times for 1 URL"),
+    ],
+)
+def test_bad_options(arguments, said):
+    """Status 2, before anything is sent, and which option it is."""
+    done = CliRunner().invoke(app, ["get", *arguments, "http://127.0.0.1:1/"])
+    assert (done.exit_code, said in done.stderr) == (2, True), done.stderr
+
+
+@pytest.mark.parametrize(
+    ("step", "code", "said"),
+    [
+        ("proxy:407", 5, "refused to connect: 407"),
+        ("proxy:502", 5, "gave no connection: 502"),
+        ("proxy:hang", 28, "raise --timeout"),
+        ("refuse", 5, "can't be reached"),
+    ],
+)
+def test_a_proxy_fails(faults, trusted, monkeypatch, step, code, said):
+    """It isn't the server's fault, so it has a status of its own."""
+    monkeypatch.setenv("HTTPS_PROXY", faults.listen(step).url)
+    ran = get("--retry", "0", "--timeout", "0.2", "https://localhost:1/")
+    assert (ran.code, said in ran.err) == (code, True), ran
+
+
+@pytest.mark.parametrize(("name", "value", "code"), [("SSL_CERT_FILE", "/nope", 77), ("ALL_PROXY", "foo://x", 5)])
+def test_an_environment_that_cannot_be(monkeypatch, name, value, code):
+    """The message names the variable."""
+    monkeypatch.setenv(name, value)
+    ran = get("http://127.0.0.1:1/")
+    assert (ran.code, name in ran.err) == (code, True), ran
+
+
+def test_fail(faults):
+    """A status of 400 or above is 22 and no body, as of curl -f; 399 and below aren't touched."""
+    url = faults.script("k", "404", "204")
+    assert get("-f", url) == (22, b"", f"seawall get: {faults.url}/x: 404 Not Found\n")
+    assert get("-f", url).code == 0
+
+
+def test_each_url_has_its_turn(faults):
+    """One that fails ends nothing; the first failure's status counts."""
+    urls = faults.script("a", "reset"), faults.script("b", "ok:5"), faults.script("c", "close")
+    ran = get("--retry", "0", *urls)
+    assert (ran.code, ran.out) == (56, b"xxxxx"), ran
+
+
+@pytest.mark.parametrize(
+    ("arguments", "step", "said"),
+    [
+        (("-X", "POST"), "503", "may have acted on the POST; -H 'Idempotency-Key: ...'"),
+        ((), "503:86400", "asks to wait 86400 s; set --deadline"),
+        (("--deadline", "2"), "503:60", "asks to wait 60 s; raise --deadline"),
+        (("--retry", "1"), "500", "500; after 2 attempts; --retry 1 is used up"),
+        (("--retry", "0"), "500", ""),
+    ],
+)
+def test_why_no_retry_follows(faults, arguments, step, said):
+    """And which option would change that. The response is printed all the same."""
+    ran = get(*arguments, faults.script("k", step))
+    assert (ran.code, json.loads(ran.out)["key"]) == (0, "k")
+    assert said in ran.err if said else not ran.err, ran
+
+
+@pytest.mark.parametrize("option", [(), ("-N",)])
+def test_a_deadline(faults, option):
+    """It ends a body too, streamed or not; what had come of a streamed one is printed."""
+    ran = get("--deadline", "0.3", *option, faults.script("k", "hang:body"))
+    assert (ran.code, bool(ran.out)) == (28, bool(option)), ran
+    assert "--deadline 0.3 has passed, while receiving; raise --deadline" in ran.err
+
+
+@pytest.mark.anyio
+async def test_what_is_sent(serve, tmp_path):
+    """Method, headers and body, as curl would have them."""
+    seen: list[tuple[str, dict[str, str], bytes]] = []
+
+    async def record(request: Request) -> None:
+        seen.append((request.method, request.headers, await request.read()))
+        await request.reply(200)
+
+    path = tmp_path / "body"
+    path.write_bytes(b"\xff\n")
+    server = await serve(record)
+    url = server.url
+    for arguments, stdin in (
+        ((url,), None),
+        (("-d", "a=1", "-d", f"@{path}", url), None),
+        (("--json", "@-", "-X", "PUT", url), '{"a": 1}'),
+        (("-H", "X-A: 1", "-H", "X-A: 2", "-H", "Accept:", "-H", "user-agent: me", url), None),
+    ):
+        assert (await asyncio.to_thread(get, *arguments, stdin=stdin)).code == 0
+    (plain, form, asked, headers) = seen
+    assert (plain[0], plain[2], plain[1]["user-agent"].split("/")[0]) == ("GET", b"", "seawall")
+    assert (form[0], form[2]) == ("POST", b"a=1&\xff\n")
+    assert form[1]["content-type"] == "application/x-www-form-urlencoded"
+    assert (asked[0], asked[2]) == ("PUT", b'{"a": 1}')
+    assert (asked[1]["content-type"], asked[1]["accept"]) == ("application/json",) * 2
+    assert (headers[1]["user-agent"], headers[1]["x-a"], "accept" in headers[1]) == ("me", "2", False)
+
+
+def test_heads(faults):
+    """-i has the last response's, before the body; --no-follow has the redirect itself be it."""
+    url = faults.script("k", "redirect:1")
+    assert get("-i", url).out.startswith(b"HTTP/1.1 200 OK\r\n")
+    head, _, body = get("-i", "--no-follow", url).out.partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 302 Found\r\n")
+    assert b"\r\nlocation: /x/" in head
+    assert json.loads(body)["step"] == "redirect"
+
+
+def test_output_files(faults, tmp_path):
+    """One for each URL; one that can't be written is known before anything is sent."""
+    paths = tmp_path / "a", tmp_path / "b"
+    options = [part for path in paths for part in ("-o", str(path))]
+    ran = get(*options, faults.script("a", "ok:3"), faults.script("b", "ok:4"))
+    assert (ran, *(path.read_bytes() for path in paths)) == (Ran(0, b"", ""), b"xxx", b"xxxx")
+    ran = get("-o", str(tmp_path / "no" / "c"), faults.script("c", "ok"))
+    assert (ran.code, "c: No such file" in ran.err, faults.attempts("c")) == (23, True, [])
+
+
+def test_timing(faults):
+    """A hop for each URL, an attempt for each try, and no row for a phase that never came."""
+    port = faults.listen("serve").url.rpartition(":")[2]
+    ran = get("--timing", f"http://localhost:{port}/x/500,redirect:1?key=t")
+    rows = [re.sub(r" [\d.]+ (ms|s)\b.*", "", line) for line in lines(ran.err)][1:]
+    by_chance = ("wait", "send")  # a backoff may be next to nothing, and a busy machine may pause while it sends
+    assert [row for row in rows if row not in by_chance] == [
+        f"GET http://localhost:{port}/x/500,redirect:1",
+        "#1 500 127.0.0.1, HTTP/1.1",
+        "DNS",
+        "connect",
+        "first byte",
+        "transfer",
+        "#2 302 127.0.0.1, kept alive, HTTP/1.1",
+        "first byte",
+        "transfer",
+        f"GET http://localhost:{port}/x/redirect:0",
+        "#3 200 127.0.0.1, kept alive, HTTP/1.1",
+        "first byte",
+        "transfer",
+        "total",
+    ], ran.err
+    assert lines(ran.err)[-1].endswith("3 attempts, 1 redirect")
+
+
+def test_timing_of_a_failure(faults):
+    """It is shown as far as it came."""
+    ran = get("--timing", "--retry", "0", "--timeout", "0.1", faults.script("k", "hang"))
+    begun = [line.split(" ")[0] for line in lines(ran.err)]
+    assert [each for each in begun if each != "send"] == ["seawall", "GET", "#1", "connect", "first", "total"]
+
+
+@pytest.mark.anyio
+async def test_the_servers_share(serve):
+    """By its Server-Timing: the longest metric as a bar, and each in words."""
+
+    async def timed(request: Request) -> None:
+        head = b'HTTP/1.1 200 OK\r\nserver-timing: db;dur=0.03;desc="[b]read", miss, total;dur=0.05\r\n'
+        await request.send(head + b"content-length: 0\r\n\r\n")
+
+    server = await serve(timed)
+    ran = await asyncio.to_thread(get, "--timing", server.url)
+    assert "server: db 0.0 ms ([b]read), total 0.1 ms" in lines(ran.err)
+    assert any(line.startswith("server 0.") for line in lines(ran.err))
+
+
+def test_tls_facts(faults, trusted):
+    """Version, cipher, names, days left; also of a certificate that -k lets pass."""
+    good, expired = (faults.listen(step).url.rpartition(":")[2] for step in ("h2", "tls:expired"))
+    ran = get("-v", "--http2", f"https://localhost:{good}/x/ok")
+    assert re.search(r"^\* TLSv1\.3, TLS_\w+$", ran.err, re.MULTILINE)
+    assert re.search(r"^\* certificate for localhost, 127\.0\.0\.1, ::1; \d+ days left", ran.err, re.MULTILINE)
+    assert "> GET /x/ok HTTP/2" in ran.err
+    assert "< HTTP/2 200 OK" in ran.err
+    ran = get("-k", "--timing", f"https://localhost:{expired}/x/ok")
+    assert (ran.code, "EXPIRED" in ran.err) == (0, True), ran
+
+
+@pytest.mark.anyio
+async def test_on_a_terminal(serve):
+    """JSON is laid out, in colours; a binary body isn't shown; what could move the cursor is shown as text."""
+    bodies = {
+        "/json": (b"application/json", b'{"a":1.10,"a":[]}'),
+        "/evil": (b"text/plain", b"\x1b]0;title\x07\xc2\x9b31m ok"),
+        "/png": (b"image/png", b"\x89PNG\r\n\x1a\n\0\xff"),
+    }
+
+    async def handler(request: Request) -> None:
+        kind, body = bodies[request.target]
+        head = b"HTTP/1.1 200 [/bold]\r\ncontent-type: %b\r\ncontent-length: %d\r\n\r\n" % (kind, len(body))
+        await request.send(head + body)
+
+    server = await serve(handler)
+    ours, theirs = pytest.importorskip("pty").openpty()  # Windows has none
+    urls = [f"{server.url}{path}" for path in bodies]
+    environment = {**os.environ, "TERM": "xterm-256color", "COLUMNS": "80"}
+    environment.pop("NO_COLOR", None)
+    process = await asyncio.create_subprocess_exec(
+        *MAIN, "get", *urls, stdout=theirs, stderr=asyncio.subprocess.PIPE, env=environment
+    )
+    os.close(theirs)
+    _, err = await process.communicate()
+    shown = os.read(ours, 10_000).decode().replace("\r\n", "\n")
+    os.close(ours)
+    assert process.returncode == 0, err
+    plain = re.sub(r"\x1b\[[\d;]*m", "", shown)
+    assert plain == '{\n  "a": 1.10,\n  "a": []\n}\n?]0;title??31m ok\n'
+    assert plain != shown
+    assert b"10 bytes of a binary body (image/png) aren't shown; -o FILE saves them" in err
+
+
+def test_a_reader_that_leaves(faults):
+    """As in ``seawall get URL | head``: no message, and curl's status."""
+    process = subprocess.Popen(
+        [*MAIN, "get", faults.script("k", "ok:3000")], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    assert process.stdout is not None
+    process.stdout.close()
+    assert process.stderr is not None
+    err = process.stderr.read()
+    process.stderr.close()
+    assert (process.wait(), err) == (23, b"")
+
+
+@pytest.mark.parametrize(
+    "command", ["", "get", "demo", "top", "fetch", "fetch list", "fetch status", "fetch worker", "dns", "faults"]
+)
+def test_short_help(command):
+    """-h is --help, for every command."""
+    asked = [CliRunner().invoke(app, [*command.split(), option]) for option in ("-h", "--help")]
+    assert asked[0].exit_code == 0
+    assert asked[0].stdout == asked[1].stdout != ""
+
+
+@pytest.mark.parametrize(
+    ("typed", "offered"), [("seawall ge", "get"), ("seawall get --re", "--retry"), ("seawall get -X PU", "PUT")]
+)
+def test_completion(typed, offered):
+    """Commands, options and methods, as bash asks for them; help of a command needs neither httpx nor rich."""
+    words = {"COMP_WORDS": typed, "COMP_CWORD": str(len(typed.split()) - 1), "_SEAWALL_COMPLETE": "complete_bash"}
+    probe = "import atexit, sys; atexit.register(lambda: print(sorted({'httpx', 'trustme'} & set(sys.modules))));"
+    done = subprocess.run(
+        [sys.executable, "-c", f"{probe} {MAIN[2]}"], env={**os.environ, **words}, capture_output=True, check=False
+    )
+    assert done.stdout.decode().split() == [offered, "[]"], done
+
+
+def test_the_table_of_statuses():
+    """The reference has every status that the command may exit with, and no other."""
+    from seawall.cli.exit_codes import ExitCode
+
+    text = (Path(__file__).parents[2] / "docs" / "reference" / "command.md").read_text()
+    section = text.partition("### Exit statuses")[2].partition("\n## ")[0]
+    assert [int(number) for number in re.findall(r"^\| (\d+) \|", section, re.MULTILINE)] == sorted(ExitCode)
