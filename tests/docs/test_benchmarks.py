@@ -13,8 +13,8 @@ from itertools import count
 from pathlib import Path
 
 import pytest
-from benchmarks import calls, instructions, memory, peers, proxies
-from benchmarks.fault_cells import Cell
+from benchmarks import calls, faults, instructions, memory, peers, proxies
+from benchmarks.fault_cells import Cell, cells, proxied
 from benchmarks.reliability import table
 from benchmarks.reliability.board import Board, Verdict
 from benchmarks.reliability.matrix import reuse, single_faults
@@ -247,9 +247,18 @@ def test_faults_through_a_proxy(tmp_path):
     assert done.returncode == 0, done.stdout + done.stderr
     assert "through a good proxy (https); left out: names" in done.stdout
     cells = json.loads(found.read_text())
-    assert {(cell["how"], cell["outcome"]) for cell in cells} == {("503,ok", "200"), ("503,503,ok", "200")}
+    ends = {(cell["how"], cell["method"]): cell["outcome"] for cell in cells}
+    assert ends == {
+        (how, way): end for how in ("503,ok", "503,503,ok") for way, end in (("GET", "200"), ("POST", "503"))
+    }
     assert all(cell["proxy"].startswith("https:") and cell["is_next_good"] for cell in cells)
-    assert not any(cell["how"].startswith(("dns:", "port:proxy", "port:socks5")) for cell in cells)
+
+
+def test_what_is_left_out_through_a_proxy():
+    """Names, which are the proxy's to resolve, and the faults of proxies."""
+    kept = [cell.how for cell in [*cells("x"), *proxied("x")] if not faults._is_left_out(cell)]
+    assert not [how for how in kept if how.startswith(("dns:", "port:proxy", "port:tls_proxy", "port:socks5"))]
+    assert {"port:refuse", "net:Reset", "h2_refused"} <= set(kept)
 
 
 @pytest.mark.parametrize("fault", ["none", "hang", "refuse"])
