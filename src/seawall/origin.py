@@ -15,11 +15,16 @@ class Origin(NamedTuple):
     It is a tuple, because a dict then hashes it in C.
 
     Source: RFC 6454 section 4.
+
+    Attributes:
+        way: A proxy's URL without credentials, or "unix:" and a path; "" if the origin itself is dialled. Another way
+            makes another origin, because what a proxy does must not count for calls that don't use it.
     """
 
     scheme: str
     host: str
     port: int
+    way: str = ""
 
     @property
     def is_secure(self) -> bool:
@@ -44,7 +49,8 @@ class Origin(NamedTuple):
 
     def __str__(self) -> str:
         host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"{self.scheme}://{host}:{self.port}"
+        way = f" through {self.way}" if self.way else ""
+        return f"{self.scheme}://{host}:{self.port}{way}"
 
 
 class Address(NamedTuple):

@@ -44,7 +44,7 @@ async def test_unix_socket(uds):
             response = await client.get("http://docker/containers/json")
         assert response.text == "docker"
         attempt = seawall.history(response)[0]
-        assert (attempt.is_reused, str(attempt.address), attempt.way) == (True, uds, f"unix:{uds}")
+        assert (attempt.is_reused, str(attempt.address), attempt.origin.way) == (True, uds, f"unix:{uds}")
         assert (await client.get("http://other/")).text == "other"
         stats = transport.stats()
         assert (stats.connections, dict(stats.names), held(stats)) == (2, {}, [])

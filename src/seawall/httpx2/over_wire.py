@@ -130,7 +130,9 @@ class OverWire:
         if PROXY in request.extensions:
             outgoing.route = _detour(self._route, request.extensions[PROXY])
         if (route := outgoing.route) is not None:
-            outgoing.way = str(route)
+            outgoing.is_straight = False
+            if route.way:
+                outgoing.origin = origin = origin._replace(way=route.way)
             if self._guard is not None:
                 self._check(route, origin, request)
         if origin.scheme not in ("http", "https") or not origin.host:

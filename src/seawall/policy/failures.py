@@ -112,7 +112,7 @@ FAILURES: Final = (
             DialError, ANY, "waits for it as `Ready` says; retries when it is dialled next", "is_away", is_fault=None),
     Failure("the address doesn't respond", "often: a host or network that is down", DialTimeout, ANY,
             "tries the other addresses after 250 ms each; dials the bad one last for a while"),
-    # A proxy: its own breaker counts what is its fault, and one for each origin behind it what it says of that
+    # A proxy: its own breaker counts what is its fault; from CONNECT on it is that of the origin through this proxy
     Failure("a proxy wants other credentials (407), or forbids the host (403)", "a wrong setting", ProxyRefused, NEVER,
             "raises at once; no breaker counts it", is_fault=None),
     Failure("a proxy whose name doesn't exist, or whose certificate can't be trusted", "a wrong setting",
@@ -122,10 +122,10 @@ FAILURES: Final = (
     Failure("a proxy refuses connections, or TLS with it fails", "at times: a restart, a wrong port", ProxyUnreachable,
             ANY, "tries the proxy's other addresses; the proxy's breaker counts it", is_fault=None),
     Failure("a proxy doesn't answer CONNECT: the tunnel hangs", "at times: an origin that is down, overload",
-            TunnelTimeout, ANY, "the breaker of this origin behind this proxy counts it", is_fault=None),
+            TunnelTimeout, ANY, "counts for this origin through this proxy"),
     Failure("a proxy answers CONNECT with a 5xx, 408, 425 or 429, with garbage, or breaks off",
             "at times: an origin that is down, overload", TunnelFailed, ANY,
-            "the breaker of this origin behind this proxy counts it", is_fault=None),
+            "counts for this origin through this proxy"),
     Failure("another failure at a proxy", "", ProxyError, ANY, is_fault=None),
     # TLS
     Failure("a good certificate, but for another name", "a wrong setting", HostnameMismatch, NEVER, "raises at once"),
