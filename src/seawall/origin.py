@@ -47,10 +47,14 @@ class Origin(NamedTuple):
         default = ":443" if self.is_secure else ":80"
         return self.authority.removesuffix(default)
 
-    def __str__(self) -> str:
+    @property
+    def site(self) -> str:
+        """As a URL begins: without the way."""
         host = f"[{self.host}]" if ":" in self.host else self.host
-        way = f" through {self.way}" if self.way else ""
-        return f"{self.scheme}://{host}:{self.port}{way}"
+        return f"{self.scheme}://{host}:{self.port}"
+
+    def __str__(self) -> str:
+        return f"{self.site} through {self.way}" if self.way else self.site
 
 
 class Address(NamedTuple):

@@ -36,7 +36,7 @@ def begun(event: AttemptStarted | Attempt | BodyEnded) -> tuple[str, dict[str, A
     origin = event.origin
     scheme, host, port, _ = origin
     name = method = method_of(event.method)
-    site = str(origin)
+    site = origin.site
     if port == PORTS.get(scheme):
         site = site.rpartition(":")[0]
     attributes = {n.METHOD: method, n.ADDRESS: host, n.PORT: port, n.URL: site + event.path}
