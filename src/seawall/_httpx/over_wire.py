@@ -24,7 +24,7 @@ from .compat import EMPTY, answer, target_of, triples
 from .convert import ENCODING, Body, Outgoing, Reply
 from .errors import as_httpx, failure
 from .mocks import is_any_patched
-from .routes import proxy_of
+from .routes import PROXY, proxy_of
 
 if TYPE_CHECKING:
     import httpcore
@@ -34,7 +34,6 @@ __all__ = ["UNSEEN", "OverWire"]
 LENGTH: Final = b"content-length"
 HOST: Final = b"host"
 ZONE: Final = re.compile(rb"%[^]]*(?=])")
-PROXY: Final = "proxy"  # of a request's extensions
 UNSEEN: Final = (
     "it can't see what a proxy dials; Guard(trust_proxy=True) leaves that to the proxy, and trust_env=False uses none "
     "of the environment's"

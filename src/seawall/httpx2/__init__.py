@@ -13,7 +13,7 @@ try:
 except ModuleNotFoundError as error:
     if error.name != "httpx2":
         raise
-    raise ImportError(f"{__name__} is over httpx2, which isn't installed: pip install \"seawall[httpx2]\"") from error
+    raise ImportError(f"{__name__} is over httpx2, which isn't installed: pip install httpx2") from error
 
 from .client import AsyncClient
 from .engine import Engine
