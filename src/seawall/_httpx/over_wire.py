@@ -228,7 +228,8 @@ class OverWire:
             if target[:1] in (b"/", b"*"):  # RFC 9112 section 3.2.4: OPTIONS of a server as a whole has no path
                 target = b"http://%b%b" % (origin.netloc.encode(), b"" if target == b"*" else target)
             if route.proxy.headers:
-                headers = [*headers, *route.proxy.headers]
+                own = {lower for _, lower, _ in headers}
+                headers = [*headers, *(each for each in route.proxy.headers if each[1] not in own)]
         return Sent(origin, method.encode(), target, headers, content, body, extensions, self._wire.blocks, route)
 
 

@@ -103,7 +103,9 @@ def _credentials_of(proxy: httpx2.Proxy, *, is_socks: bool) -> tuple[bytes, byte
     if CONTROL.search(username) or CONTROL.search(password):
         raise ValueError("proxy must have credentials without control characters, such as the end of a line")
     if is_socks and max(len(username), len(password)) > MAX_FIELD:
-        raise ValueError(f"proxy must have credentials of at most {MAX_FIELD} bytes each, because SOCKS carries no more")
+        raise ValueError(
+            f"proxy must have credentials of at most {MAX_FIELD} bytes each, because SOCKS carries no more"
+        )
     return username, password
 
 
