@@ -445,6 +445,9 @@ async def test_a_guard_and_a_proxy(origins):
             "[::ffff:169.254.169.254]",
             "localhost",
             "a.LOCALHOST.",
+            "0x7f.1.",
+            "127。0。0。1。",
+            "%31%32%37.0.0.1",
         ):
             with pytest.raises(seawall.errors.AddressNotAllowed):
                 await client.get(f"http://{host}:{origins.port}/x/ok")
