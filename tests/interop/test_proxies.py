@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
+import pickle
 
 import httpx
 import pytest
 
 import seawall
 from seawall._httpx.foreign import check_refusal
+from seawall.policy.failures import failure_of
 
 pytestmark = [pytest.mark.anyio, pytest.mark.each_front]
 FAST = seawall.Retry(backoff=0, throttled_backoff=0)
@@ -96,6 +99,39 @@ async def test_proxy_that_has_trouble(make, status):
             await client.post(URL, json={})
         assert isinstance(caught.value, seawall.errors.TunnelFailed) is (make is not CLIENTS["mount"])
         assert len(caught.value.attempts) == len(proxy.asked) == 3
+
+
+class Shut(seawall.Gate):
+    """The breaker of a proxy, as a gate."""
+
+    name = "shut"
+
+    def try_enter(self, attempt, now):
+        return None
+
+    async def enter(self, attempt, timeout):
+        raise seawall.errors.ProxyOpen(
+            "the breaker of the proxy is open", proxy="http://proxy.test:1", retry_after=math.inf
+        )
+
+
+async def test_a_proxy_whose_breaker_is_open():
+    """It is a proxy's error and a breaker's, httpx's `ProxyError` and `ConnectError` too; no retry follows."""
+    async with seawall.AsyncClient(gates=[lambda origin: Shut()], retry=FAST) as client:
+        with pytest.raises(httpx.ProxyError) as caught:
+            await client.post(URL, json={})
+        error = caught.value
+        assert isinstance(error, seawall.errors.ProxyOpen)
+        assert isinstance(error, seawall.BreakerOpen)
+        assert isinstance(error, httpx.ConnectError)
+        assert (error.by, error.proxy, len(error.attempts)) == ("proxy", "http://proxy.test:1", 1)
+        assert client.stats().totals.rejected == {"proxy": 1}
+    assert (pickle.loads(pickle.dumps(error)).proxy, error.theirs) == (
+        error.proxy,
+        (httpx.ConnectError, httpx.ProxyError),
+    )
+    rows = [failure_of(seen, seawall.events.Phase.QUEUED).what for seen in (error, seawall.BreakerOpen("it is open"))]
+    assert rows == ["the breaker of the proxy is open", "the breaker is open"]
 
 
 @pytest.mark.parametrize(
