@@ -122,6 +122,24 @@ async def test_what_an_http_proxy_is_asked(origins, serve):
         assert proxy.asked[-1].splitlines()[:2] == [b"GET http://api.test/ HTTP/1.1", b"Host: api.test"]
 
 
+async def test_a_requests_own_headers_win_over_the_proxys():
+    """As in httpx: a proxy that is sent two of one name may take either, or refuse them."""
+    async with Relay(answer=b"HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n") as proxy:
+        given = httpx.Proxy(proxy.bare_url, auth=("ada", "x"), headers={"User-Agent": "proxys", "X-Hop": "1"})
+        async with seawall.AsyncClient(proxy=given) as client:
+            await client.get("http://api.test", headers={"proxy-authorization": "Basic own", "user-agent": "own"})
+            await client.get("http://api.test")
+        also = httpx.Proxy(proxy.bare_url, auth=("ada", "x"), headers={"Proxy-Authorization": "Bearer given"})
+        async with seawall.AsyncClient(proxy=also) as client:
+            await client.get("http://api.test")
+    told = (b"proxy-authorization", b"user-agent", b"x-hop")
+    heard = [sorted(line for line in head.lower().split(b"\r\n") if line.startswith(told)) for head in proxy.asked]
+    assert heard[0] == [b"proxy-authorization: basic own", b"user-agent: own", b"x-hop: 1"]
+    assert heard[1][0] == b"proxy-authorization: basic ywrhong="
+    assert [len(each) for each in heard] == [3, 3, 2]
+    assert heard[2][0] == b"proxy-authorization: bearer given"
+
+
 async def test_origin_hears_nothing_that_is_for_the_proxy(serve):
     origin = await serve(lambda request: request.reply(200, b"ok"), tls=serving("localhost"))
     async with (
@@ -472,6 +490,9 @@ async def test_a_guard_and_a_proxy(origins):
             "[::ffff:169.254.169.254]",
             "localhost",
             "a.LOCALHOST.",
+            "0x7f.1.",
+            "127。0。0。1。",
+            "%31%32%37.0.0.1",
         ):
             with pytest.raises(seawall.errors.AddressNotAllowed):
                 await client.get(f"http://{host}:{origins.port}/x/ok")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import sys
 from pathlib import Path
 
 import httpx
@@ -144,15 +145,61 @@ async def test_socket_options(serve):
         ({"uds": "/a", "proxy": "http://a"}, ValueError, "neither a proxy nor a local address"),
         ({"local_address": "localhost"}, ValueError, "local_address must be an IP address"),
         ({"socket_options": [(1, 2)]}, TypeError, "level, option, value"),
+        ({"local_address": 7}, ValueError, "local_address must be an IP address"),
         ({"socket_options": [7]}, TypeError, "level, option, value"),
+        ({"socket_options": 7}, TypeError, "socket_options must be a list"),
+        ({"socket_options": [(1, 2, "x")]}, TypeError, "level, option, value"),
+        ({"socket_options": [(1, 2, 2**31)]}, ValueError, "C's int"),
+        ({"socket_options": [(1, 2, None, -1)]}, ValueError, "C's int"),
+        ({"socket_options": [(2**40, 2, 1)]}, ValueError, "C's int"),
         ({"uds": "/a", "guard": seawall.Guard()}, ValueError, "guard"),
         ({"proxy": "ftp://a"}, ValueError, "scheme"),
         ({"proxy": "http://"}, ValueError, "proxy must have a host"),
+        ({"proxy": "http://a:0"}, ValueError, "port from 1 to 65535, not 0"),
+        ({"proxy": "socks5://a:99999"}, ValueError, "port from 1 to 65535, not 99999"),
+        ({"proxy": "http://ada:secret%0d%0aX:@a"}, ValueError, "credentials without control characters"),
+        ({"proxy": "socks5://ada:secret%00@a"}, ValueError, "credentials without control characters"),
+        ({"proxy": f"socks5://ada:{'secret' * 50}@a"}, ValueError, "credentials of at most 255 bytes"),
     ],
 )
 def test_what_cannot_be(arguments, kind, why):
-    with pytest.raises(kind, match=why):
+    with pytest.raises(kind, match=why) as caught:
         seawall.AsyncTransport(**arguments)
+    assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "kind", "why"),
+    [
+        ({"headers": {"X-Token": "secret\r\nX: 1"}}, ValueError, "headers without control characters; X-Token has"),
+        ({"headers": {"secret name": "1"}}, ValueError, "proxy must have headers whose names"),
+        ({"headers": {"Host": "secret.test"}}, ValueError, "must not have the header Host"),
+        ({"headers": {"content-length": "5"}}, ValueError, "must not have the header content-length"),
+        ({"auth": ("secret",)}, TypeError, "credentials of two texts"),
+        ({"auth": ("secret", None)}, TypeError, "credentials of two texts"),
+        ({"auth": ("secret", "\ud800")}, ValueError, "credentials that UTF-8 can encode"),
+        ({"ssl_context": "certs.pem"}, TypeError, "ssl.SSLContext"),
+    ],
+)
+def test_what_a_proxy_cannot_have(arguments, kind, why):
+    """It is said when the proxy is named, wherever that is, and nothing secret is shown."""
+    proxy = httpx.Proxy("https://a", **arguments)
+    for use in (lambda: seawall.AsyncClient(proxy=proxy), lambda: seawall.AsyncTransport(proxy=proxy)):
+        with pytest.raises(kind, match=why) as caught:
+            use()
+        assert "secret" not in str(caught.value)
+
+
+async def test_an_option_of_bytes(serve):
+    """Any bytes do, and later changes of them change nothing."""
+    server = await serve(lambda request: request.reply(200, b"ok"))
+    value = bytearray((1).to_bytes(4, sys.byteorder))
+    transport = seawall.AsyncTransport(socket_options=[[socket.SOL_SOCKET, socket.SO_KEEPALIVE, value]])
+    value[:] = bytes(4)
+    async with httpx.AsyncClient(transport=transport) as client:
+        response = await client.get(server.url)
+        sock = response.extensions["network_stream"].get_extra_info("socket")
+        assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1
 
 
 def test_a_system_without_unix_sockets(monkeypatch):
