@@ -54,12 +54,18 @@ def hear_out(sock: socket.socket, protocol: asyncio.BufferedProtocol) -> None:
 class _Outer(sslproto.SSLProtocol):
     """asyncio's TLS that carries TLS."""
 
-    _set_state: Callable[[sslproto.SSLProtocolState], None]  # asyncio's, which typeshed doesn't know
+    # asyncio's, which typeshed doesn't know
+    _set_state: Callable[[sslproto.SSLProtocolState], None]
+    _state: sslproto.SSLProtocolState
 
     def _abort(self, exc: BaseException | None = None) -> None:
         self._set_state(sslproto.SSLProtocolState.UNWRAPPED)
         if (transport := cast("Any", self._transport)) is not None:
             transport._force_close(exc)
+
+    def _call_eof_received(self) -> None:
+        if self._state is not sslproto.SSLProtocolState.UNWRAPPED:  # else an error ended it, which is told soon
+            super()._call_eof_received()  # type: ignore[misc]
 
 
 def mend(transport: asyncio.BaseTransport) -> None:
