@@ -42,9 +42,9 @@ MISMATCHES: Final = (62, 63, 64)
 
 
 class Contexts(Protocol):
-    """The TLS context of a connection, which offers HTTP/2 or doesn't."""
+    """The TLS context of a connection; see `TLS.context`."""
 
-    def __call__(self, *, http2: bool = True) -> ssl.SSLContext: ...
+    def __call__(self, *, http2: bool = True, for_proxy: bool = False) -> ssl.SSLContext: ...
 
 
 class Dialler:
@@ -181,8 +181,8 @@ class Dialler:
                 made.append(to_proxy)
                 await to_proxy.connect(sock)
                 if peer.is_secure:
-                    own = proxy.context
-                    tls = own if own is not None else await self._opened(lambda: self._tls(http2=False))
+                    if (tls := proxy.context) is None:
+                        tls = await self._opened(lambda: self._tls(for_proxy=True))
                     await to_proxy.handshake(tls, peer.server_name)
                 if self.versions.is_forwarded(origin, route):
                     return to_proxy
