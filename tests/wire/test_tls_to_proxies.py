@@ -11,6 +11,7 @@ import pytest
 import trustme
 
 import seawall
+from seawall.testing import FaultServer
 
 from .relay import Relay
 
@@ -85,3 +86,29 @@ async def test_a_certificate_for_origins_is_not_shown_to_proxies(tmp_path):
         with pytest.raises(seawall.errors.TunnelFailed):
             await client.get("https://a.test")
     assert shown == [None]
+
+
+async def test_one_context_for_the_proxy_and_for_origins_with_http2():
+    """The proxy is offered HTTP/1.1 each time, though the origin is offered HTTP/2 in between."""
+    chosen = []
+    with FaultServer() as server:
+        port = server.listen("h2").port
+        context = server.client_context()
+        AUTHORITY.configure_trust(context)
+        async with (
+            Relay("https", context=serving("h2", "http/1.1")) as proxy,
+            seawall.AsyncClient(
+                proxy=httpx.Proxy(proxy.url, ssl_context=context), verify=context, http2=True, retry=None
+            ) as client,
+        ):
+            relayed = proxy._http
+
+            async def look(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+                chosen.append(writer.get_extra_info("ssl_object").selected_alpn_protocol())
+                await relayed(reader, writer)
+
+            proxy._http = look  # type: ignore[method-assign]
+            for host in ("localhost", "127.0.0.1"):
+                response = await client.get(f"https://{host}:{port}/x/ok")
+                assert response.http_version == "HTTP/2"
+    assert chosen == ["http/1.1"] * 2

@@ -27,6 +27,7 @@ from .disagreement import is_disagreement
 from .progress import Progress
 from .proxy import tunnel, unreachable
 from .race import ATTEMPT_DELAY, MAX_ADDRESSES, Late, Race, dial_error, reason
+from .tls import TO_PROXY, offer
 from .trace import Trace
 
 __all__ = ["Dialler"]
@@ -183,7 +184,10 @@ class Dialler:
                 if peer.is_secure:
                     if (tls := proxy.context) is None:
                         tls = await self._opened(lambda: self._tls(for_proxy=True))
+                    else:
+                        offer(tls, TO_PROXY)  # it may be the client's too, which offers HTTP/2 to origins
                     await to_proxy.handshake(tls, peer.server_name)
+                    self.versions.agreed(to_proxy)
                 if self.versions.is_forwarded(origin, route):
                     return to_proxy
                 progress.reached(Phase.TUNNEL)
