@@ -302,6 +302,31 @@ async def test_all_failures_at_proxies(dns, fault):
         await proxy.all_left()
 
 
+@pytest.mark.parametrize("host", ["a..b", "x" * 64 + ".test", ".a"])
+@pytest.mark.parametrize("way", ["http", "socks5", "uds"])
+async def test_names_that_cannot_be(way, host):
+    """As where no proxy is: nothing is dialled, nobody is to blame. TLS raised a bare UnicodeError of it."""
+    arguments = {"uds": "/nothing.sock"} if way == "uds" else {"proxy": f"{way}://127.0.0.1:1"}
+    transport = seawall.AsyncTransport(**arguments)
+    async with httpx.AsyncClient(transport=transport) as client:
+        for scheme in ("http", "https") if way != "uds" else ("https",):
+            with pytest.raises(seawall.errors.NameNotFound, match="can't be a host name") as caught:
+                await client.get(f"{scheme}://{host}/")
+            assert len(caught.value.attempts) == 1
+            assert not isinstance(caught.value, httpx.ProxyError)
+        assert held(transport.stats()) == []
+
+
+async def test_names_for_tls_that_cannot_be(origins):
+    """``sni_hostname`` that TLS can't encode."""
+    url = f"https://localhost:{origins.ports['tls'].port}/x/ok"
+    async with seawall.AsyncClient(verify=origins.certificates.client_context()) as client:
+        for name in ("a..b", "a\0.test"):
+            with pytest.raises(seawall.errors.NameNotFound, match="can't be a host name"):
+                await client.get(url, extensions={"sni_hostname": name})
+        assert held(client.stats()) == []
+
+
 async def hang(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     await reader.read()
 
