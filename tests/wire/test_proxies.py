@@ -145,6 +145,20 @@ async def test_names_of_proxies(origins, dns):
     assert {name for name, _ in dns.queries} == {"proxy.test"}
 
 
+@pytest.mark.parametrize("way", ["http", "socks5"])
+async def test_a_proxy_that_moved_is_looked_up_anew(origins, dns, way):
+    """When none of its addresses takes a connection, as for origins, and not once its time to live is over."""
+    async with Relay(way) as proxy:
+        dns.zone["proxy.test"] = Name(a=("127.0.0.9",), ttl=3600)
+        async with seawall.AsyncClient(
+            proxy=f"{way}://proxy.test:{proxy.port}", dns=seawall.DNS(nameservers=(dns.address,)), retry=None
+        ) as client:
+            with pytest.raises(seawall.errors.ProxyUnreachable):
+                await client.get(f"http://localhost:{origins.port}/x/ok")
+            dns.zone["proxy.test"] = Name(a=("127.0.0.1",))
+            assert (await client.get(f"http://localhost:{origins.port}/x/ok")).status_code == 200
+
+
 async def test_a_tunnel_serves_its_origin_and_its_proxy_only(origins):
     """Connections are kept by proxy and origin, credentials included."""
     url = f"https://localhost:{origins.ports['tls'].port}/x/ok"

@@ -19,6 +19,7 @@ from ..errors import (
     HandshakeTimeout,
     NameNotFound,
     ProxyTimeout,
+    ProxyUnreachable,
     ResolveError,
     ResolveTimeout,
     SeawallError,
@@ -257,9 +258,10 @@ class Opener:
                     self._dialler.mark_late(peer, progress, limit)
                     self._names.disprove(peer)
                 raise self._late(origin, route, progress, started_at, limit) from error.with_traceback(None)
-            if isinstance(error, DialError) and not isinstance(error, TLSError) and not error.is_shortage:
+            cause = error.__cause__ if isinstance(error, ProxyUnreachable) else error
+            if isinstance(cause, DialError) and not isinstance(cause, TLSError) and not cause.is_shortage:
                 self._names.disprove(peer)
-                error.is_refused = error.is_refused and self._now() - began_at < QUICK
+                cause.is_refused = cause.is_refused and self._now() - began_at < QUICK
             raise
         finally:
             del timer
