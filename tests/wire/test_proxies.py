@@ -476,6 +476,20 @@ async def test_a_guard_and_a_proxy(origins):
         assert proxy.asked == []
 
 
+async def test_a_guard_and_late_addresses_of_a_proxy(origins, dns):
+    """They aren't its to refuse, no more than those that come first."""
+    guard = seawall.Guard(trust_proxy=True)
+    async with Relay() as proxy:
+        dns.zone["proxy.test"] = Name(aaaa=("::2",), a=("127.0.0.1",), delay_a=0.15)
+        async with seawall.AsyncClient(
+            proxy=f"http://proxy.test:{proxy.port}",
+            guard=guard,
+            dns=seawall.DNS(nameservers=(dns.address,)),
+            retry=seawall.Retry(backoff=0.1, max_attempts=5),
+        ) as client:
+            assert (await client.get(f"http://known.test:{origins.port}/x/ok")).status_code == 200
+
+
 REFUSED = """
 import asyncio
 import ssl

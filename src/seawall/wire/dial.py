@@ -245,7 +245,8 @@ class Dialler:
                 return await self._connect(origin, progress, route, addresses[0]), addresses[0]
             except OSError as error:
                 raise dial_error(origin, [error], addresses) from error
-        connect, check = partial(self._connect, origin, progress, route), partial(self._check, origin, None)
+        connect = partial(self._connect, origin, progress, route)
+        check = partial(self._check, origin, None) if route.proxy is None else _unchecked
         return await Race(origin, addresses, self.addresses, connect=connect, check=check).run(late)
 
     async def _connect(self, origin: Origin, progress: Progress, route: Route, address: Address) -> socket.socket:
@@ -292,6 +293,10 @@ async def _traced(trace: Trace | None, peer: Origin, connect: Callable[[], Corou
         return await connect()
     async with trace.step("connection.connect_tcp", host=peer.host, port=peer.port):
         return await connect()
+
+
+async def _unchecked(addresses: Sequence[Address]) -> None:
+    """A proxy's addresses that came late, which the guard doesn't look at."""
 
 
 def _socket(family: socket.AddressFamily, route: Route) -> socket.socket:
