@@ -443,7 +443,7 @@ async def test_no_descriptor_for_a_proxy(monkeypatch):
         raise OSError(errno.EMFILE, "Too many open files")
 
     async with seawall.AsyncClient(proxy="http://127.0.0.1:1", retry=None) as client:
-        monkeypatch.setattr("seawall.wire.dial._socket", none_left)
+        monkeypatch.setattr("seawall.wire.sockets.made", none_left)
         with pytest.raises(seawall.errors.ProxyUnreachable) as caught:
             await client.get("https://a.test")
         assert caught.value.is_shortage
