@@ -164,6 +164,20 @@ async def test_names_of_proxies(origins, dns):
     assert {name for name, _ in dns.queries} == {"proxy.test"}
 
 
+@pytest.mark.parametrize("way", ["http", "socks5"])
+async def test_a_proxy_that_moved_is_looked_up_anew(origins, dns, way):
+    """When none of its addresses takes a connection, as for origins, and not once its time to live is over."""
+    async with Relay(way) as proxy:
+        dns.zone["proxy.test"] = Name(a=("127.0.0.9",), ttl=3600)
+        async with seawall.AsyncClient(
+            proxy=f"{way}://proxy.test:{proxy.port}", dns=seawall.DNS(nameservers=(dns.address,)), retry=None
+        ) as client:
+            with pytest.raises(seawall.errors.ProxyUnreachable):
+                await client.get(f"http://localhost:{origins.port}/x/ok")
+            dns.zone["proxy.test"] = Name(a=("127.0.0.1",))
+            assert (await client.get(f"http://localhost:{origins.port}/x/ok")).status_code == 200
+
+
 async def test_a_tunnel_serves_its_origin_and_its_proxy_only(origins):
     """Connections are kept by proxy and origin, credentials included."""
     url = f"https://localhost:{origins.ports['tls'].port}/x/ok"
@@ -321,6 +335,31 @@ async def test_all_failures_at_proxies(dns, fault):
         await proxy.all_left()
 
 
+@pytest.mark.parametrize("host", ["a..b", "x" * 64 + ".test", ".a"])
+@pytest.mark.parametrize("way", ["http", "socks5", "uds"])
+async def test_names_that_cannot_be(way, host):
+    """As where no proxy is: nothing is dialled, nobody is to blame. TLS raised a bare UnicodeError of it."""
+    arguments = {"uds": "/nothing.sock"} if way == "uds" else {"proxy": f"{way}://127.0.0.1:1"}
+    transport = seawall.AsyncTransport(**arguments)
+    async with httpx.AsyncClient(transport=transport) as client:
+        for scheme in ("http", "https") if way != "uds" else ("https",):
+            with pytest.raises(seawall.errors.NameNotFound, match="can't be a host name") as caught:
+                await client.get(f"{scheme}://{host}/")
+            assert len(caught.value.attempts) == 1
+            assert not isinstance(caught.value, httpx.ProxyError)
+        assert held(transport.stats()) == []
+
+
+async def test_names_for_tls_that_cannot_be(origins):
+    """``sni_hostname`` that TLS can't encode."""
+    url = f"https://localhost:{origins.ports['tls'].port}/x/ok"
+    async with seawall.AsyncClient(verify=origins.certificates.client_context()) as client:
+        for name in ("a..b", "a\0.test"):
+            with pytest.raises(seawall.errors.NameNotFound, match="can't be a host name"):
+                await client.get(url, extensions={"sni_hostname": name})
+        assert held(client.stats()) == []
+
+
 async def hang(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     await reader.read()
 
@@ -467,7 +506,7 @@ async def test_no_descriptor_for_a_proxy(monkeypatch):
         raise OSError(errno.EMFILE, "Too many open files")
 
     async with seawall.AsyncClient(proxy="http://127.0.0.1:1", retry=None) as client:
-        monkeypatch.setattr("seawall.wire.dial._socket", none_left)
+        monkeypatch.setattr("seawall.wire.sockets.made", none_left)
         with pytest.raises(seawall.errors.ProxyUnreachable) as caught:
             await client.get("https://a.test")
         assert caught.value.is_shortage
@@ -501,6 +540,20 @@ async def test_a_guard_and_a_proxy(origins):
         with pytest.raises(seawall.errors.AddressNotAllowed, match="trust_proxy"):
             await client.get("http://known.test", extensions={"proxy": proxy.url})
         assert proxy.asked == []
+
+
+async def test_a_guard_and_late_addresses_of_a_proxy(origins, dns):
+    """They aren't its to refuse, no more than those that come first."""
+    guard = seawall.Guard(trust_proxy=True)
+    async with Relay() as proxy:
+        dns.zone["proxy.test"] = Name(aaaa=("::2",), a=("127.0.0.1",), delay_a=0.15)
+        async with seawall.AsyncClient(
+            proxy=f"http://proxy.test:{proxy.port}",
+            guard=guard,
+            dns=seawall.DNS(nameservers=(dns.address,)),
+            retry=seawall.Retry(backoff=0.1, max_attempts=5),
+        ) as client:
+            assert (await client.get(f"http://known.test:{origins.port}/x/ok")).status_code == 200
 
 
 REFUSED = """

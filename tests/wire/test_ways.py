@@ -111,11 +111,49 @@ async def test_local_address_decides_the_family(serve, dns):
         response = await client.get(f"http://both.test:{server.port}")
         dialled = [str(dial.address) for dial in seawall.history(response)[0].dials]
         assert dialled == ["127.0.0.1"]
-        with pytest.raises(
-            seawall.DialError, match=r"has no IPv4 address, and local_address='0\.0\.0\.0' is an IPv4 one"
-        ):
+        why = r"has no IPv4 address, and local_address='0\.0\.0\.0' is an IPv4 one"
+        with pytest.raises(seawall.errors.NoAddress, match=why) as caught:
             await client.get(f"http://six.test:{server.port}")
+        assert isinstance(caught.value, httpx.ConnectError)
         assert transport.stats().connections == 1
+
+
+@pytest.mark.parametrize(("bound", "host"), [("127.0.0.1", "[::1]"), ("::1", "127.0.0.1")])
+@pytest.mark.parametrize("way", [None, "http", "socks5"])
+async def test_no_address_of_the_local_ones_family_is_nobodys_fault(way, bound, host):
+    """A wrong setting, so it is tried once and no breaker counts it; at a proxy it is the proxy's error."""
+    url = "https://a.test/" if way else f"http://{host}:1/"
+    transport = seawall.AsyncTransport(proxy=way and f"{way}://{host}:1", local_address=bound)
+    async with httpx.AsyncClient(transport=transport) as client:
+        with pytest.raises(httpx.ConnectError, match="address, and local_address=") as caught:
+            await client.get(url)
+        assert type(caught.value).__name__ == ("ProxyUnreachable" if way else "NoAddress")
+        assert len(caught.value.attempts) == 1
+        now = asyncio.get_running_loop().time()
+        for each in transport.stats().origins:
+            assert transport.breakers[str(each)].failure_share(now) == 0
+        assert held(transport.stats()) == []
+
+
+LATE = {  # s; after the 50 ms that a lookup waits, and within those that a dial waits for more
+    "127.0.0.1": Name(aaaa=("::1",), a=("127.0.0.1",), delay_a=0.075),
+    "::1": Name(aaaa=("::1",), a=("127.0.0.1",), delay_aaaa=0.075),
+}
+
+
+@pytest.mark.parametrize("bound", LATE)
+async def test_addresses_of_the_local_ones_family_may_come_late(dns, bound):
+    """They are waited for; and those of the other family that come late are left out."""
+    server = await asyncio.start_server(answering, bound)
+    port = server.sockets[0].getsockname()[1]
+    dns.zone["late.test"] = LATE[bound]
+    dns.zone["other.test"] = LATE["::1" if bound == "127.0.0.1" else "127.0.0.1"]
+    transport = seawall.AsyncTransport(local_address=bound, dns=seawall.DNS(nameservers=(dns.address,)), retry=None)
+    async with httpx.AsyncClient(transport=transport) as client:
+        assert (await client.get(f"http://late.test:{port}")).text == f"late.test:{port}"
+        with pytest.raises(seawall.DialError, match="refused"):
+            await client.get("http://other.test:1")
+    server.close()
 
 
 async def test_local_address_that_is_not_ours():

@@ -130,7 +130,7 @@ class OverWire:
         if (route := outgoing.route) is not None:
             outgoing.is_straight = False
             if route.way:
-                outgoing.origin = origin = origin._replace(way=route.way)
+                outgoing.origin = origin = origin.through(route.way)
             if self._guard is not None:
                 self._check(route, origin, request)
         if origin.scheme not in ("http", "https") or not origin.host:

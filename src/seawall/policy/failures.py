@@ -94,8 +94,8 @@ FAILURES: Final = (
     # DNS
     Failure("the name does not exist", "a typo, a service that was removed", NameNotFound, NEVER,
             "raises at once; remembers it for `DNS.negative_ttl`", is_fault=None),
-    Failure("the name has no address", "a wrong record", NoAddress, NEVER,
-            "raises at once; remembers that too", is_fault=None),
+    Failure("the name has no address, or none of the family of `local_address`", "a wrong record or setting", NoAddress,
+            NEVER, "raises at once; remembers what DNS said", is_fault=None),
     Failure("the name has an address that a guard refuses", "an attack, or a wrong record", AddressNotAllowed, NEVER,
             is_fault=None),
     Failure("the name failed twice just now, and is left alone", "in an outage of DNS", ResolveError, NEVER,

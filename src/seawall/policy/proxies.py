@@ -15,7 +15,7 @@ from typing import Final
 
 from ..config import Breaker, Policy
 from ..config.per_host import policy_for
-from ..errors import BreakerOpen, ProxyError, ProxyUnreachable, TLSError
+from ..errors import ProxyError, ProxyOpen, ProxyUnreachable, TLSError
 from ..events import BreakerMoved, Listener
 from ..origin import Origin
 from ..route import Proxy
@@ -96,7 +96,7 @@ class Proxies(Mapping[str, BreakerState]):
         A passage to dial *proxy* for *origin*.
 
         Raises:
-            BreakerOpen: The proxy's breaker lets no dial through.
+            ProxyOpen: The proxy's breaker lets no dial through.
         """
         breaker, now = self._breaker(proxy), self._now()
         generation = 0 if breaker is None else breaker.try_acquire(now)
@@ -104,11 +104,11 @@ class Proxies(Mapping[str, BreakerState]):
             return Passage(breaker, generation, self._now)
         assert breaker is not None
         retry_after, open_for = breaker.shut_for(now), now - breaker.moved_at
-        raise BreakerOpen(
+        raise ProxyOpen(
             f"{origin}: the proxy's breaker is {breaker.state} for {open_for:.1f} s: {breaker.reason}; "
             f"{next_probe(retry_after)} (Breaker.failure_rate, Breaker.open_for)",
             origin=origin,
-            by="proxy",
+            proxy=str(proxy),
             retry_after=retry_after,
             reason=breaker.reason,
             open_for=open_for,
