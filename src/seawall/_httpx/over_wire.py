@@ -29,12 +29,12 @@ from .routes import PROXY, proxy_of
 if TYPE_CHECKING:
     import httpcore
 
-__all__ = ["UNSEEN", "OverWire"]
+__all__ = ["NOT_TRUSTED", "OverWire"]
 
 LENGTH: Final = b"content-length"
 HOST: Final = b"host"
 ZONE: Final = re.compile(rb"%[^]]*(?=])")
-UNSEEN: Final = (
+NOT_TRUSTED: Final = (
     "it can't see what a proxy dials; Guard(trust_proxy=True) leaves that to the proxy, and trust_env=False uses none "
     "of the environment's"
 )
@@ -146,7 +146,7 @@ class OverWire:
         if route.proxy is None:
             return
         if not self._guard.trust_proxy:
-            raise as_httpx(AddressNotAllowed(f"{origin}: the guard refuses it: {UNSEEN}", origin=origin), request)
+            raise as_httpx(AddressNotAllowed(f"{origin}: the guard refuses it: {NOT_TRUSTED}", origin=origin), request)
         try:
             self._guard.check_host(origin)
         except AddressNotAllowed as error:
