@@ -292,6 +292,16 @@ async def test_http2_and_proxies():
     assert done.sockets == 0
 
 
+async def test_tls_to_proxies():
+    """A context is made for a proxy that is spoken to with TLS only, one for all of them."""
+    handler = DownloadHandler(get_crawler(settings_dict=ADDON))
+    for url in ("http://a", "socks5://a"):
+        assert handler._made_proxy(url).ssl_context is None
+    assert "_proxys_tls" not in vars(handler)
+    assert handler._made_proxy("https://a").ssl_context is handler._made_proxy("HTTPS://b").ssl_context is not None
+    await handler.close()
+
+
 async def test_many_proxies():
     """Each request goes through its own; the connections of all share one engine, and close with it."""
 

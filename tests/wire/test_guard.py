@@ -53,3 +53,27 @@ async def test_proxy_from_the_environment(monkeypatch):
             seawall.errors.AddressNotAllowed, match=r"^http://example\.test:80 through .*trust_env=False"
         ):
             await client.get("http://example.test/")
+
+
+def test_mounts_that_no_guard_sees():
+    """They would go round it; also those of ours that have none, and those beside a transport of ours."""
+    guard = seawall.Guard(trust_proxy=True)
+    for mount in (httpx.AsyncHTTPTransport(), seawall.AsyncTransport()):
+        for guarded in ({"guard": guard}, {"transport": seawall.AsyncTransport(guard=guard)}):
+            with pytest.raises(ValueError, match=r"guard: it can't see what the mount 'http://in.test' dials"):
+                seawall.AsyncClient(mounts={"http://in.test": mount}, **guarded)
+
+
+async def test_mounts_that_are_guarded(serve):
+    """Ours with a guard: by a proxy that it trusts, or with more leave for some hosts; None is the client's own way."""
+    origin = await serve(lambda request: request.reply(200, b"ok"))
+    allowing = seawall.AsyncTransport(guard=seawall.Guard(allow=["127.0.0.1"]), retry=None)
+    through = seawall.AsyncTransport(proxy=origin.url, guard=seawall.Guard(trust_proxy=True), retry=None)
+    mounts = {"http://127.0.0.1": allowing, "http://out.test": through, "http://127.0.0.2": None}
+    async with seawall.AsyncClient(guard=seawall.Guard(), mounts=mounts, retry=None) as client:
+        assert (await client.get(origin.url)).status_code == 200
+        assert (await client.get("http://out.test")).status_code == 200
+        for refused in (f"http://127.0.0.2:{origin.port}", f"http://localhost:{origin.port}"):
+            with pytest.raises(seawall.errors.AddressNotAllowed):
+                await client.get(refused)
+    assert origin.connections == 2

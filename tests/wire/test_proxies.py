@@ -194,6 +194,16 @@ async def test_a_tunnel_serves_its_origin_and_its_proxy_only(origins):
         assert len(one.asked) == 3
 
 
+async def test_only_tls_to_the_proxy_keeps_connections_apart(origins):
+    """A context that a proxy isn't spoken to with makes no other connection of it."""
+    url = f"http://localhost:{origins.port}/x/ok"
+    async with Relay() as proxy, seawall.AsyncClient() as client:
+        for context in (None, trusting(), trusting()):
+            way = httpx.Proxy(proxy.url, ssl_context=context)
+            assert (await client.get(url, extensions={"proxy": way})).status_code == 200
+        assert (len(proxy.asked), client.stats().connections) == (1, 1)
+
+
 async def test_a_proxy_per_request(origins, serve):
     """``extensions={"proxy": ...}``: a URL, an `httpx.Proxy`, or None for none; redirects go the same way."""
     origin = await serve(lambda request: request.reply(302, b"", location="/next") if request.target == "/" else

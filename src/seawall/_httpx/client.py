@@ -28,7 +28,7 @@ from .fast_path import HAS_SHORT_WAY, Timed, is_untouched, settle
 from .fetching import Fetching
 from .location import bad_location
 from .mounts import layered, mounted
-from .over_wire import UNSEEN as NOT_TRUSTED
+from .over_wire import NOT_TRUSTED
 from .private import HOOKS, OPENED, TIMEOUT, has
 from .transport import AsyncTransport, Proxied
 
@@ -275,7 +275,6 @@ class AsyncClient(core.OfEngine, Fetching):
 
 HAS_HOOKS: Final = has(HOOKS)
 PLAIN: Final = (type(USE_CLIENT_DEFAULT), float, int)  # timeouts
-UNSEEN: Final = ("transport", "mounts")
 HANDLE: Final = AsyncTransport.handle_async_request
 HEADERS: Final[Any] = AsyncClient.headers
 
@@ -294,6 +293,8 @@ def _bottom(engine: core.Engine | None, arguments: ClientArguments) -> AsyncTran
             raise ValueError(
                 f"{', '.join(misplaced)}: give it to the seawall.AsyncTransport, whose layers this client uses"
             )
+        if transport.engine.guard is not None:
+            _check_mounts(arguments)
         return transport
     given: dict[str, Any] = {
         name: value for name, value in arguments.items() if name in EngineArguments.__optional_keys__
@@ -308,8 +309,22 @@ def _bottom(engine: core.Engine | None, arguments: ClientArguments) -> AsyncTran
     bottom.is_owner = engine is None
     guard = bottom.engine.guard
     if guard is not None:
-        if others := [name for name in UNSEEN if arguments.get(name)]:
-            raise ValueError(f"guard: it can't see what {', '.join(others)} dials, so there can't be both")
+        if transport is not None:
+            raise ValueError("guard: it can't see what another transport dials, so there can't be both")
+        _check_mounts(arguments)
         if arguments.get("proxy") is not None and not guard.trust_proxy:
             raise ValueError(f"guard: {NOT_TRUSTED}")
     return bottom
+
+
+def _check_mounts(arguments: ClientArguments) -> None:
+    """
+    Raises:
+        ValueError: A mount of a guarded client would dial what no guard sees.
+    """
+    for pattern, inner in (arguments.get("mounts") or {}).items():
+        if not (inner is None or (isinstance(inner, AsyncTransport) and inner.engine.guard is not None)):
+            raise ValueError(
+                f"guard: it can't see what the mount {shown(pattern)} dials: mount a seawall.AsyncTransport that has a "
+                "guard, or leave one of both out"
+            )

@@ -12,23 +12,20 @@ import httpx
 
 from ..core.attempt import AttemptState
 from ..core.exchange import INSIDE
-from ..errors import AddressNotAllowed, ProxyRefused, SeawallError
+from ..errors import ProxyRefused, SeawallError
 from ..events import History, Phase
 from ..origin import Origin
 from ..policy.outcome import Outcome
 from ..route import Elsewhere
 from ..wire.pool import Pool
-from .compat import origin_of
+from ..wire.proxy import PASSING
 from .convert import DRAIN_TIMEOUT, Body, Outgoing, Reply
-from .errors import as_httpx, failure
-from .routes import PROXY
+from .errors import failure
+from .routes import OWN_PROXY
 
 __all__ = ["OverTransport", "check_refusal"]
 
 logger = logging.getLogger("seawall.pool")
-
-PASSING: Final = frozenset({408, 425, 429})
-"""Answers of 3xx and 4xx that a proxy may not repeat a moment later."""
 
 SOCKS: Final = ("Requested ", "Invalid username/password", "Connection not allowed", "not supported")
 """httpcore's words where a SOCKS proxy wants other credentials, or never does what it is asked to (RFC 1928)."""
@@ -64,7 +61,6 @@ class OverTransport:
         send: The transport's function that sends.
         is_trusted: It is one of httpx's own.
         takes_proxy: It goes through a request's own proxy, or dials nothing at all; others would go round that proxy.
-        is_guarded: There is a guard, which would not see the addresses that the transport dials.
         max_size: Largest decoded body, in bytes; a larger one is an error. None sets no limit.
         closing: Collects the tasks that close streams, because closing the client waits for them.
     """
@@ -76,7 +72,6 @@ class OverTransport:
         *,
         is_trusted: bool,
         takes_proxy: bool,
-        is_guarded: bool,
         max_size: int | None,
         closing: set[asyncio.Task[None]],
     ) -> None:
@@ -84,7 +79,6 @@ class OverTransport:
         self._pool = pool
         self._is_trusted = is_trusted
         self._takes_proxy = takes_proxy
-        self._is_guarded = is_guarded
         self._max_size = max_size
         self._closing = closing
 
@@ -93,17 +87,13 @@ class OverTransport:
         *request*, as it can be sent.
 
         Raises:
-            AddressNotAllowed: There is a guard.
             ValueError: It names a proxy of its own, round which the transport would go.
         """
-        if not self._takes_proxy and request.extensions.get(PROXY) is not None:
+        if not self._takes_proxy and request.extensions.get(OWN_PROXY) is not None:
             raise ValueError(
                 'extensions["proxy"]: another transport than seawall\'s own would go round that proxy: give the proxy '
                 "to that transport, or use a client that has neither transport= nor mounts= for the URL"
             )
-        if self._is_guarded:
-            text = f"{origin_of(request.url)[1]}: the guard can't see what a proxy dials (trust_env=False uses none)"
-            raise as_httpx(AddressNotAllowed(text), request)
         return Outgoing(request)
 
     async def send(self, outgoing: Outgoing, attempt: AttemptState) -> Reply:

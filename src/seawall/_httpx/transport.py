@@ -17,7 +17,7 @@ from .arguments import EngineArguments, TransportArguments, check_names, spelled
 from .compat import origin_and_path
 from .engine import Engine, check_given, over
 from .foreign import OverTransport
-from .over_wire import UNSEEN, OverWire
+from .over_wire import NOT_TRUSTED, OverWire
 from .routes import proxy_of, route_of
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ class AsyncTransport(core.OfEngine, httpx.AsyncBaseTransport):
             if inner is not None or "uds" in ways:
                 raise ValueError("guard: it can't see what a Unix socket or another transport leads to")
             if "proxy" in ways and not guard.trust_proxy:
-                raise ValueError(f"guard: {UNSEEN}")
+                raise ValueError(f"guard: {NOT_TRUSTED}")
         self._inner = inner
         self.exchange: OverWire | OverTransport
         if inner is None:

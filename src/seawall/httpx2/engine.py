@@ -91,13 +91,12 @@ def over(
     is_trusted: bool,
     takes_proxy: bool,
 ) -> OverTransport:
-    """An exchange with another transport's *send* in the place of our wire."""
+    """An exchange with another transport's *send* in the place of our wire; no guard sees what that dials."""
     return OverTransport(
         send,
         engine.wire.pool,
         is_trusted=is_trusted,
         takes_proxy=takes_proxy,
-        is_guarded=engine.guard is not None,
         max_size=engine.max_size,
         closing=engine.closing,
     )

@@ -43,7 +43,10 @@ def mounted(bottom: AsyncTransport, arguments: ClientArguments) -> dict[str, Any
     if not is_asked or not any(getproxies().get(scheme) for scheme in ("http", "https", "all")):
         return {"transport": bottom, "mounts": mounts}
     if engine.guard is not None:
-        raise ValueError("guard: it can't see what a proxy of the environment dials (trust_env=False uses none)")
+        raise ValueError(
+            f"guard: it can't see what the transports dial that {httpx2.__name__} has for proxies of the environment; "
+            "trust_env=False uses none"
+        )
     if not has(MOUNTS):
         raise ValueError(
             f"{httpx2.__name__} {httpx2.__version__} doesn't show for which URLs the proxies of the environment are: "

@@ -25,17 +25,17 @@ from .compat import EMPTY, answer, target_of, triples
 from .convert import ENCODING, Body, Outgoing, Reply
 from .errors import as_httpx, failure
 from .mocks import is_any_patched
-from .routes import PROXY, proxy_of
+from .routes import OWN_PROXY, proxy_of
 
 if TYPE_CHECKING:
     import httpcore2
 
-__all__ = ["UNSEEN", "OverWire"]
+__all__ = ["NOT_TRUSTED", "OverWire"]
 
 LENGTH: Final = b"content-length"
 HOST: Final = b"host"
 ZONE: Final = re.compile(rb"%[^]]*(?=])")
-UNSEEN: Final = (
+NOT_TRUSTED: Final = (
     "it can't see what a proxy dials; Guard(trust_proxy=True) leaves that to the proxy, and trust_env=False uses none "
     "of the environment's"
 )
@@ -126,14 +126,14 @@ class OverWire:
         outgoing = Outgoing(request)
         outgoing.route = self._route
         origin = outgoing.origin
-        if PROXY in request.extensions:
-            outgoing.route = _detour(self._route, request.extensions[PROXY])
+        if OWN_PROXY in request.extensions:
+            outgoing.route = _with_proxy(self._route, request.extensions[OWN_PROXY])
         if (route := outgoing.route) is not None:
             outgoing.is_straight = False
             if route.way:
                 outgoing.origin = origin = origin.through(route.way)
-            if self._guard is not None:
-                self._check(route, origin, request)
+            if self._guard is not None and route.proxy is not None:
+                _check_proxied(self._guard, origin, request)
         if origin.scheme not in ("http", "https") or not origin.host:
             text = (  # not the URL: its query may hold somebody's credentials
                 "the URL must begin with http:// or https:// and a host; "
@@ -143,17 +143,6 @@ class OverWire:
         if not 1 <= origin.port <= 65535:
             raise as_httpx(DialError(f"{origin}: the port must be from 1 to 65535", origin=origin), request)
         return outgoing
-
-    def _check(self, route: Route, origin: Origin, request: httpx2.Request) -> None:
-        assert self._guard is not None
-        if route.proxy is None:
-            return
-        if not self._guard.trust_proxy:
-            raise as_httpx(AddressNotAllowed(f"{origin}: the guard refuses it: {UNSEEN}", origin=origin), request)
-        try:
-            self._guard.check_host(origin)
-        except AddressNotAllowed as error:
-            raise as_httpx(error, request) from None
 
     async def send(self, outgoing: Outgoing, attempt: AttemptState) -> Reply:
         if is_any_patched():
@@ -236,7 +225,20 @@ class OverWire:
         return Sent(origin, method.encode(), target, headers, content, body, extensions, self._wire.blocks, route)
 
 
-def _detour(route: Route | None, proxy: Any) -> Route | None:
+def _check_proxied(guard: Guard, origin: Origin, request: httpx2.Request) -> None:
+    """
+    Raises:
+        AddressNotAllowed: *guard* doesn't let a proxy dial *origin*.
+    """
+    if not guard.trust_proxy:
+        raise as_httpx(AddressNotAllowed(f"{origin}: the guard refuses it: {NOT_TRUSTED}", origin=origin), request)
+    try:
+        guard.check_host(origin)
+    except AddressNotAllowed as error:
+        raise as_httpx(error, request) from None
+
+
+def _with_proxy(route: Route | None, proxy: Any) -> Route | None:
     """*route* with another *proxy*, as a request asks for it; None: with none."""
     way = Route() if route is None else route
     if proxy is None:

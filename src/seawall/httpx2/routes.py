@@ -22,9 +22,9 @@ from ..route import Proxy, Route, SocketOption
 if TYPE_CHECKING:
     from httpx2._types import ProxyTypes
 
-__all__ = ["PROXY", "proxy_of", "route_of"]
+__all__ = ["OWN_PROXY", "proxy_of", "route_of"]
 
-PROXY: Final = "proxy"
+OWN_PROXY: Final = "proxy"
 """The extension of a request that names a proxy of its own."""
 
 PORTS: Final = {"http": 80, "https": 443, "socks5": 1080, "socks5h": 1080}

@@ -32,7 +32,6 @@ if TYPE_CHECKING:
 __all__ = ["SeawallHttpClient"]
 
 CONNECT: Final = 10.0  # s at most for connection and TLS, because Crawlee's timeout (60 s) leaves little time to retry
-PROXY: Final = "proxy"  # the extension of a request with the URL of its own
 CALLER: Final = "seawall_crawlee"  # the extension of a request with its `Caller`
 HEADERS: Final = {"Accept", "Accept-Language", "User-Agent"}  # those that Crawlee's own clients generate
 DEFAULTS: Final[dict[str, Any]] = {
@@ -182,7 +181,7 @@ class SeawallHttpClient(HttpClient):
                 retry=None if proxy_info else self._retry(session),
             ),
         )
-        request.extensions[PROXY] = proxy_info.url if proxy_info else None
+        request.extensions["proxy"] = proxy_info.url if proxy_info else None
         request.extensions[CALLER] = Caller(session, request.headers.get("Cookie"), request.url)
         return request
 

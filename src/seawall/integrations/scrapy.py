@@ -129,7 +129,7 @@ class DownloadHandler(BaseStreamingDownloadHandler[httpx.Response]):
                     content=request.body,
                     extensions={
                         "timeout": phases,
-                        "proxy": httpx.Proxy(proxy, ssl_context=self._proxys_tls) if proxy else None,
+                        "proxy": self._made_proxy(proxy) if proxy else None,
                         **options(deadline=deadline, retry=retry),
                     },
                 )
@@ -138,6 +138,12 @@ class DownloadHandler(BaseStreamingDownloadHandler[httpx.Response]):
                 yield response
             finally:
                 await response.aclose()
+
+    def _made_proxy(self, url: str) -> httpx.Proxy:
+        made = httpx.Proxy(url)
+        if made.url.scheme == "https":
+            made.ssl_context = self._proxys_tls
+        return made
 
     @cached_property
     def _proxys_tls(self) -> ssl.SSLContext:

@@ -80,6 +80,7 @@ def fail(span: Span, error: str, detail: str = "") -> None:
 def describe(span: Span, attempt: Attempt, began_at: int, *, is_ours: bool) -> None:
     """Tell *span* how *attempt* went; if it is another instrumentation's, only what that doesn't know."""
     attributes: dict[str, Any] = {}
+    default = _port(attempt)
     if is_ours:
         if attempt.status is not None:
             attributes[n.STATUS] = attempt.status
@@ -88,9 +89,7 @@ def describe(span: Span, attempt: Attempt, began_at: int, *, is_ours: bool) -> N
         if attempt.protocol:
             attributes[n.VERSION] = version_of(attempt.protocol)
     if attempt.address is not None:
-        attributes[n.PEER] = attempt.address.ip
-        if (port := _port(attempt, attempt.address)) is not None:
-            attributes[n.PEER_PORT] = port
+        attributes |= _peer(attempt.address, default)
     if attempt.source:
         attributes[n.SOURCE] = attempt.source
     span.set_attributes(attributes)
@@ -104,15 +103,17 @@ def describe(span: Span, attempt: Attempt, began_at: int, *, is_ours: bool) -> N
         ended_at, seconds = resolved
         span.add_event(n.WAITED, {n.WAIT: "dns", n.DURATION: seconds, n.SOURCE: attempt.source}, at(ended_at))
     for dial in attempt.dials:
-        peer: dict[str, Any] = {n.PEER: dial.address.ip}
-        if (port := _port(attempt, dial.address)) is not None:
-            peer[n.PEER_PORT] = port
+        peer = _peer(dial.address, default)
         span.add_event(n.DIALLED, {**peer, n.OUTCOME: dial.outcome, n.DURATION: dial.duration}, at(dial.at))
 
 
-def _port(attempt: Attempt, address: Address) -> int | None:
-    """The port of *address*; of a proxy's, the one of its URL."""
-    if address.port is not None:
-        return address.port
+def _peer(address: Address, default: int | None) -> dict[str, Any]:
+    """Attributes of a dialled *address*, at the *default* port unless discovery named another."""
+    port = default if address.port is None else address.port
+    return {n.PEER: address.ip} if port is None else {n.PEER: address.ip, n.PEER_PORT: port}
+
+
+def _port(attempt: Attempt) -> int | None:
+    """The port that *attempt* dialled: of a proxy, the one of its URL."""
     way = attempt.origin.way
     return urlsplit(way).port if "://" in way else attempt.origin.port
