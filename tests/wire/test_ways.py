@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import ssl
 from pathlib import Path
 
 import httpx
 import pytest
+import trustme
 
 import seawall
 from seawall.testing.cancel import cancel_everywhere
@@ -48,6 +50,25 @@ async def test_unix_socket(uds):
         assert (await client.get("http://other/")).text == "other"
         stats = transport.stats()
         assert (stats.connections, dict(stats.names), held(stats)) == (2, {}, [])
+
+
+async def test_sni_hostname_over_a_unix_socket(tmp_path):
+    """It is what the server is told, and what its certificate is for."""
+    authority, named = trustme.CA(), []
+    serving, trusting = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), ssl.create_default_context()
+    authority.issue_cert("api.test").configure_cert(serving)
+    authority.configure_trust(trusting)
+    serving.sni_callback = lambda sock, name, context: named.append(name)
+    path = str(tmp_path / "tls.sock")
+    server = await asyncio.start_unix_server(answering, path, ssl=serving)
+    transport = seawall.AsyncTransport(uds=path, verify=trusting, retry=None)
+    async with httpx.AsyncClient(transport=transport) as client:
+        response = await client.get("https://docker/", extensions={"sni_hostname": "api.test"})
+        assert response.text == "docker"
+        with pytest.raises(seawall.errors.HostnameMismatch):
+            await client.get("https://docker/")
+    assert named == ["api.test", "docker"]
+    server.close()
 
 
 async def test_unix_socket_that_is_not_there(tmp_path):

@@ -123,7 +123,13 @@ class Dialler:
             load.in_flight -= 1
 
     async def dial_unix(
-        self, origin: Origin, progress: Progress, route: Route, *, trace: Trace | None = None
+        self,
+        origin: Origin,
+        progress: Progress,
+        route: Route,
+        *,
+        server_hostname: str | None = None,
+        trace: Trace | None = None,
     ) -> Pooled:
         """As `dial`, to the Unix socket of *route*."""
         progress.reached(Phase.CONNECTING)
@@ -138,7 +144,7 @@ class Dialler:
                 raise DialError(text, origin=origin, is_shortage=error.errno in SHORTAGES) from error
             raise
         progress.address = address = Address(route.uds)
-        return await self._finish(origin, sock, address, [address], progress, route, None, trace)
+        return await self._finish(origin, sock, address, [address], progress, route, server_hostname, trace)
 
     async def _check(self, origin: Origin, answer: Answer | None, addresses: Sequence[Address]) -> None:
         """
