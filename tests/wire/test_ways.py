@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import socket
 import ssl
+import sys
 from pathlib import Path
 
 import httpx
@@ -50,6 +52,32 @@ async def test_unix_socket(uds):
         assert (await client.get("http://other/")).text == "other"
         stats = transport.stats()
         assert (stats.connections, dict(stats.names), held(stats)) == (2, {}, [])
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems refuse the connection")
+async def test_unix_socket_whose_backlog_is_full(tmp_path, stack):
+    """Nothing counts as sent, because nobody is connected; a place in the backlog is taken when there is one."""
+    path = str(tmp_path / "full.sock")
+    listening = socket.socket(socket.AF_UNIX)
+    listening.bind(path)
+    listening.listen(0)
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            waiting = stack.enter_context(socket.socket(socket.AF_UNIX))
+            waiting.setblocking(False)
+            waiting.connect(path)
+    transport = seawall.AsyncTransport(uds=path, retry=None)
+    async with httpx.AsyncClient(transport=transport) as client:
+        with pytest.raises(seawall.errors.DialTimeout) as caught:
+            await client.post("http://docker/", timeout=httpx.Timeout(5.0, connect=0.05))
+        assert isinstance(caught.value, seawall.errors.Unsent)
+        assert (held(transport.stats()), transport.stats().connections) == ([], 0)
+        call = asyncio.ensure_future(client.post("http://docker/", timeout=5.0))
+        for _ in range(10):  # rounds of the loop, after which it waits
+            await asyncio.sleep(0)
+        server = await asyncio.start_unix_server(answering, sock=listening)
+        assert (await call).text == "docker"
+        server.close()
 
 
 async def test_sni_hostname_over_a_unix_socket(tmp_path):

@@ -136,7 +136,7 @@ class Dialler:
         assert route.uds is not None
         sock = await self._opened(lambda: sockets.made(socket.AF_UNIX, route))
         try:
-            await _traced(trace, origin, partial(asyncio.get_running_loop().sock_connect, sock, route.uds))
+            await _traced(trace, origin, partial(sockets.connect_unix, sock, route.uds))
         except BaseException as error:
             sock.close()
             if isinstance(error, OSError):
