@@ -80,6 +80,21 @@ async def test_unix_socket_whose_backlog_is_full(tmp_path, stack):
         server.close()
 
 
+async def test_trace_over_a_unix_socket(uds):
+    """As httpcore's own connections say it."""
+    told = []
+
+    async def trace(name: str, facts: dict[str, object]) -> None:
+        told.append((name, facts.get("path")))
+
+    for transport in (seawall.AsyncTransport(uds=uds), httpx.AsyncHTTPTransport(uds=uds)):
+        async with httpx.AsyncClient(transport=transport) as client:
+            await client.get("http://docker/", extensions={"trace": trace})
+        name = "connection.connect_unix_socket"
+        assert told[:2] == [(f"{name}.started", uds), (f"{name}.complete", None)]
+        told.clear()
+
+
 async def test_sni_hostname_over_a_unix_socket(tmp_path):
     """It is what the server is told, and what its certificate is for."""
     authority, named = trustme.CA(), []

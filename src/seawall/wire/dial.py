@@ -112,7 +112,7 @@ class Dialler:
         load.in_flight += 1
         try:
             connect = partial(self._connect_any, peer, addresses, progress, late, route)
-            sock, address = await _traced(trace, peer, connect)
+            sock, address = await _traced(trace, connect, "connect_tcp", host=peer.host, port=peer.port)
             progress.address = address
             return await self._finish(origin, sock, address, addresses, progress, route, server_hostname, trace)
         except (DialError, NoAddress) as error:
@@ -136,7 +136,8 @@ class Dialler:
         assert route.uds is not None
         sock = await self._opened(lambda: sockets.made(socket.AF_UNIX, route))
         try:
-            await _traced(trace, origin, partial(sockets.connect_unix, sock, route.uds))
+            connect = partial(sockets.connect_unix, sock, route.uds)
+            await _traced(trace, connect, "connect_unix_socket", path=route.uds)
         except BaseException as error:
             sock.close()
             if isinstance(error, OSError):
@@ -301,11 +302,11 @@ class Dialler:
             await asyncio.sleep(0)  # meanwhile the loop closes the connection's socket
 
 
-async def _traced(trace: Trace | None, peer: Origin, connect: Callable[[], Coroutine[Any, Any, T]]) -> T:
+async def _traced(trace: Trace | None, connect: Callable[[], Coroutine[Any, Any, T]], step: str, **facts: Any) -> T:
     """What *connect* makes, with what httpcore tells of it."""
     if trace is None:
         return await connect()
-    async with trace.step("connection.connect_tcp", host=peer.host, port=peer.port):
+    async with trace.step(f"connection.{step}", **facts):
         return await connect()
 
 
