@@ -370,6 +370,20 @@ async def test_names_for_tls_that_cannot_be(origins):
         assert held(client.stats()) == []
 
 
+@pytest.mark.parametrize("status", [403, 503])
+async def test_what_a_proxy_says_is_cut_and_printable(status):
+    """It goes into errors, and so into logs and terminals."""
+    said = b"\x1b[31mNo\x07\x9b \xe9" + b"x" * 60_000
+    async with (
+        Relay(answer=b"HTTP/1.1 %d %b\r\n\r\n" % (status, said)) as proxy,
+        seawall.AsyncClient(proxy=proxy.url, retry=None) as client,
+    ):
+        with pytest.raises(httpx.ProxyError, match=rf"{status} \[31mNo éxxxx") as caught:
+            await client.get("https://api.test/")
+        assert str(caught.value).isprintable()
+        assert len(str(caught.value)) < 400
+
+
 async def hang(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     await reader.read()
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import socket
+import ssl
 import sys
 from pathlib import Path
 
 import httpx
 import pytest
+import trustme
 
 import seawall
 from seawall.testing.cancel import cancel_everywhere
@@ -49,6 +52,66 @@ async def test_unix_socket(uds):
         assert (await client.get("http://other/")).text == "other"
         stats = transport.stats()
         assert (stats.connections, dict(stats.names), held(stats)) == (2, {}, [])
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems refuse the connection")
+async def test_unix_socket_whose_backlog_is_full(tmp_path, stack):
+    """Nothing counts as sent, because nobody is connected; a place in the backlog is taken when there is one."""
+    path = str(tmp_path / "full.sock")
+    listening = socket.socket(socket.AF_UNIX)
+    listening.bind(path)
+    listening.listen(0)
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            waiting = stack.enter_context(socket.socket(socket.AF_UNIX))
+            waiting.setblocking(False)
+            waiting.connect(path)
+    transport = seawall.AsyncTransport(uds=path, retry=None)
+    async with httpx.AsyncClient(transport=transport) as client:
+        with pytest.raises(seawall.errors.DialTimeout) as caught:
+            await client.post("http://docker/", timeout=httpx.Timeout(5.0, connect=0.05))
+        assert isinstance(caught.value, seawall.errors.Unsent)
+        assert (held(transport.stats()), transport.stats().connections) == ([], 0)
+        call = asyncio.ensure_future(client.post("http://docker/", timeout=5.0))
+        for _ in range(10):  # rounds of the loop, after which it waits
+            await asyncio.sleep(0)
+        server = await asyncio.start_unix_server(answering, sock=listening)
+        assert (await call).text == "docker"
+        server.close()
+
+
+async def test_trace_over_a_unix_socket(uds):
+    """As httpcore's own connections say it."""
+    told = []
+
+    async def trace(name: str, facts: dict[str, object]) -> None:
+        told.append((name, facts.get("path")))
+
+    for transport in (seawall.AsyncTransport(uds=uds), httpx.AsyncHTTPTransport(uds=uds)):
+        async with httpx.AsyncClient(transport=transport) as client:
+            await client.get("http://docker/", extensions={"trace": trace})
+        name = "connection.connect_unix_socket"
+        assert told[:2] == [(f"{name}.started", uds), (f"{name}.complete", None)]
+        told.clear()
+
+
+async def test_sni_hostname_over_a_unix_socket(tmp_path):
+    """It is what the server is told, and what its certificate is for."""
+    authority, named = trustme.CA(), []
+    serving, trusting = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), ssl.create_default_context()
+    authority.issue_cert("api.test").configure_cert(serving)
+    authority.configure_trust(trusting)
+    serving.sni_callback = lambda sock, name, context: named.append(name)
+    path = str(tmp_path / "tls.sock")
+    server = await asyncio.start_unix_server(answering, path, ssl=serving)
+    transport = seawall.AsyncTransport(uds=path, verify=trusting, retry=None)
+    async with httpx.AsyncClient(transport=transport) as client:
+        response = await client.get("https://docker/", extensions={"sni_hostname": "api.test"})
+        assert response.text == "docker"
+        with pytest.raises(seawall.errors.HostnameMismatch):
+            await client.get("https://docker/")
+    assert named == ["api.test", "docker"]
+    server.close()
 
 
 async def test_unix_socket_that_is_not_there(tmp_path):

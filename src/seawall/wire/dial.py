@@ -112,7 +112,7 @@ class Dialler:
         load.in_flight += 1
         try:
             connect = partial(self._connect_any, peer, addresses, progress, late, route)
-            sock, address = await _traced(trace, peer, connect)
+            sock, address = await _traced(trace, connect, "connect_tcp", host=peer.host, port=peer.port)
             progress.address = address
             return await self._finish(origin, sock, address, addresses, progress, route, server_hostname, trace)
         except (DialError, NoAddress) as error:
@@ -123,14 +123,21 @@ class Dialler:
             load.in_flight -= 1
 
     async def dial_unix(
-        self, origin: Origin, progress: Progress, route: Route, *, trace: Trace | None = None
+        self,
+        origin: Origin,
+        progress: Progress,
+        route: Route,
+        *,
+        server_hostname: str | None = None,
+        trace: Trace | None = None,
     ) -> Pooled:
         """As `dial`, to the Unix socket of *route*."""
         progress.reached(Phase.CONNECTING)
         assert route.uds is not None
         sock = await self._opened(lambda: sockets.made(socket.AF_UNIX, route))
         try:
-            await _traced(trace, origin, partial(asyncio.get_running_loop().sock_connect, sock, route.uds))
+            connect = partial(sockets.connect_unix, sock, route.uds)
+            await _traced(trace, connect, "connect_unix_socket", path=route.uds)
         except BaseException as error:
             sock.close()
             if isinstance(error, OSError):
@@ -138,7 +145,7 @@ class Dialler:
                 raise DialError(text, origin=origin, is_shortage=error.errno in SHORTAGES) from error
             raise
         progress.address = address = Address(route.uds)
-        return await self._finish(origin, sock, address, [address], progress, route, None, trace)
+        return await self._finish(origin, sock, address, [address], progress, route, server_hostname, trace)
 
     async def _check(self, origin: Origin, answer: Answer | None, addresses: Sequence[Address]) -> None:
         """
@@ -295,11 +302,11 @@ class Dialler:
             await asyncio.sleep(0)  # meanwhile the loop closes the connection's socket
 
 
-async def _traced(trace: Trace | None, peer: Origin, connect: Callable[[], Coroutine[Any, Any, T]]) -> T:
+async def _traced(trace: Trace | None, connect: Callable[[], Coroutine[Any, Any, T]], step: str, **facts: Any) -> T:
     """What *connect* makes, with what httpcore tells of it."""
     if trace is None:
         return await connect()
-    async with trace.step("connection.connect_tcp", host=peer.host, port=peer.port):
+    async with trace.step(f"connection.{step}", **facts):
         return await connect()
 
 

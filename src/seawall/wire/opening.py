@@ -238,8 +238,11 @@ class Opener:
         began_at, timer = self._now(), asyncio.timeout(left)
         try:
             async with timer:
+                server_hostname = message.extensions.get("sni_hostname")
                 if route.uds is not None:
-                    connection = await self._dialler.dial_unix(origin, progress, route, trace=trace)
+                    connection = await self._dialler.dial_unix(
+                        origin, progress, route, server_hostname=server_hostname, trace=trace
+                    )
                 else:
                     connection = await self._dialler.dial(
                         origin,
@@ -247,7 +250,7 @@ class Opener:
                         progress,
                         route=route,
                         late=self._names.late(peer),
-                        server_hostname=message.extensions.get("sni_hostname"),
+                        server_hostname=server_hostname,
                         trace=trace,
                     )
         except BaseException as error:

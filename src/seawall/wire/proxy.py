@@ -39,6 +39,9 @@ PASSING: Final = frozenset({408, 425, 429})
 """Answers of 3xx and 4xx to CONNECT that the proxy may not repeat a moment later."""
 
 
+MAX_SHOWN: Final = 100  # characters of what a proxy says
+
+
 class Passage(Protocol):
     """A dial that was let through."""
 
@@ -95,10 +98,10 @@ async def _connect(connection: Connection, proxy: Proxy, origin: Origin) -> None
     try:
         head = await connection.send(message, Progress(loop.time, loop.time()))
     except WireError as error:
-        raise _failed(origin, proxy, str(error)) from error.__cause__
+        raise _failed(origin, proxy, _shown(str(error))) from error.__cause__
     if 200 <= head.status < 300:
         return
-    said = f"{head.status} {head.reason.decode('latin-1')}".rstrip()
+    said = f"{head.status} {_shown(head.reason.decode('latin-1'))}".rstrip()
     if 300 <= head.status < 500 and head.status not in PASSING:
         raise _refused(origin, proxy, said, status=head.status)
     raise _failed(origin, proxy, said, status=head.status)
@@ -134,6 +137,11 @@ def _refused(origin: Origin, proxy: Proxy, why: str, *, status: int | None = Non
 def _failed(origin: Origin, proxy: Proxy, why: str, *, status: int | None = None) -> TunnelFailed:
     text = f"{origin}: the proxy {proxy} gave no connection: {why}"
     return TunnelFailed(text, origin=origin, proxy=str(proxy), status=status)
+
+
+def _shown(text: str) -> str:
+    """What a proxy said, as an error may have it: on one line of a log, and without a terminal's control characters."""
+    return "".join(each for each in text[:MAX_SHOWN] if each.isprintable())
 
 
 async def _nothing() -> AsyncIterator[bytes]:

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
+import errno
 import socket
+from typing import Final
 
 from ..errors import NoAddress
 from ..origin import Address, Origin
 from ..route import Route
 
-__all__ = ["family_of", "made", "unbindable"]
+__all__ = ["connect_unix", "family_of", "made", "unbindable"]
+
+FIRST_PAUSE: Final = 0.005  # s before a Unix socket whose backlog is full is asked again; it doubles each time
+LONGEST_PAUSE: Final = 0.1  # s; what a server that takes a connection again is noticed within
 
 
 def made(family: socket.AddressFamily, route: Route) -> socket.socket:
@@ -38,3 +44,26 @@ def unbindable(peer: Origin, route: Route) -> NoAddress:
     """The error where no address of *peer* is of that family, which is no fault of its."""
     kind = "IPv6" if family_of(route) == socket.AF_INET6 else "IPv4"
     return NoAddress(f"{peer}: has no {kind} address, and local_address={route.local_address!r} is an {kind} one")
+
+
+async def connect_unix(sock: socket.socket, path: str) -> None:
+    """
+    Connect *sock* to the Unix socket at *path*; while its backlog is full, wait. The caller limits the time.
+
+    asyncio's `sock_connect` would take a full backlog for a connection that is being made, and the request would be
+    written to a socket that has no peer. Source: connect(2), EAGAIN.
+
+    Raises:
+        OSError: There is none, or nobody listens.
+    """
+    pause = FIRST_PAUSE
+    while True:
+        try:
+            sock.connect(path)
+        except BlockingIOError as error:
+            if error.errno != errno.EAGAIN:  # systems other than Linux may need a while
+                return await asyncio.get_running_loop().sock_connect(sock, path)
+        else:
+            return None
+        await asyncio.sleep(pause)
+        pause = min(2 * pause, LONGEST_PAUSE)
