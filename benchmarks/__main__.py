@@ -30,6 +30,8 @@ NAMES = {
     "hedge": "the slowest answers with and without a second attempt, where 1 % or one of five addresses is slow",
     "simulate": "overload, metastable failures and herds on the virtual clock, through the real layers",
     "soak": "100,000 calls over all kinds of fault, cancelled at random: what they leave behind",
+    "proxies": "one bad proxy of three: what it does to the slowest answers through the other two",
+    "cancellations": "10,000 calls through proxies, cancelled at random: what they leave behind in seawall and httpx",
     "tags": "100,000 tagged bodies, closed, shared and cancelled at random: whether a reader gets another's bytes",
     "faults": "every fault of the kit against httpx, aiohttp and seawall",
 }

@@ -30,6 +30,7 @@ class Setup:
         deadline: Seconds for a whole call, if the client has a deadline; None keeps its default.
         connections: The maximum, if the client has one; None keeps its default.
         authority: The file of the trusted authority.
+        proxy: Its URL, which may have credentials.
         nameserver: "ip:port"; ignored by clients that can't be pointed at a DNS server.
         dns_ttl: Seconds for which aiohttp caches addresses, because it doesn't see a record's TTL.
         own: Further arguments of `seawall.AsyncClient`, which have no counterpart in other clients.
@@ -48,6 +49,13 @@ class Setup:
 
     def tls(self) -> ssl.SSLContext:
         return ssl.create_default_context(cafile=self.authority)
+
+    def way(self, httpx: Any) -> Any:
+        """The proxy as httpx takes it; one over TLS has a certificate of the trusted authority, too."""
+        if self.proxy is None:
+            return None
+        context = self.tls() if self.proxy.startswith("https:") else None
+        return httpx.Proxy(self.proxy, ssl_context=context)
 
     def limits(self, httpx: Any, default: int = 100) -> Any:
         """httpx's limits; *default* is its own maximum, which it has no name for."""
@@ -77,7 +85,7 @@ def _httpx_like(client: Any) -> Ask:
 
 def _httpx_arguments(setup: Setup, httpx: Any) -> dict[str, Any]:
     limits = setup.limits(httpx)
-    arguments = {"verify": setup.tls(), "http2": setup.http2, "proxy": setup.proxy, "trust_env": False}
+    arguments = {"verify": setup.tls(), "http2": setup.http2, "proxy": setup.way(httpx), "trust_env": False}
     return arguments if limits is None else arguments | {"limits": limits}
 
 
@@ -116,7 +124,6 @@ async def httpx_retries_client(setup: Setup) -> AsyncIterator[Ask]:
 
     retries: Any = importlib.import_module("httpx_retries")
     arguments = _httpx_arguments(setup, httpx)
-    arguments["proxy"] = httpx.Proxy(setup.proxy) if setup.proxy else None
     transport = retries.RetryTransport(transport=httpx.AsyncHTTPTransport(**arguments))
     async with httpx.AsyncClient(transport=transport, **_timeout(setup)) as client:
         yield _httpx_like(client)
@@ -264,6 +271,7 @@ class Client:
         bare: The same client without its layers, as a name in `CLIENTS`, if it can't switch them off.
         has_deadline: Whether it has a deadline for a whole call.
         is_told: Whether it can be pointed at a DNS server.
+        proxies: The kinds of proxies that it can use.
     """
 
     open: Callable[[Setup], AbstractAsyncContextManager[Ask]]
@@ -274,6 +282,7 @@ class Client:
     has_deadline: bool = False
     has_http2: bool = True
     is_told: bool = False
+    proxies: tuple[str, ...] = ("http", "https", "socks5")
 
     @property
     def head(self) -> str:
@@ -286,7 +295,13 @@ class Client:
         return isinstance(error, tuple(map(resolve_name, self.errors)))
 
 
-_AIOHTTP: dict[str, Any] = {"errors": AIOHTTP, "has_deadline": True, "has_http2": False, "is_told": True}
+_AIOHTTP: dict[str, Any] = {
+    "errors": AIOHTTP,
+    "has_deadline": True,
+    "has_http2": False,
+    "is_told": True,
+    "proxies": ("http", "https"),
+}
 CLIENTS = {
     "httpx": Client(open=httpx_client, package="httpx", title="httpx"),
     "httpx-tuned": Client(

@@ -50,7 +50,7 @@ async def run(cell: dict[str, Any], client: str, authority: str, limits: dict[st
         await asyncio.sleep(0.1)  # gives faults of an idle connection time to strike
         try:
             async with asyncio.timeout(limits["guard"]):
-                if not cell["proxy"]:  # because this request would go through the proxy too
+                if cell["through"] or not cell["proxy"]:  # because this request would go through a bad proxy too
                     status, content = await ask("GET", cell["good_url"], headers=_headers(cell))
                     cell["is_next_good"] = status == 200 and json.loads(content).get("key") == cell["good_key"]
         except Exception as error:  # noqa: BLE001

@@ -13,17 +13,16 @@ import subprocess
 import sys
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 from seawall.testing import DNSServer, FaultProcess, Network
 from seawall.testing.http.vocabulary import FAULTS
-from seawall.testing.network import toxic
-from seawall.testing.steps import MALFORMED, ODD
 
 from .clients import CLIENTS
+from .fault_cells import HEAVY, PROXIES, SECURE, THROUGH, Cell, cells, place, proxied
 from .namespace import PORT, is_entered
 
 COMPARED = "httpx,aiohttp,seawall"
@@ -32,26 +31,16 @@ DEADLINE = 3.0  # s, of a call, where a client has one
 SLACK = 0.25  # s beyond what is allowed, because the machine is shared
 GUARD = 8.0  # s after which a cell is abandoned
 AT_ONCE = 4  # processes
-UPLOAD = 8 * 2**20  # bytes, for faults that strike a request's body
-TOXICS = {
-    "Latency": "Latency:0.3",
-    "Bandwidth": "Bandwidth:20",
-    "Slicer": "Slicer:1:0.2",
-    "Limit": "Limit:20",
-    "Timeout": "Timeout",
-    "Reset": "Reset",
-    "SlowClose": "SlowClose:1",
-}
 UNDECODABLE = ("encoded:gzip_bad", "encoded:gzip_truncated", "encoded:mislabelled")
 BROKEN = re.compile(  # no client can get a good answer from these, however often it asks
     r"malformed:|(hang|close|reset|truncate)(:\w+)?$|tls_inject|info_endless|endless_headers|h2_(refused|rst|silent|goaway$)"
     r"|h2_bad_frame(:size|:stream|:hpack)?$|port:(refuse|blackhole|accept_(reset|close|hang|garbage)$|h2_hang)"
     r"|port:tls:(expired|not_yet|wrong|self|untrusted|no_inter|wants)|port:tls_(hang|half|close|reset|plaintext|garbage|alert)"
-    r"|port:proxy:|net:(Limit|Timeout|Reset)|dns:(nx|nodata|servfail|refused|formerr|notimp|drop$|unreachable|cnameloop"
+    r"|port:proxy:(?!none)|port:tls_proxy:(?!good$)|port:socks5:(?!none|pieces)|net:(Limit|Timeout|Reset)|dns:(nx|nodata|servfail|refused|formerr|notimp|drop$|unreachable|cnameloop"
     r"|cnamedangling|badid|badq|garbage|short|cut)"
 )
 SILENT = re.compile(  # nothing comes, or not enough: if the client raises, it must be a timeout
-    r"hang|drip|h2_silent|port:(blackhole|accept_hang|tls_(hang|half|drip)|h2_(hang|no_window)|proxy:hang)"
+    r"hang|drip|h2_silent|port:(blackhole|accept_hang|tls_(hang|half|drip)|h2_(hang|no_window)|(tls_)?proxy:(good:)?hang|socks5:hang)"
     r"|dns:(drop$|droppct)|net:Timeout"
 )
 BEFORE = ("dns", "connect", "tls", "proxy")  # phases in which nothing is sent
@@ -59,118 +48,9 @@ EITHER = re.compile(r"port:(accept|tls:wants)|tls_inject|truncate")  # it depend
 SAYS_SENT = re.compile(
     r"Read|Write|RemoteProtocol|ServerDisconnected|Payload|Chunked|BadAnswer|ConnectionLost|SendFailed|StreamRefused|Decod"
 )
-SAYS_UNSENT = re.compile(r"Connect(or|Error|Timeout)|ConnectionTimeout|SSL|Certificate|DNS|Name|Dial|Handshake|ProxyE")
-SURE = {  # instead of steps that are random or need more than one request
-    "chance:0.3+500": "chance:1+500",
-    "chance:0.05+close": "chance:1+close",
-    "limit:2": "limit:0",
-    "rate:2": "rate:0",
-    "dns:droppct-30": "dns:droppct-100",
-}
-SECURE = {"tls": "tls", "h2:either": "h2"}  # ports that many cells share
-HEAVY = ("bomb", "endless_headers", "huge_header", "many_headers", "proxy:long")  # one at a time, at the end
-
-
-@dataclass
-class Cell:
-    """One fault for one client, and the outcome."""
-
-    how: str
-    phase: str
-    fault: str
-    safe: str
-    method: str
-    client: str
-    url: str = ""
-    good_url: str = ""
-    good_key: str = ""
-    key: str = ""
-    size: int = 0
-    http2: bool = False
-    proxy: str = ""
-    dns: str = ""
-    skipped: str = ""
-    outcome: str = ""
-    seconds: float = 0.0
-    requests: int = 0
-    attempts: int | None = None
-    is_next_good: bool | None = None
-    is_right: bool = True
-    is_same: bool = True
-    detail: str = ""
-    wrong: list[str] = field(default_factory=list)
-
-
-def cells(client: str) -> list[Cell]:
-    """The cells of one client: all faults of the vocabulary that a server, a name or a network can cause."""
-    found: dict[tuple[str, str], Cell] = {}
-    for fault in FAULTS:
-        for how in (SURE.get(how, how) for how in fault.how.split()):
-            if how.startswith("py:") or how == "net:Link.down":
-                continue  # see `left_out`
-            for method in _methods(how):
-                cell = Cell(how, fault.phase, fault.fault, fault.safe, method, client)
-                found.setdefault((how, method), cell)
-    for kind, answers, safe in (("odd", ODD, "-"), ("malformed", MALFORMED, "I/N")):
-        for name, (fault_name, _) in answers.items():
-            cell = Cell(f"{kind}:{name}", "parse", fault_name, safe, "GET", client)
-            found.setdefault((cell.how, "GET"), cell)
-    return list(found.values())
-
-
-def _methods(how: str) -> tuple[str, ...]:
-    if how.startswith(("dns:", "net:", "port:proxy")):
-        return ("GET",)
-    if ":request" in how or how.startswith(("early", "no_continue", "refuse_continue", "port:h2_no_window")):
-        return ("POST",)
-    return ("GET", "POST")
-
-
-def place(
-    cell: Cell, index: int, server: FaultProcess, network: Network, dns: DNSServer, *, is_system: bool = False
-) -> None:
-    """
-    The cell's URL, on a port of its own if it needs one; and the URL of the good request that follows.
-
-    Args:
-        is_system: Whether the system asks *dns*.
-    """
-    cell.key = f"{cell.client}-{index}"
-    cell.good_key = f"{cell.key}-next"
-    kind, _, rest = cell.how.partition(":")
-    base, query = server.url, f"?key={cell.key}"
-    if cell.method == "POST":
-        cell.size = UPLOAD if ":request" in cell.how or cell.how.startswith(("early", "port:h2_no_window")) else 1000
-    cell.http2 = "h2" in cell.how
-    if cell.http2 and not CLIENTS[cell.client].has_http2:
-        cell.skipped = "has no HTTP/2"
-    if kind == "port" and rest.startswith("proxy"):
-        cell.proxy = server.listen(rest, name=cell.key).replace("https:", "http:")
-        cell.url = f"{server.ports['tls']}/x/ok{query}"
-    elif kind == "port":
-        base = server.listen(rest, name=cell.key)
-        cell.url = f"{base}/x/ok{query}"
-        base = server.url if not cell.http2 else server.ports["h2"]
-    elif kind == "dns":
-        if not (CLIENTS[cell.client].is_told or is_system):
-            cell.skipped = "can't be pointed at a DNS server"
-        if rest in ("many-4", "v6only"):
-            cell.skipped = "the fault server is not at those addresses"
-        cell.dns = "" if is_system else dns.address
-        port = server.url.rpartition(":")[2]
-        base = f"http://good.test:{port}"
-        cell.url = f"http://u{cell.key}.{rest}.test:{port}/x/ok{query}"
-    elif kind == "net":
-        link = network.link(server.url)
-        link.add(toxic.parse(TOXICS[rest]))
-        cell.url = f"{link.url}/x/ok{query}"
-    else:
-        if cell.http2:
-            base = server.ports["h2"]
-        elif cell.how.startswith(("tls_", "truncate")):
-            base = server.ports["tls"]
-        cell.url = f"{base}/x/{cell.how}{query}"
-    cell.good_url = f"{base}/x/ok?key={cell.good_key}"
+SAYS_UNSENT = re.compile(
+    r"Connect(or|Error|Timeout)|ConnectionTimeout|SSL|Certificate|DNS|Name|Dial|Handshake|Proxy[ERUT]|Tunnel"
+)
 
 
 def judge(cell: Cell) -> None:
@@ -194,16 +74,23 @@ def judge(cell: Cell) -> None:
     if not cell.is_same:
         cell.wrong.append("sends another body")
     hides_silence = SILENT.match(cell.how) and not re.search("imeout|Deadline", cell.outcome)
-    is_clear = cell.phase != "redirect" and not EITHER.match(cell.how)
-    lies = is_clear and (SAYS_SENT if cell.phase in BEFORE else SAYS_UNSENT).search(cell.outcome)
+    is_clear = cell.phase != "redirect" and (cell.use or not EITHER.match(cell.how))
+    is_unsent = cell.phase in BEFORE and not _is_forwarded(cell)
+    lies = is_clear and (SAYS_SENT if is_unsent else SAYS_UNSENT).search(cell.outcome)
     if is_error and (hides_silence or lies):
         cell.wrong.append("raises the wrong class")
-    if is_answered and (BROKEN.match(cell.how) or cell.how in UNDECODABLE or not cell.is_right):
+    is_early = cell.how == "port:accept_answer" and _is_forwarded(cell)  # it comes behind the request, then
+    if is_answered and (BROKEN.match(cell.how) or cell.how in UNDECODABLE or not (cell.is_right or is_early)):
         cell.wrong.append("takes it for good")
     if cell.detail.startswith("foreign"):
         cell.wrong.append("raises no error of its own")
     if safe == "-" and cell.phase not in ("client", "redirect") and not is_answered:
         cell.wrong.append("fails where nothing need fail")
+
+
+def _is_forwarded(cell: Cell) -> bool:
+    """Whether a proxy has the request before its origin is dialled."""
+    return cell.proxy.startswith("http") and not cell.url.startswith("https:")
 
 
 def run(client: str, jobs: list[Cell], authority: Path) -> list[Cell]:
@@ -215,17 +102,27 @@ def run(client: str, jobs: list[Cell], authority: Path) -> list[Cell]:
     return [Cell(**each) for each in json.loads(done.stdout)]
 
 
-def matrix(client: str, only: str, server: FaultProcess, authority: Path, *, is_system: bool) -> list[Cell]:
-    """Every cell of one client, judged; each name in a process of its own, for getaddrinfo's threads are stuck."""
+def matrix(
+    client: str, only: str, server: FaultProcess, authority: Path, *, is_system: bool, through: str = ""
+) -> list[Cell]:
+    """
+    Every cell of one client, judged; each name in a process of its own, for getaddrinfo's threads are stuck.
+
+    Args:
+        through: The kind of the good proxy that all goes through; what is the proxy's business is left out then.
+    """
     port = PORT if is_system else 0
     for step, name in SECURE.items():
         if name not in server.ports:
             server.listen(step, name=name)
     with Network() as network, DNSServer(port=port) as dns:
         dns.zone["good.test"] = dns.base
-        jobs = [cell for cell in cells(client) if only in cell.how]
+        url = server.listen(THROUGH[through], name=f"{client} through {through}") if through else ""
+        found = [*cells(client), *proxied(client)]
+        jobs = [cell for cell in found if only in cell.how and not (through and _is_left_out(cell))]
         for index, cell in enumerate(jobs):
-            place(cell, index, server, network, dns, is_system=is_system)
+            cell.through = through
+            place(cell, index, server, network, dns, is_system=is_system, through=url)
         names = [cell for cell in jobs if cell.how.startswith("dns:") and is_system]
         others = [cell for cell in jobs if cell not in names]
         done = run(client, others, authority) if others else []
@@ -237,8 +134,15 @@ def matrix(client: str, only: str, server: FaultProcess, authority: Path, *, is_
             cell.requests = len(attempts)
             cell.is_same = len({each.sha256 for each in attempts if each.is_complete}) < 2
             cell.attempts = _attempts(cell, conns, dns)
+            if cell.use == "forwarded":
+                cell.requests = max(cell.requests, cell.attempts or 0)  # the proxy's, too
             judge(cell)
     return done
+
+
+def _is_left_out(cell: Cell) -> bool:
+    """Whether it makes no sense through a good proxy: names are the proxy's business, and it has no faults."""
+    return bool(cell.use) or cell.how.startswith(("dns:", *(f"port:{step}" for step in PROXIES)))
 
 
 def main(arguments: list[str]) -> int:
@@ -246,6 +150,7 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--clients", default=COMPARED, help=f"of {', '.join(CLIENTS)}")
     parser.add_argument("--json", metavar="FILE")
     parser.add_argument("--only", metavar="TEXT", default="", help="faults whose step contains this")
+    parser.add_argument("--through", choices=THROUGH, default="", help="have all go through a good proxy of this kind")
     options = parser.parse_args(arguments)
     is_system = is_entered("benchmarks", ["faults", *arguments])
     names = options.clients.split(",")
@@ -254,8 +159,8 @@ def main(arguments: list[str]) -> int:
         authority = Path(folder) / "ca.pem"
         authority.write_text(server.ca())
         for client in names:
-            results += matrix(client, options.only, server, authority, is_system=is_system)
-    report(results, names)
+            results += matrix(client, options.only, server, authority, is_system=is_system, through=options.through)
+    report(results, names, options.through)
     if options.json:
         Path(options.json).write_text(json.dumps([asdict(cell) for cell in results], indent=1) + "\n")
     hangs = [cell for cell in results if cell.client == "seawall" and "hangs" in cell.wrong]
@@ -300,24 +205,26 @@ def table(results: list[Cell], clients: list[str]) -> str:
     return "\n".join(rows) + "\n"
 
 
-def report(results: list[Cell], clients: list[str]) -> None:
+def report(results: list[Cell], clients: list[str], through: str = "") -> None:
     """A row for each fault, and the sums."""
     print("; ".join(CLIENTS[name].head for name in clients), end="; ")
     print(
         f"timeouts {TIMEOUT:g} s each, deadline {DEADLINE:g} s if the client has one; else defaults; a client per cell"
     )
+    if through:
+        print(f"through a good proxy ({through}); left out: names, which are its business, and the faults of proxies")
     print("a cell: outcome, seconds, attempts seen by the server; ! what is wrong with it\n")
-    print(f"{'fault':34} {'':5}" + "".join(f"{client:32}" for client in clients))
+    print(f"{'fault':44} {'':5}" + "".join(f"{client:32}" for client in clients))
     by_row: dict[tuple[str, str], dict[str, Cell]] = {}
     for cell in results:
-        by_row.setdefault((cell.how, cell.method), {})[cell.client] = cell
+        by_row.setdefault((f"{cell.how} {cell.use}".rstrip(), cell.method), {})[cell.client] = cell
     for (how, method), row in by_row.items():
-        print(f"{how:34} {method:5}" + "".join(f"{_shown(row[client]):32}" for client in clients if client in row))
+        print(f"{how:44} {method:5}" + "".join(f"{_shown(row[client]):32}" for client in clients if client in row))
     print(f"\nnot run: {', '.join(left_out())}\n\n{table(results, clients)}")
     print("\nseawall, wrong:")
     for cell in results:
         if cell.client == "seawall" and cell.wrong:
-            print(f"  {cell.how} {cell.method}: {', '.join(cell.wrong)} ({cell.outcome}: {cell.detail})")
+            print(f"  {cell.how} {cell.use} {cell.method}: {', '.join(cell.wrong)} ({cell.outcome}: {cell.detail})")
 
 
 def _shown(cell: Cell) -> str:

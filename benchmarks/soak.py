@@ -53,7 +53,7 @@ async def soak(url: str, calls: int, *, seed: int = 1, is_observed: bool = False
     """
     rng = random.Random(seed)
     outcomes: Counter[str] = Counter()
-    tasks, descriptors, memory = len(asyncio.all_tasks()), _descriptors(), 0.0
+    tasks, files, memory = len(asyncio.all_tasks()), descriptors(), 0.0
     left = iter(range(calls))
     heard = observers() if is_observed else []
     async with seawall.AsyncClient(
@@ -103,7 +103,7 @@ async def soak(url: str, calls: int, *, seed: int = 1, is_observed: bool = False
     del page
     found |= {
         "tasks": len(asyncio.all_tasks()) - tasks,
-        "descriptors": _descriptors() - descriptors,
+        "descriptors": descriptors() - files,
         "memory_mb": _memory() - memory,
     }
     return found
@@ -119,7 +119,8 @@ async def _is_good(client: seawall.AsyncClient, url: str) -> bool:
     return False
 
 
-def _descriptors() -> int:
+def descriptors() -> int:
+    """How many are open; 0 where the system doesn't say."""
     return len(os.listdir("/proc/self/fd")) if os.path.isdir("/proc/self/fd") else 0
 
 

@@ -10,7 +10,8 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from ..clients import CLIENTS
-from ..faults import Cell, matrix
+from ..fault_cells import Cell
+from ..faults import matrix
 from .board import Board, Check, Verdict, part
 
 REFUSED = ("h2_refused,ok", "h2_goaway,ok", "h2_rst:13,ok")

@@ -143,8 +143,9 @@ class History(tuple[Attempt, ...]):
         count = "1 attempt" if len(self) == 1 else f"{len(self)} attempts"
         # One that was superseded took its time beside the other.
         elapsed = sum(attempt.delay + attempt.duration for attempt in self if not attempt.is_superseded)
-        parts = [f"{count} in {elapsed:.3g} s: {', '.join(attempt.outcome for attempt in self)}"]
-        if self.balance is not None:
+        outcomes = ", ".join(attempt.outcome for attempt in self)
+        parts = [f"{count} in {elapsed:.3g} s: {outcomes}" if self else "no attempt was made"]
+        if self.balance is not None and self.balance < 1:  # else it has decided nothing
             parts.append(f"budget left {self.balance:.1f}")
         if self.note:
             parts.append(self.note)

@@ -15,7 +15,7 @@ from dataclasses import replace
 from typing import Any, TypeAlias
 
 import httpx
-from benchmarks.faults import HEAVY, Cell, cells, place
+from benchmarks.fault_cells import HEAVY, Cell, cells, place
 
 import seawall
 from seawall.testing import FaultProcess
@@ -23,11 +23,12 @@ from tests.docs.tables import DOCS, filled
 
 Result: TypeAlias = type[Exception] | int | str
 NO_END = "no end"
+PROXIES = ("port:proxy", "port:tls_proxy", "port:socks5")
 
 TIMEOUT = 0.4  # s
 GUARD = 1.5  # s; then it is given up
 CONCURRENT = 24
-LEFT_OUT = ("dns:", "net:", "port:proxy", "chance:", "limit:", "rate:", "port:blackhole")
+LEFT_OUT = ("dns:", "net:", *PROXIES, "chance:", "limit:", "rate:", "port:blackhole")
 KINDS = {"httpx": httpx.AsyncClient, "seawall": seawall.AsyncClient}
 BARE = {"retry": None, "breaker": None, "deadline": None}
 

@@ -13,8 +13,8 @@ from itertools import count
 from pathlib import Path
 
 import pytest
-from benchmarks import calls, instructions, memory, peers
-from benchmarks.faults import Cell
+from benchmarks import calls, faults, instructions, memory, peers, proxies
+from benchmarks.fault_cells import Cell, cells, proxied
 from benchmarks.reliability import table
 from benchmarks.reliability.board import Board, Verdict
 from benchmarks.reliability.matrix import reuse, single_faults
@@ -238,3 +238,35 @@ def test_what_is_set_for_one_client_alone_is_marked():
     text = table(found, ["httpx", "seawall"])
     assert "| G1 bomb | 2 | - | yes † |" in text
     assert "† set for seawall alone, in G1: max_response_size" in text
+
+
+def test_faults_through_a_proxy(tmp_path):
+    """The same cells, without names and proxies; each request, and the one after it, goes through the proxy."""
+    found = tmp_path / "found.json"
+    done = benchmarks("faults", "--clients", "seawall", "--through", "https", "--only", "503,ok", "--json", str(found))
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "through a good proxy (https); left out: names" in done.stdout
+    cells = json.loads(found.read_text())
+    ends = {(cell["how"], cell["method"]): cell["outcome"] for cell in cells}
+    assert ends == {
+        (how, way): end for how in ("503,ok", "503,503,ok") for way, end in (("GET", "200"), ("POST", "503"))
+    }
+    assert all(cell["proxy"].startswith("https:") and cell["is_next_good"] for cell in cells)
+
+
+def test_what_is_left_out_through_a_proxy():
+    """Names, which are the proxy's to resolve, and the faults of proxies."""
+    kept = [cell.how for cell in [*cells("x"), *proxied("x")] if not faults._is_left_out(cell)]
+    assert not [how for how in kept if how.startswith(("dns:", "port:proxy", "port:tls_proxy", "port:socks5"))]
+    assert {"port:refuse", "net:Reset", "h2_refused"} <= set(kept)
+
+
+@pytest.mark.parametrize("fault", ["none", "hang", "refuse"])
+def test_one_bad_proxy_of_three(fault, monkeypatch):
+    """Calls through the two others are good; those through the third end as its fault says."""
+    monkeypatch.setattr(proxies, "WARM", 0.0)
+    run = asyncio.run(proxies.run(fault, 0.12, is_secure=False, kind="seawall", timeout=0.2))
+    assert (len(run.good), run.failed) == (8, {})
+    assert run.quantile(0.99) == max(run.good)
+    ends = {"none": {"200"}, "hang": {"ReadTimeout", "DeadlineExceeded"}, "refuse": {"ProxyUnreachable"}}
+    assert set(run.bad) <= ends[fault]

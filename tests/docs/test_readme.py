@@ -11,7 +11,7 @@ import sys
 
 import pytest
 import tenacity
-from benchmarks.faults import cells
+from benchmarks.fault_cells import cells
 
 import seawall
 from seawall.cli.demo import HOSTS

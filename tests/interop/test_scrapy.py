@@ -354,7 +354,7 @@ async def test_without_the_addon():
     ("given", "text"),
     [
         ({"retri": None}, "SEAWALL: seawall.Engine has no setting 'retri'; did you mean 'retry'"),
-        ({"deadline": -1}, "SEAWALL: Policy.deadline must be finite and > 0"),
+        ({"deadline": -1}, "SEAWALL: deadline must be finite and > 0"),
         ({"observers": 1}, "SEAWALL: observers must be a list"),
         (7, "SEAWALL must be a dict"),
         ("{", "SEAWALL must be a dict"),

@@ -809,9 +809,7 @@ async def test_error_says_it_all():
         with pytest.raises(httpx.ReadTimeout) as caught:
             await c.get(URL)
     (note,) = caught.value.__notes__
-    assert note == (
-        "seawall: 3 attempts in 1.4 s: 503, ReadTimeout, ReadTimeout; budget left 29.3; max_attempts=3 reached"
-    )
+    assert note == "seawall: 3 attempts in 1.4 s: 503, ReadTimeout, ReadTimeout; max_attempts=3 reached"
     assert "3 attempts in 1.4 s" in str(caught.value.attempts)
 
 
@@ -821,8 +819,47 @@ async def test_deadline_says_it_all():
     async with client(wire, deadline=2.0) as c:
         with pytest.raises(seawall.DeadlineExceeded) as caught:
             await c.get(URL)
-    assert caught.value.__notes__[0].startswith("seawall: 2 attempts in 2 s: ConnectError, cancelled; budget left 3")
+    assert caught.value.__notes__[0].startswith("seawall: 2 attempts in 2 s: ConnectError, cancelled")
+    assert str(caught.value).endswith("; GET /, attempt 2 of 3, connecting, 2 s in all")
     assert isinstance(caught.value.__cause__, httpx.ConnectError)
+
+
+async def test_budget_in_an_error():
+    """What is left of it is told where it decided that no attempt followed."""
+    budget = seawall.Budget(rate=0, ratio=0, max_balance=1.0)
+    async with client(ScriptedWire(*[httpx.ConnectError("refused")] * 9), budget=budget) as c:
+        for _ in range(2):
+            with pytest.raises(httpx.ConnectError) as caught:
+                await c.get(URL)
+    assert "; budget left 0.0; the origin's retry budget is empty" in caught.value.__notes__[0]
+
+
+@pytest.mark.parametrize(
+    ("path", "method", "retry", "about"),
+    [
+        ("/a?secret", "GET", seawall.Retry(max_attempts=2, backoff=0), "GET /a, attempt 2 of 2, sending, 0 s in all"),
+        ("/a", "GET", None, "GET /a, attempt 1 of 1, sending, 0 s in all"),
+        ("/" + "a" * 200, "GET", None, f"GET /{'a' * 99}..., attempt 1 of 1, sending, 0 s in all"),
+    ],
+)
+async def test_what_an_error_is_about(path, method, retry, about):
+    """The request without its query, how often it was tried, how far the last attempt got, how long all took."""
+    wire = ScriptedWire(*[seawall.errors.ReadTimeout("nothing came")] * 2)
+    async with client(wire, retry=retry) as c:
+        with pytest.raises(seawall.errors.ReadTimeout) as caught:
+            await c.request(method, f"{URL.rstrip('/')}{path}")
+    assert str(caught.value) == f"nothing came; {about}"
+
+
+async def test_deadline_that_had_passed_before():
+    """No attempt was made, which the error says, and what leaves the deadline out."""
+    async with client(ScriptedWire(200)) as c:
+        with seawall.deadline(1.0):
+            await asyncio.sleep(2.0)
+            with pytest.raises(seawall.DeadlineExceeded) as caught:
+                await c.get(URL)
+    assert "had passed before the call began; seawall.detached() leaves it out; GET /, before the" in str(caught.value)
+    assert caught.value.__notes__ == ["seawall: no attempt was made"]
 
 
 async def test_history_and_errors_pickle():

@@ -1,4 +1,4 @@
-"""What a connection meets before a request can be read, as a bare socket sees it; TLS and proxies."""
+"""What a connection meets before a request can be read, as a bare socket sees it; TLS. Proxies are in test_proxies."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.testing.raw import Seen, connect, request, see
 from tests.testing.test_steps import is_good, wait
 
 ALERT = b"\x15\x03\x03\x00\x02\x02"
-COVERED = {"serve", "refuse", "blackhole", "proxy"}  # in tests of their own
+COVERED = {"serve", "refuse", "blackhole", "proxy", "tls_proxy", "socks5"}  # in tests of their own
 
 # step → end, and what the bytes must be, of a client that says nothing at first
 ACCEPT = {
@@ -286,59 +286,6 @@ def test_open_and_peak(server):
         sock.close()
 
 
-@pytest.mark.parametrize("fault", ["403", "407", "502", "close", "reset", "hang", "garbage"])
-def test_proxy_that_fails(server, fault):
-    """Its answer to CONNECT."""
-    port = server.listen(f"proxy:{fault}")
-    with connect(port.port) as sock:
-        sock.sendall(b"CONNECT localhost:1 HTTP/1.1\r\n\r\n")
-        seen = see(sock)
-    if fault.isdigit():
-        assert seen.status == int(fault)
-        assert (b"proxy-authenticate" in seen.head) == (fault == "407")
-    ends = {"close": "FIN", "reset": "RST", "hang": "silence", "garbage": "FIN"}
-    assert seen.end == ends.get(fault, "FIN")
-
-
-def test_proxy_that_works(server):
-    """A tunnel to loopback, and nowhere else."""
-    port = server.listen("proxy", name="proxy")
-    target = server.listen("tls", name="behind")
-    with connect(port.port) as sock:
-        sock.sendall(f"CONNECT localhost:{target.port} HTTP/1.1\r\n\r\n".encode())
-        assert see(sock).data == b"HTTP/1.1 200 Connected\r\n\r\n"
-        with server.client_context().wrap_socket(sock, server_hostname="localhost") as tls:
-            tls.settimeout(30)
-            tls.sendall(request("/x/ok"))
-            assert is_good(see(tls))
-    with connect(port.port) as sock:
-        sock.sendall(b"CONNECT 192.0.2.1:80 HTTP/1.1\r\n\r\n")
-        assert see(sock).status == 403
-
-
-@pytest.mark.parametrize(("step", "end"), [("close", "FIN"), ("reset", "RST"), ("close:body", "FIN")])
-def test_proxy_passes_ends_on(server, step, end):
-    """What the target does, the client sees."""
-    port = server.listen("proxy")
-    with connect(port.port) as sock:
-        sock.sendall(f"CONNECT 127.0.0.1:{server.port} HTTP/1.1\r\n\r\n".encode())
-        see(sock, silence=0.05)
-        sock.sendall(request(f"/x/{step}"))
-        assert see(sock).end == end
-
-
-@pytest.mark.parametrize(
-    ("head", "status"),
-    [("CONNECT example.com:443 HTTP/1.1", 403), ("garbage", 400), ("CONNECT 127.0.0.1:1 HTTP/1.1", 502)],
-)
-def test_proxy_refuses(server, head, status):
-    """Names and addresses beyond loopback, what is no CONNECT, and where nobody listens."""
-    with connect(server.listen("proxy").port) as sock:
-        sock.sendall(f"{head}\r\n\r\n".encode())
-        seen = see(sock)
-        assert (seen.status, seen.end) == (status, "FIN")
-
-
 def test_authority_is_one(server):
     """However many threads ask for it at once."""
     with FaultServer() as other, ThreadPoolExecutor(8) as pool:
@@ -358,13 +305,6 @@ def test_connections_are_numbered_for_ever(server):
             numbers.append(other.attempts("k")[0].connection)
             other.reset()
         assert numbers == [1, 2]
-
-
-def test_proxy_without_an_end(server):
-    """Headers for ever."""
-    with connect(server.listen("proxy:long").port) as sock:
-        sock.sendall(b"CONNECT localhost:1 HTTP/1.1\r\n\r\n")
-        assert len(see(sock, limit=10**6).data) >= 10**6
 
 
 def test_each_step_has_a_test():

@@ -71,7 +71,7 @@ def decoder(
     found: Sequence[Coding] = codings(httpx.Headers({"content-encoding": content_encoding}))
     if log is not None:
         found = [Measured(each, log) for each in found]  # type: ignore[misc]
-    return Decoder(found, max_size=max_size, is_part=is_part, refuse=refuse)
+    return Decoder(found, where="http://a.test:80", max_size=max_size, is_part=is_part, refuse=refuse)
 
 
 def drained(machine: Decoder, *parts: bytes) -> bytes:
@@ -366,9 +366,16 @@ def test_ratio_is_looked_at_once_in_a_slice():
     body = bytes(slices * SLICE - marks) + b"!" * marks + bytes(SLICE)
     for parts in ([body], [body[:1], body[1:]], [body[:-1], body[-1:]]):
         with pytest.raises(seawall.errors.ResponseTooLarge):
-            drained(Decoder([Doubling()], max_size=None, is_part=False, refuse=refuse), *parts)
+            drained(
+                Decoder([Doubling()], where="http://a.test:80", max_size=None, is_part=False, refuse=refuse), *parts
+            )
     fewer = body.replace(b"!", b"", 1)
-    assert len(drained(Decoder([Doubling()], max_size=None, is_part=False, refuse=refuse), fewer)) > FREE
+    assert (
+        len(
+            drained(Decoder([Doubling()], where="http://a.test:80", max_size=None, is_part=False, refuse=refuse), fewer)
+        )
+        > FREE
+    )
 
 
 def windowed(bits: int) -> bytes:
@@ -568,7 +575,7 @@ def test_packages_without_bounds(monkeypatch, name):
     assert bounded(BROTLI, "can_accept_more_data") is None
     monkeypatch.setattr(coding_module, "KNOWN", known())
     assert coding(name) is None
-    machine = Decoder([coding(name, {name})], max_size=None, is_part=False, refuse=refuse)
+    machine = Decoder([coding(name, {name})], where="http://a.test:80", max_size=None, is_part=False, refuse=refuse)
     with pytest.raises(CodingError, match=rf"coded with {name}.*install seawall\[compression\]"):
         drained(machine, encoded([name], b"x"))
 

@@ -174,7 +174,10 @@ def test_what_is_not_http_is_an_error_at_once(data):
     """Nobody waits for its end."""
     parser, answer = begun()
     parser.feed(data)
-    assert (answer.failure, answer.has_head) == ((BadAnswer, "what came is not HTTP/1.1"), False)
+    assert (answer.failure, answer.has_head) == (
+        (BadAnswer, "what came isn't HTTP; does another kind of server listen there?"),
+        False,
+    )
 
 
 def test_second_status_line_is_an_error():

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import functools
 import math
 from collections.abc import Callable, Hashable, Mapping
 from numbers import Real
-from typing import Any, Final, NoReturn, cast
+from typing import Any, Final, cast
 
 import httpx
 
@@ -19,14 +18,13 @@ from ..core.body import RequestBody
 from ..core.fronts import check_own
 from ..errors import ResponseTooLarge, SeawallError
 from ..events import BodyEnd, History
-from ..origin import Origin
 from ..policy.outcome import Outcome, answered
 from ..route import Route
 from ..wire.body import Over, OwningBody
 from ..wire.coding import CodingError
 from ..wire.decoder import Decoded, Decoder
 from .compat import files_of, given, is_read, merged, origin_and_path, request_of, triples
-from .decoder import Paced, codings, decoder_of, set_decoder
+from .decoder import Paced, decoder_of, made_for, set_decoder
 from .errors import as_httpx
 
 __all__ = ["DRAIN_TIMEOUT", "ENCODING", "Body", "Outgoing", "Reply", "check_timeouts"]
@@ -199,7 +197,7 @@ class Reply:
         if is_read(response) or response.is_stream_consumed:
             return
         try:
-            decoder = self._decoder()
+            decoder = made_for(response, self._outgoing.original, self._outgoing.origin, self._max_size)
         except BaseException:
             self.abandon()
             raise
@@ -211,14 +209,6 @@ class Reply:
         elif not self._attempt.is_buffered:
             assert isinstance(stream, httpx.AsyncByteStream)
             response.stream = Paced(stream, decoder)
-
-    def _decoder(self) -> Decoder | None:
-        """The decoder of a compressed body, else None."""
-        applied = codings(self.response.headers)
-        if not applied:
-            return None
-        refuse = functools.partial(_refuse, self._outgoing.origin, self._outgoing.original)
-        return Decoder(applied, max_size=self._max_size, is_part=self.response.status_code == 206, refuse=refuse)
 
     async def _decode(self, content: bytes, decoder: Decoder) -> None:
         """
@@ -344,7 +334,3 @@ def check_timeouts(timeouts: Mapping[str, float | None]) -> None:
             raise TypeError(f"timeout: {name} must be a number >= 0 s or None, not {shown(value)}")
         if not 0 <= value <= MAX_COUNT and value != math.inf:
             raise ValueError(f"timeout: {name} must be >= 0 s or None, not {shown(value)}")
-
-
-def _refuse(origin: Origin, request: httpx.Request, why: str) -> NoReturn:
-    raise as_httpx(ResponseTooLarge(f"{origin}: {why}", origin=origin), request)

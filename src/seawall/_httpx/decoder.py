@@ -9,16 +9,19 @@ from __future__ import annotations
 
 import functools
 from collections.abc import AsyncGenerator, Callable, Iterator
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 
 import httpx
 
+from ..errors import ResponseTooLarge
+from ..origin import Origin
 from ..wire import decoder
 from ..wire.coding import Coding, CodingError
 from .compat import is_read, request_of
+from .errors import as_httpx
 from .private import HANDED, Part, is_asked
 
-__all__ = ["DECODED", "Paced", "codings", "decoder_of", "set_decoder"]
+__all__ = ["DECODED", "Paced", "codings", "decoder_of", "made_for", "set_decoder"]
 
 
 def _is_decoded(coding: str, body: bytes) -> bool:
@@ -44,6 +47,26 @@ class Paced(decoder.Paced, httpx.AsyncByteStream):
 def codings(headers: httpx.Headers) -> list[Coding]:
     """Those of a body that we know, and those that only httpx would decode, which are refused."""
     return decoder.codings(headers.get_list("content-encoding", split_commas=True), DECODED)
+
+
+def made_for(
+    response: httpx.Response, request: httpx.Request, origin: Origin, max_size: int | None
+) -> decoder.Decoder | None:
+    """
+    The decoder of a compressed body, else None.
+
+    Args:
+        max_size: Largest decoded body, in bytes; None sets no limit.
+    """
+    applied = codings(response.headers)
+    if not applied:
+        return None
+
+    def refuse(why: str) -> NoReturn:
+        raise as_httpx(ResponseTooLarge(f"{origin}: {why}", origin=origin), request)
+
+    is_part = response.status_code == httpx.codes.PARTIAL_CONTENT
+    return decoder.Decoder(applied, where=str(origin), max_size=max_size, is_part=is_part, refuse=refuse)
 
 
 class Theirs:

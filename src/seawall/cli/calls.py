@@ -21,7 +21,7 @@ from ..server_timing import parse
 from .certificate import tls_facts
 from .complaint import Watched, complaint, denial, malformed, plainly, tries
 from .exit_codes import ExitCode, exit_code
-from .printing import Output, head_of
+from .printing import Output, abandon_output, head_of
 from .sent import Sent
 from .text import printable
 from .watch import Watch
@@ -150,7 +150,9 @@ class Getter:
                 DeadlineExceeded("", timeout=self._wanted.deadline), url, is_receiving=response is not None
             )
         except OSError as error:
-            if not isinstance(error, BrokenPipeError):  # its reader has seen enough
+            if isinstance(error, BrokenPipeError):  # its reader has seen enough
+                abandon_output()
+            else:
                 self._say(f"{error.filename or 'standard output'}: {error.strerror}")
             return ExitCode.WRITE
         finally:

@@ -16,7 +16,7 @@ from rich.text import Text
 
 from .json_text import indented, is_json
 
-__all__ = ["Output", "head_of"]
+__all__ = ["Output", "abandon_output", "head_of"]
 
 MAX_COLOURED: Final = 128 * 1024  # characters, which take 0.3 s; more takes longer than it is worth
 MAX_INDENTED: Final = 16 * 1024**2  # characters, which take some 5 s
@@ -126,6 +126,12 @@ class Output:
     def _show(self, text: str) -> None:
         sys.stdout.write(text.replace("\r\n", "\n").translate(CONTROLS))
         sys.stdout.flush()
+
+
+def abandon_output() -> None:
+    """What is still to be flushed goes nowhere, because Python complains at its end if it can't flush."""
+    with suppress(OSError, ValueError):  # there is no standard output
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def head_of(message: httpx.Response | httpx.Request, version: str = "") -> list[str]:

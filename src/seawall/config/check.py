@@ -15,12 +15,18 @@ MAX_SHOWN: Final = 500  # characters of a value in an error's text
 
 
 def number(owner: str, name: str, value: object, *, low: float, high: float = math.inf, above: bool = False) -> None:
-    """Refuse a *value* that isn't a finite number in [low, high], or in (low, high] where *above*."""
+    """
+    Refuse a *value* that isn't a finite number in [low, high], or in (low, high] where *above*.
+
+    Args:
+        owner: The class that has the setting; "" for one that is an argument of clients too.
+    """
+    name = f"{owner}.{name}" if owner else name
     span = f"{'>' if above else '>='} {low:g}" + (f" and <= {high:g}" if high != math.inf else "")
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise TypeError(f"{owner}.{name} must be a number {span}, not {shown(value)}")
+        raise TypeError(f"{name} must be a number {span}, not {shown(value)}")
     if not _is_finite(value) or value < low or value > high or (above and value == low):
-        raise ValueError(f"{owner}.{name} must be finite and {span}, not {shown(value)}")
+        raise ValueError(f"{name} must be finite and {span}, not {shown(value)}")
 
 
 def count(owner: str, name: str, value: object, *, low: int) -> None:

@@ -57,7 +57,7 @@ class Policy:
 
     def __post_init__(self) -> None:
         if self.deadline is not UNSET and self.deadline is not None:
-            number("Policy", "deadline", self.deadline, low=0, above=True)
+            number("", "deadline", self.deadline, low=0, above=True)
         for name, expected in self._types.items():
             value = getattr(self, name)
             if value is not UNSET and value is not None and not isinstance(value, expected):

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar
 
 from ..config import UNSET, Policy, Retry
 from ..config.criticality import NAMES
-from ..errors import CallerLeft, DeadlineExceeded, PartlySent, Rejected
+from ..errors import CallerLeft, DeadlineExceeded, PartlySent, Rejected, SeawallError
 from ..events import Attempt, CallEnded, CallStarted, History, Phase
 from ..origin import Address, Origin
 from ..policy.origin import OriginState
@@ -23,6 +23,7 @@ from .deadline import CALLER, INHERITED, earliest
 from .exchange import INSIDE, Exchange, Request
 from .job import JOB
 from .timer import Timer
+from .words import about
 
 if TYPE_CHECKING:
     from ..policy.tenacity import Retries
@@ -320,6 +321,10 @@ class Hop:
             if self.retries is not None:
                 history.statistics = dict(self.retries.statistics)
         history.balance = self.balance
+        if isinstance(error, SeawallError) and not error.attempts:  # else another layer of ours has said it
+            error.args = (
+                f"{error}; {about(self.request, history, self.policy.retry, self.now() - self.call.started_at)}",
+            )
         with suppress(AttributeError):  # an error of others may not take it
             error.attempts = history  # type: ignore[attr-defined]
         error.add_note(f"seawall: {history}")

@@ -37,16 +37,13 @@ def exceeded(hop: Hop, now: float) -> DeadlineExceeded:
         return CallerLeft(text, origin=origin, elapsed=elapsed, timeout=elapsed)
     deadline_at = now if call.deadline_at is None else call.deadline_at
     elapsed, timeout = now - call.started_at, max(0.0, deadline_at - call.started_at)
-    where = "backing off" if attempt is None else attempt.phase.name.lower()
-    address = "" if attempt is None or attempt.address is None else f" with {attempt.address}"
-    kind = "deadline" if call.hard_at is not None and call.hard_at == deadline_at else "deadline from the timeouts"
-    return DeadlineExceeded(
-        f"{origin}: {kind} of {timeout:.3g} s exceeded after {elapsed:.3g} s, "
-        f"attempt {max(1, len(call.attempts))}, {where}{address}; raise deadline=, or ask for less",
-        origin=origin,
-        elapsed=elapsed,
-        timeout=timeout,
-    )
+    if deadline_at <= call.started_at:
+        text = "the deadline around this call had passed before the call began; seawall.detached() leaves it out"
+    else:
+        at = "" if attempt is None or attempt.address is None else f" at {attempt.address}"
+        kind = "deadline" if call.hard_at is not None and call.hard_at == deadline_at else "deadline from the timeouts"
+        text = f"{kind} of {timeout:.3g} s exceeded after {elapsed:.3g} s{at}; raise deadline=, or ask for less"
+    return DeadlineExceeded(f"{origin}: {text}", origin=origin, elapsed=elapsed, timeout=timeout)
 
 
 def closed(origin: Origin) -> ClientClosed:
@@ -70,7 +67,8 @@ def paused(origin: Origin, left: float) -> OriginPaused:
 
 def _bad_status(origin: Origin, outcome: Outcome, response: object, history: History) -> StatusError:
     """The error for a last response that was worth a retry, if such a response must be raised."""
-    return StatusError(f"{origin}: {history}", origin=origin, response=response, status=outcome.status)
+    text = f"{origin}: the last response is {outcome.name}{f'; {history.note}' if history.note else ''}"
+    return StatusError(text, origin=origin, response=response, status=outcome.status)
 
 
 def _abandoned(origin: Origin, answer: Outcome, reason: Exception) -> PartlySent:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, Unpack
 import httpx2
 from httpx2 import USE_CLIENT_DEFAULT
 
+from ..config.check import shown
 from ..core import engine as core
 from ..core.call import CURRENT
 from ..core.endings import fail
@@ -301,6 +302,9 @@ def _bottom(engine: core.Engine | None, arguments: ClientArguments) -> AsyncTran
     if engine is not None:
         given.pop("trust_env", None)  # the client's own too: whether it takes proxies and .netrc from the environment
         check_given(engine, given)
+    if transport is not None and not isinstance(transport, httpx2.AsyncBaseTransport):
+        hint = ", which AsyncHTTPTransport is" if isinstance(transport, httpx2.BaseTransport) else ""
+        raise TypeError(f"transport must be an httpx2.AsyncBaseTransport{hint}, not {shown(transport)}")
     bottom = AsyncTransport(transport, engine=Engine(**given) if engine is None else engine)
     bottom.is_owner = engine is None
     guard = bottom.engine.guard

@@ -83,6 +83,7 @@ class Decoder:
 
     Args:
         codings: In the order in which they were applied.
+        where: The origin, for messages.
         max_size: Bytes of the decoded body; None disables it.
         is_part: The body may end anywhere, because it answers a request for a range (206).
         refuse: Raises, with the reason.
@@ -91,11 +92,18 @@ class Decoder:
     """
 
     def __init__(
-        self, codings: Sequence[Coding], *, max_size: int | None, is_part: bool, refuse: Callable[[str], NoReturn]
+        self,
+        codings: Sequence[Coding],
+        *,
+        where: str,
+        max_size: int | None,
+        is_part: bool,
+        refuse: Callable[[str], NoReturn],
     ) -> None:
         if len(codings) > MAX_CODINGS:
             refuse(f"its body has {len(codings)} codings, one upon another; {MAX_CODINGS} are the most that are undone")
         self.worked = 0
+        self._where = where
         self._layers = [_Layer(each) for each in reversed(codings)]
         self._max_size = max_size
         self._is_part = is_part
@@ -133,7 +141,7 @@ class Decoder:
         while (piece := self._step()) is not None:
             made.append(piece)
         if not self._is_part and not all(layer.coding.is_whole for layer in self._layers):
-            raise CodingError("the body ends before its compressed data does")
+            raise CodingError(f"{self._where}: the body ends before its compressed data does")
         return b"".join(made)
 
     async def whole(self, data: bytes, made: Callable[[int], None]) -> bytes:
@@ -157,7 +165,10 @@ class Decoder:
             layer = self._layers[number]
             if layer.is_behind:
                 before = layer.taken
-                piece = layer.step()
+                try:
+                    piece = layer.step()
+                except CodingError as error:
+                    raise CodingError(f"{self._where}: the body can't be decoded: {error}") from error.__cause__
                 made = len(piece) + (layer.coding.ahead if layer.coding.is_behind else 0)
                 self.worked += STEP + layer.taken - before + made // MADE_PER_UNIT
                 is_last = number == len(self._layers) - 1

@@ -307,7 +307,8 @@ class Opener:
         self, origin: Origin, route: Route, progress: Progress, started_at: float, limit: float | None
     ) -> SeawallError:
         facts: dict[str, Any] = {"origin": origin, "elapsed": self._now() - started_at}
-        address = f" at {progress.address}" if progress.address is not None else ""
+        tried = dict.fromkeys(str(dial.address) for dial in progress.dials) if progress.address is None else ()
+        address = f" at {progress.address or ', '.join(tried)}" if progress.address or tried else ""
         if (proxy := route.proxy) is not None and progress.phase < Phase.TLS:
             text = f"{origin}: the proxy {proxy}{address} {_late_proxy(proxy, progress)} within the connect timeout"
             kind: type[SeawallError] = TunnelTimeout if progress.phase is Phase.TUNNEL else ProxyTimeout

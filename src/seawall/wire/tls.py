@@ -114,7 +114,7 @@ class TLS:
     def _own(self) -> ssl.SSLContext:
         if isinstance(self._verify, ssl.SSLContext) and not self._arguments.get("cert"):
             return self._verify  # *create* would too, but httpx2's imports httpcore2 first, which takes 120 ms
-        context = self._create(**self._arguments)
+        context = _made(self._create, self._arguments, DEFAULT)
         if context is not self._arguments.get("verify"):
             context.sslobject_class = _resuming()
         return context
@@ -125,13 +125,30 @@ def _shared(
     create: Create,
     verify: bool,
     trusts_env: bool,
-    authorities: Authorities,  # noqa: ARG001  *create* reads the same environment; here it is the cache's key
+    authorities: Authorities,  # *create* reads the same environment; here it is the cache's key
     alpn: tuple[str, ...],
 ) -> ssl.SSLContext:
-    context = create(verify=verify, trust_env=trusts_env)
+    context = _made(create, {"verify": verify, "trust_env": trusts_env}, authorities)
     context.set_alpn_protocols(list(alpn))
     context.sslobject_class = _resuming()
     return context
+
+
+def _made(create: Create, arguments: Mapping[str, Any], authorities: Authorities) -> ssl.SSLContext:
+    """A context of *arguments*; an error names the file that it is about, which Python's own leaves out."""
+    try:
+        return create(**arguments)
+    except OSError as error:
+        certificate = arguments.get("cert")
+        given = [arguments.get("verify"), *(certificate if isinstance(certificate, tuple) else (certificate,))]
+        files = [each for each in (*given, authorities.file, authorities.folder) if isinstance(each, str)]
+        if error.filename is None and files:
+            named = next((each for each in files if not os.path.exists(each)), " or ".join(files))
+            if isinstance(error, ssl.SSLError):
+                error.strerror = f"{error.strerror}: {named}"
+            else:
+                error.filename = named
+        raise
 
 
 def _identity(path: str) -> Identity | None:

@@ -21,7 +21,7 @@ from typing import NoReturn
 from .request import Gone, Request
 from .secure import Secure
 
-__all__ = ["Connection", "head", "rst"]
+__all__ = ["Connection", "head", "rst", "unacknowledged"]
 
 MAX_HEAD = 2**20
 MAX_BUFFER = 2**18
@@ -226,7 +226,7 @@ class Connection(asyncio.Protocol):
     async def flushed(self) -> None:
         """Wait, at most 1 s, until the client's system has all that was sent, because what comes next may undo it."""
         for _ in range(1000):
-            if not self._transport.get_write_buffer_size() and not _unacknowledged(self.socket):
+            if not self._transport.get_write_buffer_size() and not unacknowledged(self.socket):
                 return
             await asyncio.sleep(0.001)
 
@@ -342,7 +342,7 @@ def _has_ended(sock: socket.socket) -> bool:
     return sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0] != TCP_ESTABLISHED
 
 
-def _unacknowledged(sock: socket.socket) -> int:
+def unacknowledged(sock: socket.socket) -> int:
     if sys.platform != "linux" or sock.fileno() < 0:
         return 0
     import fcntl

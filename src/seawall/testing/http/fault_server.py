@@ -284,7 +284,7 @@ class FaultServer(Service):
             lambda request: self._serve(request, name),
             host=self.host,
             port=number,
-            is_secure=any(map(_is_secure, script)),
+            scheme=next((scheme for scheme in map(_scheme, script) if scheme != "http"), "http"),
             count=self._count,
             certificates=lambda: self.certificates,
         )
@@ -337,7 +337,9 @@ async def _healed(incoming: Incoming) -> None:
     await incoming.serve()
 
 
-def _is_secure(step: Step) -> bool:
-    """Whether clients must speak TLS to it."""
+def _scheme(step: Step) -> str:
+    """What clients must speak to it."""
     ((kind, values),) = step.parts
-    return kind.name.startswith("tls") or (kind.name.startswith("h2") and "clear" not in values)
+    if kind.name.startswith("tls") or (kind.name.startswith("h2") and "clear" not in values):
+        return "https"
+    return "socks5" if kind.name == "socks5" else "http"

@@ -10,12 +10,14 @@ from __future__ import annotations
 import asyncio
 import socket
 import ssl
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 from ..service import bound
 from .connection import Connection, Serve, rst
 from .secure import Secure
+from .stream import Stream
 
 if TYPE_CHECKING:  # it needs the extra "testing", but this module doesn't
     from .certificates import Certificates
@@ -50,6 +52,19 @@ class Incoming:
         finally:
             transport.abort()
 
+    @asynccontextmanager
+    async def stream(self, tls: ssl.SSLContext | None = None) -> AsyncIterator[Stream]:
+        """Bytes both ways; at the end what was written is still sent, unless the block raises."""
+        stream = Stream()
+        outer = stream if tls is None else Secure(tls, stream)
+        transport, _ = await self._loop.connect_accepted_socket(lambda: outer, self.sock)
+        try:
+            yield stream
+            transport.close()
+            await stream.lost()
+        finally:
+            transport.abort()
+
     async def receive(self, size: int = 65536) -> bytes:
         """What the client sent; empty if it has ended."""
         return await self._loop.sock_recv(self.sock, size)
@@ -80,6 +95,7 @@ class Port:
     Args:
         script: The n-th connection is passed to the n-th of these; the last one repeats.
         serve: Called with each request.
+        scheme: Of its URL: "http", "https" or "socks5".
     Attributes:
         open, peak, connections: How many are open now, the most that were open at once, and all that were accepted.
         failures: Exceptions that handlers raised, which must fail the test.
@@ -93,14 +109,14 @@ class Port:
         *,
         host: str,
         port: int = 0,
-        is_secure: bool = False,
+        scheme: str = "http",
         count: Callable[[], int] | None = None,
         certificates: Callable[[], Certificates] | None = None,
     ) -> None:
         self.name = name
         self.serve = serve
         self.host = host
-        self.is_secure = is_secure
+        self.scheme = scheme
         self.open = self.peak = self.connections = 0
         self.failures: list[Exception] = []
         self._script = script
@@ -118,10 +134,15 @@ class Port:
         return f"<Port {self.name} {self.host}:{self.port} open {self.open} peak {self.peak}>"
 
     @property
+    def is_secure(self) -> bool:
+        """Whether clients must speak TLS to it."""
+        return self.scheme == "https"
+
+    @property
     def url(self) -> str:
         """With the address; over TLS with ``localhost``, because the certificates are for that name."""
         host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"https://localhost:{self.port}" if self.is_secure else f"http://{host}:{self.port}"
+        return f"{self.scheme}://{'localhost' if self.is_secure else host}:{self.port}"
 
     @property
     def certificates(self) -> Certificates:

@@ -173,9 +173,28 @@ FAULTS: Final = tuple(
         ("client", "cancelled at any await", "py:cancel_everywhere", "CancelledError", "-", "O P"),
         ("client", "closed in flight", "hang:headers", "the client's own error", "-", "A"),
         ("client", "loop blocked", "py:blocked_loop", "timers late", "-"),
-        ("proxy", "CONNECT refused, 407, cut, too long",
-         "port:proxy port:proxy:403 port:proxy:407 port:proxy:502 port:proxy:close port:proxy:reset "
-         "port:proxy:hang port:proxy:long port:proxy:garbage", "proxy error", "A/A", "U"),
+        ("proxy", "works; with credentials; replies byte by byte",
+         "port:proxy port:proxy:none:ada:secret port:tls_proxy port:socks5 port:socks5:none:ada:secret "
+         "port:socks5:pieces", "a good response", "-", "C R"),
+        ("proxy", "refuses for good: credentials, rules",
+         "port:proxy:403 port:proxy:407 port:tls_proxy:good:407 port:socks5:auth port:socks5:2 port:socks5:7 "
+         "port:socks5:8", "403, 407, a reply that says no", "N/N", "U C R"),
+        ("proxy", "its certificate is bad",
+         "port:tls_proxy:expired port:tls_proxy:not_yet_valid port:tls_proxy:wrong_host port:tls_proxy:self_signed "
+         "port:tls_proxy:untrusted_root port:tls_proxy:no_intermediate", "bad certificate", "N/N", "U C"),
+        ("proxy", "gives no tunnel: fails, ends, hangs, talks too much",
+         "port:proxy:429 port:proxy:500 port:proxy:502 port:proxy:503 port:proxy:close port:proxy:reset "
+         "port:proxy:hang port:proxy:long port:proxy:garbage port:proxy:cut port:proxy:early port:tls_proxy:good:503 "
+         "port:tls_proxy:good:close port:tls_proxy:good:hang port:socks5:1 port:socks5:3 port:socks5:4 port:socks5:5 "
+         "port:socks5:6 port:socks5:close port:socks5:reset port:socks5:hang port:socks5:garbage port:socks5:cut "
+         "port:socks5:early", "proxy error", "A/A", "U C G"),
+        ("proxy", "the tunnel hangs, or breaks off the origin's handshake",
+         "port:proxy:hang_tunnel port:proxy:close_tunnel port:proxy:reset_tunnel port:tls_proxy:good:hang_tunnel "
+         "port:tls_proxy:good:close_tunnel port:socks5:hang_tunnel port:socks5:close_tunnel port:socks5:reset_tunnel",
+         "timeout, EOF, RST", "A/A"),
+        ("body", "a proxy's tunnel hangs, or breaks off",
+         "port:proxy:hang_body port:proxy:close_body port:proxy:reset_body port:tls_proxy:good:close_body "
+         "port:socks5:hang_body port:socks5:close_body port:socks5:reset_body", "timeout, EOF, RST", "C"),
         ("network", "anything, switched while it runs",
          "net:Latency net:Bandwidth net:Slicer net:Limit net:Timeout net:Reset net:SlowClose net:Link.down "
          "py:ChaosTransport", "what Toxiproxy does", "", "T"),

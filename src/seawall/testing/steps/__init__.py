@@ -10,6 +10,7 @@ from . import answer as _answer
 from . import body as _body
 from . import http2 as _http2
 from . import parse as _parse
+from . import proxy as _proxy
 from . import reply as _reply
 from . import reuse as _reuse
 from . import status as _status
@@ -19,9 +20,10 @@ from .answer import *
 from .body import *
 from .http2 import *
 from .parse import *
+from .proxy import *
 from .reply import *
 from .reuse import *
 from .status import *
 from .tls import *
 
-STEPS: Final = Registry([_status, _answer, _reply, _body, _parse, _reuse, _accept, _tls, _http2])
+STEPS: Final = Registry([_status, _answer, _reply, _body, _parse, _reuse, _accept, _tls, _proxy, _http2])

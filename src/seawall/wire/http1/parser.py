@@ -136,7 +136,7 @@ class Parser:
             size, data = len(data), data.lstrip(b"\r\n")
             self._unparsed += size - len(data)
             if data[: len(PROTOCOL)] != PROTOCOL[: len(data)]:
-                response.fail(BadAnswer, "what came is not HTTP/1.1")
+                response.fail(BadAnswer, "what came isn't HTTP; does another kind of server listen there?")
                 return
             line_end = data.find(b"\n")
             if line_end < 0 or len(data) == line_end + 1:

@@ -137,7 +137,8 @@ class Multiplexed(Session[Stream]):
                 first, flags, number = frames.HEADER.unpack_from(data, at)
                 size, kind, number = first >> 8, first & 0xFF, number & frames.MAX_NUMBER
                 if size > frames.MAX_FRAME:
-                    raise Violation(Code.FRAME_SIZE_ERROR, f"a frame of {size} bytes")
+                    what = frames.NOT_HTTP2 if data.startswith(b"HTTP/") else f"a frame of {size} bytes"
+                    raise Violation(Code.FRAME_SIZE_ERROR, what)
                 end = at + frames.HEADER.size + size
                 if end > len(data):
                     break

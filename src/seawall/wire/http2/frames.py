@@ -26,6 +26,7 @@ HEADER: Final = struct.Struct(">IBI")  # length (24 bits) and type, flags, strea
 SETTING: Final = struct.Struct(">HI")
 WORD: Final = struct.Struct(">I")
 
+NOT_HTTP2: Final = "the server answers in HTTP/1.1, and speaks no HTTP/2 here; leave http1=True, which is the default"
 MAX_FRAME: Final = 16_384  # B of payload where nothing else is agreed; section 4.2
 MAX_NUMBER: Final = 2**31 - 1  # of a stream; section 5.1.1
 MAX_WINDOW: Final = 2**31 - 1  # B; section 6.9.1
