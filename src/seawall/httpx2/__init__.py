@@ -13,7 +13,8 @@ try:
 except ModuleNotFoundError as error:
     if error.name != "httpx2":
         raise
-    raise ImportError(f"{__name__} is over httpx2, which isn't installed: pip install httpx2") from error
+    package = {"httpx2": '"seawall[httpx2]"'}.get(error.name, error.name)
+    raise ImportError(f"{__name__} is over httpx2, which isn't installed: pip install {package}") from error
 
 from .client import AsyncClient
 from .engine import Engine
