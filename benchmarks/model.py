@@ -104,7 +104,7 @@ class Request:
     options: Policy | None = None
     body: object = None
     is_repeated = False
-    way = ""
+    is_straight = True
     has_key = False
     streamed = None
 

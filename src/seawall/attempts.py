@@ -75,8 +75,6 @@ class Attempt(NamedTuple):
         is_hedge: It was made beside the attempt before it, because that was slow; *delay* is what it was later by.
         is_superseded: Of those two it is the one that the call doesn't go on with. If it was still in flight, it was
             cancelled.
-        way: The way to the origin, unless that is straight: a proxy's URL without credentials, whose *address* it is
-            then, or "unix:" and a path, or a local address.
     """
 
     call: int
@@ -101,7 +99,6 @@ class Attempt(NamedTuple):
     bytes_in: int
     is_hedge: bool = False
     is_superseded: bool = False
-    way: str = ""
 
     @property
     def outcome(self) -> str:

@@ -15,11 +15,16 @@ class Origin(NamedTuple):
     It is a tuple, because a dict then hashes it in C.
 
     Source: RFC 6454 section 4.
+
+    Attributes:
+        way: A proxy's URL without credentials, or "unix:" and a path; "" if the origin itself is dialled. Another way
+            makes another origin, because what a proxy does must not count for calls that don't use it.
     """
 
     scheme: str
     host: str
     port: int
+    way: str = ""
 
     @property
     def is_secure(self) -> bool:
@@ -42,9 +47,18 @@ class Origin(NamedTuple):
         default = ":443" if self.is_secure else ":80"
         return self.authority.removesuffix(default)
 
-    def __str__(self) -> str:
+    def through(self, way: str) -> Origin:
+        """The same origin by another *way*."""
+        return Origin(self.scheme, self.host, self.port, way)
+
+    @property
+    def site(self) -> str:
+        """As a URL begins: without the way."""
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"{self.scheme}://{host}:{self.port}"
+
+    def __str__(self) -> str:
+        return f"{self.site} through {self.way}" if self.way else self.site
 
 
 class Address(NamedTuple):

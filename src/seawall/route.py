@@ -74,12 +74,12 @@ class Route(NamedTuple):
         """The origin whose name is resolved, and whose addresses are dialled, for *origin*."""
         return origin if self.proxy is None else self.proxy.origin
 
-    def __str__(self) -> str:
+    @property
+    def way(self) -> str:
+        """As `Origin.way`: "" if the origin itself is dialled, whatever the socket's own address and options."""
         if self.proxy is not None:
             return str(self.proxy)
-        if self.uds is not None:
-            return f"unix:{self.uds}"
-        return f"local address {self.local_address}" if self.local_address else "a socket with options"
+        return "" if self.uds is None else f"unix:{self.uds}"
 
 
 class Endpoint:
@@ -93,7 +93,7 @@ class Endpoint:
         name: The name that TLS has verified in place of the host's (`sni_hostname`); else "".
     """
 
-    __slots__ = ("name", "origin", "route")
+    __slots__ = ("__weakref__", "name", "origin", "route")
 
     def __init__(self, origin: Origin, route: Route | None, name: str) -> None:
         self.origin = origin
@@ -105,8 +105,7 @@ class Endpoint:
         return self.origin.is_secure
 
     def __str__(self) -> str:
-        name = f" as {self.name}" if self.name else ""
-        return f"{self.origin}{name}" if self.route is None else f"{self.origin}{name} through {self.route}"
+        return f"{self.origin} as {self.name}" if self.name else str(self.origin)
 
     __repr__ = __str__
 

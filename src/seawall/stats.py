@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import NamedTuple
 
 from .origin import Address, Origin
@@ -92,6 +93,8 @@ class Stats(NamedTuple):
         max_connections: How many there may be; inf if there is no limit.
         waiting: Attempts waiting for a connection, because as many are open as there may be.
         budget: Retry tokens that all origins share; inf if the budget is off.
+        origins: By origin; one through a proxy is another one than the same without.
+        proxies: The states of the proxies' own breakers, as of an origin's, by URL without credentials.
     """
 
     calls: int
@@ -102,3 +105,4 @@ class Stats(NamedTuple):
     totals: Totals
     origins: Mapping[Origin, OriginStats]
     names: Mapping[str, NameStats]
+    proxies: Mapping[str, str] = MappingProxyType({})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from datetime import timedelta
 from typing import Any
 
@@ -180,6 +181,30 @@ async def test_a_proxy_that_refuses():
         assert refusing.connections == 2
     assert isinstance(done.errors[url], ProxyError)
     assert isinstance(done.errors[url].__cause__, seawall.errors.ProxyRefused)
+
+
+async def test_a_proxy_whose_breaker_is_open():
+    """It is Crawlee's ProxyError too, which has it take another proxy."""
+    client = SeawallHttpClient(gates=[lambda origin: Shut()])
+    through = ProxyConfiguration(proxy_urls=["http://proxy.test:1"])
+    done = await crawl("http://nobody.test/", client=client, proxy_configuration=through, max_session_rotations=2)
+    (error,) = done.errors.values()
+    assert isinstance(error, ProxyError)
+    assert isinstance(error.__cause__, seawall.errors.ProxyOpen)
+
+
+class Shut(seawall.Gate):
+    """The breaker of a proxy, as a gate."""
+
+    name = "shut"
+
+    def try_enter(self, attempt, now):
+        return None
+
+    async def enter(self, attempt, timeout):
+        raise seawall.errors.ProxyOpen(
+            "the breaker of the proxy is open", proxy="http://proxy.test:1", retry_after=math.inf
+        )
 
 
 async def test_a_timeout():

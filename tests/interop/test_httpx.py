@@ -51,7 +51,7 @@ async def test_layers_beside_a_transport_that_has_its_own():
 
 
 async def test_proxy(serve):
-    """Over our own wire; the proxy is an origin of its own there, because it has a breaker."""
+    """Over our own wire; an origin through a proxy is another one than the same without."""
     proxy = await serve(ok)
     async with seawall.AsyncClient(proxy=proxy.url) as client:
         transport = client._transport_for_url(httpx.URL("http://far.test/"))
@@ -61,7 +61,7 @@ async def test_proxy(serve):
         assert transport._pool._proxy_url.port == proxy.port  # nothing is sent there, but tools and httpx's tests look
         response = await client.get("http://far.test/path")
         assert response.text == "GET http://far.test/path"
-        assert [str(origin) for origin in client.stats().origins] == ["http://far.test:80", proxy.url]
+        assert [str(origin) for origin in client.stats().origins] == [f"http://far.test:80 through {proxy.url}"]
 
 
 async def test_proxy_from_the_environment(serve, monkeypatch):

@@ -218,4 +218,4 @@ try:
 except ImportError as error:
     print(error)
 """
-    assert printed(code) == ['seawall.httpx2 is over httpx2, which isn\'t installed: pip install "seawall[httpx2]"']
+    assert printed(code) == ["seawall.httpx2 is over httpx2, which isn't installed: pip install httpx2"]

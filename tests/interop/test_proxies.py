@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
+import pickle
 
 import httpx
 import pytest
 
 import seawall
 from seawall._httpx.foreign import check_refusal
+from seawall.policy.failures import failure_of
 
 pytestmark = [pytest.mark.anyio, pytest.mark.each_front]
 FAST = seawall.Retry(backoff=0, throttled_backoff=0)
@@ -82,7 +85,7 @@ async def test_proxy_that_refuses(make, status):
                 await client.get(URL)
             assert isinstance(caught.value, seawall.errors.ProxyRefused)
             assert caught.value.status == status
-            assert str(caught.value.origin) == "https://api.test:443"
+            assert caught.value.origin[:3] == ("https", "api.test", 443)
             assert [attempt.outcome for attempt in caught.value.attempts] == ["ProxyRefused"]
         assert len(proxy.asked) == 25
 
@@ -96,6 +99,39 @@ async def test_proxy_that_has_trouble(make, status):
             await client.post(URL, json={})
         assert isinstance(caught.value, seawall.errors.TunnelFailed) is (make is not CLIENTS["mount"])
         assert len(caught.value.attempts) == len(proxy.asked) == 3
+
+
+class Shut(seawall.Gate):
+    """The breaker of a proxy, as a gate."""
+
+    name = "shut"
+
+    def try_enter(self, attempt, now):
+        return None
+
+    async def enter(self, attempt, timeout):
+        raise seawall.errors.ProxyOpen(
+            "the breaker of the proxy is open", proxy="http://proxy.test:1", retry_after=math.inf
+        )
+
+
+async def test_a_proxy_whose_breaker_is_open():
+    """It is a proxy's error and a breaker's, httpx's `ProxyError` and `ConnectError` too; no retry follows."""
+    async with seawall.AsyncClient(gates=[lambda origin: Shut()], retry=FAST) as client:
+        with pytest.raises(httpx.ProxyError) as caught:
+            await client.post(URL, json={})
+        error = caught.value
+        assert isinstance(error, seawall.errors.ProxyOpen)
+        assert isinstance(error, seawall.BreakerOpen)
+        assert isinstance(error, httpx.ConnectError)
+        assert (error.by, error.proxy, len(error.attempts)) == ("proxy", "http://proxy.test:1", 1)
+        assert client.stats().totals.rejected == {"proxy": 1}
+    assert (pickle.loads(pickle.dumps(error)).proxy, error.theirs) == (
+        error.proxy,
+        (httpx.ConnectError, httpx.ProxyError),
+    )
+    rows = [failure_of(seen, seawall.events.Phase.QUEUED).what for seen in (error, seawall.BreakerOpen("it is open"))]
+    assert rows == ["the breaker of the proxy is open", "the breaker is open"]
 
 
 @pytest.mark.parametrize(
@@ -176,3 +212,50 @@ async def test_a_guard_and_a_proxy_of_the_environment(environment):
     async with seawall.AsyncClient(guard=seawall.Guard(), retry=None) as client:
         with pytest.raises(seawall.errors.AddressNotAllowed, match="trust_env=False"):
             await client.get("http://a.test")
+
+
+OTHERS = {
+    "transport": lambda: seawall.AsyncClient(transport=httpx.AsyncHTTPTransport()),
+    "mount": lambda: seawall.AsyncClient(mounts={"http://": httpx.AsyncHTTPTransport()}),
+    "inner": lambda: seawall.AsyncClient(transport=seawall.AsyncTransport(httpx.AsyncHTTPTransport())),
+    "stock client": lambda: httpx.AsyncClient(transport=seawall.AsyncTransport(httpx.AsyncHTTPTransport())),
+    "wrapped": lambda: seawall.AsyncClient(transport=Wrapped(httpx.AsyncHTTPTransport())),
+}
+
+
+class Wrapped(httpx.AsyncBaseTransport):
+    is_faithful = True
+
+    def __init__(self, inner: httpx.AsyncBaseTransport) -> None:
+        self.inner = inner
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        return await self.inner.handle_async_request(request)
+
+
+@pytest.mark.parametrize("make", OTHERS.values(), ids=OTHERS.keys())
+async def test_a_requests_own_proxy_over_another_transport(make):
+    """That transport would go straight there, round the proxy: it is refused, and nothing is sent to anyone."""
+    async with Proxy(b"204 No Content\r\nConnection: close") as origin, make() as client:
+        url = origin.url.replace("user:wrong@", "")
+        with pytest.raises(ValueError, match=r'extensions\["proxy"\].*give the proxy to that transport'):
+            await client.get(url, extensions={"proxy": "http://127.0.0.1:1"})
+        assert origin.asked == []
+        assert (await client.get(url, extensions={"proxy": None})).status_code == 204
+
+
+async def test_a_requests_own_proxy_where_nothing_is_dialled():
+    """A test's transport dials nobody, and ours below reads the extension itself."""
+    way = {"proxy": "http://127.0.0.1:1"}
+    for dry in (httpx.MockTransport(lambda request: httpx.Response(200)), httpx.ASGITransport(nobodys)):
+        async with seawall.AsyncClient(transport=dry) as client:
+            assert (await client.get("http://a.test", extensions=way)).status_code == 200
+    ours = seawall.AsyncTransport(retry=None)
+    async with seawall.AsyncClient(transport=seawall.AsyncTransport(Wrapped(ours), retry=None)) as client:
+        with pytest.raises(httpx.ProxyError):
+            await client.get("http://a.test", extensions=way)
+
+
+async def nobodys(scope, receive, send):
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+    await send({"type": "http.response.body", "body": b""})

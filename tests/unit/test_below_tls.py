@@ -6,7 +6,7 @@ import asyncio
 import socket
 from typing import Any
 
-from seawall.wire.socket import _Below
+from seawall.wire.below import Below
 
 
 class Broken(socket.socket):
@@ -52,7 +52,7 @@ async def below(sock: socket.socket) -> Writing:
     loop = asyncio.get_running_loop()
     transport, _ = await loop.create_connection(asyncio.Protocol, sock=sock)
     tls = Writing(transport, loop.create_future())
-    transport.set_protocol(_Below(sock, tls))
+    transport.set_protocol(Below(sock, tls))
     return tls
 
 

@@ -52,6 +52,50 @@ def test_lists():
     assert guard.refusal("64:ff9b::a01:909") is None
 
 
+SPELLINGS = [
+    "127.0.0.1",
+    "127.0.0.1.",
+    "127.0.0.1..",
+    "0x7f.1.",
+    "0X7F.1",
+    "2130706433.",
+    "0177.0.0.1.",
+    "::1",
+    "::1%lo",
+]
+SPELLINGS += ["::ffff:169.254.169.254", "169.254.169.254.", "localhost", "localhost.", "localhost..", "a.LOCALHOST."]
+SPELLINGS += ["%31%32%37.0.0.1", "127.0.0.1%2e", "127.1%20", "loc%61lhost", "127.0.0.1%00.x.test"]  # if it decodes
+SPELLINGS += [
+    "4294967297",
+    "0x100000001",
+    "127.0.0.257",
+    "0.127.0.0.1",
+    "0x.0x.0x.0x",
+    "0189.1",
+    "a.test.1",
+]  # leniently
+
+
+@pytest.mark.parametrize("host", SPELLINGS)
+def test_hosts_for_a_proxy(host):
+    """However an address is spelt that a proxy may take it for, the proxy isn't asked."""
+    with pytest.raises(seawall.errors.AddressNotAllowed):
+        Guard(trust_proxy=True).check_host(Origin("http", host, 80))
+
+
+@pytest.mark.parametrize(
+    "host", ["hook.test", "hook.test.", "8.8.8.8", "8.8.8.8.", "134744072.", "1.test", "0x7f.test", "x0x7f"]
+)
+def test_good_hosts_for_a_proxy(host):
+    Guard(trust_proxy=True).check_host(Origin("http", host, 80))
+
+
+def test_allowed_hosts_for_a_proxy():
+    guard = Guard(trust_proxy=True, allow=["127.0.0.0/8"])
+    for host in ("127.0.0.1.", "0x7f.1.", "localhost."):
+        guard.check_host(Origin("http", host, 80))
+
+
 @pytest.mark.parametrize(
     ("arguments", "error"),
     [

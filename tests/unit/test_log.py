@@ -9,7 +9,7 @@ import pytest
 
 from seawall import Origin, events
 from seawall.attempts import Phase
-from seawall.core.lines import FIELDS, LINES, LOGGERS
+from seawall.core.lines import FIELDS, LINES, LOGGERS, about
 from seawall.core.log import MAX_KINDS, Log, Repeats
 from seawall.origin import Address
 
@@ -219,3 +219,17 @@ def test_memory_of_what_repeats_is_bounded():
     assert len(repeats._told) == MAX_KINDS
     assert repeats.count(10 * MAX_KINDS - 1, 0.5) is None
     assert repeats.count(0, 0.5) == (0, 1.0)
+
+
+@pytest.mark.parametrize(
+    ("way", "moved", "ended"),
+    [
+        ("", "https://a.test", "GET https://a.test/b"),
+        ("http://proxy:1", "https://a.test through http://proxy:1", "GET https://a.test/b through http://proxy:1"),
+    ],
+)
+def test_a_line_says_the_way(way, moved, ended):
+    """After the URL, which is otherwise the same, because people search for it."""
+    origin = Origin("https", "a.test", 443, way)
+    assert about(events.BreakerMoved(origin, "closed", "open", "why")) == moved
+    assert about(ATTEMPT._replace(origin=origin, method="GET", path="/b")) == ended

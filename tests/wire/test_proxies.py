@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import errno
-import math
 import pickle
+import re
 import socket
 import ssl
 import sys
@@ -16,7 +16,7 @@ import pytest
 import trustme
 
 import seawall
-from seawall.fetch.fan_out import asked_delay
+from seawall.route import Proxy
 from seawall.testing import FaultServer
 from seawall.testing.cancel import cancel_everywhere
 from seawall.testing.dns import Name
@@ -81,7 +81,8 @@ async def test_all_kinds_of_proxies(origins, dns, way, port, is_known):
                 assert response.http_version == ("HTTP/2" if port == "h2" else "HTTP/1.1")
             assert len(proxy.asked) == 1
             assert seawall.history(response)[0].is_reused
-            assert client.stats().origins[seawall.Origin(httpx.URL(url).scheme, "localhost", there)].connections == 1
+            origin = seawall.Origin(httpx.URL(url).scheme, "localhost", there, proxy.bare_url)
+            assert client.stats().origins[origin].connections == 1
             async with client.stream("POST", url, content=slowly()) as response:
                 assert len(await response.aread()) == 100
             assert held(client.stats()) == []
@@ -121,6 +122,24 @@ async def test_what_an_http_proxy_is_asked(origins, serve):
         assert proxy.asked[-1].splitlines()[:2] == [b"GET http://api.test/ HTTP/1.1", b"Host: api.test"]
 
 
+async def test_a_requests_own_headers_win_over_the_proxys():
+    """As in httpx: a proxy that is sent two of one name may take either, or refuse them."""
+    async with Relay(answer=b"HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n") as proxy:
+        given = httpx.Proxy(proxy.bare_url, auth=("ada", "x"), headers={"User-Agent": "proxys", "X-Hop": "1"})
+        async with seawall.AsyncClient(proxy=given) as client:
+            await client.get("http://api.test", headers={"proxy-authorization": "Basic own", "user-agent": "own"})
+            await client.get("http://api.test")
+        also = httpx.Proxy(proxy.bare_url, auth=("ada", "x"), headers={"Proxy-Authorization": "Bearer given"})
+        async with seawall.AsyncClient(proxy=also) as client:
+            await client.get("http://api.test")
+    told = (b"proxy-authorization", b"user-agent", b"x-hop")
+    heard = [sorted(line for line in head.lower().split(b"\r\n") if line.startswith(told)) for head in proxy.asked]
+    assert heard[0] == [b"proxy-authorization: basic own", b"user-agent: own", b"x-hop: 1"]
+    assert heard[1][0] == b"proxy-authorization: basic ywrhong="
+    assert [len(each) for each in heard] == [3, 3, 2]
+    assert heard[2][0] == b"proxy-authorization: bearer given"
+
+
 async def test_origin_hears_nothing_that_is_for_the_proxy(serve):
     origin = await serve(lambda request: request.reply(200, b"ok"), tls=serving("localhost"))
     async with (
@@ -143,6 +162,20 @@ async def test_names_of_proxies(origins, dns):
                 assert response.status_code == 200
                 assert str(seawall.history(response)[-1].address) == "127.0.0.1"
     assert {name for name, _ in dns.queries} == {"proxy.test"}
+
+
+@pytest.mark.parametrize("way", ["http", "socks5"])
+async def test_a_proxy_that_moved_is_looked_up_anew(origins, dns, way):
+    """When none of its addresses takes a connection, as for origins, and not once its time to live is over."""
+    async with Relay(way) as proxy:
+        dns.zone["proxy.test"] = Name(a=("127.0.0.9",), ttl=3600)
+        async with seawall.AsyncClient(
+            proxy=f"{way}://proxy.test:{proxy.port}", dns=seawall.DNS(nameservers=(dns.address,)), retry=None
+        ) as client:
+            with pytest.raises(seawall.errors.ProxyUnreachable):
+                await client.get(f"http://localhost:{origins.port}/x/ok")
+            dns.zone["proxy.test"] = Name(a=("127.0.0.1",))
+            assert (await client.get(f"http://localhost:{origins.port}/x/ok")).status_code == 200
 
 
 async def test_a_tunnel_serves_its_origin_and_its_proxy_only(origins):
@@ -291,15 +324,40 @@ async def test_all_failures_at_proxies(dns, fault):
                 assert (type(error).__name__, len(error.attempts)) == (name, attempts), error
                 assert isinstance(error, also)
                 assert isinstance(error, seawall.errors.Unsent)
-                assert str(error).startswith("https://api.test:443: the proxy")
+                assert re.match(r"https://api\.test:443 through \w+://[\w.]+:\d+: the proxy", str(error))
                 assert "wrong" not in f"{error} {error.__cause__}"
                 assert "secret" not in str(error)
-                assert error.origin == seawall.Origin("https", "api.test", 443)
+                assert error.origin == seawall.Origin("https", "api.test", 443, error.proxy)
             assert pickle.loads(pickle.dumps(error)).proxy == error.proxy
-            assert client.breakers["https://api.test"].failure_share(asyncio.get_running_loop().time()) == 0
+            assert [origin.way for origin in client.stats().origins] == [error.proxy]
             assert held(client.stats()) == []
             assert client.stats().connections == 0
         await proxy.all_left()
+
+
+@pytest.mark.parametrize("host", ["a..b", "x" * 64 + ".test", ".a"])
+@pytest.mark.parametrize("way", ["http", "socks5", "uds"])
+async def test_names_that_cannot_be(way, host):
+    """As where no proxy is: nothing is dialled, nobody is to blame. TLS raised a bare UnicodeError of it."""
+    arguments = {"uds": "/nothing.sock"} if way == "uds" else {"proxy": f"{way}://127.0.0.1:1"}
+    transport = seawall.AsyncTransport(**arguments)
+    async with httpx.AsyncClient(transport=transport) as client:
+        for scheme in ("http", "https") if way != "uds" else ("https",):
+            with pytest.raises(seawall.errors.NameNotFound, match="can't be a host name") as caught:
+                await client.get(f"{scheme}://{host}/")
+            assert len(caught.value.attempts) == 1
+            assert not isinstance(caught.value, httpx.ProxyError)
+        assert held(transport.stats()) == []
+
+
+async def test_names_for_tls_that_cannot_be(origins):
+    """``sni_hostname`` that TLS can't encode."""
+    url = f"https://localhost:{origins.ports['tls'].port}/x/ok"
+    async with seawall.AsyncClient(verify=origins.certificates.client_context()) as client:
+        for name in ("a..b", "a\0.test"):
+            with pytest.raises(seawall.errors.NameNotFound, match="can't be a host name"):
+                await client.get(url, extensions={"sni_hostname": name})
+        assert held(client.stats()) == []
 
 
 async def hang(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -307,47 +365,91 @@ async def hang(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> No
 
 
 async def test_the_breaker_of_a_proxy(origins):
-    """A proxy that refuses is left alone, the origin through another one isn't; later it is asked again."""
-    url = f"https://localhost:{origins.ports['tls'].port}/x/ok"
+    """A proxy that refuses is left alone, whatever the origin; the way through another one isn't; it is asked again."""
+    url, bad = f"https://localhost:{origins.ports['tls'].port}/x/ok", "http://127.0.0.1:1"
     breaker = seawall.Breaker(min_calls=3, open_for=60.0)
     async with (
         Relay() as good,
         seawall.AsyncClient(verify=origins.certificates.client_context(), breaker=breaker, retry=None) as client,
     ):
-        for _ in range(3):
+        for host in ("a.test", "b.test", "c.test"):
             with pytest.raises(seawall.errors.ProxyUnreachable):
-                await client.get(url, extensions={"proxy": "http://127.0.0.1:1"})
-        with pytest.raises(
-            seawall.BreakerOpen, match=r"the breaker of the proxy http://127\.0\.0\.1:1 is open"
-        ) as caught:
-            await client.get(url, extensions={"proxy": "http://127.0.0.1:1"})
+                await client.get(f"https://{host}", extensions={"proxy": bad})
+        with pytest.raises(seawall.BreakerOpen, match="the proxy's breaker is open") as caught:
+            await client.get(url, extensions={"proxy": bad})
         assert (caught.value.by, client.stats().totals.rejected) == ("proxy", {"proxy": 1})
-        assert client.stats().origins[seawall.Origin("http", "127.0.0.1", 1)].breaker == "open"
+        assert client.stats().proxies == {bad: "open"}
         assert (await client.get(url, extensions={"proxy": good.url})).status_code == 200
-        assert client.breakers[url.removesuffix("/x/ok")].state == "closed"
-        client.breakers["http://127.0.0.1:1"].reset()
+        assert {str(name): each.breaker for name, each in client.stats().origins.items()} == {
+            f"https://a.test:443 through {bad}": "closed",
+            f"https://b.test:443 through {bad}": "closed",
+            f"https://c.test:443 through {bad}": "closed",
+            f"https://localhost:{origins.ports['tls'].port} through {bad}": "closed",
+            f"https://localhost:{origins.ports['tls'].port} through {good.url}": "closed",
+        }
+        client.breakers[bad].reset()
         with pytest.raises(seawall.errors.ProxyUnreachable):
-            await client.get(url, extensions={"proxy": "http://127.0.0.1:1"})
+            await client.get(url, extensions={"proxy": bad})
 
 
-async def test_the_breaker_of_an_origin_behind_a_proxy(origins):
-    """What a proxy says of one origin closes the way to that origin only."""
+async def test_the_breaker_of_an_origin_through_a_proxy(origins):
+    """What a proxy says of one origin closes neither its way to others nor other proxies' ways to that one."""
     good = f"http://localhost:{origins.port}/x/ok"
-    async with Relay() as proxy, seawall.AsyncClient(
-        proxy=proxy.url, breaker=seawall.Breaker(min_calls=3, open_for=60.0), retry=None
+    breaker = seawall.Breaker(min_calls=3, open_for=60.0)
+    async with Relay() as proxy, Relay() as other, seawall.AsyncClient(
+        proxy=proxy.url, breaker=breaker, retry=None
     ) as client:  # fmt: skip
-        proxy.answer = b"HTTP/1.1 503 Dead\r\n\r\n"
+        proxy.answer = other.answer = b"HTTP/1.1 503 Dead\r\n\r\n"
         for _ in range(3):
             with pytest.raises(seawall.errors.TunnelFailed):
                 await client.get("https://dead.test")
-        with pytest.raises(seawall.BreakerOpen, match="this origin behind the proxy"):
+        with pytest.raises(seawall.BreakerOpen, match=rf"^https://dead\.test:443 through {proxy.url}: breaker open"):
             await client.get("https://dead.test")
         assert len(proxy.asked) == 3
+        assert client.breakers["https://dead.test"].state == "open"
+        with pytest.raises(seawall.errors.TunnelFailed):
+            await client.get("https://dead.test", extensions={"proxy": other.url})
+        with pytest.raises(KeyError, match="several ways"):
+            client.breakers["https://dead.test"]
+        assert client.breakers[f"https://dead.test:443 through {other.url}"].state == "closed"
+        assert client.stats().proxies == {proxy.url: "closed", other.url: "closed"}
         proxy.answer = None
         assert (await client.get(good)).status_code == 200
-        proxy.answer = b"HTTP/1.1 503 Dead\r\n\r\n"
-        with pytest.raises(seawall.errors.TunnelFailed):
-            await client.get("https://other.test")
+
+
+@pytest.mark.parametrize("fault", ["hangs", "closes", "refuses"])
+async def test_one_bad_proxy_takes_nothing_from_others(origins, fault):
+    """No permit, turn or breaker: calls through another proxy, or straight, go on as if it weren't there."""
+    url = f"https://localhost:{origins.ports['tls'].port}/x/ok"
+    does = {"hangs": doing(b"", ends=False), "closes": doing(b"HTTP/1.1 200 OK\r\n\r\n"), "refuses": None}[fault]
+    async with Relay() as good, Relay(answer=does) as bad:
+        way = "http://127.0.0.1:1" if fault == "refuses" else bad.url
+        async with seawall.AsyncClient(
+            verify=origins.certificates.client_context(),
+            retry=None,
+            bulkhead=seawall.Bulkhead(max_concurrent=4),
+            deadline=0.3,
+        ) as client:
+            assert (await client.get(url)).status_code == 200
+            hurt = [asyncio.create_task(client.get(url, extensions={"proxy": way})) for _ in range(30)]
+            for _ in range(5):
+                assert (await client.get(url, extensions={"proxy": good.url})).status_code == 200
+                assert (await client.get(url)).status_code == 200
+            assert all(
+                isinstance(each, httpx.HTTPError) for each in await asyncio.gather(*hurt, return_exceptions=True)
+            )
+            assert (await client.get(url, extensions={"proxy": good.url})).status_code == 200
+            assert held(client.stats()) == []
+
+
+async def test_ten_thousand_proxies():
+    """They push out no origin, and as many breakers as there may be origins are kept."""
+    async with seawall.AsyncClient(retry=None) as client:
+        proxies = client.engine.proxies
+        for number in range(3_000):
+            proxies.enter(Proxy("http", f"proxy-{number}.test", 3128), seawall.Origin("https", "a.test", 443)).end(None)
+        assert len(proxies) == 1024
+        assert client.stats().origins == {}
 
 
 async def test_tunnels_go_on_while_the_breaker_is_open(origins):
@@ -404,7 +506,7 @@ async def test_no_descriptor_for_a_proxy(monkeypatch):
         raise OSError(errno.EMFILE, "Too many open files")
 
     async with seawall.AsyncClient(proxy="http://127.0.0.1:1", retry=None) as client:
-        monkeypatch.setattr("seawall.wire.dial._socket", none_left)
+        monkeypatch.setattr("seawall.wire.sockets.made", none_left)
         with pytest.raises(seawall.errors.ProxyUnreachable) as caught:
             await client.get("https://a.test")
         assert caught.value.is_shortage
@@ -427,6 +529,9 @@ async def test_a_guard_and_a_proxy(origins):
             "[::ffff:169.254.169.254]",
             "localhost",
             "a.LOCALHOST.",
+            "0x7f.1.",
+            "127。0。0。1。",
+            "%31%32%37.0.0.1",
         ):
             with pytest.raises(seawall.errors.AddressNotAllowed):
                 await client.get(f"http://{host}:{origins.port}/x/ok")
@@ -435,6 +540,20 @@ async def test_a_guard_and_a_proxy(origins):
         with pytest.raises(seawall.errors.AddressNotAllowed, match="trust_proxy"):
             await client.get("http://known.test", extensions={"proxy": proxy.url})
         assert proxy.asked == []
+
+
+async def test_a_guard_and_late_addresses_of_a_proxy(origins, dns):
+    """They aren't its to refuse, no more than those that come first."""
+    guard = seawall.Guard(trust_proxy=True)
+    async with Relay() as proxy:
+        dns.zone["proxy.test"] = Name(aaaa=("::2",), a=("127.0.0.1",), delay_a=0.15)
+        async with seawall.AsyncClient(
+            proxy=f"http://proxy.test:{proxy.port}",
+            guard=guard,
+            dns=seawall.DNS(nameservers=(dns.address,)),
+            retry=seawall.Retry(backoff=0.1, max_attempts=5),
+        ) as client:
+            assert (await client.get(f"http://known.test:{origins.port}/x/ok")).status_code == 200
 
 
 REFUSED = """
@@ -474,13 +593,6 @@ async def test_timings_show_the_proxys_part(origins):
         attempt = seawall.history(await client.get(url))[0]
         phases = [phase.name for phase, _ in attempt.marks]
         assert phases[:5] == ["RESOLVING", "CONNECTING", "TUNNEL", "TLS", "SENDING"]
-
-
-@pytest.mark.parametrize(("by", "delay"), [("proxy", 3.0), ("breaker", None)])
-def test_a_batch_comes_back_to_a_proxy(by, delay):
-    """Once the proxy's breaker may let it through; for an origin's own breaker its calls have waited before."""
-    assert asked_delay(seawall.BreakerOpen("open", by=by, retry_after=3.0)) == delay
-    assert asked_delay(seawall.BreakerOpen("held by hand", by=by, retry_after=math.inf)) is None
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import sys
 from pathlib import Path
 
 import httpx
@@ -44,7 +45,7 @@ async def test_unix_socket(uds):
             response = await client.get("http://docker/containers/json")
         assert response.text == "docker"
         attempt = seawall.history(response)[0]
-        assert (attempt.is_reused, str(attempt.address), attempt.way) == (True, uds, f"unix:{uds}")
+        assert (attempt.is_reused, str(attempt.address), attempt.origin.way) == (True, uds, f"unix:{uds}")
         assert (await client.get("http://other/")).text == "other"
         stats = transport.stats()
         assert (stats.connections, dict(stats.names), held(stats)) == (2, {}, [])
@@ -110,11 +111,49 @@ async def test_local_address_decides_the_family(serve, dns):
         response = await client.get(f"http://both.test:{server.port}")
         dialled = [str(dial.address) for dial in seawall.history(response)[0].dials]
         assert dialled == ["127.0.0.1"]
-        with pytest.raises(
-            seawall.DialError, match=r"has no IPv4 address, and local_address='0\.0\.0\.0' is an IPv4 one"
-        ):
+        why = r"has no IPv4 address, and local_address='0\.0\.0\.0' is an IPv4 one"
+        with pytest.raises(seawall.errors.NoAddress, match=why) as caught:
             await client.get(f"http://six.test:{server.port}")
+        assert isinstance(caught.value, httpx.ConnectError)
         assert transport.stats().connections == 1
+
+
+@pytest.mark.parametrize(("bound", "host"), [("127.0.0.1", "[::1]"), ("::1", "127.0.0.1")])
+@pytest.mark.parametrize("way", [None, "http", "socks5"])
+async def test_no_address_of_the_local_ones_family_is_nobodys_fault(way, bound, host):
+    """A wrong setting, so it is tried once and no breaker counts it; at a proxy it is the proxy's error."""
+    url = "https://a.test/" if way else f"http://{host}:1/"
+    transport = seawall.AsyncTransport(proxy=way and f"{way}://{host}:1", local_address=bound)
+    async with httpx.AsyncClient(transport=transport) as client:
+        with pytest.raises(httpx.ConnectError, match="address, and local_address=") as caught:
+            await client.get(url)
+        assert type(caught.value).__name__ == ("ProxyUnreachable" if way else "NoAddress")
+        assert len(caught.value.attempts) == 1
+        now = asyncio.get_running_loop().time()
+        for each in transport.stats().origins:
+            assert transport.breakers[str(each)].failure_share(now) == 0
+        assert held(transport.stats()) == []
+
+
+LATE = {  # s; after the 50 ms that a lookup waits, and within those that a dial waits for more
+    "127.0.0.1": Name(aaaa=("::1",), a=("127.0.0.1",), delay_a=0.075),
+    "::1": Name(aaaa=("::1",), a=("127.0.0.1",), delay_aaaa=0.075),
+}
+
+
+@pytest.mark.parametrize("bound", LATE)
+async def test_addresses_of_the_local_ones_family_may_come_late(dns, bound):
+    """They are waited for; and those of the other family that come late are left out."""
+    server = await asyncio.start_server(answering, bound)
+    port = server.sockets[0].getsockname()[1]
+    dns.zone["late.test"] = LATE[bound]
+    dns.zone["other.test"] = LATE["::1" if bound == "127.0.0.1" else "127.0.0.1"]
+    transport = seawall.AsyncTransport(local_address=bound, dns=seawall.DNS(nameservers=(dns.address,)), retry=None)
+    async with httpx.AsyncClient(transport=transport) as client:
+        assert (await client.get(f"http://late.test:{port}")).text == f"late.test:{port}"
+        with pytest.raises(seawall.DialError, match="refused"):
+            await client.get("http://other.test:1")
+    server.close()
 
 
 async def test_local_address_that_is_not_ours():
@@ -144,15 +183,61 @@ async def test_socket_options(serve):
         ({"uds": "/a", "proxy": "http://a"}, ValueError, "neither a proxy nor a local address"),
         ({"local_address": "localhost"}, ValueError, "local_address must be an IP address"),
         ({"socket_options": [(1, 2)]}, TypeError, "level, option, value"),
+        ({"local_address": 7}, ValueError, "local_address must be an IP address"),
         ({"socket_options": [7]}, TypeError, "level, option, value"),
+        ({"socket_options": 7}, TypeError, "socket_options must be a list"),
+        ({"socket_options": [(1, 2, "x")]}, TypeError, "level, option, value"),
+        ({"socket_options": [(1, 2, 2**31)]}, ValueError, "C's int"),
+        ({"socket_options": [(1, 2, None, -1)]}, ValueError, "C's int"),
+        ({"socket_options": [(2**40, 2, 1)]}, ValueError, "C's int"),
         ({"uds": "/a", "guard": seawall.Guard()}, ValueError, "guard"),
         ({"proxy": "ftp://a"}, ValueError, "scheme"),
         ({"proxy": "http://"}, ValueError, "proxy must have a host"),
+        ({"proxy": "http://a:0"}, ValueError, "port from 1 to 65535, not 0"),
+        ({"proxy": "socks5://a:99999"}, ValueError, "port from 1 to 65535, not 99999"),
+        ({"proxy": "http://ada:secret%0d%0aX:@a"}, ValueError, "credentials without control characters"),
+        ({"proxy": "socks5://ada:secret%00@a"}, ValueError, "credentials without control characters"),
+        ({"proxy": f"socks5://ada:{'secret' * 50}@a"}, ValueError, "credentials of at most 255 bytes"),
     ],
 )
 def test_what_cannot_be(arguments, kind, why):
-    with pytest.raises(kind, match=why):
+    with pytest.raises(kind, match=why) as caught:
         seawall.AsyncTransport(**arguments)
+    assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "kind", "why"),
+    [
+        ({"headers": {"X-Token": "secret\r\nX: 1"}}, ValueError, "headers without control characters; X-Token has"),
+        ({"headers": {"secret name": "1"}}, ValueError, "proxy must have headers whose names"),
+        ({"headers": {"Host": "secret.test"}}, ValueError, "must not have the header Host"),
+        ({"headers": {"content-length": "5"}}, ValueError, "must not have the header content-length"),
+        ({"auth": ("secret",)}, TypeError, "credentials of two texts"),
+        ({"auth": ("secret", None)}, TypeError, "credentials of two texts"),
+        ({"auth": ("secret", "\ud800")}, ValueError, "credentials that UTF-8 can encode"),
+        ({"ssl_context": "certs.pem"}, TypeError, "ssl.SSLContext"),
+    ],
+)
+def test_what_a_proxy_cannot_have(arguments, kind, why):
+    """It is said when the proxy is named, wherever that is, and nothing secret is shown."""
+    proxy = httpx.Proxy("https://a", **arguments)
+    for use in (lambda: seawall.AsyncClient(proxy=proxy), lambda: seawall.AsyncTransport(proxy=proxy)):
+        with pytest.raises(kind, match=why) as caught:
+            use()
+        assert "secret" not in str(caught.value)
+
+
+async def test_an_option_of_bytes(serve):
+    """Any bytes do, and later changes of them change nothing."""
+    server = await serve(lambda request: request.reply(200, b"ok"))
+    value = bytearray((1).to_bytes(4, sys.byteorder))
+    transport = seawall.AsyncTransport(socket_options=[[socket.SOL_SOCKET, socket.SO_KEEPALIVE, value]])
+    value[:] = bytes(4)
+    async with httpx.AsyncClient(transport=transport) as client:
+        response = await client.get(server.url)
+        sock = response.extensions["network_stream"].get_extra_info("socket")
+        assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1
 
 
 def test_a_system_without_unix_sockets(monkeypatch):

@@ -64,7 +64,7 @@ class Outgoing:
             raise TypeError(f'extensions["seawall"] must come from seawall.options(...), not {options!r}')
         self.options: Policy | None = options
         self.is_repeated = False
-        self.route, self.way = cast("Route | None", None), ""
+        self.route, self.is_straight = cast("Route | None", None), True
         self.added: dict[str, str] | None = None
         self.body: object = request.stream
         self.streamed: Streamed | None = None

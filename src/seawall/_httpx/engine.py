@@ -84,13 +84,18 @@ def check_given(engine: object, given: Mapping[str, object]) -> None:
 
 
 def over(
-    engine: core.Engine, send: Callable[[httpx.Request], Awaitable[httpx.Response]], *, is_trusted: bool
+    engine: core.Engine,
+    send: Callable[[httpx.Request], Awaitable[httpx.Response]],
+    *,
+    is_trusted: bool,
+    takes_proxy: bool,
 ) -> OverTransport:
     """An exchange with another transport's *send* in the place of our wire."""
     return OverTransport(
         send,
         engine.wire.pool,
         is_trusted=is_trusted,
+        takes_proxy=takes_proxy,
         is_guarded=engine.guard is not None,
         max_size=engine.max_size,
         closing=engine.closing,

@@ -32,6 +32,7 @@ HTTPX: Final[Mapping[type[SeawallError], type[httpx.HTTPError]]] = {
     errors.Rejected: httpx.PoolTimeout,
     errors.BulkheadFull: httpx.PoolTimeout,
     errors.BreakerOpen: httpx.ConnectError,
+    errors.ProxyOpen: httpx.ProxyError,
     errors.LimitExceeded: httpx.PoolTimeout,
     errors.OriginPaused: httpx.ConnectError,
     errors.Shed: httpx.ConnectError,
@@ -68,6 +69,7 @@ HTTPX: Final[Mapping[type[SeawallError], type[httpx.HTTPError]]] = {
 
 ALSO: Final[Mapping[type[SeawallError], type[Exception]]] = {
     errors.BodySpent: httpx.StreamConsumed,
+    errors.ProxyOpen: httpx.ConnectError,
     errors.ProxyUnreachable: httpx.ConnectError,
     errors.ProxyTimeout: httpx.ConnectTimeout,
     errors.TunnelTimeout: httpx.ConnectTimeout,

@@ -21,6 +21,7 @@ from ..wire.pool import Pool
 from .compat import origin_of
 from .convert import DRAIN_TIMEOUT, Body, Outgoing, Reply
 from .errors import as_httpx, failure
+from .routes import PROXY
 
 __all__ = ["OverTransport", "check_refusal"]
 
@@ -62,6 +63,7 @@ class OverTransport:
     Args:
         send: The transport's function that sends.
         is_trusted: It is one of httpx's own.
+        takes_proxy: It goes through a request's own proxy, or dials nothing at all; others would go round that proxy.
         is_guarded: There is a guard, which would not see the addresses that the transport dials.
         max_size: Largest decoded body, in bytes; a larger one is an error. None sets no limit.
         closing: Collects the tasks that close streams, because closing the client waits for them.
@@ -73,6 +75,7 @@ class OverTransport:
         pool: Pool,
         *,
         is_trusted: bool,
+        takes_proxy: bool,
         is_guarded: bool,
         max_size: int | None,
         closing: set[asyncio.Task[None]],
@@ -80,6 +83,7 @@ class OverTransport:
         self._send = send
         self._pool = pool
         self._is_trusted = is_trusted
+        self._takes_proxy = takes_proxy
         self._is_guarded = is_guarded
         self._max_size = max_size
         self._closing = closing
@@ -90,7 +94,13 @@ class OverTransport:
 
         Raises:
             AddressNotAllowed: There is a guard.
+            ValueError: It names a proxy of its own, round which the transport would go.
         """
+        if not self._takes_proxy and request.extensions.get(PROXY) is not None:
+            raise ValueError(
+                'extensions["proxy"]: another transport than seawall\'s own would go round that proxy: give the proxy '
+                "to that transport, or use a client that has neither transport= nor mounts= for the URL"
+            )
         if self._is_guarded:
             text = f"{origin_of(request.url)[1]}: the guard can't see what a proxy dials (trust_env=False uses none)"
             raise as_httpx(AddressNotAllowed(text), request)

@@ -6,23 +6,37 @@ import base64
 import functools
 import importlib.util
 import ipaddress
+import re
 import socket
+import ssl
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, Final
 
 import httpx
 
-from ..config.check import shown
+from ..config.check import HEADER_NAME, shown
 from ..core.fronts import check_own
 from ..route import Proxy, Route, SocketOption
 
 if TYPE_CHECKING:
     from httpx._types import ProxyTypes
 
-__all__ = ["proxy_of", "route_of"]
+__all__ = ["PROXY", "proxy_of", "route_of"]
+
+PROXY: Final = "proxy"
+"""The extension of a request that names a proxy of its own."""
 
 PORTS: Final = {"http": 80, "https": 443, "socks5": 1080, "socks5h": 1080}
-MAX_KEPT: Final = 1024  # URLs of proxies
+MAX_KEPT: Final = 128  # URLs of proxies with their credentials, as a process keeps them
+MAX_FIELD: Final = 255  # B of a username or password for SOCKS (RFC 1929 section 2)
+MAX_C_INT: Final = 2**31 - 1
+
+AUTHORIZATION: Final = b"Proxy-Authorization"
+NAME: Final = re.compile(HEADER_NAME.encode())
+VALUE: Final = re.compile(rb"[\t\x20-\x7e\x80-\xff]*")  # RFC 9110 section 5.5
+CONTROL: Final = re.compile(rb"[\x00-\x1f\x7f]")
+REQUESTS: Final = frozenset((b"host", b"content-length", b"transfer-encoding", b"expect", b"upgrade"))
+"""Headers that each request has of its own: a proxy would take the request for another one."""
 
 
 def proxy_of(given: ProxyTypes) -> Proxy:
@@ -49,22 +63,70 @@ def _proxy_of(given: ProxyTypes) -> Proxy:
     url = proxy.url
     if not url.host:
         raise ValueError(f"proxy must have a host, such as http://proxy.example.com:3128, not {shown(str(url))}")
+    port = PORTS[url.scheme] if url.port is None else url.port
+    if not 1 <= port <= 65535:
+        raise ValueError(f"proxy must have a port from 1 to 65535, not {shown(port)}")
+    context = proxy.ssl_context
+    if context is not None and not isinstance(context, ssl.SSLContext):
+        raise TypeError(f"proxy must have an ssl.SSLContext as its ssl_context, not {shown(context)}")
     is_socks = url.scheme.startswith("socks5")
     if is_socks and importlib.util.find_spec("socksio") is None:
         raise ImportError('a SOCKS proxy needs the package socksio: pip install "seawall[socks]"')
-    headers = [(name, name.lower(), value) for name, value in proxy.headers.raw]
-    auth = proxy.raw_auth
-    if auth is not None and not is_socks:
-        basic = b"Basic " + base64.b64encode(b":".join(auth))
-        headers = [(b"Proxy-Authorization", b"proxy-authorization", basic), *headers]
+    credentials = _credentials_of(proxy, is_socks=is_socks)
     return Proxy(
         scheme=url.scheme,
         host=url.raw_host.decode("ascii"),
-        port=url.port or PORTS[url.scheme],
-        credentials=auth if is_socks else None,
-        headers=() if is_socks else tuple(headers),
-        context=proxy.ssl_context,
+        port=port,
+        credentials=credentials if is_socks else None,
+        headers=() if is_socks else _headers_of(proxy, credentials),
+        context=context if url.scheme == "https" else None,  # connections are kept by it, so only where it is used
     )
+
+
+def _credentials_of(proxy: httpx.Proxy, *, is_socks: bool) -> tuple[bytes, bytes] | None:
+    """
+    Username and password; no error shows them.
+
+    Raises:
+        TypeError, ValueError: They can't be.
+    """
+    auth: Any = proxy.auth
+    if auth is None:
+        return None
+    if not (isinstance(auth, tuple | list) and len(auth) == 2 and all(isinstance(each, str) for each in auth)):
+        raise TypeError("proxy must have credentials of two texts, a username and a password")
+    try:
+        username, password = (each.encode() for each in auth)
+    except UnicodeEncodeError:
+        raise ValueError("proxy must have credentials that UTF-8 can encode, without lone surrogates") from None
+    if CONTROL.search(username) or CONTROL.search(password):
+        raise ValueError("proxy must have credentials without control characters, such as the end of a line")
+    if is_socks and max(len(username), len(password)) > MAX_FIELD:
+        raise ValueError(
+            f"proxy must have credentials of at most {MAX_FIELD} bytes each, because SOCKS carries no more"
+        )
+    return username, password
+
+
+def _headers_of(proxy: httpx.Proxy, credentials: tuple[bytes, bytes] | None) -> tuple[tuple[bytes, bytes, bytes], ...]:
+    """
+    What an HTTP proxy is to hear, credentials included, unless a header has them; no error shows a value.
+
+    Raises:
+        ValueError: A header can't be sent, or belongs to the request.
+    """
+    headers = tuple((name, name.lower(), value) for name, value in proxy.headers.raw)
+    for name, lower, value in headers:
+        if not NAME.fullmatch(name):
+            raise ValueError("proxy must have headers whose names are made of letters, digits and !#$%&'*+-.^_`|~")
+        if not VALUE.fullmatch(value):
+            raise ValueError(f"proxy must have headers without control characters; {name.decode()} has some")
+        if lower in REQUESTS:
+            raise ValueError(f"proxy must not have the header {name.decode()}, because each request has its own")
+    if credentials is None or any(lower == AUTHORIZATION.lower() for _, lower, _ in headers):
+        return headers
+    basic = b"Basic " + base64.b64encode(b":".join(credentials))
+    return ((AUTHORIZATION, AUTHORIZATION.lower(), basic), *headers)
 
 
 def route_of(
@@ -88,20 +150,42 @@ def route_of(
         raise ValueError("uds: Python has no Unix sockets on this system")
     if local_address is not None:
         try:
+            if not isinstance(local_address, str):
+                raise ValueError
             ipaddress.ip_address(local_address)
         except ValueError:
             raise ValueError(
                 f"local_address must be an IP address of this machine, not {shown(local_address)}"
             ) from None
+    if socket_options is not None and (isinstance(socket_options, str) or not isinstance(socket_options, Iterable)):
+        raise TypeError(f"socket_options must be a list of options, not {shown(socket_options)}")
     options = tuple(_option(each) for each in socket_options or ())
     route = Route(None if proxy is None else proxy_of(proxy), uds, local_address, options)
     return None if route == Route() else route
 
 
 def _option(given: Any) -> SocketOption:
+    """
+    A socket's option as a part of a key: its bytes can't change.
+
+    Raises:
+        TypeError: `socket.setsockopt` can't take it.
+        ValueError: A number is beyond what C's int holds.
+    """
     option: Any = tuple(given) if isinstance(given, tuple | list) else ()
-    if len(option) not in (3, 4):
-        raise TypeError(
-            f"socket_options must hold (level, option, value), the arguments of socket.setsockopt, not {shown(given)}"
-        )
+    match option:
+        case (int(), int(), int() as value):
+            pass
+        case (int(), int(), bytes() | bytearray() | memoryview() as data):
+            option, value = (*option[:2], bytes(data)), 0
+        case (int(), int(), None, int() as value):
+            pass
+        case _:
+            raise TypeError(
+                "socket_options must hold (level, option, value) or (level, option, None, length), the arguments of "
+                f"socket.setsockopt, not {shown(given)}"
+            )
+    least = 0 if len(option) == 4 else -MAX_C_INT - 1
+    if not (0 <= option[0] <= MAX_C_INT and 0 <= option[1] <= MAX_C_INT and least <= value <= MAX_C_INT):
+        raise ValueError(f"socket_options must hold numbers that C's int holds, not {shown(given)}")
     return option  # type: ignore[no-any-return]

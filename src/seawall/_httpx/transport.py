@@ -79,11 +79,18 @@ class AsyncTransport(core.OfEngine, httpx.AsyncBaseTransport):
             if "proxy" in ways and not guard.trust_proxy:
                 raise ValueError(f"guard: {UNSEEN}")
         self._inner = inner
-        self.exchange: OverWire | OverTransport = (
-            OverWire(self.engine.wire, guard=guard, max_size=self.engine.max_size, route=route_of(**ways))
-            if inner is None
-            else over(self.engine, lambda request: inner.handle_async_request(request), is_trusted=_is_trusted(inner))
-        )
+        self.exchange: OverWire | OverTransport
+        if inner is None:
+            route = route_of(**ways)
+            self.exchange = OverWire(self.engine.wire, guard=guard, max_size=self.engine.max_size, route=route)
+        else:
+            below = _unwrapped(inner)
+            self.exchange = over(
+                self.engine,
+                lambda request: inner.handle_async_request(request),
+                is_trusted=_is_trusted(below),
+                takes_proxy=isinstance(below, AsyncTransport | httpx.MockTransport | httpx.ASGITransport),
+            )
 
     def __repr__(self) -> str:
         return f"<seawall.AsyncTransport over {self._inner or 'its own wire'}>"
@@ -182,12 +189,17 @@ def _hop(
     return engine.layers.run(exchange, outgoing, call)
 
 
+def _unwrapped(inner: httpx.AsyncBaseTransport) -> httpx.AsyncBaseTransport:
+    """The transport under the wrappers that say that they change nothing of it."""
+    while getattr(inner, "is_faithful", False):
+        inner = inner.inner  # type: ignore[attr-defined]
+    return inner
+
+
 def _is_trusted(inner: httpx.AsyncBaseTransport) -> bool:
     """
-    Whether *inner* is one of httpx's own, or a wrapper that says so: its error classes tell whether anything was sent.
+    Whether *inner* is one of httpx's own: its error classes tell whether anything was sent.
 
     Not ASGITransport, because it may let through the ConnectError of a call that the application made.
     """
-    while getattr(inner, "is_faithful", False):
-        inner = inner.inner  # type: ignore[attr-defined]
     return isinstance(inner, httpx.AsyncHTTPTransport | httpx.MockTransport)

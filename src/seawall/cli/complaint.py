@@ -42,7 +42,6 @@ ADVICE: Final[Mapping[type[Exception], str]] = {
 """What helps; the first that fits."""
 
 BEFORE: Final[Mapping[type[Exception], str]] = {
-    httpx.DecodingError: "the body can't be decoded: ",
     errors.ProxyError: "",
     httpx.ProxyError: "the proxy failed: ",
 }
@@ -54,6 +53,7 @@ INSTEAD: Final[Mapping[type[Exception], str]] = {
 }
 
 CLEARER: Final = (
+    (re.compile(r"; [A-Z]+ \S+, (?:attempt \d+ of \d+, \w+, \S+ s in all|before the first attempt)$"), ""),
     (re.compile(r"\[Errno -?\d+\] |\[SSL: \w+\] | \(_ssl\.c:\d+\)| \(\w+, a (?:new|reused) connection\)|\.$"), ""),
     (re.compile(r"the connect timeout of ([\d.]+) s"), r"--timeout \1"),
     (re.compile(r"\btls took"), "TLS took"),

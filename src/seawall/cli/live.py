@@ -137,7 +137,7 @@ class Watch:
 
 
 def _spelled(origin: Origin) -> str:
-    text = str(origin)
+    text = origin.site
     return text.removesuffix(f":{origin.port}") if PORTS.get(origin.scheme) == origin.port else text
 
 

@@ -315,7 +315,6 @@ class AttemptState(Progress):
             self.bytes_in,
             self.is_hedge,
             is_superseded,
-            request.way,
         )
         return tuple.__new__(Attempt, fields)  # the constructor takes twice as long, and each attempt ends here
 

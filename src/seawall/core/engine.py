@@ -74,6 +74,7 @@ class Engine:
         named_hosts: The hosts that *per_host* names one by one, which metrics always tell apart.
         tls, http1, http2: As given, for transports of the HTTP library.
         closing: Tasks that close streams of other transports.
+        proxies: The breakers of proxies.
     Raises:
         TypeError, ValueError: A setting is impossible; the message names it.
         OSError, ssl.SSLError: *tls* names a file that can't be used.
@@ -133,13 +134,14 @@ class Engine:
             versions=Versions(http1=http1, http2=http2),
             spare=pool.spare,
         )
+        self.proxies = Proxies(settings.policy(), settings.per_host or {}, rng=rng, emit=emitter.emit, now=clock.now)
         self.wire = Wire(
             pool,
             dialler,
             names,
             now=clock.now,
             max_age=settings.max_connection_age,
-            passages=Proxies(layers.origins, rng=rng, now=clock.now),
+            passages=self.proxies,
         )
         layers.readiness.prober = self.wire.probers
         for observer in settings.observers:
@@ -148,7 +150,7 @@ class Engine:
     @property
     def breakers(self) -> Breakers:
         """By origin: ``engine.breakers["https://api.example.com"].force_open()``, ``force_closed()``, ``reset()``."""
-        return Breakers(self.layers.origins)
+        return Breakers(self.layers.origins, self.proxies)
 
     def observe(self, observer: Observer | Listener) -> None:
         """
@@ -201,6 +203,7 @@ class Engine:
                 for state in layers.origins
             },
             names=self.wire.names.stats(),
+            proxies={url: breaker.state for url, breaker in self.proxies.items()},
         )
 
     async def __aenter__(self) -> Self:

@@ -26,7 +26,7 @@ class Request(Protocol):
         body: The request's body, the same object over redirects.
         streamed: Stands in for a body that isn't in memory, so that two attempts can't send it at once; else None.
         is_repeated: Its attempts are repeated if they fail, and all that they lead to with them.
-        way: In words, the way to the origin; "" if that is straight.
+        is_straight: The origin itself is dialled, from any address of this machine.
     """
 
     origin: Origin
@@ -36,7 +36,7 @@ class Request(Protocol):
     options: Policy | None
     body: object
     is_repeated: bool
-    way: str
+    is_straight: bool
 
     @property
     def streamed(self) -> object: ...

@@ -101,13 +101,14 @@ class Line(NamedTuple):
 def about(event: Any) -> str:
     """What *event* is about: ``GET https://api.example.com/orders``, an origin or a name."""
     origin = getattr(event, "origin", None)
-    where = getattr(event, "host", "") if origin is None else str(origin)
+    where = getattr(event, "host", "") if origin is None else origin.site
     if origin is not None and PORTS.get(origin.scheme) == origin.port:
         where = where.removesuffix(f":{origin.port}")
+    way = f" through {origin.way}" if origin is not None and origin.way else ""
     if not hasattr(event, "method"):
-        return where
+        return f"{where}{way}"
     method = event.method if event.method.isprintable() else repr(event.method)  # a new line would forge a line
-    return f"{method} {where}{event.path}"
+    return f"{method} {where}{event.path}{way}"
 
 
 def kind(event: Event) -> str:

@@ -41,7 +41,7 @@ class Readiness:
     def turns_back(self, hop: Hop, attempt: AttemptState, error: DialError) -> bool:
         """Whether *attempt*, which failed with *error*, waits at the origin's gate from now on, as if it were new."""
         state = hop.state
-        if not error.is_refused or attempt.phase is not Phase.CONNECTING or hop.request.way:
+        if not error.is_refused or attempt.phase is not Phase.CONNECTING or not hop.request.is_straight:
             return False  # (another transport's error comes in a later phase, and the prober dials straight)
         if isinstance(state.away, ReadyState):
             state.away.refused()
@@ -70,7 +70,12 @@ class Readiness:
             None if that is needless, or would go round the proxy.
         """
         state = hop.state
-        if hop.request.way or self.prober is None or state.away is not None or not self._is_remembered(state):
+        if (
+            not hop.request.is_straight
+            or self.prober is None
+            or state.away is not None
+            or not self._is_remembered(state)
+        ):
             return None
         return self.prober.ask(state.origin, partial(self._refused, state))
 

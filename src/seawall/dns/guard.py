@@ -12,6 +12,7 @@ Source: IANA's special-purpose address registries (RFC 6890); of IPv6, only the 
 from __future__ import annotations
 
 import ipaddress
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Final, TypeAlias
@@ -50,6 +51,9 @@ SIX: Final = {
     "2002::/16": "6to4: an IPv4 address within",
     "3fff::/20": "documentation",
 }
+NUMBER: Final = re.compile(r"(?:^|\.)(?:[0-9]+|0x[0-9a-f]*)$")
+"""The end of a host that is an IPv4 address or nothing. Source: WHATWG URL, "ends in a number checker"."""
+
 TABLE: Final = {  # by version; numbers, because they compare fast and a name may have thousands of addresses
     version: tuple(
         (int(network.netmask), int(network.network_address), what)
@@ -112,13 +116,22 @@ class Guard:
         """
         Check a host whose name a trusted proxy resolves.
 
+        A host that we read as neither a name nor an address is refused, whatever *allow* has: a proxy may read it otherwise.
+
         Raises:
             AddressNotAllowed: It is an address that must not be dialled, however it is spelt, or "localhost".
         """
-        if (known := literal(origin.host)) is not None:
+        host = origin.host.lower().rstrip(".")
+        if (known := literal(host)) is not None:
             self.check(origin, known.addresses)
-        elif f".{origin.host.lower().removesuffix('.')}".endswith(".localhost"):
+        elif f".{host}".endswith(".localhost"):
             self.check(origin, (Address("127.0.0.1"),))
+        elif "%" in host or NUMBER.search(host):
+            raise AddressNotAllowed(
+                f"{origin}: the host isn't a name, and a proxy may take it for an address that must not be dialled "
+                "(seawall.Guard)",
+                origin=origin,
+            )
 
     def refused(self, addresses: Iterable[Address]) -> tuple[Address, ...]:
         """The first of *addresses* that must not be dialled; else nothing."""

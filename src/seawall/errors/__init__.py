@@ -8,6 +8,7 @@ What can go wrong, on the axis "was anything sent?".
     │  ├─ Rejected + PoolTimeout   a gate of ours refused
     │  │  ├─ BulkheadFull + PoolTimeout
     │  │  ├─ BreakerOpen + ConnectError
+    │  │  │  └─ ProxyOpen + ProxyError and ConnectError
     │  │  ├─ LimitExceeded + PoolTimeout
     │  │  ├─ OriginPaused + ConnectError
     │  │  └─ Shed + ConnectError
@@ -66,6 +67,7 @@ from .call import (
 )
 from .proxy import (
     ProxyError,
+    ProxyOpen,
     ProxyRefused,
     ProxyTimeout,
     ProxyUnreachable,
@@ -108,10 +110,10 @@ __all__ = [
     "AddressNotAllowed", "BadAnswer", "BodySpent", "BreakerOpen", "BulkheadFull", "CallerLeft", "CertificateError",
     "ClientClosed", "ConnectionLost", "DeadlineExceeded", "DialError", "DialTimeout", "HandshakeError",
     "HandshakeTimeout", "HostnameMismatch", "InvalidRequest", "LimitExceeded", "NameNotFound", "NoAddress",
-    "OriginPaused", "PartlySent", "ProxyError", "ProxyRefused", "ProxyTimeout", "ProxyUnreachable", "ReadTimeout",
-    "Rejected", "ResolveError", "ResolveTimeout", "ResolverFailure", "ResponseTooLarge", "SeawallError", "SendFailed",
-    "Shed", "StatusError", "StreamRefused", "TLSError", "TunnelFailed", "TunnelTimeout", "Unsent", "UnsupportedScheme",
-    "WireError", "WriteTimeout",
+    "OriginPaused", "PartlySent", "ProxyError", "ProxyOpen", "ProxyRefused", "ProxyTimeout", "ProxyUnreachable",
+    "ReadTimeout", "Rejected", "ResolveError", "ResolveTimeout", "ResolverFailure", "ResponseTooLarge", "SeawallError",
+    "SendFailed", "Shed", "StatusError", "StreamRefused", "TLSError", "TunnelFailed", "TunnelTimeout", "Unsent",
+    "UnsupportedScheme", "WireError", "WriteTimeout",
 ]  # fmt: skip
 
 for _name in __all__:

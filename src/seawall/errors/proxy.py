@@ -3,8 +3,17 @@
 from __future__ import annotations
 
 from .base import Unsent
+from .unsent import BreakerOpen
 
-__all__ = ["ProxyError", "ProxyRefused", "ProxyTimeout", "ProxyUnreachable", "TunnelFailed", "TunnelTimeout"]
+__all__ = [
+    "ProxyError",
+    "ProxyOpen",
+    "ProxyRefused",
+    "ProxyTimeout",
+    "ProxyUnreachable",
+    "TunnelFailed",
+    "TunnelTimeout",
+]
 
 
 class ProxyError(Unsent):
@@ -61,3 +70,15 @@ class TunnelFailed(ProxyError):
 
 class TunnelTimeout(TunnelFailed):
     """The proxy gave no connection to the origin within the connect timeout."""
+
+
+class ProxyOpen(BreakerOpen):
+    """
+    The proxy failed too often lately, so it isn't dialled for a while; the origin isn't to blame.
+
+    Attributes:
+        proxy: The proxy's URL, without credentials.
+    """
+
+    by = "proxy"
+    proxy: str = ""

@@ -18,8 +18,7 @@ from typing import Any, Final, Generic, TypeVar
 from ..config.ready import GATE
 from ..core.deadline import remaining
 from ..core.seat import BACKOFF, SEAT
-from ..errors import BreakerOpen, BulkheadFull, LimitExceeded, OriginPaused, Shed
-from ..policy.proxies import PROXY
+from ..errors import BulkheadFull, LimitExceeded, OriginPaused, Shed
 from .hosts import Host, Hosts, Item
 from .result import Result
 
@@ -277,14 +276,11 @@ class Place:
 
 def asked_delay(error: BaseException | None) -> float | None:
     """Seconds until the host is called again, which has refused a piece of work unsent; None if it has ended."""
-    is_proxys = isinstance(error, BreakerOpen) and error.by == PROXY  # an origin's own was waited for before
     if isinstance(error, BulkheadFull):
         delay = FULL
-    elif isinstance(error, LimitExceeded | OriginPaused | Shed) or is_proxys:
-        delay = max(getattr(error, "retry_after", 0.0), 0.0)
+    elif isinstance(error, LimitExceeded | OriginPaused | Shed) and math.isfinite(error.retry_after):
+        delay = max(error.retry_after, 0.0)
     else:
-        return None
-    if delay == math.inf:
         return None
     left = remaining()  # of a deadline around all of it, after which nothing is begun anyway
     return delay if left is None or delay < left else None

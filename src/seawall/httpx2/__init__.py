@@ -13,8 +13,7 @@ try:
 except ModuleNotFoundError as error:
     if error.name != "httpx2":
         raise
-    package = {"httpx2": '"seawall[httpx2]"'}.get(error.name, error.name)
-    raise ImportError(f"{__name__} is over httpx2, which isn't installed: pip install {package}") from error
+    raise ImportError(f"{__name__} is over httpx2, which isn't installed: pip install httpx2") from error
 
 from .client import AsyncClient
 from .engine import Engine

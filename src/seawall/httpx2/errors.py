@@ -33,6 +33,7 @@ HTTPX: Final[Mapping[type[SeawallError], type[httpx2.HTTPError]]] = {
     errors.Rejected: httpx2.PoolTimeout,
     errors.BulkheadFull: httpx2.PoolTimeout,
     errors.BreakerOpen: httpx2.ConnectError,
+    errors.ProxyOpen: httpx2.ProxyError,
     errors.LimitExceeded: httpx2.PoolTimeout,
     errors.OriginPaused: httpx2.ConnectError,
     errors.Shed: httpx2.ConnectError,
@@ -69,6 +70,7 @@ HTTPX: Final[Mapping[type[SeawallError], type[httpx2.HTTPError]]] = {
 
 ALSO: Final[Mapping[type[SeawallError], type[Exception]]] = {
     errors.BodySpent: httpx2.StreamConsumed,
+    errors.ProxyOpen: httpx2.ConnectError,
     errors.ProxyUnreachable: httpx2.ConnectError,
     errors.ProxyTimeout: httpx2.ConnectTimeout,
     errors.TunnelTimeout: httpx2.ConnectTimeout,

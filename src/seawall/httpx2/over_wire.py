@@ -25,7 +25,7 @@ from .compat import EMPTY, answer, target_of, triples
 from .convert import ENCODING, Body, Outgoing, Reply
 from .errors import as_httpx, failure
 from .mocks import is_any_patched
-from .routes import proxy_of
+from .routes import PROXY, proxy_of
 
 if TYPE_CHECKING:
     import httpcore2
@@ -35,7 +35,6 @@ __all__ = ["UNSEEN", "OverWire"]
 LENGTH: Final = b"content-length"
 HOST: Final = b"host"
 ZONE: Final = re.compile(rb"%[^]]*(?=])")
-PROXY: Final = "proxy"  # of a request's extensions
 UNSEEN: Final = (
     "it can't see what a proxy dials; Guard(trust_proxy=True) leaves that to the proxy, and trust_env=False uses none "
     "of the environment's"
@@ -130,7 +129,9 @@ class OverWire:
         if PROXY in request.extensions:
             outgoing.route = _detour(self._route, request.extensions[PROXY])
         if (route := outgoing.route) is not None:
-            outgoing.way = str(route)
+            outgoing.is_straight = False
+            if route.way:
+                outgoing.origin = origin = origin.through(route.way)
             if self._guard is not None:
                 self._check(route, origin, request)
         if origin.scheme not in ("http", "https") or not origin.host:
@@ -230,7 +231,8 @@ class OverWire:
             if target[:1] in (b"/", b"*"):  # RFC 9112 section 3.2.4: OPTIONS of a server as a whole has no path
                 target = b"http://%b%b" % (origin.netloc.encode(), b"" if target == b"*" else target)
             if route.proxy.headers:
-                headers = [*headers, *route.proxy.headers]
+                own = {lower for _, lower, _ in headers}
+                headers = [*headers, *(each for each in route.proxy.headers if each[1] not in own)]
         return Sent(origin, method.encode(), target, headers, content, body, extensions, self._wire.blocks, route)
 
 

@@ -80,11 +80,18 @@ class AsyncTransport(core.OfEngine, httpx2.AsyncBaseTransport):
             if "proxy" in ways and not guard.trust_proxy:
                 raise ValueError(f"guard: {UNSEEN}")
         self._inner = inner
-        self.exchange: OverWire | OverTransport = (
-            OverWire(self.engine.wire, guard=guard, max_size=self.engine.max_size, route=route_of(**ways))
-            if inner is None
-            else over(self.engine, lambda request: inner.handle_async_request(request), is_trusted=_is_trusted(inner))
-        )
+        self.exchange: OverWire | OverTransport
+        if inner is None:
+            route = route_of(**ways)
+            self.exchange = OverWire(self.engine.wire, guard=guard, max_size=self.engine.max_size, route=route)
+        else:
+            below = _unwrapped(inner)
+            self.exchange = over(
+                self.engine,
+                lambda request: inner.handle_async_request(request),
+                is_trusted=_is_trusted(below),
+                takes_proxy=isinstance(below, AsyncTransport | httpx2.MockTransport | httpx2.ASGITransport),
+            )
 
     def __repr__(self) -> str:
         return f"<seawall.httpx2.AsyncTransport over {self._inner or 'its own wire'}>"
@@ -183,12 +190,17 @@ def _hop(
     return engine.layers.run(exchange, outgoing, call)
 
 
+def _unwrapped(inner: httpx2.AsyncBaseTransport) -> httpx2.AsyncBaseTransport:
+    """The transport under the wrappers that say that they change nothing of it."""
+    while getattr(inner, "is_faithful", False):
+        inner = inner.inner  # type: ignore[attr-defined]
+    return inner
+
+
 def _is_trusted(inner: httpx2.AsyncBaseTransport) -> bool:
     """
-    Whether *inner* is one of httpx2's own, or a wrapper that says so: its error classes tell whether anything was sent.
+    Whether *inner* is one of httpx2's own: its error classes tell whether anything was sent.
 
     Not ASGITransport, because it may let through the ConnectError of a call that the application made.
     """
-    while getattr(inner, "is_faithful", False):
-        inner = inner.inner  # type: ignore[attr-defined]
     return isinstance(inner, httpx2.AsyncHTTPTransport | httpx2.MockTransport)

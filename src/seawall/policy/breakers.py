@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 from ..config.hosts import canonical
 from ..origin import Origin
 from .breaker import BreakerState
+from .origin import OriginState
 from .origins import Origins
 
 __all__ = ["Breakers"]
@@ -19,23 +20,30 @@ class Breakers(Mapping[str, BreakerState]):
     """
     Maps an origin, given as a URL, to its breaker, which is made if the origin was never called.
 
+    An origin through a proxy is ``"https://api.example.com:443 through http://proxy:3128"``, and found by its URL alone
+    if there is one way to it only. A proxy that was dialled is found by its own URL, without credentials.
+
     Raises:
-        KeyError: The origin's breaker is off.
+        KeyError: The origin's breaker is off, or there are several ways to it.
         ValueError: The key is not an origin: "api.example.com" has no scheme.
     """
 
-    def __init__(self, origins: Origins) -> None:
+    def __init__(self, origins: Origins, proxies: Mapping[str, BreakerState]) -> None:
         self._origins = origins
+        self._proxies = proxies
 
     def __getitem__(self, url: str) -> BreakerState:
-        known = _written(url)  # a host that was called may be one that no URL of a user's should have
-        breaker = self._origins[known if known and known in self._origins.states else _origin(url)].breaker
-        if breaker is None:
+        named = next((state for state in self._origins if str(state.origin) == url), None)
+        if named is None:
+            if (proxy := url.rstrip("/")) in self._proxies:
+                return self._proxies[proxy]
+            named = self._of(url)
+        if named.breaker is None:
             raise KeyError(f"{url}: the breaker is off")
-        return breaker
+        return named.breaker
 
     def __iter__(self) -> Iterator[str]:
-        return iter([str(state.origin) for state in self._origins if state.breaker is not None])
+        return iter([*(str(each.origin) for each in self._origins if each.breaker is not None), *self._proxies])
 
     def __len__(self) -> int:
         return len(list(iter(self)))
@@ -43,12 +51,16 @@ class Breakers(Mapping[str, BreakerState]):
     def __repr__(self) -> str:
         return f"<Breakers {dict(self)}>"
 
-
-def _written(url: str) -> Origin | None:
-    """The origin that `str` writes as *url*."""
-    scheme, _, rest = url.partition("://")
-    host, _, port = rest.rpartition(":")
-    return Origin(scheme, host.removeprefix("[").removesuffix("]"), int(port)) if port.isdecimal() else None
+    def _of(self, url: str) -> OriginState:
+        site, _, way = url.partition(" through ")
+        origin = _origin(site)._replace(way=way)
+        if origin not in self._origins.states and not way:
+            ways = [state for state in self._origins if state.origin._replace(way="") == origin]
+            if len(ways) > 1:
+                raise KeyError(f"{url}: there are several ways: {', '.join(str(state.origin) for state in ways)}")
+            if ways:
+                return ways[0]
+        return self._origins[origin]
 
 
 def _origin(url: str) -> Origin:

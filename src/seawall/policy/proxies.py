@@ -1,141 +1,135 @@
 """
-The breakers on the way through proxies: one for each proxy, and one for each origin that a proxy has trouble with.
+The breakers of proxies: whether a proxy takes connections.
 
-Rules: no failure here counts against the origin, and what a proxy says of one origin doesn't close the way to others.
-Until it is asked for a tunnel, a failure is the proxy's own. From then on it may be the fault of either, so it counts
-for that origin behind that proxy. Only a new connection asks: the tunnels that a proxy has given go on.
+Rules: until a proxy is asked for a tunnel, a failure is its own, and none of the origin's. From then on nobody can tell
+whose it is, so it counts for that origin through that proxy, which is an origin of its own to the layers: it closes
+neither the way through another proxy nor the way to another origin. Only a dial asks, so tunnels that are open go on.
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from random import Random
 from typing import Final
 
-from ..config import Breaker
-from ..errors import BreakerOpen, ProxyRefused, ProxyUnreachable, TLSError, TunnelFailed
+from ..config import Breaker, Policy
+from ..config.per_host import policy_for
+from ..errors import ProxyError, ProxyOpen, ProxyUnreachable, TLSError
+from ..events import BreakerMoved, Listener
 from ..origin import Origin
 from ..route import Proxy
 from .breaker import BreakerState, next_probe
-from .origins import Origins
 
-__all__ = ["PROXY", "Passage", "Proxies"]
+__all__ = ["Passage", "Proxies"]
 
-PROXY: Final = "proxy"  # the name of these breakers, where others ask which gate has refused
-MAX_TUNNELS: Final = 1024  # of those with trouble, as many as there are origins; the least recently used goes first
+MAX_PROXIES: Final = 1024  # as many as origins; the least recently used goes first, an open breaker last
 
 
 class Passage:
-    """A dial that was let through; it is ended exactly once."""
+    """A dial that was let through; it is ended once, by `end` or `withdraw`."""
 
-    __slots__ = ("_began_at", "_entered", "_failed", "_now")
+    __slots__ = ("_began_at", "_breaker", "_generation", "_now")
 
-    def __init__(
-        self, now: Callable[[], float], entered: tuple[tuple[BreakerState, int] | None, ...], failed: Callable[[], None]
-    ) -> None:
+    def __init__(self, breaker: BreakerState | None, generation: int, now: Callable[[], float]) -> None:
+        self._breaker = breaker
+        self._generation = generation
         self._now = now
         self._began_at = now()
-        self._entered = entered
-        self._failed = failed
 
     def end(self, error: BaseException | None) -> None:
-        """Take note of how it failed, or that it led to the origin: *error* is None then, or of the origin."""
-        proxy, tunnel = self._entered
+        """Take note that the proxy took the connection, or that it can't be reached; other errors don't say which."""
         if isinstance(error, ProxyUnreachable):
-            self._record(proxy, None if error.is_final or error.is_shortage else True)
-            self._record(tunnel, None)
-        elif isinstance(error, TunnelFailed):
-            self._record(proxy, False)
-            if tunnel is None:
-                self._failed()
-            self._record(tunnel, True)
-        elif isinstance(error, ProxyRefused):
-            self._record(proxy, False)
-            self._record(tunnel, None)
-        elif error is None or isinstance(error, TLSError):  # which is the origin's
-            self._record(proxy, False)
-            self._record(tunnel, False)
-        else:  # cancelled, or refused a slot
+            is_failure = None if error.is_final or error.is_shortage else True
+        else:
+            is_failure = False if error is None or isinstance(error, ProxyError | TLSError) else None
+        if is_failure is None or self._breaker is None:
             self.withdraw()
+            return
+        now = self._now()
+        self._breaker.record(self._generation, now, is_failure=is_failure, duration=now - self._began_at)
 
     def withdraw(self) -> None:
-        """The proxy wasn't dialled after all."""
-        for entered in self._entered:
-            self._record(entered, None)
-
-    def _record(self, entered: tuple[BreakerState, int] | None, is_failure: bool | None) -> None:
-        if entered is None:
-            return
-        breaker, generation = entered
-        if is_failure is None:
-            breaker.release(generation)
-        else:
-            now = self._now()
-            breaker.record(generation, now, is_failure=is_failure, duration=now - self._began_at)
+        """The dial says nothing of the proxy."""
+        if self._breaker is not None:
+            self._breaker.release(self._generation)
 
 
-class Proxies:
+class Proxies(Mapping[str, BreakerState]):
     """
-    Those of a client. A proxy is an origin of its own there, by ``client.breakers["http://proxy:3128"]``.
+    Those of a client, by their URLs without credentials.
 
     Args:
-        origins: Where the proxies' states are kept, and the policies of all hosts.
+        base: The client's policy, which *per_host* overrides for a proxy's host.
     """
 
-    def __init__(self, origins: Origins, *, rng: Random, now: Callable[[], float]) -> None:
-        self._origins = origins
+    def __init__(
+        self,
+        base: Policy,
+        per_host: Mapping[str, Policy],
+        *,
+        rng: Random,
+        emit: Listener,
+        now: Callable[[], float],
+    ) -> None:
+        self._base = base
+        self._per_host = per_host
         self._rng = rng
+        self._emit = emit
         self._now = now
-        self._tunnels: OrderedDict[tuple[Proxy, Origin], BreakerState] = OrderedDict()
+        self._states: OrderedDict[str, BreakerState | None] = OrderedDict()
+
+    def __getitem__(self, url: str) -> BreakerState:
+        breaker = self._states[url]
+        if breaker is None:
+            raise KeyError(f"{url}: the breaker is off")
+        return breaker
+
+    def __iter__(self) -> Iterator[str]:
+        return iter([url for url, breaker in self._states.items() if breaker is not None])
+
+    def __len__(self) -> int:
+        return len(list(iter(self)))
 
     def enter(self, proxy: Proxy, origin: Origin) -> Passage:
         """
         A passage to dial *proxy* for *origin*.
 
         Raises:
-            BreakerOpen: The proxy's breaker lets no dial through, or the one of this origin behind it.
+            ProxyOpen: The proxy's breaker lets no dial through.
         """
-        state, key = self._origins[proxy.origin], (proxy, origin)
-        tunnel = self._tunnels.get(key)
-        if tunnel is not None:
-            self._tunnels.move_to_end(key)
-        through_proxy = self._through(state.breaker, origin, f"the proxy {proxy}")
-        try:
-            through_tunnel = self._through(tunnel, origin, f"this origin behind the proxy {proxy}")
-        except BreakerOpen:
-            if through_proxy is not None:
-                through_proxy[0].release(through_proxy[1])
-            raise
-        return Passage(self._now, (through_proxy, through_tunnel), lambda: self._began_to_fail(key))
-
-    def _through(self, breaker: BreakerState | None, origin: Origin, of: str) -> tuple[BreakerState, int] | None:
-        if breaker is None:
-            return None
-        now = self._now()
-        generation = breaker.try_acquire(now)
+        breaker, now = self._breaker(proxy), self._now()
+        generation = 0 if breaker is None else breaker.try_acquire(now)
         if generation is not None:
-            return breaker, generation
+            return Passage(breaker, generation, self._now)
+        assert breaker is not None
         retry_after, open_for = breaker.shut_for(now), now - breaker.moved_at
-        raise BreakerOpen(
-            f"{origin}: the breaker of {of} is {breaker.state} for {open_for:.1f} s: {breaker.reason}; "
+        raise ProxyOpen(
+            f"{origin}: the proxy's breaker is {breaker.state} for {open_for:.1f} s: {breaker.reason}; "
             f"{next_probe(retry_after)} (Breaker.failure_rate, Breaker.open_for)",
             origin=origin,
-            by=PROXY,
+            proxy=str(proxy),
             retry_after=retry_after,
             reason=breaker.reason,
             open_for=open_for,
         )
 
-    def _began_to_fail(self, key: tuple[Proxy, Origin]) -> None:
-        """The first failure of an origin behind a proxy; most never have one, so a breaker is made only now."""
-        settings = self._origins[key[0].origin].policy.breaker
-        if not isinstance(settings, Breaker):
-            return
-        tunnel = self._tunnels.get(key)
-        if tunnel is None:
-            tunnel = BreakerState(settings, rng=self._rng, moved=lambda *_: None, now=self._now)
-            self._tunnels[key] = tunnel
-            if len(self._tunnels) > MAX_TUNNELS:
-                self._tunnels.popitem(last=False)
-        tunnel.record(tunnel.generation, self._now(), is_failure=True, duration=0.0)
+    def _breaker(self, proxy: Proxy) -> BreakerState | None:
+        url = str(proxy)
+        if url in self._states:
+            self._states.move_to_end(url)
+            return self._states[url]
+        settings = policy_for(proxy.host, self._per_host, self._base).breaker
+        made = None
+        if isinstance(settings, Breaker):
+            origin = proxy.origin
+
+            def moved(previous: str, state: str, reason: str) -> None:
+                self._emit(BreakerMoved(origin, previous, state, reason))
+
+            made = BreakerState(settings, rng=self._rng, moved=moved, now=self._now)
+        if len(self._states) >= MAX_PROXIES:
+            closed = (key for key, each in self._states.items() if each is None or each.state == "closed")
+            del self._states[next(closed, next(iter(self._states)))]
+        self._states[url] = made
+        return made

@@ -7,9 +7,9 @@ layers know whose fault it was.
 
 from __future__ import annotations
 
-import functools
 from collections.abc import AsyncIterator, Callable, Mapping
-from typing import Any, Final
+from typing import Any
+from weakref import WeakValueDictionary
 
 from ..attempts import BODY, HEADERS, SENDING
 from ..errors import WireError
@@ -26,8 +26,6 @@ from .ready import Probers
 from .trace import Trace
 
 __all__ = ["Answered", "Wire"]
-
-MAX_ENDPOINTS: Final = 4096
 
 
 class Answered:
@@ -141,8 +139,7 @@ class Wire:
         self.addresses = dialler.addresses
         self._opener = Opener(pool, dialler, names, now=now, max_age=max_age, passages=passages)
         self.probers = Probers(pool, self._opener.probe, now=now)
-        # One that was forgotten is made anew, and connections of the old one expire.
-        self._endpoint = functools.lru_cache(MAX_ENDPOINTS)(Endpoint)
+        self._endpoints: WeakValueDictionary[tuple[Origin, Route | None, str], Endpoint] = WeakValueDictionary()
         self._now = now
 
     async def send(self, message: Message, progress: Progress) -> Answered:
@@ -231,7 +228,13 @@ class Wire:
         that name only, and one through a proxy requests through that proxy only.
         """
         name = extensions.get("sni_hostname") if origin.is_secure else None
-        return origin if name is None and route is None else self._endpoint(origin, route, name or "")
+        if name is None and route is None:
+            return origin
+        key = origin, route, name or ""
+        endpoint = self._endpoints.get(key)
+        if endpoint is None:
+            endpoint = self._endpoints[key] = Endpoint(*key)  # lasts as long as something holds it
+        return endpoint
 
 
 async def _nothing() -> AsyncIterator[bytes]:

@@ -16,17 +16,19 @@ from typing import Any, Final, Protocol, TypeVar
 
 from ..dns.guard import Guard
 from ..dns.resolver import SHORTAGES, Answer
-from ..errors import CertificateError, DialError, HandshakeError, HostnameMismatch
+from ..errors import CertificateError, DialError, HandshakeError, HostnameMismatch, NoAddress
 from ..events import Phase
 from ..origin import Address, Origin
 from ..route import Route
-from .addresses import Addresses
+from . import sockets
+from .addresses import Addresses, Load
 from .alpn import Versions
 from .connection import Pooled
 from .disagreement import is_disagreement
 from .progress import Progress
 from .proxy import tunnel, unreachable
 from .race import ATTEMPT_DELAY, MAX_ADDRESSES, Late, Race, dial_error, reason
+from .tls import TO_PROXY, offer
 from .trace import Trace
 
 __all__ = ["Dialler"]
@@ -42,9 +44,9 @@ MISMATCHES: Final = (62, 63, 64)
 
 
 class Contexts(Protocol):
-    """The TLS context of a connection, which offers HTTP/2 or doesn't."""
+    """The TLS context of a connection; see `TLS.context`."""
 
-    def __call__(self, *, http2: bool = True) -> ssl.SSLContext: ...
+    def __call__(self, *, http2: bool = True, for_proxy: bool = False) -> ssl.SSLContext: ...
 
 
 class Dialler:
@@ -93,6 +95,7 @@ class Dialler:
         Raises:
             AddressNotAllowed: The guard refused an address.
             DialError: No address took a connection.
+            NoAddress: None is of the local address's family.
             TLSError: The one that did doesn't speak TLS, or has a bad certificate.
             ProxyError: There is no way through the proxy.
         """
@@ -102,15 +105,17 @@ class Dialler:
         if self._guard is not None and peer is origin and (unchecked := self.addresses.to_check(origin, answer)):
             await self._check(origin, answer, unchecked)
         progress.reached(Phase.CONNECTING)
-        addresses = _bindable(peer, addresses, route)[:MAX_ADDRESSES]
-        load = self.addresses.load(peer, addresses[0])
+        if (family := sockets.family_of(route)) is not None:
+            addresses = [each for each in addresses if each.family == family]
+        addresses = addresses[:MAX_ADDRESSES]
+        load = self.addresses.load(peer, addresses[0]) if addresses else Load(has_others=False)
         load.in_flight += 1
         try:
             connect = partial(self._connect_any, peer, addresses, progress, late, route)
             sock, address = await _traced(trace, peer, connect)
             progress.address = address
             return await self._finish(origin, sock, address, addresses, progress, route, server_hostname, trace)
-        except DialError as error:
+        except (DialError, NoAddress) as error:
             if route.proxy is None or progress.phase > Phase.CONNECTING:
                 raise
             raise unreachable(origin, route.proxy, error) from error
@@ -123,7 +128,7 @@ class Dialler:
         """As `dial`, to the Unix socket of *route*."""
         progress.reached(Phase.CONNECTING)
         assert route.uds is not None
-        sock = await self._opened(lambda: _socket(socket.AF_UNIX, route))
+        sock = await self._opened(lambda: sockets.made(socket.AF_UNIX, route))
         try:
             await _traced(trace, origin, partial(asyncio.get_running_loop().sock_connect, sock, route.uds))
         except BaseException as error:
@@ -181,9 +186,12 @@ class Dialler:
                 made.append(to_proxy)
                 await to_proxy.connect(sock)
                 if peer.is_secure:
-                    own = proxy.context
-                    tls = own if own is not None else await self._opened(lambda: self._tls(http2=False))
+                    if (tls := proxy.context) is None:
+                        tls = await self._opened(lambda: self._tls(for_proxy=True))
+                    else:
+                        offer(tls, TO_PROXY)  # it may be the client's too, which offers HTTP/2 to origins
                     await to_proxy.handshake(tls, peer.server_name)
+                    self.versions.agreed(to_proxy)
                 if self.versions.is_forwarded(origin, route):
                     return to_proxy
                 progress.reached(Phase.TUNNEL)
@@ -241,8 +249,13 @@ class Dialler:
                 return await self._connect(origin, progress, route, addresses[0]), addresses[0]
             except OSError as error:
                 raise dial_error(origin, [error], addresses) from error
-        connect, check = partial(self._connect, origin, progress, route), partial(self._check, origin, None)
-        return await Race(origin, addresses, self.addresses, connect=connect, check=check).run(late)
+        connect = partial(self._connect, origin, progress, route)
+        check = partial(self._check, origin, None) if route.proxy is None else _unchecked
+        family = sockets.family_of(route)
+        won = await Race(origin, addresses, self.addresses, connect=connect, check=check, family=family).run(late)
+        if won is None:
+            raise sockets.unbindable(origin, route)
+        return won
 
     async def _connect(self, origin: Origin, progress: Progress, route: Route, address: Address) -> socket.socket:
         """
@@ -252,7 +265,7 @@ class Dialler:
             OSError: Refused, unreachable, or no descriptor is left; the address is marked.
         """
         target = address.at(origin.port)
-        sock = await self._opened(lambda: _socket(address.family, route))
+        sock = await self._opened(lambda: sockets.made(address.family, route))
         began_at, outcome = progress.now(), ABANDONED
         try:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # asyncio does it where the protocol is named
@@ -290,41 +303,8 @@ async def _traced(trace: Trace | None, peer: Origin, connect: Callable[[], Corou
         return await connect()
 
 
-def _socket(family: socket.AddressFamily, route: Route) -> socket.socket:
-    """
-    A socket that doesn't block, with the options of *route*.
-
-    Raises:
-        OSError: No descriptor is left, or the system doesn't know an option.
-    """
-    sock = socket.socket(family, socket.SOCK_STREAM | getattr(socket, "SOCK_CLOEXEC", 0))
-    try:
-        sock.setblocking(False)
-        for option in route.socket_options:
-            sock.setsockopt(*option)
-    except BaseException:
-        sock.close()
-        raise
-    return sock
-
-
-def _bindable(peer: Origin, addresses: list[Address], route: Route) -> list[Address]:
-    """
-    Those that a socket with the local address of *route* can be connected to: all, unless it has one.
-
-    Raises:
-        DialError: None is of the local address's family.
-    """
-    if route.local_address is None:
-        return addresses
-    family = Address(route.local_address).family
-    found = [each for each in addresses if each.family == family]
-    if not found:
-        kind = "an IPv6" if family == socket.AF_INET6 else "an IPv4"
-        raise DialError(
-            f"{peer}: has no {kind[3:]} address, and local_address={route.local_address!r} is {kind} one", origin=peer
-        )
-    return found
+async def _unchecked(addresses: Sequence[Address]) -> None:
+    """A proxy's addresses that came late, which the guard doesn't look at."""
 
 
 def _tls_error(origin: Origin, way: Address | Route, error: Exception, *, is_last: bool) -> DialError:

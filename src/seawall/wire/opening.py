@@ -12,12 +12,14 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final, NamedTuple, Protocol
 
-from ..dns.resolver import Answer
+from ..dns.resolver import Answer, check_name, literal
 from ..errors import (
     DialError,
     DialTimeout,
     HandshakeTimeout,
+    NameNotFound,
     ProxyTimeout,
+    ProxyUnreachable,
     ResolveError,
     ResolveTimeout,
     SeawallError,
@@ -189,6 +191,7 @@ class Opener:
     async def _open(self, message: Wanted, key: Destination, progress: Progress, trace: Trace | None) -> Channel:
         """A new connection; through a proxy, if its breaker lets it be dialled."""
         route = message.route
+        _check_names(message, route)
         if route is None or route.proxy is None:
             return await self._opened(message, key, progress, trace, route or STRAIGHT)
         passage = self._passages.enter(route.proxy, message.origin)
@@ -255,9 +258,10 @@ class Opener:
                     self._dialler.mark_late(peer, progress, limit)
                     self._names.disprove(peer)
                 raise self._late(origin, route, progress, started_at, limit) from error.with_traceback(None)
-            if isinstance(error, DialError) and not isinstance(error, TLSError) and not error.is_shortage:
+            cause = error.__cause__ if isinstance(error, ProxyUnreachable) else error
+            if isinstance(cause, DialError) and not isinstance(cause, TLSError) and not cause.is_shortage:
                 self._names.disprove(peer)
-                error.is_refused = error.is_refused and self._now() - began_at < QUICK
+                cause.is_refused = cause.is_refused and self._now() - began_at < QUICK
             raise
         finally:
             del timer
@@ -315,6 +319,23 @@ class Opener:
             return kind(f"{text} of {limit:g} s", proxy=str(proxy), **facts)
         what = f"{progress.phase.name.lower()} took longer than the connect timeout of {limit:g} s"
         return TIMEOUTS.get(progress.phase, ResolveTimeout)(f"{origin}{address}: {what}", **facts)
+
+
+def _check_names(message: Wanted, route: Route | None) -> None:
+    """
+    Refuse a name that TLS or a proxy can't be told, where no resolver is asked for it, and would refuse it.
+
+    Raises:
+        NameNotFound: See `check_name`.
+    """
+    origin, shown = message.origin, message.extensions.get("sni_hostname")
+    if isinstance(shown, str) and origin.is_secure:
+        try:
+            check_name(shown.encode("idna").decode())  # as ssl does it
+        except UnicodeError as error:
+            raise NameNotFound(f"{shown!r} can't be a host name: {error}") from error
+    if route is not None and (route.proxy is not None or origin.is_secure) and literal(origin.host) is None:
+        check_name(origin.host)
 
 
 def _late_proxy(proxy: Proxy, progress: Progress) -> str:

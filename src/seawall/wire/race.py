@@ -49,6 +49,7 @@ class Race:
         known: What is known of all addresses.
         connect: Connects a socket to an address, and notes how that went.
         check: Raises AddressNotAllowed where a guard refuses one of the addresses that came late.
+        family: Of the *addresses*, and the only one that late ones are dialled of; None if that is no matter.
     """
 
     def __init__(
@@ -59,20 +60,24 @@ class Race:
         *,
         connect: Callable[[Address], Coroutine[Any, Any, socket.socket]],
         check: Callable[[Sequence[Address]], Awaitable[None]],
+        family: socket.AddressFamily | None = None,
     ) -> None:
         self._origin = origin
         self._known = known
         self._connect = connect
         self._check = check
+        self._family = family
         self._left = deque(addresses)
         self._tried: list[Address] = []
         self._errors: list[OSError] = []
         self._attempts: dict[asyncio.Task[socket.socket], _Attempt] = {}  # those that have not failed
         self._coming: asyncio.Future[list[Address]] | None = None
 
-    async def run(self, late: Late) -> tuple[socket.socket, Address]:
+    async def run(self, late: Late) -> tuple[socket.socket, Address] | None:
         """
         The first to connect; all other attempts have ended by then, and their sockets are closed.
+
+        None where there was no address to dial, not even a late one.
 
         Args:
             late: Awaited for more addresses.
@@ -84,6 +89,8 @@ class Race:
         winner: asyncio.Task[socket.socket] | None = None
         try:
             winner = await self._first()
+            if winner is None:
+                return None
             won = self._attempts.pop(winner)
             self._note_outrun(won)
             return winner.result(), won.address
@@ -104,8 +111,8 @@ class Race:
                     winner.result().close()
                 raise
 
-    async def _first(self) -> asyncio.Task[socket.socket]:
-        """The attempt that has a connection. RFC 8305 section 5."""
+    async def _first(self) -> asyncio.Task[socket.socket] | None:
+        """The attempt that has a connection; None where there was none. RFC 8305 section 5."""
         loop = asyncio.get_running_loop()
         last: asyncio.Task[socket.socket] | None = None
         next_at = loop.time()
@@ -121,7 +128,7 @@ class Race:
             timeout = None
             if self._left:
                 timeout = max(0.0, next_at - loop.time())
-            elif not self._attempts:  # all have failed: what is still to come has a moment, and no more
+            elif self._tried and not self._attempts:  # all have failed: what is still to come has a moment, and no more
                 timeout = LATE_GRACE
             await asyncio.wait(waits, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
             has_come = self._coming is not None and self._coming.done()
@@ -131,6 +138,8 @@ class Race:
                 return winner
             if not self._left and not self._attempts and timeout is not None and not has_come:
                 break
+        if not self._tried:
+            return None
         errors = self._errors
         cause: BaseException = errors[0] if len(errors) == 1 else ExceptionGroup("all addresses failed", errors)
         raise dial_error(self._origin, errors, self._tried) from cause
@@ -149,8 +158,10 @@ class Race:
         found, self._coming = self._coming.result(), None
         await self._check(found)
         known = {*self._tried, *self._left}
-        if found := [address for address in found if address not in known]:
-            both = self._known.joined(self._origin, self._left, found, self._tried[-1])
+        family = self._family
+        if found := [each for each in found if each not in known and (family is None or each.family == family)]:
+            last = self._tried[-1] if self._tried else found[0]
+            both = self._known.joined(self._origin, self._left, found, last)
             self._left = deque(both[: MAX_ADDRESSES - len(self._tried)])
 
     def _connected(self) -> asyncio.Task[socket.socket] | None:

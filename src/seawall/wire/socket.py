@@ -20,13 +20,14 @@ from contextvars import Context
 from functools import partial
 from typing import Any, Final, TypeVar, cast
 
+from .below import Below, hear_out, mend
+
 __all__ = ["Socket", "Waiting"]
 
 T = TypeVar("T")
 GONE: Final = asyncio.BufferedProtocol()
 """In place of a socket that is closed, because asyncio's TLS would hold on to it."""
 
-HEARD_AT_ONCE: Final = 64 * 1024  # B
 SOFT_CLOSE: Final = 1.0  # s for the peer to take what was written
 
 
@@ -160,14 +161,15 @@ class Socket(asyncio.BufferedProtocol, Waiting):
         sock, self._sock = self._sock, None
         if exc is not None:
             if sock is not None and not (self._is_secure or self.is_closed):
-                _hear_out(sock, self)
+                hear_out(sock, self)
             exc.__traceback__ = None  # asyncio's frames, which hold it and lead back here
             self.error = self.error or exc
         self._ended()
         self._closed()
         self._wake()
         if self._transport is not None:
-            self._transport.set_protocol(GONE)
+            with contextlib.suppress(AttributeError):  # asyncio's TLS, closed twice, has let go of it already
+                self._transport.set_protocol(GONE)
 
     def pause_writing(self) -> None:
         self.can_write = False
@@ -192,11 +194,12 @@ class Socket(asyncio.BufferedProtocol, Waiting):
         """
         assert self._transport is not None
         below = self._transport
+        mend(below)
         tls = self._loop.start_tls(below, self, context, server_hostname=server_hostname)
         transport = await _apart(tls)
         self._transport = cast("asyncio.Transport", transport)
         if self._sock is not None:
-            below.set_protocol(_Below(self._sock, cast("asyncio.BufferedProtocol", below.get_protocol())))
+            below.set_protocol(Below(self._sock, cast("asyncio.BufferedProtocol", below.get_protocol())))
             self._sock = None
 
     def take_over(self, other: Socket) -> None:
@@ -287,42 +290,6 @@ class Socket(asyncio.BufferedProtocol, Waiting):
         for writer in self._writers:
             if not writer.done():
                 writer.set_result(True)
-
-
-class _Below(asyncio.BufferedProtocol):
-    """Between a socket and asyncio's TLS. What isn't defined here is asyncio's own method, so it costs no call."""
-
-    def __init__(self, sock: socket.socket, tls: asyncio.BufferedProtocol) -> None:
-        self._sock = sock
-        self._tls = tls
-        for name in ("get_buffer", "buffer_updated", "eof_received", "pause_writing"):
-            setattr(self, name, getattr(tls, name))
-
-    def resume_writing(self) -> None:
-        # Soon, because asyncio's TLS writes at once, and a transport whose write fails within this call ends twice.
-        asyncio.get_running_loop().call_soon(self._resume, context=Context())
-
-    def _resume(self) -> None:
-        if self.__dict__:  # it isn't lost meanwhile
-            self._tls.resume_writing()
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        if exc is not None:
-            _hear_out(self._sock, self._tls)
-        self._tls.connection_lost(exc)
-        self.__dict__.clear()  # its methods hold asyncio's TLS, and that the connection
-
-
-def _hear_out(sock: socket.socket, protocol: asyncio.BufferedProtocol) -> None:
-    """
-    Give *protocol* what came before the connection broke.
-
-    A server that answers early and then resets makes our next write fail, and asyncio takes that for the end, though
-    the response may be in the socket still.
-    """
-    with contextlib.suppress(OSError):  # there is no more, or the socket is closed
-        while size := sock.recv_into(protocol.get_buffer(HEARD_AT_ONCE)):
-            protocol.buffer_updated(size)
 
 
 @types.coroutine

@@ -1,11 +1,12 @@
 """
 The TLS context of a client: made at its first need, shared in the process, and with sessions to resume.
 
-Rules: a context that the user gave stays as it is, but for ALPN. A context of ours depends on nothing but settings, the
-environment and the files that the environment names, so all clients of the same settings share one, because it costs
-25 ms and 0.5 MB. Before each handshake we look whether the context was made from what is there now, so a file of
-authorities that was replaced or removed counts from the next connection on. Open connections stay. A session is resumed
-only under the context and the name that it was made for, so what was not verified then is not trusted now.
+Rules: a context that the user gave stays as it is, but for ALPN. It is for origins, and so are `verify` and `cert`: a
+proxy that has no context of its own is verified with the default one. A context of ours depends on nothing but
+settings, the environment and the files that the environment names, so all clients of the same settings share one,
+because it costs 25 ms and 0.5 MB. Before each handshake we look whether the context was made from what is there now, so
+a file of authorities that was replaced or removed counts from the next connection on. Open connections stay. A session
+is resumed only under the context and the name that it was made for, so what was not verified then is not trusted now.
 """
 
 from __future__ import annotations
@@ -20,9 +21,10 @@ from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, NamedTuple, TypeAlias
 
-__all__ = ["TLS"]
+__all__ = ["TLS", "TO_PROXY", "offer"]
 
 MAX_SESSIONS: Final = 1024
+TO_PROXY: Final = ("http/1.1",)  # what is offered to proxies, because they are spoken to in it
 MAX_CONTEXTS: Final = 16  # of a process; one that is evicted is made anew where a client still needs it
 
 Identity: TypeAlias = tuple[int, int, int, int]
@@ -71,45 +73,56 @@ class TLS:
         self._create = create
         self._alpn = tuple(alpn)
         self._arguments = arguments
-        self._contexts: dict[tuple[str, ...], ssl.SSLContext] = {}  # by what they offer
+        self._contexts: dict[tuple[str, ...], ssl.SSLContext] = {}  # of this client alone, by what they offer
+        self._lasting: dict[tuple[tuple[str, ...], bool], ssl.SSLContext] = {}  # shared: by that, and what they verify
         self._verify, self._trusts_env = arguments.get("verify", True), arguments.get("trust_env", True)
         self._is_shared = isinstance(self._verify, bool) and not arguments.get("cert")
-        if not self._is_shared or self._authorities() is not DEFAULT or (self._verify and _key_log()):
+        if (
+            not self._is_shared
+            or self._authorities(verify=self._verify) is not DEFAULT
+            or (self._verify and _key_log())
+        ):
             self._context(self._alpn)
 
-    def context(self, *, http2: bool = True) -> ssl.SSLContext:
+    def context(self, *, http2: bool = True, for_proxy: bool = False) -> ssl.SSLContext:
         """
         For the next handshake, which begins at once.
 
         Args:
             http2: False leaves it out of the offer, because the server said that it wants HTTP/1.1.
+            for_proxy: The handshake is with a proxy, which *verify* and *cert* aren't about, as in httpx: it is always
+                verified, and never shown a certificate.
         """
+        if for_proxy:
+            return self._shared(TO_PROXY, verify=True)
         alpn = self._alpn if http2 else tuple(each for each in self._alpn if each != "h2")
         context = self._context(alpn)
-        if not self._is_shared:  # its owner may have set others meanwhile; and uvloop reads them one callback later
-            context.set_alpn_protocols(list(alpn))
-            asyncio.get_running_loop().call_soon(context.set_alpn_protocols, list(alpn))
+        if not self._is_shared:
+            offer(context, alpn)
         return context
 
     def _context(self, alpn: tuple[str, ...]) -> ssl.SSLContext:
-        last = self._contexts.get(alpn)
-        if not self._is_shared:
-            if last is None:
-                last = self._contexts[alpn] = self._own()
-            return last
+        if self._is_shared:
+            return self._shared(alpn, verify=self._verify)
+        if (context := self._contexts.get(alpn)) is None:
+            context = self._contexts[alpn] = self._own()
+        return context
+
+    def _shared(self, alpn: tuple[str, ...], *, verify: bool) -> ssl.SSLContext:
+        last = self._lasting.get((alpn, verify))
         try:
-            context = _shared(self._create, self._verify, self._trusts_env, self._authorities(), alpn)
+            context = _shared(self._create, verify, self._trusts_env, self._authorities(verify=verify), alpn)
         except (OSError, ssl.SSLError):
             if last is None:
                 raise
             context = last  # a file that is just being replaced: the next handshake looks again
-        if self._verify:
+        if verify:
             _log_keys(context)
-        self._contexts[alpn] = context
+        self._lasting[alpn, verify] = context
         return context
 
-    def _authorities(self) -> Authorities:
-        return Authorities.now() if self._verify and self._trusts_env else DEFAULT
+    def _authorities(self, *, verify: bool) -> Authorities:
+        return Authorities.now() if verify and self._trusts_env else DEFAULT
 
     def _own(self) -> ssl.SSLContext:
         if isinstance(self._verify, ssl.SSLContext) and not self._arguments.get("cert"):
@@ -118,6 +131,12 @@ class TLS:
         if context is not self._arguments.get("verify"):
             context.sslobject_class = _resuming()
         return context
+
+
+def offer(context: ssl.SSLContext, alpn: Sequence[str]) -> None:
+    """Have the handshake that begins at once offer *alpn* only, whatever the owner of *context* has set meanwhile."""
+    context.set_alpn_protocols(list(alpn))
+    asyncio.get_running_loop().call_soon(context.set_alpn_protocols, list(alpn))  # uvloop reads them one callback later
 
 
 @functools.lru_cache(maxsize=MAX_CONTEXTS)

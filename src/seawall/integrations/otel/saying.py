@@ -34,9 +34,9 @@ OURS: Final = frozenset(errors.__all__)
 def begun(event: AttemptStarted | Attempt | BodyEnded) -> tuple[str, dict[str, Any]]:
     """Name and first attributes of a span."""
     origin = event.origin
-    scheme, host, port = origin
+    scheme, host, port, _ = origin
     name = method = method_of(event.method)
-    site = str(origin)
+    site = origin.site
     if port == PORTS.get(scheme):
         site = site.rpartition(":")[0]
     attributes = {n.METHOD: method, n.ADDRESS: host, n.PORT: port, n.URL: site + event.path}
@@ -114,4 +114,5 @@ def _port(attempt: Attempt, address: Address) -> int | None:
     """The port of *address*; of a proxy's, the one of its URL."""
     if address.port is not None:
         return address.port
-    return urlsplit(attempt.way).port if "://" in attempt.way else attempt.origin.port
+    way = attempt.origin.way
+    return urlsplit(way).port if "://" in way else attempt.origin.port
