@@ -116,7 +116,7 @@ class Guard:
         """
         Check a host whose name a trusted proxy resolves.
 
-        A host that is neither a name nor an address for us is refused, whatever *allow* has, because a proxy may differ.
+        A host that is neither a name nor an address for us is refused, whatever *allow* has: a proxy may differ.
 
         Raises:
             AddressNotAllowed: It is an address that must not be dialled, however it is spelt, or "localhost".
