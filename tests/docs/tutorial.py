@@ -18,6 +18,20 @@ SERVICE = "http://127.0.0.1:8000"
 UNBUFFERED = os.environ | {"PYTHONUNBUFFERED": "1"}
 PATIENCE = 60.0  # s; far more than any step takes
 
+PROMPT = """
+import ast, asyncio, sys, types
+
+async def main():
+    names = {"__name__": "__main__"}
+    for node in ast.parse(sys.stdin.read()).body:
+        code = compile(ast.Interactive([node]), "<stdin>", "single", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
+        if (result := types.FunctionType(code, names)()) is not None:
+            await result
+
+asyncio.run(main())
+"""
+"""In place of `python -m asyncio` from 3.13 on, which takes statements of several lines from a terminal only."""
+
 
 class Block(NamedTuple):
     """A fenced block: its language, the file that it is to be saved as, or ""; its text."""
@@ -67,7 +81,8 @@ def typed(sources: list[str], python: str = sys.executable) -> list[str]:
     """What `python -m asyncio` prints for each source that is pasted into it, with Enter once more after each."""
     mark = "-- end of block --"
     pasted = "".join(f'{source}\n\nprint("{mark}")\n' for source in sources)
-    done = subprocess.run([python, "-m", "asyncio"], input=pasted, capture_output=True, text=True, timeout=PATIENCE)
+    command = [python, *(["-m", "asyncio"] if sys.version_info < (3, 13) else ["-c", PROMPT])]
+    done = subprocess.run(command, input=pasted, capture_output=True, text=True, timeout=PATIENCE)
     assert "Traceback" not in done.stderr, done.stderr
     assert "SyntaxError" not in done.stderr, done.stderr
     printed = re.sub(r"^(?:(?:>>>|\.\.\.) )+", "", done.stdout, flags=re.MULTILINE)

@@ -121,7 +121,7 @@ def failure(error: Exception, attempt: AttemptState, *, is_trusted: bool) -> Out
     """
     What an error means; None: it isn't the transport's, and is raised as it is.
 
-    Our own errors know how far the attempt got; of others, only the class tells, and only where it is to be believed.
+    Our own errors know how far the attempt got; of others, only the class tells, and only where it can be believed.
 
     Args:
         is_trusted: Whether the class of an httpx error tells if anything was sent.

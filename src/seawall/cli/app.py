@@ -56,9 +56,9 @@ def demo(
     ] = 2.0,
     json: Annotated[Path | None, typer.Option(help="Also write the figures to this file.")] = None,
     serve: Annotated[
-        bool, typer.Option("--serve", help="Serve the dashboard of seawall alone, under this load.")
+        bool, typer.Option("--serve", help="Send the load through seawall alone, and serve its dashboard.")
     ] = False,
-    port: Annotated[int, typer.Option(min=0, max=65535, help="Of --serve; 0 takes any that is free.")] = 8765,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="The port of --serve; 0 takes any free one.")] = 8765,
 ) -> None:
     """Send the same load through httpx, aiohttp and seawall to hosts that misbehave, all on loopback."""
     from . import demo as demo_command
@@ -78,11 +78,11 @@ def demo(
 
 @app.command()
 def top(
-    url: Annotated[str, typer.Argument(metavar="URL", help="Where a dashboard is mounted.")],
+    url: Annotated[str, typer.Argument(metavar="URL", help="The URL where the dashboard is mounted.")],
     header: Annotated[
         list[str] | None, typer.Option("--header", "-H", help="'Name: value' of a header to send; may be repeated.")
     ] = None,
-    interval: Annotated[float, typer.Option(min=0.2, max=60, help="Seconds between two looks.")] = 1.0,
+    interval: Annotated[float, typer.Option(min=0.2, max=60, help="Seconds between two updates.")] = 1.0,
     once: Annotated[bool, typer.Option("--once", help="Print the figures once and exit.")] = False,
 ) -> None:
     """Show the figures of a dashboard in the terminal, until Ctrl-C."""
@@ -106,7 +106,7 @@ class Fetch(TyperGroup):
         return super().parse_args(ctx, args if args and args[0] in self.commands else ["list", *args])
 
 
-fetch = typer.Typer(cls=Fetch, help="Fetch a list of URLs, politely, and go on where it was stopped.")
+fetch = typer.Typer(cls=Fetch, help="Fetch a list of URLs politely; the same command resumes a stopped job.")
 app.add_typer(fetch, name="fetch")
 
 
@@ -116,7 +116,7 @@ def fetch_list(
         list[str] | None,
         typer.Argument(
             metavar="LIST...",
-            help="A file with a URL a line, a sitemap, sitemap:URL (URLs of its own host), or - for standard input.",
+            help="A file with a URL per line, a sitemap, sitemap:URL (URLs of its own host), or - for standard input.",
         ),
     ] = None,
     csv: Annotated[list[Path] | None, typer.Option(help="A CSV file with URLs in --column; may be repeated.")] = None,
@@ -125,7 +125,7 @@ def fetch_list(
         Path, typer.Option("--out", "-o", help="A folder, with a file for each page, or a FILE.jsonl.")
     ] = Path("out"),
     rate: Annotated[
-        float | None, typer.Option(min=0.001, max=10_000, help="Requests a second that a host is sent at most.")
+        float | None, typer.Option(min=0.001, max=10_000, help="Maximum number of requests per second to a host.")
     ] = None,
     per_host: Annotated[int, typer.Option(min=1, max=1000, help="URLs of a host in flight at once.")] = 4,
     concurrency: Annotated[int, typer.Option(min=1, max=10_000, help="URLs in flight at once.")] = 100,
@@ -133,36 +133,36 @@ def fetch_list(
     header: Annotated[
         list[str] | None, typer.Option("--header", "-H", help="'Name: value' of a header to send; may be repeated.")
     ] = None,
-    data: Annotated[str | None, typer.Option("--data", "-d", help="The body to send; @FILE has it in a file.")] = None,
+    data: Annotated[str | None, typer.Option("--data", "-d", help="The body to send; @FILE reads a file.")] = None,
     follow: Annotated[bool, typer.Option("--follow/--no-follow", help="Follow redirects.")] = True,
     robots: Annotated[bool, typer.Option("--robots/--no-robots", help="Heed robots.txt.")] = True,
     user_agent: Annotated[
-        str, typer.Option(help="What sites are told, and look for in their robots.txt.")
+        str, typer.Option(help="The name sent to sites, which their robots.txt is searched for.")
     ] = f"seawall-fetch/{__version__}",
     accept_status: Annotated[str, typer.Option(help="Statuses that count as good.")] = "200-399",
     max_size: Annotated[
-        str, typer.Option(help="The largest body, decoded: bytes, or with k, M or G. Those in flight are in memory.")
+        str, typer.Option(help="The largest body, decoded: bytes, or with k, M or G. Bodies in flight are in memory.")
     ] = "16M",
     timeout: Annotated[
         float, typer.Option(min=0.01, max=3600, help="Seconds to connect, and for each silence of a server.")
     ] = 10.0,
     deadline: Annotated[
-        float, typer.Option(min=0.01, max=86400, help="Seconds for a URL with all attempts, once it is its turn.")
+        float, typer.Option(min=0.01, max=86400, help="Seconds for a URL, all attempts included, from its turn on.")
     ] = 300.0,
-    retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Fetch again what failed in this job.")] = False,
+    retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Fetch again the URLs that failed.")] = False,
     nameserver: Annotated[
         list[str] | None, typer.Option(help="Ask this name server: an IP address, with or without :port.")
     ] = None,
     insecure: Annotated[bool, typer.Option("--insecure", "-k", help="Don't check certificates.")] = False,
     queue: Annotated[
-        str | None, typer.Option(metavar="URL", help="Have workers fetch it: redis://HOST of their Redis or Valkey.")
+        str | None, typer.Option(metavar="URL", help="Let workers fetch it: redis://HOST of their Redis or Valkey.")
     ] = None,
     parcel: Annotated[
         int, typer.Option(min=1, max=10_000, help="With --queue: URLs that a worker takes at once.")
     ] = 500,
-    json: Annotated[bool, typer.Option("--json", help="Print progress and summary as JSON, an object a line.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print progress and summary as lines of JSON.")] = False,
 ) -> None:
-    """Fetch a list of URLs, politely. Stopped in any way, the same command goes on where it was."""
+    """Fetch a list of URLs politely. If the job is stopped, the same command resumes it."""
     from . import fetch as fetch_command  # here, because it needs an extra of its own
 
     sources = [Source(each) for each in urls or ()] + [Source(str(each), column) for each in csv or ()]

@@ -201,7 +201,7 @@ async def opened(
     wanted: Wanted, *, shared: LimitStore | None = None
 ) -> AsyncIterator[tuple[AsyncClient, Robots | None]]:
     """
-    A client that waits in place of failing, and never asks an origin faster than was set or its robots.txt says.
+    A client that waits instead of failing, and never asks an origin faster than was set or its robots.txt says.
 
     Args:
         shared: Where workers keep a rate that was set; what a robots.txt wants each keeps by itself.

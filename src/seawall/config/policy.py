@@ -81,7 +81,7 @@ class Policy:
     @classmethod
     def batch(cls, *, max_attempts: int = 10, **settings: Any) -> Self:
         """
-        A policy for jobs that must be done rather than soon: it waits in place of failing, and makes many attempts.
+        A policy for jobs that must be done rather than soon: it waits instead of failing, and makes many attempts.
 
         ``AsyncClient(per_host={"*.example.com": seawall.Policy.batch()})``. A service that answers somebody does better
         with the defaults, which fail early.

@@ -42,8 +42,8 @@ class Propagation:
         attempt_header: Name of the header with the attempt's number, 1 for the first of a call. None: it isn't sent.
         criticality_header: Name of the header with "critical" or "background"; a "default" call has none. None: it
             isn't sent.
-        margin: Seconds kept for the response's way back, but at most 10 % of what remains. 0.02: a round trip within a
-            region, and the scheduling at both ends.
+        margin: Seconds kept for the response's way back, but at most 10 % of the time that remains. 0.02: a round
+            trip within a region, and the scheduling at both ends.
     """
 
     hosts: Collection[str]

@@ -32,10 +32,10 @@ class Retry:
 
     Args:
         max_attempts: Attempts in all, the first included; >= 1. 3: AWS SDKs, gRPC, SRE book.
-        max_connect_retries: Retries after failures before anything was sent; None: no limit of its own.
-        max_read_retries: Retries after failures once something was sent; None: no limit of its own.
-        max_status_retries: Retries after a status; None: no limit of its own.
-        max_other_retries: Retries that only *retry* asked for; None: no limit of its own.
+        max_connect_retries: Retries after failures before anything was sent; None sets no limit of its own.
+        max_read_retries: Retries after failures once something was sent; None sets no limit of its own.
+        max_status_retries: Retries after a status; None sets no limit of its own.
+        max_other_retries: Retries that only *retry* asked for; None sets no limit of its own.
         backoff: Upper bound of the first delay, in seconds; it doubles with each retry. 0.1: between AWS' 50 ms and
             what a human notices.
         max_backoff: Upper bound of any delay, in seconds. 20: AWS SDKs.

@@ -1,4 +1,4 @@
-"""The value of what isn't set, where None means "off"."""
+"""The value of a setting that isn't set, where None means "off"."""
 
 from __future__ import annotations
 

@@ -65,7 +65,7 @@ class Call:
         is_between_hops: It is in flight, and none of its hops is: the client's next request is its next hop.
         started: The event of its beginning; None if no observer listens.
         is_late: The client was draining when it was begun, so it is refused.
-        caller: The one for whom it is made, who may leave; None if nobody says so.
+        caller: The caller that it is made for, which may leave; None if nobody says so.
         criticality: How much it matters.
         patience: The client's own timeouts, by which those of a request are judged; None if they are not known.
         request: The last hop's; None before the first.

@@ -249,7 +249,7 @@ class Engine:
             await self.layers.in_flight.drain(timeout)
 
     async def within(self, closing: Coroutine[Any, Any, None]) -> None:
-        """Await the *closing* of what a client has beside this, for what `aclose` left of its second, or 1 s."""
+        """Await the *closing* of a client's other parts, for the rest of the second that `aclose` has, or 1 s."""
         await self.layers.in_flight.within(closing)
 
 

@@ -50,7 +50,7 @@ class Settings:
             restarted; None switches it off.
         limit: How fast one origin is asked: a `Limit`, or several in a tuple. By default, only what an origin rejects
             teaches; None switches that off too.
-        waits: True has calls wait as long as their deadline allows, in place of failing early; see `Policy`.
+        waits: True has calls wait as long as their deadline allows, instead of failing early; see `Policy`.
         per_host: A `Policy` by name or ``*.suffix``, over the settings above.
         dns: How names become addresses.
         resolver: Looks names up. "auto" (None): DNS servers, and the system's resolver if they fail; "cares":

@@ -116,7 +116,7 @@ class Guard:
         """
         Check a host whose name a trusted proxy resolves.
 
-        What is no name, and no address as we read it, is refused whatever *allow* has: a proxy may read it otherwise.
+        A host that is neither a name nor an address for us is refused, whatever *allow* has: a proxy may differ.
 
         Raises:
             AddressNotAllowed: It is an address that must not be dialled, however it is spelt, or "localhost".
@@ -128,7 +128,7 @@ class Guard:
             self.check(origin, (Address("127.0.0.1"),))
         elif "%" in host or NUMBER.search(host):
             raise AddressNotAllowed(
-                f"{origin}: the host is no name, and a proxy may take it for an address that must not be dialled "
+                f"{origin}: the host isn't a name, and a proxy may take it for an address that must not be dialled "
                 "(seawall.Guard)",
                 origin=origin,
             )

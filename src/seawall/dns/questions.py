@@ -193,7 +193,7 @@ class Question:
 
 
 def _own(name: str, records: Records) -> Records:
-    """The records of *name*, and of what it is an alias of."""
+    """The records of *name*, and of the name that it is an alias of."""
     owned = [(record.name.removesuffix(".").lower(), record) for record in records]
     aliases = {owner: record.data.cname for owner, record in owned if isinstance(record.data, pycares.CNAMERecordData)}
     owner = name.removesuffix(".").lower()

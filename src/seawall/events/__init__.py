@@ -1,5 +1,5 @@
 """
-Frozen records of what happened, and the observers that hear of them.
+Frozen records of events, and the observers that hear of them.
 
 Records hold origins, paths, addresses, numbers and the text of errors; never a URL's query or userinfo, never headers.
 """

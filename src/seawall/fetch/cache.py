@@ -12,7 +12,7 @@ V = TypeVar("V")
 
 
 class Cache(Generic[K, V]):
-    """Forgets what was least recently used, so that the weights of what is left are at most *max_weight* together."""
+    """Forgets the least recently used values, so that the weights of the others are at most *max_weight* together."""
 
     def __init__(self, max_weight: int) -> None:
         self._max_weight = max_weight

@@ -29,7 +29,7 @@ class Digest(NamedTuple):
     What the bytes of a file from *start* to *stop* must have; *stop* None: to its end.
 
     Attributes:
-        source: Who says so: a header, or "sha256=".
+        source: Its source: a header, or "sha256=".
         algorithm: As hashlib names it, or "crc32".
     """
 

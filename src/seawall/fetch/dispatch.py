@@ -177,7 +177,7 @@ class Dispatch:
         self._count += 1
 
     async def _cut(self) -> None:
-        """A bucket without a parcel gets one of what there is, so that nothing waits for a list that comes slowly."""
+        """A bucket without a parcel gets one of the URLs that are there, so that a slow list holds nothing up."""
         idle = set(range(BUCKETS)) - {parcel.bucket for parcel in self._out.values()}
         for bucket in sorted(idle):
             if queue := self._waiting[bucket]:

@@ -68,7 +68,7 @@ async def fan_out(
 
 
 class Crew(Generic[T, R]):
-    """Those who work: tasks, each for one item."""
+    """The workers: tasks, each for one item."""
 
     def __init__(
         self,

@@ -125,7 +125,7 @@ def _has_answered(error: Exception) -> bool:
 
 
 def not_a_url(entry: Refused) -> Page:
-    """The page of what stood in a list and can't be fetched, or in a sitemap that may not list it."""
+    """The page of an entry that stood in a list and can't be fetched, or in a sitemap that may not list it."""
     if entry.is_elsewhere:
         return Page(entry.text, entry.key, Kind.SKIPPED, problem=Problem("AnotherHost", entry.reason))
     return failed(entry.text, entry.key, "NotAURL", entry.reason)

@@ -59,7 +59,7 @@ class Output(NamedTuple):
         Args:
             job: What must be the same when the job goes on, by name.
             now: Returns seconds since 1970.
-            is_failed_again: Whether URLs that failed are to be fetched again.
+            is_failed_again: Whether URLs that failed must be fetched again.
         Raises:
             BadOutput, BadJournal: It can't be used, or isn't ours.
             OSError: The system doesn't let us.

@@ -36,7 +36,7 @@ class Parcel(NamedTuple):
     Attributes:
         name: No other parcel of any job has it, so a worker that comes late can't be taken for another one.
         bucket: Of its hosts.
-        entries: What is to be fetched.
+        entries: The URLs to fetch.
     """
 
     name: str
@@ -62,7 +62,7 @@ class Parcels:
         self.path = path
 
     def put(self, parcel: Parcel) -> None:
-        """Have the disk keep what is to be done."""
+        """Have the disk keep the work that remains."""
         refuse_links(self.path)
         self.path.mkdir(parents=True, exist_ok=True)
         beside = self.path / f"{parcel.name}.tmp"

@@ -25,7 +25,7 @@ def opened(path: Path, flags: int) -> int:
     A descriptor of the file *path*.
 
     Raises:
-        OSError: It is a symbolic link, a pipe or a device, or can't be opened; or it has another name, and is to be
+        OSError: It is a symbolic link, a pipe or a device, or can't be opened; or it has another name, and must be
             written to.
     """
     try:
@@ -44,7 +44,7 @@ def opened(path: Path, flags: int) -> int:
 
 
 def made(path: Path) -> int:
-    """A descriptor of a new file *path*, to write to, in the place of what is there."""
+    """A descriptor of a new file *path*, to write to, which replaces the file that is there."""
     path.unlink(missing_ok=True)
     return opened(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL)
 

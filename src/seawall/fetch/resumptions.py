@@ -111,7 +111,7 @@ class Resumptions:
             error.attempts = attempts  # type: ignore[attr-defined]
 
     def close(self) -> None:
-        """Break the cycles of what decides, because a garbage collection may be long in coming."""
+        """Break the cycles of the objects that decide, because a garbage collection may be long in coming."""
         if self._retries is not None:
             self._retries.close()
             self._retries = None

@@ -44,7 +44,7 @@ class Fetching(httpx2.AsyncClient):
         Send many requests, and give what became of each: ``async for result in client.map(urls): ...``
 
         An error is a value, and ends nothing but its own request. Calls wait for permits, limits, breakers and origins
-        that are away, in place of failing early, for as long as their deadlines allow (see ``waits`` of `Policy`). A
+        that are away, instead of failing early, for as long as their deadlines allow (see ``waits`` of `Policy`). A
         host that is slow, limited or down doesn't hold up others, because what waits for it takes no place in
         *concurrency*; but once 100 x *concurrency* of its URLs have been pulled and wait, no more are pulled, so mix
         a long list. `Policy.batch` suits clients that do nothing else.

@@ -126,7 +126,7 @@ class Inbound:
         self._default_timeout = default_timeout
 
     def timeout(self, value: str | None) -> float | None:
-        """Seconds that a request has; 0: too few to begin with it; None: no deadline."""
+        """Seconds that a request has; 0: too few to begin with it; None means no deadline."""
         timeout = parse_timeout(value, max_timeout=self._max_timeout)
         if timeout is None:
             return self._default_timeout

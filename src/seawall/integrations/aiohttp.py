@@ -102,7 +102,7 @@ def idempotency_middleware(
     For aiohttp's server: ``web.Application(middlewares=[idempotency_middleware(store=SQLite("keys.db"))])``.
 
     A request with an Idempotency-Key runs once, and each repeat gets its answer. The run is at
-    ``request[IDEMPOTENCY]``. An answer that the handler prepares itself, in place of returning a `web.Response`, is
+    ``request[IDEMPOTENCY]``. An answer that the handler prepares itself, instead of returning a `web.Response`, is
     sent but not kept.
 
     Args:

@@ -1,4 +1,4 @@
-"""What the workers of ``seawall fetch`` keep in Redis or Valkey: who has what, and how often a parcel was begun."""
+"""The state of ``seawall fetch``'s workers in Redis or Valkey: which has which parcel, and how often it was begun."""
 
 from __future__ import annotations
 

@@ -55,7 +55,7 @@ class Message(NamedTuple):
         out: The folder of the parcels, which all machines see under this path.
         name: The parcel's.
         bucket: Of the parcel's hosts.
-        wanted: How its URLs are to be fetched.
+        wanted: How to fetch its URLs.
     """
 
     out: str

@@ -151,7 +151,7 @@ class BulkheadState(Gate):
         return False
 
     def is_in_trouble(self, attempt: Entrant, now: float) -> bool:
-        """Whether the origin answers too little of what it is sent, as far as *attempt* is concerned."""
+        """Whether the origin answers too few of its requests, as far as *attempt* is concerned."""
         return False
 
     def sheds(self, attempt: Entrant, now: float) -> bool:
@@ -169,7 +169,7 @@ class BulkheadState(Gate):
         return self._ticket(criticality)
 
     def try_acquire(self, criticality: Criticality = DEFAULT) -> bool:
-        """Take a permit without waiting, if one is free; then nobody who might have it waits."""
+        """Take a permit without waiting, if one is free; then nobody waits that might have it."""
         if self.fleet is not None:
             self.fleet.refresh()
         if self._in_flight >= self._max or criticality > self._lowest:

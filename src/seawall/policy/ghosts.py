@@ -2,8 +2,8 @@
 Ghosts: attempts that were sent and given up without an answer. The server may still be at work on them.
 
 Rules: a ghost ends when something that was sent later is answered, because a server's queue is first in, first out, or
-nearly so. An attempt that was overtaken before it was given up leaves no ghost: it hangs by itself, and is no sign of a
-queue. Synchronous; time is an argument.
+nearly so. An attempt that was overtaken before it was given up leaves no ghost: it hangs by itself, not in
+a queue. Synchronous; time is an argument.
 """
 
 from __future__ import annotations

@@ -294,7 +294,7 @@ class LimitState(Gate):
         )
 
     def _credential(self, attempt: Entrant) -> bytes:
-        """A keyed hash of what an attempt authenticates with, which is not kept itself."""
+        """A keyed hash of an attempt's credentials, which aren't kept themselves."""
         found = attempt.part(self._hashed)
         assert isinstance(found, bytes)
         return found

@@ -143,7 +143,7 @@ class Line:
         self.ask()
 
     def ask(self) -> None:
-        """Have more booked of what is shared, where that is needed."""
+        """Have more of the shared rate booked, where that is needed."""
         if self.source is not None:
             self.source.ask()
 

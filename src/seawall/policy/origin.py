@@ -215,7 +215,7 @@ class OriginState:
         self.limit.rejected(attempt, now, retry_after=result.outcome.retry_after, has_accepted=has_accepted)
 
     def is_held_back(self, attempt: Entrant | None, now: float) -> bool:
-        """Whether the limit spares the origin the retries of what it rejected, so that they need no budget."""
+        """Whether the limit spares the origin retries after its rejections, so that they need no budget."""
         return self.limit is not None and attempt is not None and self.limit.is_hopeful(attempt, now, within=HOPE_LASTS)
 
     # A pause that the origin asked for
@@ -256,6 +256,6 @@ def max_shut(policy: Policy) -> float:
 
 
 def _with_limit(gates: tuple[Gate, ...], limit: LimitState, bulkhead: Gate | None) -> tuple[Gate, ...]:
-    """*gates*, with the *limit* before the bulkhead, because who waits for it must hold no permit."""
+    """*gates*, with the *limit* before the bulkhead, because an attempt that waits for it must hold no permit."""
     before = tuple(gate for gate in gates if gate is not bulkhead)
     return (*before, limit) if bulkhead is None else (*before, limit, bulkhead)

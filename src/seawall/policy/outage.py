@@ -1,4 +1,4 @@
-"""A store's breaker: whether it is away, and who asks it again when. Synchronous; time and chance are arguments."""
+"""A store's breaker: whether it is away, and which attempt probes it. Synchronous; time and chance are arguments."""
 
 from __future__ import annotations
 

@@ -36,7 +36,7 @@ class Prober(Protocol):
         """Dial when *away* says, in a task that inherits nothing; one that runs for *origin* is ended."""
 
     def ask(self, origin: Origin, refused: Callable[[DialError], None]) -> asyncio.Future[None]:
-        """Dial once, for all who ask at the same time; *refused* is called if the origin refuses."""
+        """Dial once, for all that ask at the same time; *refused* is called if the origin refuses."""
 
     def has_room(self, origin: Origin) -> bool:
         """Whether an open connection takes a request at once."""

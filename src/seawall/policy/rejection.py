@@ -2,7 +2,7 @@
 Tells a rejection from a fault: a server that is well, and takes no more at the moment, from one that drowns.
 
 Rules: 429 says so by itself. A 503 does if it came as soon as good answers do, because nothing was waited for, and if
-there are good answers beside it. What a cache kept, or what is no matter of rates, teaches nothing.
+there are good answers beside it. A cached answer, or one that has nothing to do with rates, teaches nothing.
 """
 
 from __future__ import annotations

@@ -284,7 +284,7 @@ class Patience:
     """
     A timer that calls *over* after `PATIENCE`.
 
-    It counts in slices, so that what this process is late, because it is busy, is no fault of the store's: its answer
+    It counts in slices, so that what this process is late, because it is busy, isn't the store's fault: its answer
     may be there, unread.
     """
 

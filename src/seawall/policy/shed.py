@@ -65,7 +65,7 @@ class ShedState(Gate):
 def shed(name: str) -> Shed:
     """*name*: The origin's, or that of its part."""
     return Shed(
-        f"{name}: a background call was refused, because the origin answers so little of what it is sent that others "
+        f"{name}: a background call was refused, because the origin answers so few of its requests that others "
         'need all of it; set criticality="default" for calls that are worth as much, or make it again later',
         retry_after=PROBE_AFTER,
     )

@@ -1,5 +1,5 @@
 """
-Trouble: an origin answers so little of what it is sent that only a smaller limit lets it work off its queue.
+Trouble: an origin answers so few of its requests that only a smaller limit lets it work off its queue.
 
 Rules: it begins when 3 of the last 10 outcomes became ghosts, nothing has overtaken these, and more is out than the
 limit would let out. It is over when at most 5 % became ghosts for 10 s, and the last second was good. A share of

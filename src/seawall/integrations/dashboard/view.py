@@ -86,7 +86,7 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """All rows at one instant, most called first, for all who read within the next half second."""
+    """All rows at one instant, most called first, for all readers within the next half second."""
 
     at: float
     stats: Sequence[Stats]

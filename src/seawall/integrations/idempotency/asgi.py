@@ -39,7 +39,7 @@ class IdempotencyMiddleware:
         scope: A function of the ASGI scope that says whose key it is, because callers mustn't see each other's answers.
             By default callers are told apart by the headers Authorization and X-API-Key, or by Cookie where a request
             has neither. Give it where these change between two attempts, as a token does that is refreshed, or where a
-            client certificate says who calls: ``lambda scope: scope["user"].account``.
+            client certificate names the caller: ``lambda scope: scope["user"].account``.
     Raises:
         TypeError, ValueError: A setting that can't be.
     """

@@ -31,6 +31,6 @@ class Claim(NamedTuple):
 
 
 def fingerprint(method: str, path: str, query: bytes, body: bytes) -> str:
-    """A hash of what a request asks for: a caller must not use its key for anything else, even with the same body."""
+    """A hash of the request's question: a caller must not use its key for anything else, even with the same body."""
     head = f"{method} {path}".encode("utf-8", "surrogatepass")
     return hashlib.sha256(b"%d:%b%d:%b%b" % (len(head), head, len(query), query, body)).hexdigest()

@@ -1,4 +1,4 @@
-"""`Keys`: what the middlewares have in common. It decides who runs, and says what to answer to the others."""
+"""`Keys`: what the middlewares have in common. It decides which request runs, and how the others are answered."""
 
 from __future__ import annotations
 

@@ -35,7 +35,7 @@ class OTel:
         tracer_provider: The same for spans.
         spans: "attempts": each attempt has one, as the semantic conventions ask; a call has one only if it has
             several attempts, or none, or if it begins a trace. "calls": each call has one, over all its attempts, which
-            costs as much again. None: none, and no trace is propagated.
+            costs as much again. None disables spans, and no trace is propagated.
         propagate_to: Hosts that are told of traces, as names or ``*.suffix``, with the headers that the global
             propagator writes: ``traceparent``, and ``baggage`` if there is any. None stands for all, as with
             OpenTelemetry's own instrumentations, because a trace that ends at the first host is of little use; name

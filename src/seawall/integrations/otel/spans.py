@@ -71,7 +71,7 @@ class Tracing:
 
 
 class _Failed(NamedTuple):
-    """An attempt's span that can still be told of what follows. *error*: empty if the attempt was cancelled."""
+    """An attempt's span that can still be told of later events. *error*: empty if the attempt was cancelled."""
 
     span: Span
     error: str

@@ -22,7 +22,7 @@ MAX_TCP = 65535  # bytes; RFC 1035 §4.2.2
 
 
 def parsed(data: bytes) -> dns.message.Message | dns.rcode.Rcode:
-    """The query in *data*, or the code of what is wrong with it."""
+    """The query in *data*, or the code of its fault."""
     if len(data) >= HEADER and data[2] >> 3 & 15:
         return dns.rcode.NOTIMP
     try:
