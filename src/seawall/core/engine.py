@@ -228,6 +228,8 @@ class Engine:
         """
         check_drain(drain)
         in_flight = self.layers.in_flight
+        if in_flight.ends_unused():
+            return
         try:
             try:
                 await self.drain(drain)

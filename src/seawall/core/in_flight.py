@@ -70,6 +70,20 @@ class InFlight:
             self._now = clock.on(loop)
         return self._now
 
+    def ends_unused(self) -> bool:
+        """
+        Close what was never used, where no asyncio event loop runs: there is nothing to wait for.
+
+        So under trio the error of the first call, which says that seawall needs asyncio, isn't hidden by another.
+
+        Returns:
+            False: It was used, or a loop runs; nothing is closed.
+        """
+        if self.loop is not None or asyncio._get_running_loop() is not None:  # asyncio documents it for extensions
+            return False
+        self.is_draining = self.is_closed = True
+        return True
+
     def left(self) -> None:
         """A hop has ended while the client is being closed."""
         if self._drained is not None and not self.hops and not self._drained.done():
@@ -127,6 +141,9 @@ class InFlight:
 
     async def within(self, closing: Coroutine[Any, Any, None]) -> None:
         """Await *closing* in this task as long as closing may still take, or 1 s; then it is cancelled."""
+        if self.ends_unused():
+            await closing
+            return
         now = asyncio.get_running_loop().time()
         timer = asyncio.timeout_at(now + self.close_timeout if self._ends_at is None else self._ends_at)
         try:
