@@ -33,7 +33,7 @@ from .http1.connection import Connection
 from .message import Message
 from .progress import Progress
 
-__all__ = ["Passage", "Passages", "tunnel", "unreachable"]
+__all__ = ["Crossing", "Passage", "Passages", "tunnel", "unreachable"]
 
 PASSING: Final = frozenset({408, 425, 429})
 """Answers of 3xx and 4xx to CONNECT that the proxy may not repeat a moment later."""
@@ -46,7 +46,7 @@ class Passage(Protocol):
     """A dial that was let through."""
 
     def end(self, error: BaseException | None) -> None:
-        """It led to the origin, or failed."""
+        """The proxy leads to the origin, with whom there is no TLS yet; or the way there failed."""
 
     def withdraw(self) -> None:
         """There was no dial after all."""
@@ -57,6 +57,35 @@ class Passages(Protocol):
 
     def enter(self, proxy: Proxy, origin: Origin) -> Passage:
         """Raises BreakerOpen."""
+
+
+class Crossing:
+    """The passage of one dial, which ends once; none where the dial needs no proxy."""
+
+    __slots__ = ("_origin", "_passage", "_passages", "_proxy")
+
+    def __init__(self, passages: Passages, proxy: Proxy | None, origin: Origin) -> None:
+        self._passages = passages
+        self._proxy = proxy
+        self._origin = origin
+        self._passage: Passage | None = None
+
+    def begin(self) -> None:
+        """The dial begins, or goes on. Raises BreakerOpen."""
+        if self._proxy is not None and self._passage is None:
+            self._passage = self._passages.enter(self._proxy, self._origin)
+
+    def end(self, error: BaseException | None = None) -> None:
+        """It stands, so what comes next is between the origin and us; or it failed. May be called again."""
+        passage, self._passage = self._passage, None
+        if passage is not None:
+            passage.end(error)
+
+    def withdraw(self) -> None:
+        """The dial waits for what the proxy has no part in, or isn't needed any more."""
+        passage, self._passage = self._passage, None
+        if passage is not None:
+            passage.withdraw()
 
 
 def unreachable(origin: Origin, proxy: Proxy, error: Unsent) -> ProxyUnreachable:
