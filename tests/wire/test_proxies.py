@@ -419,8 +419,8 @@ async def test_tunnels_go_on_while_the_breaker_is_open(origins):
 
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("port", ["http", "tls"])
-async def test_cancelled_at_every_step(origins, way, port):
-    """Of a dial through a proxy: no socket, permit or task is left, and the next call is good."""
+async def test_cancelled_at_every_step(origins, way, port, caplog):
+    """Of a dial through a proxy: no socket, permit or task is left, nothing is logged, and the next call is good."""
     there = origins.port if port == "http" else origins.ports[port].port
     url = f"{'http' if port == 'http' else 'https'}://localhost:{there}/x/ok:10"
     async with (
@@ -439,6 +439,7 @@ async def test_cancelled_at_every_step(origins, way, port):
 
         assert await cancel_everywhere(call, after=clean) > 5
         await proxy.all_left()
+    assert [record.getMessage() for record in caplog.records if record.name == "asyncio"] == []
 
 
 async def test_origins_tls_in_a_tunnel_is_the_origins_fault(origins):

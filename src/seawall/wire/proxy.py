@@ -17,12 +17,15 @@ from typing import Final, Protocol
 from ..dns.resolver import literal
 from ..errors import (
     CertificateError,
+    DialTimeout,
     HandshakeError,
+    HandshakeTimeout,
     NameNotFound,
     NoAddress,
     ProxyRefused,
     ProxyTimeout,
     ProxyUnreachable,
+    ResolveTimeout,
     TunnelFailed,
     Unsent,
     WireError,
@@ -90,7 +93,7 @@ class Crossing:
 
 def unreachable(origin: Origin, proxy: Proxy, error: Unsent) -> ProxyUnreachable:
     """The error of a request for *origin* where *error* says that *proxy* can't be reached."""
-    is_late = isinstance(error, TimeoutError) or type(error).__name__.endswith("Timeout")
+    is_late = isinstance(error, ResolveTimeout | DialTimeout | HandshakeTimeout)
     made = (ProxyTimeout if is_late else ProxyUnreachable)(
         f"{origin}: the proxy can't be reached: {error}",
         origin=origin,
@@ -140,11 +143,8 @@ async def _socks(connection: Connection, proxy: Proxy, origin: Origin) -> None:
     from . import socks  # an extra
 
     connection.is_upgraded = True  # it speaks no HTTP yet
-    host: str | bytes = origin.host.partition("%")[0]
-    if (known := literal(origin.host)) is not None:
-        host = known.addresses[0].ip.partition("%")[0]
-    else:
-        host = origin.host.encode("idna" if not origin.host.isascii() else "ascii")
+    known = literal(origin.host)
+    host = origin.host.encode() if known is None else known.addresses[0].ip.partition("%")[0]
     try:
         await socks.connect(connection, host, origin.port, proxy.credentials)
     except socks.Failed as error:
