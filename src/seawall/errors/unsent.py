@@ -131,7 +131,7 @@ class NameNotFound(ResolveError):
 
 
 class NoAddress(ResolveError):
-    """The name exists, but has neither A nor AAAA (NODATA)."""
+    """The name exists, but has neither A nor AAAA (NODATA), or none of the family of `local_address`."""
 
 
 class ResolverFailure(ResolveError):

@@ -10,43 +10,57 @@ from __future__ import annotations
 import asyncio
 import socket
 import ssl
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any, Final, Protocol, TypeVar
+from typing import Final, NamedTuple, TypeGuard, TypeVar
 
 from ..dns.guard import Guard
 from ..dns.resolver import SHORTAGES, Answer
-from ..errors import CertificateError, DialError, HandshakeError, HostnameMismatch, NoAddress
+from ..errors import DialError, NoAddress
 from ..events import Phase
 from ..origin import Address, Origin
-from ..route import Route
+from ..route import Proxy, Route
 from . import sockets
 from .addresses import Addresses, Load
 from .alpn import Versions
 from .connection import Pooled
-from .disagreement import is_disagreement
+from .disagreement import tls_error
+from .http1.connection import Connection
 from .progress import Progress
 from .proxy import tunnel, unreachable
 from .race import ATTEMPT_DELAY, MAX_ADDRESSES, Late, Race, dial_error, reason
-from .tls import TO_PROXY, offer
-from .trace import Trace
+from .tls import TO_PROXY, Contexts, offer
+from .trace import Trace, traced
 
 __all__ = ["Dialler"]
 
 T = TypeVar("T")
+Made = TypeVar("Made", bound=Pooled)
 
 STRAIGHT: Final = Route()
 ABANDONED: Final = "abandoned"
 CHECKED_AT_ONCE: Final = 256  # addresses; a guard needs 1 ms for them, then other tasks have a turn
 
-# X509_V_ERR_HOSTNAME_MISMATCH, X509_V_ERR_EMAIL_MISMATCH, X509_V_ERR_IP_ADDRESS_MISMATCH
-MISMATCHES: Final = (62, 63, 64)
+
+def _nothing() -> None:
+    """In place of a callback."""
 
 
-class Contexts(Protocol):
-    """The TLS context of a connection; see `TLS.context`."""
+class _Wanted(NamedTuple):
+    """
+    A dial.
 
-    def __call__(self, *, http2: bool = True, for_proxy: bool = False) -> ssl.SSLContext: ...
+    Attributes:
+        peer: Whose addresses are dialled: the proxy, if there is one, else the origin.
+    """
+
+    origin: Origin
+    peer: Origin
+    route: Route
+    progress: Progress
+    server_hostname: str | None
+    trace: Trace | None
+    crossed: Callable[[], None] = _nothing
 
 
 class Dialler:
@@ -82,6 +96,7 @@ class Dialler:
         late: Late = None,
         server_hostname: str | None = None,
         trace: Trace | None = None,
+        crossed: Callable[[], None] = _nothing,
     ) -> Pooled:
         """
         One connection; the caller sets the time limit.
@@ -90,6 +105,7 @@ class Dialler:
             answer: The addresses of the origin; through a proxy, those of the proxy.
             late: Awaited for more addresses, which join the race.
             server_hostname: For SNI and the certificate's check, in place of the origin's host.
+            crossed: Called when the proxy leads to the origin, before TLS with that.
         **Cancellation:** all sockets are closed.
 
         Raises:
@@ -100,9 +116,10 @@ class Dialler:
             ProxyError: There is no way through the proxy.
         """
         peer = route.peer(origin)
+        wanted = _Wanted(origin, peer, route, progress, server_hostname, trace, crossed)
         addresses = self.addresses.order(peer, answer, progress.avoid)
         # The user has named the proxy, so the guard doesn't look at its addresses.
-        if self._guard is not None and peer is origin and (unchecked := self.addresses.to_check(origin, answer)):
+        if self._guard is not None and route.proxy is None and (unchecked := self.addresses.to_check(origin, answer)):
             await self._check(origin, answer, unchecked)
         progress.reached(Phase.CONNECTING)
         if (family := sockets.family_of(route)) is not None:
@@ -111,10 +128,10 @@ class Dialler:
         load = self.addresses.load(peer, addresses[0]) if addresses else Load(has_others=False)
         load.in_flight += 1
         try:
-            connect = partial(self._connect_any, peer, addresses, progress, late, route)
-            sock, address = await _traced(trace, connect, "connect_tcp", host=peer.host, port=peer.port)
+            connect = partial(self._connect_any, wanted, addresses, late)
+            sock, address = await traced(trace, connect, "connect_tcp", host=peer.host, port=peer.port)
             progress.address = address
-            return await self._finish(origin, sock, address, addresses, progress, route, server_hostname, trace)
+            return await self._led_on(wanted, sock, address, addresses)
         except (DialError, NoAddress) as error:
             if route.proxy is None or progress.phase > Phase.CONNECTING:
                 raise
@@ -134,10 +151,10 @@ class Dialler:
         """As `dial`, to the Unix socket of *route*."""
         progress.reached(Phase.CONNECTING)
         assert route.uds is not None
-        sock = await self._opened(lambda: sockets.made(socket.AF_UNIX, route))
+        sock = await self._with_descriptor(lambda: sockets.made(socket.AF_UNIX, route))
         try:
             connect = partial(sockets.connect_unix, sock, route.uds)
-            await _traced(trace, connect, "connect_unix_socket", path=route.uds)
+            await traced(trace, connect, "connect_unix_socket", path=route.uds)
         except BaseException as error:
             sock.close()
             if isinstance(error, OSError):
@@ -145,7 +162,8 @@ class Dialler:
                 raise DialError(text, origin=origin, is_shortage=error.errno in SHORTAGES) from error
             raise
         progress.address = address = Address(route.uds)
-        return await self._finish(origin, sock, address, [address], progress, route, server_hostname, trace)
+        wanted = _Wanted(origin, origin, route, progress, server_hostname, trace)
+        return await self._led_on(wanted, sock, address, [address])
 
     async def _check(self, origin: Origin, answer: Answer | None, addresses: Sequence[Address]) -> None:
         """
@@ -169,67 +187,82 @@ class Dialler:
             self.addresses.checked(origin, answer, refused)
         guard.check(origin, refused)
 
-    async def _finish(
-        self,
-        origin: Origin,
-        sock: socket.socket,
-        address: Address,
-        addresses: list[Address],
-        progress: Progress,
-        route: Route,
-        server_hostname: str | None,
-        trace: Trace | None,
-    ) -> Pooled:
-        """The connection of *sock*: through the proxy, and with TLS, where these are wanted."""
-        peer, proxy, is_through = route.peer(origin), route.proxy, False
-        made: list[Pooled] = []
+    async def _led_on(self, wanted: _Wanted, sock: socket.socket, address: Address, addresses: list[Address]) -> Pooled:
+        """
+        The connection of *sock*: through the proxy, and with TLS, where these are wanted.
+
+        Args:
+            address: Where *sock* leads.
+            addresses: The peer's, which may do better.
+        """
+        origin, route, made = wanted.origin, wanted.route, list[Pooled]()
         try:
-            if proxy is None:
-                connection = self.versions.connection(origin)
-                made.append(connection)
-                await connection.connect(sock)
-            else:
-                to_proxy = self.versions.plain(peer)
-                made.append(to_proxy)
-                await to_proxy.connect(sock)
-                if peer.is_secure:
-                    if (tls := proxy.context) is None:
-                        tls = await self._opened(lambda: self._tls(for_proxy=True))
-                    else:
-                        offer(tls, TO_PROXY)  # it may be the client's too, which offers HTTP/2 to origins
-                    await to_proxy.handshake(tls, peer.server_name)
-                    self.versions.agreed(to_proxy)
-                if self.versions.is_forwarded(origin, route):
-                    return to_proxy
-                progress.reached(Phase.TUNNEL)
-                await tunnel(to_proxy, proxy, origin)
-                connection, peer, is_through = self.versions.connection(origin), origin, True
-                made.append(connection)
+            try:
+                if route.proxy is None:
+                    connection = _kept(made, self.versions.connection(origin))
+                    await connection.connect(sock)
+                    return await self._secured(wanted, connection)
+                to_proxy = await self._to_proxy(route.proxy, wanted.peer, sock, made)
+            except (OSError, ssl.CertificateError) as error:
+                raise self._broken(wanted.peer, address, addresses, error) from error.with_traceback(None)
+            if self.versions.is_forwarded(origin, route):
+                wanted.crossed()
+                return to_proxy
+            wanted.progress.reached(Phase.TUNNEL)
+            await tunnel(to_proxy, route.proxy, origin)
+            wanted.crossed()
+            try:
+                connection = _kept(made, self.versions.connection(origin))
                 connection.take_over(to_proxy)
-            if origin.is_secure:
-                progress.reached(Phase.TLS)
-                offers_http2 = connection.is_multiplexed
-                tls = await self._opened(lambda: self._tls(http2=offers_http2))  # it may have to read certificates
-                name = server_hostname or origin.server_name
-                if trace is None:
-                    await connection.handshake(tls, name)
-                else:
-                    async with trace.step("connection.start_tls", ssl_context=tls, server_hostname=name):
-                        await connection.handshake(self._tls(http2=offers_http2), name)  # others had a turn meanwhile
-            return self.versions.agreed(connection)
-        except BaseException as error:
+                return await self._secured(wanted, connection)
+            except (OSError, ssl.CertificateError) as error:
+                if _is_shortage(error):
+                    raise dial_error(origin, [error], [address]) from error.with_traceback(None)
+                raise tls_error(origin, route, error, is_last=True) from error.with_traceback(None)
+        except BaseException:
             for each in made:
                 each.close()
             sock.close()
-            if not isinstance(error, OSError | ssl.CertificateError):
-                raise
-            if isinstance(error, OSError) and error.errno in SHORTAGES:
-                raise dial_error(peer, [error], [address]) from error.with_traceback(None)
-            if not (is_through or isinstance(error, ssl.SSLCertVerificationError)):
-                self.addresses.mark_bad(peer, address)
-            is_last = is_through or all(each == address or self.addresses.is_bad(peer, each) for each in addresses)
-            cause = error.with_traceback(None)  # asyncio's frames, which hold it
-            raise _tls_error(peer, route if is_through else address, error, is_last=is_last) from cause
+            raise
+
+    async def _to_proxy(self, proxy: Proxy, peer: Origin, sock: socket.socket, made: list[Pooled]) -> Connection:
+        """The connection to *proxy* itself, with TLS where it wants that."""
+        connection = _kept(made, self.versions.plain(peer))
+        await connection.connect(sock)
+        if peer.is_secure:
+            if (tls := proxy.context) is None:
+                tls = await self._with_descriptor(lambda: self._tls(for_proxy=True))
+            else:
+                offer(tls, TO_PROXY)  # it may be the client's too, which offers HTTP/2 to origins
+            await connection.handshake(tls, peer.server_name)
+            self.versions.agreed(connection)
+        return connection
+
+    async def _secured(self, wanted: _Wanted, connection: Pooled) -> Pooled:
+        """*connection* with the TLS of the origin, where it wants that."""
+        if wanted.origin.is_secure:
+            wanted.progress.reached(Phase.TLS)
+            offers_http2, trace = connection.is_multiplexed, wanted.trace
+            # It may have to read certificates.
+            tls = await self._with_descriptor(lambda: self._tls(http2=offers_http2))
+            name = wanted.server_hostname or wanted.origin.server_name
+            if trace is None:
+                await connection.handshake(tls, name)
+            else:
+                async with trace.step("connection.start_tls", ssl_context=tls, server_hostname=name):
+                    await connection.handshake(self._tls(http2=offers_http2), name)  # others had a turn meanwhile
+        return self.versions.agreed(connection)
+
+    def _broken(
+        self, peer: Origin, address: Address, addresses: list[Address], error: OSError | ssl.CertificateError
+    ) -> DialError:
+        """The error of a connection that *peer* took at *address*, and on which TLS failed, or that broke."""
+        if _is_shortage(error):
+            return dial_error(peer, [error], [address])
+        if not isinstance(error, ssl.SSLCertVerificationError):
+            self.addresses.mark_bad(peer, address)
+        is_last = all(each == address or self.addresses.is_bad(peer, each) for each in addresses)
+        return tls_error(peer, address, error, is_last=is_last)
 
     def mark_late(self, origin: Origin, progress: Progress, limit: float) -> None:
         """
@@ -249,19 +282,20 @@ class Dialler:
                 self.addresses.mark_bad(origin, dial.address)
 
     async def _connect_any(
-        self, origin: Origin, addresses: list[Address], progress: Progress, late: Late, route: Route
+        self, wanted: _Wanted, addresses: list[Address], late: Late
     ) -> tuple[socket.socket, Address]:
+        peer, route = wanted.peer, wanted.route
+        connect = partial(self._connect, peer, wanted.progress, route)
         if len(addresses) == 1 and late is None:
             try:
-                return await self._connect(origin, progress, route, addresses[0]), addresses[0]
+                return await connect(addresses[0]), addresses[0]
             except OSError as error:
-                raise dial_error(origin, [error], addresses) from error
-        connect = partial(self._connect, origin, progress, route)
-        check = partial(self._check, origin, None) if route.proxy is None else _unchecked
+                raise dial_error(peer, [error], addresses) from error
+        check = partial(self._check, peer, None) if route.proxy is None else _unchecked
         family = sockets.family_of(route)
-        won = await Race(origin, addresses, self.addresses, connect=connect, check=check, family=family).run(late)
+        won = await Race(peer, addresses, self.addresses, connect=connect, check=check, family=family).run(late)
         if won is None:
-            raise sockets.unbindable(origin, route)
+            raise sockets.unbindable(peer, route)
         return won
 
     async def _connect(self, origin: Origin, progress: Progress, route: Route, address: Address) -> socket.socket:
@@ -272,7 +306,7 @@ class Dialler:
             OSError: Refused, unreachable, or no descriptor is left; the address is marked.
         """
         target = address.at(origin.port)
-        sock = await self._opened(lambda: sockets.made(address.family, route))
+        sock = await self._with_descriptor(lambda: sockets.made(address.family, route))
         began_at, outcome = progress.now(), ABANDONED
         try:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # asyncio does it where the protocol is named
@@ -291,7 +325,7 @@ class Dialler:
             progress.dialled(address, began_at, outcome)
         return sock
 
-    async def _opened(self, make: Callable[[], T]) -> T:
+    async def _with_descriptor(self, make: Callable[[], T]) -> T:
         """What *make* makes; while no descriptor is left for it, idle connections are closed, the oldest first."""
         while True:
             try:
@@ -302,26 +336,15 @@ class Dialler:
             await asyncio.sleep(0)  # meanwhile the loop closes the connection's socket
 
 
-async def _traced(trace: Trace | None, connect: Callable[[], Coroutine[Any, Any, T]], step: str, **facts: Any) -> T:
-    """What *connect* makes, with what httpcore tells of it."""
-    if trace is None:
-        return await connect()
-    async with trace.step(f"connection.{step}", **facts):
-        return await connect()
+def _kept(made: list[Pooled], connection: Made) -> Made:
+    """*connection*, which is among those *made*, and closed if the dial fails."""
+    made.append(connection)
+    return connection
+
+
+def _is_shortage(error: Exception) -> TypeGuard[OSError]:
+    return isinstance(error, OSError) and error.errno in SHORTAGES
 
 
 async def _unchecked(addresses: Sequence[Address]) -> None:
     """A proxy's addresses that came late, which the guard doesn't look at."""
-
-
-def _tls_error(origin: Origin, way: Address | Route, error: Exception, *, is_last: bool) -> DialError:
-    where = f"{origin} {'through' if isinstance(way, Route) else 'at'} {way}"
-    if isinstance(error, ssl.SSLCertVerificationError):
-        if error.verify_code in MISMATCHES:
-            return HostnameMismatch(f"{where}: the certificate is not for {origin.host}: {error.verify_message}")
-        return CertificateError(f"{where}: the certificate can't be trusted: {error.verify_message}")
-    if origin.is_secure:
-        reason = getattr(error, "reason", "") or str(error)
-        text = f"{where}: TLS handshake failed: {reason or 'the peer closed the connection'}"
-        return HandshakeError(text, is_final=is_last and is_disagreement(error))
-    return DialError(f"{where}: the connection broke at once: {error}", origin=origin)

@@ -12,37 +12,32 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final, NamedTuple, Protocol
 
-from ..dns.resolver import Answer, check_name, literal
+from ..dns.resolver import Answer
 from ..errors import (
     DialError,
     DialTimeout,
-    HandshakeTimeout,
-    NameNotFound,
-    ProxyTimeout,
     ProxyUnreachable,
     ResolveError,
-    ResolveTimeout,
     SeawallError,
     TLSError,
-    TunnelTimeout,
 )
 from ..events import Phase
 from ..origin import Address, Origin
-from ..route import Destination, Proxy, Route
+from ..route import Destination, Route
 from ..stats import NameStats
 from .connection import Channel, Pooled
 from .dial import STRAIGHT, Dialler
 from .message import Message
 from .pool import Pool
 from .progress import Progress
-from .proxy import Passages, unreachable
+from .proxy import Crossing, Passages, unreachable
 from .ready import DIAL_TIMEOUT
 from .trace import Trace
+from .wanted import Wanted, check_names, late_error
 
 __all__ = ["Names", "Opener"]
 
 QUICK: Final = 1.0  # s within which refusals come from a host that is there; an ARP request fails after 3
-TIMEOUTS: Final = {Phase.CONNECTING: DialTimeout, Phase.TLS: HandshakeTimeout}
 
 
 class Names(Protocol):
@@ -64,22 +59,6 @@ class Names(Protocol):
     def stats(self) -> Mapping[str, NameStats]: ...
 
     async def aclose(self) -> None: ...
-
-
-class Wanted(Protocol):
-    """What of a request decides about its connection."""
-
-    @property
-    def origin(self) -> Origin: ...
-
-    @property
-    def timeouts(self) -> Mapping[str, float | None]: ...
-
-    @property
-    def extensions(self) -> Mapping[str, Any]: ...
-
-    @property
-    def route(self) -> Route | None: ...
 
 
 class _Probe(NamedTuple):
@@ -190,56 +169,44 @@ class Opener:
 
     async def _open(self, message: Wanted, key: Destination, progress: Progress, trace: Trace | None) -> Channel:
         """A new connection; through a proxy, if its breaker lets it be dialled."""
-        route = message.route
-        _check_names(message, route)
-        if route is None or route.proxy is None:
-            return await self._opened(message, key, progress, trace, route or STRAIGHT)
-        passage = self._passages.enter(route.proxy, message.origin)
+        route = message.route or STRAIGHT
+        check_names(message, route)
+        crossing = Crossing(self._passages, route.proxy, message.origin)
         try:
-            channel = await self._opened(message, key, progress, trace, route)
+            return await self._dialled(message, key, progress, trace, route, crossing)
         except BaseException as error:
-            passage.end(error)
+            crossing.end(error)
             raise
-        if progress.is_reused:
-            passage.withdraw()
-        else:
-            passage.end(None)
-        return channel
 
-    async def _opened(
-        self, message: Wanted, key: Destination, progress: Progress, trace: Trace | None, route: Route
+    async def _dialled(
+        self,
+        message: Wanted,
+        key: Destination,
+        progress: Progress,
+        trace: Trace | None,
+        route: Route,
+        crossing: Crossing,
     ) -> Channel:
         origin, started_at, limit = message.origin, self._now(), message.timeouts.get("connect")
         peer = route.peer(origin)
         if limit is not None and progress.queued:
             waited = progress.waited_for_origin()
             limit -= waited if waited < limit else 0.0  # who may wait for longer has all of it for the dial
+        crossing.begin()
         progress.reached(Phase.RESOLVING)
-        timer = asyncio.timeout(limit)
-        try:
-            async with timer:
-                if route.uds is None:
-                    answer = await self._names.resolve(peer)
-                    progress.source = answer.source
-                left = None if limit is None else limit - (self._now() - started_at)
-        except TimeoutError as error:
-            if not timer.expired():
-                raise
-            raise self._late(origin, route, progress, started_at, limit) from error.with_traceback(None)
-        except ResolveError as error:
-            if route.proxy is None:
-                raise
-            raise unreachable(origin, route.proxy, error) from error
-        finally:
-            del timer  # it holds the task, the task its error, and that this frame
-        if (given := await self._slot(message, key, progress)) is not None:
-            progress.is_reused = True
-            return given
+        answer = None if route.uds is not None else await self._resolved(origin, route, progress, started_at, limit)
+        left = None if limit is None else limit - (self._now() - started_at)
+        if not self._pool.try_reserve(key):
+            crossing.withdraw()  # the proxy has no part in the wait
+            if (given := await self._slot(message, key, progress)) is not None:
+                progress.is_reused = True
+                return given
         began_at, timer = self._now(), asyncio.timeout(left)
         try:
+            crossing.begin()
             async with timer:
                 server_hostname = message.extensions.get("sni_hostname")
-                if route.uds is not None:
+                if answer is None:
                     connection = await self._dialler.dial_unix(
                         origin, progress, route, server_hostname=server_hostname, trace=trace
                     )
@@ -252,6 +219,7 @@ class Opener:
                         late=self._names.late(peer),
                         server_hostname=server_hostname,
                         trace=trace,
+                        crossed=crossing.end,
                     )
         except BaseException as error:
             self._pool.cancel(key)
@@ -260,7 +228,8 @@ class Opener:
                 if route.proxy is None or progress.phase < Phase.TUNNEL:
                     self._dialler.mark_late(peer, progress, limit)
                     self._names.disprove(peer)
-                raise self._late(origin, route, progress, started_at, limit) from error.with_traceback(None)
+                elapsed = self._now() - started_at
+                raise late_error(origin, route, progress, elapsed, limit) from error.with_traceback(None)
             cause = error.__cause__ if isinstance(error, ProxyUnreachable) else error
             if isinstance(cause, DialError) and not isinstance(cause, TLSError) and not cause.is_shortage:
                 self._names.disprove(peer)
@@ -268,18 +237,36 @@ class Opener:
             raise
         finally:
             del timer
-        named = answer if route.uds is None else None
-        return self._added(connection, peer, key, named, progress)
+        return self._added(connection, peer, key, answer, progress)
+
+    async def _resolved(
+        self, origin: Origin, route: Route, progress: Progress, started_at: float, limit: float | None
+    ) -> Answer:
+        """The addresses that are dialled for *origin*."""
+        timer = asyncio.timeout(limit)
+        try:
+            async with timer:
+                answer = await self._names.resolve(route.peer(origin))
+        except TimeoutError as error:
+            if not timer.expired():
+                raise
+            raise late_error(origin, route, progress, self._now() - started_at, limit) from error.with_traceback(None)
+        except ResolveError as error:
+            if route.proxy is None:
+                raise
+            raise unreachable(origin, route.proxy, error) from error
+        finally:
+            del timer  # it holds the task, the task its error, and that this frame
+        progress.source = answer.source
+        return answer
 
     async def _slot(self, message: Wanted, key: Destination, progress: Progress) -> Channel | None:
         """
-        A slot for a new connection: None; or a connection of the same origin that became free.
+        A slot for a new connection, once there is one: None; or a connection of the same origin that became free.
 
         Raises:
             BulkheadFull: Neither within the pool timeout.
         """
-        if self._pool.try_reserve(key):
-            return None
         timeout, began_at = message.timeouts.get("pool"), self._now()
         given_up_at = None if timeout is None else began_at + max(0.0, timeout - progress.waited_in_queues())
         try:
@@ -309,40 +296,3 @@ class Opener:
         channel = connection.channel()
         connection.on_room(connection)  # for those that queued for a slot meanwhile
         return channel
-
-    def _late(
-        self, origin: Origin, route: Route, progress: Progress, started_at: float, limit: float | None
-    ) -> SeawallError:
-        facts: dict[str, Any] = {"origin": origin, "elapsed": self._now() - started_at}
-        tried = dict.fromkeys(str(dial.address) for dial in progress.dials) if progress.address is None else ()
-        address = f" at {progress.address or ', '.join(tried)}" if progress.address or tried else ""
-        if (proxy := route.proxy) is not None and progress.phase < Phase.TLS:
-            text = f"{origin}: the proxy {proxy}{address} {_late_proxy(proxy, progress)} within the connect timeout"
-            kind: type[SeawallError] = TunnelTimeout if progress.phase is Phase.TUNNEL else ProxyTimeout
-            return kind(f"{text} of {limit:g} s", proxy=str(proxy), **facts)
-        what = f"{progress.phase.name.lower()} took longer than the connect timeout of {limit:g} s"
-        return TIMEOUTS.get(progress.phase, ResolveTimeout)(f"{origin}{address}: {what}", **facts)
-
-
-def _check_names(message: Wanted, route: Route | None) -> None:
-    """
-    Refuse a name that TLS or a proxy can't be told, where no resolver is asked for it, and would refuse it.
-
-    Raises:
-        NameNotFound: See `check_name`.
-    """
-    origin, shown = message.origin, message.extensions.get("sni_hostname")
-    if isinstance(shown, str) and origin.is_secure:
-        try:
-            check_name(shown.encode("idna").decode())  # as ssl does it
-        except UnicodeError as error:
-            raise NameNotFound(f"{shown!r} can't be a host name: {error}") from error
-    if route is not None and (route.proxy is not None or origin.is_secure) and literal(origin.host) is None:
-        check_name(origin.host)
-
-
-def _late_proxy(proxy: Proxy, progress: Progress) -> str:
-    """What it didn't do in time."""
-    if progress.phase is Phase.TUNNEL:
-        return f"gave no answer to {'SOCKS5' if proxy.is_socks else 'CONNECT'}"
-    return "took no connection" if progress.phase is Phase.CONNECTING else "has no address"

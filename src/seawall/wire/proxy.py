@@ -17,12 +17,15 @@ from typing import Final, Protocol
 from ..dns.resolver import literal
 from ..errors import (
     CertificateError,
+    DialTimeout,
     HandshakeError,
+    HandshakeTimeout,
     NameNotFound,
     NoAddress,
     ProxyRefused,
     ProxyTimeout,
     ProxyUnreachable,
+    ResolveTimeout,
     TunnelFailed,
     Unsent,
     WireError,
@@ -33,7 +36,7 @@ from .http1.connection import Connection
 from .message import Message
 from .progress import Progress
 
-__all__ = ["Passage", "Passages", "tunnel", "unreachable"]
+__all__ = ["Crossing", "Passage", "Passages", "tunnel", "unreachable"]
 
 PASSING: Final = frozenset({408, 425, 429})
 """Answers of 3xx and 4xx to CONNECT that the proxy may not repeat a moment later."""
@@ -46,7 +49,7 @@ class Passage(Protocol):
     """A dial that was let through."""
 
     def end(self, error: BaseException | None) -> None:
-        """It led to the origin, or failed."""
+        """The proxy leads to the origin, with whom there is no TLS yet; or the way there failed."""
 
     def withdraw(self) -> None:
         """There was no dial after all."""
@@ -59,9 +62,38 @@ class Passages(Protocol):
         """Raises BreakerOpen."""
 
 
+class Crossing:
+    """The passage of one dial, which ends once; none where the dial needs no proxy."""
+
+    __slots__ = ("_origin", "_passage", "_passages", "_proxy")
+
+    def __init__(self, passages: Passages, proxy: Proxy | None, origin: Origin) -> None:
+        self._passages = passages
+        self._proxy = proxy
+        self._origin = origin
+        self._passage: Passage | None = None
+
+    def begin(self) -> None:
+        """The dial begins, or goes on. Raises BreakerOpen."""
+        if self._proxy is not None and self._passage is None:
+            self._passage = self._passages.enter(self._proxy, self._origin)
+
+    def end(self, error: BaseException | None = None) -> None:
+        """It stands, so what comes next is between the origin and us; or it failed. May be called again."""
+        passage, self._passage = self._passage, None
+        if passage is not None:
+            passage.end(error)
+
+    def withdraw(self) -> None:
+        """The dial waits for what the proxy has no part in, or isn't needed any more."""
+        passage, self._passage = self._passage, None
+        if passage is not None:
+            passage.withdraw()
+
+
 def unreachable(origin: Origin, proxy: Proxy, error: Unsent) -> ProxyUnreachable:
     """The error of a request for *origin* where *error* says that *proxy* can't be reached."""
-    is_late = isinstance(error, TimeoutError) or type(error).__name__.endswith("Timeout")
+    is_late = isinstance(error, ResolveTimeout | DialTimeout | HandshakeTimeout)
     made = (ProxyTimeout if is_late else ProxyUnreachable)(
         f"{origin}: the proxy can't be reached: {error}",
         origin=origin,
@@ -111,11 +143,8 @@ async def _socks(connection: Connection, proxy: Proxy, origin: Origin) -> None:
     from . import socks  # an extra
 
     connection.is_upgraded = True  # it speaks no HTTP yet
-    host: str | bytes = origin.host.partition("%")[0]
-    if (known := literal(origin.host)) is not None:
-        host = known.addresses[0].ip.partition("%")[0]
-    else:
-        host = origin.host.encode("idna" if not origin.host.isascii() else "ascii")
+    known = literal(origin.host)
+    host = origin.host.encode() if known is None else known.addresses[0].ip.partition("%")[0]
     try:
         await socks.connect(connection, host, origin.port, proxy.credentials)
     except socks.Failed as error:

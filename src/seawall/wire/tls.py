@@ -19,9 +19,9 @@ import ssl
 import sys
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final, NamedTuple, TypeAlias
+from typing import Any, Final, NamedTuple, Protocol, TypeAlias
 
-__all__ = ["TLS", "TO_PROXY", "offer"]
+__all__ = ["TLS", "TO_PROXY", "Contexts", "offer"]
 
 MAX_SESSIONS: Final = 1024
 TO_PROXY: Final = ("http/1.1",)  # what is offered to proxies, because they are spoken to in it
@@ -55,6 +55,12 @@ class Authorities(NamedTuple):
 
 
 DEFAULT: Final = Authorities()
+
+
+class Contexts(Protocol):
+    """The TLS context of a connection; see `TLS.context`."""
+
+    def __call__(self, *, http2: bool = True, for_proxy: bool = False) -> ssl.SSLContext: ...
 
 
 class TLS:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 from .message import Message
 
-__all__ = ["Trace"]
+__all__ = ["Trace", "traced"]
+
+T = TypeVar("T")
 
 
 class Trace:
@@ -44,3 +46,11 @@ class Trace:
             await self._callback(f"{name}.failed", {"exception": error})
             raise
         await self._callback(f"{name}.complete", {"return_value": result[0]})
+
+
+async def traced(trace: Trace | None, connect: Callable[[], Coroutine[Any, Any, T]], step: str, **facts: Any) -> T:
+    """What *connect* makes, with what httpcore tells of it."""
+    if trace is None:
+        return await connect()
+    async with trace.step(f"connection.{step}", **facts):
+        return await connect()
