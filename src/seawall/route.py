@@ -25,7 +25,7 @@ class Proxy(NamedTuple):
         scheme: "http", "https" (TLS to the proxy), "socks5" or "socks5h"; all of them resolve the origins' names.
         credentials: Username and password, for SOCKS; an HTTP proxy has them in *headers*.
         headers: Sent to the proxy: name, name in lower case, value.
-        context: For TLS to the proxy; None takes the client's.
+        context: For TLS to the proxy; None takes a default one, which verifies, whatever the client's does.
     """
 
     scheme: str

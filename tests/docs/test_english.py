@@ -22,8 +22,6 @@ PATTERNS = {  # what is found, and what to write in its place
 }
 FINE = re.compile(rf"\b(?:{PERSON}),? who\b|\bcaller of [^.;:]{{1,30}} who\b|\bwho:|who tests it", re.IGNORECASE)
 GENERATED = ("httpx2",)  # from _httpx
-UNSEEN = ROOT / "src/seawall/wire"
-"""A folder whose docstrings no page shows; its messages count."""
 
 HEADLESS = re.compile(r"(?:^|(?<=[.!?] ))(?:What|Who) [^.?!:|]*\.(?: |$)")
 """A sentence whose subject is a clause; a question and a label that ends with a colon are none."""
@@ -42,23 +40,9 @@ def strings() -> Iterator[tuple[str, str]]:
     for path in sorted((ROOT / "src").rglob("*.py")):
         if path.parent.name in GENERATED:
             continue
-        tree = ast.parse(path.read_text())
-        unseen = set(docstrings(tree)) if path.is_relative_to(UNSEEN) else set()
-        for node in ast.walk(tree):
-            if (
-                node not in unseen
-                and isinstance(node, ast.Constant)
-                and isinstance(node.value, str)
-                and " " in node.value
-            ):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Constant) and isinstance(node.value, str) and " " in node.value:
                 yield f"{path.relative_to(ROOT)}:{node.lineno}", " ".join(node.value.split())
-
-
-def docstrings(tree: ast.AST) -> Iterator[ast.Constant]:
-    """Texts that stand alone."""
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant):
-            yield node.value
 
 
 def found(pattern: str, text: str) -> str:

@@ -167,7 +167,7 @@ class Addresses:
         return self._ejections.record(origin, address, is_failure=is_failure)
 
     def load(self, origin: Origin, address: Address) -> Load:
-        """The count of what is in flight; it lasts as long as something holds it."""
+        """The count of exchanges in flight; it lasts as long as something holds it."""
         load = self._loads.get((origin, address))
         if load is None:
             load = self._loads[origin, address] = Load(has_others=origin in self.several)

@@ -1,8 +1,8 @@
 """
 One attempt on the wire: an idle connection, or a new one; then send, and read.
 
-Rules: a connection is given back or closed exactly once. Who is to blame for a failure is decided above, because the
-layers know whose fault it was.
+Rules: a connection is given back or closed exactly once. The layers above decide whose fault a failure is, because only
+they know what the call wanted.
 """
 
 from __future__ import annotations

@@ -160,7 +160,7 @@ class Decoder:
         return b"".join(pieces)
 
     def _step(self) -> bytes | None:
-        """One step of the last coding that has work, so that little is held between two; None: none has work."""
+        """One step of the last coding that has work, so that little is held between two; None if all are done."""
         for number in range(len(self._layers) - 1, -1, -1):
             layer = self._layers[number]
             if layer.is_behind:

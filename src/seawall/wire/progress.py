@@ -96,7 +96,7 @@ class Progress:
         return at.get(HEADERS, now - self.started_at) - began_at
 
     def took_back(self) -> None:
-        """The server says that it did nothing of what was sent."""
+        """The server says that it did nothing with the request."""
         self.phase = min(self.phase, CONNECTING)
         self.sent_at = NEVER
 

@@ -49,7 +49,7 @@ class Race:
         known: What is known of all addresses.
         connect: Connects a socket to an address, and notes how that went.
         check: Raises AddressNotAllowed where a guard refuses one of the addresses that came late.
-        family: Of the *addresses*, and the only one that late ones are dialled of; None if that is no matter.
+        family: Of the *addresses*, and the only one of which late addresses are dialled; None dials both.
     """
 
     def __init__(

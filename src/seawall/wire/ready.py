@@ -71,7 +71,7 @@ class Probers:
         task.add_done_callback(lambda done: self._ended(origin, done))
 
     def ask(self, origin: Origin, refused: Callable[[DialError], None]) -> asyncio.Future[None]:
-        """Dial once, for all who ask at the same time; *refused* is called if the origin refuses."""
+        """Dial once, for all callers that ask at the same time; *refused* is called if the origin refuses."""
         task = self._asking.get(origin)
         if task is None:
             task = asyncio.get_running_loop().create_task(self._ask(origin, refused), context=Context())

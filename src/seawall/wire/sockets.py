@@ -41,7 +41,7 @@ def family_of(route: Route) -> socket.AddressFamily | None:
 
 
 def unbindable(peer: Origin, route: Route) -> NoAddress:
-    """The error where no address of *peer* is of that family, which is no fault of its."""
+    """The error where no address of *peer* is of that family, for which the peer isn't to blame."""
     kind = "IPv6" if family_of(route) == socket.AF_INET6 else "IPv4"
     return NoAddress(f"{peer}: has no {kind} address, and local_address={route.local_address!r} is an {kind} one")
 

@@ -30,7 +30,7 @@ class Response(Head):
         is_continued: 100 Continue came.
         is_upgraded: What follows is of another protocol; `rest` came with the head already.
         keep_for: Seconds that the server keeps the idle connection; None where it didn't say.
-        failure: Class and words of what is wrong with it. Only what was taken before counts then.
+        failure: Class and words of its fault, if it has one. Only what was taken before counts then.
     """
 
     __slots__ = (

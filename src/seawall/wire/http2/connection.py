@@ -194,7 +194,7 @@ class Multiplexed(Session[Stream]):
                 self._transport.resume_reading()
 
     def _reply(self) -> None:
-        """Send what is to be said to what came."""
+        """Send the replies to the frames that came."""
         data = self.dialogue.take_out()
         if not data:
             return

@@ -85,7 +85,7 @@ class Dialogue(Generic[L]):
     # What we say
 
     def take_out(self) -> bytes:
-        """What is to be sent, once."""
+        """The bytes to send, each once."""
         out = self._out
         if not out:
             return b""

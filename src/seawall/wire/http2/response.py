@@ -26,7 +26,7 @@ class Response:
         is_continued: 100 Continue came.
         is_reset: By the server.
         is_stale: What failed says only that the connection was of no use any more.
-        failure: Class and words of what is wrong with it.
+        failure: Class and words of its fault, if it has one.
         refusal: Why the server did nothing of the request.
         death: What the errors of all streams that ended together have in common.
     """

@@ -1,5 +1,5 @@
 """
-One HTTP/2 connection as its streams use it: who may use it, and for how long. Its `Dialogue` is the protocol.
+One HTTP/2 connection as its streams use it: which may use it, and for how long. Its `Dialogue` is the protocol.
 
 Rules: a connection that goes away takes no new stream, and ends with its last one. One that says nothing while streams
 wait is asked by PING, and isn't used again before it answers; the longer a response takes, the rarer that is, because
@@ -153,7 +153,7 @@ class Session(Pooled, Generic[S]):
     # A stream's side
 
     def flush(self) -> int:
-        """Send what is to be sent; returns how many bytes that was."""
+        """Send the bytes that the dialogue has; returns how many they were."""
         data = self.dialogue.take_out()
         if data:
             self._gathered.append(data)
