@@ -1,4 +1,4 @@
-"""One stream of an HTTP/2 connection as both sides see it: which side may still send, and how much. Source: RFC 9113."""
+"""One stream of an HTTP/2 connection as both sides see it: which side may still send, how much. Source: RFC 9113."""
 
 from __future__ import annotations
 
