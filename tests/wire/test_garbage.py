@@ -108,6 +108,17 @@ async def test_nothing_waits_for_the_collector(faults, port, step, settings):
     assert await garbage(client, url) == []
 
 
+@pytest.mark.parametrize("step", ["proxy", "proxy:407", "proxy:502", "proxy:close", "proxy:hang", "socks5", "refuse"])
+@pytest.mark.parametrize("port", ["serve", "tls", "tls:expired"])
+async def test_nor_through_a_proxy(faults, port, step):
+    """Whether it works, refuses, breaks off, hangs, or isn't there."""
+    proxy = httpx.URL(faults.listen(step))
+    if step == "socks5":
+        proxy = proxy.copy_with(scheme="socks5")
+    client = made(faults, proxy=str(proxy.copy_with(scheme=proxy.scheme.replace("https", "http"))), breaker=None)
+    assert await garbage(client, f"{faults.listen(port)}/x/ok") == []
+
+
 async def test_nor_where_an_address_hangs(faults, dns):
     """And the other one refuses."""
     url = httpx.URL(faults.listen("blackhole"))

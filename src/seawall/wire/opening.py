@@ -230,14 +230,18 @@ class Opener:
                     self._names.disprove(peer)
                 elapsed = self._now() - started_at
                 raise late_error(origin, route, progress, elapsed, limit) from error.with_traceback(None)
-            cause = error.__cause__ if isinstance(error, ProxyUnreachable) else error
-            if isinstance(cause, DialError) and not isinstance(cause, TLSError) and not cause.is_shortage:
-                self._names.disprove(peer)
-                cause.is_refused = cause.is_refused and self._now() - began_at < QUICK
+            # By a function of its own, because a name for the cause would hold this frame.
+            self._refused(error.__cause__ if isinstance(error, ProxyUnreachable) else error, peer, began_at)
             raise
         finally:
             del timer
         return self._added(connection, peer, key, answer, progress)
+
+    def _refused(self, error: BaseException | None, peer: Origin, began_at: float) -> None:
+        """None of the addresses of *peer* took a connection: the name may have others, and the peer may be away."""
+        if isinstance(error, DialError) and not isinstance(error, TLSError) and not error.is_shortage:
+            self._names.disprove(peer)
+            error.is_refused = error.is_refused and self._now() - began_at < QUICK
 
     async def _resolved(
         self, origin: Origin, route: Route, progress: Progress, started_at: float, limit: float | None
