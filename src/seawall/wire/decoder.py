@@ -167,8 +167,9 @@ class Decoder:
                 before = layer.taken
                 try:
                     piece = layer.step()
-                except CodingError as error:
-                    raise CodingError(f"{self._where}: the body can't be decoded: {error}") from error.__cause__
+                except CodingError as error:  # the same one, because a new one's context would hold frames
+                    error.args = (f"{self._where}: the body can't be decoded: {error}",)
+                    raise
                 made = len(piece) + (layer.coding.ahead if layer.coding.is_behind else 0)
                 self.worked += STEP + layer.taken - before + made // MADE_PER_UNIT
                 is_last = number == len(self._layers) - 1
