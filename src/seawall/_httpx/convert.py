@@ -6,7 +6,7 @@ import asyncio
 import math
 from collections.abc import Callable, Hashable, Mapping
 from numbers import Real
-from typing import Any, Final, cast
+from typing import Any, Final
 
 import httpx
 
@@ -51,7 +51,11 @@ class Outgoing:
     Attributes:
         original: The caller's request, to which nothing is written.
         streamed: Stands in for a body that isn't in memory.
+        route: To its origin, over our wire; None is straight.
     """
+
+    route: Route | None = None
+    is_straight = True
 
     def __init__(self, request: httpx.Request) -> None:
         self.original = request
@@ -64,7 +68,6 @@ class Outgoing:
             raise TypeError(f'extensions["seawall"] must come from seawall.options(...), not {options!r}')
         self.options: Policy | None = options
         self.is_repeated = False
-        self.route, self.is_straight = cast("Route | None", None), True
         self.added: dict[str, str] | None = None
         self.body: object = request.stream
         self.streamed: Streamed | None = None

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from functools import partial
 from types import ModuleType
@@ -98,6 +99,9 @@ class WireReply(Reply):
         self.response.extensions["seawall"] = history
 
 
+_through: Final = functools.lru_cache(1024)(Origin.through)
+
+
 class OverWire:
     """
     Sends requests over our own wire.
@@ -113,6 +117,7 @@ class OverWire:
         self._guard = guard
         self._max_size = max_size
         self._route = route
+        self._way = "" if route is None else route.way
 
     def outgoing(self, request: httpx2.Request) -> Outgoing:
         """
@@ -123,15 +128,15 @@ class OverWire:
             AddressNotAllowed: The guard refuses its way, or its host.
             TypeError, ValueError, ImportError: Its own proxy can't be one.
         """
-        outgoing = Outgoing(request)
-        outgoing.route = self._route
+        outgoing, route, way = Outgoing(request), self._route, self._way
         origin = outgoing.origin
         if OWN_PROXY in request.extensions:
-            outgoing.route = _with_proxy(self._route, request.extensions[OWN_PROXY])
-        if (route := outgoing.route) is not None:
-            outgoing.is_straight = False
-            if route.way:
-                outgoing.origin = origin = origin.through(route.way)
+            route = _with_proxy(route, request.extensions[OWN_PROXY])
+            way = "" if route is None else route.way
+        if route is not None:
+            outgoing.route, outgoing.is_straight = route, False
+            if way:
+                outgoing.origin = origin = _through(origin, way)
             if self._guard is not None and route.proxy is not None:
                 _check_proxied(self._guard, origin, request)
         if origin.scheme not in ("http", "https") or not origin.host:

@@ -7,8 +7,9 @@ they know what the call wanted.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import AsyncIterator, Callable, Mapping
-from typing import Any
+from typing import Any, Final
 from weakref import WeakValueDictionary
 
 from ..attempts import BODY, HEADERS, SENDING
@@ -26,6 +27,8 @@ from .ready import Probers
 from .trace import Trace
 
 __all__ = ["Answered", "Wire"]
+
+HELD: Final = 64  # endpoints beside those of open connections; each may hold a TLS context, of 0.5 MB
 
 
 class Answered:
@@ -139,7 +142,8 @@ class Wire:
         self.addresses = dialler.addresses
         self._opener = Opener(pool, dialler, names, now=now, max_age=max_age, passages=passages)
         self.probers = Probers(pool, self._opener.probe, now=now)
-        self._endpoints: WeakValueDictionary[tuple[Origin, Route | None, str], Endpoint] = WeakValueDictionary()
+        # Most calls go where the last few did.
+        self._endpoint = functools.lru_cache(HELD)(functools.partial(_kept, WeakValueDictionary()))
         self._now = now
 
     async def send(self, message: Message, progress: Progress) -> Answered:
@@ -230,11 +234,15 @@ class Wire:
         name = extensions.get("sni_hostname") if origin.is_secure else None
         if name is None and route is None:
             return origin
-        key = origin, route, name or ""
-        endpoint = self._endpoints.get(key)
-        if endpoint is None:
-            endpoint = self._endpoints[key] = Endpoint(*key)  # lasts as long as something holds it
-        return endpoint
+        return self._endpoint(origin, route, name or "")
+
+
+def _kept(endpoints: WeakValueDictionary[tuple[Any, ...], Endpoint], *key: Any) -> Endpoint:
+    """The endpoint of that origin, route and name: one object, for as long as something holds it."""
+    endpoint = endpoints.get(key)
+    if endpoint is None:
+        endpoint = endpoints[key] = Endpoint(*key)
+    return endpoint
 
 
 async def _nothing() -> AsyncIterator[bytes]:
