@@ -6,6 +6,7 @@ import html
 import importlib.util
 import json
 import re
+import statistics
 import subprocess
 import sys
 
@@ -107,6 +108,20 @@ def test_its_before_and_after_is_of_the_run_that_is_committed():
         r"by hand make ([\d.]+) attempts per call and\s+seawall ([\d.]+); to .* ([\d.]+) and ([\d.]+),", TEXT
     )
     assert attempts == list(said.groups())
+
+
+def test_its_table_of_cpu_is_of_the_run_that_is_committed():
+    """Each median, and each ratio of medians, is of docs/peers.json, a run of `python -m benchmarks peers --json`."""
+    medians = {
+        (cell["client"], cell["kind"]): statistics.median(run["cpu_us"] for run in cell["runs"])
+        for cell in json.loads((ROOT / "docs/peers.json").read_text())["cells"]
+    }
+    table = TEXT.partition("| requests | httpx 0.28.1 | aiohttp 3.14.5 | seawall |")[2].partition("\n\n")[0]
+    rows = [row.strip(" |").split(" | ") for row in table.splitlines()[2:]]
+    for kind, (_, *told) in zip(("get", "params", "headers", "post", "stream"), rows, strict=True):
+        theirs, peers, ours = (medians[client, kind] for client in ("httpx", "aiohttp", "seawall"))
+        assert told[:3] == [f"{micros:.0f} µs" for micros in (theirs, peers, ours)], kind
+        assert told[4] == f"{theirs / ours:.0f}", kind
 
 
 def _cell(row):
