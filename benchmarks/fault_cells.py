@@ -107,7 +107,7 @@ def cells(client: str) -> list[Cell]:
 
 
 def proxied(client: str) -> list[Cell]:
-    """The cells of proxies that forward a request, or are no proxies at all."""
+    """The cells in which a proxy forwards the request, or the server at its address is no proxy."""
     found = []
     for method in ("GET", "POST"):
         for fault, safe in FORWARDED.items():

@@ -11,6 +11,7 @@ import argparse
 import asyncio
 import gc
 import ssl
+import statistics
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable
@@ -24,7 +25,7 @@ from seawall.testing import FaultProcess
 
 FAULTS = ("none", "hang", "refuse", "503")  # "none": all three are good, what the others are compared with
 RATE = 100.0  # calls/s
-WARM = 1.0  # s that aren't counted, in which connections are made
+WARM = 1.0  # s at the start, whose calls aren't counted because they dial
 SLACK = 0.005  # s by which the p99 through good proxies may rise
 
 
@@ -117,9 +118,9 @@ def main(arguments: list[str]) -> int:
             for fault in FAULTS:
                 runs[fault].append(asyncio.run(run(fault, options.seconds, is_secure=is_secure, kind=options.client)))
                 time.sleep(0.1)
-        usual = _median([each.quantile(0.99) for each in runs["none"]])
+        usual = statistics.median_high([each.quantile(0.99) for each in runs["none"]])
         for fault, found in runs.items():
-            p50, p99 = (_median([each.quantile(share) for each in found]) for share in (0.5, 0.99))
+            p50, p99 = (statistics.median_high([each.quantile(share) for each in found]) for share in (0.5, 0.99))
             failed, bad = sum((each.failed for each in found), Counter()), sum((each.bad for each in found), Counter())
             each_p99 = ", ".join(f"{each.quantile(0.99) * 1e3:.2f}" for each in found)
             print(
@@ -130,7 +131,3 @@ def main(arguments: list[str]) -> int:
             )
             code |= p99 - usual > SLACK or bool(failed)
     return code
-
-
-def _median(values: list[float]) -> float:
-    return sorted(values)[len(values) // 2]

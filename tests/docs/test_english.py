@@ -65,14 +65,14 @@ def test_no_text_has(pattern):
 
 
 def test_no_sentence_of_a_page_begins_without_an_actor():
-    """Its subject is a noun, not "What is sent" or "Who waits"; tables and titles may name things so."""
+    """Each sentence has a noun as its subject; only tables and titles may begin with "What is sent" or "Who waits"."""
     assert [(where, match[0]) for where, text in pages() if text[:1] != "|" for match in HEADLESS.finditer(text)] == []
 
 
 @pytest.mark.parametrize(
     ("pattern", "text", "is_found"),
     [
-        (r"\bwho\b", "for who fetches URLs of strangers", True),
+        (r"\bwho\b", "for who fetches the URLs that strangers give", True),
         (r"\bwho\b", "a caller who waits", False),
         (r"\bnone: (?:none|no)\b", "budget: the layer. None: none.", True),
         (r"(?<![\d.] )\bs until\b", "error.retry_after: s until a probe", True),

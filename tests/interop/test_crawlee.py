@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import math
 from datetime import timedelta
 from typing import Any
 
@@ -14,6 +13,7 @@ from seawall.testing import FaultServer, Request, Server, no_leaks
 from seawall.testing.steps import accept_hang, ok, proxy, reset, status, truncate
 
 from .house import House
+from .shut import Shut
 
 pytest.importorskip("crawlee", reason="pip install 'seawall[scrapers]'")
 
@@ -191,20 +191,6 @@ async def test_a_proxy_whose_breaker_is_open():
     (error,) = done.errors.values()
     assert isinstance(error, ProxyError)
     assert isinstance(error.__cause__, seawall.errors.ProxyOpen)
-
-
-class Shut(seawall.Gate):
-    """The breaker of a proxy, as a gate."""
-
-    name = "shut"
-
-    def try_enter(self, attempt, now):
-        return None
-
-    async def enter(self, attempt, timeout):
-        raise seawall.errors.ProxyOpen(
-            "the breaker of the proxy is open", proxy="http://proxy.test:1", retry_after=math.inf
-        )
 
 
 async def test_a_timeout():

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import math
 import pickle
 
 import httpx
@@ -13,6 +12,8 @@ import pytest
 import seawall
 from seawall._httpx.foreign import check_refusal
 from seawall.policy.failures import failure_of
+
+from .shut import Shut
 
 pytestmark = [pytest.mark.anyio, pytest.mark.each_front]
 FAST = seawall.Retry(backoff=0, throttled_backoff=0)
@@ -99,20 +100,6 @@ async def test_proxy_that_has_trouble(make, status):
             await client.post(URL, json={})
         assert isinstance(caught.value, seawall.errors.TunnelFailed) is (make is not CLIENTS["mount"])
         assert len(caught.value.attempts) == len(proxy.asked) == 3
-
-
-class Shut(seawall.Gate):
-    """The breaker of a proxy, as a gate."""
-
-    name = "shut"
-
-    def try_enter(self, attempt, now):
-        return None
-
-    async def enter(self, attempt, timeout):
-        raise seawall.errors.ProxyOpen(
-            "the breaker of the proxy is open", proxy="http://proxy.test:1", retry_after=math.inf
-        )
 
 
 async def test_a_proxy_whose_breaker_is_open():

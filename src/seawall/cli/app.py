@@ -13,11 +13,11 @@ from typer.core import TyperGroup
 
 from .. import __version__
 from ..config import DNS
-from ..config.check import HEADER_NAME
 from ..fetch.agent import token_of
 from ..fetch.order import Statuses
 from ..fetch.sources import Source
 from . import get as get_command
+from .sent import checked_method
 
 __all__ = ["app"]
 
@@ -176,7 +176,7 @@ def fetch_list(
             rate=rate,
             per_host=per_host,
             concurrency=concurrency,
-            method=_method(method or ("GET" if content is None else "POST")),
+            method=checked_method(method or ("GET" if content is None else "POST")),
             headers=_headers(header),
             data=content,
             follow=follow,
@@ -267,12 +267,6 @@ def _content(data: str) -> bytes:
         return Path(data[1:]).read_bytes()
     except OSError as error:
         raise ValueError(f"--data {data}: {error.strerror}") from None
-
-
-def _method(name: str) -> str:
-    if not re.fullmatch(HEADER_NAME, name):  # a token, as a header's name is
-        raise ValueError(f"--method takes a name such as GET, not {name!r}")
-    return name
 
 
 def _bytes(text: str) -> int:

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import socket
-import ssl
-from collections.abc import Iterator
 from enum import IntEnum
 
 import httpx
@@ -71,12 +68,8 @@ THEIRS: dict[type[Exception], ExitCode] = {
     httpx.TooManyRedirects: ExitCode.REDIRECTS,
     httpx.DecodingError: ExitCode.CODING,
     httpx.InvalidURL: ExitCode.MALFORMED_URL,
-    httpx.UnsupportedProtocol: ExitCode.UNSUPPORTED,
-    httpx.ProxyError: ExitCode.PROXY,
-    httpx.TimeoutException: ExitCode.TIMEOUT,
-    httpx.LocalProtocolError: ExitCode.USAGE,
-    httpx.WriteError: ExitCode.SEND,
 }
+"""The errors that httpx itself raises; all others come from our wire."""
 
 
 def exit_code(error: Exception, *, bytes_in: int) -> ExitCode:
@@ -91,9 +84,9 @@ def exit_code(error: Exception, *, bytes_in: int) -> ExitCode:
     table = OURS if isinstance(error, SeawallError) else THEIRS
     if (code := next((code for kind, code in table.items() if isinstance(error, kind)), None)) is not None:
         return code
-    if isinstance(error, errors.WireError | httpx.ReadError | httpx.RemoteProtocolError):
+    if isinstance(error, errors.WireError | httpx.RemoteProtocolError):
         return _received(error, bytes_in)
-    return _of_cause(error)
+    return ExitCode.RECEIVE
 
 
 def _received(error: Exception, bytes_in: int) -> ExitCode:
@@ -106,21 +99,3 @@ def _received(error: Exception, bytes_in: int) -> ExitCode:
     if getattr(error, "received", None) is not None:
         return ExitCode.PARTIAL if is_ended else ExitCode.RECEIVE
     return ExitCode.WEIRD if isinstance(error, errors.BadAnswer) and not is_ended else ExitCode.RECEIVE
-
-
-def _of_cause(error: BaseException) -> ExitCode:
-    """Of an error of httpx's own transport, which proxies are reached by: only its causes tell."""
-    causes = list(_causes(error))
-    if any(isinstance(each, ssl.SSLCertVerificationError) for each in causes):
-        return ExitCode.CERTIFICATE
-    if any(isinstance(each, ssl.SSLError) for each in causes):
-        return ExitCode.TLS
-    if any(isinstance(each, socket.gaierror) for each in causes):
-        return ExitCode.PROXY
-    return ExitCode.CONNECT if isinstance(error, httpx.ConnectError) else ExitCode.RECEIVE
-
-
-def _causes(error: BaseException | None) -> Iterator[BaseException]:
-    while error is not None:
-        yield error
-        error = error.__cause__ or error.__context__

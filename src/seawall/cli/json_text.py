@@ -48,9 +48,7 @@ def _laid_out(tokens: list[str]) -> Iterator[tuple[str, str]]:
             depth -= 1
             if tokens[index - 1] not in "[{":
                 before = "\n" + STEP * depth
-        kind = (
-            "mark" if piece in "[]{},:" else "literal" if piece[0] != '"' else "key" if following == ":" else "string"
-        )
+        kind = "mark" if piece in MARKS else "literal" if piece[0] != '"' else "key" if following == ":" else "string"
         yield before + piece, kind
         before = ""
         if piece in "[{":

@@ -130,7 +130,7 @@ class Output:
 
 def abandon_output() -> None:
     """What is still to be flushed goes nowhere, because Python complains at its end if it can't flush."""
-    with suppress(OSError, ValueError):  # there is no standard output
+    with suppress(OSError, ValueError):  # standard output is closed already
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 

@@ -13,7 +13,7 @@ from typing import NamedTuple
 from .. import __version__
 from ..config.check import HEADER_NAME
 
-__all__ = ["Sent", "sent"]
+__all__ = ["Sent", "checked_method", "sent"]
 
 
 class Sent(NamedTuple):
@@ -41,12 +41,24 @@ def sent(*, method: str | None, headers: Sequence[str], data: Sequence[str], jso
     if data and json is not None:
         raise ValueError("--data and --json can't both be the body; give one of them")
     content, implied = _body(data, json)
-    if method is not None and not re.fullmatch(HEADER_NAME, method):  # a token, as a header's name is
-        raise ValueError(f"--method takes a name such as GET, not {method!r}")
+    if method is not None:
+        checked_method(method)
     given, without = _headers(headers)
     named = {name.lower() for name, _ in given} | {name.lower() for name in without}
     added = [(name, value) for name, value in implied if name.lower() not in named]
     return Sent(method or ("GET" if content is None else "POST"), added + given, content, without)
+
+
+def checked_method(name: str) -> str:
+    """
+    *name*, which can be a method.
+
+    Raises:
+        ValueError: It can't.
+    """
+    if not re.fullmatch(HEADER_NAME, name):  # a token, as a header's name is
+        raise ValueError(f"--method takes a name such as GET, not {name!r}")
+    return name
 
 
 def _body(data: Sequence[str], json: str | None) -> tuple[bytes | None, list[tuple[str, str]]]:

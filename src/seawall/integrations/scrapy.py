@@ -147,7 +147,7 @@ class DownloadHandler(BaseStreamingDownloadHandler[httpx.Response]):
 
     @cached_property
     def _proxys_tls(self) -> ssl.SSLContext:
-        """Of proxies by https; one for all, because connections are kept by it too."""
+        """For TLS to proxies; all share one, because the pool keeps connections by their context."""
         made: ssl.SSLContext = _make_ssl_context(self.crawler.settings)
         return made
 

@@ -53,9 +53,9 @@ class Breakers(Mapping[str, BreakerState]):
 
     def _of(self, url: str) -> OriginState:
         site, _, way = url.partition(" through ")
-        origin = _origin(site)._replace(way=way)
+        origin = _origin(site).through(way)
         if origin not in self._origins.states and not way:
-            ways = [state for state in self._origins if state.origin._replace(way="") == origin]
+            ways = [state for state in self._origins if state.origin.through("") == origin]
             if len(ways) > 1:
                 raise KeyError(f"{url}: there are several ways: {', '.join(str(state.origin) for state in ways)}")
             if ways:

@@ -255,7 +255,7 @@ class Unbounded:
 
 def bounded(packages: Sequence[str], name: str) -> Any:
     """
-    The first of *packages* that is installed and can bound its output; None if there is no such package.
+    The first installed one of *packages* whose decompressor can bound its output; None if none can.
 
     Args:
         name: An attribute of a decompressor that can; brotli and brotlicffi have it since 1.2.

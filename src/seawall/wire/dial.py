@@ -113,7 +113,7 @@ class Dialler:
             DialError: No address took a connection.
             NoAddress: None is of the local address's family.
             TLSError: The one that did doesn't speak TLS, or has a bad certificate.
-            ProxyError: There is no way through the proxy.
+            ProxyError: The proxy gives no connection to the origin.
         """
         peer = route.peer(origin)
         wanted = _Wanted(origin, peer, route, progress, server_hostname, trace, crossed)

@@ -11,7 +11,6 @@ Source: RFC 9110 section 9.3.6 and RFC 9112 section 3.2.3 (CONNECT); RFC 1928 an
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 from typing import Final, Protocol
 
 from ..dns.resolver import literal
@@ -33,14 +32,13 @@ from ..errors import (
 from ..origin import Origin
 from ..route import Proxy
 from .http1.connection import Connection
-from .message import Message
+from .message import Message, slices
 from .progress import Progress
 
 __all__ = ["Crossing", "Passage", "Passages", "tunnel", "unreachable"]
 
 PASSING: Final = frozenset({408, 425, 429})
 """Answers of 3xx and 4xx to CONNECT that the proxy may not repeat a moment later."""
-
 
 MAX_SHOWN: Final = 100  # characters of what a proxy says
 
@@ -126,7 +124,7 @@ async def _connect(connection: Connection, proxy: Proxy, origin: Origin) -> None
     loop = asyncio.get_running_loop()
     authority = origin.authority.encode()
     headers = [(b"Host", b"host", authority), *proxy.headers]
-    message = Message(origin, b"CONNECT", authority, headers, b"", _nothing(), {})
+    message = Message(origin, b"CONNECT", authority, headers, b"", slices(b""), {})
     try:
         head = await connection.send(message, Progress(loop.time, loop.time()))
     except WireError as error:
@@ -171,8 +169,3 @@ def _failed(origin: Origin, proxy: Proxy, why: str, *, status: int | None = None
 def _shown(text: str) -> str:
     """What a proxy said, as an error may have it: on one line of a log, and without a terminal's control characters."""
     return "".join(each for each in text[:MAX_SHOWN] if each.isprintable())
-
-
-async def _nothing() -> AsyncIterator[bytes]:
-    return
-    yield b""

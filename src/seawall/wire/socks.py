@@ -37,7 +37,7 @@ class Stream(Protocol):
 
 class Failed(Exception):
     """
-    There is no way through.
+    The proxy gives no connection to the origin.
 
     Attributes:
         is_final: A setting is wrong.

@@ -36,7 +36,7 @@ class Cut(NamedTuple):
     Where a proxy stops passing on what the origin says, and what it does then.
 
     Attributes:
-        after: Bytes of the origin's that the client still gets.
+        after: Bytes that the proxy still passes on from the origin to the client.
     """
 
     how: Literal["hang", "close", "reset"]

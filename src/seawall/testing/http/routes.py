@@ -194,7 +194,7 @@ class Routes:
     def find(self, request: Request) -> Route | None:
         """The route of a request, which gets its parameters; without one, the request is noted among the strays."""
         path = normal(request.path)
-        if path.startswith(tuple(f"{reserved}/" for reserved in RESERVED)) or path in RESERVED:
+        if _is_reserved(path):
             return None
         for route in self._routes:
             params = route.params(path) if route.method in (None, request.method) else None
@@ -225,6 +225,10 @@ def normal(path: str) -> str:
     return "/".join(quote(unquote(segment), safe="") for segment in path.split("/"))
 
 
+def _is_reserved(path: str) -> bool:
+    return "/".join(path.split("/")[:2]) in RESERVED
+
+
 def _compiled(path: object) -> tuple[re.Pattern[str], tuple[tuple[int, str], ...]]:
     """The pattern of a route's path, and what it is sorted by: of each segment, whether it is fixed, and its text."""
     if not isinstance(path, str) or not path.startswith("/"):
@@ -236,7 +240,7 @@ def _compiled(path: object) -> tuple[re.Pattern[str], tuple[tuple[int, str], ...
         raise ValueError(f"path {path!r}: a parameter must be a name in braces, as {{id}}")
     if len(set(names)) < len(names):
         raise ValueError(f"path {path!r} has two parameters of one name")
-    if path.split("/")[1] in ("x", "ctl"):
+    if _is_reserved(path):
         raise ValueError(f"path {path!r}: the server itself answers {' and '.join(RESERVED)} and what is below them")
     patterns, ranks = [], []
     for segment in path.split("/"):
