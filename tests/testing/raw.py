@@ -93,7 +93,10 @@ def see(sock: socket.socket, *, limit: int = 10**7, silence: float = SILENCE) ->
             size += len(part)
     except ConnectionResetError:
         end = "RST"
-    except ssl.SSLEOFError:
+    except ssl.SSLError as error:
+        # Python before 3.11.3 has no class of its own for it.
+        if not (isinstance(error, ssl.SSLEOFError) or error.reason == "UNEXPECTED_EOF_WHILE_READING"):
+            raise
         end = "FIN without close_notify"
     sock.settimeout(timeout)
     return Seen(b"".join(parts), len(parts), end)

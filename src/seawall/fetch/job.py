@@ -47,6 +47,7 @@ class Job:
             OutputLost: The output can't be written; what was kept before it is kept.
         """
         self._mark(is_complete=False)
+        lost: OutputLost | None = None
         try:
             async with asyncio.TaskGroup() as group:
                 regularly = group.create_task(self._keeper.keep_regularly())
@@ -55,9 +56,14 @@ class Job:
                 finally:
                     regularly.cancel()
         except* OutputLost as errors:
-            raise _first(errors) from None
+            lost = _first(errors)  # raised below, because Python before 3.11.4 would put it into a group here
         finally:
             await self._keeper.flush()
+        if lost is not None:
+            try:
+                raise lost from None
+            finally:
+                del lost  # it holds this frame
         self._mark(is_complete=True)
 
     def _mark(self, *, is_complete: bool) -> None:

@@ -218,7 +218,7 @@ class Dialler:
             except (OSError, ssl.CertificateError) as error:
                 if _is_shortage(error):
                     raise dial_error(origin, [error], [address]) from error.with_traceback(None)
-                raise tls_error(origin, route, error, is_last=True) from error.with_traceback(None)
+                raise tls_error(origin, None, error, is_last=True) from error.with_traceback(None)
         except BaseException:
             for each in made:
                 each.close()

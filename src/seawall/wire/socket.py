@@ -259,7 +259,8 @@ class Socket(asyncio.BufferedProtocol, Waiting):
         A clean TLS close would wait for the peer; HTTP frames its messages, so nothing is lost by not waiting.
         """
         if self._transport is not None and not self.is_closed:
-            self._transport.abort()
+            with contextlib.suppress(AttributeError):  # as in `connection_lost`, before Python 3.11.3
+                self._transport.abort()
             self.error = self.error or ConnectionAbortedError("closed on this side")
         self._closed()
         self._wake()
