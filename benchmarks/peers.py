@@ -20,7 +20,7 @@ from .plot import svg
 from .sites import lacks, sites
 from .work import WORKS, Work, works
 
-REQUESTS = 4000
+REQUESTS = 20_000
 SECONDS = 2.0  # after which a run starts no new requests, so that slow clients make fewer
 SLOW = 20.0  # s; a cell that takes longer is run once
 GUARD = 60.0  # s for a run, its warm-up included

@@ -4,6 +4,8 @@ A scoreboard of 100 points: how HTTP clients handle faults, outages, bad upstrea
 Each check runs in a process of its own; each client has its defaults, except for its timeouts and what a check says. A
 check passes or fails as a whole; only the matrix of faults (A1, A2, A3) gives the share of its right cells. A `NOISY`
 check is run until two of three runs agree. † marks a result that needed a setting for that client alone.
+
+An hour or two for all clients; ``--json`` adds to its file, so they may be run one after another.
 """
 
 from __future__ import annotations
@@ -12,6 +14,7 @@ import argparse
 import json
 import tempfile
 from pathlib import Path
+from typing import Any
 
 from seawall.testing import FaultProcess
 
@@ -32,11 +35,16 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--only", default="", help="checks whose name begins with this")
     parser.add_argument("--isolation", action="store_true", help="each bad upstream, kept and new connections, instead")
     parser.add_argument("--origins", type=int, default=10, help="of --isolation; a tenth of them is bad")
-    parser.add_argument("--json", type=Path)
+    parser.add_argument("--json", type=Path, help="add what is found to this file")
+    parser.add_argument("--show", type=Path, help="the table of such a file, instead")
     options = parser.parse_args(arguments)
+    if options.show:
+        print(table(*loaded(options.show)))
+        return 0
     is_apart = is_entered("benchmarks", ["reliability", *arguments])
     clients = options.clients.split(",")
-    print(conditions(dict.fromkeys(CLIENTS[client].package for client in clients), arguments, "reliability"))
+    head = conditions(dict.fromkeys(CLIENTS[client].package for client in clients), arguments, "reliability")
+    print(head)
     if not is_apart:
         print("no namespace can be made: names are resolved by a server on another port, if the client can use it\n")
     found: Found = {}
@@ -57,8 +65,27 @@ def main(arguments: list[str]) -> int:
                 print(f"{word:3} {name:32} {board.client:20} {verdict.text}{own}", flush=True)
     print("\n" + table(found, clients))
     if options.json:
-        options.json.write_text(json.dumps(found, indent=1) + "\n")
+        add(options.json, head, found)
     return 0
+
+
+def add(file: Path, head: str, found: Found) -> None:
+    """Write *found*, and its conditions, beside what *file* has of other clients and checks."""
+    kept: dict[str, Any] = json.loads(file.read_text()) if file.exists() else {"conditions": [], "checks": {}}
+    kept["conditions"].append(head.splitlines())
+    for name, verdicts in found.items():
+        kept["checks"].setdefault(name, {}).update(verdicts)
+    file.write_text(json.dumps(kept, indent=1, ensure_ascii=False) + "\n")
+
+
+def loaded(file: Path) -> tuple[Found, list[str]]:
+    """What `add` wrote, and the clients that it has all checks of."""
+    checks = dict(sorted(json.loads(file.read_text())["checks"].items()))
+    found = {
+        name: {client: Verdict(share, text, tuple(own)) for client, (share, text, own) in verdicts.items()}
+        for name, verdicts in checks.items()
+    }
+    return found, [client for client in CLIENTS if all(client in verdicts for verdicts in found.values())]
 
 
 def table(found: Found, clients: list[str]) -> str:

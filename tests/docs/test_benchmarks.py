@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from benchmarks import calls, faults, instructions, memory, peers, proxies
 from benchmarks.fault_cells import Cell, cells, proxied
-from benchmarks.reliability import table
+from benchmarks.reliability import add, loaded, table
 from benchmarks.reliability.board import Board, Verdict
 from benchmarks.reliability.matrix import reuse, single_faults
 from benchmarks.server import BODY, Answering
@@ -220,7 +220,22 @@ def test_reliability(tmp_path):
     assert done.returncode == 0, done.stdout + done.stderr
     assert "| C8 one-shot body | 1 | yes |" in done.stdout
     assert "| sum | 1 | 1.0 |" in done.stdout
-    assert json.loads(found.read_text())["C8 one-shot body"]["seawall"][0] == 1.0
+    checks, clients = loaded(found)
+    assert clients == ["seawall"]
+    assert checks["C8 one-shot body"]["seawall"].share == 1.0
+
+
+def test_reliability_of_one_client_after_another(tmp_path):
+    """One file has what all runs found, and the conditions of each; the table has the clients of all its checks."""
+    file = tmp_path / "found.json"
+    add(file, "seawall 0.1.0\nMonday", {"G1 bomb": {"seawall": Verdict(1, "ok", ("max_response_size",))}})
+    add(file, "httpx 0.28.1\nTuesday", {"G1 bomb": {"httpx": Verdict(0, "hung")}, "B3 upload": {}})
+    assert loaded(file)[1] == []
+    add(file, "both\nFriday", {"B3 upload": {"httpx": Verdict(1, "ok"), "seawall": Verdict(None, "no network")}})
+    checks, clients = loaded(file)
+    assert (list(checks), clients) == (["B3 upload", "G1 bomb"], ["httpx", "seawall"])
+    assert checks["G1 bomb"]["seawall"] == Verdict(1, "ok", ("max_response_size",))
+    assert [head[1] for head in json.loads(file.read_text())["conditions"]] == ["Monday", "Tuesday", "Friday"]
 
 
 @pytest.mark.parametrize(("check", "phase"), [(single_faults, "headers"), (reuse, "reuse")])
