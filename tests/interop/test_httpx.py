@@ -420,7 +420,8 @@ async def test_trace_events_are_httpxs(case):
     method, step, arguments = TRACED[case]
     seen = []
     async with FaultServer() as server:
-        for client in (httpx.AsyncClient(timeout=0.3), seawall.AsyncClient(timeout=0.3, retry=None)):
+        timeout = httpx.Timeout(5.0, read=0.3)
+        for client in (httpx.AsyncClient(timeout=timeout), seawall.AsyncClient(timeout=timeout, retry=None)):
             names = []
 
             async def trace(name: str, info: dict, names=names) -> None:

@@ -12,6 +12,7 @@ import sys
 import threading
 from pathlib import Path
 
+import httpx
 import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
@@ -84,7 +85,7 @@ async def test_each_kind_of_failure_has_a_label_of_its_own(registry):
         await fail("refused", server.listen("refuse").url)
         await fail("name", "http://nx.test/")
         await fail("tls", server.listen("tls:expired").url)
-        await fail("timeout", hang, timeout=0.1)
+        await fail("timeout", hang, timeout=httpx.Timeout(5.0, read=0.1))
         await fail("deadline", hang, deadline=0.1)
         await fail("breaker", hang)
         await fail("bulkhead", hang, bulkhead=seawall.Bulkhead(max_concurrent=1, max_waiting=0))

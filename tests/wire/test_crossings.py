@@ -59,7 +59,7 @@ async def test_it_ends_before_the_origins_tls(origins, noted, way, step, kind):
     """The proxy has done its part, so the origin's time and failures aren't its own."""
     async with Relay(way) as proxy, seawall.AsyncClient(proxy=proxy.url, retry=None) as client:
         with pytest.raises(seawall.errors.TLSError if step == "tls_close" else seawall.errors.HandshakeTimeout) as it:
-            await client.get(url_of(origins, step), timeout=httpx.Timeout(5.0, connect=0.2))
+            await client.get(url_of(origins, step), timeout=httpx.Timeout(5.0, connect=1.0))
         assert type(it.value).__name__ == kind
     assert noted.told == ["enter", "stands"]
 

@@ -272,7 +272,9 @@ async def test_each_stream_has_its_own_read_timeout(server, client):
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(client.get, url + "/x/delay:0.5")
         with pytest.raises(httpx.ReadTimeout):
-            await client.get(url + "/x/hang", timeout=0.1, extensions=seawall.options(retry=None))
+            await client.get(
+                url + "/x/hang", timeout=httpx.Timeout(5.0, read=0.1), extensions=seawall.options(retry=None)
+            )
     assert client.stats().connections == 1
 
 
@@ -300,9 +302,9 @@ async def test_a_reset_stream_leaves_no_ghost(server, client):
     url = server.ports["h2:clear"].url
     await client.get(url + "/x/ok")
     with pytest.raises(httpx.ReadTimeout):
-        await client.get(url + "/x/hang", timeout=0.05, extensions=seawall.options(retry=None))
+        await client.get(url + "/x/hang", timeout=httpx.Timeout(5.0, read=0.05), extensions=seawall.options(retry=None))
     assert [origin.ghosts for origin in client.stats().origins.values()] == [0]
-    async with seawall.AsyncClient(retry=None, timeout=0.05) as other:
+    async with seawall.AsyncClient(retry=None, timeout=httpx.Timeout(5.0, read=0.05)) as other:
         with pytest.raises(httpx.ReadTimeout):
             await other.get(server.url + "/x/hang")
         assert [(origin.ghosts, origin.in_flight) for origin in other.stats().origins.values()] == [(1, 0)]

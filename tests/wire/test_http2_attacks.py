@@ -558,7 +558,7 @@ async def test_retry_after_silence_goes_elsewhere(client, by_hand, answers_ping,
 
     returned: list[Frame] = []
     often = seawall.options(retry=seawall.Retry(max_attempts=20, backoff=0))  # the others may be too slow at times
-    response = await client.get(await by_hand(script), timeout=0.05, extensions=often)
+    response = await client.get(await by_hand(script), timeout=httpx.Timeout(5.0, read=0.05), extensions=often)
     outcomes = [attempt.outcome for attempt in response.extensions["seawall"]]
     assert (outcomes[0], outcomes[-1]) == ("ReadTimeout", "200")
     assert connections >= 2

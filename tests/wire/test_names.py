@@ -312,7 +312,7 @@ async def test_handshake_that_hangs_is_dialled_last(stack, dns, serve):
         dns.zone["tls.test"] = Name(a=("127.0.0.2", "127.0.0.3"))
         client = await stack.enter_async_context(seawall.AsyncClient(dns=settings(dns), retry=seawall.Retry(backoff=0)))
         with pytest.raises(seawall.errors.TLSError) as caught:  # the other speaks no TLS either, but has its turn
-            await client.get(f"https://tls.test:{server.port}", timeout=0.3)
+            await client.get(f"https://tls.test:{server.port}", timeout=httpx.Timeout(5.0, connect=1.0))
     dialled = [attempt.dials[0].address.ip for attempt in caught.value.attempts]
     assert dialled[:2] == ["127.0.0.2", "127.0.0.3"]
     assert caught.value.attempts[0].outcome == "HandshakeTimeout"

@@ -78,7 +78,7 @@ async def test_read_timeout_says_nothing_of_other_connections(stack, serve):
         assert server.connections == 5 + turn
         if turn == 0:
             with pytest.raises(httpx.ReadTimeout):
-                await client.get(f"{server.url}/slow", timeout=0.05)
+                await client.get(f"{server.url}/slow", timeout=httpx.Timeout(5.0, read=0.05))
             (origin,) = client.stats().origins.values()
             assert origin.idle == 4
 

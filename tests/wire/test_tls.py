@@ -125,13 +125,13 @@ async def test_handshake_that_hangs(client):
         with pytest.raises(httpx.ConnectTimeout) as caught:
             await client.get(
                 f"https://good.test:{port}",
-                timeout=httpx.Timeout(5, connect=0.1),
+                timeout=httpx.Timeout(5, connect=1.0),
                 extensions=seawall.options(retry=None),
             )
         for writer in held:
             writer.transport.abort()
     assert isinstance(caught.value, seawall.errors.HandshakeTimeout)
-    assert caught.value.elapsed < 1.0
+    assert caught.value.elapsed < 2.0
 
 
 async def test_body_cut_in_the_middle_of_tls(client, serve, authority):

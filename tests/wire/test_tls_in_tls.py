@@ -45,7 +45,7 @@ async def test_failures_are_those_of_tls_alone(server, fault, caplog):
     context = server.client_context()
     url = server.listen(fault).url
     proxy = httpx.Proxy(server.listen("tls_proxy").url, ssl_context=context)
-    timeout = httpx.Timeout(5.0, connect=0.1 if "hang" in fault else 5.0)
+    timeout = httpx.Timeout(5.0, connect=0.5 if "hang" in fault else 5.0)
     seen = []
     with caplog.at_level(logging.WARNING, "asyncio"):
         for way in (None, proxy):

@@ -78,7 +78,7 @@ async def server() -> AsyncIterator[FaultServer]:
 def patient(server: FaultServer, **arguments) -> seawall.AsyncClient:
     """A client that loses patience soon, and whose breaker and budget stay out of it."""
     return seawall.AsyncClient(
-        verify=server.client_context(), timeout=0.2, retry=FAST, breaker=None, budget=None, deadline=5.0, **arguments
+        verify=server.client_context(), timeout=0.5, retry=FAST, breaker=None, budget=None, deadline=5.0, **arguments
     )
 
 
