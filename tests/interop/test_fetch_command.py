@@ -321,6 +321,7 @@ async def test_retry_failed(tmp_path, serve):
         (("urls.txt", "--header", "nonsense"), "--header takes"),
         (("urls.txt", "--header", "x-a: ü"), "--header takes ASCII"),
         (("urls.txt", "--data", "@nowhere"), "No such file"),
+        (("-", "--data", "@-"), "can't both come from standard input"),
         (("urls.txt", "--method", "G\udcff"), "--method takes a name"),
         (("urls.txt", "--out", "o\udcff", "--queue", "redis://127.0.0.1:1"), "whose path is UTF-8"),
         (("urls.txt", "--rate", "0"), "--rate"),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import re
 from pathlib import Path
 from typing import Annotated, Any
@@ -17,7 +16,7 @@ from ..fetch.agent import token_of
 from ..fetch.order import Statuses
 from ..fetch.sources import Source
 from . import get as get_command
-from .sent import checked_method
+from .sent import body_of, checked_method
 
 __all__ = ["app"]
 
@@ -133,7 +132,9 @@ def fetch_list(
     header: Annotated[
         list[str] | None, typer.Option("--header", "-H", help="'Name: value' of a header to send; may be repeated.")
     ] = None,
-    data: Annotated[str | None, typer.Option("--data", "-d", help="The body to send; @FILE reads a file.")] = None,
+    data: Annotated[
+        str | None, typer.Option("--data", "-d", help="The body to send; @FILE reads a file, @- standard input.")
+    ] = None,
     follow: Annotated[bool, typer.Option("--follow/--no-follow", help="Follow redirects.")] = True,
     robots: Annotated[bool, typer.Option("--robots/--no-robots", help="Heed robots.txt.")] = True,
     user_agent: Annotated[
@@ -169,7 +170,9 @@ def fetch_list(
     try:
         if not sources:
             raise ValueError("a list of URLs is missing: a file, sitemap:URL, - or --csv FILE")
-        content = None if data is None else _content(data)
+        if data == "@-" and "-" in (urls or ()):
+            raise ValueError("the list of URLs and the body of --data can't both come from standard input")
+        content = None if data is None else body_of("--data", data)
         wanted = fetch_command.Wanted(
             sources=sources,
             out=out,
@@ -258,15 +261,6 @@ def _agent(name: str) -> str:
     if not (name.isascii() and name.isprintable() and token_of(name)):
         raise ValueError(f"--user-agent takes a name in ASCII such as my-bot/1.0, not {name!r}")
     return name
-
-
-def _content(data: str) -> bytes:
-    if not data.startswith("@"):
-        return os.fsencode(data)  # the bytes that were given, UTF-8 or not
-    try:
-        return Path(data[1:]).read_bytes()
-    except OSError as error:
-        raise ValueError(f"--data {data}: {error.strerror}") from None
 
 
 def _bytes(text: str) -> int:

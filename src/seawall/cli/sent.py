@@ -13,7 +13,7 @@ from typing import NamedTuple
 from .. import __version__
 from ..config.check import HEADER_NAME
 
-__all__ = ["Sent", "checked_method", "sent"]
+__all__ = ["Sent", "body_of", "checked_method", "sent"]
 
 
 class Sent(NamedTuple):
@@ -65,7 +65,7 @@ def _body(data: Sequence[str], json: str | None) -> tuple[bytes | None, list[tup
     """The body, and the headers that go with it unless others are given."""
     agent = ("User-Agent", f"seawall/{__version__}")
     if json is not None:
-        content = _content("--json", json)
+        content = body_of("--json", json)
         try:
             json_module.loads(content)
         except ValueError as error:
@@ -73,11 +73,11 @@ def _body(data: Sequence[str], json: str | None) -> tuple[bytes | None, list[tup
         return content, [agent, ("Content-Type", "application/json"), ("Accept", "application/json")]
     if not data:
         return None, [agent]
-    content = b"&".join(_content("--data", each) for each in data)
+    content = b"&".join(body_of("--data", each) for each in data)
     return content, [agent, ("Content-Type", "application/x-www-form-urlencoded")]
 
 
-def _content(option: str, text: str) -> bytes:
+def body_of(option: str, text: str) -> bytes:
     """The bytes that were given, UTF-8 or not; those of a file as they are."""
     if not text.startswith("@"):
         return os.fsencode(text)

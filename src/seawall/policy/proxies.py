@@ -20,10 +20,11 @@ from ..events import BreakerMoved, Listener
 from ..origin import Origin
 from ..route import Proxy
 from .breaker import BreakerState, next_probe
+from .memory import make_room
 
 __all__ = ["Passage", "Proxies"]
 
-MAX_PROXIES: Final = 1024  # as many as origins; the least recently used goes first, an open breaker last
+MAX_PROXIES: Final = 1024  # as many as origins
 
 
 class Passage:
@@ -128,8 +129,6 @@ class Proxies(Mapping[str, BreakerState]):
                 self._emit(BreakerMoved(origin, previous, state, reason))
 
             made = BreakerState(settings, rng=self._rng, moved=moved, now=self._now)
-        if len(self._states) >= MAX_PROXIES:
-            closed = (key for key, each in self._states.items() if each is None or each.state == "closed")
-            del self._states[next(closed, next(iter(self._states)))]
+        make_room(self._states, MAX_PROXIES, remembers=lambda each: each is not None and each.state != "closed")
         self._states[url] = made
         return made

@@ -15,7 +15,7 @@ __all__ = ["FINAL", "Failed", "connect"]
 
 NAMED: Final = 3  # the address type that is a name, whose first byte is its length
 SIZES: Final = {1: 4, 4: 16}  # B of an address by its type: IPv4, IPv6
-MAX_FIELD: Final = 255  # B of a username, a password, or a host
+MAX_HOST: Final = 255  # B; a longer one doesn't fit in its length's byte
 
 FINAL: Final = frozenset(
     {
@@ -66,8 +66,6 @@ async def connect(stream: Stream, host: bytes | str, port: int, credentials: tup
         asked = "a username and a password" if credentials is None else "other credentials"
         raise Failed(f"it wants {asked}", is_final=True)
     if credentials is not None:
-        if max(map(len, credentials)) > MAX_FIELD:
-            raise Failed(f"a username or password of more than {MAX_FIELD} bytes", is_final=True)
         protocol.send(socksio.SOCKS5UsernamePasswordRequest(*credentials))
         if not (await _asked(stream, protocol)).success:
             raise Failed("invalid username or password", is_final=True)
@@ -80,8 +78,8 @@ async def connect(stream: Stream, host: bytes | str, port: int, credentials: tup
 def _request(host: bytes | str, port: int) -> socksio.SOCKS5CommandRequest:
     if isinstance(host, str):
         return socksio.SOCKS5CommandRequest.from_address(SOCKS5Command.CONNECT, (host, port))
-    if len(host) > MAX_FIELD:
-        raise Failed(f"a host of more than {MAX_FIELD} bytes", is_final=True)
+    if len(host) > MAX_HOST:
+        raise Failed(f"a host of more than {MAX_HOST} bytes", is_final=True)
     return socksio.SOCKS5CommandRequest(SOCKS5Command.CONNECT, SOCKS5AType.DOMAIN_NAME, host, port)
 
 
