@@ -88,6 +88,12 @@ def loaded(file: Path) -> tuple[Found, list[str]]:
     return found, [client for client in CLIENTS if all(client in verdicts for verdicts in found.values())]
 
 
+def cell(points: float, verdict: Verdict) -> str:
+    share, _, own = verdict
+    words: dict[float | None, str] = {None: "not run", 0: "-", 1: "yes"}
+    return (words.get(share) or f"{points * (share or 0):.1f}") + (" †" if own else "")
+
+
 def table(found: Found, clients: list[str]) -> str:
     """In Markdown."""
     rows = ["| check | points | " + " | ".join(CLIENTS[client].head for client in clients) + " |"]
@@ -96,14 +102,11 @@ def table(found: Found, clients: list[str]) -> str:
     for name, verdicts in found.items():
         points = CHECKS[name][0]
         total += points
-        cells = []
         for client in clients:
             share, _, own = verdicts[client]
             sums[client] += points * (share or 0)
-            words: dict[float | None, str] = {None: "not run", 0: "-", 1: "yes"}
-            cells.append((words.get(share) or f"{points * (share or 0):.1f}") + (" †" if own else ""))
             marks |= {f"{name.split()[0]}: {', '.join(own)}": CLIENTS[client].title} if own else {}
-        rows.append(f"| {name} | {points} | " + " | ".join(cells) + " |")
+        rows.append(f"| {name} | {points} | " + " | ".join(cell(points, verdicts[client]) for client in clients) + " |")
     rows.append(f"| sum | {total:g} | " + " | ".join(f"{sums[client]:.1f}" for client in clients) + " |")
     rows += [f"\n† set for {title} alone, in {what}" for what, title in marks.items()]
     return "\n".join(rows) + "\n"

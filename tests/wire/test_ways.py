@@ -316,3 +316,29 @@ async def test_an_option_that_the_system_does_not_know(serve):
         with pytest.raises(seawall.DialError, match="protocol not available"):
             await client.get(server.url)
         assert transport.stats().connections == 0
+
+
+async def test_a_patient_call_waits_for_the_breaker_of_its_proxy():
+    """With `waits=True`, holding nothing meanwhile, within its deadline; others are refused at once."""
+    patient, url = seawall.options(waits=True), "http://a.test/"
+    layers = {"breaker": seawall.Breaker(min_calls=1), "bulkhead": seawall.Bulkhead(max_concurrent=1), "retry": None}
+    with socket.socket() as listening:
+        listening.bind(("127.0.0.1", 0))  # it refuses connections until it listens
+        proxy = "http://127.0.0.1:{}".format(*listening.getsockname()[1:])
+        async with seawall.AsyncClient(proxy=proxy, **layers) as client:
+            with pytest.raises(seawall.errors.ProxyUnreachable):
+                await client.get(url)
+            with pytest.raises(seawall.errors.ProxyOpen):
+                await client.get(url)
+            with pytest.raises(seawall.DeadlineExceeded) as late:
+                await client.get(url, extensions=seawall.options(waits=True, deadline=0.05))
+            assert late.value.attempts[-1].phase is seawall.events.Phase.QUEUED
+            calls = [asyncio.ensure_future(client.get(url, extensions=patient)) for _ in range(3)]
+            for _ in range(20):  # rounds of the loop, after which all of them wait
+                await asyncio.sleep(0)
+            assert (held(client.stats()), client.stats().connections) == (["3 calls in flight"], 0)
+            server = await asyncio.start_server(answering, sock=listening)
+            ends = await asyncio.gather(*calls)
+            assert [end.status_code for end in ends] == [200] * 3
+            assert {name for end in ends for name, _ in seawall.history(end)[-1].queued} >= {"proxy"}
+            server.close()

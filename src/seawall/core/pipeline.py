@@ -28,7 +28,7 @@ from random import Random
 from typing import Any
 
 from ..config import Policy, Propagation, Retry
-from ..errors import DialError
+from ..errors import DialError, ProxyOpen
 from ..events import CallStarted
 from ..origin import Origin
 from ..policy.gate import Gate
@@ -288,10 +288,9 @@ class Pipeline:
                         if hedge is None
                         else self._hedging.send(hop, hedge, request, attempt)
                     )
-                except DialError as error:
-                    if not self.readiness.turns_back(hop, attempt, error):
+                except (DialError, ProxyOpen) as error:
+                    if not await self.readiness.turns_back(hop, attempt, error):
                         raise
-                    attempt.turned_back()
                 if reply is None:
                     await attempt.queue(hop.state, hop.state.gates, is_patient=hop.policy.waits is True)
             if call.is_buffered and not reply.is_whole:

@@ -5,12 +5,14 @@ Tells that an origin is away for a moment: it refuses all dials, or its gateway 
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Callable
 from functools import partial
 from random import Random
+from typing import Final
 
 from ..config import Bulkhead, Ready
-from ..errors import DialError
+from ..errors import DialError, ProxyOpen
 from ..events import Listener, OriginAway, OriginBack, Phase
 from ..policy.origin import OriginState
 from ..policy.origins import Origins
@@ -19,8 +21,12 @@ from ..policy.ready import Prober, ReadyState
 from ..policy.unserved import Refusals, Unserved, is_unserved
 from .attempt import AttemptState
 from .call import Hop
+from .seat import aside
 
 __all__ = ["Readiness"]
+
+PROXY: Final = "proxy"  # what an attempt waits for
+MAX_UNASKED: Final = 1.0  # s that it waits at once, because probes of others may close the breaker sooner
 
 
 class Readiness:
@@ -38,9 +44,22 @@ class Readiness:
         self._emit = emit
         self._now = now
 
-    def turns_back(self, hop: Hop, attempt: AttemptState, error: DialError) -> bool:
-        """Whether *attempt*, which failed with *error*, waits at the origin's gate from now on, as if it were new."""
+    async def turns_back(self, hop: Hop, attempt: AttemptState, error: DialError | ProxyOpen) -> bool:
+        """
+        Whether *attempt*, which failed with *error*, begins anew at the origin's gates, as if it were new.
+
+        Because of a proxy's open breaker only a patient one does, after a wait in which it holds nothing.
+        """
         state = hop.state
+        if isinstance(error, ProxyOpen):
+            if hop.policy.waits is not True or error.retry_after == math.inf:
+                return False
+            attempt.turned_back()
+            with aside(PROXY):
+                began_at = self._now()
+                await asyncio.sleep(min(error.retry_after, MAX_UNASKED))
+                attempt.queued_at(PROXY, self._now() - began_at)
+            return True
         if not error.is_refused or attempt.phase is not Phase.CONNECTING or not hop.request.is_straight:
             return False  # (another transport's error comes in a later phase, and the prober dials straight)
         if isinstance(state.away, ReadyState):
@@ -52,6 +71,7 @@ class Readiness:
         if hop.has_token and self.waives(hop):
             hop.has_token = False
             self._origins.refund(state, self._now())
+        attempt.turned_back()
         return True
 
     def waives(self, hop: Hop) -> bool:

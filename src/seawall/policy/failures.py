@@ -145,7 +145,7 @@ FAILURES: Final = (
     Failure("the limit has no turn in time", "where a rate is set, or rejections taught one", LimitExceeded, NEVER,
             "says when it would have one", is_fault=None),
     Failure("the breaker of the proxy is open", "while the proxy is down", ProxyOpen, NEVER,
-            "says when it lets a probe through; other ways to the origin stay open", is_fault=None),
+            "says when it lets a probe through, or waits, with `waits=True`; other ways stay open", is_fault=None),
     Failure("the breaker is open", "while the origin is down", BreakerOpen, NEVER, "says when it lets a probe through",
             is_fault=None),
     Failure("the origin asked all callers to wait", "where `Retry(pause_origin=True)`", OriginPaused, NEVER,
