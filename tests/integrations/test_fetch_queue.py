@@ -399,3 +399,26 @@ async def test_a_parcel_that_fails(server, url, raw):
     assert [key async for key in raw.scan_iter("seawall:fetch:lease:*")] == ["seawall:fetch:lease:/out:1"]
     found = await fleet_of(url)
     assert (found.waiting, found.taken, [lease.parcel for lease in found.leases]) == (1, 2, ["full"])
+
+
+async def test_no_cancellation_is_swallowed(server, url):
+    """
+    In whatever round of the loop a sender is stopped, it hears of it. redis-py's `asyncio.wait_for` swallowed it in one
+    of them, on Python 3.11, and the task that looks at the queue went on for ever.
+    """
+    async with Queue(url, "/out", {}) as queue:
+        for ask in (lambda: queue.send("parcel", 0), lambda: queue.tend(1), queue.given_up):
+
+            async def asks(ask=ask) -> None:
+                while True:
+                    await ask()
+
+            for rounds in range(30):
+                await ask()  # its connection is there
+                asking = asyncio.create_task(asks())
+                for _ in range(rounds):
+                    await asyncio.sleep(0)
+                asking.cancel()
+                done, _ = await asyncio.wait([asking], timeout=10)
+                asking.cancel()
+                assert done, rounds

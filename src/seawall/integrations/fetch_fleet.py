@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from typing import Any, Final, NamedTuple
 
@@ -12,7 +13,19 @@ from redis.exceptions import RedisError
 
 from ..fetch.dispatch import PostAway
 
-__all__ = ["GROUP", "STREAM", "TIMEOUT", "Fleet", "Lease", "Tries", "connected", "fleet", "lease_key", "messages"]
+__all__ = [
+    "GROUP",
+    "STREAM",
+    "TIMEOUT",
+    "Fleet",
+    "Lease",
+    "Tries",
+    "connected",
+    "fleet",
+    "lease_key",
+    "messages",
+    "once",
+]
 
 STREAM: Final = "seawall:fetch"
 GROUP: Final = "workers"
@@ -91,12 +104,30 @@ def _tried(name: str) -> str:
     return f"{STREAM}:tried:{name}"
 
 
+class _Bounded(Redis):
+    """
+    Bounds each command by itself.
+
+    With a ``socket_timeout`` redis-py 8 sends by ``asyncio.wait_for``, which swallows a cancellation that comes just as
+    the command is sent, before Python 3.12: a task that was cancelled for the last time then goes on for ever.
+    """
+
+    async def execute_command(self, *arguments: Any, **options: Any) -> Any:
+        try:
+            async with asyncio.timeout(TIMEOUT):
+                return await super().execute_command(*arguments, **options)  # type: ignore[no-untyped-call]
+        except TimeoutError:
+            raise TimeoutError(f"no answer within {TIMEOUT:g} s") from None
+
+
 def connected(url: str) -> Any:
     """Its retries are off, because those who ask have their own."""
-    once = Retry(NoBackoff(), 0)
-    return Redis.from_url(
-        url, decode_responses=True, retry=once, socket_timeout=TIMEOUT, socket_connect_timeout=TIMEOUT
-    )
+    return _Bounded.from_url(url, decode_responses=True, **once(socket_timeout=None))
+
+
+def once(*, socket_timeout: float | None) -> dict[str, Any]:
+    """What makes a connection of redis-py's try once, within bounds."""
+    return {"retry": Retry(NoBackoff(), 0), "socket_timeout": socket_timeout, "socket_connect_timeout": TIMEOUT}
 
 
 async def fleet(url: str) -> Fleet:

@@ -18,8 +18,6 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from typing import Annotated, Any, Final, NamedTuple, Self
 
 from redis.asyncio.lock import Lock
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
 from redis.exceptions import LockError, RedisError
 from taskiq import Context, TaskiqDepends
 from taskiq.acks import AcknowledgeType
@@ -29,7 +27,7 @@ from taskiq_redis import RedisStreamBroker
 
 from ..fetch.dispatch import PostAway
 from ..fetch.parcel import BUCKETS
-from .fetch_fleet import GROUP, STREAM, TIMEOUT, Tries, connected, lease_key, messages
+from .fetch_fleet import GROUP, STREAM, TIMEOUT, Tries, connected, lease_key, messages, once
 
 __all__ = ["DELIVERIES", "LAPSE", "Message", "Queue", "Unable", "Worker"]
 
@@ -64,7 +62,7 @@ class Message(NamedTuple):
     wanted: Mapping[str, Any]
 
 
-def _broker(url: str) -> RedisStreamBroker:
+def _broker(url: str, *, socket_timeout: float | None) -> RedisStreamBroker:
     return RedisStreamBroker(
         url,
         queue_name=STREAM,
@@ -74,9 +72,7 @@ def _broker(url: str) -> RedisStreamBroker:
         xread_count=1,  # or a worker takes a hundred that others could do
         idle_timeout=IDLE,
         unacknowledged_lock_timeout=TIMEOUT,
-        retry=Retry(NoBackoff(), 0),
-        socket_timeout=TIMEOUT,
-        socket_connect_timeout=TIMEOUT,
+        **once(socket_timeout=socket_timeout),
     )
 
 
@@ -93,7 +89,7 @@ class Queue:
         self._url = url
         self._out = out
         self._wanted = dict(wanted)
-        self._broker = _broker(url)
+        self._broker = _broker(url, socket_timeout=None)  # as in `connected`
         self._parcel = self._broker.register_task(_nothing, PARCEL)
         self._beat = self._broker.register_task(_nothing, BEAT, ack_type=AcknowledgeType.WHEN_RECEIVED.value)
 
@@ -142,10 +138,11 @@ class Queue:
     @contextlib.asynccontextmanager
     async def _answers(self) -> AsyncIterator[None]:
         try:
-            yield
+            async with asyncio.timeout(TIMEOUT):
+                yield
         except (RedisError, OSError, SendTaskError) as error:
             said = error.__cause__ if isinstance(error, SendTaskError) and error.__cause__ else error
-            raise PostAway(f"Redis doesn't answer: {said}") from error
+            raise PostAway(f"Redis doesn't answer: {str(said) or f'not within {TIMEOUT:g} s'}") from error
 
 
 class Worker:
@@ -191,7 +188,7 @@ class Worker:
         async def parcel(message: dict[str, Any], context: Annotated[Context, TaskiqDepends()]) -> None:
             await self._parcel(Message(**message), context)  # taskiq gives a function a new name, and can't a method
 
-        broker = _broker(self._url)
+        broker = _broker(self._url, socket_timeout=TIMEOUT)
         broker.is_worker_process = True
         broker.register_task(parcel, PARCEL)
         broker.register_task(_nothing, BEAT)

@@ -28,7 +28,7 @@ from ..config.store import Booking, Claim, Grant, Share
 __all__ = ["Redis"]
 
 SEEN_FOR: Final = 60  # s for which the store counts a process that has asked it
-TIMEOUT: Final = 0.5  # s that redis-py waits for an answer; an attempt waits 0.05 s (policy/shared.py)
+TIMEOUT: Final = 0.5  # s in which a connection must be made; an attempt waits 0.05 s (policy/shared.py)
 MAX_WAIT: Final = 1e9  # s
 
 SCRIPT: Final = """
@@ -192,7 +192,8 @@ class Redis:
 
 def _client(url: str) -> Any:
     once = Retry(NoBackoff(), 0)
-    return Client.from_url(url, retry=once, socket_timeout=TIMEOUT, socket_connect_timeout=TIMEOUT)
+    # Whoever asks bounds the answer; a socket_timeout would send by asyncio.wait_for, which may swallow a cancellation.
+    return Client.from_url(url, retry=once, socket_timeout=None, socket_connect_timeout=TIMEOUT)
 
 
 class _Opened:
