@@ -124,6 +124,17 @@ def test_its_table_of_cpu_is_of_the_run_that_is_committed():
         assert told[4] == f"{theirs / ours:.0f}", kind
 
 
+def test_its_figures_of_real_servers_are_of_the_run_that_is_committed():
+    """Each share of good calls is of docs/reality.json, a run of `python -m benchmarks reality --json`."""
+    rows = json.loads((ROOT / "docs/reality.json").read_text())["rows"]
+    (said,) = re.findall(r"Over a restart of 1 s .*?: \[real servers\]", TEXT, re.DOTALL)
+    assert re.findall(r"(\d+\.\d) %", said) == [
+        f"{rows[name][client]['all']:.1f}"
+        for name in ("restart-1", "nginx-502", "limit-conn")
+        for client in ("seawall", "httpx")
+    ]
+
+
 def _cell(row):
     share = f"{100 * row['ok'] / row['calls']:.1f} %"
     return f"{share}, {_seconds(row['p99'])}"
