@@ -107,7 +107,7 @@ def cells(client: str) -> list[Cell]:
 
 
 def proxied(client: str) -> list[Cell]:
-    """The cells in which a proxy forwards the request, or the server at its address is no proxy."""
+    """The cells whose proxy forwards the request, or at whose proxy's address another server listens."""
     found = []
     for method in ("GET", "POST"):
         for fault, safe in FORWARDED.items():

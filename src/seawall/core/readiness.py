@@ -26,7 +26,7 @@ from .seat import aside
 __all__ = ["Readiness"]
 
 PROXY: Final = "proxy"  # what an attempt waits for
-MAX_UNASKED: Final = 1.0  # s that it waits at once, because probes of others may close the breaker sooner
+MAX_UNASKED: Final = 1.0  # s until it asks again, because other attempts' probes may close the breaker early
 
 
 class Readiness:

@@ -192,7 +192,7 @@ class Redis:
 
 def _client(url: str) -> Any:
     once = Retry(NoBackoff(), 0)
-    # Whoever asks bounds the answer; a socket_timeout would send by asyncio.wait_for, which may swallow a cancellation.
+    # policy/shared.py bounds each answer; with a socket_timeout redis-py sends by asyncio.wait_for: see fetch_fleet.py.
     return Client.from_url(url, retry=once, socket_timeout=None, socket_connect_timeout=TIMEOUT)
 
 
