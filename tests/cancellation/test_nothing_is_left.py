@@ -25,6 +25,11 @@ async def ok(request: Request) -> None:
     await request.reply(body=b"x" * 100_000)
 
 
+async def half(request: Request) -> None:
+    await request.send(b"HTTP/1.1 200 OK\r\ncontent-length: 8\r\n\r\nhalf")
+    await request.hang()
+
+
 async def settle() -> None:
     """Sockets are closed in the loop's next rounds."""
     for _ in range(20):
@@ -85,11 +90,15 @@ async def test_at_every_step_of_a_call_on_an_idle_connection(client, serve):
 
 async def test_at_every_step_of_a_stream(client, serve):
     """The same, between the headers and the end of a body that is read as it comes."""
-    server = await serve(ok)
+
+    async def large(request: Request) -> None:
+        await request.reply(body=b"x" * 1_000_000)  # more than comes with the head
+
+    server = await serve(large)
 
     async def stream() -> None:
         async with client.stream("GET", server.url) as response:
-            assert sum([len(part) async for part in response.aiter_raw()]) == 100_000
+            assert sum([len(part) async for part in response.aiter_raw()]) == 1_000_000
 
     assert await cancel_everywhere(stream, after=lambda: assert_clean(client)) > 3
 
@@ -139,7 +148,7 @@ async def test_a_thousand_calls_at_random_instants(dns, serve):
 
 async def test_dropped_response_gives_its_permit_back(client, serve):
     """Whoever forgets to close a streamed response gets a warning; the permit comes back all the same."""
-    server = await serve(ok)
+    server = await serve(half)
     request = client.build_request("GET", server.url)
     forgotten = [await client.send(request, stream=True)]
     assert [origin.in_flight for origin in client.stats().origins.values()] == [1]

@@ -270,6 +270,16 @@ def test_calls_and_streams_in_flight_are_bounded():
     assert len(hand.recorder.failures._attempts) == 0
 
 
+def test_a_stream_that_ended_before_its_call_takes_no_place():
+    """Its body, an empty one here, came with its head."""
+    hand = Hand()
+    hand.recorder.on(attempt(1, "200", phase=Phase.HEADERS))
+    hand.recorder.on(BodyEnded(1, ORIGIN, "GET", "/events", 1, 0.1, "complete", "", 100))
+    hand.recorder.on(CallEnded(1, ORIGIN, "GET", "/events", 1, "200", "", 0.1))
+    assert not hand.recorder.failures._streams
+    assert not hand.recorder.failures._attempts
+
+
 def test_a_cancelled_call_takes_no_streams_place():
     """It was cancelled while its body was read, after the headers."""
     hand = Hand()

@@ -75,8 +75,8 @@ class Failures:
                 self._streams.popitem(last=False)
 
     def body_ended(self, event: BodyEnded, at: float, *, is_failed: bool) -> None:
-        """The body of a streamed response ended."""
-        attempts = self._streams.pop(event.call, [])
+        """The body of a streamed response ended, with its call where it came with its head."""
+        attempts = self._streams.pop(event.call, None) or self._attempts.pop(event.call, [])
         if is_failed:
             self._keep(event, attempts, at)
 
