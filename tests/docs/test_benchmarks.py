@@ -170,15 +170,18 @@ def test_instructions(monkeypatch, capsys):
 @pytest.mark.anyio
 @pytest.mark.parametrize("kind", KINDS)
 async def test_calls(kind):
-    """A request over a kept connection goes through at most 23 of seawall's files and 102 calls of its functions."""
+    """
+    A request over a kept connection goes through at most 23 of seawall's files and 102 calls of its functions, a stream
+    through 27 and 134, because its headers tell the adaptive bulkhead that the server answers.
+    """
     server = await asyncio.get_running_loop().create_server(Answering, "127.0.0.1", 0)
     async with server:
         url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/"
         found = await calls.counted(url, replace(WORKS[kind], in_flight=1))
     assert found.ours["_httpx/client.py", "AsyncClient.send"] >= 1
     assert found.httpx >= 1
-    assert found.files <= FILES
-    assert found.calls <= CALLS
+    assert found.files <= FILES + 4 * (kind == "stream")  # a body that the caller reads is a matter of its own
+    assert found.calls <= CALLS + 32 * (kind == "stream")
 
 
 def test_calls_are_listed(capsys):

@@ -109,12 +109,8 @@ async def test_connection_is_named_with_both_ends():
 
 async def test_permits_of_a_client():
     """A streamed response that nobody closed: a call, a permit, a connection; then all is given back."""
-
-    async def half(request: Request) -> None:
-        await request.send(b"HTTP/1.1 200 OK\r\ncontent-length: 8\r\n\r\nhalf")
-        await request.hang()
-
-    async with Server(half) as server, seawall.AsyncClient() as client:
+    async with Server(ok) as server, seawall.AsyncClient() as client:
+        await client.get(server.url)
         response = await client.send(client.build_request("GET", server.url), stream=True)
         with pytest.raises(Leaked) as caught:
             async with no_leaks(client, grace=0):

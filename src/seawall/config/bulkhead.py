@@ -18,9 +18,8 @@ class Bulkhead:
     How many attempts one origin may have in flight, and how long others wait.
 
     Args:
-        max_concurrent: Permits per origin, >= 1. An attempt holds one until its response's body has come or is closed.
-            64: at most a third of capacity x attempt timeout of a usual upstream, which recovers from overload in
-            seconds.
+        max_concurrent: Permits per origin, >= 1. An attempt holds one until its response's body is closed. 64: at most
+            a third of capacity x attempt timeout of a usual upstream, which recovers from overload in seconds.
         max_waiting: Waiters per origin before a call is refused at once. None disables it, because httpx's pool timeout
             bounds the wait.
         shed_after: Seconds that a waiter may wait where the queue has been standing for the pool timeout while at least

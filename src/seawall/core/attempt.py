@@ -63,7 +63,7 @@ class AttemptState(Progress):
 
     Attributes:
         request: The request that it sends.
-        is_buffered: The response's body belongs to the attempt: it is read at once, or came with the head.
+        is_buffered: The response's body is read at once, and belongs to the attempt.
         criticality: How much its call matters.
         number: The attempt's number, from 1, over all hops of the call.
         delay: Backoff before it, in seconds.

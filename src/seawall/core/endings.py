@@ -177,7 +177,7 @@ def conclude(hop: Hop, last: Ended, ledger: Ledger) -> Any:
     if error is None:
         assert reply is not None
         reply.attach(history)
-        if not hop.call.is_buffered:
+        if not attempt.is_buffered:
             ledger.in_flight.bodies += 1
             reply.own(partial(ledger.body_ended, hop, attempt))
         return reply.response

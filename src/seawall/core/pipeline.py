@@ -195,8 +195,7 @@ class Pipeline:
                 if caller is not None:
                     caller.timers.add(hop.timer)
                 last = await self._attempts(hop, now)
-                is_read = call.is_buffered or (call.is_silent and last.attempt.is_buffered)
-                reply, is_first = last.reply, hop.retries is None and hop.later is None and is_read
+                reply, is_first = last.reply, hop.retries is None and hop.later is None and call.is_buffered
                 if is_first and reply is not None and last.outcome.retry_after is None and not last.outcome.is_settled:
                     reply.attach(hop.history())  # most calls end here; `conclude` does the same, and more
                     return reply.response

@@ -157,16 +157,7 @@ class OverWire:
         message = self._message(outgoing, target, triples(request.headers), _content(request), request.stream)
         answered = await self._wire.send(message, attempt)
         head, extensions = answered.head, answered.extensions
-        is_coded = False
-        for _, name, _ in head.headers:
-            if name == ENCODING:
-                is_coded = True
-                break
-        # Most bodies come with their heads. A streamed one that may grow, or be too large, is looked at part by part.
-        can_take = attempt.is_buffered or not (is_coded or self._max_size is not None)
-        whole = answered.take() if can_take else None
-        if whole is not None:
-            attempt.is_buffered = True
+        whole = answered.take() if attempt.is_buffered else None  # most responses are there at once
         stream: httpx2.AsyncByteStream = _Answer(answered, request) if whole is None else httpx2.ByteStream(whole)
         response = answer(head.status, head.headers, stream, extensions)
         reply = WireReply(outgoing, attempt, response, answered.abandon, self._max_size)
@@ -175,8 +166,10 @@ class OverWire:
                 outgoing.check_size(self._max_size, len(whole))
             elif not attempt.is_buffered:
                 stream.watch(partial(outgoing.check_size, self._max_size))  # type: ignore[attr-defined]
-        if is_coded:
-            await reply.decoded()
+        for _, name, _ in head.headers:
+            if name == ENCODING:
+                await reply.decoded()
+                break
         return reply
 
     def failure(self, error: Exception, attempt: AttemptState) -> Outcome | None:

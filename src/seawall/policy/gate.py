@@ -29,7 +29,7 @@ class Entrant(Protocol):
         phase: How far it got.
         sent_at: When it began to be sent, in seconds on the loop's clock; -inf if nothing of it was.
         waited: Seconds that it has waited so far, those at other gates included.
-        is_buffered: The response's body is read at once, or came with the head.
+        is_buffered: The response's body is read at once.
         criticality: How much its call matters.
     """
 
