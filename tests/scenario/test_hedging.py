@@ -265,6 +265,18 @@ async def test_a_stream_is_the_winners_and_holds_one_permit():
         assert held(c.stats()) == []
 
 
+@pytest.mark.parametrize("is_second", [True, False])
+async def test_a_streams_loser_that_answered_badly_holds_nothing(is_second):
+    """Nobody reads its body, so nothing else would give its permit back."""
+    good, bad = Body(b"a", b"b"), 503
+    async with client(*((1.0, good), (0.1, bad)) if is_second else ((0.6, bad), (1.0, good))) as c:
+        async with c.stream("GET", URL) as response:
+            loser, winner = told(seawall.history(response))
+            assert (loser[1:], winner[1:]) == (("503", is_second, True), ("200", not is_second, False))
+            assert in_flight(c) == 1
+        assert held(c.stats()) == []
+
+
 # What it costs, and who hears of it
 
 

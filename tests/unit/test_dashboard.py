@@ -270,14 +270,18 @@ def test_calls_and_streams_in_flight_are_bounded():
     assert len(hand.recorder.failures._attempts) == 0
 
 
-def test_a_stream_that_ended_before_its_call_takes_no_place():
-    """Its body, an empty one here, came with its head."""
+@pytest.mark.parametrize("outcome", ["200", "503"])
+def test_a_stream_that_ended_before_its_call_takes_no_place(outcome):
+    """Its body was in memory; where the call failed, its attempts are shown."""
     hand = Hand()
-    hand.recorder.on(attempt(1, "200", phase=Phase.HEADERS))
+    hand.recorder.on(attempt(1, outcome, phase=Phase.HEADERS))
     hand.recorder.on(BodyEnded(1, ORIGIN, "GET", "/events", 1, 0.1, "complete", "", 100))
-    hand.recorder.on(CallEnded(1, ORIGIN, "GET", "/events", 1, "200", "", 0.1))
-    assert not hand.recorder.failures._streams
-    assert not hand.recorder.failures._attempts
+    hand.recorder.on(CallEnded(1, ORIGIN, "GET", "/events", 1, outcome, "", 0.1))
+    failures = hand.recorder.failures
+    assert not failures._streams
+    assert not failures._attempts
+    shown = [[each.outcome for each in failure.attempts] for failure in failures]
+    assert shown == ([["503"]] if outcome == "503" else [])
 
 
 def test_a_cancelled_call_takes_no_streams_place():

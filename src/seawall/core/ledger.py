@@ -107,7 +107,7 @@ class Ledger:
                 state.learn(attempt, result, now)
         if failed is not False and attempt.phase < HEADERS and (outcome is None or outcome.expired == "read"):
             attempt.unanswered(now, is_fault=failed is True)
-        if outcome is not None and outcome.error is None and not call.is_buffered:
+        if outcome is not None and outcome.error is None and not (call.is_buffered or is_superseded):
             attempt.headers_came(result, now)
             if failed:
                 state.note(now, is_failure=True)

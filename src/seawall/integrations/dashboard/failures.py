@@ -75,8 +75,10 @@ class Failures:
                 self._streams.popitem(last=False)
 
     def body_ended(self, event: BodyEnded, at: float, *, is_failed: bool) -> None:
-        """The body of a streamed response ended, with its call where it came with its head."""
-        attempts = self._streams.pop(event.call, None) or self._attempts.pop(event.call, [])
+        """The body of a streamed response ended; before its call did, if it was in memory."""
+        if attempts := self._attempts.get(event.call):
+            attempts[-1] = attempts[-1]._replace(phase=Phase.BODY)
+        attempts = self._streams.pop(event.call, [])
         if is_failed:
             self._keep(event, attempts, at)
 
