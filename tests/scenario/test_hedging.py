@@ -41,6 +41,15 @@ def in_flight(c: seawall.AsyncClient) -> int:
     return origin.in_flight
 
 
+async def ask(c: seawall.AsyncClient, url: str, *, is_streamed: bool) -> httpx.Response:
+    """Its answer, read whole either way."""
+    if not is_streamed:
+        return await c.get(url)
+    async with c.stream("GET", url) as response:
+        await response.aread()
+        return response
+
+
 def told(history: seawall.History) -> list[tuple[int, str, bool, bool]]:
     return [(each.number, each.outcome, each.is_hedge, each.is_superseded) for each in history]
 
@@ -310,15 +319,16 @@ async def test_the_deadline_ends_both():
         assert held(c.stats()) == []
 
 
+@pytest.mark.parametrize("is_streamed", [False, True])
 @pytest.mark.parametrize("steps", [(0.7, 9.0), (9.0, 0.2), ((0.6, 503), 0.4), ((0.6, 503), (0.2, 502), 200)])
-async def test_cancelled_at_every_step_nothing_is_left(steps):
+async def test_cancelled_at_every_step_nothing_is_left(steps, is_streamed):
     """Permits, tasks, tokens: whichever of the two would have won."""
     tasks = asyncio.all_tasks()
     async with client(200, breaker=None, budget=None) as c:
         for at in (0, 0.3, 0.5, 0.6, 0.7, 0.9, 1.0):  # whatever happens, it happens at one of these instants
             for rounds in range(8):
                 wire_of(c).script(*steps)
-                call = asyncio.create_task(c.get(URL))
+                call = asyncio.create_task(ask(c, URL, is_streamed=is_streamed))
                 await asyncio.sleep(at)
                 for _ in range(rounds):
                     await asyncio.sleep(0)
@@ -447,21 +457,23 @@ async def test_a_caller_that_cancels_as_the_second_wins_is_heard():
         assert held(c.stats()) == []
 
 
-async def test_many_calls_at_once_leave_nothing():
-    """Some win, some lose, some are cancelled; each gets its own answer."""
+@pytest.mark.parametrize("is_streamed", [False, True])
+async def test_many_calls_at_once_leave_nothing(is_streamed):
+    """Some win, some lose, some answer badly, some are cancelled; each call gets its own answer."""
 
     def tagged(request: httpx.Request) -> httpx.Response:
         return httpx.Response(200, text=request.url.path)
 
     tasks = asyncio.all_tasks()
-    steps = [(0.1, tagged), (0.9, tagged), (0.52, tagged), (0.55, tagged), (2.0, tagged)]
-    async with client(200, budget=None) as c:
+    steps = [(0.1, tagged), (0.9, tagged), (0.52, tagged), (0.55, tagged), (2.0, tagged), (0.03, 503), (0.6, 503)]
+    async with client(200, budget=None, breaker=None) as c:
         wire_of(c).script(*steps * 200)
 
         async def one(number: int) -> None:
             try:
                 async with asyncio.timeout(0.65 + number % 7 / 4):
-                    assert (await c.get(f"{URL}{number}")).text == f"/{number}"
+                    response = await ask(c, f"{URL}{number}", is_streamed=is_streamed)
+                    assert response.text == (f"/{number}" if response.status_code == 200 else "")
             except TimeoutError:
                 pass
 
