@@ -561,7 +561,12 @@ async def test_a_guard_and_a_proxy(origins):
         ):
             with pytest.raises(seawall.errors.AddressNotAllowed):
                 await client.get(f"http://{host}:{origins.port}/x/ok")
+        for method, target in (("GET", b"http://169.254.169.254/"), ("CONNECT", b"169.254.169.254:80")):
+            with pytest.raises(seawall.errors.AddressNotAllowed, match="target"):
+                await client.request(method, f"http://known.test:{origins.port}", extensions={"target": target})
         assert len(proxy.asked) == 1
+        extensions = {"target": b"/x/ok"}
+        assert (await client.get(f"http://known.test:{origins.port}", extensions=extensions)).status_code == 200
     async with Relay() as proxy, seawall.AsyncClient(guard=seawall.Guard(), retry=None) as client:
         with pytest.raises(seawall.errors.AddressNotAllowed, match="trust_proxy"):
             await client.get("http://known.test", extensions={"proxy": proxy.url})

@@ -236,6 +236,10 @@ def _check_proxied(guard: Guard, origin: Origin, request: httpx.Request) -> None
     """
     if not guard.trust_proxy:
         raise as_httpx(AddressNotAllowed(f"{origin}: the guard refuses it: {NOT_TRUSTED}", origin=origin), request)
+    target = request.extensions.get("target")
+    if target and target[:1] not in (b"/", b"*"):
+        text = f'{origin}: the guard refuses extensions["target"], because a proxy would go where that says; use a path'
+        raise as_httpx(AddressNotAllowed(text, origin=origin), request)
     try:
         guard.check_host(origin)
     except AddressNotAllowed as error:
