@@ -28,7 +28,7 @@ from seawall.wire.http1.connection import Connection
 from seawall.wire.message import Message
 from seawall.wire.pool import Pool
 from seawall.wire.progress import Progress
-from seawall.wire.race import ATTEMPT_DELAY, MAX_ADDRESSES
+from seawall.wire.race import ATTEMPT_DELAY, MAX_ADDRESSES, dial_error
 
 pytestmark = pytest.mark.anyio
 
@@ -450,3 +450,21 @@ async def test_mark_is_over_after_its_time():
     network().hosts[A.ip] = 0.01
     await asyncio.sleep(BAD_FOR)
     assert {(await client.dial())[0] for _ in range(2)} == {A.ip, B.ip}
+
+
+@pytest.mark.parametrize(
+    ("codes", "is_refused", "is_shortage", "advice"),
+    [
+        (("ECONNREFUSED",), True, False, "connection refused (tried"),
+        (("EADDRNOTAVAIL",), False, True, "ip_local_port_range"),
+        (("EADDRNOTAVAIL", "ECONNREFUSED"), True, False, "connection refused (tried"),
+        (("EADDRNOTAVAIL", "EMFILE"), False, True, "RLIMIT_NOFILE"),
+        (("ECONNREFUSED", "ETIMEDOUT"), False, False, "(tried"),
+    ],
+)
+def test_whose_fault_it_is(codes, is_refused, is_shortage, advice):
+    """Of two addresses one may be IPv6, which this machine has not; the other one's error tells then."""
+    errors = [OSError(getattr(errno, code), "") for code in codes]
+    error = dial_error(Origin("http", "a.test", 80), errors, [Address("127.0.0.1")])
+    assert (error.is_refused, error.is_shortage) == (is_refused, is_shortage)
+    assert advice in str(error)

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import socket
 import ssl
+import struct
 import sys
 from pathlib import Path
 
@@ -19,6 +20,8 @@ from seawall.testing.dns import Name
 from seawall.testing.leaks import held
 
 pytestmark = [pytest.mark.anyio, pytest.mark.each_front]
+
+IP_LOCAL_PORT_RANGE = 51  # Linux 6.3
 
 
 async def answering(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -222,8 +225,32 @@ async def test_addresses_of_the_local_ones_family_may_come_late(dns, bound):
 async def test_local_address_that_is_not_ours():
     transport = seawall.AsyncTransport(local_address="192.0.2.1", retry=None)
     async with httpx.AsyncClient(transport=transport) as client:
-        with pytest.raises(seawall.DialError, match="cannot assign requested address"):
+        with pytest.raises(seawall.DialError, match=r"cannot assign requested address: .* local_address= names"):
             await client.get("http://127.0.0.1:1")
+
+
+async def test_local_ports_that_are_used_up(serve):
+    """The origin isn't to blame: its breaker stays closed, and it isn't away."""
+    server = await serve(lambda request: request.hang())
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        port = struct.pack("I", sock.getsockname()[1] * 0x10001)  # the first and the last of the range
+        try:
+            sock.setsockopt(socket.IPPROTO_IP, IP_LOCAL_PORT_RANGE, port)
+        except OSError as error:
+            pytest.skip(f"IP_LOCAL_PORT_RANGE: {error}")
+    options = [(socket.IPPROTO_IP, IP_LOCAL_PORT_RANGE, port)]
+    transport = seawall.AsyncTransport(socket_options=options, retry=None, breaker=seawall.Breaker(min_calls=1))
+    async with httpx.AsyncClient(transport=transport) as client:
+        first = asyncio.create_task(client.get(server.url))
+        while not server.requests:
+            await asyncio.sleep(0)
+        for _ in range(3):
+            with pytest.raises(seawall.DialError, match="this machine has no port left") as caught:
+                await client.get(server.url)
+            assert (caught.value.is_shortage, caught.value.is_away) == (True, False)
+        assert transport.breakers[server.url].state == "closed"
+        first.cancel()
 
 
 async def test_socket_options(serve):

@@ -32,7 +32,7 @@ __all__ = [
     "shortage",
 ]
 
-SHORTAGES = (errno.EMFILE, errno.ENFILE)  # no descriptor is left for this process, or for the machine
+SHORTAGES = frozenset((errno.EMFILE, errno.ENFILE))  # no descriptor is left for this process, or for the machine
 ADVICE = "raise RLIMIT_NOFILE (ulimit -n), or lower Limits.max_connections"
 
 

@@ -46,7 +46,7 @@ class ProxyUnreachable(ProxyError):
 
     Attributes:
         is_final: A wrong setting (the name doesn't exist, its certificate can't be trusted), so a retry would fail too.
-        is_shortage: No descriptor was left for a socket, which says nothing about the proxy.
+        is_shortage: No descriptor or local port was left for a socket, which says nothing about the proxy.
     """
 
     is_final: bool = False

@@ -154,7 +154,7 @@ class DialError(Unsent):
     None of the host's addresses accepted a connection. Several causes come as an ExceptionGroup.
 
     Attributes:
-        is_shortage: No descriptor was left for a socket, which says nothing about the origin.
+        is_shortage: No descriptor or local port was left for a socket, which says nothing about the origin.
         is_refused: All addresses refused at once, or said at once that they can't be reached.
         is_away: The origin answered a moment ago; this attempt, or others before it, have waited for it in vain.
         retry_at: When an origin that is away is dialled next, in loop time.

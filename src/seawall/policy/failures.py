@@ -107,7 +107,7 @@ FAILURES: Final = (
     Failure("DNS servers fail, or answer garbage", "at times", ResolverFailure, ANY,
             "uses stale addresses, asks the system"),
     # Connect
-    Failure("no descriptor is left for a socket", "rarely: the process has used up its own", DialError, ANY,
+    Failure("no descriptor or local port is left for a socket", "rarely: the process has used them up", DialError, ANY,
             "closes idle connections first; says what to raise", "is_shortage", is_fault=None),
     Failure("an origin that answered a moment ago refuses all dials, and isn't back in time", "at times: a restart",
             DialError, ANY, "waits for it as `Ready` says; retries when it is dialled next", "is_away", is_fault=None),

@@ -30,6 +30,12 @@ MAX_ADDRESSES: Final = 64  # per dial: more than names have (a UDP answer holds 
 REFUSALS: Final = frozenset(
     (errno.ECONNREFUSED, errno.ECONNRESET, errno.EHOSTUNREACH, errno.ENETUNREACH, errno.EHOSTDOWN, errno.ENETDOWN)
 )
+NO_PORT: Final = frozenset((errno.EADDRNOTAVAIL, errno.EADDRINUSE))
+"""Of this machine: no port is left for connections to the address, or it has no IPv6, or not the local address."""
+NO_PORT_ADVICE: Final = (
+    "this machine has no port left for it, no IPv6, or not the address that local_address= names: keep more "
+    "connections open (Limits), call less at once, or widen net.ipv4.ip_local_port_range"
+)
 SHOWN: Final = 8  # addresses in an error's text
 
 
@@ -191,14 +197,18 @@ def dial_error(origin: Origin, errors: Sequence[OSError], addresses: Sequence[Ad
     tried = ", ".join(str(address) for address in addresses[:SHOWN])
     if len(addresses) > SHOWN:
         tried += f" and {len(addresses) - SHOWN} others"
-    is_shortage = any(error.errno in SHORTAGES for error in errors)
+    theirs = [error.errno for error in errors if error.errno not in NO_PORT]
+    is_shortage = not theirs
     if is_shortage:
+        texts += f": {NO_PORT_ADVICE}"
+    elif not SHORTAGES.isdisjoint(theirs):
+        is_shortage = True
         texts += f", and no connection is idle: {ADVICE}"
     return DialError(
         f"{origin}: can't connect: {texts} (tried {tried})",
         origin=origin,
         is_shortage=is_shortage,
-        is_refused=all(error.errno in REFUSALS for error in errors),
+        is_refused=bool(theirs) and REFUSALS.issuperset(theirs),
     )
 
 
