@@ -12,7 +12,9 @@ import sys
 
 import pytest
 import tenacity
+from benchmarks.clients import CLIENTS
 from benchmarks.fault_cells import cells
+from benchmarks.reliability import CHECKS, cell, loaded
 
 import seawall
 from seawall.cli.demo import HOSTS
@@ -97,9 +99,9 @@ def test_its_before_and_after_is_of_the_run_that_is_committed():
     order = ("healthy", "flaky", "two-addresses", "slow", "dripping", "silent-dns")
     assert set(order) == set(HOSTS)
     for name, (_, *told) in zip(order, rows, strict=True):
-        for title, cell in zip(titles, told, strict=True):
+        for title, text in zip(titles, told, strict=True):
             row = found[title]["hosts"].get(name)
-            assert cell == ("not asked" if row is None else _cell(row)), (name, title)
+            assert text == ("not asked" if row is None else _cell(row)), (name, title)
     by_hand, ours = (found[title]["hosts"] for title in titles[2:])
     attempts = [
         f"{hosts[name]['attempts'] / hosts[name]['calls']:.1f}" for name in order[3::2] for hosts in (by_hand, ours)
@@ -122,6 +124,36 @@ def test_its_table_of_cpu_is_of_the_run_that_is_committed():
         theirs, peers, ours = (medians[client, kind] for client in ("httpx", "aiohttp", "seawall"))
         assert told[:3] == [f"{micros:.0f} µs" for micros in (theirs, peers, ours)], kind
         assert told[4] == f"{theirs / ours:.0f}", kind
+
+
+def test_its_points_are_of_the_run_that_is_committed():
+    """Those of docs/reliability.json, of runs of `python -m benchmarks reliability --json`; so is the docs' table."""
+    found, clients = loaded(ROOT / "docs/reliability.json")
+    points = {name: CHECKS[name][0] for name in found}
+    sums = {
+        client: f"{sum(points[name] * (verdicts[client].share or 0) for name, verdicts in found.items()):.1f}"
+        for client in clients
+    }
+    (said,) = re.findall(r"\(`python -m benchmarks reliability`[^)]*\) seawall has (.*?)\.\s+Over", TEXT, re.DOTALL)
+    told = {}
+    for title, number, more in re.findall(
+        r"(\w[\w\s-]*?)\s([\d.]+)(?: \(([\d.]+) with its own retries\))?(?:,|$)", f"seawall {said}"
+    ):
+        told[" ".join(title.split())] = number
+        if more:
+            told[f"{title} + own retries"] = more
+    assert told == {CLIENTS[client].title: number for client, number in sums.items()}
+
+    page = (ROOT / "docs/explanation/reliability.md").read_text()
+    head, _, *rows = page[page.index("| check | points |") :].partition("\n\n")[0].replace("**", "").splitlines()
+    for title, client in zip(head.strip("| ").split(" | ")[2:], clients, strict=True):
+        assert re.sub(r" \d[\d.]*", "", title) == CLIENTS[client].title
+    told = {row.strip("| ").split(":")[0]: row.strip("| ").split(" | ")[1:] for row in rows[:-1]}
+    assert told == {
+        name.split()[0]: [f"{points[name]:g}", *(cell(points[name], verdicts[client]) for client in clients)]
+        for name, verdicts in found.items()
+    }
+    assert rows[-1].strip("| ").split(" | ") == ["sum", f"{sum(points.values()):g}", *sums.values()]
 
 
 def test_its_figures_of_real_servers_are_of_the_run_that_is_committed():
