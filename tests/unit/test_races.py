@@ -463,7 +463,7 @@ async def test_mark_is_over_after_its_time():
     ],
 )
 def test_whose_fault_it_is(codes, is_refused, is_shortage, advice):
-    """Of two addresses one may be IPv6, which this machine has not; the other one's error tells then."""
+    """Where this machine lacks IPv6, the error of the IPv4 address decides."""
     errors = [OSError(getattr(errno, code), "") for code in codes]
     error = dial_error(Origin("http", "a.test", 80), errors, [Address("127.0.0.1")])
     assert (error.is_refused, error.is_shortage) == (is_refused, is_shortage)

@@ -26,7 +26,7 @@ from .seat import aside
 __all__ = ["Readiness"]
 
 PROXY: Final = "proxy"  # what an attempt waits for
-MAX_UNASKED: Final = 1.0  # s until it asks again, because other attempts' probes may close the breaker early
+MAX_UNASKED: Final = 1.0  # s after which a call asks the breaker again, because the probe of another may have closed it
 
 
 class Readiness:

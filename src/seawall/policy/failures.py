@@ -108,7 +108,7 @@ FAILURES: Final = (
             "uses stale addresses, asks the system"),
     # Connect
     Failure("no descriptor or local port is left for a socket", "rarely: the process has used them up", DialError, ANY,
-            "closes idle connections first; says what to raise", "is_shortage", is_fault=None),
+            "closes idle connections to get a descriptor; says what to change", "is_shortage", is_fault=None),
     Failure("an origin that answered a moment ago refuses all dials, and isn't back in time", "at times: a restart",
             DialError, ANY, "waits for it as `Ready` says; retries when it is dialled next", "is_away", is_fault=None),
     Failure("the address doesn't respond", "often: a host or network that is down", DialTimeout, ANY,

@@ -31,7 +31,7 @@ REFUSALS: Final = frozenset(
     (errno.ECONNREFUSED, errno.ECONNRESET, errno.EHOSTUNREACH, errno.ENETUNREACH, errno.EHOSTDOWN, errno.ENETDOWN)
 )
 NO_PORT: Final = frozenset((errno.EADDRNOTAVAIL, errno.EADDRINUSE))
-"""Of this machine: no port is left for connections to the address, or it has no IPv6, or not the local address."""
+"""Errors that are this machine's: it has no free port for the address, no IPv6, or not the local address."""
 NO_PORT_ADVICE: Final = (
     "this machine has no port left for it, no IPv6, or not the address that local_address= names: keep more "
     "connections open (Limits), call less at once, or widen net.ipv4.ip_local_port_range"
@@ -198,16 +198,15 @@ def dial_error(origin: Origin, errors: Sequence[OSError], addresses: Sequence[Ad
     if len(addresses) > SHOWN:
         tried += f" and {len(addresses) - SHOWN} others"
     theirs = [error.errno for error in errors if error.errno not in NO_PORT]
-    is_shortage = not theirs
-    if is_shortage:
+    lacks_port, lacks_descriptor = not theirs, not SHORTAGES.isdisjoint(theirs)
+    if lacks_port:
         texts += f": {NO_PORT_ADVICE}"
-    elif not SHORTAGES.isdisjoint(theirs):
-        is_shortage = True
+    if lacks_descriptor:
         texts += f", and no connection is idle: {ADVICE}"
     return DialError(
         f"{origin}: can't connect: {texts} (tried {tried})",
         origin=origin,
-        is_shortage=is_shortage,
+        is_shortage=lacks_port or lacks_descriptor,
         is_refused=bool(theirs) and REFUSALS.issuperset(theirs),
     )
 

@@ -76,8 +76,8 @@ class Failures:
 
     def body_ended(self, event: BodyEnded, at: float, *, is_failed: bool) -> None:
         """The body of a streamed response ended; before its call did, if it was in memory."""
-        if attempts := self._attempts.get(event.call):
-            attempts[-1] = attempts[-1]._replace(phase=Phase.BODY)
+        if unended := self._attempts.get(event.call):
+            unended[-1] = unended[-1]._replace(phase=Phase.BODY)
         attempts = self._streams.pop(event.call, [])
         if is_failed:
             self._keep(event, attempts, at)
