@@ -229,17 +229,36 @@ async def test_local_address_that_is_not_ours():
             await client.get("http://127.0.0.1:1")
 
 
-async def test_local_ports_that_are_used_up(serve):
-    """The origin isn't to blame: its breaker stays closed, and it isn't away."""
-    server = await serve(lambda request: request.hang())
+def one_local_port():
+    """A socket option that leaves connections one local port."""
     with socket.socket() as sock:
         sock.bind(("127.0.0.1", 0))
         port = struct.pack("I", sock.getsockname()[1] * 0x10001)  # the first and the last of the range
+        option = (socket.IPPROTO_IP, IP_LOCAL_PORT_RANGE, port)
         try:
-            sock.setsockopt(socket.IPPROTO_IP, IP_LOCAL_PORT_RANGE, port)
+            sock.setsockopt(*option)
         except OSError as error:
             pytest.skip(f"IP_LOCAL_PORT_RANGE: {error}")
-    options = [(socket.IPPROTO_IP, IP_LOCAL_PORT_RANGE, port)]
+    return option
+
+
+@pytest.mark.parametrize(("bound", "host"), [("127.0.0.1", "127.0.0.1"), ("::1", "[::1]")])
+async def test_a_local_address_shares_its_ports_among_peers(bound, host):
+    """As connections without a local address do: a port serves one connection to each peer."""
+    servers = [await asyncio.start_server(answering, bound) for _ in range(2)]
+    transport = seawall.AsyncTransport(local_address=bound, socket_options=[one_local_port()], retry=None)
+    async with httpx.AsyncClient(transport=transport) as client:
+        for server in servers:
+            await client.get(f"http://{host}:{server.sockets[0].getsockname()[1]}")
+        assert transport.stats().connections == 2
+    for server in servers:
+        server.close()
+
+
+async def test_local_ports_that_are_used_up(serve):
+    """The origin isn't to blame: its breaker stays closed, and it isn't away."""
+    server = await serve(lambda request: request.hang())
+    options = [one_local_port()]
     transport = seawall.AsyncTransport(socket_options=options, retry=None, breaker=seawall.Breaker(min_calls=1))
     async with httpx.AsyncClient(transport=transport) as client:
         first = asyncio.create_task(client.get(server.url))

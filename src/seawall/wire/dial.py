@@ -310,8 +310,7 @@ class Dialler:
         began_at, outcome = progress.now(), ABANDONED
         try:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # asyncio does it where the protocol is named
-            if route.local_address is not None:
-                sock.bind(Address(route.local_address).at(0))
+            sockets.bind(sock, route)
             await asyncio.get_running_loop().sock_connect(sock, target)
             outcome = "connected"
             self.addresses.connected(origin, address)

@@ -5,13 +5,17 @@ from __future__ import annotations
 import asyncio
 import errno
 import socket
+import sys
+from contextlib import suppress
 from typing import Final
 
 from ..errors import NoAddress
 from ..origin import Address, Origin
 from ..route import Route
 
-__all__ = ["connect_unix", "family_of", "made", "unbindable"]
+__all__ = ["bind", "connect_unix", "family_of", "made", "unbindable"]
+
+IP_BIND_ADDRESS_NO_PORT: Final = 24  # of Linux, which Python names from 3.12 on
 
 FIRST_PAUSE: Final = 0.005  # s before a Unix socket whose backlog is full is asked again; it doubles each time
 LONGEST_PAUSE: Final = 0.1  # s; what a server that takes a connection again is noticed within
@@ -33,6 +37,23 @@ def made(family: socket.AddressFamily, route: Route) -> socket.socket:
         sock.close()
         raise
     return sock
+
+
+def bind(sock: socket.socket, route: Route) -> None:
+    """
+    Bind *sock* to the local address of *route*, if that has one.
+
+    Linux chooses the port only when the socket connects, because a port that is chosen before can't be any other
+    connection's, whatever its peer. Source: ip(7), IP_BIND_ADDRESS_NO_PORT.
+
+    Raises:
+        OSError: The address isn't this machine's, or no port is left.
+    """
+    if route.local_address is not None:
+        if sys.platform == "linux":
+            with suppress(OSError):  # an emulated Linux may not know it
+                sock.setsockopt(socket.IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, 1)
+        sock.bind(Address(route.local_address).at(0))
 
 
 def family_of(route: Route) -> socket.AddressFamily | None:
