@@ -12,8 +12,9 @@ import sys
 
 import pytest
 import tenacity
-from benchmarks.clients import CLIENTS
+from benchmarks.clients import CLIENTS, Client
 from benchmarks.fault_cells import cells
+from benchmarks.reality import report
 from benchmarks.reliability import CHECKS, cell, loaded
 
 import seawall
@@ -26,6 +27,7 @@ TEXT = (ROOT / "README.md").read_text()
 BLOCKS = blocks(TEXT)
 REPOSITORY = "https://github.com/seawall-http/seawall"
 PLACES = (f"{REPOSITORY}/blob/main/", f"{REPOSITORY.replace('//github.com', '//raw.githubusercontent.com')}/main/")
+CLAIMED = ("restart-1", "nginx-502", "limit-conn")  # of `benchmarks reality`
 SEAWALL = (sys.executable, "-c", "from seawall.cli import main; main()")
 
 
@@ -156,15 +158,20 @@ def test_its_points_are_of_the_run_that_is_committed():
     assert rows[-1].strip("| ").split(" | ") == ["sum", f"{sum(points.values()):g}", *sums.values()]
 
 
-def test_its_figures_of_real_servers_are_of_the_run_that_is_committed():
-    """Each share of good calls is of docs/reality.json, a run of `python -m benchmarks reality --json`."""
+def test_its_figures_of_real_servers_are_of_the_run_that_is_committed(monkeypatch):
+    """Those of docs/reality.json, a run of `python -m benchmarks reality --json`; so are the docs' tables."""
     rows = json.loads((ROOT / "docs/reality.json").read_text())["rows"]
+    ours, theirs = ([f"{rows[name][client]['all']:.1f}" for name in CLAIMED] for client in ("seawall", "httpx"))
     (said,) = re.findall(r"Over a restart of 1 s .*?: \[real servers\]", TEXT, re.DOTALL)
-    assert re.findall(r"(\d+\.\d) %", said) == [
-        f"{rows[name][client]['all']:.1f}"
-        for name in ("restart-1", "nginx-502", "limit-conn")
-        for client in ("seawall", "httpx")
-    ]
+    said = re.findall(r"(\d+\.\d) %", said)
+    assert (said[0::2], said[1::2]) == (ours, theirs)
+
+    monkeypatch.setattr(Client, "head", property(lambda self: self.title))  # not all of them are installed
+    page = (ROOT / "docs/explanation/reliability.md").read_text()
+    told = page.partition("--show docs/reality.json` -->\n\n")[2].partition("\nHow to read it:")[0]
+    assert re.sub(r"(?m)(?<=^\| row).*$", lambda heads: re.sub(r" \d[\d.]*", "", heads[0]), told) == (
+        f"{report(rows)}".rstrip() + "\n"
+    )
 
 
 def _cell(row):
