@@ -13,6 +13,7 @@ import pytest
 
 import seawall
 from seawall.testing import Body, FaultServer, Request
+from seawall.testing.leaks import held
 from seawall.wire.decoder import FREE
 from tests.bodies import CODINGS, NAMES, encoded, raw_deflate
 
@@ -135,6 +136,39 @@ async def test_no_body_at_all_is_whole(server, method):
 
     async with seawall.AsyncClient() as client:
         assert (await client.request(method, server.script("k", step))).content == b""
+
+
+@pytest.mark.parametrize("size", [0, 1, 70_000, 1_500_000])
+async def test_cut_body_says_how_much_had_come(server, size):
+    """However much, read at once, with what came beside the head."""
+
+    async def step(request: Request) -> None:
+        await request.send(b"HTTP/1.1 200 OK\r\ncontent-length: 3000000\r\n\r\n" + bytes(size))
+        request.close()
+
+    url = server.script("k", step)
+    async with seawall.AsyncClient(retry=None) as client:
+        with pytest.raises(httpx.RemoteProtocolError, match=f"{size} of 3000000 bytes of the body had come") as caught:
+            await client.get(url)
+        assert caught.value.received == size
+        assert held(client.stats()) == []
+        assert client.stats().connections == 0
+
+
+@pytest.mark.parametrize("size", [65_536, 1_000_000, 5_000_001])
+@pytest.mark.parametrize("listener", ["", "tls"])
+async def test_large_bodies_at_once(server, listener, size):
+    """Each caller gets the bytes of its own, whatever else is read at that time."""
+    bodies = [random.Random(number).randbytes(size) for number in range(4)]
+    paths = [server.script(f"k{number}", answering(body), answering(body)) for number, body in enumerate(bodies)]
+    if listener:
+        port = server.listen(listener)
+        paths = [path.replace(server.url, port.url) for path in paths]
+    async with seawall.AsyncClient(verify=server.client_context()) as client:
+        for _ in range(2):
+            responses = await asyncio.gather(*map(client.get, paths))
+            assert [response.content for response in responses] == bodies
+            assert [response.extensions["seawall"][0].bytes_in for response in responses] > [size] * 4
 
 
 @pytest.mark.parametrize("size", [LIMIT, LIMIT + 1])

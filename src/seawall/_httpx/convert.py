@@ -178,11 +178,13 @@ class Reply:
         assert isinstance(stream, httpx.AsyncByteStream)
         parts: list[bytes] = []
         size = 0
+        is_told = self._gather()
         try:
             async for part in stream:
                 parts.append(part)
                 size += len(part)
-                self._attempt.received(len(part))
+                if not is_told:
+                    self._attempt.received(len(part))
                 self._outgoing.check_size(self._max_size, size)
         except BaseException:
             self.abandon()
@@ -193,6 +195,10 @@ class Reply:
         if isinstance(decoder := decoder_of(response), Decoder):
             await self._decode(content, decoder)
         self.is_whole = True
+
+    def _gather(self) -> bool:
+        """Whether the wire reads the body to one place, and tells the attempt of each piece."""
+        return False
 
     async def decoded(self) -> None:
         """Give a compressed body a decoder of ours; a body that is in memory is decoded at once."""

@@ -48,8 +48,24 @@ class _Answer(Body):
         super().__init__(answered, None, answered.abandon)
         self._answered = answered
         self._request = request
+        self._gathered = 0
+
+    def gather(self, attempt: AttemptState, max_size: int | None) -> bool:
+        """
+        Before it is read: it is wanted whole.
+
+        Returns:
+            Whether *attempt* is told of each piece; else its reader must tell it.
+        """
+
+        def came(size: int) -> None:
+            self._gathered += size
+            attempt.received(size)
+
+        return self._answered.gather(came, max_size)
 
     def _failed(self, error: Exception, received: int) -> None:
+        received = received or self._gathered
         if not isinstance(error, SeawallError):
             super()._failed(error, received)
             return
@@ -93,6 +109,10 @@ class WireReply(Reply):
             return super()._owned(stream, over)
         stream.own(over)
         return stream
+
+    def _gather(self) -> bool:
+        stream = self.response.stream
+        return isinstance(stream, _Answer) and stream.gather(self._attempt, self._max_size)
 
     def attach(self, history: History) -> None:
         self.response.extensions["seawall"] = history

@@ -14,6 +14,7 @@ from ..origin import Origin
 from ..route import Route
 from .connection import Pooled
 from .http1.connection import Connection
+from .http1.room import keep_memory
 from .known import MAX_STREAMS, Known
 
 if TYPE_CHECKING:  # it needs the extra "http2"
@@ -33,6 +34,7 @@ class Versions:
         self._multiplexed = _multiplexed() if http2 else None
         self._known: OrderedDict[Origin, Known] = OrderedDict()
         self._buffer = memoryview(bytearray(READ_SIZE))
+        keep_memory()
 
     def connection(self, origin: Origin) -> Pooled:
         """A connection to be dialled: one that offers HTTP/2, or one that doesn't."""

@@ -28,7 +28,8 @@ class Channel(Protocol):
     """
     What carries one request and its response: an HTTP/1.1 connection while it is in use, or a stream of HTTP/2.
 
-    First `send`, then `whole` or `body`, then `finish`; or `leave`, or `put_back`, where nothing was sent on it.
+    First `send`, then `whole` or `body`, perhaps after `gather`, then `finish`; or `leave`, or `put_back`, where
+    nothing was sent on it.
 
     Attributes:
         name: What httpcore's trace events begin with.
@@ -76,6 +77,17 @@ class Channel(Protocol):
 
     def whole(self) -> bytes | None:
         """The response's body, if all of it has come, and the request is all sent."""
+
+    def gather(self, came: Callable[[int], None], max_size: int | None) -> bool:
+        """
+        Before `body`: its bytes are wanted whole, so it may give them as one part, at their end.
+
+        Args:
+            came: Called with the size of each piece that comes until then.
+            max_size: In bytes; parts of a larger body are given as they come, so that whoever reads them can stop.
+        Returns:
+            False: It gives the parts as they come.
+        """
 
     def body(self) -> AsyncIterator[bytes]:
         """

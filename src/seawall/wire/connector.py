@@ -64,6 +64,10 @@ class Answered:
             self.close()
         return whole
 
+    def gather(self, came: Callable[[int], None], max_size: int | None) -> bool:
+        """As `Channel.gather`."""
+        return self._channel is not None and self._channel.gather(came, max_size)
+
     def __aiter__(self) -> AsyncIterator[bytes]:
         """The body's parts. Raises WireError. Whoever reads it abandons it on any failure, and on cancellation."""
         channel = self._channel

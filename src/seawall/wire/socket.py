@@ -74,6 +74,11 @@ class Waiting:
                 self._timer = self._loop.call_at(expires_at, self._tick, context=Context())
         return waiter
 
+    def _delay(self, timeout: float | None) -> None:
+        """Something happened that the waiter needn't be woken for: its *timeout* begins anew."""
+        if self._expires_at is not None and timeout is not None:
+            self._expires_at = self._loop.time() + timeout
+
     def _wake(self) -> None:
         if (waiter := self._waiter) is not None and not waiter.done():
             waiter.set_result(True)

@@ -11,14 +11,12 @@ connection may be used again is decided here; closing it takes no await.
 from __future__ import annotations
 
 import ssl
-from collections.abc import AsyncIterator
-from contextvars import Context
-from typing import Any, ClassVar, Final, NoReturn, TypeVar
+from collections.abc import AsyncIterator, Callable
+from typing import Any, ClassVar, NoReturn, TypeVar
 
 from ...attempts import BODY, HEADERS, SENDING, SENT
 from ...errors import ConnectionLost, ReadTimeout, SendFailed, WireError, WriteTimeout
 from ...route import Destination
-from ..connection import Pooled
 from ..disagreement import is_disagreement
 from ..message import Head, Message
 from ..progress import Progress
@@ -28,36 +26,31 @@ from ..upload import Upload
 from .framing import MARGIN, rests_until
 from .parser import Parser
 from .response import NOTHING, Response
+from .room import WORTHWHILE, Room
 from .sending import Sending
+from .upgradable import HIGH_WATER, Upgradable
 
 __all__ = ["Connection"]
 
 E = TypeVar("E", bound=WireError)
 
-HIGH_WATER: Final = 256 * 1024  # B of body that nobody has taken yet; then reading pauses
 
-
-class Connection(Pooled):
+class Connection(Upgradable):
     """
     One exchange at a time, so it is its own `Channel`.
 
     Attributes:
         is_usable: Idle, open, and without bytes that nobody asked for.
-        tunnelled: What came of the other protocol, once it is upgraded.
     """
 
     __slots__ = (
         "_core",
-        "_has_ended",
         "_is_last",
-        "_is_paused",
         "_parser",
         "_progress",
         "_read_timeout",
         "_response",
-        "is_upgraded",
         "is_usable",
-        "tunnelled",
         "upload",
     )
 
@@ -69,12 +62,10 @@ class Connection(Pooled):
     def __init__(self, origin: Destination, buffer: memoryview, *, is_secure: bool = False) -> None:
         super().__init__(origin, buffer, is_secure=is_secure)
         self.is_usable = True
-        self.is_upgraded = False
-        self.tunnelled = bytearray()
         self.upload: Upload | None = None
         self._parser = Parser()
         self._response: Response | None = None  # of the exchange in flight
-        self._has_ended = self._is_last = self._is_paused = False
+        self._is_last = False
         self._progress: Progress
         self._read_timeout: float | None
 
@@ -158,6 +149,18 @@ class Connection(Pooled):
         if upload is not None and (upload.has_failed or not upload.is_over):
             return None
         return response.take() if response.size else b""
+
+    def gather(self, came: Callable[[int], None], max_size: int | None) -> bool:
+        response, left = self._response, self._parser.body_left
+        if response is None or left < WORTHWHILE or (max_size is not None and response.size + left > max_size):
+            return False
+        had = response.take() if response.size else b""
+        response.room = Room(had, len(had) + left, came)
+        self._resume()
+        if had:
+            self._progress.reached(BODY)
+            came(len(had))
+        return True
 
     async def body(self) -> AsyncIterator[bytes]:
         response, upload = self._response, self.upload
@@ -282,6 +285,26 @@ class Connection(Pooled):
 
     # asyncio's side
 
+    def get_buffer(self, sizehint: int) -> memoryview:
+        response = self._response
+        room = None if response is None or response.is_complete else response.room
+        return self._buffer if room is None else room.left()
+
+    def buffer_updated(self, nbytes: int) -> None:
+        response = self._response
+        if response is None or response.is_complete or (room := response.room) is None:
+            self.data_received(bytes(self._buffer[:nbytes]))
+            return
+        self._progress.bytes_in += nbytes
+        self._progress.reached(BODY)
+        room.size += nbytes
+        room.came(nbytes)
+        if room.is_full:
+            response.is_complete, response.size = True, room.size
+            self._wake()
+        else:
+            self._delay(self._read_timeout)
+
     def data_received(self, data: bytes) -> None:
         response = self._response
         if self.is_upgraded:
@@ -312,39 +335,3 @@ class Connection(Pooled):
         if self.upload is not None:
             self.upload.stop()
         super()._closed()
-
-    def _pause(self) -> None:
-        if not self._is_paused and self._transport is not None and not self.is_closed:
-            self._is_paused = True
-            self._transport.pause_reading()
-
-    def _resume(self) -> None:
-        if self._is_paused and self._transport is not None and not self.is_closed:
-            self._is_paused = False
-            Context().run(self._transport.resume_reading)  # it keeps the one that it is called in
-
-    # An upgraded connection
-
-    @property
-    def is_readable(self) -> bool:
-        """Bytes of the other protocol have come, or the connection's end, whoever ended it."""
-        return self._has_ended or self.is_closed or bool(self.tunnelled)
-
-    def _tunnel(self, data: bytes) -> None:
-        self.tunnelled += data
-        if len(self.tunnelled) > HIGH_WATER:
-            self._pause()
-        self._wake()
-
-    async def receive(self, max_bytes: int, timeout: float | None) -> bytes | None:
-        """Some bytes of the other protocol, ``b""`` at its end, None after *timeout* s. RuntimeError: another reads."""
-        until = None if timeout is None else self._loop.time() + timeout
-        while not self.tunnelled:
-            if self._has_ended or self.is_closed:
-                return b""
-            if not await self._wait(None if until is None else until - self._loop.time()):
-                return None
-        data = bytes(self.tunnelled[:max_bytes])
-        del self.tunnelled[:max_bytes]
-        self._resume()
-        return data

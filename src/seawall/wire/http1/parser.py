@@ -39,12 +39,12 @@ class Parser:
     `begin` a response, `feed` what comes, say when the connection `end`s; a connection's exchanges share one parser.
 
     Attributes:
+        body_left: Bytes of a body that are still to come, if its length is known and no parser is needed; else 0.
         response: Of the exchange in flight; between two, `NOTHING`, so that nothing of the last one is kept.
     """
 
     __slots__ = (
         "_asks_upgrade",
-        "_body_left",
         "_gap",
         "_has_framing",
         "_head_size",
@@ -58,6 +58,7 @@ class Parser:
         "_llhttp",
         "_plain",
         "_unparsed",
+        "body_left",
         "response",
     )
 
@@ -79,7 +80,7 @@ class Parser:
         self._is_connect = method == b"CONNECT"
         self._asks_upgrade = asks_upgrade
         self._has_framing = self._is_interim = self._is_open = False
-        self._head_size = self._unparsed = self._interims = self._gap = self._body_left = 0
+        self._head_size = self._unparsed = self._interims = self._gap = self.body_left = 0
         self._held = self._plain = b""
         self.response = response = Response()
         return response
@@ -92,7 +93,7 @@ class Parser:
             response.is_spoilt = True
         elif response.failure is not None:
             return
-        elif self._body_left:
+        elif self.body_left:
             self._take(data)
         elif self._is_open:
             self._parse(data)
@@ -215,16 +216,16 @@ class Parser:
         response.has_head = self._has_framing = True
         if len(data) > end:
             response.add(data[end:])
-        self._body_left = left
+        self.body_left = left
         response.is_complete = not left
         return True
 
     def _take(self, data: bytes) -> None:
         """Some of a body whose length is known: as it came, because llhttp would copy it."""
-        response, left = self.response, self._body_left
+        response, left = self.response, self.body_left
         response.add(data if len(data) <= left else data[:left])
-        self._body_left = max(0, left - len(data))
-        response.is_complete = not self._body_left
+        self.body_left = max(0, left - len(data))
+        response.is_complete = not self.body_left
         response.is_spoilt = len(data) > left
 
     # llhttp's side

@@ -12,6 +12,7 @@ from typing import Final
 from ...errors import WireError
 from ..limits import MAX_PARTS
 from ..message import Head, Triples
+from .room import Room
 
 __all__ = ["NOTHING", "Response"]
 
@@ -30,6 +31,7 @@ class Response(Head):
         is_continued: 100 Continue came.
         is_upgraded: What follows is of another protocol; `rest` came with the head already.
         keep_for: Seconds that the server keeps the idle connection; None where it didn't say.
+        room: Where the body is read to, if it is wanted whole; it isn't in `parts` then, nor in `size` before its end.
         failure: Class and words of its fault, if it has one. Only what was taken before counts then.
     """
 
@@ -46,6 +48,7 @@ class Response(Head):
         "keep_for",
         "parts",
         "rest",
+        "room",
         "size",
     )
 
@@ -59,6 +62,7 @@ class Response(Head):
         self.keep_for: float | None = None
         self.failure: tuple[type[WireError], str] | None = None
         self.parts: list[bytes] = []
+        self.room: Room | None = None
 
     def add(self, data: bytes) -> None:
         """Some more of the body has come."""
@@ -70,6 +74,9 @@ class Response(Head):
 
     def take(self) -> bytes:
         """What has come of the body, once."""
+        if (room := self.room) is not None:
+            self.room, self.size = None, 0
+            return room.take()
         parts = self.parts
         data = parts[0] if len(parts) == 1 else b"".join(parts)
         parts.clear()

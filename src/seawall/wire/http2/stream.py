@@ -11,7 +11,7 @@ unless its response had begun. Source: RFC 9113.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Any, ClassVar, NoReturn, TypeVar
 
 from ...errors import BadAnswer, ConnectionLost, InvalidRequest, ReadTimeout, StreamRefused, WireError
@@ -57,8 +57,7 @@ class Stream(Waiting):
         self.response = Response()
         self.upload: Upload | None = None
         self._sending: Sending | None = None
-        self._is_sent = False
-        self._begun_at, self._place = 0.0, 0  # how many streams there were then, itself included
+        self._is_sent, self._begun_at, self._place = False, 0.0, 0  # streams then, itself included
         self.progress: Progress
         self._read_timeout: float | None
 
@@ -117,6 +116,9 @@ class Stream(Waiting):
         if not self.response.is_complete or (upload is not None and (upload.has_failed or not upload.is_over)):
             return None
         return self._take()
+
+    def gather(self, came: Callable[[int], None], max_size: int | None) -> bool:
+        return False  # what is read from the socket has frames between
 
     async def body(self) -> AsyncIterator[bytes]:
         response, upload = self.response, self.upload
@@ -269,16 +271,12 @@ class Stream(Waiting):
 
     def _refuse(self, why: str, *, is_stale: bool = False) -> NoReturn:
         self.progress.took_back()
-        raise StreamRefused(
-            f"{self._where()}: the server did nothing of it: {why}",
-            origin=self.connection.plain_origin,
-            is_stale=is_stale,
-        )
+        text = f"{self._where()}: the server did nothing of it: {why}"
+        raise StreamRefused(text, origin=self.connection.plain_origin, is_stale=is_stale)
 
     def failure(self, kind: type[E], what: str) -> E:
         """The error of this exchange."""
-        response, progress = self.response, self.progress
-        where = "a reused" if progress.is_reused else "a new"
+        response, progress, where = self.response, self.progress, "a reused" if self.progress.is_reused else "a new"
         error = kind(
             f"{self._where()}: {what} ({progress.phase.name.lower()}, {where} connection)",
             origin=self.connection.plain_origin,
