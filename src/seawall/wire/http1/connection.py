@@ -170,7 +170,8 @@ class Connection(Upgradable):
             if response.size:
                 part = response.take()
                 if not is_detached:
-                    self._resume()
+                    if self._is_paused:
+                        self._resume()
                     self._progress.reached(BODY)
                 yield part
             elif response.is_complete and (upload is None or not upload.is_going):
