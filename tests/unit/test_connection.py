@@ -18,6 +18,7 @@ from seawall.origin import Origin
 from seawall.testing.clock import VIRTUAL
 from seawall.wire.http1.connection import HIGH_WATER, Connection
 from seawall.wire.http1.framing import MARGIN
+from seawall.wire.http1.parser import Parser
 from seawall.wire.message import CONTINUE_TIMEOUT
 from seawall.wire.progress import Progress
 from seawall.wire.upgrade import Tunnel
@@ -392,6 +393,26 @@ async def test_closed_connection_is_freed_before_its_timeout():
     gc.collect()
     assert held() is None
     assert now() == 0
+
+
+async def test_connection_that_was_taken_over_is_freed(transport):
+    """A tunnel goes on as another connection; the one to the proxy goes at once."""
+    through, beyond = (Connection(A, memoryview(bytearray(1))) for _ in range(2))
+    through.connection_made(transport)
+    beyond.take_over(through)
+
+    def parsers() -> int:
+        return sum(type(each) is Parser for each in gc.get_objects())
+
+    before = parsers()
+    gc.disable()
+    try:
+        del through
+        assert parsers() == before - 1
+    finally:
+        gc.enable()
+    assert not beyond.is_closed
+    beyond.close()
 
 
 @pytest.mark.parametrize("end", ["close", "eof_received"])

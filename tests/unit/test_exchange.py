@@ -210,6 +210,25 @@ async def test_address_of_a_connection_is_looked_up_again(still, asked, made):
     assert (sent.names.asked, len(sent.dials.made)) == (asked, made)
 
 
+@pytest.mark.parametrize(("still", "asked", "made"), [(True, 1, 1), (None, 4, 1), (False, 1, 2)])
+async def test_address_of_a_connection_that_is_handed_over_is_looked_up_again(still, asked, made):
+    """Where the cap binds, connections go from call to call, and a name that moves must be noticed all the same."""
+    sent = Sent(1)
+    first = await sent.answered()
+    await asyncio.sleep(70.0)
+    sent.names.still = still
+    for _ in range(4):
+        task = asyncio.create_task(sent.send(pool=60.0))
+        await turns()
+        assert first.take() == b"ok"
+        await turns()
+        sent.dials.made[-1].data_received(b"HTTP/1.1 200 X\r\ncontent-length: 2\r\n\r\nok")
+        first = await task
+    assert (sent.names.asked, len(sent.dials.made)) == (asked, made)
+    assert sum(not connection.is_closed for connection in sent.dials.made) == 1
+    first.close()
+
+
 @pytest.mark.parametrize(
     ("status", "is_left_out"), [(200, False), (404, False), (501, False), (500, True), (503, True)]
 )

@@ -125,6 +125,29 @@ async def test_no_more_are_idle_than_is_wanted():
     assert (first.is_closed, second.is_closed) == (True, False)
 
 
+@pytest.mark.parametrize(("max_idle", "has_unseen"), [(0, False), (None, True)])
+async def test_what_would_not_be_kept_is_not_handed_over(monkeypatch, max_idle, has_unseen):
+    """None is kept, or bytes or an end came behind the response: who waits for a slot dials."""
+    pool = make(Slots(1), max_idle=max_idle)
+    connection = await opened(pool, A)
+    task = await waiting(pool, A)
+    monkeypatch.setattr(Connection, "has_unseen", lambda self: has_unseen)
+    pool.keep(connection, now())
+    assert await task is None
+    assert (connection.is_closed, pool.open) == (True, 0)
+
+
+async def test_a_connection_that_comes_after_the_end_is_closed():
+    """The dial was under way when the pool was closed."""
+    slots = Slots(1)
+    pool = make(slots)
+    assert await pool.reserve(0.0, A) is None
+    pool.close()
+    connection = Connection(A, memoryview(bytearray(1)))
+    pool.add(connection)
+    assert (connection.is_closed, pool.open, slots.in_use) == (True, 0, 0)
+
+
 async def test_none_is_idle_where_none_is_wanted():
     """It is closed as soon as its exchange ends."""
     pool = make(Slots(None), max_idle=0)

@@ -5,13 +5,16 @@ from __future__ import annotations
 import asyncio
 import select
 import socket
+import ssl
 
 import httpx
 import pytest
+import trustme
 
 import seawall
 from seawall.testing import FaultServer, Name, Request, Server
 from seawall.testing.steps import early, ok
+from seawall.wire.http1.connection import HIGH_WATER
 
 pytestmark = pytest.mark.anyio
 
@@ -94,6 +97,78 @@ async def test_tunnel_is_not_read_as_a_body(listen, method, answer):
         response = await client.request(method, url, headers={"connection": "upgrade", "upgrade": "x"})
         assert (said, response.status_code, response.content) == ([b"hello", b"you"], int(answer[:3]), b"")
         assert client.stats().connections == 0
+
+
+@pytest.mark.parametrize("is_secure", [False, True])
+@pytest.mark.parametrize("is_closed_first", [False, True])
+async def test_what_was_written_to_a_tunnel_is_sent(listen, is_secure, is_closed_first):
+    """Though the response is closed right after, and the peer is slow: the last messages count."""
+    authority, server_side, client_side = trustme.CA(), None, True
+    if is_secure:
+        server_side, client_side = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH), ssl.create_default_context()
+        authority.issue_cert("localhost").configure_cert(server_side)
+        authority.configure_trust(client_side)
+    let_in, came = asyncio.Event(), asyncio.get_running_loop().create_future()
+
+    async def slow(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 101 X\r\nconnection: upgrade\r\nupgrade: x\r\n\r\n")
+        await let_in.wait()
+        size = 0
+        while data := await reader.read(65536):
+            size += len(data)
+        came.set_result(size)
+
+    url = await listen(slow, **({"ssl": server_side} if is_secure else {}))
+    if is_secure:
+        url = url.replace("http:", "https:")
+    headers, written = {"connection": "upgrade", "upgrade": "x"}, 0
+    async with seawall.AsyncClient(verify=client_side) as client:
+        async with client.stream("GET", url, headers=headers) as response:
+            stream = response.extensions["network_stream"]
+            while stream.connection.can_write and stream.connection._transport.get_write_buffer_size() < 20_000:
+                await stream.write(b"x" * 10_000, timeout=5)
+                written += 10_000
+            if is_closed_first:
+                await stream.aclose()
+        let_in.set()
+        assert await came == written
+
+
+async def test_bytes_behind_a_response_answer_nobody_over_tls(listen):
+    """They wait in asyncio's TLS, which reads nothing more while a slow reader has enough; no poll sees them there."""
+    authority, is_paused, is_sent = trustme.CA(), asyncio.Event(), asyncio.Event()
+    server_side, client_side = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH), ssl.create_default_context()
+    authority.issue_cert("localhost").configure_cert(server_side)
+    authority.configure_trust(client_side)
+    size = HIGH_WATER + 3000
+
+    async def forging(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = await reader.readuntil(b"\r\n\r\n")
+        if b"/slow" in head:
+            writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n" % size + b"a" * size)
+            await is_paused.wait()
+            writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 6\r\n\r\nforged")
+            await writer.drain()
+            is_sent.set()
+            await reader.readuntil(b"\r\n\r\n")
+        else:
+            writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nright")
+        await reader.read()
+
+    url = (await listen(forging, ssl=server_side)).replace("http:", "https:")
+    async with seawall.AsyncClient(verify=client_side, limits=httpx.Limits(max_connections=1)) as client:
+        async with client.stream("GET", f"{url}/slow") as response:
+            connection = response.extensions["network_stream"].connection
+            while not connection._response.is_complete:
+                await asyncio.sleep(0)
+            assert connection._is_paused
+            is_paused.set()
+            await is_sent.wait()
+            for _ in range(100):  # rounds of the loop, in which it comes as far as TLS
+                await asyncio.sleep(0)
+            assert len(await response.aread()) == size
+        assert (await client.get(url)).text == "right"
 
 
 async def test_stream_closed_by_another_task_ends_its_reader(serve):

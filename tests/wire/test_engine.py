@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import ssl
 
+import anyio
 import httpx
 import pytest
 import trustme
 
 import seawall
+from seawall.config.store import Booking
 from seawall.testing import Request
 
 from .relay import Relay
@@ -188,3 +190,83 @@ def test_second_event_loop_of_an_engine():
     asyncio.run(call())
     with pytest.raises(RuntimeError, match="another event loop"):
         asyncio.run(call())
+
+
+@pytest.mark.parametrize("how", ["cancelled", "store", "late"])
+async def test_closing_leaves_no_connection(listen, how):
+    """Whatever keeps its awaits from going on: a cancelled scope, a store that raises, a loop that is blocked."""
+
+    class Store:
+        """Its end fails."""
+
+        def open(self) -> Store:
+            return self
+
+        async def book(self, group, shares, *, process, max_wait) -> Booking:
+            return Booking(0.0)
+
+        async def give_back(self, group, receipt) -> None:
+            pass
+
+        async def aclose(self) -> None:
+            raise ConnectionError("the store is gone")
+
+    async def kept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while await reader.readuntil(b"\r\n\r\n"):
+            writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok")
+
+    url = await listen(kept)
+
+    async def once(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok")
+        writer.close()
+
+    away = await asyncio.start_server(once, "127.0.0.1", 0)
+    gone = f"http://127.0.0.1:{away.sockets[0].getsockname()[1]}"
+    limit = seawall.Limit(rate=1000, shared=Store()) if how == "store" else None
+    client = seawall.AsyncClient(retry=None, limit=limit)
+    await client.get(url)
+    await client.get(gone, headers={"connection": "close"})
+    away.close()
+    waiting = asyncio.create_task(client.get(gone))
+    while not len(client.engine.wire.probers):  # which dial it again and again
+        await asyncio.sleep(0)
+    assert client.stats().connections == 1
+    if how == "cancelled":
+        with anyio.CancelScope() as scope:  # it cancels at each await
+            scope.cancel()
+            await client.aclose()
+    elif how == "store":
+        with pytest.raises(ConnectionError):
+            await client.aclose()
+    else:
+        client.engine.layers.in_flight.close_timeout = 0.0
+        await client.aclose()
+    assert client.stats().connections == 0
+    with pytest.raises(seawall.errors.ClientClosed):
+        await waiting
+    for _ in range(10):  # rounds of the loop, in which they see that they are cancelled
+        await asyncio.sleep(0)
+    assert len(client.engine.wire.probers) == 0
+
+
+async def test_second_of_an_engine_that_was_closed_is_not_anothers():
+    """A client whose engine was closed long before still has a second for its own transport."""
+
+    class Inner(httpx.MockTransport):
+        is_closed = False
+
+        async def aclose(self) -> None:
+            await asyncio.sleep(0)
+            self.is_closed = True
+
+    inner = Inner(lambda request: httpx.Response(200))
+    engine = seawall.Engine()
+    engine.layers.in_flight.close_timeout = -1.0  # it was used up a second ago
+    client = seawall.AsyncClient(engine=engine, transport=inner)
+    await client.get("http://api.test/")
+    await engine.aclose()
+    engine.layers.in_flight.close_timeout = 1.0
+    await client.aclose()
+    assert inner.is_closed

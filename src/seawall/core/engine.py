@@ -237,9 +237,14 @@ class Engine:
                 await in_flight.aclose()
         finally:
             self.layers.origins.forget_ghosts()
-            await in_flight.finish(self.closing)
-            await in_flight.within(self.layers.origins.aclose())
-            await in_flight.within(self.wire.aclose())
+            self.wire.close()  # before all awaits, which may be cancelled
+            try:
+                await in_flight.finish(self.closing)
+            finally:
+                try:
+                    await in_flight.within(self.layers.origins.aclose())
+                finally:
+                    await in_flight.within(self.wire.aclose())
 
     async def drain(self, timeout: float) -> None:
         """

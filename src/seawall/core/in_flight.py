@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Collection, Coroutine
-from typing import Any
+from typing import Any, Final
 
 from . import clock
 from .call import CURRENT, Call, Hop
@@ -15,6 +15,8 @@ __all__ = ["InFlight"]
 
 
 logger = logging.getLogger("seawall.pool")
+
+STALE: Final = 0.05  # s after which the second that closing had is of an earlier one: the engine's, for other clients
 
 
 class InFlight:
@@ -145,7 +147,10 @@ class InFlight:
             await closing
             return
         now = asyncio.get_running_loop().time()
-        timer = asyncio.timeout_at(now + self.close_timeout if self._ends_at is None else self._ends_at)
+        ends_at = self._ends_at
+        if ends_at is None or now > ends_at + STALE:
+            ends_at = now + self.close_timeout
+        timer = asyncio.timeout_at(ends_at)
         try:
             async with timer:
                 await closing

@@ -170,7 +170,7 @@ class Wire:
             avoid = ()
         channel = self.pool.take(key, now, avoid)
         if channel is not None and channel.good_until <= now:
-            channel = await self._rechecked(channel, peer)
+            channel = await self._opener.rechecked(channel, peer)
         if channel is None:
             channel = await self._opener.connect(message, key, progress, trace)
         else:
@@ -209,26 +209,18 @@ class Wire:
         if self.addresses.note(origin, address, is_failure=True):
             self.pool.retire(self._key(origin, extensions, route), address)
 
-    async def aclose(self) -> None:
-        await self.probers.aclose()
+    def close(self) -> None:
+        """All connections, now; what is dialled is closed as soon as it is there."""
+        self.probers.stop()
         self.pool.close()
         self.blocks.forget()
-        await self.names.aclose()
 
-    async def _rechecked(self, channel: Channel, peer: Origin) -> Channel | None:
-        """*channel*, unless its address has left the name's record, because keep-alive must not defeat a fail-over."""
-        assert channel.address is not None
+    async def aclose(self) -> None:
+        self.close()
         try:
-            is_still = await self.names.is_still(peer, channel.address)
-        except BaseException:
-            channel.close()
-            raise
-        if is_still is False or not channel.is_usable:
-            channel.leave()
-            return None
-        if is_still:
-            channel.good_until = self._now() + self.names.recheck_in(peer, channel.address)
-        return channel
+            await self.probers.aclose()
+        finally:
+            await self.names.aclose()
 
     def _key(self, origin: Origin, extensions: Mapping[str, Any], route: Route | None) -> Destination:
         """

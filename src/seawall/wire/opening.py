@@ -198,7 +198,7 @@ class Opener:
         left = None if limit is None else limit - (self._now() - started_at)
         if not self._pool.try_reserve(key):
             crossing.withdraw()  # the proxy has no part in the wait
-            if (given := await self._slot(message, key, progress)) is not None:
+            if (given := await self._slot(message, key, peer, progress)) is not None:
                 progress.is_reused = True
                 return given
         began_at, timer = self._now(), asyncio.timeout(left)
@@ -264,7 +264,22 @@ class Opener:
         progress.source = answer.source
         return answer
 
-    async def _slot(self, message: Wanted, key: Destination, progress: Progress) -> Channel | None:
+    async def rechecked(self, channel: Channel, peer: Origin) -> Channel | None:
+        """*channel*, unless its address has left the name's record, because keep-alive must not defeat a fail-over."""
+        assert channel.address is not None
+        try:
+            is_still = await self._names.is_still(peer, channel.address)
+        except BaseException:
+            channel.close()
+            raise
+        if is_still is False or not channel.is_usable:
+            channel.leave()
+            return None
+        if is_still:
+            channel.good_until = self._now() + self._names.recheck_in(peer, channel.address)
+        return channel
+
+    async def _slot(self, message: Wanted, key: Destination, peer: Origin, progress: Progress) -> Channel | None:
         """
         A slot for a new connection, once there is one: None; or a connection of the same origin that became free.
 
@@ -277,9 +292,13 @@ class Opener:
             while True:
                 left = None if given_up_at is None else max(0.0, given_up_at - self._now())
                 given = await self._pool.reserve(left, key)
+                if given is not None and given.is_usable and given.good_until <= self._now():
+                    given = await self.rechecked(given, peer)
+                    if given is None:
+                        continue  # its slot is somebody else's by now
                 if given is None or given.is_usable:
                     return given
-                given.leave()  # it died on the way; its slot is somebody else's by now
+                given.leave()  # it died on the way
         finally:
             progress.queued_at("cap", self._now() - began_at)
 

@@ -65,8 +65,7 @@ class Pool:
     Args:
         max_idle: Idle connections kept, all origins together; None keeps any number.
         expiry: Seconds that an idle connection is kept; None keeps it as long as the server does.
-        on_opened, on_closed: Called with the origin, the address and the protocol of each connection, once when it is
-            open, and once when it is closed, whoever closed it. None disables them.
+        on_opened, on_closed: Called once with each connection's origin, address and protocol; None disables them.
     """
 
     def __init__(
@@ -92,6 +91,7 @@ class Pool:
         self._resting: dict[Pooled, asyncio.TimerHandle] = {}  # idle once that is over
         self._open: dict[Destination, dict[Pooled, None]] = {}
         self._timer: asyncio.TimerHandle | None = None
+        self._is_closed = False
 
     @property
     def open(self) -> int:
@@ -174,8 +174,10 @@ class Pool:
             self._on_opened(origin_of(connection.origin), connection.address, connection.protocol)
         if connection.is_closed:
             self._closed(connection)
-        else:
-            connection.on_closed = partial(self._closed, connection)
+            return
+        connection.on_closed = partial(self._closed, connection)
+        if self._is_closed:
+            connection.close()
 
     def _closed(self, connection: Pooled) -> None:
         origin = connection.origin
@@ -198,7 +200,7 @@ class Pool:
     def keep(self, connection: Pooled, now: float) -> None:
         """Its last exchange is over: keep it for another, or close it."""
         keep_for, by_age, slots = connection.keep_for, self._by_age, self._slots
-        is_over = not connection.is_usable or now >= connection.ends_at or keep_for == 0
+        is_over = not connection.is_usable or now >= connection.ends_at or keep_for == 0 or self._max_idle == 0
         if slots.waiting and not is_over:
             if not slots.is_next(connection.origin):
                 is_over = slots.owes(connection.origin)
@@ -207,10 +209,10 @@ class Pool:
                     self._shared.offer(connection)
                     return
                 is_over = True  # it is in doubt: its slot is of more use than it
-            elif connection.rests_until <= now:
+            elif connection.rests_until <= now and not (is_over := connection.has_unseen()):
                 slots.hand_over(connection.origin, connection.channel())
                 return
-        if is_over or self._max_idle == 0:
+        if is_over:
             connection.close()
             return
         if connection.rests_until > now:
@@ -265,6 +267,7 @@ class Pool:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+        self._is_closed = True
         for connection in self.connections:
             connection.close()
 

@@ -83,12 +83,16 @@ class Probers:
         """Whether an open connection takes a request at once."""
         return self._pool.has_room(origin)
 
-    async def aclose(self) -> None:
-        """End them all."""
+    def stop(self) -> list[asyncio.Task[None]]:
+        """End them all; returns those that aren't over yet."""
         tasks: list[asyncio.Task[None]] = [*self._tasks.values(), *self._asking.values()]
         for task in tasks:
             task.cancel()
-        if tasks:
+        return tasks
+
+    async def aclose(self) -> None:
+        """End them all, and wait for that."""
+        if tasks := self.stop():
             await asyncio.wait(tasks)
 
     async def _probe(self, origin: Origin, away: Away) -> None:

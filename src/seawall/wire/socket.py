@@ -217,6 +217,8 @@ class Socket(asyncio.BufferedProtocol, Waiting):
         if other.is_closed:
             self.error = other.error
             self._closed()
+        else:
+            other._closed()  # because it and its parser hold each other until then
 
     @property
     def is_closing(self) -> bool:
@@ -256,6 +258,11 @@ class Socket(asyncio.BufferedProtocol, Waiting):
     def info(self, name: str) -> Any:
         """asyncio's extra info of the transport."""
         return None if self._transport is None else self._transport.get_extra_info(name)
+
+    @property
+    def may_hold(self) -> bool:
+        """Something that was written may not be sent yet; over TLS nobody knows."""
+        return self._is_secure or (self._transport is not None and self._transport.get_write_buffer_size() > 0)
 
     def close(self) -> None:
         """

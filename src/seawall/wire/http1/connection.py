@@ -23,7 +23,7 @@ from ..progress import Progress
 from ..trace import Trace
 from ..upgrade import Tunnel
 from ..upload import Upload
-from .framing import MARGIN, rests_until
+from .framing import MARGIN, MIN_REST, rests_until
 from .parser import Parser
 from .response import NOTHING, Response
 from .room import WORTHWHILE, Room
@@ -197,7 +197,10 @@ class Connection(Upgradable):
             or self._is_last
             or not (self.upload is None or self.upload.is_whole)
         ):
-            self.close()
+            if self.is_upgraded and self.may_hold:
+                self.close_softly()  # what was written to the tunnel is its peer's
+            else:
+                self.close()
             self._response = None
             return
         progress, said = self._progress, response.keep_for
@@ -206,8 +209,11 @@ class Connection(Upgradable):
         if response.is_bodiless:
             self.rests_until = rests_until(progress)
         del self._progress
-        if self._is_paused:
+        if self._was_paused:
+            self._was_paused = False
             self._resume()
+            if self._is_secure:  # what came behind the response may be in asyncio's TLS, where no poll sees it
+                self.rests_until = max(self.rests_until, progress.now() + MIN_REST)
         self.keep_for = None if said is None else said - min(MARGIN, said / 2)
         self.is_usable = not (self._has_ended or self.is_closed)
         self.on_idle(self, progress.now())

@@ -14,7 +14,7 @@ from ...events import Phase
 from ..message import Head
 from ..progress import Progress
 
-__all__ = ["MARGIN", "Bad", "TooLarge", "keep_alive", "llhttp", "rests_until", "says_body"]
+__all__ = ["MARGIN", "MIN_REST", "Bad", "TooLarge", "keep_alive", "llhttp", "rests_until", "says_body"]
 
 MARGIN: Final = 1.0  # s that a request may take to get there; at most half of what the server says
 MIN_REST: Final = 0.01  # s; less is the server's own jitter
