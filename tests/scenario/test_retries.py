@@ -386,6 +386,22 @@ async def test_pause_is_bounded():
 # Keys
 
 
+async def test_key_is_of_one_request():
+    """Those of an authentication have others, though none of the bodies is told from another: all are empty."""
+
+    class Refreshing(httpx.Auth):
+        def auth_flow(self, request):
+            yield c.build_request("POST", "http://api.test/session")
+            yield request
+
+    wire = ScriptedWire(httpx.ReadError, 200, httpx.ReadError, 200)
+    async with client(wire, retry=seawall.Retry(idempotency_key=True)) as c:
+        await c.post(URL, auth=Refreshing())
+    session, again, order, repeated = [attempt.headers["idempotency-key"] for attempt in wire.attempts]
+    assert (session, order) == (again, repeated)
+    assert session != order
+
+
 async def test_key_is_the_calls():
     """One over attempts and redirects, another for the next call, of the same request even."""
     wire = ScriptedWire(

@@ -367,11 +367,20 @@ async def test_an_option_that_the_system_does_not_know(serve):
 async def test_a_patient_call_waits_for_the_breaker_of_its_proxy():
     """With `waits=True`, holding nothing meanwhile, within its deadline; others are refused at once."""
     patient, url = seawall.options(waits=True), "http://a.test/"
+    begun: list[tuple[int, int]] = []
+
+    class Starts:
+        def attempt_started(self, call, attempt) -> None:
+            begun.append((attempt.call, attempt.number))
+
+        def on(self, event) -> None:
+            pass
+
     layers = {"breaker": seawall.Breaker(min_calls=1), "bulkhead": seawall.Bulkhead(max_concurrent=1), "retry": None}
     with socket.socket() as listening:
         listening.bind(("127.0.0.1", 0))  # it refuses connections until it listens
         proxy = "http://127.0.0.1:{}".format(*listening.getsockname()[1:])
-        async with seawall.AsyncClient(proxy=proxy, **layers) as client:
+        async with seawall.AsyncClient(proxy=proxy, observers=[Starts()], **layers) as client:
             with pytest.raises(seawall.errors.ProxyUnreachable):
                 await client.get(url)
             with pytest.raises(seawall.errors.ProxyOpen):
@@ -387,4 +396,5 @@ async def test_a_patient_call_waits_for_the_breaker_of_its_proxy():
             ends = await asyncio.gather(*calls)
             assert [end.status_code for end in ends] == [200] * 3
             assert {name for end in ends for name, _ in seawall.history(end)[-1].queued} >= {"proxy"}
+            assert len(begun) == len(set(begun)) == 6  # observers hear of each once, however often it waits
             server.close()

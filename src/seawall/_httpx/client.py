@@ -120,6 +120,7 @@ class AsyncClient(core.OfEngine, Fetching):
             check_own(httpx.__name__, auth=auth, follow_redirects=follow_redirects)
         layers = self.engine.layers
         call = layers.begin(is_buffered=not stream, patience=self._timeout)
+        token = CURRENT.set(call)
         try:
             if not call.is_silent:
                 layers.announce(call, request.method, *origin_and_path(request.url))
@@ -140,11 +141,7 @@ class AsyncClient(core.OfEngine, Fetching):
                     return response
                 call.ready = response  # for httpx to go on with
                 took = time.perf_counter() - started_at
-            token = CURRENT.set(call)
-            try:
-                last = await super().send(request, stream=stream, auth=auth, follow_redirects=follow_redirects)
-            finally:
-                CURRENT.reset(token)
+            last = await super().send(request, stream=stream, auth=auth, follow_redirects=follow_redirects)
             if took and last is response and stream:
                 last.stream = Timed(last.stream, last, started_at)  # type: ignore[arg-type]
             elif took:
@@ -159,6 +156,7 @@ class AsyncClient(core.OfEngine, Fetching):
             fail(call, error, partial(as_httpx, request=request))
             raise
         finally:
+            CURRENT.reset(token)
             layers.finish(call)
 
     def build_request(
@@ -230,9 +228,12 @@ class AsyncClient(core.OfEngine, Fetching):
     def _build_redirect_request(self, request: httpx.Request, response: httpx.Response) -> httpx.Request:
         """As in httpx, but for a Location that isn't a URL: whatever is wrong with it, it is a RemoteProtocolError."""
         try:
-            return super()._build_redirect_request(request, response)
+            following = super()._build_redirect_request(request, response)
         except (httpx.InvalidURL, httpx.RemoteProtocolError, ValueError) as error:
             raise bad_location(request, response, error) from None
+        if (call := CURRENT.get()) is not None:
+            call.redirected(request, following)
+        return following
 
     def _is_plain(self, request: httpx.Request) -> bool:
         """Whether httpx would do no more for it than `settle` does: no authentication or hook is in the way."""

@@ -23,7 +23,7 @@ from ..route import Route
 from ..wire.body import Over, OwningBody
 from ..wire.coding import CodingError
 from ..wire.decoder import Decoded, Decoder
-from .compat import files_of, given, is_read, merged, origin_and_path, request_of, triples
+from .compat import EMPTY, files_of, given, is_read, merged, origin_and_path, request_of, triples
 from .decoder import Paced, decoder_of, made_for, set_decoder
 from .errors import as_httpx
 
@@ -69,7 +69,7 @@ class Outgoing:
         self.options: Policy | None = options
         self.is_repeated = False
         self.added: dict[str, str] | None = None
-        self.body: object = request.stream
+        self.body: object = request if request.stream is EMPTY else request.stream  # EMPTY is of many requests
         self.streamed: Streamed | None = None
         if type(request.stream) is not httpx.ByteStream and not isinstance(request.stream, httpx.ByteStream):
             assert isinstance(request.stream, httpx.AsyncByteStream)

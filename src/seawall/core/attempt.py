@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import math
-from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
-from typing import Any, NamedTuple, Protocol, TypeVar
+from collections.abc import Callable, Hashable, Iterator, Sequence
+from typing import Any, NamedTuple, Protocol
 
 from ..attempts import Attempt, Phase
 from ..config import Retry
@@ -20,13 +19,10 @@ from ..wire.progress import NEVER, Progress
 from .deadline import Pace, earliest
 from .exchange import Reply, Request
 from .seat import aside
+from .tickets import end_all, tell
 from .timer import Timer
 
-T = TypeVar("T")
-
 __all__ = ["AttemptState", "Ended"]
-
-logger = logging.getLogger("seawall.limit")
 
 LIMIT = "limit"  # the name of that gate
 
@@ -71,14 +67,16 @@ class AttemptState(Progress):
         tickets: Tickets of the gates that it has passed, except those that are ended.
         retry: The settings of retries; None if no attempt follows it.
         is_hurried: Its upstream was told of less time than the client gives by itself.
+        is_told: Observers have heard of its beginning.
         is_hedge: It is made beside another, which is slow.
         result: What its headers counted as when they came, which the body of a streamed response may still belie.
         ended_at: When its headers came.
     """
 
     __slots__ = (
-        "__weakref__", "_bounds", "_ended", "_pace", "_parted", "_timer", "asked_at", "criticality", "delay",
-        "ended_at", "given", "headers", "is_buffered", "is_hurried", "number", "request", "result", "retry", "tickets",
+        "__weakref__", "_bounds", "_ended", "_pace", "_parted", "_source_error", "_timer", "asked_at", "criticality",
+        "delay", "ended_at", "given", "headers", "is_buffered", "is_hurried", "is_told", "number", "request", "result",
+        "retry", "tickets",
     )  # fmt: skip
 
     is_hedge = False
@@ -115,6 +113,8 @@ class AttemptState(Progress):
         self.given = 0.0  # seconds that it has waited for the caller to give parts of the request's body
         self.asked_at: float | None = None  # when the wait for a part began
         self._pace: Pace | None = None
+        self._source_error = 0
+        self.is_told = False
 
     # What gates see
 
@@ -211,7 +211,7 @@ class AttemptState(Progress):
                 again = gates[index]
                 renewed = again.try_enter(self, self.now())
                 self.tickets[index] = await self._enter(again, 0.0) if renewed is None else renewed
-                _end([earlier], None, self.now())
+                end_all([earlier], None, self.now())
 
     async def _enter(self, gate: Gate, timeout: float | None) -> Ticket:
         began_at = self.now()
@@ -252,6 +252,14 @@ class AttemptState(Progress):
             self.given += waited
             self.waited += waited
 
+    def source_failed(self, error: Exception) -> None:
+        """The caller's own body raised *error*."""
+        self._source_error = id(error)  # because the error would hold this
+
+    def is_of_source(self, error: Exception) -> bool:
+        """Whether the caller's own body raised *error*, or the cause that another transport gave it."""
+        return self._source_error in (id(error), id(error.__cause__))
+
     def waited_for_body(self, now: float) -> float:
         """Seconds that it has waited for the caller to give parts of the request's body, the present wait included."""
         return self.given if self.asked_at is None else self.given + now - self.asked_at
@@ -261,30 +269,31 @@ class AttemptState(Progress):
     def headers_came(self, result: Result | None, now: float) -> None:
         """End the tickets that aren't held until the body, because a streamed response's headers have come."""
         self.result, self.ended_at = result, now
-        self._ended = [ticket for ticket in self.tickets if ticket.held_until is not Phase.BODY]
-        self.tickets = [ticket for ticket in self.tickets if ticket.held_until is Phase.BODY]
-        _end(self._ended, result, now)
+        self._ended = [ticket for ticket in self.tickets if getattr(ticket, "held_until", None) is not Phase.BODY]
+        self.tickets = [ticket for ticket in self.tickets if getattr(ticket, "held_until", None) is Phase.BODY]
+        end_all(self._ended, result, now)
         if result is not None:
             for ticket in self.tickets:
-                _tell(ticket, ticket.answered, result, now)
+                tell(ticket, lambda ticket: ticket.answered(result, now))
 
     def unanswered(self, now: float, *, is_fault: bool) -> None:
         """It ends without an answer; if the server may be at work on it, its tickets are told so."""
         if self.sent_at > NEVER:
             left = Unanswered(self.sent_at, self.request.timeouts.get("read"), is_fault)
             for ticket in self.tickets:
-                _tell(ticket, ticket.unanswered, left, now)
+                tell(ticket, lambda ticket: ticket.unanswered(left, now))
 
     def retract(self, now: float) -> None:
         """Take the success back, because the body broke after the headers had counted as one."""
         assert self.result is not None
+        ended_at, duration = self.ended_at, self.result.duration
         for ticket in self._ended:
-            ticket.retract(now, ended_at=self.ended_at, duration=self.result.duration)
+            tell(ticket, lambda ticket: ticket.retract(now, ended_at=ended_at, duration=duration))
 
     def end(self, result: Result | None, now: float) -> None:
         """End the tickets that it holds; a second call does nothing."""
         tickets, self.tickets = self.tickets, []
-        _end(tickets, result, now)
+        end_all(tickets, result, now)
 
     def record(
         self, now: float, status: int | None, error: str | None, detail: str, *, is_superseded: bool = False
@@ -317,23 +326,6 @@ class AttemptState(Progress):
             is_superseded,
         )
         return tuple.__new__(Attempt, fields)  # the constructor takes twice as long, and each attempt ends here
-
-
-def _end(tickets: Iterable[Ticket], result: Result | None, now: float) -> None:
-    """End all *tickets*, even if a gate of the user's raises."""
-    for ticket in tickets:
-        try:
-            ticket.end(result, now)
-        except Exception:
-            logger.exception("%r raised as it was ended", ticket)
-
-
-def _tell(ticket: Ticket, tell: Callable[[T, float], None], what: T, now: float) -> None:
-    """Tell a *ticket* something, even if a gate of the user's raises."""
-    try:
-        tell(what, now)
-    except Exception:
-        logger.exception("%r raised as it was told of %r", ticket, what)
 
 
 class Ended(NamedTuple):

@@ -127,6 +127,11 @@ class _Given:
         self._attempt.asks()
         try:
             part = await anext(self._parts)
+        except StopAsyncIteration:
+            raise
+        except Exception as error:
+            self._attempt.source_failed(error)
+            raise
         finally:
             self._attempt.got()
         self._attempt.sent()

@@ -123,6 +123,11 @@ class Call:
             self.key = key = Key(value, body, origin)
         return key.value
 
+    def redirected(self, request: object, following: object) -> None:
+        """A body that many requests have is told apart by its request: *following* goes on with that of *request*."""
+        if self.key is not None and self.key.body is request:
+            self.key = self.key._replace(body=following)
+
     def set_terms(self, policy: Policy, options: Policy | None, timeouts: Mapping[str, float | None]) -> None:
         """
         Fix criticality and deadline, once and at the first hop, by *policy*, which *options* are merged into already.

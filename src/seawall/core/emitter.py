@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import re
 from collections.abc import Callable, Mapping
 from typing import Any, Final
@@ -11,11 +10,11 @@ from ..attempts import History
 from ..config.check import HEADER_NAME
 from ..events import AttemptStarted, CallStarted, Event, Listener, Observer
 from . import clock
-from .log import Log
+from .log import Careful, Log
 
 __all__ = ["Emitter"]
 
-logger = logging.getLogger("seawall")
+logger = Careful("seawall")
 
 HEADER: Final = re.compile(rf"{HEADER_NAME}: [\t\x20-\x7e]*")
 """Source: RFC 9110 section 5. ASCII only, because the RFC doesn't say what other bytes mean."""
@@ -48,7 +47,10 @@ class Emitter:
 
     def emit(self, event: Event, history: Callable[[], History] | None = None) -> None:
         """Tell the log and every observer of *event*; *history* gives the log that of a call that ended."""
-        self._log.write(event, history)
+        try:
+            self._log.write(event, history)
+        except Exception:  # a filter of the application's
+            logger.exception("the log raised on %r", event)
         for listener in self._listeners:
             try:
                 listener(event)

@@ -301,8 +301,14 @@ def is_good(hop: Hop, outcome: Outcome) -> bool:
 
 
 def failed(hop: Hop, attempt: AttemptState, error: Exception) -> tuple[Outcome | None, str, str]:
-    """The outcome that *error* means, None if it isn't the transport's; its class, and its text."""
+    """
+    The outcome that *error* means, its class, and its text.
+
+    None for the outcome: It isn't the transport's but the caller's, such as one that the request's own body raised.
+    """
     name, detail = said(error)
+    if attempt.is_of_source(error):
+        return None, name, detail
     mine = hop.request.adopt(error) if isinstance(error, SeawallError) else error
     try:
         outcome = hop.exchange.failure(mine, attempt)

@@ -139,7 +139,8 @@ class Ledger:
         call, request, state, now, result = hop.call, hop.request, hop.state, hop.now(), attempt.result
         if result is not None and not result.is_failure:
             failed: bool | None = False
-            if error is not None and (broken := hop.exchange.failure(error, attempt)) is not None:
+            fault = None if error is None or attempt.is_of_source(error) else error
+            if fault is not None and (broken := hop.exchange.failure(fault, attempt)) is not None:
                 failed = _is_fault(hop, attempt, broken)
                 result = None if failed is None else Result(broken, failed, result.duration)
             if failed:

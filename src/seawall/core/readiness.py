@@ -52,8 +52,8 @@ class Readiness:
         """
         state = hop.state
         if isinstance(error, ProxyOpen):
-            if hop.policy.waits is not True or error.retry_after == math.inf:
-                return False
+            if hop.policy.waits is not True or error.retry_after == math.inf or attempt.phase >= Phase.SENDING:
+                return False  # (one that comes later is of another call, which an application or a body below has made)
             attempt.turned_back()
             with aside(PROXY):
                 began_at = self._now()

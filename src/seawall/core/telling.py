@@ -44,7 +44,7 @@ class Telling:
                 attempt.is_hurried = call.is_hurried(left, request.timeouts)
             read, criticality = request.timeouts.get("read"), call.criticality
             added |= headers(told, attempt=attempt.number, criticality=criticality, left=left, read=read)
-        is_new = not attempt.dials  # else observers heard of it before it was turned back
+        is_new, attempt.is_told = not attempt.is_told, True  # it is told again once it was turned back
         if self._emitter.has_starters and call.started is not None and is_new:
             started = AttemptStarted(
                 call.number,
