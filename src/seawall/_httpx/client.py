@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import datetime
 import time
+from contextvars import Token
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Unpack
 
@@ -13,7 +14,7 @@ from httpx import USE_CLIENT_DEFAULT
 
 from ..config.check import shown
 from ..core import engine as core
-from ..core.call import CURRENT
+from ..core.call import CURRENT, Call
 from ..core.endings import fail
 from ..core.fronts import check_own
 from ..core.settings import SettingsArguments
@@ -120,7 +121,7 @@ class AsyncClient(core.OfEngine, Fetching):
             check_own(httpx.__name__, auth=auth, follow_redirects=follow_redirects)
         layers = self.engine.layers
         call = layers.begin(is_buffered=not stream, patience=self._timeout)
-        token = CURRENT.set(call)
+        token: Token[Call | None] | None = None
         try:
             if not call.is_silent:
                 layers.announce(call, request.method, *origin_and_path(request.url))
@@ -132,7 +133,10 @@ class AsyncClient(core.OfEngine, Fetching):
                 started_at = time.perf_counter()
                 try:
                     exchange = bottom.exchange
-                    response: httpx.Response = await layers.run(exchange, exchange.outgoing(request), call)
+                    outgoing = exchange.outgoing(request)
+                    if outgoing.streamed is not None or exchange.runs_code or layers.runs_code:
+                        token = CURRENT.set(call)  # for calls that the body, a transport or a gate makes
+                    response: httpx.Response = await layers.run(exchange, outgoing, call)
                 except httpx.RequestError as error:
                     error.request = request
                     raise
@@ -141,6 +145,7 @@ class AsyncClient(core.OfEngine, Fetching):
                     return response
                 call.ready = response  # for httpx to go on with
                 took = time.perf_counter() - started_at
+            token = token or CURRENT.set(call)
             last = await super().send(request, stream=stream, auth=auth, follow_redirects=follow_redirects)
             if took and last is response and stream:
                 last.stream = Timed(last.stream, last, started_at)  # type: ignore[arg-type]
@@ -156,7 +161,8 @@ class AsyncClient(core.OfEngine, Fetching):
             fail(call, error, partial(as_httpx, request=request))
             raise
         finally:
-            CURRENT.reset(token)
+            if token is not None:
+                CURRENT.reset(token)
             layers.finish(call)
 
     def build_request(

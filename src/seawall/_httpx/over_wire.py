@@ -6,7 +6,7 @@ import functools
 import re
 from functools import partial
 from types import ModuleType
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 import httpx
 
@@ -130,6 +130,8 @@ class OverWire:
         max_size: Largest decoded body, in bytes; a larger one is an error. None sets no limit.
         route: The way of all its requests that name none of their own; None if it is straight.
     """
+
+    runs_code: ClassVar = False
 
     def __init__(self, wire: Wire, *, guard: Guard | None, max_size: int | None, route: Route | None = None) -> None:
         self._wire = wire

@@ -36,7 +36,7 @@ from ..policy.origins import Origins
 from ..policy.outcome import Outcome, is_cut, is_sent, is_transparent
 from . import clock
 from .attempt import AttemptState, Ended
-from .call import Call, Hop, Patience
+from .call import CURRENT, Call, Hop, Patience
 from .emitter import Emitter
 from .endings import closed, conclude, draining, exceeded, fail, last_word, refused
 from .exchange import Exchange, Request
@@ -65,6 +65,7 @@ class Pipeline:
     Attributes:
         observe: Adds an observer, which hears of calls that begin from then on.
         rng: Chance.
+        runs_code: Gates of the user's may make calls of their own.
     """
 
     def __init__(
@@ -77,6 +78,8 @@ class Pipeline:
         rng: Random,
         gates: Iterable[Callable[[Origin], Gate | None]] = (),
     ) -> None:
+        gates = tuple(gates)
+        self.runs_code = bool(gates)
         self._emitter = emitter
         self.rng = rng
         self._telling = Telling(propagation, emitter)
@@ -243,11 +246,14 @@ class Pipeline:
             this = await self._attempt(hop, settings if left > 0 else None, now, delay)
             wait = None
             if settings is not None and not _is_good(this.outcome, settings):
+                token = CURRENT.set(call)  # for calls that a predicate of the user's makes
                 try:
                     this, wait = await self._retrying.after(hop, this, settings, started_at)
                 except BaseException:
                     del this  # its error holds this frame
                     raise
+                finally:
+                    CURRENT.reset(token)
             if wait is None:
                 try:
                     return this if hop.kept is None else last_word(hop, this)

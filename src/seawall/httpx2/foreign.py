@@ -7,7 +7,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from functools import partial
-from typing import Final
+from typing import ClassVar, Final
 
 import httpx2
 
@@ -65,6 +65,8 @@ class OverTransport:
         max_size: Largest decoded body, in bytes; a larger one is an error. None sets no limit.
         closing: Collects the tasks that close streams, because closing the client waits for them.
     """
+
+    runs_code: ClassVar = True  # which may make calls of its own
 
     def __init__(
         self,
