@@ -66,7 +66,8 @@ class Breakers(Mapping[str, BreakerState]):
 def _origin(url: str) -> Origin:
     parts = urlsplit(url)
     if parts.scheme not in PORTS or not parts.hostname or parts.path not in ("", "/") or parts.query or parts.username:
-        raise ValueError(f"breakers: {url!r} is not an origin such as https://api.example.com or http://127.0.0.1:8080")
+        given = "a URL with credentials or a query" if "@" in url or "?" in url else repr(url)  # they are secrets
+        raise ValueError(f"breakers: {given} is not an origin such as https://api.example.com or http://127.0.0.1:8080")
     host = parts.hostname
     if ":" not in host:  # with a final dot it is another origin
         host = canonical("breakers", host) + "." * host.endswith(".")
