@@ -148,10 +148,11 @@ async def test_cancelled_while_it_waits():
         calls = [asyncio.create_task(c.get(URL)) for _ in range(20)]
         await asyncio.sleep(0.5)
         (state,) = c.engine.layers.origins
-        assert state.moved is not None
+        assert (state.breaker.waiting, state.is_idle) == (20, False)
         for call in calls:
             call.cancel()
         await asyncio.gather(*calls, return_exceptions=True)
+        assert (state.breaker.waiting, state.is_idle) == (0, True)
         assert state.budget.balance(asyncio.get_running_loop().time()) == 30.0
         await asyncio.sleep(1.0)
         assert [(await c.get(URL)).status_code for _ in range(3)] == [200] * 3

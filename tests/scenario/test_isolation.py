@@ -32,7 +32,7 @@ async def test_parts_of_an_origin():
 
         slow = [asyncio.create_task(ask("slow")) for _ in range(2)]
         await asyncio.sleep(0)
-        with pytest.raises(seawall.BulkheadFull, match=r"part 'slow'.*2 of 2 permits"):
+        with pytest.raises(seawall.BulkheadFull, match=r"the call's part of the bulkhead: .*2 of 2 permits"):
             await ask("slow")
         assert await ask("other") == 200
         (state,) = c.stats().origins.values()
@@ -53,6 +53,36 @@ async def test_pool_timeout_of_another_transport_is_one_for_all_queues(bulkhead)
             await c.get(URL)
         assert asyncio.get_running_loop().time() == 0.2
         assert (await first).status_code == 200
+
+
+async def test_part_is_shown_nowhere(caplog):
+    """It may be a caller's token: neither errors, events and logs nor what a debugger shows has it."""
+    caplog.set_level("DEBUG")
+    seen: list[object] = []
+    secret = "Bearer sk-SECRET"
+    settings = {"max_concurrent": 1, "max_waiting": 1, "partition": lambda request: request.headers["authorization"]}
+    async with client(
+        ScriptedWire(1.0), bulkhead=seawall.Bulkhead(**settings), retry=None, observers=[seen.append]
+    ) as c:
+
+        async def ask(**options) -> object:
+            try:
+                return await c.get(URL, headers={"authorization": secret}, extensions=seawall.options(**options))
+            except seawall.Rejected as error:
+                return error
+
+        tasks = [asyncio.create_task(ask(criticality="background")) for _ in range(3)]
+        await asyncio.sleep(0.5)
+        (state,) = c.engine.layers.origins
+        (part,) = state.bulkheads
+        part._trouble.since = 0.0
+        part._has_moved("a test")
+        ends = await asyncio.gather(*tasks, ask(criticality="background"))
+        texts = [repr(part), repr(state.bulkhead), repr(state), repr(c.stats()), *map(repr, seen)]
+        texts += [f"{end!r} {end} {vars(end)} {end.__notes__}" for end in ends if isinstance(end, Exception)]
+    assert sorted(type(end).__name__ for end in ends) == ["BulkheadFull", "Response", "Shed", "Shed"]
+    assert "the call's part of the bulkhead" in "".join(texts)
+    assert "SECRET" not in "".join(texts) + caplog.text
 
 
 async def test_parts_are_bounded():
@@ -110,6 +140,15 @@ async def test_breakers_are_of_origins(url):
     async with client(ScriptedWire(200)) as c:
         with pytest.raises(ValueError, match=r"is not an origin|no host can match"):
             c.breakers[url]
+
+
+@pytest.mark.parametrize("url", ["http://me:SECRET@api.test", "http://api.test/?token=SECRET", "me:SECRET@api.test"])
+async def test_url_with_a_secret_isnt_shown(url):
+    """It is refused too, and the error's text doesn't repeat it."""
+    async with client(ScriptedWire(200)) as c:
+        with pytest.raises(ValueError, match="a URL with credentials or a query is not an origin") as caught:
+            c.breakers[url]
+    assert "SECRET" not in str(caught.value)
 
 
 async def test_breaker_that_is_off():

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import math
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from typing import Any, NamedTuple, Protocol
 
@@ -18,6 +16,7 @@ from ..policy.outcome import Outcome
 from ..wire.progress import NEVER, Progress
 from .deadline import Pace, earliest
 from .exchange import Reply, Request
+from .patient import Gated, says_when, wait_out
 from .seat import aside
 from .tickets import end_all, tell
 from .timer import Timer
@@ -37,22 +36,6 @@ class Bounds(Protocol):
     soft_at: float | None
 
 
-class Gated(Protocol):
-    """An origin and its gates; see `OriginState`."""
-
-    gates: tuple[Gate, ...]
-
-    @property
-    def away(self) -> Gate | None: ...
-
-    @property
-    def shed(self) -> Gate | None: ...
-
-    def shut_for(self, now: float) -> float: ...
-
-    async def sit_out(self, deadline_at: float | None, *, is_patient: bool) -> None: ...
-
-
 class AttemptState(Progress):
     """
     The live state of a `seawall.Attempt`. Its arguments are positional, because keywords double what making one takes.
@@ -66,6 +49,7 @@ class AttemptState(Progress):
         headers: Headers that it sends beside those of the caller's request.
         tickets: Tickets of the gates that it has passed, except those that are ended.
         retry: The settings of retries; None if no attempt follows it.
+        is_patient: It has waited at a gate as a patient one, so that the pool timeout is left for the cap.
         is_hurried: Its upstream was told of less time than the client gives by itself.
         is_told: Observers have heard of its beginning.
         is_hedge: It is made beside another, which is slow.
@@ -75,8 +59,8 @@ class AttemptState(Progress):
 
     __slots__ = (
         "__weakref__", "_bounds", "_ended", "_pace", "_parted", "_source_error", "_timer", "asked_at", "criticality",
-        "delay", "ended_at", "given", "headers", "is_buffered", "is_hurried", "is_told", "number", "request", "result",
-        "retry", "tickets",
+        "delay", "ended_at", "given", "headers", "is_buffered", "is_hurried", "is_patient", "is_told", "number",
+        "request", "result", "retry", "tickets",
     )  # fmt: skip
 
     is_hedge = False
@@ -107,7 +91,7 @@ class AttemptState(Progress):
         self._parted: dict[Callable[[Any], Hashable], Hashable] | None = None
         self.tickets: list[Ticket] = []
         self._ended: list[Ticket] = []
-        self.is_hurried = False
+        self.is_hurried = self.is_patient = False
         self.result: Result | None = None
         self.ended_at = 0.0
         self.given = 0.0  # seconds that it has waited for the caller to give parts of the request's body
@@ -155,25 +139,24 @@ class AttemptState(Progress):
         Raises:
             Rejected, DialError: One of the gates refuses it.
         """
+        self.is_patient = is_patient
         while True:
             try:
                 await self._wait(gates, is_patient=is_patient)
             except (BreakerOpen, Shed) as error:
-                if not is_patient or error.retry_after == math.inf:
+                if not (is_patient and says_when(error)):
                     raise
-                self.end(None, self.now())
+                await wait_out(self, error, gates, origin)
                 gates = origin.gates
-                with aside(error.by):
-                    if isinstance(error, BreakerOpen) and origin.shut_for(self.now()) > 0:
-                        await origin.sit_out(None, is_patient=True)
-                    else:  # a gate of the user's says so, or there is trouble, whose end nobody knows
-                        await asyncio.sleep(error.retry_after)
             news = origin.away, origin.shed if self.criticality is BACKGROUND else None
             if any(gate is not None and gate not in gates for gate in news):
                 self.end(None, self.now())
                 gates = origin.gates
             if self.passes(gates):
                 return
+
+    def waited_in_queues(self) -> float:
+        return 0.0 if self.is_patient else super().waited_in_queues()
 
     def can_be_repeated(self) -> bool:
         settings, request = self.retry, self.request

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import math
+import time
 from collections.abc import Callable, Coroutine, Mapping
+from functools import partial
 from random import SystemRandom
-from typing import Any, Self
+from typing import Any, Final, Self, TypeVar
 
 from ..config import DNS, Limits
 from ..config.check import number, shown
@@ -41,6 +43,10 @@ from .pipeline import Pipeline
 from .settings import ResolverTypes, Settings, is_observer
 
 __all__ = ["Engine", "OfEngine", "check_drain"]
+
+T = TypeVar("T")
+
+MAX_READS: Final = 100  # of a part of the state; each takes less than a thread's turn of 5 ms, so the second succeeds
 
 
 class OfEngine:
@@ -169,14 +175,15 @@ class Engine:
         """
         A frozen snapshot of permits, queues, breakers, budgets, connections and names.
 
-        It can be taken outside the event loop too; budgets are then as of their last use.
+        It can be taken in another thread too, and after the loop has ended; budgets are then as of their last use.
         """
-        try:
-            now = clock.now()
-        except RuntimeError:
-            now = -math.inf
-        layers, pool, ejected = self.layers, self.wire.pool, self.ejections.ejected(now)
-        slots, ledger = self.slots, layers.ledger
+        layers, slots, pool = self.layers, self.slots, self.wire.pool
+        loop = asyncio._get_running_loop()  # asyncio documents it for extensions
+        if loop is not None and layers.in_flight.loop in (None, loop):
+            now = filled_at = clock.now()
+        else:  # asyncio's loops use this clock; a budget that is asked for its balance of now writes that down
+            now, filled_at = time.monotonic(), -math.inf
+        ejected = _steady(lambda: self.ejections.ejected(now))
         routed: dict[Origin, list[Endpoint]] = {}
         for holder in slots.holders:
             if isinstance(holder, Endpoint):
@@ -185,25 +192,20 @@ class Engine:
         def by_ways(count: Callable[[Destination], int], origin: Origin) -> int:
             return sum(map(count, (origin, *routed.get(origin, ()))))
 
+        def of(state: OriginState) -> OriginStats:
+            idle, held = by_ways(pool.idle, state.origin), by_ways(slots.held, state.origin)
+            return _of_origin(state, now, filled_at, idle, held, ejected.get(state.origin, ()))
+
         return Stats(
             calls=len(layers.in_flight),
-            connections=pool.open,
+            connections=_steady(lambda: pool.open),
             max_connections=math.inf if slots.max_connections is None else slots.max_connections,
             waiting=slots.waiting,
-            budget=layers.origins.balance(now),
-            totals=ledger.totals(),
-            origins={
-                state.origin: _of_origin(
-                    state,
-                    now,
-                    by_ways(pool.idle, state.origin),
-                    by_ways(slots.held, state.origin),
-                    ejected.get(state.origin, ()),
-                )
-                for state in layers.origins
-            },
-            names=self.wire.names.stats(),
-            proxies={url: breaker.state for url, breaker in self.proxies.items()},
+            budget=layers.origins.balance(filled_at),
+            totals=_steady(layers.ledger.totals),
+            origins={state.origin: _steady(partial(of, state)) for state in _steady(lambda: list(layers.origins))},
+            names=_steady(self.wire.names.stats),
+            proxies=_steady(lambda: {url: breaker.state for url, breaker in self.proxies.items()}),
         )
 
     async def __aenter__(self) -> Self:
@@ -268,8 +270,18 @@ def check_drain(drain: object) -> None:
     number("aclose", "drain", drain, low=0)
 
 
+def _steady(read: Callable[[], T]) -> T:
+    """What *read* returns, once the loop's thread hasn't changed what it goes through meanwhile."""
+    for _ in range(MAX_READS):
+        try:
+            return read()
+        except (RuntimeError, KeyError):  # it changed its size; or an entry has gone
+            continue
+    return read()
+
+
 def _of_origin(
-    state: OriginState, now: float, idle: int, connections: int, ejected: tuple[Address, ...]
+    state: OriginState, now: float, filled_at: float, idle: int, connections: int, ejected: tuple[Address, ...]
 ) -> OriginStats:
     bulkheads = [bulkhead.statistics(now) for bulkhead in state.bulkheads]
     breaker, budget = state.breaker, state.budget
@@ -283,7 +295,7 @@ def _of_origin(
         rate=rate,
         limited=limited,
         paused_for=max(0.0, state.paused_until - now),
-        budget=math.inf if budget is None else budget.balance(now),
+        budget=math.inf if budget is None else budget.balance(filled_at),
         max_budget=math.inf if budget is None else budget.max_balance,
         idle=idle,
         connections=connections,
@@ -291,7 +303,7 @@ def _of_origin(
         ghosts=sum(each.ghosts for each in bulkheads),
         limit=math.inf if state.bulkhead is None else sum(each.limit for each in bulkheads),
         away_for=0.0 if state.away is None else max(0.0, now - state.away.away_since),
-        awaited_by=0 if state.away is None else state.away.waiting,
+        awaited_by=0 if state.away is None else state.away.standing,
     )
 
 

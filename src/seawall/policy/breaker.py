@@ -21,7 +21,9 @@ from statistics import median
 
 from ..config import Breaker
 from ..errors import BreakerOpen
-from .gate import Entrant, Gate, Result, Ticket
+from .admission import Admission, Probe
+from .bench import Bench
+from .gate import Entrant, Gate, Ticket
 
 __all__ = ["BreakerState", "next_probe"]
 
@@ -32,42 +34,6 @@ GOOD = 16  # durations of good attempts that are remembered
 
 FORCED = ("forced open", "forced closed")
 REMEMBERED_FOR = 30.0  # seconds after its last move
-
-
-class Admission(Ticket):
-    """A closed breaker's ticket: attempts of one generation share it, because nothing tells them apart."""
-
-    __slots__ = ("_breaker", "_generation")
-
-    def __init__(self, breaker: BreakerState, generation: int) -> None:
-        self._breaker = breaker
-        self._generation = generation
-
-    def is_valid(self) -> bool:
-        return self._breaker.generation == self._generation
-
-    def end(self, result: Result | None, now: float) -> None:
-        if result is None or (result.is_rejection and self._breaker.state == "closed"):  # a probe finds it well
-            self._breaker.release(self._generation)
-        else:
-            outcome, is_failure, duration, *_ = result
-            self._breaker.record(
-                self._generation, now, is_failure=is_failure, duration=duration, retry_after=outcome.retry_after
-            )
-
-    def retract(self, now: float, *, ended_at: float, duration: float) -> None:
-        self._breaker.retract(self._generation, now, recorded_at=ended_at, duration=duration)
-
-
-class Probe(Admission):
-    """A half-open breaker's ticket, which belongs to one attempt."""
-
-    __slots__ = ()
-
-    def end(self, result: Result | None, now: float) -> None:
-        is_valid = self.is_valid()
-        super().end(result, now)
-        self._generation = self._breaker.generation if is_valid else -1  # the probe may have closed the breaker
 
 
 class BreakerState(Gate):
@@ -82,9 +48,9 @@ class BreakerState(Gate):
     """
 
     __slots__ = (
-        "_admission", "_buckets", "_good_count", "_last", "_moved", "_now", "_probe_failures", "_probes_done",
-        "_probes_out", "_probing_since", "_rng", "_settings", "_slow_call", "_span", "_until", "durations",
-        "generation", "moved_at", "reason", "state",
+        "_admission", "_bench", "_buckets", "_good_count", "_last", "_moved", "_now", "_probe_failures",
+        "_probes_done", "_probes_out", "_probing_since", "_rng", "_settings", "_slow_call", "_span", "_until",
+        "durations", "generation", "moved_at", "reason", "state",
     )  # fmt: skip
 
     name = "breaker"
@@ -103,6 +69,7 @@ class BreakerState(Gate):
         self._until = self._probing_since = 0.0
         self._probes_out = self._probes_done = self._probe_failures = 0
         self.generation = 0
+        self._bench: Bench | None = None  # made at first use, because most origins need none
         self._admission = Admission(self, 0)
         self.state = "closed"
         self.reason = ""
@@ -179,9 +146,20 @@ class BreakerState(Gate):
             open_for=open_for,
         )
 
+    async def sit_out(self, deadline_at: float | None, *, is_patient: bool) -> None:
+        """As `Bench.sit_out`."""
+        if self._bench is None:
+            self._bench = Bench(self, self._now)
+        await self._bench.sit_out(deadline_at, is_patient=is_patient)
+
+    @property
+    def waiting(self) -> int:
+        """How many attempts sit it out."""
+        return 0 if self._bench is None else len(self._bench)
+
     @property
     def is_idle(self) -> bool:
-        return not self.is_forced
+        return not (self.is_forced or self.waiting)
 
     def remembers(self, now: float) -> bool:
         return self.state != "closed" and (self.retry_after(now) > 0 or now - self.moved_at < REMEMBERED_FOR)
@@ -223,9 +201,16 @@ class BreakerState(Gate):
         return self.retry_after(now)
 
     def release(self, generation: int) -> None:
-        """End an admission that says nothing about the origin; a probe gives its place back."""
-        if generation == self.generation and self.state == "half-open":
+        """End an admission that says nothing about the origin; a probe gives its place to whoever waits for one."""
+        if self.vacate(generation) and self._bench is not None:
+            self._bench.look()
+
+    def vacate(self, generation: int) -> bool:
+        """Give a probe's place back and tell nobody; returns whether it was one."""
+        is_probe = generation == self.generation and self.state == "half-open"
+        if is_probe:
             self._probes_out = max(0, self._probes_out - 1)
+        return is_probe
 
     def record(
         self,
@@ -337,6 +322,8 @@ class BreakerState(Gate):
         self.generation += 1
         self._admission = Admission(self, self.generation)
         self._moved(previous, state, reason)
+        if self._bench is not None and state != "half-open":  # whoever made it so has the first place
+            self._bench.look()
 
     def _totals(self, now: float, within: float) -> tuple[float, float, float]:
         """The attempts, failures and slow attempts of the last *within* seconds."""

@@ -33,7 +33,7 @@ class Breakers(Mapping[str, BreakerState]):
         self._proxies = proxies
 
     def __getitem__(self, url: str) -> BreakerState:
-        named = next((state for state in self._origins if str(state.origin) == url), None)
+        named = next((state for state in list(self._origins) if str(state.origin) == url), None)
         if named is None:
             if (proxy := url.rstrip("/")) in self._proxies:
                 return self._proxies[proxy]
@@ -43,7 +43,8 @@ class Breakers(Mapping[str, BreakerState]):
         return named.breaker
 
     def __iter__(self) -> Iterator[str]:
-        return iter([*(str(each.origin) for each in self._origins if each.breaker is not None), *self._proxies])
+        states = list(self._origins)  # a copy, because another thread may ask
+        return iter([*(str(each.origin) for each in states if each.breaker is not None), *self._proxies])
 
     def __len__(self) -> int:
         return len(list(iter(self)))
@@ -55,7 +56,7 @@ class Breakers(Mapping[str, BreakerState]):
         site, _, way = url.partition(" through ")
         origin = _origin(site).through(way)
         if origin not in self._origins.states and not way:
-            ways = [state for state in self._origins if state.origin.through("") == origin]
+            ways = [state for state in list(self._origins) if state.origin.through("") == origin]
             if len(ways) > 1:
                 raise KeyError(f"{url}: there are several ways: {', '.join(str(state.origin) for state in ways)}")
             if ways:
@@ -66,7 +67,8 @@ class Breakers(Mapping[str, BreakerState]):
 def _origin(url: str) -> Origin:
     parts = urlsplit(url)
     if parts.scheme not in PORTS or not parts.hostname or parts.path not in ("", "/") or parts.query or parts.username:
-        raise ValueError(f"breakers: {url!r} is not an origin such as https://api.example.com or http://127.0.0.1:8080")
+        given = "a URL with credentials or a query" if "@" in url or "?" in url else repr(url)  # they are secrets
+        raise ValueError(f"breakers: {given} is not an origin such as https://api.example.com or http://127.0.0.1:8080")
     host = parts.hostname
     if ":" not in host:  # with a final dot it is another origin
         host = canonical("breakers", host) + "." * host.endswith(".")

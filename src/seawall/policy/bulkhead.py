@@ -105,7 +105,8 @@ class BulkheadState(Gate):
         return f"<BulkheadState {self._name} permits {self._in_flight}/{self._max} waiting {len(self._waiters)}>"
 
     def statistics(self, now: float = -math.inf) -> BulkheadStatistics:
-        return BulkheadStatistics(self.ceiling, self._in_flight, len(self._waiters), 0, self.ceiling)
+        """A snapshot, which changes nothing, because another thread may ask."""
+        return BulkheadStatistics(self.ceiling, self._in_flight, self._waiters.standing, 0, self.ceiling)
 
     @property
     def is_idle(self) -> bool:

@@ -94,25 +94,10 @@ class OriginState:
         """
         Wait until the breaker may let an attempt through: a retry waits, because it was promised earlier.
 
-        It doesn't wait past *deadline_at*, nor once the probes have failed, nor if the breaker is forced open, because
-        `enter` then refuses the attempt.
-
-        **Cancellation:** ends the wait; nothing is left behind.
-
-        Args:
-            is_patient: It waits for later probes too, and until the deadline strikes.
+        As `Bench.sit_out`.
         """
-        if (breaker := self.breaker) is None:
-            return
-        generation = breaker.generation
-        while (left := breaker.shut_for(now := self.now())) > 0:
-            has_failed = breaker.state == "open" and breaker.generation != generation
-            is_late = deadline_at is not None and left >= deadline_at - now
-            if left == math.inf or ((has_failed or is_late) and not is_patient):
-                return
-            if self.moved is None:
-                self.moved = asyncio.get_running_loop().create_future()
-            await asyncio.wait([self.moved], timeout=left)
+        if self.breaker is not None:
+            await self.breaker.sit_out(deadline_at, is_patient=is_patient)
 
     def has_moved(self) -> None:
         """The breaker has moved: wake the attempts that wait for that."""

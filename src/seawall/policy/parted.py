@@ -106,4 +106,5 @@ def bulkhead_of(
 
     if settings.partition is None:
         return share(make(name), None)
-    return Parted(settings.partition, lambda part: share(make(f"{name}, part {part!r}"), part))
+    mine = f"{name}, the call's part of the bulkhead"  # it doesn't name the part, which may be a caller's token
+    return Parted(settings.partition, lambda part: share(make(mine), part))

@@ -112,6 +112,11 @@ class ReadyState(Gate):
         """How many attempts wait."""
         return len(self._waiters)
 
+    @property
+    def standing(self) -> int:
+        """As `waiting`, for another thread; see `Turns.standing`."""
+        return self._waiters.standing
+
     # The gate
 
     def try_enter(self, attempt: Entrant, now: float) -> Ticket | None:

@@ -39,6 +39,11 @@ class Turns(Generic[W]):
     def __len__(self) -> int:
         return sum(map(len, self.queues.values()))
 
+    @property
+    def standing(self) -> int:
+        """How many stand in the queues, those included that have ended and not run since: for other threads."""
+        return sum(map(len, list(self.queues.values())))
+
     def __contains__(self, waiter: W) -> bool:
         return any(waiter in queue for queue in self.queues.values())
 

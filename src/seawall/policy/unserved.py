@@ -148,6 +148,11 @@ class Unserved(Gate):
         """How many attempts wait."""
         return len(self._repeatable) + len(self._others)
 
+    @property
+    def standing(self) -> int:
+        """As `waiting`, for another thread; see `Turns.standing`."""
+        return self._repeatable.standing + self._others.standing
+
     def try_enter(self, attempt: Entrant, now: float) -> Ticket | None:
         if self._is_past(now):
             self.end()
