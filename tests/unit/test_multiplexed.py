@@ -28,6 +28,7 @@ from seawall.testing.clock import VIRTUAL
 from seawall.wire.http2 import session as http2
 from seawall.wire.http2.compression import Encoder
 from seawall.wire.http2.connection import TINY, TURN, Multiplexed
+from seawall.wire.http2.sending import HELD_UP_FOR
 from seawall.wire.http2.session import (
     DOUBT_AFTER,
     FULL_FOR,
@@ -488,12 +489,32 @@ async def test_connection_whose_window_is_lost_takes_no_more_streams(lacks):
         await sent
     assert peer.client.is_usable == (lacks != "connection's window")
     assert not peer.client.is_closed  # those in flight go on
+    if lacks == "its turn":
+        await widen(peer, 1)
     for large in larges:
         large.cancel()
     await asyncio.wait(larges)
     reader.finish()
     assert peer.client.is_closed == (lacks == "connection's window")
     peer.client.close()
+
+
+@pytest.mark.parametrize(
+    ("waits", "is_widened"), [(HELD_UP_FOR, False), (0.9 * HELD_UP_FOR, False), (HELD_UP_FOR, True)]
+)
+async def test_caller_that_no_longer_waits_for_a_window_that_is_lost(narrow, waits, is_widened):
+    """A deadline may be shorter than the write timeout, and would else end call after call on this connection."""
+    _, sent = narrow.request(method=b"POST", content=b"0123456789")
+    await narrow.turn()
+    await asyncio.sleep(waits / 2)
+    await narrow.turn()
+    if is_widened:
+        await widen(narrow, FRAME)
+    await asyncio.sleep(waits / 2)
+    await narrow.turn()
+    sent.cancel()
+    await asyncio.wait([sent])
+    assert narrow.client.is_usable == (is_widened or waits < HELD_UP_FOR)
 
 
 async def test_silent_connection_is_asked_whether_anybody_is_there(peer):

@@ -17,6 +17,7 @@ from .shares import Shares
 
 __all__ = ["Sending"]
 
+HELD_UP_FOR: Final = 1.0  # s after which a wait for the connection's window says something, though the caller ended it
 REFUSED: Final = 300  # a status from which on the server wants no more of the request
 
 
@@ -61,13 +62,13 @@ class Sending(Waiting):
     """
 
     __slots__ = (
-        "_at", "_connection", "_gives_up_at", "_is_held_up", "_message", "_number", "_part", "_progress", "_stream",
+        "_at", "_connection", "_is_held_up", "_message", "_number", "_part", "_progress", "_since", "_stream",
         "_timeout", "is_over",
     )  # fmt: skip
 
     _part: bytes
     _at: int  # B of the part that are sent
-    _gives_up_at: float | None
+    _since: float  # when it began to wait, or sent something last
     _is_held_up: bool  # whenever it waited since it sent something last, the connection's window was all that it lacked
 
     def __init__(self, connection: _Line, stream: _Owner, number: int, message: Message, progress: Progress) -> None:
@@ -123,7 +124,7 @@ class Sending(Waiting):
 
     async def is_sent(self, part: bytes) -> bool:
         shares = self._connection.shares
-        self._part, self._at, self._gives_up_at, self._is_held_up = part, 0, None, True
+        self._part, self._at, self._since, self._is_held_up = part, 0, self._loop.time(), True
         try:
             while not self.is_refused():
                 if self.is_part_sent:
@@ -138,17 +139,15 @@ class Sending(Waiting):
 
     async def _room(self) -> None:
         """Wait for some, or until something else happens. Raises WriteTimeout."""
-        connection, at, now = self._connection, self._at, self._loop.time()
+        connection, at = self._connection, self._at
         has_own = connection.dialogue.lanes[self._number].window > 0
         if has_own:
             connection.shares.join(self)
         self._is_held_up = self._is_held_up and has_own and connection.dialogue.shared_window <= 0
-        if self._timeout is not None and self._gives_up_at is None:
-            self._gives_up_at = now + self._timeout
-        left = None if self._gives_up_at is None else self._gives_up_at - now
+        left = None if self._timeout is None else self._since + self._timeout - self._loop.time()
         if not await self._wait(left) and self._at == at:  # else it had its turn just as its time was over
-            if self._is_held_up and self._gives_up_at is not None and self._timeout is not None:
-                connection.held_up(self._gives_up_at - self._timeout)
+            if self._is_held_up:
+                connection.held_up(self._since)
             raise self._stream.failure(WriteTimeout, f"nothing was taken for {self._timeout:g} s")
 
     @property
@@ -169,9 +168,9 @@ class Sending(Waiting):
         connection.chatter.uploaded(len(part))
         connection.progressed()
         self._progress.bytes_out += connection.flush()
-        self._at, self._is_held_up = at + len(part), True
+        self._at, self._since, self._is_held_up = at + len(part), self._loop.time(), True
         if self._timeout is not None:
-            self._gives_up_at = self._expires_at = self._loop.time() + self._timeout
+            self._expires_at = self._since + self._timeout  # of a wait that goes on for the next frame
         return True
 
     def end(self) -> None:
@@ -186,3 +185,6 @@ class Sending(Waiting):
     def stop(self) -> None:
         """Nobody waits for room any more."""
         self._stop_timer()
+        connection = self._connection
+        if connection.shares.has(self) and self._is_held_up and self._loop.time() - self._since >= HELD_UP_FOR:
+            connection.held_up(self._since)

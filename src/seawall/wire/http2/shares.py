@@ -55,6 +55,10 @@ class Shares:
         """It lacks what all share; where it stands in line already, it keeps its place."""
         self._line.setdefault(body)
 
+    def has(self, body: Body) -> bool:
+        """Whether it stands in line."""
+        return body in self._line
+
     def leave(self, body: Body) -> None:
         self._line.pop(body, None)
 
