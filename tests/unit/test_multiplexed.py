@@ -28,6 +28,7 @@ from seawall.testing.clock import VIRTUAL
 from seawall.wire.http2 import session as http2
 from seawall.wire.http2.compression import Encoder
 from seawall.wire.http2.connection import TINY, TURN, Multiplexed
+from seawall.wire.http2.sending import HELD_UP_FOR
 from seawall.wire.http2.session import (
     DOUBT_AFTER,
     FULL_FOR,
@@ -71,7 +72,7 @@ class Repeatable(Progress):
 class Peer:
     """AsyncClient and server of one connection; what either sends, the other gets in `turn`."""
 
-    def __init__(self, window: int, known: Known | None = None) -> None:
+    def __init__(self, window: int, known: Known | None = None, *, shared: int = 2**30) -> None:
         self.transport, self.known = Noted(), known or Known()
         self.client = Multiplexed(A, memoryview(bytearray(1)), self.known)
         self.server = h2.connection.H2Connection(h2.config.H2Configuration(client_side=False))
@@ -84,7 +85,8 @@ class Peer:
         self.client.begin(can_fall_back=False)
         self.server.local_settings = h2.settings.Settings(client=False, initial_values={4: window})
         self.server.initiate_connection()
-        self.server.increment_flow_control_window(2**30)
+        if shared:
+            self.server.increment_flow_control_window(shared)
 
     def _is_idle(self, _: Multiplexed, now: float) -> None:
         self.idle += 1
@@ -336,6 +338,183 @@ async def test_window_of_the_server_holds_up_an_upload():
     assert (await sent).status == 200
     assert channel.whole() == b""
     peer.client.close()
+
+
+USED_UP = 65_536  # B: the first window of a connection, which SETTINGS don't change, and one more
+FRAME = 16_384  # B
+
+
+@pytest.fixture
+async def narrow() -> AsyncIterator[Peer]:
+    """The connection's window is small, those of its streams aren't; a large body has used it up."""
+    peer = Peer(2**20, shared=0)
+    await peer.turn()
+    _, large = peer.request(method=b"PUT", content=b"x" * 2**20)
+    await widen(peer, 1)  # so that it waits at the begin of a part
+    assert len(peer.body) == USED_UP
+    yield peer
+    large.cancel()
+    await asyncio.wait([large])
+    peer.client.close()
+
+
+def of_stream(peer: Peer, number: int) -> int:
+    """B of its body that the server has."""
+    seen = [event for event in peer.seen if isinstance(event, h2.events.DataReceived)]
+    return sum(len(event.data) for event in seen if event.stream_id == number)
+
+
+async def widen(peer: Peer, size: int) -> None:
+    """The server takes so many B more, and sees what it gets for that."""
+    peer.server.increment_flow_control_window(size)
+    await peer.turn()
+    await peer.turn()
+
+
+async def test_small_bodies_have_their_turn_beside_a_large_one(narrow):
+    """One that has been in line for longer is first, with one frame, and then those behind it."""
+    others = [narrow.request(method=b"POST", content=b"0123456789")[1] for _ in range(3)]
+    await narrow.turn()
+    await widen(narrow, FRAME)
+    assert [of_stream(narrow, number) for number in (1, 3, 5, 7)] == [USED_UP + FRAME, 0, 0, 0]
+    await widen(narrow, 25)
+    assert [of_stream(narrow, number) for number in (3, 5, 7)] == [10, 10, 5]
+    await widen(narrow, 100)  # for the large one again, because the last had a part of its turn
+    assert of_stream(narrow, 1) == USED_UP + FRAME + 100
+    await widen(narrow, 100)
+    assert narrow.saw(h2.events.StreamEnded) == 3
+    assert of_stream(narrow, 1) == USED_UP + FRAME + 195
+    for other in others:
+        other.cancel()
+
+
+async def test_large_bodies_share_what_is_wide_enough_for_either():
+    """None goes on until the window is used up because it was woken first, or sees it first."""
+    peer = Peer(2**20, shared=0)
+    await peer.turn()
+    uploads = [peer.request(method=b"PUT", content=b"x" * 2**20)[1] for _ in range(2)]
+    await widen(peer, 1)
+    assert of_stream(peer, 1) + of_stream(peer, 3) == USED_UP
+    peer.seen.clear()
+    for times in range(1, 4):
+        peer.server.increment_flow_control_window(2**18)
+        for _ in range(5):
+            await peer.turn()
+        first, second = of_stream(peer, 1), of_stream(peer, 3)
+        assert abs(first - second) <= 2 * FRAME
+        assert first + second == times * 2**18
+    for upload in uploads:
+        upload.cancel()
+    await asyncio.wait(uploads)
+    peer.client.close()
+
+
+async def test_socket_that_takes_little_is_shared_in_turns(peer):
+    """As the window is: each time that it takes more, another body has a frame of it."""
+    uploads = [peer.request(method=b"PUT", content=b"x" * 2**20)[1] for _ in range(3)]
+    write = peer.transport.write
+
+    def fills(data: bytes) -> None:
+        write(data)
+        peer.client.pause_writing()
+
+    peer.transport.write = fills
+    await peer.turn()
+    for _ in range(12):
+        peer.client.resume_writing()
+        await peer.turn()
+    sizes = [of_stream(peer, number) for number in (1, 3, 5)]
+    assert max(sizes) - min(sizes) <= FRAME
+    assert min(sizes) >= 3 * FRAME
+    for upload in uploads:
+        upload.cancel()
+    await asyncio.wait(uploads)
+
+
+async def test_body_that_is_wanted_no_more_leaves_the_line(narrow):
+    """Cancelled, answered or reset: the next has what it would have had."""
+    left, sent = narrow.request(method=b"PUT", content=b"x" * FRAME)
+    _, answered = narrow.request(method=b"PUT", content=b"x" * FRAME)
+    _, other = narrow.request(method=b"PUT", content=b"x" * FRAME)
+    await widen(narrow, FRAME)  # for the large one, which then stands behind them
+    sent.cancel()
+    await narrow.answer(5, [(":status", "413")])
+    await widen(narrow, FRAME)
+    assert [of_stream(narrow, number) for number in (3, 5, 7)] == [0, 0, FRAME]
+    assert left.is_closed
+    assert (await answered).status == 413
+    assert narrow.saw(h2.events.StreamEnded) == 1
+    other.cancel()
+
+
+async def test_body_that_has_its_turn_as_its_time_is_over_goes_on(narrow):
+    """Bytes that were sent are no sign of a server that takes nothing."""
+    await widen(narrow, FRAME)
+    _, sent = narrow.request(method=b"POST", content=b"x" * 20, write=2.0)
+    await narrow.turn()
+    loop = asyncio.get_running_loop()
+
+    def widens() -> None:
+        narrow.server.increment_flow_control_window(FRAME + 10)
+        narrow.client.data_received(narrow.server.data_to_send())
+
+    loop.call_at(now() + 2.0, widens)
+    await asyncio.sleep(3.0)
+    await narrow.turn()
+    assert (of_stream(narrow, 3), sent.done()) == (10, False)
+    with pytest.raises(WriteTimeout):
+        await sent
+
+
+@pytest.mark.parametrize("lacks", ["connection's window", "its own window", "socket", "its turn"])
+async def test_connection_whose_window_is_lost_takes_no_more_streams(lacks):
+    """Else each retry would wait there in vain; what a stream itself lacks says nothing of the connection."""
+    own = 5 if lacks == "its own window" else 2**20
+    peer = Peer(own, shared=2**20 if lacks in ("its own window", "socket") else 0)
+    await peer.turn()
+    reader, asked = peer.request()
+    await peer.answer(1)
+    await asked
+    larges = [peer.request(method=b"PUT", content=b"x" * 2**19)[1] for _ in range(2)]
+    await peer.turn()
+    if lacks == "socket":
+        peer.client.pause_writing()
+    _, sent = peer.request(method=b"POST", content=b"0123456789", write=2.0)
+    for at in range(21):  # and PINGs are answered meanwhile
+        await peer.turn()
+        if lacks == "its turn" and at == 10:
+            await widen(peer, FRAME)
+        await asyncio.sleep(0.1)
+    with pytest.raises(WriteTimeout, match="nothing was taken for 2 s"):
+        await sent
+    assert peer.client.is_usable == (lacks != "connection's window")
+    assert not peer.client.is_closed  # those in flight go on
+    if lacks == "its turn":
+        await widen(peer, 1)
+    for large in larges:
+        large.cancel()
+    await asyncio.wait(larges)
+    reader.finish()
+    assert peer.client.is_closed == (lacks == "connection's window")
+    peer.client.close()
+
+
+@pytest.mark.parametrize(
+    ("waits", "is_widened"), [(HELD_UP_FOR, False), (0.9 * HELD_UP_FOR, False), (HELD_UP_FOR, True)]
+)
+async def test_caller_that_no_longer_waits_for_a_window_that_is_lost(narrow, waits, is_widened):
+    """A deadline may be shorter than the write timeout, and would else end call after call on this connection."""
+    _, sent = narrow.request(method=b"POST", content=b"0123456789")
+    await narrow.turn()
+    await asyncio.sleep(waits / 2)
+    await narrow.turn()
+    if is_widened:
+        await widen(narrow, FRAME)
+    await asyncio.sleep(waits / 2)
+    await narrow.turn()
+    sent.cancel()
+    await asyncio.wait([sent])
+    assert narrow.client.is_usable == (is_widened or waits < HELD_UP_FOR)
 
 
 async def test_silent_connection_is_asked_whether_anybody_is_there(peer):

@@ -241,6 +241,26 @@ async def test_window_that_never_opens(server, client):
     assert client.stats().connections == 1
 
 
+async def test_window_that_is_lost(client, by_hand):
+    """A retry has another connection, where the server took bodies and never said that it takes more."""
+    connections = 0
+
+    async def script(peer: Peer) -> None:
+        nonlocal connections
+        connections += 1
+        while True:
+            frame = await peer.frame()
+            if "END_STREAM" in frame.flags:
+                peer.send(peer.head(frame.stream_id, is_end=True))
+
+    url = await by_hand(script)
+    await client.put(url, content=b"x" * 65_535)
+    response = await client.put(url, content=b"x", timeout=httpx.Timeout(5, write=0.05))
+    assert outcomes(response) == ["WriteTimeout", "200"]
+    assert connections == 2
+    assert client.stats().connections == 1
+
+
 @pytest.mark.parametrize("limit", ["read timeout", "deadline", "cancelled"])
 async def test_silent_connection_is_not_used_again(server, client, limit):
     """Whatever ends the wait: where nothing at all has come meanwhile, the next call has another connection."""

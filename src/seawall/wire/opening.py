@@ -3,12 +3,14 @@ A new connection for a request: name → addresses → slot → dial → TLS.
 
 Rules: a name is resolved before a slot of the client-wide cap is asked for, because two hundred dead names must not
 hold up a healthy host. The connect timeout covers resolving, dialling and TLS together, and stands still in the queue
-for a slot. Where HTTP/2 is expected, one request dials, and as many as may share the connection wait for it.
+for a slot. Where HTTP/2 is expected, one request dials, and as many as may share the connection follow it; one that
+must queue for a slot is followed by none, because all calls stand in the queue in the order in which they came.
 """
 
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final, NamedTuple, Protocol
 
@@ -32,6 +34,7 @@ from .pool import Pool
 from .progress import Progress
 from .proxy import Crossing, Passages, unreachable
 from .ready import DIAL_TIMEOUT
+from .sharing import End, First, Firsts
 from .trace import Trace
 from .wanted import Wanted, check_names, late_error
 
@@ -70,16 +73,6 @@ class _Probe(NamedTuple):
     route: Route | None = None
 
 
-class _First:
-    """A dial where HTTP/2 is expected, and how many more requests the connection has room for."""
-
-    __slots__ = ("is_shared", "room")
-
-    def __init__(self, max_streams: int) -> None:
-        self.is_shared: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
-        self.room = max_streams - 1
-
-
 class Opener:
     """
     Args:
@@ -104,7 +97,7 @@ class Opener:
         self._now = now
         self._max_age = max_age
         self._passages = passages
-        self._first: dict[Destination, _First] = {}
+        self._firsts = Firsts()
 
     async def connect(self, message: Message, key: Destination, progress: Progress, trace: Trace | None) -> Channel:
         """
@@ -113,43 +106,50 @@ class Opener:
         Args:
             key: What the pool keeps the connection under.
         """
-        timeouts = message.timeouts
-        connect, pool = timeouts.get("connect"), timeouts.get("pool")
-        gives_up_at = None if connect is None or pool is None else self._now() + connect + pool
+        limit, spent, is_queueing = message.timeouts.get("connect"), 0.0, False
+        late: First | None = None
         while (max_streams := self._dialler.versions.streams(message.origin)) > 1:
-            first = self._first.get(key)
-            if first is None or first.room <= 0:
-                return await self._open_first(_First(max_streams), message, key, progress, trace)
+            began_at, left = self._now(), math.inf if limit is None else limit - spent
+            first = self._firsts.by_key.get(key)
+            if first is None or first is late or not first.suits(is_queueing=is_queueing):
+                first, late = First(max_streams, began_at + left), None
+                if (channel := await self._open_first(first, message, key, progress, trace, spent)) is not None:
+                    return channel
+                continue  # another has begun to dial meanwhile
             progress.reached(Phase.CONNECTING)
-            timeout = None if gives_up_at is None else gives_up_at - self._now()
-            first.room -= 1
-            try:
-                await asyncio.wait([first.is_shared], timeout=timeout)
-            finally:
-                first.room += 1  # which doesn't matter once the connection is there
-            if not (first.is_shared.done() and first.is_shared.result()):
+            end = await first.followed(left, began_at + left)
+            if end in (End.FAILED, End.LEFT, End.LATE):
+                spent += self._now() - began_at
+            if end in (End.FAILED, End.HTTP1):
                 break
-            if (channel := self._pool.take(key, self._now())) is not None:
+            if end is End.SHARED and (channel := self._pool.take(key, self._now())) is not None:
                 return channel
-        return await self._open(message, key, progress, trace)
+            late, is_queueing = first if end is End.LATE else None, end is End.QUEUES
+        opened = await self._open(message, key, progress, trace, None, spent)
+        assert opened is not None  # because it could follow no other
+        return opened
 
     async def _open_first(
-        self, first: _First, message: Message, key: Destination, progress: Progress, trace: Trace | None
-    ) -> Channel:
-        """For others too, which are told to go on alone where it failed, or is HTTP/1.1."""
-        self._first[key] = first
-        is_alone = True
+        self,
+        first: First,
+        message: Message,
+        key: Destination,
+        progress: Progress,
+        trace: Trace | None,
+        spent: float,
+    ) -> Channel | None:
+        """For others too, which are told how it ended; see `_open`."""
+        self._firsts.by_key[key] = first
+        end = End.FAILED
         try:
-            channel = await self._open(message, key, progress, trace)
-            is_alone = not channel.is_multiplexed
+            channel = await self._open(message, key, progress, trace, first, spent)
+            end = End.SHARED if channel is None or channel.is_multiplexed else End.HTTP1
             return channel
         except asyncio.CancelledError:
-            is_alone = False  # which says nothing, so another goes first
+            end = End.LEFT
             raise
         finally:
-            if self._first.get(key) is first:
-                del self._first[key]
-            first.is_shared.set_result(not is_alone)
+            self._firsts.settle(first, key, end)
 
     async def probe(self, origin: Origin) -> DialError | None:
         """
@@ -159,21 +159,38 @@ class Opener:
             How it refused, or that it said nothing; None also if it failed otherwise, which calls must see themselves.
         """
         try:
-            channel = await self._open(_Probe(origin), origin, Progress(self._now, self._now()), None)
+            channel = await self._open(_Probe(origin), origin, Progress(self._now, self._now()), None, None, 0.0)
         except DialError as error:
             return error if error.is_refused or isinstance(error, DialTimeout) else None
         except SeawallError:
             return None
-        channel.put_back()
+        if channel is not None:
+            channel.put_back()
         return None
 
-    async def _open(self, message: Wanted, key: Destination, progress: Progress, trace: Trace | None) -> Channel:
-        """A new connection; through a proxy, if its breaker lets it be dialled."""
+    async def _open(
+        self,
+        message: Wanted,
+        key: Destination,
+        progress: Progress,
+        trace: Trace | None,
+        first: First | None,
+        spent: float,
+    ) -> Channel | None:
+        """
+        A new connection; through a proxy, if its breaker lets it be dialled.
+
+        Args:
+            first: What others follow, or where it must not follow another, None.
+            spent: Seconds of its connect timeout in which it has followed others.
+        Returns:
+            None where another has begun to dial while it waited for a slot.
+        """
         route = message.route or STRAIGHT
         check_names(message, route)
         crossing = Crossing(self._passages, route.proxy, message.origin)
         try:
-            return await self._dialled(message, key, progress, trace, route, crossing)
+            return await self._dialled(message, key, progress, trace, route, crossing, first, spent)
         except BaseException as error:
             crossing.end(error)
             raise
@@ -186,8 +203,10 @@ class Opener:
         trace: Trace | None,
         route: Route,
         crossing: Crossing,
-    ) -> Channel:
-        origin, started_at, limit = message.origin, self._now(), message.timeouts.get("connect")
+        first: First | None,
+        spent: float,
+    ) -> Channel | None:
+        origin, started_at, limit = message.origin, self._now() - spent, message.timeouts.get("connect")
         peer = route.peer(origin)
         if limit is not None and progress.queued:
             waited = progress.waited_for_origin()
@@ -198,9 +217,16 @@ class Opener:
         left = None if limit is None else limit - (self._now() - started_at)
         if not self._pool.try_reserve(key):
             crossing.withdraw()  # the proxy has no part in the wait
+            if first is not None:
+                self._firsts.settle(first, key, End.QUEUES)
             if (given := await self._slot(message, key, peer, progress)) is not None:
                 progress.is_reused = True
                 return given
+        by = math.inf if left is None else self._now() + left
+        if first is not None and not self._firsts.may_dial(first, key, by):
+            crossing.withdraw()
+            self._pool.cancel(key)
+            return None
         began_at, timer = self._now(), asyncio.timeout(left)
         try:
             crossing.begin()
@@ -247,7 +273,7 @@ class Opener:
         self, origin: Origin, route: Route, progress: Progress, started_at: float, limit: float | None
     ) -> Answer:
         """The addresses that are dialled for *origin*."""
-        timer = asyncio.timeout(limit)
+        timer = asyncio.timeout(None if limit is None else limit - (self._now() - started_at))
         try:
             async with timer:
                 answer = await self._names.resolve(route.peer(origin))

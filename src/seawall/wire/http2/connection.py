@@ -79,11 +79,7 @@ class Multiplexed(Session[Stream]):
     def resume_writing(self) -> None:
         super().resume_writing()
         self._unsent = 0
-        self._wake_all()
-
-    def _wake_all(self) -> None:
-        for stream in self._open:
-            stream.wake()
+        self.shares.deal(self)
 
     def close(self) -> None:
         """Now: what has come is not looked at any more."""
@@ -237,11 +233,15 @@ class Multiplexed(Session[Stream]):
                     lane.listener.refuse("GOAWAY", is_stale=True)
             self.retire()
             return
-        self._wake_all()
-        if heard is Heard.SETTINGS:
-            self.max_streams = self.known.max_streams = self.dialogue.max_streams
-            if self.is_usable:  # else the pool may not have it any more
-                self.on_room(self)
+        if heard is Heard.WINDOW:
+            self.shares.widened_at = self.heard_at
+            self.shares.deal(self)
+            return
+        for stream in self._open:
+            stream.wake()
+        self.max_streams = self.known.max_streams = self.dialogue.max_streams
+        if self.is_usable:  # else the pool may not have it any more
+            self.on_room(self)
 
     def _broken(self, violation: Violation) -> None:
         """The connection ends; a stream whose headers are too large fails for that (RFC 9113 section 4.3)."""

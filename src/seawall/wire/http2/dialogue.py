@@ -126,6 +126,11 @@ class Dialogue(Generic[L]):
             self._out.append(frames.frame(frames.CONTINUATION, flags, number, block[at : at + size]))
         return number
 
+    @property
+    def shared_window(self) -> int:
+        """B of bodies that may be sent on all streams together now."""
+        return self._credit.window
+
     def window(self, number: int) -> int:
         """B of body that may be sent on a stream now."""
         return min(self.lanes[number].window, self._credit.window)

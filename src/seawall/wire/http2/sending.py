@@ -1,7 +1,8 @@
-"""The request's body on an HTTP/2 stream: as fast as the windows and the socket allow."""
+"""The request's body on an HTTP/2 stream: as fast as the windows and the socket allow, in turns with other bodies."""
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any, Final, Protocol
 
 from ...errors import WriteTimeout
@@ -12,9 +13,11 @@ from ..upload import pour
 from .chatter import Chatter
 from .dialogue import Dialogue
 from .response import Response
+from .shares import Shares
 
 __all__ = ["Sending"]
 
+HELD_UP_FOR: Final = 1.0  # s after which a wait for the connection's window says something, though the caller ended it
 REFUSED: Final = 300  # a status from which on the server wants no more of the request
 
 
@@ -29,7 +32,12 @@ class _Line(Protocol):
     @property
     def chatter(self) -> Chatter: ...
 
+    @property
+    def shares(self) -> Shares: ...
+
     def progressed(self) -> None: ...
+
+    def held_up(self, since: float) -> None: ...
 
     def flush(self) -> int: ...
 
@@ -53,7 +61,15 @@ class Sending(Waiting):
         is_over: All was sent, and the stream is ended on this side.
     """
 
-    __slots__ = ("_connection", "_message", "_number", "_progress", "_stream", "_timeout", "is_over")
+    __slots__ = (
+        "_at", "_connection", "_is_held_up", "_message", "_number", "_part", "_progress", "_since", "_stream",
+        "_timeout", "is_over",
+    )  # fmt: skip
+
+    _part: bytes
+    _at: int  # B of the part that are sent
+    _since: float  # when it began to wait, or sent something last
+    _is_held_up: bool  # whenever it waited since it sent something last, the connection's window was all that it lacked
 
     def __init__(self, connection: _Line, stream: _Owner, number: int, message: Message, progress: Progress) -> None:
         super().__init__()
@@ -85,7 +101,12 @@ class Sending(Waiting):
 
     async def run(self) -> bool:
         """Until all is sent or no more of it is wanted; returns whether all was."""
-        return await pour(self._message, self)
+        shares = self._connection.shares
+        shares.bodies += 1
+        try:
+            return await pour(self._message, self)
+        finally:
+            shares.bodies -= 1
 
     def is_refused(self) -> bool:
         """Whether nothing more of the request is wanted: its response says so, or the stream is over."""
@@ -102,25 +123,55 @@ class Sending(Waiting):
         return not response.is_decided
 
     async def is_sent(self, part: bytes) -> bool:
-        connection, dialogue = self._connection, self._connection.dialogue
-        begin, expires_at = 0, None
-        while not self.is_refused():
-            if begin >= len(part):
-                return True
-            room = min(dialogue.window(self._number), dialogue.frame_size, SLICE)
-            if room > 0 and connection.can_write:
-                dialogue.send(self._number, part[begin : begin + room])
-                connection.chatter.uploaded(room)
-                connection.progressed()
-                self._progress.bytes_out += connection.flush()
-                begin, expires_at = begin + room, None
-                continue
-            now = self._loop.time()
-            if self._timeout is not None and expires_at is None:
-                expires_at = now + self._timeout
-            if not await self._wait(None if expires_at is None else expires_at - now):
-                raise self._stream.failure(WriteTimeout, f"nothing was taken for {self._timeout:g} s")
+        shares = self._connection.shares
+        self._part, self._at, self._since, self._is_held_up = part, 0, self._loop.time(), True
+        try:
+            while not self.is_refused():
+                if self.is_part_sent:
+                    return True
+                if not self.sends_frame():
+                    await self._room()
+                elif shares.bodies > 1:
+                    await asyncio.sleep(0)  # the others' turn
+        finally:
+            shares.leave(self)
         return False
+
+    async def _room(self) -> None:
+        """Wait for some, or until something else happens. Raises WriteTimeout."""
+        connection, at = self._connection, self._at
+        has_own = connection.dialogue.lanes[self._number].window > 0
+        if has_own:
+            connection.shares.join(self)
+        self._is_held_up = self._is_held_up and has_own and connection.dialogue.shared_window <= 0
+        left = None if self._timeout is None else self._since + self._timeout - self._loop.time()
+        if not await self._wait(left) and self._at == at:  # else it had its turn just as its time was over
+            if self._is_held_up:
+                connection.held_up(self._since)
+            raise self._stream.failure(WriteTimeout, f"nothing was taken for {self._timeout:g} s")
+
+    @property
+    def is_part_sent(self) -> bool:
+        return self._at >= len(self._part)
+
+    def sends_frame(self) -> bool:
+        """Send a frame of the part; False where there is no room for it, or nothing more is wanted."""
+        connection, at = self._connection, self._at
+        if self.is_refused() or not connection.can_write:
+            return False
+        dialogue = connection.dialogue
+        room = min(dialogue.window(self._number), dialogue.frame_size, SLICE)
+        if room <= 0:
+            return False
+        part = self._part[at : at + room]
+        dialogue.send(self._number, part)
+        connection.chatter.uploaded(len(part))
+        connection.progressed()
+        self._progress.bytes_out += connection.flush()
+        self._at, self._since, self._is_held_up = at + len(part), self._loop.time(), True
+        if self._timeout is not None:
+            self._expires_at = self._since + self._timeout  # of a wait that goes on for the next frame
+        return True
 
     def end(self) -> None:
         self._connection.dialogue.send(self._number, b"", is_end=True)
@@ -134,3 +185,6 @@ class Sending(Waiting):
     def stop(self) -> None:
         """Nobody waits for room any more."""
         self._stop_timer()
+        connection = self._connection
+        if connection.shares.has(self) and self._is_held_up and self._loop.time() - self._since >= HELD_UP_FOR:
+            connection.held_up(self._since)

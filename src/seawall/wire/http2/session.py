@@ -27,6 +27,7 @@ from .compression import TABLE_SIZE
 from .dialogue import Dialogue
 from .frames import Code, Setting
 from .lane import Listener
+from .shares import Shares
 
 __all__ = ["Session"]
 
@@ -59,6 +60,7 @@ class Session(Pooled, Generic[S]):
         can_fall_back: HTTP/1.1 is spoken here too, if the server asks for it.
         heard_at: When the server last said anything, in loop time.
         carried_at: When a part of a response came last, in loop time.
+        shares: What the bodies of its requests may send.
     """
 
     __slots__ = (
@@ -82,6 +84,7 @@ class Session(Pooled, Generic[S]):
         "heard_at",
         "known",
         "max_streams",
+        "shares",
     )
 
     protocol = "HTTP/2"
@@ -95,6 +98,7 @@ class Session(Pooled, Generic[S]):
         self.death: Final = object()
         self.dialogue: Final[Dialogue[S]] = Dialogue()
         self.chatter: Final = Chatter()
+        self.shares: Final = Shares()
         self._open: dict[S, None] = {}  # those in flight, or about to be
         self._probe: asyncio.TimerHandle | None = None  # runs while a PING is unanswered
         self._watch: asyncio.TimerHandle | None = None  # looks whether the server is silent, while streams wait
@@ -226,6 +230,11 @@ class Session(Pooled, Generic[S]):
         if self.carried_at <= since:
             self._fill(SILENT_FOR)
             self._doubt()
+
+    def held_up(self, since: float) -> None:
+        """A body has waited for the shared window as long as it may: if that was not widened, no other should wait."""
+        if self.shares.widened_at <= since:
+            self.retire()
 
     def refused(self) -> None:
         """The server refused a stream, though it allows more by its SETTINGS: for a moment, others dial anew."""
