@@ -38,6 +38,7 @@ ERRORS = [
     lambda: httpx.ReadError("the source broke off"),
     lambda: seawall.DialError("the source is down", origin=ORIGIN),
     proxy_open,
+    lambda: ProxyOpen("http://p: open, but nobody says for how long"),
     lambda: ValueError("a bug"),
 ]
 
@@ -68,7 +69,7 @@ async def test_error_of_the_body_is_the_callers(make: Callable[[], Exception], w
         assert held(c.stats()) == []
 
 
-@pytest.mark.parametrize("make", ERRORS[2:4])
+@pytest.mark.parametrize("make", ERRORS[2:5])
 async def test_error_of_an_application_below_is_no_reason_to_wait(make):
     """It had the request, whatever the error of a call of its own says."""
     ran = []

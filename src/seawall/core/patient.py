@@ -7,11 +7,11 @@ import math
 from collections.abc import Sequence
 from typing import Final, Protocol
 
-from ..errors import BreakerOpen, Shed
+from ..errors import BreakerOpen, Rejected, Shed
 from ..policy.gate import Gate, Result, Ticket
 from .seat import aside
 
-__all__ = ["Gated", "says_when", "wait_out"]
+__all__ = ["LEAST", "Gated", "says_when", "wait_out"]
 
 LEAST: Final = 0.01  # s; a gate of the user's that says 0 would be asked in each turn of the loop
 
@@ -48,7 +48,7 @@ class Refused(Protocol):
     def end(self, result: Result | None, now: float) -> None: ...
 
 
-def says_when(error: BreakerOpen | Shed) -> bool:
+def says_when(error: Rejected) -> bool:
     """Whether it is worth waiting for: a breaker that is held open says inf, and a gate of the user's maybe nothing."""
     retry_after = getattr(error, "retry_after", None)
     return isinstance(retry_after, int | float) and retry_after < math.inf

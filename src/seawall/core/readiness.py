@@ -5,7 +5,6 @@ Tells that an origin is away for a moment: it refuses all dials, or its gateway 
 from __future__ import annotations
 
 import asyncio
-import math
 from collections.abc import Callable
 from functools import partial
 from random import Random
@@ -21,6 +20,7 @@ from ..policy.ready import Prober, ReadyState
 from ..policy.unserved import Refusals, Unserved, is_unserved
 from .attempt import AttemptState
 from .call import Hop
+from .patient import LEAST, says_when
 from .seat import aside
 
 __all__ = ["Readiness"]
@@ -52,12 +52,12 @@ class Readiness:
         """
         state = hop.state
         if isinstance(error, ProxyOpen):
-            if hop.policy.waits is not True or error.retry_after == math.inf or attempt.phase >= Phase.SENDING:
+            if hop.policy.waits is not True or not says_when(error) or attempt.phase >= Phase.SENDING:
                 return False  # (one that comes later is of another call, which an application or a body below has made)
             attempt.turned_back()
             with aside(PROXY):
                 began_at = self._now()
-                await asyncio.sleep(min(error.retry_after, MAX_UNASKED))
+                await asyncio.sleep(min(max(LEAST, error.retry_after), MAX_UNASKED))
                 attempt.queued_at(PROXY, self._now() - began_at)
             return True
         if not error.is_refused or attempt.phase is not Phase.CONNECTING or not hop.request.is_straight:
