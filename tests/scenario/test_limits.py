@@ -14,6 +14,7 @@ import seawall
 from seawall.events import Phase
 from seawall.testing import FixedRandom, ScriptedWire, cancel_everywhere
 from seawall.wire.progress import Progress
+from tests.books import worst
 
 pytestmark = pytest.mark.anyio
 
@@ -103,6 +104,50 @@ async def test_key():
     async with client(wire, limit=limit) as c:
         await asyncio.gather(*(c.get(URL, headers={"X-Tenant": tenant}) for tenant in "abab"))
     assert wire.instants == [0.0, 0.0, 1.0, 1.0]
+
+
+async def test_rate_of_the_whole_origin_outlives_its_tenants():
+    """A rate of all beside one of each: it stays one rate, though 1,100 tenants come and go and one stays."""
+    wire = ScriptedWire()
+    whole = seawall.Limit(rate=10, burst=1, max_wait=math.inf)
+    each = seawall.Limit(rate=1000, burst=1000, key=lambda request: request.headers["x-tenant"])
+    async with client(wire, limit=(whole, each), deadline=None, bulkhead=None) as c:
+        for number in range(1100):
+            await c.get(URL, headers={"X-Tenant": str(number)})
+            await asyncio.sleep(0.2)  # nothing is owed then
+            if number % 100 == 0:
+                await c.get(URL, headers={"X-Tenant": "hot"})
+        tenants = [*("hot", "1099", "1050", "new") * 10]
+        await asyncio.gather(*(c.get(URL, headers={"X-Tenant": tenant}) for tenant in tenants))
+    assert worst(wire.instants, 1.0) <= 11
+
+
+@pytest.mark.parametrize("strangers", [1024, 2000])
+async def test_strangers_lift_no_limit(strangers):
+    """An origin whose limit owes isn't forgotten, whatever other hosts are named."""
+    wire = ScriptedWire()
+    limit = seawall.Limit(rate=1, per=60, burst=1, max_wait=0)
+    async with client(wire, limit=limit) as c:
+        await c.get(URL)
+        for number in range(strangers):
+            await c.get(f"http://h{number}.test/")
+        with pytest.raises(seawall.LimitExceeded):
+            await c.get(URL)
+
+
+async def test_origin_stays_while_an_answer_may_charge_it():
+    """Only the answer says what the attempt has taken; it is charged, whatever other hosts were named meanwhile."""
+    loop, wire = asyncio.get_running_loop(), ScriptedWire((60.0, 200), per_host={"b.test": [200]})
+    limit = seawall.Limit(rate=1, burst=1, max_wait=0, settle=lambda response: 600)
+    policy = seawall.Policy(limit=limit, bulkhead=None, breaker=None)
+    async with client(wire, per_host={"a.test": policy}, deadline=None, timeout=None) as c:
+        task = loop.create_task(c.get(URL))
+        await asyncio.sleep(30)
+        for number in range(1024):
+            c.engine.layers.origins[seawall.Origin("http", f"h{number}.test", 80)]
+        await task
+        with pytest.raises(seawall.LimitExceeded):
+            await c.get(URL)
 
 
 @pytest.mark.parametrize("function", ["cost", "settle", "key"])

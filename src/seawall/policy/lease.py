@@ -196,6 +196,10 @@ class Leases:
         else:
             self._charges[index] += more
 
+    def owes(self, index: int, now: float) -> bool:
+        """Whether something would be lost with it: what the fallback has let through, or what the store isn't told."""
+        return self.fallbacks[index].owes(now) or self._charges[index] > 0.0
+
     def resize(self, now: float, processes: int) -> None:
         """So many processes share the limit: each one's fallback is its part."""
         if processes != self._shared_by:
@@ -331,6 +335,9 @@ class Leased:
 
     def take(self, now: float, cost: float) -> None:
         self._leases.take(self._index, now, cost)
+
+    def owes(self, now: float) -> bool:
+        return self._leases.owes(self._index, now)
 
     def settle(self, now: float, more: float) -> None:
         self._leases.settle(self._index, now, more)

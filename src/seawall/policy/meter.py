@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 
-__all__ = ["Meter"]
+__all__ = ["Kept", "Meter"]
 
 
 class Meter:
@@ -52,3 +52,9 @@ class Meter:
         owed = max(0.0, self._due_at - now) * self.rate
         self.rate = rate
         self._due_at = now + owed / rate
+
+
+class Kept(Meter):
+    """A meter that is kept as long as anything holds it, and is known by its key meanwhile."""
+
+    __slots__ = ("__weakref__",)
