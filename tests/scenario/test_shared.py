@@ -259,6 +259,20 @@ async def test_refused_connection_costs_nothing(settings, instants):
     assert wire.instants == pytest.approx(instants, abs=0.01)
 
 
+async def test_turn_of_the_share_that_is_given_back_wakes_others():
+    """While the store is away, callers with other credentials have one share together."""
+    store, wire = Books(), ScriptedWire((0.2, httpx.ConnectError), 200)
+    store.error = ConnectionRefusedError("nobody listens")
+    limit = seawall.Limit(rate=1, per=60, burst=1, max_wait=math.inf, shared=store)
+    async with client(wire, limit=limit, retry=None, deadline=None, timeout=None) as c:
+        first = asyncio.create_task(c.get(URL))
+        await asyncio.sleep(0.1)
+        await c.get(URL, headers={"Authorization": "another"})
+        await asyncio.wait([first])
+        assert isinstance(first.exception(), httpx.ConnectError)
+    assert wire.instants == pytest.approx([0.0, 0.2])
+
+
 async def test_busy_process_is_not_the_stores_fault():
     """A loop that is late finds the answer, though its timer rings."""
     store, heard = Books(0.02), []

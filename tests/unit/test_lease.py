@@ -9,14 +9,14 @@ import pytest
 
 from seawall.config.store import Booking
 from seawall.policy.lease import Leases, Terms
-from seawall.policy.meter import Meter
+from seawall.policy.meter import Kept
 from seawall.policy.outage import Outage
 
 ONE = (1.0,)
 
 
 def leases(rate: float = 1000.0, burst: float = 50.0) -> Leases:
-    return Leases((Terms(rate, burst, "share"),), (Meter(rate, burst),), Outage(Random(0)))
+    return Leases((Terms(rate, burst, "share"),), (Kept(rate, burst),), Outage(Random(0)))
 
 
 def book(mine: Leases, now: float, waiting: int, *, took: float = 0.0, wait: float = 0.0) -> tuple[float, ...]:
@@ -123,7 +123,7 @@ def test_charges_are_told_once():
 def test_one_asks_for_all_while_the_store_is_away():
     """A probe, which books nothing; those who find it in flight don't ask."""
     outage = Outage(Random(0))
-    one, other = (Leases((Terms(1.0, 1.0, "share"),), (Meter(1.0, 1.0),), outage) for _ in range(2))
+    one, other = (Leases((Terms(1.0, 1.0, "share"),), (Kept(1.0, 1.0),), outage) for _ in range(2))
     outage.failed(0.0, "silent")
     assert one.order(0.1, [1.0], [ONE], math.inf) is None
     probe = one.order(1.0, [1.0], [ONE], math.inf)

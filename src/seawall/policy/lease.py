@@ -19,7 +19,7 @@ from typing import Any, Final, NamedTuple
 
 from ..config import Limit
 from ..config.store import Booking
-from .meter import Meter
+from .meter import Kept
 from .outage import Outage
 
 __all__ = ["Lease", "Leased", "Leases", "Order", "Terms"]
@@ -114,7 +114,7 @@ class Leases:
         "_refused_until", "_seen", "_seen_at", "_shared_by", "_usual", "fallbacks", "lease", "terms",
     )  # fmt: skip
 
-    def __init__(self, terms: tuple[Terms, ...], fallbacks: tuple[Meter, ...], outage: Outage) -> None:
+    def __init__(self, terms: tuple[Terms, ...], fallbacks: tuple[Kept, ...], outage: Outage) -> None:
         self.terms = terms
         self.fallbacks = fallbacks
         self._outage = outage
@@ -323,12 +323,13 @@ class Leases:
 class Leased:
     """One of the limits that are leased together, in a meter's place."""
 
-    __slots__ = ("_index", "_leases", "rate")
+    __slots__ = ("_index", "_leases", "rate", "waiting")
 
     def __init__(self, leases: Leases, index: int) -> None:
         self._leases = leases
         self._index = index
         self.rate = leases.terms[index].rate
+        self.waiting = leases.fallbacks[index].waiting
 
     def wait(self, now: float, cost: float, ahead: float = 0.0) -> float:
         return self._leases.wait(self._index, now, cost, ahead)

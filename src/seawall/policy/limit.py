@@ -65,7 +65,7 @@ class Turn(Ticket):
         line = self._line
         self._state.out -= 1
         if self._is_unsent(result):
-            line.give_back(now, self._costs, self._lease)
+            self._state.give_back(line, now, self._costs, self._lease)
             return
         if result is None:
             return
@@ -73,12 +73,19 @@ class Turn(Ticket):
         if response is None:
             return
         self._state.told(self._attempt, response.headers, now)
-        if response.is_success and self._attempt.is_buffered:
-            for limit, meter, cost in zip(self._state.limits, line.meters, self._costs, strict=True):
+        if response.is_success and self._attempt.is_buffered and self._state.settles:
+            self._settle(response, now)
+
+    def _settle(self, response: Any, now: float) -> None:
+        """Charge what the attempt has taken of each limit beyond its cost, or give back what it hasn't."""
+        line, more = self._line, [0.0] * len(self._costs)
+        try:
+            for index, (limit, cost) in enumerate(zip(self._state.limits, self._costs, strict=True)):
                 if limit.settle is not None:
                     taken = _checked("settle", limit.settle(response))
-                    meter.settle(now, min(taken - cost, meter.rate * self._state.max_shut))
-            line.ask()
+                    more[index] = min(taken - cost, line.meters[index].rate * self._state.max_shut)
+        finally:  # one of the functions may raise
+            line.settle(now, more)
 
     def _is_unsent(self, result: Result | None) -> bool:
         if result is not None:
@@ -207,6 +214,14 @@ class LimitState(Gate):
         finally:
             line.leave(waiter)
         return Turn(self, line, costs, lease, attempt)
+
+    def give_back(self, line: Line, now: float, costs: tuple[float, ...], lease: Lease | None) -> None:
+        """An attempt that was let through wasn't sent."""
+        line.give_back(now, costs, lease)
+        if line.learned is not None:
+            for each in self._lines:
+                if each.learned is line.learned:
+                    each.wake()
 
     # What it is taught, by attempts without a ticket too, because they were in flight when the first was rejected
 

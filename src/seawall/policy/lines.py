@@ -16,7 +16,7 @@ from ..config import Limit
 from .lease import Leased, Leases, Terms
 from .line import Line
 from .memory import make_room
-from .meter import Kept, Meter
+from .meter import Kept
 from .shared import Group, Supply, public
 
 __all__ = ["MAX_LINES", "Lines"]
@@ -74,7 +74,7 @@ class Lines:
         indexes = tuple(index for index, limit in enumerate(self._limits) if limit.shared is not None)
         if self._group is None or not indexes:
             return Line(credential, tuple(meters))
-        fallbacks: tuple[Meter, ...] = tuple(meters[index] for index in indexes)
+        fallbacks = tuple(meters[index] for index in indexes)
         terms = tuple(Terms.of(self._limits[index]) for index in indexes)
         leases = Leases(terms, fallbacks, self._group.store.outage)
         places = {index: Leased(leases, place) for place, index in enumerate(indexes)}

@@ -10,6 +10,7 @@ Source: ITU-T I.371; its form with a "theoretical arrival time" is that of https
 from __future__ import annotations
 
 import math
+from typing import Protocol
 
 __all__ = ["Kept", "Meter"]
 
@@ -54,7 +55,23 @@ class Meter:
         self._due_at = now + owed / rate
 
 
-class Kept(Meter):
-    """A meter that is kept as long as anything holds it, and is known by its key meanwhile."""
+class Sleeper(Protocol):
+    """What waits until something may be taken."""
 
-    __slots__ = ("__weakref__",)
+    def wake(self) -> None:
+        """Look again at when that is."""
+
+
+class Kept(Meter):
+    """
+    A meter that several draw on. It is kept as long as one of them holds it.
+
+    Attributes:
+        waiting: Those that wait for it now, in the order in which they began to.
+    """
+
+    __slots__ = ("__weakref__", "waiting")
+
+    def __init__(self, rate: float, burst: float) -> None:
+        super().__init__(rate, burst)
+        self.waiting: dict[Sleeper, None] = {}
