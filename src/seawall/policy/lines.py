@@ -13,11 +13,12 @@ from typing import Final
 from weakref import WeakValueDictionary
 
 from ..config import Limit
-from .lease import Leased, Leases, Terms
+from .lease import Leased, Leases
 from .line import Line
 from .memory import make_room
 from .meter import Kept
 from .shared import Group, Supply, public
+from .terms import Terms
 
 __all__ = ["MAX_LINES", "Lines"]
 
