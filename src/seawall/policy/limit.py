@@ -110,7 +110,7 @@ class LimitState(Gate):
     """
 
     __slots__ = (
-        "_asks", "_learned", "_learns", "_lines", "_name", "_now", "_secret", "_wall",
+        "_learned", "_learns", "_lines", "_name", "_now", "_secret", "_wall",
         "is_watching", "limits", "max_shut", "max_wait", "out", "settles",
     )  # fmt: skip
 
@@ -135,7 +135,6 @@ class LimitState(Gate):
         self._lines = Lines(self.limits, group)
         self._learned: OrderedDict[bytes, Learned] = OrderedDict()
         self._secret = secrets.token_bytes(16)
-        self._asks = any(callable(limit.cost) or limit.key is not None for limit in limits)
         waits = [limit.max_wait for limit in limits if limit.max_wait is not None]
         self.max_wait = min(waits) if waits else None
         self.is_watching = any(limit.learn or limit.settle for limit in limits)
@@ -165,9 +164,10 @@ class LimitState(Gate):
     # As a gate
 
     def try_enter(self, attempt: Entrant, now: float) -> Ticket | None:
-        if self._asks:
-            return None  # a function of the user's may raise
-        line, costs = self._line(attempt, now), self._costs(attempt)
+        try:
+            line, costs = self._line(attempt, now), self._costs(attempt)
+        except Exception:  # noqa: BLE001  # a function of the user's has raised, which `enter` lets the caller hear
+            return None
         if line.waiters.queues or line.wait(now, costs):
             return None
         lease = line.take(now, costs)
