@@ -13,6 +13,7 @@ from seawall.config.criticality import DEFAULT
 from seawall.events import Denied
 from seawall.origin import Origin
 from seawall.policy.denial import Denial
+from seawall.policy.gate import Unanswered
 from seawall.policy.memory import MAX_LOOKED_AT
 from seawall.policy.origins import Origins
 
@@ -141,6 +142,21 @@ def test_busy_parts_stay():
     assert not state.is_idle
     permit.end(None, 0.0)
     assert state.is_idle
+
+
+def test_part_that_knows_something_is_forgotten_last():
+    """Else a caller that may name tenants lifts what holds permits for requests that the server may be at work on."""
+    origins = make(bulkhead=seawall.Bulkhead(partition=lambda request: request.tenant))
+    state = origins[origin(0)]
+    permit = state.bulkhead.try_enter(Entrant("stuck"), 0.0)
+    permit.unanswered(Unanswered(0.0, 5.0, is_fault=True), 5.0)
+    permit.end(None, 5.0)
+    assert state.is_idle
+    for number in range(3000):
+        state.bulkhead.try_enter(Entrant(number), 6.0).end(None, 6.0)
+    assert sum(part.statistics(6.0).ghosts for part in state.bulkheads) == 1
+    assert state.remembers(6.0)
+    assert not state.remembers(66.0)
 
 
 @pytest.mark.parametrize(
