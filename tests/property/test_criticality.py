@@ -287,9 +287,9 @@ async def seen(arrivals: list[Arrival]) -> list[tuple[str, float]]:
         tasks.append(asyncio.create_task(enter(each.criticality, each.deadline)))
         loop.call_later(each.leaves, tasks[-1].cancel)
     ends = await asyncio.gather(*tasks)
-    (line,) = made._lines.values()
+    (line,) = made._lines
     assert made.is_idle
-    assert (line.ahead, line._costs) == ((0.0,), {})
+    assert (line.ahead, line._costs, line.meters[0].waiting) == ((0.0,), {}, {})
     return ends
 
 

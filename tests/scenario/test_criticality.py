@@ -239,7 +239,7 @@ async def test_costs_of_what_goes_first_count():
         for task in tasks:
             task.cancel()
         await asyncio.wait(tasks)
-        (line,) = next(iter(c.engine.layers.origins)).limit._lines.values()
+        (line,) = next(iter(c.engine.layers.origins)).limit._lines
         assert (line.ahead, line._costs, len(line.waiters)) == ((0.0,), {}, 0)
 
 
@@ -247,9 +247,7 @@ def assert_clean(c: seawall.AsyncClient) -> None:
     assert held(c.stats()) == []
     for state in c.engine.layers.origins:
         assert [(each._background, each._waiters.queues) for each in state.bulkheads] in ([(0, {})], [])
-        assert state.limit is None or not any(
-            line.waiters.queues or line._costs for line in state.limit._lines.values()
-        )
+        assert state.limit is None or not any(line.waiters.queues or line._costs for line in state.limit._lines)
 
 
 async def test_cancelled_at_every_await():

@@ -171,6 +171,24 @@ async def test_it_needs_a_permit_that_is_free_at_once():
         assert len(seawall.history(await c.get(URL))) == 1
 
 
+@pytest.mark.parametrize("name", ["key", "cost"])
+@pytest.mark.parametrize(("burst", "count"), [(2, 2), (1, 1)])
+async def test_it_takes_a_turn_of_a_limit_that_is_its_tenants(name, burst, count):
+    """If there is one at once; the user's function is asked once, because it may raise or say another thing."""
+    asked: list[object] = []
+
+    def function(request: object) -> float:
+        asked.append(request)
+        return 1.0
+
+    limit = seawall.Limit(rate=1, per=60, burst=burst, max_wait=0, **{name: function})
+    async with client(9.0, 0.1, limit=limit) as c:
+        assert len(seawall.history(await c.get(URL))) == count
+        assert len(asked) == 1
+        with pytest.raises(seawall.LimitExceeded):
+            await c.get(URL)
+
+
 async def test_it_needs_a_token_of_the_budget():
     async with client(3.0, 0.1, budget=seawall.Budget(max_balance=0, rate=0)) as c:
         assert len(seawall.history(await c.get(URL))) == 1

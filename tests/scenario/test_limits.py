@@ -5,15 +5,20 @@ from __future__ import annotations
 import asyncio
 import math
 from collections import Counter
+from collections.abc import Callable, Hashable
 from random import Random
+from types import SimpleNamespace
 
 import httpx
 import pytest
 
 import seawall
+from seawall.config.criticality import DEFAULT
 from seawall.events import Phase
+from seawall.policy.limit import LimitState
 from seawall.testing import FixedRandom, ScriptedWire, cancel_everywhere
 from seawall.wire.progress import Progress
+from tests.books import worst
 
 pytestmark = pytest.mark.anyio
 
@@ -96,6 +101,34 @@ async def test_cost_and_settlement():
     assert wire.instants[:3] == [0.0, 1.1, 4.1]  # 30 owed, room for 1 of 20 after 1.1 s; 49 owed less 11; ...
 
 
+@pytest.mark.parametrize("credential", ["", "another"])
+async def test_settlement_wakes_those_that_wait(credential):
+    """What was estimated and not taken is there as soon as the answer says so, for waiters of other credentials too."""
+    wire = ScriptedWire((2.0, httpx.Response(200, json={"tokens": 10})))
+    limit = seawall.Limit(
+        rate=10, burst=600, max_wait=math.inf, cost=600.0, settle=lambda response: response.json()["tokens"]
+    )
+    async with client(wire, limit=limit, deadline=None) as c:
+        first = asyncio.create_task(c.get(URL))
+        await asyncio.sleep(0.5)
+        await asyncio.gather(first, *(c.get(URL, headers={"Authorization": credential}) for _ in range(2)))
+    assert wire.instants == pytest.approx([0.0, 2.0, 4.0])
+
+
+async def test_settlement_that_raises_costs_no_other_limit_its_own():
+    """The first limit is charged, though the second one's function raises."""
+
+    def fails(_: object) -> float:
+        raise KeyError("tokens")
+
+    wire = ScriptedWire()
+    limits = [seawall.Limit(rate=1, burst=1, settle=settle) for settle in (lambda response: 3, fails)]
+    async with client(wire, limit=tuple(limits)) as c:
+        await outcomes(c, 1)
+        await outcomes(c, 1)
+    assert wire.instants == [0.0, 3.0]
+
+
 async def test_key():
     """Each tenant has its own."""
     wire = ScriptedWire()
@@ -103,6 +136,50 @@ async def test_key():
     async with client(wire, limit=limit) as c:
         await asyncio.gather(*(c.get(URL, headers={"X-Tenant": tenant}) for tenant in "abab"))
     assert wire.instants == [0.0, 0.0, 1.0, 1.0]
+
+
+async def test_rate_of_the_whole_origin_outlives_its_tenants():
+    """A rate of all beside one of each: it stays one rate, though 1,100 tenants come and go and one stays."""
+    wire = ScriptedWire()
+    whole = seawall.Limit(rate=10, burst=1, max_wait=math.inf)
+    each = seawall.Limit(rate=1000, burst=1000, key=lambda request: request.headers["x-tenant"])
+    async with client(wire, limit=(whole, each), deadline=None, bulkhead=None) as c:
+        for number in range(1100):
+            await c.get(URL, headers={"X-Tenant": str(number)})
+            await asyncio.sleep(0.2)  # nothing is owed then
+            if number % 100 == 0:
+                await c.get(URL, headers={"X-Tenant": "hot"})
+        tenants = [*("hot", "1099", "1050", "new") * 10]
+        await asyncio.gather(*(c.get(URL, headers={"X-Tenant": tenant}) for tenant in tenants))
+    assert worst(wire.instants, 1.0) <= 11
+
+
+@pytest.mark.parametrize("strangers", [1024, 2000])
+async def test_strangers_lift_no_limit(strangers):
+    """An origin whose limit owes isn't forgotten, whatever other hosts are named."""
+    wire = ScriptedWire()
+    limit = seawall.Limit(rate=1, per=60, burst=1, max_wait=0)
+    async with client(wire, limit=limit) as c:
+        await c.get(URL)
+        for number in range(strangers):
+            await c.get(f"http://h{number}.test/")
+        with pytest.raises(seawall.LimitExceeded):
+            await c.get(URL)
+
+
+async def test_origin_stays_while_an_answer_may_charge_it():
+    """Only the answer says what the attempt has taken; it is charged, whatever other hosts were named meanwhile."""
+    loop, wire = asyncio.get_running_loop(), ScriptedWire((60.0, 200), per_host={"b.test": [200]})
+    limit = seawall.Limit(rate=1, burst=1, max_wait=0, settle=lambda response: 600)
+    policy = seawall.Policy(limit=limit, bulkhead=None, breaker=None)
+    async with client(wire, per_host={"a.test": policy}, deadline=None, timeout=None) as c:
+        task = loop.create_task(c.get(URL))
+        await asyncio.sleep(30)
+        for number in range(1024):
+            c.engine.layers.origins[seawall.Origin("http", f"h{number}.test", 80)]
+        await task
+        with pytest.raises(seawall.LimitExceeded):
+            await c.get(URL)
 
 
 @pytest.mark.parametrize("function", ["cost", "settle", "key"])
@@ -139,6 +216,53 @@ async def test_unsent_attempt_gives_back():
         assert await outcomes(c, 1) == {"ConnectError": 1}
         await c.get(URL)
     assert wire.instants == [0.0, 0.0]
+
+
+@pytest.mark.parametrize("headers", [{"Authorization": "another"}, {"X-Tenant": "another"}])
+async def test_turn_that_is_given_back_wakes_others(headers):
+    """Those of other credentials and tenants too, which wait for the same turn."""
+    wire = ScriptedWire((5.0, httpx.ConnectError), 200)
+    whole = seawall.Limit(rate=1, per=60, burst=1, max_wait=math.inf)
+    each = seawall.Limit(rate=10, burst=10, key=lambda request: request.headers.get("x-tenant"))
+    async with client(wire, limit=(whole, each), retry=None, deadline=None, timeout=None) as c:
+        first = asyncio.create_task(outcomes(c, 1))
+        await asyncio.sleep(0.1)
+        await c.get(URL, headers=headers)
+        assert await first == {"ConnectError": 1}
+    assert wire.instants == pytest.approx([0.0, 5.0])
+
+
+class Entrant:
+    """A tenant's attempt, as far as a limit looks at it."""
+
+    phase, sent_at, is_buffered, criticality = Phase.QUEUED, -math.inf, True, DEFAULT
+
+    def __init__(self, tenant: str) -> None:
+        self._request = SimpleNamespace(headers={"x-tenant": tenant})
+
+    def part(self, function: Callable[[object], Hashable]) -> Hashable:
+        return function(self._request)
+
+    def left(self, now: float) -> None:
+        return None
+
+
+async def test_learned_turn_that_is_given_back_wakes_others():
+    """Tenants without credentials of their own share what the origin teaches."""
+    loop = asyncio.get_running_loop()
+    limit = seawall.Limit(rate=1000, key=lambda request: request.headers["x-tenant"])
+    state, one, other = LimitState("a", (limit,), max_shut=30.0, now=loop.time), Entrant("a"), Entrant("b")
+    for _ in range(40):
+        state.rejected(one, loop.time(), retry_after=None, has_accepted=True)
+        state.accepted(one, loop.time())
+        await asyncio.sleep(0.05)
+    first = await state.enter(one, None)
+    assert state.statistics().rate < 30
+    waiting = asyncio.create_task(state.enter(other, None))
+    await asyncio.sleep(0.001)
+    first.end(None, given_back_at := loop.time())
+    await waiting
+    assert loop.time() == given_back_at
 
 
 @pytest.mark.parametrize("at", [0.0, 0.005, 0.05, 0.1, 0.105])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import AsyncExitStack
 from typing import Any
 
@@ -12,11 +12,13 @@ import httpx
 import pytest
 
 import seawall
+from seawall.config.store import Booking, Share
 from seawall.events import LimitDegraded, LimitRestored
 from seawall.testing import FixedRandom, ScriptedWire, cancel_everywhere
 from tests.books import Books, worst
 
 pytestmark = pytest.mark.anyio
+REFUSED = ConnectionRefusedError("nobody listens")
 
 URL = "http://a.test/"
 
@@ -203,7 +205,129 @@ async def test_unsent_gives_back():
     assert len(store.asked) == 1
 
 
+# A store that knows only yes and no
+
+
+class Limiter:
+    """
+    Admits one request in half a second, and refuses the others; *said* is what it tells of their wait.
+
+    Attributes:
+        asked: The instants of all questions.
+    """
+
+    def __init__(self, said: float | None) -> None:
+        self.asked: list[float] = []
+        self.processes = 1
+        self._said = said
+        self._free_at = 0.0
+
+    def open(self) -> Limiter:
+        return self
+
+    async def book(self, group: str, shares: Sequence[Share], *, process: str, max_wait: float) -> Booking:
+        now = asyncio.get_running_loop().time()
+        self.asked.append(now)
+        assert len(self.asked) < 1000, "asked at once, again and again"
+        if now < self._free_at - 1e-9:
+            return Booking(self._free_at - now if self._said is None else self._said, is_booked=False)
+        self._free_at = now + sum(share.amount for share in shares) / 2
+        return Booking(0.0)
+
+    async def give_back(self, group: str, receipt: Any) -> None:
+        pass
+
+    async def aclose(self) -> None:
+        pass
+
+
+@pytest.mark.parametrize(("said", "most"), [(None, 2), (0.1, 6), (0.0, 51)])
+async def test_store_that_says_no_is_asked_again_when_it_has_said(said, most):
+    """Not at once, though the caller would wait longer; one that names no wait is asked each 10 ms."""
+    store, wire = Limiter(said), ScriptedWire()
+    async with client(wire, limit=seawall.Limit(rate=2, burst=1, shared=store)) as c:
+        await asyncio.gather(*(c.get(URL) for _ in range(5)))
+    assert wire.instants == pytest.approx([0.0, 0.5, 1.0, 1.5, 2.0], abs=0.01)
+    assert len(store.asked) <= 4 * most + 2
+
+
+async def test_store_that_says_no_for_too_long_refuses():
+    """Where its wait reaches past the caller's, the caller hears so at once."""
+    store, wire = Limiter(None), ScriptedWire()
+    async with client(wire, limit=seawall.Limit(rate=2, burst=1, shared=store, max_wait=0.3)) as c:
+        await c.get(URL)
+        with pytest.raises(seawall.LimitExceeded):
+            await c.get(URL)
+        assert asyncio.get_running_loop().time() == pytest.approx(0.0, abs=1e-5)
+        await asyncio.sleep(0.3)
+        await c.get(URL)
+    assert wire.instants == pytest.approx([0.0, 0.5])
+
+
 # Without the store
+
+
+def counted(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """The instants of all timers that are set from now on."""
+    loop, timers = asyncio.get_running_loop(), []
+    set_timer = loop.call_at
+
+    def call_at(when: float, *arguments: Any, **more: Any) -> asyncio.TimerHandle:
+        timers.append(when)
+        assert len(timers) < 5000, "it doesn't sleep"
+        return set_timer(when, *arguments, **more)
+
+    monkeypatch.setattr(loop, "call_at", call_at)
+    return timers
+
+
+@pytest.mark.parametrize("gate", ["limit", "bulkhead"])
+async def test_waiting_for_a_silent_store_costs_nothing(monkeypatch, gate):
+    """With "closed", calls of all origins sleep while it is asked again, and go on as soon as it is back."""
+    store, wire = Books(math.inf), ScriptedWire()
+    if gate == "limit":
+        settings = {"limit": seawall.Limit(rate=1e4, burst=1e3, max_wait=math.inf, shared=store, fallback="closed")}
+    else:
+        settings = {"bulkhead": seawall.Bulkhead(max_concurrent=100, shared=store, fallback="closed")}
+    async with client(wire, deadline=None, timeout=None, **settings) as c:
+        calls = [asyncio.create_task(c.get(f"http://h{number}.test/")) for number in range(10)]
+        await asyncio.sleep(1.0)
+        timers = counted(monkeypatch)
+        await asyncio.sleep(5.0)
+
+        assert len(timers) <= 5 / 0.45 * (len(calls) * 3 + 8)  # 8 of the question itself
+        store.delay = 0.001
+        await asyncio.wait(calls)
+        assert asyncio.get_running_loop().time() <= 7.0
+    assert wire.instants == pytest.approx([wire.instants[0]] * 10, abs=0.06)
+
+
+async def test_store_that_is_back_serves_those_who_wait_for_their_share():
+    """They needn't wait for the turn that they would have had without it."""
+    store, wire = Books(), ScriptedWire()
+    store.error = REFUSED
+    limit = seawall.Limit(rate=1, per=60, burst=2, max_wait=math.inf, shared=store, processes=2)
+    async with client(wire, deadline=None, timeout=None, limit=limit) as c:
+        await c.get(URL)
+        waiting = asyncio.create_task(c.get(URL))
+        await asyncio.sleep(1.0)
+        store.error = None
+        await waiting
+    assert wire.instants == pytest.approx([0.0, 1.5], abs=0.5)
+
+
+async def test_those_who_wait_go_by_their_fallback_once_the_store_is_away():
+    """Whichever call has found that out."""
+    store, wire = Books(), ScriptedWire()
+    limit = seawall.Limit(rate=1, per=60, burst=1, max_wait=math.inf, shared=store, fallback="open")
+    async with client(wire, deadline=None, timeout=None, limit=limit) as c:
+        await c.get(URL)
+        waiting = asyncio.create_task(c.get(URL))
+        await asyncio.sleep(5.0)
+        store.error = REFUSED
+        await c.get("http://b.test/")
+        await waiting
+    assert wire.instants == pytest.approx([0.0, 5.0, 5.0], abs=1e-5)
 
 
 async def test_silent_store_costs_50_ms_once():
@@ -247,7 +371,7 @@ async def test_silent_store_costs_50_ms_once():
 async def test_refused_connection_costs_nothing(settings, instants):
     """The fallback holds at once: the share, nothing at all, or only what the store admits once it is back."""
     store, wire = Books(), ScriptedWire()
-    store.error = ConnectionRefusedError("nobody listens")
+    store.error = REFUSED
     limit = seawall.Limit(rate=10, burst=2, max_wait=9.0, shared=store, **settings)
 
     async def comes_back() -> None:
@@ -257,6 +381,20 @@ async def test_refused_connection_costs_nothing(settings, instants):
     async with client(wire, limit=limit) as c:
         await asyncio.gather(comes_back(), *(c.get(URL) for _ in range(4)))
     assert wire.instants == pytest.approx(instants, abs=0.01)
+
+
+async def test_turn_of_the_share_that_is_given_back_wakes_others():
+    """While the store is away, callers with other credentials have one share together."""
+    store, wire = Books(), ScriptedWire((0.2, httpx.ConnectError), 200)
+    store.error = REFUSED
+    limit = seawall.Limit(rate=1, per=60, burst=1, max_wait=math.inf, shared=store)
+    async with client(wire, limit=limit, retry=None, deadline=None, timeout=None) as c:
+        first = asyncio.create_task(c.get(URL))
+        await asyncio.sleep(0.1)
+        await c.get(URL, headers={"Authorization": "another"})
+        await asyncio.wait([first])
+        assert isinstance(first.exception(), httpx.ConnectError)
+    assert wire.instants == pytest.approx([0.0, 0.2])
 
 
 async def test_busy_process_is_not_the_stores_fault():

@@ -8,15 +8,16 @@ from random import Random
 import pytest
 
 from seawall.config.store import Booking
-from seawall.policy.lease import Leases, Terms
-from seawall.policy.meter import Meter
+from seawall.policy.lease import Leases
+from seawall.policy.meter import Kept
 from seawall.policy.outage import Outage
+from seawall.policy.terms import Terms
 
 ONE = (1.0,)
 
 
 def leases(rate: float = 1000.0, burst: float = 50.0) -> Leases:
-    return Leases((Terms(rate, burst, "share"),), (Meter(rate, burst),), Outage(Random(0)))
+    return Leases((Terms(rate, burst, "share"),), (Kept(rate, burst),), Outage(Random(0)))
 
 
 def book(mine: Leases, now: float, waiting: int, *, took: float = 0.0, wait: float = 0.0) -> tuple[float, ...]:
@@ -120,10 +121,39 @@ def test_charges_are_told_once():
         assert mine._charges == [left]
 
 
+@pytest.mark.parametrize(("wait", "held_for"), [(0.2, 0.2), (0.0, 0.01)])
+def test_refusal_that_was_not_for_lack_of_patience_holds_back_questions(wait, held_for):
+    """A store that could have booked within the longest wait, and didn't, isn't asked before; but told of charges."""
+    mine = leases()
+    order = mine.order(0.0, [1.0], [ONE], 0.5)
+    mine.booked(order, 0.0, Booking(wait, is_booked=False), asked_at=0.0)
+    mine.ended(order, is_charged=True)
+    held_until = 0.0 + held_for
+    assert mine.order(held_until - 0.001, [1.0], [ONE], math.inf) is None
+    assert mine.order(held_until - 0.001, [0.0], [], math.inf) is None
+    assert mine.next_at(held_until - 0.001) == held_until
+    mine.settle(0, 0.0, 7.0)
+    charge = mine.order(held_until - 0.001, [1.0], [ONE], math.inf)
+    assert (charge.amounts, charge.charges) == ((0.0,), (7.0,))
+    mine.booked(charge, held_until, Booking(9.0, is_booked=False), asked_at=held_until)
+    mine.ended(charge, is_charged=True)
+    assert mine.order(held_until, [1.0], [ONE], 0.5).amounts == ONE
+
+
+def test_refusal_for_lack_of_patience_holds_back_the_impatient_only():
+    """One that can wait as long as the store has said is asked for at once, because it books ahead."""
+    mine = leases()
+    order = mine.order(0.0, [1.0], [ONE], 0.5)
+    mine.booked(order, 0.0, Booking(0.7, is_booked=False), asked_at=0.0)
+    mine.ended(order, is_charged=True)
+    assert mine.order(0.0, [1.0], [ONE], 0.6) is None
+    assert mine.order(0.0, [1.0], [ONE], 0.8) is not None
+
+
 def test_one_asks_for_all_while_the_store_is_away():
     """A probe, which books nothing; those who find it in flight don't ask."""
     outage = Outage(Random(0))
-    one, other = (Leases((Terms(1.0, 1.0, "share"),), (Meter(1.0, 1.0),), outage) for _ in range(2))
+    one, other = (Leases((Terms(1.0, 1.0, "share"),), (Kept(1.0, 1.0),), outage) for _ in range(2))
     outage.failed(0.0, "silent")
     assert one.order(0.1, [1.0], [ONE], math.inf) is None
     probe = one.order(1.0, [1.0], [ONE], math.inf)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from random import Random
+from types import SimpleNamespace
 
 import pytest
 
@@ -12,6 +13,7 @@ from seawall.config.criticality import DEFAULT
 from seawall.events import Denied
 from seawall.origin import Origin
 from seawall.policy.denial import Denial
+from seawall.policy.gate import Unanswered
 from seawall.policy.memory import MAX_LOOKED_AT
 from seawall.policy.origins import Origins
 
@@ -72,11 +74,26 @@ def trouble(state):
         state.note(float(second), is_failure=True)
 
 
-@pytest.mark.parametrize("remember", [open_breaker, pause, trouble])
+def take_turns(state):
+    for _ in range(41):
+        assert state.limit.try_enter(Entrant(None), 0.0)
+
+
+def retry(state):
+    for _ in range(30):
+        state.budget.withdraw(0.0)
+
+
+@pytest.mark.parametrize("remember", [open_breaker, pause, trouble, take_turns, retry])
 def test_strangers_erase_nothing_that_matters(remember):
-    """While a breaker is open, a pause lasts, or there is trouble; afterwards it goes as any other."""
+    """
+    While a breaker is open, a pause lasts, there is trouble, a limit owes or retries have spent; afterwards it goes as
+    any other.
+    """
     at = [0.0]
-    origins = make(now=lambda: at[0], breaker=seawall.Breaker(max_open_for=60.0))
+    origins = make(
+        now=lambda: at[0], breaker=seawall.Breaker(max_open_for=60.0), limit=seawall.Limit(rate=1, burst=100)
+    )
     known = origins[origin(0)]
     remember(known)
     for at[0] in (0.0, 20.0):
@@ -103,20 +120,20 @@ def test_table_is_bounded_though_all_remember_something():
 
 
 class Entrant:
-    """Of a part."""
+    """Of a tenant."""
 
     criticality = DEFAULT
 
-    def __init__(self, part: object) -> None:
-        self._part = part
+    def __init__(self, tenant: object) -> None:
+        self._request = SimpleNamespace(tenant=tenant, headers={})
 
     def part(self, partition):
-        return partition(self._part)
+        return partition(self._request)
 
 
 def test_busy_parts_stay():
     """The same of the parts of a bulkhead."""
-    state = make(bulkhead=seawall.Bulkhead(partition=lambda part: part))[origin(0)]
+    state = make(bulkhead=seawall.Bulkhead(partition=lambda request: request.tenant))[origin(0)]
     permit = state.bulkhead.try_enter(Entrant("busy"), 0.0)
     for number in range(3000):
         state.bulkhead.try_enter(Entrant(number), 0.0).end(None, 0.0)
@@ -125,6 +142,21 @@ def test_busy_parts_stay():
     assert not state.is_idle
     permit.end(None, 0.0)
     assert state.is_idle
+
+
+def test_part_that_knows_something_is_forgotten_last():
+    """Else a caller that may name tenants lifts what holds permits for requests that the server may be at work on."""
+    origins = make(bulkhead=seawall.Bulkhead(partition=lambda request: request.tenant))
+    state = origins[origin(0)]
+    permit = state.bulkhead.try_enter(Entrant("stuck"), 0.0)
+    permit.unanswered(Unanswered(0.0, 5.0, is_fault=True), 5.0)
+    permit.end(None, 5.0)
+    assert state.is_idle
+    for number in range(3000):
+        state.bulkhead.try_enter(Entrant(number), 6.0).end(None, 6.0)
+    assert sum(part.statistics(6.0).ghosts for part in state.bulkheads) == 1
+    assert state.remembers(6.0)
+    assert not state.remembers(66.0)
 
 
 @pytest.mark.parametrize(

@@ -47,9 +47,10 @@ class Booking(NamedTuple):
     What a store answers.
 
     Attributes:
-        wait: Seconds from the answer on until what was asked for may be used.
-        is_booked: It is this process' own from then on; False if *wait* is longer than it asked for, and nothing was
-            booked. Charges are made in either case.
+        wait: Seconds from the answer on until what was asked for may be used; if nothing was booked, until it is worth
+            asking again, at least 0.01.
+        is_booked: It is this process' own from then on; False if nothing was booked, because *wait* is longer than it
+            asked for, or because the store can't book ahead. Charges are made in either case.
         processes: How many processes have lately asked the same group, this one included; >= 1.
         receipt: What `OpenStore.give_back` needs.
     """

@@ -36,6 +36,10 @@ class BudgetState:
             self._updated_at = now
         return self._balance
 
+    def is_spent(self, now: float) -> bool:
+        """Whether it would be fuller if it were made anew."""
+        return self.balance(now) < self._max
+
     def deposit(self, now: float) -> None:
         if self._balance < self._max:  # a full bucket stays full until a withdrawal
             self._balance = min(self._max, self.balance(now) + self._ratio)

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 from ..config.store import Claim, Grant
 from .holding import TTL, Holding
-from .shared import Group
+from .shared import PATIENCE, Group
 
 __all__ = ["Fleet"]
 
@@ -130,8 +130,10 @@ class Fleet:
             self._group.store.leaving.pop(self, None)
         elif not (self._is_closed or holding.is_asking):
             loop = asyncio.get_running_loop()
-            at = max(holding.next_at, outage.retry_at) if outage.is_on else holding.next_at
-            after = max(at - self._group.now(), 0.001)
+            at, now = holding.next_at, self._group.now()
+            if outage.is_on:
+                at = max(at, now + PATIENCE if outage.is_probing else outage.retry_at)  # a probe is over by then
+            after = max(at - now, 0.001)
             self._timer = loop.call_later(after, self._ring, context=Context())
 
     def _ring(self) -> None:

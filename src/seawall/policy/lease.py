@@ -17,55 +17,21 @@ from collections.abc import Iterable, Sequence
 from itertools import chain, repeat
 from typing import Any, Final, NamedTuple
 
-from ..config import Limit
 from ..config.store import Booking
-from .meter import Meter
+from .meter import Kept
 from .outage import Outage
+from .terms import LEASE, Terms
 
-__all__ = ["Lease", "Leased", "Leases", "Order", "Terms"]
+__all__ = ["Lease", "Leased", "Leases", "Order"]
 
-LEASE: Final = 0.05  # s of a rate that one lease holds at most, because all of a lease waits for its last request
-MIN_LIFE: Final = 0.01  # s, though the burst leaves no time, because a timer may be as late
 MAX_LEASES: Final = 2  # one in use, one to come
 MAX_ASKED: Final = 8  # questions in flight, where the store is further away than a lease lives
 MEMORY: Final = 0.5  # s over which this process' own rate is measured
 UNKNOWN: Final = 1e-6  # s: a wait that only the store knows
 WEIGHT: Final = 0.2  # of the last answer's time in the usual one
 MIN_FASTEST: Final = 0.005  # s
+HELD: Final = 0.01  # s before a store is asked again that has refused without naming a wait
 CRUMB: Final = 1e-9  # less of a lease is what rounding left
-
-
-class Terms(NamedTuple):
-    """
-    Attributes:
-        rate: Of all processes, per second.
-        burst: Of all processes.
-        fallback: As `Limit.fallback`.
-    """
-
-    rate: float
-    burst: float
-    fallback: str
-
-    @classmethod
-    def of(cls, limit: Limit) -> Terms:
-        assert limit.rate is not None
-        return cls(limit.rate / limit.per, limit.size, limit.fallback)
-
-    @property
-    def booked_burst(self) -> float:
-        """What the store books at once; the other half is for what lives on in leases."""
-        return max(1.0, self.burst / 2)
-
-    @property
-    def life(self) -> float:
-        """Seconds that a lease may be used for."""
-        return max(MIN_LIFE, (self.burst - self.booked_burst) / self.rate)
-
-    @property
-    def most(self) -> float:
-        """The largest lease, unless one request costs more."""
-        return min(self.booked_burst, max(1.0, self.rate * LEASE))
 
 
 class Order(NamedTuple):
@@ -110,11 +76,11 @@ class Leases:
     """
 
     __slots__ = (
-        "_asked", "_asked_at", "_charges", "_costs", "_fastest", "_horizon", "_leases", "_life", "_outage",
-        "_refused_until", "_seen", "_seen_at", "_shared_by", "_usual", "fallbacks", "lease", "terms",
+        "_asked", "_asked_at", "_charges", "_costs", "_fastest", "_held_until", "_horizon", "_leases", "_life",
+        "_outage", "_refused_until", "_seen", "_seen_at", "_shared_by", "_usual", "fallbacks", "lease", "terms",
     )  # fmt: skip
 
-    def __init__(self, terms: tuple[Terms, ...], fallbacks: tuple[Meter, ...], outage: Outage) -> None:
+    def __init__(self, terms: tuple[Terms, ...], fallbacks: tuple[Kept, ...], outage: Outage) -> None:
         self.terms = terms
         self.fallbacks = fallbacks
         self._outage = outage
@@ -128,7 +94,7 @@ class Leases:
         self._costs = (1.0,) * len(terms)  # of the last attempt
         self._asked: list[Order] = []  # those in flight
         self._asked_at = -math.inf
-        self._refused_until = -math.inf
+        self._refused_until = self._held_until = -math.inf
         self._seen = 0.0  # attempts, each of which counts less as time passes
         self._seen_at = 0.0
         self._shared_by = 0
@@ -153,7 +119,7 @@ class Leases:
     def covers(self, now: float, costs: tuple[float, ...]) -> bool:
         """Whether the wait of an attempt is known."""
         if self._outage.is_on:
-            return True
+            return now < self._outage.retry_at or all(each.fallback != "closed" for each in self.terms)
         return all(self._leased(index, now) >= cost - CRUMB for index, cost in enumerate(costs))
 
     def take(self, index: int, now: float, cost: float) -> None:
@@ -196,6 +162,10 @@ class Leases:
         else:
             self._charges[index] += more
 
+    def owes(self, index: int, now: float) -> bool:
+        """Whether something would be lost with it: what the fallback has let through, or what the store isn't told."""
+        return self.fallbacks[index].owes(now) or self._charges[index] > 0.0
+
     def resize(self, now: float, processes: int) -> None:
         """So many processes share the limit: each one's fallback is its part."""
         if processes != self._shared_by:
@@ -213,8 +183,14 @@ class Leases:
 
     # What the store is asked for
 
+    def next_at(self, now: float) -> float:
+        """When to ask again, if nothing is asked now; inf if the answer to a question in flight decides that."""
+        if self._outage.is_on:
+            return math.inf if self._outage.is_probing else self._outage.retry_at
+        return self._held_until if now < self._held_until else self._follows_at
+
     @property
-    def follows_at(self) -> float:
+    def _follows_at(self) -> float:
         """
         When a question may follow one in flight, because that one's lease will be dead before another is here; inf if
         it may not.
@@ -233,10 +209,12 @@ class Leases:
             waiting: What each of them will, the first one first.
             max_wait: The first one's longest wait, in seconds; inf if there is none.
         """
-        if not self._outage.may_ask(now) or (self._asked and now < self.follows_at):
+        if not self._outage.may_ask(now) or (self._asked and now < self._follows_at):
             return None
         if self._outage.is_on:
             return self._ordered(now, (0.0,) * len(self.terms), max_wait)  # a probe, which books nothing
+        if now < self._held_until:
+            return self._charged(now, max_wait)
         self._leases = [each for each in self._leases if each.dies_at >= now and max(each.amounts) > CRUMB]
         if self._asked and any(each.usable_at > now for each in self._leases):
             return None  # the rate is used up, so another question would only make the line of bookings longer
@@ -254,7 +232,7 @@ class Leases:
         if self._asked:  # what is on its way will be used up, or dead, when this one's answer comes
             leased = [min(has, mine) for has, mine in zip(leased, ahead, strict=True)]
         elif not is_urgent and (len(self._leases) >= MAX_LEASES or not (is_backlog or is_low)):
-            return self._ordered(now, (0.0,) * len(self.terms), max_wait) if any(self._charges) else None
+            return self._charged(now, max_wait)
         attempts = chain(() if first is None else (first,), rest, repeat(self._costs, expected))
         amounts = self._amounts(leased, attempts)
         return self._ordered(now, amounts, max_wait) if any(amounts) else None
@@ -271,9 +249,13 @@ class Leases:
         late, self._usual = took - self._fastest, self._usual + (took - self._usual) * WEIGHT
         if late <= 0.0 or late > self._life / 2:  # it is nearer than it was, or further away
             self._fastest = min(took, 4.0 * self._fastest + MIN_FASTEST)
+        if not any(order.amounts):
+            return
         if not booking.is_booked:
             self._refused_until = now + booking.wait
-        elif any(order.amounts):
+            if booking.wait <= order.max_wait:  # it knows only yes and no; another store would have booked ahead
+                self._refused_until = self._held_until = now + max(booking.wait, HELD)
+        else:
             usable_at = now + booking.wait
             dies_at = usable_at + self._life - max(0.0, late)
             self._leases.append(Lease(order.amounts, usable_at, dies_at, booking.receipt))
@@ -289,6 +271,10 @@ class Leases:
         given_back = [each for each in self._leases if each.usable_at > now]
         self._leases = [each for each in self._leases if each not in given_back]
         return [each.receipt for each in reversed(given_back)]
+
+    def _charged(self, now: float, max_wait: float) -> Order | None:
+        """The charges that the store isn't told yet, if there are any."""
+        return self._ordered(now, (0.0,) * len(self.terms), max_wait) if any(self._charges) else None
 
     def _ordered(self, now: float, amounts: tuple[float, ...], max_wait: float) -> Order:
         self._outage.asked()
@@ -319,18 +305,22 @@ class Leases:
 class Leased:
     """One of the limits that are leased together, in a meter's place."""
 
-    __slots__ = ("_index", "_leases", "rate")
+    __slots__ = ("_index", "_leases", "rate", "waiting")
 
     def __init__(self, leases: Leases, index: int) -> None:
         self._leases = leases
         self._index = index
         self.rate = leases.terms[index].rate
+        self.waiting = leases.fallbacks[index].waiting
 
     def wait(self, now: float, cost: float, ahead: float = 0.0) -> float:
         return self._leases.wait(self._index, now, cost, ahead)
 
     def take(self, now: float, cost: float) -> None:
         self._leases.take(self._index, now, cost)
+
+    def owes(self, now: float) -> bool:
+        return self._leases.owes(self._index, now)
 
     def settle(self, now: float, more: float) -> None:
         self._leases.settle(self._index, now, more)

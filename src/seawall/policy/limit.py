@@ -14,7 +14,7 @@ import math
 import secrets
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final, NamedTuple
 
 from ..config import Limit
@@ -22,16 +22,15 @@ from ..errors import LimitExceeded
 from ..events import Phase
 from .gate import Entrant, Gate, Result, Ticket
 from .learned import Learned
-from .lease import Lease, Leased, Leases, Terms
+from .lease import Lease
 from .line import Line
+from .lines import MAX_LINES, Lines
 from .memory import make_room
-from .meter import Meter
 from .quota import quotas
-from .shared import Group, Supply, public
+from .shared import Group
 
 __all__ = ["LimitState", "LimitStatistics"]
 
-MAX_LINES: Final = 1024  # keys of one origin
 CREDENTIALS: Final = ("authorization", "x-api-key", "api-key")
 
 
@@ -59,12 +58,14 @@ class Turn(Ticket):
         self._costs = costs
         self._lease = lease
         self._attempt = attempt
-        self.held_until = Phase.BODY if any(limit.settle for limit in state.limits) else Phase.HEADERS
+        self.held_until = Phase.BODY if state.settles else Phase.HEADERS
+        state.out += 1
 
     def end(self, result: Result | None, now: float) -> None:
         line = self._line
+        self._state.out -= 1
         if self._is_unsent(result):
-            line.give_back(now, self._costs, self._lease)
+            self._state.give_back(line, now, self._costs, self._lease)
             return
         if result is None:
             return
@@ -72,12 +73,19 @@ class Turn(Ticket):
         if response is None:
             return
         self._state.told(self._attempt, response.headers, now)
-        if response.is_success and self._attempt.is_buffered:
-            for limit, meter, cost in zip(self._state.limits, line.meters, self._costs, strict=True):
+        if response.is_success and self._attempt.is_buffered and self._state.settles:
+            self._settle(response, now)
+
+    def _settle(self, response: Any, now: float) -> None:
+        """Charge what the attempt has taken of each limit beyond its cost, or give back what it hasn't."""
+        line, more = self._line, [0.0] * len(self._costs)
+        try:
+            for index, (limit, cost) in enumerate(zip(self._state.limits, self._costs, strict=True)):
                 if limit.settle is not None:
                     taken = _checked("settle", limit.settle(response))
-                    meter.settle(now, min(taken - cost, meter.rate * self._state.max_shut))
-            line.ask()
+                    more[index] = min(taken - cost, line.meters[index].rate * self._state.max_shut)
+        finally:  # one of the functions may raise
+            line.settle(now, more)
 
     def _is_unsent(self, result: Result | None) -> bool:
         if result is not None:
@@ -96,11 +104,14 @@ class LimitState(Gate):
         now: Loop time.
         wall: The time of day, in seconds since 1970, because headers hold instants.
         group: Where the shared ones of them are; None if none is shared.
+    Attributes:
+        settles: What an attempt has taken is known only from its answer.
+        out: Attempts that were let through and haven't ended.
     """
 
     __slots__ = (
-        "_asks", "_group", "_learned", "_learns", "_lines", "_meters", "_name", "_now", "_secret",
-        "_wall", "is_watching", "limits", "max_shut", "max_wait",
+        "_learned", "_learns", "_lines", "_name", "_now", "_secret", "_wall",
+        "is_watching", "limits", "max_shut", "max_wait", "out", "settles",
     )  # fmt: skip
 
     name = "limit"
@@ -116,41 +127,47 @@ class LimitState(Gate):
         group: Group | None = None,
     ) -> None:
         self._name = name
-        self._group = group
         self.limits = tuple(limit for limit in limits if limit.rate is not None)
         self.max_shut = max_shut
         self._now = now
         self._wall = wall
         self._learns = any(limit.learn for limit in limits)
-        self._lines: OrderedDict[Hashable, Line] = OrderedDict()
-        self._meters: OrderedDict[tuple[int, Hashable], Meter] = OrderedDict()
+        self._lines = Lines(self.limits, group)
         self._learned: OrderedDict[bytes, Learned] = OrderedDict()
         self._secret = secrets.token_bytes(16)
-        self._asks = any(callable(limit.cost) or limit.key is not None for limit in limits)
         waits = [limit.max_wait for limit in limits if limit.max_wait is not None]
         self.max_wait = min(waits) if waits else None
         self.is_watching = any(limit.learn or limit.settle for limit in limits)
+        self.settles = any(limit.settle for limit in self.limits)
+        self.out = 0
 
     def __repr__(self) -> str:
         return f"<LimitState {self._name} {self.statistics()}>"
 
     def statistics(self) -> LimitStatistics:
         rates = [learned.rate for learned in self._learned.values()]
-        return LimitStatistics(min(rates, default=math.inf), sum(len(line.waiters) for line in self._lines.values()))
+        return LimitStatistics(min(rates, default=math.inf), sum(len(line.waiters) for line in self._lines))
 
     @property
     def is_idle(self) -> bool:
-        return not any(line.waiters.queues for line in self._lines.values())
+        if self.settles and self.out:
+            return False
+        return not any(line.waiters.queues for line in self._lines)
+
+    def has_learned(self, now: float) -> bool:
+        """Whether the origin has lately rejected requests, or has said that nothing is left."""
+        return any(not learned.is_forgotten(now) for learned in self._learned.values())
 
     def remembers(self, now: float) -> bool:
-        return any(not learned.is_forgotten(now) for learned in self._learned.values())
+        return self.has_learned(now) or self._lines.owes(now)
 
     # As a gate
 
     def try_enter(self, attempt: Entrant, now: float) -> Ticket | None:
-        if self._asks:
-            return None  # a function of the user's may raise
-        line, costs = self._line(attempt, now), self._costs(attempt)
+        try:
+            line, costs = self._line(attempt, now), self._costs(attempt)
+        except Exception:  # noqa: BLE001  # a function of the user's has raised, which `enter` lets the caller hear
+            return None
         if line.waiters.queues or line.wait(now, costs):
             return None
         lease = line.take(now, costs)
@@ -198,6 +215,14 @@ class LimitState(Gate):
             line.leave(waiter)
         return Turn(self, line, costs, lease, attempt)
 
+    def give_back(self, line: Line, now: float, costs: tuple[float, ...], lease: Lease | None) -> None:
+        """An attempt that was let through wasn't sent."""
+        line.give_back(now, costs, lease)
+        if line.learned is not None:
+            for each in self._lines:
+                if each.learned is line.learned:
+                    each.wake()
+
     # What it is taught, by attempts without a ticket too, because they were in flight when the first was rejected
 
     def accepted(self, attempt: Entrant, now: float) -> None:
@@ -241,7 +266,7 @@ class LimitState(Gate):
         if learned is None:
             make_room(self._learned, MAX_LINES, remembers=lambda known: not known.is_forgotten(now))
             learned = self._learned[key] = Learned(now, has_accepted=has_accepted)
-            for line in self._lines.values():
+            for line in self._lines:
                 if line.credential == key:
                     line.learned = learned
         return learned
@@ -249,44 +274,14 @@ class LimitState(Gate):
     def _line(self, attempt: Entrant, now: float) -> Line:
         """The line in which *attempt* stands."""
         credential = self._credential(attempt)
-        key = (credential, *(None if limit.key is None else attempt.part(limit.key) for limit in self.limits))
-        line = self._lines.get(key)
-        if line is None:
-            make_room(self._lines, MAX_LINES, is_busy=lambda line: bool(line.waiters.queues))
-            meters = [self._meter(index, part, now) for index, part in enumerate(key[1:])]
-            line = self._lines[key] = self._new(credential, key[1:], meters)
-        else:
-            self._lines.move_to_end(key)
+        parts = tuple([None if limit.key is None else attempt.part(limit.key) for limit in self.limits])
+        line = self._lines.find(credential, parts, now)
         learned = self._learned.get(credential)
         if learned is not None and learned.is_forgotten(now):
             del self._learned[credential]
             learned = None
         line.learned = learned
         return line
-
-    def _new(self, credential: bytes, parts: tuple[Hashable, ...], meters: list[Meter]) -> Line:
-        """A line of these *meters*; those of shared limits count only while the store is away."""
-        indexes = tuple(index for index, limit in enumerate(self.limits) if limit.shared is not None)
-        if self._group is None or not indexes:
-            return Line(credential, tuple(meters))
-        fallbacks = tuple(meters[index] for index in indexes)
-        terms = tuple(Terms.of(self.limits[index]) for index in indexes)
-        leases = Leases(terms, fallbacks, self._group.store.outage)
-        places = {index: Leased(leases, place) for place, index in enumerate(indexes)}
-        line = Line(credential, tuple(places.get(index, meter) for index, meter in enumerate(meters)))
-        keys = tuple(f"{index}:{public(parts[index])}" for index in indexes)
-        line.source = Supply(self._group, line, leases, keys, indexes)
-        return line
-
-    def _meter(self, index: int, key: Hashable, now: float) -> Meter:
-        """The meter of a limit for *key*, which lines may share; one that counts on isn't forgotten."""
-        meter = self._meters.get((index, key))
-        if meter is None:
-            make_room(self._meters, MAX_LINES, is_busy=lambda known: known.owes(now))
-            limit = self.limits[index]
-            assert limit.rate is not None
-            meter = self._meters[index, key] = Meter(limit.rate / limit.per, limit.size)
-        return meter
 
     def _costs(self, attempt: Entrant) -> tuple[float, ...]:
         return tuple(

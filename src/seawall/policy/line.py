@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from itertools import takewhile
 from typing import Final, NamedTuple, Protocol
 
 from ..config.criticality import Criticality
 from .learned import Learned
 from .lease import Lease, Leased
-from .meter import Meter
+from .meter import Kept
 from .turns import TENTH, Turns
 
 __all__ = ["INSTANT", "Line", "Source", "Waiter"]
@@ -71,7 +71,7 @@ class Line:
 
     __slots__ = ("_costs", "credential", "learned", "meters", "source", "waiters")
 
-    def __init__(self, credential: bytes, meters: tuple[Meter | Leased, ...]) -> None:
+    def __init__(self, credential: bytes, meters: tuple[Kept | Leased, ...]) -> None:
         self.credential = credential
         self.meters = meters
         self.learned: Learned | None = None
@@ -122,9 +122,20 @@ class Line:
             self.learned.take(now, -1.0)
         if self.source is not None and lease is not None:
             self.source.give_back(lease, costs)
-        self.wake()
+        self.wake_others()
+
+    def settle(self, now: float, more: Sequence[float]) -> None:
+        """What was taken of each limit has cost so much *more*; less, if that is negative."""
+        for meter, each in zip(self.meters, more, strict=True):
+            meter.settle(now, each)
+        if any(each < 0.0 for each in more):
+            self.wake_others()
+        self.ask()
 
     def join(self, costs: tuple[float, ...], criticality: Criticality, ends_at: float) -> Waiter:
+        if not self.waiters.queues:
+            for meter in self.meters:
+                meter.waiting[self] = None
         waiter = Waiter(costs, criticality, ends_at, math.inf if self.learned is None else self.learned.shut_until)
         self.waiters.join(waiter, criticality)
         others = self._costs.get(criticality)
@@ -139,6 +150,9 @@ class Line:
             self._costs[waiter.criticality] = tuple([a - b for a, b in zip(before, waiter.costs, strict=True)])
         else:
             del self._costs[waiter.criticality]
+        if not self.waiters.queues:
+            for meter in self.meters:
+                meter.waiting.pop(self, None)
         self.wake()
         self.ask()
 
@@ -155,6 +169,13 @@ class Line:
         """The first waiter looks again at when its turn is."""
         if (first := self.first) is not None and not first.moved.done():
             first.moved.set_result(None)
+
+    def wake_others(self) -> None:
+        """So do those of the lines that wait for the same, because something that was taken is there again."""
+        self.wake()
+        for meter in self.meters:
+            for line in meter.waiting:
+                line.wake()
 
     def _ahead_of(self, waiter: Waiter) -> Ahead:
         """

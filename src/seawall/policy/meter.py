@@ -10,8 +10,9 @@ Source: ITU-T I.371; its form with a "theoretical arrival time" is that of https
 from __future__ import annotations
 
 import math
+from typing import Protocol
 
-__all__ = ["Meter"]
+__all__ = ["Kept", "Meter"]
 
 
 class Meter:
@@ -52,3 +53,25 @@ class Meter:
         owed = max(0.0, self._due_at - now) * self.rate
         self.rate = rate
         self._due_at = now + owed / rate
+
+
+class Sleeper(Protocol):
+    """What waits until something may be taken."""
+
+    def wake(self) -> None:
+        """Look again at when that is."""
+
+
+class Kept(Meter):
+    """
+    A meter that several draw on. It is kept as long as one of them holds it.
+
+    Attributes:
+        waiting: Those that wait for it now, in the order in which they began to.
+    """
+
+    __slots__ = ("__weakref__", "waiting")
+
+    def __init__(self, rate: float, burst: float) -> None:
+        super().__init__(rate, burst)
+        self.waiting: dict[Sleeper, None] = {}

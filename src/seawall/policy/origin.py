@@ -122,8 +122,9 @@ class OriginState:
             return False
         if self.breaker is not None and self.breaker.state not in ("closed", FORCED[1]):
             return False
-        limits = (*self.bulkheads, *(() if self.limit is None else (self.limit,)))
-        return not any(each.remembers(now) for each in limits)
+        if self.limit is not None and self.limit.has_learned(now):
+            return False
+        return not any(each.remembers(now) for each in self.bulkheads)
 
     def note(self, now: float, *, is_failure: bool) -> None:
         """Note how an attempt ended; a success changes nothing if there is no `trouble`."""
@@ -229,8 +230,13 @@ class OriginState:
         return all(gate.is_idle for gate in self.gates)
 
     def remembers(self, now: float) -> bool:
-        """Whether a gate knows something, or a pause or trouble is on, so that it is forgotten last."""
+        """
+        Whether a gate knows something, retries have spent of the budget, or a pause or trouble is on, so that it is
+        forgotten last.
+        """
         if now < self.paused_until or (self.troubled_since is not None and now - self.noted_at < TROUBLE_LASTS):
+            return True
+        if self.budget is not None and self.budget.is_spent(now):
             return True
         return any(gate.remembers(now) for gate in self.gates)
 

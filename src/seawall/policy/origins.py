@@ -2,7 +2,8 @@
 Origins and their states: at most 1,024 of them.
 
 The least recently used is forgotten first, because a scraper sees a million hosts; but never one with permits out or
-waiters, and last one whose breaker is open, that asked for a pause, or that is in trouble.
+waiters, and last one whose breaker is open, that asked for a pause, that is in trouble, whose limit owes something, or
+whose retries have spent of the budget.
 """
 
 from __future__ import annotations

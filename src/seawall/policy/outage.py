@@ -36,6 +36,11 @@ class Outage:
     def is_on(self) -> bool:
         return self.since is not None
 
+    @property
+    def is_probing(self) -> bool:
+        """Whether an answer is awaited that tells whether it is back."""
+        return self._is_probing
+
     def may_ask(self, now: float) -> bool:
         """Whether the store may be asked now: one asks for all while it is away."""
         return self.since is None or (now >= self.retry_at and not self._is_probing)
@@ -44,15 +49,24 @@ class Outage:
         """Somebody asks the store."""
         self._is_probing = self.since is not None
 
-    def failed(self, now: float, reason: str) -> None:
-        """It has not answered, or not in time."""
+    def failed(self, now: float, reason: str) -> bool:
+        """
+        It has not answered, or not in time.
+
+        Returns:
+            Whether that is news for attempts that wait: it is away since now, or a probe has failed.
+        """
+        is_news = self.since is None or self._is_probing
         self.since = now if self.since is None else self.since
         self.retry_at = now + OPEN_FOR * (0.5 + 0.5 * self._rng.random())
         self.reason = reason
         self._is_probing = False
+        return is_news
 
-    def answered(self, now: float) -> None:
-        """It has answered in time."""
-        if self.since is not None:
-            self.lasted, self.since, self.ended_at = now - self.since, None, now
-            self._is_probing = False
+    def answered(self, now: float) -> bool:
+        """It has answered in time; returns whether that is news: it was away."""
+        if self.since is None:
+            return False
+        self.lasted, self.since, self.ended_at = now - self.since, None, now
+        self._is_probing = False
+        return True

@@ -23,7 +23,7 @@ from .lease import Lease, Leases, Order
 from .line import Line
 from .outage import Outage
 
-__all__ = ["Group", "SharedStore", "Supply", "public"]
+__all__ = ["PATIENCE", "Group", "SharedStore", "Supply", "public"]
 
 T = TypeVar("T")
 
@@ -44,6 +44,7 @@ class SharedStore:
         process: The id under which the store counts this engine.
         numbers: Of the engine's claims.
         leaving: For each bulkhead that holds permits, what gives them back.
+        waiting: The lines in which attempts wait for it.
     """
 
     def __init__(self, store: LimitStore | BulkheadStore, *, rng: Random) -> None:
@@ -51,6 +52,7 @@ class SharedStore:
         self.process = secrets.token_hex(8)
         self.numbers = count(1)
         self.leaving: dict[object, Callable[[], Coroutine[Any, Any, None]]] = {}
+        self.waiting: dict[Line, None] = {}
         self._store = store
         self._opened: Any = None
         self._tasks: set[asyncio.Task[None]] = set()
@@ -71,6 +73,11 @@ class SharedStore:
         task = asyncio.get_running_loop().create_task(what, context=Context())
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+    def wake(self) -> None:
+        """Those that wait look again, because the store is away, is back, or is still away."""
+        for line in self.waiting:
+            line.wake()
 
     async def aclose(self) -> None:
         """Cancel what is in flight, give back the permits, and close the connections."""
@@ -156,7 +163,8 @@ class Group:
         def is_late() -> None:
             if late is None:
                 return
-            outage.failed(self.now(), f"no answer within {PATIENCE * 1000:g} ms")
+            if outage.failed(self.now(), f"no answer within {PATIENCE * 1000:g} ms"):
+                self.store.wake()
             self.tell()
             late()
 
@@ -171,10 +179,9 @@ class Group:
             patience.end()
         if patience.is_over:
             return answer, False
-        if answer is None:
-            outage.failed(self.now(), reason)
-        else:
-            outage.answered(self.now())
+        now = self.now()
+        if outage.failed(now, reason) if answer is None else outage.answered(now):
+            self.store.wake()
         return answer, answer is not None
 
 
@@ -201,6 +208,7 @@ class Supply:
         self._indexes = indexes
         self._leases = leases
         self._timer: asyncio.TimerHandle | None = None
+        self._rings_at = math.inf
 
     def ask(self) -> None:
         """Book what the line needs, unless that is asked already."""
@@ -217,12 +225,23 @@ class Supply:
             group.store.start(self._book(order))
         elif first is None and (unused := leases.unused(now)):
             group.store.start(self._give_back(unused))
-        if first is not None and self._timer is None and (after := leases.follows_at - now) < math.inf:
-            loop = asyncio.get_running_loop()
-            self._timer = loop.call_later(max(after, SLICE), self._ring, context=Context())
+        if first is None:
+            group.store.waiting.pop(line, None)
+            self._stop()
+            return
+        group.store.waiting[line] = None
+        if (at := leases.next_at(now)) < self._rings_at:
+            self._stop()
+            self._rings_at, loop = at, asyncio.get_running_loop()
+            self._timer = loop.call_at(max(at, now + SLICE), self._ring, context=Context())
+
+    def _stop(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer, self._rings_at = None, math.inf
 
     def _ring(self) -> None:
-        self._timer = None
+        self._timer, self._rings_at = None, math.inf
         self.ask()
 
     def covers(self, costs: tuple[float, ...]) -> bool:
