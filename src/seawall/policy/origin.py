@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -77,7 +76,6 @@ class OriginState:
     away: ReadyState | Unserved | None = None
     hedge: HedgeState | None = None
     shed: ShedState | None = None
-    moved: asyncio.Future[None] | None = None  # set by the breaker's next move; None if nobody waits for it
 
     def is_first(self, death: object) -> bool:
         """Whether this end of a connection wasn't counted before: only the first error of its streams counts."""
@@ -98,12 +96,6 @@ class OriginState:
         """
         if self.breaker is not None:
             await self.breaker.sit_out(deadline_at, is_patient=is_patient)
-
-    def has_moved(self) -> None:
-        """The breaker has moved: wake the attempts that wait for that."""
-        moved, self.moved = self.moved, None
-        if moved is not None:
-            moved.set_result(None)
 
     def is_hopeless(self, now: float) -> bool:
         """

@@ -178,7 +178,6 @@ class Origins:
         budget = policy.budget
 
         def moved(previous: str, state: str, reason: str) -> None:
-            made.has_moved()
             self._emit(BreakerMoved(origin, previous, state, reason))
 
         def adapted(limit: int, ghosts: int, reason: str) -> None:
