@@ -141,6 +141,39 @@ async def test_each_kind_of_page(site, client, out):
     assert (site.server.counts, job.progress.known, report.count()) == (before, 10, 9)
 
 
+async def test_a_charset_that_python_lacks(serve, client, out):
+    """The page is good, as every other one, and the job ends."""
+
+    async def answer(request: Request) -> None:
+        charset = request.target.removeprefix("/")
+        await request.reply(200, "é".encode(), content_type=f"text/html; charset={charset}")
+
+    server = await serve(answer)
+    charsets = ["iso-8859-12", "windows-1259", "utf16be", "utf-8", "x"]
+    report, _ = await do(out, [f"{server.url}/{each}" for each in charsets], client)
+    assert (report.count(Kind.GOOD), report.is_complete) == (5, True)
+    if out.suffix:
+        assert {row["text"] for row in rows(out).values()} == {"é"}
+
+
+@pytest.mark.parametrize("where", ["denial", "_page"])
+async def test_a_fault_of_ours_at_one_page(site, client, tmp_path, monkeypatch, where):
+    """That page has failed, and says how; all others are fetched."""
+    robots, url = Robots(client, "seawall-fetch"), site.server.url
+    owner: Any = Robots if where == "denial" else Fetcher
+    real = getattr(owner, where)
+
+    def breaks(self: Any, entry: Target, *rest: Any) -> Any:
+        if entry.url.endswith("/bad"):
+            raise RuntimeError("a fault of ours")
+        return real(self, entry, *rest)
+
+    monkeypatch.setattr(owner, where, breaks)
+    report, _ = await do(tmp_path / "x.jsonl", [f"{url}/a", f"{url}/bad", f"{url}/b"], client, robots=robots)
+    assert (report.count(Kind.GOOD), report.count(Kind.FAILED), report.is_complete) == (2, 1, True)
+    assert rows(tmp_path / "x.jsonl")["/bad"]["error"] == {"class": "RuntimeError", "message": "a fault of ours"}
+
+
 async def test_what_counts_as_good(site, client, tmp_path):
     """Is the caller's to say; redirects needn't be followed."""
     order = Order(accept=Statuses("200-299,404,302"), follow=False)
