@@ -11,10 +11,13 @@ import sys
 from pathlib import Path
 from typing import NamedTuple
 
+import httpx
 import pytest
 from typer.testing import CliRunner
 
 from seawall.cli.app import app
+from seawall.cli.printing import Output
+from seawall.fetch.journal import Journal
 from seawall.testing import FaultServer, Request
 
 MAIN = (sys.executable, "-c", "import sys; sys.argv[0] = 'seawall'; import seawall.cli; seawall.cli.main()")
@@ -156,6 +159,7 @@ def test_urls_that_lead_nowhere(url, code, said):
         (("-d", "@/nope"), "--data @/nope: No such file"),
         (("-d", "x", "--json", "1"), "--data and --json"),
         (("--json", "{"), "--json takes JSON"),
+        (("--json", "[" * 100_000), "--json takes JSON: it nests too deeply"),
         (("-X", "a b"), "--method takes"),
         (("-o", "a", "-o", "b"), "--output is given 2 times for 1 URL"),
     ],
@@ -276,6 +280,81 @@ def test_output_files(faults, tmp_path):
     assert (ran, *(path.read_bytes() for path in paths)) == (Ran(0, b"", ""), b"xxx", b"xxxx")
     ran = get("-o", str(tmp_path / "no" / "c"), faults.script("c", "ok"))
     assert (ran.code, "c: No such file" in ran.err, faults.attempts("c")) == (23, True, [])
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is full")
+@pytest.mark.parametrize("options", [(), ("-N",), ("-i",)])
+def test_a_full_disk(faults, options):
+    """It shows only when the file is closed, and the status is curl's all the same."""
+    ran = get(*options, "-o", "/dev/full", faults.script("k", "ok:3"))
+    assert ran == (23, b"", "seawall get: /dev/full: No space left on device\n")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is full")
+@pytest.mark.parametrize(
+    ("command", "redirect", "code", "said"),
+    [
+        ("get URL", ">/dev/full", 23, "No space left on device"),
+        ("get URL", ">&-", 23, "Bad file descriptor"),
+        ("dns localhost", ">/dev/full", 1, "No space left on device"),
+        ("fetch status --json JOB", ">/dev/full", 1, "No space left on device"),
+    ],
+)
+def test_an_output_that_is_full_or_closed(faults, tmp_path, command, redirect, code, said):
+    """A line says so, and no traceback."""
+    Journal.open(tmp_path / "seawall.sqlite", {"method": "GET", "list": "x"}, now=lambda: 1.0).close()
+    command = command.replace("URL", faults.script("k", "ok")).replace("JOB", str(tmp_path / "seawall.sqlite"))
+    shell = ["sh", "-c", f'"$@" {redirect}', "-", *MAIN, *command.split()]
+    done = subprocess.run(shell, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr.count("\n")) == (code, 1), done.stderr
+    assert done.stderr.endswith(f": standard output: {said}\n")
+
+
+@pytest.mark.parametrize("command", ["fetch -", "fetch x --data @-", "get http://127.0.0.1:9/ -d @-"])
+def test_an_input_that_is_closed(command, tmp_path):
+    """It isn't taken for an empty one."""
+    shell = ["sh", "-c", '"$@" <&-', "-", *MAIN, *command.split()]
+    done = subprocess.run(shell, capture_output=True, text=True, check=False, cwd=tmp_path)
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert re.search("standard input|--data @-: Bad file descriptor", done.stderr)
+
+
+def test_an_empty_body_makes_an_empty_file(faults, tmp_path):
+    """Because what stood in the file is another answer's, and -N gets no part to write."""
+    for option in ("-N", "-i"):
+        (tmp_path / "a").write_text("old")
+        assert get(option, "-o", str(tmp_path / "a"), faults.script("k", "204")).code == 0
+        assert b"old" not in (tmp_path / "a").read_bytes()
+
+
+def test_it_is_the_file_that_must_be_writable(tmp_path, monkeypatch):
+    """A device may be written where its folder may not, and a file that is read-only may not where its folder may."""
+    file, new = tmp_path / "file", tmp_path / "new"
+    file.touch()
+    closed: set[Path] = set()
+    monkeypatch.setattr(os, "access", lambda path, mode: Path(path) not in closed)  # root may do anything
+    closed.add(tmp_path)
+    Output(file).check()
+    with pytest.raises(PermissionError, match="new"):
+        Output(new).check()
+    closed.clear()
+    closed.add(file)
+    Output(new).check()
+    with pytest.raises(PermissionError, match="file"):
+        Output(file).check()
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("charset", ["zlib", "hex", "bz2", "punycode", "idna", "iso-8859-12", "x"])
+async def test_a_charset_that_is_not_one(charset, capsys):
+    """A server can't have us use any of Python's codecs; the text is shown as UTF-8."""
+    output = Output(None)
+    output.is_for_people = True
+    headers = {"content-type": f"text/plain; charset={charset}"}
+    assert output.body(httpx.Response(200, headers=headers, content=b"hello")) == ""
+    response = httpx.Response(200, headers=headers, stream=httpx.ByteStream(b"\xc3\xa9"))
+    assert await output.stream(response) == ""
+    assert capsys.readouterr().out == "hello\n\u00e9"
 
 
 def test_timing(faults):

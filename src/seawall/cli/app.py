@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+import sys
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -170,6 +171,8 @@ def fetch_list(
     try:
         if not sources:
             raise ValueError("a list of URLs is missing: a file, sitemap:URL, - or --csv FILE")
+        if "-" in (urls or ()) and sys.stdin is None:
+            raise ValueError("the list of URLs can't come from standard input, because it is closed")
         if data == "@-" and "-" in (urls or ()):
             raise ValueError("the list of URLs and the body of --data can't both come from standard input")
         content = None if data is None else body_of("--data", data)

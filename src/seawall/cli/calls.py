@@ -21,8 +21,9 @@ from ..server_timing import parse
 from .certificate import tls_facts
 from .complaint import Watched, complaint, denial, malformed, plainly, tries
 from .exit_codes import ExitCode, exit_code
-from .printing import Output, abandon_output, head_of
+from .printing import Output, head_of
 from .sent import Sent
+from .stdout import abandon_output
 from .text import printable
 from .watch import Watch
 from .waterfall import Hop, hops_of, waterfall
@@ -142,7 +143,9 @@ class Getter:
             # It bounds what a streamed body takes too, which the client's own deadline doesn't.
             async with asyncio.timeout(self._wanted.deadline if self._wanted.is_streamed else None):
                 response = await self._send(url)
-                return await self._show(response, output)
+                code = await self._show(response, output)
+            output.close()  # here, because a full disk may show only now
+            return code
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             return self._failed(error, url)
         except TimeoutError:
@@ -153,7 +156,7 @@ class Getter:
             if isinstance(error, BrokenPipeError):  # its reader has seen enough
                 abandon_output()
             else:
-                self._say(f"{error.filename or 'standard output'}: {error.strerror}")
+                self._say(f"{error.filename or output.name}: {error.strerror}")
             return ExitCode.WRITE
         finally:
             with suppress(OSError):
