@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import sqlite3
 from collections import Counter
 from collections.abc import Callable, Iterable
 from contextlib import closing, nullcontext
@@ -146,6 +147,17 @@ async def test_the_sender_ends_between_two_steps(tmp_path, monkeypatch, out, whe
     await dispatch(place, Post(site, parcels(place)))
     check(place)
     assert site.asked == Counter(URLS)
+
+
+async def test_a_journal_that_breaks_meanwhile(tmp_path, monkeypatch):
+    """The job ends with words for it."""
+
+    def breaks(self: Journal, key: bytes) -> bool:
+        raise sqlite3.DatabaseError("database disk image is malformed")
+
+    monkeypatch.setattr(Journal, "is_done", breaks)
+    with pytest.raises(OutputLost, match="database disk image is malformed"):
+        await dispatch(tmp_path / "out", Post(Site(), parcels(tmp_path / "out")))
 
 
 def unused(out: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import resource
+import sqlite3
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterable
 from pathlib import Path
@@ -16,6 +17,7 @@ import seawall
 from seawall.fetch import keeper as keeper_module
 from seawall.fetch.fetcher import Fetcher
 from seawall.fetch.job import Job
+from seawall.fetch.journal import Journal
 from seawall.fetch.keeper import OutputLost
 from seawall.fetch.order import Order, Statuses
 from seawall.fetch.output import Output
@@ -172,6 +174,17 @@ async def test_a_fault_of_ours_at_one_page(site, client, tmp_path, monkeypatch, 
     report, _ = await do(tmp_path / "x.jsonl", [f"{url}/a", f"{url}/bad", f"{url}/b"], client, robots=robots)
     assert (report.count(Kind.GOOD), report.count(Kind.FAILED), report.is_complete) == (2, 1, True)
     assert rows(tmp_path / "x.jsonl")["/bad"]["error"] == {"class": "RuntimeError", "message": "a fault of ours"}
+
+
+async def test_a_journal_that_breaks_meanwhile(site, client, tmp_path, monkeypatch):
+    """The job ends with words for it, as it does where its output can't be written."""
+
+    def breaks(self: Journal, key: bytes) -> bool:
+        raise sqlite3.DatabaseError("database disk image is malformed")
+
+    monkeypatch.setattr(Journal, "is_done", breaks)
+    with pytest.raises(OutputLost, match=r"x.jsonl.seawall.sqlite: database disk image is malformed"):
+        await do(tmp_path / "x.jsonl", [f"{site.server.url}/a"], client)
 
 
 async def test_what_counts_as_good(site, client, tmp_path):

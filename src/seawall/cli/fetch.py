@@ -126,6 +126,10 @@ async def run(wanted: Wanted) -> int:
             try:
                 async with _shown(watch, console, is_json=wanted.is_json):
                     await job.run()
+                report = output.journal.report()
+            except BadJournal as error:
+                errors.print(f"seawall fetch: {plain(str(error))}")
+                return 1
             except OutputLost as error:
                 errors.print(
                     f"seawall fetch: {plain(str(error))}. What was written before is kept: make room, and run the same "
@@ -133,10 +137,10 @@ async def run(wanted: Wanted) -> int:
                 )
                 return 1
             except asyncio.CancelledError:
-                _summary(console, output.journal.report(), is_json=wanted.is_json)
+                with contextlib.suppress(BadJournal):
+                    _summary(console, output.journal.report(), is_json=wanted.is_json)
                 errors.print("interrupted; the same command goes on from here")
                 raise
-            report = output.journal.report()
             _summary(console, report, is_json=wanted.is_json, known=job.progress.known)
             return 1 if report.count(Kind.FAILED) else 0
 
@@ -154,7 +158,7 @@ def status(where: Path, *, is_json: bool) -> int:
         began, noted = (
             time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(at)) for at in (report.started_at, report.committed_at)
         )
-        what = plain(f"{report.job['method']} {report.job['list']}")
+        what = plain(" ".join(report.job.get(name, "?") for name in ("method", "list")))
         console.print(f"[bold]{what}[/]: {state}\nbegun {began}, last page noted {noted}")
         if out := list(Parcels(parcels_of(where)).left()):
             urls = sum(len(parcel.entries) for parcel in out)

@@ -108,8 +108,14 @@ class Dispatch:
         Do what isn't done yet. When it is cancelled, workers end what they have, for the next run to take.
 
         Raises:
-            OutputLost: The output can't be written; what was kept before it is kept.
+            OutputLost: The output can't be written, or its journal read; what was kept before it is kept.
         """
+        try:
+            await self._do()
+        except sqlite3.Error as error:
+            raise lost(error) from error
+
+    async def _do(self) -> None:
         await _durably(lambda: self._journal.complete(is_complete=False))
         await self._recover()
         reading = asyncio.create_task(self._read())
