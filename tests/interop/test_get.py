@@ -151,6 +151,17 @@ def test_urls_that_lead_nowhere(url, code, said):
 
 
 @pytest.mark.parametrize(
+    "url", ["http://me:s3cret@host:99999/", "me:s3cret@host", "ftp://me:s3cret@host/", "http://me:s3cret@[::1/", "x:y@"]
+)
+def test_a_password_in_a_url_that_leads_nowhere(url):
+    """Isn't repeated."""
+    ran = get(url)
+    assert ran.code in (1, 3)
+    assert "s3cret" not in ran.err
+    assert "y@" not in ran.err
+
+
+@pytest.mark.parametrize(
     ("arguments", "said"),
     [
         (("--deadline", "inf"), "--deadline"),

@@ -111,8 +111,8 @@ async def test_a_url_that_is_not_a_dashboard(stack, answer, said):
             request.reset()
 
     server = await stack.enter_async_context(Server(handler))
-    status, output = await run("top", server.url)
-    assert (status, said in output) == (1, True), output
+    status, output = await run("top", server.url.replace("//", "//me:s3cret@"))
+    assert (status, said in output, "s3cret" in output) == (1, True, False), output
     assert (output.count("\n"), "Traceback" in output) == (1, False)
 
 

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from seawall.fetch.folder import Folder
-from seawall.fetch.journal import BadJournal, Journal
+from seawall.fetch.journal import BadJournal, Batch, Journal
 from seawall.fetch.keeper import Keeper, OutputLost
 from seawall.fetch.page import Kind, Page, Problem, row_of
 from seawall.fetch.rows import Rows
@@ -107,6 +107,19 @@ def test_a_report(tmp_path):
     sink.close()
     report = Journal.read(tmp_path / "journal")
     assert (report.is_running, report.is_complete, dict(report.job)) == (False, True, JOB)
+
+
+@pytest.mark.parametrize("is_of_workers", [False, True])
+def test_a_password_in_a_url(tmp_path, is_of_workers):
+    """Isn't kept with the examples, neither of a job in this process nor of one whose pages workers send."""
+    problem = Problem("DialError", "http://me:s3cret@a/1 refused")
+    secret = failed("http://me:s3cret@a/1")._replace(problem=problem)
+    journal = journal_at(tmp_path)
+    journal.note(secret)
+    journal.write(Batch.of([secret]) if is_of_workers else journal.cut(), mark=0)
+    (tally,) = journal.report().tallies
+    journal.close()
+    assert (tally.url, tally.said) == ("http://a/1", "http://a/1 refused")
 
 
 def test_one_process_at_a_time(tmp_path):

@@ -14,6 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from .. import AsyncClient
+from ..fetch.target import without_user
 from .text import plain, printable
 
 __all__ = ["NotADashboard", "run", "screen"]
@@ -76,6 +77,7 @@ async def run(url: str, *, headers: Mapping[str, str], interval: float, is_once:
 async def _stats(client: AsyncClient, url: str, since: int) -> dict[str, Any]:
     where = f"{url.removesuffix('/stats').rstrip('/')}/stats"
     response = await client.get(where, params={"since": max(0, since)})
+    where = without_user(where)
     if response.status_code != 200:
         hint = {
             401: "; --header 'Authorization: ...' sends credentials",

@@ -22,7 +22,7 @@ from ..fetch.order import Statuses
 from ..fetch.output import is_file_of_rows
 from ..fetch.packing import pack
 from ..fetch.parcel import Parcels
-from ..integrations.fetch_fleet import fleet
+from ..integrations.fetch_fleet import fleet, nameless
 from ..integrations.fetch_queue import Message, Unable, Worker
 from ..integrations.redis import Redis
 from .fetch import Wanted, opened, order_of, stoppable
@@ -113,7 +113,7 @@ async def run(url: str, *, name: str | None, at_once: int, headers: Sequence[tup
             await pack(parcel, fetcher, parcels, stop, concurrency=concurrency, files=said["files"])
 
     worker = Worker(url, name or f"{socket.gethostname()}:{os.getpid()}", do, at_once=at_once, lapse=lapse)
-    Console(stderr=True, highlight=False, soft_wrap=True).print(f"worker for {plain(url)}; SIGTERM ends it")
+    Console(stderr=True, highlight=False, soft_wrap=True).print(f"worker for {plain(nameless(url))}; SIGTERM ends it")
     with stoppable(stop.set, signal.SIGTERM, signal.SIGINT):
         try:
             await worker.run(stop)

@@ -51,7 +51,8 @@ class Batch(NamedTuple):
         examples: dict[tuple[Kind, str], tuple[str, str]] = {}
         for page in pages:
             outcomes[page.key] = outcome = (page.kind, page.name)
-            examples.setdefault(outcome, (page.url, "" if page.problem is None else page.problem.said))
+            if outcome not in examples:
+                examples[outcome] = _example(page)
         return cls(outcomes, examples)
 
 
@@ -159,8 +160,7 @@ class Journal:
         """The page has ended; the next batch has it."""
         self._noted[page.key] = outcome = (page.kind, page.name)
         if outcome not in self._examples:
-            said = "" if page.problem is None else page.problem.said
-            self._examples[outcome] = (without_user(page.url), without_user(said))
+            self._examples[outcome] = _example(page)
 
     def cut(self) -> Batch:
         """What was noted since it was asked last."""
@@ -239,6 +239,11 @@ class Journal:
             (kind.value, name, count, *batch.examples.get(outcome, ("", ""))),
         ).fetchall()[0]
         return next(iter(row))
+
+
+def _example(page: Page) -> tuple[str, str]:
+    """Its URL and what is said of it, without a user and password, because the journal and the summary show both."""
+    return without_user(page.url), without_user("" if page.problem is None else page.problem.said)
 
 
 def _connected(path: Path) -> sqlite3.Connection:
