@@ -205,6 +205,42 @@ def test_an_environment_that_cannot_be(monkeypatch, name, value, code):
     assert (ran.code, name in ran.err) == (code, True), ran
 
 
+@pytest.mark.parametrize("command", ["fetch urls.txt", "fetch worker foo://x", "top http://127.0.0.1:1"])
+@pytest.mark.parametrize(("name", "value"), [("SSL_CERT_FILE", "/nope"), ("ALL_PROXY", "foo://x")])
+def test_an_environment_that_cannot_be_for_other_commands(monkeypatch, tmp_path, name, value, command):
+    """They say so too, before they begin."""
+    monkeypatch.setenv(name, value)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "urls.txt").touch()
+    done = CliRunner().invoke(app, command.split())
+    assert (done.exit_code, name in done.stderr, done.stderr.count("\n")) == (2, True, 1), done.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["urls.txt"]
+
+
+@pytest.mark.parametrize(("name", "value"), [("SSL_CERT_FILE", "/nope"), ("ALL_PROXY", "foo://x")])
+def test_names_need_no_environment(monkeypatch, name, value):
+    """``seawall dns`` asks no proxy, and trusts nobody."""
+    monkeypatch.setenv(name, value)
+    assert CliRunner().invoke(app, ["dns", "127.0.0.1"]).exit_code == 0
+
+
+@pytest.mark.parametrize("command", ["top http://127.0.0.1:1", "fetch urls.txt", "fetch worker foo://x"])
+@pytest.mark.parametrize("header", ["nocolon", "X: é", ": x", "a b: x"])
+def test_a_header_that_cannot_be(command, header):
+    """Each command that takes headers refuses it at once."""
+    done = CliRunner().invoke(app, [*command.split(), "-H", header])
+    assert (done.exit_code, done.stderr.count("\n")) == (2, 1), done.stderr
+    assert done.stderr.startswith(
+        f"seawall {command.rpartition(' ')[0].replace('fetch list', 'fetch')}: --header takes"
+    )
+
+
+def test_a_certificate_that_cannot_be_written(tmp_path):
+    """The option that was given is named, and not the ports."""
+    done = CliRunner().invoke(app, ["faults", "--port", "0", "--ca", str(tmp_path / "no" / "ca.pem")])
+    assert (done.exit_code, done.stderr.endswith("ca.pem: No such file or directory\n")) == (1, True), done.stderr
+
+
 def test_fail(faults):
     """A status of 400 or above is 22 and no body, as of curl -f; 399 and below aren't touched."""
     url = faults.script("k", "404", "204")

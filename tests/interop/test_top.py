@@ -186,6 +186,19 @@ async def test_figures_with_control_characters(stack, app):
     assert (status, "?]0;evil?" in output, "\x1b" in output) == (0, True, False), output
 
 
+@pytest.mark.parametrize("second", ["5", None, 1.5, True])
+async def test_a_second_that_is_not_one(stack, app, second):
+    """It isn't a dashboard's, because what comes next is asked for by it."""
+    frame = json.loads(json_of(app._view.frame(Query()))) | {"second": second}
+
+    async def handler(request: Request) -> None:
+        await request.reply(200, json.dumps(frame).encode())
+
+    server = await stack.enter_async_context(Server(handler))
+    status, output = await run("top", server.url, "--once")
+    assert (status, "isn't the JSON of a seawall dashboard" in output) == (1, True), output
+
+
 @pytest.mark.parametrize(("host", "status"), [("evil.test", 421), ("", 421), ("[", 421), ("localhost:1", 200)])
 async def test_a_name_that_was_made_to_point_here(app, host, status):
     """A page of somebody else's, which its name's owner has point to loopback, gets nothing of the demo's dashboard."""

@@ -19,7 +19,8 @@ from ..errors import DeadlineExceeded
 from ..events import Phase
 from ..server_timing import parse
 from .certificate import tls_facts
-from .complaint import Watched, complaint, denial, malformed, plainly, tries
+from .complaint import Watched, complaint, denial, malformed, tries
+from .environment import BadEnvironment, made
 from .exit_codes import ExitCode, exit_code
 from .printing import Output, head_of
 from .sent import Sent
@@ -77,13 +78,10 @@ async def run(wanted: Wanted) -> ExitCode:
     watch, failed = Watch(say), ExitCode.OK
     outputs = [Output(path) for path in wanted.outputs] or [Output(None) for _ in wanted.urls]
     try:
-        client = _client(wanted, watch)
-    except OSError as error:
-        say(f"SSL_CERT_FILE or SSL_CERT_DIR: {plainly(error.strerror or str(error))}")
-        return ExitCode.AUTHORITIES
-    except (ImportError, ValueError) as error:
-        say(f"HTTP_PROXY, HTTPS_PROXY or ALL_PROXY: {plainly(str(error))}")
-        return ExitCode.PROXY
+        client = made(lambda: _client(wanted, watch))
+    except BadEnvironment as error:
+        say(str(error))
+        return error.code
     async with client:
         getter = Getter(client, wanted, watch, console, say)
         for url, output in zip(wanted.urls, outputs, strict=True):
@@ -95,11 +93,6 @@ async def run(wanted: Wanted) -> ExitCode:
 
 
 def _client(wanted: Wanted, watch: Watch) -> AsyncClient:
-    """
-    Raises:
-        OSError: The environment names authorities that can't be read.
-        ImportError, ValueError: It names a proxy that needs a package, or can't be.
-    """
     # A command makes few calls, and its user says how often: nothing is held back for the sake of other callers.
     longest = Retry().max_retry_after if wanted.deadline is None else wanted.deadline
     return AsyncClient(

@@ -37,6 +37,7 @@ from ..fetch.sinks import BadOutput
 from ..fetch.sources import BadSource, Source, Sources
 from ..fetch.summary import findings
 from ..fetch.target import without_user
+from .environment import made
 from .live import Watch, as_json, line, screen
 from .text import plain
 
@@ -209,6 +210,9 @@ async def opened(
 
     Args:
         shared: Where workers keep a rate that was set; what a robots.txt wants each keeps by itself.
+    Raises:
+        BadEnvironment: The environment has what no client can use.
+        ValueError: A name server isn't one.
     """
     interval = wanted.interval
     robots: Robots | None = None
@@ -222,15 +226,17 @@ async def opened(
     }
     if interval or wanted.robots:
         settings["limit"] = pace(interval, delay, shared=shared if interval else None)
-    client = AsyncClient(
-        name="fetch",
-        headers={"user-agent": wanted.user_agent},
-        cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),  # a million sites' cookies would fill the memory
-        timeout=wanted.timeout,
-        max_response_size=max(wanted.max_size, READ) if wanted.robots else wanted.max_size,
-        verify=not wanted.insecure,
-        dns=DNS(nameservers=tuple(wanted.nameservers) or None),
-        **settings,
+    settings["dns"] = DNS(nameservers=tuple(wanted.nameservers) or None)
+    client = made(
+        lambda: AsyncClient(
+            name="fetch",
+            headers={"user-agent": wanted.user_agent},
+            cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),  # a million sites' would fill the memory
+            timeout=wanted.timeout,
+            max_response_size=max(wanted.max_size, READ) if wanted.robots else wanted.max_size,
+            verify=not wanted.insecure,
+            **settings,
+        )
     )
     async with client:
         if wanted.robots:
