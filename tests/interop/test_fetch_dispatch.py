@@ -160,6 +160,31 @@ async def test_a_journal_that_breaks_meanwhile(tmp_path, monkeypatch):
         await dispatch(tmp_path / "out", Post(Site(), parcels(tmp_path / "out")))
 
 
+@pytest.mark.parametrize("out", OUTS)
+@pytest.mark.parametrize(
+    "row", [b"{", b"[]", b'{"url":"http://a.test/"}', b"\xff", b"[" * 100_000, b'{"url":1,"error":null}', b"FOREIGN"]
+)
+async def test_a_row_that_cannot_be_read(tmp_path, out, row):
+    """One row of a worker doesn't end the job: its URL has failed, and all others have their pages."""
+    foreign = b'{"result":"good","url":"http://b.test/","status":200,"final_url":"","attempts":1,"error":null}'
+
+    class Spoiling(Post):
+        async def do(self, name: str) -> None:
+            await super().do(name)
+            index = self.parcels.pages(name) / INDEX
+            lines = index.read_bytes().splitlines(keepends=True)
+            if self.sent == 1:
+                index.write_bytes(b"".join([row.replace(b"FOREIGN", foreign) + b"\n", *lines[1:]]))
+
+    site = Site()
+    await dispatch(tmp_path / out, Spoiling(site, parcels(tmp_path / out)))
+    found = rows(tmp_path / out)
+    assert sorted(each["url"] for each in found) == sorted(URLS)
+    (bad,) = (each for each in found if each["result"] != "good")
+    assert bad["error"]["class"] == "ParcelFailed"
+    assert "can't be read" in bad["error"]["message"]
+
+
 def unused(out: str) -> str:
     """The sink that this output hasn't."""
     return "Folder" if out.endswith(".jsonl") else "Rows"

@@ -357,6 +357,7 @@ def test_an_output_that_is_full_or_closed(faults, tmp_path, command, redirect, c
     assert done.stderr.endswith(f": standard output: {said}\n")
 
 
+@pytest.mark.skipif(os.name == "nt", reason="needs a shell that closes an input")
 @pytest.mark.parametrize("command", ["fetch -", "fetch x --data @-", "get http://127.0.0.1:9/ -d @-"])
 def test_an_input_that_is_closed(command, tmp_path):
     """It isn't taken for an empty one."""
