@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, cast
 import pytest
 from benchmarks.reality.place import Place, Program, listens, program
 
+from seawall.integrations.fetch_fleet import GROUP, STREAM, connected, messages
 from seawall.integrations.fetch_fleet import fleet as fleet_of
 from seawall.integrations.fetch_queue import Message, Queue, Unable, Worker
 from seawall.testing import Request
@@ -399,6 +400,22 @@ async def test_a_parcel_that_fails(server, url, raw):
     assert [key async for key in raw.scan_iter("seawall:fetch:lease:*")] == ["seawall:fetch:lease:/out:1"]
     found = await fleet_of(url)
     assert (found.waiting, found.taken, [lease.parcel for lease in found.leases]) == (1, 2, ["full"])
+
+
+async def test_what_waits_where_redis_does_not_know(server, url):
+    """Redis doesn't say how many wait once a message was deleted, so they are counted."""
+    async with Queue(url, "/nowhere", {}) as queue:
+        for number in range(4):
+            await queue.send(f"{number:016}", number)
+        redis = connected(url)
+        try:
+            ids = [each for each, _ in await redis.xrange(STREAM)]
+            await redis.xreadgroup(GROUP, "me", {STREAM: ">"}, count=1)
+            await redis.xdel(STREAM, ids[2])
+            (group,) = await redis.xinfo_groups(STREAM)
+            assert (group["lag"], await messages(redis)) == (None, (2, 1))
+        finally:
+            await redis.aclose()
 
 
 async def test_no_cancellation_is_swallowed(server, url):

@@ -122,6 +122,16 @@ async def test_secrets(tmp_path, serve):
     assert b"s3cret" not in output.encode() + kept
 
 
+async def test_a_worker_does_not_tell_its_password(tmp_path):
+    """Its first line names the Redis, without the password that its URL has."""
+    process = await start(tmp_path, "worker", "redis://:s3cret@127.0.0.1:1/0")
+    assert process.stdout is not None
+    said = await process.stdout.readline()
+    process.kill()
+    await process.communicate()
+    assert said == b"worker for redis://127.0.0.1:1/0; SIGTERM ends it\n"
+
+
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 async def test_stopped(tmp_path, serve, number, status):
     """It keeps what has ended, says so, and how to go on."""

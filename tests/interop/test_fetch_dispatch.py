@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import sqlite3
 from collections import Counter
 from collections.abc import Callable, Iterable
 from contextlib import closing, nullcontext
@@ -146,6 +147,42 @@ async def test_the_sender_ends_between_two_steps(tmp_path, monkeypatch, out, whe
     await dispatch(place, Post(site, parcels(place)))
     check(place)
     assert site.asked == Counter(URLS)
+
+
+async def test_a_journal_that_breaks_meanwhile(tmp_path, monkeypatch):
+    """The job ends with words for it."""
+
+    def breaks(self: Journal, key: bytes) -> bool:
+        raise sqlite3.DatabaseError("database disk image is malformed")
+
+    monkeypatch.setattr(Journal, "is_done", breaks)
+    with pytest.raises(OutputLost, match="database disk image is malformed"):
+        await dispatch(tmp_path / "out", Post(Site(), parcels(tmp_path / "out")))
+
+
+@pytest.mark.parametrize("out", OUTS)
+@pytest.mark.parametrize(
+    "row", [b"{", b"[]", b'{"url":"http://a.test/"}', b"\xff", b"[" * 100_000, b'{"url":1,"error":null}', b"FOREIGN"]
+)
+async def test_a_row_that_cannot_be_read(tmp_path, out, row):
+    """One row of a worker doesn't end the job: its URL has failed, and all others have their pages."""
+    foreign = b'{"result":"good","url":"http://b.test/","status":200,"final_url":"","attempts":1,"error":null}'
+
+    class Spoiling(Post):
+        async def do(self, name: str) -> None:
+            await super().do(name)
+            index = self.parcels.pages(name) / INDEX
+            lines = index.read_bytes().splitlines(keepends=True)
+            if self.sent == 1:
+                index.write_bytes(b"".join([row.replace(b"FOREIGN", foreign) + b"\n", *lines[1:]]))
+
+    site = Site()
+    await dispatch(tmp_path / out, Spoiling(site, parcels(tmp_path / out)))
+    found = rows(tmp_path / out)
+    assert sorted(each["url"] for each in found) == sorted(URLS)
+    (bad,) = (each for each in found if each["result"] != "good")
+    assert bad["error"]["class"] == "ParcelFailed"
+    assert "can't be read" in bad["error"]["message"]
 
 
 def unused(out: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import resource
+import sqlite3
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterable
 from pathlib import Path
@@ -16,6 +17,7 @@ import seawall
 from seawall.fetch import keeper as keeper_module
 from seawall.fetch.fetcher import Fetcher
 from seawall.fetch.job import Job
+from seawall.fetch.journal import Journal
 from seawall.fetch.keeper import OutputLost
 from seawall.fetch.order import Order, Statuses
 from seawall.fetch.output import Output
@@ -139,6 +141,50 @@ async def test_each_kind_of_page(site, client, out):
     before = site.server.counts
     report, job = await do(out, urls, client, robots=robots)
     assert (site.server.counts, job.progress.known, report.count()) == (before, 10, 9)
+
+
+async def test_a_charset_that_python_lacks(serve, client, out):
+    """The page is good, as every other one, and the job ends."""
+
+    async def answer(request: Request) -> None:
+        charset = request.target.removeprefix("/")
+        await request.reply(200, "é".encode(), content_type=f"text/html; charset={charset}")
+
+    server = await serve(answer)
+    charsets = ["iso-8859-12", "windows-1259", "utf16be", "utf-8", "x"]
+    report, _ = await do(out, [f"{server.url}/{each}" for each in charsets], client)
+    assert (report.count(Kind.GOOD), report.is_complete) == (5, True)
+    if out.suffix:
+        assert {row["text"] for row in rows(out).values()} == {"é"}
+
+
+@pytest.mark.parametrize("where", ["denial", "_page"])
+async def test_a_fault_of_ours_at_one_page(site, client, tmp_path, monkeypatch, where):
+    """That page has failed, and says how; all others are fetched."""
+    robots, url = Robots(client, "seawall-fetch"), site.server.url
+    owner: Any = Robots if where == "denial" else Fetcher
+    real = getattr(owner, where)
+
+    def breaks(self: Any, entry: Target, *rest: Any) -> Any:
+        if entry.url.endswith("/bad"):
+            raise RuntimeError("a fault of ours")
+        return real(self, entry, *rest)
+
+    monkeypatch.setattr(owner, where, breaks)
+    report, _ = await do(tmp_path / "x.jsonl", [f"{url}/a", f"{url}/bad", f"{url}/b"], client, robots=robots)
+    assert (report.count(Kind.GOOD), report.count(Kind.FAILED), report.is_complete) == (2, 1, True)
+    assert rows(tmp_path / "x.jsonl")["/bad"]["error"] == {"class": "RuntimeError", "message": "a fault of ours"}
+
+
+async def test_a_journal_that_breaks_meanwhile(site, client, tmp_path, monkeypatch):
+    """The job ends with words for it, as it does where its output can't be written."""
+
+    def breaks(self: Journal, key: bytes) -> bool:
+        raise sqlite3.DatabaseError("database disk image is malformed")
+
+    monkeypatch.setattr(Journal, "is_done", breaks)
+    with pytest.raises(OutputLost, match=r"x.jsonl.seawall.sqlite: database disk image is malformed"):
+        await do(tmp_path / "x.jsonl", [f"{site.server.url}/a"], client)
 
 
 async def test_what_counts_as_good(site, client, tmp_path):

@@ -11,10 +11,13 @@ import sys
 from pathlib import Path
 from typing import NamedTuple
 
+import httpx
 import pytest
 from typer.testing import CliRunner
 
 from seawall.cli.app import app
+from seawall.cli.printing import Output
+from seawall.fetch.journal import Journal
 from seawall.testing import FaultServer, Request
 
 MAIN = (sys.executable, "-c", "import sys; sys.argv[0] = 'seawall'; import seawall.cli; seawall.cli.main()")
@@ -148,6 +151,17 @@ def test_urls_that_lead_nowhere(url, code, said):
 
 
 @pytest.mark.parametrize(
+    "url", ["http://me:s3cret@host:99999/", "me:s3cret@host", "ftp://me:s3cret@host/", "http://me:s3cret@[::1/", "x:y@"]
+)
+def test_a_password_in_a_url_that_leads_nowhere(url):
+    """Isn't repeated."""
+    ran = get(url)
+    assert ran.code in (1, 3)
+    assert "s3cret" not in ran.err
+    assert "y@" not in ran.err
+
+
+@pytest.mark.parametrize(
     ("arguments", "said"),
     [
         (("--deadline", "inf"), "--deadline"),
@@ -156,6 +170,7 @@ def test_urls_that_lead_nowhere(url, code, said):
         (("-d", "@/nope"), "--data @/nope: No such file"),
         (("-d", "x", "--json", "1"), "--data and --json"),
         (("--json", "{"), "--json takes JSON"),
+        (("--json", "[" * 100_000), "--json takes JSON: it nests too deeply"),
         (("-X", "a b"), "--method takes"),
         (("-o", "a", "-o", "b"), "--output is given 2 times for 1 URL"),
     ],
@@ -188,6 +203,42 @@ def test_an_environment_that_cannot_be(monkeypatch, name, value, code):
     monkeypatch.setenv(name, value)
     ran = get("http://127.0.0.1:1/")
     assert (ran.code, name in ran.err) == (code, True), ran
+
+
+@pytest.mark.parametrize("command", ["fetch urls.txt", "fetch worker foo://x", "top http://127.0.0.1:1"])
+@pytest.mark.parametrize(("name", "value"), [("SSL_CERT_FILE", "/nope"), ("ALL_PROXY", "foo://x")])
+def test_an_environment_that_cannot_be_for_other_commands(monkeypatch, tmp_path, name, value, command):
+    """They say so too, before they begin."""
+    monkeypatch.setenv(name, value)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "urls.txt").touch()
+    done = CliRunner().invoke(app, command.split())
+    assert (done.exit_code, name in done.stderr, done.stderr.count("\n")) == (2, True, 1), done.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["urls.txt"]
+
+
+@pytest.mark.parametrize(("name", "value"), [("SSL_CERT_FILE", "/nope"), ("ALL_PROXY", "foo://x")])
+def test_names_need_no_environment(monkeypatch, name, value):
+    """``seawall dns`` asks no proxy, and trusts nobody."""
+    monkeypatch.setenv(name, value)
+    assert CliRunner().invoke(app, ["dns", "127.0.0.1"]).exit_code == 0
+
+
+@pytest.mark.parametrize("command", ["top http://127.0.0.1:1", "fetch urls.txt", "fetch worker foo://x"])
+@pytest.mark.parametrize("header", ["nocolon", "X: é", ": x", "a b: x"])
+def test_a_header_that_cannot_be(command, header):
+    """Each command that takes headers refuses it at once."""
+    done = CliRunner().invoke(app, [*command.split(), "-H", header])
+    assert (done.exit_code, done.stderr.count("\n")) == (2, 1), done.stderr
+    assert done.stderr.startswith(
+        f"seawall {command.rpartition(' ')[0].replace('fetch list', 'fetch')}: --header takes"
+    )
+
+
+def test_a_certificate_that_cannot_be_written(tmp_path):
+    """The option that was given is named, and not the ports."""
+    done = CliRunner().invoke(app, ["faults", "--port", "0", "--ca", str(tmp_path / "no" / "ca.pem")])
+    assert (done.exit_code, done.stderr.endswith("ca.pem: No such file or directory\n")) == (1, True), done.stderr
 
 
 def test_fail(faults):
@@ -276,6 +327,82 @@ def test_output_files(faults, tmp_path):
     assert (ran, *(path.read_bytes() for path in paths)) == (Ran(0, b"", ""), b"xxx", b"xxxx")
     ran = get("-o", str(tmp_path / "no" / "c"), faults.script("c", "ok"))
     assert (ran.code, "c: No such file" in ran.err, faults.attempts("c")) == (23, True, [])
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is full")
+@pytest.mark.parametrize("options", [(), ("-N",), ("-i",)])
+def test_a_full_disk(faults, options):
+    """It shows only when the file is closed, and the status is curl's all the same."""
+    ran = get(*options, "-o", "/dev/full", faults.script("k", "ok:3"))
+    assert ran == (23, b"", "seawall get: /dev/full: No space left on device\n")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is full")
+@pytest.mark.parametrize(
+    ("command", "redirect", "code", "said"),
+    [
+        ("get URL", ">/dev/full", 23, "No space left on device"),
+        ("get URL", ">&-", 23, "Bad file descriptor"),
+        ("dns localhost", ">/dev/full", 1, "No space left on device"),
+        ("fetch status --json JOB", ">/dev/full", 1, "No space left on device"),
+    ],
+)
+def test_an_output_that_is_full_or_closed(faults, tmp_path, command, redirect, code, said):
+    """A line says so, and no traceback."""
+    Journal.open(tmp_path / "seawall.sqlite", {"method": "GET", "list": "x"}, now=lambda: 1.0).close()
+    command = command.replace("URL", faults.script("k", "ok")).replace("JOB", str(tmp_path / "seawall.sqlite"))
+    shell = ["sh", "-c", f'"$@" {redirect}', "-", *MAIN, *command.split()]
+    done = subprocess.run(shell, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr.count("\n")) == (code, 1), done.stderr
+    assert done.stderr.endswith(f": standard output: {said}\n")
+
+
+@pytest.mark.skipif(os.name == "nt", reason="needs a shell that closes an input")
+@pytest.mark.parametrize("command", ["fetch -", "fetch x --data @-", "get http://127.0.0.1:9/ -d @-"])
+def test_an_input_that_is_closed(command, tmp_path):
+    """It isn't taken for an empty one."""
+    shell = ["sh", "-c", '"$@" <&-', "-", *MAIN, *command.split()]
+    done = subprocess.run(shell, capture_output=True, text=True, check=False, cwd=tmp_path)
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert re.search("standard input|--data @-: Bad file descriptor", done.stderr)
+
+
+def test_an_empty_body_makes_an_empty_file(faults, tmp_path):
+    """Because what stood in the file is another answer's, and -N gets no part to write."""
+    for option in ("-N", "-i"):
+        (tmp_path / "a").write_text("old")
+        assert get(option, "-o", str(tmp_path / "a"), faults.script("k", "204")).code == 0
+        assert b"old" not in (tmp_path / "a").read_bytes()
+
+
+def test_it_is_the_file_that_must_be_writable(tmp_path, monkeypatch):
+    """A device may be written where its folder may not, and a file that is read-only may not where its folder may."""
+    file, new = tmp_path / "file", tmp_path / "new"
+    file.touch()
+    closed: set[Path] = set()
+    monkeypatch.setattr(os, "access", lambda path, mode: Path(path) not in closed)  # root may do anything
+    closed.add(tmp_path)
+    Output(file).check()
+    with pytest.raises(PermissionError, match="new"):
+        Output(new).check()
+    closed.clear()
+    closed.add(file)
+    Output(new).check()
+    with pytest.raises(PermissionError, match="file"):
+        Output(file).check()
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("charset", ["zlib", "hex", "bz2", "punycode", "idna", "iso-8859-12", "x"])
+async def test_a_charset_that_is_not_one(charset, capsys):
+    """A server can't have us use any of Python's codecs; the text is shown as UTF-8."""
+    output = Output(None)
+    output.is_for_people = True
+    headers = {"content-type": f"text/plain; charset={charset}"}
+    assert output.body(httpx.Response(200, headers=headers, content=b"hello")) == ""
+    response = httpx.Response(200, headers=headers, stream=httpx.ByteStream(b"\xc3\xa9"))
+    assert await output.stream(response) == ""
+    assert capsys.readouterr().out == "hello\n\u00e9"
 
 
 def test_timing(faults):

@@ -232,11 +232,13 @@ async def test_fan_out_that_is_late(stack, client, caller):
         assert [(await caller.get(url, headers={HEADER: "200"})).status_code for url in urls] == [504, 504]
 
 
-async def answered(error: BaseException) -> tuple[int, dict[bytes, bytes], bytes]:
-    """Status, headers and body that the middleware makes of an application's *error*."""
+async def answered(error: BaseException, *hints: dict) -> tuple[int, dict[bytes, bytes], bytes]:
+    """Status, headers and body that the middleware makes of an application's *error*, after *hints*."""
     sent: list[dict] = []
 
     async def app(scope, receive, send):
+        for hint in hints:
+            await send(hint)
         raise error
 
     async def send(message):
@@ -244,7 +246,9 @@ async def answered(error: BaseException) -> tuple[int, dict[bytes, bytes], bytes
 
     scope = {"type": "http", "method": "GET", "path": "/a", "headers": []}
     await DeadlineMiddleware(app, cancel_on_disconnect=False)(scope, None, send)
-    return sent[0]["status"], dict(sent[0]["headers"]), sent[1]["body"]
+    assert sent[: len(hints)] == list(hints)
+    start, body = sent[len(hints) :]
+    return start["status"], dict(start["headers"]), body["body"]
 
 
 REFUSED = [
@@ -268,6 +272,12 @@ async def test_errors_become_answers(caplog, error, status, retry_after):
     (record,) = caplog.records
     assert record.getMessage().startswith(f"GET /a answered with {status}: {type(error).__name__}: ")
     assert record.exc_info is None
+
+
+async def test_early_hint_is_no_answer_yet():
+    """An error after it becomes one all the same."""
+    hint = {"type": "http.response.early_hint", "links": [b"</a.css>; rel=preload"]}
+    assert (await answered(seawall.DeadlineExceeded("its own"), hint))[0] == 504
 
 
 @pytest.mark.parametrize(

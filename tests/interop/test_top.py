@@ -111,8 +111,8 @@ async def test_a_url_that_is_not_a_dashboard(stack, answer, said):
             request.reset()
 
     server = await stack.enter_async_context(Server(handler))
-    status, output = await run("top", server.url)
-    assert (status, said in output) == (1, True), output
+    status, output = await run("top", server.url.replace("//", "//me:s3cret@"))
+    assert (status, said in output, "s3cret" in output) == (1, True, False), output
     assert (output.count("\n"), "Traceback" in output) == (1, False)
 
 
@@ -184,6 +184,19 @@ async def test_figures_with_control_characters(stack, app):
     server = await stack.enter_async_context(Server(handler))
     status, output = await run("top", server.url, "--once", columns=200)
     assert (status, "?]0;evil?" in output, "\x1b" in output) == (0, True, False), output
+
+
+@pytest.mark.parametrize("second", ["5", None, 1.5, True])
+async def test_a_second_that_is_not_one(stack, app, second):
+    """It isn't a dashboard's, because what comes next is asked for by it."""
+    frame = json.loads(json_of(app._view.frame(Query()))) | {"second": second}
+
+    async def handler(request: Request) -> None:
+        await request.reply(200, json.dumps(frame).encode())
+
+    server = await stack.enter_async_context(Server(handler))
+    status, output = await run("top", server.url, "--once")
+    assert (status, "isn't the JSON of a seawall dashboard" in output) == (1, True), output
 
 
 @pytest.mark.parametrize(("host", "status"), [("evil.test", 421), ("", 421), ("[", 421), ("localhost:1", 200)])

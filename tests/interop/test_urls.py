@@ -120,6 +120,42 @@ async def test_unusable_location(location, follow_redirects):
 
 
 @pytest.mark.parametrize("follow_redirects", [True, False], ids=["followed", "not followed"])
+async def test_a_redirect_whose_cookie_is_not_ascii(follow_redirects):
+    """The Location isn't blamed, where libraries raise UnicodeEncodeError; httpx2 needs it only to follow."""
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        return httpx.Response(302, headers=[(b"set-cookie", b"i=\xc3\xa9"), (b"location", b"/t")])
+
+    settings = {"transport": httpx.MockTransport(answer), "follow_redirects": follow_redirects}
+    async with seawall.AsyncClient(**settings) as client:
+        if httpx.__name__ == "httpx2" and not follow_redirects:
+            assert (await client.get("http://h.test/")).status_code == 302
+            return
+        with pytest.raises(
+            httpx.RemoteProtocolError, match="302 redirects, and a cookie that would go along"
+        ) as caught:
+            await client.get("http://h.test/")
+        assert isinstance(caught.value, seawall.errors.BadAnswer)
+
+
+@pytest.mark.parametrize("base_url", ["", "http://h.test/x/"])
+@pytest.mark.parametrize("lengths", [(65_000, 400), (65_000, 600), (40_000, 40_000), (65_600, 0), (10, 65_600)])
+async def test_how_long_a_url_may_be(base_url, lengths):
+    """As long as the library lets it be, path and query together."""
+    path, query = lengths
+    url = f"{'' if base_url else 'http://h.test'}/{'p' * path}?{'q' * query}"
+    built: list[str] = []
+    for kind in (httpx.AsyncClient, seawall.AsyncClient):
+        async with kind(base_url=base_url) as client:
+            try:
+                built.append(str(client.build_request("GET", url).url))
+            except httpx.InvalidURL as error:
+                built.append(str(error))
+    assert built[0] == built[1]
+    assert (built[0] == "URL too long") is (path + query > 65_400)
+
+
+@pytest.mark.parametrize("follow_redirects", [True, False], ids=["followed", "not followed"])
 @pytest.mark.parametrize("location", ODD, ids=lambda location: repr(location[:20]))
 async def test_odd_location_over_the_wire(serve, dns, location, follow_redirects):
     """What httpx takes for a URL ends as an error of httpx's tree too, where nobody can be dialled for it."""

@@ -265,6 +265,16 @@ def test_control():
         assert server.attempts("k") == []
 
 
+def test_process_that_says_much():
+    """A server that writes more to its standard error than a pipe holds isn't blocked by that."""
+    code = (
+        "import os\nfrom seawall.testing import FaultProcess\nos.environ['PYTHONVERBOSE'] = '1'\n"
+        "with FaultProcess() as server: print(server.script('k', 'ok') == f'{server.url}/x?key=k')"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout == "True\n"
+
+
 def test_process():
     """The same in a process of its own, which ends with who started it."""
     with FaultProcess() as server:

@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import resource
+import shutil
 import sqlite3
 import threading
 from collections.abc import Callable, Sequence
@@ -15,7 +16,7 @@ from typing import Any
 import pytest
 
 from seawall.fetch.folder import Folder
-from seawall.fetch.journal import BadJournal, Journal
+from seawall.fetch.journal import BadJournal, Batch, Journal
 from seawall.fetch.keeper import Keeper, OutputLost
 from seawall.fetch.page import Kind, Page, Problem, row_of
 from seawall.fetch.rows import Rows
@@ -108,6 +109,19 @@ def test_a_report(tmp_path):
     assert (report.is_running, report.is_complete, dict(report.job)) == (False, True, JOB)
 
 
+@pytest.mark.parametrize("is_of_workers", [False, True])
+def test_a_password_in_a_url(tmp_path, is_of_workers):
+    """Isn't kept with the examples, neither of a job in this process nor of one whose pages workers send."""
+    problem = Problem("DialError", "http://me:s3cret@a/1 refused")
+    secret = failed("http://me:s3cret@a/1")._replace(problem=problem)
+    journal = journal_at(tmp_path)
+    journal.note(secret)
+    journal.write(Batch.of([secret]) if is_of_workers else journal.cut(), mark=0)
+    (tally,) = journal.report().tallies
+    journal.close()
+    assert (tally.url, tally.said) == ("http://a/1", "http://a/1 refused")
+
+
 def test_one_process_at_a_time(tmp_path):
     """A second one is told so, and may go on once the first has ended."""
     journal = journal_at(tmp_path)
@@ -138,9 +152,29 @@ def _foreign(path: Path) -> None:
     connection.close()
 
 
+def _changed(sql: str) -> Callable[[Path], None]:
+    def change(path: Path) -> None:
+        journal_at(path.parent).close()
+        connection = sqlite3.connect(path, isolation_level=None)
+        connection.execute(sql)
+        connection.close()
+
+    return change
+
+
+BROKEN = "is the journal of seawall fetch, and broken: delete it and its output, or choose another --out"
+
+
 @pytest.mark.parametrize(
     ("spoil", "said"),
     [
+        (_changed("DELETE FROM meta"), BROKEN),
+        (_changed("DELETE FROM meta WHERE name = 'mark'"), BROKEN),
+        (_changed("DELETE FROM meta WHERE name = 'started_at'"), BROKEN),
+        (_changed("UPDATE meta SET value = 'x' WHERE name = 'mark'"), BROKEN),
+        (_changed("UPDATE meta SET value = '[]' WHERE name = 'job'"), BROKEN),
+        (_changed("UPDATE meta SET value = 'inf' WHERE name = 'started_at'"), BROKEN),
+        (_changed("DROP TABLE meta"), "no such table: meta"),
         (_versioned, "version 9, and this seawall reads version 1"),
         (_foreign, "not a journal of seawall fetch"),
         (lambda path: path.write_bytes(b"x" * 5000), "not a database"),
@@ -157,6 +191,54 @@ def test_a_journal_that_cannot_be_used(tmp_path, spoil, said):
     with pytest.raises(BadJournal, match=f"{said}|no journal at"):
         Journal.read(path)
     assert (path.read_bytes() if path.is_file() else None) == before
+
+
+def test_a_process_that_is_killed_while_it_makes_its_journal(tmp_path, monkeypatch):
+    """The next one begins anew, whichever statement was the last, because all of them are one transaction."""
+    kept: list[Path] = []
+
+    class Snapped(sqlite3.Connection):
+        """Copies what the disk has after each statement, which is what a kill leaves."""
+
+        def execute(self, sql: str, *rest: Any) -> sqlite3.Cursor:
+            return self._snapped(super().execute(sql, *rest))
+
+        def executemany(self, sql: str, *rest: Any) -> sqlite3.Cursor:
+            return self._snapped(super().executemany(sql, *rest))
+
+        def executescript(self, sql: str) -> sqlite3.Cursor:
+            return self._snapped(super().executescript(sql))
+
+        def _snapped(self, cursor: sqlite3.Cursor) -> sqlite3.Cursor:
+            (snapshot := tmp_path / f"after-{len(kept)}").mkdir()
+            for file in (tmp_path / "live").glob("journal*"):
+                if not file.name.endswith("-lock"):
+                    shutil.copy(file, snapshot)
+            kept.append(snapshot)
+            return cursor
+
+    (tmp_path / "live").mkdir()
+    real = sqlite3.connect
+    with monkeypatch.context() as patch:
+        patch.setattr(sqlite3, "connect", lambda *rest, **more: real(*rest, **more, factory=Snapped))
+        journal_at(tmp_path / "live").close()
+    assert len(kept) > 7
+    for snapshot in kept:
+        journal = journal_at(snapshot)
+        assert (journal.mark, journal.report().count(), journal.report().started_at) == (0, 0, 7.0)
+        journal.close()
+
+
+def test_a_kind_of_page_that_no_release_knows(tmp_path):
+    """The report says that it can't be read."""
+    journal, sink = journal_at(tmp_path), Rows(tmp_path / "out.jsonl")
+    sink.recover(0, journal.is_done)
+    keep(journal, sink, page("http://a/1"))
+    journal.close()
+    sink.close()
+    _changed("UPDATE outcomes SET kind = 'x'")(tmp_path / "journal")
+    with pytest.raises(BadJournal, match="can't be read as a journal: 'x'"):
+        Journal.read(tmp_path / "journal")
 
 
 STOPS = ["nothing", "torn", "written", "noted", "settled"]

@@ -129,6 +129,89 @@ async def test_a_sitemap_in_a_file(tmp_path, packed):
     assert await entries(Source(str(path))) == ["http://a.test/?x=1&y=2", "http://b.test/"]
 
 
+@pytest.mark.parametrize("size", [1, 2, 3, 10])
+@pytest.mark.parametrize("packed", [False, True])
+async def test_a_sitemap_whose_pieces_are_short(packed, size):
+    """A network may cut it anywhere: in its byte order mark, behind that, or behind the head of its gzip."""
+    data = b"\xef\xbb\xbf\n" + SITEMAP[21:] % located("http://a.test/")
+    whole = gzip.compress(data) if packed else data
+
+    class Cut(Answer):
+        async def aiter_bytes(self) -> AsyncIterator[bytes]:
+            yield self.body[:size]
+            yield b""
+            yield self.body[size:]
+
+    client = Pages({"http://a.test/map": Cut(whole)})
+    assert await entries(Source("sitemap:http://a.test/map"), client=client) == ["http://a.test/"]
+
+
+@pytest.mark.parametrize(
+    ("pieces", "expected"),
+    [
+        ((b"\xef", b"\xbb\xbf", b"\n", b"\nhttp://a.test/\n\xff"), ["http://a.test/", "line 4 of x isn't UTF-8"]),
+        ((b"\xef\xbb\xbf",), []),
+        ((b"\n",), []),
+        ((b"\x1f",), ["a URL can't have the control character '\\x1f' in it"]),
+        ((), []),
+    ],
+)
+async def test_a_list_in_short_pieces(pieces, expected):
+    """It is one all the same, with its blank lines counted, also where it ends at once."""
+
+    async def cut() -> AsyncIterator[bytes]:
+        for piece in pieces:
+            yield piece
+
+    found = [each async for each in sources_module._entries("x", chunks_module.unpacked(cut()), [])]
+    said = [each.url if isinstance(each, Target) else each.reason for each in found]
+    assert [each.partition(": convert")[0] for each in said] == expected
+
+
+async def test_white_space_without_end():
+    """What a source is must show within 64 KiB."""
+    size = 0
+
+    async def blanks() -> AsyncIterator[bytes]:
+        nonlocal size
+        while True:
+            size += 1_000
+            yield b" " * 1_000
+
+    head = await chunks_module.begun(blanks(), lambda head: bool(head.strip()))
+    assert len(head) == size < chunks_module.CHUNK + 1_000
+
+
+async def test_a_file_that_cannot_be_read_any_longer(tmp_path, monkeypatch):
+    """What came before is fetched, and a row says why there is no more; the next source has its turn."""
+    paths = [tmp_path / name for name in ("a", "b", "c.csv")]
+    for path in paths:
+        path.write_bytes(b"http://a.test/1\n" * 1_000 if path.suffix == "" else b"url\nhttp://c.test/")
+    client: Any = Pages()
+    sources = Sources(client, [Source(str(paths[0])), Source(str(paths[1])), Source(str(paths[2]), "url")])
+    paths[1].unlink()
+    real, reads = sources_module.Sources._stored, 0
+
+    async def broken(self: Sources, file: Any) -> AsyncIterator[bytes]:
+        nonlocal reads
+        async for piece in real(self, file):
+            reads += 1
+            if reads == 2:
+                raise OSError(5, "Input/output error")
+            yield piece
+
+    monkeypatch.setattr(Sources, "_stored", broken)
+    found = [each async for each in sources]
+    reasons = [each.reason for each in found if isinstance(each, Refused)]
+    assert reasons == [
+        "it can't be read any longer: Input/output error; what came before is fetched",
+        "it can't be read any longer: No such file or directory; what came before is fetched",
+    ]
+    assert isinstance(found[0], Target)
+    assert isinstance(found[-1], Target)
+    assert found[-1].url == "http://c.test/"
+
+
 async def test_an_index_of_sitemaps(tmp_path):
     """Each of its sitemaps is fetched once, in order, packed or not, a plain list too; those that fail are refused."""
     client = Pages(
@@ -326,6 +409,20 @@ def test_a_source_that_cannot_be_read(source, said):
     """It is said before anything is fetched."""
     with pytest.raises(BadSource, match=said):
         Sources(Pages(), [source])  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("head", [b'"a"b,url', b"url\rhttp://a.test/\r", b'"url'])
+def test_a_head_that_is_not_csv(tmp_path, head):
+    """So are names of columns that Python's reader can't make sense of, in whatever way it raises that."""
+    (tmp_path / "x.csv").write_bytes(head + b"\nx,http://a.test/\n")
+    with pytest.raises(BadSource, match=r"x.csv has no names of columns, because its head isn't CSV: "):
+        Sources(Pages(), [Source(str(tmp_path / "x.csv"), "url")])  # type: ignore[arg-type]
+
+
+async def test_a_head_of_two_lines(tmp_path):
+    """The name of a column may have a line's end in it."""
+    (tmp_path / "x.csv").write_text('"a\nb",url\nx,http://a.test/\n')
+    assert await entries(Source(str(tmp_path / "x.csv"), "url")) == ["http://a.test/"]
 
 
 async def test_a_pipe(monkeypatch):

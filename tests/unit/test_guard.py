@@ -64,6 +64,7 @@ SPELLINGS = [
     "::1%lo",
 ]
 SPELLINGS += ["::ffff:169.254.169.254", "169.254.169.254.", "localhost", "localhost.", "localhost..", "a.LOCALHOST."]
+SPELLINGS += ["ip6-localhost", "IP6-Loopback.", "localhost6", "localhost.localdomain", "loopback", "broadcasthost"]
 SPELLINGS += ["%31%32%37.0.0.1", "127.0.0.1%2e", "127.1%20", "loc%61lhost", "127.0.0.1%00.x.test"]  # if it decodes
 SPELLINGS += [
     "4294967297",
@@ -91,8 +92,8 @@ def test_good_hosts_for_a_proxy(host):
 
 
 def test_allowed_hosts_for_a_proxy():
-    guard = Guard(trust_proxy=True, allow=["127.0.0.0/8"])
-    for host in ("127.0.0.1.", "0x7f.1.", "localhost."):
+    guard = Guard(trust_proxy=True, allow=["127.0.0.0/8", "::1"])
+    for host in ("127.0.0.1.", "0x7f.1.", "localhost.", "ip6-localhost"):
         guard.check_host(Origin("http", host, 80))
 
 

@@ -146,7 +146,7 @@ class Builder:
     def _target(self, url: str, params: Any) -> tuple[Place, str, str | None] | None:
         """Where a request goes, its path and its query."""
         match = URL.fullmatch(url)
-        if match is None:
+        if match is None or len(url) > MAX_URL:
             return None
         prefix, path, query = match.groups()
         place = self._places.get(prefix) or self._place(prefix)

@@ -1,4 +1,4 @@
-"""A redirect's Location that isn't a URL."""
+"""A redirect that httpx can't make a request of."""
 
 from __future__ import annotations
 
@@ -22,8 +22,12 @@ def bad_location(request: httpx.Request, response: httpx.Response, error: Except
         error: Of httpx or idna; its text is cut where it quotes the URL, because a URL may hold a secret.
     """
     scheme, host, _, _ = origin_of(request.url)
-    reason = re.split("['\"]", str(error).removeprefix("Invalid URL in location header: "))[0].strip(" :")
-    bad = BadAnswer(f"{scheme}://{host}: the answer {response.status_code} has a Location that isn't a URL: {reason}")
+    if isinstance(error, UnicodeEncodeError):  # a header's, because what httpx takes for a URL is ASCII by then
+        said = "redirects, and a cookie that would go along isn't ASCII"
+    else:
+        reason = re.split("['\"]", str(error).removeprefix("Invalid URL in location header: "))[0].strip(" :")
+        said = f"has a Location that isn't a URL: {reason}"
+    bad = BadAnswer(f"{scheme}://{host}: the answer {response.status_code} {said}")
     history = response.extensions.get("seawall")
     if isinstance(history, History):
         bad.attempts = history

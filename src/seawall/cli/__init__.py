@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import sys
 
+from .stdout import NAME, abandon_output, is_output_lost
+
 __all__ = ["main"]
 
 EXTRAS = {
@@ -27,3 +29,8 @@ def main() -> None:
         if name not in EXTRAS:
             raise
         sys.exit(f"the seawall command needs {error.name}: pip install 'seawall[{EXTRAS[name]}]'")
+    except OSError as error:
+        if not is_output_lost(error):
+            raise
+        abandon_output()
+        sys.exit(f"seawall: {NAME}: {error.strerror}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+import sys
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,6 +13,7 @@ from typer.core import TyperGroup
 
 from .. import __version__
 from ..config import DNS
+from ..config.check import HEADER_NAME
 from ..fetch.agent import token_of
 from ..fetch.order import Statuses
 from ..fetch.sources import Source
@@ -87,9 +89,12 @@ def top(
     """Show the figures of a dashboard in the terminal, until Ctrl-C."""
     from . import top as top_command
 
-    headers = {name.strip(): value.strip() for name, _, value in (each.partition(":") for each in header or ())}
     try:
+        headers = _headers(header)
         raise typer.Exit(asyncio.run(top_command.run(url, headers=headers, interval=interval, is_once=once)))
+    except ValueError as error:
+        typer.echo(f"seawall top: {error}", err=True)
+        raise typer.Exit(2) from None
     except KeyboardInterrupt:
         raise typer.Exit(0) from None
 
@@ -170,6 +175,8 @@ def fetch_list(
     try:
         if not sources:
             raise ValueError("a list of URLs is missing: a file, sitemap:URL, - or --csv FILE")
+        if "-" in (urls or ()) and sys.stdin is None:
+            raise ValueError("the list of URLs can't come from standard input, because it is closed")
         if data == "@-" and "-" in (urls or ()):
             raise ValueError("the list of URLs and the body of --data can't both come from standard input")
         content = None if data is None else body_of("--data", data)
@@ -250,7 +257,7 @@ def fetch_worker(
 
 def _headers(given: list[str] | None) -> list[tuple[str, str]]:
     pairs = [each.partition(":") for each in given or ()]
-    if bad := [name for name, colon, _ in pairs if not colon or not name.strip()]:
+    if bad := ["".join(each) for each in pairs if not each[1] or not re.fullmatch(HEADER_NAME, each[0].strip())]:
         raise ValueError(f"--header takes 'Name: value', not {bad[0]!r}")
     if bad := [each for each in given or () if not (each.isascii() and each.isprintable())]:
         raise ValueError(f"--header takes ASCII only, not {bad[0]!r}")
@@ -315,7 +322,9 @@ def faults(
         raise typer.Exit(asyncio.run(faults_command.run(host=host, port=port, ca=ca)))
     except (OSError, ValueError) as error:
         text = getattr(error, "strerror", None) or str(error)
-        typer.echo(
-            f"seawall faults: {text} (it needs some 50 ports, from --port on; --port 0 takes any free ones)", err=True
-        )
+        if getattr(error, "filename", None) is not None:
+            text = f"--ca {error.filename}: {text}"  # type: ignore[union-attr]
+        else:
+            text = f"{text} (it needs some 50 ports, from --port on; --port 0 takes any free ones)"
+        typer.echo(f"seawall faults: {text}", err=True)
         raise typer.Exit(1) from None

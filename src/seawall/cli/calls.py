@@ -19,10 +19,12 @@ from ..errors import DeadlineExceeded
 from ..events import Phase
 from ..server_timing import parse
 from .certificate import tls_facts
-from .complaint import Watched, complaint, denial, malformed, plainly, tries
+from .complaint import Watched, complaint, denial, malformed, tries
+from .environment import BadEnvironment, made
 from .exit_codes import ExitCode, exit_code
-from .printing import Output, abandon_output, head_of
+from .printing import Output, head_of
 from .sent import Sent
+from .stdout import abandon_output
 from .text import printable
 from .watch import Watch
 from .waterfall import Hop, hops_of, waterfall
@@ -76,13 +78,10 @@ async def run(wanted: Wanted) -> ExitCode:
     watch, failed = Watch(say), ExitCode.OK
     outputs = [Output(path) for path in wanted.outputs] or [Output(None) for _ in wanted.urls]
     try:
-        client = _client(wanted, watch)
-    except OSError as error:
-        say(f"SSL_CERT_FILE or SSL_CERT_DIR: {plainly(error.strerror or str(error))}")
-        return ExitCode.AUTHORITIES
-    except (ImportError, ValueError) as error:
-        say(f"HTTP_PROXY, HTTPS_PROXY or ALL_PROXY: {plainly(str(error))}")
-        return ExitCode.PROXY
+        client = made(lambda: _client(wanted, watch))
+    except BadEnvironment as error:
+        say(str(error))
+        return error.code
     async with client:
         getter = Getter(client, wanted, watch, console, say)
         for url, output in zip(wanted.urls, outputs, strict=True):
@@ -94,11 +93,6 @@ async def run(wanted: Wanted) -> ExitCode:
 
 
 def _client(wanted: Wanted, watch: Watch) -> AsyncClient:
-    """
-    Raises:
-        OSError: The environment names authorities that can't be read.
-        ImportError, ValueError: It names a proxy that needs a package, or can't be.
-    """
     # A command makes few calls, and its user says how often: nothing is held back for the sake of other callers.
     longest = Retry().max_retry_after if wanted.deadline is None else wanted.deadline
     return AsyncClient(
@@ -142,7 +136,9 @@ class Getter:
             # It bounds what a streamed body takes too, which the client's own deadline doesn't.
             async with asyncio.timeout(self._wanted.deadline if self._wanted.is_streamed else None):
                 response = await self._send(url)
-                return await self._show(response, output)
+                code = await self._show(response, output)
+            output.close()  # here, because a full disk may show only now
+            return code
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             return self._failed(error, url)
         except TimeoutError:
@@ -153,7 +149,7 @@ class Getter:
             if isinstance(error, BrokenPipeError):  # its reader has seen enough
                 abandon_output()
             else:
-                self._say(f"{error.filename or 'standard output'}: {error.strerror}")
+                self._say(f"{error.filename or output.name}: {error.strerror}")
             return ExitCode.WRITE
         finally:
             with suppress(OSError):

@@ -17,6 +17,7 @@ PYTHON: Final = re.compile(r"\b\w+=|\b(?:[A-Z]\w+\.|seawall\.|extensions)\w+|\w\
 """A setting, class or call of Python's, which nobody at a shell can change."""
 
 ASIDE: Final = re.compile(r" ?\(([^()]*)\)")
+USER: Final = re.compile(r"^(\w+://)?[^/?#]*@")
 CAMEL: Final = re.compile(r"(?<=[a-z])(?=[A-Z])")
 
 DOING: Final[Mapping[Phase, str]] = {
@@ -86,19 +87,20 @@ def malformed(url: str) -> tuple[str, bool]:
     Returns:
         The words, empty if nothing is wrong; and whether only its scheme is.
     """
+    shown = USER.sub(r"\1", url)
     try:
         parsed = httpx.URL(url)
         scheme, host, port = parsed.scheme, parsed.host, parsed.port  # to read a host is to decode it
     except (httpx.InvalidURL, ValueError) as error:
-        return f"{url}: not a URL: {_first_down(str(error))}", False
+        return f"{shown}: not a URL: {_first_down(str(error))}", False
     if scheme not in ("http", "https"):
         is_other = "://" in url and bool(scheme)
-        hint = "" if is_other else f", such as https://{url}"
-        return f"{url}: a URL must begin with http:// or https://{hint}", is_other
+        hint = "" if is_other else f", such as https://{shown}"
+        return f"{shown}: a URL must begin with http:// or https://{hint}", is_other
     if not host:
-        return f"{url}: the URL has no host", False
+        return f"{shown}: the URL has no host", False
     if port is not None and not 1 <= port <= 65535:
-        return f"{url}: the port must be from 1 to 65535, not {port}", False
+        return f"{shown}: the port must be from 1 to 65535, not {port}", False
     return "", False
 
 

@@ -95,7 +95,11 @@ def run(*, seconds: float, rate: float, timeout: float, path: Path | None) -> in
             f"(should be at least 99.9 %), p99 {_ms(healthy['p99'])} (should be at most {_ms(limit)}).[/]"
         )
     if path is not None:
-        path.write_text(json.dumps(found | {"baseline": baseline, "ok": is_good}, indent=1))
+        try:
+            path.write_text(json.dumps(found | {"baseline": baseline, "ok": is_good}, indent=1))
+        except OSError as error:
+            console.print(f"--json: can't write {path}: {error.strerror}")
+            return 2
     return 0 if is_good else 1
 
 

@@ -28,7 +28,7 @@ __all__ = ["run"]
 async def run(names: Sequence[str], *, dns: DNS, resolver: Any, watch: float | None) -> int:
     """Exit status: 0 if a client would have an address for every name. With *watch*, it repeats until Ctrl-C."""
     console = Console(highlight=False, soft_wrap=True)
-    async with AsyncClient(dns=dns, resolver=resolver) as client:
+    async with AsyncClient(dns=dns, resolver=resolver, trust_env=False) as client:  # it asks no proxy and needs no TLS
         known = client.engine.wire.names
         while True:
             found = [await _show(console, known, dns, resolver, name) for name in names]

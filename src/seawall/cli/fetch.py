@@ -37,6 +37,7 @@ from ..fetch.sinks import BadOutput
 from ..fetch.sources import BadSource, Source, Sources
 from ..fetch.summary import findings
 from ..fetch.target import without_user
+from .environment import made
 from .live import Watch, as_json, line, screen
 from .text import plain
 
@@ -126,6 +127,10 @@ async def run(wanted: Wanted) -> int:
             try:
                 async with _shown(watch, console, is_json=wanted.is_json):
                     await job.run()
+                report = output.journal.report()
+            except BadJournal as error:
+                errors.print(f"seawall fetch: {plain(str(error))}")
+                return 1
             except OutputLost as error:
                 errors.print(
                     f"seawall fetch: {plain(str(error))}. What was written before is kept: make room, and run the same "
@@ -133,10 +138,10 @@ async def run(wanted: Wanted) -> int:
                 )
                 return 1
             except asyncio.CancelledError:
-                _summary(console, output.journal.report(), is_json=wanted.is_json)
+                with contextlib.suppress(BadJournal):
+                    _summary(console, output.journal.report(), is_json=wanted.is_json)
                 errors.print("interrupted; the same command goes on from here")
                 raise
-            report = output.journal.report()
             _summary(console, report, is_json=wanted.is_json, known=job.progress.known)
             return 1 if report.count(Kind.FAILED) else 0
 
@@ -154,7 +159,7 @@ def status(where: Path, *, is_json: bool) -> int:
         began, noted = (
             time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(at)) for at in (report.started_at, report.committed_at)
         )
-        what = plain(f"{report.job['method']} {report.job['list']}")
+        what = plain(" ".join(report.job.get(name, "?") for name in ("method", "list")))
         console.print(f"[bold]{what}[/]: {state}\nbegun {began}, last page noted {noted}")
         if out := list(Parcels(parcels_of(where)).left()):
             urls = sum(len(parcel.entries) for parcel in out)
@@ -205,6 +210,9 @@ async def opened(
 
     Args:
         shared: Where workers keep a rate that was set; what a robots.txt wants each keeps by itself.
+    Raises:
+        BadEnvironment: The environment has what no client can use.
+        ValueError: A name server isn't one.
     """
     interval = wanted.interval
     robots: Robots | None = None
@@ -218,15 +226,17 @@ async def opened(
     }
     if interval or wanted.robots:
         settings["limit"] = pace(interval, delay, shared=shared if interval else None)
-    client = AsyncClient(
-        name="fetch",
-        headers={"user-agent": wanted.user_agent},
-        cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),  # a million sites' cookies would fill the memory
-        timeout=wanted.timeout,
-        max_response_size=max(wanted.max_size, READ) if wanted.robots else wanted.max_size,
-        verify=not wanted.insecure,
-        dns=DNS(nameservers=tuple(wanted.nameservers) or None),
-        **settings,
+    settings["dns"] = DNS(nameservers=tuple(wanted.nameservers) or None)
+    client = made(
+        lambda: AsyncClient(
+            name="fetch",
+            headers={"user-agent": wanted.user_agent},
+            cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),  # a million sites' would fill the memory
+            timeout=wanted.timeout,
+            max_response_size=max(wanted.max_size, READ) if wanted.robots else wanted.max_size,
+            verify=not wanted.insecure,
+            **settings,
+        )
     )
     async with client:
         if wanted.robots:

@@ -95,7 +95,7 @@ Get: TypeAlias = Callable[[str, Callable[[int], None]], Awaitable[int]]
 
 @asynccontextmanager
 async def bare_httpx(_: str, patience: Patience) -> AsyncIterator[Get]:
-    async with httpx.AsyncClient(timeout=patience.timeout) as client:
+    async with httpx.AsyncClient(timeout=patience.timeout, trust_env=False) as client:
 
         async def get(url: str, attempted: Callable[[int], None]) -> int:
             attempted(1)
@@ -107,7 +107,7 @@ async def bare_httpx(_: str, patience: Patience) -> AsyncIterator[Get]:
 @asynccontextmanager
 async def tuned_httpx(_: str, patience: Patience) -> AsyncIterator[Get]:
     limits = httpx.Limits(max_connections=WIDE, max_keepalive_connections=WIDE)
-    async with httpx.AsyncClient(timeout=patience.timeout, limits=limits) as client:
+    async with httpx.AsyncClient(timeout=patience.timeout, limits=limits, trust_env=False) as client:
 
         async def get(url: str, attempted: Callable[[int], None]) -> int:
             attempted(1)
@@ -142,7 +142,7 @@ async def retrying_aiohttp(nameserver: str, patience: Patience) -> AsyncIterator
 @asynccontextmanager
 async def seawall_client(nameserver: str, patience: Patience) -> AsyncIterator[Get]:
     dns = DNS(nameservers=(nameserver,))
-    async with AsyncClient(timeout=patience.timeout, deadline=patience.deadline, dns=dns) as client:
+    async with AsyncClient(timeout=patience.timeout, deadline=patience.deadline, dns=dns, trust_env=False) as client:
 
         async def get(url: str, attempted: Callable[[int], None]) -> int:
             try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import errno
 import io
 import os
 import sys
@@ -14,9 +15,11 @@ import httpx
 from rich.console import Console
 from rich.text import Text
 
+from ..fetch.charset import charset_of
 from .json_text import indented, is_json
+from .stdout import NAME
 
-__all__ = ["Output", "abandon_output", "head_of"]
+__all__ = ["Output", "head_of"]
 
 MAX_COLOURED: Final = 128 * 1024  # characters, which take 0.3 s; more takes longer than it is worth
 MAX_INDENTED: Final = 16 * 1024**2  # characters, which take some 5 s
@@ -32,27 +35,35 @@ class Output:
         path: The file; None or "-" is standard output.
     Attributes:
         is_for_people: It is a terminal.
+        name: What messages call it.
     """
 
     def __init__(self, path: Path | None) -> None:
         self._path = None if path is None or str(path) == "-" else path
         self._file: BinaryIO | None = None
-        self.is_for_people = self._path is None and sys.stdout.isatty()
+        self.name = NAME if self._path is None else str(self._path)
+        self.is_for_people = self._path is None and sys.stdout is not None and sys.stdout.isatty()
         if self.is_for_people and isinstance(sys.stdout, io.TextIOWrapper):
             sys.stdout.reconfigure(errors="replace")  # a terminal that can't show a character must not end the command
 
     def check(self) -> None:
         """
         Raises:
-            OSError: The file can't be written; before anything is sent, because a POST would be lost else.
+            OSError: It can't be written; before anything is sent, because a POST would be lost else.
         """
-        if self._path is not None:
-            if self._path.is_dir():
-                raise IsADirectoryError(21, os.strerror(21), str(self._path))
-            folder = self._path.absolute().parent
-            if not os.access(folder, os.W_OK | os.X_OK):
-                code = 13 if folder.is_dir() else 2
-                raise OSError(code, os.strerror(code), str(self._path))
+        if self._path is None:
+            if sys.stdout is None:  # Python's way to say that the shell closed it
+                raise self._error(errno.EBADF)
+            return
+        if self._path.is_dir():
+            raise self._error(errno.EISDIR)
+        if self._path.exists():  # a device or a file may be written where its folder may not, and the other way round
+            if not os.access(self._path, os.W_OK):
+                raise self._error(errno.EACCES)
+            return
+        folder = self._path.absolute().parent
+        if not os.access(folder, os.W_OK | os.X_OK):
+            raise self._error(errno.EACCES if folder.is_dir() else errno.ENOENT)
 
     def head(self, response: httpx.Response) -> None:
         """Print the status line and the headers."""
@@ -95,8 +106,10 @@ class Output:
 
     async def stream(self, response: httpx.Response) -> str:
         """Print each part of the body as it comes; as `body`."""
-        decoder = codecs.getincrementaldecoder(response.encoding or "utf-8")("replace")
+        decoder = codecs.getincrementaldecoder(_charset(response))("replace")
         size = 0
+        if not self.is_for_people:
+            self.write(b"")  # a body without a part makes an empty file too
         async for part in response.aiter_bytes():
             if not self.is_for_people:
                 self.write(part)
@@ -119,19 +132,20 @@ class Output:
         self._file.write(data)
 
     def close(self) -> None:
-        """Raises OSError."""
-        if self._file is not None:
-            self._file.close()
+        """
+        Raises:
+            OSError: What was still to be written can't be, because the disk is full, say.
+        """
+        file, self._file = self._file, None
+        if file is not None:
+            file.close()
+
+    def _error(self, code: int) -> OSError:
+        return OSError(code, os.strerror(code), self.name)
 
     def _show(self, text: str) -> None:
         sys.stdout.write(text.replace("\r\n", "\n").translate(CONTROLS))
         sys.stdout.flush()
-
-
-def abandon_output() -> None:
-    """What is still to be flushed goes nowhere, because Python complains at its end if it can't flush."""
-    with suppress(OSError, ValueError):  # standard output is closed already
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def head_of(message: httpx.Response | httpx.Request, version: str = "") -> list[str]:
@@ -156,11 +170,14 @@ def _print(text: Text) -> None:
 def _text(content: bytes, response: httpx.Response, *, is_part: bool = False) -> str | None:
     """*content* as text, if it is one: None if it has a NUL, or bytes that its charset has not."""
     kind = response.headers.get("content-type", "")
-    encoding = response.charset_encoding or "utf-8"
-    with suppress(LookupError, UnicodeDecodeError):
-        decoder = codecs.getincrementaldecoder(encoding)("strict")
+    with suppress(UnicodeError):
+        decoder = codecs.getincrementaldecoder(_charset(response))("strict")
         text = decoder.decode(content, final=not is_part)
         return None if "\0" in text else text
     if b"\0" in content[:8192] or not kind.startswith("text/"):
         return None
     return content.decode("utf-8", "replace")
+
+
+def _charset(response: httpx.Response) -> str:
+    return charset_of(response.headers.get("content-type", ""))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json as json_module
 import os
 import re
@@ -70,6 +71,8 @@ def _body(data: Sequence[str], json: str | None) -> tuple[bytes | None, list[tup
             json_module.loads(content)
         except ValueError as error:
             raise ValueError(f"--json takes JSON: {error}; to send it as it is, use --data") from None
+        except RecursionError:
+            raise ValueError("--json takes JSON: it nests too deeply to be read; to send it, use --data") from None
         return content, [agent, ("Content-Type", "application/json"), ("Accept", "application/json")]
     if not data:
         return None, [agent]
@@ -81,9 +84,11 @@ def body_of(option: str, text: str) -> bytes:
     """The bytes that were given, UTF-8 or not; those of a file as they are."""
     if not text.startswith("@"):
         return os.fsencode(text)
-    if text == "@-":
-        return sys.stdin.buffer.read()
     try:
+        if text == "@-":
+            if sys.stdin is None:  # Python's way to say that the shell closed it
+                raise OSError(errno.EBADF, os.strerror(errno.EBADF))
+            return sys.stdin.buffer.read()
         return Path(text[1:]).read_bytes()
     except OSError as error:
         raise ValueError(f"{option} {text}: {error.strerror}") from None

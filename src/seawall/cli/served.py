@@ -31,7 +31,7 @@ async def run(*, seconds: float | None, rate: float, timeout: float, port: int) 
     with upstreams() as (ports, nameserver):
         dns = DNS(nameservers=(nameserver,))
         async with (
-            AsyncClient(name="demo", timeout=timeout, deadline=patience.deadline, dns=dns) as client,
+            AsyncClient(name="demo", timeout=timeout, deadline=patience.deadline, dns=dns, trust_env=False) as client,
             over(dashboard(client, allow_control=True), port=port) as server,
         ):
             console.print(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 import httpx
@@ -14,6 +14,8 @@ from rich.table import Table
 from rich.text import Text
 
 from .. import AsyncClient
+from ..fetch.target import without_user
+from .environment import made
 from .text import plain, printable
 
 __all__ = ["NotADashboard", "run", "screen"]
@@ -35,22 +37,27 @@ class NotADashboard(Exception):
     """The URL doesn't answer as a dashboard does."""
 
 
-async def run(url: str, *, headers: Mapping[str, str], interval: float, is_once: bool) -> int:
+async def run(url: str, *, headers: Sequence[tuple[str, str]], interval: float, is_once: bool) -> int:
     """
     Show the dashboard at *url* until Ctrl-C, or once.
 
     Returns:
         The exit status.
+    Raises:
+        BadEnvironment: The environment has what no client can use.
     """
     console = Console()
-    async with AsyncClient(
-        timeout=TIMEOUT,
-        retry=None,
-        breaker=None,
-        headers=headers,
-        follow_redirects=True,
-        max_response_size=MAX_SIZE,
-    ) as client:
+    client = made(
+        lambda: AsyncClient(
+            timeout=TIMEOUT,
+            retry=None,
+            breaker=None,
+            headers=headers,
+            follow_redirects=True,
+            max_response_size=MAX_SIZE,
+        )
+    )
+    async with client:
         try:
             frame = await _stats(client, url, 0)
         except (httpx.HTTPError, httpx.InvalidURL, NotADashboard) as error:
@@ -76,6 +83,7 @@ async def run(url: str, *, headers: Mapping[str, str], interval: float, is_once:
 async def _stats(client: AsyncClient, url: str, since: int) -> dict[str, Any]:
     where = f"{url.removesuffix('/stats').rstrip('/')}/stats"
     response = await client.get(where, params={"since": max(0, since)})
+    where = without_user(where)
     if response.status_code != 200:
         hint = {
             401: "; --header 'Authorization: ...' sends credentials",
@@ -87,7 +95,8 @@ async def _stats(client: AsyncClient, url: str, since: int) -> dict[str, Any]:
         version, second = frame["version"], frame["second"]
         if version == 1:
             screen(frame, width=WIDE, height=10_000)  # here, because a server may send anything as figures
-            int(second)
+            if type(second) is not int:
+                raise TypeError(second)
     except GARBAGE:
         raise NotADashboard(f"{where} isn't the JSON of a seawall dashboard") from None
     if version != 1:

@@ -16,15 +16,17 @@ from typing import Any, Final
 
 from rich.console import Console
 
+from .. import AsyncClient
 from ..fetch.dispatch import PostAway
 from ..fetch.fetcher import Fetcher
 from ..fetch.order import Statuses
 from ..fetch.output import is_file_of_rows
 from ..fetch.packing import pack
 from ..fetch.parcel import Parcels
-from ..integrations.fetch_fleet import fleet
+from ..integrations.fetch_fleet import fleet, nameless
 from ..integrations.fetch_queue import Message, Unable, Worker
 from ..integrations.redis import Redis
+from .environment import made
 from .fetch import Wanted, opened, order_of, stoppable
 from .text import plain
 
@@ -95,7 +97,14 @@ class Fetchers:
 
 
 async def run(url: str, *, name: str | None, at_once: int, headers: Sequence[tuple[str, str]], lapse: float) -> int:
-    """Returns the exit status, once a signal has stopped the worker and what it had is given back."""
+    """
+    Returns:
+        The exit status, once a signal has stopped the worker and what it had is given back.
+    Raises:
+        BadEnvironment: The environment has what no client can use, so that each parcel would fail.
+        ValueError: *url* can't be that of a Redis.
+    """
+    await made(AsyncClient).aclose()
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(message)s")
     stop = asyncio.Event()
     fetchers = Fetchers(url, headers)
@@ -113,7 +122,7 @@ async def run(url: str, *, name: str | None, at_once: int, headers: Sequence[tup
             await pack(parcel, fetcher, parcels, stop, concurrency=concurrency, files=said["files"])
 
     worker = Worker(url, name or f"{socket.gethostname()}:{os.getpid()}", do, at_once=at_once, lapse=lapse)
-    Console(stderr=True, highlight=False, soft_wrap=True).print(f"worker for {plain(url)}; SIGTERM ends it")
+    Console(stderr=True, highlight=False, soft_wrap=True).print(f"worker for {plain(nameless(url))}; SIGTERM ends it")
     with stoppable(stop.set, signal.SIGTERM, signal.SIGINT):
         try:
             await worker.run(stop)

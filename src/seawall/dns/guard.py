@@ -54,6 +54,24 @@ SIX: Final = {
 NUMBER: Final = re.compile(r"(?:^|\.)(?:[0-9]+|0x[0-9a-f]*)$")
 """The end of a host that is an IPv4 address or nothing. Source: WHATWG URL, "ends in a number checker"."""
 
+OWN: Final = {
+    "localhost": "127.0.0.1",
+    "localhost.localdomain": "127.0.0.1",
+    "localhost4": "127.0.0.1",
+    "localhost4.localdomain4": "127.0.0.1",
+    "localhost6": "::1",
+    "localhost6.localdomain6": "::1",
+    "loopback": "127.0.0.1",
+    "ip6-localhost": "::1",
+    "ip6-loopback": "::1",
+    "ip6-localnet": "fe00::",
+    "ip6-mcastprefix": "ff00::",
+    "ip6-allnodes": "ff02::1",
+    "ip6-allrouters": "ff02::2",
+    "broadcasthost": "255.255.255.255",
+}
+"""Names that a machine has for itself. Source: /etc/hosts of Debian, Fedora, Solaris and macOS, as installed."""
+
 TABLE: Final = {  # by version; numbers, because they compare fast and a name may have thousands of addresses
     version: tuple(
         (int(network.netmask), int(network.network_address), what)
@@ -78,7 +96,8 @@ class Guard:
         allow: Addresses or networks to let through as well, such as "10.1.2.0/24".
         deny: Addresses or networks to refuse as well, even where *allow* has them.
         trust_proxy: A proxy resolves the names, and refuses those that lead inside; the guard then checks only hosts
-            that are addresses themselves, and "localhost". The proxy's own address isn't checked in either case.
+            that are addresses themselves, and names that a machine has for itself, such as "localhost" and
+            "ip6-localhost". The proxy's own address isn't checked in either case.
     Raises:
         ValueError, TypeError: An item isn't an address or a network.
     """
@@ -119,13 +138,13 @@ class Guard:
         A host that is neither a name nor an address for us is refused, whatever *allow* has: a proxy may differ.
 
         Raises:
-            AddressNotAllowed: It is an address that must not be dialled, however it is spelt, or "localhost".
+            AddressNotAllowed: It is an address that must not be dialled, however it is spelt, or the machine itself.
         """
         host = origin.host.lower().rstrip(".")
         if (known := literal(host)) is not None:
             self.check(origin, known.addresses)
-        elif f".{host}".endswith(".localhost"):
-            self.check(origin, (Address("127.0.0.1"),))
+        elif (own := "127.0.0.1" if host.endswith(".localhost") else OWN.get(host)) is not None:
+            self.check(origin, (Address(own),))
         elif "%" in host or NUMBER.search(host):
             raise AddressNotAllowed(
                 f"{origin}: the host isn't a name, and a proxy may take it for an address that must not be dialled "

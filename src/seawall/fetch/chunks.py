@@ -6,11 +6,11 @@ import asyncio
 import os
 import threading
 import zlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from io import FileIO
 from typing import BinaryIO, Final, TypeAlias
 
-__all__ = ["CHUNK", "Chunks", "bounded", "piped", "unpacked", "within"]
+__all__ = ["CHUNK", "Chunks", "begun", "bounded", "piped", "unpacked", "within"]
 
 CHUNK: Final = 65_536  # bytes
 GZIP: Final = b"\x1f\x8b"
@@ -25,7 +25,7 @@ async def unpacked(chunks: Chunks) -> Chunks:
     Raises:
         zlib.error, EOFError: They are broken, or break off.
     """
-    data = await anext(chunks, b"")
+    data = await begun(chunks, lambda head: len(head) >= len(GZIP))
     if not data.startswith(GZIP):
         yield data
         async for data in chunks:
@@ -46,6 +46,18 @@ async def unpacked(chunks: Chunks) -> Chunks:
         data = more
     if is_begun:
         raise EOFError("its gzip breaks off")
+
+
+async def begun(chunks: Chunks, is_enough: Callable[[bytes], bool]) -> bytes:
+    """
+    The first bytes, as many as *is_enough* asks for, because a piece may be as short as a network makes it.
+
+    Fewer where the source ends, or after `CHUNK` bytes.
+    """
+    head = b""
+    while not is_enough(head) and len(head) < CHUNK and (data := await anext(chunks, None)) is not None:
+        head += data
+    return head
 
 
 async def bounded(chunks: Chunks, size: int) -> Chunks:

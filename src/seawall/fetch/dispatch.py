@@ -30,6 +30,7 @@ AT_HAND: Final = 100_000  # URLs that are read ahead, because a list may be sort
 TICK: Final = 0.2  # seconds between two looks at what workers have done
 TEND: Final = 2.0  # seconds between two looks at what the post has
 APPENDED: Final = 32 * 1024**2  # bytes of rows in memory
+UNREADABLE: Final = "what a worker wrote of its parcel can't be read: does each machine have the same release?"
 AT_ONCE: Final = 1_000  # lines after which others get a turn of the loop
 
 
@@ -108,8 +109,14 @@ class Dispatch:
         Do what isn't done yet. When it is cancelled, workers end what they have, for the next run to take.
 
         Raises:
-            OutputLost: The output can't be written; what was kept before it is kept.
+            OutputLost: The output can't be written, or its journal read; what was kept before it is kept.
         """
+        try:
+            await self._do()
+        except sqlite3.Error as error:
+            raise lost(error) from error
+
+    async def _do(self) -> None:
         await _durably(lambda: self._journal.complete(is_complete=False))
         await self._recover()
         reading = asyncio.create_task(self._read())
@@ -244,7 +251,7 @@ class Dispatch:
         """Put the pages of a parcel into the output; URLs that a worker gave back wait for the next parcel."""
 
         def keep() -> tuple[list[Page], Batch, int]:
-            pages, mark, size = self._append(parcel.name)
+            pages, mark, size = self._append(parcel)
             batch = Batch.of(pages)
             self._journal.write(batch, mark=mark)
             self._settle(parcel)
@@ -266,25 +273,50 @@ class Dispatch:
         del self._out[parcel.name]
         self._unsent = [each for each in self._unsent if each is not parcel]
 
-    def _append(self, name: str) -> tuple[list[Page], int, int]:
-        """The pages, the mark after the last one, and how many bytes they have."""
+    def _append(self, parcel: Parcel) -> tuple[list[Page], int, int]:
+        """
+        The pages, the mark after the last one, and how many bytes they have.
+
+        A row that can't be read, or isn't of this parcel, is left out, because one row must not end a job; then URLs
+        without a row have failed.
+        """
         pages: list[Page] = []
         rows: list[bytes] = []
         size = pending = 0
-        refuse_links(self._parcels.pages(name))
-        with os.fdopen(opened(self._parcels.pages(name) / INDEX, os.O_RDONLY), "rb") as file:
+        folder, wanted, is_whole = self._parcels.pages(parcel.name), {entry.key for entry in parcel.entries}, True
+        refuse_links(folder)
+        with os.fdopen(opened(folder / INDEX, os.O_RDONLY), "rb") as file:
             for row in file:
-                pages.append(page_of(row))
+                page = _read(row)
+                if page is None or page.key not in wanted:
+                    is_whole = False
+                    continue
+                wanted.remove(page.key)
+                pages.append(page)
                 rows.append(row)
                 pending += len(row)
                 if pending >= APPENDED:
                     self._sink.append(rows)
                     size, pending, rows = size + pending, 0, []
-        return pages, self._sink.append(rows), size + pending
+        mark = self._sink.append(rows)
+        if wanted and not is_whole:
+            left = [each for each in parcel.entries if each.key in wanted]
+            broken = [failed(each.url, each.key, "ParcelFailed", UNREADABLE) for each in left]
+            mark = self._sink.write(broken)
+            pages += broken
+        return pages, mark, size + pending
 
     def _settle(self, parcel: Parcel) -> None:
         self._sink.adopt(self._parcels.pages(parcel.name))
         self._parcels.remove(parcel.name)
+
+
+def _read(row: bytes) -> Page | None:
+    """The page; None if a worker of another release wrote the row, say."""
+    try:
+        return page_of(row) if row.endswith(b"\n") else None
+    except (ValueError, TypeError, LookupError, AttributeError, RecursionError):
+        return None
 
 
 async def _durably(write: Callable[[], T]) -> T:

@@ -41,13 +41,21 @@ class Fetcher:
 
     async def fetch(self, entry: Entry) -> Page:
         """
-        What became of *entry*; an error of the client is a page that failed.
+        What became of *entry*. Whatever error it meets, it is a page that failed, because one URL must not end a job.
 
         Raises:
             BulkheadFull, LimitExceeded, OriginPaused, Shed: The origin isn't ready, and says when it will be.
         """
         if isinstance(entry, Refused):
             return not_a_url(entry)
+        try:
+            return await self._fetched(entry)
+        except Exception as error:
+            if asked_delay(error) is not None:
+                raise  # `fan_out` begins the URL anew, once its host is ready
+            return _failed_with(error, entry)
+
+    async def _fetched(self, entry: Target) -> Page:
         silent = self._silent.get(entry.origin) or 0
         if silent >= PATIENCE:
             said = f"{entry.origin} gave no response to {PATIENCE} URLs in a row, so this one wasn't tried"
@@ -59,11 +67,10 @@ class Fetcher:
             response = await self._request(entry)
         except Exception as error:
             if asked_delay(error) is not None:
-                raise  # `fan_out` begins the URL anew, once its host is ready
+                raise
             silent = 0 if _has_answered(error) else (self._silent.get(entry.origin) or 0) + 1
             self._silent.put(entry.origin, silent, weight=1)
-            page = failed(entry.url, entry.key, type(error).__name__, str(error) or repr(error))
-            return page._replace(attempts=len(getattr(error, "attempts", ())))
+            return _failed_with(error, entry)
         if self._silent.get(entry.origin):
             self._silent.put(entry.origin, 0, weight=1)
         return self._page(entry, response)
@@ -111,7 +118,7 @@ async def pages(
     async with aclosing(fan_out(entries, attrgetter("origin"), fetch, concurrency=concurrency)) as results:
         async for result in results:
             if result.error is not None:
-                raise result.error  # `Fetcher.fetch` makes pages of all that a client raises, so this is a bug
+                raise result.error  # `Fetcher.fetch` makes pages of all errors, so this is a bug
             assert result.response is not None
             yield result.response
 
@@ -122,6 +129,11 @@ def _has_answered(error: Exception) -> bool:
     if attempts is None or isinstance(error, ResponseTooLarge):
         return True
     return any(each.status is not None and each.error is None for each in attempts)
+
+
+def _failed_with(error: Exception, entry: Target) -> Page:
+    page = failed(entry.url, entry.key, type(error).__name__, str(error) or repr(error))
+    return page._replace(attempts=len(getattr(error, "attempts", ())))
 
 
 def not_a_url(entry: Refused) -> Page:

@@ -70,7 +70,10 @@ class Job:
         try:
             self._journal.complete(is_complete=is_complete)
         except sqlite3.Error as error:
-            raise OutputLost(f"{self._journal.path}: {error}") from error
+            raise self._unreadable(error) from error
+
+    def _unreadable(self, error: sqlite3.Error) -> OutputLost:
+        return OutputLost(f"{self._journal.path}: {error}")
 
     async def _do(self) -> None:
         async with aclosing(pages(self._new(), self._fetch, concurrency=self._concurrency)) as found:
@@ -79,7 +82,11 @@ class Job:
 
     async def _new(self) -> AsyncIterator[Entry]:
         async for entry in self._entries:
-            if self._journal.admit(entry.key):
+            try:
+                is_new = self._journal.admit(entry.key)
+            except sqlite3.Error as error:
+                raise self._unreadable(error) from error
+            if is_new:
                 self.progress.pulled += 1
                 yield entry
                 continue

@@ -19,22 +19,23 @@ __all__ = ["BadJournal", "Batch", "Journal"]
 APPLICATION: Final = 0x5EA11F  # SQLite's application_id: whose file it is
 VERSION: Final = 1
 CACHE: Final = 32_768  # KiB of SQLite's pages
-SCHEMA: Final = f"""
-BEGIN IMMEDIATE;
-CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
-CREATE TABLE urls (key BLOB PRIMARY KEY, outcome INTEGER NOT NULL) WITHOUT ROWID;
-CREATE TABLE outcomes (
-  id INTEGER PRIMARY KEY, kind TEXT NOT NULL, name TEXT NOT NULL, count INTEGER NOT NULL,
-  url TEXT NOT NULL, said TEXT NOT NULL, UNIQUE (kind, name)
-);
-PRAGMA application_id = {APPLICATION};
-PRAGMA user_version = {VERSION};
-COMMIT;
-"""
+LATEST: Final = 253_402_300_800  # the year 10000, in seconds since 1970
+SCHEMA: Final = (
+    "CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID",
+    "CREATE TABLE urls (key BLOB PRIMARY KEY, outcome INTEGER NOT NULL) WITHOUT ROWID",
+    """
+    CREATE TABLE outcomes (
+      id INTEGER PRIMARY KEY, kind TEXT NOT NULL, name TEXT NOT NULL, count INTEGER NOT NULL,
+      url TEXT NOT NULL, said TEXT NOT NULL, UNIQUE (kind, name)
+    )
+    """,
+    f"PRAGMA application_id = {APPLICATION}",
+    f"PRAGMA user_version = {VERSION}",
+)
 
 
 class BadJournal(Exception):
-    """A journal can't be used: it is another job's, another version's, in use, or not a journal."""
+    """A journal can't be used: it is another job's, another version's, in use, broken, or not a journal."""
 
 
 class Batch(NamedTuple):
@@ -50,7 +51,8 @@ class Batch(NamedTuple):
         examples: dict[tuple[Kind, str], tuple[str, str]] = {}
         for page in pages:
             outcomes[page.key] = outcome = (page.kind, page.name)
-            examples.setdefault(outcome, (page.url, "" if page.problem is None else page.problem.said))
+            if outcome not in examples:
+                examples[outcome] = _example(page)
         return cls(outcomes, examples)
 
 
@@ -95,9 +97,8 @@ class Journal:
         try:
             connection = _connected(path)
             if not _version(path, connection):
-                connection.executescript(SCHEMA)
-                _set(connection, {"job": json.dumps(dict(job)), "started_at": repr(now()), "mark": "0"})
-            before = json.loads(_meta(connection)["job"])
+                _begin(connection, {"job": json.dumps(dict(job)), "started_at": repr(now()), "mark": "0"})
+            before = _meta(path, connection).job
             if changed := [name for name in job if before.get(name) != job[name]]:
                 name = changed[0]
                 raise BadJournal(
@@ -128,7 +129,7 @@ class Journal:
             try:
                 if not _version(path, connection):
                     raise BadJournal(f"{path} isn't a journal of seawall fetch")
-                return _report(connection, is_running=is_locked(_beside(path)))
+                return _report(path, connection, is_running=is_locked(_beside(path)))
             finally:
                 connection.close()
         except sqlite3.Error as error:
@@ -137,12 +138,12 @@ class Journal:
     @property
     def mark(self) -> int:
         """Up to where the output is whole, as the last batch said."""
-        return int(_meta(self._reader)["mark"])
+        return _meta(self.path, self._reader).mark
 
     @property
     def is_replacing(self) -> bool:
         """Whether an output without its failed rows waits to take the place of the old one."""
-        return _meta(self._reader).get("is_replacing") == "1"
+        return _meta(self.path, self._reader).is_replacing
 
     def is_done(self, key: bytes) -> bool:
         """Whether the URL is noted in the file."""
@@ -159,8 +160,7 @@ class Journal:
         """The page has ended; the next batch has it."""
         self._noted[page.key] = outcome = (page.kind, page.name)
         if outcome not in self._examples:
-            said = "" if page.problem is None else page.problem.said
-            self._examples[outcome] = (without_user(page.url), without_user(said))
+            self._examples[outcome] = _example(page)
 
     def cut(self) -> Batch:
         """What was noted since it was asked last."""
@@ -209,8 +209,16 @@ class Journal:
         self._record("is_complete", str(int(is_complete)))
 
     def report(self) -> Report:
-        """What the file says now."""
-        return _report(self._reader, is_running=True)
+        """
+        What the file says now.
+
+        Raises:
+            BadJournal: It can't be read any longer.
+        """
+        try:
+            return _report(self.path, self._reader, is_running=True)
+        except sqlite3.Error as error:
+            raise BadJournal(f"{self.path} can't be read as a journal: {error}") from None
 
     def close(self) -> None:
         """Close the files, and let another process work on the job."""
@@ -231,6 +239,11 @@ class Journal:
             (kind.value, name, count, *batch.examples.get(outcome, ("", ""))),
         ).fetchall()[0]
         return next(iter(row))
+
+
+def _example(page: Page) -> tuple[str, str]:
+    """Its URL and what is said of it, without a user and password, because the journal and the summary show both."""
+    return without_user(page.url), without_user("" if page.problem is None else page.problem.said)
 
 
 def _connected(path: Path) -> sqlite3.Connection:
@@ -270,22 +283,54 @@ def _version(path: Path, connection: sqlite3.Connection) -> int:
     return int(version)
 
 
-def _meta(connection: sqlite3.Connection) -> dict[str, str]:
-    return dict(connection.execute("SELECT name, value FROM meta").fetchall())
+class _Meta(NamedTuple):
+    """The table of the same name, as `Report` and `Journal` have it."""
+
+    job: dict[str, str]
+    mark: int
+    started_at: float
+    committed_at: float
+    is_complete: bool
+    is_replacing: bool
+
+
+def _meta(path: Path, connection: sqlite3.Connection) -> _Meta:
+    """
+    Raises:
+        BadJournal: Something in it is missing, or makes no sense.
+    """
+    said = dict(connection.execute("SELECT name, value FROM meta").fetchall())
+    try:
+        job, mark, started_at = json.loads(said["job"]), int(said["mark"]), float(said["started_at"])
+        committed_at = float(said.get("committed_at", started_at))
+        if not isinstance(job, dict) or mark < 0 or not all(0 <= at < LATEST for at in (started_at, committed_at)):
+            raise ValueError(said)
+    except (LookupError, TypeError, ValueError, RecursionError):
+        raise BadJournal(
+            f"{path} is the journal of seawall fetch, and broken: delete it and its output, or choose another --out"
+        ) from None
+    flags = (said.get(name) == "1" for name in ("is_complete", "is_replacing"))
+    return _Meta({name: str(value) for name, value in job.items()}, mark, started_at, committed_at, *flags)
+
+
+def _begin(connection: sqlite3.Connection, values: Mapping[str, str]) -> None:
+    """A new journal, whole or not at all, wherever the process is killed."""
+    with connection:
+        connection.execute("BEGIN IMMEDIATE")
+        for statement in SCHEMA:
+            connection.execute(statement)
+        _set(connection, values)
 
 
 def _set(connection: sqlite3.Connection, values: Mapping[str, str]) -> None:
     connection.executemany("INSERT OR REPLACE INTO meta VALUES (?, ?)", list(values.items()))
 
 
-def _report(connection: sqlite3.Connection, *, is_running: bool) -> Report:
+def _report(path: Path, connection: sqlite3.Connection, *, is_running: bool) -> Report:
     rows = connection.execute("SELECT kind, name, count, url, said FROM outcomes ORDER BY count DESC, name").fetchall()
-    meta = _meta(connection)
-    return Report(
-        tuple(Tally(Kind(kind), *rest) for kind, *rest in rows),
-        json.loads(meta["job"]),
-        float(meta["started_at"]),
-        float(meta.get("committed_at", meta["started_at"])),
-        meta.get("is_complete") == "1",
-        is_running,
-    )
+    meta = _meta(path, connection)
+    try:
+        tallies = tuple(Tally(Kind(kind), *rest) for kind, *rest in rows)
+    except ValueError as error:
+        raise BadJournal(f"{path} can't be read as a journal: {error}") from None
+    return Report(tallies, meta.job, meta.started_at, meta.committed_at, meta.is_complete, is_running)

@@ -4,19 +4,13 @@ from __future__ import annotations
 
 import base64
 import json
-import re
 from enum import Enum
-from typing import Any, Final, NamedTuple
+from typing import Any, NamedTuple
 
+from .charset import charset_of
 from .target import key_of
 
 __all__ = ["Kind", "Page", "Problem", "is_failed_row", "page_of", "row_of"]
-
-_CHARSET: Final = re.compile(
-    r"charset\s*=\s*[\"']?((?:utf-?8|utf-?16(?:[bl]e)?|us-ascii|iso-8859-\d+|latin-?1|windows-125\d|koi8-[ru]|shift_jis|"
-    r"euc-(?:jp|kr)|iso-2022-jp|gb2312|gbk|gb18030|big5))\b",
-    re.I,
-)  # a list, because Python has codecs that take minutes for a few megabytes
 
 
 class Kind(Enum):
@@ -106,9 +100,8 @@ def is_failed_row(line: bytes) -> bool:
 
 
 def _body(page: Page) -> dict[str, str]:
-    found = _CHARSET.search(page.content_type)
     try:
-        text = page.body.decode(found[1] if found else "utf-8")
-    except UnicodeDecodeError:
+        text = page.body.decode(charset_of(page.content_type))
+    except Exception:  # noqa: BLE001 - whatever a codec makes of a server's bytes, base64 holds them, and the job goes on
         text = "\0"
     return {"base64": base64.b64encode(page.body).decode()} if "\0" in text else {"text": text}

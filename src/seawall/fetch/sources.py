@@ -9,7 +9,7 @@ from io import FileIO
 from pathlib import Path
 from typing import BinaryIO, Final, NamedTuple
 
-from .chunks import Chunks, bounded, piped, unpacked, within
+from .chunks import Chunks, begun, bounded, piped, unpacked, within
 from .client import Client
 from .lines import MAX_LINE, Line, Lines
 from .sitemap import NotASitemap, Sitemap
@@ -80,20 +80,28 @@ class Sources:
 
     async def __aiter__(self) -> AsyncIterator[Entry]:
         for source in self._sources:
-            sitemaps = [source.url] if source.url else list[str]()
-            if source.column is not None:
-                for entry in self._cells(source.where, source.column):
+            try:
+                async for entry in self._from(source):
                     yield entry
-            elif source.path is not None:
-                with source.path.open("rb", buffering=0) as file:
-                    stored = piped(file) if source.path.is_fifo() else self._stored(file)
-                    async for entry in _entries(source.where, unpacked(stored), sitemaps):
-                        yield entry
-            elif self._stdin is not None and not source.url:
-                async for entry in _entries(source.where, unpacked(piped(self._stdin)), sitemaps):
+            except OSError as error:  # it could be read when the job began
+                said = error.strerror or type(error).__name__
+                yield refused(source.where, f"it can't be read any longer: {said}; what came before is fetched")
+
+    async def _from(self, source: Source) -> AsyncIterator[Entry]:
+        sitemaps = [source.url] if source.url else list[str]()
+        if source.column is not None:
+            for cell in self._cells(source.where, source.column):
+                yield cell
+        elif source.path is not None:
+            with source.path.open("rb", buffering=0) as file:
+                stored = piped(file) if source.path.is_fifo() else self._stored(file)
+                async for entry in _entries(source.where, unpacked(stored), sitemaps):
                     yield entry
-            async for entry in self._sitemaps(sitemaps):
+        elif self._stdin is not None and not source.url:
+            async for entry in _entries(source.where, unpacked(piped(self._stdin)), sitemaps):
                 yield entry
+        async for entry in self._sitemaps(sitemaps):
+            yield entry
 
     async def _sitemaps(self, urls: list[str]) -> AsyncIterator[Entry]:
         """The entries of sitemaps that servers have, and of those that these name."""
@@ -183,11 +191,15 @@ def _size(source: Source) -> int | None:
     try:
         with path.open("rb") as file:
             if source.column is not None:
-                head = file.readline(MAX_LINE).decode("utf-8-sig", "surrogateescape")
-                _place(source.where, next(csv.reader([head]), []), source.column)
+                lines = (
+                    line.decode("utf-8-sig", "surrogateescape") for line in iter(lambda: file.readline(MAX_LINE), b"")
+                )
+                _place(source.where, next(csv.reader(lines, strict=True), []), source.column)
             return path.stat().st_size if path.is_file() else None
     except OSError as error:
         raise BadSource(f"{source.where}: {error.strerror}") from None
+    except csv.Error as error:
+        raise BadSource(f"{source.where} has no names of columns, because its head isn't CSV: {error}") from None
 
 
 def _place(where: str, head: list[str], column: str) -> int:
@@ -202,8 +214,8 @@ def _place(where: str, head: list[str], column: str) -> int:
 async def _entries(where: str, chunks: Chunks, sitemaps: list[str]) -> AsyncIterator[Entry]:
     """The entries of a list with a URL a line, or of a sitemap; what an index names goes to *sitemaps*."""
     try:
-        first = await anext(chunks, b"")
-        if not first.removeprefix(BOM).lstrip().startswith(b"<"):
+        first = await begun(chunks, lambda head: not BOM.startswith(head) and bool(_bare(head)))
+        if not _bare(first).startswith(b"<"):
             async for entry in _listed(where, first.removeprefix(BOM), chunks):
                 yield entry
             return
@@ -215,6 +227,10 @@ async def _entries(where: str, chunks: Chunks, sitemaps: list[str]) -> AsyncIter
                 yield target(url)
     except (NotASitemap, EOFError, zlib.error) as error:
         yield refused(where, f"{error}; what came before is fetched")
+
+
+def _bare(head: bytes) -> bytes:
+    return head.removeprefix(BOM).lstrip()
 
 
 async def _listed(where: str, first: bytes, chunks: Chunks) -> AsyncIterator[Entry]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from typing import Any, Final, NamedTuple
 
 from redis.asyncio import Redis
@@ -20,16 +21,20 @@ __all__ = [
     "Fleet",
     "Lease",
     "Tries",
+    "checked",
     "connected",
     "fleet",
     "lease_key",
     "messages",
+    "nameless",
     "once",
 ]
 
 STREAM: Final = "seawall:fetch"
 GROUP: Final = "workers"
 TIMEOUT: Final = 5.0  # seconds that Redis has for an answer
+COUNTED: Final = 1_000  # messages; each has an order for workers, so reading more takes long
+_USER: Final = re.compile(r"//.*@", re.S)
 KEPT: Final = 7 * 24 * 3600  # seconds that it is known why a parcel was given up, because its sender may be stopped
 ENDED: Final = "each ended, or lost its lease, before the parcel was done: look at their memory and logs"
 
@@ -120,8 +125,36 @@ class _Bounded(Redis):
             raise TimeoutError(f"no answer within {TIMEOUT:g} s") from None
 
 
+def nameless(url: str) -> str:
+    """*url* without user, password and query, for what is shown; also where a password has a / in it."""
+    return _USER.sub("//", url).partition("?")[0]
+
+
+def checked(url: str) -> str:
+    """
+    *url*, which can be that of a Redis.
+
+    Raises:
+        ValueError: It can't; said without what redis-py and urllib quote, which may be a part of its password.
+    """
+    try:
+        Redis.from_url(url)
+    except ValueError:
+        raise ValueError(
+            f"{nameless(url)} can't be the URL of a Redis: it begins with redis://, rediss:// or unix://, and in its "
+            "password / is %2F, # is %23 and ? is %3F"
+        ) from None
+    return url
+
+
 def connected(url: str) -> Any:
-    """Its retries are off, because those who ask have their own."""
+    """
+    Its retries are off, because those who ask have their own.
+
+    Raises:
+        ValueError: As `checked`.
+    """
+    checked(url)
     return _Bounded.from_url(url, decode_responses=True, **once(socket_timeout=None))
 
 
@@ -136,6 +169,7 @@ async def fleet(url: str) -> Fleet:
 
     Raises:
         PostAway: Redis doesn't answer.
+        ValueError: As `checked`.
     """
     redis = connected(url)
     try:
@@ -156,10 +190,15 @@ async def _fleet(redis: Any) -> Fleet:
 
 
 async def messages(redis: Any) -> tuple[int, int]:
-    """How many wait, and how many workers have taken."""
+    """How many wait, at most `COUNTED`, and how many workers have taken."""
     groups = await redis.xinfo_groups(STREAM) if await redis.exists(STREAM) else []
-    group = next((each for each in groups if each["name"] == GROUP), {"lag": 0, "pending": 0})
-    return group["lag"] or 0, group["pending"]
+    group = next((each for each in groups if each["name"] == GROUP), None)
+    if group is None:
+        return 0, 0
+    waiting = group.get("lag")  # which Redis has from 7.0 on, and not where a message was deleted
+    if waiting is None:
+        waiting = len(await redis.xrange(STREAM, min=f"({group['last-delivered-id']}", count=COUNTED))
+    return waiting, group["pending"]
 
 
 def lease_key(out: str, bucket: int) -> str:

@@ -27,7 +27,7 @@ from taskiq_redis import RedisStreamBroker
 
 from ..fetch.dispatch import PostAway
 from ..fetch.parcel import BUCKETS
-from .fetch_fleet import GROUP, STREAM, TIMEOUT, Tries, connected, lease_key, messages, once
+from .fetch_fleet import GROUP, STREAM, TIMEOUT, Tries, checked, connected, lease_key, messages, once
 
 __all__ = ["DELIVERIES", "LAPSE", "Message", "Queue", "Unable", "Worker"]
 
@@ -64,7 +64,7 @@ class Message(NamedTuple):
 
 def _broker(url: str, *, socket_timeout: float | None) -> RedisStreamBroker:
     return RedisStreamBroker(
-        url,
+        checked(url),
         queue_name=STREAM,
         consumer_group_name=GROUP,
         consumer_id="0",  # what was sent before the first worker came is for it
@@ -83,6 +83,8 @@ class Queue:
     Args:
         url: Of Redis or Valkey.
         out, wanted: As in `Message`.
+    Raises:
+        ValueError: *url* can't be one.
     """
 
     def __init__(self, url: str, out: str, wanted: Mapping[str, Any]) -> None:
@@ -157,6 +159,8 @@ class Worker:
         at_once: Parcels at once.
         lapse: Seconds after which what this worker has is another's, unless it renews its lease.
         deliveries: Workers that begin a parcel, one after another, before it is given up.
+    Raises:
+        ValueError: *url* can't be one.
     """
 
     def __init__(
@@ -169,7 +173,7 @@ class Worker:
         lapse: float = LAPSE,
         deliveries: int = DELIVERIES,
     ) -> None:
-        self._url = url
+        self._url = checked(url)
         self._name = f"{name} {secrets.token_hex(4)}"  # so that two of one name can't take each other's leases
         self._do = do
         self._at_once = at_once

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from hashlib import sha1
 from typing import Any, Final
 
@@ -180,7 +180,7 @@ class Redis:
             take seconds. Each engine calls it once, in its event loop, and closes what it returns.
     """
 
-    url: str = "redis://localhost"
+    url: str = field(default="redis://localhost", repr=False)  # it may have a password
     prefix: str = "seawall"
     connect: Callable[[], Any] | None = None
 

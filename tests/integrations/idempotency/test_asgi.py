@@ -90,6 +90,31 @@ async def test_answers_whose_whole_is_not_here(in_sqlite, start, rest):
     assert (await ask(middleware))[0]["status"] == 422
 
 
+@pytest.mark.parametrize("is_after_start", [False, True])
+@pytest.mark.parametrize(
+    "beside",
+    [
+        {"type": "http.response.early_hint", "links": [b"</a.css>; rel=preload"]},
+        {"type": "http.response.push", "path": "/a", "headers": []},
+        {"type": "http.response.debug", "info": {}},
+    ],
+)
+async def test_what_goes_beside_an_answer(in_sqlite, beside, is_after_start):
+    """It is sent at once, and the answer is kept as if it weren't there."""
+    runs, body = [], {"type": "http.response.body", "body": b"ok"}
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        runs.append(1)
+        for message in (START, beside, body) if is_after_start else (beside, START, body):
+            await send(message)
+
+    middleware = IdempotencyMiddleware(app, store=in_sqlite.store)
+    assert await ask(middleware) == [beside, START, body]
+    again = await ask(middleware)
+    assert ([message["type"] for message in again], again[1]["body"]) == ([START["type"], body["type"]], b"ok")
+    assert len(runs) == 1
+
+
 async def test_answer_of_many_parts(in_sqlite):
     """It is sent in one piece once it is kept; a longer one from where it is too long, part by part."""
 

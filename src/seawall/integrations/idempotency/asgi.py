@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
+from typing import Final
 
 from ..asgi import App, Message, Receive, Send
 from .answer import Answer
@@ -12,6 +13,9 @@ from .run import Run
 from .store import Store
 
 __all__ = ["IdempotencyMiddleware"]
+
+BESIDE: Final = frozenset({"http.response.early_hint", "http.response.push", "http.response.debug"})
+"""ASGI's messages that go beside an answer. Source: https://asgi.readthedocs.io/en/latest/extensions.html"""
 
 
 class IdempotencyMiddleware:
@@ -119,6 +123,9 @@ class _Held:
             return
         if message["type"] == "http.response.start":
             self._start = message
+            return
+        if not self._start or message["type"] in BESIDE:  # it isn't of the answer, which a repeat gets all the same
+            await self._send(message)
             return
         is_body = message["type"] == "http.response.body"  # or else a file's path, or trailers, which can't be kept
         if is_body:

@@ -13,6 +13,7 @@ import http.client
 import json
 import subprocess
 import sys
+import tempfile
 from types import TracebackType
 from typing import Any, Self
 from urllib.parse import quote, urlencode
@@ -41,18 +42,21 @@ class FaultProcess:
         self.ports: dict[str, str] = {}
 
     def __enter__(self) -> Self:
-        self._process = subprocess.Popen(  # noqa: S603  # ourselves
-            [sys.executable, "-m", __name__, str(self._asked)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        assert self._process.stdout is not None
-        self.url = self._process.stdout.readline().strip()
-        if not self.url:
-            _, said = self._process.communicate()
-            raise OSError(f"the fault server did not start: {said.strip().rpartition(chr(10))[2]}")
+        with tempfile.TemporaryFile() as said:  # not a pipe, because one that nobody reads blocks the server at 64 kB
+            self._process = subprocess.Popen(  # noqa: S603  # ourselves
+                [sys.executable, "-m", __name__, str(self._asked)],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=said,
+                text=True,
+            )
+            assert self._process.stdout is not None
+            self.url = self._process.stdout.readline().strip()
+            if not self.url:
+                self._process.communicate()
+                said.seek(0)
+                why = said.read().decode(errors="replace").strip().rpartition("\n")[2]
+                raise OSError(f"the fault server did not start: {why}")
         return self
 
     def __exit__(
