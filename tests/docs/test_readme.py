@@ -128,6 +128,28 @@ def test_its_table_of_cpu_is_of_the_run_that_is_committed():
         assert told[4] == f"{theirs / ours:.0f}", kind
 
 
+def test_the_docs_table_of_cpu_is_of_the_run_that_is_committed():
+    """Row by row, docs/kinds.json: the medians, their ratios, and the least and most of a round."""
+    cells = json.loads((ROOT / "docs/kinds.json").read_text())["cells"]
+    found: dict[tuple[object, ...], dict[str, list[float]]] = {}
+    for each in cells:
+        work = tuple(each[name] for name in ("kind", "size", "wire", "in_flight", "origins"))
+        found.setdefault(work, {})[each["client"]] = [run["cpu_us"] for run in each["runs"]]
+    page = (ROOT / "docs/explanation/performance.md").read_text()
+    table = page.partition("| requests | in flight | origins | aiohttp | seawall | pyreqwest |")[2].partition("\n\n")[0]
+    rows = [row.strip("| ").split(" | ")[1:] for row in table.splitlines()[2:]]
+    for (work, runs), (width, origins, *told) in zip(found.items(), rows, strict=True):
+        assert (width, origins) == (f"{work[-2]:,}", f"{work[-1]:,}")
+        clients = ("aiohttp", "seawall", "pyreqwest")
+        wanted = [f"{statistics.median(runs[client]):.0f}" if client in runs else None for client in clients]
+        assert [text if text.isdigit() else None for text in told[:3]] == wanted
+        for other, text in zip(("aiohttp", "pyreqwest"), told[3:], strict=False):
+            if other in runs:
+                rounds = [ours / theirs for ours, theirs in zip(runs["seawall"], runs[other], strict=True)]
+                middle = statistics.median(runs["seawall"]) / statistics.median(runs[other])
+                assert text.strip(" |") == f"{middle:.2f} ({min(rounds):.2f}–{max(rounds):.2f})", work
+
+
 def test_its_points_are_of_the_run_that_is_committed():
     """Those of docs/reliability.json, of runs of `python -m benchmarks reliability --json`; so is the docs' table."""
     found, clients = loaded(ROOT / "docs/reliability.json")
