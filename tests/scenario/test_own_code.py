@@ -7,6 +7,8 @@ What it raises is its own: nobody is blamed for it, nothing is sent again for it
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import contextvars
 import logging
 from collections.abc import AsyncIterator, Callable
 
@@ -163,6 +165,19 @@ async def test_drained_client_makes_the_calls_of_its_body(is_long):
     assert (await upload).status_code == 200
     await closing
     assert asyncio.get_running_loop().time() == 3.0
+
+
+async def test_call_that_is_closed_elsewhere_is_over():
+    """Its coroutine may be closed in another context, as that of a task that is collected."""
+    c = client(ScriptedWire((1e6, 200)), gates=[lambda origin: None])
+    call = c.get(URL)
+    contextvars.copy_context().run(call.send, None)
+    assert c.stats().calls == 1
+    with contextlib.suppress(ValueError):  # of a variable that is of the other context
+        call.close()
+    assert held(c.stats()) == []
+    await c.aclose(drain=30.0)
+    assert asyncio.get_running_loop().time() == 0.0
 
 
 async def test_drained_client_makes_the_calls_of_a_predicate():

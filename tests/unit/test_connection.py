@@ -21,6 +21,7 @@ from seawall.wire.http1.framing import MARGIN
 from seawall.wire.http1.parser import Parser
 from seawall.wire.message import CONTINUE_TIMEOUT
 from seawall.wire.progress import Progress
+from seawall.wire.socket import SOFT_CLOSE
 from seawall.wire.upgrade import Tunnel
 from seawall.wire.upload import STOP_TIMEOUT
 
@@ -232,6 +233,20 @@ async def test_tunnel_that_nobody_reads_is_not_read_on(connection, transport):
     assert transport.is_reading
     assert await connection.receive(10, None) == b"y"
     connection.finish()
+    assert connection.is_closed
+
+
+@pytest.mark.parametrize("is_used", [False, True])
+async def test_tunnel_over_tls_is_closed_at_once_if_nothing_was_written(transport, is_used):
+    """Else what was written has a second to be sent."""
+    connection = Connection(A, memoryview(bytearray(1)), is_secure=True)
+    connection.connection_made(transport)
+    await upgraded(connection)
+    if is_used:
+        await connection.transmit(b"hello", None)
+    connection.finish()
+    assert connection.is_closed != is_used
+    await asyncio.sleep(SOFT_CLOSE)
     assert connection.is_closed
 
 

@@ -308,7 +308,9 @@ async def test_socket_that_takes_no_more_holds_up_an_upload(peer):
     await asyncio.sleep(1.9)
     await peer.turn()
     assert peer.body == b""
+    before = peer.transport.written
     peer.client.resume_writing()
+    assert peer.transport.written == before  # a write that failed there would end asyncio's transport twice
     await peer.turn()
     assert peer.body == b"x" * 100
     await peer.answer(1, is_end=True)

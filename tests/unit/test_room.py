@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import select
 from collections.abc import AsyncIterator
+from io import BytesIO
 
 import pytest
 
 from seawall.errors import BadAnswer, ConnectionLost, ReadTimeout
 from seawall.testing.clock import VIRTUAL
 from seawall.wire.http1.connection import HIGH_WATER, Connection
+from seawall.wire.http1.framing import MIN_REST
 from seawall.wire.http1.room import FIRST, WORTHWHILE, Room
 
 from .noted import Dripping, Noted, now, turns
@@ -202,6 +205,69 @@ async def test_it_waits_for_the_upload(connection):
     connection.upload.stop()
     parts.go_on.set()
     assert await reading == [BODY]
+
+
+async def test_end_of_the_connection_right_behind_it(connection):
+    """As servers close it that say so; the reader runs later."""
+    await begun(connection, HEAD % len(BODY))
+    connection.gather(lambda size: None, None)
+    comes(connection, BODY)
+    connection.eof_received()
+    connection.connection_lost(None)
+    assert await all_of(connection) == [BODY]
+
+
+async def test_room_of_a_body_that_failed_is_given_up(connection):
+    """Its error may be kept for long."""
+    await begun(connection, HEAD % len(BODY))
+    room = connection.gather(lambda size: None, None)
+    comes(connection, BODY[:-1])
+    head = connection._response
+    assert head.room is room
+    connection.close()
+    assert (head.room, room.size) == (None, len(BODY) - 1)
+
+
+@pytest.mark.parametrize("can_poll", [False, True])
+async def test_bytes_behind_it_answer_nobody(connection, can_poll):
+    """They are in the socket still; where no poll sees them, the connection rests until the loop has read them."""
+    if not can_poll:
+        connection._poll = None
+    else:
+        connection._poll = select.poll()
+    await begun(connection, HEAD % len(BODY))
+    connection.gather(lambda size: None, None)
+    comes(connection, BODY)
+    assert await all_of(connection) == [BODY]
+    connection.finish()
+    assert connection.rests_until == (0.0 if can_poll else MIN_REST)
+
+
+def test_room_moves_where_its_last_place_is_held():
+    """As asyncio's proactor loop does while it asks for the next one."""
+    room = Room(b"", 3 * FIRST, lambda size: None)
+    held = []
+    for number in range(3):
+        place = room.left()
+        place[:] = bytes([number]) * len(place)
+        held.append(place)
+        room.size += len(place)
+    assert room.take() == b"".join(bytes([number]) * FIRST for number in range(3))
+
+
+def test_room_that_cannot_grow_is_still_one(monkeypatch):
+    """The error ends the connection, which looks at the room once more."""
+
+    class Full(BytesIO):
+        def write(self, data) -> int:
+            raise MemoryError
+
+    monkeypatch.setattr("seawall.wire.http1.room.BytesIO", Full)
+    room = Room(b"ab", 3 * FIRST, lambda size: None)
+    for _ in range(2):
+        with pytest.raises(MemoryError):
+            room.left()
+    assert room.take() == b"ab"
 
 
 def test_room_grows_with_what_comes():

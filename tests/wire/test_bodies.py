@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import gzip
 import random
 import zlib
@@ -15,6 +16,7 @@ import seawall
 from seawall.testing import Body, FaultServer, Request
 from seawall.testing.leaks import held
 from seawall.wire.decoder import FREE
+from seawall.wire.http1.room import Room
 from tests.bodies import CODINGS, NAMES, encoded, raw_deflate
 
 pytestmark = pytest.mark.anyio
@@ -153,6 +155,39 @@ async def test_cut_body_says_how_much_had_come(server, size):
         assert caught.value.received == size
         assert held(client.stats()) == []
         assert client.stats().connections == 0
+
+
+@pytest.mark.parametrize("how", ["cut", "timeout", "cancelled"])
+async def test_body_that_fails_is_freed_at_once(server, how):
+    """Without the garbage collector, because each would keep its megabytes."""
+
+    async def step(request: Request) -> None:
+        await request.send(b"HTTP/1.1 200 OK\r\ncontent-length: 3000000\r\n\r\n" + bytes(1_000_000))
+        if how == "cut":
+            request.close()
+        else:
+            await request.hang()
+
+    def rooms() -> int:
+        return sum(type(each) is Room for each in gc.get_objects())
+
+    async with seawall.AsyncClient(retry=None, timeout=httpx.Timeout(5.0, read=0.1)) as client:
+        gc.collect()
+        gc.disable()
+        try:
+            for number in range(3):
+                call = asyncio.create_task(client.get(server.script(f"k{number}", step)))
+                if how == "cancelled":
+                    while not rooms():
+                        await asyncio.sleep(0)
+                    call.cancel()
+                await asyncio.wait([call])
+                assert call.cancelled() or isinstance(call.exception(), httpx.TransportError)
+                del call
+                await asyncio.sleep(0)
+            assert rooms() == 0
+        finally:
+            gc.enable()
 
 
 @pytest.mark.parametrize("size", [65_536, 1_000_000, 5_000_001])

@@ -97,7 +97,7 @@ class AttemptState(Progress):
         self.given = 0.0  # seconds that it has waited for the caller to give parts of the request's body
         self.asked_at: float | None = None  # when the wait for a part began
         self._pace: Pace | None = None
-        self._source_error = 0
+        self._source_error: Exception | None = None
         self.is_told = False
 
     # What gates see
@@ -237,11 +237,12 @@ class AttemptState(Progress):
 
     def source_failed(self, error: Exception) -> None:
         """The caller's own body raised *error*."""
-        self._source_error = id(error)  # because the error would hold this
+        self._source_error = error  # until the end, because the two hold each other
 
     def is_of_source(self, error: Exception) -> bool:
         """Whether the caller's own body raised *error*, or the cause that another transport gave it."""
-        return self._source_error in (id(error), id(error.__cause__))
+        source = self._source_error
+        return source is not None and (error is source or error.__cause__ is source)
 
     def waited_for_body(self, now: float) -> float:
         """Seconds that it has waited for the caller to give parts of the request's body, the present wait included."""
@@ -275,7 +276,7 @@ class AttemptState(Progress):
 
     def end(self, result: Result | None, now: float) -> None:
         """End the tickets that it holds; a second call does nothing."""
-        tickets, self.tickets = self.tickets, []
+        tickets, self.tickets, self._source_error = self.tickets, [], None
         end_all(tickets, result, now)
 
     def record(

@@ -16,7 +16,7 @@ __all__ = ["InFlight"]
 
 logger = logging.getLogger("seawall.pool")
 
-STALE: Final = 0.05  # s after which the second that closing had is of an earlier one: the engine's, for other clients
+STALE: Final = 0.05  # s after its end; then the second was that of a shared engine, which was closed before
 
 
 class InFlight:

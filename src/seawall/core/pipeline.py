@@ -24,6 +24,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Coroutine, Iterable, Mapping
+from contextlib import suppress
 from random import Random
 from typing import Any
 
@@ -253,7 +254,8 @@ class Pipeline:
                     del this  # its error holds this frame
                     raise
                 finally:
-                    CURRENT.reset(token)
+                    with suppress(ValueError):  # it is closed in another context
+                        CURRENT.reset(token)
             if wait is None:
                 try:
                     return this if hop.kept is None else last_word(hop, this)

@@ -52,8 +52,9 @@ class Readiness:
         """
         state = hop.state
         if isinstance(error, ProxyOpen):
-            if hop.policy.waits is not True or not says_when(error) or attempt.phase >= Phase.SENDING:
-                return False  # (one that comes later is of another call, which an application or a body below has made)
+            is_anothers = attempt.phase >= Phase.SENDING  # of a call that an application or a body below has made
+            if hop.policy.waits is not True or not says_when(error) or is_anothers:
+                return False
             attempt.turned_back()
             with aside(PROXY):
                 began_at = self._now()

@@ -162,9 +162,10 @@ class AsyncClient(core.OfEngine, Fetching):
             fail(call, error, partial(as_httpx, request=request))
             raise
         finally:
-            if token is not None:
-                CURRENT.reset(token)
             layers.finish(call)
+            if token is not None:
+                with contextlib.suppress(ValueError):  # it is closed in another context, as a task that is collected
+                    CURRENT.reset(token)
 
     def build_request(
         self,

@@ -20,6 +20,7 @@ from ..origin import Origin
 from ..policy.outcome import Outcome
 from ..route import Route
 from ..wire.body import Over
+from ..wire.connection import Gathered
 from ..wire.connector import Answered, Wire
 from ..wire.message import Message, Triples
 from .compat import EMPTY, answer, target_of, triples
@@ -49,7 +50,7 @@ class _Answer(Body):
         super().__init__(answered, None, answered.abandon)
         self._answered = answered
         self._request = request
-        self._gathered = 0
+        self._gathered: Gathered | None = None
 
     def gather(self, attempt: AttemptState, max_size: int | None) -> bool:
         """
@@ -58,15 +59,12 @@ class _Answer(Body):
         Returns:
             Whether *attempt* is told of each piece; else its reader must tell it.
         """
-
-        def came(size: int) -> None:
-            self._gathered += size
-            attempt.received(size)
-
-        return self._answered.gather(came, max_size)
+        self._gathered = self._answered.gather(attempt.received, max_size)
+        return self._gathered is not None
 
     def _failed(self, error: Exception, received: int) -> None:
-        received = received or self._gathered
+        if self._gathered is not None:
+            received = self._gathered.size
         if not isinstance(error, SeawallError):
             super()._failed(error, received)
             return

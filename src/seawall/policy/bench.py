@@ -1,9 +1,9 @@
 """
 The attempts that sit out one breaker until it may let them through.
 
-Rules: first in, first out. Whatever frees a place, it is taken for the first of them at once, so no newcomer overtakes
-that one, and no other is woken in vain. The attempt that is told exchanges the place for a ticket at the gate; if it
-doesn't, the next one is told. One timer serves all, and runs only while somebody waits.
+Rules: first in, first out. The bench takes each place that becomes free for the first of them, so a newcomer of a later
+turn of the loop doesn't overtake that one, and no other is woken in vain. The attempt that is told exchanges the place
+for a ticket at the gate; if it doesn't, the next one is told. One timer serves all, and runs only while somebody waits.
 """
 
 from __future__ import annotations

@@ -21,7 +21,18 @@ from .socket import Socket
 from .trace import Trace
 from .upload import Upload
 
-__all__ = ["Channel", "Pooled"]
+__all__ = ["Channel", "Gathered", "Pooled"]
+
+
+class Gathered(Protocol):
+    """
+    A body that is wanted whole.
+
+    Attributes:
+        size: Bytes of it that have come.
+    """
+
+    size: int
 
 
 class Channel(Protocol):
@@ -78,7 +89,7 @@ class Channel(Protocol):
     def whole(self) -> bytes | None:
         """The response's body, if all of it has come, and the request is all sent."""
 
-    def gather(self, came: Callable[[int], None], max_size: int | None) -> bool:
+    def gather(self, came: Callable[[int], None], max_size: int | None) -> Gathered | None:
         """
         Before `body`: its bytes are wanted whole, so it may give them as one part, at their end.
 
@@ -86,7 +97,7 @@ class Channel(Protocol):
             came: Called with the size of each piece that comes until then.
             max_size: In bytes; parts of a larger body are given as they come, so that whoever reads them can stop.
         Returns:
-            False: It gives the parts as they come.
+            What is gathered; None if it gives the parts as they come.
         """
 
     def body(self) -> AsyncIterator[bytes]:

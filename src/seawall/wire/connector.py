@@ -16,7 +16,7 @@ from ..attempts import BODY, HEADERS, SENDING
 from ..errors import WireError
 from ..origin import Origin
 from ..route import Destination, Endpoint, Route
-from .connection import Channel
+from .connection import Channel, Gathered
 from .dial import Dialler
 from .message import Blocks, Head, Message
 from .opening import Names, Opener
@@ -64,9 +64,9 @@ class Answered:
             self.close()
         return whole
 
-    def gather(self, came: Callable[[int], None], max_size: int | None) -> bool:
+    def gather(self, came: Callable[[int], None], max_size: int | None) -> Gathered | None:
         """As `Channel.gather`."""
-        return self._channel is not None and self._channel.gather(came, max_size)
+        return None if self._channel is None else self._channel.gather(came, max_size)
 
     def __aiter__(self) -> AsyncIterator[bytes]:
         """The body's parts. Raises WireError. Whoever reads it abandons it on any failure, and on cancellation."""

@@ -1,9 +1,9 @@
 """
 A dial that other calls follow, because they may share the connection that it makes.
 
-Rules: a call that follows fares no worse than if it dialled itself. So it waits for a dial that is over before its own
-connect timeout is; for another, whose call is more patient, only for a part of that, and then it dials itself, and
-others follow that. A dial that fails says so to all, and each then dials for itself.
+Rules: a call that follows fares no worse than if it dialled itself. So it follows a dial to its end if that ends within
+the call's own connect timeout. If the dial may go on for longer, the call follows it for a part of its timeout; then it
+dials itself, and others follow the new dial. A dial that fails says so to all, and each of them dials for itself.
 """
 
 from __future__ import annotations

@@ -119,6 +119,7 @@ class Socket(asyncio.BufferedProtocol, Waiting):
 
     __slots__ = (
         "_buffer",
+        "_has_transmitted",
         "_is_secure",
         "_poll",
         "_sock",
@@ -138,6 +139,7 @@ class Socket(asyncio.BufferedProtocol, Waiting):
         self._writers: list[asyncio.Future[bool]] = []  # two tasks may write to a tunnel
         self._poll: select.poll | None = None
         self.can_write = True
+        self._has_transmitted = False
         self.error: Exception | None = None
         self.on_closed: Callable[[], None] | None = None
 
@@ -234,6 +236,7 @@ class Socket(asyncio.BufferedProtocol, Waiting):
         """Send *data*, and wait until the peer takes more; False after *timeout* s. Raises OSError if it is closed."""
         if self.is_closed or self.is_closing:
             raise self.error or ConnectionAbortedError("the connection was closed")
+        self._has_transmitted = True
         self.write(data)
         until = None if timeout is None else self._loop.time() + timeout
         while not self.can_write:
@@ -261,8 +264,10 @@ class Socket(asyncio.BufferedProtocol, Waiting):
 
     @property
     def may_hold(self) -> bool:
-        """Something that was written may not be sent yet; over TLS nobody knows."""
-        return self._is_secure or (self._transport is not None and self._transport.get_write_buffer_size() > 0)
+        """Something that was transmitted may not be sent yet; over TLS nobody knows."""
+        if self._transport is None or not self._has_transmitted:
+            return False
+        return self._is_secure or self._transport.get_write_buffer_size() > 0
 
     def close(self) -> None:
         """

@@ -47,7 +47,7 @@ def bind(sock: socket.socket, route: Route) -> None:
     connection's, whatever its peer. Source: ip(7), IP_BIND_ADDRESS_NO_PORT.
 
     Raises:
-        OSError: The address isn't this machine's, or no port is left.
+        OSError: The address isn't this machine's; elsewhere than on Linux also if no port is left.
     """
     if route.local_address is not None:
         if sys.platform == "linux":

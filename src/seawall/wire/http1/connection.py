@@ -150,17 +150,19 @@ class Connection(Upgradable):
             return None
         return response.take() if response.size else b""
 
-    def gather(self, came: Callable[[int], None], max_size: int | None) -> bool:
+    def gather(self, came: Callable[[int], None], max_size: int | None) -> Room | None:
         response, left = self._response, self._parser.body_left
         if response is None or left < WORTHWHILE or (max_size is not None and response.size + left > max_size):
-            return False
+            return None
         had = response.take() if response.size else b""
-        response.room = Room(had, len(had) + left, came)
+        response.room = room = Room(had, len(had) + left, came)
+        self._parser.body_left = 0
         self._resume()
+        self._may_lag = True
         if had:
             self._progress.reached(BODY)
             came(len(had))
-        return True
+        return room
 
     async def body(self) -> AsyncIterator[bytes]:
         response, upload = self._response, self.upload
@@ -209,10 +211,10 @@ class Connection(Upgradable):
         if response.is_bodiless:
             self.rests_until = rests_until(progress)
         del self._progress
-        if self._was_paused:
-            self._was_paused = False
+        if self._may_lag:  # what came behind the response may not be read yet
+            self._may_lag = False
             self._resume()
-            if self._is_secure:  # what came behind the response may be in asyncio's TLS, where no poll sees it
+            if self._is_secure or self._poll is None:  # and no poll sees it in asyncio's TLS
                 self.rests_until = max(self.rests_until, progress.now() + MIN_REST)
         self.keep_for = None if said is None else said - min(MARGIN, said / 2)
         self.is_usable = not (self._has_ended or self.is_closed)
@@ -338,6 +340,8 @@ class Connection(Upgradable):
 
     def _closed(self) -> None:
         self.is_usable = False
+        if self._response is not None and not self._response.is_complete:
+            self._response.room = None  # its error may be kept
         self._parser.end(self.error or ConnectionAbortedError("closed on this side"))
         if self.upload is not None:
             self.upload.stop()

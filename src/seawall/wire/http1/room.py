@@ -1,5 +1,5 @@
 """
-Room for a body that is wanted whole: the socket is read into it, so that no byte is copied again.
+Room for a body that is wanted whole: the socket is read into it, so its bytes are copied only where the room must move.
 
 Rules: a server that says a gigabyte may never send it, so the room grows with what has come.
 """
@@ -49,14 +49,24 @@ class Room:
         self.came = came
 
     def left(self) -> memoryview:
-        """Where the next bytes go. Nothing else may hold an earlier one, because the room may have to move."""
-        size = self.size
-        if size == len(self._view):
-            self._view.release()
-            self._bytes.seek(min(self._length, max(FIRST, 2 * size)) - 1)
-            self._bytes.write(b"\0")
+        """Where the next bytes go."""
+        if self.size == len(self._view):
+            self._grow()
+        return self._view[self.size :]
+
+    def _grow(self) -> None:
+        self._view.release()
+        try:
+            end = min(self._length, max(FIRST, 2 * self.size))
+            try:
+                self._bytes.seek(end - 1)
+                self._bytes.write(b"\0")
+            except BufferError:  # asyncio's proactor loop holds the last place while it asks for the next
+                self._bytes = BytesIO(self._bytes.getvalue())
+                self._bytes.seek(end - 1)
+                self._bytes.write(b"\0")
+        finally:  # there may be no memory, which ends the connection, and that looks here once more
             self._view = self._bytes.getbuffer()
-        return self._view[size:]
 
     @property
     def is_full(self) -> bool:

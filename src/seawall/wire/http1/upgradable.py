@@ -24,13 +24,13 @@ class Upgradable(Pooled):
         tunnelled: What came of that.
     """
 
-    __slots__ = ("_has_ended", "_is_paused", "_was_paused", "is_upgraded", "tunnelled")
+    __slots__ = ("_has_ended", "_is_paused", "_may_lag", "is_upgraded", "tunnelled")
 
     def __init__(self, origin: Destination, buffer: memoryview, *, is_secure: bool = False) -> None:
         super().__init__(origin, buffer, is_secure=is_secure)
         self.is_upgraded = False
         self.tunnelled = bytearray()
-        self._has_ended = self._is_paused = self._was_paused = False
+        self._has_ended = self._is_paused = self._may_lag = False
 
     @property
     def is_readable(self) -> bool:
@@ -58,7 +58,7 @@ class Upgradable(Pooled):
 
     def _pause(self) -> None:
         if not self._is_paused and self._transport is not None and not self.is_closed:
-            self._is_paused = self._was_paused = True
+            self._is_paused = self._may_lag = True
             self._transport.pause_reading()
 
     def _resume(self) -> None:

@@ -79,7 +79,8 @@ class Multiplexed(Session[Stream]):
     def resume_writing(self) -> None:
         super().resume_writing()
         self._unsent = 0
-        self.shares.deal(self)
+        # Not now, because a write that fails here would end asyncio's transport twice.
+        self._loop.call_soon(self.shares.deal, self, context=Context())
 
     def close(self) -> None:
         """Now: what has come is not looked at any more."""

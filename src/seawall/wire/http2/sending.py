@@ -69,7 +69,7 @@ class Sending(Waiting):
     _part: bytes
     _at: int  # B of the part that are sent
     _since: float  # when it began to wait, or sent something last
-    _is_held_up: bool  # whenever it waited since it sent something last, the connection's window was all that it lacked
+    _is_held_up: bool  # it has lacked nothing but the connection's window since it sent something last
 
     def __init__(self, connection: _Line, stream: _Owner, number: int, message: Message, progress: Progress) -> None:
         super().__init__()

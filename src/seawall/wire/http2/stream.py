@@ -117,8 +117,8 @@ class Stream(Waiting):
             return None
         return self._take()
 
-    def gather(self, came: Callable[[int], None], max_size: int | None) -> bool:
-        return False  # what is read from the socket has frames between
+    def gather(self, came: Callable[[int], None], max_size: int | None) -> None:
+        return None  # what is read from the socket has frames between
 
     async def body(self) -> AsyncIterator[bytes]:
         response, upload = self.response, self.upload
