@@ -50,6 +50,7 @@ class Connection(Upgradable):
         "_progress",
         "_read_timeout",
         "_response",
+        "_room",
         "is_usable",
         "upload",
     )
@@ -65,6 +66,7 @@ class Connection(Upgradable):
         self.upload: Upload | None = None
         self._parser = Parser()
         self._response: Response | None = None  # of the exchange in flight
+        self._room: Room | None = None  # of the body that is being read, if it is wanted whole
         self._is_last = False
         self._progress: Progress
         self._read_timeout: float | None
@@ -155,7 +157,7 @@ class Connection(Upgradable):
         if response is None or left < WORTHWHILE or (max_size is not None and response.size + left > max_size):
             return None
         had = response.take() if response.size else b""
-        response.room = room = Room(had, len(had) + left, came)
+        self._room = response.room = room = Room(had, len(had) + left, came)
         self._parser.body_left = 0
         self._resume()
         self._may_lag = True
@@ -295,13 +297,11 @@ class Connection(Upgradable):
     # asyncio's side
 
     def get_buffer(self, sizehint: int) -> memoryview:
-        response = self._response
-        room = None if response is None or response.is_complete else response.room
-        return self._buffer if room is None else room.left()
+        return self._buffer if self._room is None else self._room.left()
 
     def buffer_updated(self, nbytes: int) -> None:
-        response = self._response
-        if response is None or response.is_complete or (room := response.room) is None:
+        room, response = self._room, self._response
+        if room is None or response is None:
             self.data_received(bytes(self._buffer[:nbytes]))
             return
         self._progress.bytes_in += nbytes
@@ -309,6 +309,7 @@ class Connection(Upgradable):
         room.size += nbytes
         room.came(nbytes)
         if room.is_full:
+            self._room = None
             response.is_complete, response.size = True, room.size
             self._wake()
         else:
@@ -340,8 +341,8 @@ class Connection(Upgradable):
 
     def _closed(self) -> None:
         self.is_usable = False
-        if self._response is not None and not self._response.is_complete:
-            self._response.room = None  # its error may be kept
+        if self._room is not None and self._response is not None:
+            self._room = self._response.room = None  # its error may be kept
         self._parser.end(self.error or ConnectionAbortedError("closed on this side"))
         if self.upload is not None:
             self.upload.stop()
