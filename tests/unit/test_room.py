@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import select
 from collections.abc import AsyncIterator
 from io import BytesIO
@@ -253,6 +254,18 @@ def test_room_moves_where_its_last_place_is_held():
         held.append(place)
         room.size += len(place)
     assert room.take() == b"".join(bytes([number]) * FIRST for number in range(3))
+
+
+def test_room_that_is_collected_is_silent(monkeypatch):
+    """A body that failed may be in a cycle of its caller's."""
+    complaints = []
+    monkeypatch.setattr("sys.unraisablehook", complaints.append)
+    room = Room(b"ab", 3 * FIRST, lambda size: None)
+    room.left()
+    room.came = [room].append
+    del room
+    gc.collect()
+    assert complaints == []
 
 
 def test_room_that_cannot_grow_is_still_one(monkeypatch):

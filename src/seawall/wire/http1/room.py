@@ -39,34 +39,29 @@ class Room:
         size: Bytes that are in it.
     """
 
-    __slots__ = ("_bytes", "_length", "_view", "came", "size")
+    __slots__ = ("_bytes", "_end", "_length", "came", "size")
 
     def __init__(self, had: bytes, length: int, came: Callable[[int], None]) -> None:
         self._length = length
         self._bytes = BytesIO(had)
-        self._view = self._bytes.getbuffer()
-        self.size = len(had)
+        self.size = self._end = len(had)
         self.came = came
 
     def left(self) -> memoryview:
-        """Where the next bytes go."""
-        if self.size == len(self._view):
-            self._grow()
-        return self._view[self.size :]
+        """Where the next bytes go; not kept, because a BytesIO that is collected with such a view complains."""
+        if self.size == self._end:
+            self._grow(min(self._length, max(FIRST, 2 * self.size)))
+        return self._bytes.getbuffer()[self.size :]
 
-    def _grow(self) -> None:
-        self._view.release()
+    def _grow(self, end: int) -> None:
         try:
-            end = min(self._length, max(FIRST, 2 * self.size))
-            try:
-                self._bytes.seek(end - 1)
-                self._bytes.write(b"\0")
-            except BufferError:  # asyncio's proactor loop holds the last place while it asks for the next
-                self._bytes = BytesIO(self._bytes.getvalue())
-                self._bytes.seek(end - 1)
-                self._bytes.write(b"\0")
-        finally:  # there may be no memory, which ends the connection, and that looks here once more
-            self._view = self._bytes.getbuffer()
+            self._bytes.seek(end - 1)
+            self._bytes.write(b"\0")
+        except BufferError:  # asyncio's proactor loop holds the last place while it asks for the next
+            self._bytes = BytesIO(self._bytes.getvalue())
+            self._bytes.seek(end - 1)
+            self._bytes.write(b"\0")
+        self._end = end
 
     @property
     def is_full(self) -> bool:
@@ -74,5 +69,4 @@ class Room:
 
     def take(self) -> bytes:
         """The body, once it is complete; CPython hands out the memory itself."""
-        self._view.release()
         return self._bytes.getvalue()
