@@ -18,6 +18,7 @@ import pytest
 import seawall
 from seawall.errors import ProxyOpen
 from seawall.events import BodyEnded
+from seawall.fetch.fan_out import asked_delay
 from seawall.testing import Body, FixedRandom, ScriptedWire
 from seawall.testing.leaks import held
 
@@ -84,6 +85,12 @@ async def test_error_of_an_application_below_is_no_reason_to_wait(make):
         with pytest.raises(seawall.SeawallError):
             await c.post(URL, content=b"order")
     assert len(ran) == 1
+
+
+@pytest.mark.parametrize("kind", [seawall.errors.Shed, seawall.LimitExceeded, seawall.errors.OriginPaused])
+def test_refusal_that_does_not_say_when_is_final(kind):
+    """A gate of the user's may raise one; `client.map` then doesn't wait for its host."""
+    assert asked_delay(kind("mine")) is None
 
 
 class Ticket(seawall.Ticket):

@@ -13,7 +13,7 @@ from .seat import aside
 
 __all__ = ["LEAST", "Gated", "says_when", "wait_out"]
 
-LEAST: Final = 0.01  # s; a gate of the user's that says 0 would be asked in each turn of the loop
+LEAST: Final = 0.01  # s; seawall would ask a user's gate that says 0 in each turn of the loop
 
 
 class Gated(Protocol):

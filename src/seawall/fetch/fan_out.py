@@ -10,13 +10,13 @@ kept without bound.
 from __future__ import annotations
 
 import asyncio
-import math
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable, Hashable, Iterable
 from typing import Any, Final, Generic, TypeVar
 
 from ..config.ready import GATE
 from ..core.deadline import remaining
+from ..core.patient import says_when
 from ..core.seat import BACKOFF, SEAT
 from ..errors import BulkheadFull, LimitExceeded, OriginPaused, Shed
 from .hosts import Host, Hosts, Item
@@ -278,7 +278,7 @@ def asked_delay(error: BaseException | None) -> float | None:
     """Seconds until the host is called again, which has refused a piece of work unsent; None if it has ended."""
     if isinstance(error, BulkheadFull):
         delay = FULL
-    elif isinstance(error, LimitExceeded | OriginPaused | Shed) and math.isfinite(error.retry_after):
+    elif isinstance(error, LimitExceeded | OriginPaused | Shed) and says_when(error):
         delay = max(error.retry_after, 0.0)
     else:
         return None
