@@ -92,7 +92,7 @@ async def test_patient_call_finds_the_free_place_before_its_deadline():
 
 
 async def test_nobody_is_woken_in_vain(monkeypatch):
-    """Of a thousand that wait, a place that becomes free wakes one; so do the places at the end of `open_for`."""
+    """A place that becomes free wakes one of a thousand that wait; so does each place at the end of `open_for`."""
     asked: Counter[float] = Counter()
     shut_for = BreakerState.shut_for
 
@@ -244,7 +244,7 @@ async def test_origin_that_is_waited_for_isnt_forgotten():
 
 
 async def test_nothing_is_left_wherever_a_waiter_is_cancelled():
-    """No place, no timer, nobody who waits."""
+    """Nothing stays behind: neither a place, nor a timer, nor a waiting attempt."""
     outage = Outage()
     outage.hangs = False
     async with outage.client() as c:

@@ -183,7 +183,7 @@ async def test_white_space_without_end():
 
 
 async def test_a_file_that_cannot_be_read_any_longer(tmp_path, monkeypatch):
-    """What came before is fetched, and a row says why there is no more; the next source has its turn."""
+    """The job fetches what it had read, writes a row that says why it read no more, and goes on to the next source."""
     paths = [tmp_path / name for name in ("a", "b", "c.csv")]
     for path in paths:
         path.write_bytes(b"http://a.test/1\n" * 1_000 if path.suffix == "" else b"url\nhttp://c.test/")

@@ -27,7 +27,7 @@ def test_lines_of_one_key_have_one_meter():
 
 
 def test_line_that_owes_is_forgotten_last():
-    """Once it owes nothing it goes as any other; what the whole origin owes is no line's own."""
+    """A line that owes nothing goes as any other does; what the whole origin owes doesn't keep a line."""
     lines = Lines((WHOLE, EACH), None)
     owing = lines.find(b"", (None, "owing"), 0.0)
     owing.take(0.0, (1.0, 40.0))

@@ -450,7 +450,7 @@ async def test_body_that_is_wanted_no_more_leaves_the_line(narrow):
 
 
 async def test_body_that_has_its_turn_as_its_time_is_over_goes_on(narrow):
-    """Bytes that were sent are no sign of a server that takes nothing."""
+    """A server that has taken bytes meanwhile isn't one that takes nothing."""
     await widen(narrow, FRAME)
     _, sent = narrow.request(method=b"POST", content=b"x" * 20, write=2.0)
     await narrow.turn()

@@ -69,6 +69,11 @@ async def all_of(connection: Connection) -> list[bytes]:
     return [part async for part in connection.body()]
 
 
+def wanted_whole(connection: Connection) -> asyncio.Task[list[bytes]]:
+    connection.gather(lambda size: None, None)
+    return asyncio.ensure_future(all_of(connection))
+
+
 @pytest.mark.parametrize("had", [0, 1, 100_000])
 @pytest.mark.parametrize("step", [7_001, 100_000, 10**6])
 async def test_body_is_one_part_in_its_own_room(connection, had, step):
@@ -93,8 +98,7 @@ async def test_body_is_one_part_in_its_own_room(connection, had, step):
 async def test_its_reader_is_woken_once(connection):
     """At the end, because each time would cost as much as all else of a piece."""
     await begun(connection, HEAD % len(BODY))
-    connection.gather(lambda size: None, None)
-    reading = asyncio.ensure_future(all_of(connection))
+    reading = wanted_whole(connection)
     await turns()
     waiter = connection._waiter
     comes(connection, BODY[:-1])
@@ -106,8 +110,7 @@ async def test_its_reader_is_woken_once(connection):
 
 async def test_each_piece_has_the_read_timeout(connection):
     await begun(connection, HEAD % len(BODY), read=2.0)
-    connection.gather(lambda size: None, None)
-    reading = asyncio.ensure_future(all_of(connection))
+    reading = wanted_whole(connection)
     for number in range(5):
         await asyncio.sleep(1.9)
         comes(connection, BODY[number : number + 1])
@@ -119,8 +122,7 @@ async def test_each_piece_has_the_read_timeout(connection):
 @pytest.mark.parametrize("reset", [None, ConnectionResetError("reset")])
 async def test_body_that_is_cut(connection, reset):
     await begun(connection, HEAD % len(BODY))
-    connection.gather(lambda size: None, None)
-    reading = asyncio.ensure_future(all_of(connection))
+    reading = wanted_whole(connection)
     await turns()
     comes(connection, BODY[:-1])
     connection.connection_lost(reset)
@@ -130,8 +132,7 @@ async def test_body_that_is_cut(connection, reset):
 
 async def test_body_that_another_task_closes(connection, transport):
     await begun(connection, HEAD % len(BODY))
-    connection.gather(lambda size: None, None)
-    reading = asyncio.ensure_future(all_of(connection))
+    reading = wanted_whole(connection)
     await turns()
     comes(connection, BODY[:-1])
     connection.finish()

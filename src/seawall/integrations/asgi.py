@@ -89,7 +89,7 @@ class DeadlineMiddleware:
 
         async def sending(message: Message) -> None:
             nonlocal has_begun
-            has_begun |= message["type"] == "http.response.start"  # a hint that goes before it is no answer yet
+            has_begun |= message["type"] == "http.response.start"  # an early hint goes before it, and begins no answer
             if watched is not None and message["type"] in BODIES and not message.get("more_body"):
                 watched.stop()  # from now on a server says that the caller has left, while background tasks go on
             await send(message)

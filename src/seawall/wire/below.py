@@ -46,7 +46,7 @@ def hear_out(sock: socket.socket, protocol: asyncio.BufferedProtocol) -> None:
     A server that answers early and then resets makes our next write fail, and asyncio takes that for the end, though
     the response may be in the socket still.
     """
-    with contextlib.suppress(OSError, MemoryError):  # the socket is empty or closed, or there is no room
+    with contextlib.suppress(OSError, MemoryError):  # the socket is empty or closed, or no memory is left
         while size := sock.recv_into(protocol.get_buffer(HEARD_AT_ONCE)):
             protocol.buffer_updated(size)
 

@@ -12,7 +12,7 @@ from typing import Final
 
 __all__ = ["WORTHWHILE", "Room", "keep_memory"]
 
-WORTHWHILE: Final = 64 * 1024  # B that are still to come; making room for less takes longer than a copy
+WORTHWHILE: Final = 64 * 1024  # B that are still to come; a smaller body is copied in less time than a room is made
 FIRST: Final = 1024 * 1024  # B; then as much as has come, and as much again
 KEPT: Final = 8 * 1024 * 1024  # B; with ten bodies of 1 MB in flight 4 MiB are too few now and then
 
@@ -55,12 +55,10 @@ class Room:
 
     def _grow(self, end: int) -> None:
         try:
-            self._bytes.seek(end - 1)
-            self._bytes.write(b"\0")
+            _extend(self._bytes, end)
         except BufferError:  # asyncio's proactor loop holds the last place while it asks for the next
             self._bytes = BytesIO(self._bytes.getvalue())
-            self._bytes.seek(end - 1)
-            self._bytes.write(b"\0")
+            _extend(self._bytes, end)
         self._end = end
 
     @property
@@ -70,3 +68,9 @@ class Room:
     def take(self) -> bytes:
         """The body, once it is complete; CPython hands out the memory itself."""
         return self._bytes.getvalue()
+
+
+def _extend(file: BytesIO, end: int) -> None:
+    """*file* has *end* bytes from now on; the new ones are 0."""
+    file.seek(end - 1)
+    file.write(b"\0")

@@ -14,7 +14,7 @@ from ..connection import Pooled
 
 __all__ = ["HIGH_WATER", "Upgradable"]
 
-HIGH_WATER: Final = 256 * 1024  # B that nobody has taken yet; then reading pauses
+HIGH_WATER: Final = 256 * 1024  # B; the connection pauses reading while its caller has more than that to take
 
 
 class Upgradable(Pooled):

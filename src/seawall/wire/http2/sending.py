@@ -155,7 +155,7 @@ class Sending(Waiting):
         return self._at >= len(self._part)
 
     def sends_frame(self) -> bool:
-        """Send a frame of the part; False where there is no room for it, or nothing more is wanted."""
+        """Send a frame of the part; False if a window or the socket has no room, or the server wants no more."""
         connection, at = self._connection, self._at
         if self.is_refused() or not connection.can_write:
             return False
