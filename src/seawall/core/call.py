@@ -124,7 +124,7 @@ class Call:
         return key.value
 
     def redirected(self, request: object, following: object) -> None:
-        """*following* is the redirect of *request*, and takes over its key, if the request stands for its empty body."""
+        """*following* is the redirect of *request*, and takes over its key if the request stands for an empty body."""
         if self.key is not None and self.key.body is request:
             self.key = self.key._replace(body=following)
 
