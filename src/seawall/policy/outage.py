@@ -17,15 +17,16 @@ class Outage:
         since: When the store was found to be away; None while it answers.
         lasted: Seconds that the last outage took.
         ended_at: When the last outage ended; -inf if there was none.
+        is_probing: An answer is awaited that tells whether it is back.
         retry_at: When it is asked again.
         reason: Why it is taken to be away.
     """
 
-    __slots__ = ("_is_probing", "_rng", "ended_at", "lasted", "reason", "retry_at", "since")
+    __slots__ = ("_rng", "ended_at", "is_probing", "lasted", "reason", "retry_at", "since")
 
     def __init__(self, rng: Random) -> None:
         self._rng = rng
-        self._is_probing = False
+        self.is_probing = False
         self.since: float | None = None
         self.lasted = 0.0
         self.ended_at = -math.inf
@@ -36,18 +37,13 @@ class Outage:
     def is_on(self) -> bool:
         return self.since is not None
 
-    @property
-    def is_probing(self) -> bool:
-        """Whether an answer is awaited that tells whether it is back."""
-        return self._is_probing
-
     def may_ask(self, now: float) -> bool:
         """Whether the store may be asked now: one asks for all while it is away."""
-        return self.since is None or (now >= self.retry_at and not self._is_probing)
+        return self.since is None or (now >= self.retry_at and not self.is_probing)
 
     def asked(self) -> None:
         """Somebody asks the store."""
-        self._is_probing = self.since is not None
+        self.is_probing = self.since is not None
 
     def failed(self, now: float, reason: str) -> bool:
         """
@@ -56,11 +52,11 @@ class Outage:
         Returns:
             Whether that is news for attempts that wait: it is away since now, or a probe has failed.
         """
-        is_news = self.since is None or self._is_probing
+        is_news = self.since is None or self.is_probing
         self.since = now if self.since is None else self.since
         self.retry_at = now + OPEN_FOR * (0.5 + 0.5 * self._rng.random())
         self.reason = reason
-        self._is_probing = False
+        self.is_probing = False
         return is_news
 
     def answered(self, now: float) -> bool:
@@ -68,5 +64,5 @@ class Outage:
         if self.since is None:
             return False
         self.lasted, self.since, self.ended_at = now - self.since, None, now
-        self._is_probing = False
+        self.is_probing = False
         return True

@@ -181,8 +181,8 @@ class Opener:
         A new connection; through a proxy, if its breaker lets it be dialled.
 
         Args:
-            first: What others follow, or where it must not follow another, None.
-            spent: Seconds of its connect timeout in which it has followed others.
+            first: The dial that others follow; None if this call dials for itself, whatever others do.
+            spent: Seconds of its connect timeout in which the call has followed others.
         Returns:
             None where another has begun to dial while it waited for a slot.
         """
