@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 import os
+from collections.abc import Iterator
 from typing import Any
 
 import hypothesis
 import pytest
+
+from seawall.core.lines import LOGGERS
 
 from .fronts import front, lib, pytest_pycollect_makemodule
 from .loop import PatientLoop
@@ -35,6 +39,23 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     from xdist.scheduler import WorkStealingScheduling
 
     return WorkStealingScheduling(config, log)
+
+
+class Raising(logging.Filter):
+    def filter(self, record: logging.LogRecord) -> bool:
+        raise ValueError(f"a bug in a filter of {record.name}")
+
+
+@pytest.fixture
+def broken_log(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The application's filter of each logger of ours raises, at every level."""
+    for name in ("seawall", *(f"seawall.{each}" for each in LOGGERS)):
+        monkeypatch.setattr(logging.getLogger(name), "filters", [Raising()])
+        monkeypatch.setattr(logging.getLogger(name), "level", logging.DEBUG)
+    logging.getLogger().manager._clear_cache()
+    yield
+    monkeypatch.undo()
+    logging.getLogger().manager._clear_cache()
 
 
 @pytest.fixture

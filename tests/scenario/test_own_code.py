@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import contextvars
-import logging
 from collections.abc import AsyncIterator, Callable
 
 import httpx
@@ -135,24 +134,14 @@ async def test_ticket_that_raises_keeps_nothing(kind, caplog):
     assert sum(isinstance(event, BodyEnded) for event in ends) == 3
 
 
-async def test_log_that_raises_breaks_no_call(monkeypatch):
+@pytest.mark.usefixtures("broken_log")
+async def test_log_that_raises_breaks_no_call():
     """Neither do filters that raise at the line that says so."""
-
-    class Filter(logging.Filter):
-        def filter(self, record: logging.LogRecord) -> bool:
-            raise ValueError("a bug")
-
-    for name in ("seawall", "seawall.call"):
-        monkeypatch.setattr(logging.getLogger(name), "filters", [Filter()])
-        monkeypatch.setattr(logging.getLogger(name), "level", logging.DEBUG)
-        logging.getLogger(name).manager._clear_cache()
     async with client(ScriptedWire(Body(b"whole")), bulkhead=seawall.Bulkhead(max_concurrent=1)) as c:
         for _ in range(3):
             async with c.stream("GET", URL) as response:
                 assert await response.aread() == b"whole"
             assert held(c.stats()) == []
-    monkeypatch.undo()
-    logging.getLogger().manager._clear_cache()
 
 
 @pytest.mark.parametrize("is_long", [False, True])

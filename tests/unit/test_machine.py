@@ -272,6 +272,17 @@ async def test_unknown_services_are_told_once(here: Here, caplog: pytest.LogCapt
     assert here.sources() == "system"
 
 
+@pytest.mark.usefixtures("broken_log")
+async def test_log_that_raises_breaks_no_lookup(here: Here):
+    """Neither the line of a service that is unknown, nor that of a file that can't be read."""
+    here.write("nsswitch.conf", "hosts: files wins\n")
+    await here.later()
+    assert here.sources() == "system"
+    here.write("nsswitch.conf", "hosts: files dns\n")
+    await here.later()
+    assert here.sources() != "system"
+
+
 async def test_another_c_library(tmp_path: Path):
     """musl, macOS and Windows look names up by other rules, so that they are asked themselves."""
     (tmp_path / "hosts").write_text("10.0.0.1 a\n")

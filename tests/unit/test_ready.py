@@ -318,6 +318,15 @@ async def test_prober_that_breaks_lets_calls_see_for_themselves(caplog):
     assert "the prober of http://api.test:80 failed" in caplog.text
 
 
+@pytest.mark.usefixtures("broken_log")
+async def test_prober_that_breaks_outlives_its_log():
+    """It lets the calls pass, though a filter of the application's raises at the line that says why."""
+    away = Away(back_at="never")
+    await away.begin("a", 1.0)
+    await asyncio.wait(away.tasks)
+    assert away.passed == ["a"]
+
+
 @pytest.mark.parametrize(
     ("errors", "is_refused"),
     [

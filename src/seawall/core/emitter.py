@@ -7,10 +7,11 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from ..attempts import History
+from ..careful import Careful
 from ..config.check import HEADER_NAME
 from ..events import AttemptStarted, CallStarted, Event, Listener, Observer
 from . import clock
-from .log import Careful, Log
+from .log import Log
 
 __all__ = ["Emitter"]
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Callable, Collection, Coroutine
 from typing import Any, Final
 
+from ..careful import Careful
 from . import clock
 from .call import CURRENT, Call, Hop
 from .timer import Timers
@@ -14,7 +14,7 @@ from .timer import Timers
 __all__ = ["InFlight"]
 
 
-logger = logging.getLogger("seawall.pool")
+logger = Careful("seawall.pool")
 
 STALE: Final = 0.05  # s after its end; then the second was that of a shared engine, which was closed before
 

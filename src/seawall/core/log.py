@@ -5,14 +5,13 @@ from __future__ import annotations
 import logging
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
-from contextlib import suppress
 from typing import Final
 
 from ..attempts import History
 from ..events import Event
 from .lines import LINES, LOGGERS, Line, about, kind
 
-__all__ = ["Careful", "Log"]
+__all__ = ["Log"]
 
 QUIET_FOR = 1.0  # seconds after a warning for which others like it are only counted
 MAX_KINDS = 1024  # of warnings that are remembered: as many as origins whose state a client keeps
@@ -24,18 +23,6 @@ for _logger in CHILDREN.values():
 # a log, and that an observer raises is a bug, so both reach standard error then.
 
 MORE: Final = " (and %(seawall.repeated)d more like it in the last %(seawall.repeated_for).3g s)"
-
-
-class Careful:
-    """A logger for what the application's own code raised; its own filters, which may raise too, break no call."""
-
-    def __init__(self, name: str) -> None:
-        self._logger = logging.getLogger(name)
-
-    def exception(self, text: str, *values: object) -> None:
-        """As `logging.Logger.exception`."""
-        with suppress(Exception):
-            self._logger.exception(text, *values, stacklevel=2)
 
 
 class Log:

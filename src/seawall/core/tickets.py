@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
+from ..careful import Careful
 from ..policy.gate import Result, Ticket
-from .log import Careful
 
 __all__ = ["end_all", "tell"]
 

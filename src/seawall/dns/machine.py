@@ -9,7 +9,6 @@ has no such files.
 from __future__ import annotations
 
 import asyncio
-import logging
 import math
 import os
 import re
@@ -18,6 +17,7 @@ import sys
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 
+from ..careful import Careful
 from .files import Files, Stamp
 from .hosts import Hosts, is_multi
 from .modules import Modules, Source, Step, is_known
@@ -28,7 +28,7 @@ from .resolv_conf import parse as parse_resolv_conf
 
 __all__ = ["ALONE", "SYSTEM", "Machine", "glibc_version"]
 
-logger = logging.getLogger("seawall.dns")
+logger = Careful("seawall.dns")
 
 LOOK_EVERY = 1.0  # seconds between checks for changed files
 MAX_AT_ONCE = 256 * 1024  # bytes of a hosts file that is parsed on the loop
@@ -124,7 +124,7 @@ class Machine:
             except OSError as error:
                 if not self.is_read:
                     self._look_at = now
-                logger.debug("%s: looking whether it changed failed", self._files.root, exc_info=error)
+                logger.debug("%s: looking whether it changed failed", self._files.root, error=error)
         if self._reading is not None and not self.is_read:
             await asyncio.wait([self._reading])
 
@@ -172,7 +172,7 @@ class Machine:
         try:
             self._keep(await asyncio.get_running_loop().run_in_executor(executor, self._parsed_hosts), stamp)
         except (OSError, RuntimeError) as error:  # RuntimeError: the machine has no thread to give
-            logger.debug("%s: reading hosts failed", self._files.root, exc_info=error)
+            logger.debug("%s: reading hosts failed", self._files.root, error=error)
         finally:
             executor.shutdown(wait=False)
 

@@ -4,13 +4,13 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from functools import partial
 from typing import ClassVar, Final
 
 import httpx2
 
+from ..careful import Careful
 from ..core.attempt import AttemptState
 from ..core.exchange import INSIDE
 from ..errors import ProxyRefused, SeawallError
@@ -26,7 +26,7 @@ from .routes import OWN_PROXY
 
 __all__ = ["OverTransport", "check_refusal"]
 
-logger = logging.getLogger("seawall.pool")
+logger = Careful("seawall.pool")
 
 SOCKS: Final = ("Requested ", "Invalid username/password", "Connection not allowed", "not supported")
 """httpcore2's words where a SOCKS proxy wants other credentials, or never does what it is asked to (RFC 1928)."""
@@ -208,8 +208,8 @@ class _Foreign(httpx2.AsyncByteStream):
 async def _close(stream: httpx2.AsyncByteStream) -> None:
     try:
         await stream.aclose()
-    except Exception:
-        logger.debug("%r: closing it failed", stream, exc_info=True)
+    except Exception as error:  # noqa: BLE001  # another transport's, whatever it is
+        logger.debug("%r: closing it failed", stream, error=error)
 
 
 def check_refusal(error: httpx2.ProxyError, origin: Origin) -> None:

@@ -14,10 +14,10 @@ may be a stranger; the log does.
 
 from __future__ import annotations
 
-import logging
 import math
 from typing import Final, NamedTuple
 
+from ..careful import Careful
 from ..config.check import number, shown
 from ..config.criticality import CRITICAL, DEFAULT, NAMES, Criticality
 from ..config.propagation import check_header
@@ -25,7 +25,7 @@ from ..errors import DeadlineExceeded, Rejected
 
 __all__ = ["MAX_TIMEOUT", "TOO_LATE", "Inbound", "Verdict", "parse_timeout", "told", "verdict"]
 
-logger = logging.getLogger("seawall.call")
+logger = Careful("seawall.call")
 
 MAX_TIMEOUT: Final = 60.0  # s; nginx's and most load balancers' own
 MIN_TIMEOUT: Final = 0.02  # s; as Propagation.margin: an answer needs it for its way back

@@ -12,7 +12,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-import logging
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from typing import Annotated, Any, Final, NamedTuple, Self
@@ -25,13 +24,14 @@ from taskiq.exceptions import SendTaskError
 from taskiq.receiver import Receiver
 from taskiq_redis import RedisStreamBroker
 
+from ..careful import Careful
 from ..fetch.dispatch import PostAway
 from ..fetch.parcel import BUCKETS
 from .fetch_fleet import GROUP, STREAM, TIMEOUT, Tries, checked, connected, lease_key, messages, once
 
 __all__ = ["DELIVERIES", "LAPSE", "Message", "Queue", "Unable", "Worker"]
 
-logger = logging.getLogger("seawall.call")
+logger = Careful("seawall.call")
 
 PARCEL: Final = "seawall:parcel"
 BEAT: Final = "seawall:beat"

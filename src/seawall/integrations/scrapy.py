@@ -8,7 +8,6 @@ Scrapy's own retries, and nothing else is, because two layers that retry multipl
 
 from __future__ import annotations
 
-import logging
 import ssl
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
@@ -32,6 +31,7 @@ from scrapy.http import Headers
 from scrapy.utils.ssl import _log_sslobj_debug_info, _make_ssl_context
 
 from .. import UNSET, AsyncTransport, Engine, Ready, Retry, errors, events, history, options
+from ..careful import Careful
 from ..config.check import shown
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Addon", "DownloadHandler"]
 
-logger = logging.getLogger("seawall.call")
+logger = Careful("seawall.call")
 
 CONNECT: Final = 10.0  # s at most for connection and TLS, because the download timeout (180 s) leaves no time to retry
 STATUSES: Final = frozenset({*Retry().statuses, 522, 524})  # those of Scrapy's RETRY_HTTP_CODES that are Cloudflare's

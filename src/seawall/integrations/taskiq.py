@@ -9,7 +9,6 @@ back is there before its message is acknowledged, so a crash in between runs it 
 from __future__ import annotations
 
 import asyncio
-import logging
 import math
 import time
 from collections.abc import Callable
@@ -22,6 +21,7 @@ from taskiq import AsyncBroker, ScheduleSource, TaskiqEvents, TaskiqMessage, Tas
 from taskiq.exceptions import NoResultError
 from taskiq.kicker import AsyncKicker
 
+from ..careful import Careful
 from ..config.check import number, shown
 from ..core.clock import now
 from ..core.deadline import CALLER, INHERITED, Caller
@@ -30,7 +30,7 @@ from ..errors import ClientClosed, Rejected
 
 __all__ = ["Jobs"]
 
-logger = logging.getLogger("seawall.call")
+logger = Careful("seawall.call")
 
 SINCE: Final = "seawall_deferred_at"  # the label with the time of a job's first deferral, in seconds since 1970
 RETRY_AFTER: Final = 1.0  # s, where a refusal doesn't know better: a bulkhead drains within

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import logging
 import math
 import secrets
 from collections.abc import Awaitable, Callable, Coroutine, Hashable, Sequence
@@ -18,6 +17,7 @@ from itertools import count
 from random import Random
 from typing import Any, Final, TypeVar
 
+from ..careful import Careful
 from ..config.store import BulkheadStore, LimitStore, Share
 from .lease import Lease, Leases, Order
 from .line import Line
@@ -32,7 +32,7 @@ SLICE: Final = 0.01  # s
 GIVE_UP: Final = 0.45  # s, in which a connection can be made, which takes several round trips
 FORGET: Final = 60.0  # s for which the highest number of processes is believed
 
-logger = logging.getLogger("seawall.limit")
+logger = Careful("seawall.limit")
 
 
 class SharedStore:
@@ -99,8 +99,8 @@ class SharedStore:
             for leave in tuple(self.leaving.values()):
                 async with asyncio.timeout(PATIENCE):
                     await leave()
-        except Exception:
-            logger.debug("permits of a shared bulkhead lapse, because they can't be given back", exc_info=True)
+        except Exception as error:  # noqa: BLE001  # the store's, whatever it is
+            logger.debug("permits of a shared bulkhead lapse, because they can't be given back", error=error)
 
 
 class Group:
@@ -295,8 +295,8 @@ class Supply:
             async with asyncio.timeout(GIVE_UP):
                 for receipt in receipts:
                     await self._group.store.opened.give_back(self._group.name, receipt)
-        except Exception:
-            logger.debug("%s: unused requests of a shared limit are lost", self._group.name, exc_info=True)
+        except Exception as error:  # noqa: BLE001  # the store's, whatever it is
+            logger.debug("%s: unused requests of a shared limit are lost", self._group.name, error=error)
 
 
 class Patience:

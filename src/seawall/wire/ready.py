@@ -8,18 +8,18 @@ dial is decided by the gate at which they wait; the connection goes to the pool,
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Callable, Coroutine
 from contextvars import Context
 from typing import Any, Final, Protocol, TypeAlias
 
+from ..careful import Careful
 from ..errors import DialError
 from ..origin import Origin
 from .pool import Pool
 
 __all__ = ["DIAL_TIMEOUT", "Probers"]
 
-logger = logging.getLogger("seawall.pool")
+logger = Careful("seawall.pool")
 
 Dial: TypeAlias = Callable[[Origin], Coroutine[Any, Any, DialError | None]]
 

@@ -285,7 +285,7 @@ class Socket(asyncio.BufferedProtocol, Waiting):
     def close_softly(self) -> None:
         """Once what was written is sent, or after a second."""
         if self._transport is not None and not self.is_closed:
-            self._loop.call_later(SOFT_CLOSE, self.close)
+            self._loop.call_later(SOFT_CLOSE, self.close, context=Context())
             if not self.is_closing:  # because a TLS transport that is closed twice can't be aborted any more
                 self._transport.close()
 

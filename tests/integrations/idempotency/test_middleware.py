@@ -379,6 +379,14 @@ async def test_store_that_can_not_be_asked(start, in_sqlite):
     assert service.runs == []
 
 
+@pytest.mark.usefixtures("broken_log")
+async def test_store_that_can_not_keep_and_a_log_that_raises(start, in_sqlite):
+    """The caller has its answer even so."""
+    in_sqlite.store = Failing("finish", "abandon")
+    _, client = await start(in_sqlite)
+    assert (await client.post("/orders", headers=KEY)).status_code == 201
+
+
 async def test_store_that_can_not_keep(start, in_sqlite, caplog):
     """The caller has its answer all the same, because its request was processed; the log has a line."""
     in_sqlite.store = Failing("finish", "abandon")

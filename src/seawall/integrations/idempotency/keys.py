@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Collection, Sequence
 from typing import Final
 
+from ...careful import Careful
 from ...config.check import collection, count, number, shown
 from .answer import Answer, Fields
 from .claim import Claim, fingerprint
@@ -18,7 +18,7 @@ from .store import State, Store, StoreFailed
 
 __all__ = ["LOCK_TTL", "MAX_BODY", "METHODS", "TTL", "Keys", "credentials"]
 
-logger = logging.getLogger("seawall.call")
+logger = Careful("seawall.call")
 
 METHODS: Final = ("POST", "PATCH")
 TTL: Final = 86_400.0  # s; a day, as Stripe's: longer than anybody retries

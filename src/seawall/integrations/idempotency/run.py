@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
+from ...careful import Careful
 from .answer import Answer
 from .claim import Claim
 from .patience import patiently
@@ -15,7 +15,7 @@ from .store import Store, StoreFailed, Transaction, TransactionalStore
 
 __all__ = ["Run"]
 
-logger = logging.getLogger("seawall.call")
+logger = Careful("seawall.call")
 
 
 class Run:
