@@ -75,7 +75,7 @@ class Timer:
         self.is_expired = False
 
     def __enter__(self) -> None:
-        self._task = task = asyncio.current_task()
+        self._task = task = asyncio.current_task(self._timers.loop)  # or Python 3.11 asks for the pid, to find the loop
         assert task is not None
         self._cancelling = task.cancelling()
         when, timers = self.when, self._timers
