@@ -488,7 +488,7 @@ async def test_rejections_that_are_no_matter_of_rates(status, share):
         rng = Random(7)
         wire = ScriptedWire(lambda request, rng=rng: (0.01, status if rng.random() < share else 200))
         async with client(wire, limit=limit) as c:
-            good[limit] = (await offered(c, 100.0, 30.0))[200]
+            good[limit] = (await offered(c, 100.0, 12.0))[200]
     assert good[seawall.Limit()] >= 0.97 * good[None]
 
 
