@@ -17,7 +17,6 @@ import math
 from array import array
 from collections.abc import Callable
 from random import Random
-from statistics import median
 
 from ..config import Breaker
 from ..errors import BreakerOpen
@@ -91,8 +90,9 @@ class BreakerState(Gate):
     @property
     def usual(self) -> float:
         """The median of `durations`; 0 if there is none."""
-        good = [each for each in self.durations if not math.isnan(each)]
-        return median(good) if good else 0.0
+        good = sorted(each for each in self.durations if not math.isnan(each))
+        middle = len(good) // 2  # by hand, because `statistics` takes 2 ms of each process's start
+        return (good[middle] + good[~middle]) / 2 if good else 0.0
 
     def force_open(self) -> None:
         """Let no attempt through until `reset`."""
