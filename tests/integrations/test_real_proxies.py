@@ -1,4 +1,4 @@
-"""Proxies that others wrote: tinyproxy for HTTP, dante for SOCKS5, each started by its test on a port of its own."""
+"""Proxies that others wrote: tinyproxy and squid for HTTP, dante for SOCKS5, each on a port of its test's own."""
 
 from __future__ import annotations
 
@@ -21,6 +21,21 @@ MaxClients 100
 BasicAuth ada secret
 Filter "{folder}/filter"
 FilterDefaultDeny No
+"""
+SQUID = """
+http_port {address}:{port}
+pid_filename {folder}/squid.pid
+cache_log {folder}/cache.log
+access_log none
+cache deny all
+coredump_dir {folder}
+shutdown_lifetime 0 seconds
+auth_param basic program /usr/lib/squid/basic_fake_auth
+acl known proxy_auth REQUIRED
+acl forbidden dstdomain forbidden.test
+http_access deny forbidden
+http_access allow known
+http_access deny all
 """
 DANTE = """
 logoutput: stderr
@@ -55,6 +70,18 @@ def tinyproxy(place: Place) -> str:
     place.start(path, "-d", "-c", str(settings), log="tinyproxy.log").wait_until(
         lambda: listens((), place.address, port)
     )
+    return f"http://ada:secret@{place.address}:{port}"
+
+
+@pytest.fixture
+def squid(place: Place) -> str:
+    if (path := program("squid")) is None:
+        pytest.skip("squid isn't installed")
+    port = place.port()
+    settings = place.folder / "squid.conf"
+    settings.write_text(SQUID.format(port=port, address=place.address, folder=place.folder))
+    place.folder.chmod(0o777)  # squid leaves root's account
+    place.start(path, "-N", "-f", str(settings), log="squid.log").wait_until(lambda: listens((), place.address, port))
     return f"http://ada:secret@{place.address}:{port}"
 
 
@@ -117,3 +144,25 @@ async def test_dante(origin, dante):
         with pytest.raises(seawall.errors.ProxyRefused, match="not allowed by ruleset") as refused:
             await through.get("https://127.0.0.2/")
         assert len(refused.value.attempts) == 1
+
+
+async def test_squid(origin, squid):
+    """As through tinyproxy; squid answers 503 itself where the origin can't be reached."""
+    async with client(squid, origin, http2=True) as through:
+        for url in urls(origin) * 2:
+            response = await through.get(url)
+            assert (response.status_code, len(response.content)) == (200, 1000)
+        assert seawall.history(response)[0].is_reused
+        assert response.http_version == "HTTP/2"
+        assert (await through.post(urls(origin)[0], content=b"x" * 100_000)).status_code == 200
+        with pytest.raises(seawall.errors.ProxyRefused) as refused:
+            await through.get("https://forbidden.test/")
+        assert (refused.value.status, len(refused.value.attempts)) == (403, 1)
+        with pytest.raises(seawall.errors.TunnelFailed) as failed:
+            await through.post("https://127.0.0.1:1/")
+        assert (failed.value.status, len(failed.value.attempts)) == (503, 3)
+    async with client(squid.replace("ada:secret@", ""), origin) as unknown:
+        with pytest.raises(httpx.ProxyError) as asked:
+            await unknown.get(urls(origin)[1])
+        assert (asked.value.status, len(asked.value.attempts)) == (407, 1)
+        assert (await unknown.get(urls(origin)[0])).status_code == 407
