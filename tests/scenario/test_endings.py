@@ -12,6 +12,7 @@ import pytest
 import seawall
 from seawall._httpx.transport import Proxied
 from seawall.testing import Body, FixedRandom, ScriptedWire
+from seawall.testing.leaks import held
 
 pytestmark = pytest.mark.anyio
 
@@ -168,6 +169,33 @@ async def test_hop_that_cannot_be_made_is_no_call_of_its_own():
         with pytest.raises(seawall.DialError):
             await stock.get(URL, follow_redirects=True)
     assert [(*end[1:2], *end[4:7]) for end in ends] == [(ORIGIN, 1, "302", ""), (None, 0, "DialError", "")]
+
+
+COOKIE = httpx.Response(200, headers={"set-cookie": "a=b"}, content=b"whole")
+
+
+@pytest.mark.parametrize("answers", [[COOKIE], [redirect(URL), COOKIE]])
+@pytest.mark.parametrize("is_streamed", [False, True])
+async def test_call_outlives_its_client_beside_others(answers, is_streamed):
+    """The client of a shared engine is closed meanwhile: the call has its answer, and nothing stays held."""
+    async with seawall.Engine(rng=FixedRandom()) as engine:
+        wire = ScriptedWire(200, *((1.0, answer) for answer in answers))
+        c = seawall.AsyncClient(transport=wire, engine=engine, follow_redirects=True)
+        await c.get(URL)
+
+        async def call() -> bytes:
+            if not is_streamed:
+                return (await c.get(URL)).content
+            async with c.stream("GET", URL) as response:
+                return await response.aread()
+
+        calling = asyncio.create_task(call())
+        await asyncio.sleep(0.5)
+        await c.aclose()
+        assert await calling == b"whole"
+        assert held(engine.stats()) == []
+        with pytest.raises(RuntimeError, match="closed"):
+            await c.get(URL)
 
 
 async def test_guarded_proxy_ends_a_call_too():

@@ -25,7 +25,7 @@ from .compat import origin_and_path, request_of, set_headers, unbind
 from .convert import check_timeouts
 from .engine import Engine, check_given
 from .errors import as_httpx
-from .fast_path import HAS_SHORT_WAY, Timed, is_untouched, settle
+from .fast_path import HAS_SHORT_WAY, Timed, is_untouched, send_on, settle
 from .fetching import Fetching
 from .location import bad_location
 from .mounts import layered, mounted
@@ -146,7 +146,12 @@ class AsyncClient(core.OfEngine, Fetching):
                 call.ready = response  # for httpx to go on with
                 took = time.perf_counter() - started_at
             token = token or CURRENT.set(call)
-            last = await super().send(request, stream=stream, auth=auth, follow_redirects=follow_redirects)
+            is_open = bottom is None or self._state is OPENED  # else closed meanwhile; calls of an open engine go on
+            last = await (
+                super().send(request, stream=stream, auth=auth, follow_redirects=follow_redirects)
+                if is_open
+                else send_on(self, request, stream=stream)
+            )
             if took and last is response and stream:
                 last.stream = Timed(last.stream, last, started_at)  # type: ignore[arg-type]
             elif took:

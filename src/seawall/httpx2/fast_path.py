@@ -21,7 +21,7 @@ from .compat import SPENT, take_in
 from .mocks import is_own
 from .private import BUILDING, SHORT_WAY, STEPS, has
 
-__all__ = ["HAS_SHORT_WAY", "Timed", "is_built_by_httpx", "is_untouched", "settle"]
+__all__ = ["HAS_SHORT_WAY", "Timed", "is_built_by_httpx", "is_untouched", "send_on", "settle"]
 
 logger = logging.getLogger(httpx2.__name__)
 
@@ -142,6 +142,19 @@ def settle(
         take_in(response)
     response.elapsed = datetime.timedelta(0, time.perf_counter() - started_at)
     return True
+
+
+async def send_on(client: httpx2.AsyncClient, request: httpx2.Request, *, stream: bool) -> httpx2.Response:
+    """What httpx2's `send` does after it has looked whether the client is closed, if the client is untouched."""
+    auth = client._build_request_auth(request)
+    response = await client._send_handling_auth(request, auth, client.follow_redirects, history=[])
+    try:
+        if not stream:
+            await response.aread()
+    except BaseException:
+        await response.aclose()
+        raise
+    return response
 
 
 class Timed(httpx2.AsyncByteStream):
