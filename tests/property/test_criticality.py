@@ -289,7 +289,7 @@ async def seen(arrivals: list[Arrival]) -> list[tuple[str, float]]:
     ends = await asyncio.gather(*tasks)
     (line,) = made._lines
     assert made.is_idle
-    assert (line.ahead, line._costs, line.meters[0].waiting) == ((0.0,), {}, {})
+    assert (line.ahead, line._costs, bool(line.meters[0].turnstile)) == ((0.0,), {}, False)
     return ends
 
 

@@ -20,6 +20,7 @@ from typing import Final
 
 from .meter import Meter
 from .quota import Quota
+from .turnstile import Turnstile
 
 __all__ = ["Learned"]
 
@@ -49,14 +50,16 @@ class Learned:
         has_accepted: The origin has accepted other requests in the last second.
     Attributes:
         shut_until: When a server that accepts nothing wants to be asked again.
+        turnstile: Where lines wait for its rate.
     """
 
     __slots__ = (
         "_accepted", "_accepted_at", "_base", "_base_at", "_before", "_disbelieved_until", "_meter", "_rejected",
-        "_rejected_at", "_row", "_shut_since", "_switches", "_window_at", "shut_until",
+        "_rejected_at", "_row", "_shut_since", "_switches", "_window_at", "shut_until", "turnstile",
     )  # fmt: skip
 
     def __init__(self, now: float, *, has_accepted: bool) -> None:
+        self.turnstile = Turnstile(self)
         self._meter: Meter | None = None
         self._base = math.inf  # the rate that was set last
         self._base_at = self._window_at = now
@@ -82,6 +85,11 @@ class Learned:
         shut = max(0.0, min(self.shut_until, shut_until) - now)
         meter = self._current(now)
         return shut if meter is None else max(shut, meter.wait(now, 1.0, ahead))
+
+    def wait_for_rate(self, now: float) -> float:
+        """Seconds of `wait` that the rate is the reason of, if no others go first."""
+        meter = self._current(now)
+        return 0.0 if meter is None else meter.wait(now, 1.0)
 
     def take(self, now: float, count: float = 1.0) -> None:
         """*count* requests are sent; -1 if one wasn't sent after all."""

@@ -305,13 +305,13 @@ class Leases:
 class Leased:
     """One of the limits that are leased together, in a meter's place."""
 
-    __slots__ = ("_index", "_leases", "rate", "waiting")
+    __slots__ = ("_index", "_leases", "lessees", "rate")
 
     def __init__(self, leases: Leases, index: int) -> None:
         self._leases = leases
         self._index = index
         self.rate = leases.terms[index].rate
-        self.waiting = leases.fallbacks[index].waiting
+        self.lessees = leases.fallbacks[index].lessees
 
     def wait(self, now: float, cost: float, ahead: float = 0.0) -> float:
         return self._leases.wait(self._index, now, cost, ahead)

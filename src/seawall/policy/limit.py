@@ -168,7 +168,7 @@ class LimitState(Gate):
             line, costs = self._line(attempt, now), self._costs(attempt)
         except Exception:  # noqa: BLE001  # a function of the user's has raised, which `enter` lets the caller hear
             return None
-        if line.waiters.queues or line.wait(now, costs):
+        if line.waiters.queues or line.wait(now, costs) or line.is_behind:
             return None
         lease = line.take(now, costs)
         line.ask()
@@ -196,12 +196,12 @@ class LimitState(Gate):
         try:
             turn_at = now + line.wait_of(waiter, now)
             line.ask()
-            while turn_at > now or line.first is not waiter:
+            while not (is_next := line.is_next(waiter, now)) or turn_at > now:
                 if turn_at > ends_at or now >= ends_at:
                     wait = turn_at - now if turn_at > now else line.wait_of(waiter, now)  # others have come before it
                     raise self._exceeded(line, wait, now - began_at)
-                is_next = line.first is waiter and line.is_known(costs)
-                until = turn_at if is_next else ends_at  # another one that leaves, or the store's answer, wakes it
+                is_known = is_next and line.is_known(costs)
+                until = turn_at if is_known else ends_at  # another one that leaves, or the store's answer, wakes it
                 await asyncio.wait([waiter.moved], timeout=None if until == math.inf else until - now)
                 now = self._now()
                 if waiter.moved.done():
@@ -210,7 +210,7 @@ class LimitState(Gate):
                     line.ask()
                     turn_at = now + line.wait(now, costs, shut_until=waiter.shut_until)
             lease = line.take(now, costs)
-            line.waiters.took()
+            line.passed()
         finally:
             line.leave(waiter)
         return Turn(self, line, costs, lease, attempt)
@@ -218,10 +218,6 @@ class LimitState(Gate):
     def give_back(self, line: Line, now: float, costs: tuple[float, ...], lease: Lease | None) -> None:
         """An attempt that was let through wasn't sent."""
         line.give_back(now, costs, lease)
-        if line.learned is not None:
-            for each in self._lines:
-                if each.learned is line.learned:
-                    each.wake()
 
     # What it is taught, by attempts without a ticket too, because they were in flight when the first was rejected
 
@@ -300,7 +296,7 @@ class LimitState(Gate):
 
     def _exceeded(self, line: Line, wait: float, waited: float) -> LimitExceeded:
         return LimitExceeded(
-            f"{self._name}: the limit has a turn for it only in {wait:.3g} s, {len(line.waiters) - 1} others wait; "
+            f"{self._name}: the limit has a turn for it only in {wait:.3g} s, at least {line.others} others wait; "
             "raise Limit.max_wait, the pool timeout or deadline=, or send less",
             retry_after=wait,
             elapsed=waited,

@@ -8,11 +8,12 @@ from collections.abc import Iterable, Sequence
 from itertools import takewhile
 from typing import Final, NamedTuple, Protocol
 
-from ..config.criticality import Criticality
+from ..config.criticality import DEFAULT, Criticality
 from .learned import Learned
 from .lease import Lease, Leased
 from .meter import Kept
 from .turns import TENTH, Turns
+from .turnstile import Place, Turnstile
 
 __all__ = ["INSTANT", "Line", "Source", "Waiter"]
 
@@ -69,15 +70,21 @@ class Line:
         waiters: By class.
     """
 
-    __slots__ = ("_costs", "credential", "learned", "meters", "source", "waiters")
+    __slots__ = (
+        "_costs", "_kept", "_leased", "_place", "_turnstile", "credential", "learned", "meters", "source", "waiters",
+    )  # fmt: skip
 
     def __init__(self, credential: bytes, meters: tuple[Kept | Leased, ...]) -> None:
         self.credential = credential
         self.meters = meters
+        self._kept = [(index, meter) for index, meter in enumerate(meters) if isinstance(meter, Kept)]
+        self._leased = [meter for meter in meters if isinstance(meter, Leased)]
         self.learned: Learned | None = None
         self.source: Source | None = None
         self.waiters: Turns[Waiter] = Turns()
         self._costs: dict[Criticality, tuple[float, ...]] = {}  # what each class will take of each limit
+        self._turnstile: Turnstile | None = None  # where it waits
+        self._place = Place(DEFAULT, 0.0)  # there
 
     @property
     def first(self) -> Waiter | None:
@@ -103,8 +110,10 @@ class Line:
         return wait if wait > INSTANT else 0.0
 
     def wait_of(self, waiter: Waiter, now: float) -> float:
-        """Seconds until the turn of one that has just joined, if none comes that matters more."""
-        return self.wait(now, waiter.costs, None if self.first is waiter else self._ahead_of(waiter))
+        """Seconds until the turn of one that has just joined, if none comes that matters more; it may be longer."""
+        wait = self.wait(now, waiter.costs, None if self.first is waiter else self._ahead_of(waiter))
+        self.is_next(waiter, now)
+        return wait if self._turnstile is None else wait + self._turnstile.delay(self._place, waiter.criticality)
 
     def take(self, now: float, costs: tuple[float, ...]) -> Lease | None:
         """Let an attempt through; returns what `give_back` needs."""
@@ -133,9 +142,8 @@ class Line:
         self.ask()
 
     def join(self, costs: tuple[float, ...], criticality: Criticality, ends_at: float) -> Waiter:
-        if not self.waiters.queues:
-            for meter in self.meters:
-                meter.waiting[self] = None
+        for meter in self._leased:
+            meter.lessees[self] = None
         waiter = Waiter(costs, criticality, ends_at, math.inf if self.learned is None else self.learned.shut_until)
         self.waiters.join(waiter, criticality)
         others = self._costs.get(criticality)
@@ -151,8 +159,9 @@ class Line:
         else:
             del self._costs[waiter.criticality]
         if not self.waiters.queues:
-            for meter in self.meters:
-                meter.waiting.pop(self, None)
+            for meter in self._leased:
+                meter.lessees.pop(self, None)
+            self._quit()
         self.wake()
         self.ask()
 
@@ -173,9 +182,64 @@ class Line:
     def wake_others(self) -> None:
         """So do those of the lines that wait for the same, because something that was taken is there again."""
         self.wake()
-        for meter in self.meters:
-            for line in meter.waiting:
+        if self.learned is not None:
+            self.learned.turnstile.wake()
+        for _, meter in self._kept:
+            meter.turnstile.wake()
+        for leased in self._leased:
+            for line in leased.lessees:
                 line.wake()
+
+    # Among the lines that draw on the same
+
+    @property
+    def is_behind(self) -> bool:
+        """Whether others wait for what it draws on, so that a newcomer must not pass them."""
+        if self.learned is not None and self.learned.turnstile:
+            return True
+        return any(meter.turnstile for _, meter in self._kept)
+
+    @property
+    def others(self) -> int:
+        """How many wait beside one of its waiters; another line counts as one."""
+        lines = 1 if self._turnstile is None else len(self._turnstile)
+        return len(self.waiters) - 1 + lines - 1
+
+    def is_next(self, waiter: Waiter, now: float) -> bool:
+        """Whether no other's turn comes before that of *waiter*, in this line or in another."""
+        if self.first is not waiter:
+            return False
+        wait = self.wait(now, waiter.costs, shut_until=waiter.shut_until)
+        turnstile, place = self._turnstile, Place(waiter.criticality, self._place.cost)
+        if wait > 0.0 or turnstile is None:
+            turnstile, place = self._held_at(now, waiter, wait)
+        if turnstile is not self._turnstile or (turnstile is not None and place != self._place):
+            self._quit()
+            if turnstile is not None:
+                turnstile.join(self, place)
+            self._turnstile, self._place = turnstile, place
+        return turnstile is None or turnstile.is_next(self)
+
+    def passed(self) -> None:
+        """Its first waiter has had its turn, and the next one of them queues behind other lines."""
+        self.waiters.took()
+        self._quit(has_passed=True)
+
+    def _held_at(self, now: float, waiter: Waiter, wait: float) -> tuple[Turnstile | None, Place]:
+        """Where *waiter* is held back for so long; where nothing does, where others wait; None: in its line only."""
+        learned = self.learned
+        for index, meter in self._kept:
+            cost = waiter.costs[index]
+            if meter.wait(now, cost) >= wait and (wait or meter.turnstile):
+                return meter.turnstile, Place(waiter.criticality, cost)
+        if learned is not None and learned.wait_for_rate(now) >= wait and (wait or learned.turnstile):
+            return learned.turnstile, Place(waiter.criticality, 1.0)
+        return None, self._place
+
+    def _quit(self, *, has_passed: bool = False) -> None:
+        turnstile, self._turnstile = self._turnstile, None
+        if turnstile is not None:
+            turnstile.leave(self, self._place, has_passed=has_passed)
 
     def _ahead_of(self, waiter: Waiter) -> Ahead:
         """

@@ -10,7 +10,8 @@ Source: ITU-T I.371; its form with a "theoretical arrival time" is that of https
 from __future__ import annotations
 
 import math
-from typing import Protocol
+
+from .turnstile import Sleeper, Turnstile
 
 __all__ = ["Kept", "Meter"]
 
@@ -55,23 +56,18 @@ class Meter:
         self._due_at = now + owed / rate
 
 
-class Sleeper(Protocol):
-    """What waits until something may be taken."""
-
-    def wake(self) -> None:
-        """Look again at when that is."""
-
-
 class Kept(Meter):
     """
     A meter that several draw on. It is kept as long as one of them holds it.
 
     Attributes:
-        waiting: Those that wait for it now, in the order in which they began to.
+        turnstile: Where lines wait for it.
+        lessees: Lines that wait and have leases of their own, in whose place it counts while the store is away.
     """
 
-    __slots__ = ("__weakref__", "waiting")
+    __slots__ = ("__weakref__", "lessees", "turnstile")
 
     def __init__(self, rate: float, burst: float) -> None:
         super().__init__(rate, burst)
-        self.waiting: dict[Sleeper, None] = {}
+        self.turnstile = Turnstile(self)
+        self.lessees: dict[Sleeper, None] = {}
