@@ -59,7 +59,7 @@ class Learned:
     )  # fmt: skip
 
     def __init__(self, now: float, *, has_accepted: bool) -> None:
-        self.turnstile = Turnstile(self)
+        self.turnstile = Turnstile()
         self._meter: Meter | None = None
         self._base = math.inf  # the rate that was set last
         self._base_at = self._window_at = now

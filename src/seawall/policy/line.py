@@ -13,7 +13,7 @@ from .learned import Learned
 from .lease import Lease, Leased
 from .meter import Kept
 from .turns import TENTH, Turns
-from .turnstile import Place, Turnstile
+from .turnstile import Place
 
 __all__ = ["INSTANT", "Line", "Source", "Waiter"]
 
@@ -71,7 +71,7 @@ class Line:
     """
 
     __slots__ = (
-        "_costs", "_kept", "_leased", "_place", "_turnstile", "credential", "learned", "meters", "source", "waiters",
+        "_costs", "_kept", "_leased", "_limit", "_place", "credential", "learned", "meters", "source", "waiters",
     )  # fmt: skip
 
     def __init__(self, credential: bytes, meters: tuple[Kept | Leased, ...]) -> None:
@@ -83,7 +83,7 @@ class Line:
         self.source: Source | None = None
         self.waiters: Turns[Waiter] = Turns()
         self._costs: dict[Criticality, tuple[float, ...]] = {}  # what each class will take of each limit
-        self._turnstile: Turnstile | None = None  # where it waits
+        self._limit: Kept | Learned | None = None  # at whose turnstile it waits
         self._place = Place(DEFAULT, 0.0)  # there
 
     @property
@@ -113,7 +113,8 @@ class Line:
         """Seconds until the turn of one that has just joined, if none comes that matters more; it may be longer."""
         wait = self.wait(now, waiter.costs, None if self.first is waiter else self._ahead_of(waiter))
         self.is_next(waiter, now)
-        return wait if self._turnstile is None else wait + self._turnstile.delay(self._place, waiter.criticality)
+        limit = self._limit
+        return wait if limit is None else wait + limit.turnstile.ahead(self._place, waiter.criticality) / limit.rate
 
     def take(self, now: float, costs: tuple[float, ...]) -> Lease | None:
         """Let an attempt through; returns what `give_back` needs."""
@@ -202,7 +203,7 @@ class Line:
     @property
     def others(self) -> int:
         """How many wait beside one of its waiters; another line counts as one."""
-        lines = 1 if self._turnstile is None else len(self._turnstile)
+        lines = 1 if self._limit is None else len(self._limit.turnstile)
         return len(self.waiters) - 1 + lines - 1
 
     def is_next(self, waiter: Waiter, now: float) -> bool:
@@ -210,36 +211,36 @@ class Line:
         if self.first is not waiter:
             return False
         wait = self.wait(now, waiter.costs, shut_until=waiter.shut_until)
-        turnstile, place = self._turnstile, Place(waiter.criticality, self._place.cost)
-        if wait > 0.0 or turnstile is None:
-            turnstile, place = self._held_at(now, waiter, wait)
-        if turnstile is not self._turnstile or (turnstile is not None and place != self._place):
+        limit, place = self._limit, Place(waiter.criticality, self._place.cost)
+        if wait > 0.0 or limit is None:
+            limit, place = self._held_by(now, waiter, wait)
+        if limit is not self._limit or (limit is not None and place != self._place):
             self._quit()
-            if turnstile is not None:
-                turnstile.join(self, place)
-            self._turnstile, self._place = turnstile, place
-        return turnstile is None or turnstile.is_next(self)
+            if limit is not None:
+                limit.turnstile.join(self, place)
+            self._limit, self._place = limit, place
+        return limit is None or limit.turnstile.is_next(self)
 
     def passed(self) -> None:
         """Its first waiter has had its turn, and the next one of them queues behind other lines."""
         self.waiters.took()
         self._quit(has_passed=True)
 
-    def _held_at(self, now: float, waiter: Waiter, wait: float) -> tuple[Turnstile | None, Place]:
-        """Where *waiter* is held back for so long; where nothing does, where others wait; None: in its line only."""
+    def _held_by(self, now: float, waiter: Waiter, wait: float) -> tuple[Kept | Learned | None, Place]:
+        """What holds *waiter* back for so long; where nothing does, what others wait for; None: its own line only."""
         learned = self.learned
         for index, meter in self._kept:
             cost = waiter.costs[index]
             if meter.wait(now, cost) >= wait and (wait or meter.turnstile):
-                return meter.turnstile, Place(waiter.criticality, cost)
+                return meter, Place(waiter.criticality, cost)
         if learned is not None and learned.wait_for_rate(now) >= wait and (wait or learned.turnstile):
-            return learned.turnstile, Place(waiter.criticality, 1.0)
+            return learned, Place(waiter.criticality, 1.0)
         return None, self._place
 
     def _quit(self, *, has_passed: bool = False) -> None:
-        turnstile, self._turnstile = self._turnstile, None
-        if turnstile is not None:
-            turnstile.leave(self, self._place, has_passed=has_passed)
+        limit, self._limit = self._limit, None
+        if limit is not None:
+            limit.turnstile.leave(self, self._place, has_passed=has_passed)
 
     def _ahead_of(self, waiter: Waiter) -> Ahead:
         """

@@ -69,5 +69,5 @@ class Kept(Meter):
 
     def __init__(self, rate: float, burst: float) -> None:
         super().__init__(rate, burst)
-        self.turnstile = Turnstile(self)
+        self.turnstile = Turnstile()
         self.lessees: dict[Sleeper, None] = {}

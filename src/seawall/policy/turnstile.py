@@ -23,14 +23,6 @@ class Sleeper(Hashable, Protocol):
         """Look again at when its turn is."""
 
 
-class Paced(Protocol):
-    """A limit."""
-
-    @property
-    def rate(self) -> float:
-        """Per second."""
-
-
 class Place(NamedTuple):
     """Of a line: the class of its first waiter, and what that takes of the limit."""
 
@@ -39,17 +31,11 @@ class Place(NamedTuple):
 
 
 class Turnstile:
-    """
-    The lines that one limit holds back for longest, of all that they draw on; `turns` says which is next.
+    """The lines that one limit holds back for longest, of all that they draw on; `turns` says which is next."""
 
-    Args:
-        limit: Says how fast they pass.
-    """
+    __slots__ = ("_costs", "_lines")
 
-    __slots__ = ("_costs", "_limit", "_lines")
-
-    def __init__(self, limit: Paced) -> None:
-        self._limit = limit
+    def __init__(self) -> None:
         self._lines: Turns[Sleeper] = Turns()
         self._costs: dict[Criticality, float] = {}  # of all places of a class
 
@@ -78,12 +64,12 @@ class Turnstile:
         found = self._lines.next()
         return found is not None and found[1] is line
 
-    def delay(self, place: Place, criticality: Criticality) -> float:
-        """Seconds that the lines take, but the one in *place*, that go before a newcomer, if each has one turn."""
+    def ahead(self, place: Place, criticality: Criticality) -> float:
+        """What the lines take, but the one in *place*, that go before a newcomer of that class, if each has a turn."""
         others = sum(cost for each, cost in self._costs.items() if each <= criticality)
         if place.criticality <= criticality:
             others -= place.cost
-        return max(0.0, others) / self._limit.rate
+        return max(0.0, others)
 
     def wake(self) -> None:
         """The line whose turn is next looks again at when that is."""
