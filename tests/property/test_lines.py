@@ -80,7 +80,7 @@ async def seen(arrivals: list[Arrival]) -> tuple[list[float], list[tuple[float, 
         loop.call_later(each.leaves, tasks[-1].cancel)
     await asyncio.gather(*tasks)
     assert state.is_idle
-    assert not any(meter.turnstile for line in state._lines for _, meter in line._kept)
+    assert not any(meter.turnstile for line in state._lines for meter in line.meters)
     return turns, stays
 
 

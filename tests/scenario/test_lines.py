@@ -16,6 +16,7 @@ from seawall.events import Phase
 from seawall.policy.limit import LimitState
 from seawall.policy.meter import Meter
 from seawall.testing import FixedRandom, ScriptedWire
+from tests.books import Books, worst
 
 pytestmark = pytest.mark.anyio
 
@@ -124,6 +125,27 @@ async def test_turn_that_is_given_back_goes_to_another_tenant(is_learned):
     assert loop.time() == given_back_at
     await others[1]
     assert loop.time() > given_back_at
+
+
+async def test_tenants_of_a_shared_limit_share_leases():
+    """One question serves many, though each has a credential of its own, and nearly all of the rate is used."""
+    sent, store = Sent(), Books(0.002)
+    async with client(sent, limit=seawall.Limit(rate=1000, burst=10, max_wait=math.inf, shared=store)) as c:
+        await asyncio.gather(*(asked(c, f"t{number}") for number in range(1000)))
+    assert [name for name, _ in sent] == [f"t{number}" for number in range(1000)]
+    assert sent[-1][1] < 1.2
+    assert len(store.asked) <= 1000 / 4
+    assert worst([at for _, at in sent], 0.1) <= 1000 * 0.1 + 10
+
+
+async def test_turn_without_the_store_wakes_few(looks):
+    """While it is away, the tenants wait for this process' share."""
+    sent, store = Sent(), Books()
+    store.error = ConnectionError("away")
+    async with client(sent, limit=seawall.Limit(rate=100, burst=1, max_wait=math.inf, shared=store)) as c:
+        await asyncio.gather(*(asked(c, f"t{number}") for number in range(300)))
+    assert sent[-1][1] == pytest.approx(2.99, abs=0.02)
+    assert len(looks) <= 300 * 24
 
 
 async def test_tenants_take_turns():

@@ -21,6 +21,7 @@ from ..config.store import Booking
 from .meter import Kept
 from .outage import Outage
 from .terms import LEASE, Terms
+from .turnstile import Turnstile
 
 __all__ = ["Lease", "Leased", "Leases", "Order"]
 
@@ -65,7 +66,7 @@ class Lease:
 
 class Leases:
     """
-    The leases of one line.
+    The leases of the lines that draw on the same limits.
 
     Args:
         terms: Of each limit.
@@ -305,13 +306,13 @@ class Leases:
 class Leased:
     """One of the limits that are leased together, in a meter's place."""
 
-    __slots__ = ("_index", "_leases", "lessees", "rate")
+    __slots__ = ("_index", "_leases", "rate", "turnstile")
 
     def __init__(self, leases: Leases, index: int) -> None:
         self._leases = leases
         self._index = index
         self.rate = leases.terms[index].rate
-        self.lessees = leases.fallbacks[index].lessees
+        self.turnstile = Turnstile()
 
     def wait(self, now: float, cost: float, ahead: float = 0.0) -> float:
         return self._leases.wait(self._index, now, cost, ahead)

@@ -42,10 +42,16 @@ class Ahead(NamedTuple):
 
 
 class Source(Protocol):
-    """What a line draws on, if its limits are shared with other processes."""
+    """What lines draw on, if their limits are shared with other processes."""
+
+    def joined(self, line: Line, costs: tuple[float, ...]) -> None:
+        """An attempt of *costs* waits in *line*."""
+
+    def left(self, line: Line, costs: tuple[float, ...]) -> None:
+        """It waits no longer."""
 
     def ask(self) -> None:
-        """Book what the line needs, unless that is asked already."""
+        """Book what they need, unless that is asked already."""
 
     def covers(self, costs: tuple[float, ...]) -> bool:
         """Whether the wait of an attempt is known."""
@@ -71,19 +77,17 @@ class Line:
     """
 
     __slots__ = (
-        "_costs", "_kept", "_leased", "_limit", "_place", "credential", "learned", "meters", "source", "waiters",
+        "_costs", "_limit", "_place", "credential", "learned", "meters", "source", "waiters",
     )  # fmt: skip
 
     def __init__(self, credential: bytes, meters: tuple[Kept | Leased, ...]) -> None:
         self.credential = credential
         self.meters = meters
-        self._kept = [(index, meter) for index, meter in enumerate(meters) if isinstance(meter, Kept)]
-        self._leased = [meter for meter in meters if isinstance(meter, Leased)]
         self.learned: Learned | None = None
         self.source: Source | None = None
         self.waiters: Turns[Waiter] = Turns()
         self._costs: dict[Criticality, tuple[float, ...]] = {}  # what each class will take of each limit
-        self._limit: Kept | Learned | None = None  # at whose turnstile it waits
+        self._limit: Kept | Leased | Learned | None = None  # at whose turnstile it waits
         self._place = Place(DEFAULT, 0.0)  # there
 
     @property
@@ -143,12 +147,12 @@ class Line:
         self.ask()
 
     def join(self, costs: tuple[float, ...], criticality: Criticality, ends_at: float) -> Waiter:
-        for meter in self._leased:
-            meter.lessees[self] = None
         waiter = Waiter(costs, criticality, ends_at, math.inf if self.learned is None else self.learned.shut_until)
         self.waiters.join(waiter, criticality)
         others = self._costs.get(criticality)
         self._costs[criticality] = costs if others is None else self._sum((others, costs))
+        if self.source is not None:
+            self.source.joined(self, costs)
         return waiter
 
     def leave(self, waiter: Waiter) -> None:
@@ -159,9 +163,9 @@ class Line:
             self._costs[waiter.criticality] = tuple([a - b for a, b in zip(before, waiter.costs, strict=True)])
         else:
             del self._costs[waiter.criticality]
+        if self.source is not None:
+            self.source.left(self, waiter.costs)
         if not self.waiters.queues:
-            for meter in self._leased:
-                meter.lessees.pop(self, None)
             self._quit()
         self.wake()
         self.ask()
@@ -185,11 +189,8 @@ class Line:
         self.wake()
         if self.learned is not None:
             self.learned.turnstile.wake()
-        for _, meter in self._kept:
+        for meter in self.meters:
             meter.turnstile.wake()
-        for leased in self._leased:
-            for line in leased.lessees:
-                line.wake()
 
     # Among the lines that draw on the same
 
@@ -198,7 +199,7 @@ class Line:
         """Whether others wait for what it draws on, so that a newcomer must not pass them."""
         if self.learned is not None and self.learned.turnstile:
             return True
-        return any(meter.turnstile for _, meter in self._kept)
+        return any(meter.turnstile for meter in self.meters)
 
     @property
     def others(self) -> int:
@@ -219,18 +220,17 @@ class Line:
             if limit is not None:
                 limit.turnstile.join(self, place)
             self._limit, self._place = limit, place
-        return limit is None or limit.turnstile.is_next(self)
+        return limit is None or limit.turnstile.next is self
 
     def passed(self) -> None:
         """Its first waiter has had its turn, and the next one of them queues behind other lines."""
         self.waiters.took()
         self._quit(has_passed=True)
 
-    def _held_by(self, now: float, waiter: Waiter, wait: float) -> tuple[Kept | Learned | None, Place]:
+    def _held_by(self, now: float, waiter: Waiter, wait: float) -> tuple[Kept | Leased | Learned | None, Place]:
         """What holds *waiter* back for so long; where nothing does, what others wait for; None: its own line only."""
         learned = self.learned
-        for index, meter in self._kept:
-            cost = waiter.costs[index]
+        for meter, cost in zip(self.meters, waiter.costs, strict=True):
             if meter.wait(now, cost) >= wait and (wait or meter.turnstile):
                 return meter, Place(waiter.criticality, cost)
         if learned is not None and learned.wait_for_rate(now) >= wait and (wait or learned.turnstile):

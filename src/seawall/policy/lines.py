@@ -13,11 +13,12 @@ from typing import Final
 from weakref import WeakValueDictionary
 
 from ..config import Limit
-from .lease import Leased, Leases
+from .lease import Leases
 from .line import Line
 from .memory import make_room
 from .meter import Kept
-from .shared import Group, Supply, public
+from .shared import Group, public
+from .supply import Supply
 from .terms import Terms
 
 __all__ = ["MAX_LINES", "Lines"]
@@ -32,13 +33,14 @@ class Lines:
         group: Where the shared ones of them are; None if none is shared.
     """
 
-    __slots__ = ("_group", "_limits", "_lines", "_meters")
+    __slots__ = ("_group", "_limits", "_lines", "_meters", "_supplies")
 
     def __init__(self, limits: tuple[Limit, ...], group: Group | None) -> None:
         self._limits = limits
         self._group = group
         self._lines: OrderedDict[Hashable, Line] = OrderedDict()
         self._meters: WeakValueDictionary[tuple[int, Hashable], Kept] = WeakValueDictionary()
+        self._supplies: WeakValueDictionary[tuple[Hashable, ...], Supply] = WeakValueDictionary()
 
     def __iter__(self) -> Iterator[Line]:
         return iter(self._lines.values())
@@ -75,14 +77,22 @@ class Lines:
         indexes = tuple(index for index, limit in enumerate(self._limits) if limit.shared is not None)
         if self._group is None or not indexes:
             return Line(credential, tuple(meters))
-        fallbacks = tuple(meters[index] for index in indexes)
-        terms = tuple(Terms.of(self._limits[index]) for index in indexes)
-        leases = Leases(terms, fallbacks, self._group.store.outage)
-        places = {index: Leased(leases, place) for place, index in enumerate(indexes)}
-        line = Line(credential, tuple(places.get(index, meter) for index, meter in enumerate(meters)))
-        keys = tuple(f"{index}:{public(parts[index])}" for index in indexes)
-        line.source = Supply(self._group, line, leases, keys, indexes)
+        supply = self._supply(self._group, indexes, tuple(parts[index] for index in indexes), meters)
+        line = Line(credential, tuple(supply.meters.get(index, meter) for index, meter in enumerate(meters)))
+        line.source = supply
         return line
+
+    def _supply(
+        self, group: Group, indexes: tuple[int, ...], parts: tuple[Hashable, ...], meters: list[Kept]
+    ) -> Supply:
+        """The supply of the shared limits for these parts. Lines share it, as they share meters."""
+        supply = self._supplies.get(parts)
+        if supply is None:
+            terms = tuple(Terms.of(self._limits[index]) for index in indexes)
+            leases = Leases(terms, tuple(meters[index] for index in indexes), group.store.outage)
+            keys = tuple(f"{index}:{public(part)}" for index, part in zip(indexes, parts, strict=True))
+            supply = self._supplies[parts] = Supply(group, leases, keys, indexes)
+        return supply
 
     def _meter(self, index: int, part: Hashable) -> Kept:
         """

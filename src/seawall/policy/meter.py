@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 
-from .turnstile import Sleeper, Turnstile
+from .turnstile import Turnstile
 
 __all__ = ["Kept", "Meter"]
 
@@ -62,12 +62,10 @@ class Kept(Meter):
 
     Attributes:
         turnstile: Where lines wait for it.
-        lessees: Lines that wait and have leases of their own, in whose place it counts while the store is away.
     """
 
-    __slots__ = ("__weakref__", "lessees", "turnstile")
+    __slots__ = ("__weakref__", "turnstile")
 
     def __init__(self, rate: float, burst: float) -> None:
         super().__init__(rate, burst)
         self.turnstile = Turnstile()
-        self.lessees: dict[Sleeper, None] = {}

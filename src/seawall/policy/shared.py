@@ -1,29 +1,28 @@
 """
-Asks the store of a shared limit for leases, in the background; `lease` decides for what. `fleet` asks it for permits.
+A store that processes share: whether it answers, and what goes on without it. `supply` asks it for leases of a limit,
+`fleet` for permits.
 
-Rules: one question in flight for each line, unless the store is further away than a lease lives. The first attempts
-wait for its answer, at most `PATIENCE`; from then on all go by their fallback, until one question is answered in time.
+Rules: attempts wait for its answer, at most `PATIENCE`; from then on all go by their fallback, until one question is
+answered in time.
 """
 
 from __future__ import annotations
 
 import asyncio
 import hashlib
-import math
 import secrets
-from collections.abc import Awaitable, Callable, Coroutine, Hashable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Hashable
 from contextvars import Context
 from itertools import count
 from random import Random
 from typing import Any, Final, TypeVar
 
 from ..careful import Careful
-from ..config.store import BulkheadStore, LimitStore, Share
-from .lease import Lease, Leases, Order
-from .line import Line
+from ..config.store import BulkheadStore, LimitStore
 from .outage import Outage
+from .turnstile import Sleeper
 
-__all__ = ["PATIENCE", "Group", "SharedStore", "Supply", "public"]
+__all__ = ["PATIENCE", "Group", "SharedStore", "public"]
 
 T = TypeVar("T")
 
@@ -44,7 +43,7 @@ class SharedStore:
         process: The id under which the store counts this engine.
         numbers: Of the engine's claims.
         leaving: For each bulkhead that holds permits, what gives them back.
-        waiting: The lines in which attempts wait for it.
+        waiting: The supplies of the lines in which attempts wait for it.
     """
 
     def __init__(self, store: LimitStore | BulkheadStore, *, rng: Random) -> None:
@@ -52,7 +51,7 @@ class SharedStore:
         self.process = secrets.token_hex(8)
         self.numbers = count(1)
         self.leaving: dict[object, Callable[[], Coroutine[Any, Any, None]]] = {}
-        self.waiting: dict[Line, None] = {}
+        self.waiting: dict[Sleeper, None] = {}
         self._store = store
         self._opened: Any = None
         self._tasks: set[asyncio.Task[None]] = set()
@@ -76,8 +75,8 @@ class SharedStore:
 
     def wake(self) -> None:
         """Those that wait look again, because the store is away, is back, or is still away."""
-        for line in self.waiting:
-            line.wake()
+        for supply in self.waiting:
+            supply.wake()
 
     async def aclose(self) -> None:
         """Cancel what is in flight, give back the permits, and close the connections."""
@@ -188,115 +187,6 @@ class Group:
 def public(part: Hashable) -> str:
     """A name for a part of a gate that is the same in each process, and doesn't tell what the part is."""
     return "" if part is None else hashlib.blake2s(repr(part).encode(), digest_size=12).hexdigest()
-
-
-class Supply:
-    """
-    Keeps a line in leases.
-
-    Args:
-        keys: Which limits of the group they are; the same in each process.
-        indexes: Their places among the line's costs.
-    """
-
-    def __init__(
-        self, group: Group, line: Line, leases: Leases, keys: tuple[str, ...], indexes: tuple[int, ...]
-    ) -> None:
-        self._group = group
-        self._line = line
-        self._keys = keys
-        self._indexes = indexes
-        self._leases = leases
-        self._timer: asyncio.TimerHandle | None = None
-        self._rings_at = math.inf
-
-    def ask(self) -> None:
-        """Book what the line needs, unless that is asked already."""
-        group, line, leases = self._group, self._line, self._leases
-        outage, now = group.store.outage, group.now()
-        if outage.is_on:
-            leases.resize(now, group.processes)
-        group.tell()
-        first = line.first
-        max_wait = float("inf") if first is None else first.ends_at - now
-        waiting = (self._of(each.costs) for each in line.waiters.in_order())
-        order = leases.order(now, self._of(line.ahead), waiting, max_wait)
-        if order is not None:
-            group.store.start(self._book(order))
-        elif first is None and (unused := leases.unused(now)):
-            group.store.start(self._give_back(unused))
-        if first is None:
-            group.store.waiting.pop(line, None)
-            self._stop()
-            return
-        group.store.waiting[line] = None
-        if (at := leases.next_at(now)) < self._rings_at:
-            self._stop()
-            self._rings_at, loop = at, asyncio.get_running_loop()
-            self._timer = loop.call_at(max(at, now + SLICE), self._ring, context=Context())
-
-    def _stop(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer, self._rings_at = None, math.inf
-
-    def _ring(self) -> None:
-        self._timer, self._rings_at = None, math.inf
-        self.ask()
-
-    def covers(self, costs: tuple[float, ...]) -> bool:
-        """Whether the wait of an attempt is known."""
-        return self._leases.covers(self._group.now(), self._of(costs))
-
-    def used(self, costs: tuple[float, ...]) -> Lease | None:
-        """An attempt has been let through: from which lease?"""
-        return self._leases.used(self._group.now(), self._of(costs))
-
-    def give_back(self, lease: Lease, costs: tuple[float, ...]) -> None:
-        """An attempt that has taken from *lease* wasn't sent."""
-        self._leases.give_back(self._group.now(), lease, self._of(costs))
-
-    def _of(self, costs: Sequence[float]) -> tuple[float, ...]:
-        return tuple([costs[index] for index in self._indexes])
-
-    async def _book(self, order: Order) -> None:
-        group, leases = self._group, self._leases
-        asked_at = group.now()
-        shares = [
-            Share(key, terms.rate, terms.booked_burst, amount, charge)
-            for key, terms, amount, charge in zip(self._keys, leases.terms, order.amounts, order.charges, strict=True)
-        ]
-        booking = None
-        try:
-            booking, is_in_time = await group.ask(
-                lambda: group.store.opened.book(
-                    group.name, shares, process=group.store.process, max_wait=order.max_wait
-                ),
-                None if order.follows else self._is_late,
-            )
-        finally:
-            leases.ended(order, is_charged=booking is not None)
-        now = group.now()
-        if booking is not None:
-            group.count(now, booking.processes)
-            if is_in_time:
-                leases.booked(order, now, booking, asked_at=asked_at)
-            elif booking.is_booked:
-                group.store.start(self._give_back([booking.receipt]))
-        self._line.wake()
-        self.ask()
-
-    def _is_late(self) -> None:
-        self._leases.resize(self._group.now(), self._group.processes)
-        self._line.wake()
-
-    async def _give_back(self, receipts: list[Any]) -> None:
-        try:
-            async with asyncio.timeout(GIVE_UP):
-                for receipt in receipts:
-                    await self._group.store.opened.give_back(self._group.name, receipt)
-        except Exception as error:  # noqa: BLE001  # the store's, whatever it is
-            logger.debug("%s: unused requests of a shared limit are lost", self._group.name, error=error)
 
 
 class Patience:

@@ -60,10 +60,6 @@ class Turnstile:
             del self._costs[place.criticality]
         self.wake()
 
-    def is_next(self, line: Sleeper) -> bool:
-        found = self._lines.next()
-        return found is not None and found[1] is line
-
     def ahead(self, place: Place, criticality: Criticality) -> float:
         """What the lines take, but the one in *place*, that go before a newcomer of that class, if each has a turn."""
         others = sum(cost for each, cost in self._costs.items() if each <= criticality)
@@ -71,7 +67,13 @@ class Turnstile:
             others -= place.cost
         return max(0.0, others)
 
+    @property
+    def next(self) -> Sleeper | None:
+        """The line whose turn is next."""
+        found = self._lines.next()
+        return None if found is None else found[1]
+
     def wake(self) -> None:
-        """The line whose turn is next looks again at when that is."""
-        if (found := self._lines.next()) is not None:
-            found[1].wake()
+        """That line looks again at when its turn is."""
+        if (line := self.next) is not None:
+            line.wake()
