@@ -14,6 +14,7 @@ from seawall.core.deadline import deadline, inherited
 from seawall.dns.caching import MAX_PORTS, RECHECK, CachingResolver
 from seawall.dns.chain import Chained
 from seawall.dns.resolver import Answer, Rank
+from seawall.dns.static import FunctionResolver
 from seawall.errors import NameNotFound, NoAddress, ResolveError, ResolverFailure, ResolveTimeout
 from seawall.events import Event, LookupEnded
 from seawall.origin import Address, Origin
@@ -238,6 +239,20 @@ async def test_names_that_are_counted_are_bounded():
     await resolver.aclose()
 
 
+class MineFailed(ResolveError):
+    """A kind of error that is none of seawall's."""
+
+
+@pytest.mark.parametrize("some", [list, iter])
+async def test_addresses_that_are_no_tuple(some):
+    """They are made one, because a list may change after the guard has looked at it, and an iterator ends."""
+    mine = [Address("192.0.2.1"), Address("192.0.2.2")]
+    resolver = caching(FunctionResolver(lambda host, port: Answer(some(mine), 60.0, "mine")))
+    assert (await resolver.resolve(A)).addresses == tuple(mine)
+    assert (await resolver.resolve(A)).addresses == tuple(mine)
+    await resolver.aclose()
+
+
 @pytest.mark.parametrize(
     ("found", "why"),
     [
@@ -245,7 +260,13 @@ async def test_names_that_are_counted_are_bounded():
         (Answer((Address("not.an.address"),), None, "mine"), "isn't an IP address"),
         (Answer((Address("192.0.2.1", 0),), None, "mine"), "port 0"),
         (Answer((Address("192.0.2.1", 65536),), None, "mine"), "port 65536"),
+        (Answer((Address("192.0.2.1", 80.5),), None, "mine"), "port 80.5"),
+        (Answer((Address("192.0.2.1"),), "5", "mine"), "the TTL '5', which must be seconds"),
+        (Answer((Address("192.0.2.1"),), math.nan, "mine"), "the TTL nan"),
         (Answer((Address("192.0.2.1"),), None, "mine", (Rank(1, 1, 0), Rank(1, 1, 1))), "gave 2 ranks for 1 addresses"),
+        (Answer((Address("192.0.2.1"),), None, "mine", (Rank(1, "1", 0),)), "isn't a seawall.dns.Rank of numbers"),
+        (Answer((Address("192.0.2.1"),), None, "mine", ((1, 1, 0),)), "isn't a seawall.dns.Rank of numbers"),
+        (MineFailed("I said why"), "the resolver failed: MineFailed"),
         (KeyError("a bug"), "the resolver failed: KeyError"),
         (OSError("a bug"), "the resolver failed: OSError"),
     ],
