@@ -92,6 +92,16 @@ def test_least_recently_used_goes_first():
     assert [cache.fresh((host, 0), 2.0) is not None for host in "acd"] == [True, False, True]
 
 
+def test_stale_answer_that_serves_is_used():
+    """So other names don't push it out while DNS fails for it alone."""
+    cache = Cache(DNS(max_entries=2))
+    cache.store(A, answer(), 0.0)
+    cache.store(B, answer(), 0.0)
+    assert cache.stale(A, 400.0, is_secure=True)
+    cache.store(("c", 0), answer(), 400.0)
+    assert cache.stale(A, 400.0, is_secure=True)
+
+
 def test_name_that_fails_rests_for_longer_and_longer(cache):
     """Not after the first failure; 5 s at most; an answer ends it."""
     now, rests = 0.0, []

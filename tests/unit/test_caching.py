@@ -239,7 +239,21 @@ async def test_names_that_are_counted_are_bounded():
     await resolver.aclose()
 
 
-class MineFailed(ResolveError):
+async def test_name_in_use_is_kept_whatever_other_names_come():
+    """A client that meets thousands of names keeps the addresses and counts of the one that it uses all the time."""
+    names = {f"{number}.test": "192.0.2.2" for number in range(20)}
+    resolver = caching(upstream := FakeResolver({"a.test": "192.0.2.1", **names}), max_entries=4)
+    for name in names:
+        await resolver.resolve(A)
+        await resolver.resolve(Origin("http", name, 80))
+    upstream.add("a.test", ResolverFailure("an outage"))
+    await asyncio.sleep(resolver.recheck_in(A, Address("192.0.2.1")))
+    assert (await resolver.resolve(A)).addresses == (Address("192.0.2.1"),)
+    assert resolver.stats()["a.test"].hits == len(names)
+    await resolver.aclose()
+
+
+class OwnKind(ResolveError):
     """A kind of error that is none of seawall's."""
 
 
@@ -266,7 +280,7 @@ async def test_addresses_that_are_no_tuple(some):
         (Answer((Address("192.0.2.1"),), None, "mine", (Rank(1, 1, 0), Rank(1, 1, 1))), "gave 2 ranks for 1 addresses"),
         (Answer((Address("192.0.2.1"),), None, "mine", (Rank(1, "1", 0),)), "isn't a seawall.dns.Rank of numbers"),
         (Answer((Address("192.0.2.1"),), None, "mine", ((1, 1, 0),)), "isn't a seawall.dns.Rank of numbers"),
-        (MineFailed("I said why"), "the resolver failed: MineFailed"),
+        (OwnKind("I said why"), "the resolver failed: OwnKind"),
         (KeyError("a bug"), "the resolver failed: KeyError"),
         (OSError("a bug"), "the resolver failed: OSError"),
     ],

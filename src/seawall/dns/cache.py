@@ -85,6 +85,11 @@ class Cache:
         self._entries.move_to_end(key)
         return entry
 
+    def use(self, key: Key) -> None:
+        """Its entry serves a caller that didn't ask for it here."""
+        if key in self._entries:
+            self._entries.move_to_end(key)
+
     def stale(self, key: Key, now: float, *, is_secure: bool) -> Answer | None:
         """An expired answer that may still serve because DNS fails."""
         entry = self._entries.get(key)
@@ -93,6 +98,7 @@ class Cache:
         limit = self._settings.stale_ttl if is_secure else self._settings.stale_ttl_plain
         if now >= entry.stale_from + limit:
             return None
+        self._entries.move_to_end(key)
         return entry.found.answer._replace(ttl=None, source="stale")
 
     def store(self, key: Key, found: Found | ResolveError, now: float) -> Entry:

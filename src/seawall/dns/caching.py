@@ -96,13 +96,15 @@ class CachingResolver:
         Raises:
             NameNotFound, NoAddress: It is known and fresh that there are none.
         """
-        host, now = origin.host.lower(), self._now()
+        host, key, now = origin.host.lower(), self._key(origin), self._now()
         if (ports := self._hits.get(host)) is not None:
             hit = ports.get(origin.port)
             if hit is not None and now < hit.until:
                 hit.counts[0] += 1
+                self._cache.use(key)
+                if host in self._stats:
+                    self._stats.move_to_end(host)
                 return hit.answer
-        key = self._key(origin)
         entry = self._cache.fresh(key, now)
         if entry is None:
             return None
@@ -298,6 +300,7 @@ class CachingResolver:
             while len(self._stats) >= self._settings.max_entries:
                 self._stats.popitem(last=False)
             counts = self._stats[host] = [0, 0, 0]
+        self._stats.move_to_end(host)
         counts[column] += 1
         return counts
 
