@@ -193,7 +193,15 @@ async def test_resolver_that_is_wrong(stack, answer):
         await ask(stack, FunctionResolver(lambda host, port: answer), "http://x.test/")
 
 
-async def test_all_of_a_chain_are_closed(stack):
+@pytest.mark.parametrize(
+    "together",
+    [
+        ChainResolver,
+        lambda *each: StaticResolver(dict(zip("ab", each, strict=True))),
+        lambda *each: StaticResolver({"a.test": ChainResolver(*each)}),
+    ],
+)
+async def test_all_are_closed(together):
     """Though one of them fails at it."""
     closed = []
 
@@ -203,7 +211,7 @@ async def test_all_of_a_chain_are_closed(stack):
             raise OSError("can't")
 
     first, second = Mine({}), Mine({})
-    client = seawall.AsyncClient(resolver=ChainResolver(first, second))
+    client = seawall.AsyncClient(resolver=together(first, second))
     with pytest.raises(OSError, match="can't"):
         await client.aclose()
     assert set(closed) == {first, second}

@@ -6,6 +6,7 @@ import inspect
 import ipaddress
 import math
 from collections.abc import Awaitable, Callable, Iterable, Mapping
+from contextlib import AsyncExitStack
 from typing import TypeAlias
 
 from ..errors import NameNotFound, NoAddress
@@ -49,9 +50,7 @@ class StaticResolver:
         raise NameNotFound(f"{host}: not in the map")
 
     async def aclose(self) -> None:
-        for found in self._names.values():
-            if not isinstance(found, Answer):
-                await found.aclose()
+        await _closed(found for found in self._names.values() if not isinstance(found, Answer))
 
 
 class FunctionResolver:
@@ -118,9 +117,14 @@ class ChainResolver:
         raise error
 
     async def aclose(self) -> None:
-        for resolver in self.resolvers:
-            if not isinstance(resolver, str):
-                await resolver.aclose()
+        await _closed(resolver for resolver in self.resolvers if not isinstance(resolver, str))
+
+
+async def _closed(resolvers: Iterable[Resolver]) -> None:
+    """Close all of them, though one fails at it."""
+    async with AsyncExitStack() as stack:
+        for resolver in resolvers:
+            stack.push_async_callback(resolver.aclose)
 
 
 def _answer(found: Found, ttl: float, source: str) -> Answer:
