@@ -22,6 +22,7 @@ from seawall.wire.dial import Dialler
 from seawall.wire.http1.connection import Connection
 from seawall.wire.progress import Progress
 from seawall.wire.race import ATTEMPT_DELAY, LATE_GRACE
+from seawall.wire.trace import Trace
 
 from .noted import now, turns
 
@@ -66,10 +67,10 @@ class Race:
             case _:
                 await asyncio.Event().wait()
 
-    async def dial(self, *ips: str, late=None) -> str:
+    async def dial(self, *ips: str, late=None, trace=None) -> str:
         """The address that it is connected to."""
         answer = Answer(tuple(Address(ip) for ip in ips), None, "dns")
-        connection = await self._dialler.dial(ORIGIN, answer, self.progress, late=late)
+        connection = await self._dialler.dial(ORIGIN, answer, self.progress, late=late, trace=trace)
         assert isinstance(connection, Connection)
         return self.progress.address.ip
 
@@ -102,6 +103,25 @@ async def race(monkeypatch):
     assert open_ones == won
     for sock in won:
         sock.close()
+
+
+@pytest.mark.parametrize("is_cancelled", [False, True])
+@pytest.mark.parametrize("ips", [IPS[:1], IPS[:2]])
+async def test_trace_that_fails_leaves_no_socket(race, ips, is_cancelled):
+    """Its callback is the caller's, and hears of a connection when it is there."""
+
+    class Heard(Trace):
+        def __init__(self) -> None:
+            self._callback = self.hear
+
+        async def hear(self, name: str, facts: dict[str, object]) -> None:
+            if name.endswith("complete"):
+                raise asyncio.CancelledError if is_cancelled else RuntimeError("in the callback")
+
+    dialled = race(dict.fromkeys(ips, 0.1))
+    with pytest.raises(asyncio.CancelledError if is_cancelled else RuntimeError):
+        await dialled.dial(*ips, trace=Heard())
+    assert len(dialled.sockets) == 1
 
 
 async def test_next_address_is_dialled_every_250_ms(race):

@@ -30,7 +30,7 @@ from .progress import Progress
 from .proxy import tunnel, unreachable
 from .race import ATTEMPT_DELAY, MAX_ADDRESSES, Late, Race, dial_error, reason
 from .tls import TO_PROXY, Contexts, offer
-from .trace import Trace, traced
+from .trace import Trace, connected, traced
 
 __all__ = ["Dialler"]
 
@@ -129,7 +129,7 @@ class Dialler:
         load.in_flight += 1
         try:
             connect = partial(self._connect_any, wanted, addresses, late)
-            sock, address = await traced(trace, connect, "connect_tcp", host=peer.host, port=peer.port)
+            sock, address = await connected(trace, connect, host=peer.host, port=peer.port)
             progress.address = address
             return await self._led_on(wanted, sock, address, addresses)
         except (DialError, NoAddress) as error:
