@@ -87,7 +87,7 @@ class CachingResolver:
         return len(self._cache)
 
     def stats(self) -> dict[str, NameStats]:
-        return {name: NameStats(*counts) for name, counts in self._stats.items()}
+        return {name: NameStats(*counts) for name, counts in list(self._stats.items())}
 
     def cached(self, origin: Origin) -> Answer | None:
         """
