@@ -159,7 +159,7 @@ class CachingResolver:
             return None
         if isinstance(entry.found, ResolveError):
             return False
-        return address in entry.found.answer.addresses or self._cache.gives_subsets(key)
+        return address in entry.found.answer.addresses or self._cache.gives_subsets(key, self._now())
 
     def disprove(self, origin: Origin) -> None:
         """
