@@ -89,6 +89,22 @@ async def test_lookup_that_ends_later_is_what_counts(later):
     await resolver.aclose()
 
 
+@pytest.mark.parametrize("said", ["192.0.2.9", NameNotFound("a.test: no such name")])
+async def test_system_that_ends_later_replaces_nothing(said):
+    """It was asked because DNS was slow. What DNS has said since counts: an answer, or that there is no such name."""
+    upstream, system = FakeResolver({"a.test": (1.1, said)}, ttl=300.0), System({"a.test": (1.5, "192.0.2.1")})
+    resolver = caching(upstream, fallback=system, fallback_after=1.0)
+    for later in (0.0, 1.5):
+        await asyncio.sleep(later)
+        if isinstance(said, str):
+            assert (await resolver.resolve(A)).addresses == (Address(said),)
+        else:
+            with pytest.raises(NameNotFound):
+                await resolver.resolve(A)
+    assert (len(upstream.lookups), len(system.lookups), resolver.in_flight) == (1, 1, 0)
+    await resolver.aclose()
+
+
 async def test_name_that_cannot_be_is_not_asked_for():
     """The call ends at once, and no resolver sees it."""
 

@@ -41,6 +41,7 @@ class Entry(NamedTuple):
         expires_at: From this instant on, the entry isn't used before the name has been looked up again.
         stale_from: The end of the TTL, which doubt doesn't move.
         doubted_at: When an entry of its name last expired early, because none of its addresses took a connection.
+        known_at: The instant that the result is from.
     """
 
     found: Found | ResolveError
@@ -48,6 +49,7 @@ class Entry(NamedTuple):
     expires_at: float
     stale_from: float
     doubted_at: float = -math.inf
+    known_at: float = -math.inf
 
     def knows(self, family: int) -> bool:
         """Whether the entry has all addresses of *family* that the name has."""
@@ -86,6 +88,11 @@ class Cache:
         self._entries.move_to_end(key)
         return entry
 
+    def is_known_since(self, key: Key, instant: float) -> bool:
+        """Whether an answer, or a denial, has come after *instant*."""
+        entry = self._entries.get(key)
+        return entry is not None and entry.known_at > instant
+
     def use(self, key: Key) -> None:
         """Its entry serves a caller that didn't ask for it here."""
         if key in self._entries:
@@ -114,7 +121,7 @@ class Cache:
             ttl = refresh_after = settings.negative_ttl
         before = self._entries.get(key)
         doubted_at = -math.inf if before is None else before.doubted_at
-        entry = Entry(found, now + refresh_after, now + ttl, now + ttl, doubted_at)
+        entry = Entry(found, now + refresh_after, now + ttl, now + ttl, doubted_at, now)
         self._compare(key, found, now)
         self._entries[key] = entry
         self._entries.move_to_end(key)

@@ -261,7 +261,8 @@ class CachingResolver:
         if isinstance(found, Found | NameNotFound | NoAddress) and port != SYSTEM:
             self._cache.store(key, _timed(found) if isinstance(found, Found) else found, at)
         elif isinstance(found, Found):
-            self._cache.store((host, ANY), found, at)
+            if not self._cache.is_known_since((host, ANY), lookup.began_at):  # else DNS has answered meanwhile
+                self._cache.store((host, ANY), found, at)
             self._cache.recovered(key)
         else:
             self._failed(key, found, at)
