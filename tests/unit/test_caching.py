@@ -13,7 +13,7 @@ from seawall.config import DNS
 from seawall.core.deadline import deadline, inherited
 from seawall.dns.caching import MAX_PORTS, RECHECK, CachingResolver
 from seawall.dns.chain import Chained
-from seawall.dns.resolver import Answer, Rank
+from seawall.dns.resolver import Answer, Dangling, Rank, ServerFailure
 from seawall.dns.static import FunctionResolver
 from seawall.errors import NameNotFound, NoAddress, ResolveError, ResolverFailure, ResolveTimeout
 from seawall.events import Event, LookupEnded
@@ -517,6 +517,8 @@ async def test_each_lookup_that_ends_is_told_once():
         (NameNotFound("no such name"), 0.0, "NameNotFound"),
         (Answer((), None, "mine"), 0.0, "NoAddress"),
         (KeyError("a bug"), 0.0, "ResolverFailure"),
+        (ServerFailure("SERVFAIL"), 0.0, "ResolverFailure"),
+        (Dangling("an alias of nothing"), 0.0, "NameNotFound"),
         (math.inf, 2.5, "ResolveTimeout"),  # it goes on for a while after its last waiter left
     ],
 )
@@ -531,8 +533,9 @@ async def test_lookup_that_finds_nothing_is_told_with_its_error(found, duration,
             return await super().resolve(host, port, family=family)
 
     resolver = CachingResolver(Mine({"a.test": found}), DNS(), now=now, emit=events.append)
-    with pytest.raises(ResolveError):
+    with pytest.raises(ResolveError) as caught:
         await resolver.resolve(A)
+    assert type(caught.value).__name__ == error
     await asyncio.sleep(10.0)
     assert ended(events) == [LookupEnded("a.test", "", duration, 0, error, None)]
     await resolver.aclose()

@@ -16,7 +16,7 @@ from typing import TypeAlias
 
 from ..errors import NameNotFound, NoAddress, ResolveError, ResolverFailure, ResolveTimeout
 from .cache import SYSTEM, Key
-from .resolver import Found, Progressive, Rank, Resolver, literal
+from .resolver import Found, Progressive, Rank, Resolver, literal, public
 
 __all__ = ["Lookup", "Lookups", "result"]
 
@@ -217,7 +217,7 @@ def result(task: asyncio.Task[Found]) -> Found | ResolveError:
     if error is None:
         return task.result()
     if isinstance(error, NameNotFound | NoAddress | ResolverFailure | ResolveTimeout) and not error.theirs:
-        return error
+        return public(error)
     if isinstance(error, TimeoutError):
         return ResolveTimeout("no answer from DNS in time (DNS.timeout)")
     failure = ResolverFailure(f"the resolver failed: {error!r}")
