@@ -132,6 +132,20 @@ async def test_resolvers_one_after_another():
     await names.aclose()
 
 
+async def test_first_of_a_chain_that_knows_a_name_now():
+    """What the next one knows of it counts no more, so connections to its addresses aren't kept."""
+    first, old, new = FakeResolver({}), Address("192.0.2.1"), Address("192.0.2.9")
+    names = Chained([caching(first), caching(FakeResolver({"a.test": old}))])
+    assert (await names.resolve(A)).addresses == (old,)
+    assert await names.is_still(A, old) is True
+    first.add("a.test", new)
+    await asyncio.sleep(names.recheck_in(A, old))
+    assert await names.is_still(A, old) is False
+    assert (await names.resolve(A)).addresses == (new,)
+    assert (await names.is_still(A, old), await names.is_still(A, new)) == (False, True)
+    await names.aclose()
+
+
 async def test_late_addresses_of_a_chain():
     """They come from the resolver that knows the name."""
     later = {socket.AF_INET: 0.0, socket.AF_INET6: 1.0}

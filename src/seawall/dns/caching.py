@@ -161,6 +161,11 @@ class CachingResolver:
             return False
         return address in entry.found.answer.addresses or self._cache.gives_subsets(key, self._now())
 
+    def denies(self, origin: Origin) -> bool:
+        """Whether it is known and fresh that there is no such name."""
+        entry = self._cache.fresh(self._key(origin), self._now())
+        return entry is not None and isinstance(entry.found, NameNotFound)
+
     def disprove(self, origin: Origin) -> None:
         """
         Expire the answer whatever its TTL, because none of its addresses took a connection.
