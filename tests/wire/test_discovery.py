@@ -161,9 +161,14 @@ async def test_srv_decides_whom_to_ask(stack, dns, serve):
 
 
 async def test_srv_that_is_none(stack, dns):
-    """No such name, no such record, a name that can't be."""
+    """No such name, no such record, a service that isn't to be had (RFC 2782), a name that can't be."""
     dns.zone["_a._tcp.test"] = Name(a=("127.0.0.1",))
-    for service, error in (("_no._tcp.test", seawall.errors.NameNotFound), ("_a._tcp.test", seawall.errors.NoAddress)):
+    dns.zone["_off._tcp.test"] = Name(srv=((0, 0, 0, "."),))
+    for service, error in (
+        ("_no._tcp.test", seawall.errors.NameNotFound),
+        ("_a._tcp.test", seawall.errors.NoAddress),
+        ("_off._tcp.test", seawall.errors.NoAddress),
+    ):
         with pytest.raises(error):
             await ask(stack, SRVResolver(service, nameservers=[dns.address]), "http://x.test/")
     with pytest.raises(ValueError, match="must look like"):
