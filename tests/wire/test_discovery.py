@@ -198,6 +198,13 @@ async def test_resolver_that_is_wrong(stack, answer):
         await ask(stack, FunctionResolver(lambda host, port: answer), "http://x.test/")
 
 
+async def test_chain_in_a_chain(stack, serve):
+    """As if its resolvers were in the outer one, so the client knows whom "cares" means."""
+    server = await serve(ok)
+    names = ChainResolver(StaticResolver({}), ChainResolver(StaticResolver({}), "cares"))
+    assert (await ask(stack, names, f"http://localhost:{server.port}/")).status_code == 200
+
+
 @pytest.mark.parametrize(
     "together",
     [

@@ -101,7 +101,9 @@ class ChainResolver:
     def __init__(self, *resolvers: Resolver | str) -> None:
         if not resolvers:
             raise ValueError("ChainResolver needs at least one resolver")
-        self.resolvers = resolvers
+        # A chain in a chain is the same as its resolvers there, where a client knows what its strings mean.
+        parts = [each.resolvers if type(each) is ChainResolver else (each,) for each in resolvers]
+        self.resolvers: tuple[Resolver | str, ...] = tuple(each for part in parts for each in part)
 
     async def resolve(self, host: str, port: int, *, family: int = 0) -> Answer:
         """As `Resolver.resolve`, for callers without a client; only a client understands the strings."""
