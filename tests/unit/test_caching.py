@@ -283,6 +283,21 @@ async def test_name_in_use_is_kept_whatever_other_names_come():
     await resolver.aclose()
 
 
+async def test_resolver_that_looks_up_in_a_way_of_its_own():
+    """A user's resolver is asked by the two methods that it must have, whatever others it has."""
+
+    class Mine(FakeResolver):
+        async def look_up(self, service: str) -> Answer:
+            return await super().resolve(service, 80)
+
+        async def resolve(self, host, port, *, family=0):
+            return await self.look_up(host)
+
+    resolver = caching(Mine({"a.test": "192.0.2.1"}))
+    assert (await resolver.resolve(A)).addresses == (Address("192.0.2.1"),)
+    await resolver.aclose()
+
+
 class OwnKind(ResolveError):
     """A kind of error that is none of seawall's."""
 

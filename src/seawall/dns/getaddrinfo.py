@@ -45,6 +45,8 @@ class MachineResolver:
         system: Asked where another module of nsswitch.conf takes the name; None leaves those modules out.
     """
 
+    is_progressive = True
+
     def __init__(self, machine: Machine, cares: CaresResolver, system: SystemResolver | None, settings: DNS) -> None:
         self.machine = machine
         self.cares = cares

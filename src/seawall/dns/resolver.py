@@ -139,7 +139,14 @@ Told: TypeAlias = "Callable[[Found | ResolveError], None]"
 
 @runtime_checkable
 class Progressive(Protocol):
-    """A resolver that tells the first addresses before it has all."""
+    """
+    A resolver that tells the first addresses before it has all.
+
+    Attributes:
+        is_progressive: Tells it from a user's resolver, which may have a method `look_up` of its own.
+    """
+
+    is_progressive: bool
 
     async def look_up(self, host: str, port: int, tell: Told) -> Found:
         """
