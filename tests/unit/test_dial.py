@@ -192,6 +192,40 @@ async def test_addresses_that_are_still_to_come_have_a_moment(race, after, is_fo
     assert asyncio.all_tasks() == before
 
 
+@pytest.mark.parametrize("code", [errno.ENETUNREACH, errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT])
+@pytest.mark.parametrize("comes", [True, False])
+async def test_machine_without_ipv6_waits_for_ipv4_addresses(race, code, comes):
+    """As long as the lookup takes, because the IPv6 addresses that it has are none for this machine."""
+    dialled = race({"2001:db8::1": OSError(code, "no"), "2001:db8::2": OSError(code, "no"), IPS[0]: 0.0})
+
+    async def late() -> list[Address]:
+        await asyncio.sleep(1.5)
+        return [Address("2001:db8::1"), Address("2001:db8::2"), *[Address(IPS[0])] * comes]
+
+    if comes:
+        assert await dialled.dial("2001:db8::1", "2001:db8::2", late=late) == IPS[0]
+    else:
+        with pytest.raises(DialError):
+            await dialled.dial("2001:db8::1", "2001:db8::2", late=late)
+    assert now() == 1.5
+
+
+@pytest.mark.parametrize(
+    "script",
+    [
+        {"2001:db8::1": errno.ENETUNREACH, IPS[0]: errno.ENETUNREACH},
+        {"2001:db8::1": errno.ENETUNREACH, "2001:db8::2": errno.ECONNREFUSED},
+        {IPS[0]: errno.EADDRNOTAVAIL},
+    ],
+)
+async def test_machine_without_a_network_or_a_port_waits_for_no_addresses(race, script):
+    """No more than a moment: both families are known, one refused, or it is the ports that are used up."""
+    dialled = race({ip: OSError(code, "no") for ip, code in script.items()})
+    with pytest.raises(DialError):
+        await dialled.dial(*script, late=asyncio.Event().wait)
+    assert now() == LATE_GRACE
+
+
 async def test_addresses_that_come_late_join_the_race(race):
     """In their turn, and those that were dialled already not again."""
     first, second = IPS[:2]
