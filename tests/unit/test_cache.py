@@ -92,6 +92,16 @@ def test_least_recently_used_goes_first():
     assert [cache.fresh((host, 0), 2.0) is not None for host in "acd"] == [True, False, True]
 
 
+def test_stale_answer_that_serves_is_used():
+    """So other names don't push it out while DNS fails for it alone."""
+    cache = Cache(DNS(max_entries=2))
+    cache.store(A, answer(), 0.0)
+    cache.store(B, answer(), 0.0)
+    assert cache.stale(A, 400.0, is_secure=True)
+    cache.store(("c", 0), answer(), 400.0)
+    assert cache.stale(A, 400.0, is_secure=True)
+
+
 def test_name_that_fails_rests_for_longer_and_longer(cache):
     """Not after the first failure; 5 s at most; an answer ends it."""
     now, rests = 0.0, []
@@ -130,21 +140,39 @@ def test_name_that_gives_subsets(cache):
     """From the fourth address on that was gone and came back: one that is missing is not gone."""
     cache.store(A, answer(ONE), 0.0)
     for turn in range(MANY_RETURNS + 1):
-        assert cache.gives_subsets(A) is False
+        assert cache.gives_subsets(A, 1.0) is False
         cache.store(A, answer((TWO, ONE)[turn % 2]), 1.0)
-    assert cache.gives_subsets(A) is True
-    assert (cache.gives_subsets(("a", 1)), cache.gives_subsets(B)) == (False, False)
+    assert cache.gives_subsets(A, 1.0) is True
+    assert (cache.gives_subsets(("a", 1), 1.0), cache.gives_subsets(B, 1.0)) == (False, False)
+
+
+def test_service_that_fails_over_gives_no_subsets(cache):
+    """All its addresses come back at once, and that seldom; those that it left are gone each time."""
+    blue, green = ([Address(f"192.0.{net}.{host}") for host in range(20)] for net in (1, 2))
+    for turn in range(MANY_RETURNS):
+        cache.store(A, answer(*(blue, green)[turn % 2]), float(turn))
+    assert cache.gives_subsets(A, 10.0) is False
+    for day in range(20):
+        cache.store(A, answer(*(blue, green)[day % 2]), 86400.0 * day)
+        assert cache.gives_subsets(A, 86400.0 * day) is False
+
+
+def test_name_that_gave_subsets(cache):
+    """An hour ago: what leaves its record now is gone."""
+    for turn in range(MANY_RETURNS + 2):
+        cache.store(A, answer((TWO, ONE)[turn % 2]), 1.0)
+    assert (cache.gives_subsets(A, 3601.0), cache.gives_subsets(A, 3602.0)) == (True, False)
 
 
 def test_name_that_moves_gives_no_subsets(cache):
     """Each address is new; those that went are remembered up to a bound."""
     for number in range(2 * MAX_GONE):
         cache.store(A, answer(Address(f"192.0.{number // 256}.{number % 256}")), 0.0)
-    assert cache.gives_subsets(A) is False
+    assert cache.gives_subsets(A, 1.0) is False
     assert len(cache._gone[A]) == MAX_GONE
     for number in range(MANY_RETURNS):  # they are forgotten
         cache.store(A, answer(Address(f"192.0.0.{number}")), 0.0)
-    assert cache.gives_subsets(A) is False
+    assert cache.gives_subsets(A, 1.0) is False
 
 
 def test_what_left_records_is_bounded():
@@ -153,7 +181,7 @@ def test_what_left_records_is_bounded():
     for host in "abc":
         for turn in range(MANY_RETURNS + 2):
             cache.store((host, 0), answer((TWO, ONE)[turn % 2]), 0.0)
-    assert [cache.gives_subsets((host, 0)) for host in "abc"] == [False, True, True]
+    assert [cache.gives_subsets((host, 0), 1.0) for host in "abc"] == [False, True, True]
     assert (len(cache._gone), len(cache._returns)) == (2, 2)
 
 
@@ -198,4 +226,4 @@ def test_family_that_is_not_known_yet_is_not_gone(cache):
         entry = cache.store(A, Found(Answer((ONE,), 10.0, "dns"), socket.AF_INET6), 0.0)
         assert (entry.knows(socket.AF_INET), entry.knows(socket.AF_INET6)) == (True, False)
         cache.store(A, answer(ONE, six), 0.0)
-    assert cache.gives_subsets(A) is False
+    assert cache.gives_subsets(A, 1.0) is False

@@ -13,7 +13,8 @@ from seawall.config import DNS
 from seawall.core.deadline import deadline, inherited
 from seawall.dns.caching import MAX_PORTS, RECHECK, CachingResolver
 from seawall.dns.chain import Chained
-from seawall.dns.resolver import Answer, Rank
+from seawall.dns.resolver import Answer, Dangling, Rank, ServerFailure
+from seawall.dns.static import FunctionResolver
 from seawall.errors import NameNotFound, NoAddress, ResolveError, ResolverFailure, ResolveTimeout
 from seawall.events import Event, LookupEnded
 from seawall.origin import Address, Origin
@@ -88,6 +89,22 @@ async def test_lookup_that_ends_later_is_what_counts(later):
     await resolver.aclose()
 
 
+@pytest.mark.parametrize("said", ["192.0.2.9", NameNotFound("a.test: no such name")])
+async def test_system_that_ends_later_replaces_nothing(said):
+    """It was asked because DNS was slow. What DNS has said since counts: an answer, or that there is no such name."""
+    upstream, system = FakeResolver({"a.test": (1.1, said)}, ttl=300.0), System({"a.test": (1.5, "192.0.2.1")})
+    resolver = caching(upstream, fallback=system, fallback_after=1.0)
+    for later in (0.0, 1.5):
+        await asyncio.sleep(later)
+        if isinstance(said, str):
+            assert (await resolver.resolve(A)).addresses == (Address(said),)
+        else:
+            with pytest.raises(NameNotFound):
+                await resolver.resolve(A)
+    assert (len(upstream.lookups), len(system.lookups), resolver.in_flight) == (1, 1, 0)
+    await resolver.aclose()
+
+
 async def test_name_that_cannot_be_is_not_asked_for():
     """The call ends at once, and no resolver sees it."""
 
@@ -112,6 +129,20 @@ async def test_resolvers_one_after_another():
     assert (names.in_flight, names.entries) == (0, 2)  # the first knows that it has no such name
     first, second = (each.stats()["a.test"] for each in names._names)
     assert names.stats() == {"a.test": NameStats(*(sum(pair) for pair in zip(first, second, strict=True)))}
+    await names.aclose()
+
+
+async def test_first_of_a_chain_that_knows_a_name_now():
+    """What the next one knows of it counts no more, so connections to its addresses aren't kept."""
+    first, old, new = FakeResolver({}), Address("192.0.2.1"), Address("192.0.2.9")
+    names = Chained([caching(first), caching(FakeResolver({"a.test": old}))])
+    assert (await names.resolve(A)).addresses == (old,)
+    assert await names.is_still(A, old) is True
+    first.add("a.test", new)
+    await asyncio.sleep(names.recheck_in(A, old))
+    assert await names.is_still(A, old) is False
+    assert (await names.resolve(A)).addresses == (new,)
+    assert (await names.is_still(A, old), await names.is_still(A, new)) == (False, True)
     await names.aclose()
 
 
@@ -238,6 +269,49 @@ async def test_names_that_are_counted_are_bounded():
     await resolver.aclose()
 
 
+async def test_name_in_use_is_kept_whatever_other_names_come():
+    """A client that meets thousands of names keeps the addresses and counts of the one that it uses all the time."""
+    names = {f"{number}.test": "192.0.2.2" for number in range(20)}
+    resolver = caching(upstream := FakeResolver({"a.test": "192.0.2.1", **names}), max_entries=4)
+    for name in names:
+        await resolver.resolve(A)
+        await resolver.resolve(Origin("http", name, 80))
+    upstream.add("a.test", ResolverFailure("an outage"))
+    await asyncio.sleep(resolver.recheck_in(A, Address("192.0.2.1")))
+    assert (await resolver.resolve(A)).addresses == (Address("192.0.2.1"),)
+    assert resolver.stats()["a.test"].hits == len(names)
+    await resolver.aclose()
+
+
+async def test_resolver_that_looks_up_in_a_way_of_its_own():
+    """A user's resolver is asked by the two methods that it must have, whatever others it has."""
+
+    class Mine(FakeResolver):
+        async def look_up(self, service: str) -> Answer:
+            return await super().resolve(service, 80)
+
+        async def resolve(self, host, port, *, family=0):
+            return await self.look_up(host)
+
+    resolver = caching(Mine({"a.test": "192.0.2.1"}))
+    assert (await resolver.resolve(A)).addresses == (Address("192.0.2.1"),)
+    await resolver.aclose()
+
+
+class OwnKind(ResolveError):
+    """A kind of error that is none of seawall's."""
+
+
+@pytest.mark.parametrize("some", [list, iter])
+async def test_addresses_that_are_no_tuple(some):
+    """They are made one, because a list may change after the guard has looked at it, and an iterator ends."""
+    mine = [Address("192.0.2.1"), Address("192.0.2.2")]
+    resolver = caching(FunctionResolver(lambda host, port: Answer(some(mine), 60.0, "mine")))
+    assert (await resolver.resolve(A)).addresses == tuple(mine)
+    assert (await resolver.resolve(A)).addresses == tuple(mine)
+    await resolver.aclose()
+
+
 @pytest.mark.parametrize(
     ("found", "why"),
     [
@@ -245,7 +319,13 @@ async def test_names_that_are_counted_are_bounded():
         (Answer((Address("not.an.address"),), None, "mine"), "isn't an IP address"),
         (Answer((Address("192.0.2.1", 0),), None, "mine"), "port 0"),
         (Answer((Address("192.0.2.1", 65536),), None, "mine"), "port 65536"),
+        (Answer((Address("192.0.2.1", 80.5),), None, "mine"), "port 80.5"),
+        (Answer((Address("192.0.2.1"),), "5", "mine"), "the TTL '5', which must be seconds"),
+        (Answer((Address("192.0.2.1"),), math.nan, "mine"), "the TTL nan"),
         (Answer((Address("192.0.2.1"),), None, "mine", (Rank(1, 1, 0), Rank(1, 1, 1))), "gave 2 ranks for 1 addresses"),
+        (Answer((Address("192.0.2.1"),), None, "mine", (Rank(1, "1", 0),)), "isn't a seawall.dns.Rank of numbers"),
+        (Answer((Address("192.0.2.1"),), None, "mine", ((1, 1, 0),)), "isn't a seawall.dns.Rank of numbers"),
+        (OwnKind("I said why"), "the resolver failed: OwnKind"),
         (KeyError("a bug"), "the resolver failed: KeyError"),
         (OSError("a bug"), "the resolver failed: OSError"),
     ],
@@ -466,6 +546,8 @@ async def test_each_lookup_that_ends_is_told_once():
         (NameNotFound("no such name"), 0.0, "NameNotFound"),
         (Answer((), None, "mine"), 0.0, "NoAddress"),
         (KeyError("a bug"), 0.0, "ResolverFailure"),
+        (ServerFailure("SERVFAIL"), 0.0, "ResolverFailure"),
+        (Dangling("an alias of nothing"), 0.0, "NameNotFound"),
         (math.inf, 2.5, "ResolveTimeout"),  # it goes on for a while after its last waiter left
     ],
 )
@@ -480,8 +562,9 @@ async def test_lookup_that_finds_nothing_is_told_with_its_error(found, duration,
             return await super().resolve(host, port, family=family)
 
     resolver = CachingResolver(Mine({"a.test": found}), DNS(), now=now, emit=events.append)
-    with pytest.raises(ResolveError):
+    with pytest.raises(ResolveError) as caught:
         await resolver.resolve(A)
+    assert type(caught.value).__name__ == error
     await asyncio.sleep(10.0)
     assert ended(events) == [LookupEnded("a.test", "", duration, 0, error, None)]
     await resolver.aclose()

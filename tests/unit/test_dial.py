@@ -22,6 +22,7 @@ from seawall.wire.dial import Dialler
 from seawall.wire.http1.connection import Connection
 from seawall.wire.progress import Progress
 from seawall.wire.race import ATTEMPT_DELAY, LATE_GRACE
+from seawall.wire.trace import Trace
 
 from .noted import now, turns
 
@@ -66,10 +67,10 @@ class Race:
             case _:
                 await asyncio.Event().wait()
 
-    async def dial(self, *ips: str, late=None) -> str:
+    async def dial(self, *ips: str, late=None, trace=None) -> str:
         """The address that it is connected to."""
         answer = Answer(tuple(Address(ip) for ip in ips), None, "dns")
-        connection = await self._dialler.dial(ORIGIN, answer, self.progress, late=late)
+        connection = await self._dialler.dial(ORIGIN, answer, self.progress, late=late, trace=trace)
         assert isinstance(connection, Connection)
         return self.progress.address.ip
 
@@ -102,6 +103,25 @@ async def race(monkeypatch):
     assert open_ones == won
     for sock in won:
         sock.close()
+
+
+@pytest.mark.parametrize("is_cancelled", [False, True])
+@pytest.mark.parametrize("ips", [IPS[:1], IPS[:2]])
+async def test_trace_that_fails_leaves_no_socket(race, ips, is_cancelled):
+    """Its callback is the caller's, and hears of a connection when it is there."""
+
+    class Heard(Trace):
+        def __init__(self) -> None:
+            self._callback = self.hear
+
+        async def hear(self, name: str, facts: dict[str, object]) -> None:
+            if name.endswith("complete"):
+                raise asyncio.CancelledError if is_cancelled else RuntimeError("in the callback")
+
+    dialled = race(dict.fromkeys(ips, 0.1))
+    with pytest.raises(asyncio.CancelledError if is_cancelled else RuntimeError):
+        await dialled.dial(*ips, trace=Heard())
+    assert len(dialled.sockets) == 1
 
 
 async def test_next_address_is_dialled_every_250_ms(race):
@@ -170,6 +190,40 @@ async def test_addresses_that_are_still_to_come_have_a_moment(race, after, is_fo
         assert now() == LATE_GRACE
     await turns()
     assert asyncio.all_tasks() == before
+
+
+@pytest.mark.parametrize("code", [errno.ENETUNREACH, errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT])
+@pytest.mark.parametrize("comes", [True, False])
+async def test_machine_without_ipv6_waits_for_ipv4_addresses(race, code, comes):
+    """As long as the lookup takes, because the IPv6 addresses that it has are none for this machine."""
+    dialled = race({"2001:db8::1": OSError(code, "no"), "2001:db8::2": OSError(code, "no"), IPS[0]: 0.0})
+
+    async def late() -> list[Address]:
+        await asyncio.sleep(1.5)
+        return [Address("2001:db8::1"), Address("2001:db8::2"), *[Address(IPS[0])] * comes]
+
+    if comes:
+        assert await dialled.dial("2001:db8::1", "2001:db8::2", late=late) == IPS[0]
+    else:
+        with pytest.raises(DialError):
+            await dialled.dial("2001:db8::1", "2001:db8::2", late=late)
+    assert now() == 1.5
+
+
+@pytest.mark.parametrize(
+    "script",
+    [
+        {"2001:db8::1": errno.ENETUNREACH, IPS[0]: errno.ENETUNREACH},
+        {"2001:db8::1": errno.ENETUNREACH, "2001:db8::2": errno.ECONNREFUSED},
+        {IPS[0]: errno.EADDRNOTAVAIL},
+    ],
+)
+async def test_machine_without_a_network_or_a_port_waits_for_no_addresses(race, script):
+    """No more than a moment: both families are known, one refused, or it is the ports that are used up."""
+    dialled = race({ip: OSError(code, "no") for ip, code in script.items()})
+    with pytest.raises(DialError):
+        await dialled.dial(*script, late=asyncio.Event().wait)
+    assert now() == LATE_GRACE
 
 
 async def test_addresses_that_come_late_join_the_race(race):

@@ -139,6 +139,12 @@ CELLS = [
     ("servfail", "refused", ServerFailure),
     ("refused", "refused", ResolverFailure),
     ("silence", "silence", ResolveTimeout),
+    ("alias", "found", {SIX}),
+    ("alias", "nodata", Dangling),
+    ("alias", "alias", Dangling),
+    ("alias", "nxdomain", NameNotFound),
+    ("alias", "servfail", ServerFailure),
+    ("alias", "silence", ResolveTimeout),
 ]
 
 
@@ -177,6 +183,20 @@ async def test_denied_name_is_denied_by_its_timeout():
     with pytest.raises(NameNotFound):
         await names.resolve(Origin("http", "gone.test", 80))
     assert now() == 2.0
+    await names.aclose()
+
+
+@pytest.mark.parametrize("said", ["silence", "servfail"])
+async def test_alias_of_a_name_with_one_family_denies_nothing(said):
+    """Where DNS fails for the other family, which has the addresses, those that were known serve on."""
+    servers = Servers({"www.test": {socket.AF_INET: "found", socket.AF_INET6: "alias"}})
+    names, www = both_families(servers), Origin("https", "www.test", 443)
+    await names.resolve(www)
+    servers.say("www.test", {socket.AF_INET: said, socket.AF_INET6: "alias"})
+    await asyncio.sleep(61.0)
+    assert (await names.resolve(www)).source == "stale"
+    await asyncio.sleep(6.0)
+    assert (await names.resolve(www)).source == "stale"
     await names.aclose()
 
 

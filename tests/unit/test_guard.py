@@ -52,6 +52,14 @@ def test_lists():
     assert guard.refusal("64:ff9b::a01:909") is None
 
 
+def test_denied_address_is_denied_in_each_form():
+    """Though IPv6 is allowed, as which a machine dials IPv4 addresses too."""
+    guard = Guard(allow=["::/0"], deny=["10.0.0.0/8"])
+    for ip in ("10.1.1.1", "::ffff:10.1.1.1", "::ffff:10.1.1.1%lo", "64:ff9b::a01:101", "2002:a01:101::1"):
+        assert guard.refusal(ip) == "Guard.deny has it"
+    assert guard.refusal("::ffff:11.1.1.1") is guard.refusal("2002:b01:101::1") is None
+
+
 SPELLINGS = [
     "127.0.0.1",
     "127.0.0.1.",

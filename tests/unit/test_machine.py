@@ -211,7 +211,7 @@ async def test_cancelled_while_a_large_hosts_file_is_read(here: Here):
 
 
 async def test_no_thread_for_a_large_hosts_file(here: Here, monkeypatch: pytest.MonkeyPatch):
-    """As where no descriptor is left: it is tried again, and no task's error is left over."""
+    """As where no descriptor is left: the next caller tries again, and no task's error is left over."""
 
     def fails(_):
         raise RuntimeError("can't start new thread")
@@ -223,7 +223,7 @@ async def test_no_thread_for_a_large_hosts_file(here: Here, monkeypatch: pytest.
     assert not here.machine.is_read
     assert here.machine._reading is not None
     assert here.machine._reading.exception() is None
-    await here.later()
+    await here.machine.looked_at()
     assert here.machine.hosts.find("a") == ("10.0.0.1",)
 
 

@@ -19,6 +19,7 @@ from seawall.testing.clock import VIRTUAL
 
 pytestmark = pytest.mark.anyio
 
+TEXT = pycares.DNSRecord("a.test", 16, 1, 60, pycares.TXTRecordData(b"text"))
 ALIAS = pycares.DNSRecord("a.test", 5, 1, 60, pycares.CNAMERecordData("b.test"))
 
 
@@ -97,7 +98,8 @@ async def test_failure_asks_the_next_server_at_once():
 
 
 @pytest.mark.parametrize(
-    ("records", "error", "why"), [([], NoAddress, "has no address"), ([ALIAS], Dangling, "an alias of a name without")]
+    ("records", "error", "why"),
+    [([TEXT], NoAddress, "has no address"), ([ALIAS], Dangling, "an alias of a name without")],
 )
 async def test_answer_without_addresses(records, error, why):
     """An error of its own for an alias, because a search ends with it; for services there is no record then."""
@@ -106,6 +108,16 @@ async def test_answer_without_addresses(records, error, why):
         await names.ask("a.test", socket.AF_INET, servers=["a"])
     with pytest.raises(NoAddress, match="no SRV record"):
         await names.services("a.test", servers=["a"])
+    await names.aclose()
+
+
+async def test_error_that_is_unknown_is_a_failure():
+    """NOTAUTH, for one: c-ares has no code for it and says that the answer is empty. It denies nothing."""
+    names = over(channels := Channels(a=[], b=[record("192.0.2.1", 30)]))
+    assert (await names.ask("a.test", socket.AF_INET, servers=["a", "b"])).addresses == (Address("192.0.2.1"),)
+    assert channels.sent == [(0.0, "a"), (0.0, "b")]
+    with pytest.raises(ResolverFailure, match="none of the usual ones"):
+        await names.ask("a.test", socket.AF_INET, servers=["a"])
     await names.aclose()
 
 

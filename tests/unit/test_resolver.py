@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import os
 import socket
@@ -179,6 +180,49 @@ async def test_first_targets_of_many(monkeypatch, ttl, kept):
     assert asked == [f"t{number}.test" for number in range(32)]
     assert [rank.priority for rank in answer.ranks] == list(range(32))
     assert answer.ttl == kept
+    await names.aclose()
+
+
+def services_are(monkeypatch, records: list[SRVRecord], found: dict[str, object]) -> None:
+    """Have DNS say so of a service, and of its targets; None is silence."""
+
+    async def services(self: CaresResolver, service: str, **more: object) -> list[SRVRecord]:
+        return records
+
+    async def resolve(self: MachineResolver, host: str, port: int, **more: object) -> Answer:
+        said = found[host]
+        if said is None:
+            await asyncio.sleep(60.0)
+        if isinstance(said, Exception):
+            raise said
+        return Answer((Address(said),), 60.0, "dns")
+
+    monkeypatch.setattr(CaresResolver, "services", services)
+    monkeypatch.setattr(MachineResolver, "resolve", resolve)
+
+
+async def test_heaviest_targets_of_many(monkeypatch):
+    """They are among the 32 of one priority, because they should have most of the calls."""
+    records = [SRVRecord(1, weight, 80, f"t{weight}.test", 60.0) for weight in range(40)]
+    services_are(monkeypatch, records, {f"t{weight}.test": f"192.0.2.{weight}" for weight in range(40)})
+    names = SRVResolver(nameservers=["127.0.0.1:1"])
+    answer = await names.resolve("a.test", 80)
+    assert {rank.weight for rank in answer.ranks} == set(range(8, 40))
+    await names.aclose()
+
+
+@pytest.mark.parametrize("failure", [None, ResolverFailure("SERVFAIL")])
+async def test_service_with_a_target_that_fails(monkeypatch, failure):
+    """It isn't denied because another target is. Without that one it is asked for again soon: it may be the best."""
+    records = [SRVRecord(1, 0, 80, "gone.test", 60.0), SRVRecord(2, 0, 80, "bad.test", 60.0)]
+    services_are(monkeypatch, records, found := {"gone.test": NameNotFound("no such name"), "bad.test": failure})
+    names = SRVResolver(nameservers=["127.0.0.1:1"])
+    with pytest.raises(TimeoutError if failure is None else ResolverFailure):
+        await names.resolve("a.test", 80)
+    found["gone.test"] = "192.0.2.1"
+    assert (await names.resolve("a.test", 80)).ttl == 5.0
+    found["bad.test"] = NameNotFound("no such name")
+    assert (await names.resolve("a.test", 80)).ttl == 60.0
     await names.aclose()
 
 

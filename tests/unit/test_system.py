@@ -6,6 +6,8 @@ import asyncio
 import errno
 import os
 import socket
+import subprocess
+import sys
 import threading
 
 import pytest
@@ -135,3 +137,50 @@ async def test_thread_that_cannot_be_started(resolver, monkeypatch):
                 await resolver.resolve("a.test", 80)
     assert resolver.takes("a.test")
     assert (await resolver.resolve("a.test", 80)).addresses == (Address("192.0.2.1"),)
+
+
+async def test_lookup_that_is_cancelled_gives_up_its_place(resolver, monkeypatch):
+    """It waits for a thread no longer, so names that block gather nothing; nor does closing leave a waiter."""
+    go_on = threading.Event()
+
+    def getaddrinfo(*arguments):
+        go_on.wait()
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("192.0.2.1", 80))]
+
+    finds(monkeypatch, getaddrinfo)
+    lookups = [asyncio.create_task(resolver.resolve(f"{number}.test", 80)) for number in range(2 * system.THREADS)]
+    await asyncio.sleep(0)
+    try:
+        for lookup in lookups[system.THREADS + 1 :]:
+            lookup.cancel()
+        await asyncio.wait(lookups[system.THREADS + 1 :])
+        await asyncio.sleep(0)
+        assert (resolver._running, len(resolver._waiting)) == (system.THREADS + 1, 1)
+        await resolver.aclose()
+        with pytest.raises(asyncio.CancelledError):
+            await lookups[system.THREADS]
+    finally:
+        go_on.set()
+    assert len(await asyncio.gather(*lookups[: system.THREADS])) == system.THREADS
+
+
+HANGS = """
+import asyncio, socket, threading
+from seawall.dns.system import SystemResolver
+
+socket.getaddrinfo = lambda *_: threading.Event().wait()
+
+async def main():
+    resolver = SystemResolver()
+    for _ in range(6):
+        asyncio.create_task(resolver.resolve("a.test", 80))
+    await asyncio.sleep(0)
+    await resolver.aclose()
+
+asyncio.run(main())
+"""
+
+
+def test_process_ends_though_a_lookup_hangs():
+    """As it does in an outage of DNS, for up to half a minute, which is longer than a container has to end."""
+    subprocess.run([sys.executable, "-c", HANGS], check=True, timeout=20)

@@ -167,6 +167,14 @@ async def test_another_server_makes_up_for_it(names, dns, other, monkeypatch, fa
     assert asked(other) == [1]
 
 
+async def test_code_that_c_ares_does_not_know(names, dns, other):
+    """It is a failure, too."""
+    dns.zone["a.odd.test"], other.zone["a.odd.test"] = Name(rcode="NOTAUTH"), GOOD
+    assert await ask(names, "a.odd.test", dns, other) == FOUND
+    with pytest.raises(ResolverFailure, match="none of the usual ones"):
+        await ask(names, "a.odd.test", dns)
+
+
 @pytest.mark.parametrize(("fault", "error"), [("nx", NameNotFound), ("nodata", NoAddress), ("cnameloop", NameNotFound)])
 async def test_denial_is_an_answer(names, dns, other, monkeypatch, fault, error):
     """No other server is asked."""

@@ -161,9 +161,14 @@ async def test_srv_decides_whom_to_ask(stack, dns, serve):
 
 
 async def test_srv_that_is_none(stack, dns):
-    """No such name, no such record, a name that can't be."""
+    """No such name, no such record, a service that isn't to be had (RFC 2782), a name that can't be."""
     dns.zone["_a._tcp.test"] = Name(a=("127.0.0.1",))
-    for service, error in (("_no._tcp.test", seawall.errors.NameNotFound), ("_a._tcp.test", seawall.errors.NoAddress)):
+    dns.zone["_off._tcp.test"] = Name(srv=((0, 0, 0, "."),))
+    for service, error in (
+        ("_no._tcp.test", seawall.errors.NameNotFound),
+        ("_a._tcp.test", seawall.errors.NoAddress),
+        ("_off._tcp.test", seawall.errors.NoAddress),
+    ):
         with pytest.raises(error):
             await ask(stack, SRVResolver(service, nameservers=[dns.address]), "http://x.test/")
     with pytest.raises(ValueError, match="must look like"):
@@ -193,7 +198,22 @@ async def test_resolver_that_is_wrong(stack, answer):
         await ask(stack, FunctionResolver(lambda host, port: answer), "http://x.test/")
 
 
-async def test_all_of_a_chain_are_closed(stack):
+async def test_chain_in_a_chain(stack, serve):
+    """As if its resolvers were in the outer one, so the client knows whom "cares" means."""
+    server = await serve(ok)
+    names = ChainResolver(StaticResolver({}), ChainResolver(StaticResolver({}), "cares"))
+    assert (await ask(stack, names, f"http://localhost:{server.port}/")).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "together",
+    [
+        ChainResolver,
+        lambda *each: StaticResolver(dict(zip("ab", each, strict=True))),
+        lambda *each: StaticResolver({"a.test": ChainResolver(*each)}),
+    ],
+)
+async def test_all_are_closed(together):
     """Though one of them fails at it."""
     closed = []
 
@@ -203,7 +223,7 @@ async def test_all_of_a_chain_are_closed(stack):
             raise OSError("can't")
 
     first, second = Mine({}), Mine({})
-    client = seawall.AsyncClient(resolver=ChainResolver(first, second))
+    client = seawall.AsyncClient(resolver=together(first, second))
     with pytest.raises(OSError, match="can't"):
         await client.aclose()
     assert set(closed) == {first, second}

@@ -221,6 +221,28 @@ async def test_a_new_file_of_authorities_counts_from_the_next_connection(monkeyp
         assert (await client.get(f"https://localhost:{old.port}")).status_code == 200
 
 
+async def test_a_new_file_of_authorities_counts_with_a_certificate_of_ones_own(
+    monkeypatch, tmp_path, serve, authority, recwarn
+):
+    """The context is the client's own then, because of *cert*, but trusts what the file has now, too."""
+    path, mine, other = tmp_path / "ca.pem", tmp_path / "mine.pem", trustme.CA()
+    old = await serve(ok, tls=server_context(authority, "localhost"))
+    new = await serve(ok, tls=server_context(other, "localhost"))
+    authority.cert_pem.write_to_path(path)
+    authority.issue_cert("me").private_key_and_cert_chain_pem.write_to_path(mine)
+    monkeypatch.setenv("SSL_CERT_FILE", str(path))
+    async with seawall.AsyncClient(cert=str(mine), limits=SHARED) as client:
+        assert (await client.get(f"https://localhost:{old.port}")).status_code == 200
+        warned = len(recwarn)
+        path.write_bytes(b"half of it")
+        assert (await client.get(f"https://localhost:{old.port}")).status_code == 200
+        other.cert_pem.write_to_path(path)
+        assert (await client.get(f"https://localhost:{new.port}")).status_code == 200
+        with pytest.raises(seawall.errors.CertificateError):
+            await client.get(f"https://localhost:{old.port}")
+        assert len(recwarn) == warned
+
+
 async def test_authorities_that_are_being_replaced(monkeypatch, tmp_path, serve, authority):
     """While the file is away or half written, the last good ones count; a new client says that it can't be read."""
     path = tmp_path / "ca.pem"

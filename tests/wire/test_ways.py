@@ -18,6 +18,7 @@ import seawall
 from seawall.testing.cancel import cancel_everywhere
 from seawall.testing.dns import Name
 from seawall.testing.leaks import held
+from seawall.testing.shortage import no_file_descriptors
 
 pytestmark = [pytest.mark.anyio, pytest.mark.each_front]
 
@@ -127,6 +128,20 @@ async def test_unix_socket_that_is_not_there(tmp_path):
         assert isinstance(it.value, seawall.DialError)
         assert len(it.value.attempts) == 3
         assert transport.stats().connections == 0
+
+
+async def test_unix_socket_without_a_descriptor(uds):
+    """It says so, as a connection over TCP does; and so does one that the system doesn't make for another reason."""
+    transport = seawall.AsyncTransport(uds=uds, retry=None)
+    async with httpx.AsyncClient(transport=transport) as client:
+        with no_file_descriptors(), pytest.raises(seawall.DialError, match="no connection is idle: raise") as caught:
+            await client.get("http://docker/")
+        assert (caught.value.is_shortage, held(transport.stats()), transport.stats().connections) == (True, [], 0)
+        assert (await client.get("http://docker/")).text == "docker"
+    odd = seawall.AsyncTransport(uds=uds, socket_options=[(socket.IPPROTO_TCP, 9999, 1)], retry=None)
+    async with httpx.AsyncClient(transport=odd) as client:
+        with pytest.raises(seawall.DialError, match="can't connect to the Unix socket"):
+            await client.get("http://docker/")
 
 
 async def test_unix_socket_that_breaks_off(tmp_path):

@@ -16,7 +16,7 @@ from ..config import DNS
 from ..dns.getaddrinfo import MachineResolver, special
 from ..dns.machine import Machine
 from ..dns.modules import Source, Step
-from ..dns.resolver import Answer, check_name, literal
+from ..dns.resolver import Answer, check_name, literal, public
 from ..dns.system import SystemResolver
 from ..errors import NameNotFound, ResolveError, ResolveTimeout
 from ..origin import Origin
@@ -127,7 +127,7 @@ async def _step(what: str, asked: Awaitable[Answer], timeout: float) -> tuple[st
     except TimeoutError:
         found = f"[yellow]{ResolveTimeout.__name__}[/]: no answer within {timeout:g} s"
     except ResolveError as error:
-        found = f"[yellow]{type(error).__name__}[/]: {escape(str(error))}"
+        found = f"[yellow]{type(public(error)).__name__}[/]: {escape(str(error))}"
     return f"  {what:22} {(time.perf_counter() - began_at) * 1e3:>8.1f} ms  {found}", answer is not None
 
 

@@ -9,7 +9,7 @@ replaces nothing, but after the second one in a row the name rests: it isn't loo
 from __future__ import annotations
 
 import math
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from typing import NamedTuple, TypeAlias
 
 from ..config import DNS
@@ -22,7 +22,8 @@ __all__ = ["ANY", "SYSTEM", "Cache", "Entry", "Failures", "Key"]
 REFRESH_AT = 0.8  # of the TTL
 MIN_REST, MAX_REST = 0.25, 5.0  # seconds; RFC 9520 section 3.2 asks resolvers with many clients for 1 s to 5 min
 MAX_GONE = 256  # addresses of one name
-MANY_RETURNS = 4  # more than one, because a service that fails over and back brings an address back each time
+MANY_RETURNS = 4  # more than one, because a service that fails over and back brings its addresses back each time
+RETURNS_WITHIN = 3600.0  # seconds for these: a load balancer changes each answer, and a service seldom fails over
 REFRESH_FROM = 0.5  # of the TTL, because an earlier refresh would double the queries for nothing
 
 Key: TypeAlias = tuple[str, int]
@@ -40,6 +41,7 @@ class Entry(NamedTuple):
         expires_at: From this instant on, the entry isn't used before the name has been looked up again.
         stale_from: The end of the TTL, which doubt doesn't move.
         doubted_at: When an entry of its name last expired early, because none of its addresses took a connection.
+        known_at: The instant that the result is from.
     """
 
     found: Found | ResolveError
@@ -47,6 +49,7 @@ class Entry(NamedTuple):
     expires_at: float
     stale_from: float
     doubted_at: float = -math.inf
+    known_at: float = -math.inf
 
     def knows(self, family: int) -> bool:
         """Whether the entry has all addresses of *family* that the name has."""
@@ -73,7 +76,7 @@ class Cache:
         self._entries: OrderedDict[Key, Entry] = OrderedDict()
         self._failures: OrderedDict[Key, Failures] = OrderedDict()
         self._gone: OrderedDict[Key, dict[Address, None]] = OrderedDict()  # no longer in the record; oldest first
-        self._returns: dict[Key, int] = {}  # how many of those came back
+        self._returns: dict[Key, deque[float]] = {}  # when the last answers came with some of those
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -85,6 +88,16 @@ class Cache:
         self._entries.move_to_end(key)
         return entry
 
+    def is_known_since(self, key: Key, instant: float) -> bool:
+        """Whether an answer, or a denial, has come after *instant*."""
+        entry = self._entries.get(key)
+        return entry is not None and entry.known_at > instant
+
+    def use(self, key: Key) -> None:
+        """Its entry serves a caller that didn't ask for it here."""
+        if key in self._entries:
+            self._entries.move_to_end(key)
+
     def stale(self, key: Key, now: float, *, is_secure: bool) -> Answer | None:
         """An expired answer that may still serve because DNS fails."""
         entry = self._entries.get(key)
@@ -93,6 +106,7 @@ class Cache:
         limit = self._settings.stale_ttl if is_secure else self._settings.stale_ttl_plain
         if now >= entry.stale_from + limit:
             return None
+        self._entries.move_to_end(key)
         return entry.found.answer._replace(ttl=None, source="stale")
 
     def store(self, key: Key, found: Found | ResolveError, now: float) -> Entry:
@@ -107,8 +121,8 @@ class Cache:
             ttl = refresh_after = settings.negative_ttl
         before = self._entries.get(key)
         doubted_at = -math.inf if before is None else before.doubted_at
-        entry = Entry(found, now + refresh_after, now + ttl, now + ttl, doubted_at)
-        self._compare(key, found)
+        entry = Entry(found, now + refresh_after, now + ttl, now + ttl, doubted_at, now)
+        self._compare(key, found, now)
         self._entries[key] = entry
         self._entries.move_to_end(key)
         self._failures.pop(key, None)
@@ -116,18 +130,24 @@ class Cache:
             self._entries.popitem(last=False)
         return entry
 
-    def gives_subsets(self, key: Key) -> bool:
-        """Whether addresses leave the record and come back, as a load balancer's do, so a missing one still serves."""
-        return self._returns.get(key, 0) >= MANY_RETURNS
+    def gives_subsets(self, key: Key, now: float) -> bool:
+        """
+        Whether addresses leave the record and come back, as a load balancer's do, so a missing one still serves.
 
-    def _compare(self, key: Key, found: Found | ResolveError) -> None:
+        A fail-over and back is one return, however many addresses the service has.
+        """
+        returns = self._returns.get(key)
+        return returns is not None and len(returns) == MANY_RETURNS and now - returns[0] <= RETURNS_WITHIN
+
+    def _compare(self, key: Key, found: Found | ResolveError, now: float) -> None:
         before = self._entries.get(key)
         if before is None or not isinstance(before.found, Found) or not isinstance(found, Found):
             return
         gone, addresses = self._gone.setdefault(key, {}), found.answer.addresses
-        for address in addresses:
-            if gone.pop(address, False) is None:
-                self._returns[key] = self._returns.get(key, 0) + 1
+        if returned := [address for address in addresses if address in gone]:
+            self._returns.setdefault(key, deque(maxlen=MANY_RETURNS)).append(now)
+            for address in returned:
+                gone.pop(address, None)  # a resolver may name it twice
         left = set(before.found.answer.addresses).difference(addresses)
         gone.update(
             (address, None)

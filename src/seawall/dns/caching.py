@@ -87,7 +87,7 @@ class CachingResolver:
         return len(self._cache)
 
     def stats(self) -> dict[str, NameStats]:
-        return {name: NameStats(*counts) for name, counts in self._stats.items()}
+        return {name: NameStats(*counts) for name, counts in list(self._stats.items())}
 
     def cached(self, origin: Origin) -> Answer | None:
         """
@@ -96,13 +96,15 @@ class CachingResolver:
         Raises:
             NameNotFound, NoAddress: It is known and fresh that there are none.
         """
-        host, now = origin.host.lower(), self._now()
+        host, key, now = origin.host.lower(), self._key(origin), self._now()
         if (ports := self._hits.get(host)) is not None:
             hit = ports.get(origin.port)
             if hit is not None and now < hit.until:
                 hit.counts[0] += 1
+                self._cache.use(key)
+                if host in self._stats:
+                    self._stats.move_to_end(host)
                 return hit.answer
-        key = self._key(origin)
         entry = self._cache.fresh(key, now)
         if entry is None:
             return None
@@ -157,7 +159,12 @@ class CachingResolver:
             return None
         if isinstance(entry.found, ResolveError):
             return False
-        return address in entry.found.answer.addresses or self._cache.gives_subsets(key)
+        return address in entry.found.answer.addresses or self._cache.gives_subsets(key, self._now())
+
+    def denies(self, origin: Origin) -> bool:
+        """Whether it is known and fresh that there is no such name."""
+        entry = self._cache.fresh(self._key(origin), self._now())
+        return entry is not None and isinstance(entry.found, NameNotFound)
 
     def disprove(self, origin: Origin) -> None:
         """
@@ -259,7 +266,8 @@ class CachingResolver:
         if isinstance(found, Found | NameNotFound | NoAddress) and port != SYSTEM:
             self._cache.store(key, _timed(found) if isinstance(found, Found) else found, at)
         elif isinstance(found, Found):
-            self._cache.store((host, ANY), found, at)
+            if not self._cache.is_known_since((host, ANY), lookup.began_at):  # else DNS has answered meanwhile
+                self._cache.store((host, ANY), found, at)
             self._cache.recovered(key)
         else:
             self._failed(key, found, at)
@@ -298,6 +306,7 @@ class CachingResolver:
             while len(self._stats) >= self._settings.max_entries:
                 self._stats.popitem(last=False)
             counts = self._stats[host] = [0, 0, 0]
+        self._stats.move_to_end(host)
         counts[column] += 1
         return counts
 

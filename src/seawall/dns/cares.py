@@ -50,7 +50,7 @@ class CaresResolver:
         texts = [data.addr for data in (each.data for each in records) if isinstance(data, ADDRESSES)]
         addresses = dict.fromkeys(map(Address, texts))
         if not addresses:
-            if records:
+            if any(isinstance(each.data, pycares.CNAMERecordData) for each in records):
                 raise Dangling(f"{name}: DNS: it is an alias of a name without addresses")
             raise NoAddress(f"{name}: DNS: the answer has no address")
         return Answer(tuple(addresses), float(min(record.ttl for record in records)), "dns")

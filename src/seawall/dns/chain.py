@@ -49,8 +49,8 @@ class Chained:
         found: bool | None = False
         for names in self._names:
             found = await names.is_still(origin, address)
-            if found is not False:
-                break
+            if found is not False or not names.denies(origin):
+                break  # the others aren't asked for the name, so what they know of it doesn't count
         return found
 
     def disprove(self, origin: Origin) -> None:

@@ -14,7 +14,7 @@ import asyncio
 import re
 import socket
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeGuard
 
 from ..config import DNS
 from ..errors import NameNotFound, NoAddress, ResolveError, ResolverFailure, ResolveTimeout
@@ -44,6 +44,8 @@ class MachineResolver:
     Args:
         system: Asked where another module of nsswitch.conf takes the name; None leaves those modules out.
     """
+
+    is_progressive = True
 
     def __init__(self, machine: Machine, cares: CaresResolver, system: SystemResolver | None, settings: DNS) -> None:
         self.machine = machine
@@ -205,7 +207,7 @@ class MachineResolver:
             if pending:
                 [other] = pending
                 tell(Found(first, questions[other]))
-        elif pending and isinstance(first, NameNotFound):
+        elif pending and _denies(first):
             deny(first)
             now = asyncio.get_running_loop().time()
             _, pending = await asyncio.wait(pending, timeout=max(0.0, deny_at - now))
@@ -251,9 +253,15 @@ def _both(results: dict[int, Answer | ResolveError]) -> Found | ResolveError:
         ttl = min(answer.ttl or 0.0 for answer in answers)
         return Found(Answer(addresses, ttl, answers[0].source), failed[0] if failed else 0)
     errors = [result for result in reversed(results.values()) if isinstance(result, ResolveError)]  # that of A first
-    denials = [error for error in errors if isinstance(error, NameNotFound)]
-    failures = [error for error in errors if not isinstance(error, NoAddress)]
-    return (denials or failures or errors)[0]
+    denials = [error for error in errors if _denies(error)]
+    failures = [error for error in errors if not isinstance(error, NoAddress | NameNotFound)]
+    aliases = [error for error in errors if isinstance(error, Dangling)]
+    return (denials or failures or aliases or errors)[0]
+
+
+def _denies(result: Answer | ResolveError) -> TypeGuard[NameNotFound]:
+    """Whether one family's result is about the whole name: an alias without addresses may have some of the other."""
+    return isinstance(result, NameNotFound) and not isinstance(result, Dangling)
 
 
 def _result(question: asyncio.Task[Answer]) -> Answer | ResolveError:

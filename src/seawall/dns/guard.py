@@ -163,7 +163,7 @@ class Guard:
         except ValueError:
             return "it isn't an address"
         within = _within(address)
-        if _is_in(address, self._deny) or _is_in(within, self._deny):
+        if any(_is_in(each, self._deny) for each in (address, within, _meant(address))):
             return "Guard.deny has it"
         return None if _is_in(address, self._allow) or _is_in(within, self._allow) else _refusal(address)
 
@@ -172,6 +172,11 @@ def _within(address: IP) -> IP:
     """The IPv4 address that a NAT64 address stands for; any other address as it is."""
     is_nat64 = address.version == 6 and address in NAT64
     return ipaddress.IPv4Address(int(address) & 0xFFFFFFFF) if is_nat64 else address
+
+
+def _meant(address: IP) -> IP:
+    """The IPv4 address that an IPv6 form of it leads to where such forms are allowed; any other address as it is."""
+    return (address.ipv4_mapped or address.sixtofour or address) if address.version == 6 else address
 
 
 def _refusal(address: IP) -> str | None:

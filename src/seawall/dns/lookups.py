@@ -10,12 +10,13 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import math
 from collections.abc import Callable
 from typing import TypeAlias
 
-from ..errors import NoAddress, ResolveError, ResolverFailure, ResolveTimeout
+from ..errors import NameNotFound, NoAddress, ResolveError, ResolverFailure, ResolveTimeout
 from .cache import SYSTEM, Key
-from .resolver import Found, Progressive, Resolver, literal
+from .resolver import Found, Progressive, Rank, Resolver, literal, public
 
 __all__ = ["Lookup", "Lookups", "result"]
 
@@ -197,14 +198,16 @@ class Lookups:
         is_failure = isinstance(found, ResolverFailure | ResolveTimeout) and not lookup.task.cancelled()
         if is_failure and isinstance(lookup.found, Found):
             found, at = lookup.found, lookup.told_at  # only the rest failed, such as the other family
-        self._ended(key, lookup, found, at)
-        del lookup.task  # because the error of a cancelled task holds frames that hold the lookup
-        lookup.end(found)
+        try:
+            self._ended(key, lookup, found, at)
+        finally:
+            del lookup.task  # because the error of a cancelled task holds frames that hold the lookup
+            lookup.end(found)
 
 
 def result(task: asyncio.Task[Found]) -> Found | ResolveError:
     """
-    The result of a finished lookup. An error that isn't seawall's is the resolver's failure.
+    The result of a finished lookup. An error that is none of seawall's four kinds is the resolver's failure.
 
     So is one that is an HTTP library's too, because the resolver's own client met it, about another name.
     """
@@ -213,8 +216,8 @@ def result(task: asyncio.Task[Found]) -> Found | ResolveError:
     error = task.exception()
     if error is None:
         return task.result()
-    if isinstance(error, ResolveError) and not error.theirs:
-        return error
+    if isinstance(error, NameNotFound | NoAddress | ResolverFailure | ResolveTimeout) and not error.theirs:
+        return public(error)
     if isinstance(error, TimeoutError):
         return ResolveTimeout("no answer from DNS in time (DNS.timeout)")
     failure = ResolverFailure(f"the resolver failed: {error!r}")
@@ -230,15 +233,21 @@ def _checked(host: str, found: Found) -> Found:
         NoAddress, ResolverFailure: A resolver may not answer this.
     """
     answer = found.answer
+    answer = answer._replace(addresses=tuple(answer.addresses), ranks=tuple(answer.ranks))
     if not answer.addresses:
         raise NoAddress(f"{host}: the resolver gave no address")
     for address in answer.addresses:
         if literal(address.ip) is None:
             raise ResolverFailure(f"{host}: the resolver gave {address.ip!r}, which isn't an IP address")
-        if address.port is not None and not 1 <= address.port <= 65535:
+        if address.port is not None and not (isinstance(address.port, int) and 1 <= address.port <= 65535):
             raise ResolverFailure(f"{host}: the resolver gave port {address.port!r}, which isn't one (1 to 65535)")
+    if answer.ttl is not None and (not isinstance(answer.ttl, int | float) or math.isnan(answer.ttl)):
+        raise ResolverFailure(f"{host}: the resolver gave the TTL {answer.ttl!r}, which must be seconds, or None")
     if answer.ranks and len(answer.ranks) != len(answer.addresses):
         raise ResolverFailure(
             f"{host}: the resolver gave {len(answer.ranks)} ranks for {len(answer.addresses)} addresses"
         )
-    return found
+    for rank in answer.ranks:
+        if not isinstance(rank, Rank) or not all(isinstance(number, int | float) for number in rank):
+            raise ResolverFailure(f"{host}: the resolver gave {rank!r}, which isn't a seawall.dns.Rank of numbers")
+    return found._replace(answer=answer)

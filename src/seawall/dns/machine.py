@@ -175,6 +175,8 @@ class Machine:
             logger.debug("%s: reading hosts failed", self._files.root, error=error)
         finally:
             executor.shutdown(wait=False)
+            if not self.is_read:
+                self._look_at = -math.inf  # the next caller tries
 
     def _keep(self, hosts: Hosts, stamp: Stamps) -> None:
         self.hosts, self._hosts_stamp = hosts, stamp

@@ -39,6 +39,7 @@ FAILURES: dict[int | None, str] = {
     EBADRESP: "its answer is garbage",
     ECONNREFUSED: "it refuses connections, or can't be reached",
 }
+UNKNOWN = "an error that is none of the usual ones, or only records of unknown types"
 
 Records: TypeAlias = Sequence[pycares.DNSRecord]
 
@@ -144,10 +145,10 @@ class Question:
             self._standing(server).answered(attempt.sent_at, self._loop.time())
         if result is not None:
             records = _own(self.name, result.answer)
-            if records or not result.answer:
+            if records:
                 self._answered(records)
-            else:
-                why = f"the answer is about {result.answer[0].name}"
+            else:  # c-ares takes an error that it doesn't know, such as NOTAUTH, for an answer without records
+                why = f"the answer is about {result.answer[0].name}" if result.answer else UNKNOWN
                 self._failed(server, ResolverFailure(self._text(server, why)))
         elif code in FINAL:
             kind, why = FINAL[code]

@@ -29,6 +29,7 @@ __all__ = [
     "check_name",
     "failed",
     "literal",
+    "public",
     "shortage",
 ]
 
@@ -46,6 +47,17 @@ class ServerFailure(ResolverFailure):
 
 class Dangling(NameNotFound):
     """The name is an alias of one without addresses. A class of its own because glibc's search ends with it."""
+
+
+def public(error: ResolveError) -> ResolveError:
+    """*error* in a class that users know: what only a search must tell apart is nothing for their metrics."""
+    kind = {ServerFailure: ResolverFailure, Dangling: NameNotFound}.get(type(error))
+    if kind is None:
+        return error
+    made = kind(*error.args)
+    vars(made).update(vars(error))
+    made.__cause__ = error.__cause__
+    return made.with_traceback(error.__traceback__)
 
 
 class Rank(NamedTuple):
@@ -127,7 +139,14 @@ Told: TypeAlias = "Callable[[Found | ResolveError], None]"
 
 @runtime_checkable
 class Progressive(Protocol):
-    """A resolver that tells the first addresses before it has all."""
+    """
+    A resolver that tells the first addresses before it has all.
+
+    Attributes:
+        is_progressive: Tells it from a user's resolver, which may have a method `look_up` of its own.
+    """
+
+    is_progressive: bool
 
     async def look_up(self, host: str, port: int, tell: Told) -> Found:
         """

@@ -7,7 +7,7 @@ import time
 from collections.abc import Sequence
 
 from ..config import DNS
-from ..errors import NoAddress, ResolveError
+from ..errors import NameNotFound, NoAddress, ResolveError
 from ..origin import Address
 from .getaddrinfo import MachineResolver
 from .machine import Machine
@@ -16,6 +16,7 @@ from .resolver import Answer, Rank, SRVRecord
 __all__ = ["SRVResolver"]
 
 MAX_TARGETS = 32
+PARTIAL_TTL = 5.0  # seconds that an answer without a target that failed is kept, because that one may be the best
 TARGET_TIMEOUT = 1.0  # seconds, less than a lookup has, because one silent target must not cost the others
 
 
@@ -43,7 +44,7 @@ class SRVResolver:
         records = [each for each in await self._names.services(service) if each.target and each.port]
         if not records:
             raise NoAddress(f"{service}: the service isn't available, its SRV records say")
-        records = sorted(records)[:MAX_TARGETS]
+        records = sorted(records, key=lambda each: (each.priority, -each.weight))[:MAX_TARGETS]
         answers = await asyncio.gather(*(self._target(each, family) for each in records), return_exceptions=True)
         addresses: list[Address] = []
         ranks: list[Rank] = []
@@ -56,8 +57,11 @@ class SRVResolver:
                     ranks.append(Rank(record.priority, record.weight, target))
             elif not isinstance(answer, ResolveError | TimeoutError):
                 raise answer
+        failures = [each for each in answers if not isinstance(each, Answer | NameNotFound | NoAddress)]
         if not addresses:
-            raise answers[0]  # type: ignore[misc]
+            raise (failures or answers)[0]  # type: ignore[misc]  # a target that failed may have some
+        if failures:
+            ttls.append(PARTIAL_TTL)
         return Answer(tuple(addresses), min(ttls), "srv", tuple(ranks))
 
     async def _target(self, record: SRVRecord, family: int) -> Answer:

@@ -6,6 +6,7 @@ import inspect
 import ipaddress
 import math
 from collections.abc import Awaitable, Callable, Iterable, Mapping
+from contextlib import AsyncExitStack
 from typing import TypeAlias
 
 from ..errors import NameNotFound, NoAddress
@@ -49,9 +50,7 @@ class StaticResolver:
         raise NameNotFound(f"{host}: not in the map")
 
     async def aclose(self) -> None:
-        for found in self._names.values():
-            if not isinstance(found, Answer):
-                await found.aclose()
+        await _closed(found for found in self._names.values() if not isinstance(found, Answer))
 
 
 class FunctionResolver:
@@ -102,7 +101,9 @@ class ChainResolver:
     def __init__(self, *resolvers: Resolver | str) -> None:
         if not resolvers:
             raise ValueError("ChainResolver needs at least one resolver")
-        self.resolvers = resolvers
+        # A chain in a chain is the same as its resolvers there, where a client knows what its strings mean.
+        parts = [each.resolvers if type(each) is ChainResolver else (each,) for each in resolvers]
+        self.resolvers: tuple[Resolver | str, ...] = tuple(each for part in parts for each in part)
 
     async def resolve(self, host: str, port: int, *, family: int = 0) -> Answer:
         """As `Resolver.resolve`, for callers without a client; only a client understands the strings."""
@@ -118,9 +119,14 @@ class ChainResolver:
         raise error
 
     async def aclose(self) -> None:
-        for resolver in self.resolvers:
-            if not isinstance(resolver, str):
-                await resolver.aclose()
+        await _closed(resolver for resolver in self.resolvers if not isinstance(resolver, str))
+
+
+async def _closed(resolvers: Iterable[Resolver]) -> None:
+    """Close all of them, though one fails at it."""
+    async with AsyncExitStack() as stack:
+        for resolver in resolvers:
+            stack.push_async_callback(resolver.aclose)
 
 
 def _answer(found: Found, ttl: float, source: str) -> Answer:

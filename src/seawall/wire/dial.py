@@ -30,7 +30,7 @@ from .progress import Progress
 from .proxy import tunnel, unreachable
 from .race import ATTEMPT_DELAY, MAX_ADDRESSES, Late, Race, dial_error, reason
 from .tls import TO_PROXY, Contexts, offer
-from .trace import Trace, traced
+from .trace import Trace, connected
 
 __all__ = ["Dialler"]
 
@@ -129,7 +129,7 @@ class Dialler:
         load.in_flight += 1
         try:
             connect = partial(self._connect_any, wanted, addresses, late)
-            sock, address = await traced(trace, connect, "connect_tcp", host=peer.host, port=peer.port)
+            sock, address = await connected(trace, connect, host=peer.host, port=peer.port)
             progress.address = address
             return await self._led_on(wanted, sock, address, addresses)
         except (DialError, NoAddress) as error:
@@ -151,16 +151,7 @@ class Dialler:
         """As `dial`, to the Unix socket of *route*."""
         progress.reached(Phase.CONNECTING)
         assert route.uds is not None
-        sock = await self._with_descriptor(lambda: sockets.made(socket.AF_UNIX, route))
-        try:
-            connect = partial(sockets.connect_unix, sock, route.uds)
-            await traced(trace, connect, "connect_unix_socket", path=route.uds)
-        except BaseException as error:
-            sock.close()
-            if isinstance(error, OSError):
-                text = f"{origin}: can't connect to the Unix socket {route.uds!r}: {reason(error)}"
-                raise DialError(text, origin=origin, is_shortage=error.errno in SHORTAGES) from error
-            raise
+        sock = await sockets.to_unix(origin, route, trace, self._with_descriptor)
         progress.address = address = Address(route.uds)
         wanted = _Wanted(origin, origin, route, progress, server_hostname, trace)
         return await self._led_on(wanted, sock, address, [address])

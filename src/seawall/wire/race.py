@@ -2,7 +2,9 @@
 Addresses to one connected socket: RFC 8305.
 
 Rules: an attempt starts 250 ms after the one before, or at once when that fails; the first to connect wins and the
-others are closed. Addresses that come late join in; where a guard refuses one, that ends the race.
+others are closed. Addresses that come late join in; where a guard refuses one, that ends the race. They have a moment
+more once all others have failed. Where this machine has no route to the others' family, because it has no IPv6, say,
+and the answer with the IPv4 addresses was lost, they have as long as their lookup takes.
 """
 
 from __future__ import annotations
@@ -32,6 +34,8 @@ REFUSALS: Final = frozenset(
 )
 NO_PORT: Final = frozenset((errno.EADDRNOTAVAIL, errno.EADDRINUSE))
 """Errors that are this machine's: it has no free port for the address, no IPv6, or not the local address."""
+NO_WAY: Final = frozenset((errno.ENETUNREACH, errno.EAFNOSUPPORT))
+"""Errors of addresses of a family that this machine has no route for; EADDRNOTAVAIL is another, but of IPv6 only."""
 NO_PORT_ADVICE: Final = (
     "this machine has no port left for it, no IPv6, or not the address that local_address= names: keep more "
     "connections open (Limits), call less at once, or widen net.ipv4.ip_local_port_range"
@@ -134,8 +138,8 @@ class Race:
             timeout = None
             if self._left:
                 timeout = max(0.0, next_at - loop.time())
-            elif self._tried and not self._attempts:  # all have failed: what is still to come has a moment, and no more
-                timeout = LATE_GRACE
+            elif self._tried and not self._attempts and not self._has_no_way():
+                timeout = LATE_GRACE  # all have failed: what is still to come has a moment, and no more
             await asyncio.wait(waits, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
             has_come = self._coming is not None and self._coming.done()
             if has_come:
@@ -149,6 +153,12 @@ class Race:
         errors = self._errors
         cause: BaseException = errors[0] if len(errors) == 1 else ExceptionGroup("all addresses failed", errors)
         raise dial_error(self._origin, errors, self._tried) from cause
+
+    def _has_no_way(self) -> bool:
+        """Whether this machine can't reach the only family that was tried, which says nothing of the origin."""
+        families = {each.is_ipv6 for each in self._tried}
+        codes = NO_WAY | {errno.EADDRNOTAVAIL} if families == {True} else NO_WAY
+        return len(families) == 1 and codes.issuperset(error.errno for error in self._errors)
 
     def _begin(self, loop: asyncio.AbstractEventLoop) -> asyncio.Task[socket.socket]:
         """Dial the next address."""

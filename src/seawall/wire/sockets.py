@@ -6,14 +6,19 @@ import asyncio
 import errno
 import socket
 import sys
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from functools import partial
 from typing import Final
 
-from ..errors import NoAddress
+from ..dns.resolver import ADVICE, SHORTAGES
+from ..errors import DialError, NoAddress
 from ..origin import Address, Origin
 from ..route import Route
+from .race import reason
+from .trace import Trace, traced
 
-__all__ = ["bind", "connect_unix", "family_of", "made", "unbindable"]
+__all__ = ["bind", "family_of", "made", "to_unix", "unbindable"]
 
 IP_BIND_ADDRESS_NO_PORT: Final = 24  # of Linux, which Python names from 3.12 on
 
@@ -65,6 +70,39 @@ def unbindable(peer: Origin, route: Route) -> NoAddress:
     """The error where no address of *peer* is of that family, for which the peer isn't to blame."""
     kind = "IPv6" if family_of(route) == socket.AF_INET6 else "IPv4"
     return NoAddress(f"{peer}: has no {kind} address, and local_address={route.local_address!r} is an {kind} one")
+
+
+async def to_unix(
+    origin: Origin,
+    route: Route,
+    trace: Trace | None,
+    with_descriptor: Callable[[Callable[[], socket.socket]], Awaitable[socket.socket]],
+) -> socket.socket:
+    """
+    A socket that is connected to the Unix socket of *route*. The caller limits the time.
+
+    Args:
+        with_descriptor: Makes a socket, and where no descriptor is left for it gives up idle connections.
+    **Cancellation:** it is closed.
+
+    Raises:
+        DialError: It can't be made, there is no Unix socket, or nobody listens.
+    """
+    assert route.uds is not None
+    sock: socket.socket | None = None
+    try:
+        sock = await with_descriptor(lambda: made(socket.AF_UNIX, route))
+        await traced(trace, partial(connect_unix, sock, route.uds), "connect_unix_socket", path=route.uds)
+    except BaseException as error:
+        if sock is not None:
+            sock.close()
+        if isinstance(error, OSError):
+            is_shortage = error.errno in SHORTAGES
+            text = f"{origin}: can't connect to the Unix socket {route.uds!r}: {reason(error)}"
+            text += f", and no connection is idle: {ADVICE}" if is_shortage else ""
+            raise DialError(text, origin=origin, is_shortage=is_shortage) from error
+        raise
+    return sock
 
 
 async def connect_unix(sock: socket.socket, path: str) -> None:

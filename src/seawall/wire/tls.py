@@ -17,6 +17,7 @@ import functools
 import os
 import ssl
 import sys
+import warnings
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, NamedTuple, Protocol, TypeAlias
@@ -79,7 +80,8 @@ class TLS:
         self._create = create
         self._alpn = tuple(alpn)
         self._arguments = arguments
-        self._contexts: dict[tuple[str, ...], ssl.SSLContext] = {}  # of this client alone, by what they offer
+        # Of this client alone, by what they offer; with what they were made from, beside the arguments.
+        self._contexts: dict[tuple[str, ...], tuple[Authorities, ssl.SSLContext]] = {}
         self._lasting: dict[tuple[tuple[str, ...], bool], ssl.SSLContext] = {}  # shared: by that, and what they verify
         self._verify, self._trusts_env = arguments.get("verify", True), arguments.get("trust_env", True)
         self._is_shared = isinstance(self._verify, bool) and not arguments.get("cert")
@@ -110,9 +112,14 @@ class TLS:
     def _context(self, alpn: tuple[str, ...]) -> ssl.SSLContext:
         if self._is_shared:
             return self._shared(alpn, verify=self._verify)
-        if (context := self._contexts.get(alpn)) is None:
-            context = self._contexts[alpn] = self._own()
-        return context
+        authorities, last = self._authorities(verify=self._verify is True), self._contexts.get(alpn)
+        if last is None:
+            last = self._contexts[alpn] = authorities, self._own(authorities)
+        elif last[0] != authorities:
+            with contextlib.suppress(OSError, ssl.SSLError), warnings.catch_warnings():  # as in `_shared`
+                warnings.simplefilter("ignore", DeprecationWarning)  # httpx's of `cert`, which it has given already
+                last = self._contexts[alpn] = authorities, self._own(authorities)
+        return last[1]
 
     def _shared(self, alpn: tuple[str, ...], *, verify: bool) -> ssl.SSLContext:
         last = self._lasting.get((alpn, verify))
@@ -130,10 +137,10 @@ class TLS:
     def _authorities(self, *, verify: bool) -> Authorities:
         return Authorities.now() if verify and self._trusts_env else DEFAULT
 
-    def _own(self) -> ssl.SSLContext:
+    def _own(self, authorities: Authorities) -> ssl.SSLContext:
         if isinstance(self._verify, ssl.SSLContext) and not self._arguments.get("cert"):
             return self._verify  # *create* would too, but httpx2's imports httpcore2 first, which takes 120 ms
-        context = _made(self._create, self._arguments, DEFAULT)
+        context = _made(self._create, self._arguments, authorities)
         if context is not self._arguments.get("verify"):
             context.sslobject_class = _resuming()
         return context

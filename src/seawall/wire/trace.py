@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager
-from typing import Any, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
+from ..origin import Address
 from .message import Message
 
-__all__ = ["Trace", "traced"]
+__all__ = ["Trace", "connected", "traced"]
+
+Connected: TypeAlias = tuple[socket.socket, Address]
 
 T = TypeVar("T")
 
@@ -54,3 +58,24 @@ async def traced(trace: Trace | None, connect: Callable[[], Coroutine[Any, Any, 
         return await connect()
     async with trace.step(f"connection.{step}", **facts):
         return await connect()
+
+
+async def connected(
+    trace: Trace | None, connect: Callable[[], Coroutine[Any, Any, Connected]], **facts: Any
+) -> Connected:
+    """As `traced`, of a TCP connection, which is closed where the callback fails or is cancelled once it is made."""
+    if trace is None:
+        return await connect()
+    made = list[socket.socket]()
+
+    async def kept() -> Connected:
+        sock, address = await connect()
+        made.append(sock)
+        return sock, address
+
+    try:
+        return await traced(trace, kept, "connect_tcp", **facts)
+    except BaseException:
+        for sock in made:
+            sock.close()
+        raise

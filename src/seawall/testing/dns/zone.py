@@ -72,7 +72,8 @@ class Name:
             case "AAAA":
                 return self.aaaa
             case "SRV":
-                return tuple(f"{priority} {weight} {port} {target}." for priority, weight, port, target in self.srv)
+                records = ((*numbers, target.rstrip(".")) for *numbers, target in self.srv)  # "." is the root
+                return tuple(f"{priority} {weight} {port} {target}." for priority, weight, port, target in records)
             case "TXT":
                 return tuple(_quoted(text) for text in self.txt)
             case _:
