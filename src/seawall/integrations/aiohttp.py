@@ -140,6 +140,10 @@ def idempotency_middleware(
             answer = await run.finish(whole)
             if answer is not whole and not response.prepared:
                 return _response(answer)
+        except BaseException:
+            if _has_begun(request) and _has_left(request):
+                await run.cut()
+            raise
         finally:
             await run.abandon()  # no effect once the run has finished
         if isinstance(response, web.HTTPException):

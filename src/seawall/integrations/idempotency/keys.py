@@ -45,6 +45,8 @@ class Keys:
     """
     The settings, and the way into a run.
 
+    Attributes:
+        lock_ttl, max_body: As `IdempotencyMiddleware` has them.
     Raises:
         TypeError, ValueError: A setting that can't be.
     """
@@ -64,12 +66,12 @@ class Keys:
         count("idempotency", "max_body", max_body, low=0)
         if not isinstance(required, bool):
             raise TypeError(f"idempotency.required must be True or False, not {shown(required)}")
+        self.lock_ttl = lock_ttl
         self.max_body = max_body
         self._methods = collection("idempotency.methods", methods, 'names of methods, such as ("POST", "PATCH")')
         self._is_required = required
         self._store = store
         self._ttl = ttl
-        self._lock_ttl = lock_ttl
 
     def key(self, method: str, values: Sequence[str]) -> str | Answer | None:
         """The key in the header's *values*; an answer that refuses the request; None where it runs without a key."""
@@ -86,7 +88,7 @@ class Keys:
         claim = Claim.of(scope, key, fingerprint(method, path, query, body))
         run = Run(key, claim, self._store, self._ttl)
         try:
-            state = await patiently(self._store.begin(claim, self._lock_ttl))
+            state = await patiently(self._store.begin(claim, self.lock_ttl))
         except StoreFailed as error:
             logger.warning("%s %s was not run, because its key can't be checked: %s", method, path, error)
             return UNAVAILABLE

@@ -10,7 +10,7 @@ from ...careful import Careful
 from .answer import Answer
 from .claim import Claim
 from .patience import patiently
-from .problem import LOST, UNAVAILABLE
+from .problem import LOST, NOT_KEPT, UNAVAILABLE
 from .store import Store, StoreFailed, Transaction, TransactionalStore
 
 __all__ = ["Run"]
@@ -33,6 +33,7 @@ class Run:
         self._ttl = ttl
         self._transaction: Transaction | None = None
         self._has_ended = False
+        self._was_undone = False  # an error rolled the transaction back
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Any]:
@@ -76,6 +77,15 @@ class Run:
             return answer if transaction is None else UNAVAILABLE
         return answer if is_kept else LOST
 
+    async def cut(self) -> None:
+        """
+        The caller left an answer that had begun: keep that the request has acted, so that a repeat doesn't run.
+
+        Nothing is kept if its transaction was rolled back, because then it hasn't acted.
+        """
+        if not (self._has_ended or self._was_undone):
+            await self.finish(NOT_KEPT)
+
     async def abandon(self) -> None:
         """Keep nothing: roll back the transaction, and let a repeat run. A cancelled caller doesn't stop it."""
         if not self._has_ended:
@@ -92,4 +102,5 @@ class Run:
     async def _roll_back(self) -> None:
         transaction, self._transaction = self._transaction, None
         if transaction is not None:
+            self._was_undone = True
             await patiently(transaction.rollback())

@@ -1,0 +1,70 @@
+"""What aiohttp's server and handlers may do besides."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
+from typing import Any
+from urllib.parse import urlsplit
+
+import httpx
+import pytest
+from aiohttp import web
+
+from seawall.integrations.aiohttp import IDEMPOTENCY, idempotency_middleware
+from tests.interop.servers import aiohttp_app
+
+pytestmark = pytest.mark.anyio
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+async def serve(stack: AsyncExitStack, kept: Any, handler: Handler) -> str:
+    """The URL of an application with that handler of POSTs."""
+    app = web.Application(middlewares=[idempotency_middleware(store=kept.store)])
+    app.router.add_post("/", handler)
+    return await stack.enter_async_context(aiohttp_app(app))
+
+
+async def leave(url: str) -> None:
+    """Send a request with a key, and leave where its answer has begun."""
+    parts = urlsplit(url)
+    reader, writer = await asyncio.open_connection(parts.hostname, parts.port)
+    writer.write(b'POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\nIdempotency-Key: "k"\r\n\r\n')
+    await reader.readuntil(b"\r\n\r\n")
+    writer.transport.abort()
+
+
+@pytest.mark.parametrize(("is_in_block", "status", "rows"), [(False, 422, ["1"]), (True, 201, ["2"])])
+async def test_caller_that_leaves_during_a_streamed_answer(stack, in_sqlite, is_in_block, status, rows):
+    """The key stays used, because the handler has acted; unless what it did is rolled back with its transaction."""
+    runs, has_ended = [], asyncio.Event()
+
+    async def stream(request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse(status=201)
+        await response.prepare(request)
+        while len(runs) == 1:
+            await response.write(b"x")
+            await asyncio.sleep(0)
+        return response
+
+    async def handler(request: web.Request) -> web.StreamResponse:
+        runs.append(1)
+        try:
+            async with request[IDEMPOTENCY].transaction() as connection:
+                await in_sqlite.insert(connection, str(len(runs)))
+                if is_in_block:
+                    return await stream(request)
+            return await stream(request)
+        finally:
+            has_ended.set()
+
+    url = await serve(stack, in_sqlite, handler)
+    await leave(url)
+    await has_ended.wait()
+    async with httpx.AsyncClient() as client:
+        while (answer := await client.post(url, headers={"Idempotency-Key": '"k"'})).status_code == 409:
+            pass  # the first is ending
+    assert answer.status_code == status
+    assert await in_sqlite.orders() == rows
