@@ -87,14 +87,21 @@ class Keys:
         """The run that this request is, or the answer that it gets in place of one."""
         claim = Claim.of(scope, key, fingerprint(method, path, query, body))
         run = Run(key, claim, self._store, self._ttl)
+        beginning = asyncio.ensure_future(self._store.begin(claim, self.lock_ttl))
         try:
-            state = await patiently(self._store.begin(claim, self.lock_ttl))
+            state = await patiently(beginning)
         except StoreFailed as error:
             logger.warning("%s %s was not run, because its key can't be checked: %s", method, path, error)
             return UNAVAILABLE
         except asyncio.CancelledError:  # it may have begun
-            await run.abandon()
+            await patiently(_undone(run, beginning))
             raise
         if isinstance(state, Answer):
             return state
         return run if state is State.STARTED else REFUSALS[state]
+
+
+async def _undone(run: Run, beginning: asyncio.Future[State | Answer]) -> None:
+    """Abandon *run*, but only once it has begun, because anyio cancels again and again, and ends the wait for that."""
+    await asyncio.wait([beginning])
+    await run.abandon()
