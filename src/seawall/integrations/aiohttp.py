@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Collection
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any, Final
 
-from aiohttp import web
+from aiohttp import StreamReader, web
 
 from ..config.propagation import CRITICALITY_HEADER, TIMEOUT_HEADER
 from ..core.criticality import ranked
@@ -242,7 +242,14 @@ async def _body(request: web.Request, limit: int) -> bytes | None:
         body = await request.read()
     except web.HTTPRequestEntityTooLarge:  # the application's own limit, client_max_size
         return None
-    return body if len(body) <= limit else None
+    if len(body) > limit:
+        return None
+    if body:  # aiohttp keeps it for read() only, and not for multipart(), post() of a form with files, and content
+        again = StreamReader(request.protocol, len(body), loop=asyncio.get_running_loop())
+        again.feed_data(body)
+        again.feed_eof()
+        request._payload = again
+    return body
 
 
 def _whole(response: web.StreamResponse, limit: int) -> Answer:

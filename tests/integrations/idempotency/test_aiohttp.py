@@ -68,3 +68,34 @@ async def test_caller_that_leaves_during_a_streamed_answer(stack, in_sqlite, is_
             pass  # the first is ending
     assert answer.status_code == status
     assert await in_sqlite.orders() == rows
+
+
+async def in_content(request: web.Request) -> bytes:
+    return await request.content.read()
+
+
+async def in_form(request: web.Request) -> bytes:
+    return (await request.post())["item"].file.read()
+
+
+async def in_parts(request: web.Request) -> bytes:
+    part = await (await request.multipart()).next()
+    return bytes(await part.read())
+
+
+@pytest.mark.parametrize("read", [web.Request.read, in_content, in_form, in_parts])
+async def test_body_can_be_read_again(stack, in_sqlite, read):
+    """Whichever way a handler reads it; the connection serves the next request, also if nobody has read it."""
+    bodies, item = [], b"tea" * 50_000
+
+    async def handler(request: web.Request) -> web.Response:
+        bodies.append(await read(request) if not bodies else b"")
+        return web.Response()
+
+    url = await serve(stack, in_sqlite, handler)
+    body = {"files": {"item": item}} if read in (in_form, in_parts) else {"content": item}
+    async with httpx.AsyncClient() as client:
+        for key in "ab":
+            answer = await client.post(url, **body, headers={"Idempotency-Key": f'"{key}"'})
+            assert answer.status_code == 200
+    assert bodies == [item, b""]
