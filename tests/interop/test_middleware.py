@@ -15,7 +15,7 @@ from aiohttp import web
 from fastapi.responses import StreamingResponse
 
 import seawall
-from seawall.integrations._inbound import parse_timeout
+from seawall.integrations._inbound import parse_timeout, told, verdict
 from seawall.integrations.aiohttp import deadline_middleware
 from seawall.integrations.asgi import DeadlineMiddleware
 from seawall.testing import FaultServer, Request, Server
@@ -272,6 +272,18 @@ async def test_errors_become_answers(caplog, error, status, retry_after):
     (record,) = caplog.records
     assert record.getMessage().startswith(f"GET /a answered with {status}: {type(error).__name__}: ")
     assert record.exc_info is None
+
+
+@pytest.mark.parametrize(
+    ("path", "line"),
+    [("/a b\nCRITICAL", "/a%20b%0ACRITICAL"), ("/~me/(1)%41", "/~me/(1)%41"), ("/é\udcff", "/%C3%A9%3F")],
+)
+def test_path_stays_on_its_line_of_the_log(caplog, path, line):
+    """Whatever a stranger has put into it."""
+    error = seawall.BulkheadFull("full")
+    told("GET", path, verdict(error), error)
+    (record,) = caplog.records
+    assert record.getMessage() == f"GET {line} answered with 503: BulkheadFull: full"
 
 
 async def test_early_hint_is_no_answer_yet():

@@ -60,6 +60,18 @@ async def test_body_arrives_once_and_then_the_disconnect(in_sqlite):
     assert seen == [{"type": "http.request", "body": b"tea", "more_body": False}, {"type": "http.disconnect"}]
 
 
+async def test_path_stays_on_its_line_of_the_log(caplog):
+    """Where its key can't be checked, too."""
+
+    class Away:
+        async def begin(self, *_: Any) -> State:
+            raise StoreFailed("no store today")
+
+    middleware = IdempotencyMiddleware(None, store=Away())
+    assert (await ask(middleware, scope=SCOPE | {"path": "/a\nCRITICAL"}))[0]["status"] == 503
+    assert "POST /a%0ACRITICAL was not run" in caplog.text
+
+
 async def test_caller_that_leaves_in_its_request(in_sqlite):
     """Nothing runs, nothing is sent, and no key is taken."""
     app = IdempotencyMiddleware(None, store=in_sqlite.store)

@@ -8,6 +8,7 @@ from typing import Final
 
 from ...careful import Careful
 from ...config.check import collection, count, number, shown
+from .._inbound import on_one_line
 from .answer import Answer, Fields
 from .claim import Claim, fingerprint
 from .header import HeaderError, parse_key
@@ -91,7 +92,8 @@ class Keys:
         try:
             state = await patiently(beginning)
         except StoreFailed as error:
-            logger.warning("%s %s was not run, because its key can't be checked: %s", method, path, error)
+            where = on_one_line(path)
+            logger.warning("%s %s was not run, because its key can't be checked: %s", method, where, error)
             return UNAVAILABLE
         except asyncio.CancelledError:  # it may have begun
             await patiently(_undone(run, beginning))
