@@ -612,6 +612,23 @@ async def test_reads_ahead_by_one_part(count):
     assert len(asyncio.all_tasks()) <= 2  # this test, and anyio's runner: the watcher has ended or ends now
 
 
+async def test_server_that_tells_no_disconnect():
+    """But the whole body again and again, at once, as adapters for functions of a cloud do: it isn't asked for ever."""
+    asked = 0
+
+    async def receive():
+        nonlocal asked
+        asked += 1
+        assert asked < 100
+        return {"type": "http.request", "body": b"x", "more_body": False}
+
+    async def app(scope, receive, send):
+        assert [(await receive())["body"] for _ in range(3)] == [b"x"] * 3
+
+    await DeadlineMiddleware(app)({"type": "http", "headers": []}, receive, None)
+    assert asked == 3
+
+
 async def test_reads_on_after_an_answer_without_a_pause():
     """An application that answers before anything else could run gets the server's messages all the same."""
     found = []
