@@ -11,7 +11,7 @@ from pathlib import Path
 import fastapi
 import httpx
 import pytest
-from aiohttp import web
+from aiohttp import ClientSession, web
 from fastapi.responses import StreamingResponse
 
 import seawall
@@ -328,6 +328,27 @@ async def test_websockets_pass():
 
     with pytest.raises(seawall.DeadlineExceeded):
         await DeadlineMiddleware(app)({"type": "websocket", "headers": [(b"x-request-timeout-ms", b"0")]}, None, None)
+
+
+async def test_websockets_pass_through_aiohttp(stack):
+    """Nor there; another upgrade is a request like others."""
+
+    async def handler(request):
+        if not web.WebSocketResponse().can_prepare(request):
+            return web.Response(text=str(seawall.remaining() is None))
+        socket = web.WebSocketResponse()
+        await socket.prepare(request)
+        await socket.send_str(str(seawall.remaining() is None))
+        return socket
+
+    app = web.Application(middlewares=[deadline_middleware(default_timeout=5.0)])
+    app.router.add_get("/", handler)
+    url = await stack.enter_async_context(aiohttp_app(app))
+    async with ClientSession() as session:
+        async with session.ws_connect(url) as socket:
+            assert await socket.receive_str() == "True"
+        async with session.get(url, headers={"Upgrade": "websocket"}) as response:
+            assert await response.text() == "False"
 
 
 # The caller leaves

@@ -64,6 +64,8 @@ def deadline_middleware(
     async def middleware(
         request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
     ) -> web.StreamResponse:
+        if "Upgrade" in request.headers and web.WebSocketResponse().can_prepare(request):
+            return await handler(request)  # a WebSocket lives on, and one deadline can't be that of all its calls
         timeout = inbound.timeout(request.headers.get(inbound.header))
         if timeout == 0:
             return _answer(TOO_LATE)
