@@ -308,6 +308,31 @@ async def test_the_timer_of_written_gauges_keeps_no_context():
         assert written
 
 
+async def test_written_gauges_of_a_client_that_closes_without_an_event(caplog):
+    """In multiprocess mode: as it has no connections, nothing else tells of its end; a full disk doesn't keep it."""
+    written: dict[tuple[object, ...], float] = {}
+
+    class Gauge:
+        def labels(self, *labels: str) -> MagicMock:
+            return MagicMock(set=lambda value: written.update({(self, *labels): value}))
+
+    async with seawall.AsyncClient(transport=ScriptedWire(200)) as c:
+        tap = WritingTap(Client("orders", defaultdict(MagicMock)), c.engine, defaultdict(Gauge))
+        c.engine.observe(tap.on)
+        await c.get(URL)
+        await asyncio.sleep(1)
+        assert any(written.values())
+    assert not any(written.values())
+
+    async with seawall.AsyncClient(transport=ScriptedWire(200)) as c:
+        tap = WritingTap(Client("orders", defaultdict(MagicMock)), c.engine, defaultdict(Gauge))
+        c.engine.observe(tap.on)
+        await c.get(URL)
+        await asyncio.sleep(1)
+        tap._gauges = {}  # which raises
+    assert "the gauges of a closed client weren't written" in caplog.text
+
+
 async def test_text_is_well_formed(registry):
     """prometheus_client's parsers read all of it, in both formats, and it has every metric of the table once."""
     async with client(registry, 503, 200) as c:

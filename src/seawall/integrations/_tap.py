@@ -16,6 +16,7 @@ from types import MappingProxyType
 from typing import Any, Final, TypeAlias, TypeVar
 
 from ..attempts import Attempt
+from ..careful import Careful
 from ..core.engine import Engine
 from ..events import CallEnded, Event, LookupEnded, RetryScheduled
 from ..stats import Stats
@@ -26,6 +27,8 @@ from ._measures import method_of, waits
 from ._series import COUNTED, Metric
 
 __all__ = ["Client", "Metrics", "Tap", "WritingTap"]
+
+logger = Careful("seawall")
 
 MAX_BOUND: Final = 2048  # series that are kept by what they are bound to, because many hosts share those of `_OTHER`
 WRITE_AFTER: Final = 1.0  # s from an event until the gauges are written
@@ -181,6 +184,7 @@ class WritingTap(Tap):
         self._gauges = gauges
         self._taken: Stats | None = None
         self._timer: asyncio.TimerHandle | None = None
+        self._in_flight.on_closed.append(self._closed)
 
     def on(self, event: Event) -> None:
         """Count *event*, and write the gauges soon; at once if the client is being closed, because its loop may end."""
@@ -192,6 +196,13 @@ class WritingTap(Tap):
             self._timer = loop.call_later(
                 WRITE_AFTER, self._write, context=Context()
             )  # not the caller's, which it keeps
+
+    def _closed(self) -> None:
+        """Write what is left of the gauges, because there may be no event any more."""
+        try:
+            self._write()
+        except Exception:
+            logger.exception("the gauges of a closed client weren't written")
 
     def _write(self) -> None:
         self._timer, self._taken, client = None, self.stats(), self._client
