@@ -22,7 +22,7 @@ from ..events import CallEnded, Event, LookupEnded, RetryScheduled
 from ..stats import Stats
 from . import _series as series
 from ._engines import Watched
-from ._labels import Hosts
+from ._labels import Hosts, Statuses
 from ._measures import method_of, waits
 from ._series import COUNTED, Metric
 
@@ -44,6 +44,7 @@ class Client:
     Args:
         fed: Counters and histograms.
     Attributes:
+        outcome: The value of a status or of the name of an error.
         attempts, calls: The series of the success path, by what they are bound to.
         written: Gauges that aren't 0, in multiprocess mode.
     """
@@ -53,6 +54,7 @@ class Client:
         self.fed = fed
         self._known: set[str] = set()  # hosts that the settings of its engines name
         self._others = Hosts()
+        self.outcome = Statuses()
         self.attempts: dict[tuple[str, str, int | None, str | None], Any] = {}
         self.calls: dict[tuple[str, str, str], Any] = {}
         self.written: set[tuple[Metric, tuple[str, ...]]] = set()
@@ -116,7 +118,12 @@ class Tap(Watched):
         bound = client.attempts.get(key)
         if bound is None:
             host, method, status, _ = key
-            labels = (client.label(host), method_of(method), "" if status is None else str(status), error or "")
+            labels = (
+                client.label(host),
+                method_of(method),
+                "" if status is None else client.outcome(str(status)),
+                error or "",
+            )
             bound = self._bound(series.ATTEMPTS, labels, client.attempts, key)
         bound.observe(event.duration)
         if event.queued or event.delay or not event.is_reused:
@@ -132,16 +139,16 @@ class Tap(Watched):
         key = (host, event.method, event.outcome)
         bound = client.calls.get(key)
         if bound is None:
-            labels = (host and client.label(host), method_of(event.method), event.outcome)
+            labels = (host and client.label(host), method_of(event.method), client.outcome(event.outcome))
             bound = self._bound(series.CALLS, labels, client.calls, key)
         bound.observe(event.duration)
         if self._retried and event.call in self._retried:
             self._retried.discard(event.call)
-            self._inc(series.RETRIED, host, event.outcome)
+            self._inc(series.RETRIED, host, client.outcome(event.outcome))
 
     def _retry(self, event: RetryScheduled) -> None:
         self._retried.add(event.call)
-        self._inc(series.RETRIES, event.origin.host, event.reason)
+        self._inc(series.RETRIES, event.origin.host, self._client.outcome(event.reason))
 
     def _lookup(self, event: LookupEnded) -> None:
         client, error = self._client, event.error or ""
