@@ -29,7 +29,8 @@ class IdempotencyMiddleware:
     Retry-After; another request under the same key gets 422; a malformed key, or none where it is *required*, gets 400;
     all as application/problem+json (draft-ietf-httpapi-idempotency-key-header-07, section 2.7). A 5xx, 408, 409, 425 or
     429 isn't kept, and neither is anything of a handler that raises, so that a retry runs again. The `Run` is at
-    ``request.state.idempotency``: its ``transaction()`` commits the application's rows with the answer.
+    ``request.state.idempotency``: its ``transaction()`` commits the application's rows with the answer. The application
+    isn't told that its caller has left before its answer is out, because the caller's repeat would act again.
 
     Args:
         app: The application.
