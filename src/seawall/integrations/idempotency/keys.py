@@ -69,7 +69,11 @@ class Keys:
             raise TypeError(f"idempotency.required must be True or False, not {shown(required)}")
         self.lock_ttl = lock_ttl
         self.max_body = max_body
-        self._methods = collection("idempotency.methods", methods, 'names of methods, such as ("POST", "PATCH")')
+        names = collection("idempotency.methods", methods, 'names of methods, such as ("POST", "PATCH")')
+        for each in names:
+            if not isinstance(each, str) or not each:
+                raise ValueError(f"idempotency.methods must hold names such as 'POST', not {shown(each)}")
+        self._methods = frozenset(each.upper() for each in names)  # as `Retry.methods`
         self._is_required = required
         self._store = store
         self._ttl = ttl
