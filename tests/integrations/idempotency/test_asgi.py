@@ -31,6 +31,7 @@ async def ask(app: App, *messages: Any, scope: Any = SCOPE) -> list[Any]:
         return arriving.pop(0) if arriving else {"type": "http.disconnect"}
 
     async def send(message: Any) -> None:
+        await asyncio.sleep(0)  # as a server that writes
         sent.append(message)
 
     await app(dict(scope), receive, send)

@@ -173,14 +173,14 @@ class _Held:
         kept = whole if is_short or not whole.is_final else NOT_KEPT
         try:
             answer = await self._run.finish(kept)
+            if answer is not kept:
+                await _answer(self._send, answer)
+                self._send = _drop  # the rest of the application's own
+                return
+            await self._send(self._start)
+            await self._send({**message, "body": bytes(self._body)} if is_body else message)
         finally:
             self.is_out.set()
-        if answer is not kept:
-            await _answer(self._send, answer)
-            self._send = _drop  # the rest of the application's own
-            return
-        await self._send(self._start)
-        await self._send({**message, "body": bytes(self._body)} if is_body else message)
 
 
 async def _drop(message: Message) -> None:
