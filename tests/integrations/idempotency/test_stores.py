@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 
+import asyncpg
 import pytest
 
 from seawall.integrations.idempotency import Answer, Claim, State, StoreFailed, TransactionalStore
@@ -213,3 +214,14 @@ async def test_file_that_another_process_writes_to(tmp_path, patience, is_opened
     finally:
         anothers.close()
         await file.aclose()
+
+
+async def test_workers_that_make_the_table_at_once(postgres_socket):
+    """As at the first start of a service: each of them has it, and none fails."""
+    async with asyncpg.create_pool(
+        host=postgres_socket, user="postgres", database="postgres", min_size=8, max_size=8
+    ) as pool:
+        for _ in range(10):
+            await pool.execute("DROP TABLE IF EXISTS seawall_idempotency")
+            await asyncio.gather(*(PostgreSQL(pool).create_table() for _ in range(8)))
+        assert await PostgreSQL(pool).begin(claim(), LOCK) is State.STARTED
