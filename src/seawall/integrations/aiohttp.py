@@ -237,21 +237,26 @@ def _answer(answer: Verdict) -> web.Response:
 
 
 async def _body(request: web.Request, limit: int) -> bytes | None:
-    """A request's whole body, which the handler can read again; None if it is longer than *limit*."""
+    """A request's whole body, which the handler can read again; None if it is longer than *limit*, and not read on."""
+    limit = min(limit, request.client_max_size or limit)  # the application's own; 0 sets none
     if (request.content_length or 0) > limit:
         return None
-    try:
-        body = await request.read()
-    except web.HTTPRequestEntityTooLarge:  # the application's own limit, client_max_size
-        return None
-    if len(body) > limit:
-        return None
-    if body:  # aiohttp keeps it for read() only, and not for multipart(), post() of a form with files, and content
-        again = StreamReader(request.protocol, len(body), loop=asyncio.get_running_loop())
-        again.feed_data(body)
-        again.feed_eof()
-        request._payload = again
-    return body
+    if not request.can_read_body:
+        body = await request.read()  # a middleware has read it, or there is none
+        return body if len(body) <= limit else None
+    parts = bytearray()
+    content = request.content
+    while part := await content.readany():
+        parts += part
+        if len(parts) > limit:
+            return None
+    # aiohttp's own read() keeps it for read() only, and not for multipart(), post() of a form with files, and content.
+    again = StreamReader(request.protocol, max(1, len(parts)), loop=asyncio.get_running_loop())
+    again.feed_data(bytes(parts))
+    again.feed_eof()
+    request._payload = again
+    request._cache.pop("content", None)
+    return bytes(parts)
 
 
 def _whole(response: web.StreamResponse, limit: int) -> Answer:

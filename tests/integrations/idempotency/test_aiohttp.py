@@ -20,9 +20,10 @@ pytestmark = pytest.mark.anyio
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
-async def serve(stack: AsyncExitStack, kept: Any, handler: Handler) -> str:
+async def serve(stack: AsyncExitStack, kept: Any, handler: Handler, *before: Any, **settings: Any) -> str:
     """The URL of an application with that handler of POSTs."""
-    app = web.Application(middlewares=[idempotency_middleware(store=kept.store)])
+    middlewares = [*before, idempotency_middleware(store=kept.store, max_body=1_000_000)]
+    app = web.Application(middlewares=middlewares, **settings)
     app.router.add_post("/", handler)
     return await stack.enter_async_context(aiohttp_app(app))
 
@@ -99,3 +100,36 @@ async def test_body_can_be_read_again(stack, in_sqlite, read):
             answer = await client.post(url, **body, headers={"Idempotency-Key": f'"{key}"'})
             assert answer.status_code == 200
     assert bodies == [item, b""]
+
+
+@pytest.mark.parametrize("size", [0, 2**40])
+async def test_long_body_is_not_held_in_memory(stack, in_sqlite, size):
+    """Though the application takes longer ones, and the length isn't told: the answer doesn't wait for its end."""
+    url = urlsplit(await serve(stack, in_sqlite, in_content, client_max_size=size))
+    reader, writer = await asyncio.open_connection(url.hostname, url.port)
+    writer.write(b'POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\nIdempotency-Key: "k"\r\n\r\n')
+    writer.write(b"%x\r\n%b\r\n" % (1_000_001, b"x" * 1_000_001))
+    try:
+        async with asyncio.timeout(5):
+            assert (await reader.readline()).startswith(b"HTTP/1.1 413 ")
+    finally:
+        writer.close()
+
+
+async def test_body_that_another_middleware_has_read(stack, in_sqlite):
+    """It is still the request's, so another one under the key is told from it; the handler can read it, too."""
+    bodies = []
+
+    @web.middleware
+    async def reading(request: web.Request, handler: Handler) -> web.StreamResponse:
+        await request.read()
+        return await handler(request)
+
+    async def handler(request: web.Request) -> web.Response:
+        bodies.append(await request.read())
+        return web.Response()
+
+    url = await serve(stack, in_sqlite, handler, reading)
+    async with httpx.AsyncClient(headers={"Idempotency-Key": '"k"'}) as client:
+        statuses = [(await client.post(url, content=body)).status_code for body in (b"tea", b"tea", b"milk")]
+    assert (statuses, bodies) == ([200, 200, 422], [b"tea"])
