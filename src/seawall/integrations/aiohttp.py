@@ -193,8 +193,10 @@ class _Exchange:
 
     async def receive(self) -> Message:
         if not self._is_read:
-            self._is_read = True
-            return {"type": "http.request", "body": await self._request.read()}
+            is_here = not self._request.can_read_body  # a middleware has read it, or there is none
+            part = await (self._request.read() if is_here else self._request.content.readany())
+            self._is_read = is_here or not part
+            return {"type": "http.request", "body": part, "more_body": not self._is_read}
         while not _has_left(self._request):  # noqa: ASYNC110 - no event tells it
             await asyncio.sleep(LOOK)
         return {"type": "http.disconnect"}
