@@ -166,6 +166,21 @@ async def test_method_that_no_rfc_names(stack, seen):
     ]
 
 
+async def test_statuses_that_http_does_not_name(stack, seen):
+    """The first 20 keep their names; an upstream that sends any gets no more; the rest is counted."""
+    retry, statuses = seawall.Retry(statuses=frozenset({584}), backoff=0), [*range(560, 585), 404]
+    client = await stack.enter_async_context(
+        seawall.AsyncClient(transport=ScriptedWire(*statuses), observers=[seen.otel()], breaker=None, retry=retry)
+    )
+    for _ in range(25):
+        await client.get("http://api.test/")
+    counts = dict.fromkeys((*range(560, 580), 404), 1)
+    for metric, rest in ((REQUESTS, 5), (CALLS, 4)):
+        assert seen.values(metric, "http.response.status_code") == counts | {None: rest}
+        assert seen.values(metric, "error.type") == {str(status): 1 for status in counts} | {"_OTHER": rest}
+    assert seen.values("seawall.retries", "seawall.retry.reason") == {"_OTHER": 1}
+
+
 async def test_levels(stack, serve, seen):
     """Are read from all clients of a meter provider, each apart by name, whichever observer they have."""
     arrived, free = asyncio.Event(), asyncio.Event()

@@ -9,6 +9,7 @@ from contextlib import AsyncExitStack
 from typing import Any
 
 import fastapi
+import httpx
 import pytest
 from aiohttp import web
 
@@ -233,3 +234,16 @@ async def test_it_is_read_only_by_default(stack, client, reader, upstream):
     await client.get(upstream)
     assert (await order(reader, f"{url}/", SAME, id=f"0 {upstream}", action="force_open"))[0] == 404
     assert client.breakers[upstream].state == "closed"
+
+
+async def test_long_order_is_not_held_in_memory(url):
+    """In neither server: the answer comes before the order's end."""
+    parts = httpx.URL(url)
+    reading, writer = await asyncio.open_connection(parts.host, parts.port)
+    head = ["POST /seawall/control HTTP/1.1", "Host: a", "Transfer-Encoding: chunked", *map(": ".join, SAME.items())]
+    writer.write("\r\n".join((*head, "", "1001", "x" * 0x1001, "")).encode())
+    try:
+        async with asyncio.timeout(5):
+            assert (await reading.readline()).startswith(b"HTTP/1.1 413 ")
+    finally:
+        writer.close()

@@ -11,11 +11,11 @@ from pathlib import Path
 import fastapi
 import httpx
 import pytest
-from aiohttp import web
+from aiohttp import ClientSession, web
 from fastapi.responses import StreamingResponse
 
 import seawall
-from seawall.integrations._inbound import parse_timeout
+from seawall.integrations._inbound import parse_timeout, told, verdict
 from seawall.integrations.aiohttp import deadline_middleware
 from seawall.integrations.asgi import DeadlineMiddleware
 from seawall.testing import FaultServer, Request, Server
@@ -274,6 +274,18 @@ async def test_errors_become_answers(caplog, error, status, retry_after):
     assert record.exc_info is None
 
 
+@pytest.mark.parametrize(
+    ("path", "line"),
+    [("/a b\nCRITICAL", "/a%20b%0ACRITICAL"), ("/~me/(1)%41", "/~me/(1)%41"), ("/é\udcff", "/%C3%A9%3F")],
+)
+def test_path_stays_on_its_line_of_the_log(caplog, path, line):
+    """Whatever a stranger has put into it."""
+    error = seawall.BulkheadFull("full")
+    told("GET", path, verdict(error), error)
+    (record,) = caplog.records
+    assert record.getMessage() == f"GET {line} answered with 503: BulkheadFull: full"
+
+
 async def test_early_hint_is_no_answer_yet():
     """An error after it becomes one all the same."""
     hint = {"type": "http.response.early_hint", "links": [b"</a.css>; rel=preload"]}
@@ -316,6 +328,27 @@ async def test_websockets_pass():
 
     with pytest.raises(seawall.DeadlineExceeded):
         await DeadlineMiddleware(app)({"type": "websocket", "headers": [(b"x-request-timeout-ms", b"0")]}, None, None)
+
+
+async def test_websockets_pass_through_aiohttp(stack):
+    """Nor there; another upgrade is a request like others."""
+
+    async def handler(request):
+        if not web.WebSocketResponse().can_prepare(request):
+            return web.Response(text=str(seawall.remaining() is None))
+        socket = web.WebSocketResponse()
+        await socket.prepare(request)
+        await socket.send_str(str(seawall.remaining() is None))
+        return socket
+
+    app = web.Application(middlewares=[deadline_middleware(default_timeout=5.0)])
+    app.router.add_get("/", handler)
+    url = await stack.enter_async_context(aiohttp_app(app))
+    async with ClientSession() as session:
+        async with session.ws_connect(url) as socket:
+            assert await socket.receive_str() == "True"
+        async with session.get(url, headers={"Upgrade": "websocket"}) as response:
+            assert await response.text() == "False"
 
 
 # The caller leaves
@@ -598,6 +631,23 @@ async def test_reads_ahead_by_one_part(count):
 
     await DeadlineMiddleware(app)({"type": "http", "headers": []}, receive, None)
     assert len(asyncio.all_tasks()) <= 2  # this test, and anyio's runner: the watcher has ended or ends now
+
+
+async def test_server_that_tells_no_disconnect():
+    """But the whole body again and again, at once, as adapters for functions of a cloud do: it isn't asked for ever."""
+    asked = 0
+
+    async def receive():
+        nonlocal asked
+        asked += 1
+        assert asked < 100
+        return {"type": "http.request", "body": b"x", "more_body": False}
+
+    async def app(scope, receive, send):
+        assert [(await receive())["body"] for _ in range(3)] == [b"x"] * 3
+
+    await DeadlineMiddleware(app)({"type": "http", "headers": []}, receive, None)
+    assert asked == 3
 
 
 async def test_reads_on_after_an_answer_without_a_pause():

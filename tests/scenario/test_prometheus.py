@@ -308,6 +308,47 @@ async def test_the_timer_of_written_gauges_keeps_no_context():
         assert written
 
 
+async def test_statuses_that_http_does_not_name(registry):
+    """The first 20 keep their names, because nginx has some; an upstream that sends any gets no more."""
+    statuses = [*range(560, 585), 404]
+    async with client(
+        registry, *statuses, breaker=None, retry=seawall.Retry(statuses=frozenset({584}), backoff=0)
+    ) as c:
+        for _ in range(25):
+            await c.get(URL)
+    of = {"client": "orders", "host": "api.test", "method": "GET"}
+    counts = {(str(status),): 1.0 for status in range(560, 580)} | {("404",): 1.0}
+    attempts = found(registry, "seawall_attempt_duration_seconds_count", **of, error="")
+    assert attempts == counts | {("_OTHER",): 5.0}
+    assert found(registry, "seawall_call_duration_seconds_count", **of) == counts | {("_OTHER",): 4.0}
+    assert found(registry, "seawall_retries_total", client="orders") == {("api.test", "_OTHER"): 1.0}
+
+
+async def test_written_gauges_of_a_client_that_closes_without_an_event(caplog):
+    """In multiprocess mode: as it has no connections, nothing else tells of its end; a full disk doesn't keep it."""
+    written: dict[tuple[object, ...], float] = {}
+
+    class Gauge:
+        def labels(self, *labels: str) -> MagicMock:
+            return MagicMock(set=lambda value: written.update({(self, *labels): value}))
+
+    async with seawall.AsyncClient(transport=ScriptedWire(200)) as c:
+        tap = WritingTap(Client("orders", defaultdict(MagicMock)), c.engine, defaultdict(Gauge))
+        c.engine.observe(tap.on)
+        await c.get(URL)
+        await asyncio.sleep(1)
+        assert any(written.values())
+    assert not any(written.values())
+
+    async with seawall.AsyncClient(transport=ScriptedWire(200)) as c:
+        tap = WritingTap(Client("orders", defaultdict(MagicMock)), c.engine, defaultdict(Gauge))
+        c.engine.observe(tap.on)
+        await c.get(URL)
+        await asyncio.sleep(1)
+        tap._gauges = {}  # which raises
+    assert "the gauges of a closed client weren't written" in caplog.text
+
+
 async def test_text_is_well_formed(registry):
     """prometheus_client's parsers read all of it, in both formats, and it has every metric of the table once."""
     async with client(registry, 503, 200) as c:

@@ -147,6 +147,24 @@ async def test_the_sender_s_deadline_is_not_the_job_s():
         assert (await worker.result(job)).return_value == 200
 
 
+async def test_a_job_that_runs_another_in_its_task():
+    """In memory: the outer one is still put back where a breaker refuses it, and its sender gets its own terms back."""
+    async with started(201) as worker:
+        worker.broker.await_inplace = True
+
+        @worker.broker.task("outer", timeout=60)
+        async def outer() -> str:
+            await worker.order.kiq()
+            if len(worker.ran) == 1:
+                raise seawall.BreakerOpen("", retry_after=1.0)
+            return "done"
+
+        with seawall.deadline(100.0) as instant:
+            job = await outer.kiq()
+            assert inherited() == instant
+        assert (await worker.result(job)).return_value == "done"
+
+
 async def test_a_job_that_runs_again_sends_its_key_again():
     """Under its id; another job sends another."""
     async with started(201) as worker:

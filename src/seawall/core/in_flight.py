@@ -30,6 +30,7 @@ class InFlight:
         loop: The loop that the client runs on; None before its first call.
         is_draining: `drain` was called, so no call is begun any more, but those in flight go on.
         is_closed: `aclose` was called, so those in flight end too.
+        on_closed: Called, without arguments, once it is closed; they must not raise.
     """
 
     close_timeout = 1.0  # s
@@ -45,6 +46,7 @@ class InFlight:
         self._ends_at: float | None = None  # when everything must be closed
         self.timers = Timers()
         self.is_draining = self.is_closed = False
+        self.on_closed: list[Callable[[], None]] = []
 
     def __len__(self) -> int:
         return len(self.hops)
@@ -122,6 +124,8 @@ class InFlight:
         """
         loop = asyncio.get_running_loop()
         self.is_draining = self.is_closed = True
+        for tell in self.on_closed:
+            tell()
         if self._idle is not None and not self._idle.done():
             self._idle.set_result(None)
         if self._ends_at is None:

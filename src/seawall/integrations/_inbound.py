@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import math
 from typing import Final, NamedTuple
+from urllib.parse import quote
 
 from ..careful import Careful
 from ..config.check import number, shown
@@ -23,7 +24,7 @@ from ..config.criticality import CRITICAL, DEFAULT, NAMES, Criticality
 from ..config.propagation import check_header
 from ..errors import DeadlineExceeded, Rejected
 
-__all__ = ["MAX_TIMEOUT", "TOO_LATE", "Inbound", "Verdict", "parse_timeout", "told", "verdict"]
+__all__ = ["MAX_TIMEOUT", "TOO_LATE", "Inbound", "Verdict", "on_one_line", "parse_timeout", "told", "verdict"]
 
 logger = Careful("seawall.call")
 
@@ -31,6 +32,7 @@ MAX_TIMEOUT: Final = 60.0  # s; nginx's and most load balancers' own
 MIN_TIMEOUT: Final = 0.02  # s; as Propagation.margin: an answer needs it for its way back
 RETRY_AFTER: Final = 1.0  # s, where a refusal doesn't know better: a bulkhead drains within
 MAX_RETRY_AFTER: Final = 3600.0  # s
+PLAIN: Final = "/%:@!$&'()*+,;=~"  # what a path may have as it is (RFC 3986, section 3.3)
 
 
 class Verdict(NamedTuple):
@@ -71,7 +73,13 @@ def verdict(error: BaseException) -> Verdict | None:
 
 def told(method: str, path: str, answer: Verdict, error: BaseException) -> None:
     """Log one line in place of the traceback that a framework writes."""
-    logger.warning("%s %s answered with %d: %s: %s", method, path, answer.status, type(error).__name__, error)
+    where = on_one_line(path)
+    logger.warning("%s %s answered with %d: %s: %s", method, where, answer.status, type(error).__name__, error)
+
+
+def on_one_line(path: str) -> str:
+    """A decoded *path* as a URL has it, because a stranger's line break would begin another line of the log."""
+    return quote(path, safe=PLAIN, errors="replace")
 
 
 def parse_timeout(value: str | None, *, max_timeout: float) -> float | None:

@@ -1,11 +1,12 @@
-"""What keeps the number of a metric's time series finite: which hosts get a value of their own."""
+"""What keeps the number of a metric's time series finite: which hosts and statuses get a value of their own."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from http import HTTPStatus
 from typing import Final
 
-__all__ = ["OTHER", "Hosts"]
+__all__ = ["OTHER", "Hosts", "Statuses"]
 
 OTHER: Final = "_OTHER"
 """The value of all hosts beyond the limit. Source: OpenTelemetry, which has it for unknown ``http.request.method``."""
@@ -43,3 +44,18 @@ class Hosts:
         self._others += 1
         self._named[host] = host
         return host
+
+
+class Statuses(Hosts):
+    """
+    The same for statuses, because an upstream may send all 900 that three digits have.
+
+    Those that HTTP names keep theirs, and the first 20 others, such as those of nginx and Cloudflare.
+    """
+
+    def __init__(self) -> None:
+        super().__init__((str(int(each)) for each in HTTPStatus), limit=20)
+
+    def __call__(self, outcome: str) -> str:
+        """The value for an *outcome*: a status, or the name of an error, which stays what it is."""
+        return super().__call__(outcome) if outcome.isdigit() else outcome

@@ -16,16 +16,19 @@ from types import MappingProxyType
 from typing import Any, Final, TypeAlias, TypeVar
 
 from ..attempts import Attempt
+from ..careful import Careful
 from ..core.engine import Engine
 from ..events import CallEnded, Event, LookupEnded, RetryScheduled
 from ..stats import Stats
 from . import _series as series
 from ._engines import Watched
-from ._labels import Hosts
+from ._labels import Hosts, Statuses
 from ._measures import method_of, waits
 from ._series import COUNTED, Metric
 
 __all__ = ["Client", "Metrics", "Tap", "WritingTap"]
+
+logger = Careful("seawall")
 
 MAX_BOUND: Final = 2048  # series that are kept by what they are bound to, because many hosts share those of `_OTHER`
 WRITE_AFTER: Final = 1.0  # s from an event until the gauges are written
@@ -41,6 +44,7 @@ class Client:
     Args:
         fed: Counters and histograms.
     Attributes:
+        outcome: The value of a status or of the name of an error.
         attempts, calls: The series of the success path, by what they are bound to.
         written: Gauges that aren't 0, in multiprocess mode.
     """
@@ -50,6 +54,7 @@ class Client:
         self.fed = fed
         self._known: set[str] = set()  # hosts that the settings of its engines name
         self._others = Hosts()
+        self.outcome = Statuses()
         self.attempts: dict[tuple[str, str, int | None, str | None], Any] = {}
         self.calls: dict[tuple[str, str, str], Any] = {}
         self.written: set[tuple[Metric, tuple[str, ...]]] = set()
@@ -113,7 +118,12 @@ class Tap(Watched):
         bound = client.attempts.get(key)
         if bound is None:
             host, method, status, _ = key
-            labels = (client.label(host), method_of(method), "" if status is None else str(status), error or "")
+            labels = (
+                client.label(host),
+                method_of(method),
+                "" if status is None else client.outcome(str(status)),
+                error or "",
+            )
             bound = self._bound(series.ATTEMPTS, labels, client.attempts, key)
         bound.observe(event.duration)
         if event.queued or event.delay or not event.is_reused:
@@ -129,16 +139,16 @@ class Tap(Watched):
         key = (host, event.method, event.outcome)
         bound = client.calls.get(key)
         if bound is None:
-            labels = (host and client.label(host), method_of(event.method), event.outcome)
+            labels = (host and client.label(host), method_of(event.method), client.outcome(event.outcome))
             bound = self._bound(series.CALLS, labels, client.calls, key)
         bound.observe(event.duration)
         if self._retried and event.call in self._retried:
             self._retried.discard(event.call)
-            self._inc(series.RETRIED, host, event.outcome)
+            self._inc(series.RETRIED, host, client.outcome(event.outcome))
 
     def _retry(self, event: RetryScheduled) -> None:
         self._retried.add(event.call)
-        self._inc(series.RETRIES, event.origin.host, event.reason)
+        self._inc(series.RETRIES, event.origin.host, self._client.outcome(event.reason))
 
     def _lookup(self, event: LookupEnded) -> None:
         client, error = self._client, event.error or ""
@@ -181,6 +191,7 @@ class WritingTap(Tap):
         self._gauges = gauges
         self._taken: Stats | None = None
         self._timer: asyncio.TimerHandle | None = None
+        self._in_flight.on_closed.append(self._closed)
 
     def on(self, event: Event) -> None:
         """Count *event*, and write the gauges soon; at once if the client is being closed, because its loop may end."""
@@ -192,6 +203,13 @@ class WritingTap(Tap):
             self._timer = loop.call_later(
                 WRITE_AFTER, self._write, context=Context()
             )  # not the caller's, which it keeps
+
+    def _closed(self) -> None:
+        """Write what is left of the gauges, because there may be no event any more."""
+        try:
+            self._write()
+        except Exception:
+            logger.exception("the gauges of a closed client weren't written")
 
     def _write(self) -> None:
         self._timer, self._taken, client = None, self.stats(), self._client

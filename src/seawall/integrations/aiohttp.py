@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Collection
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any, Final
 
-from aiohttp import web
+from aiohttp import StreamReader, web
 
 from ..config.propagation import CRITICALITY_HEADER, TIMEOUT_HEADER
 from ..core.criticality import ranked
@@ -64,6 +64,8 @@ def deadline_middleware(
     async def middleware(
         request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
     ) -> web.StreamResponse:
+        if "Upgrade" in request.headers and web.WebSocketResponse().can_prepare(request):
+            return await handler(request)  # a WebSocket lives on, and one deadline can't be that of all its calls
         timeout = inbound.timeout(request.headers.get(inbound.header))
         if timeout == 0:
             return _answer(TOO_LATE)
@@ -140,6 +142,10 @@ def idempotency_middleware(
             answer = await run.finish(whole)
             if answer is not whole and not response.prepared:
                 return _response(answer)
+        except BaseException:
+            if _has_begun(request) and _has_left(request):
+                await run.cut()
+            raise
         finally:
             await run.abandon()  # no effect once the run has finished
         if isinstance(response, web.HTTPException):
@@ -187,8 +193,10 @@ class _Exchange:
 
     async def receive(self) -> Message:
         if not self._is_read:
-            self._is_read = True
-            return {"type": "http.request", "body": await self._request.read()}
+            is_here = not self._request.can_read_body  # a middleware has read it, or there is none
+            part = await (self._request.read() if is_here else self._request.content.readany())
+            self._is_read = is_here or not part
+            return {"type": "http.request", "body": part, "more_body": not self._is_read}
         while not _has_left(self._request):  # noqa: ASYNC110 - no event tells it
             await asyncio.sleep(LOOK)
         return {"type": "http.disconnect"}
@@ -231,14 +239,26 @@ def _answer(answer: Verdict) -> web.Response:
 
 
 async def _body(request: web.Request, limit: int) -> bytes | None:
-    """A request's whole body, which the handler can read again; None if it is longer than *limit*."""
+    """A request's whole body, which the handler can read again; None if it is longer than *limit*, and not read on."""
+    limit = min(limit, request.client_max_size or limit)  # the application's own; 0 sets none
     if (request.content_length or 0) > limit:
         return None
-    try:
-        body = await request.read()
-    except web.HTTPRequestEntityTooLarge:  # the application's own limit, client_max_size
-        return None
-    return body if len(body) <= limit else None
+    if not request.can_read_body:
+        body = await request.read()  # a middleware has read it, or there is none
+        return body if len(body) <= limit else None
+    parts = bytearray()
+    content = request.content
+    while part := await content.readany():
+        parts += part
+        if len(parts) > limit:
+            return None
+    # aiohttp's own read() keeps it for read() only, and not for multipart(), post() of a form with files, and content.
+    again = StreamReader(request.protocol, max(1, len(parts)), loop=asyncio.get_running_loop())
+    again.feed_data(bytes(parts))
+    again.feed_eof()
+    request._payload = again
+    request._cache.pop("content", None)
+    return bytes(parts)
 
 
 def _whole(response: web.StreamResponse, limit: int) -> Answer:

@@ -160,6 +160,7 @@ class _Watched(Caller):
         return message
 
     async def _watch(self) -> None:
+        is_whole = False
         while True:
             await self._may_read.wait()
             message = await self._receive()
@@ -170,6 +171,10 @@ class _Watched(Caller):
                 return
             if message.get("more_body"):
                 self._may_read.clear()
+            elif is_whole:  # it tells no disconnect, as some adapters, and would be asked without an end
+                return
+            else:
+                is_whole = True
 
 
 def _header(headers: Iterable[tuple[bytes, bytes]], name: str | None) -> str | None:

@@ -49,8 +49,14 @@ C = TypeVar("C", bound=Closing)
 
 
 class Run(NamedTuple):
-    """A job that runs in this task: its message as it came, and what was set for it."""
+    """
+    A job that runs in this task: its message as it came, and what was set for it.
 
+    Attributes:
+        outer: The job that has sent it, if an in-memory broker runs both in one task.
+    """
+
+    outer: Run | None
     message: TaskiqMessage
     deadline: Token[float | None]
     caller: Token[Caller | None]
@@ -135,6 +141,7 @@ class Jobs(TaskiqMiddleware, Generic[C]):
         timeout = _timeout(message.labels.get("timeout"))
         RUN.set(
             Run(
+                RUN.get(),
                 # taskiq puts arguments of other types into the lists and dicts of the message itself.
                 message.model_copy(
                     update={"args": [*message.args], "kwargs": {**message.kwargs}, "labels": {**message.labels}}
@@ -153,7 +160,7 @@ class Jobs(TaskiqMiddleware, Generic[C]):
             JOB.reset(run.job)
             CALLER.reset(run.caller)
             INHERITED.reset(run.deadline)
-            RUN.set(None)
+            RUN.set(run.outer)
 
     async def on_error(self, message: TaskiqMessage, result: TaskiqResult[Any], exception: BaseException) -> None:
         """Put a job that was refused back into the queue."""

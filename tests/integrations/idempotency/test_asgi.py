@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
+from starlette.responses import StreamingResponse
 
 from seawall.integrations.idempotency import Answer, Claim, IdempotencyMiddleware, State, StoreFailed
 from seawall.integrations.idempotency.claim import fingerprint
@@ -30,6 +31,7 @@ async def ask(app: App, *messages: Any, scope: Any = SCOPE) -> list[Any]:
         return arriving.pop(0) if arriving else {"type": "http.disconnect"}
 
     async def send(message: Any) -> None:
+        await asyncio.sleep(0)  # as a server that writes
         sent.append(message)
 
     await app(dict(scope), receive, send)
@@ -42,15 +44,33 @@ def claim() -> Claim:
 
 
 async def test_body_arrives_once_and_then_the_disconnect(in_sqlite):
-    """In one piece, however it came; what the server says next is passed on."""
+    """In one piece, however it came; that the caller has left is told once the answer is out."""
     seen = []
 
     async def app(scope: Any, receive: Any, send: Any) -> None:
-        seen.extend([await receive(), await receive()])
+        seen.append(await receive())
+        left = asyncio.create_task(receive())
+        await send(START)
+        await in_sqlite.count()
+        assert not left.done()
+        await send({"type": "http.response.body", "body": b"made"})
+        seen.append(await left)
 
     parts = [{"type": "http.request", "body": part, "more_body": part != b"a"} for part in (b"t", b"e", b"a")]
     await ask(IdempotencyMiddleware(app, store=in_sqlite.store), *parts)
     assert seen == [{"type": "http.request", "body": b"tea", "more_body": False}, {"type": "http.disconnect"}]
+
+
+async def test_path_stays_on_its_line_of_the_log(caplog):
+    """Where its key can't be checked, too."""
+
+    class Away:
+        async def begin(self, *_: Any) -> State:
+            raise StoreFailed("no store today")
+
+    middleware = IdempotencyMiddleware(None, store=Away())
+    assert (await ask(middleware, scope=SCOPE | {"path": "/a\nCRITICAL"}))[0]["status"] == 503
+    assert "POST /a%0ACRITICAL was not run" in caplog.text
 
 
 async def test_caller_that_leaves_in_its_request(in_sqlite):
@@ -58,6 +78,37 @@ async def test_caller_that_leaves_in_its_request(in_sqlite):
     app = IdempotencyMiddleware(None, store=in_sqlite.store)
     assert await ask(app, {"type": "http.request", "body": b"te", "more_body": True}) == []
     assert await in_sqlite.store.begin(claim(), 10.0) is State.STARTED
+
+
+async def test_caller_that_leaves_during_a_streamed_answer(in_sqlite):
+    """Starlette would cancel the answer: the request would have acted, and its repeat would act again."""
+    runs = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        runs.append(await receive())
+
+        async def parts():
+            yield b"paid "
+            await in_sqlite.count()
+            yield b"%d" % len(runs)
+
+        await StreamingResponse(parts(), 201)(scope, receive, send)
+
+    middleware = IdempotencyMiddleware(app, store=in_sqlite.store)
+    for _ in range(2):
+        assert (await ask(middleware))[1]["body"] == b"paid 1"
+    assert len(runs) == 1
+
+
+async def test_caller_that_left_is_told_after_the_lock(in_sqlite):
+    """A repeat may run by then, so nothing is gained by hiding it any longer."""
+    seen = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        seen.extend([await receive(), await receive(), await receive()])
+
+    await ask(IdempotencyMiddleware(app, store=in_sqlite.store, lock_ttl=0.001))
+    assert seen[1:] == [{"type": "http.disconnect"}] * 2
 
 
 async def test_other_kinds_of_scope(in_sqlite):

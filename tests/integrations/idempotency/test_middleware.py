@@ -168,6 +168,14 @@ async def test_requests_that_a_key_says_nothing_about(start):
     assert len(service.runs) == 4
 
 
+async def test_methods_in_any_case(start):
+    """As in `Retry.methods`; else no key would be heeded, and nobody told."""
+    service, client = await start(methods=("put",))
+    for _ in range(2):
+        assert (await client.put("/orders", headers=KEY)).text == "run 1"
+    assert len(service.runs) == 1
+
+
 @pytest.mark.parametrize(
     ("headers", "title"),
     [({}, "missing"), ({"Idempotency-Key": "token"}, "malformed"), ({"Idempotency-Key": '""'}, "malformed")],
@@ -446,6 +454,7 @@ async def test_10_000_repeats_of_100_keys(kept):
         ({"max_body": 1.5}, TypeError),
         ({"required": 1}, TypeError),
         ({"methods": "POST"}, TypeError),
+        ({"methods": [b"POST"]}, ValueError),
     ],
 )
 def test_settings_that_can_not_be(setting, error):

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 
+import asyncpg
 import pytest
 
 from seawall.integrations.idempotency import Answer, Claim, State, StoreFailed, TransactionalStore
+from seawall.integrations.idempotency.file import File
 from seawall.integrations.idempotency.postgres import PostgreSQL
+from seawall.integrations.idempotency.sqlite import SETUP
 
 from .conftest import STORES
 
@@ -191,3 +195,33 @@ async def test_store_that_fails(kept, stack):
         stack.push_async_callback(client.aclose)
     with pytest.raises(StoreFailed):
         await kept.store.begin(claim(), LOCK)
+
+
+@pytest.mark.parametrize(("patience", "is_opened"), [(5.0, True), (0.0, False)])
+async def test_file_that_another_process_writes_to(tmp_path, patience, is_opened):
+    """As where workers start at once: the first use waits for it, but no longer than it may."""
+    path = tmp_path / "keys.db"
+    anothers = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+    anothers.execute("CREATE TABLE orders (item)")
+    anothers.execute("BEGIN IMMEDIATE")
+    file = File(path, SETUP.format("NORMAL"), patience, sleep=lambda _: anothers.rollback())
+    try:
+        await file.run(lambda database: database.execute("SELECT * FROM seawall_idempotency"))
+    except sqlite3.OperationalError:
+        assert not is_opened
+    else:
+        assert is_opened
+    finally:
+        anothers.close()
+        await file.aclose()
+
+
+async def test_workers_that_make_the_table_at_once(postgres_socket):
+    """As at the first start of a service: each of them has it, and none fails."""
+    async with asyncpg.create_pool(
+        host=postgres_socket, user="postgres", database="postgres", min_size=8, max_size=8
+    ) as pool:
+        for _ in range(10):
+            await pool.execute("DROP TABLE IF EXISTS seawall_idempotency")
+            await asyncio.gather(*(PostgreSQL(pool).create_table() for _ in range(8)))
+        assert await PostgreSQL(pool).begin(claim(), LOCK) is State.STARTED

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Collection
+from contextlib import suppress
 from typing import Final
 
 from ..asgi import App, Message, Receive, Send
@@ -27,7 +29,8 @@ class IdempotencyMiddleware:
     Retry-After; another request under the same key gets 422; a malformed key, or none where it is *required*, gets 400;
     all as application/problem+json (draft-ietf-httpapi-idempotency-key-header-07, section 2.7). A 5xx, 408, 409, 425 or
     429 isn't kept, and neither is anything of a handler that raises, so that a retry runs again. The `Run` is at
-    ``request.state.idempotency``: its ``transaction()`` commits the application's rows with the answer.
+    ``request.state.idempotency``: its ``transaction()`` commits the application's rows with the answer. The application
+    isn't told that its caller has left before its answer is out, because the caller's repeat would act again.
 
     Args:
         app: The application.
@@ -91,23 +94,53 @@ class IdempotencyMiddleware:
             await self._run(run, body, scope, receive, send)
 
     async def _run(self, run: Run, body: bytes, scope: Message, receive: Receive, send: Send) -> None:
-        parts: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
-
-        async def receiving() -> Message:
-            return parts.pop() if parts else await receive()
-
         scope.setdefault("state", {})["idempotency"] = run
         held = _Held(run, send, self._keys.max_body)
+        arriving = _Arriving(body, receive, held.is_out, self._keys.lock_ttl)
         try:
-            await self._app(scope, receiving, held.send)
+            await self._app(scope, arriving.receive, held.send)
         finally:  # does nothing once the run has finished: a failed background task must not cause another run
             await run.abandon()
 
 
-class _Held:
-    """An answer that is held back until it is kept, or is too long for that."""
+class _Arriving:
+    """
+    What the application receives: the whole body, and then that its caller has left, but only once its answer is out.
 
-    __slots__ = ("_body", "_is_open", "_max_body", "_run", "_send", "_start")
+    A framework cancels a streamed answer whose caller has left. The request would have acted and kept nothing, so that
+    its repeat would act again. After *lock_ttl* seconds a repeat runs anyway, and so the application is told.
+    """
+
+    __slots__ = ("_is_out", "_left", "_parts", "_receive", "_until")
+
+    def __init__(self, body: bytes, receive: Receive, is_out: asyncio.Event, lock_ttl: float) -> None:
+        self._parts: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
+        self._receive = receive
+        self._is_out = is_out
+        self._until = asyncio.get_running_loop().time() + lock_ttl
+        self._left: Message | None = None  # kept, because a task that waits below may be cancelled
+
+    async def receive(self) -> Message:
+        if self._parts:
+            return self._parts.pop()
+        message = self._left or await self._receive()
+        if message["type"] == "http.disconnect":
+            self._left = message
+            with suppress(TimeoutError):
+                async with asyncio.timeout_at(self._until):
+                    await self._is_out.wait()
+        return message
+
+
+class _Held:
+    """
+    An answer that is held back until it is kept, or is too long for that.
+
+    Attributes:
+        is_out: It is held back no longer.
+    """
+
+    __slots__ = ("_body", "_is_open", "_max_body", "_run", "_send", "_start", "is_out")
 
     def __init__(self, run: Run, send: Send, max_body: int) -> None:
         self._run = run
@@ -116,6 +149,7 @@ class _Held:
         self._start: Message = {}
         self._body = bytearray()
         self._is_open = False
+        self.is_out = asyncio.Event()
 
     async def send(self, message: Message) -> None:
         if self._is_open:
@@ -137,13 +171,16 @@ class _Held:
         is_short = is_body and len(self._body) <= self._max_body and not self._start.get("trailers")
         whole = Answer.of(status, headers, bytes(self._body))
         kept = whole if is_short or not whole.is_final else NOT_KEPT
-        answer = await self._run.finish(kept)
-        if answer is not kept:
-            await _answer(self._send, answer)
-            self._send = _drop  # the rest of the application's own
-            return
-        await self._send(self._start)
-        await self._send({**message, "body": bytes(self._body)} if is_body else message)
+        try:
+            answer = await self._run.finish(kept)
+            if answer is not kept:
+                await _answer(self._send, answer)
+                self._send = _drop  # the rest of the application's own
+                return
+            await self._send(self._start)
+            await self._send({**message, "body": bytes(self._body)} if is_body else message)
+        finally:
+            self.is_out.set()
 
 
 async def _drop(message: Message) -> None:

@@ -8,6 +8,7 @@ from typing import Final
 
 from ...careful import Careful
 from ...config.check import collection, count, number, shown
+from .._inbound import on_one_line
 from .answer import Answer, Fields
 from .claim import Claim, fingerprint
 from .header import HeaderError, parse_key
@@ -45,6 +46,8 @@ class Keys:
     """
     The settings, and the way into a run.
 
+    Attributes:
+        lock_ttl, max_body: As `IdempotencyMiddleware` has them.
     Raises:
         TypeError, ValueError: A setting that can't be.
     """
@@ -64,12 +67,16 @@ class Keys:
         count("idempotency", "max_body", max_body, low=0)
         if not isinstance(required, bool):
             raise TypeError(f"idempotency.required must be True or False, not {shown(required)}")
+        self.lock_ttl = lock_ttl
         self.max_body = max_body
-        self._methods = collection("idempotency.methods", methods, 'names of methods, such as ("POST", "PATCH")')
+        names = collection("idempotency.methods", methods, 'names of methods, such as ("POST", "PATCH")')
+        for each in names:
+            if not isinstance(each, str) or not each:
+                raise ValueError(f"idempotency.methods must hold names such as 'POST', not {shown(each)}")
+        self._methods = frozenset(each.upper() for each in names)  # as `Retry.methods`
         self._is_required = required
         self._store = store
         self._ttl = ttl
-        self._lock_ttl = lock_ttl
 
     def key(self, method: str, values: Sequence[str]) -> str | Answer | None:
         """The key in the header's *values*; an answer that refuses the request; None where it runs without a key."""
@@ -85,14 +92,22 @@ class Keys:
         """The run that this request is, or the answer that it gets in place of one."""
         claim = Claim.of(scope, key, fingerprint(method, path, query, body))
         run = Run(key, claim, self._store, self._ttl)
+        beginning = asyncio.ensure_future(self._store.begin(claim, self.lock_ttl))
         try:
-            state = await patiently(self._store.begin(claim, self._lock_ttl))
+            state = await patiently(beginning)
         except StoreFailed as error:
-            logger.warning("%s %s was not run, because its key can't be checked: %s", method, path, error)
+            where = on_one_line(path)
+            logger.warning("%s %s was not run, because its key can't be checked: %s", method, where, error)
             return UNAVAILABLE
         except asyncio.CancelledError:  # it may have begun
-            await run.abandon()
+            await patiently(_undone(run, beginning))
             raise
         if isinstance(state, Answer):
             return state
         return run if state is State.STARTED else REFUSALS[state]
+
+
+async def _undone(run: Run, beginning: asyncio.Future[State | Answer]) -> None:
+    """Abandon *run*, but only once it has begun, because anyio cancels again and again, and ends the wait for that."""
+    await asyncio.wait([beginning])
+    await run.abandon()

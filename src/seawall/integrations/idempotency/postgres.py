@@ -22,6 +22,9 @@ CREATE INDEX IF NOT EXISTS seawall_idempotency_expires_at ON seawall_idempotency
 """
 """The table, for an application's migrations."""
 
+# IF NOT EXISTS fails where two workers make the table at once. asyncpg sends all statements as one transaction.
+ALONE: Final = "SELECT pg_advisory_xact_lock(hashtext('seawall_idempotency'));"
+
 # The time is the server's, because processes' clocks differ, and that of the statement, because a transaction's stands
 # still. Two dead keys go with each new one, so that the table shrinks after a burst and no request waits for a long
 # deletion.
@@ -66,7 +69,7 @@ class PostgreSQL:
     async def create_table(self) -> None:
         """Make the table if there is none."""
         with _failures():
-            await self._pool().execute(SCHEMA)
+            await self._pool().execute(ALONE + SCHEMA)
 
     async def begin(self, claim: Claim, lock_ttl: float) -> State | Answer:
         """As `Store.begin`."""

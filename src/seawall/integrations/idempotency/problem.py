@@ -56,7 +56,7 @@ MISMATCH: Final = problem(
 NOT_KEPT: Final = problem(
     422,
     "Answer was not kept",
-    "The request was processed before; its answer was too long to be kept. Look the result up.",
+    "The request was processed before; its answer was too long to be kept, or was cut. Look the result up.",
 )
 UNAVAILABLE: Final = problem(
     503, "Idempotency-Key can't be checked", "The store of keys is not available. Send the request again later.", AGAIN

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -10,7 +11,7 @@ from ...careful import Careful
 from .answer import Answer
 from .claim import Claim
 from .patience import patiently
-from .problem import LOST, UNAVAILABLE
+from .problem import LOST, NOT_KEPT, UNAVAILABLE
 from .store import Store, StoreFailed, Transaction, TransactionalStore
 
 __all__ = ["Run"]
@@ -32,7 +33,9 @@ class Run:
         self._store = store
         self._ttl = ttl
         self._transaction: Transaction | None = None
+        self._opening = asyncio.Lock()  # two blocks may begin at once, and another transaction would never end
         self._has_ended = False
+        self._was_undone = False  # an error rolled the transaction back
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Any]:
@@ -42,7 +45,8 @@ class Run:
 
         It stays open after the block, and is committed with the answer, before that is sent, because only then does a
         crash at any moment leave both or neither. An exception that leaves the block rolls it back at once; a 5xx or
-        another answer that isn't kept does so later. A second block goes on in the same transaction.
+        another answer that isn't kept does so later. A second block, also one beside it, goes on in the same
+        transaction.
 
         Raises:
             TypeError: The store has no transactions.
@@ -50,15 +54,22 @@ class Run:
         """
         if not isinstance(self._store, TransactionalStore):
             raise TypeError(f"{type(self._store).__name__} has no transactions; use PostgreSQL or SQLite as the store")
-        if self._has_ended:
-            raise RuntimeError("the answer is on its way, so nothing can be committed with it any more")
-        if self._transaction is None:
-            self._transaction = await self._store.transaction()
+        async with self._opening:
+            transaction = self._transaction or await self._opened(self._store)
         try:
-            yield self._transaction.connection
+            yield transaction.connection
         except BaseException:
             await self._roll_back()
             raise
+
+    async def _opened(self, store: TransactionalStore) -> Transaction:
+        if not self._has_ended:
+            opened = await store.transaction()
+            if not self._has_ended:
+                self._transaction = opened
+                return opened
+            await _undo(opened)  # it was opened by a task that the handler didn't wait for
+        raise RuntimeError("the answer is on its way, so nothing can be committed with it any more")
 
     async def finish(self, answer: Answer) -> Answer:
         """Keep *answer* if it is final, and return the one to send. A cancelled caller doesn't stop it."""
@@ -76,6 +87,15 @@ class Run:
             return answer if transaction is None else UNAVAILABLE
         return answer if is_kept else LOST
 
+    async def cut(self) -> None:
+        """
+        The caller left an answer that had begun: keep that the request has acted, so that a repeat doesn't run.
+
+        Nothing is kept if its transaction was rolled back, because then it hasn't acted.
+        """
+        if not (self._has_ended or self._was_undone):
+            await self.finish(NOT_KEPT)
+
     async def abandon(self) -> None:
         """Keep nothing: roll back the transaction, and let a repeat run. A cancelled caller doesn't stop it."""
         if not self._has_ended:
@@ -92,4 +112,13 @@ class Run:
     async def _roll_back(self) -> None:
         transaction, self._transaction = self._transaction, None
         if transaction is not None:
-            await patiently(transaction.rollback())
+            self._was_undone = True
+            await _undo(transaction)
+
+
+async def _undo(transaction: Transaction) -> None:
+    """Roll it back. A failure is logged only, because it mustn't hide an error or a cancellation that asks for it."""
+    try:
+        await patiently(transaction.rollback())
+    except StoreFailed as error:
+        logger.warning("a transaction couldn't be rolled back; the database does it with its connection: %s", error)

@@ -45,6 +45,8 @@ PURGE: Final = """
 DELETE FROM seawall_idempotency WHERE key IN (SELECT key FROM seawall_idempotency WHERE expires_at <= ? LIMIT 2)
 """
 
+ENDED: Final = "the transaction has ended, so a statement would be committed by itself"
+
 
 class SQLite:
     """
@@ -143,8 +145,13 @@ class SQLiteConnection:
             RuntimeError: The transaction has ended.
         """
         if not self._is_open:
-            raise RuntimeError("the transaction has ended, so a statement would be committed by itself")
-        return await self._file.run(lambda database: database.execute(sql, parameters).fetchall())
+            raise RuntimeError(ENDED)
+        return await self._file.run(lambda database: self._execute(database, sql, parameters))
+
+    def _execute(self, database: sqlite3.Connection, sql: str, parameters: Sequence[Any]) -> list[Any]:
+        if not database.in_transaction:  # SQLite itself rolls back, as where the disk is full, or ON CONFLICT ROLLBACK
+            raise RuntimeError(ENDED)
+        return database.execute(sql, parameters).fetchall()
 
     def end(self) -> None:
         """Take no more statements."""
@@ -170,6 +177,8 @@ class _Transaction:
         """As `Transaction.commit`."""
 
         def commit(database: sqlite3.Connection) -> bool:
+            if not database.in_transaction:
+                raise sqlite3.OperationalError("the transaction was rolled back, so its answer isn't true")
             try:
                 is_kept = self._finish(database, claim, answer, ttl)
                 database.execute("COMMIT" if is_kept else "ROLLBACK")

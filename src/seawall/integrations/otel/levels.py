@@ -20,7 +20,7 @@ from ...core.engine import Engine
 from ...origin import Origin
 from ...stats import OriginStats, Stats
 from .._engines import Watched, answers
-from .._labels import OTHER, Hosts
+from .._labels import OTHER, Hosts, Statuses
 from .._measures import STATES
 from . import names as n
 
@@ -63,10 +63,12 @@ class Levels:
 
     Attributes:
         address: The value of a host.
+        outcome: The value of a status or of the name of an error.
     """
 
     def __init__(self) -> None:
         self.address = Hosts()
+        self.outcome = Statuses()
         self._authority = Hosts(limit=MAX_PORTS)
         self._engines: weakref.WeakSet[Engine] = weakref.WeakSet()
         self._watched: weakref.WeakSet[Named] = weakref.WeakSet()

@@ -30,6 +30,7 @@ from ...events import (
     RetryScheduled,
 )
 from ...origin import Origin
+from .._labels import OTHER
 from .._measures import method_of, waits
 from . import names as n
 from .levels import Attributes, Named, levels_of
@@ -116,7 +117,7 @@ class Metrics(Named):
         self._fed[n.LOOKUPS].record(event.duration, attributes | self.client)
 
     def _retry(self, event: RetryScheduled) -> None:
-        self._fed[n.RETRIES].add(1, self._at(event.origin) | {n.REASON: event.reason})
+        self._fed[n.RETRIES].add(1, self._at(event.origin) | {n.REASON: self._levels.outcome(event.reason)})
 
     def _hedge(self, event: HedgeStarted) -> None:
         self._fed[n.HEDGES].add(1, self._at(event.origin))
@@ -143,20 +144,21 @@ class Metrics(Named):
         self, origin: Origin, method: str, status: int | None, error: str, protocol: str
     ) -> Attributes:
         attributes = {n.METHOD: method_of(method), **self._levels.server(origin), **self.client}
-        if status is not None:
+        if status is not None and self._levels.outcome(str(status)) is not OTHER:
             attributes[n.STATUS] = status
         if error:
-            attributes[n.ERROR] = error
+            attributes[n.ERROR] = self._levels.outcome(error)
         if protocol:
             attributes[n.VERSION] = version_of(protocol)
         return attributes
 
     def _call_attributes(self, origin: Origin | None, method: str, outcome: str, is_retried: bool) -> Attributes:
         attributes = {n.METHOD: method_of(method), **({} if origin is None else self._at(origin)), **self.client}
-        if outcome.isdigit():
-            attributes[n.STATUS] = int(outcome)
+        value = self._levels.outcome(outcome)
+        if value.isdigit():
+            attributes[n.STATUS] = int(value)
         if is_error(outcome):
-            attributes[n.ERROR] = outcome
+            attributes[n.ERROR] = value
         if is_retried:
             attributes[n.RETRIED] = True
         return attributes

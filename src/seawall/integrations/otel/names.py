@@ -57,7 +57,8 @@ ATTRIBUTES: Final = {
     METHOD: f"The method; `{OTHER}` for one that no RFC names.",
     ORIGINAL_METHOD: f"Such a method as it was sent, where `{METHOD}` is `{OTHER}`.",
     RESENDS: "On each repeated attempt: 1 on the second of a call, whether it is a retry, a redirect or a login.",
-    STATUS: "The response's status; missing if no response came.",
+    STATUS: "The response's status; missing if no response came. In metrics the first 20 that HTTP doesn't name have "
+    f"values of their own, others are missing, and are `{OTHER}` where they are errors.",
     ERROR: "The status from 400 on, the class of the error (`ReadTimeout`, `BreakerOpen`; see [failures](failures.md)),"
     " `superseded` or `cancelled`; missing if all went well.",
     ADDRESS: "The URL's host. In metrics only hosts that `per_host` names and the first 100 others have values of "
