@@ -141,10 +141,17 @@ class Service:
             raise RuntimeError(f"{type(self).__name__} is running already")
 
     async def _end(self) -> None:
-        try:
-            await self._close()
-        finally:
-            self._loop, self._has_run = None, True
+        """Close all, however often the caller is cancelled: anyio cancels each await of a scope."""
+        closing, cancelled = asyncio.ensure_future(self._close()), None
+        while not closing.done():
+            try:
+                await asyncio.wait((closing,))
+            except asyncio.CancelledError as error:
+                cancelled = error
+        self._loop, self._has_run = None, True
+        closing.result()
+        if cancelled is not None:
+            raise cancelled
 
 
 def watchful(loop: asyncio.AbstractEventLoop) -> None:
