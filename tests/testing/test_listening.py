@@ -8,10 +8,12 @@ import signal
 import sys
 from pathlib import Path
 
+import anyio
+import httpx
 import pytest
 
 import seawall.testing as kit
-from seawall.testing import DNSServer, FaultServer, Network, Server
+from seawall.testing import DNSServer, FaultServer, Network, Server, no_leaks
 from seawall.testing.service import is_loopback
 
 
@@ -40,6 +42,33 @@ def listening(server) -> list[str]:
         link = server.link("127.0.0.1:1")
         socks = [link._place, link._listener]
     return [sock.getsockname()[0] for sock in socks]
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("name", SERVERS)
+async def test_end_that_is_cancelled(name):
+    """anyio cancels each await of a scope that was cancelled; nothing listens, and no task lives on."""
+    async with no_leaks():
+        with anyio.CancelScope() as scope:
+            async with SERVERS[name]() as server:
+                more = [server.link("127.0.0.1:1") for _ in range(2)] if name == "Network" else []
+                more += [server.listen("accept_hang") for _ in range(2)] if name == "FaultServer" else []
+                ports = [each.port for each in more] or [server.port]
+                writers = [(await asyncio.open_connection("127.0.0.1", port))[1] for port in ports]
+                while any(not getattr(each, "connections", 1) for each in more or [server]):
+                    await asyncio.sleep(0)
+                for writer in writers:
+                    writer.transport.abort()
+                scope.cancel()
+                await asyncio.sleep(60)
+        assert scope.cancelled_caught
+
+
+@pytest.mark.anyio
+async def test_server_on_ipv6():
+    """Its URL has the brackets that a client needs."""
+    async with Server(lambda request: request.reply(), host="::1") as server, httpx.AsyncClient() as client:
+        assert (await client.get(server.url)).text == "ok"
 
 
 @pytest.mark.parametrize("name", SERVERS)

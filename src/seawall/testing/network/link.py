@@ -11,7 +11,7 @@ import asyncio
 import difflib
 import socket
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from random import Random
@@ -45,7 +45,7 @@ class Dose:
 
     def __post_init__(self) -> None:
         if not isinstance(self.toxic, Toxic):
-            raise TypeError(f"toxic must be one of seawall.testing.toxic, such as Latency(0.1), not {self.toxic!r}")
+            raise TypeError(f"toxic must be one of seawall.testing.network, such as Latency(0.1), not {self.toxic!r}")
         number("Dose", "toxicity", self.toxicity, low=0, high=1)
         if self.direction not in DIRECTIONS:
             close = difflib.get_close_matches(str(self.direction), DIRECTIONS, n=1)
@@ -196,7 +196,8 @@ class Link:
         except OSError:  # the client has closed it already, or no descriptor is left
             return
         sock.setblocking(False)
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # or small slices would wait for ACKs and be joined
+        with suppress(OSError):  # macOS says so of one that the client has reset already
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # or small slices would wait for ACKs
         relay = Relay()
         self._relays[relay] = self._loop.create_task(relay.run(sock, *self.upstream))
         self._relays[relay].add_done_callback(lambda _: self._forget(relay))
