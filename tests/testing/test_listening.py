@@ -137,6 +137,28 @@ async def started(*arguments: str) -> tuple[int, str]:
 
 
 @pytest.mark.anyio
+async def test_command_whose_reader_leaves():
+    """As ``seawall faults | head`` does: the servers stay, because clients still need them."""
+    command = "import seawall.cli; seawall.cli.main()"
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", command, "faults", "--port", "0", stdout=asyncio.subprocess.PIPE, stderr=-1
+    )
+    said = ""
+    while "Press Ctrl-C" not in said:
+        said += (await process.stdout.readline()).decode()
+    url = re.search(r"http://127\.0\.0\.1:\d+", said)[0]
+    process._transport.get_pipe_transport(1).close()
+    try:
+        async with httpx.AsyncClient() as client:
+            assert [(await client.get(f"{url}/x/ok")).status_code for _ in range(2)] == [200, 200]
+    finally:
+        process.send_signal(signal.SIGINT)
+    errors = (await process.stderr.read()).decode()
+    assert (await process.wait(), errors.count("\n")) == (0, 1), errors
+    assert "requests are no longer printed" in errors
+
+
+@pytest.mark.anyio
 async def test_command():
     """A warning where others reach it; an address that isn't one is refused at once."""
     (code, said), (open_code, open_said), (bad_code, bad_said) = await asyncio.gather(

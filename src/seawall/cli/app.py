@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import re
 import sys
 from pathlib import Path
@@ -19,8 +20,11 @@ from ..fetch.order import Statuses
 from ..fetch.sources import Source
 from . import get as get_command
 from .sent import body_of, checked_method
+from .stdout import is_output_lost
 
 __all__ = ["app"]
+
+RESOLVERS = ("auto", "cares", "system")
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -71,6 +75,8 @@ def demo(
     try:
         raise typer.Exit(asyncio.run(served_command.run(seconds=seconds, rate=rate, timeout=timeout, port=port)))
     except OSError as error:
+        if is_output_lost(error):
+            raise
         typer.echo(f"seawall demo: port {port}: {error.strerror} (--port 0 takes any that is free)", err=True)
         raise typer.Exit(1) from None
     except KeyboardInterrupt:
@@ -197,7 +203,7 @@ def fetch_list(
             timeout=timeout,
             deadline=deadline,
             retry_failed=retry_failed,
-            nameservers=nameserver or (),
+            nameservers=_servers("--nameserver", nameserver),
             insecure=insecure,
             is_json=json,
             queue=queue,
@@ -264,6 +270,15 @@ def _headers(given: list[str] | None) -> list[tuple[str, str]]:
     return [(name.strip(), value.strip()) for name, _, value in pairs]
 
 
+def _servers(option: str, given: list[str] | None) -> tuple[str, ...]:
+    for each in given or ():
+        try:
+            DNS(nameservers=(each,))
+        except ValueError:
+            raise ValueError(f"{option} takes an IP address, with or without :port, not {each!r}") from None
+    return tuple(given or ())
+
+
 def _agent(name: str) -> str:
     if not (name.isascii() and name.isprintable() and token_of(name)):
         raise ValueError(f"--user-agent takes a name in ASCII such as my-bot/1.0, not {name!r}")
@@ -291,7 +306,9 @@ def dns(
     from . import dns as dns_command
 
     try:
-        settings = DNS(timeout=timeout, nameservers=tuple(server) if server else None)
+        if resolver not in RESOLVERS:
+            raise ValueError(f"--resolver takes one of {', '.join(RESOLVERS)}, not {resolver!r}")
+        settings = DNS(timeout=timeout, nameservers=_servers("--server", server) or None)
         raise typer.Exit(asyncio.run(dns_command.run(names, dns=settings, resolver=resolver, watch=watch)))
     except (TypeError, ValueError) as error:
         typer.echo(f"seawall dns: {error}", err=True)
@@ -320,11 +337,13 @@ def faults(
         raise typer.Exit(faults_command.print_steps())
     try:
         raise typer.Exit(asyncio.run(faults_command.run(host=host, port=port, ca=ca)))
-    except (OSError, ValueError) as error:
-        text = getattr(error, "strerror", None) or str(error)
-        if getattr(error, "filename", None) is not None:
-            text = f"--ca {error.filename}: {text}"  # type: ignore[union-attr]
-        else:
+    except OSError as error:
+        if is_output_lost(error):
+            raise
+        text = error.strerror or str(error)
+        if error.filename is not None:
+            text = f"--ca {error.filename}: {text}"
+        elif error.errno in (errno.EADDRINUSE, errno.EACCES):
             text = f"{text} (it needs some 50 ports, from --port on; --port 0 takes any free ones)"
         typer.echo(f"seawall faults: {text}", err=True)
         raise typer.Exit(1) from None
