@@ -157,7 +157,7 @@ class Link:
                 self.remove(dose)
 
     def down(self) -> None:
-        """Refuse new connections and close the open ones, until `up`; the link keeps its port."""
+        """Refuse new connections and end the open ones as `close_connections` does, until `up`; it keeps its port."""
 
         def down() -> None:
             self._stop()
@@ -169,7 +169,7 @@ class Link:
         self._run(self._listen)
 
     def close_connections(self) -> None:
-        """Send FIN on all open connections, to both sides."""
+        """Send FIN on all open connections, to both sides; to one that still sends, RST, as a close by a program does."""
         self._run(partial(self._end, End.CLOSE))
 
     def reset_connections(self) -> None:
