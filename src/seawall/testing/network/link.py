@@ -169,7 +169,7 @@ class Link:
         self._run(self._listen)
 
     def close_connections(self) -> None:
-        """Send FIN on all open connections, to both sides; to one that still sends, RST, as a close by a program does."""
+        """Send FIN on all open connections, to both sides; to one that still sends, RST, as of any close."""
         self._run(partial(self._end, End.CLOSE))
 
     def reset_connections(self) -> None:
