@@ -270,7 +270,7 @@ class H2Connection(asyncio.Protocol):
         self._end_side(self._transport.truncate if isinstance(self._transport, Secure) else self._transport.write_eof)
 
     def _end_side(self, end: Callable[[], None]) -> None:
-        """Send what is to be sent, and FIN; from now on, what comes is dropped."""
+        """Send what the library has left, then FIN; from now on, drop what comes."""
         self.flush()
         if not self._is_over:
             self._is_over = True
