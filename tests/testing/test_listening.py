@@ -11,8 +11,11 @@ from pathlib import Path
 import anyio
 import httpx
 import pytest
+from typer.testing import CliRunner
 
 import seawall.testing as kit
+from seawall.cli.app import app
+from seawall.cli.faults import PORTS
 from seawall.testing import DNSServer, FaultServer, Network, Server, no_leaks
 from seawall.testing.service import is_loopback
 
@@ -156,6 +159,13 @@ async def test_command_whose_reader_leaves():
     errors = (await process.stderr.read()).decode()
     assert (await process.wait(), errors.count("\n")) == (0, 1), errors
     assert "requests are no longer printed" in errors
+
+
+def test_command_says_how_many_ports_it_needs():
+    """Whoever chooses the first of them must know how many follow."""
+    needed = len(PORTS) + 3  # the requests', the names', the network's
+    said = CliRunner().invoke(app, ["faults", "--help"], env={"COLUMNS": "200"}).output
+    assert (int(re.search(r"some (\d+) ports in a row", said)[1]), round(needed, -1)) == (100, 100)
 
 
 @pytest.mark.anyio

@@ -320,7 +320,7 @@ def dns(
 @app.command()
 def faults(
     port: Annotated[
-        int, typer.Option(min=0, max=65000, help="The first of some 50 ports in a row; 0 takes any free ones.")
+        int, typer.Option(min=0, max=65000, help="The first of some 100 ports in a row; 0 takes any free ones.")
     ] = 5500,
     host: Annotated[
         str, typer.Option(help="The address to listen on. Any client that reaches it can exhaust this machine.")
@@ -344,6 +344,6 @@ def faults(
         if error.filename is not None:
             text = f"--ca {error.filename}: {text}"
         elif error.errno in (errno.EADDRINUSE, errno.EACCES):
-            text = f"{text} (it needs some 50 ports, from --port on; --port 0 takes any free ones)"
+            text = f"{text} (it needs some 100 ports, from --port on; --port 0 takes any free ones)"
         typer.echo(f"seawall faults: {text}", err=True)
         raise typer.Exit(1) from None
