@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import errno
-import re
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -14,11 +13,9 @@ from typer.core import TyperGroup
 
 from .. import __version__
 from ..config import DNS
-from ..config.check import HEADER_NAME
-from ..fetch.agent import token_of
-from ..fetch.order import Statuses
 from ..fetch.sources import Source
 from . import get as get_command
+from .given import agent_of, headers_of, servers_of, size_of, statuses_of
 from .sent import body_of, checked_method
 from .stdout import is_output_lost
 
@@ -96,7 +93,7 @@ def top(
     from . import top as top_command
 
     try:
-        headers = _headers(header)
+        headers = headers_of(header)
         raise typer.Exit(asyncio.run(top_command.run(url, headers=headers, interval=interval, is_once=once)))
     except ValueError as error:
         typer.echo(f"seawall top: {error}", err=True)
@@ -193,17 +190,17 @@ def fetch_list(
             per_host=per_host,
             concurrency=concurrency,
             method=checked_method(method or ("GET" if content is None else "POST")),
-            headers=_headers(header),
+            headers=headers_of(header),
             data=content,
             follow=follow,
             robots=robots,
-            user_agent=_agent(user_agent),
-            accept=Statuses(accept_status),
-            max_size=_bytes(max_size),
+            user_agent=agent_of(user_agent),
+            accept=statuses_of(accept_status),
+            max_size=size_of(max_size),
             timeout=timeout,
             deadline=deadline,
             retry_failed=retry_failed,
-            nameservers=_servers("--nameserver", nameserver),
+            nameservers=servers_of("--nameserver", nameserver),
             insecure=insecure,
             is_json=json,
             queue=queue,
@@ -254,42 +251,11 @@ def fetch_worker(
 
     try:
         raise typer.Exit(
-            asyncio.run(worker_command.run(url, name=name, at_once=at_once, headers=_headers(header), lapse=lapse))
+            asyncio.run(worker_command.run(url, name=name, at_once=at_once, headers=headers_of(header), lapse=lapse))
         )
     except ValueError as error:
         typer.echo(f"seawall fetch worker: {error}", err=True)
         raise typer.Exit(2) from None
-
-
-def _headers(given: list[str] | None) -> list[tuple[str, str]]:
-    pairs = [each.partition(":") for each in given or ()]
-    if bad := ["".join(each) for each in pairs if not each[1] or not re.fullmatch(HEADER_NAME, each[0].strip())]:
-        raise ValueError(f"--header takes 'Name: value', not {bad[0]!r}")
-    if bad := [each for each in given or () if not (each.isascii() and each.isprintable())]:
-        raise ValueError(f"--header takes ASCII only, not {bad[0]!r}")
-    return [(name.strip(), value.strip()) for name, _, value in pairs]
-
-
-def _servers(option: str, given: list[str] | None) -> tuple[str, ...]:
-    for each in given or ():
-        try:
-            DNS(nameservers=(each,))
-        except ValueError:
-            raise ValueError(f"{option} takes an IP address, with or without :port, not {each!r}") from None
-    return tuple(given or ())
-
-
-def _agent(name: str) -> str:
-    if not (name.isascii() and name.isprintable() and token_of(name)):
-        raise ValueError(f"--user-agent takes a name in ASCII such as my-bot/1.0, not {name!r}")
-    return name
-
-
-def _bytes(text: str) -> int:
-    found = re.fullmatch(r"([0-9]{1,15})([kMG]?)B?", text)
-    if found is None:
-        raise ValueError(f"--max-size takes a number of bytes such as 500k, 16M or 1G, not {text!r}")
-    return int(found[1]) * {"": 1, "k": 1000, "M": 1000**2, "G": 1000**3}[found[2]]
 
 
 @app.command()
@@ -308,7 +274,7 @@ def dns(
     try:
         if resolver not in RESOLVERS:
             raise ValueError(f"--resolver takes one of {', '.join(RESOLVERS)}, not {resolver!r}")
-        settings = DNS(timeout=timeout, nameservers=_servers("--server", server) or None)
+        settings = DNS(timeout=timeout, nameservers=servers_of("--server", server) or None)
         raise typer.Exit(asyncio.run(dns_command.run(names, dns=settings, resolver=resolver, watch=watch)))
     except (TypeError, ValueError) as error:
         typer.echo(f"seawall dns: {error}", err=True)
