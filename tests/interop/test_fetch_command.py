@@ -326,7 +326,10 @@ async def test_retry_failed(tmp_path, serve):
         (("--out", "x"), "a list of URLs is missing"),
         (("nowhere.txt",), "nowhere.txt: No such file"),
         (("--csv", "urls.txt"), "has no column 'url'"),
-        (("urls.txt", "--accept-status", "good"), "--accept-status 'good' isn't a list of statuses such as 200-299,404"),
+        (
+            ("urls.txt", "--accept-status", "good"),
+            "--accept-status 'good' isn't a list of statuses such as 200-299,404",
+        ),
         (("urls.txt", "--accept-status", "399-200"), "--accept-status '399-200' isn't a list"),
         (("urls.txt", "--max-size", "big"), "--max-size takes"),
         (("urls.txt", "--max-size", "0"), "--max-size takes 1 to"),

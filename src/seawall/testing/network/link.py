@@ -193,7 +193,11 @@ class Link:
     def _accept(self, listener: socket.socket) -> None:
         try:
             sock, _ = listener.accept()
-        except OSError:  # the client has closed it already, or no descriptor is left
+        except (BlockingIOError, ConnectionAbortedError):  # the client has closed it already
+            return
+        except OSError:  # out of file descriptors: try again later, not in a tight loop
+            self._loop.remove_reader(listener)
+            self._loop.call_later(0.05, self._resume, listener)
             return
         sock.setblocking(False)
         with suppress(OSError):  # macOS says so of one that the client has reset already
@@ -205,6 +209,10 @@ class Link:
         self.peak = max(self.peak, self.open)
         for dose in self.doses:
             self._strike(relay, dose)
+
+    def _resume(self, listener: socket.socket) -> None:
+        if listener is self._listener:
+            self._loop.add_reader(listener, self._accept, listener)
 
     def _forget(self, relay: Relay) -> None:
         del self._relays[relay]
