@@ -532,6 +532,16 @@ def test_a_reader_that_leaves(faults):
     assert (process.wait(), err) == (23, b"")
 
 
+def test_a_part_of_a_body_is_none(faults):
+    """Where Python doesn't buffer the output, as in many containers, the system may take a part of what is written."""
+    command = [sys.executable, "-u", *MAIN[1:], "get", faults.script("k", "ok:3000000")]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, bufsize=0) as process:
+        assert process.stdout is not None
+        assert process.stdout.read(1) == b"x"
+        process.stdout.close()
+    assert process.returncode == 23
+
+
 @pytest.mark.parametrize(
     "command", ["", "get", "demo", "top", "fetch", "fetch list", "fetch status", "fetch worker", "dns", "faults"]
 )

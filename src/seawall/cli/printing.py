@@ -124,7 +124,9 @@ class Output:
         """Raises OSError."""
         if self._path is None:
             sys.stdout.flush()
-            sys.stdout.buffer.write(data)
+            rest = memoryview(data)
+            while rest:  # where Python doesn't buffer it (PYTHONUNBUFFERED), a full disk takes a part without an error
+                rest = rest[sys.stdout.buffer.write(rest) :]
             sys.stdout.buffer.flush()
             return
         if self._file is None:
