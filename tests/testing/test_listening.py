@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import re
 import signal
 import sys
@@ -16,7 +17,7 @@ from typer.testing import CliRunner
 import seawall.testing as kit
 from seawall.cli.app import app
 from seawall.cli.faults import PORTS
-from seawall.testing import DNSServer, FaultServer, Network, Server, no_leaks
+from seawall.testing import DNSServer, FaultServer, Network, Server, no_leaks, service
 from seawall.testing.service import is_loopback
 
 
@@ -65,6 +66,32 @@ async def test_end_that_is_cancelled(name):
                 scope.cancel()
                 await asyncio.sleep(60)
         assert scope.cancelled_caught
+
+
+@pytest.mark.anyio
+async def test_end_that_is_held_up(monkeypatch):
+    """A handler that swallows its cancellation holds up nobody who cancels the end."""
+    monkeypatch.setattr(service, "PATIENCE", 0.01)
+    going, release = asyncio.Event(), asyncio.Event()
+
+    async def stubborn(request: object) -> None:
+        going.set()
+        while not release.is_set():
+            with contextlib.suppress(asyncio.CancelledError):
+                await release.wait()
+
+    with anyio.CancelScope() as scope:
+        async with Server(stubborn) as server:
+            _, writer = await asyncio.open_connection("127.0.0.1", server.port)
+            writer.write(b"GET / HTTP/1.1\r\n\r\n")
+            await going.wait()
+            scope.cancel()
+            await asyncio.sleep(60)
+    assert scope.cancelled_caught
+    release.set()
+    writer.close()
+    while server.open:
+        await asyncio.sleep(0)
 
 
 @pytest.mark.anyio
