@@ -375,7 +375,8 @@ def test_an_output_that_is_full_or_closed(faults, tmp_path, command, redirect, c
     Journal.open(tmp_path / "seawall.sqlite", {"method": "GET", "list": "x"}, now=lambda: 1.0).close()
     command = command.replace("URL", faults.script("k", "ok")).replace("JOB", str(tmp_path / "seawall.sqlite"))
     shell = ["sh", "-c", f'"$@" {redirect}', "-", *MAIN, *command.split()]
-    done = subprocess.run(shell, capture_output=True, text=True, check=False)
+    env = os.environ | {"PYTHONUNBUFFERED": ""}  # as at a shell, where what can't be flushed is kept until the end
+    done = subprocess.run(shell, capture_output=True, text=True, check=False, env=env)
     assert (done.returncode, done.stderr.count("\n")) == (code, 1), done.stderr
     assert done.stderr.endswith(f": standard output: {said}\n")
 
@@ -532,12 +533,13 @@ def test_a_reader_that_leaves(faults):
     assert (process.wait(), err) == (23, b"")
 
 
-def test_a_part_of_a_body_is_none(faults):
-    """Where Python doesn't buffer the output, as in many containers, the system may take a part of what is written."""
-    command = [sys.executable, "-u", *MAIN[1:], "get", faults.script("k", "ok:3000000")]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, bufsize=0) as process:
+@pytest.mark.skipif(sys.platform != "linux", reason="needs a pipe that holds little")
+def test_a_part_of_an_output_is_none(faults):
+    """Where Python doesn't buffer it, as in many containers, the system may take a part of what is written."""
+    argv = [sys.executable, "-u", *MAIN[1:], "get", faults.script("k", "ok:30000")]
+    with subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, bufsize=0, pipesize=4096) as process:
         assert process.stdout is not None
-        assert process.stdout.read(1) == b"x"
+        assert len(process.stdout.read(1)) == 1
         process.stdout.close()
     assert process.returncode == 23
 
