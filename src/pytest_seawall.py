@@ -21,25 +21,27 @@ if TYPE_CHECKING:
 __all__ = ["dns_server", "fault_network", "fault_server", "no_leaks", "virtual_time"]
 
 
-FAILED = pytest.StashKey[bool]()
+RAISED = pytest.StashKey[bool]()
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Notes that a test failed, because what it left undone is then a consequence."""
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Notes that a test raised, or was skipped, because what it left undone is then a consequence."""
     report = yield
-    if report.failed:
-        item.stash[FAILED] = True
+    if call.excinfo is not None:
+        item.stash[RAISED] = True
     return report
 
 
 @contextmanager
 def _entered(request: pytest.FixtureRequest, service: Any) -> Iterator[Any]:
-    """``with service`` around the test, which sees the test's failure as if the block were in the test itself."""
+    """``with service`` around the test, which sees what the test raises as if the block were in the test itself."""
     with ExitStack() as stack:
         value = stack.enter_context(service)
         yield value
-        if FAILED in request.node.stash:
+        if RAISED in request.node.stash:
             stack.pop_all()
             service.__exit__(AssertionError, None, None)
 

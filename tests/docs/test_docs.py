@@ -21,6 +21,7 @@ import pytest
 import respx
 from urllib3.util import Retry
 
+from seawall import errors, events, stats
 from seawall.core.lines import LOGGERS
 from tests.docs.tables import PAGES, written
 
@@ -161,3 +162,27 @@ def test_each_argument_of_urllib3_is_in_the_table():
     page = (ROOT / "docs/howto/urllib3.md").read_text()
     for name in inspect.signature(Retry.__init__).parameters:
         assert name == "self" or f"`{name}`" in page, name
+
+
+def fields_of(kind: type) -> set[str]:
+    """The public fields that a class adds to those of its base."""
+    return {name for name in inspect.get_annotations(kind) if not name.startswith("_")}
+
+
+@pytest.mark.parametrize("name", [name for name in errors.__all__ if name != "SeawallError"])
+def test_each_attribute_of_an_error_is_in_its_row(name):
+    """Whoever catches it learns of them here only."""
+    page = (ROOT / "docs/reference/errors.md").read_text()
+    rows = [line for line in page.splitlines() if f"`{name}`" in line.split(" | ")[0]]
+    assert not {each for each in fields_of(getattr(errors, name)) if not any(f"`{each}`" in row for row in rows)}
+
+
+NAMED = [vars(module)[name] for module in (events, stats) for name in module.__all__]
+RECORDS = [each for each in NAMED if isinstance(each, type)]
+
+
+@pytest.mark.parametrize("record", RECORDS)
+def test_each_field_of_an_event_is_on_its_page(record):
+    """Those of the statistics too."""
+    page = (ROOT / "docs/reference/events.md").read_text()
+    assert not {each for each in fields_of(record) if f"`{each}`" not in page}

@@ -62,7 +62,12 @@ async def test_its_tables(path):
 @pytest.mark.anyio
 @pytest.mark.parametrize(
     ("step", "theirs"),
-    [("close", "ServerDisconnectedError"), ("reset:headers", "ClientOSError"), ("hang", "ServerTimeoutError")],
+    [
+        ("close", "ServerDisconnectedError"),
+        ("reset:headers", "ClientOSError"),
+        ("hang", "ServerTimeoutError"),
+        ("close:body", "ClientPayloadError"),
+    ],
 )
 async def test_errors_of_aiohttp(step, theirs):
     """What aiohttp raises is in the table, beside the class that seawall's error has."""
@@ -72,7 +77,7 @@ async def test_errors_of_aiohttp(step, theirs):
     async with FaultServer() as server:
         async with aiohttp.ClientSession(timeout=timeout) as session:
             with pytest.raises(getattr(aiohttp, theirs)):
-                await session.post(server.script("theirs", step))
+                await (await session.post(server.script("theirs", step))).read()
         async with seawall.AsyncClient(timeout=0.2, retry=None) as client:
             with pytest.raises(getattr(httpx, ours)):
                 await client.post(server.script("ours", step))

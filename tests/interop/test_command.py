@@ -35,6 +35,9 @@ async def run(*arguments: str) -> tuple[int, str]:
     [
         (["demo", "--rate", "-5"], "--rate"),
         (["demo", "--json", "/nonexistent/file"], "--json"),
+        (["demo", "--json", "/"], "--json"),
+        (["dns", "--resolver", "dns", "localhost"], "--resolver takes one of auto, cares, system, not 'dns'"),
+        (["fetch", "--nameserver", "::x", "-"], "--nameserver takes an IP address, with or without :port, not '::x'"),
     ],
 )
 async def test_bad_options(arguments, said):
@@ -70,7 +73,10 @@ async def test_dns_shows_each_step(dns, capsys):
     assert not {name for name, _ in dns.queries} & {"x.onion", "x.invalid", "localhost"}
 
 
-@pytest.mark.parametrize(("server", "status", "said"), [("", 0, "used "), ("nonsense", 2, "nameservers must hold")])
+@pytest.mark.parametrize(
+    ("server", "status", "said"),
+    [("", 0, "used "), ("nonsense", 2, "--server takes an IP")],
+)
 async def test_dns_asks_the_server_it_is_told(dns, server, status, said):
     """`--server` is asked, and refused at once if it is not an address."""
     dns.zone["a.test"] = Name(a=("127.0.0.1",))

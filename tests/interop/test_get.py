@@ -241,6 +241,27 @@ def test_a_certificate_that_cannot_be_written(tmp_path):
     assert (done.exit_code, done.stderr.endswith("ca.pem: No such file or directory\n")) == (1, True), done.stderr
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is full")
+def test_a_certificate_that_does_not_fit():
+    """Its own file is named here too, and neither the ports nor standard output."""
+    done = CliRunner().invoke(app, ["faults", "--port", "0", "--ca", "/dev/full"])
+    assert (done.exit_code, done.stderr) == (1, "seawall faults: --ca /dev/full: No space left on device\n")
+
+
+def test_figures_of_top_are_all_that_is_printed():
+    """What is wrong goes to standard error, as of each command."""
+    done = CliRunner().invoke(app, ["top", "nonsense"])
+    assert (done.exit_code, done.stdout, done.stderr.count("\n")) == (1, "", 1), done.output
+
+
+def test_demo_without_standard_output(monkeypatch, tmp_path):
+    """As a daemon starts it; the figures may go to a file."""
+    monkeypatch.setattr(sys, "stdout", None)
+    with pytest.raises(SystemExit) as ended:
+        app(["demo", "--json", str(tmp_path)])
+    assert ended.value.code == 2
+
+
 def test_fail(faults):
     """A status of 400 or above is 22 and no body, as of curl -f; 399 and below aren't touched."""
     url = faults.script("k", "404", "204")
@@ -345,6 +366,8 @@ def test_a_full_disk(faults, options):
         ("get URL", ">&-", 23, "Bad file descriptor"),
         ("dns localhost", ">/dev/full", 1, "No space left on device"),
         ("fetch status --json JOB", ">/dev/full", 1, "No space left on device"),
+        ("faults --port 0", ">/dev/full", 1, "No space left on device"),
+        ("demo --serve --port 0", ">/dev/full", 1, "No space left on device"),
     ],
 )
 def test_an_output_that_is_full_or_closed(faults, tmp_path, command, redirect, code, said):
@@ -352,7 +375,8 @@ def test_an_output_that_is_full_or_closed(faults, tmp_path, command, redirect, c
     Journal.open(tmp_path / "seawall.sqlite", {"method": "GET", "list": "x"}, now=lambda: 1.0).close()
     command = command.replace("URL", faults.script("k", "ok")).replace("JOB", str(tmp_path / "seawall.sqlite"))
     shell = ["sh", "-c", f'"$@" {redirect}', "-", *MAIN, *command.split()]
-    done = subprocess.run(shell, capture_output=True, text=True, check=False)
+    env = os.environ | {"PYTHONUNBUFFERED": ""}  # as at a shell, where what can't be flushed is kept until the end
+    done = subprocess.run(shell, capture_output=True, text=True, check=False, env=env)
     assert (done.returncode, done.stderr.count("\n")) == (code, 1), done.stderr
     assert done.stderr.endswith(f": standard output: {said}\n")
 
@@ -507,6 +531,17 @@ def test_a_reader_that_leaves(faults):
     err = process.stderr.read()
     process.stderr.close()
     assert (process.wait(), err) == (23, b"")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs a pipe that holds little")
+def test_a_part_of_an_output_is_none(faults):
+    """Where Python doesn't buffer it, as in many containers, the system may take a part of what is written."""
+    argv = [sys.executable, "-u", *MAIN[1:], "get", faults.script("k", "ok:30000")]
+    with subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, bufsize=0, pipesize=4096) as process:
+        assert process.stdout is not None
+        assert len(process.stdout.read(1)) == 1
+        process.stdout.close()
+    assert process.returncode == 23
 
 
 @pytest.mark.parametrize(

@@ -85,6 +85,17 @@ def test_fails_itself(fault_server, no_leaks):
     kept.append(os.dup(1))
     assert not "its own reason"
 
+def test_skips_itself(fault_server, no_leaks):
+    fault_server.script("forgotten", ok())
+    kept.append(os.dup(1))
+    pytest.skip("its own reason")
+
+@pytest.mark.xfail(raises=ValueError)
+def test_is_known_to_fail(fault_server, no_leaks):
+    fault_server.script("forgotten", ok())
+    kept.append(os.dup(1))
+    raise ValueError("its own reason")
+
 kept = []
 leaks.no_leaks.__kwdefaults__["grace"] = 0.1
 
@@ -93,7 +104,7 @@ def anyio_backend():
     return "asyncio"
 """,
     )
-    assert "2 failed, 5 passed, 2 errors" in said, said
+    assert "2 failed, 5 passed, 1 skipped, 1 xfailed, 2 errors" in said, said
     assert "ERROR test_it.py::test_fails_itself" not in said
     assert "ERROR test_it.py::test_forgotten" in said
     assert "UnusedScript: scripts were set, but no request came with these keys: 'forgotten'" in said

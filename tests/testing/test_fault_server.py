@@ -74,15 +74,16 @@ def test_script_that_nothing_asked_for():
         server.script("forgotten", ok())
 
 
-def test_failing_function_is_heard_of():
-    """A bug in a test's own step must not look like a fault of the server's."""
+@pytest.mark.parametrize("error", [ZeroDivisionError, FileNotFoundError, TimeoutError])
+def test_failing_function_is_heard_of(error):
+    """A bug in a test's own step must not look like a fault of the server's; many an OSError isn't the client's."""
 
     async def broken(request: Request) -> None:
-        raise ZeroDivisionError
+        raise error
 
-    with pytest.raises(ZeroDivisionError), FaultServer() as server:
+    with pytest.raises(error), FaultServer() as server:
         ask(server.port, server.script("k", broken).removeprefix(server.url))
-    with pytest.raises(ZeroDivisionError), Server(broken) as server:
+    with pytest.raises(error), Server(broken) as server:
         ask(server.port, "/")
 
 
@@ -118,7 +119,7 @@ def test_bad_request(target, words):
         ("/ctl/script", b"/ctl/script needs ?key="),
         ("/ctl/route", b"/ctl/route needs ?path="),
         ("/ctl/heal?port=nope", b"no port 'nope'; the ports are http"),
-        ("/ctl/listen?port=x", b"invalid literal"),
+        ("/ctl/listen?port=x", b"port must be a whole number from 0 to 65535, not 'x'"),
     ],
 )
 def test_bad_control(target, words):
@@ -200,6 +201,12 @@ def test_not_running():
         _ = FaultServer().url
     with FaultServer() as server, pytest.raises(RuntimeError, match="running already"):
         server.__enter__()
+
+
+def test_names_of_certificates():
+    """One text would be taken for its letters."""
+    with pytest.raises(TypeError, match=r"names must be several, as \['api.test'\], not 'api.test'"):
+        FaultServer(names="api.test")
 
 
 def test_port_in_use():
@@ -284,6 +291,13 @@ def test_process():
             fetch(url)
         assert fetch(url)[0] == 200
         assert [each.step for each in server.attempts("k")] == ["503", "close", "ok"]
+        assert ("Connection", "close") in server.attempts("k")[0].headers  # pairs, as in one's own process
+        assert is_good(ask(int(server.listen().rpartition(":")[2]), "/x/ok"))
+        with connect(int(server.url.rpartition(":")[2])) as sock:
+            sock.sendall(request("/x/hang"))
+            assert wait(lambda: server.attempts("hang"))
+            server.drop_connections()
+            assert see(sock).end == "RST"
         with pytest.raises(BadStep, match="near: ok"):
             server.script("k", "okk")
         port = int(server.listen("refuse", name="gone").rpartition(":")[2])

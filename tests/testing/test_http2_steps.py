@@ -100,6 +100,21 @@ def test_body_is_read(server):
     assert (server.attempts("h2-body")[0].length, server.attempts("h2-body")[0].is_complete) == (10_000, True)
 
 
+@pytest.mark.parametrize("step", ["close", "truncate:body", "h2_goaway", "h2_goaway:idle"])
+def test_end_that_is_acknowledged(server, step):
+    """A client that still writes, as each does that acknowledges SETTINGS, is answered with no RST."""
+    with peer(server) as client:
+        client.ask(f"/x/{step}")
+        assert (client.events(), client.seen.end)[1] == "FIN"
+        for _ in range(2):
+            client.http2 = h2.connection.H2Connection()
+            client.http2.initiate_connection()
+            client.flush()
+        assert see(client.sock).end == "FIN"
+        assert server.ports["h2"].open
+    assert wait(lambda: not server.ports["h2"].open)
+
+
 @pytest.mark.parametrize(
     ("step", "code"), [("h2_refused", 7), ("h2_rst", 2), ("h2_rst:8", 8), ("h2_rst:11", 11), ("h2_rst:13", 13)]
 )

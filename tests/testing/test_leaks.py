@@ -17,7 +17,7 @@ import httpx
 import pytest
 
 import seawall
-from seawall.testing import Request, ScriptedWire, Server
+from seawall.testing import Request, ScriptedWire, Server, run
 from seawall.testing.cancel import cancel_everywhere
 from seawall.testing.leaks import Leaked, held, no_leaks
 
@@ -251,6 +251,19 @@ async def test_swallowed_cancellation_is_told():
         await cancel_everywhere(swallow)
     with pytest.raises(AssertionError, match=r"in turn, it raised KeyError\('other'\)"):
         await cancel_everywhere(turn)
+
+
+def test_cancellation_that_is_waited_out_is_told():
+    """A run that swallows it and waits on would hold up the test for ever."""
+
+    async def swallow() -> None:
+        try:
+            await forever()
+        except asyncio.CancelledError:
+            await forever()
+
+    with pytest.raises(AssertionError, match=r"cancelled at point 1, .* in forever, it went on for 60 s: Task-\d+ at"):
+        run(cancel_everywhere(swallow))
 
 
 async def test_leak_at_one_point_is_found():

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import re
 import signal
 import sys
 from pathlib import Path
 
+import anyio
+import httpx
 import pytest
+from typer.testing import CliRunner
 
 import seawall.testing as kit
-from seawall.testing import DNSServer, FaultServer, Network, Server
+from seawall.cli.app import app
+from seawall.cli.faults import PORTS
+from seawall.testing import DNSServer, FaultServer, Network, Server, no_leaks, service
 from seawall.testing.service import is_loopback
 
 
@@ -40,6 +46,59 @@ def listening(server) -> list[str]:
         link = server.link("127.0.0.1:1")
         socks = [link._place, link._listener]
     return [sock.getsockname()[0] for sock in socks]
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("name", SERVERS)
+async def test_end_that_is_cancelled(name):
+    """anyio cancels each await of a scope that was cancelled; nothing listens, and no task lives on."""
+    async with no_leaks():
+        with anyio.CancelScope() as scope:
+            async with SERVERS[name]() as server:
+                more = [server.link("127.0.0.1:1") for _ in range(2)] if name == "Network" else []
+                more += [server.listen("accept_hang") for _ in range(2)] if name == "FaultServer" else []
+                ports = [each.port for each in more] or [server.port]
+                writers = [(await asyncio.open_connection("127.0.0.1", port))[1] for port in ports]
+                while any(not getattr(each, "connections", 1) for each in more or [server]):
+                    await asyncio.sleep(0)
+                for writer in writers:
+                    writer.transport.abort()
+                scope.cancel()
+                await asyncio.sleep(60)
+        assert scope.cancelled_caught
+
+
+@pytest.mark.anyio
+async def test_end_that_is_held_up(monkeypatch):
+    """A handler that swallows its cancellation holds up nobody who cancels the end."""
+    monkeypatch.setattr(service, "PATIENCE", 0.01)
+    going, release = asyncio.Event(), asyncio.Event()
+
+    async def stubborn(request: object) -> None:
+        going.set()
+        while not release.is_set():
+            with contextlib.suppress(asyncio.CancelledError):
+                await release.wait()
+
+    with anyio.CancelScope() as scope:
+        async with Server(stubborn) as server:
+            _, writer = await asyncio.open_connection("127.0.0.1", server.port)
+            writer.write(b"GET / HTTP/1.1\r\n\r\n")
+            await going.wait()
+            scope.cancel()
+            await asyncio.sleep(60)
+    assert scope.cancelled_caught
+    release.set()
+    writer.close()
+    while server.open:
+        await asyncio.sleep(0)
+
+
+@pytest.mark.anyio
+async def test_server_on_ipv6():
+    """Its URL has the brackets that a client needs."""
+    async with Server(lambda request: request.reply(), host="::1") as server, httpx.AsyncClient() as client:
+        assert (await client.get(server.url)).text == "ok"
 
 
 @pytest.mark.parametrize("name", SERVERS)
@@ -105,6 +164,35 @@ async def started(*arguments: str) -> tuple[int, str]:
             process.send_signal(signal.SIGINT)
             break
     return await process.wait(), said
+
+
+@pytest.mark.anyio
+async def test_command_whose_reader_leaves():
+    """As ``seawall faults | head`` does: the servers stay, because clients still need them."""
+    command = "import seawall.cli; seawall.cli.main()"
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", command, "faults", "--port", "0", stdout=asyncio.subprocess.PIPE, stderr=-1
+    )
+    said = ""
+    while "Press Ctrl-C" not in said:
+        said += (await process.stdout.readline()).decode()
+    url = re.search(r"http://127\.0\.0\.1:\d+", said)[0]
+    process._transport.get_pipe_transport(1).close()
+    try:
+        async with httpx.AsyncClient() as client:
+            assert [(await client.get(f"{url}/x/ok")).status_code for _ in range(2)] == [200, 200]
+    finally:
+        process.send_signal(signal.SIGINT)
+    errors = (await process.stderr.read()).decode()
+    assert (await process.wait(), errors.count("\n")) == (0, 1), errors
+    assert "requests are no longer printed" in errors
+
+
+def test_command_says_how_many_ports_it_needs():
+    """Whoever chooses the first of them must know how many follow."""
+    needed = len(PORTS) + 3  # the requests', the names', the network's
+    said = CliRunner().invoke(app, ["faults", "--help"], env={"COLUMNS": "200"}).output
+    assert (int(re.search(r"some (\d+) ports in a row", said)[1]), round(needed, -1)) == (100, 100)
 
 
 @pytest.mark.anyio

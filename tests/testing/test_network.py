@@ -13,6 +13,7 @@ from random import Random
 import httpx
 import pytest
 
+from seawall.testing import FaultServer, no_file_descriptors
 from seawall.testing.network import Network, toxic
 from seawall.testing.network.flow import End, Flow
 
@@ -695,6 +696,32 @@ async def test_http_through_a_link(network):
         link.add(toxic.Reset())
         with pytest.raises(httpx.ReadError):
             await client.get(link.url)
+
+
+@pytest.mark.parametrize("is_link", [True, False])
+async def test_out_of_descriptors(monkeypatch, is_link):
+    """It tries now and then, and the loop's time isn't spent on it; then the connection is served."""
+    async with FaultServer() as server, Network() as network:
+        port = network.link(server.url).port if is_link else server.port
+        with socket.socket() as client:
+            client.setblocking(False)
+            tries, accept = 0, socket.socket.accept
+
+            def counted(sock):
+                nonlocal tries
+                tries += 1
+                return accept(sock)
+
+            with no_file_descriptors():
+                client.connect_ex(("127.0.0.1", port))
+                monkeypatch.setattr(socket.socket, "accept", counted)
+                for _ in range(200):
+                    await asyncio.sleep(0)
+            assert 1 <= tries < 20
+            monkeypatch.undo()
+            loop = asyncio.get_running_loop()
+            await loop.sock_sendall(client, b"GET /x/ok HTTP/1.1\r\nconnection: close\r\n\r\n")
+            assert (await loop.sock_recv(client, 1000)).startswith(b"HTTP/1.1 200 ")
 
 
 def test_in_a_thread_of_its_own():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
 import socket
@@ -12,6 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from seawall.testing import FaultServer
+from seawall.testing.http.connection import rst
 from seawall.testing.http.step import BadStep
 from seawall.testing.steps import STEPS, accept_reset, serve, tls
 from tests.testing.raw import Seen, connect, request, see
@@ -269,6 +271,19 @@ def test_script_of_a_port(server):
     ends = [visit(port.port, request("/x/ok")).end for _ in range(4)]
     assert ends == ["RST", "FIN", "silence", "silence"]
     assert port.connections == 4
+
+
+@pytest.mark.anyio
+async def test_reset_before_it_is_accepted():
+    """The connection counts, and no error of the server's own is logged."""
+    errors: list[dict[str, object]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: errors.append(context))
+    async with FaultServer() as server:
+        with connect(server.port) as sock:
+            rst(sock)
+        while not server.ports["http"].connections and not errors:
+            await asyncio.sleep(0)
+    assert not errors
 
 
 def test_open_and_peak(server):

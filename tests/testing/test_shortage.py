@@ -6,6 +6,8 @@ import asyncio
 import errno
 import os
 import socket
+import subprocess
+import sys
 import time
 
 import pytest
@@ -25,6 +27,22 @@ def test_no_file_descriptors():
             assert caught.value.errno == errno.EMFILE
     socket.socket().close()
     assert os.listdir("/proc/self/fd") == before
+
+
+def test_no_file_descriptors_without_standard_input():
+    """As a daemon starts a program: its descriptor 0 is free, and must be taken like any other."""
+    code = """
+import os
+from seawall.testing import no_file_descriptors
+os.close(0)
+with no_file_descriptors():
+    try:
+        os.open(os.devnull, os.O_RDONLY)
+    except OSError as error:
+        print(error.strerror)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "Too many open files\n"
 
 
 @pytest.mark.anyio

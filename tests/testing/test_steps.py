@@ -358,6 +358,8 @@ def test_not_acceptable(server):
     """The first type that Accept doesn't allow."""
     seen = ask(server.port, "/x/not_acceptable", accept="text/*;q=0.5, application/xml")
     assert b"content-type: application/json" in seen.head
+    seen = ask(server.port, "/x/not_acceptable", accept="text/*, application/json")
+    assert b"content-type: morse/code" in seen.head
 
 
 def test_body_after_the_answer_to_head(server):

@@ -12,6 +12,7 @@ from seawall.policy.lease import Leases
 from seawall.policy.meter import Kept
 from seawall.policy.outage import Outage
 from seawall.policy.terms import Terms
+from seawall.testing import FixedRandom
 
 ONE = (1.0,)
 
@@ -148,6 +149,15 @@ def test_refusal_for_lack_of_patience_holds_back_the_impatient_only():
     mine.ended(order, is_charged=True)
     assert mine.order(0.0, [1.0], [ONE], 0.6) is None
     assert mine.order(0.0, [1.0], [ONE], 0.8) is not None
+
+
+@pytest.mark.parametrize(("share", "wait"), [(0.0, 0.45), (1.0, 0.9)])
+def test_the_next_probe_is_as_late_as_chance_says(share, wait):
+    """A test that rules chance out has it rule out this one too."""
+    outage = Outage(FixedRandom(share))
+    for now in (0.0, 1.0, 2.0):
+        outage.failed(now, "silent")
+        assert outage.retry_at - now == pytest.approx(wait)
 
 
 def test_one_asks_for_all_while_the_store_is_away():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from .stdout import NAME, abandon_output, is_output_lost
+from .stdout import NAME, abandon_output, buffer_output, is_output_lost
 
 __all__ = ["main"]
 
@@ -20,6 +20,7 @@ EXTRAS = {
 
 def main() -> None:
     """Entry point."""
+    buffer_output()
     try:
         from .app import app
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import re
+import errno
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -13,14 +13,15 @@ from typer.core import TyperGroup
 
 from .. import __version__
 from ..config import DNS
-from ..config.check import HEADER_NAME
-from ..fetch.agent import token_of
-from ..fetch.order import Statuses
 from ..fetch.sources import Source
 from . import get as get_command
+from .given import agent_of, headers_of, servers_of, size_of, statuses_of
 from .sent import body_of, checked_method
+from .stdout import is_output_lost
 
 __all__ = ["app"]
+
+RESOLVERS = ("auto", "cares", "system")
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -71,6 +72,8 @@ def demo(
     try:
         raise typer.Exit(asyncio.run(served_command.run(seconds=seconds, rate=rate, timeout=timeout, port=port)))
     except OSError as error:
+        if is_output_lost(error):
+            raise
         typer.echo(f"seawall demo: port {port}: {error.strerror} (--port 0 takes any that is free)", err=True)
         raise typer.Exit(1) from None
     except KeyboardInterrupt:
@@ -90,7 +93,7 @@ def top(
     from . import top as top_command
 
     try:
-        headers = _headers(header)
+        headers = headers_of(header)
         raise typer.Exit(asyncio.run(top_command.run(url, headers=headers, interval=interval, is_once=once)))
     except ValueError as error:
         typer.echo(f"seawall top: {error}", err=True)
@@ -187,17 +190,17 @@ def fetch_list(
             per_host=per_host,
             concurrency=concurrency,
             method=checked_method(method or ("GET" if content is None else "POST")),
-            headers=_headers(header),
+            headers=headers_of(header),
             data=content,
             follow=follow,
             robots=robots,
-            user_agent=_agent(user_agent),
-            accept=Statuses(accept_status),
-            max_size=_bytes(max_size),
+            user_agent=agent_of(user_agent),
+            accept=statuses_of(accept_status),
+            max_size=size_of(max_size),
             timeout=timeout,
             deadline=deadline,
             retry_failed=retry_failed,
-            nameservers=nameserver or (),
+            nameservers=servers_of("--nameserver", nameserver),
             insecure=insecure,
             is_json=json,
             queue=queue,
@@ -248,33 +251,11 @@ def fetch_worker(
 
     try:
         raise typer.Exit(
-            asyncio.run(worker_command.run(url, name=name, at_once=at_once, headers=_headers(header), lapse=lapse))
+            asyncio.run(worker_command.run(url, name=name, at_once=at_once, headers=headers_of(header), lapse=lapse))
         )
     except ValueError as error:
         typer.echo(f"seawall fetch worker: {error}", err=True)
         raise typer.Exit(2) from None
-
-
-def _headers(given: list[str] | None) -> list[tuple[str, str]]:
-    pairs = [each.partition(":") for each in given or ()]
-    if bad := ["".join(each) for each in pairs if not each[1] or not re.fullmatch(HEADER_NAME, each[0].strip())]:
-        raise ValueError(f"--header takes 'Name: value', not {bad[0]!r}")
-    if bad := [each for each in given or () if not (each.isascii() and each.isprintable())]:
-        raise ValueError(f"--header takes ASCII only, not {bad[0]!r}")
-    return [(name.strip(), value.strip()) for name, _, value in pairs]
-
-
-def _agent(name: str) -> str:
-    if not (name.isascii() and name.isprintable() and token_of(name)):
-        raise ValueError(f"--user-agent takes a name in ASCII such as my-bot/1.0, not {name!r}")
-    return name
-
-
-def _bytes(text: str) -> int:
-    found = re.fullmatch(r"([0-9]{1,15})([kMG]?)B?", text)
-    if found is None:
-        raise ValueError(f"--max-size takes a number of bytes such as 500k, 16M or 1G, not {text!r}")
-    return int(found[1]) * {"": 1, "k": 1000, "M": 1000**2, "G": 1000**3}[found[2]]
 
 
 @app.command()
@@ -291,7 +272,9 @@ def dns(
     from . import dns as dns_command
 
     try:
-        settings = DNS(timeout=timeout, nameservers=tuple(server) if server else None)
+        if resolver not in RESOLVERS:
+            raise ValueError(f"--resolver takes one of {', '.join(RESOLVERS)}, not {resolver!r}")
+        settings = DNS(timeout=timeout, nameservers=servers_of("--server", server) or None)
         raise typer.Exit(asyncio.run(dns_command.run(names, dns=settings, resolver=resolver, watch=watch)))
     except (TypeError, ValueError) as error:
         typer.echo(f"seawall dns: {error}", err=True)
@@ -303,7 +286,7 @@ def dns(
 @app.command()
 def faults(
     port: Annotated[
-        int, typer.Option(min=0, max=65000, help="The first of some 50 ports in a row; 0 takes any free ones.")
+        int, typer.Option(min=0, max=65000, help="The first of some 100 ports in a row; 0 takes any free ones.")
     ] = 5500,
     host: Annotated[
         str, typer.Option(help="The address to listen on. Any client that reaches it can exhaust this machine.")
@@ -320,11 +303,13 @@ def faults(
         raise typer.Exit(faults_command.print_steps())
     try:
         raise typer.Exit(asyncio.run(faults_command.run(host=host, port=port, ca=ca)))
-    except (OSError, ValueError) as error:
-        text = getattr(error, "strerror", None) or str(error)
-        if getattr(error, "filename", None) is not None:
-            text = f"--ca {error.filename}: {text}"  # type: ignore[union-attr]
-        else:
-            text = f"{text} (it needs some 50 ports, from --port on; --port 0 takes any free ones)"
+    except OSError as error:
+        if is_output_lost(error):
+            raise
+        text = error.strerror or str(error)
+        if error.filename is not None:
+            text = f"--ca {error.filename}: {text}"
+        elif error.errno in (errno.EADDRINUSE, errno.EACCES):
+            text = f"{text} (it needs some 100 ports, from --port on; --port 0 takes any free ones)"
         typer.echo(f"seawall faults: {text}", err=True)
         raise typer.Exit(1) from None

@@ -146,9 +146,9 @@ class Getter:
                 DeadlineExceeded("", timeout=self._wanted.deadline), url, is_receiving=response is not None
             )
         except OSError as error:
-            if isinstance(error, BrokenPipeError):  # its reader has seen enough
+            if output.is_standard:
                 abandon_output()
-            else:
+            if not isinstance(error, BrokenPipeError):  # else its reader has seen enough
                 self._say(f"{error.filename or output.name}: {error.strerror}")
             return ExitCode.WRITE
         finally:

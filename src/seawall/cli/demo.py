@@ -40,12 +40,13 @@ Result = dict[str, Any]
 
 def run(*, seconds: float, rate: float, timeout: float, path: Path | None) -> int:
     """Exit status: 0 if the trouble of the other hosts did not reach calls to the healthy one through seawall."""
-    console = Console() if sys.stdout.isatty() else Console(width=WIDE)
+    console = Console() if sys.stdout is not None and sys.stdout.isatty() else Console(width=WIDE)
+    errors = Console(stderr=True, highlight=False, soft_wrap=True, markup=False)
     if path is not None:
         try:
-            path.touch()
+            path.open("a").close()
         except OSError as error:
-            console.print(f"--json: can't write {path}: {error.strerror}")
+            errors.print(f"seawall demo: --json: can't write {path}: {error.strerror}")
             return 2
     console.print(f"\n[bold]Six hosts on loopback; {rate:g} calls/s for {seconds:g} s, half of them to the first:[/]")
     for host, what in HOSTS.items():
@@ -98,7 +99,7 @@ def run(*, seconds: float, rate: float, timeout: float, path: Path | None) -> in
         try:
             path.write_text(json.dumps(found | {"baseline": baseline, "ok": is_good}, indent=1))
         except OSError as error:
-            console.print(f"--json: can't write {path}: {error.strerror}")
+            errors.print(f"seawall demo: --json: can't write {path}: {error.strerror}")
             return 2
     return 0 if is_good else 1
 

@@ -23,6 +23,7 @@ from ..testing.http.vocabulary import FAULTS, row
 from ..testing.network import Dose, Link, Network, toxic
 from ..testing.service import is_loopback, watchful
 from ..testing.steps import STEPS
+from .stdout import abandon_output
 from .text import plain
 
 __all__ = ["print_steps", "run"]
@@ -52,7 +53,12 @@ async def run(*, host: str, port: int, ca: Path | None) -> int:
     started_at = time.monotonic()
 
     def say(text: str) -> None:
-        console.print(f"[dim]{time.monotonic() - started_at:8.3f}[/]  {text}")
+        try:
+            console.print(f"[dim]{time.monotonic() - started_at:8.3f}[/]  {text}")
+        except (OSError, SystemExit):  # rich wants to exit if the reader has left, but clients still need the servers
+            abandon_output()
+            said = "seawall faults: standard output can't be written, so requests are no longer printed"
+            Console(stderr=True, highlight=False, soft_wrap=True).print(said)
 
     def attempt(received: Received) -> None:
         size = f", {received.length} B" if received.length else ""
@@ -148,7 +154,10 @@ def _first(kind: type) -> str:
 def _explain(console: Console, server: FaultServer, dns: str, proxy: str, ca: Path | None) -> None:
     """Print what listens where, and how to use it."""
     if ca is not None:
-        ca.write_text(server.certificates.pem())
+        try:
+            ca.write_text(server.certificates.pem())
+        except OSError as error:
+            raise OSError(error.errno, error.strerror, str(ca)) from error
     console.print(
         f"[bold]requests[/]   {server.url}/x/STEP,STEP,...?key=K   fail as the steps say: seawall faults --list"
     )

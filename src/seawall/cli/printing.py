@@ -34,6 +34,7 @@ class Output:
     Args:
         path: The file; None or "-" is standard output.
     Attributes:
+        is_standard: It is standard output.
         is_for_people: It is a terminal.
         name: What messages call it.
     """
@@ -42,7 +43,8 @@ class Output:
         self._path = None if path is None or str(path) == "-" else path
         self._file: BinaryIO | None = None
         self.name = NAME if self._path is None else str(self._path)
-        self.is_for_people = self._path is None and sys.stdout is not None and sys.stdout.isatty()
+        self.is_standard = self._path is None
+        self.is_for_people = self.is_standard and sys.stdout is not None and sys.stdout.isatty()
         if self.is_for_people and isinstance(sys.stdout, io.TextIOWrapper):
             sys.stdout.reconfigure(errors="replace")  # a terminal that can't show a character must not end the command
 

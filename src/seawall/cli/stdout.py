@@ -3,15 +3,29 @@
 from __future__ import annotations
 
 import errno
+import io
 import os
 import sys
 from contextlib import suppress
 from typing import Final
 
-__all__ = ["NAME", "abandon_output", "is_output_lost"]
+__all__ = ["NAME", "abandon_output", "buffer_output", "is_output_lost"]
 
 NAME: Final = "standard output"
 LOST: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EBADF)
+
+
+def buffer_output() -> None:
+    """
+    Have Python buffer standard output, though PYTHONUNBUFFERED says that it shouldn't.
+
+    A full disk, or a pipe whose reader leaves, takes a part of what is written without an error, and only a buffer
+    writes the rest. Nothing comes later for it, because all that commands print is flushed.
+    """
+    if sys.stdout is not None and isinstance(sys.stdout.buffer, io.RawIOBase):
+        sys.stdout = open(  # noqa: SIM115 - it stays open until the end
+            sys.stdout.fileno(), "w", encoding=sys.stdout.encoding, errors=sys.stdout.errors, closefd=False
+        )
 
 
 def is_output_lost(error: OSError) -> bool:

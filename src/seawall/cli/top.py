@@ -61,7 +61,8 @@ async def run(url: str, *, headers: Sequence[tuple[str, str]], interval: float, 
         try:
             frame = await _stats(client, url, 0)
         except (httpx.HTTPError, httpx.InvalidURL, NotADashboard) as error:
-            console.print(f"seawall top: {plain(str(error) or repr(error))}", highlight=False, soft_wrap=True)
+            errors = Console(stderr=True, highlight=False, soft_wrap=True)
+            errors.print(f"seawall top: {plain(str(error) or repr(error))}")
             return 1
         if is_once or not console.is_terminal:
             console.print(screen(frame, width=console.width, height=10_000))

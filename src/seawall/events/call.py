@@ -143,7 +143,7 @@ class Rejected(NamedTuple):
 
     Attributes:
         path: The URL's path, without the query.
-        by: Name of the gate: "breaker", "bulkhead", "cap", "limit", "pause", "shed", or that of a user's own.
+        by: Name of the gate: "breaker", "bulkhead", "cap", "limit", "pause", "proxy", "shed", or a user's own.
         waited: Seconds that the attempt had waited.
     """
 

@@ -23,9 +23,10 @@ class Statuses:
         self._ranges: list[range] = []
         for part in text.split(","):
             found = _STATUSES.fullmatch(part.strip())
-            if found is None:
+            statuses = range(int(found[1]), int(found[2] or found[1]) + 1) if found else ()
+            if not statuses:
                 raise ValueError(f"{text!r} isn't a list of statuses such as 200-299,404")
-            self._ranges.append(range(int(found[1]), int(found[2] or found[1]) + 1))
+            self._ranges.append(statuses)
 
     def __contains__(self, status: int) -> bool:
         return any(status in each for each in self._ranges)

@@ -54,7 +54,7 @@ class Outage:
         """
         is_news = self.since is None or self.is_probing
         self.since = now if self.since is None else self.since
-        self.retry_at = now + OPEN_FOR * (0.5 + 0.5 * self._rng.random())
+        self.retry_at = now + OPEN_FOR * self._rng.uniform(0.5, 1.0)
         self.reason = reason
         self.is_probing = False
         return is_news

@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import inspect
 from collections.abc import Callable, Coroutine
-from typing import Any
+from typing import Any, Final
 
 from .whereabouts import whereabouts
 
 __all__ = ["cancel_everywhere"]
+
+GRACE: Final = 60.0  # s of the loop's clock; what ends cleanly, a drain say, takes less
 
 
 async def cancel_everywhere(
@@ -37,7 +39,8 @@ async def cancel_everywhere(
         The number of points. Assert a lower bound, because 0 means that nothing was cancelled.
 
     Raises:
-        AssertionError: A run went on although it was cancelled, or it didn't end within *max_points*.
+        AssertionError: A run went on although it was cancelled, for 60 s or to another end; or it didn't end within
+            *max_points*.
         Exception: What ``start()`` raises when it is left alone, and what *before* and *after* raise.
 
     **Cancellation:** also ends the run that is in flight.
@@ -56,7 +59,11 @@ async def cancel_everywhere(
             place = whereabouts(task)
         finally:
             task.cancel()
-        await asyncio.wait([task])
+        await asyncio.wait([task], timeout=GRACE)
+        if not task.done():
+            raise AssertionError(
+                f"cancelled at point {point}, {place}, it went on for {GRACE:g} s: {whereabouts(task)}"
+            )
         if not task.cancelled():
             how = "returned" if task.exception() is None else f"raised {task.exception()!r}"
             raise AssertionError(f"cancelled at point {point}, {place}, it {how}") from task.exception()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import ipaddress
+import math
 import os
 import socket
 import sys
@@ -12,11 +13,12 @@ import threading
 from collections.abc import Callable
 from contextlib import suppress
 from types import TracebackType
-from typing import Self, TypeVar
+from typing import Final, Self, TypeVar
 
 __all__ = ["Service", "bound", "is_loopback", "watchful"]
 
 T = TypeVar("T")
+PATIENCE: Final = 1.0  # s that a cancelled end takes at most, because a handler of the test's may never end
 
 
 class Service:
@@ -141,10 +143,20 @@ class Service:
             raise RuntimeError(f"{type(self).__name__} is running already")
 
     async def _end(self) -> None:
-        try:
-            await self._close()
-        finally:
-            self._loop, self._has_run = None, True
+        """Close all, however often the caller is cancelled: anyio cancels each await of a scope."""
+        loop, closing = asyncio.get_running_loop(), asyncio.ensure_future(self._close())
+        cancelled, patience, give_up_at = None, None, math.inf
+        while not closing.done() and loop.time() < give_up_at:
+            try:
+                await asyncio.wait((closing,), timeout=patience)
+            except asyncio.CancelledError as error:
+                cancelled, patience = error, PATIENCE
+                give_up_at = min(give_up_at, loop.time() + PATIENCE)
+        self._loop, self._has_run = None, True
+        if closing.done():
+            closing.result()
+        if cancelled is not None:
+            raise cancelled
 
 
 def watchful(loop: asyncio.AbstractEventLoop) -> None:

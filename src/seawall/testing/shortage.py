@@ -6,7 +6,7 @@ import asyncio
 import os
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 __all__ = ["blocked_loop", "no_file_descriptors"]
 
@@ -25,11 +25,9 @@ def no_file_descriptors() -> Iterator[None]:
     highest = max(map(int, os.listdir("/dev/fd")))
     resource.setrlimit(resource.RLIMIT_NOFILE, (highest + 1, before[1]))
     try:
-        while True:  # take those that are free below the highest one
-            try:
-                held.append(os.dup(0))
-            except OSError:
-                break
+        with suppress(OSError):
+            while True:  # take those that are free below the highest one
+                held.append(os.open(os.devnull, os.O_RDONLY))
         yield
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, before)

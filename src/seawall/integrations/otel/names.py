@@ -74,15 +74,16 @@ ATTRIBUTES: Final = {
     REASON: "The outcome that led to the retry: a status, or the class of an error.",
     DENIED: "Why no retry followed: `unsafe`, `budget`, `deadline`, ...; see `seawall.events.Denied`.",
     DELAY: "Seconds until the retry.",
-    GATE: "The gate that refused the attempt: `breaker`, `bulkhead`, `limit`, `cap`, `pause`, `shed`, or one of yours.",
+    GATE: "The gate that refused the attempt: `breaker`, `bulkhead`, `limit`, `cap`, `pause`, `proxy`, `shed`, or "
+    "one of yours.",
     WAIT: "What was waited for: `backoff`, `dns`, or the gate: `bulkhead`, `limit`, `cap`, `ready`, ...",
     DURATION: "Seconds that it took.",
     PREVIOUS: "The breaker's state before.",
     STATE: "The breaker's state.",
     BODY: "How a streamed body ended: `complete`, `closed` by its reader, or `failed`.",
     SOURCE: "Where the addresses came from: `dns`, `hosts`, `system`, `stale`, ...",
-    PHASE: "How far an attempt without a response got: `queued`, `resolving`, `connecting`, `tls`, `sending`, `sent`, "
-    "`headers` or `body`.",
+    PHASE: "How far an attempt without a response got: `queued`, `resolving`, `connecting`, `tunnel`, `tls`, "
+    "`sending`, `sent`, `headers` or `body`.",
     HEDGE: "Whether the attempt was made beside one that was slow; missing if it wasn't.",
     SUPERSEDED: "Whether the call went on with the other of two attempts; missing if it didn't.",
     OUTCOME: "What the caller got, or how a dial ended.",

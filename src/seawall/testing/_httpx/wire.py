@@ -124,7 +124,8 @@ class ScriptedWire(httpx.MockTransport):
             raise ValueError("give at least one step; the last one repeats")
         for step in steps:
             _check(step)
-        self._scripts[host], self._turns[host] = steps, 0
+        key = None if host is None else host.lower()  # as httpx has it in a URL
+        self._scripts[key], self._turns[key] = steps, 0
 
     async def _answer(self, request: httpx.Request) -> httpx.Response:
         """Called by ``httpx.MockTransport``, which has read the body of *request*."""

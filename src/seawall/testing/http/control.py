@@ -165,7 +165,10 @@ def _route(server: Controlled, asked: dict[str, str], body: str) -> dict[str, ob
 
 
 def _listen(server: Controlled, asked: dict[str, str], body: str) -> dict[str, object]:
-    made = server.listen(body, port=int(asked.get("port", 0)), name=asked.get("name", ""))
+    port = asked.get("port", "0")
+    if not (port.isascii() and port.isdecimal()):
+        raise ValueError(f"port must be a whole number from 0 to 65535, not {port!r}")
+    made = server.listen(body, port=int(port), name=asked.get("name", ""))
     return {"name": made.name, "port": made.port, "url": made.url}
 
 

@@ -84,6 +84,8 @@ class FaultServer(Service):
         on_attempt: Callable[[Received], None] | None = None,
         wall: Callable[[], float] = time.time,
     ) -> None:
+        if isinstance(names, str):
+            raise TypeError(f"names must be several, as [{names!r}], not {names!r}")
         self.host = host
         self.ports: dict[str, Port] = {}
         self.controls: dict[str, control.Control] = {}

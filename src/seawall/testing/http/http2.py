@@ -2,7 +2,8 @@
 One HTTP/2 connection, the server's side, over the h2 library.
 
 Rules: each stream is answered in a task of its own. Frames that break the protocol are written past h2, because it
-refuses them.
+refuses them. FIN is a half-close, as over HTTP/1.1, because a client acknowledges what came before it: a socket that is
+closed answers that with RST, which may undo it.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ import h2.settings
 
 from .connection import Connection, rst
 from .request import Gone, Request
+from .secure import Secure
 
 __all__ = ["Chosen", "H2Connection"]
 
@@ -95,6 +97,7 @@ class H2Connection(asyncio.Protocol):
         self._requests: dict[int, Request] = {}
         self._news = asyncio.Event()
         self._is_paused = False
+        self._is_over = False
         self._failure: Exception | None = None
 
     # What asyncio calls
@@ -123,7 +126,7 @@ class H2Connection(asyncio.Protocol):
         self.flush()
 
     def data_received(self, data: bytes) -> None:
-        if self.is_silent:
+        if self.is_silent or self._is_over:
             return
         try:
             events = self.http2.receive_data(data)
@@ -261,12 +264,18 @@ class H2Connection(asyncio.Protocol):
         await asyncio.sleep(0)
 
     def close(self) -> None:
-        self.flush()
-        self._transport.close()
+        self._end_side(self._transport.write_eof)
 
     def abort(self) -> None:
+        self._end_side(self._transport.truncate if isinstance(self._transport, Secure) else self._transport.write_eof)
+
+    def _end_side(self, end: Callable[[], None]) -> None:
+        """Send what the library has left, then FIN; from now on, drop what comes."""
         self.flush()
-        self._transport.abort()
+        if not self._is_over:
+            self._is_over = True
+            with contextlib.suppress(OSError):  # the client has reset it
+                end()
 
     def reset(self) -> None:
         rst(self.socket)
@@ -277,12 +286,14 @@ class H2Connection(asyncio.Protocol):
     def flush(self) -> None:
         """Write what the library wants to send."""
         data = self.http2.data_to_send()
-        if data and not self.is_silent and not self._transport.is_closing():
+        if data and not (self.is_silent or self._is_over or self._transport.is_closing()):
             self._transport.write(data)
 
     def frame(self, kind: int, flags: int, stream: int, payload: bytes) -> None:
         """Write a frame past the library, which would refuse it. Source: RFC 9113 section 4.1."""
-        self._transport.write(struct.pack(">I", len(payload))[1:] + struct.pack(">BBI", kind, flags, stream) + payload)
+        if not self._is_over:
+            head = struct.pack(">I", len(payload))[1:] + struct.pack(">BBI", kind, flags, stream)
+            self._transport.write(head + payload)
 
     def _headers(self, request: Request, status: int, headers: list[tuple[str, str]], *, is_end: bool) -> None:
         fields = [(":status", str(status)), *((name.lower(), value) for name, value in headers)]

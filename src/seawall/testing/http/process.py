@@ -88,11 +88,12 @@ class FaultProcess:
 
     def attempts(self, key: str) -> list[Received]:
         """See `FaultServer.attempts`."""
-        return [Received(**each) for each in self._ask("/ctl/stats", {"key": key})]
+        found = self._ask("/ctl/stats", {"key": key})
+        return [Received(**each | {"headers": [(name, value) for name, value in each["headers"]]}) for each in found]
 
     def listen(self, *steps: Step | str, port: int = 0, name: str = "") -> str:
         """See `FaultServer.listen`; returns the port's URL."""
-        made = self._ask("/ctl/listen", {"port": str(port), "name": name}, ",".join(map(str, steps)))
+        made = self._ask("/ctl/listen", {"port": str(port), "name": name}, ",".join(map(str, steps or ("serve",))))
         self.ports[made["name"]] = made["url"]
         return str(made["url"])
 
@@ -105,7 +106,7 @@ class FaultProcess:
         """See `FaultServer.heal`."""
         self._ask("/ctl/heal", {"port": name})
 
-    def drop_connections(self, name: str) -> None:
+    def drop_connections(self, name: str = "http") -> None:
         """See `FaultServer.drop_connections`."""
         self._ask("/ctl/drop", {"port": name})
 

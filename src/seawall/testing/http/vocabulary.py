@@ -45,7 +45,7 @@ FAULTS: Final = tuple(
         ("dns", "no answer; loss", "dns:drop dns:dropfirst-2 dns:droppct-30", "timeout", "A/A", "G P"),
         ("dns", "slow; one family slow", "dns:delay-300 dns:delaya-300 dns:delayaaaa-300", "a late answer", "-/-", "C"),
         ("dns", "truncated; TCP dead", "dns:tc dns:tcdrop dns:tcrefuse dns:tcponly",
-         "TC, then an answer, nothing, or FIN over TCP",
+         "TC, then an answer, nothing, or RST over TCP",
          "A/A", "G"),
         ("dns", "wrong id, forged, wrong question", "dns:badid dns:spoof dns:badq",
          "an answer that must be ignored", "A/A", "G"),

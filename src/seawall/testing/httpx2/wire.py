@@ -125,7 +125,8 @@ class ScriptedWire(httpx2.MockTransport):
             raise ValueError("give at least one step; the last one repeats")
         for step in steps:
             _check(step)
-        self._scripts[host], self._turns[host] = steps, 0
+        key = None if host is None else host.lower()  # as httpx2 has it in a URL
+        self._scripts[key], self._turns[key] = steps, 0
 
     async def _answer(self, request: httpx2.Request) -> httpx2.Response:
         """Called by ``httpx2.MockTransport``, which has read the body of *request*."""

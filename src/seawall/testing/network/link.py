@@ -11,7 +11,7 @@ import asyncio
 import difflib
 import socket
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from random import Random
@@ -45,7 +45,7 @@ class Dose:
 
     def __post_init__(self) -> None:
         if not isinstance(self.toxic, Toxic):
-            raise TypeError(f"toxic must be one of seawall.testing.toxic, such as Latency(0.1), not {self.toxic!r}")
+            raise TypeError(f"toxic must be one of seawall.testing.network, such as Latency(0.1), not {self.toxic!r}")
         number("Dose", "toxicity", self.toxicity, low=0, high=1)
         if self.direction not in DIRECTIONS:
             close = difflib.get_close_matches(str(self.direction), DIRECTIONS, n=1)
@@ -157,7 +157,7 @@ class Link:
                 self.remove(dose)
 
     def down(self) -> None:
-        """Refuse new connections and close the open ones, until `up`; the link keeps its port."""
+        """Refuse new connections and end the open ones as `close_connections` does, until `up`; it keeps its port."""
 
         def down() -> None:
             self._stop()
@@ -169,7 +169,7 @@ class Link:
         self._run(self._listen)
 
     def close_connections(self) -> None:
-        """Send FIN on all open connections, to both sides."""
+        """Send FIN on all open connections, to both sides; to one that still sends, RST, as of any close."""
         self._run(partial(self._end, End.CLOSE))
 
     def reset_connections(self) -> None:
@@ -193,10 +193,15 @@ class Link:
     def _accept(self, listener: socket.socket) -> None:
         try:
             sock, _ = listener.accept()
-        except OSError:  # the client has closed it already, or no descriptor is left
+        except (BlockingIOError, ConnectionAbortedError):  # the client has closed it already
+            return
+        except OSError:  # out of file descriptors: try again later, not in a tight loop
+            self._loop.remove_reader(listener)
+            self._loop.call_later(0.05, self._resume, listener)
             return
         sock.setblocking(False)
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # or small slices would wait for ACKs and be joined
+        with suppress(OSError):  # macOS says so of one that the client has reset already
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # or small slices would wait for ACKs
         relay = Relay()
         self._relays[relay] = self._loop.create_task(relay.run(sock, *self.upstream))
         self._relays[relay].add_done_callback(lambda _: self._forget(relay))
@@ -204,6 +209,10 @@ class Link:
         self.peak = max(self.peak, self.open)
         for dose in self.doses:
             self._strike(relay, dose)
+
+    def _resume(self, listener: socket.socket) -> None:
+        if listener is self._listener:
+            self._loop.add_reader(listener, self._accept, listener)
 
     def _forget(self, relay: Relay) -> None:
         del self._relays[relay]

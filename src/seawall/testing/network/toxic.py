@@ -2,7 +2,8 @@
 The faults of a TCP connection that Toxiproxy has: https://github.com/Shopify/toxiproxy#toxics
 
 Rules: a toxic is a frozen value, and decides what each packet of one direction becomes, and when. Pure: its stage
-brings the time and the random generator.
+brings the time and the random generator. FIN is that of a program that closes its socket: a side that still sends gets
+RST.
 """
 
 from __future__ import annotations

@@ -30,7 +30,7 @@ __all__ = [
 BOTH = ("http/1.1", "h2")
 USER: Final = ("user", "passwd")
 NONCE: Final = "dcd98b7102dd2f0e8b11d0f600bfb0c0"
-TYPES = ("text/morse", "application/json", "text/html", "text/csv")  # hamms' order
+TYPES = ("text/morse", "application/json", "text/html", "text/csv", "morse/code")  # hamms', then one of ours
 
 Code = Annotated[int, Between(200, 999)]
 Location = Literal["none", "empty", "bad", "scheme", "loop", "origin", "relative"]
