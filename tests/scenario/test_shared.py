@@ -365,7 +365,7 @@ async def test_silent_store_costs_50_ms_once():
     [
         ({"processes": 2}, [0.0, 0.2, 0.4, 0.6]),
         ({"fallback": "open"}, [0.0] * 4),
-        ({"fallback": "closed"}, [1.62, 1.72, 1.82, 1.92]),
+        ({"fallback": "closed"}, [1.35, 1.45, 1.55, 1.65]),
     ],
 )
 async def test_refused_connection_costs_nothing(settings, instants):

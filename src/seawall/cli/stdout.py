@@ -19,7 +19,7 @@ def buffer_output() -> None:
     """
     Have Python buffer standard output, though PYTHONUNBUFFERED says that it shouldn't.
 
-    A full disk, or a pipe whose reader leaves, takes a part of what is written without an error, and only a buffer
+    A full disk, or a pipe whose reader leaves, takes a part of the text without an error, and only a buffer
     writes the rest. Nothing comes later for it, because all that commands print is flushed.
     """
     if sys.stdout is not None and isinstance(sys.stdout.buffer, io.RawIOBase):
