@@ -26,6 +26,7 @@ NAMES = {
     "keys": "what an Idempotency-Key costs its service, by store: CPU and time a request",
     "reliability": "a scoreboard of nine clients: outages, isolation, cancellation, garbage",
     "reality": "httpx, aiohttp, their retries and seawall on real servers: nginx, HAProxy, uvicorn, lost packets",
+    "waiting": "what a call that waits costs, as more wait: CPU of each, for a permit, a limit, an origin that is away",
     "shared": "a limit that four processes share through Redis: its bound, how much is used, round trips, CPU",
     "hedge": "the slowest answers with and without a second attempt, where 1 % or one of five addresses is slow",
     "simulate": "overload, metastable failures and herds on the virtual clock, through the real layers",

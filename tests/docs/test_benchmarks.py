@@ -13,7 +13,7 @@ from itertools import count
 from pathlib import Path
 
 import pytest
-from benchmarks import calls, faults, instructions, memory, peers, proxies
+from benchmarks import calls, faults, instructions, memory, peers, proxies, waiting
 from benchmarks.fault_cells import Cell, cells, proxied
 from benchmarks.reliability import add, loaded, table
 from benchmarks.reliability.board import Board, Verdict
@@ -190,6 +190,15 @@ def test_calls_are_listed(capsys):
     shown = capsys.readouterr().out
     assert f"| {WORDS['get']} | " in shown
     assert " _httpx/client.py AsyncClient.send" in shown
+
+
+def test_waiting():
+    """Each gate's row has a figure for each number of calls."""
+    done = benchmarks("waiting", "--calls", "5,10")
+    assert done.returncode == 0, done.stderr
+    rows = [line.strip("| ").split(" | ") for line in done.stdout.splitlines() if line.startswith("| ")]
+    assert [row[0] for row in rows[1:]] == list(waiting.CASES)
+    assert all(float(each) > 0 for row in rows[1:] for each in row[1:])
 
 
 def test_memory():
