@@ -44,6 +44,7 @@ from .exchange import Exchange, Request
 from .hedging import Hedging, failed
 from .in_flight import InFlight
 from .ledger import Ledger
+from .passing import Passing
 from .readiness import Readiness
 from .retrying import Retrying
 from .seat import BACKOFF, aside
@@ -204,7 +205,7 @@ class Pipeline:
                     reply.attach(hop.history())  # most calls end here; `conclude` does the same, and more
                     return reply.response
                 try:
-                    return conclude(hop, last, self.ledger)
+                    return conclude(hop, last, self.ledger, Passing(hop, in_flight))
                 finally:
                     del last  # its error holds this frame
         except TimeoutError as expiry:
