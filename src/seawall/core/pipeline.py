@@ -159,7 +159,10 @@ class Pipeline:
 
     async def _alone(self, exchange: Exchange, request: Request, outer: Call | None) -> Any:
         """A call of one hop; *outer*, the call that it is part of, is told whether any of it was sent."""
-        call = self.begin(is_buffered=False)
+        is_buffered = False
+        if outer is not None and outer.handed_to is not None:
+            is_buffered, outer.handed_to = outer.is_buffered and outer.handed_to is exchange, None
+        call = self.begin(is_buffered=is_buffered)
         try:
             if not call.is_silent:
                 self.announce(call, request.method, request.origin, request.path)
