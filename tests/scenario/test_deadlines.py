@@ -249,3 +249,14 @@ async def test_the_inbound_caller_leaves_while_a_streamed_call_is_on_its_way():
             with pytest.raises(seawall.errors.CallerLeft):
                 await client.send(client.build_request("GET", URL), stream=True)
             assert now() == 3.0
+
+
+async def test_the_client_is_closed_while_a_streamed_call_is_on_its_way():
+    """As everywhere, the call ends at once."""
+    client = seawall.AsyncClient(transport=ScriptedWire(passing(302, *DRIP), 200), follow_redirects=True)
+    call = asyncio.create_task(client.send(client.build_request("GET", URL), stream=True))
+    await asyncio.sleep(3.5)
+    await client.aclose()
+    with pytest.raises(seawall.ClientClosed):
+        await call
+    assert now() == 3.5

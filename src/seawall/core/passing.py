@@ -1,8 +1,8 @@
 """
 The body of a streamed response that is read while its call goes on: a redirect's, one that asks for authentication.
 
-Rules: the HTTP library reads it between two hops, and no attempt does, so the call's deadline holds for it here. Once
-the call has returned, the caller reads, and may take any time.
+Rules: the HTTP library reads it between two hops, and no attempt does, so what ends a hop ends the reading here: the
+call's deadline, the client's end. Once the call has returned, the caller reads, and may take any time.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import NoReturn
 
 from .call import Hop
 from .deadline import Pace, earliest
-from .endings import exceeded
+from .endings import closed, exceeded
 from .in_flight import InFlight
 from .timer import Timer
 
@@ -42,11 +42,12 @@ class Passing:
         return self._hop.call in self._in_flight.calls
 
     async def _timed(self, parts: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes, None]:
-        call, until = self._hop.call, self._hop.call.deadline_at
+        hop, in_flight, call, until = self._hop, self._in_flight, self._hop.call, self._hop.call.deadline_at
         pace = None if call.soft_at is None else Pace(call.soft_at)
         async with aclosing(parts):
-            while True:
-                timer = Timer(self._in_flight.timers, until if self._goes_on else None)
+            while self._goes_on:
+                hop.timer = timer = Timer(in_flight.timers, until)
+                in_flight.hops.add(hop)
                 if call.caller is not None:
                     call.caller.timers.add(timer)
                 try:
@@ -59,13 +60,22 @@ class Passing:
                         raise
                     self._raise(expiry)
                 finally:
+                    in_flight.hops.discard(hop)
+                    if in_flight.is_closed:
+                        in_flight.left()
                     if call.caller is not None:
                         call.caller.timers.discard(timer)
                 if pace is not None:
-                    until = earliest(call.hard_at, pace.received(len(part), self._hop.now()))
+                    until = earliest(call.hard_at, pace.received(len(part), hop.now()))
+                yield part
+            async for part in parts:
                 yield part
 
     def _raise(self, expiry: TimeoutError) -> NoReturn:
-        """Raises DeadlineExceeded."""
+        """Raises DeadlineExceeded, or ClientClosed."""
         hop = self._hop
-        raise hop.request.adopt(hop.ended(exceeded(hop, hop.now()))) from expiry
+        error = closed(hop.state.origin) if self._in_flight.is_closed else exceeded(hop, hop.now())
+        try:
+            raise hop.request.adopt(hop.ended(error)) from expiry
+        finally:
+            del error  # it holds this frame
