@@ -277,9 +277,9 @@ async def test_hop_before_was_a_mounts():
 
 async def test_body_through_a_mount_with_layers_of_its_own():
     """It belongs to the attempt: it is tried again where it is cut, and a drip ends with the mount's deadline."""
-    wire = ScriptedWire(
-        Body(b"cut", httpx.ReadError), Body(b"whole"), Body(*[1.0, b"x"] * 3600), Body(b"a", 60.0, b"b")
-    )
+    drip = Body(*[1.0, b"x"] * 3600)
+    redirect = httpx.Response(302, headers={"location": "/there"}, stream=drip)
+    wire = ScriptedWire(Body(b"cut", httpx.ReadError), Body(b"whole"), drip, redirect, Body(b"a", 60.0, b"b"))
     mount = seawall.AsyncTransport(wire, rng=FixedRandom(), deadline=10.0)
     async with client(ScriptedWire(), mounts={"all://mounted.test": mount}) as c:
         response = await c.get("http://mounted.test/")
@@ -288,8 +288,11 @@ async def test_body_through_a_mount_with_layers_of_its_own():
         with pytest.raises(seawall.DeadlineExceeded):
             await c.get("http://mounted.test/")
         assert asyncio.get_running_loop().time() == pytest.approx(began_at + 10.0)
+        with pytest.raises(seawall.DeadlineExceeded):
+            await c.send(c.build_request("GET", "http://mounted.test/"), stream=True, follow_redirects=True)
+        assert asyncio.get_running_loop().time() == pytest.approx(began_at + 20.0)
         async with c.stream("GET", "http://mounted.test/") as response:
-            assert asyncio.get_running_loop().time() == pytest.approx(began_at + 10.0)
+            assert asyncio.get_running_loop().time() == pytest.approx(began_at + 20.0)
             assert await response.aread() == b"ab"
 
 

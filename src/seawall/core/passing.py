@@ -11,7 +11,7 @@ from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
 from typing import NoReturn
 
-from .call import Hop
+from .call import Call, Hop
 from .deadline import Pace, earliest
 from .endings import closed, exceeded
 from .in_flight import InFlight
@@ -24,14 +24,16 @@ class Passing:
     """
     Args:
         hop: The one that the response ends.
-        in_flight: The calls of its client.
+        in_flight: The calls and hops of its client.
+        whole: The call that goes on, which is another client's if that has this one mounted.
     """
 
-    __slots__ = ("_hop", "_in_flight")
+    __slots__ = ("_hop", "_in_flight", "_whole")
 
-    def __init__(self, hop: Hop, in_flight: InFlight) -> None:
+    def __init__(self, hop: Hop, in_flight: InFlight, whole: Call) -> None:
         self._hop = hop
         self._in_flight = in_flight
+        self._whole = whole
 
     def __call__(self, parts: AsyncGenerator[bytes, None]) -> AsyncIterator[bytes]:
         """The *parts* of its body, under the deadline of its call, as long as that goes on."""
@@ -39,7 +41,7 @@ class Passing:
 
     @property
     def _goes_on(self) -> bool:
-        return self._hop.call in self._in_flight.calls
+        return self._whole.is_between_hops
 
     async def _timed(self, parts: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes, None]:
         hop, in_flight, call, until = self._hop, self._in_flight, self._hop.call, self._hop.call.deadline_at
