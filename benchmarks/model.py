@@ -17,6 +17,7 @@ from seawall.errors import ReadTimeout, SeawallError
 from seawall.events import BodyEnd, History, Phase
 from seawall.policy.outcome import Outcome
 from seawall.testing import VirtualLoop
+from seawall.wire.body import Over, Reading
 
 ORIGIN = seawall.Origin("http", "server.test", 80)
 ATTEMPT_TIMEOUT = 1.0  # s
@@ -138,7 +139,7 @@ class Reply:
 
     async def read(self) -> None: ...
 
-    def own(self, over: Callable[[BodyEnd, Exception | None], None]) -> None:
+    def own(self, over: Over, reading: Reading | None = None) -> None:
         over(BodyEnd.COMPLETE, None)
 
     async def discard(self) -> None: ...

@@ -98,6 +98,24 @@ async def test_at_every_step_of_a_stream(client, serve):
     assert await cancel_everywhere(stream, after=lambda: assert_clean(client)) > 3
 
 
+async def test_at_every_step_of_a_redirect_on_the_way_to_a_stream(client, serve):
+    """Its body is read between two hops."""
+
+    async def there(request: Request) -> None:
+        location = b"location: /there\r\n" * (request.path != "/there")
+        head = b"HTTP/1.1 %d X\r\n%bcontent-length: 500000\r\n\r\n" % (302 if location else 200, location)
+        await request.send(head + b"x" * 500_000)
+
+    server = await serve(there)
+
+    async def stream() -> None:
+        async with client.stream("GET", server.url, follow_redirects=True) as response:
+            assert (response.status_code, len(response.history[0].content)) == (200, 500_000)
+            assert len(await response.aread()) == 500_000
+
+    assert await cancel_everywhere(stream, after=lambda: assert_clean(client)) > 5
+
+
 async def test_a_thousand_calls_at_random_instants(dns, serve):
     """Five kinds of upstream, 1,000 calls, each cancelled within 30 ms; then everything is as before."""
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncGenerator
 from random import Random
 
 import httpx
 import pytest
 
 import seawall
+from seawall.core.deadline import Caller
 from seawall.testing import Body, FixedRandom, ScriptedWire
 
 pytestmark = pytest.mark.anyio
@@ -194,3 +196,67 @@ def test_propagation_that_cannot_be(make, kind, message):
     """Refused at once."""
     with pytest.raises(kind, match=message):
         make()
+
+
+class Again(httpx.Auth):
+    """Answers a 401 by the same request."""
+
+    async def async_auth_flow(self, request: httpx.Request) -> AsyncGenerator[httpx.Request, httpx.Response]:
+        if (yield request).status_code == 401:
+            yield request
+
+
+def passing(status: int, *parts: bytes | float) -> httpx.Response:
+    return httpx.Response(status, headers={"location": "/next"}, stream=Body(*parts))
+
+
+DRIP = [1.0, b"x"] * 3600
+
+
+@pytest.mark.parametrize("status", [302, 401])
+@pytest.mark.parametrize(("settings", "ends_at"), [({"deadline": 10.0}, 10.0), ({}, 35.0)])
+async def test_what_a_streamed_call_reads_on_its_way(status, settings, ends_at):
+    """The body of a redirect, or of a response that asks for authentication, ends with the deadline if it drips."""
+    wire = ScriptedWire(passing(status, *DRIP), 200)
+    async with seawall.AsyncClient(transport=wire, follow_redirects=True, auth=Again(), **settings) as client:
+        with pytest.raises(seawall.DeadlineExceeded, match="1 of 3") as caught:
+            await client.send(client.build_request("GET", URL), stream=True)
+        assert now() <= ends_at
+        assert isinstance(caught.value, httpx.TimeoutException)
+        (state,) = client.stats().origins.values()
+        assert (state.in_flight, state.breaker) == (0, "closed")
+        async with client.stream("GET", URL) as response:
+            assert response.status_code == 200
+
+
+@pytest.mark.parametrize("status", [302, 401])
+async def test_the_deadline_of_a_streamed_call_ends_with_its_headers(status):
+    """What is read on the way has all of it; the caller, who reads what the call returned, has any time."""
+    body = [1.0, b"x" * 2000] * 60
+    wire = ScriptedWire(passing(status, *body), passing(200, *body))
+    async with seawall.AsyncClient(transport=wire, follow_redirects=True, auth=Again(), deadline=70.0) as client:
+        response = await client.send(client.build_request("GET", URL), stream=True)
+        assert (now(), len(response.history[0].content)) == (60.0, 120_000)
+        assert (len(await response.aread()), now()) == (120_000, 120.0)
+
+
+async def test_the_inbound_caller_leaves_while_a_streamed_call_is_on_its_way():
+    """What it reads then ends at once."""
+    wire = ScriptedWire(passing(302, *DRIP), 200)
+    async with seawall.AsyncClient(transport=wire, follow_redirects=True) as client:
+        with Caller() as caller:
+            asyncio.get_running_loop().call_later(3.0, caller.leave)
+            with pytest.raises(seawall.errors.CallerLeft):
+                await client.send(client.build_request("GET", URL), stream=True)
+            assert now() == 3.0
+
+
+async def test_the_client_is_closed_while_a_streamed_call_is_on_its_way():
+    """As everywhere, the call ends at once."""
+    client = seawall.AsyncClient(transport=ScriptedWire(passing(302, *DRIP), 200), follow_redirects=True)
+    call = asyncio.create_task(client.send(client.build_request("GET", URL), stream=True))
+    await asyncio.sleep(3.5)
+    await client.aclose()
+    with pytest.raises(seawall.ClientClosed):
+        await call
+    assert now() == 3.5

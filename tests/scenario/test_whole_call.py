@@ -275,6 +275,45 @@ async def test_hop_before_was_a_mounts():
     assert not isinstance(caught.value, seawall.Unsent)
 
 
+async def test_body_through_a_mount_with_layers_of_its_own():
+    """It belongs to the attempt: it is tried again where it is cut, and a drip ends with the mount's deadline."""
+    drip = Body(*[1.0, b"x"] * 3600)
+    redirect = httpx.Response(302, headers={"location": "/there"}, stream=drip)
+    wire = ScriptedWire(Body(b"cut", httpx.ReadError), Body(b"whole"), drip, redirect, Body(b"a", 60.0, b"b"))
+    mount = seawall.AsyncTransport(wire, rng=FixedRandom(), deadline=10.0)
+    async with client(ScriptedWire(), mounts={"all://mounted.test": mount}) as c:
+        response = await c.get("http://mounted.test/")
+        assert (response.text, outcomes(seawall.history(response))) == ("whole", ["ReadError", "200"])
+        began_at = asyncio.get_running_loop().time()
+        with pytest.raises(seawall.DeadlineExceeded):
+            await c.get("http://mounted.test/")
+        assert asyncio.get_running_loop().time() == pytest.approx(began_at + 10.0)
+        with pytest.raises(seawall.DeadlineExceeded):
+            await c.send(c.build_request("GET", "http://mounted.test/"), stream=True, follow_redirects=True)
+        assert asyncio.get_running_loop().time() == pytest.approx(began_at + 20.0)
+        async with c.stream("GET", "http://mounted.test/") as response:
+            assert asyncio.get_running_loop().time() == pytest.approx(began_at + 20.0)
+            assert await response.aread() == b"ab"
+
+
+async def test_stream_of_another_client_through_the_same_mount():
+    """A hook's own stream, through a client of its own, stays a stream."""
+    mount = seawall.AsyncTransport(ScriptedWire(200, Body(b"a", 60.0, b"b")))
+    heard = []
+
+    async def hook(_: httpx.Response) -> None:
+        async with (
+            httpx.AsyncClient(transport=seawall.AsyncTransport(mount)) as other,
+            other.stream("GET", "http://mounted.test/") as response,
+        ):
+            heard.append(asyncio.get_running_loop().time())
+            await response.aread()
+
+    async with client(ScriptedWire(), mounts={"all://mounted.test": mount}, event_hooks={"response": [hook]}) as c:
+        await c.get("http://mounted.test/")
+    assert heard == [0.0]
+
+
 @pytest.mark.parametrize("is_stock", [False, True])
 async def test_unsent_of_a_call_below(is_stock):
     """An application that lets the Unsent of its own call through was given the request, which so was sent."""

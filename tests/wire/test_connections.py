@@ -7,6 +7,7 @@ import select
 import socket
 import ssl
 
+import httpcore
 import httpx
 import pytest
 import trustme
@@ -133,6 +134,36 @@ async def test_what_was_written_to_a_tunnel_is_sent(listen, is_secure, is_closed
                 await stream.aclose()
         let_in.set()
         assert await came == written
+
+
+@pytest.mark.parametrize("is_kept", [False, True])
+async def test_bytes_before_a_tunnels_tls_are_not_taken_for_protected(listen, is_kept):
+    """Somebody between may have sent them, and a reader of the tunnel couldn't tell."""
+    authority, client_side = trustme.CA(), ssl.create_default_context()
+    server_side = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    authority.issue_cert("localhost").configure_cert(server_side)
+    authority.configure_trust(client_side)
+
+    async def inject(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 101 X\r\nconnection: upgrade\r\nupgrade: x\r\n\r\n" + b"injected" * (not is_kept))
+        await writer.start_tls(server_side)
+        writer.write(b"secret")
+        await reader.read()
+
+    url = await listen(inject)
+    async with (
+        seawall.AsyncClient() as client,
+        client.stream("GET", url, headers={"connection": "upgrade", "upgrade": "x"}) as response,
+    ):
+        stream = response.extensions["network_stream"]
+        if is_kept:
+            stream = await stream.start_tls(client_side, "localhost")
+            assert await stream.read(100) == b"secret"
+        else:
+            with pytest.raises(httpcore.ConnectError, match="before TLS"):
+                await stream.start_tls(client_side, "localhost")
+            assert client.stats().connections == 0
 
 
 async def test_bytes_behind_a_response_answer_nobody_over_tls(listen):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import ssl
+import struct
+from contextlib import suppress
 from pathlib import Path
 
 import httpx
@@ -112,3 +114,34 @@ async def test_one_context_for_the_proxy_and_for_origins_with_http2():
                 response = await client.get(f"https://{host}:{port}/x/ok")
                 assert response.http_version == "HTTP/2"
     assert chosen == ["http/1.1"] * 2
+
+
+async def test_a_proxy_forges_nothing_before_the_origins_tls(front):
+    """What it sends in the clear, while the client is about to begin TLS with the origin, is never the origin's."""
+    context, is_awaited, is_sent = serving("h2"), asyncio.Event(), asyncio.Event()
+    settings, block = struct.pack(">IBI", 4, 0, 0), b"\x0f\x88\x00\x01x\x04evil"  # padding, :status, x: evil
+    forged = settings + struct.pack(">IBI", (len(block) + 15) << 8 | 1, 0x0D, 1) + block  # the padding is the origin's
+
+    async def forge(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 200 Connected\r\n\r\n")
+        await is_awaited.wait()
+        writer.write(forged)
+        await writer.drain()
+        is_sent.set()
+        with suppress(ssl.SSLError, OSError):
+            await writer.start_tls(context)  # it stands for the origin, too
+            writer.write(struct.pack(">IBIHI", 6 << 8 | 4, 0, 0, 3, 100))
+
+    async def trace(event: str, _: object) -> None:
+        if event == "connection.start_tls.started":
+            is_awaited.set()
+            await is_sent.wait()
+            for _ in range(100):  # rounds of the loop, in which it would be read
+                await asyncio.sleep(0)
+
+    async with (
+        Relay(answer=forge) as proxy,
+        front.seawall.AsyncClient(proxy=proxy.url, http2=True, verify=trusting(), retry=None) as client,
+    ):
+        with pytest.raises(seawall.errors.HandshakeError):
+            await client.get("https://localhost", extensions={"trace": trace})

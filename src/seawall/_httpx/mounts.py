@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 from urllib.request import getproxies
 
 import httpx
 
+from ..core.call import CURRENT
 from ..core.engine import Engine
 from .arguments import ClientArguments
 from .private import CLIENT, INITS, MOUNTS, has
 from .transport import AsyncTransport, Proxied
 
-__all__ = ["layered", "mounted"]
+__all__ = ["layered", "mounted", "tell_of_mounts"]
 
 
 def layered(inner: httpx.AsyncBaseTransport | None, engine: Engine) -> httpx.AsyncBaseTransport | None:
@@ -20,6 +22,28 @@ def layered(inner: httpx.AsyncBaseTransport | None, engine: Engine) -> httpx.Asy
     if inner is None or isinstance(inner, AsyncTransport):
         return inner
     return AsyncTransport(inner, engine=engine)
+
+
+def tell_of_mounts(client: httpx.AsyncClient, engine: Engine, mounts: Mapping[str, Any] | None) -> None:
+    """
+    Have a call know that its next hop is given to one of *mounts* that has an engine, and so layers, of its own.
+
+    httpx chooses a transport just before it calls it. Where a release does otherwise, such a hop is a call of its own.
+    """
+    others = [
+        each for each in (mounts or {}).values() if isinstance(each, AsyncTransport) and each.engine is not engine
+    ]
+    choose = getattr(client, "_transport_for_url", None)
+    if not others or choose is None:
+        return
+
+    def chosen(url: httpx.URL) -> Any:
+        transport, call = choose(url), CURRENT.get()
+        if call is not None:
+            call.handed_to = transport.exchange if transport in others else None
+        return transport
+
+    vars(client)["_transport_for_url"] = chosen
 
 
 def mounted(bottom: AsyncTransport, arguments: ClientArguments) -> dict[str, Any]:

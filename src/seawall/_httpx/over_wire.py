@@ -18,7 +18,6 @@ from ..events import BodyEnd, History
 from ..origin import Origin
 from ..policy.outcome import Outcome
 from ..route import Route
-from ..wire.body import Over
 from ..wire.connection import Gathered
 from ..wire.connector import Answered, Wire
 from ..wire.message import Message, Triples
@@ -102,11 +101,8 @@ class WireReply(Reply):
 
     __slots__ = ()
 
-    def _owned(self, stream: httpx.AsyncByteStream, over: Over) -> httpx.AsyncByteStream:
-        if not isinstance(stream, _Answer):
-            return super()._owned(stream, over)
-        stream.own(over)
-        return stream
+    def _owned(self, stream: httpx.AsyncByteStream) -> Body:
+        return stream if isinstance(stream, _Answer) else super()._owned(stream)
 
     def _gather(self) -> bool:
         stream = self.response.stream

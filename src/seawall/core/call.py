@@ -64,6 +64,7 @@ class Call:
         number: Unique within its client.
         is_between_hops: It is in flight, and none of its hops is: the client's next request is its next hop.
         started: The event of its beginning; None if no observer listens.
+        handed_to: The exchange of a mount, which has layers of its own and is given the next hop at once; else None.
         is_late: The client was draining when it was begun, so it is refused.
         caller: The caller that it is made for, which may leave; None if nobody says so.
         criticality: How much it matters.
@@ -76,7 +77,7 @@ class Call:
     """
 
     __slots__ = (
-        "_own_timeout", "_theirs_at", "attempts", "caller", "criticality", "deadline_at", "hard_at",
+        "_own_timeout", "_theirs_at", "attempts", "caller", "criticality", "deadline_at", "handed_to", "hard_at",
         "has_sent_elsewhere", "is_between_hops", "is_buffered", "is_late", "is_silent", "is_timed", "key", "note",
         "number", "outcome", "owner", "patience", "ready", "rejected_by", "request", "retries", "soft_at", "started",
         "started_at",
@@ -90,12 +91,11 @@ class Call:
         self.patience = patience
         self.caller = CALLER.get()
         self.criticality = CRITICALITY.get()
-        self.is_late = False
+        self.handed_to: object = None
         self.is_between_hops = True
         self.has_sent_elsewhere = False  # by a mount, or a transport below, that has layers of its own
-        self.is_silent = False  # no observer is told of it
+        self.is_late = self.is_timed = self.is_silent = False  # silent: no observer is told of it
         self.started: CallStarted | None = None
-        self.is_timed = False
         self.hard_at: float | None = None  # the one that the caller or the client set
         self.soft_at: float | None = None  # the one derived from the timeouts; a body that comes in may pass it
         self.deadline_at: float | None = None  # the earlier of the two

@@ -20,6 +20,7 @@ from ..errors import (
 from ..events import History, Phase
 from ..origin import Origin
 from ..policy.outcome import Outcome, is_refused, is_sent
+from ..wire.body import Reading
 from .attempt import Ended
 from .call import Call, Hop
 from .exchange import is_nested
@@ -145,10 +146,12 @@ def last_word(hop: Hop, this: Ended) -> Ended:
     return kept
 
 
-def conclude(hop: Hop, last: Ended, ledger: Ledger) -> Any:
+def conclude(hop: Hop, last: Ended, ledger: Ledger, reading: Reading) -> Any:
     """
     End the hop with what the caller gets.
 
+    Args:
+        reading: Of the body of a streamed response, see `Reply.own`.
     Returns:
         The response of the *last* attempt that counts, with its history attached.
     Raises:
@@ -179,7 +182,7 @@ def conclude(hop: Hop, last: Ended, ledger: Ledger) -> Any:
         reply.attach(history)
         if not attempt.is_buffered:
             ledger.in_flight.bodies += 1
-            reply.own(partial(ledger.body_ended, hop, attempt))
+            reply.own(partial(ledger.body_ended, hop, attempt), reading)
         return reply.response
     attempt.end(attempt.result, hop.now())
     try:

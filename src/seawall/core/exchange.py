@@ -8,9 +8,10 @@ from typing import Any, Protocol
 
 from ..config import Policy
 from ..errors import SeawallError
-from ..events import BodyEnd, History
+from ..events import History
 from ..origin import Origin
 from ..policy.outcome import Outcome
+from ..wire.body import Over, Reading
 
 __all__ = ["INSIDE", "Exchange", "Reply", "Request", "is_nested"]
 
@@ -76,8 +77,13 @@ class Reply(Protocol):
     async def read(self) -> None:
         """Read the body into memory, as part of the attempt."""
 
-    def own(self, over: Callable[[BodyEnd, Exception | None], None]) -> None:
-        """Have *over* called once with how the body ended, when it does; at once, if it has."""
+    def own(self, over: Over, reading: Reading | None = None) -> None:
+        """
+        Have *over* called once with how the body ended, when it does; at once, if it has.
+
+        Args:
+            reading: Is given the body's parts when it is read, and returns them to the reader.
+        """
 
     async def discard(self) -> None:
         """Drain the rest if it is little, so that the reply `is_whole`; else close."""

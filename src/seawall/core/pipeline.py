@@ -44,6 +44,7 @@ from .exchange import Exchange, Request
 from .hedging import Hedging, failed
 from .in_flight import InFlight
 from .ledger import Ledger
+from .passing import Passing
 from .readiness import Readiness
 from .retrying import Retrying
 from .seat import BACKOFF, aside
@@ -158,11 +159,14 @@ class Pipeline:
 
     async def _alone(self, exchange: Exchange, request: Request, outer: Call | None) -> Any:
         """A call of one hop; *outer*, the call that it is part of, is told whether any of it was sent."""
-        call = self.begin(is_buffered=False)
+        whole: Call | None = None  # whose hop it is
+        if outer is not None and outer.handed_to is not None:
+            whole, outer.handed_to = outer if outer.handed_to is exchange else None, None
+        call = self.begin(is_buffered=whole is not None and whole.is_buffered)
         try:
             if not call.is_silent:
                 self.announce(call, request.method, request.origin, request.path)
-            return await self._hop(exchange, request, call)
+            return await self._hop(exchange, request, call, whole)
         except BaseException as error:
             fail(call, error, request.adopt)
             raise
@@ -171,8 +175,8 @@ class Pipeline:
                 outer.has_sent_elsewhere = True
             self.finish(call)
 
-    async def _hop(self, exchange: Exchange, request: Request, call: Call) -> Any:
-        """One hop of *call*, under its deadline."""
+    async def _hop(self, exchange: Exchange, request: Request, call: Call, whole: Call | None = None) -> Any:
+        """One hop of *call*, under its deadline; also of the *whole* call, if that is another client's."""
         call.request, call.outcome, call.note = request, "", ""
         call.is_between_hops = False
         hop: Hop | None = None
@@ -204,7 +208,7 @@ class Pipeline:
                     reply.attach(hop.history())  # most calls end here; `conclude` does the same, and more
                     return reply.response
                 try:
-                    return conclude(hop, last, self.ledger)
+                    return conclude(hop, last, self.ledger, Passing(hop, in_flight, whole or call))
                 finally:
                     del last  # its error holds this frame
         except TimeoutError as expiry:

@@ -29,7 +29,7 @@ from .errors import as_httpx
 from .fast_path import HAS_SHORT_WAY, Timed, is_untouched, send_on, settle
 from .fetching import Fetching
 from .location import bad_location
-from .mounts import layered, mounted
+from .mounts import layered, mounted, tell_of_mounts
 from .over_wire import NOT_TRUSTED
 from .private import HOOKS, OPENED, TIMEOUT, has
 from .transport import AsyncTransport, Proxied
@@ -90,6 +90,7 @@ class AsyncClient(core.OfEngine, Fetching):
         if HAS_HOOKS:
             for pattern, inner in self._mounts.items():
                 self._mounts[pattern] = layered(inner, self.engine)
+        tell_of_mounts(self, self.engine, arguments.get("mounts"))
 
     @property
     def headers(self) -> httpx2.Headers:

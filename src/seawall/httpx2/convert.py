@@ -21,7 +21,7 @@ from ..errors import ResponseTooLarge, SeawallError
 from ..events import BodyEnd, History
 from ..policy.outcome import Outcome, answered
 from ..route import Route
-from ..wire.body import Over, OwningBody
+from ..wire.body import Over, OwningBody, Reading
 from ..wire.coding import CodingError
 from ..wire.decoder import Decoded, Decoder
 from .compat import EMPTY, files_of, given, is_read, merged, origin_and_path, request_of, triples
@@ -234,7 +234,7 @@ class Reply:
             decoded = Decoded(error=error.with_traceback(None))
         set_decoder(self.response, decoded)
 
-    def own(self, over: Over) -> None:
+    def own(self, over: Over, reading: Reading | None = None) -> None:
         response, stream = self.response, self.response.stream
         if isinstance(stream, httpx2.ByteStream) or response.is_closed:
             if response.is_closed and not response.is_stream_consumed:  # discarded, but the caller gets it after all
@@ -245,10 +245,11 @@ class Reply:
             over(BodyEnd.COMPLETE, None)
             return
         assert isinstance(stream, httpx2.AsyncByteStream)
-        response.stream = self._owned(stream, over)
+        response.stream = body = self._owned(stream)
+        body.own(over, reading)
 
-    def _owned(self, stream: httpx2.AsyncByteStream, over: Over) -> httpx2.AsyncByteStream:
-        return Body(stream, over, self.closer())
+    def _owned(self, stream: httpx2.AsyncByteStream) -> Body:
+        return Body(stream, None, self.closer())
 
     async def discard(self) -> None:
         """

@@ -19,7 +19,6 @@ from ..events import BodyEnd, History
 from ..origin import Origin
 from ..policy.outcome import Outcome
 from ..route import Route
-from ..wire.body import Over
 from ..wire.connection import Gathered
 from ..wire.connector import Answered, Wire
 from ..wire.message import Message, Triples
@@ -103,11 +102,8 @@ class WireReply(Reply):
 
     __slots__ = ()
 
-    def _owned(self, stream: httpx2.AsyncByteStream, over: Over) -> httpx2.AsyncByteStream:
-        if not isinstance(stream, _Answer):
-            return super()._owned(stream, over)
-        stream.own(over)
-        return stream
+    def _owned(self, stream: httpx2.AsyncByteStream) -> Body:
+        return stream if isinstance(stream, _Answer) else super()._owned(stream)
 
     def _gather(self) -> bool:
         stream = self.response.stream

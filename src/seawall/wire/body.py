@@ -9,14 +9,15 @@ from __future__ import annotations
 
 import asyncio
 import warnings
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from typing import Protocol, TypeAlias
 
 from ..events import BodyEnd
 
-__all__ = ["Over", "OwningBody", "Source"]
+__all__ = ["Over", "OwningBody", "Reading", "Source"]
 
 Over: TypeAlias = Callable[[BodyEnd, Exception | None], None]
+Reading: TypeAlias = Callable[[AsyncGenerator[bytes, None]], AsyncIterator[bytes]]
 
 
 class Source(Protocol):
@@ -41,10 +42,14 @@ class OwningBody:
         self._source = source
         self._abandon = abandon
         self._over = over
+        self._reading: Reading | None = None
         self._check: Callable[[int], None] | None = None
         self._loop = asyncio.get_running_loop()
 
-    async def __aiter__(self) -> AsyncIterator[bytes]:
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return self._parts() if self._reading is None else self._reading(self._parts())
+
+    async def _parts(self) -> AsyncGenerator[bytes, None]:
         received = 0
         try:
             async for part in self._source:
@@ -63,9 +68,10 @@ class OwningBody:
         finally:
             self._done(BodyEnd.COMPLETE)
 
-    def own(self, over: Over) -> None:
-        """Have *over* called once the body has ended."""
+    def own(self, over: Over, reading: Reading | None = None) -> None:
+        """Have *over* called once the body has ended; *reading* is given its parts, and returns them to the reader."""
         self._over = over
+        self._reading = reading
 
     async def aclose(self) -> None:
         """

@@ -232,6 +232,7 @@ class Dialler:
     async def _secured(self, wanted: _Wanted, connection: Pooled) -> Pooled:
         """*connection* with the TLS of the origin, where it wants that."""
         if wanted.origin.is_secure:
+            connection.hold()  # a proxy's tunnel has been read until now, and what follows may have to wait
             wanted.progress.reached(Phase.TLS)
             offers_http2, trace = connection.is_multiplexed, wanted.trace
             # It may have to read certificates.

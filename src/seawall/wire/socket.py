@@ -152,7 +152,7 @@ class Socket(asyncio.BufferedProtocol, Waiting):
             self._poll = select.poll()
             self._poll.register(sock.fileno(), select.POLLIN | getattr(select, "POLLRDHUP", 0))
         if self._is_secure:
-            self._transport.pause_reading()  # what comes before the handshake belongs to it
+            self.hold()
 
     def get_buffer(self, sizehint: int) -> memoryview:
         return self._buffer
@@ -191,6 +191,11 @@ class Socket(asyncio.BufferedProtocol, Waiting):
         """Take *sock*, which is connected already. Raises OSError."""
         self._sock = sock
         await _apart(self._loop.create_connection(lambda: self, sock=sock))
+
+    def hold(self) -> None:
+        """Read nothing before the handshake, because what comes until then is TLS's, and nobody has vouched for it."""
+        assert self._transport is not None
+        self._transport.pause_reading()
 
     async def handshake(self, context: ssl.SSLContext, server_hostname: str | None) -> None:
         """

@@ -6,6 +6,7 @@ Rules: what nobody takes isn't read on, so a peer can't fill the memory.
 
 from __future__ import annotations
 
+import ssl
 from contextvars import Context
 from typing import Final
 
@@ -42,6 +43,12 @@ class Upgradable(Pooled):
         if len(self.tunnelled) > HIGH_WATER:
             self._pause()
         self._wake()
+
+    async def handshake(self, context: ssl.SSLContext, server_hostname: str | None) -> None:
+        """As `Socket.handshake`; bytes that came before are an error, because they would pass for protected ones."""
+        if self.tunnelled:
+            raise ConnectionAbortedError("the peer sent bytes before TLS began, which nothing protects")
+        await super().handshake(context, server_hostname)
 
     async def receive(self, max_bytes: int, timeout: float | None) -> bytes | None:
         """Some bytes of the other protocol, ``b""`` at its end, None after *timeout* s. RuntimeError: another reads."""
