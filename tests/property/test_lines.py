@@ -35,7 +35,7 @@ class Attempt:
     def __init__(self, arrival: Arrival, ends_at: float) -> None:
         self.criticality = arrival.criticality
         self._ends_at = ends_at
-        self._request = SimpleNamespace(headers={"Authorization": str(arrival.credential)})
+        self._request = SimpleNamespace(headers={"authorization": str(arrival.credential)})
 
     def part(self, function: Callable[[object], Hashable]) -> Hashable:
         return function(self._request)

@@ -201,6 +201,8 @@ class LimitState(Gate):
                     wait = turn_at - now if turn_at > now else line.wait_of(waiter, now)  # others have come before it
                     raise self._exceeded(line, wait, now - began_at)
                 is_known = is_next and line.is_known(costs)
+                if is_next and not is_known:
+                    line.ask()  # again, because it may be the next only now
                 until = turn_at if is_known else ends_at  # another one that leaves, or the store's answer, wakes it
                 await asyncio.wait([waiter.moved], timeout=None if until == math.inf else until - now)
                 now = self._now()
