@@ -197,6 +197,29 @@ async def test_what_matters_most_goes_first():
     assert [at for _, at in sent] == [0.0, 1.0, 2.0, 3.0, 4.0, 5.0]
 
 
+async def test_critical_call_goes_before_other_tenants_in_a_background_calls_turn_too():
+    """A tenth of a line's turns is for the call that came first; the line needn't wait for it as a background one."""
+    sent, waits, loop = Sent(), [], asyncio.get_running_loop()
+
+    async def calls(c: seawall.AsyncClient, name: str, criticality: str, pause: float = 0.0) -> None:
+        with seawall.criticality(criticality):
+            while (began_at := loop.time()) < 30.0:
+                await asked(c, name)
+                if criticality == "critical":
+                    waits.append(loop.time() - began_at)
+                    await asyncio.sleep(pause)
+
+    async with client(sent, limit=seawall.Limit(rate=20, burst=1)) as c, asyncio.TaskGroup() as tasks:
+        for number in range(20):
+            tasks.create_task(calls(c, f"bulk{number}", "background"))
+        for number in range(3):
+            tasks.create_task(calls(c, f"t{number}", "default"))
+        tasks.create_task(calls(c, "mixed", "background"))
+        tasks.create_task(calls(c, "mixed", "critical", 0.5))
+    assert len(waits) > 40
+    assert max(waits) <= 0.5
+
+
 async def test_costly_call_is_not_overtaken():
     """Cheap ones of others that come later would pass for ever, because there is always enough for them."""
     sent = Sent()

@@ -113,7 +113,9 @@ class Line:
     def wait_of(self, waiter: Waiter, now: float) -> float:
         """Seconds until the turn of one that has just joined, if none comes that matters more; it may be longer."""
         ahead = Ahead(0, (0.0,) * len(waiter.costs)) if self.first is waiter else self._ahead_of(waiter)
-        self.is_next(waiter, now)
+        before, first = (self._turnstile, self._place), self.first
+        if first is not None and self.is_next(first, now) and (self._turnstile, self._place) != before:
+            self.wake()  # the line has another place, from which its turn may be next
         return self.wait(now, waiter.costs, self._behind_others(ahead, waiter.criticality))
 
     def take(self, now: float, costs: tuple[float, ...]) -> Lease | None:
@@ -209,7 +211,7 @@ class Line:
         if self.first is not waiter:
             return False
         wait = self.wait(now, waiter.costs, shut_until=waiter.shut_until)
-        turnstile, place = self._turnstile, Place(waiter.criticality, waiter.costs)
+        turnstile, place = self._turnstile, Place(min(self.waiters.queues), waiter.costs)
         if wait > 0.0 or turnstile is None:
             turnstile = self._held_by(now, waiter, wait)
         if turnstile is None:

@@ -24,7 +24,14 @@ class Sleeper(Hashable, Protocol):
 
 
 class Place(NamedTuple):
-    """Of a line: the class of its first waiter, and what that takes of each limit."""
+    """
+    Of a line, at a turnstile.
+
+    Attributes:
+        criticality: The class of those of its waiters that matter most. A tenth turn may be for one of a lower class,
+            and the others mustn't wait behind all lines of that class meanwhile.
+        costs: What the first one takes of each limit.
+    """
 
     criticality: Criticality
     costs: tuple[float, ...]
