@@ -161,6 +161,20 @@ async def test_turn_without_the_store_wakes_few(looks):
     assert len(looks) <= 300 * 24
 
 
+async def test_turn_without_the_store_wakes_few_of_those_that_share_one_of_two_limits(looks):
+    """Each tenant has leases of its own, because a limit of its own is shared too; all have one share of the other."""
+    sent, store = Sent(), Books()
+    store.error = ConnectionError("away")
+    limits = (
+        seawall.Limit(rate=100, burst=1, max_wait=math.inf, shared=store),
+        seawall.Limit(rate=10, burst=1, max_wait=math.inf, shared=store, key=tenant),
+    )
+    async with client(sent, limit=limits) as c:
+        await asyncio.gather(*(asked(c, f"t{number}") for number in range(200)))
+    assert [name for name, _ in sent] == [f"t{number}" for number in range(200)]
+    assert len(looks) <= 200 * 48
+
+
 async def test_tenants_take_turns():
     """One that asks for much holds up nobody for longer than a turn."""
     sent = Sent()

@@ -170,6 +170,11 @@ class Leases:
             for terms, meter in zip(self.terms, self.fallbacks, strict=True):
                 meter.change_rate(now, terms.rate / processes, max(1.0, terms.burst / processes))
 
+    def share(self, index: int) -> Kept | None:
+        """What attempts take of in place of leases; None if that isn't this process' share."""
+        is_shared = self._outage.is_on and self.terms[index].fallback == "share"
+        return self.fallbacks[index] if is_shared else None
+
     def _wait_without(self, index: int, now: float, cost: float, ahead: float) -> float:
         match self.terms[index].fallback:
             case "open":
@@ -314,13 +319,18 @@ class Leases:
 class Leased:
     """One of the limits that are leased together, in a meter's place; lines wait for it at *turnstile*."""
 
-    __slots__ = ("_index", "_leases", "rate", "turnstile")
+    __slots__ = ("_index", "_leases", "_turnstile", "rate")
 
     def __init__(self, leases: Leases, index: int, turnstile: Turnstile) -> None:
         self._leases = leases
         self._index = index
         self.rate = leases.terms[index].rate
-        self.turnstile = turnstile
+        self._turnstile = turnstile
+
+    @property
+    def turnstile(self) -> Turnstile:
+        share = self._leases.share(self._index)  # which lines may have in common that have other leases
+        return self._turnstile if share is None else share.turnstile
 
     def wait(self, now: float, cost: float, ahead: float = 0.0) -> float:
         return self._leases.wait(self._index, now, cost, ahead)

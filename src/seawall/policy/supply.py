@@ -63,8 +63,10 @@ class Supply:
         self._ahead = tuple([total - each for total, each in zip(self._ahead, mine, strict=True)])
 
     def wake(self) -> None:
-        """The line whose turn is next looks again at when that is."""
+        """The lines whose turn is next look again at when that is, those too that wait for a share."""
         self.turnstile.wake()
+        for fallback in self._leases.fallbacks:
+            fallback.turnstile.wake()
 
     def ask(self) -> None:
         """Book what the lines need, unless that is asked already."""
