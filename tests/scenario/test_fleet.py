@@ -316,6 +316,18 @@ async def test_closing_does_not_wait_for_a_silent_store():
     assert store.closed == 1
 
 
+async def test_permits_of_many_parts_are_given_back_on_closing():
+    """Within the second that closing may take, because others can't have them until they lapse."""
+    store = Books(0.005)
+    bulkhead = {"partition": lambda request: request.headers["x-tenant"]}
+    async with Served().client(store, bulkhead=bulkhead) as c:
+        await asyncio.gather(*(c.get(URL, headers={"x-tenant": str(number)}) for number in range(300)))
+        closing_at = asyncio.get_running_loop().time()
+    assert asyncio.get_running_loop().time() - closing_at < 0.5
+    assert len(store.held) == 300
+    assert not any(store.held.values())
+
+
 # Without the store
 
 

@@ -281,6 +281,17 @@ async def test_cancelled(at):
         assert asyncio.get_running_loop().time() - began_at <= 0.111
 
 
+async def test_server_that_has_more_left_teaches_nothing():
+    """What it teaches each tenant's line would be told at each answer, and forgotten at each request."""
+    headers = {"x-ratelimit-remaining": "50", "x-ratelimit-reset": "10"}
+    async with client(
+        ScriptedWire(lambda _: httpx.Response(200, headers=headers)), limit=seawall.Limit(learn=True)
+    ) as c:
+        await c.get(URL)
+        (state,) = c.engine.layers.origins
+        assert not state.limit._learned
+
+
 async def test_cancelled_at_each_await():
     """Where there is no wait."""
     async with client(ScriptedWire(), limit=seawall.Limit(rate=1e9, burst=1, key=lambda request: "a")) as c:

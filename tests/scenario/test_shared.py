@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import Iterable, Sequence
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from typing import Any
 
 import httpx
@@ -262,6 +262,39 @@ async def test_store_that_says_no_for_too_long_refuses():
         await asyncio.sleep(0.3)
         await c.get(URL)
     assert wire.instants == pytest.approx([0.0, 0.5])
+
+
+class Unclosed(Books):
+    """A store whose `aclose` hangs or raises."""
+
+    def __init__(self, fault: str) -> None:
+        super().__init__(0.001)
+        self.fault = fault
+
+    async def aclose(self) -> None:
+        await super().aclose()
+        if self.fault == "hangs":
+            await asyncio.sleep(50.0)
+        if self.fault == "raises":
+            raise OSError("it can't be closed")
+
+
+@pytest.mark.parametrize("fault", ["hangs", "raises"])
+async def test_store_that_cannot_be_closed_keeps_no_other_open(fault):
+    """Each is closed, within the second that closing may take."""
+    stores = Unclosed(fault), Books(0.001)
+    hosts = {
+        f"{name}.test": seawall.Policy(limit=seawall.Limit(rate=10, shared=store))
+        for name, store in zip("ab", stores, strict=True)
+    }
+    c = client(ScriptedWire(), per_host=hosts)
+    for name in "ab":
+        await c.get(f"http://{name}.test/")
+    began_at = asyncio.get_running_loop().time()
+    with suppress(OSError):
+        await c.aclose()
+    assert asyncio.get_running_loop().time() - began_at <= 1.01
+    assert [store.closed for store in stores] == [1, 1]
 
 
 # Without the store

@@ -46,6 +46,21 @@ def test_not_more_than_50_ms_of_the_rate():
     assert book(leases(rate=1.0, burst=50.0), 0.0, 100) == (1.0,)
 
 
+def test_what_costs_more_than_is_leased_is_booked_whole():
+    """What is leased may be dead before the rest may be used, and then the rest before another part."""
+    mine = leases(rate=1.0, burst=2.0)
+    book(mine, 0.0, 1)
+    order = mine.order(0.1, [3.0], [(3.0,)], math.inf)
+    assert order is not None
+    assert order.amounts == (3.0,)
+    mine.booked(order, 0.1, Booking(3.0), asked_at=0.1)
+    mine.ended(order, is_charged=True)
+    assert mine.wait(0, 0.1, 3.0, 0.0) == pytest.approx(3.0)
+    assert mine.wait(0, 0.1, 1.0, 0.0) == 0.0
+    assert mine.covers(0.1, (3.0,))
+    assert mine.order(0.2, [3.0], [(3.0,)], math.inf) is None
+
+
 def test_lease_dies():
     """After the time that the other half of the burst takes at the rate, because it would add to what others use."""
     mine = leases()

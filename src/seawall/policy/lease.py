@@ -107,13 +107,9 @@ class Leases:
         terms = self.terms[index]
         if self._outage.is_on:
             return self._wait_without(index, now, cost, ahead)
-        left, usable_at = ahead + cost - CRUMB, now
-        for lease in self._leases:
-            if lease.dies_at >= now:
-                left -= lease.amounts[index]
-                usable_at = max(usable_at, lease.usable_at)
-                if left <= 0.0:
-                    return usable_at - now
+        usable_at, left = self._leased(index, now, cost, ahead)
+        if left <= 0.0:
+            return usable_at - now
         known = max(usable_at, self._refused_until) - now
         return max(UNKNOWN, known, known + (left - max(cost, terms.burst)) / terms.rate)
 
@@ -121,7 +117,7 @@ class Leases:
         """Whether the wait of an attempt is known."""
         if self._outage.is_on:
             return now < self._outage.retry_at or all(each.fallback != "closed" for each in self.terms)
-        return all(self._leased(index, now) >= cost - CRUMB for index, cost in enumerate(costs))
+        return all(self._leased(index, now, cost)[1] <= 0.0 for index, cost in enumerate(costs))
 
     def take(self, index: int, now: float, cost: float) -> None:
         """As `Meter.take`. A negative one is what `give_back` is for, except for the fallback."""
@@ -174,6 +170,11 @@ class Leases:
             for terms, meter in zip(self.terms, self.fallbacks, strict=True):
                 meter.change_rate(now, terms.rate / processes, max(1.0, terms.burst / processes))
 
+    def share(self, index: int) -> Kept | None:
+        """What attempts take of in place of leases; None if that isn't this process' share."""
+        is_shared = self._outage.is_on and self.terms[index].fallback == "share"
+        return self.fallbacks[index] if is_shared else None
+
     def _wait_without(self, index: int, now: float, cost: float, ahead: float) -> float:
         match self.terms[index].fallback:
             case "open":
@@ -225,12 +226,16 @@ class Leases:
         expected = math.ceil(rate * self._horizon) if self._asked else int(rate * (self._horizon + on_way))
         is_backlog = any(mine > has + CRUMB for mine, has in zip(ahead, leased, strict=True))
         rest = iter(waiting)
-        first = next(rest, None) if is_backlog else None
-        if first is not None and now + max_wait < self._refused_until:
+        first = next(rest, None)
+        is_urgent = first is not None and not self.covers(now, first)
+        if self._asked and first is not None:
+            is_urgent = any(cost > has + CRUMB for cost, has in zip(first, leased, strict=True))
+        if (is_backlog or is_urgent) and now + max_wait < self._refused_until:
             return None  # it is about to be refused here
-        is_urgent = first is not None and any(cost > has + CRUMB for cost, has in zip(first, leased, strict=True))
         is_low = expected > 0 and leased[0] < rate * (self._horizon / 2 + on_way) * self._costs[0]
-        if self._asked:  # what is on its way will be used up, or dead, when this one's answer comes
+        if is_urgent:  # all that the first one costs, because what is held may be dead before the rest is there
+            leased = [0.0] * len(leased)
+        elif self._asked:  # what is on its way will be used up, or dead, when this one's answer comes
             leased = [min(has, mine) for has, mine in zip(leased, ahead, strict=True)]
         elif not is_urgent and (len(self._leases) >= MAX_LEASES or not (is_backlog or is_low)):
             return self._charged(now, max_wait)
@@ -296,23 +301,36 @@ class Leases:
             amounts = more
         return amounts
 
-    def _leased(self, index: int, now: float) -> float:
-        return sum(lease.amounts[index] for lease in self._leases if lease.dies_at >= now)
+    def _leased(self, index: int, now: float, cost: float, ahead: float = 0.0) -> tuple[float, float]:
+        """When an attempt of *cost* has its leases, of which none may be dead by then, and how much it lacks then."""
+        usable_at, left = now, ahead + cost - CRUMB
+        for last in self._leases:
+            if left > 0.0 and last.dies_at >= now:
+                usable_at = max(usable_at, last.usable_at)
+                alive_at = now if ahead else usable_at  # what dies until then is for those ahead
+                usable = (each for each in self._leases if each.usable_at <= usable_at and each.dies_at >= alive_at)
+                left = ahead + cost - CRUMB - sum(each.amounts[index] for each in usable)
+        return usable_at, left
 
     def _recent(self, now: float) -> float:
         return self._seen * math.exp((self._seen_at - now) / MEMORY)
 
 
 class Leased:
-    """One of the limits that are leased together, in a meter's place."""
+    """One of the limits that are leased together, in a meter's place; lines wait for it at *turnstile*."""
 
-    __slots__ = ("_index", "_leases", "rate", "turnstile")
+    __slots__ = ("_index", "_leases", "_turnstile", "rate")
 
-    def __init__(self, leases: Leases, index: int) -> None:
+    def __init__(self, leases: Leases, index: int, turnstile: Turnstile) -> None:
         self._leases = leases
         self._index = index
         self.rate = leases.terms[index].rate
-        self.turnstile = Turnstile()
+        self._turnstile = turnstile
+
+    @property
+    def turnstile(self) -> Turnstile:
+        share = self._leases.share(self._index)  # which lines may have in common that have other leases
+        return self._turnstile if share is None else share.turnstile
 
     def wait(self, now: float, cost: float, ahead: float = 0.0) -> float:
         return self._leases.wait(self._index, now, cost, ahead)

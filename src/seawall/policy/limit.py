@@ -31,6 +31,7 @@ from .shared import Group
 
 __all__ = ["LimitState", "LimitStatistics"]
 
+LEAST: Final = 1e-6  # of a shared limit; for less the store isn't asked, which alone knows when the turn is
 CREDENTIALS: Final = ("authorization", "x-api-key", "api-key")
 
 
@@ -201,6 +202,8 @@ class LimitState(Gate):
                     wait = turn_at - now if turn_at > now else line.wait_of(waiter, now)  # others have come before it
                     raise self._exceeded(line, wait, now - began_at)
                 is_known = is_next and line.is_known(costs)
+                if is_next and not is_known:
+                    line.ask()  # again, because it may be the next only now
                 until = turn_at if is_known else ends_at  # another one that leaves, or the store's answer, wakes it
                 await asyncio.wait([waiter.moved], timeout=None if until == math.inf else until - now)
                 now = self._now()
@@ -248,7 +251,8 @@ class LimitState(Gate):
         """The origin's answer to *attempt* may say how many more requests it takes."""
         if self._learns and headers.get("age", "0") == "0":  # a cache's answer tells of another time
             for quota in quotas(headers, wall=self._wall()):
-                self._learned_of(attempt, now, has_accepted=True).told(now, quota, max_shut=self.max_shut)
+                if quota.remaining < 1:  # else there is nothing to learn
+                    self._learned_of(attempt, now, has_accepted=True).told(now, quota, max_shut=self.max_shut)
 
     def is_hopeful(self, attempt: Entrant, now: float, *, within: float) -> bool:
         """Whether waiting helps a request of the same credential, by what *within* so many seconds has taught."""
@@ -280,9 +284,11 @@ class LimitState(Gate):
         return line
 
     def _costs(self, attempt: Entrant) -> tuple[float, ...]:
-        return tuple(
-            _checked("cost", attempt.part(limit.cost)) if callable(limit.cost) else limit.cost for limit in self.limits
-        )
+        return tuple([self._cost(attempt, limit) for limit in self.limits])
+
+    def _cost(self, attempt: Entrant, limit: Limit) -> float:
+        cost = limit.cost if not callable(limit.cost) else _checked("cost", attempt.part(limit.cost))
+        return cost if limit.shared is None else max(cost, LEAST)
 
     def _credential(self, attempt: Entrant) -> bytes:
         """A keyed hash of an attempt's credentials, which aren't kept themselves."""

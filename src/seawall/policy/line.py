@@ -6,14 +6,14 @@ import asyncio
 import math
 from collections.abc import Iterable, Sequence
 from itertools import takewhile
-from typing import Final, NamedTuple, Protocol
+from typing import Final, Protocol
 
 from ..config.criticality import DEFAULT, Criticality
 from .learned import Learned
 from .lease import Lease, Leased
 from .meter import Kept
 from .turns import TENTH, Turns
-from .turnstile import Place
+from .turnstile import Ahead, Place, Turnstile
 
 __all__ = ["INSTANT", "Line", "Source", "Waiter"]
 
@@ -34,15 +34,12 @@ class Waiter:
         self.moved: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
 
-class Ahead(NamedTuple):
-    """What goes before an attempt: how many others, and what these take of each limit."""
-
-    others: int
-    costs: tuple[float, ...]
-
-
 class Source(Protocol):
     """What lines draw on, if their limits are shared with other processes."""
+
+    @property
+    def turnstile(self) -> Turnstile:
+        """Where lines wait for it; whatever it learns wakes the next of them."""
 
     def joined(self, line: Line, costs: tuple[float, ...]) -> None:
         """An attempt of *costs* waits in *line*."""
@@ -77,7 +74,7 @@ class Line:
     """
 
     __slots__ = (
-        "_costs", "_limit", "_place", "credential", "learned", "meters", "source", "waiters",
+        "_costs", "_place", "_turnstile", "credential", "learned", "meters", "source", "waiters",
     )  # fmt: skip
 
     def __init__(self, credential: bytes, meters: tuple[Kept | Leased, ...]) -> None:
@@ -87,8 +84,8 @@ class Line:
         self.source: Source | None = None
         self.waiters: Turns[Waiter] = Turns()
         self._costs: dict[Criticality, tuple[float, ...]] = {}  # what each class will take of each limit
-        self._limit: Kept | Leased | Learned | None = None  # at whose turnstile it waits
-        self._place = Place(DEFAULT, 0.0)  # there
+        self._turnstile: Turnstile | None = None  # at which it waits
+        self._place = Place(DEFAULT, ())  # there
 
     @property
     def first(self) -> Waiter | None:
@@ -115,10 +112,11 @@ class Line:
 
     def wait_of(self, waiter: Waiter, now: float) -> float:
         """Seconds until the turn of one that has just joined, if none comes that matters more; it may be longer."""
-        wait = self.wait(now, waiter.costs, None if self.first is waiter else self._ahead_of(waiter))
-        self.is_next(waiter, now)
-        limit = self._limit
-        return wait if limit is None else wait + limit.turnstile.ahead(self._place, waiter.criticality) / limit.rate
+        ahead = Ahead(0, (0.0,) * len(waiter.costs)) if self.first is waiter else self._ahead_of(waiter)
+        before, first = (self._turnstile, self._place), self.first
+        if first is not None and self.is_next(first, now) and (self._turnstile, self._place) != before:
+            self.wake()  # the line has another place, from which its turn may be next
+        return self.wait(now, waiter.costs, self._behind_others(ahead, waiter.criticality))
 
     def take(self, now: float, costs: tuple[float, ...]) -> Lease | None:
         """Let an attempt through; returns what `give_back` needs."""
@@ -177,7 +175,8 @@ class Line:
 
     def is_known(self, costs: tuple[float, ...]) -> bool:
         """Whether the wait of an attempt that is the first is known; else the line is woken once it is."""
-        return self.source is None or self.source.covers(costs)
+        source = self.source
+        return source is None or self._turnstile is not source.turnstile or source.covers(costs)
 
     def wake(self) -> None:
         """The first waiter looks again at when its turn is."""
@@ -204,7 +203,7 @@ class Line:
     @property
     def others(self) -> int:
         """How many wait beside one of its waiters; another line counts as one."""
-        lines = 1 if self._limit is None else len(self._limit.turnstile)
+        lines = 1 if self._turnstile is None else len(self._turnstile)
         return len(self.waiters) - 1 + lines - 1
 
     def is_next(self, waiter: Waiter, now: float) -> bool:
@@ -212,35 +211,56 @@ class Line:
         if self.first is not waiter:
             return False
         wait = self.wait(now, waiter.costs, shut_until=waiter.shut_until)
-        limit, place = self._limit, Place(waiter.criticality, self._place.cost)
-        if wait > 0.0 or limit is None:
-            limit, place = self._held_by(now, waiter, wait)
-        if limit is not self._limit or (limit is not None and place != self._place):
+        turnstile, place = self._turnstile, Place(min(self.waiters.queues), waiter.costs)
+        if wait > 0.0 or turnstile is None:
+            turnstile = self._held_by(now, waiter, wait)
+        if turnstile is None:
             self._quit()
-            if limit is not None:
-                limit.turnstile.join(self, place)
-            self._limit, self._place = limit, place
-        return limit is None or limit.turnstile.next is self
+            return True
+        if turnstile is not self._turnstile or place.criticality is not self._place.criticality:
+            self._quit()
+            turnstile.join(self, place)
+            self._turnstile = turnstile
+        elif place != self._place:
+            turnstile.change(self._place, place)
+        self._place = place
+        return turnstile.next is self
 
     def passed(self) -> None:
         """Its first waiter has had its turn, and the next one of them queues behind other lines."""
         self.waiters.took()
         self._quit(has_passed=True)
 
-    def _held_by(self, now: float, waiter: Waiter, wait: float) -> tuple[Kept | Leased | Learned | None, Place]:
-        """What holds *waiter* back for so long; where nothing does, what others wait for; None: its own line only."""
+    def _held_by(self, now: float, waiter: Waiter, wait: float) -> Turnstile | None:
+        """
+        Where to wait for what holds *waiter* back for so long; where nothing does, for what others wait for; None: in
+        its own line only.
+        """
         learned = self.learned
         for meter, cost in zip(self.meters, waiter.costs, strict=True):
             if meter.wait(now, cost) >= wait and (wait or meter.turnstile):
-                return meter, Place(waiter.criticality, cost)
+                return meter.turnstile
         if learned is not None and learned.wait_for_rate(now) >= wait and (wait or learned.turnstile):
-            return learned, Place(waiter.criticality, 1.0)
-        return None, self._place
+            return learned.turnstile
+        return None
 
     def _quit(self, *, has_passed: bool = False) -> None:
-        limit, self._limit = self._limit, None
-        if limit is not None:
-            limit.turnstile.leave(self, self._place, has_passed=has_passed)
+        turnstile, self._turnstile = self._turnstile, None
+        if turnstile is not None:
+            turnstile.leave(self, self._place, has_passed=has_passed)
+
+    def _behind_others(self, ahead: Ahead, criticality: Criticality) -> Ahead:
+        """*ahead*, and the other lines at the turnstile; of limits with another one they may take nothing."""
+        turnstile = self._turnstile
+        if turnstile is None:
+            return ahead
+        others, costs = turnstile.ahead(self._place, criticality)
+        is_learned = self.learned is not None and self.learned.turnstile is turnstile
+        before = [
+            mine + theirs if meter.turnstile is turnstile else mine
+            for mine, theirs, meter in zip(ahead.costs, costs, self.meters, strict=True)
+        ]
+        return Ahead(ahead.others + others if is_learned else ahead.others, tuple(before))
 
     def _ahead_of(self, waiter: Waiter) -> Ahead:
         """

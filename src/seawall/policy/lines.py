@@ -20,6 +20,7 @@ from .meter import Kept
 from .shared import Group, public
 from .supply import Supply
 from .terms import Terms
+from .turnstile import Turnstile
 
 __all__ = ["MAX_LINES", "Lines"]
 
@@ -33,7 +34,7 @@ class Lines:
         group: Where the shared ones of them are; None if none is shared.
     """
 
-    __slots__ = ("_group", "_limits", "_lines", "_meters", "_supplies")
+    __slots__ = ("_group", "_limits", "_lines", "_meters", "_supplies", "_turnstiles")
 
     def __init__(self, limits: tuple[Limit, ...], group: Group | None) -> None:
         self._limits = limits
@@ -41,6 +42,7 @@ class Lines:
         self._lines: OrderedDict[Hashable, Line] = OrderedDict()
         self._meters: WeakValueDictionary[tuple[int, Hashable], Kept] = WeakValueDictionary()
         self._supplies: WeakValueDictionary[tuple[Hashable, ...], Supply] = WeakValueDictionary()
+        self._turnstiles: WeakValueDictionary[tuple[Hashable, Hashable], Turnstile] = WeakValueDictionary()
 
     def __iter__(self) -> Iterator[Line]:
         return iter(self._lines.values())
@@ -103,5 +105,6 @@ class Lines:
         if meter is None:
             limit = self._limits[index]
             assert limit.rate is not None
-            meter = self._meters[index, part] = Kept(limit.rate / limit.per, limit.size)
+            meter = Kept(limit.rate / limit.per, limit.size, self._turnstiles.get((limit.key, part)))
+            self._meters[index, part], self._turnstiles[limit.key, part] = meter, meter.turnstile
         return meter

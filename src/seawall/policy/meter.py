@@ -60,12 +60,12 @@ class Kept(Meter):
     """
     A meter that several draw on. It is kept as long as one of them holds it.
 
-    Attributes:
-        turnstile: Where lines wait for it.
+    Args:
+        turnstile: Where lines wait for it; None makes one.
     """
 
     __slots__ = ("__weakref__", "turnstile")
 
-    def __init__(self, rate: float, burst: float) -> None:
+    def __init__(self, rate: float, burst: float, turnstile: Turnstile | None = None) -> None:
         super().__init__(rate, burst)
-        self.turnstile = Turnstile()
+        self.turnstile = Turnstile() if turnstile is None else turnstile

@@ -8,6 +8,7 @@ whose retries have spent of the budget.
 
 from __future__ import annotations
 
+import asyncio
 import math
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -150,8 +151,10 @@ class Origins:
 
     async def aclose(self) -> None:
         """Close the stores of shared limits and bulkheads."""
-        for store in self._stores.values():
-            await store.aclose()
+        stores = [store.aclose() for store in self._stores.values()]
+        for end in await asyncio.gather(*stores, return_exceptions=True):  # at once, because one may hang or raise
+            if isinstance(end, BaseException):
+                raise end
 
     def _group(self, origin: Origin, gate: str, settings: Sequence[Limit | Bulkhead]) -> Group | None:
         """The origin's shared limits, or its shared bulkheads."""

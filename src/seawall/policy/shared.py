@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import secrets
-from collections.abc import Awaitable, Callable, Coroutine, Hashable
+from collections.abc import Awaitable, Callable, Coroutine, Hashable, Iterator
 from contextvars import Context
 from itertools import count
 from random import Random
@@ -29,6 +29,7 @@ T = TypeVar("T")
 PATIENCE: Final = 0.05  # s that attempts wait for the store
 SLICE: Final = 0.01  # s
 GIVE_UP: Final = 0.45  # s, in which a connection can be made, which takes several round trips
+AT_ONCE: Final = 16  # bulkheads whose permits are given back at once, because closing may take a second only
 FORGET: Final = 60.0  # s for which the highest number of processes is believed
 
 logger = Careful("seawall.limit")
@@ -94,8 +95,13 @@ class SharedStore:
                 await self._opened.aclose()
 
     async def _leave(self) -> None:
+        leaving = iter(tuple(self.leaving.values()))
+        await asyncio.gather(*[self._leave_some(leaving) for _ in range(min(len(self.leaving), AT_ONCE))])
+
+    async def _leave_some(self, leaving: Iterator[Callable[[], Coroutine[Any, Any, None]]]) -> None:
+        """Give back what is left of *leaving*, beside others that do."""
         try:
-            for leave in tuple(self.leaving.values()):
+            for leave in leaving:
                 async with asyncio.timeout(PATIENCE):
                     await leave()
         except Exception as error:  # noqa: BLE001  # the store's, whatever it is

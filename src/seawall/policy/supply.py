@@ -19,6 +19,7 @@ from ..config.store import Share
 from .lease import Lease, Leased, Leases, Order
 from .line import Line, Waiter
 from .shared import GIVE_UP, SLICE, Group
+from .turnstile import Turnstile
 
 __all__ = ["Supply"]
 
@@ -34,6 +35,7 @@ class Supply:
         indexes: Their places among a line's costs.
     Attributes:
         meters: One for each limit.
+        turnstile: Where lines wait for them; one, because they are leased together.
     """
 
     def __init__(self, group: Group, leases: Leases, keys: tuple[str, ...], indexes: tuple[int, ...]) -> None:
@@ -41,7 +43,8 @@ class Supply:
         self._keys = keys
         self._indexes = indexes
         self._leases = leases
-        self.meters = {index: Leased(leases, place) for place, index in enumerate(indexes)}
+        self.turnstile = Turnstile()
+        self.meters = {index: Leased(leases, place, self.turnstile) for place, index in enumerate(indexes)}
         self._lines: dict[Line, None] = {}  # those in which attempts wait
         self._ahead = (0.0,) * len(indexes)  # what these will take
         self._timer: asyncio.TimerHandle | None = None
@@ -60,9 +63,10 @@ class Supply:
         self._ahead = tuple([total - each for total, each in zip(self._ahead, mine, strict=True)])
 
     def wake(self) -> None:
-        """The lines whose turn is next look again at when that is."""
-        for meter in self.meters.values():
-            meter.turnstile.wake()
+        """The lines whose turn is next look again at when that is, those too that wait for a share."""
+        self.turnstile.wake()
+        for fallback in self._leases.fallbacks:
+            fallback.turnstile.wake()
 
     def ask(self) -> None:
         """Book what the lines need, unless that is asked already."""
@@ -92,7 +96,7 @@ class Supply:
 
     def _waiters(self) -> Iterator[Waiter]:
         """Those of all lines; the one whose turn is next comes first."""
-        head = next((each.turnstile.next for each in self.meters.values() if each.turnstile), None)
+        head = self.turnstile.next
         if head in self._lines:
             yield from head.waiters.in_order()
         for line in self._lines:
