@@ -20,7 +20,7 @@ from seawall.fetch.journal import Journal
 from seawall.fetch.keeper import OutputLost
 from seawall.fetch.output import Output, parcels_of
 from seawall.fetch.packing import pack
-from seawall.fetch.page import Kind, Page
+from seawall.fetch.page import Kind, Page, Problem
 from seawall.fetch.parcel import Parcel, Parcels, bucket_of
 from seawall.fetch.rows import Rows
 from seawall.fetch.target import Target, target
@@ -147,6 +147,53 @@ async def test_the_sender_ends_between_two_steps(tmp_path, monkeypatch, out, whe
     await dispatch(place, Post(site, parcels(place)))
     check(place)
     assert site.asked == Counter(URLS)
+
+
+@pytest.mark.parametrize("out", OUTS)
+async def test_a_job_goes_on_without_a_queue(tmp_path, monkeypatch, out):
+    """Its sender ended just when a parcel's pages were noted: their bodies are taken over before parcels go."""
+    place = tmp_path / out
+
+    def broken(*_: Any) -> None:
+        raise OSError("the power was lost")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Dispatch, "_settle", broken)
+        with pytest.raises(OutputLost):
+            await dispatch(place, Post(Site(), parcels(place)), URLS[:3])
+    with closing(Output.open(place, {"list": "urls"}, now=lambda: 0.0)) as output:
+        parcels(place).clear()
+        noted = output.journal.report().count()
+    found = rows(place)
+    assert len(found) == noted > 0
+    assert all(row["text"] == row["url"] for row in found)
+
+
+async def test_failed_again_after_the_sender_ended(tmp_path, monkeypatch):
+    """A parcel whose pages were noted isn't put into the output anew, but its failed URLs are fetched again."""
+    site, out = Site(), tmp_path / "out.jsonl"
+
+    class Failing(Site):
+        async def fetch(self, entry: Target) -> Page:
+            return (await super().fetch(entry))._replace(kind=Kind.FAILED, problem=Problem("404", "no"))
+
+    def broken(*_: Any) -> None:
+        raise OSError("the power was lost")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Dispatch, "_settle", broken)
+        with pytest.raises(OutputLost):
+            await dispatch(out, Post(Failing(), parcels(out)), URLS[:1])
+    Output.open(out, {"list": "urls"}, now=lambda: 0.0, is_failed_again=True).close()
+    await dispatch(out, Post(site, parcels(out)), URLS[:1])
+    check(out, URLS[:1])
+
+
+def test_a_file_of_others_among_parcels(tmp_path):
+    """A file manager's is passed over."""
+    store = Parcels(tmp_path)
+    (tmp_path / "._notes.todo").touch()
+    assert list(store.left()) == []
 
 
 async def test_a_journal_that_breaks_meanwhile(tmp_path, monkeypatch):

@@ -91,7 +91,7 @@ KEY = page(URL).key.hex()
 @pytest.mark.parametrize("leads", ["to a file", "nowhere"])
 def test_an_output(mine, tmp_path, out, name, leads, monkeypatch):
     """It is refused, and nothing is written where the link leads."""
-    monkeypatch.setattr("seawall.fetch.output._check_new", lambda out, is_file: None)  # planted right after it
+    monkeypatch.setattr("seawall.fetch.output._check_new", lambda *_, is_file: None)  # planted right after it
     there = mine if leads == "to a file" else tmp_path / "new"
     if leads == "to a file" and name == out:
         mine.write_bytes(b"")
@@ -123,7 +123,7 @@ def test_the_file_that_rows_are_written_to_anew(mine, tmp_path, kind):
 @pytest.mark.parametrize("name", [".unsettled", KEY[:2]])
 def test_folders(mine, tmp_path, name, monkeypatch):
     """Nothing is written through a link to a folder."""
-    monkeypatch.setattr("seawall.fetch.output._check_new", lambda out, is_file: None)
+    monkeypatch.setattr("seawall.fetch.output._check_new", lambda *_, is_file: None)
     (tmp_path / "elsewhere").mkdir()
     plant(tmp_path / "out" / name, "link", tmp_path / "elsewhere")
     with pytest.raises(OSError, match="symbolic link"):

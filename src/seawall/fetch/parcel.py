@@ -87,7 +87,7 @@ class Parcels:
     def left(self) -> Iterator[Parcel]:
         """Those whose pages are not in the output, or whose sender ended just before it could say so."""
         for file in sorted(self.path.glob(f"*{TO_DO}")):
-            if (parcel := self.get(file.stem)) is not None:
+            if _NAME.fullmatch(file.stem) and (parcel := self.get(file.stem)) is not None:
                 yield parcel
 
     def done(self) -> set[str]:
