@@ -243,15 +243,23 @@ def test_many_agents():
         + ["Disallow: /b", "User-agent: * # all", "Disallow: /c"]
     )
     assert relevant(text, "seawall-fetch").splitlines() == [
-        "User-agent: others",
+        "User-agent: 0",
         "User-agent: seawall-fetch",
         "Disallow: /a",
-        "User-agent: others",
+        "User-agent: 0",
         "Disallow: /b",
         "User-agent: *",
         "Disallow: /c",
     ]
     assert relevant("User-agent: bot\nDisallow: /", "seawall-fetch") == ""
+
+
+async def test_a_name_like_no_other():
+    """Rules for others hold for none of us, whatever we are called: the parser looks for names within ours."""
+    async with Site(body=b"User-agent: elsewhere\nDisallow: /\n\nUser-agent: *\nDisallow: /private") as site:
+        for agent in ("OthersBot/1.0", "others"):
+            site.robots = Robots(site.client, agent)
+            assert [await site.said(path) for path in ("/x", "/private")] == ["", "RobotsDisallowed"]
 
 
 @pytest.mark.parametrize(

@@ -240,7 +240,7 @@ async def opened(
     )
     async with client:
         if wanted.robots:
-            robots = Robots(client, wanted.user_agent)
+            robots = Robots(client, wanted.user_agent, interval=interval)
         yield client, robots
 
 

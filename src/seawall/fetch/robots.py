@@ -13,6 +13,7 @@ from weakref import WeakValueDictionary
 
 from protego import Protego
 
+from ..config import options
 from ..core.seat import aside
 from ..errors import ResponseTooLarge
 from .agent import TOKEN, token_of
@@ -29,13 +30,14 @@ TIMEOUT: Final = 30.0  # seconds for one robots.txt, all attempts and redirects
 MAX_SIZE: Final = 512 * 1024  # bytes, section 2.5: at least 500 KiB; what is behind is not read
 READ: Final = 2 * MAX_SIZE  # bytes of a body that a client must allow, because they come in pieces
 MAX_REDIRECTS: Final = 5  # section 2.3.1.2
+TURNS: Final = MAX_REDIRECTS + 2  # of the origin's limit that one robots.txt may take, with the URL before it
 MAX_DELAY: Final = 60.0  # seconds that a Crawl-delay can ask for, because a job must end
 TEXTS: Final = 32 * 1024**2  # bytes of all that is remembered
 PARSED: Final = 1024**2  # bytes of the texts that are kept parsed, too, which takes up to 60 times as much
 OVERHEAD: Final = 400  # bytes of an entry without its text
 LONG: Final = 32 * 1024  # bytes; parsing more takes so long that a thread does it
 WAITS: Final = "robots"
-OTHERS: Final = "User-agent: others"
+OTHERS: Final = "User-agent: 0"  # which is in no agent's token, because the parser would take it for that agent's
 _AGENT: Final = re.compile(r"\s*user[ -]?agent\b\s*:?\s*([^#]*)", re.I)
 
 
@@ -67,7 +69,8 @@ class Robots:
         client: Allows bodies of `READ` bytes at least, because RFC 9309 has the first 500 KiB of a robots.txt hold.
         user_agent: Ours; its `token_of` is what rules are looked up by.
         now: Returns seconds that only grow.
-        timeout: Seconds for one robots.txt.
+        timeout: Seconds for one robots.txt, beside those for which it waits for its turns.
+        interval: Seconds from one request of an origin to the next, which the client's limit keeps, as in `Order`.
     """
 
     def __init__(
@@ -77,13 +80,15 @@ class Robots:
         *,
         now: Callable[[], float] = time.monotonic,
         timeout: float = TIMEOUT,
+        interval: float = 0.0,
         extensions: Mapping[str, Any] | None = None,
     ) -> None:
         self._client = client
         self._token = token_of(user_agent)
         self._now = now
         self._timeout = timeout
-        self._extensions = dict(extensions or {})
+        self._interval = interval
+        self._extensions = {**options(deadline=None), **(extensions or {})}  # the client's knows of no turns
         self._known: Cache[str, _Known] = Cache(TEXTS)
         self._parsed: Cache[str, Protego] = Cache(PARSED)
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
@@ -117,11 +122,12 @@ class Robots:
 
     async def _ask(self, origin: str) -> _Known:
         text, delay, failure = "", 0.0, ""
+        turns = TURNS * max(self._interval, self.delay(origin))  # else our own politeness would fail the origin
         try:
-            async with asyncio.timeout(self._timeout):
+            async with asyncio.timeout(self._timeout + turns):
                 text = relevant(await self._fetched(origin), self._token)
         except TimeoutError:
-            failure = f"wasn't answered within {self._timeout:g} s"
+            failure = f"wasn't answered within {self._timeout + turns:g} s"
         except _Failed as error:
             failure = str(error)
         except Exception as error:  # noqa: BLE001 - each HTTP library has errors of its own
