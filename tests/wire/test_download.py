@@ -412,6 +412,38 @@ async def test_digests(download, tmp_path):
     assert sorted(done.verified) == ["Content-Digest", "Repr-Digest", "sha256="]
 
 
+async def test_a_name_that_is_too_long(download, tmp_path):
+    """For what lies beside the file meanwhile: said before anything is sent, each time, and nothing is left."""
+    site = Site(good)
+    for size in (246, 252, 255):
+        for _ in range(2):
+            with pytest.raises(OSError, match=os.strerror(errno.ENAMETOOLONG)):
+                await download(site, "x" * size)
+    assert (site.asked, names(tmp_path)) == ([], [])
+
+
+async def test_a_digest_that_only_the_first_answer_has(download, tmp_path):
+    """It is that of the whole file, so it holds for what further answers put together, and bad pieces show."""
+
+    async def first(site: Site, request: Request) -> None:
+        status, fields = site.head(0)
+        await request.begin(status, fields | {"repr-digest": digest(DATA)})
+        await site.send(request, DATA[: 50 * KB])
+        await request.wire.flushed()
+        request.close()
+
+    async def lie(site: Site, request: Request) -> None:
+        at = site.start(request)
+        await request.begin(*site.head(at))
+        await request.send(OTHER[at:])
+
+    done = await download(Site(first, good))
+    assert done.verified == ("Repr-Digest",)
+    await download(site := Site(first, lie, good), "other")
+    assert (tmp_path / "other").read_bytes() == DATA
+    assert [each[0] for each in site.asked] == [None, f"bytes={50 * KB}-", None]
+
+
 def checksums(data: bytes) -> dict[str, str]:
     """As Amazon S3 sends them, with ``x-amz-checksum-mode: ENABLED``."""
     values = {"crc32": zlib.crc32(data).to_bytes(4, "big")} | {

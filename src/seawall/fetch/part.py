@@ -11,6 +11,7 @@ import errno
 import hashlib
 import json
 import os
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -46,6 +47,9 @@ class Part:
         self.path = path
         self.partial = path.with_name(f"{path.name}.part")
         self._described = path.with_name(f"{path.name}.part.json")
+        self._fresh = path.with_name(f"{path.name}.part.json.new")
+        with suppress(FileNotFoundError, NotADirectoryError):
+            self._fresh.lstat()  # it has the longest name, which may be too long; then nothing must be left open
         self._said: dict[str, Any] | None = None
         self._is_published = False
         self._fd = _locked(self.partial)
@@ -79,13 +83,12 @@ class Part:
         said = {"url": _hidden(url), "validator": version.validator, "length": version.length}
         if said == self._said:
             return  # a full disk must not keep it from going on
-        fresh = self._described.with_name(f"{self._described.name}.new")
         try:
-            with open(made(fresh), "w") as file:
+            with open(made(self._fresh), "w") as file:
                 json.dump(said, file)
-            fresh.replace(self._described)
+            self._fresh.replace(self._described)
         finally:
-            fresh.unlink(missing_ok=True)
+            self._fresh.unlink(missing_ok=True)
         self._said, self.is_described = said, True
 
     def write(self, data: bytes) -> None:
