@@ -465,6 +465,24 @@ async def test_a_named_pipe(tmp_path):
     assert (found, came, sources.size) == (["http://a.test/", "http://b.test/"], [True], None)
 
 
+async def test_a_named_pipe_that_nobody_writes_to(tmp_path):
+    """The loop goes on until somebody does."""
+    path, goes_on, came = tmp_path / "pipe", threading.Event(), list[bool]()
+    os.mkfifo(path)
+
+    def write() -> None:
+        came.append(goes_on.wait(5.0))
+        with path.open("wb", buffering=0) as pipe:
+            pipe.write(b"http://a.test/\n")
+
+    writer = threading.Thread(target=write, daemon=True)
+    writer.start()
+    asyncio.get_running_loop().call_later(0.0, goes_on.set)
+    found = await entries(Source(str(path)))
+    writer.join()
+    assert (found, came) == (["http://a.test/"], [True])
+
+
 async def test_gzip_in_small_pieces():
     """One member may be far larger than what is held of it."""
     size = 0

@@ -92,13 +92,15 @@ class Sources:
         if source.column is not None:
             for cell in self._cells(source.where, source.column):
                 yield cell
+        elif source.path is not None and source.path.is_fifo():
+            async for entry in _entries(source.where, unpacked(piped(source.path)), sitemaps):
+                yield entry
         elif source.path is not None:
             with source.path.open("rb", buffering=0) as file:
-                stored = piped(file) if source.path.is_fifo() else self._stored(file)
-                async for entry in _entries(source.where, unpacked(stored), sitemaps):
+                async for entry in _entries(source.where, unpacked(self._stored(file)), sitemaps):
                     yield entry
         elif self._stdin is not None and not source.url:
-            async for entry in _entries(source.where, unpacked(piped(self._stdin)), sitemaps):
+            async for entry in _entries(source.where, unpacked(piped(self._stdin.fileno())), sitemaps):
                 yield entry
         async for entry in self._sitemaps(sitemaps):
             yield entry
