@@ -363,6 +363,36 @@ async def test_a_sitemap_that_trickles(monkeypatch):
     assert "takes longer than 0.01 s" in second
 
 
+@pytest.mark.parametrize("breaks", [False, True])
+async def test_a_sitemap_is_read_before_its_entries_are_taken(breaks):
+    """They may be taken over hours, and no server waits for so long with its connection open."""
+    is_open = False
+
+    class Breaking(Answer):
+        async def aiter_bytes(self) -> AsyncIterator[bytes]:
+            async for piece in super().aiter_bytes():
+                yield piece
+            if breaks:
+                raise OSError("it was reset")
+
+    class Watched(Pages):
+        @asynccontextmanager
+        async def stream(self, method: str, url: str, **_: Any) -> AsyncIterator[Answer]:
+            nonlocal is_open
+            is_open = True
+            try:
+                yield Breaking(SITEMAP % located("http://s.test/a", "http://s.test/b"))
+            finally:
+                is_open = False
+
+    found = []
+    async for entry in Sources(Watched(), [Source("sitemap:http://s.test/")]):  # type: ignore[arg-type]
+        assert not is_open
+        found.append(entry.url if isinstance(entry, Target) else entry.reason)
+    assert found[:2] == ["http://s.test/a", "http://s.test/b"]
+    assert found[2:] == (["it is a sitemap, and can't be read: it was reset"] if breaks else [])
+
+
 async def test_sitemaps_without_end(monkeypatch):
     """An index that names another one for ever is followed three times."""
 
