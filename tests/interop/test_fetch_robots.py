@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import pytest
+from protego import Protego
 
 import seawall
 from seawall.fetch import robots as module
@@ -252,6 +254,25 @@ def test_many_agents():
         "Disallow: /c",
     ]
     assert relevant("User-agent: bot\nDisallow: /", "seawall-fetch") == ""
+
+
+@pytest.mark.parametrize(
+    ("rules", "size", "is_beside"), [(10, 10, False), (10, 60_000, False), (4000, 10, True), (1000, 60_000, True)]
+)
+async def test_many_rules_and_a_long_url(monkeypatch, rules, size, is_beside):
+    """Comparing them takes up to seconds, for which the loop isn't held up."""
+    threads, real = list[bool](), Protego.can_fetch
+
+    def can_fetch(self: Protego, url: str, agent: str) -> bool:
+        threads.append(threading.current_thread() is not threading.main_thread())
+        return real(self, url, agent)
+
+    monkeypatch.setattr(Protego, "can_fetch", can_fetch)
+    async with Site(
+        body=b"User-agent: *\n" + b"".join(b"Disallow: /*y%d\n" % number for number in range(rules))
+    ) as site:
+        assert [await site.said(f"/{'x' * size}{end}") for end in ("", "y7")] == ["", "RobotsDisallowed"]
+    assert threads == [is_beside] * 2
 
 
 async def test_a_name_like_no_other():

@@ -36,6 +36,7 @@ TEXTS: Final = 32 * 1024**2  # bytes of all that is remembered
 PARSED: Final = 1024**2  # bytes of the texts that are kept parsed, too, which takes up to 60 times as much
 OVERHEAD: Final = 400  # bytes of an entry without its text
 LONG: Final = 32 * 1024  # bytes; parsing more takes so long that a thread does it
+HEAVY: Final = 16 * 1024**2  # bytes of a text times those of a URL; comparing more takes longer than 5 ms
 WAITS: Final = "robots"
 OTHERS: Final = "User-agent: 0"  # which is in no agent's token, because the parser would take it for that agent's
 _AGENT: Final = re.compile(r"\s*user[ -]?agent\b\s*:?\s*([^#]*)", re.I)
@@ -106,7 +107,7 @@ class Robots:
                 lock.release()
         if known.failure:
             return Denial(Kind.FAILED, Problem("RobotsUnreachable", f"{wanted.origin}/robots.txt {known.failure}"))
-        if not known.text or (await self._rules(wanted.origin, known.text)).can_fetch(wanted.url, self._token):
+        if not known.text or await self._allows(known.text, wanted):
             return None
         said = f"{wanted.origin}/robots.txt doesn't let {self._token} fetch it"
         return Denial(Kind.SKIPPED, Problem("RobotsDisallowed", said))
@@ -139,6 +140,12 @@ class Robots:
         known = _Known(text, delay, failure, self._now() + ttl)
         self._known.put(origin, known, weight=len(text) + len(failure) + OVERHEAD)
         return known
+
+    async def _allows(self, text: str, wanted: Target) -> bool:
+        rules = await self._rules(wanted.origin, text)
+        if len(text) > LONG or len(text) * len(wanted.url) > HEAVY:  # seconds, if both are a stranger's
+            return await asyncio.to_thread(rules.can_fetch, wanted.url, self._token)
+        return rules.can_fetch(wanted.url, self._token)
 
     async def _rules(self, origin: str, text: str, *, is_new: bool = False) -> Protego:
         rules = None if is_new else self._parsed.get(origin)
