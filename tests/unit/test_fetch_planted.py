@@ -78,6 +78,17 @@ def use(out: Path) -> None:
 KEY = page(URL).key.hex()
 
 
+def test_a_description_without_end(tmp_path):
+    """It isn't read to its end, because it may be a file of terabytes that takes no place on the disk."""
+    (tmp_path / "file.part").write_bytes(b"data")
+    said = f'{{"url": "{sha256(URL.encode()).hexdigest()}", "validator": "\\"v0\\"", "length": 8}}'
+    for spaces, expected in [(1000, Kept(4, '"v0"', 8)), (2**20, Kept())]:
+        (tmp_path / "file.part.json").write_text(" " * spaces + said)
+        part = Part(tmp_path / "file")
+        assert part.kept(URL) == expected
+        part.close()
+
+
 @pytest.mark.parametrize(
     ("out", "name"),
     [

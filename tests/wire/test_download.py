@@ -551,7 +551,7 @@ async def test_another_url(tmp_path, client, serve):
     assert site.asked == [(None, None)] * 2
 
 
-@pytest.mark.parametrize("said", [b"", b"{", b"[]", b'{"url": 1}', b"\xff", b"null"])
+@pytest.mark.parametrize("said", [b"", b"{", b"[]", b'{"url": 1}', b"\xff", b"null", b"[" * 99_999])
 async def test_a_description_that_is_garbage(tmp_path, client, serve, said):
     """It starts over."""
     (tmp_path / "file.part").write_bytes(b"garbage")

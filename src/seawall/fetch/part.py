@@ -27,6 +27,8 @@ __all__ = ["Part"]
 
 CANT_LOCK: Final = frozenset({errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP})  # some network file systems
 
+MAX_SAID: Final = 2**20  # bytes of a description, of which a validator may be 64 KiB; a stranger may have written it
+
 
 class Part:
     """
@@ -60,8 +62,8 @@ class Part:
         """What is there of *url*; nothing, if it is of another URL or not described."""
         try:
             with open(opened(self._described, os.O_RDONLY), "rb") as file:
-                said: Any = json.loads(file.read())
-        except (OSError, ValueError):
+                said: Any = json.loads(file.read(MAX_SAID))
+        except (OSError, ValueError, RecursionError):
             return Kept()
         if not isinstance(said, dict) or said.get("url") != _hidden(url):
             return Kept()
