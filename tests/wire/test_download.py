@@ -543,12 +543,16 @@ async def test_another_process(tmp_path, client, serve):
 
 
 async def test_another_url(tmp_path, client, serve):
-    """A part of another URL is not continued, whatever its ETag."""
-    server = await serve(site := Site(cut(50 * KB), good))
-    with pytest.raises(httpx.RemoteProtocolError):
+    """A part of another URL is not continued, whatever its ETag, nor said to be kept for this one."""
+    server = await serve(site := Site(cut(50 * KB), says(404, {}), good))
+    with pytest.raises(httpx.RemoteProtocolError) as cut_off:
         await client.download(f"{server.url}/a", tmp_path / "file", extensions=seawall.options(retry=None))
+    with pytest.raises(httpx.HTTPStatusError) as missing:
+        await client.download(f"{server.url}/b", tmp_path / "file")
+    noted = ["are kept in" in "".join(getattr(each.value, "__notes__", ())) for each in (cut_off, missing)]
+    assert noted == [True, False]
     await client.download(f"{server.url}/b", tmp_path / "file")
-    assert site.asked == [(None, None)] * 2
+    assert site.asked == [(None, None)] * 3
 
 
 @pytest.mark.parametrize("said", [b"", b"{", b"[]", b'{"url": 1}', b"\xff", b"null", b"[" * 99_999])

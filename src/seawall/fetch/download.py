@@ -64,7 +64,7 @@ async def download(
         await asyncio.to_thread(sync_folder, part.path.absolute().parent)  # however late, because the file is there
         return done
     except Exception as error:
-        if part.size and part.is_described:
+        if part.size and part.is_of_url:
             error.add_note(f"seawall: {part.size} bytes are kept in {part.partial}, for the next download of this URL")
         raise
     finally:

@@ -58,6 +58,11 @@ class Part:
         self.is_described = self._described.exists()
         self.size = os.fstat(self._fd).st_size
 
+    @property
+    def is_of_url(self) -> bool:
+        """Whether the description is known to be of the URL that was asked for or written last."""
+        return self._said is not None
+
     def kept(self, url: str) -> Kept:
         """What is there of *url*; nothing, if it is of another URL or not described."""
         try:
