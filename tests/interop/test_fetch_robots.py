@@ -257,6 +257,22 @@ def test_many_agents():
 
 
 @pytest.mark.parametrize(
+    "line", ["User-agent-policy: x", "User-agent x: y", "User-agents: x", "User-agent#x", "User-agent"]
+)
+def test_what_only_looks_like_an_agent(line):
+    """It ends no group, and the rules behind it hold as the parser has it (RFC 9309 section 2.2.4)."""
+    text = f"User-agent: *\nDisallow: /a\n{line}\nDisallow: /b"
+    found = [Protego.parse(each).can_fetch("http://a.test/b", "bot") for each in (text, relevant(text, "bot"))]
+    assert found[0] == found[1]
+
+
+def test_a_line_without_end_that_may_be_an_agent():
+    """However many spaces and colons it has, it is looked at once."""
+    text = "User-agent: *\nuser agent" + " " * 200_000 + ":" * 200_000
+    assert relevant(text, "bot").splitlines()[1:] == ["User-agent: 0"]
+
+
+@pytest.mark.parametrize(
     ("rules", "size", "is_beside"), [(10, 10, False), (10, 60_000, False), (4000, 10, True), (1000, 60_000, True)]
 )
 async def test_many_rules_and_a_long_url(monkeypatch, rules, size, is_beside):

@@ -39,7 +39,9 @@ LONG: Final = 32 * 1024  # bytes; parsing more takes so long that a thread does 
 HEAVY: Final = 16 * 1024**2  # bytes of a text times those of a URL; comparing more takes longer than 5 ms
 WAITS: Final = "robots"
 OTHERS: Final = "User-agent: 0"  # which is in no agent's token, because the parser would take it for that agent's
-_AGENT: Final = re.compile(r"\s*user[ -]?agent\b\s*:?\s*([^#]*)", re.I)
+_AGENT: Final = re.compile(  # what the parser takes for one, with or without a colon; `User-agent-x: y` isn't
+    r"\s*user[ -]?agent(?:\s*+:|\s++(?![^#]*:(?:\s|$))|(?=#|$))\s*([^#]*)", re.I
+)
 
 
 class Denial(NamedTuple):
