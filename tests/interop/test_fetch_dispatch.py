@@ -15,7 +15,7 @@ import pytest
 
 from seawall.fetch import dispatch as dispatch_module
 from seawall.fetch.dispatch import Dispatch, PostAway
-from seawall.fetch.folder import INDEX, Folder
+from seawall.fetch.folder import INDEX, UNSETTLED, Folder
 from seawall.fetch.journal import Journal
 from seawall.fetch.keeper import OutputLost
 from seawall.fetch.output import Output, parcels_of
@@ -232,6 +232,38 @@ async def test_a_row_that_cannot_be_read(tmp_path, out, row):
     assert "can't be read" in bad["error"]["message"]
 
 
+@pytest.mark.parametrize("out", OUTS)
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"error": {"class": 1, "message": "x"}},
+        {"error": {"class": "x", "message": None}},
+        {"error": {"class": [], "message": "x"}},
+        {"attempts": "x"},
+        {"status": [200]},
+        {"final_url": {"a": 1}},
+        {"file": "../../precious"},
+        {"file": 7},
+    ],
+)
+async def test_a_row_that_nobody_could_have_written(tmp_path, out, change):
+    """Of the parcel's own URL, with what would end the job, or lead the output's readers elsewhere: that URL failed."""
+
+    class Spoiling(Post):
+        async def do(self, name: str) -> None:
+            await super().do(name)
+            index = self.parcels.pages(name) / INDEX
+            first, *others = index.read_bytes().splitlines(keepends=True)
+            if self.sent == 1:
+                index.write_bytes(json.dumps(json.loads(first) | change).encode() + b"\n" + b"".join(others))
+
+    await dispatch(tmp_path / out, Spoiling(Site(), parcels(tmp_path / out)), URLS[:7])
+    found = rows(tmp_path / out)
+    assert sorted(each["url"] for each in found) == sorted(URLS[:7])
+    (bad,) = (each for each in found if each["result"] != "good")
+    assert bad["error"]["class"] == "ParcelFailed"
+
+
 def unused(out: str) -> str:
     """The sink that this output hasn't."""
     return "Folder" if out.endswith(".jsonl") else "Rows"
@@ -270,6 +302,22 @@ async def test_links_that_a_worker_planted(tmp_path, out, is_folder):
         await dispatch(where, Planting(Site(), parcels(where)))
     written = [each for each in tmp_path.rglob("*.jsonl") if each.resolve().parent != elsewhere]
     assert "of another" not in "".join(each.read_text() for each in written)
+
+
+async def test_a_body_that_is_a_link(tmp_path):
+    """It doesn't get into the output, whose readers would read another file."""
+    out = tmp_path / "out"
+
+    class Planting(Post):
+        async def do(self, name: str) -> None:
+            await super().do(name)
+            body = next((self.parcels.pages(name) / UNSETTLED).iterdir())
+            body.unlink()
+            body.symlink_to("/dev/null")
+
+    with pytest.raises(OutputLost, match="symbolic link"):
+        await dispatch(out, Planting(Site(), parcels(out)))
+    assert [each for each in out.glob("??/*") if each.is_symlink()] == []
 
 
 @pytest.mark.parametrize("out", OUTS)
