@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import sqlite3
 from collections import Counter
 from collections.abc import Callable, Iterable
@@ -189,11 +190,21 @@ async def test_failed_again_after_the_sender_ended(tmp_path, monkeypatch):
     check(out, URLS[:1])
 
 
-def test_a_file_of_others_among_parcels(tmp_path):
-    """A file manager's is passed over."""
-    store = Parcels(tmp_path)
-    (tmp_path / "._notes.todo").touch()
-    assert list(store.left()) == []
+@pytest.mark.parametrize("name", ["._notes.todo", "0123456789abcdef.todo"])
+@pytest.mark.parametrize("content", [b"", b"[]", b"{}", b"\xff", b"[" * 100_000, b'{"bucket": 1, "urls": [1]}'])
+def test_a_file_of_others_among_parcels(tmp_path, name, content):
+    """A file manager's is passed over, and so is what makes no sense."""
+    (tmp_path / name).write_bytes(content)
+    assert list(Parcels(tmp_path).left()) == []
+
+
+@pytest.mark.parametrize("is_pipe", [True, False])
+def test_what_was_planted_as_a_parcel(tmp_path, is_pipe):
+    """A pipe doesn't hold a process up, and no link is followed."""
+    path = tmp_path / "0123456789abcdef.todo"
+    os.mkfifo(path) if is_pipe else path.symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(OSError, match="delete it"):
+        list(Parcels(tmp_path).left())
 
 
 async def test_a_journal_that_breaks_meanwhile(tmp_path, monkeypatch):
