@@ -19,8 +19,10 @@ import pytest
 from rich.console import Console
 
 from seawall.cli import main
+from seawall.cli.fetch import status as fetch_status
 from seawall.cli.live import Frame, Host, as_json, line, screen
 from seawall.fetch.keeper import MAX_PAGES
+from seawall.fetch.output import Output
 from seawall.testing import Request
 from seawall.testing.dns import Name
 
@@ -531,3 +533,12 @@ async def test_without_its_extra(tmp_path):
     process = await asyncio.create_subprocess_exec(sys.executable, "-c", code, stdout=PIPE, stderr=STDOUT, cwd=tmp_path)
     output, _ = await process.communicate()
     assert b"pip install 'seawall[fetch]'" in output, output
+
+
+def test_the_status_where_a_parcel_was_planted(tmp_path, capsys):
+    """It is one line, with the name of the link."""
+    Output.open(tmp_path / "out", {"list": "urls.txt"}, now=lambda: 1.0).close()
+    (tmp_path / "out" / ".parcels").mkdir()
+    (tmp_path / "out" / ".parcels" / "0123456789abcdef.todo").symlink_to(tmp_path / "elsewhere")
+    assert fetch_status(tmp_path / "out", is_json=False) == 2
+    assert "0123456789abcdef.todo: it is a symbolic link" in capsys.readouterr().err

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import sqlite3
 from collections import Counter
 from collections.abc import Callable, Iterable
@@ -15,12 +16,12 @@ import pytest
 
 from seawall.fetch import dispatch as dispatch_module
 from seawall.fetch.dispatch import Dispatch, PostAway
-from seawall.fetch.folder import INDEX, Folder
+from seawall.fetch.folder import INDEX, UNSETTLED, Folder
 from seawall.fetch.journal import Journal
 from seawall.fetch.keeper import OutputLost
 from seawall.fetch.output import Output, parcels_of
 from seawall.fetch.packing import pack
-from seawall.fetch.page import Kind, Page
+from seawall.fetch.page import Kind, Page, Problem
 from seawall.fetch.parcel import Parcel, Parcels, bucket_of
 from seawall.fetch.rows import Rows
 from seawall.fetch.target import Target, target
@@ -149,6 +150,63 @@ async def test_the_sender_ends_between_two_steps(tmp_path, monkeypatch, out, whe
     assert site.asked == Counter(URLS)
 
 
+@pytest.mark.parametrize("out", OUTS)
+async def test_a_job_goes_on_without_a_queue(tmp_path, monkeypatch, out):
+    """Its sender ended just when a parcel's pages were noted: their bodies are taken over before parcels go."""
+    place = tmp_path / out
+
+    def broken(*_: Any) -> None:
+        raise OSError("the power was lost")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Dispatch, "_settle", broken)
+        with pytest.raises(OutputLost):
+            await dispatch(place, Post(Site(), parcels(place)), URLS[:3])
+    with closing(Output.open(place, {"list": "urls"}, now=lambda: 0.0)) as output:
+        parcels(place).clear()
+        noted = output.journal.report().count()
+    found = rows(place)
+    assert len(found) == noted > 0
+    assert all(row["text"] == row["url"] for row in found)
+
+
+async def test_failed_again_after_the_sender_ended(tmp_path, monkeypatch):
+    """A parcel whose pages were noted isn't put into the output anew, but its failed URLs are fetched again."""
+    site, out = Site(), tmp_path / "out.jsonl"
+
+    class Failing(Site):
+        async def fetch(self, entry: Target) -> Page:
+            return (await super().fetch(entry))._replace(kind=Kind.FAILED, problem=Problem("404", "no"))
+
+    def broken(*_: Any) -> None:
+        raise OSError("the power was lost")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Dispatch, "_settle", broken)
+        with pytest.raises(OutputLost):
+            await dispatch(out, Post(Failing(), parcels(out)), URLS[:1])
+    Output.open(out, {"list": "urls"}, now=lambda: 0.0, is_failed_again=True).close()
+    await dispatch(out, Post(site, parcels(out)), URLS[:1])
+    check(out, URLS[:1])
+
+
+@pytest.mark.parametrize("name", ["._notes.todo", "0123456789abcdef.todo"])
+@pytest.mark.parametrize("content", [b"", b"[]", b"{}", b"\xff", b"[" * 100_000, b'{"bucket": 1, "urls": [1]}'])
+def test_a_file_of_others_among_parcels(tmp_path, name, content):
+    """A file manager's is passed over, and so is what makes no sense."""
+    (tmp_path / name).write_bytes(content)
+    assert list(Parcels(tmp_path).left()) == []
+
+
+@pytest.mark.parametrize("is_pipe", [True, False])
+def test_what_was_planted_as_a_parcel(tmp_path, is_pipe):
+    """A pipe doesn't hold a process up, and no link is followed."""
+    path = tmp_path / "0123456789abcdef.todo"
+    os.mkfifo(path) if is_pipe else path.symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(OSError, match="delete it"):
+        list(Parcels(tmp_path).left())
+
+
 async def test_a_journal_that_breaks_meanwhile(tmp_path, monkeypatch):
     """The job ends with words for it."""
 
@@ -183,6 +241,38 @@ async def test_a_row_that_cannot_be_read(tmp_path, out, row):
     (bad,) = (each for each in found if each["result"] != "good")
     assert bad["error"]["class"] == "ParcelFailed"
     assert "can't be read" in bad["error"]["message"]
+
+
+@pytest.mark.parametrize("out", OUTS)
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"error": {"class": 1, "message": "x"}},
+        {"error": {"class": "x", "message": None}},
+        {"error": {"class": [], "message": "x"}},
+        {"attempts": "x"},
+        {"status": [200]},
+        {"final_url": {"a": 1}},
+        {"file": "../../precious"},
+        {"file": 7},
+    ],
+)
+async def test_a_row_that_nobody_could_have_written(tmp_path, out, change):
+    """Of the parcel's own URL, with what would end the job, or lead the output's readers elsewhere: that URL failed."""
+
+    class Spoiling(Post):
+        async def do(self, name: str) -> None:
+            await super().do(name)
+            index = self.parcels.pages(name) / INDEX
+            first, *others = index.read_bytes().splitlines(keepends=True)
+            if self.sent == 1:
+                index.write_bytes(json.dumps(json.loads(first) | change).encode() + b"\n" + b"".join(others))
+
+    await dispatch(tmp_path / out, Spoiling(Site(), parcels(tmp_path / out)), URLS[:7])
+    found = rows(tmp_path / out)
+    assert sorted(each["url"] for each in found) == sorted(URLS[:7])
+    (bad,) = (each for each in found if each["result"] != "good")
+    assert bad["error"]["class"] == "ParcelFailed"
 
 
 def unused(out: str) -> str:
@@ -223,6 +313,22 @@ async def test_links_that_a_worker_planted(tmp_path, out, is_folder):
         await dispatch(where, Planting(Site(), parcels(where)))
     written = [each for each in tmp_path.rglob("*.jsonl") if each.resolve().parent != elsewhere]
     assert "of another" not in "".join(each.read_text() for each in written)
+
+
+async def test_a_body_that_is_a_link(tmp_path):
+    """It doesn't get into the output, whose readers would read another file."""
+    out = tmp_path / "out"
+
+    class Planting(Post):
+        async def do(self, name: str) -> None:
+            await super().do(name)
+            body = next((self.parcels.pages(name) / UNSETTLED).iterdir())
+            body.unlink()
+            body.symlink_to("/dev/null")
+
+    with pytest.raises(OutputLost, match="symbolic link"):
+        await dispatch(out, Planting(Site(), parcels(out)))
+    assert [each for each in out.glob("??/*") if each.is_symlink()] == []
 
 
 @pytest.mark.parametrize("out", OUTS)

@@ -23,6 +23,7 @@ from seawall.fetch.order import Order, Statuses
 from seawall.fetch.output import Output
 from seawall.fetch.page import Kind
 from seawall.fetch.robots import Robots
+from seawall.fetch.sinks import BadOutput
 from seawall.fetch.summary import findings
 from seawall.fetch.target import Entry, Refused, Target, target
 from seawall.testing import Request
@@ -393,6 +394,32 @@ def test_an_output_of_others(tmp_path, prepare, name, said):
     with pytest.raises(Exception, match=said):
         Output.open(tmp_path / name, {}, now=lambda: 1.0)
     assert len(list(tmp_path.rglob("*"))) == (2 if (tmp_path / name).is_dir() else 1)
+
+
+@pytest.mark.parametrize("out", ["x", "x.jsonl"])
+@pytest.mark.parametrize("left", [("-lock",), ("-lock", ""), ("-lock", "", "-journal")])
+def test_a_process_was_killed_at_its_start(tmp_path, out, left):
+    """What it left of its lock and its journal doesn't keep the same command from going on."""
+    place = tmp_path / out
+    journal = place.with_name(f"{out}.seawall.sqlite") if place.suffix else place / ".seawall.sqlite"
+    journal.parent.mkdir(exist_ok=True)
+    for end in left:
+        journal.with_name(journal.name + end).touch()
+    output = Output.open(place, {}, now=lambda: 1.0)
+    output.close()
+
+
+@pytest.mark.parametrize("out", ["x", "x.jsonl"])
+async def test_a_journal_that_lost_all_its_bytes(site, client, tmp_path, out):
+    """It knows of no page, so it would have all rows cut off: the output is taken for another's, and left as it is."""
+    await do(tmp_path / out, [f"{site.server.url}/{number}" for number in range(3)], client)
+    (journal,) = tmp_path.rglob("*.seawall.sqlite")
+    journal.write_bytes(b"")
+    (index,) = tmp_path.rglob("*.jsonl")
+    before = index.read_bytes()
+    with pytest.raises(BadOutput, match="has an empty journal"):
+        Output.open(tmp_path / out, {"list": "urls"}, now=lambda: 1.0)
+    assert index.read_bytes() == before
 
 
 async def test_progress_is_bounded(site, client, tmp_path):

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import pytest
+from protego import Protego
 
 import seawall
 from seawall.fetch import robots as module
@@ -243,15 +245,58 @@ def test_many_agents():
         + ["Disallow: /b", "User-agent: * # all", "Disallow: /c"]
     )
     assert relevant(text, "seawall-fetch").splitlines() == [
-        "User-agent: others",
+        "User-agent: 0",
         "User-agent: seawall-fetch",
         "Disallow: /a",
-        "User-agent: others",
+        "User-agent: 0",
         "Disallow: /b",
         "User-agent: *",
         "Disallow: /c",
     ]
     assert relevant("User-agent: bot\nDisallow: /", "seawall-fetch") == ""
+
+
+@pytest.mark.parametrize(
+    "line", ["User-agent-policy: x", "User-agent x: y", "User-agents: x", "User-agent#x", "User-agent"]
+)
+def test_what_only_looks_like_an_agent(line):
+    """It ends no group, and the rules behind it hold as the parser has it (RFC 9309 section 2.2.4)."""
+    text = f"User-agent: *\nDisallow: /a\n{line}\nDisallow: /b"
+    found = [Protego.parse(each).can_fetch("http://a.test/b", "bot") for each in (text, relevant(text, "bot"))]
+    assert found[0] == found[1]
+
+
+def test_a_line_without_end_that_may_be_an_agent():
+    """However many spaces and colons it has, it is looked at once."""
+    text = "User-agent: *\nuser agent" + " " * 200_000 + ":" * 200_000
+    assert relevant(text, "bot").splitlines()[1:] == ["User-agent: 0"]
+
+
+@pytest.mark.parametrize(
+    ("rules", "size", "is_beside"), [(10, 10, False), (10, 60_000, False), (4000, 10, True), (1000, 60_000, True)]
+)
+async def test_many_rules_and_a_long_url(monkeypatch, rules, size, is_beside):
+    """Comparing them takes up to seconds, for which the loop isn't held up."""
+    threads, real = list[bool](), Protego.can_fetch
+
+    def can_fetch(self: Protego, url: str, agent: str) -> bool:
+        threads.append(threading.current_thread() is not threading.main_thread())
+        return real(self, url, agent)
+
+    monkeypatch.setattr(Protego, "can_fetch", can_fetch)
+    async with Site(
+        body=b"User-agent: *\n" + b"".join(b"Disallow: /*y%d\n" % number for number in range(rules))
+    ) as site:
+        assert [await site.said(f"/{'x' * size}{end}") for end in ("", "y7")] == ["", "RobotsDisallowed"]
+    assert threads == [is_beside] * 2
+
+
+async def test_a_name_like_no_other():
+    """Rules for others hold for none of us, whatever we are called: the parser looks for names within ours."""
+    async with Site(body=b"User-agent: elsewhere\nDisallow: /\n\nUser-agent: *\nDisallow: /private") as site:
+        for agent in ("OthersBot/1.0", "others"):
+            site.robots = Robots(site.client, agent)
+            assert [await site.said(path) for path in ("/x", "/private")] == ["", "RobotsDisallowed"]
 
 
 @pytest.mark.parametrize(

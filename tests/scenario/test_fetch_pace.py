@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import asyncio
 
+import httpx
 import pytest
 
 import seawall
 from seawall.fetch.pace import pace
+from seawall.fetch.robots import TTL, Robots
+from seawall.fetch.target import Target, target
 from seawall.testing import FixedRandom, ScriptedWire
 
 pytestmark = pytest.mark.anyio
@@ -44,3 +47,38 @@ async def test_retries_are_apart_too():
     ) as client:
         assert (await client.get("http://a.test/")).status_code == 200
     assert wire.instants[2] - wire.instants[0] == pytest.approx(20.0, abs=0.01)
+
+
+async def said(robots: Robots, url: str) -> str:
+    """ "" if it may be fetched, else the name of the denial."""
+    wanted = target(url)
+    assert isinstance(wanted, Target)
+    denial = await robots.denial(wanted)
+    return "" if denial is None else denial.problem.name
+
+
+@pytest.mark.parametrize("interval", [25.0, 3600.0])
+async def test_a_robots_txt_waits_for_its_turns(interval):
+    """Each of its hops is a request as any other; what they wait for isn't the server's time."""
+    hops = [httpx.Response(302, headers={"location": f"/{number}"}) for number in range(3)]
+    wire = ScriptedWire(*hops, httpx.Response(200, content=b"User-agent: *\nDisallow: /private"))
+    limit = pace(interval, lambda origin: 0.0)
+    async with seawall.AsyncClient(transport=wire, limit=limit, waits=True) as client:
+        robots = Robots(client, "bot", interval=interval)
+        assert await said(robots, "http://a.test/private") == "RobotsDisallowed"
+    assert wire.instants[-1] - wire.instants[0] == pytest.approx(3 * interval, abs=0.01)
+
+
+async def test_a_robots_txt_is_asked_for_again_after_a_crawl_delay():
+    """A day later, right behind a page: it waits for the minute that the site wants, and the site isn't given up."""
+    rules = httpx.Response(200, content=b"User-agent: *\nCrawl-delay: 60")
+    wire, day = ScriptedWire(rules, 200, rules), 0.0
+    async with seawall.AsyncClient(
+        transport=wire, limit=pace(0.0, lambda origin: robots.delay(origin)), waits=True, deadline=300.0
+    ) as client:
+        robots = Robots(client, "bot", now=lambda: day)
+        assert await said(robots, "http://a.test/1") == ""
+        assert (await client.get("http://a.test/1")).status_code == 200
+        day = TTL
+        assert await said(robots, "http://a.test/2") == ""
+    assert wire.instants[2] - wire.instants[1] == pytest.approx(60.0, abs=0.01)

@@ -278,6 +278,32 @@ async def test_leaving_early_cancels_what_is_in_flight():
     assert now() == 2.01
 
 
+async def test_a_gate_that_says_now():
+    """A gate of the user's that refuses without a wait is asked each 10 ms, and not in each turn of the loop."""
+    asked = 0
+
+    class Open(seawall.Ticket):
+        def end(self, result: object, now: float) -> None:
+            pass
+
+    class Busy(seawall.Gate):
+        name = "busy"
+
+        def try_enter(self, attempt: object, now: float) -> seawall.Ticket | None:
+            return None
+
+        async def enter(self, attempt: object, timeout: float | None) -> seawall.Ticket:
+            nonlocal asked
+            asked += 1
+            if asked <= 100:
+                raise seawall.LimitExceeded("busy", retry_after=0.0)
+            return Open()
+
+    gate = Busy()
+    async with client(ScriptedWire(200), gates=[lambda origin: gate]) as c:
+        assert await ends(c.map(["http://a.test/"])) == [(1.0, 0, 200)]
+
+
 async def test_cancelled_everywhere():
     """At each await: no call, permit or task is left."""
     before = asyncio.all_tasks()

@@ -162,6 +162,11 @@ def _changed(sql: str) -> Callable[[Path], None]:
     return change
 
 
+def _garbled(path: Path) -> None:
+    journal_at(path.parent).close()
+    path.write_bytes(path.read_bytes().replace(b"TEXT NOT NULL", b"TEXT NOT NU\xae\x80"))
+
+
 BROKEN = "is the journal of seawall fetch, and broken: delete it and its output, or choose another --out"
 
 
@@ -178,6 +183,7 @@ BROKEN = "is the journal of seawall fetch, and broken: delete it and its output,
         (_versioned, "version 9, and this seawall reads version 1"),
         (_foreign, "not a journal of seawall fetch"),
         (lambda path: path.write_bytes(b"x" * 5000), "not a database"),
+        (_garbled, "as a journal: 'utf-8' codec"),
         (lambda path: path.mkdir(), "can't be|unable to open"),
     ],
 )
@@ -279,6 +285,19 @@ def test_a_process_that_ends_between_two_steps(tmp_path, make, stop):
         assert files(tmp_path) == sorted(row["file"] for row in found if row["result"] == "good")
         assert (tmp_path / found[3]["file"]).read_bytes() == b"\xff\x00"
     journal.close()
+    sink.close()
+
+
+def test_the_name_of_an_output_without_failed_pages_is_on_the_disk(tmp_path, monkeypatch):
+    """Before the journal relies on it: without it, the old output would be cut off where the new one ends."""
+    synced: list[Path] = []
+    monkeypatch.setattr("seawall.fetch.rows.sync_folder", synced.append)
+    sink = Rows(tmp_path / "out.jsonl")
+    sink.recover(0, lambda key: False)
+    sink.write([page("http://a/1"), failed("http://a/2")])
+    synced.clear()
+    sink.without_failed()
+    assert synced == [tmp_path]
     sink.close()
 
 

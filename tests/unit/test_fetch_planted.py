@@ -78,6 +78,17 @@ def use(out: Path) -> None:
 KEY = page(URL).key.hex()
 
 
+def test_a_description_without_end(tmp_path):
+    """It isn't read to its end, because it may be a file of terabytes that takes no place on the disk."""
+    (tmp_path / "file.part").write_bytes(b"data")
+    said = f'{{"url": "{sha256(URL.encode()).hexdigest()}", "validator": "\\"v0\\"", "length": 8}}'
+    for spaces, expected in [(1000, Kept(4, '"v0"', 8)), (2**20, Kept())]:
+        (tmp_path / "file.part.json").write_text(" " * spaces + said)
+        part = Part(tmp_path / "file")
+        assert part.kept(URL) == expected
+        part.close()
+
+
 @pytest.mark.parametrize(
     ("out", "name"),
     [
@@ -91,7 +102,7 @@ KEY = page(URL).key.hex()
 @pytest.mark.parametrize("leads", ["to a file", "nowhere"])
 def test_an_output(mine, tmp_path, out, name, leads, monkeypatch):
     """It is refused, and nothing is written where the link leads."""
-    monkeypatch.setattr("seawall.fetch.output._check_new", lambda out, is_file: None)  # planted right after it
+    monkeypatch.setattr("seawall.fetch.output._check_new", lambda *_, is_file: None)  # planted right after it
     there = mine if leads == "to a file" else tmp_path / "new"
     if leads == "to a file" and name == out:
         mine.write_bytes(b"")
@@ -123,7 +134,7 @@ def test_the_file_that_rows_are_written_to_anew(mine, tmp_path, kind):
 @pytest.mark.parametrize("name", [".unsettled", KEY[:2]])
 def test_folders(mine, tmp_path, name, monkeypatch):
     """Nothing is written through a link to a folder."""
-    monkeypatch.setattr("seawall.fetch.output._check_new", lambda out, is_file: None)
+    monkeypatch.setattr("seawall.fetch.output._check_new", lambda *_, is_file: None)
     (tmp_path / "elsewhere").mkdir()
     plant(tmp_path / "out" / name, "link", tmp_path / "elsewhere")
     with pytest.raises(OSError, match="symbolic link"):

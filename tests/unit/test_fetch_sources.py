@@ -363,6 +363,36 @@ async def test_a_sitemap_that_trickles(monkeypatch):
     assert "takes longer than 0.01 s" in second
 
 
+@pytest.mark.parametrize("breaks", [False, True])
+async def test_a_sitemap_is_read_before_its_entries_are_taken(breaks):
+    """They may be taken over hours, and no server waits for so long with its connection open."""
+    is_open = False
+
+    class Breaking(Answer):
+        async def aiter_bytes(self) -> AsyncIterator[bytes]:
+            async for piece in super().aiter_bytes():
+                yield piece
+            if breaks:
+                raise OSError("it was reset")
+
+    class Watched(Pages):
+        @asynccontextmanager
+        async def stream(self, method: str, url: str, **_: Any) -> AsyncIterator[Answer]:
+            nonlocal is_open
+            is_open = True
+            try:
+                yield Breaking(SITEMAP % located("http://s.test/a", "http://s.test/b"))
+            finally:
+                is_open = False
+
+    found = []
+    async for entry in Sources(Watched(), [Source("sitemap:http://s.test/")]):  # type: ignore[arg-type]
+        assert not is_open
+        found.append(entry.url if isinstance(entry, Target) else entry.reason)
+    assert found[:2] == ["http://s.test/a", "http://s.test/b"]
+    assert found[2:] == (["it is a sitemap, and can't be read: it was reset"] if breaks else [])
+
+
 async def test_sitemaps_without_end(monkeypatch):
     """An index that names another one for ever is followed three times."""
 
@@ -463,6 +493,24 @@ async def test_a_named_pipe(tmp_path):
         has_come.set()
     writer.join()
     assert (found, came, sources.size) == (["http://a.test/", "http://b.test/"], [True], None)
+
+
+async def test_a_named_pipe_that_nobody_writes_to(tmp_path):
+    """The loop goes on until somebody does."""
+    path, goes_on, came = tmp_path / "pipe", threading.Event(), list[bool]()
+    os.mkfifo(path)
+
+    def write() -> None:
+        came.append(goes_on.wait(5.0))
+        with path.open("wb", buffering=0) as pipe:
+            pipe.write(b"http://a.test/\n")
+
+    writer = threading.Thread(target=write, daemon=True)
+    writer.start()
+    asyncio.get_running_loop().call_later(0.0, goes_on.set)
+    found = await entries(Source(str(path)))
+    writer.join()
+    assert (found, came) == (["http://a.test/"], [True])
 
 
 async def test_gzip_in_small_pieces():

@@ -412,6 +412,38 @@ async def test_digests(download, tmp_path):
     assert sorted(done.verified) == ["Content-Digest", "Repr-Digest", "sha256="]
 
 
+async def test_a_name_that_is_too_long(download, tmp_path):
+    """For what lies beside the file meanwhile: said before anything is sent, each time, and nothing is left."""
+    site = Site(good)
+    for size in (246, 252, 255):
+        for _ in range(2):
+            with pytest.raises(OSError, match=os.strerror(errno.ENAMETOOLONG)):
+                await download(site, "x" * size)
+    assert (site.asked, names(tmp_path)) == ([], [])
+
+
+async def test_a_digest_that_only_the_first_answer_has(download, tmp_path):
+    """It is that of the whole file, so it holds for what further answers put together, and bad pieces show."""
+
+    async def first(site: Site, request: Request) -> None:
+        status, fields = site.head(0)
+        await request.begin(status, fields | {"repr-digest": digest(DATA)})
+        await site.send(request, DATA[: 50 * KB])
+        await request.wire.flushed()
+        request.close()
+
+    async def lie(site: Site, request: Request) -> None:
+        at = site.start(request)
+        await request.begin(*site.head(at))
+        await request.send(OTHER[at:])
+
+    done = await download(Site(first, good))
+    assert done.verified == ("Repr-Digest",)
+    await download(site := Site(first, lie, good), "other")
+    assert (tmp_path / "other").read_bytes() == DATA
+    assert [each[0] for each in site.asked] == [None, f"bytes={50 * KB}-", None]
+
+
 def checksums(data: bytes) -> dict[str, str]:
     """As Amazon S3 sends them, with ``x-amz-checksum-mode: ENABLED``."""
     values = {"crc32": zlib.crc32(data).to_bytes(4, "big")} | {
@@ -511,15 +543,19 @@ async def test_another_process(tmp_path, client, serve):
 
 
 async def test_another_url(tmp_path, client, serve):
-    """A part of another URL is not continued, whatever its ETag."""
-    server = await serve(site := Site(cut(50 * KB), good))
-    with pytest.raises(httpx.RemoteProtocolError):
+    """A part of another URL is not continued, whatever its ETag, nor said to be kept for this one."""
+    server = await serve(site := Site(cut(50 * KB), says(404, {}), good))
+    with pytest.raises(httpx.RemoteProtocolError) as cut_off:
         await client.download(f"{server.url}/a", tmp_path / "file", extensions=seawall.options(retry=None))
+    with pytest.raises(httpx.HTTPStatusError) as missing:
+        await client.download(f"{server.url}/b", tmp_path / "file")
+    noted = ["are kept in" in "".join(getattr(each.value, "__notes__", ())) for each in (cut_off, missing)]
+    assert noted == [True, False]
     await client.download(f"{server.url}/b", tmp_path / "file")
-    assert site.asked == [(None, None)] * 2
+    assert site.asked == [(None, None)] * 3
 
 
-@pytest.mark.parametrize("said", [b"", b"{", b"[]", b'{"url": 1}', b"\xff", b"null"])
+@pytest.mark.parametrize("said", [b"", b"{", b"[]", b'{"url": 1}', b"\xff", b"null", b"[" * 99_999])
 async def test_a_description_that_is_garbage(tmp_path, client, serve, said):
     """It starts over."""
     (tmp_path / "file.part").write_bytes(b"garbage")

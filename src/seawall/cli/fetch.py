@@ -151,8 +151,10 @@ def status(where: Path, *, is_json: bool) -> int:
     console = Console(highlight=False, soft_wrap=True)
     try:
         report = Journal.read(journal_of(where))
-    except BadJournal as error:
-        Console(stderr=True, highlight=False, soft_wrap=True).print(f"seawall fetch: {plain(str(error))}")
+        out = list(Parcels(parcels_of(where)).left())
+    except (BadJournal, OSError) as error:
+        said = f"{error.filename or where}: {error.strerror}" if isinstance(error, OSError) else str(error)
+        Console(stderr=True, highlight=False, soft_wrap=True).print(f"seawall fetch: {plain(said)}")
         return 2
     if not is_json:
         state = "running" if report.is_running else "complete" if report.is_complete else "not complete"
@@ -161,7 +163,7 @@ def status(where: Path, *, is_json: bool) -> int:
         )
         what = plain(" ".join(report.job.get(name, "?") for name in ("method", "list")))
         console.print(f"[bold]{what}[/]: {state}\nbegun {began}, last page noted {noted}")
-        if out := list(Parcels(parcels_of(where)).left()):
+        if out:
             urls = sum(len(parcel.entries) for parcel in out)
             console.print(f"{len(out):,} parcels with {urls:,} URLs are at workers, or wait for them")
     _summary(console, report, is_json=is_json)
@@ -240,7 +242,7 @@ async def opened(
     )
     async with client:
         if wanted.robots:
-            robots = Robots(client, wanted.user_agent)
+            robots = Robots(client, wanted.user_agent, interval=interval)
         yield client, robots
 
 

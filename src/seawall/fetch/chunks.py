@@ -7,8 +7,9 @@ import os
 import threading
 import zlib
 from collections.abc import AsyncIterator, Callable
-from io import FileIO
-from typing import BinaryIO, Final, TypeAlias
+from contextlib import suppress
+from pathlib import Path
+from typing import Final, TypeAlias
 
 __all__ = ["CHUNK", "Chunks", "begun", "bounded", "piped", "unpacked", "within"]
 
@@ -94,32 +95,42 @@ async def within(chunks: Chunks, seconds: float) -> Chunks:
         yield data
 
 
-async def piped(stream: BinaryIO | FileIO) -> Chunks:
+async def piped(source: int | Path) -> Chunks:
     """
     What a pipe or a terminal has, as it comes. A thread reads it, one piece at a time; it is a daemon, because a read
     can't be interrupted, and must not keep the process from ending; so it takes no lock of a buffer, either.
+
+    Args:
+        source: A descriptor, or a named pipe's path. The thread opens that, because it lasts until somebody writes.
     """
     loop = asyncio.get_running_loop()
-    descriptor = stream.fileno()
     queue: asyncio.Queue[bytes | OSError] = asyncio.Queue()
     turn = threading.Semaphore(1)
+    is_left = False
 
     def pump() -> None:
-        data: bytes | OSError = b"-"
-        while data and isinstance(data, bytes):
-            turn.acquire()
-            try:
+        descriptor, data = -1, b"-"
+        try:
+            descriptor = os.open(source, os.O_RDONLY) if isinstance(source, Path) else source
+            while data and turn.acquire() and not is_left:
                 data = os.read(descriptor, CHUNK)
-            except OSError as error:
-                data = error
-            try:
                 loop.call_soon_threadsafe(queue.put_nowait, data)
-            except RuntimeError:  # the loop was closed in the meantime
-                return
+        except OSError as error:
+            with suppress(RuntimeError):
+                loop.call_soon_threadsafe(queue.put_nowait, error)
+        except RuntimeError:  # the loop was closed in the meantime
+            pass
+        finally:
+            if isinstance(source, Path) and descriptor >= 0:
+                os.close(descriptor)
 
     threading.Thread(target=pump, name="seawall-stdin", daemon=True).start()
-    while data := await queue.get():
-        if isinstance(data, OSError):
-            raise data
-        yield data
+    try:
+        while data := await queue.get():
+            if isinstance(data, OSError):
+                raise data
+            yield data
+            turn.release()
+    finally:
+        is_left = True
         turn.release()

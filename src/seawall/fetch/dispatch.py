@@ -118,7 +118,7 @@ class Dispatch:
 
     async def _do(self) -> None:
         await _durably(lambda: self._journal.complete(is_complete=False))
-        await self._recover()
+        self._recover()
         reading = asyncio.create_task(self._read())
         tending = asyncio.create_task(self._tend())
         try:
@@ -144,12 +144,9 @@ class Dispatch:
         await _durably(lambda: self._journal.complete(is_complete=True))
         self._parcels.clear()
 
-    async def _recover(self) -> None:
-        """What an earlier run had sent is still out, and a worker may have done it meanwhile."""
+    def _recover(self) -> None:
+        """What an earlier run had sent is still out, and a worker may have done it meanwhile; none of it is noted."""
         for parcel in self._parcels.left():
-            if any(self._journal.is_done(entry.key) for entry in parcel.entries):
-                await _durably(partial(self._settle, parcel))
-                continue
             for entry in parcel.entries:
                 self._journal.admit(entry.key)
                 self._begin(entry)

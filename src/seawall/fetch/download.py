@@ -64,7 +64,7 @@ async def download(
         await asyncio.to_thread(sync_folder, part.path.absolute().parent)  # however late, because the file is there
         return done
     except Exception as error:
-        if part.size and part.is_described:
+        if part.size and part.is_of_url:
             error.add_note(f"seawall: {part.size} bytes are kept in {part.partial}, for the next download of this URL")
         raise
     finally:
@@ -146,7 +146,9 @@ class _Run:
         is_decoded = is_coded(reply.headers)
         digests = [] if is_decoded else list(digests_of(reply.headers, verdict.at, stop))
         kept = self._digests if verdict.at else []
-        self._digests = [*(each for each in kept if each.source != "Repr-Digest"), *digests]
+        if any(each.source == "Repr-Digest" for each in digests):  # of the same file, so that one is checked
+            kept = [each for each in kept if each.source != "Repr-Digest"]
+        self._digests = [*kept, *digests]
         try:
             async for data in reply.aiter_bytes() if is_decoded else reply.aiter_raw():
                 self._received += len(data)

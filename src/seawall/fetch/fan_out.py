@@ -16,7 +16,7 @@ from typing import Any, Final, Generic, TypeVar
 
 from ..config.ready import GATE
 from ..core.deadline import remaining
-from ..core.patient import says_when
+from ..core.patient import LEAST, says_when
 from ..core.seat import BACKOFF, SEAT
 from ..errors import BulkheadFull, LimitExceeded, OriginPaused, Shed
 from .hosts import Host, Hosts, Item
@@ -279,7 +279,7 @@ def asked_delay(error: BaseException | None) -> float | None:
     if isinstance(error, BulkheadFull):
         delay = FULL
     elif isinstance(error, LimitExceeded | OriginPaused | Shed) and says_when(error):
-        delay = max(error.retry_after, 0.0)
+        delay = max(error.retry_after, LEAST)
     else:
         return None
     left = remaining()  # of a deadline around all of it, after which nothing is begun anyway

@@ -125,6 +125,7 @@ class Folder:
         name = source.name
         folder = self.path / name[:2]
         refuse_links(folder)
+        refuse_links(source)  # which would have whoever reads the output read another file
         try:
             source.replace(folder / name)
         except FileNotFoundError:

@@ -20,6 +20,7 @@ APPLICATION: Final = 0x5EA11F  # SQLite's application_id: whose file it is
 VERSION: Final = 1
 CACHE: Final = 32_768  # KiB of SQLite's pages
 LATEST: Final = 253_402_300_800  # the year 10000, in seconds since 1970
+BROKEN: Final = (sqlite3.Error, UnicodeDecodeError)  # of a message in which SQLite quotes the file
 SCHEMA: Final = (
     "CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID",
     "CREATE TABLE urls (key BLOB PRIMARY KEY, outcome INTEGER NOT NULL) WITHOUT ROWID",
@@ -110,7 +111,7 @@ class Journal:
             if connection is not None:
                 connection.close()
             lock.release()
-            if isinstance(error, sqlite3.Error):
+            if isinstance(error, BROKEN):
                 raise BadJournal(f"{path} can't be used as a journal: {error}") from None
             raise
 
@@ -132,7 +133,7 @@ class Journal:
                 return _report(path, connection, is_running=is_locked(_beside(path)))
             finally:
                 connection.close()
-        except sqlite3.Error as error:
+        except BROKEN as error:
             raise BadJournal(f"{path} can't be read as a journal: {error}") from None
 
     @property

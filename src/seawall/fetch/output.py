@@ -10,6 +10,8 @@ from typing import NamedTuple, Self
 
 from .folder import Folder
 from .journal import Journal
+from .parcel import Parcels
+from .planted import refuse_links
 from .rows import Rows
 from .sinks import BadOutput, Sink
 
@@ -65,8 +67,8 @@ class Output(NamedTuple):
             OSError: The system doesn't let us.
         """
         path, is_file = journal_of(out), is_file_of_rows(out)
-        if not path.exists():
-            _check_new(out, is_file=is_file)
+        if not path.exists() or not path.stat().st_size:
+            _check_new(out, path, is_file=is_file)
             path.parent.mkdir(parents=True, exist_ok=True)
         journal = Journal.open(path, job, now=now)
         sink: Sink = Rows(out) if is_file else Folder(out)
@@ -75,6 +77,7 @@ class Output(NamedTuple):
                 sink.replace()
                 journal.replaced()
             sink.recover(journal.mark, journal.is_done)
+            _adopt(Parcels(parcels_of(out)), journal, sink)
             if is_failed_again:
                 journal.forget_failed(mark=sink.without_failed())
                 sink.replace()
@@ -93,9 +96,29 @@ class Output(NamedTuple):
         self.journal.close()
 
 
-def _check_new(out: Path, *, is_file: bool) -> None:
+def _adopt(parcels: Parcels, journal: Journal, sink: Sink) -> None:
+    """
+    Take over the bodies of parcels whose pages the journal has noted, because their sender ended just then.
+
+    It can't wait for the next sender: a job that goes on without a queue has no use for parcels, and removes them.
+    """
+    refuse_links(parcels.path)
+    for parcel in parcels.left():
+        if any(journal.is_done(entry.key) for entry in parcel.entries):
+            sink.adopt(parcels.pages(parcel.name))
+            parcels.remove(parcel.name)
+
+
+def _check_new(out: Path, journal: Path, *, is_file: bool) -> None:
+    """A process that was killed at its start leaves a lock, and maybe a journal that is empty; nothing else is ours."""
+    has = "an empty journal" if journal.exists() else "no journal"
     if is_file and os.path.lexists(out):
-        raise BadOutput(f"{out} exists and has no journal, so it is not of this job: choose another --out, or move it")
-    if not is_file and out.exists() and (not out.is_dir() or any(out.iterdir())):
-        what = "isn't empty and has no journal" if out.is_dir() else "is a file, and its name doesn't end with .jsonl"
-        raise BadOutput(f"{out} {what}, so it is not of this job: choose another --out")
+        raise BadOutput(f"{out} exists and has {has}, so it is not of this job: choose another --out, or move it")
+    if is_file or not out.exists():
+        return
+    if not out.is_dir():
+        raise BadOutput(
+            f"{out} is a file, and its name doesn't end with .jsonl, so it is not of this job: choose another --out"
+        )
+    if not all(each.name.startswith(journal.name) for each in out.iterdir()):
+        raise BadOutput(f"{out} isn't empty and has {has}, so it is not of this job: choose another --out")

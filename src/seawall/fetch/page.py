@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 from enum import Enum
 from typing import Any, NamedTuple
 
@@ -80,18 +81,30 @@ def row_of(page: Page, *, file: str | None = None) -> bytes:
 
 
 def page_of(row: bytes) -> Page:
-    """The page that `row_of` made *row* of, without its headers and its body."""
+    """
+    The page that `row_of` made *row* of, without its headers and its body.
+
+    Raises:
+        ValueError, TypeError, LookupError, AttributeError, RecursionError: It made none of it.
+    """
     said = json.loads(row)
-    error = said["error"]
-    return Page(
+    error, file, key = said["error"], said.get("file"), key_of(said["url"])
+    problem = None if error is None else Problem(error["class"], error["message"])
+    page = Page(
         said["url"],
-        key_of(said["url"]),
+        key,
         Kind(said["result"]),
         said["status"],
         said["final_url"] or "",
         attempts=said["attempts"],
-        problem=None if error is None else Problem(error["class"], error["message"]),
+        problem=problem,
     )
+    is_sound = all(isinstance(text, str) for text in (page.final_url, *(problem or ())))
+    if not is_sound or not all(type(number) is int for number in (page.status or 0, page.attempts)):
+        raise TypeError(said)
+    if file is not None and not re.fullmatch(rf"{key.hex()[:2]}/{key.hex()}\.[a-z]+", file):
+        raise ValueError(file)  # it would lead whoever reads the output elsewhere
+    return page
 
 
 def is_failed_row(line: bytes) -> bool:

@@ -14,7 +14,7 @@ from typing import Final, NamedTuple
 from urllib.parse import urlsplit
 
 from .durable import sync_folder
-from .planted import made, refuse_links
+from .planted import made, opened, refuse_links
 from .target import Target, target
 
 __all__ = ["BUCKETS", "Parcel", "Parcels", "bucket_of"]
@@ -78,7 +78,8 @@ class Parcels:
         if not _NAME.fullmatch(name):
             raise ValueError(f"{name!r} isn't the name of a parcel")
         try:
-            said = json.loads(self._to_do(name).read_bytes())
+            with open(opened(self._to_do(name), os.O_RDONLY), "rb") as file:
+                said = json.loads(file.read())
         except FileNotFoundError:
             return None
         entries = [entry for entry in map(target, said["urls"]) if isinstance(entry, Target)]
@@ -87,7 +88,11 @@ class Parcels:
     def left(self) -> Iterator[Parcel]:
         """Those whose pages are not in the output, or whose sender ended just before it could say so."""
         for file in sorted(self.path.glob(f"*{TO_DO}")):
-            if (parcel := self.get(file.stem)) is not None:
+            try:
+                parcel = self.get(file.stem)
+            except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
+                continue  # a file of others
+            if parcel is not None:
                 yield parcel
 
     def done(self) -> set[str]:

@@ -11,6 +11,7 @@ import errno
 import hashlib
 import json
 import os
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -25,6 +26,8 @@ except ImportError:  # Windows, where two processes are not kept apart
 __all__ = ["Part"]
 
 CANT_LOCK: Final = frozenset({errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP})  # some network file systems
+
+MAX_SAID: Final = 2**20  # bytes of a description, of which a validator may be 64 KiB; a stranger may have written it
 
 
 class Part:
@@ -46,18 +49,26 @@ class Part:
         self.path = path
         self.partial = path.with_name(f"{path.name}.part")
         self._described = path.with_name(f"{path.name}.part.json")
+        self._fresh = path.with_name(f"{path.name}.part.json.new")
+        with suppress(FileNotFoundError, NotADirectoryError):
+            self._fresh.lstat()  # it has the longest name, which may be too long; then nothing must be left open
         self._said: dict[str, Any] | None = None
         self._is_published = False
         self._fd = _locked(self.partial)
         self.is_described = self._described.exists()
         self.size = os.fstat(self._fd).st_size
 
+    @property
+    def is_of_url(self) -> bool:
+        """Whether the description is known to be of the URL that was asked for or written last."""
+        return self._said is not None
+
     def kept(self, url: str) -> Kept:
         """What is there of *url*; nothing, if it is of another URL or not described."""
         try:
             with open(opened(self._described, os.O_RDONLY), "rb") as file:
-                said: Any = json.loads(file.read())
-        except (OSError, ValueError):
+                said: Any = json.loads(file.read(MAX_SAID))
+        except (OSError, ValueError, RecursionError):
             return Kept()
         if not isinstance(said, dict) or said.get("url") != _hidden(url):
             return Kept()
@@ -79,13 +90,12 @@ class Part:
         said = {"url": _hidden(url), "validator": version.validator, "length": version.length}
         if said == self._said:
             return  # a full disk must not keep it from going on
-        fresh = self._described.with_name(f"{self._described.name}.new")
         try:
-            with open(made(fresh), "w") as file:
+            with open(made(self._fresh), "w") as file:
                 json.dump(said, file)
-            fresh.replace(self._described)
+            self._fresh.replace(self._described)
         finally:
-            fresh.unlink(missing_ok=True)
+            self._fresh.unlink(missing_ok=True)
         self._said, self.is_described = said, True
 
     def write(self, data: bytes) -> None:

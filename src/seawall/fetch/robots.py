@@ -13,6 +13,7 @@ from weakref import WeakValueDictionary
 
 from protego import Protego
 
+from ..config import options
 from ..core.seat import aside
 from ..errors import ResponseTooLarge
 from .agent import TOKEN, token_of
@@ -29,14 +30,18 @@ TIMEOUT: Final = 30.0  # seconds for one robots.txt, all attempts and redirects
 MAX_SIZE: Final = 512 * 1024  # bytes, section 2.5: at least 500 KiB; what is behind is not read
 READ: Final = 2 * MAX_SIZE  # bytes of a body that a client must allow, because they come in pieces
 MAX_REDIRECTS: Final = 5  # section 2.3.1.2
+TURNS: Final = MAX_REDIRECTS + 2  # of the origin's limit that one robots.txt may take, with the URL before it
 MAX_DELAY: Final = 60.0  # seconds that a Crawl-delay can ask for, because a job must end
 TEXTS: Final = 32 * 1024**2  # bytes of all that is remembered
 PARSED: Final = 1024**2  # bytes of the texts that are kept parsed, too, which takes up to 60 times as much
 OVERHEAD: Final = 400  # bytes of an entry without its text
 LONG: Final = 32 * 1024  # bytes; parsing more takes so long that a thread does it
+HEAVY: Final = 16 * 1024**2  # bytes of a text times those of a URL; comparing more takes longer than 5 ms
 WAITS: Final = "robots"
-OTHERS: Final = "User-agent: others"
-_AGENT: Final = re.compile(r"\s*user[ -]?agent\b\s*:?\s*([^#]*)", re.I)
+OTHERS: Final = "User-agent: 0"  # which is in no agent's token, because the parser would take it for that agent's
+_AGENT: Final = re.compile(  # what the parser takes for one, with or without a colon; `User-agent-x: y` isn't
+    r"\s*user[ -]?agent(?:\s*+:|\s++(?![^#]*:(?:\s|$))|(?=#|$))\s*([^#]*)", re.I
+)
 
 
 class Denial(NamedTuple):
@@ -67,7 +72,8 @@ class Robots:
         client: Allows bodies of `READ` bytes at least, because RFC 9309 has the first 500 KiB of a robots.txt hold.
         user_agent: Ours; its `token_of` is what rules are looked up by.
         now: Returns seconds that only grow.
-        timeout: Seconds for one robots.txt.
+        timeout: Seconds for one robots.txt, beside those for which it waits for its turns.
+        interval: Seconds from one request of an origin to the next, which the client's limit keeps, as in `Order`.
     """
 
     def __init__(
@@ -77,13 +83,15 @@ class Robots:
         *,
         now: Callable[[], float] = time.monotonic,
         timeout: float = TIMEOUT,
+        interval: float = 0.0,
         extensions: Mapping[str, Any] | None = None,
     ) -> None:
         self._client = client
         self._token = token_of(user_agent)
         self._now = now
         self._timeout = timeout
-        self._extensions = dict(extensions or {})
+        self._interval = interval
+        self._extensions = {**options(deadline=None), **(extensions or {})}  # the client's knows of no turns
         self._known: Cache[str, _Known] = Cache(TEXTS)
         self._parsed: Cache[str, Protego] = Cache(PARSED)
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
@@ -101,7 +109,7 @@ class Robots:
                 lock.release()
         if known.failure:
             return Denial(Kind.FAILED, Problem("RobotsUnreachable", f"{wanted.origin}/robots.txt {known.failure}"))
-        if not known.text or (await self._rules(wanted.origin, known.text)).can_fetch(wanted.url, self._token):
+        if not known.text or await self._allows(known.text, wanted):
             return None
         said = f"{wanted.origin}/robots.txt doesn't let {self._token} fetch it"
         return Denial(Kind.SKIPPED, Problem("RobotsDisallowed", said))
@@ -117,11 +125,12 @@ class Robots:
 
     async def _ask(self, origin: str) -> _Known:
         text, delay, failure = "", 0.0, ""
+        turns = TURNS * max(self._interval, self.delay(origin))  # else our own politeness would fail the origin
         try:
-            async with asyncio.timeout(self._timeout):
+            async with asyncio.timeout(self._timeout + turns):
                 text = relevant(await self._fetched(origin), self._token)
         except TimeoutError:
-            failure = f"wasn't answered within {self._timeout:g} s"
+            failure = f"wasn't answered within {self._timeout + turns:g} s"
         except _Failed as error:
             failure = str(error)
         except Exception as error:  # noqa: BLE001 - each HTTP library has errors of its own
@@ -133,6 +142,12 @@ class Robots:
         known = _Known(text, delay, failure, self._now() + ttl)
         self._known.put(origin, known, weight=len(text) + len(failure) + OVERHEAD)
         return known
+
+    async def _allows(self, text: str, wanted: Target) -> bool:
+        rules = await self._rules(wanted.origin, text)
+        if len(text) > LONG or len(text) * len(wanted.url) > HEAVY:  # seconds, if both are a stranger's
+            return await asyncio.to_thread(rules.can_fetch, wanted.url, self._token)
+        return rules.can_fetch(wanted.url, self._token)
 
     async def _rules(self, origin: str, text: str, *, is_new: bool = False) -> Protego:
         rules = None if is_new else self._parsed.get(origin)

@@ -66,6 +66,7 @@ class Rows:
             new.writelines(line for line in old if not is_failed_row(line))
             new.flush()
             os.fsync(new.fileno())
+            sync_folder(self.path.parent)  # before the journal relies on it
             return new.tell()
 
     def replace(self) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import zlib
+from collections import deque
 from collections.abc import AsyncIterator, Iterable, Iterator
 from io import FileIO
 from pathlib import Path
@@ -92,13 +93,15 @@ class Sources:
         if source.column is not None:
             for cell in self._cells(source.where, source.column):
                 yield cell
+        elif source.path is not None and source.path.is_fifo():
+            async for entry in _entries(source.where, unpacked(piped(source.path)), sitemaps):
+                yield entry
         elif source.path is not None:
             with source.path.open("rb", buffering=0) as file:
-                stored = piped(file) if source.path.is_fifo() else self._stored(file)
-                async for entry in _entries(source.where, unpacked(stored), sitemaps):
+                async for entry in _entries(source.where, unpacked(self._stored(file)), sitemaps):
                     yield entry
         elif self._stdin is not None and not source.url:
-            async for entry in _entries(source.where, unpacked(piped(self._stdin)), sitemaps):
+            async for entry in _entries(source.where, unpacked(piped(self._stdin.fileno())), sitemaps):
                 yield entry
         async for entry in self._sitemaps(sitemaps):
             yield entry
@@ -118,19 +121,35 @@ class Sources:
                 continue
             further, site = list[str](), site or asked.origin
             try:
-                async with self._client.stream("GET", asked.url, follow_redirects=True) as response:
-                    if response.status_code == 200:
-                        body = bounded(unpacked(within(response.aiter_bytes(), PATIENCE)), MAX_UNPACKED)
-                        async for entry in _entries(url, body, further):
-                            yield _of(site, entry)
-                    else:
-                        yield refused(url, f"it is a sitemap, and the server answered {response.status_code}")
+                body = await self._read(asked.url)
+                if isinstance(body, int):
+                    yield refused(url, f"it is a sitemap, and the server answered {body}")
+                else:
+                    async for entry in _entries(url, bounded(unpacked(body), MAX_UNPACKED), further):
+                        yield _of(site, entry)
             except Exception as error:  # noqa: BLE001 - each HTTP library has errors of its own
                 yield refused(url, f"it is a sitemap, and can't be read: {error or type(error).__name__}")
             room = 0 if depth == MAX_NESTING else MAX_SITEMAPS - len(seen) - len(queue)
             if len(further) > room:
                 yield refused(url, f"it names more than {MAX_SITEMAPS} sitemaps, or nests deeper than {MAX_NESTING}")
             queue += [(each, depth + 1, site) for each in reversed(further[:room])]
+
+    async def _read(self, url: str) -> Chunks | int:
+        """
+        All bytes of a server's sitemap, as far as they come, or the status in place of 200.
+
+        They are held, because its entries may be taken over hours, and a server cuts off whoever doesn't read on.
+        """
+        pieces, problem = deque[bytes](), None
+        try:
+            async with self._client.stream("GET", url, follow_redirects=True) as response:
+                if response.status_code != 200:
+                    return response.status_code
+                async for data in bounded(within(response.aiter_bytes(), PATIENCE), MAX_UNPACKED):
+                    pieces.append(data)
+        except Exception as error:  # noqa: BLE001 - each HTTP library has errors of its own
+            problem = error
+        return _held(pieces, problem)
 
     def _cells(self, where: str, column: str) -> Iterator[Entry]:
         too_long: list[Refused] = []
@@ -174,6 +193,17 @@ class Sources:
         while data := file.read(PIECE):
             self.read += len(data)
             yield data
+
+
+async def _held(pieces: deque[bytes], problem: Exception | None) -> Chunks:
+    """
+    Raises:
+        Exception: *problem*, behind all *pieces*.
+    """
+    while pieces:
+        yield pieces.popleft()
+    if problem is not None:
+        raise problem
 
 
 def _size(source: Source) -> int | None:

@@ -107,7 +107,10 @@ def target(text: str) -> Entry:
 def _spelled(text: str) -> Target:
     if control := _CONTROL.search(text):
         raise ValueError(f"a URL can't have the control character {control[0]!r} in it")
-    parts = urlsplit(text)
+    try:
+        parts = urlsplit(text)
+    except ValueError:  # whose words repeat a password
+        raise ValueError("it names neither a host nor an IPv6 address that could be one") from None
     if parts.scheme not in PORTS:
         if not parts.scheme or "." in parts.scheme:
             raise ValueError("it isn't a URL: one begins with http:// or https://")
