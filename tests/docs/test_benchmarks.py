@@ -172,7 +172,8 @@ def test_instructions(monkeypatch, capsys):
 async def test_calls(kind):
     """
     A request over a kept connection goes through at most 25 of seawall's files and 102 calls of its functions, a stream
-    through 29 and 134, because its headers tell the adaptive bulkhead that the server answers.
+    through 30 and 138, because its headers tell the adaptive bulkhead that the server answers, and because a redirect's
+    body is read under the deadline.
     """
     server = await asyncio.get_running_loop().create_server(Answering, "127.0.0.1", 0)
     async with server:
@@ -180,8 +181,8 @@ async def test_calls(kind):
         found = await calls.counted(url, replace(WORKS[kind], in_flight=1))
     assert found.ours["_httpx/client.py", "AsyncClient.send"] >= 1
     assert found.httpx >= 1
-    assert found.files <= FILES + 4 * (kind == "stream")  # a body that the caller reads is a matter of its own
-    assert found.calls <= CALLS + 32 * (kind == "stream")
+    assert found.files <= FILES + 5 * (kind == "stream")  # a body that the caller reads is a matter of its own
+    assert found.calls <= CALLS + 36 * (kind == "stream")
 
 
 def test_calls_are_listed(capsys):

@@ -82,6 +82,9 @@ class Quiet(Connection):
     async def connect(self, sock: socket.socket) -> None:
         self.sock = sock
 
+    def hold(self) -> None:
+        pass
+
     async def handshake(self, context: object, name: str) -> None:
         await asyncio.get_running_loop().create_future()
 
