@@ -65,7 +65,7 @@ def test_no_text_has(pattern):
 
 
 def test_no_sentence_of_a_page_begins_without_an_actor():
-    """Each sentence names its actor. Tables and titles alone may begin with "What is sent" or "Who waits"."""
+    """Each sentence names its actor. Only tables and titles may begin with "What is sent" or "Who waits"."""
     assert [(where, match[0]) for where, text in pages() if text[:1] != "|" for match in HEADLESS.finditer(text)] == []
 
 

@@ -110,21 +110,24 @@ def urls(origin: FaultServer) -> list[str]:
     ]
 
 
-async def test_tinyproxy(origin, tinyproxy):
+@pytest.mark.parametrize(("kind", "unreachable"), [("tinyproxy", 500), ("squid", 503)])
+async def test_http_proxy(origin, request, kind, unreachable):
     """Forwarded, and through a tunnel with HTTP/1.1 and HTTP/2; refused; asked without a password; no such origin."""
-    async with client(tinyproxy, origin, http2=True) as through:
+    proxy = request.getfixturevalue(kind)
+    async with client(proxy, origin, http2=True) as through:
         for url in urls(origin) * 2:
             response = await through.get(url)
             assert (response.status_code, len(response.content)) == (200, 1000)
         assert seawall.history(response)[0].is_reused
         assert response.http_version == "HTTP/2"
+        assert (await through.post(urls(origin)[0], content=b"x" * 100_000)).status_code == 200
         with pytest.raises(seawall.errors.ProxyRefused) as refused:
             await through.get("https://forbidden.test/")
         assert (refused.value.status, len(refused.value.attempts)) == (403, 1)
         with pytest.raises(seawall.errors.TunnelFailed) as failed:
             await through.post("https://127.0.0.1:1/")
-        assert (failed.value.status, len(failed.value.attempts)) == (500, 3)
-    async with client(tinyproxy.replace("ada:secret@", ""), origin) as unknown:
+        assert (failed.value.status, len(failed.value.attempts)) == (unreachable, 3)
+    async with client(proxy.replace("ada:secret@", ""), origin) as unknown:
         with pytest.raises(httpx.ProxyError) as asked:
             await unknown.get(urls(origin)[1])
         assert (asked.value.status, len(asked.value.attempts)) == (407, 1)
@@ -144,25 +147,3 @@ async def test_dante(origin, dante):
         with pytest.raises(seawall.errors.ProxyRefused, match="not allowed by ruleset") as refused:
             await through.get("https://127.0.0.2/")
         assert len(refused.value.attempts) == 1
-
-
-async def test_squid(origin, squid):
-    """As through tinyproxy; squid answers 503 itself where the origin can't be reached."""
-    async with client(squid, origin, http2=True) as through:
-        for url in urls(origin) * 2:
-            response = await through.get(url)
-            assert (response.status_code, len(response.content)) == (200, 1000)
-        assert seawall.history(response)[0].is_reused
-        assert response.http_version == "HTTP/2"
-        assert (await through.post(urls(origin)[0], content=b"x" * 100_000)).status_code == 200
-        with pytest.raises(seawall.errors.ProxyRefused) as refused:
-            await through.get("https://forbidden.test/")
-        assert (refused.value.status, len(refused.value.attempts)) == (403, 1)
-        with pytest.raises(seawall.errors.TunnelFailed) as failed:
-            await through.post("https://127.0.0.1:1/")
-        assert (failed.value.status, len(failed.value.attempts)) == (503, 3)
-    async with client(squid.replace("ada:secret@", ""), origin) as unknown:
-        with pytest.raises(httpx.ProxyError) as asked:
-            await unknown.get(urls(origin)[1])
-        assert (asked.value.status, len(asked.value.attempts)) == (407, 1)
-        assert (await unknown.get(urls(origin)[0])).status_code == 407

@@ -150,10 +150,8 @@ async def test_the_sender_ends_between_two_steps(tmp_path, monkeypatch, out, whe
     assert site.asked == Counter(URLS)
 
 
-@pytest.mark.parametrize("out", OUTS)
-async def test_a_job_goes_on_without_a_queue(tmp_path, monkeypatch, out):
-    """Its sender ended just when a parcel's pages were noted: their bodies are taken over before parcels go."""
-    place = tmp_path / out
+async def cut_off(monkeypatch: pytest.MonkeyPatch, out: Path, site: Site, urls: list[str]) -> None:
+    """The sender's end just as it has noted a parcel's pages."""
 
     def broken(*_: Any) -> None:
         raise OSError("the power was lost")
@@ -161,7 +159,14 @@ async def test_a_job_goes_on_without_a_queue(tmp_path, monkeypatch, out):
     with monkeypatch.context() as patch:
         patch.setattr(Dispatch, "_settle", broken)
         with pytest.raises(OutputLost):
-            await dispatch(place, Post(Site(), parcels(place)), URLS[:3])
+            await dispatch(out, Post(site, parcels(out)), urls)
+
+
+@pytest.mark.parametrize("out", OUTS)
+async def test_a_job_goes_on_without_a_queue(tmp_path, monkeypatch, out):
+    """Its sender ended just when a parcel's pages were noted: their bodies are taken over before parcels go."""
+    place = tmp_path / out
+    await cut_off(monkeypatch, place, Site(), URLS[:3])
     with closing(Output.open(place, {"list": "urls"}, now=lambda: 0.0)) as output:
         parcels(place).clear()
         noted = output.journal.report().count()
@@ -178,13 +183,7 @@ async def test_failed_again_after_the_sender_ended(tmp_path, monkeypatch):
         async def fetch(self, entry: Target) -> Page:
             return (await super().fetch(entry))._replace(kind=Kind.FAILED, problem=Problem("404", "no"))
 
-    def broken(*_: Any) -> None:
-        raise OSError("the power was lost")
-
-    with monkeypatch.context() as patch:
-        patch.setattr(Dispatch, "_settle", broken)
-        with pytest.raises(OutputLost):
-            await dispatch(out, Post(Failing(), parcels(out)), URLS[:1])
+    await cut_off(monkeypatch, out, Failing(), URLS[:1])
     Output.open(out, {"list": "urls"}, now=lambda: 0.0, is_failed_again=True).close()
     await dispatch(out, Post(site, parcels(out)), URLS[:1])
     check(out, URLS[:1])
@@ -258,7 +257,7 @@ async def test_a_row_that_cannot_be_read(tmp_path, out, row):
     ],
 )
 async def test_a_row_that_nobody_could_have_written(tmp_path, out, change):
-    """Of the parcel's own URL, with what would end the job, or lead the output's readers elsewhere: that URL failed."""
+    """A worker's row that would end the job, or lead the output's readers elsewhere, fails the URL that it is of."""
 
     class Spoiling(Post):
         async def do(self, name: str) -> None:

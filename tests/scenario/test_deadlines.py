@@ -231,7 +231,7 @@ async def test_what_a_streamed_call_reads_on_its_way(status, settings, ends_at):
 
 @pytest.mark.parametrize("status", [302, 401])
 async def test_the_deadline_of_a_streamed_call_ends_with_its_headers(status):
-    """What is read on the way has all of it; the caller, who reads what the call returned, has any time."""
+    """Bodies on the way share the deadline. The caller may take any time to read the body that the call returned."""
     body = [1.0, b"x" * 2000] * 60
     wire = ScriptedWire(passing(status, *body), passing(200, *body))
     async with seawall.AsyncClient(transport=wire, follow_redirects=True, auth=Again(), deadline=70.0) as client:

@@ -5,20 +5,18 @@ from __future__ import annotations
 import asyncio
 import math
 from collections import Counter
-from collections.abc import Callable, Hashable
 from random import Random
-from types import SimpleNamespace
 
 import httpx
 import pytest
 
 import seawall
-from seawall.config.criticality import DEFAULT
 from seawall.events import Phase
 from seawall.policy.limit import LimitState
 from seawall.testing import FixedRandom, ScriptedWire, cancel_everywhere
 from seawall.wire.progress import Progress
 from tests.books import worst
+from tests.entrants import Tenant
 
 pytestmark = pytest.mark.anyio
 
@@ -232,26 +230,11 @@ async def test_turn_that_is_given_back_wakes_others(headers):
     assert wire.instants == pytest.approx([0.0, 5.0])
 
 
-class Entrant:
-    """A tenant's attempt, as far as a limit looks at it."""
-
-    phase, sent_at, is_buffered, criticality = Phase.QUEUED, -math.inf, True, DEFAULT
-
-    def __init__(self, tenant: str) -> None:
-        self._request = SimpleNamespace(headers={"x-tenant": tenant})
-
-    def part(self, function: Callable[[object], Hashable]) -> Hashable:
-        return function(self._request)
-
-    def left(self, now: float) -> None:
-        return None
-
-
 async def test_learned_turn_that_is_given_back_wakes_others():
     """Tenants without credentials of their own share what the origin teaches."""
     loop = asyncio.get_running_loop()
     limit = seawall.Limit(rate=1000, key=lambda request: request.headers["x-tenant"])
-    state, one, other = LimitState("a", (limit,), max_shut=30.0, now=loop.time), Entrant("a"), Entrant("b")
+    state, one, other = LimitState("a", (limit,), max_shut=30.0, now=loop.time), Tenant("a"), Tenant("b")
     for _ in range(40):
         state.rejected(one, loop.time(), retry_after=None, has_accepted=True)
         state.accepted(one, loop.time())

@@ -4,22 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Callable, Hashable
 from random import Random
-from types import SimpleNamespace
 
 import httpx
 import pytest
 
 import seawall
-from seawall.config.criticality import DEFAULT
-from seawall.events import Phase
 from seawall.policy.lease import Lease
 from seawall.policy.limit import LimitState
 from seawall.policy.meter import Meter
 from seawall.policy.shared import Group, SharedStore
 from seawall.testing import FixedRandom, ScriptedWire
 from tests.books import Books, worst
+from tests.entrants import Tenant
 
 pytestmark = pytest.mark.anyio
 
@@ -73,29 +70,14 @@ async def test_turn_wakes_few(looks):
     assert len(looks) <= 300 * 12
 
 
-class Attempt:
-    """A tenant's, without credentials, as far as a limit looks at it."""
-
-    phase, sent_at, is_buffered, criticality = Phase.QUEUED, -math.inf, True, DEFAULT
-
-    def __init__(self, tenant: object) -> None:
-        self._request = SimpleNamespace(headers={"x-tenant": tenant})
-
-    def part(self, function: Callable[[object], Hashable]) -> Hashable:
-        return function(self._request)
-
-    def left(self, now: float) -> None:
-        return None
-
-
 async def taught() -> LimitState:
     """A limit with a line for each tenant, whose origin has rejected every other request: about 10 a second pass."""
     loop = asyncio.get_running_loop()
     limit = seawall.Limit(rate=1000, key=lambda request: request.headers["x-tenant"])
     state = LimitState("a", (limit,), max_shut=30.0, now=loop.time)
     for _ in range(40):
-        state.rejected(Attempt(0), loop.time(), retry_after=None, has_accepted=True)
-        state.accepted(Attempt(0), loop.time())
+        state.rejected(Tenant(0), loop.time(), retry_after=None, has_accepted=True)
+        state.accepted(Tenant(0), loop.time())
         await asyncio.sleep(0.05)
     return state
 
@@ -113,9 +95,9 @@ async def test_turn_of_two_limits_wakes_few(looks):
 async def test_turn_of_a_learned_limit_wakes_few(looks):
     """Tenants without credentials share what the origin teaches."""
     state = await taught()
-    await state.enter(Attempt(0), None)
+    await state.enter(Tenant(0), None)
     looks.clear()
-    tickets = await asyncio.gather(*(state.enter(Attempt(number), None) for number in range(200)))
+    tickets = await asyncio.gather(*(state.enter(Tenant(number), None) for number in range(200)))
     assert asyncio.get_running_loop().time() > 5.0
     assert len(looks) <= 200 * 24
     assert len(tickets) == 200
@@ -130,8 +112,8 @@ async def test_turn_that_is_given_back_goes_to_another_tenant(is_learned):
         if is_learned
         else LimitState("a", (seawall.Limit(rate=1, burst=1),), max_shut=30.0, now=loop.time)
     )
-    first = await state.enter(Attempt("a"), None)
-    others = [asyncio.create_task(state.enter(Attempt(name), None)) for name in "bc"]
+    first = await state.enter(Tenant("a"), None)
+    others = [asyncio.create_task(state.enter(Tenant(name), None)) for name in "bc"]
     await asyncio.sleep(0.001)
     first.end(None, given_back_at := loop.time())
     await others[0]
@@ -333,7 +315,7 @@ async def test_line_that_comes_to_need_the_store_asks_it():
 
     async def enter(at: float, *tenant: object) -> None:
         await asyncio.sleep(at)
-        await state.enter(Attempt(tenant), None)
+        await state.enter(Tenant(tenant), None)
         passed_at[tenant] = loop.time()
 
     async with asyncio.TaskGroup() as tasks:

@@ -279,7 +279,7 @@ async def test_leaving_early_cancels_what_is_in_flight():
 
 
 async def test_a_gate_that_says_now():
-    """A gate of the user's that refuses without a wait is asked each 10 ms, and not in each turn of the loop."""
+    """`map` asks a user's gate that refuses without a wait each 10 ms, and not in each turn of the loop."""
     asked = 0
 
     class Open(seawall.Ticket):

@@ -91,7 +91,7 @@ async def test_lookup_that_ends_later_is_what_counts(later):
 
 @pytest.mark.parametrize("said", ["192.0.2.9", NameNotFound("a.test: no such name")])
 async def test_system_that_ends_later_replaces_nothing(said):
-    """It was asked because DNS was slow. What DNS has said since counts: an answer, or that there is no such name."""
+    """The cache asked it because DNS was slow. An answer, or a denial, that DNS has given since counts more."""
     upstream, system = FakeResolver({"a.test": (1.1, said)}, ttl=300.0), System({"a.test": (1.5, "192.0.2.1")})
     resolver = caching(upstream, fallback=system, fallback_after=1.0)
     for later in (0.0, 1.5):

@@ -57,7 +57,7 @@ async def run(*, host: str, port: int, ca: Path | None) -> int:
             console.print(f"[dim]{time.monotonic() - started_at:8.3f}[/]  {text}")
         except (OSError, SystemExit):  # rich wants to exit if the reader has left, but clients still need the servers
             abandon_output()
-            said = "seawall faults: standard output can't be written, so requests are no longer printed"
+            said = "seawall faults: it can't write to standard output, so requests are no longer printed"
             Console(stderr=True, highlight=False, soft_wrap=True).print(said)
 
     def attempt(received: Received) -> None:

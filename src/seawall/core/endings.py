@@ -51,6 +51,12 @@ def closed(origin: Origin) -> ClientClosed:
     return ClientClosed(f"{origin}: the client was closed", origin=origin)
 
 
+def struck(hop: Hop, *, is_closed: bool) -> Exception:
+    """The error of a hop whose timer struck: its client was closed, or what `exceeded` says."""
+    error = closed(hop.state.origin) if is_closed else exceeded(hop, hop.now())
+    return hop.request.adopt(hop.ended(error))
+
+
 def draining(origin: Origin) -> ClientClosed:
     text = f"{origin}: the client is draining: its calls in flight may end, and new ones are refused"
     return ClientClosed(text, origin=origin)

@@ -9,11 +9,10 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
-from typing import NoReturn
 
 from .call import Call, Hop
 from .deadline import Pace, earliest
-from .endings import closed, exceeded
+from .endings import struck
 from .in_flight import InFlight
 from .timer import Timer
 
@@ -60,7 +59,7 @@ class Passing:
                 except TimeoutError as expiry:
                     if not timer.is_expired:
                         raise
-                    self._raise(expiry)
+                    raise struck(hop, is_closed=in_flight.is_closed) from expiry
                 finally:
                     in_flight.hops.discard(hop)
                     if in_flight.is_closed:
@@ -72,12 +71,3 @@ class Passing:
                 yield part
             async for part in parts:
                 yield part
-
-    def _raise(self, expiry: TimeoutError) -> NoReturn:
-        """Raises DeadlineExceeded, or ClientClosed."""
-        hop = self._hop
-        error = closed(hop.state.origin) if self._in_flight.is_closed else exceeded(hop, hop.now())
-        try:
-            raise hop.request.adopt(hop.ended(error)) from expiry
-        finally:
-            del error  # it holds this frame

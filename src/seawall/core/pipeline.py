@@ -39,7 +39,7 @@ from . import clock
 from .attempt import AttemptState, Ended
 from .call import CURRENT, Call, Hop, Patience
 from .emitter import Emitter
-from .endings import closed, conclude, draining, exceeded, fail, last_word, refused
+from .endings import closed, conclude, draining, exceeded, fail, last_word, refused, struck
 from .exchange import Exchange, Request
 from .hedging import Hedging, failed
 from .in_flight import InFlight
@@ -214,11 +214,7 @@ class Pipeline:
         except TimeoutError as expiry:
             if hop is None or not hop.timer.is_expired:
                 raise
-            error = closed(request.origin) if in_flight.is_closed else exceeded(hop, self._now())
-            try:
-                raise request.adopt(hop.ended(error)) from (hop.last_error or expiry)
-            finally:
-                del error  # it holds this frame
+            raise struck(hop, is_closed=in_flight.is_closed) from (hop.last_error or expiry)
         finally:
             call.is_between_hops = True
             if hop is not None:

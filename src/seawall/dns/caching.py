@@ -162,7 +162,7 @@ class CachingResolver:
         return address in entry.found.answer.addresses or self._cache.gives_subsets(key, self._now())
 
     def denies(self, origin: Origin) -> bool:
-        """Whether it is known and fresh that there is no such name."""
+        """Whether the cache has a fresh answer that there is no such name."""
         entry = self._cache.fresh(self._key(origin), self._now())
         return entry is not None and isinstance(entry.found, NameNotFound)
 

@@ -18,7 +18,7 @@ from typing import Final, Self, TypeVar
 __all__ = ["Service", "bound", "is_loopback", "watchful"]
 
 T = TypeVar("T")
-PATIENCE: Final = 1.0  # s that a cancelled end takes at most, because a handler of the test's may never end
+PATIENCE: Final = 1.0  # s that a server's end takes once it is cancelled, because a test's handler may never end
 
 
 class Service:

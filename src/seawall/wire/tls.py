@@ -80,7 +80,7 @@ class TLS:
         self._create = create
         self._alpn = tuple(alpn)
         self._arguments = arguments
-        # Of this client alone, by what they offer; with what they were made from, beside the arguments.
+        # The client's own, by the protocols that they offer; each with the authorities that it was made from.
         self._contexts: dict[tuple[str, ...], tuple[Authorities, ssl.SSLContext]] = {}
         self._lasting: dict[tuple[tuple[str, ...], bool], ssl.SSLContext] = {}  # shared: by that, and what they verify
         self._verify, self._trusts_env = arguments.get("verify", True), arguments.get("trust_env", True)

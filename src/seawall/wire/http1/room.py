@@ -12,7 +12,7 @@ from typing import Final
 
 __all__ = ["WORTHWHILE", "Room", "keep_memory"]
 
-WORTHWHILE: Final = 64 * 1024  # B that are still to come; a smaller body is copied in less time than a room is made
+WORTHWHILE: Final = 64 * 1024  # B still to come; to copy fewer takes less time than to make a room
 FIRST: Final = 1024 * 1024  # B; then as much as has come, and as much again
 KEPT: Final = 8 * 1024 * 1024  # B; with ten bodies of 1 MB in flight 4 MiB are too few now and then
 
