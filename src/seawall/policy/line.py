@@ -73,9 +73,7 @@ class Line:
         waiters: By class.
     """
 
-    __slots__ = (
-        "_costs", "_place", "_turnstile", "credential", "learned", "meters", "source", "waiters",
-    )  # fmt: skip
+    __slots__ = ("_costs", "_place", "_turnstile", "credential", "learned", "meters", "source", "waiters")
 
     def __init__(self, credential: bytes, meters: tuple[Kept | Leased, ...]) -> None:
         self.credential = credential
